@@ -1,0 +1,116 @@
+//! Makes every child of git, in one of two places: fenced, or where the user stands.
+//!
+//! A fenced child sees an environment made from an allow-list and none of the user's or the system's configuration, so
+//! that nothing that was set for other repositories (hooks, rewritten URLs, templates, replaced objects, traces) reaches
+//! a mirror. A child in the user's place sees exactly what the user's own git would.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+/// Set for every fenced child. A helper that finds it was started by one of our own children, and refuses: some rule of
+/// the user's rewrites an upstream into a mirror of itself.
+pub const GUARD: &str = "MIRROR_INSIDE";
+
+/// What a child needs to find programs, its home and its words; and our own variables, so that a child of ours that
+/// comes back to us finds the same daemon.
+const ENVIRONMENT: [&str; 18] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TMPDIR",
+    "TZ",
+    "XDG_RUNTIME_DIR",
+    "XDG_DATA_HOME",
+    "XDG_STATE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_CACHE_HOME",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "SSH_AUTH_SOCK",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "LD_LIBRARY_PATH",
+    "MIRROR_HOME",
+];
+
+/// The part of this process's environment that our own processes inherit.
+pub fn environment() -> impl Iterator<Item = (&'static str, OsString)> {
+    ENVIRONMENT
+        .into_iter()
+        .filter_map(|name| Some((name, env::var_os(name)?)))
+}
+
+/// A fenced git, without input.
+#[must_use]
+pub fn fenced() -> Command {
+    let mut git = Command::new("git");
+    git.env_clear()
+        .envs(environment())
+        .env(GUARD, "1")
+        .env("LC_ALL", "C")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_ATTR_NOSYSTEM", "1")
+        .env("GIT_NO_REPLACE_OBJECTS", "1")
+        .env("GIT_NO_LAZY_FETCH", "1")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_ALLOW_PROTOCOL", "http:https")
+        .args([
+            "-c",
+            "core.hooksPath=/dev/null",
+            "-c",
+            "core.fsmonitor=false",
+        ])
+        .args(["-c", "gc.auto=0", "-c", "maintenance.auto=false"])
+        .stdin(Stdio::null())
+        .current_dir("/");
+    git
+}
+
+/// A fenced git at work in a bare repository.
+///
+/// The directory is named rather than searched for, which `safe.bareRepository=explicit` would forbid.
+#[must_use]
+pub fn at(git_dir: &Path) -> Command {
+    let mut git = fenced();
+    git.arg("--git-dir").arg(git_dir);
+    git
+}
+
+/// A git where the user stands: their environment, their configuration, their credential helpers.
+#[must_use]
+pub fn of_user() -> Command {
+    let mut git = Command::new("git");
+    git.env(GUARD, "1").stdin(Stdio::null());
+    git
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fenced_child_sees_no_variable_that_is_not_allowed() {
+        let output = fenced()
+            .args(["-c", "alias.env=!env", "env"])
+            .env_remove("LC_ALL")
+            .output()
+            .expect("git runs");
+        let seen = String::from_utf8_lossy(&output.stdout);
+        for line in seen.lines() {
+            let name = line.split('=').next().unwrap_or_default();
+            let ours =
+                name.starts_with("GIT_") || [GUARD, "PWD", "_", "SHLVL", "OLDPWD"].contains(&name);
+            assert!(
+                ours || ENVIRONMENT.contains(&name),
+                "'{name}' got through the fence"
+            );
+        }
+        assert!(seen.contains("GIT_CONFIG_GLOBAL=/dev/null"), "{seen}");
+    }
+}

@@ -1,0 +1,15 @@
+//! The contract between the programs: what crosses the socket, where things lie, what an upstream's address may be.
+//!
+//! Nothing here knows how a sync works; the helper depends on this crate alone and starts in a millisecond.
+
+pub mod ask;
+pub mod client;
+pub mod git;
+pub mod paths;
+pub mod progress;
+pub mod protocol;
+pub mod refspec;
+pub mod standing;
+pub mod upstream_url;
+pub mod url_config;
+pub mod wire;

@@ -1,0 +1,204 @@
+//! Where everything lies.
+//!
+//! ```text
+//! MIRROR_HOME                    otherwise the platform's directories
+//! ├── daemon.lock                held for life by the daemon; holds its process id      data
+//! ├── start.lock                 held by the helper that starts a daemon                data
+//! ├── socket                     mode 0600                                              runtime
+//! ├── log/                       the log of a daemon that a helper started              state
+//! └── mirrors/                   one bare repository per upstream                       data
+//! ```
+
+use std::{
+    env,
+    ffi::OsString,
+    fs, io,
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+/// The variable that moves everything we own to one folder.
+pub const MIRROR_HOME: &str = "MIRROR_HOME";
+
+/// A socket's address has room for about 107 bytes; this leaves some for platforms with fewer.
+const LONGEST_SOCKET: usize = 100;
+
+/// Every place that the programs own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    data: PathBuf,
+    state: PathBuf,
+    runtime: PathBuf,
+    short_runtime: Option<PathBuf>,
+}
+
+/// Why there is no place to live.
+#[derive(Debug, thiserror::Error)]
+pub enum NoPlace {
+    /// Neither `MIRROR_HOME` nor a home directory is set.
+    #[error("there is no home directory: set HOME or {MIRROR_HOME}")]
+    NoHome,
+    /// `MIRROR_HOME` is not an absolute path.
+    #[error("{MIRROR_HOME} is not an absolute path: '{}'", .0.display())]
+    Relative(PathBuf),
+    /// A directory could not be made, or is not ours alone.
+    #[error("cannot use '{path}': {error}", path = .0.display(), error = .1)]
+    Unusable(PathBuf, io::Error),
+}
+
+impl Paths {
+    /// Reads the environment and makes sure that the directories exist and are ours alone.
+    ///
+    /// # Errors
+    /// Fails when there is no home or a directory cannot be made private.
+    pub fn from_env() -> Result<Self, NoPlace> {
+        let paths = match env::var_os(MIRROR_HOME).filter(|home| !home.is_empty()) {
+            Some(home) => Self::at(home)?,
+            None => Self::of_platform()?,
+        };
+        for dir in [&paths.data, &paths.state, &paths.runtime, &paths.mirrors()] {
+            make_private(dir).map_err(|err| NoPlace::Unusable(dir.clone(), err))?;
+        }
+        Ok(paths)
+    }
+
+    fn at(home: OsString) -> Result<Self, NoPlace> {
+        let home = PathBuf::from(home);
+        if !home.is_absolute() {
+            return Err(NoPlace::Relative(home));
+        }
+        Ok(Self {
+            data: home.clone(),
+            state: home.clone(),
+            runtime: home,
+            short_runtime: runtime_dir(),
+        })
+    }
+
+    fn of_platform() -> Result<Self, NoPlace> {
+        let dirs = directories::ProjectDirs::from("", "", "mirror").ok_or(NoPlace::NoHome)?;
+        let data = dirs.data_local_dir().to_path_buf();
+        let state = dirs
+            .state_dir()
+            .map_or_else(|| data.clone(), Path::to_path_buf);
+        let runtime = runtime_dir().map_or_else(|| state.clone(), |dir| dir.join("mirror"));
+        Ok(Self {
+            data,
+            state,
+            runtime,
+            short_runtime: runtime_dir(),
+        })
+    }
+
+    /// The daemon's lock: whoever holds it is the daemon.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.data.join("daemon.lock")
+    }
+
+    /// The lock of those who are about to start a daemon.
+    #[must_use]
+    pub fn start_lock(&self) -> PathBuf {
+        self.data.join("start.lock")
+    }
+
+    /// The daemon's socket; a short, hashed name in the runtime directory when its own would be too long.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        let own = self.runtime.join("socket");
+        match &self.short_runtime {
+            Some(runtime) if own.as_os_str().len() > LONGEST_SOCKET => {
+                let hash = Sha256::digest(own.as_os_str().as_bytes());
+                let name: String = hash
+                    .iter()
+                    .take(8)
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect();
+                runtime.join(format!("mirror-{name}"))
+            }
+            _ => own,
+        }
+    }
+
+    /// The folder of the mirrors.
+    #[must_use]
+    pub fn mirrors(&self) -> PathBuf {
+        self.data.join("mirrors")
+    }
+
+    /// The folder of the logs.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.state.join("log")
+    }
+}
+
+/// `XDG_RUNTIME_DIR`, if it is what its specification says: a directory of ours with mode 0700. Anything else could
+/// let somebody else put a socket where we look for ours.
+fn runtime_dir() -> Option<PathBuf> {
+    let dir = PathBuf::from(env::var_os("XDG_RUNTIME_DIR")?);
+    let found = fs::symlink_metadata(&dir).ok()?;
+    let ours = found.is_dir()
+        && found.uid() == rustix::process::geteuid().as_raw()
+        && found.mode() & 0o077 == 0;
+    (dir.is_absolute() && ours).then_some(dir)
+}
+
+/// Makes `dir` with mode 0700, or takes away what others may do in one that exists.
+fn make_private(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)?;
+    let found = fs::metadata(dir)?;
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "it belongs to another user",
+        ));
+    }
+    if found.mode() & 0o077 != 0 {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_home_gets_a_short_socket_name_of_its_own() {
+        let short_runtime = Some(PathBuf::from("/run/user/1000"));
+        let socket = |home: &str| {
+            let home = PathBuf::from(home);
+            Paths {
+                data: home.clone(),
+                state: home.clone(),
+                runtime: home,
+                short_runtime: short_runtime.clone(),
+            }
+            .socket()
+        };
+        let (one, two) = (
+            socket(&format!("/{}", "a".repeat(120))),
+            socket(&format!("/{}", "b".repeat(120))),
+        );
+        assert!(one.starts_with("/run/user/1000") && one.as_os_str().len() < LONGEST_SOCKET);
+        assert_ne!(one, two, "two homes never share a socket");
+        assert_eq!(socket("/home/me"), PathBuf::from("/home/me/socket"));
+    }
+
+    #[test]
+    fn a_relative_home_is_refused() {
+        assert!(matches!(
+            Paths::at("there".into()),
+            Err(NoPlace::Relative(_))
+        ));
+    }
+}

@@ -1,0 +1,244 @@
+//! Reads what git itself would read where the user stands, so that the daemon can act as if it stood there.
+//!
+//! The daemon never runs with the user's configuration. A client reads it, in its own directory and environment, and
+//! sends the few settings that bear on talking to an upstream, together with a fingerprint of the place: two requests
+//! of the same place would be given the same credentials by the same credential helpers.
+
+use std::{env, fmt, io, os::unix::ffi::OsStrExt};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::git;
+
+/// Everything that `git config` says where the user stands, in reading order.
+#[derive(Clone, Default)]
+pub struct UserConfig {
+    entries: Vec<(String, String)>,
+}
+
+/// What a request tells the daemon of the place it comes from. Its `Debug` shows no value: headers and proxies may
+/// hold secrets.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Standing {
+    /// The settings that bear on talking to an upstream, in reading order: section and variable in lower case.
+    pub config: Vec<(String, String)>,
+    /// The variables that do.
+    pub env: Vec<(String, String)>,
+    /// The fingerprint of everything that a credential helper could decide by.
+    pub place: [u8; 32],
+}
+
+impl fmt::Debug for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Standing({} settings, {} variables)",
+            self.config.len(),
+            self.env.len()
+        )
+    }
+}
+
+/// The variables that git and libcurl obey when they talk http.
+const VARIABLES: [&str; 20] = [
+    "http_proxy",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+    "no_proxy",
+    "NO_PROXY",
+    "GIT_HTTP_PROXY_AUTHMETHOD",
+    "GIT_HTTP_LOW_SPEED_LIMIT",
+    "GIT_HTTP_LOW_SPEED_TIME",
+    "GIT_HTTP_USER_AGENT",
+    "GIT_SSL_NO_VERIFY",
+    "GIT_SSL_CAINFO",
+    "GIT_SSL_CAPATH",
+    "GIT_SSL_CERT",
+    "GIT_SSL_KEY",
+    "GIT_SSL_CERT_PASSWORD_PROTECTED",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "KRB5CCNAME",
+];
+
+/// Variables that change from command to command and decide nothing.
+const VOLATILE: [&str; 16] = [
+    "_",
+    "SHLVL",
+    "PWD",
+    "OLDPWD",
+    "TERM",
+    "COLUMNS",
+    "LINES",
+    "WINDOWID",
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_PREFIX",
+    "GIT_INDEX_FILE",
+    "GIT_REFLOG_ACTION",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_PROTOCOL_FROM_USER",
+    "GIT_COMMON_DIR",
+];
+
+impl UserConfig {
+    /// Reads the configuration as git does here: system, global with its includes, the repository's own, `-c`.
+    ///
+    /// # Errors
+    /// Fails when git cannot be run or cannot read its configuration; git's own words are the error.
+    pub fn read() -> io::Result<Self> {
+        let output = git::of_user()
+            .args(["config", "-z", "--list", "--includes"])
+            .output()?;
+        if !output.status.success() {
+            let words = String::from_utf8_lossy(&output.stderr);
+            return Err(io::Error::other(
+                words.trim().trim_start_matches("fatal: ").to_owned(),
+            ));
+        }
+        Ok(Self::parse(&String::from_utf8_lossy(&output.stdout)))
+    }
+
+    /// `git config -z --list` ends each entry with NUL and puts a newline between key and value; a key alone is true.
+    fn parse(list: &str) -> Self {
+        let entry = |entry: &str| match entry.split_once('\n') {
+            Some((key, value)) => (key.to_owned(), value.to_owned()),
+            None => (entry.to_owned(), "true".to_owned()),
+        };
+        Self {
+            entries: list
+                .split('\0')
+                .filter(|text| !text.is_empty())
+                .map(entry)
+                .collect(),
+        }
+    }
+
+    /// The value of a key, the last one as in git.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.entries
+            .iter()
+            .rev()
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// All entries, in reading order.
+    #[must_use]
+    pub fn entries(&self) -> &[(String, String)] {
+        &self.entries
+    }
+
+    /// What the daemon is told.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let config: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|(key, _)| bears_on_upstream(key))
+            .cloned()
+            .collect();
+        let env = VARIABLES
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?)))
+            .collect();
+        let mut place = Sha256::new();
+        let mut add = |name: &[u8], value: &[u8]| {
+            for part in [name, value] {
+                place.update((part.len() as u64).to_be_bytes());
+                place.update(part);
+            }
+        };
+        for (key, value) in &config {
+            add(key.as_bytes(), value.as_bytes());
+        }
+        let mut variables: Vec<_> = env::vars_os().collect();
+        variables.sort();
+        for (name, value) in variables {
+            let steady = name
+                .to_str()
+                .is_none_or(|name| !VOLATILE.contains(&name) && !name.starts_with("GIT_TRACE"));
+            if steady {
+                add(name.as_bytes(), value.as_bytes());
+            }
+        }
+        Standing {
+            config,
+            env,
+            place: place.finalize().into(),
+        }
+    }
+}
+
+/// The keys that bear on talking to an upstream; `safe.directory` counts because a local upstream may be another user's.
+fn bears_on_upstream(key: &str) -> bool {
+    let (section, rest) = key.split_once('.').unwrap_or((key, ""));
+    match section {
+        "http" | "credential" => true,
+        "url" => rest.ends_with(".insteadof"),
+        _ => [
+            "core.sshcommand",
+            "core.askpass",
+            "ssh.variant",
+            "safe.directory",
+        ]
+        .contains(&key),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_do_not_bear_on_upstream_stay_behind() {
+        let config = UserConfig::parse(
+            "core.hookspath\n/evil\0http.proxy\nhttp://proxy:3128\0http.https://h/.extraHeader\nX: y\0user.name\nMe\0\
+             url.https://other/.insteadof\nhttps://h/\0credential.helper\nstore\0http.sslverify\0",
+        );
+        let keys: Vec<_> = config
+            .standing()
+            .config
+            .into_iter()
+            .map(|(key, _)| key)
+            .collect();
+        let expected = [
+            "http.proxy",
+            "http.https://h/.extraHeader",
+            "url.https://other/.insteadof",
+            "credential.helper",
+            "http.sslverify",
+        ];
+        assert_eq!(keys, expected);
+        assert_eq!(
+            config.get("http.sslverify"),
+            Some("true"),
+            "a key alone is true"
+        );
+        assert_eq!(config.get("user.name"), Some("Me"));
+    }
+
+    #[test]
+    fn two_places_with_other_credential_settings_differ() {
+        let place = |list: &str| UserConfig::parse(list).standing().place;
+        assert_eq!(
+            place("credential.helper\nstore\0"),
+            place("credential.helper\nstore\0user.name\nMe\0")
+        );
+        assert_ne!(
+            place("credential.helper\nstore\0"),
+            place("credential.helper\ncache\0")
+        );
+    }
+
+    #[test]
+    fn debug_shows_no_value() {
+        let standing =
+            UserConfig::parse("http.extraheader\nAuthorization: Basic c2VjcmV0\0").standing();
+        assert!(!format!("{standing:?}").contains("c2VjcmV0"));
+    }
+}

@@ -1,0 +1,587 @@
+use std::collections::HashMap;
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn url(typed: &str) -> UpstreamUrl {
+    match Address::parse(typed) {
+        Ok(Address::Url(url, _)) => url,
+        other => panic!("'{typed}' is a URL, not {other:?}"),
+    }
+}
+
+fn refusal(typed: &str) -> String {
+    match Address::parse(typed) {
+        Err(bad) => bad.to_string(),
+        Ok(address) => panic!("{typed:?} must be refused, not read as {address:?}"),
+    }
+}
+
+#[test]
+fn an_accepted_url_has_one_canonical_form_and_a_name() {
+    let table = [
+        // typed, canonical, name
+        (
+            "https://gitlab.example/g/p.git",
+            "https://gitlab.example/g/p.git",
+            "gitlab.example/g/p",
+        ),
+        (
+            "https://gitlab.example/g/p",
+            "https://gitlab.example/g/p",
+            "gitlab.example/g/p",
+        ),
+        (
+            "HTTPS://GitLab.Example:443/G/p//",
+            "https://gitlab.example/G/p",
+            "gitlab.example/G/p",
+        ),
+        (
+            "mirror://gitlab.example/g/p",
+            "https://gitlab.example/g/p",
+            "gitlab.example/g/p",
+        ),
+        ("mirror://h:8443/p", "https://h:8443/p", "h+8443/p"),
+        ("https://h:08443/p", "https://h:8443/p", "h+8443/p"),
+        ("https://h:80/p", "https://h:80/p", "h+80/p"),
+        ("http://h:80/p", "http://h/p", "http+h/p"),
+        ("http://h:443/p", "http://h:443/p", "http+h+443/p"),
+        ("https://u:p@h/p", "https://h/p", "h/p"),
+        ("https://@h/p", "https://h/p", "h/p"),
+        (
+            "https://h/a%20b/%C3%A9",
+            "https://h/a%20b/%C3%A9",
+            "h/a%20b/%C3%A9",
+        ),
+        ("https://h/é", "https://h/é", "h/é"),
+        ("https://h//a//b", "https://h//a//b", "h//a//b"),
+        ("https://h/a/-b", "https://h/a/-b", "h/a/-b"),
+        ("https://h/a/.git", "https://h/a/.git", "h/a/.git"),
+        ("https://h/a.git.git", "https://h/a.git.git", "h/a.git"),
+        ("https://h/~u/...", "https://h/~u/...", "h/~u/..."),
+        (
+            "https://h/https://g.example/p",
+            "https://h/https://g.example/p",
+            "h/https@//g.example/p",
+        ),
+        ("https://127.0.0.1/p", "https://127.0.0.1/p", "127.0.0.1/p"),
+        ("https://[::1]/p", "https://[::1]/p", "[--1]/p"),
+        (
+            "https://[0:0::1]:8443/p",
+            "https://[::1]:8443/p",
+            "[--1]+8443/p",
+        ),
+        ("https://my_host-1/p", "https://my_host-1/p", "my_host-1/p"),
+        (
+            "https://xn--bcher-kva.example/p",
+            "https://xn--bcher-kva.example/p",
+            "xn--bcher-kva.example/p",
+        ),
+        ("https://file/p", "https://file/p", "https+file/p"),
+        ("https://http:80/p", "https://http:80/p", "http+80/p"),
+        (
+            "http://http:8080/p",
+            "http://http:8080/p",
+            "http+http+8080/p",
+        ),
+        ("/srv/git/p.git", "file:///srv/git/p.git", "file/srv/git/p"),
+        (
+            "file:///srv/git/p.git/",
+            "file:///srv/git/p.git",
+            "file/srv/git/p",
+        ),
+        (
+            "FILE://LocalHost/srv//git/./p",
+            "file:///srv/git/p",
+            "file/srv/git/p",
+        ),
+        (
+            "/home/me/p/.git",
+            "file:///home/me/p/.git",
+            "file/home/me/p/.git",
+        ),
+        (
+            "/a b/c#?%20",
+            "file:///a%20b/c%23%3F%2520",
+            "file/a%20b/c%23%3F%2520",
+        ),
+        ("file:///a%20b/%C3%A9", "file:///a%20b/é", "file/a%20b/é"),
+        ("/a/x://y@z", "file:///a/x:/y@z", "file/a/x:/y@z"),
+    ];
+    for (typed, canonical, name) in table {
+        let url = url(typed);
+        assert_eq!(url.as_str(), canonical, "canonical form of {typed:?}");
+        assert_eq!(url.to_string(), canonical);
+        assert_eq!(url.mirror_name(), name, "name of {typed:?}");
+    }
+}
+
+#[test]
+fn the_parts_of_a_url_are_told_apart() {
+    let https = url("https://u:p@Gitlab.Example:8443/g/p.git");
+    assert_eq!(https.scheme(), Scheme::Https);
+    assert_eq!(
+        (https.host(), https.port()),
+        (Some("gitlab.example"), Some(8443))
+    );
+    assert_eq!(https.origin(), "https://gitlab.example:8443");
+    assert_eq!(https.path(), "/g/p.git");
+    assert_eq!(https.file_path(), None);
+    assert_eq!(
+        (url("https://h/p").port(), url("http://h/p").port()),
+        (Some(443), Some(80))
+    );
+
+    let file = url("/a b/c%41");
+    assert_eq!(
+        (file.scheme(), file.host(), file.port()),
+        (Scheme::File, None, None)
+    );
+    assert_eq!(file.origin(), "file://");
+    assert_eq!(file.file_path(), Some(Path::new("/a b/c%41")));
+    assert_eq!(url("file:///a%20b/c%2541"), file);
+}
+
+#[test]
+fn a_login_is_decoded_and_kept_apart() {
+    let table = [
+        ("https://h/p", None),
+        ("https://@h/p", None),
+        ("https://u@h/p", Some(("u", None))),
+        ("https://u:@h/p", Some(("u", Some("")))),
+        ("https://:t@h/p", Some(("", Some("t")))),
+        ("https://u:-t@h/p", Some(("u", Some("-t")))),
+        ("https://u:a:b@h/p", Some(("u", Some("a:b")))),
+        ("https://u:a@b@h/p", Some(("u", Some("a@b")))),
+        ("https://me%40x:%2f%3A%25@h/p", Some(("me@x", Some("/:%")))),
+        (
+            "mirror://oauth2:glpat-x@h/p",
+            Some(("oauth2", Some("glpat-x"))),
+        ),
+    ];
+    for (typed, login) in table {
+        let Ok(Address::Url(_, found)) = Address::parse(typed) else {
+            panic!("'{typed}' must be accepted");
+        };
+        let found = found
+            .as_ref()
+            .map(|login| (login.username.as_str(), login.password.as_deref()));
+        assert_eq!(found, login, "login of {typed:?}");
+    }
+}
+
+#[test]
+fn what_is_no_url_is_a_name() {
+    let names = [
+        "gitlab.example/group/project",
+        "project",
+        "h+8443/p",
+        "http+h/p",
+        "[--1]+8443/p",
+        "file/abs/path",
+        "a/b:c",
+        "[foo]bar/baz:qux", // t5601 'is not ssh'
+        "[foo/bar]:baz",
+        "a name/with spaces",
+        ".hidden/x",
+        "...",
+        "a//b",
+    ];
+    for name in names {
+        assert_eq!(Address::parse(name), Ok(Address::Name(name.to_owned())));
+    }
+}
+
+/// Vectors of git's t5500 (parse urls), t5601, t5813 and t0300, of gix-url, and of the CVEs named.
+#[test]
+fn everything_else_is_refused_in_one_line() {
+    let table = [
+        ("empty", "", "the address of the upstream is empty"),
+        ("empty", " \t", "is empty"),
+        // other helpers and transports (threat T2)
+        (
+            "ext",
+            "ext::sh -c touch% /tmp/x",
+            "transport 'ext' is not allowed",
+        ),
+        ("ext", "ext::ext://x", "transport 'ext'"),
+        ("fd", "fd::17", "transport 'fd'"),
+        ("file", "file::/etc", "transport 'file'"),
+        ("mirror", "mirror::https://h/p", "transport 'mirror'"),
+        ("mirror", "mirror::mirror::ext::sh", "transport 'mirror'"),
+        (
+            "any",
+            "codecommit::eu-central-1://repo",
+            "transport 'codecommit'",
+        ),
+        ("any", "https::https://h/p", "transport 'https'"),
+        ("nested", "mirror://mirror::ext::sh/p", "invalid host"),
+        ("nested", "mirror://ext::sh/p", "invalid host"),
+        ("unnamed", "::x", "ssh is not built yet"),
+        (
+            "scheme",
+            "git://h/p",
+            "scheme 'git' is not one of https, http, file",
+        ),
+        ("scheme", "git://-h/p", "scheme 'git'"),
+        ("scheme", "ftp://h/p", "scheme 'ftp'"),
+        ("scheme", "ftps://h/p", "scheme 'ftps'"),
+        ("scheme", "rsync://h/p", "scheme 'rsync'"),
+        ("scheme", "ext://sh -c x", "scheme 'ext'"),
+        ("scheme", "javascript://h/p", "scheme 'javascript'"),
+        ("scheme", "http+unix://sock/p", "scheme 'http+unix'"),
+        ("scheme", "://h/p", "scheme ''"),
+        ("scheme", " https://h/p", "scheme ' https'"),
+        ("scheme", "foo/bar://h/p", "scheme 'foo/bar'"),
+        ("scheme", "https:/h/p", "'://' must follow the scheme"),
+        ("scheme", "https:h/p", "'://' must follow the scheme"),
+        ("scheme", "file:/p", "'://' must follow the scheme"),
+        ("scheme", "https:\\\\h\\p", "'://' must follow the scheme"),
+        // ssh, in every form that t5500 and t5601 know
+        ("ssh", "ssh://h/p", "ssh is not built yet"),
+        ("ssh", "SSH://u@h:22/~p", "ssh is not built yet"),
+        ("ssh", "git+ssh://h/p", "ssh is not built yet"),
+        ("ssh", "ssh+git://h/p", "ssh is not built yet"),
+        ("ssh", "git@h:g/p.git", "'h:g/p.git': ssh is not built yet"),
+        ("ssh", "h:p", "ssh is not built yet"),
+        ("ssh", "h:/~p", "ssh is not built yet"),
+        ("ssh", "[::1]:p", "ssh is not built yet"),
+        ("ssh", "[h:123]:p", "ssh is not built yet"),
+        ("ssh", "user@[::1]:/~p", "ssh is not built yet"),
+        ("ssh", "c:temp", "ssh is not built yet"),
+        // CVE-2017-1000117, CVE-2024-32884, RUSTSEC-2023-0064
+        ("dash", "-oProxyCommand=x/p", "starts with '-'"),
+        ("dash", "--upload-pack=x", "starts with '-'"),
+        ("dash", "-h:p", "starts with '-'"),
+        ("dash", "ssh://-oProxyCommand=x/p", "invalid host"),
+        ("dash", "ssh://u@-oProxyCommand=x/p", "invalid host"),
+        ("dash", "ssh://[-oProxyCommand=x]:22/p", "invalid host"),
+        ("dash", "ssh://-Fx@h/p", "invalid user"),
+        ("dash", "ssh://h:-p/p", "invalid port"),
+        ("dash", "ssh://h/-p", "invalid path"),
+        ("dash", "u@-h:p", "invalid host"),
+        ("dash", "h:-p", "invalid path"),
+        (
+            "dash",
+            "https://-h/p",
+            "invalid host in 'https://-h/p': it starts with '-'",
+        ),
+        ("dash", "https://u@-h/p", "invalid host"),
+        ("dash", "https://-u@h/p", "invalid user"),
+        ("dash", "https://%2du@h/p", "invalid user"),
+        ("dash", "https://h:-1/p", "invalid port"),
+        ("dash", "https://h/-p", "invalid path"),
+        ("dash", "https://h//-p", "invalid path"),
+        ("dash", "https://h/%2Dp", "invalid path"),
+        ("dash", "mirror://-h/p", "invalid host"),
+        ("dash", "/-p", "invalid path"),
+        ("dash", "file:///%2d", "invalid path"),
+        // CVE-2020-5260, CVE-2020-11008, CVE-2024-50349, CVE-2024-52006
+        ("control", "https://h/p\n", "a control character"),
+        ("control", "https://h/p\0", "a control character"),
+        ("control", "ht\ttps://h/p", "a control character"),
+        ("control", "https://h/p\u{7f}", "a control character"),
+        ("control", "https://h/p\u{9b}31m", "a control character"),
+        ("control", "name\rx", "a control character"),
+        ("control", "/tmp/a\nb", "a control character"),
+        ("control", "https://h/%0ahost=evil", "invalid path"),
+        ("control", "https://h/a%0Db", "invalid path"),
+        ("control", "https://h/a%00b", "invalid path"),
+        ("control", "https://h/a%1bb", "invalid path"),
+        ("control", "https://h/a%7Fb", "invalid path"),
+        ("control", "https://h/a%c2%9bb", "invalid path"),
+        ("control", "https://u%0Ahost=evil@h/p", "invalid user"),
+        ("control", "https://u:p%0dq@h/p", "invalid password"),
+        ("control", "https://h%0ahost=evil/p", "invalid host"),
+        ("control", "https://h%0d/p", "invalid host"),
+        ("control", "https://%1b[31mh/p", "invalid host"),
+        ("control", "file:///a%0Ab", "invalid path"),
+        ("control", "file:///a%00", "invalid path"),
+        // t0300: 'url parser handles bare query marker' and friends
+        ("host", "https://", "invalid host"),
+        ("host", "https:///p", "invalid host"),
+        ("host", "mirror://", "invalid host"),
+        ("host", "https://:443/p", "invalid host"),
+        ("host", "https://u@/p", "invalid host"),
+        ("host", "https://?host=h/p", "invalid host"),
+        ("host", "https://h%2e/p", "invalid host"),
+        ("host", "https://h h/p", "invalid host"),
+        ("host", "https://h\u{a0}/p", "'xn--' form"),
+        ("host", "https://bücher.example/p", "'xn--' form"),
+        ("host", "https://h\\evil/p", "invalid host"),
+        ("host", "https://a..b/p", "invalid host"),
+        ("host", "https://h./p", "invalid host"),
+        ("host", "https://../p", "invalid host"),
+        ("host", "https://*.example/p", "invalid host"),
+        ("host", "https://[::1/p", "invalid host"),
+        ("host", "https://[]/p", "invalid host"),
+        ("host", "https://[u@::1]/p", "invalid host"),
+        ("host", "https://[::1]x/p", "invalid host"),
+        ("host", "https://[fe80::1%25eth0]/p", "invalid host"),
+        (
+            "host",
+            "https://::1/p",
+            "an IPv6 address stands in brackets",
+        ),
+        ("host", "https://127.1/p", "invalid host"),
+        ("host", "https://2130706433/p", "invalid host"),
+        ("host", "https://0x7f000001/p", "invalid host"),
+        ("host", "https://1.2.3.0x4/p", "invalid host"),
+        ("host", "https://010.0.0.1/p", "invalid host"),
+        ("host", "file://h/p", "invalid host"),
+        ("host", "file://u:p@localhost/p", "invalid host"),
+        ("port", "https://h:/p", "invalid port"),
+        ("port", "https://h:0/p", "invalid port"),
+        ("port", "https://h:65536/p", "invalid port"),
+        ("port", "https://h:+443/p", "invalid port"),
+        ("port", "https://h:443x/p", "invalid port"),
+        ("port", "https://h:99999999999999999999/p", "invalid port"),
+        ("port", "https://https://h/p", "invalid port"),
+        (
+            "path",
+            "https://h",
+            "invalid path in 'https://h': it is empty",
+        ),
+        ("path", "https://h//", "it is empty"),
+        ("path", "/", "it is empty"),
+        ("path", "file://", "it is empty"),
+        ("path", "file://localhost/.", "it is empty"),
+        ("path", "https://h/p?x", "takes no '?' or '#'"),
+        ("path", "https://h?x/p", "takes no '?' or '#'"),
+        ("path", "https://h/p#x", "takes no '?' or '#'"),
+        ("path", "file:///p?x", "'%3F'"),
+        ("path", "https://h/%zz", "two hexadecimal digits"),
+        ("path", "https://h/p%4", "two hexadecimal digits"),
+        ("path", "https://h/p%", "two hexadecimal digits"),
+        ("path", "file:///p%+1", "two hexadecimal digits"),
+        ("path", "file:///%ff", "not valid UTF-8"),
+        ("path", "https://h/a/../b", "'.' and '..'"),
+        ("path", "https://h/a/%2E./b", "'.' and '..'"),
+        ("path", "https://h/a%2f..%2Fb", "'.' and '..'"),
+        ("path", "https://h/./b", "'.' and '..'"),
+        ("path", "/a/../b", "'.' and '..'"),
+        ("path", "file:///a/%2e%2e/b", "'.' and '..'"),
+        ("path", "https://h/a\\b", "'\\' is not allowed"),
+        ("path", "https://h/a%5Cb", "'\\' is not allowed"),
+        ("path", "https://h/a b", "'%20'"),
+        ("path", "https://h/a\u{2028}b", "'%20'"),
+        ("path", "https://h/@a/b", "'%40'"),
+        ("login", "https://u%zz@h/p", "invalid user"),
+        ("login", "https://u:%f@h/p", "invalid password"),
+        ("login", "https://u:%ff@h/p", "not valid UTF-8"),
+        ("login", "https://evil\\@h/p", "invalid user"),
+        ("login", "https://u:p q@h/p", "invalid password"),
+        (
+            "relative",
+            "./p",
+            "'./p' is a relative path: use an absolute one",
+        ),
+        ("relative", "../p", "is a relative path"),
+        ("relative", ".", "is a relative path"),
+        ("relative", "~/p", "is a relative path"),
+        ("name", "p/", "it ends with '/'"),
+        ("name", "a/../b", "'..' is not allowed"),
+        ("name", "a/..", "'..' is not allowed"),
+    ];
+    assert!(table.len() >= 60);
+    for (why, typed, part) in table {
+        let message = refusal(typed);
+        assert!(
+            message.contains(part),
+            "{why}: {typed:?} says {message:?}, not {part:?}"
+        );
+        assert!(
+            !message.contains(char::is_control),
+            "one plain line for {typed:?}: {message:?}"
+        );
+    }
+}
+
+#[test]
+fn a_refusal_shows_nothing_of_a_login() {
+    let secrets = [
+        "S3CRET",
+        "S3/CRET",
+        "S3#CRET",
+        "S3?CRET",
+        "S3 CRET",
+        "S3'CRET",
+        "a://S3CRET",
+        "12/S3CRET",
+        "S3@CRET",
+        "S3\nCRET",
+        "%zzS3CRET",
+    ];
+    let shapes = [
+        "https://u:{}@h:0/p",
+        "https://{}@h/../p",
+        "http://u:{}@-h/p",
+        "ftp://u:{}@h/p",
+        "ssh://u:{}@h/p",
+        "u:{}@h:p",
+        "https:/u:{}@h/p",
+        "file://u:{}@h/p",
+        "mirror://u:{}@h/?",
+        "https://u:{}@",
+    ];
+    for (secret, shape) in secrets
+        .iter()
+        .flat_map(|secret| shapes.map(|shape| (secret, shape)))
+    {
+        let typed = shape.replace("{}", secret);
+        let bad = Address::parse(&typed).expect_err("every shape is refused");
+        let shown = format!("{bad} {bad:?}");
+        assert!(
+            !shown.contains("S3") && !shown.contains("CRET"),
+            "{typed:?} shows {shown:?}"
+        );
+    }
+}
+
+#[test]
+fn redaction_drops_userinfo_and_little_else() {
+    let table = [
+        ("no url, a@b", "no url, a@b"),
+        ("https://h/p", "https://h/p"),
+        ("https://u@h/p", "https://h/p"),
+        ("https://u:p@h/p", "https://h/p"),
+        ("https://u:a@b@h/p", "https://h/p"),
+        ("https:///u:p@h/p", "https:///h/p"),
+        ("mirror::https://u:p@h/p", "mirror::https://h/p"),
+        ("ssh://git@h/p", "ssh://h/p"),
+        (
+            "fatal: unable to access 'https://u:p@h/p/': refused",
+            "fatal: unable to access 'https://h/p/': refused",
+        ),
+        (
+            "'https://h:8443/p' and 'http://u:p@i': x@y",
+            "'https://h:8443/p' and 'http://i': x@y",
+        ),
+        ("https://h/p: ask admin@h", "https://h/p: ask admin@h"),
+        (
+            "'https://[::1]:8443': ask admin@h",
+            "'https://[::1]:8443': ask admin@h",
+        ),
+        ("https://u:p/q@h/p", "https://h/p"),
+        ("https://u:p q@h/p", "https://h/p"),
+        ("https://u:it's@h/p", "https://h/p"),
+        ("https://u:1/2@h/p", "https://h/p"),
+        ("https://a:b@https://c:d@h/p", "https://h/p"),
+        ("https://a:b@x https://c:d@h/p", "https://x https://h/p"),
+        ("file:///home/a@b/c", "file:///home/a@b/c"),
+        ("file://u:p@h/c", "file://h/c"),
+        ("://u:p@h", "://h"),
+        ("https://", "https://"),
+    ];
+    for (text, clean) in table {
+        assert_eq!(redact(text), clean, "redacting {text:?}");
+    }
+}
+
+#[test]
+fn debug_shows_no_password() {
+    let login = Login {
+        username: "me".to_owned(),
+        password: Some("S3CRET".to_owned()),
+    };
+    assert_eq!(
+        format!("{login:?}"),
+        r#"Login { username: "me", password: Some("<redacted>") }"#
+    );
+    let address = Address::parse("https://me:S3CRET@h/p").expect("valid");
+    assert!(!format!("{address:?}").contains("S3CRET"));
+}
+
+/// Texts that are nearly, and often, addresses.
+fn addresses() -> impl Strategy<Value = String> {
+    let scheme = prop_oneof![
+        Just("https://"),
+        Just("HTTP://"),
+        Just("file://"),
+        Just("mirror://"),
+        Just("ssh://"),
+        Just("ext::"),
+        Just("/"),
+        Just("")
+    ];
+    let userinfo = prop_oneof![3 => Just(String::new()), 1 => "[ -~]{0,6}@", 1 => "[a-z%0-9-]{0,4}:[a-z%0-9@/-]{0,6}@"];
+    let host = prop_oneof![4 => "(http|file|h|h\\.x|H|127\\.0\\.0\\.1|\\[::1\\]|80)", 1 => "[a-zA-Z0-9.:_%-]{0,6}", 1 => "\\PC{0,4}"];
+    let port = prop_oneof![3 => Just(String::new()), 1 => "(:443|:80|:8443)", 1 => ":[0-9+-]{0,6}"];
+    let path = prop_oneof![
+        3 => "(/(a|b|A|\\.git|a\\.git|x:|\\+1|443|a%2Fb|%61)){0,3}/{0,2}",
+        1 => "(/[a-z%0-9:.+ -]{0,4}){0,4}",
+        1 => any::<String>(),
+    ];
+    (scheme, userinfo, host, port, path).prop_map(|(a, b, c, d, e)| format!("{a}{b}{c}{d}{e}"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn no_text_makes_the_parser_panic(text in any::<String>()) {
+        let _ = Address::parse(&text);
+        let _ = redact(&text);
+    }
+
+    #[test]
+    fn what_is_accepted_is_canonical_and_harmless(typed in addresses()) {
+        let clean = redact(&typed);
+        prop_assert_eq!(redact(&clean), clean.clone());
+        match Address::parse(&typed) {
+            Err(bad) => prop_assert!(!bad.to_string().contains(char::is_control)),
+            Ok(Address::Name(name)) => prop_assert_eq!(name, typed),
+            Ok(Address::Url(url, _)) => {
+                let again = Address::parse(url.as_str());
+                prop_assert_eq!(again, Ok(Address::Url(url.clone(), None)));
+                let name = url.mirror_name();
+                prop_assert_eq!(Address::parse(&name), Ok(Address::Name(name.clone())));
+                let file = url.file_path().map(|path| path.to_str().expect("made from a str"));
+                for text in [url.as_str(), &url.origin(), &name, url.path(), file.unwrap_or_default()] {
+                    prop_assert!(!text.contains(char::is_control), "control character in {text:?}");
+                    prop_assert!(!text.starts_with('-') && !text.trim_start_matches('/').starts_with('-'));
+                }
+                prop_assert!(!url.host().unwrap_or_default().starts_with('-'));
+                prop_assert_eq!(redact(url.as_str()), url.as_str());
+            }
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_shown(secret in "[!-~]{0,4}S3CRET[!-~]{0,4}", end in "[ -~]{0,8}") {
+        let typed = format!("https://u:{secret}@h/p{end}");
+        let shown = match Address::parse(&typed) {
+            Err(bad) => format!("{bad} {bad:?}"),
+            Ok(Address::Url(url, login)) => format!("{url} {url:?} {login:?} {} {}", url.origin(), url.mirror_name()),
+            Ok(Address::Name(_)) => unreachable!("it contains ://"),
+        };
+        prop_assert!(!shown.contains("S3CRET"), "{typed:?} shows {shown:?}");
+        let said = redact(&format!("fatal: unable to access '{typed}': refused"));
+        prop_assert!(!said.contains("S3CRET"), "{typed:?} says {said:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4))]
+
+    #[test]
+    fn two_urls_share_nothing_unless_they_are_one(typed in prop::collection::vec(addresses(), 1000)) {
+        let mut canonical = HashMap::new();
+        let mut parts = HashMap::new();
+        let mut names = HashMap::new();
+        for typed in typed {
+            let Ok(Address::Url(url, _)) = Address::parse(&typed) else {
+                continue;
+            };
+            let text = url.as_str().to_owned();
+            let its_parts = (url.scheme(), url.host().map(str::to_owned), url.port(), url.path().to_owned());
+            let stem = text.strip_suffix(".git").unwrap_or(&text).to_owned();
+            prop_assert_eq!(canonical.entry(text.clone()).or_insert(its_parts.clone()), &its_parts);
+            prop_assert_eq!(parts.entry(its_parts).or_insert(text.clone()), &text);
+            prop_assert_eq!(names.entry(url.mirror_name()).or_insert(stem.clone()), &stem);
+        }
+        prop_assert!(names.len() > 100, "the strategy makes URLs: {}", names.len());
+    }
+}
