@@ -1,0 +1,114 @@
+//! `mirrord run`: the daemon itself.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use clap::Args;
+use common::paths::Paths;
+use tracing_subscriber::EnvFilter;
+
+use crate::{commands::complain, daemon};
+
+/// Log files that are kept, one a day.
+const LOGS: usize = 7;
+
+/// Run the daemon in the foreground, its log on stderr. Stop it with Ctrl-C or `mirrord stop`.
+///
+/// git starts it by itself when it is needed; this is for seeing what it does:
+///
+///     mirrord run --log-level debug
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Run {
+    /// How much to log: error, warn, info, debug or trace
+    #[arg(long, default_value = "info", value_parser = ["error", "warn", "info", "debug", "trace"])]
+    log_level: String,
+    /// Started by a client: leave its session, log to a file, and say on stdout when ready
+    #[arg(long, hide = true)]
+    autostarted: bool,
+}
+
+impl Run {
+    /// Serves until stopped.
+    pub(crate) fn execute(&self, paths: Paths) -> anyhow::Result<ExitCode> {
+        let result = self.serve(paths);
+        if let (true, Err(error)) = (self.autostarted, &result) {
+            // Whoever started us reads our stdout, and prints it in its own name.
+            let mut stdout = io::stdout();
+            let _ = writeln!(stdout, "error: {error:#}");
+            if let Some(hint) = crate::hint(error) {
+                let _ = writeln!(stdout, "hint: {hint}");
+            }
+            complain(error);
+            return Ok(ExitCode::FAILURE);
+        }
+        result.map(|()| ExitCode::SUCCESS)
+    }
+
+    fn serve(&self, paths: Paths) -> anyhow::Result<()> {
+        if self.autostarted {
+            // The Ctrl-C of the terminal that we were started from is not for us.
+            rustix::process::setsid().context("cannot leave the session of the starter")?;
+        }
+        let _flush = self.log(&paths)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
+        let autostarted = self.autostarted;
+        runtime.block_on(async {
+            let shutdown = async {
+                if let Err(err) = daemon::stopped_by_signal().await {
+                    tracing::error!("cannot wait for signals: {err}");
+                    std::future::pending::<()>().await;
+                }
+            };
+            daemon::run(paths, autostarted, shutdown, || {
+                if autostarted { say_ready() } else { Ok(()) }
+            })
+            .await
+        })?;
+        // A sync that is still blocked in a read has been told to stop and has nothing that must be saved.
+        runtime.shutdown_background();
+        Ok(())
+    }
+
+    fn log(
+        &self,
+        paths: &Paths,
+    ) -> anyhow::Result<Option<tracing_appender::non_blocking::WorkerGuard>> {
+        // Libraries say little that helps, and may say what came over the wire.
+        let filter = EnvFilter::new(format!("off,mirrord={}", self.log_level));
+        let builder = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_target(false)
+            .with_ansi(false);
+        if !self.autostarted {
+            builder.with_writer(io::stderr).init();
+            return Ok(None);
+        }
+        let files = tracing_appender::rolling::Builder::new()
+            .rotation(tracing_appender::rolling::Rotation::DAILY)
+            .filename_prefix("mirrord")
+            .filename_suffix("log")
+            .max_log_files(LOGS)
+            .build(paths.log())
+            .with_context(|| format!("cannot log to '{}'", paths.log().display()))?;
+        let (writer, flush) = tracing_appender::non_blocking(files);
+        builder.with_writer(writer).init();
+        Ok(Some(flush))
+    }
+}
+
+/// Says `ready` and lets go of the pipe: whoever reads it waits for its end.
+fn say_ready() -> io::Result<()> {
+    let mut stdout = io::stdout();
+    writeln!(stdout, "ready")?;
+    stdout.flush()?;
+    let nowhere = File::options().write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdout(&nowhere)?;
+    Ok(())
+}

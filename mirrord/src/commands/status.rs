@@ -1,0 +1,76 @@
+//! `mirrord status`: how the daemon is.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use common::{
+    paths::Paths,
+    protocol::{Reply, Request},
+};
+use serde_json::json;
+
+use super::{ago, ask, converse, print};
+
+/// The exit code for 'does not run', as systemctl has it.
+const NOT_RUNNING: u8 = 3;
+
+/// Say how the daemon is. It is not started for this; exit code 3 says that it does not run.
+///
+///     mirrord status --json
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Status {
+    /// Print it as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Status {
+    /// Asks and prints.
+    pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
+        converse(async {
+            let status = match ask(paths, &Request::Status).await? {
+                Some((_, Reply::Status(status))) => status,
+                Some((_, reply)) => anyhow::bail!("mirrord answered something else: {reply:?}"),
+                None => {
+                    print(&if self.json {
+                        format!("{}\n", json!({ "running": false }))
+                    } else {
+                        "mirrord does not run\n".into()
+                    })?;
+                    return Ok(ExitCode::from(NOT_RUNNING));
+                }
+            };
+            if self.json {
+                let status = json!({
+                    "running": true,
+                    "pid": status.pid,
+                    "version": status.version,
+                    "uptime_seconds": status.uptime,
+                    "socket": status.socket,
+                    "mirrors_dir": status.mirrors_dir,
+                    "mirrors": status.mirrors,
+                    "clients": status.clients,
+                    "syncing": status.syncing,
+                });
+                print(&format!("{status:#}\n"))?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            let mut text = format!(
+                "mirrord {} runs as process {} for {}\nsocket:  {}\nmirrors: {} in {}\nclients: {}\n",
+                status.version,
+                status.pid,
+                ago(status.uptime),
+                status.socket.display(),
+                status.mirrors,
+                status.mirrors_dir.display(),
+                status.clients,
+            );
+            for url in &status.syncing {
+                text.push_str(&format!("syncing: {url}\n"));
+            }
+            print(&text)?;
+            Ok(ExitCode::SUCCESS)
+        })
+    }
+}

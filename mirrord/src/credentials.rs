@@ -1,0 +1,249 @@
+//! Logins: which are kept in memory, and who has proved that they may read what.
+//!
+//! A login is kept for the place it was found in, until it is refused or a quarter of an hour unused, so that an
+//! unchanged fetch needs neither a question nor a second request. What a mirror holds is shown, fresh or stale, only to
+//! a login that has read this upstream before. That survives restarts as slow salted hashes in the mirror itself, of
+//! which nobody can make a login again.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use argon2::{
+    Argon2,
+    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
+};
+use common::{protocol::Login, upstream_url::UpstreamUrl};
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+
+use crate::durable;
+
+/// An unused login is forgotten after this time.
+const KEEP: Duration = Duration::from_secs(15 * 60);
+
+/// The file in a mirror that says who has read its upstream.
+const READERS: &str = "readers";
+
+/// The line for an upstream that anybody may read.
+const ANYBODY: &str = "anybody";
+
+/// More logins than this have not read one upstream lately; the oldest line goes first.
+const MOST_READERS: usize = 32;
+
+/// An upstream, and the place from which a request for it came.
+pub(crate) type Place = (UpstreamUrl, [u8; 32]);
+
+/// All that is known of logins.
+#[derive(Default)]
+pub(crate) struct Credentials {
+    kept: Mutex<HashMap<Place, (Login, Instant)>>,
+    questions: Mutex<HashMap<Place, Arc<tokio::sync::Mutex<()>>>>,
+    /// Proofs of this daemon's life, by mirror and hash of identity, so that each is computed once.
+    proven: Mutex<HashSet<(PathBuf, [u8; 32])>>,
+}
+
+impl Credentials {
+    /// The login kept for a place.
+    pub(crate) fn kept(&self, place: &Place) -> Option<Login> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|_, (_, used)| used.elapsed() < KEEP);
+        let (login, used) = kept.get_mut(place)?;
+        *used = Instant::now();
+        Some(login.clone())
+    }
+
+    /// Keeps a login that worked.
+    pub(crate) fn keep(&self, place: &Place, login: &Login) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.insert(place.clone(), (login.clone(), Instant::now()));
+    }
+
+    /// Forgets a login that was refused.
+    pub(crate) fn forget(&self, place: &Place) {
+        self.kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(place);
+    }
+
+    /// Held while somebody in a place is asked, so that the others there wait for the answer instead.
+    pub(crate) fn question(&self, place: &Place) -> Arc<tokio::sync::Mutex<()>> {
+        let mut questions = self
+            .questions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        // What only this map still holds, nobody waits for.
+        questions.retain(|_, question| Arc::strong_count(question) > 1);
+        questions.entry(place.clone()).or_default().clone()
+    }
+
+    /// Whether an identity has read the upstream of this mirror before; the empty one is anybody. Blocks.
+    pub(crate) fn has_read(&self, git_dir: &Path, identity: &[u8]) -> bool {
+        if self.proven().contains(&proof(git_dir, identity)) {
+            return true;
+        }
+        // A mirror that anybody may read, everybody may.
+        let has_read = readers(git_dir)
+            .iter()
+            .any(|line| line == ANYBODY || matches(line, identity));
+        if has_read {
+            self.proven().insert(proof(git_dir, identity));
+        }
+        has_read
+    }
+
+    /// Whether upstream let anybody read when it was last asked by nobody in particular. Blocks.
+    pub(crate) fn is_public(git_dir: &Path) -> bool {
+        readers(git_dir).iter().any(|line| line == ANYBODY)
+    }
+
+    /// Notes that an identity has just read upstream. Blocks.
+    ///
+    /// # Errors
+    /// Fails when the note cannot be written; it is then made again after the next sync.
+    pub(crate) fn note_read(&self, git_dir: &Path, identity: &[u8]) -> io::Result<()> {
+        if self.proven().contains(&proof(git_dir, identity)) {
+            return Ok(());
+        }
+        let mut lines = readers(git_dir);
+        if !lines.iter().any(|line| matches(line, identity)) {
+            let line = match identity {
+                [] => ANYBODY.to_owned(),
+                identity => Argon2::default()
+                    .hash_password(identity)
+                    .map_err(io::Error::other)?
+                    .to_string(),
+            };
+            lines.push(line);
+            let surplus = lines.len().saturating_sub(MOST_READERS);
+            lines.drain(..surplus);
+            write(git_dir, &lines)?;
+        }
+        self.proven().insert(proof(git_dir, identity));
+        Ok(())
+    }
+
+    /// Notes that upstream no longer lets just anybody read. Blocks.
+    ///
+    /// # Errors
+    /// Fails when the note cannot be written.
+    pub(crate) fn note_private(&self, git_dir: &Path) -> io::Result<()> {
+        let lines = readers(git_dir);
+        if !lines.iter().any(|line| line == ANYBODY) {
+            return Ok(());
+        }
+        // Whoever was let in as one of everybody has proved nothing of their own.
+        self.proven().retain(|(mirror, _)| mirror != git_dir);
+        write(
+            git_dir,
+            &lines
+                .into_iter()
+                .filter(|line| line != ANYBODY)
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    fn proven(&self) -> std::sync::MutexGuard<'_, HashSet<(PathBuf, [u8; 32])>> {
+        self.proven.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn proof(git_dir: &Path, identity: &[u8]) -> (PathBuf, [u8; 32]) {
+    (git_dir.to_owned(), Sha256::digest(identity).into())
+}
+
+fn readers(git_dir: &Path) -> Vec<String> {
+    let text = fs::read_to_string(git_dir.join(READERS)).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn write(git_dir: &Path, lines: &[String]) -> io::Result<()> {
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    durable::replace(&git_dir.join(READERS), text.as_bytes())
+}
+
+fn matches(line: &str, identity: &[u8]) -> bool {
+    match identity {
+        [] => line == ANYBODY,
+        identity => PasswordHash::new(line)
+            .is_ok_and(|hash| Argon2::default().verify_password(identity, &hash).is_ok()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::upstream_url::Address;
+
+    use super::*;
+
+    fn place(byte: u8) -> Place {
+        match Address::parse("https://gitlab.example/group/project.git") {
+            Ok(Address::Url(url, _)) => (url, [byte; 32]),
+            other => panic!("no URL: {other:?}"),
+        }
+    }
+
+    fn login() -> Login {
+        Login {
+            username: "me".into(),
+            password: "token".into(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_login_is_kept_while_it_is_used_and_only_where_it_was_found() {
+        let credentials = Credentials::default();
+        credentials.keep(&place(1), &login());
+        assert_eq!(
+            credentials.kept(&place(2)),
+            None,
+            "another place asks for itself"
+        );
+        for _ in 0..4 {
+            tokio::time::advance(Duration::from_secs(14 * 60)).await;
+            assert_eq!(
+                credentials.kept(&place(1)),
+                Some(login()),
+                "each use keeps it"
+            );
+        }
+        tokio::time::advance(Duration::from_secs(15 * 60)).await;
+        assert_eq!(
+            credentials.kept(&place(1)),
+            None,
+            "a quarter of an hour unused"
+        );
+    }
+
+    #[test]
+    fn who_has_read_is_known_after_a_restart_and_nobody_else_is_let_in() {
+        let mirror = tempfile::tempdir().expect("temp dir");
+        Credentials::default()
+            .note_read(mirror.path(), b"me and my token")
+            .expect("written");
+        let restarted = Credentials::default();
+        assert!(restarted.has_read(mirror.path(), b"me and my token"));
+        assert!(!restarted.has_read(mirror.path(), b"me and a guess"));
+        assert!(!restarted.has_read(mirror.path(), b""));
+        let written = fs::read_to_string(mirror.path().join(READERS)).expect("readable");
+        assert!(!written.contains("token"), "{written}");
+    }
+
+    #[test]
+    fn what_anybody_may_read_everybody_may_until_it_becomes_private() {
+        let mirror = tempfile::tempdir().expect("temp dir");
+        let credentials = Credentials::default();
+        credentials.note_read(mirror.path(), b"").expect("written");
+        assert!(credentials.has_read(mirror.path(), b"whoever"));
+        credentials.note_private(mirror.path()).expect("written");
+        assert!(
+            !credentials.has_read(mirror.path(), b"")
+                && !credentials.has_read(mirror.path(), b"whoever")
+        );
+    }
+}

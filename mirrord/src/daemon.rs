@@ -1,0 +1,146 @@
+//! The daemon's life: lock, sweep, listen, serve, stop in order.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Seek, Write},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use common::{paths::Paths, protocol::Failure};
+use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName, tokio::Listener};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{registry::Registry, server::Server, sync::Engine};
+
+/// A daemon that was started while its predecessor stops waits for it: that may still be serving somebody.
+const PREDECESSOR: Duration = Duration::from_secs(40);
+
+/// A file that is larger than a limit allows is an error of that write, not the end of the daemon.
+const SIGXFSZ: i32 = 25;
+
+/// Makes this process the daemon and serves until `shutdown` resolves. `ready` is called when clients can connect.
+///
+/// # Errors
+/// Fails when another daemon runs, or the socket or the mirrors' folder cannot be used.
+pub(crate) async fn run(
+    paths: Paths,
+    wait: bool,
+    shutdown: impl Future<Output = ()>,
+    ready: impl FnOnce() -> io::Result<()>,
+) -> anyhow::Result<()> {
+    let _lock = lock(&paths, wait)?;
+    raise_limits();
+    // Twice is no harm: there is one provider in this build.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let _quiet = signal(SignalKind::from_raw(SIGXFSZ)).context("cannot set up signals")?;
+    let registry = Registry::new(paths.mirrors());
+    registry
+        .sweep()
+        .with_context(|| format!("cannot clean up '{}'", paths.mirrors().display()))?;
+    let listener = listen(&paths)?;
+    let server = Server::new(Engine::new(registry), paths.clone());
+    tracing::info!(
+        "mirrord {} listens at '{}'",
+        env!("CARGO_PKG_VERSION"),
+        paths.socket().display()
+    );
+    ready().context("cannot say that the daemon is ready")?;
+    server.run(listener, shutdown).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Resolves when the system or a person wants the daemon to stop.
+///
+/// # Errors
+/// Fails when signals cannot be waited for.
+pub(crate) async fn stopped_by_signal() -> io::Result<()> {
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// The lock decides who is the daemon. The system gives it back when its holder dies, however it dies.
+fn lock(paths: &Paths, wait: bool) -> anyhow::Result<File> {
+    let path = paths.lock();
+    let mut file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("cannot open '{}'", path.display()))?;
+    let deadline = Instant::now() + PREDECESSOR;
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(fs::TryLockError::WouldBlock) if wait && Instant::now() < deadline => {
+                // Nothing tells when a lock becomes free, save waiting for it without an end.
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(fs::TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                let _ = file.read_to_string(&mut pid);
+                let failure =
+                    Failure::here(format!("mirrord already runs (process {})", pid.trim()));
+                return Err(failure.hinted("'mirrord stop' stops it").into());
+            }
+            Err(fs::TryLockError::Error(err)) => bail!("cannot lock '{}': {err}", path.display()),
+        }
+    }
+    file.set_len(0)?;
+    file.rewind()?;
+    write!(file, "{}", std::process::id())?;
+    Ok(file)
+}
+
+/// Only the holder of the lock gets here, so a socket that exists is a dead daemon's.
+fn listen(paths: &Paths) -> anyhow::Result<Listener> {
+    let socket = paths.socket();
+    let cannot = || format!("cannot listen at '{}'", socket.display());
+    let options = ListenerOptions::new()
+        .name(
+            socket
+                .as_path()
+                .to_fs_name::<GenericFilePath>()
+                .with_context(cannot)?,
+        )
+        .try_overwrite(true);
+    let listener = options.create_tokio().with_context(cannot)?;
+    // The directory is 0700 already; some systems cannot make the socket so from the start.
+    fs::set_permissions(&socket, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .with_context(cannot)?;
+    Ok(listener)
+}
+
+/// A hundred waiting clients and the children of their syncs need more descriptors than the customary soft limit.
+fn raise_limits() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    );
+    // What a core file of this process would hold is nobody's business.
+    let _ = setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: limit_of_core(),
+        },
+    );
+}
+
+fn limit_of_core() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Core).maximum
+}

@@ -1,0 +1,63 @@
+//! Makes what was written last through a power cut: files, then the directories that name them.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+};
+
+/// Makes a directory's names last.
+///
+/// # Errors
+/// Fails when the directory cannot be opened or the disk refuses.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Makes a whole new directory last, everything in it first.
+///
+/// # Errors
+/// Fails when something cannot be opened or the disk refuses.
+pub(crate) fn sync_tree(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_tree(&entry.path())?;
+        } else {
+            File::open(entry.path())?.sync_all()?;
+        }
+    }
+    sync_dir(dir)
+}
+
+/// Replaces a file as a whole: readers see the old content or the new one, also after a power cut.
+///
+/// # Errors
+/// Fails when the disk refuses; the old content is then still there.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    sync_dir(dir)
+}
+
+/// Whether an error is about room on a disk of this machine rather than about what was being written.
+#[must_use]
+pub(crate) fn is_our_disk(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+    };
+    matches!(
+        error.kind(),
+        StorageFull | FileTooLarge | QuotaExceeded | ReadOnlyFilesystem | PermissionDenied
+    )
+}
+
+/// The system's words for an error, in git's voice: without Rust's number behind them.
+#[must_use]
+pub(crate) fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}

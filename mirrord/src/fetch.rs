@@ -1,0 +1,314 @@
+//! The daemon's side of a client's fetch: which mirror, with which login, and what to say when upstream says nothing.
+
+use std::{sync::Arc, time::SystemTime};
+
+use common::{
+    protocol::{
+        Aged, Answer, Ask, Failure, FailureKind, Fetch, Login, Mirror as Wanted, Ready, Reply,
+        Stale,
+    },
+    upstream_url::{Address, Scheme, UpstreamUrl},
+    wire::WireError,
+};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::{
+    credentials::{Credentials, Place},
+    registry::Mirror,
+    server::Conversation,
+    sync::{Engine, Outcome},
+    upstream::{Access, Trouble},
+};
+
+/// A URL that redirects to one that redirects is followed by the http layer; between mirrors one step is enough.
+const MOST_MOVES: usize = 1;
+
+/// Where the login in use came from.
+enum Source {
+    /// Nowhere: there is none.
+    Nowhere,
+    /// The URL, for this request only.
+    Url,
+    /// An earlier request from the same place.
+    Kept,
+    /// This client, just now; the others of its place wait for how it goes.
+    Asked { _turn: OwnedMutexGuard<()> },
+}
+
+struct Request<'c> {
+    engine: &'c Arc<Engine>,
+    conversation: &'c mut Conversation,
+    fetch: Fetch,
+    url: UpstreamUrl,
+    login: Option<Login>,
+    source: Source,
+}
+
+/// Answers a client's fetch with [`Reply::Ready`] or [`Reply::Failed`].
+///
+/// # Errors
+/// Fails when the client has gone.
+pub(crate) async fn fetch(
+    engine: &Arc<Engine>,
+    conversation: &mut Conversation,
+    fetch: Fetch,
+) -> Result<Reply, WireError> {
+    let url = match find(engine, &fetch.mirror) {
+        Ok(url) => url,
+        Err(failure) => return Ok(Reply::Failed(failure)),
+    };
+    let login = fetch.login.clone();
+    let source = if login.is_some() {
+        Source::Url
+    } else {
+        Source::Nowhere
+    };
+    let mut request = Request {
+        engine,
+        conversation,
+        fetch,
+        url,
+        login,
+        source,
+    };
+    match request.run().await? {
+        Ok(ready) => Ok(Reply::Ready(ready)),
+        Err(failure) => Ok(Reply::Failed(failure)),
+    }
+}
+
+fn find(engine: &Engine, wanted: &Wanted) -> Result<UpstreamUrl, Failure> {
+    match wanted {
+        Wanted::Url(url) => match Address::parse(url) {
+            Ok(Address::Url(url, _)) => Ok(url),
+            Ok(Address::Name(_)) => Err(Failure::here(format!("'{url}' is not a URL"))),
+            Err(err) => Err(Failure::here(err.to_string())),
+        },
+        Wanted::Name(name) => match engine.registry.find_name(name) {
+            Ok(Some(mirror)) => Ok(mirror.settings.url),
+            Ok(None) => Err(Failure::here(format!("no mirror is called '{name}'"))
+                .hinted("'mirrord list' shows them; a URL makes a new one: mirror::https://HOST/GROUP/PROJECT.git")),
+            Err(err) => Err(Failure::here(format!("cannot read the mirrors: {err}"))),
+        },
+    }
+}
+
+impl Request<'_> {
+    async fn run(&mut self) -> Result<Result<Ready, Failure>, WireError> {
+        let typed = self.url.clone();
+        let mut moves = 0;
+        self.begin_with_a_login().await?;
+        loop {
+            let access = Access::new(&self.url, self.login.clone(), &self.fetch.standing);
+            let mut pending = self.engine.sync(&self.url, access.clone());
+            let host = self.host();
+            let outcome = self
+                .conversation
+                .wait(&host, &mut pending.progress, pending.outcome)
+                .await?;
+            let outcome = outcome.unwrap_or_else(|_| {
+                Err(Failure::new(FailureKind::Cancelled, "mirrord is stopping").into())
+            });
+            match outcome {
+                Ok(Outcome::InStep { mirror, warnings }) => {
+                    self.worked(&mirror, &access).await?;
+                    if self.url != typed
+                        && let Err(err) = self.engine.registry.alias(&typed, &self.url)
+                    {
+                        tracing::warn!("cannot remember that '{typed}' is '{}': {err}", self.url);
+                    }
+                    return Ok(Ok(self.ready(mirror, warnings, None)));
+                }
+                Ok(Outcome::Moved(to)) if moves < MOST_MOVES => {
+                    moves += 1;
+                    // What was meant for one scheme, host and port is not told to another.
+                    if to.origin() != self.url.origin() {
+                        (self.login, self.source) = (None, Source::Nowhere);
+                    }
+                    self.url = to;
+                }
+                Ok(Outcome::Moved(to)) => {
+                    let failure = Failure::new(
+                        FailureKind::Refused,
+                        format!("'{typed}' redirects again and again"),
+                    );
+                    return Ok(Err(failure.hinted(format!("it was last sent to '{to}'"))));
+                }
+                Err(trouble) => {
+                    if self.try_another_login(&trouble).await? {
+                        continue;
+                    }
+                    return Ok(self.without_upstream(trouble.failure, &access).await);
+                }
+            }
+        }
+    }
+
+    /// Upstream answered to this login: keep it, and note who may read what is here.
+    async fn worked(&mut self, mirror: &Mirror, access: &Access) -> Result<(), WireError> {
+        if let (Some(login), Source::Asked { .. }) = (&self.login, &self.source) {
+            self.engine.credentials.keep(&self.place(), login);
+            self.conversation.say(&Reply::LoginAccepted).await?;
+        }
+        self.source = Source::Nowhere;
+        let (engine, git_dir, identity) = (
+            self.engine.clone(),
+            mirror.git_dir.clone(),
+            access.identity(),
+        );
+        // Slow by design, and nobody has to wait for it.
+        tokio::task::spawn_blocking(move || {
+            if let Err(err) = engine.credentials.note_read(&git_dir, &identity) {
+                tracing::warn!("cannot note who has read '{}': {err}", git_dir.display());
+            }
+        });
+        Ok(())
+    }
+
+    /// A kept login is sent at once; for a mirror that not everybody may read, one is asked for before upstream is.
+    async fn begin_with_a_login(&mut self) -> Result<(), WireError> {
+        if self.login.is_some() || self.url.scheme() == Scheme::File || self.brings_its_own() {
+            return Ok(());
+        }
+        if let Some(login) = self.engine.credentials.kept(&self.place()) {
+            (self.login, self.source) = (Some(login), Source::Kept);
+            return Ok(());
+        }
+        let private = matches!(self.engine.registry.find(&self.url), Ok(Some(mirror)) if !Credentials::is_public(&mirror.git_dir));
+        if private {
+            self.ask(Vec::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the settings sign in by themselves: a header, a certificate, a ticket.
+    fn brings_its_own(&self) -> bool {
+        !Access::new(&self.url, None, &self.fetch.standing).is_anonymous()
+    }
+
+    /// After a refusal: whether there is another login to try.
+    async fn try_another_login(&mut self, trouble: &Trouble) -> Result<bool, WireError> {
+        let wants = trouble.failure.kind == FailureKind::LoginNeeded;
+        if !(wants || trouble.login_refused) {
+            return Ok(false);
+        }
+        match std::mem::replace(&mut self.source, Source::Nowhere) {
+            // Upstream became private, or this is the first time: what anybody could read, nobody in particular has.
+            Source::Nowhere if wants && self.login.is_none() => {
+                if let Ok(Some(mirror)) = self.engine.registry.find(&self.url) {
+                    let engine = self.engine.clone();
+                    let noted = tokio::task::spawn_blocking(move || {
+                        engine.credentials.note_private(&mirror.git_dir)
+                    })
+                    .await;
+                    if let Ok(Err(err)) = noted {
+                        tracing::warn!("cannot note that '{}' is private: {err}", self.url);
+                    }
+                }
+                self.ask(trouble.challenges.clone()).await
+            }
+            Source::Kept => {
+                let refused = self.login.take();
+                self.engine.credentials.forget(&self.place());
+                // The helpers may know a newer one; the same again would only count against us.
+                Ok(self.ask(trouble.challenges.clone()).await? && self.login != refused)
+            }
+            Source::Asked { .. } => {
+                self.conversation.say(&Reply::LoginRefused).await?;
+                Ok(false)
+            }
+            Source::Nowhere | Source::Url => Ok(false),
+        }
+    }
+
+    /// Asks this client for a login, unless somebody in the same place has just found one. Says whether there is one.
+    async fn ask(&mut self, challenges: Vec<String>) -> Result<bool, WireError> {
+        let place = self.place();
+        let question = self.engine.credentials.question(&place);
+        let mut progress = self.engine.listen(&self.url);
+        let turn = self
+            .conversation
+            .wait(&self.host(), &mut progress, question.lock_owned())
+            .await?;
+        if let Some(login) = self.engine.credentials.kept(&place) {
+            (self.login, self.source) = (Some(login), Source::Kept);
+            return Ok(true);
+        }
+        let question = Ask::Login {
+            url: self.url.to_string(),
+            username: None,
+            challenges,
+        };
+        match self.conversation.ask(question).await? {
+            Answer::Login(login) => {
+                (self.login, self.source) = (Some(login), Source::Asked { _turn: turn });
+                Ok(true)
+            }
+            Answer::Nothing => Ok(false),
+        }
+    }
+
+    /// What is said when upstream could not be asked: the copy that is here with its age, or the failure.
+    async fn without_upstream(
+        &mut self,
+        failure: Failure,
+        access: &Access,
+    ) -> Result<Ready, Failure> {
+        let Ok(Some(mirror)) = self.engine.registry.find(&self.url) else {
+            return Err(failure);
+        };
+        let refused = matches!(
+            failure.kind,
+            FailureKind::Refused | FailureKind::LoginNeeded
+        );
+        let serve = match self.fetch.stale {
+            Some(Stale::Serve) => true,
+            Some(Stale::Fail) => false,
+            None => !refused,
+        };
+        if !serve || failure.kind == FailureKind::Cancelled {
+            return Err(failure);
+        }
+        let (engine, git_dir, identity) = (
+            self.engine.clone(),
+            mirror.git_dir.clone(),
+            access.identity(),
+        );
+        let known =
+            tokio::task::spawn_blocking(move || engine.credentials.has_read(&git_dir, &identity))
+                .await;
+        if !known.unwrap_or(false) {
+            return Err(failure
+                .hinted("there is a copy here, but this login has never read it from upstream"));
+        }
+        let synced = self.engine.state(&mirror).synced;
+        let age = synced
+            .and_then(|synced| SystemTime::now().duration_since(synced).ok())
+            .unwrap_or_default();
+        Ok(self.ready(
+            mirror,
+            Vec::new(),
+            Some(Aged {
+                seconds: age.as_secs(),
+                reason: failure.message,
+            }),
+        ))
+    }
+
+    fn ready(&self, mirror: Mirror, warnings: Vec<String>, stale: Option<Aged>) -> Ready {
+        Ready {
+            git_dir: mirror.git_dir,
+            url: mirror.settings.url.to_string(),
+            stale,
+            warnings,
+        }
+    }
+
+    fn place(&self) -> Place {
+        (self.url.clone(), self.fetch.standing.place)
+    }
+
+    fn host(&self) -> String {
+        self.url.host().unwrap_or(self.url.path()).to_owned()
+    }
+}

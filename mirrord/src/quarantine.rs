@@ -1,0 +1,186 @@
+//! Where what upstream sends lands before anybody may see it: a directory inside the mirror, checked and then emptied
+//! into the object store, or dropped.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, BufRead},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use common::{
+    git,
+    protocol::{Failure, FailureKind},
+};
+use gix::{ObjectId, error::ErrorExt, odb::pack};
+
+use crate::{children, durable, refs, watch::Watch};
+
+const PREFIX: &str = "incoming-";
+
+/// A quarantine; dropping it drops what is in it.
+pub(crate) struct Quarantine {
+    dir: tempfile::TempDir,
+    git_dir: PathBuf,
+}
+
+impl Quarantine {
+    /// An empty quarantine inside a mirror.
+    ///
+    /// # Errors
+    /// Fails when the disk refuses.
+    pub(crate) fn new(git_dir: &Path) -> io::Result<Self> {
+        let dir = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .tempdir_in(git_dir.join("objects"))?;
+        fs::create_dir(dir.path().join("pack"))?;
+        Ok(Self {
+            dir,
+            git_dir: git_dir.to_owned(),
+        })
+    }
+
+    /// The mirror that it belongs to, as it is without it.
+    ///
+    /// # Errors
+    /// Fails when it is not a repository.
+    pub(crate) fn repository(&self) -> io::Result<gix::Repository> {
+        refs::open(&self.git_dir)
+    }
+
+    /// Receives one pack and indexes it as it comes: every object's hash is computed, thin deltas are completed.
+    ///
+    /// # Errors
+    /// Fails when the pack is damaged, ends early, or the disk refuses.
+    pub(crate) fn receive(&self, pack: &mut dyn BufRead, watch: &Watch) -> gix::Result<()> {
+        let repo = self.repository().map_err(ErrorExt::raise)?;
+        let outcome = pack::Bundle::write_to_directory(
+            pack,
+            Some(&self.dir.path().join("pack")),
+            &mut watch.meter(),
+            watch.flag(),
+            Some(repo.objects.clone()),
+            repo.object_hash(),
+            pack::bundle::write::Options::default(),
+        )?;
+        if let Some(keep) = outcome.keep_path {
+            let _ = fs::remove_file(keep);
+        }
+        Ok(())
+    }
+
+    /// A fenced git that writes new objects here and reads the mirror's as well.
+    pub(crate) fn git(&self) -> Command {
+        let mut git = git::at(&self.git_dir);
+        git.env("GIT_OBJECT_DIRECTORY", self.dir.path()).env(
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+            self.git_dir.join("objects"),
+        );
+        git
+    }
+
+    /// Checks that nothing which `tips` need is missing, here or in the mirror.
+    ///
+    /// # Errors
+    /// Fails with [`FailureKind::Unusable`] when something is.
+    pub(crate) fn vet(&self, tips: &BTreeSet<ObjectId>, watch: &Watch) -> Result<(), Failure> {
+        connected(self.git(), &self.git_dir, tips, watch)
+    }
+
+    /// Lets what is here into the mirror's object store; it lasts when this returns.
+    ///
+    /// # Errors
+    /// Fails when the disk refuses.
+    pub(crate) fn release(self) -> io::Result<()> {
+        let (from, to) = (
+            self.dir.path().join("pack"),
+            self.git_dir.join("objects/pack"),
+        );
+        let mut names: Vec<_> = fs::read_dir(&from)?
+            .map(|entry| Ok(entry?.file_name()))
+            .collect::<io::Result<_>>()?;
+        // git looks for indexes: a pack must be there before its index says so.
+        names.sort_by_key(|name| name.to_string_lossy().ends_with(".idx"));
+        for name in &names {
+            fs::File::open(from.join(name))?.sync_all()?;
+        }
+        for name in &names {
+            fs::rename(from.join(name), to.join(name))?;
+        }
+        durable::sync_dir(&to)
+    }
+}
+
+/// Whether the mirror itself has everything that `tips` need, so that nothing has to be fetched.
+///
+/// # Errors
+/// Fails when the check cannot be made.
+pub(crate) fn is_complete(
+    git_dir: &Path,
+    tips: &BTreeSet<ObjectId>,
+    watch: &Watch,
+) -> Result<bool, Failure> {
+    let repo = refs::open(git_dir).map_err(|err| Failure::here(err.to_string()))?;
+    if !tips.iter().all(|tip| repo.has_object(tip)) {
+        return Ok(false);
+    }
+    match connected(git::at(git_dir), git_dir, tips, watch) {
+        Ok(()) => Ok(true),
+        Err(failure) if failure.kind == FailureKind::Unusable => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Walks from `tips` to what the mirror already vouches for. A record that does not resolve is damage that is not
+/// upstream's doing: it is left out, and so blocks no other.
+fn connected(
+    mut git: Command,
+    git_dir: &Path,
+    tips: &BTreeSet<ObjectId>,
+    watch: &Watch,
+) -> Result<(), Failure> {
+    let cannot = |err: io::Error| Failure::here(format!("cannot check what upstream sent: {err}"));
+    let repo = refs::open(git_dir).map_err(cannot)?;
+    let known = refs::read(git_dir).map_err(cannot)?;
+    let mut input: String = tips.iter().map(|tip| format!("{tip}\n")).collect();
+    input.push_str("--not\n");
+    let known: BTreeSet<_> = known.into_values().collect();
+    for oid in known.iter().filter(|oid| repo.has_object(*oid)) {
+        input.push_str(&format!("{oid}\n"));
+    }
+    git.args(["rev-list", "--objects", "--stdin", "--quiet"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null());
+    let ended = children::run(git, input.into_bytes(), watch).map_err(cannot)?;
+    if watch.is_cancelled() {
+        return Err(crate::upstream::cancelled());
+    }
+    if ended.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&ended.stderr);
+    let words = words
+        .lines()
+        .find_map(|line| line.strip_prefix("fatal: "))
+        .unwrap_or("git rev-list failed")
+        .to_owned();
+    Err(Failure::new(
+        FailureKind::Unusable,
+        format!("upstream did not send all necessary objects: {words}"),
+    ))
+}
+
+/// Removes the quarantines that a killed daemon left.
+///
+/// # Errors
+/// Fails when the object store cannot be read.
+pub(crate) fn sweep(git_dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(git_dir.join("objects"))? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! With what an upstream is talked to: a login, and the http settings that hold where the user stands.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use common::{
+    protocol::{Login, Standing},
+    upstream_url::UpstreamUrl,
+    url_config,
+};
+
+/// Without news for this long an upstream is given up, unless `http.lowSpeedTime` says otherwise.
+const NO_PROGRESS: Duration = Duration::from_secs(30);
+
+/// Two requests with equal access may share an answer. Its `Debug` shows nothing: headers and proxies hold secrets.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Access {
+    /// What to sign in with; `None` is anonymous.
+    pub login: Option<Login>,
+    /// `http.*` and its environment.
+    pub http: Http,
+    /// `safe.directory`, for upstreams on this machine that belong to somebody else.
+    pub safe_directories: Vec<String>,
+    /// All settings that git itself would need, for upstreams that only git can talk to.
+    pub settings: Vec<(String, String)>,
+    /// The variables that go with them.
+    pub environment: Vec<(String, String)>,
+}
+
+/// How http is spoken.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Http {
+    /// A proxy's URL; `None` is a direct connection.
+    pub proxy: Option<String>,
+    /// Hosts to which no proxy leads, in curl's syntax.
+    pub no_proxy: Option<String>,
+    /// Certificate authorities that replace the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Whether certificates are checked.
+    pub verify: bool,
+    /// `Name: value` lines to send along, to upstream's own origin only.
+    pub headers: Vec<String>,
+    /// The user agent, when the user chose one.
+    pub user_agent: Option<String>,
+    /// Whether a redirect of the first request is followed.
+    pub follow_redirects: bool,
+    /// Whether HTTP/2 may be spoken.
+    pub http2: bool,
+    /// How long upstream may be silent.
+    pub no_progress: Duration,
+    /// A setting that changes what goes over the wire in a way that only git's own client knows.
+    pub needs_git: Option<String>,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Access(…)")
+    }
+}
+
+impl Access {
+    /// What holds for `url` where the request comes from.
+    pub(crate) fn new(url: &UpstreamUrl, login: Option<Login>, standing: &Standing) -> Self {
+        let all = |key: &str| {
+            let values = standing.config.iter().filter(|(name, _)| name == key);
+            values.map(|(_, value)| value.clone()).collect::<Vec<_>>()
+        };
+        Self {
+            login,
+            http: Http::new(url, standing),
+            safe_directories: all("safe.directory"),
+            settings: standing
+                .config
+                .iter()
+                .filter(|(key, _)| key.starts_with("http."))
+                .cloned()
+                .collect(),
+            environment: standing.env.clone(),
+        }
+    }
+
+    /// Whether nothing here could tell upstream who asks: what it then answers, it would answer anybody.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.login.is_none() && self.http.headers.is_empty() && self.http.needs_git.is_none()
+    }
+
+    /// What makes this requester who it is, for recognising it later; empty for anybody.
+    pub(crate) fn identity(&self) -> Vec<u8> {
+        let mut identity = Vec::new();
+        let mut add = |part: &str| {
+            identity.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            identity.extend_from_slice(part.as_bytes());
+        };
+        if let Some(Login { username, password }) = &self.login {
+            add(username);
+            add(password);
+        }
+        self.http.headers.iter().for_each(|header| add(header));
+        if let Some(setting) = &self.http.needs_git {
+            add(setting);
+            for (key, value) in &self.settings {
+                add(key);
+                add(value);
+            }
+        }
+        identity
+    }
+}
+
+impl Http {
+    fn new(url: &UpstreamUrl, standing: &Standing) -> Self {
+        let config = url_config::matching("http", &standing.config, url);
+        let get = |name: &str| {
+            config
+                .iter()
+                .rev()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value.as_str())
+        };
+        let env = |name: &str| {
+            standing
+                .env
+                .iter()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value.as_str())
+        };
+        let set = |name: &str| get(name).filter(|value| !value.is_empty());
+        let scheme_proxy = if url.origin().starts_with("https:") {
+            env("https_proxy").or_else(|| env("HTTPS_PROXY"))
+        } else {
+            env("http_proxy")
+        };
+        let proxy = get("proxy")
+            .or(scheme_proxy)
+            .or_else(|| env("all_proxy"))
+            .or_else(|| env("ALL_PROXY"));
+        let ca_file = env("GIT_SSL_CAINFO")
+            .or_else(|| set("sslcainfo"))
+            .or_else(|| env("SSL_CERT_FILE"));
+        let seconds = env("GIT_HTTP_LOW_SPEED_TIME")
+            .or_else(|| get("lowspeedtime"))
+            .and_then(|text| text.parse().ok());
+        Self {
+            proxy: proxy.filter(|proxy| !proxy.is_empty()).map(str::to_owned),
+            no_proxy: env("no_proxy")
+                .or_else(|| env("NO_PROXY"))
+                .map(str::to_owned),
+            ca_file: ca_file.map(PathBuf::from),
+            verify: env("GIT_SSL_NO_VERIFY").is_none() && get("sslverify").is_none_or(truth),
+            headers: config
+                .iter()
+                .filter(|(key, _)| key == "extraheader")
+                .map(|(_, value)| value.clone())
+                .collect(),
+            user_agent: env("GIT_HTTP_USER_AGENT")
+                .or_else(|| set("useragent"))
+                .map(str::to_owned),
+            follow_redirects: get("followredirects")
+                .is_none_or(|value| value == "initial" || truth(value)),
+            http2: get("version") != Some("HTTP/1.1"),
+            no_progress: seconds
+                .filter(|seconds| *seconds > 0)
+                .map_or(NO_PROGRESS, Duration::from_secs),
+            needs_git: Self::needs_git(&set, &env),
+        }
+    }
+
+    /// Client certificates, cookies, pinned keys, other proxies' sign-in: git's client (libcurl) knows them, ours does
+    /// not, and to pass over one in silence would talk to upstream in another way than the user said.
+    fn needs_git<'a>(
+        set: &impl Fn(&str) -> Option<&'a str>,
+        env: &impl Fn(&str) -> Option<&'a str>,
+    ) -> Option<String> {
+        const SETTINGS: [&str; 9] = [
+            "sslcert",
+            "sslkey",
+            "sslcapath",
+            "pinnedpubkey",
+            "cookiefile",
+            "curloptresolve",
+            "proxyauthmethod",
+            "proxysslcert",
+            "proxysslcainfo",
+        ];
+        let setting = SETTINGS
+            .into_iter()
+            .find(|name| set(name).is_some())
+            .map(|name| format!("http.{name}"));
+        let variables = [
+            "GIT_SSL_CERT",
+            "GIT_SSL_CAPATH",
+            "GIT_HTTP_PROXY_AUTHMETHOD",
+        ];
+        let negotiates = || {
+            set("emptyauth")
+                .is_some_and(truth)
+                .then(|| "http.emptyauth".to_owned())
+        };
+        setting
+            .or_else(|| {
+                variables
+                    .into_iter()
+                    .find(|name| env(name).is_some())
+                    .map(str::to_owned)
+            })
+            .or_else(negotiates)
+    }
+}
+
+/// A boolean as git's configuration writes it.
+fn truth(value: &str) -> bool {
+    !matches!(
+        value.to_ascii_lowercase().as_str(),
+        "false" | "no" | "off" | "0" | ""
+    )
+}

@@ -1,0 +1,322 @@
+//! What an upstream's answer means, when it is not the one hoped for: the kind of failure, one line in git's voice, and
+//! what to do about it.
+
+use std::{error::Error, io, time::Duration};
+
+use common::{
+    progress::masked,
+    protocol::{Failure, FailureKind},
+    upstream_url::{UpstreamUrl, redact},
+};
+use reqwest::{
+    StatusCode,
+    header::{CONTENT_TYPE, HeaderMap},
+};
+
+use super::{Access, Trouble};
+use crate::durable;
+
+/// GitLab takes no account password where two-factor or single sign-on is in force, and says so at length.
+const TOKEN: &str = "GitLab takes a personal access token (scopes read_repository, write_repository) as the password; \
+                     accounts with two-factor or single sign-on need one";
+
+/// No answer at all: not connected, not trusted, or cut off.
+pub(crate) fn unreachable(url: &UpstreamUrl, error: &reqwest::Error) -> Trouble {
+    let cause = cause(error);
+    let failure = Failure::new(
+        FailureKind::Unreachable,
+        format!("cannot reach '{url}': {cause}"),
+    );
+    // A certificate that is not trusted is not a passing fault: it may be somebody in the middle.
+    if cause.starts_with("certificate") {
+        let refused = Failure::new(FailureKind::Refused, failure.message);
+        return Trouble::from(
+            refused.hinted("if its authority is your own, name it: git config http.sslCAInfo FILE"),
+        );
+    }
+    // A kept connection that broke is worth a new one; nobody there is not.
+    Trouble {
+        surprise: !error.is_connect(),
+        ..failure.into()
+    }
+}
+
+/// No word for too long.
+pub(crate) fn silent(url: &UpstreamUrl, budget: Duration) -> Trouble {
+    let message = format!(
+        "cannot reach '{url}': no answer for {} seconds",
+        budget.as_secs()
+    );
+    Failure::new(FailureKind::Unreachable, message).into()
+}
+
+/// A redirect that is not followed.
+pub(crate) fn moved(url: &UpstreamUrl, target: Option<&str>, tail: &str) -> Trouble {
+    let failure = Failure::new(FailureKind::Refused, format!("'{url}' has moved"));
+    let target = target.map(redact);
+    let failure = match target
+        .as_deref()
+        .map(|target| target.strip_suffix(tail).unwrap_or(target))
+    {
+        Some(target) => failure.hinted(format!("it redirects to '{}'", masked(target.as_bytes()))),
+        None => failure,
+    };
+    Trouble {
+        surprise: true,
+        ..failure.into()
+    }
+}
+
+/// A status that is not 200.
+pub(crate) fn refused(
+    url: &UpstreamUrl,
+    access: &Access,
+    status: StatusCode,
+    words: &str,
+    challenges: Vec<String>,
+    retry_after: Option<&str>,
+) -> Trouble {
+    let words = masked(
+        words
+            .lines()
+            .find(|line| !line.trim().is_empty())
+            .unwrap_or_default()
+            .trim()
+            .as_bytes(),
+    );
+    let words: String = words
+        .trim_start_matches("remote: ")
+        .chars()
+        .take(200)
+        .collect();
+    let said = if words.is_empty() {
+        String::new()
+    } else {
+        format!(": {words}")
+    };
+    let gitlab = words.contains("HTTP Basic: Access denied")
+        || challenges.iter().any(|line| line.contains("\"GitLab\""));
+    let new = |kind, message| Trouble {
+        surprise: true,
+        ..Failure::new(kind, message).into()
+    };
+    match status {
+        StatusCode::UNAUTHORIZED if access.is_anonymous() => {
+            let message = format!(
+                "could not read Username for '{}': terminal prompts disabled",
+                url.origin()
+            );
+            let failure = Failure::new(FailureKind::LoginNeeded, message).hinted(if gitlab {
+                format!("store a login with a credential helper; {TOKEN}")
+            } else {
+                "store a login with a credential helper, see 'git help credentials'".to_owned()
+            });
+            Trouble {
+                challenges,
+                surprise: true,
+                ..failure.into()
+            }
+        }
+        StatusCode::UNAUTHORIZED => {
+            let failure = Failure::new(
+                FailureKind::Refused,
+                format!("Authentication failed for '{url}'"),
+            );
+            let hint = if gitlab {
+                TOKEN
+            } else {
+                "the login was refused; store another one"
+            };
+            Trouble {
+                challenges,
+                surprise: true,
+                login_refused: true,
+                ..failure.hinted(hint).into()
+            }
+        }
+        StatusCode::NOT_FOUND => {
+            let mut trouble = new(
+                FailureKind::Refused,
+                format!("repository '{url}' not found"),
+            );
+            let hint = if access.is_anonymous() {
+                "check the address; a private project needs a login"
+            } else {
+                "check the address; a login without permission is told the same"
+            };
+            trouble.failure.hint = Some(hint.into());
+            trouble
+        }
+        StatusCode::TOO_MANY_REQUESTS => {
+            let failure = Failure::new(
+                FailureKind::Unreachable,
+                format!("'{url}' asks for patience (error 429){said}"),
+            );
+            match retry_after {
+                Some(when) => failure
+                    .hinted(format!(
+                        "it wants to be left alone for {} seconds",
+                        masked(when.as_bytes())
+                    ))
+                    .into(),
+                None => failure.into(),
+            }
+        }
+        status if status.is_server_error() => {
+            let message = format!(
+                "cannot reach '{url}': the server answered with error {}{said}",
+                status.as_u16()
+            );
+            Failure::new(FailureKind::Unreachable, message).into()
+        }
+        status => new(
+            FailureKind::Refused,
+            format!(
+                "cannot read '{url}': the requested URL returned error: {}{said}",
+                status.as_u16()
+            ),
+        ),
+    }
+}
+
+/// A page instead of git's protocol: most often somebody's sign-in page, so it is no word of upstream at all.
+pub(crate) fn check_kind(
+    url: &UpstreamUrl,
+    headers: &HeaderMap,
+    what: &str,
+) -> Result<(), Trouble> {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    if kind == format!("application/x-git-upload-pack-{what}") {
+        return Ok(());
+    }
+    let kind = if kind.is_empty() {
+        "something untyped".to_owned()
+    } else {
+        format!("'{}'", masked(kind.as_bytes()))
+    };
+    let failure = Failure::new(
+        FailureKind::Unreachable,
+        format!("cannot reach '{url}': {kind} answered, not git"),
+    )
+    .hinted("a network's sign-in page may be in the way, or the address may not be a repository's");
+    Err(failure.into())
+}
+
+/// The innermost reason in few words.
+pub(crate) fn cause(error: &(dyn Error + 'static)) -> String {
+    let mut chain = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        chain.push(error);
+        // An io::Error hides the error it was made from behind its own text.
+        next = match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    for error in &chain {
+        if let Some(error) = error.downcast_ref::<rustls::Error>() {
+            return match error {
+                rustls::Error::InvalidCertificate(why) => {
+                    format!("certificate refused: {}", certificate(why))
+                }
+                error => format!("TLS failed: {error}"),
+            };
+        }
+    }
+    let texts: Vec<String> = chain.iter().map(ToString::to_string).collect();
+    if texts
+        .iter()
+        .any(|text| text.contains("dns error") || text.contains("failed to lookup"))
+    {
+        return "could not resolve host".into();
+    }
+    if let Some(error) = chain
+        .iter()
+        .rev()
+        .find_map(|error| error.downcast_ref::<io::Error>())
+    {
+        return match error.kind() {
+            io::ErrorKind::ConnectionRefused => "connection refused".into(),
+            io::ErrorKind::ConnectionReset => "connection reset by peer".into(),
+            io::ErrorKind::UnexpectedEof => "the connection was cut".into(),
+            io::ErrorKind::TimedOut => "connection timed out".into(),
+            _ => redact(&error.to_string()).trim_end_matches('.').to_owned(),
+        };
+    }
+    if chain.iter().any(|error| {
+        error
+            .downcast_ref::<reqwest::Error>()
+            .is_some_and(reqwest::Error::is_timeout)
+    }) {
+        return "connection timed out".into();
+    }
+    let last = texts.last().map(String::as_str).unwrap_or_default();
+    match last {
+        text if text.contains("connection closed before message completed") => {
+            "the connection was cut".into()
+        }
+        text => redact(text),
+    }
+}
+
+fn certificate(why: &rustls::CertificateError) -> String {
+    use rustls::CertificateError::{
+        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, UnknownIssuer,
+    };
+    match why {
+        UnknownIssuer => "it is signed by nobody who is trusted here".into(),
+        Expired | ExpiredContext { .. } => "it has expired".into(),
+        NotValidForName | NotValidForNameContext { .. } => "it is for another host".into(),
+        why => format!("{why}"),
+    }
+}
+
+/// What an error of gix means to the person.
+pub(super) fn explain(url: &UpstreamUrl, error: &gix::Error, said: Option<String>) -> Trouble {
+    if let Some(said) = said {
+        let said = masked(said.as_bytes());
+        return Failure::new(FailureKind::Unreachable, format!("'{url}' gave up: {said}")).into();
+    }
+    let io = error.downcast_any_ref::<io::Error>();
+    if let Some(io) = io.filter(|io| durable::is_our_disk(io)) {
+        return Failure::here(format!(
+            "cannot store what '{url}' sent: {}",
+            durable::words(io)
+        ))
+        .into();
+    }
+    if io.is_some_and(|io| {
+        matches!(
+            io.kind(),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe
+        )
+    }) {
+        let failure = Failure::new(
+            FailureKind::Unreachable,
+            format!("cannot read '{url}': the answer ended too early"),
+        );
+        return Trouble {
+            surprise: true,
+            ..failure.into()
+        };
+    }
+    let text = redact(&format!("{error:#}"))
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    let failure = Failure::new(
+        FailureKind::Unusable,
+        format!("cannot use what '{url}' sent: {text}"),
+    );
+    Trouble {
+        surprise: true,
+        ..failure.into()
+    }
+}

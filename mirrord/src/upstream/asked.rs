@@ -1,0 +1,112 @@
+//! What upstream answered, reduced to what is tracked and well named.
+
+use common::{
+    protocol::{Failure, FailureKind},
+    refspec::Refspecs,
+    upstream_url::UpstreamUrl,
+};
+use gix::{
+    ObjectId,
+    bstr::{BString, ByteSlice},
+    protocol::handshake::Ref,
+};
+
+use super::Trouble;
+use crate::{
+    plan::{Advertisement, Head},
+    refs::Refs,
+};
+
+/// What upstream answered.
+pub(crate) struct Asked {
+    /// What it has of what is tracked.
+    pub advertisement: Advertisement,
+    /// The hash that it names objects by.
+    pub format: gix::hash::Kind,
+    /// Refs that are passed over because their names are not valid.
+    pub invalid: usize,
+}
+
+impl Asked {
+    pub(super) fn new(
+        url: &UpstreamUrl,
+        listed: Vec<Ref>,
+        format: gix::hash::Kind,
+        track: &Refspecs,
+    ) -> Result<Self, Trouble> {
+        let mut refs = Vec::new();
+        let mut head = Head::Unknown;
+        for listed in listed {
+            match listed {
+                Ref::Peeled {
+                    full_ref_name: name,
+                    tag: oid,
+                    ..
+                } => refs.push((name, oid)),
+                Ref::Symbolic {
+                    full_ref_name,
+                    target,
+                    ..
+                }
+                | Ref::Unborn {
+                    full_ref_name,
+                    target,
+                } if full_ref_name == "HEAD" => {
+                    head = Head::Branch(target);
+                }
+                Ref::Symbolic {
+                    full_ref_name: name,
+                    tag,
+                    object,
+                    ..
+                } => refs.push((name, tag.unwrap_or(object))),
+                Ref::Direct {
+                    full_ref_name: name,
+                    object,
+                } => refs.push((name, object)),
+                Ref::Unborn { .. } => {}
+            }
+        }
+        Self::of(url, refs, head, format, track)
+    }
+
+    /// Keeps what is tracked and has a name that git allows: names become paths, here and in every clone.
+    pub(super) fn of(
+        url: &UpstreamUrl,
+        listed: Vec<(BString, ObjectId)>,
+        head: Head,
+        format: gix::hash::Kind,
+        track: &Refspecs,
+    ) -> Result<Self, Trouble> {
+        let valid = |name: &BString| gix::validate::reference::name(name.as_bstr()).is_ok();
+        let mut asked = Self {
+            advertisement: Advertisement {
+                refs: Refs::new(),
+                head,
+            },
+            format,
+            invalid: 0,
+        };
+        for (name, oid) in listed {
+            if oid.kind() != format {
+                let message =
+                    format!("'{url}' names an object by another hash than it says it uses");
+                return Err(Failure::new(FailureKind::Unusable, message).into());
+            }
+            if name == "HEAD" {
+                if asked.advertisement.head == Head::Unknown {
+                    asked.advertisement.head = Head::Detached(oid);
+                }
+            } else if !valid(&name) {
+                asked.invalid += 1;
+            } else if track.public(&name).is_some() {
+                asked.advertisement.refs.insert(name, oid);
+            }
+        }
+        if matches!(&asked.advertisement.head, Head::Branch(target) if !valid(target)) {
+            asked.advertisement.head = Head::Unknown;
+            asked.invalid += 1;
+        }
+        Ok(asked)
+    }
+}

@@ -1,0 +1,299 @@
+//! Upstreams that gix's layer cannot speak to: `git` itself asks and fetches, into the same quarantine.
+//!
+//! The child is fenced like every other. The settings that it needs come by environment, the login by a credential
+//! helper of ours that asks this daemon with an id that is good for one use: neither is in an argument or a file.
+
+use std::{
+    collections::HashMap,
+    io,
+    process::{Command, Stdio},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use common::{
+    git,
+    progress::masked,
+    protocol::{Amount, Failure, FailureKind, Login, Progress},
+    refspec::Refspecs,
+    upstream_url::{UpstreamUrl, redact},
+};
+use gix::{ObjectId, bstr::BString};
+
+use super::{Access, Asked, Trouble};
+use crate::{children, plan::Head, quarantine::Quarantine, refs::Refs, watch::Watch};
+
+/// The name under which the child knows its upstream. No rule of the user's rewrites it, and the URL, rewritten from it
+/// exactly once, cannot lead back to us.
+const ALIAS: &str = "mirror-upstream:";
+
+/// Logins that wait to be fetched by a child, by their one-time ids.
+#[derive(Default)]
+pub(crate) struct Logins(Mutex<HashMap<String, Login>>);
+
+impl Logins {
+    /// Keeps a login for one child and returns the id to ask for it with.
+    fn offer(&self, login: &Login) -> io::Result<String> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(io::Error::other)?;
+        let id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.waiting().insert(id.clone(), login.clone());
+        Ok(id)
+    }
+
+    /// Gives a login away, once.
+    pub(crate) fn take(&self, id: &str) -> Option<Login> {
+        self.waiting().remove(id)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<String, Login>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A conversation by way of git.
+pub(crate) struct Git {
+    url: UpstreamUrl,
+    access: Access,
+    logins: Arc<Logins>,
+}
+
+impl Git {
+    /// A conversation in which nothing has been said yet.
+    pub(crate) fn new(url: &UpstreamUrl, access: &Access, logins: &Arc<Logins>) -> Self {
+        Self {
+            url: url.clone(),
+            access: access.clone(),
+            logins: logins.clone(),
+        }
+    }
+
+    /// Asks with `git ls-remote`.
+    pub(crate) fn ask(&self, track: &Refspecs, watch: &Watch) -> Result<Asked, Trouble> {
+        let mut command = git::fenced();
+        command
+            .args(["ls-remote", "--symref", ALIAS])
+            .stdout(Stdio::piped());
+        let stdout = self.run(command, Vec::new(), watch)?;
+        let mut refs = Vec::new();
+        let mut head = Head::Unknown;
+        for line in stdout.split(|byte| *byte == b'\n') {
+            let mut words = line.splitn(2, |byte| *byte == b'\t');
+            let (Some(value), Some(name)) = (words.next(), words.next()) else {
+                continue;
+            };
+            match (value.strip_prefix(b"ref: "), ObjectId::from_hex(value)) {
+                (Some(target), _) if name == b"HEAD" => head = Head::Branch(target.into()),
+                (None, Ok(oid)) if !name.ends_with(b"^{}") => refs.push((BString::from(name), oid)),
+                _ => {}
+            }
+        }
+        let format = refs
+            .first()
+            .map_or(gix::hash::Kind::Sha1, |(_, oid)| oid.kind());
+        Asked::of(&self.url, refs, head, format, track)
+    }
+
+    /// Fetches with `git fetch`. A ref that moved since it was asked for makes the check that follows fail, and the
+    /// next sync succeed.
+    pub(crate) fn fetch(
+        &self,
+        wants: &Refs,
+        records: &Refs,
+        quarantine: &Quarantine,
+        watch: &Watch,
+    ) -> Result<(), Trouble> {
+        let mut command = quarantine.git();
+        command.args(["-c", "fetch.unpackLimit=1", "-c", "fetch.fsckObjects=false"]);
+        if records.is_empty() {
+            command.args(["-c", "fetch.negotiationAlgorithm=noop"]);
+        }
+        command.args([
+            "fetch",
+            "--progress",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-auto-maintenance",
+        ]);
+        command.args([
+            "--no-recurse-submodules",
+            "--negotiation-tip=refs/upstream/*",
+            "--stdin",
+            ALIAS,
+        ]);
+        let names: Vec<u8> = wants
+            .keys()
+            .flat_map(|name| [name.as_slice(), b"\n"].concat())
+            .collect();
+        watch.receiving();
+        self.run(command, names, watch).map(drop)
+    }
+
+    fn run(&self, mut command: Command, input: Vec<u8>, watch: &Watch) -> Result<Vec<u8>, Trouble> {
+        let cannot =
+            |err: io::Error| Trouble::from(Failure::here(format!("cannot run git: {err}")));
+        let mut settings = self.access.settings.clone();
+        settings.push((format!("url.{}.insteadOf", self.url), ALIAS.into()));
+        settings.push(("http.lowSpeedLimit".into(), "1".into()));
+        settings.push((
+            "http.lowSpeedTime".into(),
+            self.access.http.no_progress.as_secs().to_string(),
+        ));
+        settings.push(("credential.helper".into(), String::new()));
+        let mut id = None;
+        if let Some(login) = &self.access.login {
+            let offered = self.logins.offer(login).map_err(cannot)?;
+            let helper = beside("git-remote-mirror").map_err(cannot)?;
+            settings.push(("credential.helper".into(), format!("!'{helper}' login")));
+            command.env("MIRROR_LOGIN", &offered);
+            id = Some(offered);
+        }
+        command.envs(
+            self.access
+                .environment
+                .iter()
+                .map(|(name, value)| (name, value)),
+        );
+        command.env("GIT_CONFIG_COUNT", settings.len().to_string());
+        for (index, (key, value)) in settings.iter().enumerate() {
+            command
+                .env(format!("GIT_CONFIG_KEY_{index}"), key)
+                .env(format!("GIT_CONFIG_VALUE_{index}"), value);
+        }
+        let mut relay = Relay::default();
+        let ended = children::run_reading(command, input, watch, |piece| relay.hear(piece, watch));
+        if let Some(id) = id {
+            self.logins.take(&id);
+        }
+        let ended = ended.map_err(cannot)?;
+        if ended.status.success() {
+            Ok(ended.stdout)
+        } else {
+            Err(self.explain(&String::from_utf8_lossy(&ended.stderr)))
+        }
+    }
+
+    /// What git's own last words mean.
+    fn explain(&self, words: &str) -> Trouble {
+        let fatal = words
+            .lines()
+            .rev()
+            .find_map(|line| line.strip_prefix("fatal: "))
+            .unwrap_or("git ended without a word");
+        let fatal = masked(redact(fatal).as_bytes());
+        let any = |texts: &[&str]| texts.iter().any(|text| fatal.contains(text));
+        let message = format!("cannot read '{}': {fatal}", self.url);
+        let kind = if any(&["could not read Username", "could not read Password"]) {
+            FailureKind::LoginNeeded
+        } else if any(&[
+            "Authentication failed",
+            "not found",
+            "returned error: 40",
+            "protocol",
+        ]) {
+            FailureKind::Refused
+        } else {
+            FailureKind::Unreachable
+        };
+        Trouble {
+            login_refused: any(&["Authentication failed"]),
+            ..Failure::new(kind, message).into()
+        }
+    }
+}
+
+fn beside(program: &str) -> io::Result<String> {
+    let path = std::env::current_exe()?.with_file_name(program);
+    let path = path
+        .into_os_string()
+        .into_string()
+        .map_err(|_| io::Error::other("its path is not text"))?;
+    // It stands between single quotes in a line for the shell.
+    if path.contains('\'') {
+        Err(io::Error::other("its path has a quote"))
+    } else {
+        Ok(path)
+    }
+}
+
+/// Turns what `git fetch --progress` shows into what we show.
+#[derive(Default)]
+struct Relay {
+    line: Vec<u8>,
+}
+
+impl Relay {
+    fn hear(&mut self, piece: &[u8], watch: &Watch) {
+        for &byte in piece {
+            self.line.push(byte);
+            if byte == b'\n' || byte == b'\r' {
+                let line = std::mem::take(&mut self.line);
+                match line.strip_prefix(b"remote: ") {
+                    Some(words) => watch.remote(words),
+                    None => watch.counted(counted(&String::from_utf8_lossy(&line))),
+                }
+            }
+        }
+    }
+}
+
+/// Reads `Receiving objects:  45% (450/1000), 1.20 MiB | 2.00 MiB/s` and `Resolving deltas:  10% (3/30)`.
+fn counted(line: &str) -> Option<Progress> {
+    let (title, rest) = line.split_once(':')?;
+    let (done, rest) = rest.split_once('(')?.1.split_once('/')?;
+    let (of, rest) = rest.split_once(')')?;
+    let amount = Amount {
+        done: done.parse().ok()?,
+        of: of.parse().ok()?,
+    };
+    match title {
+        "Receiving objects" => {
+            let mut size = rest.trim_start_matches([',', ' ']).split(' ');
+            let number: f64 = size
+                .next()
+                .and_then(|number| number.parse().ok())
+                .unwrap_or_default();
+            let unit = match size.next() {
+                Some("KiB") => 1024.0,
+                Some("MiB") => 1024.0 * 1024.0,
+                Some("GiB") => 1024.0 * 1024.0 * 1024.0,
+                _ => 1.0,
+            };
+            Some(Progress::Receiving(amount, (number * unit) as u64))
+        }
+        "Resolving deltas" => Some(Progress::Resolving(amount)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gits_own_progress_is_understood() {
+        let amount = |done, of| Amount { done, of };
+        let line = "Receiving objects:  45% (450/1000), 1.50 MiB | 2.00 MiB/s\r";
+        assert_eq!(
+            counted(line),
+            Some(Progress::Receiving(amount(450, 1000), 1_572_864))
+        );
+        assert_eq!(
+            counted("Resolving deltas: 100% (30/30), done.\n"),
+            Some(Progress::Resolving(amount(30, 30)))
+        );
+        assert_eq!(counted("From https://gitlab.example/group/project\n"), None);
+    }
+
+    #[test]
+    fn a_login_is_given_once() {
+        let logins = Logins::default();
+        let login = Login {
+            username: "me".into(),
+            password: "secret".into(),
+        };
+        let id = logins.offer(&login).expect("random");
+        assert_eq!(logins.take("another"), None);
+        assert_eq!(logins.take(&id), Some(login));
+        assert_eq!(logins.take(&id), None);
+    }
+}

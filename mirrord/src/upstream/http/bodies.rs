@@ -1,0 +1,160 @@
+//! What gix reads and writes: the body of a request, the headers and the body of a response.
+
+use std::{
+    io::{self, BufRead, Cursor, Read, Write},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use reqwest::{StatusCode, header::HeaderMap};
+
+use super::Line;
+use crate::upstream::answers;
+
+/// A request's body, kept until it is complete: wants and haves, never more than a few hundred kilobytes.
+pub(crate) struct Post(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Post {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The two ends of a POST: what gix writes, and the headers that come back once it has.
+pub(super) fn post(line: &Line, url: &str, headers: HeaderMap) -> (Post, Head) {
+    let body = Arc::new(Mutex::new(Vec::new()));
+    let pending = Pending {
+        line: line.clone(),
+        url: url.to_owned(),
+        headers,
+        body: body.clone(),
+    };
+    (Post(body), Head(Cursor::default(), Some(pending)))
+}
+
+struct Pending {
+    line: Line,
+    url: String,
+    headers: HeaderMap,
+    body: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Pending {
+    fn send(self) -> io::Result<Vec<u8>> {
+        let body = std::mem::take(&mut *self.body.lock().unwrap_or_else(PoisonError::into_inner));
+        let line = &self.line;
+        let base = line.state().base.clone();
+        let result = line.send(
+            reqwest::Method::POST,
+            &base,
+            &self.url,
+            self.headers,
+            Some(body),
+        );
+        let response = result.map_err(|trouble| line.fail(trouble))?;
+        if response.status() != StatusCode::OK {
+            let trouble = line.refused(response);
+            return Err(line.fail(trouble));
+        }
+        answers::check_kind(&line.0.url, response.headers(), "result")
+            .map_err(|trouble| line.fail(trouble))?;
+        let lines = lines(response.headers());
+        line.state().response = Some(response);
+        Ok(lines)
+    }
+}
+
+/// The headers of a response. Those of a POST are asked for when they are first read: gix has then written the request.
+pub(crate) struct Head(Cursor<Vec<u8>>, Option<Pending>);
+
+impl Head {
+    /// The headers of a response that is here.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        Self(Cursor::new(lines(headers)), None)
+    }
+}
+
+/// As gix reads them.
+fn lines(headers: &HeaderMap) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for (name, value) in headers {
+        lines.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\n"].concat());
+    }
+    lines
+}
+
+impl Read for Head {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.fill_buf()?.read(buffer)?;
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+impl BufRead for Head {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if let Some(pending) = self.1.take() {
+            self.0 = Cursor::new(pending.send()?);
+        }
+        self.0.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.0.consume(amount);
+    }
+}
+
+/// The body of the response in progress.
+pub(crate) struct Body {
+    line: Line,
+    piece: Cursor<Vec<u8>>,
+}
+
+impl Body {
+    /// What the line's response has still to say.
+    pub(super) fn new(line: &Line) -> Self {
+        Self {
+            line: line.clone(),
+            piece: Cursor::default(),
+        }
+    }
+}
+
+impl Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.fill_buf()?.read(buffer)?;
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+impl BufRead for Body {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.piece.fill_buf()?.is_empty() {
+            let response = self.line.state().response.take();
+            let Some(mut response) = response else {
+                return Ok(&[]);
+            };
+            match self.line.wait(response.chunk()) {
+                Ok(Some(piece)) => {
+                    self.piece = Cursor::new(piece.into());
+                    self.line.state().response = Some(response);
+                }
+                Ok(None) => {}
+                Err(trouble) => return Err(self.line.fail(trouble)),
+            }
+        }
+        self.piece.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.piece.consume(amount);
+    }
+}

@@ -1,0 +1,121 @@
+//! Upstreams on this machine: a `git upload-pack` of our own, fenced like every child.
+
+use std::{
+    io::{self, Read},
+    os::unix::process::CommandExt,
+    process::{ChildStderr, ChildStdin, ChildStdout, Stdio},
+    sync::{Mutex, PoisonError},
+};
+
+use common::{
+    git,
+    progress::masked,
+    protocol::{Failure, FailureKind},
+    upstream_url::UpstreamUrl,
+};
+use gix_transport::{
+    Protocol,
+    client::git::{ConnectMode, blocking_io},
+};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::{runtime::Handle, task::JoinHandle};
+
+use super::{Access, Trouble};
+use crate::watch::Watch;
+
+/// What gix speaks through.
+pub(crate) type Connection = blocking_io::Connection<ChildStdout, ChildStdin>;
+
+/// The child at the other end. Dropping it ends it.
+pub(crate) struct Child {
+    child: std::process::Child,
+    stderr: Mutex<Option<ChildStderr>>,
+    /// Kills the child when nobody waits any more; its reads are blocking.
+    reaper: JoinHandle<()>,
+}
+
+/// Starts a child for `url`, which is a file.
+pub(crate) fn start(
+    url: &UpstreamUrl,
+    access: &Access,
+    watch: &Watch,
+) -> Result<(Child, Connection), Trouble> {
+    let path = url.file_path().unwrap_or(std::path::Path::new("/"));
+    let mut command = git::fenced();
+    for directory in &access.safe_directories {
+        command.args(["-c", &format!("safe.directory={directory}")]);
+    }
+    command.arg("upload-pack").arg(path);
+    command.env("GIT_PROTOCOL", "version=2");
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    let cannot = |err: io::Error| Failure::here(format!("cannot run git: {err}"));
+    let mut child = command.spawn().map_err(cannot)?;
+    let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(cannot(io::Error::other("it has no pipes")).into());
+    };
+    let connection = Connection::new(
+        stdout,
+        stdin,
+        Protocol::V2,
+        path.as_os_str().as_encoded_bytes(),
+        None::<(&str, Option<u16>)>,
+        ConnectMode::Process,
+        false,
+    );
+    let group = child.id().try_into().ok().and_then(Pid::from_raw);
+    let watch = watch.clone();
+    let reaper = Handle::current().spawn(async move {
+        watch.cancelled().await;
+        if let Some(group) = group {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    });
+    let stderr = Mutex::new(child.stderr.take());
+    Ok((
+        Child {
+            child,
+            stderr,
+            reaper,
+        },
+        connection,
+    ))
+}
+
+impl Child {
+    /// What the child itself said was wrong.
+    pub(crate) fn explain(&self, url: &UpstreamUrl) -> Option<Trouble> {
+        let mut words = Vec::new();
+        self.stderr
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()?
+            .read_to_end(&mut words)
+            .ok()?;
+        let words = String::from_utf8_lossy(&words);
+        let fatal = words
+            .lines()
+            .find_map(|line| line.strip_prefix("fatal: "))?;
+        let failure = Failure::new(
+            FailureKind::Refused,
+            format!("cannot read '{url}': {}", masked(fatal.as_bytes())),
+        );
+        Some(
+            match words.lines().find(|line| line.contains("safe.directory")) {
+                Some(line) => failure.hinted(masked(line.trim().as_bytes())).into(),
+                None => failure.into(),
+            },
+        )
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.reaper.abort();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,294 @@
+//! Talks to upstream: asks what it has, and receives what is missing into a quarantine. No ref is written here.
+//!
+//! gix's lower layer does the protocol. What it cannot speak to (old servers, sign-in by Kerberos, client
+//! certificates) goes through `git fetch`, to the same end. All of it is blocking code that a [`Watch`] can cancel.
+
+mod access;
+mod answers;
+mod asked;
+mod fallback;
+mod http;
+mod local;
+mod v2;
+
+use std::sync::Arc;
+
+use common::{
+    protocol::{Failure, FailureKind},
+    refspec::Refspecs,
+    upstream_url::{Scheme, UpstreamUrl},
+};
+use gix::error::ErrorExt;
+use gix_transport::{
+    Protocol, Service,
+    client::{
+        Capabilities,
+        blocking_io::{Transport, http::Transport as HttpTransport},
+    },
+};
+
+use self::answers::explain;
+pub(crate) use self::{access::Access, asked::Asked, fallback::Logins};
+use crate::{quarantine::Quarantine, refs::Refs, watch::Watch};
+
+/// A failure, with what those who deal with it here need beside its words.
+#[derive(Debug, Clone)]
+pub(crate) struct Trouble {
+    /// What the person is told.
+    pub failure: Failure,
+    /// Upstream's `WWW-Authenticate` headers, when it wants a login.
+    pub challenges: Vec<String>,
+    /// Upstream refused the login that it was given.
+    pub login_refused: bool,
+    /// On a kept session: it may have gone stale, and a new one may do better.
+    pub surprise: bool,
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            challenges: Vec::new(),
+            login_refused: false,
+            surprise: false,
+        }
+    }
+}
+
+/// The failure of what was stopped on purpose.
+pub(crate) fn cancelled() -> Failure {
+    Failure::new(FailureKind::Cancelled, "the sync was stopped")
+}
+
+/// What all conversations with upstreams share.
+#[derive(Default)]
+pub(crate) struct Upstreams {
+    clients: http::Clients,
+    /// Logins on their way to a child of ours.
+    pub logins: Arc<Logins>,
+}
+
+/// A conversation with one upstream, by one access.
+pub(crate) struct Session {
+    url: UpstreamUrl,
+    access: Access,
+    way: Way,
+}
+
+enum Way {
+    Http {
+        line: http::Line,
+        transport: Box<HttpTransport<http::Line>>,
+        capabilities: Capabilities,
+    },
+    Local {
+        child: local::Child,
+        transport: local::Connection,
+        capabilities: Capabilities,
+    },
+    Git(fallback::Git),
+}
+
+impl Session {
+    /// Opens a conversation: the first request of http, the start of a child for an upstream on this machine.
+    ///
+    /// # Errors
+    /// Fails when upstream cannot be reached or does not let us in.
+    pub(crate) fn open(
+        url: &UpstreamUrl,
+        access: &Access,
+        upstreams: &Upstreams,
+        watch: &Watch,
+    ) -> Result<Self, Trouble> {
+        let way = match url.scheme() {
+            Scheme::File => Self::open_local(url, access, watch)?,
+            Scheme::Http | Scheme::Https => match &access.http.needs_git {
+                Some(_) => Way::Git(fallback::Git::new(url, access, &upstreams.logins)),
+                None => Self::open_http(url, access, upstreams, watch)?,
+            },
+        };
+        Ok(Self {
+            url: url.clone(),
+            access: access.clone(),
+            way,
+        })
+    }
+
+    fn open_http(
+        url: &UpstreamUrl,
+        access: &Access,
+        upstreams: &Upstreams,
+        watch: &Watch,
+    ) -> Result<Way, Trouble> {
+        let line = http::Line::new(url, access, &upstreams.clients, watch)?;
+        let parsed = gix::url::parse(url.as_str()).map_err(|err| {
+            Failure::new(FailureKind::Refused, format!("'{url}' is not a URL: {err}"))
+        })?;
+        let mut transport = Box::new(HttpTransport::new_http(
+            line.clone(),
+            parsed,
+            Protocol::V2,
+            false,
+        ));
+        let shake = transport.handshake(Service::UploadPack, &[]);
+        let result = shake.map(|answer| (answer.actual_protocol, answer.capabilities));
+        line.drain();
+        let negotiate = |line: &str| line.to_ascii_lowercase().starts_with("negotiate");
+        match result {
+            Ok((Protocol::V2, capabilities)) => Ok(Way::Http {
+                line,
+                transport,
+                capabilities,
+            }),
+            Ok(_) => Ok(Way::Git(fallback::Git::new(url, access, &upstreams.logins))),
+            Err(err) => match line.trouble() {
+                // Kerberos signs in without asking anybody, where the user has a ticket.
+                Some(trouble)
+                    if !trouble.challenges.is_empty()
+                        && access.is_anonymous()
+                        && trouble.challenges.iter().all(|line| negotiate(line)) =>
+                {
+                    Ok(Way::Git(fallback::Git::new(url, access, &upstreams.logins)))
+                }
+                Some(trouble) => Err(trouble),
+                None => Err(explain(url, &err.raise(), None)),
+            },
+        }
+    }
+
+    fn open_local(url: &UpstreamUrl, access: &Access, watch: &Watch) -> Result<Way, Trouble> {
+        let (child, mut transport) = local::start(url, access, watch)?;
+        let shake = transport.handshake(Service::UploadPack, &[]);
+        match shake.map(|answer| answer.capabilities) {
+            Ok(capabilities) => Ok(Way::Local {
+                child,
+                transport,
+                capabilities,
+            }),
+            Err(err) => Err(child
+                .explain(url)
+                .unwrap_or_else(|| explain(url, &err.raise(), None))),
+        }
+    }
+
+    /// Whether this conversation can go on with the next sync. One with a child cannot: it would answer from what it
+    /// read when it started.
+    pub(crate) fn can_be_kept(&self) -> bool {
+        matches!(self.way, Way::Http { .. })
+    }
+
+    /// Whether it was opened for this upstream and access.
+    pub(crate) fn is_for(&self, url: &UpstreamUrl, access: &Access) -> bool {
+        self.url == *url && self.access == *access
+    }
+
+    /// Where upstream redirected the first request to.
+    pub(crate) fn moved_to(&self) -> Option<UpstreamUrl> {
+        match &self.way {
+            Way::Http { line, .. } => line.moved_to(),
+            Way::Local { .. } | Way::Git(_) => None,
+        }
+    }
+
+    /// Asks what upstream has of what is tracked. One request over http.
+    ///
+    /// # Errors
+    /// Fails when there is no answer, or one that makes no sense.
+    pub(crate) fn ask(&mut self, track: &Refspecs, watch: &Watch) -> Result<Asked, Trouble> {
+        watch.asking();
+        match &mut self.way {
+            Way::Http {
+                line,
+                transport,
+                capabilities,
+            } => {
+                line.serve(watch);
+                let refs = v2::list(transport.as_mut(), capabilities, track);
+                line.drain();
+                refs.map_err(|err| {
+                    line.trouble()
+                        .unwrap_or_else(|| explain(&self.url, &err, None))
+                })
+                .and_then(|refs| Asked::new(&self.url, refs, v2::format(capabilities), track))
+            }
+            Way::Local {
+                child,
+                transport,
+                capabilities,
+            } => v2::list(transport, capabilities, track)
+                .map_err(|err| {
+                    child
+                        .explain(&self.url)
+                        .unwrap_or_else(|| explain(&self.url, &err, None))
+                })
+                .and_then(|refs| Asked::new(&self.url, refs, v2::format(capabilities), track)),
+            Way::Git(git) => git.ask(track, watch),
+        }
+    }
+
+    /// Receives everything that `wants` need and the mirror's `records` do not have.
+    ///
+    /// Only what upstream itself once had is named to it: commits that exist in the mirror alone are nobody's business.
+    ///
+    /// # Errors
+    /// Fails when the download breaks, is damaged, or does not fit on the disk. The quarantine is then worthless.
+    pub(crate) fn fetch(
+        &mut self,
+        wants: &Refs,
+        records: &Refs,
+        quarantine: &Quarantine,
+        watch: &Watch,
+    ) -> Result<(), Trouble> {
+        let result = match &mut self.way {
+            Way::Http {
+                line,
+                transport,
+                capabilities,
+            } => {
+                line.serve(watch);
+                let mut said = None;
+                let result = v2::receive(
+                    transport.as_mut(),
+                    capabilities,
+                    wants,
+                    records,
+                    quarantine,
+                    watch,
+                    &mut said,
+                );
+                line.drain();
+                result.map_err(|err| {
+                    line.trouble()
+                        .unwrap_or_else(|| explain(&self.url, &err, said))
+                })
+            }
+            Way::Local {
+                child,
+                transport,
+                capabilities,
+            } => {
+                let mut said = None;
+                v2::receive(
+                    transport,
+                    capabilities,
+                    wants,
+                    records,
+                    quarantine,
+                    watch,
+                    &mut said,
+                )
+                .map_err(|err| {
+                    child
+                        .explain(&self.url)
+                        .unwrap_or_else(|| explain(&self.url, &err, said))
+                })
+            }
+            Way::Git(git) => git.fetch(wants, records, quarantine, watch),
+        };
+        if watch.is_cancelled() {
+            Err(cancelled().into())
+        } else {
+            result
+        }
+    }
+}

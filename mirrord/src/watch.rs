@@ -1,0 +1,299 @@
+//! Between a sync and those who wait for it: what they see of it, and whether anybody is still there.
+//!
+//! A sync runs in blocking code and only moves counters; a ticker samples them for everybody who waits. The same ticker
+//! ends the sync when the last of them has gone, so that an interrupted clone stops the download that it began.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use common::protocol::{Amount, Progress};
+use gix::{
+    NestedProgress,
+    progress::{Count, Id, MessageLevel, Step, StepShared, Unit},
+};
+use tokio::sync::{Notify, broadcast};
+
+/// How often counters are sampled: the first line is seen well within a quarter of a second.
+const SAMPLE: Duration = Duration::from_millis(100);
+
+/// Waiting for upstream is worth a line after this time.
+const SLOW: Duration = Duration::from_millis(200);
+
+/// Something is said at least this often, so that a client can tell a slow upstream from a stuck daemon.
+const ALIVE: Duration = Duration::from_secs(1);
+
+/// One sync as seen from outside; clones see the same sync.
+#[derive(Clone)]
+pub(crate) struct Watch(Arc<Inner>);
+
+struct Inner {
+    listeners: broadcast::Sender<Progress>,
+    cancelled: AtomicBool,
+    cancel: Notify,
+    host: String,
+    stage: Mutex<Stage>,
+    objects: Counter,
+    deltas: Counter,
+    bytes: StepShared,
+}
+
+#[derive(Default)]
+struct Counter {
+    done: StepShared,
+    of: Arc<AtomicUsize>,
+}
+
+#[derive(Clone, Copy)]
+enum Stage {
+    Asking(Instant),
+    Receiving,
+    Checking,
+}
+
+impl Counter {
+    fn amount(&self) -> Amount {
+        Amount {
+            done: self.done.load(Ordering::Relaxed) as u64,
+            of: self.of.load(Ordering::Relaxed) as u64,
+        }
+    }
+}
+
+impl Watch {
+    /// A sync with `host`, shown to all who subscribed to `listeners`.
+    pub(crate) fn new(host: &str, listeners: broadcast::Sender<Progress>) -> Self {
+        Self(Arc::new(Inner {
+            listeners,
+            cancelled: AtomicBool::new(false),
+            cancel: Notify::new(),
+            host: host.to_owned(),
+            stage: Mutex::new(Stage::Asking(Instant::now())),
+            objects: Counter::default(),
+            deltas: Counter::default(),
+            bytes: StepShared::default(),
+        }))
+    }
+
+    /// Whether both watch the same sync.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Upstream has been asked something and has not answered.
+    pub(crate) fn asking(&self) {
+        self.enter(Stage::Asking(Instant::now()));
+    }
+
+    /// A pack is coming.
+    pub(crate) fn receiving(&self) {
+        self.enter(Stage::Receiving);
+    }
+
+    /// The pack is here and is being checked.
+    pub(crate) fn checking(&self) {
+        self.enter(Stage::Checking);
+        self.say(Progress::Checking);
+    }
+
+    /// Upstream said something on its side band.
+    pub(crate) fn remote(&self, words: &[u8]) {
+        self.say(Progress::Remote(words.to_vec()));
+    }
+
+    /// Progress that a child of git counted.
+    pub(crate) fn counted(&self, progress: Option<Progress>) {
+        if let Some(progress) = progress {
+            self.say(progress);
+        }
+    }
+
+    /// Ends the sync at its next step; a blocked read ends at once.
+    pub(crate) fn cancel(&self) {
+        self.0.cancelled.store(true, Ordering::Relaxed);
+        self.0.cancel.notify_waiters();
+    }
+
+    /// Whether the sync should end.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.flag().load(Ordering::Relaxed)
+    }
+
+    /// The flag that gix's loops look at.
+    pub(crate) fn flag(&self) -> &AtomicBool {
+        &self.0.cancelled
+    }
+
+    /// Resolves when the sync should end.
+    pub(crate) async fn cancelled(&self) {
+        let notified = self.0.cancel.notified();
+        tokio::pin!(notified);
+        notified.as_mut().enable();
+        if !self.is_cancelled() {
+            notified.await;
+        }
+    }
+
+    /// Samples the counters for those who wait, and cancels when nobody does. Runs until dropped.
+    pub(crate) async fn tick(self) {
+        let mut ticks = tokio::time::interval(SAMPLE);
+        let mut last = (None, Instant::now());
+        loop {
+            ticks.tick().await;
+            if self.0.listeners.receiver_count() == 0 {
+                self.cancel();
+            }
+            let Some(progress) = self.sample() else {
+                continue;
+            };
+            let (before, at) = &last;
+            if before.as_ref() != Some(&progress) || at.elapsed() >= ALIVE {
+                self.say(progress.clone());
+                last = (Some(progress), Instant::now());
+            }
+        }
+    }
+
+    /// Says how the download ended, so that nobody is left with a half-finished line.
+    pub(crate) fn finish(&self) {
+        for progress in [self.received(), self.resolved()].into_iter().flatten() {
+            self.say(progress);
+        }
+    }
+
+    fn sample(&self) -> Option<Progress> {
+        let stage = *self.0.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        match stage {
+            Stage::Asking(since) if since.elapsed() < SLOW => None,
+            Stage::Asking(since) => {
+                let seconds = u32::try_from(since.elapsed().as_secs()).unwrap_or(u32::MAX);
+                Some(Progress::Asking {
+                    host: self.0.host.clone(),
+                    seconds,
+                })
+            }
+            Stage::Receiving => self.resolved().or_else(|| self.received()),
+            Stage::Checking => Some(Progress::Checking),
+        }
+    }
+
+    fn received(&self) -> Option<Progress> {
+        let amount = self.0.objects.amount();
+        let bytes = self.0.bytes.load(Ordering::Relaxed) as u64;
+        (amount.of > 0).then_some(Progress::Receiving(amount, bytes))
+    }
+
+    fn resolved(&self) -> Option<Progress> {
+        let amount = self.0.deltas.amount();
+        (amount.of > 0).then_some(Progress::Resolving(amount))
+    }
+
+    fn enter(&self, stage: Stage) {
+        *self.0.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
+    }
+
+    /// Nobody listening is no reason to fail; a slow listener misses something and sees the next total.
+    fn say(&self, progress: Progress) {
+        let _ = self.0.listeners.send(progress);
+    }
+
+    /// The root of a progress tree for gix, whose leaves move our counters.
+    pub(crate) fn meter(&self) -> Meter {
+        Meter {
+            watch: self.clone(),
+            id: gix::progress::UNKNOWN,
+            step: StepShared::default(),
+        }
+    }
+}
+
+/// One node of gix's progress tree.
+pub(crate) struct Meter {
+    watch: Watch,
+    id: Id,
+    step: StepShared,
+}
+
+impl Meter {
+    fn of(&self) -> Option<&Arc<AtomicUsize>> {
+        match &self.id {
+            b"IWIO" => Some(&self.watch.0.objects.of),
+            b"IWRO" => Some(&self.watch.0.deltas.of),
+            _ => None,
+        }
+    }
+}
+
+impl Count for Meter {
+    fn set(&self, step: Step) {
+        self.step.store(step, Ordering::Relaxed);
+    }
+
+    fn step(&self) -> Step {
+        self.step.load(Ordering::Relaxed)
+    }
+
+    fn inc_by(&self, step: Step) {
+        self.step.fetch_add(step, Ordering::Relaxed);
+    }
+
+    fn counter(&self) -> StepShared {
+        self.step.clone()
+    }
+}
+
+impl gix::Progress for Meter {
+    fn init(&mut self, max: Option<Step>, _unit: Option<Unit>) {
+        if let Some(of) = self.of() {
+            of.store(max.unwrap_or_default(), Ordering::Relaxed);
+        }
+    }
+
+    fn max(&self) -> Option<Step> {
+        self.of().map(|of| of.load(Ordering::Relaxed))
+    }
+
+    fn set_max(&mut self, max: Option<Step>) -> Option<Step> {
+        let of = self.of()?;
+        Some(of.swap(max.unwrap_or_default(), Ordering::Relaxed))
+    }
+
+    fn set_name(&mut self, _name: String) {}
+
+    fn name(&self) -> Option<String> {
+        None
+    }
+
+    fn id(&self) -> Id {
+        self.id
+    }
+
+    fn message(&self, _level: MessageLevel, _message: String) {}
+}
+
+impl NestedProgress for Meter {
+    type SubProgress = Self;
+
+    fn add_child(&mut self, name: impl Into<String>) -> Self {
+        self.add_child_with_id(name, gix::progress::UNKNOWN)
+    }
+
+    fn add_child_with_id(&mut self, _name: impl Into<String>, id: Id) -> Self {
+        let inner = &self.watch.0;
+        let step = match &id {
+            b"IWIO" => inner.objects.done.clone(),
+            b"IWRO" => inner.deltas.done.clone(),
+            b"BWRB" => inner.bytes.clone(),
+            _ => StepShared::default(),
+        };
+        Self {
+            watch: self.watch.clone(),
+            id,
+            step,
+        }
+    }
+}
