@@ -1,0 +1,44 @@
+//! The credential helper of our own children: `git-remote-mirror login get` gives the login that waits at the daemon
+//! under the one-time id in `MIRROR_LOGIN`.
+
+use std::env;
+
+use common::{
+    client::Client,
+    paths::Paths,
+    protocol::{Failure, Reply, Request},
+};
+
+use crate::helper::answer;
+
+/// Answers git's credential protocol. What git says of the host is not looked at: the id is for one child, which
+/// knows one upstream.
+///
+/// # Errors
+/// Fails when no login waits.
+pub(crate) fn run(action: &str) -> Result<(), Failure> {
+    // `store` and `erase` need no answer; the daemon learns from the child how it went.
+    if action != "get" {
+        return Ok(());
+    }
+    let id =
+        env::var("MIRROR_LOGIN").map_err(|_| Failure::here("no login waits for this process"))?;
+    let paths = Paths::from_env().map_err(|err| Failure::here(err.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|err| Failure::here(format!("cannot start: {err}")))?;
+    let reply = runtime.block_on(async {
+        let mut client = Client::connect(&paths).await.map_err(Failure::from)?;
+        client.say(&Request::Login { id }).await?;
+        client.hear().await
+    })?;
+    match reply {
+        Reply::Login(login) => answer(&format!(
+            "username={}\npassword={}\n",
+            login.username, login.password
+        )),
+        Reply::Failed(failure) => Err(failure),
+        _ => Err(Failure::here("mirrord answered something else")),
+    }
+}

@@ -1,0 +1,69 @@
+//! `git-remote-mirror`: what git runs for `mirror::` URLs. stdout belongs to git; people read stderr.
+
+mod fetch;
+mod helper;
+mod login;
+mod new_remote;
+mod policy;
+mod stream;
+
+use std::{
+    env,
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
+
+use common::{git, protocol::Failure};
+
+/// What git itself exits with when it dies.
+const DIED: u8 = 128;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args_os()
+        .skip(1)
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        ["login", action] => login::run(action),
+        [remote, address] if !io::stdin().is_terminal() => {
+            guarded(address, || helper::run(remote, address))
+        }
+        // git leaves the URL out when the remote is one: `git fetch mirror::…` without a name for it.
+        [address] if !io::stdin().is_terminal() => {
+            guarded(address, || helper::run(address, address))
+        }
+        _ => Err(
+            Failure::here("this program is run by git, for URLs that begin with 'mirror::'")
+                .hinted("git clone mirror::https://HOST/GROUP/PROJECT.git"),
+        ),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            complain(&failure);
+            ExitCode::from(DIED)
+        }
+    }
+}
+
+/// One of our own children has come back to us: some rule rewrites an upstream into a mirror of itself.
+fn guarded(address: &str, run: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    if env::var_os(git::GUARD).is_none() {
+        return run();
+    }
+    let address = common::upstream_url::redact(address);
+    Err(Failure::here(format!(
+        "the upstream of a mirror leads back to a mirror: '{address}'"
+    ))
+    .hinted("look for the rule: git config --show-origin --get-regexp 'url.*insteadof'"))
+}
+
+fn complain(failure: &Failure) {
+    let mut stderr = io::stderr();
+    // There is nobody left to tell when stderr is gone.
+    let _ = writeln!(stderr, "error: {failure}");
+    if let Some(hint) = &failure.hint {
+        let _ = writeln!(stderr, "hint: {hint}");
+    }
+}

@@ -1,0 +1,90 @@
+//! What a remote gets when it is new: the address of its large files, and a word about submodules.
+
+use std::process::{Command, Stdio};
+
+use common::{
+    git,
+    protocol::Ready,
+    standing::UserConfig,
+    upstream_url::{Address, Scheme, UpstreamUrl},
+};
+
+use crate::helper::Errand;
+
+/// Sets up a new remote. Nothing here is worth failing for.
+pub(crate) fn set_up(errand: &Errand, ready: &Ready) {
+    let Errand { remote, config, .. } = errand;
+    let Ok(Address::Url(url, _)) = Address::parse(&ready.url) else {
+        return;
+    };
+    let named = config.get(&format!("remote.{remote}.url")).is_some();
+    if !named {
+        return;
+    }
+    let lfs = url.scheme() == Scheme::Https && !says_where_lfs_is(config, remote);
+    let submodules = config.get("submodule.active").is_some() && !allows_mirror(config);
+    if !(lfs || submodules) || !is_new(remote) {
+        return;
+    }
+    if lfs && !ready_has(ready, ".lfsconfig") {
+        set_lfs_url(remote, &url);
+    }
+    if submodules && ready_has(ready, ".gitmodules") {
+        hint_at_submodules();
+    }
+}
+
+/// git-lfs would append its path to `mirror::https://…`, which no server has.
+fn set_lfs_url(remote: &str, url: &UpstreamUrl) {
+    let stem = url.as_str().strip_suffix(".git").unwrap_or(url.as_str());
+    let (key, value) = (
+        format!("remote.{remote}.lfsurl"),
+        format!("{stem}.git/info/lfs"),
+    );
+    let _ = quiet(git::of_user().args(["config", &key, &value])).status();
+}
+
+fn says_where_lfs_is(config: &UserConfig, remote: &str) -> bool {
+    let keys = [
+        "lfs.url".to_owned(),
+        "lfs.pushurl".into(),
+        format!("remote.{remote}.lfsurl"),
+        format!("remote.{remote}.lfspushurl"),
+    ];
+    keys.iter().any(|key| config.get(key).is_some())
+}
+
+fn allows_mirror(config: &UserConfig) -> bool {
+    let rule = config
+        .get("protocol.mirror.allow")
+        .or_else(|| config.get("protocol.allow"));
+    rule == Some("always") || std::env::var_os("GIT_ALLOW_PROTOCOL").is_some()
+}
+
+/// git is about to refuse the submodules before it runs us for them, so this is the last chance to say how.
+#[expect(clippy::print_stderr, reason = "this is what the person should read")]
+fn hint_at_submodules() {
+    eprintln!(
+        "hint: submodules whose addresses are relative go through the mirror too; git asks you to allow that:"
+    );
+    eprintln!("hint: git config --global protocol.mirror.allow always");
+}
+
+/// A remote is new while nothing has been fetched from it.
+fn is_new(remote: &str) -> bool {
+    let refs = format!("refs/remotes/{remote}/");
+    let fetched = quiet(git::of_user().args(["for-each-ref", "--count=1", &refs]))
+        .stdout(Stdio::piped())
+        .output();
+    fetched.is_ok_and(|output| output.status.success() && output.stdout.is_empty())
+}
+
+fn ready_has(ready: &Ready, file: &str) -> bool {
+    let status =
+        quiet(git::at(&ready.git_dir).args(["cat-file", "-e", &format!("HEAD:{file}")])).status();
+    status.is_ok_and(|status| status.success())
+}
+
+fn quiet(command: &mut Command) -> &mut Command {
+    command.stdout(Stdio::null()).stderr(Stdio::null())
+}

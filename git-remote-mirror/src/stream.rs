@@ -1,0 +1,80 @@
+//! A fetch through git's own server programs: `git upload-pack` (or `upload-archive`) on the mirror, its ends given to
+//! the git that runs us.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufRead, BufReader, Write},
+    path::Path,
+    process::Stdio,
+};
+
+use common::{git, progress::masked, protocol::Failure};
+
+use crate::{
+    fetch,
+    helper::{Errand, answer},
+    new_remote,
+};
+
+/// Brings the mirror in step and serves from it until git is done.
+///
+/// # Errors
+/// Fails when there is nothing to serve.
+pub(crate) fn run(errand: &Errand, service: &str) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|err| Failure::here(format!("cannot start: {err}")))?;
+    let (_client, ready) = runtime.block_on(fetch::fetch(errand))?;
+    let _lease = lease(&ready.git_dir)?;
+    new_remote::set_up(errand, &ready);
+    let mut server = git::fenced();
+    server
+        .arg(service.trim_start_matches("git-"))
+        .arg(&ready.git_dir)
+        // git does not tell a helper which protocol it speaks; every git of the last years speaks this one.
+        .env("GIT_PROTOCOL", "version=2")
+        .stdin(Stdio::inherit())
+        .stdout(Stdio::inherit())
+        .stderr(Stdio::piped());
+    let cannot = |err: io::Error| Failure::here(format!("cannot run git {service}: {err}"));
+    answer("\n")?;
+    let mut server = server.spawn().map_err(cannot)?;
+    if let Some(stderr) = server.stderr.take() {
+        relay(BufReader::new(stderr), &ready.url);
+    }
+    // git has heard from the server itself how it went.
+    server.wait().map_err(cannot)?;
+    Ok(())
+}
+
+/// Keeps everything in the mirror that somebody reads: held until this process ends, however it ends.
+fn lease(git_dir: &Path) -> Result<File, Failure> {
+    let path = git_dir.join("lease");
+    let cannot = |err: io::Error| Failure::here(format!("cannot hold '{}': {err}", path.display()));
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(cannot)?;
+    file.lock_shared().map_err(cannot)?;
+    Ok(file)
+}
+
+/// Repeats what the server says, which over a network nobody would hear, and explains what git cannot.
+fn relay(stderr: impl BufRead, url: &str) {
+    let mut out = io::stderr();
+    for line in stderr.split(b'\n').map_while(Result::ok) {
+        let line = masked(&line);
+        // git reports this one in its own words.
+        let _ = if line.contains("not our ref") {
+            writeln!(
+                out,
+                "hint: the mirror of '{url}' has what its branches and tags reach, and not this object"
+            )
+        } else {
+            writeln!(out, "{line}")
+        };
+    }
+}
