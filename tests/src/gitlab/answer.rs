@@ -1,0 +1,165 @@
+//! The way of one request, from the log to the answer.
+
+use std::io;
+use std::sync::Arc;
+
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_LENGTH, LOCATION};
+use hyper::http::request::Parts;
+use hyper::http::{HeaderName, HeaderValue};
+use hyper::{HeaderMap, Method, Response, StatusCode};
+
+use super::access::{Refusal, Wish};
+use super::cgi::{self, Call};
+use super::holds::Moment;
+use super::lock;
+use super::log::{Entry, Request};
+use super::pour::{Pour, Source, pour};
+use super::server::Shared;
+
+/// An answer whose body has yet to be sent.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) source: Source,
+}
+
+impl Answer {
+    pub(super) fn new(status: StatusCode, body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        Self {
+            status,
+            headers: HeaderMap::from_iter([(CONTENT_LENGTH, body.len().into())]),
+            source: Source::Ready(body),
+        }
+    }
+
+    pub(super) fn header(mut self, name: &str, value: &str) -> Self {
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("a test knows its headers");
+        let value = HeaderValue::from_str(value).expect("a test knows its headers");
+        self.headers.append(name, value);
+        self
+    }
+}
+
+/// A request's body: what asks upload-pack is read at once, because faults and gates look at
+/// the command in it; a push is streamed.
+pub(super) enum Input {
+    Whole(Bytes),
+    Stream(Incoming),
+}
+
+/// Answers one request. An error closes the connection without a word.
+pub(super) async fn answer(
+    shared: Arc<Shared>,
+    connection: u64,
+    request: hyper::Request<Incoming>,
+) -> io::Result<Response<Pour>> {
+    // A release counts from here on, since a test may release as soon as it sees the request.
+    let released = shared.faults.released();
+    let (parts, body) = request.into_parts();
+    let mut request = Request::new(connection, &parts);
+    let input = if parts.uri.path().ends_with("/git-upload-pack") {
+        let (body, text) = cgi::read_whole(&parts.headers, body).await?;
+        request.body = text;
+        Input::Whole(body)
+    } else {
+        Input::Stream(body)
+    };
+    let entry = Arc::new(shared.log.add(request.clone()));
+
+    if let Some(gate) = shared.holds.take(&request, Moment::Asked) {
+        gate.park().await;
+    }
+    let plan = shared.faults.plan(&request);
+    if plan.hang_before_headers {
+        released.clone().wait().await;
+    }
+    if plan.hang_up {
+        entry.cut();
+        return Err(io::Error::other("a fault hangs up"));
+    }
+    let mut answer = match plan.instead {
+        Some(answer) => answer,
+        None => {
+            let old = plan.old_protocol;
+            real_answer(&shared, &parts, &request, input, old, &entry).await
+        }
+    };
+    if let Some(gate) = shared.holds.take(&request, Moment::Answered) {
+        answer.source = answer.source.read_all().await?;
+        gate.park().await;
+    }
+
+    entry.answered(answer.status.as_u16());
+    let mut response = Response::new(pour(answer.source, plan.body, released, entry));
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers;
+    Ok(response)
+}
+
+async fn real_answer(
+    shared: &Shared,
+    parts: &Parts,
+    request: &Request,
+    input: Input,
+    old_protocol: bool,
+    entry: &Arc<Entry>,
+) -> Answer {
+    let Some((repository, service)) = route(&parts.method, &request.path) else {
+        return Refusal::NotFound.answer();
+    };
+    let Some(project) = repository.strip_suffix(".git") else {
+        return with_git_suffix(shared, repository, request);
+    };
+    let wish = Wish {
+        project,
+        exists: shared.dir.join(repository).is_dir(),
+        push: service == "git-receive-pack" || request.query.contains("service=git-receive-pack"),
+        login: request.authorization.as_deref(),
+    };
+    let admitted = lock(&shared.access).admit(&wish);
+    let user = match admitted {
+        Ok(user) => user,
+        Err(refusal) => return refusal.answer(),
+    };
+    let call = Call {
+        root: &shared.dir,
+        parts,
+        user: user.as_deref(),
+        old_protocol,
+    };
+    match cgi::run(&call, input, Arc::clone(entry)).await {
+        Ok(answer) => answer,
+        Err(error) => Answer::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+/// Splits `/group/project.git/info/refs` into the repository and what is asked of it.
+fn route<'a>(method: &Method, path: &'a str) -> Option<(&'a str, &'a str)> {
+    let services: &[&str] = match *method {
+        Method::GET => &["info/refs"],
+        Method::POST => &["git-upload-pack", "git-receive-pack"],
+        _ => &[],
+    };
+    let path = path.strip_prefix('/')?;
+    // No way out of our directory.
+    if path.split('/').any(|step| step == "..") {
+        return None;
+    }
+    services.iter().find_map(|service| {
+        let repository = path.strip_suffix(service)?.strip_suffix('/')?;
+        Some((repository, &path[repository.len() + 1..]))
+    })
+}
+
+/// GitLab redirects `info/refs`, and nothing else, to the form with `.git`.
+fn with_git_suffix(shared: &Shared, repository: &str, request: &Request) -> Answer {
+    if request.method != "GET" {
+        return Refusal::NotFound.answer();
+    }
+    let (base, query) = (&shared.base, &request.query);
+    let location = format!("{base}/{repository}.git/info/refs?{query}");
+    Answer::new(StatusCode::MOVED_PERMANENTLY, "").header(LOCATION.as_str(), &location)
+}

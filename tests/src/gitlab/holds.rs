@@ -1,0 +1,94 @@
+//! Gates at which a chosen request waits until the test has done what it wants to do
+//! meanwhile.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::faults::On;
+use super::lock;
+use super::log::Request;
+
+/// How long a test waits for a request to reach its gate.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Where a gate stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Moment {
+    /// The request was received, nothing was done.
+    Asked,
+    /// The answer is complete, nothing was sent.
+    Answered,
+}
+
+/// The gates that wait for their request.
+#[derive(Debug, Default)]
+pub(super) struct Holds(Mutex<Vec<(On, Moment, Arc<Gate>)>>);
+
+impl Holds {
+    pub(super) fn add(&self, on: On, moment: Moment) -> Held {
+        let gate = Arc::new(Gate::default());
+        lock(&self.0).push((on, moment, Arc::clone(&gate)));
+        Held { gate, on }
+    }
+
+    /// Takes the first gate that is meant for this request, which then must park there.
+    pub(super) fn take(&self, request: &Request, moment: Moment) -> Option<Arc<Gate>> {
+        let mut holds = lock(&self.0);
+        holds.retain(|(_, _, gate)| !*gate.open.borrow());
+        let at = holds
+            .iter()
+            .position(|(on, when, _)| *when == moment && on.fits(request))?;
+        Some(holds.remove(at).2)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    reached: Mutex<bool>,
+    bell: Condvar,
+    open: watch::Sender<bool>,
+}
+
+impl Gate {
+    pub(super) async fn park(&self) {
+        *lock(&self.reached) = true;
+        self.bell.notify_all();
+        // An error would mean that the gate is gone, and it is us who hold it.
+        let _ = self.open.subscribe().wait_for(|open| *open).await;
+    }
+}
+
+/// A gate for one request. Dropping it opens it.
+#[must_use = "dropping it lets the request go"]
+#[derive(Debug)]
+pub struct Held {
+    gate: Arc<Gate>,
+    on: On,
+}
+
+impl Held {
+    /// Waits until a request is parked at the gate; panics after 30 s.
+    #[track_caller]
+    pub fn reached(&self) {
+        let (reached, _) = self
+            .gate
+            .bell
+            .wait_timeout_while(lock(&self.gate.reached), DEADLINE, |reached| !*reached)
+            .unwrap_or_else(PoisonError::into_inner);
+        let reached = *reached;
+        assert!(reached, "no request on {:?} came in {DEADLINE:?}", self.on);
+    }
+
+    /// Lets the request go; if none has come, none will be held.
+    pub fn release(&self) {
+        self.gate.open.send_replace(true);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.release();
+    }
+}

@@ -1,0 +1,138 @@
+//! Accepts connections, speaks TLS if asked to, and hands each request to `answer`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
+
+use super::access::Access;
+use super::answer::answer;
+use super::faults::Faults;
+use super::holds::Holds;
+use super::log::Log;
+
+/// What every connection needs to know.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) dir: PathBuf,
+    /// Scheme, host and port.
+    pub(super) base: String,
+    pub(super) access: Mutex<Access>,
+    pub(super) log: Log,
+    pub(super) faults: Faults,
+    pub(super) holds: Holds,
+}
+
+impl Shared {
+    pub(super) fn new(dir: &Path, base: String) -> Self {
+        Self {
+            dir: dir.to_path_buf(),
+            base,
+            access: Mutex::default(),
+            log: Log::default(),
+            faults: Faults::default(),
+            holds: Holds::default(),
+        }
+    }
+}
+
+/// The open door: while it exists, connections are accepted.
+#[derive(Debug)]
+pub(super) struct Listening {
+    task: JoinHandle<()>,
+    close: mpsc::Sender<oneshot::Sender<()>>,
+}
+
+impl Listening {
+    /// Listens at once, so that a connection is never refused after this returns.
+    pub(super) fn start(
+        address: SocketAddr,
+        tls: Option<Arc<ServerConfig>>,
+        shared: &Arc<Shared>,
+    ) -> Self {
+        let listener = TcpSocket::new_v4()
+            .and_then(|socket| {
+                socket.set_reuseaddr(true)?;
+                socket.bind(address)?;
+                socket.listen(1024)
+            })
+            .expect("the port is reserved for us");
+        let (close, closing) = mpsc::channel(1);
+        let tls = tls.map(TlsAcceptor::from);
+        let task = tokio::spawn(accept(listener, tls, Arc::clone(shared), closing));
+        Self { task, close }
+    }
+
+    /// Closes the door and every connection; returns when that is done.
+    pub(super) async fn stop(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+
+    /// Closes every connection; returns when that is done.
+    pub(super) async fn close_connections(&self) {
+        let (done, closed) = oneshot::channel();
+        let _ = self.close.send(done).await;
+        let _ = closed.await;
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    shared: Arc<Shared>,
+    mut closing: mpsc::Receiver<oneshot::Sender<()>>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            Ok((stream, _)) = listener.accept() => {
+                connections.spawn(converse(stream, tls.clone(), Arc::clone(&shared)));
+            }
+            Some(done) = closing.recv() => {
+                connections.shutdown().await;
+                let _ = done.send(());
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn converse(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
+    // Answers in several small writes must not wait for delayed acknowledgements.
+    let _ = stream.set_nodelay(true);
+    let released = shared.faults.released();
+    let id = shared.log.connected();
+    if shared.faults.hangs_on_accept() {
+        released.wait().await;
+    }
+    match tls {
+        None => speak_http(stream, id, shared).await,
+        Some(tls) => {
+            if let Ok(stream) = tls.accept(stream).await {
+                speak_http(stream, id, shared).await;
+            }
+        }
+    }
+}
+
+async fn speak_http(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    connection: u64,
+    shared: Arc<Shared>,
+) {
+    let service = service_fn(|request| answer(Arc::clone(&shared), connection, request));
+    // An error is a client that went away, or a fault that cuts the line.
+    let _ = http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}

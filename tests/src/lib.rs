@@ -1,0 +1,22 @@
+//! The stage on which the stories play: a [`World`] of temporary directories with the built
+//! programs, a [`GitLab`] stand-in that serves real `git http-backend`, and upstream
+//! [`Project`]s. Nothing here is faked that could be real: git, the wire, the programs.
+//!
+//! Nobody sleeps. What is waited for is an event (a process ended, a request arrived, a gate
+//! opened), and every wait has a deadline after which the test says what it waited for.
+
+mod compare;
+mod gitlab;
+mod output;
+mod process;
+mod programs;
+mod project;
+mod run;
+mod world;
+
+pub use compare::{refs, same_clone};
+pub use gitlab::{Fault, GitLab, Held, On, Request};
+pub use project::Project;
+pub use run::{Ran, Run, Running};
+pub use rustix::process::Signal;
+pub use world::World;

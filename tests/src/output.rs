@@ -1,0 +1,89 @@
+//! What a running program prints, collected by threads so that no pipe ever fills up.
+
+use std::io::Read;
+use std::process::Child;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+/// Both outputs of a child under one lock, so that one wait can watch both.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Output(Arc<(Mutex<Printed>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct Printed {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    /// Pipes that somebody may still write to.
+    open: usize,
+}
+
+impl Output {
+    /// Collects from the child's pipes from now on.
+    pub(crate) fn of(child: &mut Child) -> Self {
+        let output = Self::default();
+        if let Some(pipe) = child.stdout.take() {
+            output.collect(pipe, |printed| &mut printed.stdout);
+        }
+        if let Some(pipe) = child.stderr.take() {
+            output.collect(pipe, |printed| &mut printed.stderr);
+        }
+        output
+    }
+
+    fn collect(
+        &self,
+        mut pipe: impl Read + Send + 'static,
+        side: fn(&mut Printed) -> &mut Vec<u8>,
+    ) {
+        self.lock().open += 1;
+        let ours = self.clone();
+        thread::spawn(move || {
+            let mut chunk = [0; 8192];
+            loop {
+                let read = pipe.read(&mut chunk).unwrap_or(0);
+                let mut printed = ours.lock();
+                side(&mut printed).extend_from_slice(&chunk[..read]);
+                ours.0.1.notify_all();
+                if read == 0 {
+                    printed.open -= 1;
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Returns stdout and stderr as printed until now.
+    pub(crate) fn so_far(&self) -> (String, String) {
+        let printed = self.lock();
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        (text(&printed.stdout), text(&printed.stderr))
+    }
+
+    /// Waits until nobody can print any more; `false` if somebody still can at the deadline.
+    pub(crate) fn closed(&self, deadline: Instant) -> bool {
+        self.wait_until(deadline, |printed| printed.open == 0);
+        self.lock().open == 0
+    }
+
+    /// Waits until this text was printed; `false` once that cannot happen in time.
+    pub(crate) fn contains(&self, text: &str, deadline: Instant) -> bool {
+        let holds = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(text);
+        let seen = |printed: &Printed| holds(&printed.stdout) || holds(&printed.stderr);
+        self.wait_until(deadline, |printed| seen(printed) || printed.open == 0);
+        seen(&self.lock())
+    }
+
+    fn wait_until(&self, deadline: Instant, done: impl Fn(&Printed) -> bool) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        drop(
+            self.0
+                .1
+                .wait_timeout_while(self.lock(), left, |printed| !done(printed)),
+        );
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Printed> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

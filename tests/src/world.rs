@@ -1,0 +1,252 @@
+//! One test's own world: home, daemon, sockets and repositories in a directory of its own.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::process::{Process, all_that_mention};
+use crate::{GitLab, Project, Run, programs};
+
+/// How long the daemon may take to stop when asked to.
+const STOP: Duration = Duration::from_secs(10);
+
+/// How long what the daemon or git left running may take to notice that it is alone.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What the user has configured. Upkeep in the background would outlive the git that started
+/// it, and its world.
+const USER_CONFIG: &str = "\
+[init]
+	defaultBranch = main
+[gc]
+	autoDetach = false
+[maintenance]
+	autoDetach = false
+";
+
+/// A temporary home with the built programs on its PATH. Dropping it stops the daemon, and
+/// fails the test if any process was left behind.
+///
+/// It lives in `/tmp` under a short name, because a socket's path may have about 100 bytes.
+#[derive(Debug)]
+pub struct World {
+    root: PathBuf,
+    path: OsString,
+    /// Held so that the directory goes last.
+    _dir: TempDir,
+}
+
+impl World {
+    /// Creates an empty world; builds the programs if they are not.
+    #[expect(clippy::new_without_default, reason = "a world is never a default")]
+    #[track_caller]
+    pub fn new() -> Self {
+        let programs = programs::dir();
+        let dir = tempfile::Builder::new()
+            .prefix("mw")
+            .tempdir_in("/tmp")
+            .expect("a directory in /tmp can be made");
+        let root = dir.path().canonicalize().expect("it was just made");
+        for private in ["home", "run", "tmp"] {
+            fs::DirBuilder::new()
+                .mode(0o700)
+                .create(root.join(private))
+                .expect("a directory in our own can be made");
+        }
+        let inherited = std::env::var_os("PATH").unwrap_or_default();
+        let path = [programs.to_path_buf()]
+            .into_iter()
+            .chain(std::env::split_paths(&inherited));
+        fs::write(root.join("home/.gitconfig"), USER_CONFIG).expect("the home is ours");
+        Self {
+            path: std::env::join_paths(path).expect("cargo's target directory has no colon"),
+            root,
+            _dir: dir,
+        }
+    }
+
+    /// Returns the directory that holds everything.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns a path below the root.
+    pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
+        self.root.join(below)
+    }
+
+    /// Returns `$HOME`.
+    pub fn home(&self) -> PathBuf {
+        self.path("home")
+    }
+
+    /// Returns `$MIRROR_HOME`, which moves everything that the daemon keeps. It is not
+    /// created here.
+    pub fn mirror_home(&self) -> PathBuf {
+        self.path("m")
+    }
+
+    /// Prepares real git in this world, in its root.
+    pub fn git<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Run {
+        self.program("git", args)
+    }
+
+    /// Prepares the daemon's program.
+    pub fn mirrord<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Run {
+        self.program(programs::dir().join("mirrord"), args)
+    }
+
+    /// Prepares the helper as git would run it.
+    pub fn helper<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Run {
+        self.program(programs::dir().join("git-remote-mirror"), args)
+    }
+
+    /// Prepares any program in this world, in its root.
+    pub fn program<A: AsRef<OsStr>>(
+        &self,
+        program: impl AsRef<OsStr>,
+        args: impl IntoIterator<Item = A>,
+    ) -> Run {
+        Run::fenced(program, args, &self.home())
+            .at(&self.root)
+            .env("PATH", &self.path)
+            .env("MIRROR_HOME", self.mirror_home())
+            .env("XDG_RUNTIME_DIR", self.path("run"))
+            .env("XDG_CONFIG_HOME", self.path("home/.config"))
+            .env("XDG_DATA_HOME", self.path("home/.local/share"))
+            .env("XDG_STATE_HOME", self.path("home/.local/state"))
+            .env("XDG_CACHE_HOME", self.path("home/.cache"))
+            .env("TMPDIR", self.path("tmp"))
+            .env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent")
+    }
+
+    /// Sets a key of the user's own git configuration.
+    #[track_caller]
+    pub fn config(&self, key: &str, value: &str) {
+        self.git(["config", "--global", key, value]).ok();
+    }
+
+    /// Creates a bare upstream on disk, for `file://` and ssh.
+    #[track_caller]
+    pub fn project(&self, name: &str) -> Project {
+        Project::new(self.path(name))
+    }
+
+    /// Starts a GitLab that speaks plain http.
+    #[track_caller]
+    pub fn gitlab(&self) -> GitLab {
+        GitLab::http()
+    }
+
+    /// Starts a GitLab that speaks https under a CA of its own.
+    #[track_caller]
+    pub fn gitlab_tls(&self) -> GitLab {
+        GitLab::https()
+    }
+
+    /// Starts a GitLab whose certificate expired long ago.
+    #[track_caller]
+    pub fn gitlab_expired(&self) -> GitLab {
+        GitLab::expired()
+    }
+
+    /// Returns the daemon's process id if it runs.
+    ///
+    /// The lock file outlives its daemon, so its number counts only while that process is
+    /// one of this world's.
+    pub fn daemon_pid(&self) -> Option<u32> {
+        self.daemon().map(|daemon| daemon.pid())
+    }
+
+    fn daemon(&self) -> Option<Process> {
+        let lock = fs::read_to_string(self.mirror_home().join("daemon.lock")).ok()?;
+        let daemon = Process::open(lock.trim().parse().ok()?)?;
+        daemon.mentions(&self.mirror_home()).then_some(daemon)
+    }
+
+    /// Kills the daemon as a power cut would, and waits until it is gone.
+    #[track_caller]
+    pub fn kill_daemon(&self) {
+        let daemon = self.daemon().expect("there is no daemon to kill");
+        daemon.signal(Signal::KILL);
+        assert!(daemon.ended(STOP), "the daemon survived SIGKILL");
+    }
+
+    /// Returns the daemon's whole log, for messages and for tests of what must not be in it.
+    pub fn log(&self) -> String {
+        let Ok(files) = fs::read_dir(self.mirror_home().join("log")) else {
+            return String::new();
+        };
+        let mut paths: Vec<_> = files.filter_map(|file| Some(file.ok()?.path())).collect();
+        paths.sort();
+        paths
+            .iter()
+            .filter_map(|path| fs::read(path).ok())
+            .map(|text| String::from_utf8_lossy(&text).into_owned())
+            .collect()
+    }
+
+    /// Stops the daemon and everything else; returns what should not have been there.
+    fn empty(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        if let Some(daemon) = self.daemon() {
+            daemon.signal(Signal::TERM);
+            // A daemon that a test has stopped cannot hear the first one.
+            daemon.signal(Signal::CONT);
+            if !daemon.ended(STOP) {
+                wrong.push(format!("does not stop: {}", daemon.command_line()));
+                daemon.signal(Signal::KILL);
+                daemon.ended(STOP);
+            }
+        }
+        // After a failure, what is still running is no news.
+        let grace = if thread::panicking() {
+            Duration::ZERO
+        } else {
+            GRACE
+        };
+        let grace = Instant::now() + grace;
+        for process in all_that_mention(&self.root) {
+            if !process.ended(grace.saturating_duration_since(Instant::now())) {
+                wrong.push(format!("left behind: {}", process.command_line()));
+            }
+        }
+        // Whoever is still there may be starting others.
+        for _ in 0..3 {
+            for process in all_that_mention(&self.root) {
+                process.signal(Signal::KILL);
+                process.ended(STOP);
+            }
+        }
+        wrong
+    }
+}
+
+impl Drop for World {
+    #[allow(
+        clippy::print_stderr,
+        reason = "a failing test shows what the daemon saw"
+    )]
+    fn drop(&mut self) {
+        let wrong = self.empty();
+        if thread::panicking() {
+            eprintln!("--- the daemon's log\n{}---", self.log());
+            for wrong in wrong {
+                eprintln!("{wrong}");
+            }
+        } else {
+            assert!(
+                wrong.is_empty(),
+                "no process may be left behind:\n{}\n--- the daemon's log\n{}---",
+                wrong.join("\n"),
+                self.log()
+            );
+        }
+    }
+}
