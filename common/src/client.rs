@@ -124,6 +124,14 @@ impl Client {
             }),
             // It stopped between accepting and greeting.
             Err(WireError::Closed) => Err(ConnectError::NotRunning),
+            Err(WireError::Io(err))
+                if matches!(
+                    err.kind(),
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+                ) =>
+            {
+                Err(ConnectError::NotRunning)
+            }
             Err(err) => Err(ConnectError::Io(socket, err)),
         }
     }
@@ -135,7 +143,7 @@ impl Client {
     pub async fn connect_or_start(paths: &Paths) -> Result<Self, Failure> {
         let lock_path = paths.start_lock();
         let cannot =
-            |err: io::Error| Failure::here(format!("cannot lock '{}': {err}", lock_path.display()));
+            |err: io::Error| Failure::io(&format!("cannot lock '{}'", lock_path.display()), &err);
         let mut lock = None;
         let deadline = Instant::now() + START;
         loop {
@@ -238,7 +246,7 @@ fn program() -> PathBuf {
 /// Starts the daemon and waits until it says that it is ready, or why it is not.
 async fn start(program: &Path) -> Result<(), Failure> {
     let cannot = |err: io::Error| {
-        Failure::here(format!("cannot start '{}': {err}", program.display()))
+        Failure::io(&format!("cannot start '{}'", program.display()), &err)
             .hinted("install mirrord beside git-remote-mirror, or on PATH")
     };
     // A descriptor that leaked into this process, such as the pipe of a CI runner, must not live on in the daemon.

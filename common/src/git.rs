@@ -17,7 +17,7 @@ pub const GUARD: &str = "MIRROR_INSIDE";
 
 /// What a child needs to find programs, its home and its words; and our own variables, so that a child of ours that
 /// comes back to us finds the same daemon.
-const ENVIRONMENT: [&str; 18] = [
+const ENVIRONMENT: [&str; 16] = [
     "PATH",
     "HOME",
     "USER",
@@ -32,8 +32,6 @@ const ENVIRONMENT: [&str; 18] = [
     "XDG_CACHE_HOME",
     "DBUS_SESSION_BUS_ADDRESS",
     "SSH_AUTH_SOCK",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
     "LD_LIBRARY_PATH",
     "MIRROR_HOME",
 ];
@@ -86,7 +84,10 @@ pub fn at(git_dir: &Path) -> Command {
 #[must_use]
 pub fn of_user() -> Command {
     let mut git = Command::new("git");
-    git.env(GUARD, "1").stdin(Stdio::null());
+    // Only `git config` obeys GIT_CONFIG, and what it then reads is not what the user's other commands do.
+    git.env(GUARD, "1")
+        .env_remove("GIT_CONFIG")
+        .stdin(Stdio::null());
     git
 }
 

@@ -198,6 +198,12 @@ fn size(bytes: f64) -> String {
     format!("{bytes:.0} bytes")
 }
 
+/// Says one line on stderr, in one piece: git and its children write there too, and must not tear it.
+pub fn tell(line: &str) {
+    // There is nobody left to tell when stderr is gone.
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
 /// A stranger's words made safe for a terminal: control characters are shown, not obeyed.
 #[must_use]
 pub fn masked(words: &[u8]) -> String {

@@ -4,7 +4,7 @@
 //! Where a reply asks something, the client sends one [`Answer`] on the same connection. Adding or changing a variant
 //! anywhere in this file is a new [`VERSION`].
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, io, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,8 +40,12 @@ pub struct Fetch {
     pub mirror: Mirror,
     /// The login that was part of the URL, for this request only.
     pub login: Option<Login>,
+    /// The user name that was part of the URL without a password: whoever is asked is asked for that one's.
+    pub username: Option<String>,
     /// What git would read where the user stands.
     pub standing: Standing,
+    /// The transports that git's own rules allow where the user stands (`protocol.<name>.allow`).
+    pub transports: Vec<String>,
     /// The user's word on stale answers (`MIRROR_STALE`); `None` leaves it to the mirror.
     pub stale: Option<Stale>,
 }
@@ -172,8 +176,8 @@ pub struct Ready {
 /// An answer that is not fresh.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Aged {
-    /// Seconds since upstream was last seen to be what the mirror has.
-    pub seconds: u64,
+    /// Seconds since upstream was last seen to be what the mirror has; `None` when nobody knows any more.
+    pub seconds: Option<u64>,
     /// Why upstream could not be asked.
     pub reason: String,
 }
@@ -224,6 +228,12 @@ impl Failure {
         self
     }
 
+    /// The system refused something on this machine.
+    #[must_use]
+    pub fn io(what: &str, error: &io::Error) -> Self {
+        Self::here(format!("{what}: {}", words(error)))
+    }
+
     /// Something on this machine went wrong.
     #[must_use]
     pub fn here(message: impl Into<String>) -> Self {
@@ -238,6 +248,13 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// The system's words for an error, in git's voice: without Rust's number behind them.
+#[must_use]
+pub fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
 
 /// One mirror, as listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -273,6 +290,8 @@ pub struct Status {
     pub mirrors: usize,
     /// Conversations that are open, this one aside.
     pub clients: usize,
+    /// Clients that wait for a sync.
+    pub waiting: usize,
     /// The upstreams with a running sync.
     pub syncing: Vec<String>,
 }

@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::protocol::VERSION;
+use crate::protocol::{VERSION, words};
 
 /// No message is longer; the length is checked before anything is allocated. Long lists travel in batches.
 pub const MAX_FRAME: u32 = 1 << 20;
@@ -43,7 +43,7 @@ pub enum WireError {
     #[error("a message did not arrive in time")]
     Late,
     /// The connection broke.
-    #[error(transparent)]
+    #[error("{}", words(.0))]
     Io(#[from] io::Error),
 }
 

@@ -1,21 +1,18 @@
 //! The helper's side of a fetch: asks the daemon to bring the mirror in step, shows how far it is, answers its
 //! questions, and says how fresh the result is.
 
-use std::{
-    env,
-    io::{self, Write},
-};
+use std::env;
 
 use common::{
     ask,
     client::Client,
     paths::Paths,
-    progress::{Renderer, masked, span},
+    progress::{Renderer, masked, span, tell},
     protocol::{Answer, Failure, Fetch, Login, Mirror, Ready, Reply, Request, Stale},
     upstream_url::Address,
 };
 
-use crate::helper::Errand;
+use crate::{helper::Errand, policy};
 
 /// The user's word on answers that could not be checked: `serve` or `fail`.
 const MIRROR_STALE: &str = "MIRROR_STALE";
@@ -37,7 +34,7 @@ pub(crate) async fn fetch(errand: &Errand) -> Result<(Client, Ready), Failure> {
             Reply::Ask(question) => {
                 renderer.close();
                 found = ask::ask(&question)
-                    .map_err(|err| Failure::here(format!("cannot run git credential: {err}")))?;
+                    .map_err(|err| Failure::io("cannot run git credential", &err))?;
                 let answer = found
                     .as_ref()
                     .map_or(Answer::Nothing, |found| Answer::Login(found.login.clone()));
@@ -62,17 +59,23 @@ pub(crate) async fn fetch(errand: &Errand) -> Result<(Client, Ready), Failure> {
 }
 
 fn request(errand: &Errand) -> Result<Fetch, Failure> {
-    let (mirror, login) = match &errand.address {
-        Address::Url(url, login) => (Mirror::Url(url.to_string()), login.clone()),
+    let (mirror, typed) = match &errand.address {
+        Address::Url(url, typed) => (Mirror::Url(url.to_string()), typed.clone()),
         Address::Name(name) => (Mirror::Name(name.clone()), None),
     };
-    // A user name without a password is a hint for the credential helpers, not a login.
-    let login = login.and_then(|login| {
-        Some(Login {
-            username: login.username,
-            password: login.password?,
-        })
-    });
+    let (login, username) = match typed {
+        Some(typed) => match typed.password {
+            Some(password) => (
+                Some(Login {
+                    username: typed.username,
+                    password,
+                }),
+                None,
+            ),
+            None => (None, Some(typed.username)),
+        },
+        None => (None, None),
+    };
     let stale = match env::var(MIRROR_STALE).as_deref() {
         Err(_) | Ok("") => None,
         Ok("serve") => Some(Stale::Serve),
@@ -86,23 +89,23 @@ fn request(errand: &Errand) -> Result<Fetch, Failure> {
     Ok(Fetch {
         mirror,
         login,
+        username,
         standing: errand.config.standing(),
+        transports: policy::transports(&errand.config),
         stale,
     })
 }
 
 /// Says what keeps the answer from being what upstream has now. Nothing is said when nothing does.
 fn warn(ready: &Ready) {
-    let mut stderr = io::stderr();
     if let Some(aged) = &ready.stale {
-        let _ = writeln!(stderr, "warning: {}", aged.reason);
-        let _ = writeln!(
-            stderr,
-            "hint: serving the copy synced {} ago",
-            span(aged.seconds)
-        );
+        tell(&format!("warning: {}", aged.reason));
+        tell(&match aged.seconds {
+            Some(seconds) => format!("hint: serving the copy synced {} ago", span(seconds)),
+            None => "hint: serving a copy of unknown age".to_owned(),
+        });
     }
     for warning in &ready.warnings {
-        let _ = writeln!(stderr, "warning: {}", masked(warning.as_bytes()));
+        tell(&format!("warning: {}", masked(warning.as_bytes())));
     }
 }

@@ -37,8 +37,8 @@ pub(crate) struct Errand {
 /// # Errors
 /// Fails with what the person should read; git dies with us.
 pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
-    let config = UserConfig::read()
-        .map_err(|err| Failure::here(format!("cannot read git's configuration: {err}")))?;
+    let config =
+        UserConfig::read().map_err(|err| Failure::io("cannot read git's configuration", &err))?;
     let mut errand = Errand {
         remote: remote.to_owned(),
         address: resolve(address, &config)?,
@@ -49,7 +49,7 @@ pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
         },
     };
     loop {
-        let line = read_line().map_err(|err| Failure::here(format!("cannot hear git: {err}")))?;
+        let line = read_line().map_err(|err| Failure::io("cannot hear git", &err))?;
         match line.split(' ').collect::<Vec<_>>().as_slice() {
             ["capabilities"] => answer("connect\noption\n\n")?,
             ["option", "progress", value] => {
@@ -128,5 +128,5 @@ pub(crate) fn answer(words: &str) -> Result<(), Failure> {
     let said = stdout
         .write_all(words.as_bytes())
         .and_then(|()| stdout.flush());
-    said.map_err(|err| Failure::here(format!("cannot answer git: {err}")))
+    said.map_err(|err| Failure::io("cannot answer git", &err))
 }

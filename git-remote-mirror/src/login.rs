@@ -27,7 +27,7 @@ pub(crate) fn run(action: &str) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let runtime = runtime.map_err(|err| Failure::here(format!("cannot start: {err}")))?;
+    let runtime = runtime.map_err(|err| Failure::io("cannot start", &err))?;
     let reply = runtime.block_on(async {
         let mut client = Client::connect(&paths).await.map_err(Failure::from)?;
         client.say(&Request::Login { id }).await?;

@@ -9,11 +9,11 @@ mod stream;
 
 use std::{
     env,
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     process::ExitCode,
 };
 
-use common::{git, protocol::Failure};
+use common::{git, progress::tell, protocol::Failure};
 
 /// What git itself exits with when it dies.
 const DIED: u8 = 128;
@@ -60,10 +60,8 @@ fn guarded(address: &str, run: impl FnOnce() -> Result<(), Failure>) -> Result<(
 }
 
 fn complain(failure: &Failure) {
-    let mut stderr = io::stderr();
-    // There is nobody left to tell when stderr is gone.
-    let _ = writeln!(stderr, "error: {failure}");
+    tell(&format!("error: {failure}"));
     if let Some(hint) = &failure.hint {
-        let _ = writeln!(stderr, "hint: {hint}");
+        tell(&format!("hint: {hint}"));
     }
 }

@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 
 use common::{
     git,
+    progress::tell,
     protocol::Ready,
     standing::UserConfig,
     upstream_url::{Address, Scheme, UpstreamUrl},
@@ -62,12 +63,10 @@ fn allows_mirror(config: &UserConfig) -> bool {
 }
 
 /// git is about to refuse the submodules before it runs us for them, so this is the last chance to say how.
-#[expect(clippy::print_stderr, reason = "this is what the person should read")]
 fn hint_at_submodules() {
-    eprintln!(
-        "hint: submodules whose addresses are relative go through the mirror too; git asks you to allow that:"
+    tell(
+        "hint: submodules go through the mirror too when you allow it: git config --global protocol.mirror.allow always",
     );
-    eprintln!("hint: git config --global protocol.mirror.allow always");
 }
 
 /// A remote is new while nothing has been fetched from it.

@@ -12,20 +12,30 @@ use common::{protocol::Failure, standing::UserConfig, upstream_url::Scheme};
 /// # Errors
 /// Fails when the transport is not allowed.
 pub(crate) fn check(scheme: Scheme, config: &UserConfig) -> Result<(), Failure> {
-    let listed = env::var("GIT_ALLOW_PROTOCOL").ok();
-    let from_user = env::var("GIT_PROTOCOL_FROM_USER").map_or(true, |value| value != "0");
     let name = scheme.to_string();
-    if allowed(&name, listed.as_deref(), from_user, |key| {
-        config.get(key).map(str::to_owned)
-    }) {
+    if transports(config).contains(&name) {
         return Ok(());
     }
     let failure = Failure::here(format!("transport '{name}' not allowed"));
-    Err(if name == "file" && !from_user {
+    Err(if scheme == Scheme::File && !from_user() {
         failure.hinted("a submodule may name a path on this machine only with: git config --global protocol.file.allow always")
     } else {
         failure.hinted(format!("see protocol.{name}.allow in 'git help config'"))
     })
+}
+
+/// The transports that are allowed here; a mirror's name does not say which one is behind it.
+pub(crate) fn transports(config: &UserConfig) -> Vec<String> {
+    let listed = env::var("GIT_ALLOW_PROTOCOL").ok();
+    let get = |key: &str| config.get(key).map(str::to_owned);
+    let names = [Scheme::Https, Scheme::Http, Scheme::File].map(|scheme| scheme.to_string());
+    let mut names = names.to_vec();
+    names.retain(|name| allowed(name, listed.as_deref(), from_user(), get));
+    names
+}
+
+fn from_user() -> bool {
+    env::var("GIT_PROTOCOL_FROM_USER").map_or(true, |value| value != "0")
 }
 
 fn allowed(

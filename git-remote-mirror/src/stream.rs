@@ -3,12 +3,16 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader},
     path::Path,
     process::Stdio,
 };
 
-use common::{git, progress::masked, protocol::Failure};
+use common::{
+    git,
+    progress::{masked, tell},
+    protocol::Failure,
+};
 
 use crate::{
     fetch,
@@ -24,7 +28,7 @@ pub(crate) fn run(errand: &Errand, service: &str) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let runtime = runtime.map_err(|err| Failure::here(format!("cannot start: {err}")))?;
+    let runtime = runtime.map_err(|err| Failure::io("cannot start", &err))?;
     let (_client, ready) = runtime.block_on(fetch::fetch(errand))?;
     let _lease = lease(&ready.git_dir)?;
     new_remote::set_up(errand, &ready);
@@ -37,7 +41,7 @@ pub(crate) fn run(errand: &Errand, service: &str) -> Result<(), Failure> {
         .stdin(Stdio::inherit())
         .stdout(Stdio::inherit())
         .stderr(Stdio::piped());
-    let cannot = |err: io::Error| Failure::here(format!("cannot run git {service}: {err}"));
+    let cannot = |err: io::Error| Failure::io(&format!("cannot run git {service}"), &err);
     answer("\n")?;
     let mut server = server.spawn().map_err(cannot)?;
     if let Some(stderr) = server.stderr.take() {
@@ -51,7 +55,7 @@ pub(crate) fn run(errand: &Errand, service: &str) -> Result<(), Failure> {
 /// Keeps everything in the mirror that somebody reads: held until this process ends, however it ends.
 fn lease(git_dir: &Path) -> Result<File, Failure> {
     let path = git_dir.join("lease");
-    let cannot = |err: io::Error| Failure::here(format!("cannot hold '{}': {err}", path.display()));
+    let cannot = |err: io::Error| Failure::io(&format!("cannot hold '{}'", path.display()), &err);
     let file = fs::OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -64,17 +68,14 @@ fn lease(git_dir: &Path) -> Result<File, Failure> {
 
 /// Repeats what the server says, which over a network nobody would hear, and explains what git cannot.
 fn relay(stderr: impl BufRead, url: &str) {
-    let mut out = io::stderr();
     for line in stderr.split(b'\n').map_while(Result::ok) {
-        let line = masked(&line);
         // git reports this one in its own words.
-        let _ = if line.contains("not our ref") {
-            writeln!(
-                out,
+        if line.windows(11).any(|words| words == b"not our ref") {
+            tell(&format!(
                 "hint: the mirror of '{url}' has what its branches and tags reach, and not this object"
-            )
+            ));
         } else {
-            writeln!(out, "{line}")
-        };
+            tell(&masked(&line));
+        }
     }
 }

@@ -35,8 +35,16 @@ const ANYBODY: &str = "anybody";
 /// More logins than this have not read one upstream lately; the oldest line goes first.
 const MOST_READERS: usize = 32;
 
-/// An upstream, and the place from which a request for it came.
-pub(crate) type Place = (UpstreamUrl, [u8; 32]);
+/// An upstream, and where a request for it came from.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    /// The upstream.
+    pub(crate) url: UpstreamUrl,
+    /// The user name that the URL was typed with.
+    pub(crate) username: Option<String>,
+    /// The fingerprint of where the user stands.
+    pub(crate) standing: [u8; 32],
+}
 
 /// All that is known of logins.
 #[derive(Default)]
@@ -183,7 +191,11 @@ mod tests {
 
     fn place(byte: u8) -> Place {
         match Address::parse("https://gitlab.example/group/project.git") {
-            Ok(Address::Url(url, _)) => (url, [byte; 32]),
+            Ok(Address::Url(url, _)) => Place {
+                url,
+                username: None,
+                standing: [byte; 32],
+            },
             other => panic!("no URL: {other:?}"),
         }
     }

@@ -54,10 +54,3 @@ pub(crate) fn is_our_disk(error: &io::Error) -> bool {
         StorageFull | FileTooLarge | QuotaExceeded | ReadOnlyFilesystem | PermissionDenied
     )
 }
-
-/// The system's words for an error, in git's voice: without Rust's number behind them.
-#[must_use]
-pub(crate) fn words(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_owned()
-}

@@ -17,7 +17,7 @@ use crate::{
     registry::Mirror,
     server::Conversation,
     sync::{Engine, Outcome},
-    upstream::{Access, Trouble},
+    upstream::{Access, Trouble, cancelled},
 };
 
 /// A URL that redirects to one that redirects is followed by the http layer; between mirrors one step is enough.
@@ -53,11 +53,20 @@ pub(crate) async fn fetch(
     conversation: &mut Conversation,
     fetch: Fetch,
 ) -> Result<Reply, WireError> {
-    let url = match find(engine, &fetch.mirror) {
-        Ok(url) => url,
+    let (typed, url) = match find(engine, &fetch.mirror) {
+        Ok(found) => found,
         Err(failure) => return Ok(Reply::Failed(failure)),
     };
-    let login = fetch.login.clone();
+    let transport = url.scheme().to_string();
+    if !fetch.transports.contains(&transport) {
+        let failure = Failure::here(format!("transport '{transport}' not allowed"));
+        return Ok(Reply::Failed(failure));
+    }
+    // A login in a URL is for where the URL points, not for where its upstream once redirected to.
+    let login = fetch
+        .login
+        .clone()
+        .filter(|_| typed.origin() == url.origin());
     let source = if login.is_some() {
         Source::Url
     } else {
@@ -77,18 +86,23 @@ pub(crate) async fn fetch(
     }
 }
 
-fn find(engine: &Engine, wanted: &Wanted) -> Result<UpstreamUrl, Failure> {
+/// The URL that was typed, and the one that the mirror of it has: upstream may once have redirected the one to the other.
+fn find(engine: &Engine, wanted: &Wanted) -> Result<(UpstreamUrl, UpstreamUrl), Failure> {
+    let cannot = |err: std::io::Error| Failure::io("cannot read the mirrors", &err);
     match wanted {
         Wanted::Url(url) => match Address::parse(url) {
-            Ok(Address::Url(url, _)) => Ok(url),
+            Ok(Address::Url(url, _)) => match engine.registry.find(&url).map_err(cannot)? {
+                Some(mirror) => Ok((url, mirror.settings.url)),
+                None => Ok((url.clone(), url)),
+            },
             Ok(Address::Name(_)) => Err(Failure::here(format!("'{url}' is not a URL"))),
             Err(err) => Err(Failure::here(err.to_string())),
         },
-        Wanted::Name(name) => match engine.registry.find_name(name) {
-            Ok(Some(mirror)) => Ok(mirror.settings.url),
-            Ok(None) => Err(Failure::here(format!("no mirror is called '{name}'"))
-                .hinted("'mirrord list' shows them; a URL makes a new one: mirror::https://HOST/GROUP/PROJECT.git")),
-            Err(err) => Err(Failure::here(format!("cannot read the mirrors: {err}"))),
+        Wanted::Name(name) => match engine.registry.find_name(name).map_err(cannot)? {
+            Some(mirror) => Ok((mirror.settings.url.clone(), mirror.settings.url)),
+            None => Err(Failure::here(format!("no mirror is called '{name}'")).hinted(
+                "'mirrord list' shows them; a URL makes a new one: mirror::https://HOST/GROUP/PROJECT.git",
+            )),
         },
     }
 }
@@ -106,9 +120,7 @@ impl Request<'_> {
                 .conversation
                 .wait(&host, &mut pending.progress, pending.outcome)
                 .await?;
-            let outcome = outcome.unwrap_or_else(|_| {
-                Err(Failure::new(FailureKind::Cancelled, "mirrord is stopping").into())
-            });
+            let outcome = outcome.unwrap_or_else(|_| Err(cancelled().into()));
             match outcome {
                 Ok(Outcome::InStep { mirror, warnings }) => {
                     self.worked(&mirror, &access).await?;
@@ -156,12 +168,13 @@ impl Request<'_> {
             mirror.git_dir.clone(),
             access.identity(),
         );
-        // Slow by design, and nobody has to wait for it.
-        tokio::task::spawn_blocking(move || {
+        // Slow by design, but only once in this daemon's life for each login and mirror.
+        let noting = tokio::task::spawn_blocking(move || {
             if let Err(err) = engine.credentials.note_read(&git_dir, &identity) {
                 tracing::warn!("cannot note who has read '{}': {err}", git_dir.display());
             }
         });
+        let _ = noting.await;
         Ok(())
     }
 
@@ -210,8 +223,15 @@ impl Request<'_> {
             Source::Kept => {
                 let refused = self.login.take();
                 self.engine.credentials.forget(&self.place());
+                if !self.ask(trouble.challenges.clone()).await? {
+                    return Ok(false);
+                }
                 // The helpers may know a newer one; the same again would only count against us.
-                Ok(self.ask(trouble.challenges.clone()).await? && self.login != refused)
+                if self.login == refused {
+                    self.conversation.say(&Reply::LoginRefused).await?;
+                    return Ok(false);
+                }
+                Ok(true)
             }
             Source::Asked { .. } => {
                 self.conversation.say(&Reply::LoginRefused).await?;
@@ -236,7 +256,7 @@ impl Request<'_> {
         }
         let question = Ask::Login {
             url: self.url.to_string(),
-            username: None,
+            username: self.fetch.username.clone(),
             challenges,
         };
         match self.conversation.ask(question).await? {
@@ -282,14 +302,13 @@ impl Request<'_> {
                 .hinted("there is a copy here, but this login has never read it from upstream"));
         }
         let synced = self.engine.state(&mirror).synced;
-        let age = synced
-            .and_then(|synced| SystemTime::now().duration_since(synced).ok())
-            .unwrap_or_default();
+        // A clock that was set back makes an answer of now, not of the future.
+        let age = synced.map(|synced| SystemTime::now().duration_since(synced).unwrap_or_default());
         Ok(self.ready(
             mirror,
             Vec::new(),
             Some(Aged {
-                seconds: age.as_secs(),
+                seconds: age.map(|age| age.as_secs()),
                 reason: failure.message,
             }),
         ))
@@ -305,7 +324,11 @@ impl Request<'_> {
     }
 
     fn place(&self) -> Place {
-        (self.url.clone(), self.fetch.standing.place)
+        Place {
+            url: self.url.clone(),
+            username: self.fetch.username.clone(),
+            standing: self.fetch.standing.place,
+        }
     }
 
     fn host(&self) -> String {

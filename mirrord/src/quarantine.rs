@@ -140,7 +140,7 @@ fn connected(
     tips: &BTreeSet<ObjectId>,
     watch: &Watch,
 ) -> Result<(), Failure> {
-    let cannot = |err: io::Error| Failure::here(format!("cannot check what upstream sent: {err}"));
+    let cannot = |err: io::Error| Failure::io("cannot check what upstream sent", &err);
     let repo = refs::open(git_dir).map_err(cannot)?;
     let known = refs::read(git_dir).map_err(cannot)?;
     let mut input: String = tips.iter().map(|tip| format!("{tip}\n")).collect();

@@ -190,6 +190,7 @@ impl Server {
                 .map_or(0, |mirrors| mirrors.len()),
             // The one who asks is one of them.
             clients: self.clients.load(Ordering::Relaxed).saturating_sub(1),
+            waiting: self.engine.waiting(),
             syncing: syncing.collect(),
         }
     }

@@ -156,6 +156,15 @@ impl Engine {
         state
     }
 
+    /// How many wait for a sync.
+    pub(crate) fn waiting(&self) -> usize {
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks
+            .values()
+            .map(|task| task.listeners.receiver_count())
+            .sum()
+    }
+
     /// The upstreams with a running sync.
     pub(crate) fn syncing(&self) -> Vec<UpstreamUrl> {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);

@@ -141,7 +141,7 @@ impl Watch {
     /// Samples the counters for those who wait, and cancels when nobody does. Runs until dropped.
     pub(crate) async fn tick(self) {
         let mut ticks = tokio::time::interval(SAMPLE);
-        let mut last = (None, Instant::now());
+        let mut last: (Option<Progress>, Instant) = (None, Instant::now());
         loop {
             ticks.tick().await;
             if self.0.listeners.receiver_count() == 0 {
@@ -151,6 +151,11 @@ impl Watch {
                 continue;
             };
             let (before, at) = &last;
+            // Everybody sees the end of one stage before the beginning of the next.
+            let resolving = |progress: &Progress| matches!(progress, Progress::Resolving(_));
+            if resolving(&progress) && !before.as_ref().is_some_and(resolving) {
+                self.received().into_iter().for_each(|done| self.say(done));
+            }
             if before.as_ref() != Some(&progress) || at.elapsed() >= ALIVE {
                 self.say(progress.clone());
                 last = (Some(progress), Instant::now());

@@ -75,15 +75,18 @@ pub struct GitLab {
 }
 
 impl GitLab {
-    pub(crate) fn http() -> Self {
+    /// Starts one that speaks plain http.
+    pub fn http() -> Self {
         Self::begin(None)
     }
 
-    pub(crate) fn https() -> Self {
+    /// Starts one that speaks https under a CA of its own.
+    pub fn https() -> Self {
         Self::begin(Some(Certificate::valid()))
     }
 
-    pub(crate) fn expired() -> Self {
+    /// Starts one whose certificate expired long ago.
+    pub fn expired() -> Self {
         Self::begin(Some(Certificate::expired()))
     }
 

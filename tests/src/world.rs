@@ -16,6 +16,9 @@ use crate::{GitLab, Project, Run, programs};
 /// How long the daemon may take to stop when asked to.
 const STOP: Duration = Duration::from_secs(10);
 
+/// How long something is waited for that must come.
+const WAIT: Duration = Duration::from_secs(30);
+
 /// How long what the daemon or git left running may take to notice that it is alone.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -190,6 +193,54 @@ impl World {
             .filter_map(|path| fs::read(path).ok())
             .map(|text| String::from_utf8_lossy(&text).into_owned())
             .collect()
+    }
+
+    /// Waits until so many clients wait for a sync, as the daemon itself says.
+    #[track_caller]
+    pub fn wait_until_clients(&self, count: usize) {
+        let deadline = Instant::now() + WAIT;
+        let wanted = format!("\"waiting\": {count}");
+        // The daemon has no event for this; each look is a conversation with it.
+        while !self
+            .mirrord(["status", "--json"])
+            .run()
+            .stdout
+            .contains(&wanted)
+        {
+            assert!(
+                Instant::now() < deadline,
+                "never had {count} clients waiting"
+            );
+        }
+    }
+
+    /// Prepares a quiet clone through the mirror.
+    pub fn clone_mirror(&self, url: &str, dir: &str) -> Run {
+        self.git(["clone", "-q", &format!("mirror::{url}"), dir])
+    }
+
+    /// Returns the names of all that lies in the folder of the mirrors, what is unfinished
+    /// included.
+    pub fn mirrors(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.mirror_home().join("mirrors")) else {
+            return Vec::new();
+        };
+        let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
+        names
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect()
+    }
+
+    /// Returns the directory of the only mirror that there is.
+    #[track_caller]
+    pub fn only_mirror(&self) -> PathBuf {
+        let mut found = fs::read_dir(self.mirror_home().join("mirrors"))
+            .expect("there are mirrors")
+            .map(|entry| entry.expect("readable").path())
+            .filter(|path| !path.is_symlink());
+        let mirror = found.next().expect("there is a mirror");
+        assert_eq!(found.next(), None, "there is one mirror");
+        mirror
     }
 
     /// Stops the daemon and everything else; returns what should not have been there.

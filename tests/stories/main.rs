@@ -1,4 +1,17 @@
 //! Every story in one program, so that they share one build and run at once.
 
+mod addresses;
+mod clone;
+mod credentials;
+mod daemon;
+mod differential;
+mod errors;
+mod fence;
+mod fetch;
+mod http;
+mod progress;
+mod readme;
+mod socket;
+mod stale;
 mod stand_in;
 mod sync;

@@ -10,16 +10,15 @@ use std::io::{self, Write};
 use common::{
     client::{Client, ConnectError},
     paths::Paths,
+    progress::tell,
     protocol::{Reply, Request},
 };
 
 /// Prints an error, with what to do about it, where people read errors.
 pub(crate) fn complain(error: &anyhow::Error) {
-    let mut stderr = io::stderr();
-    // There is nobody left to tell when stderr is gone.
-    let _ = writeln!(stderr, "error: {error:#}");
+    tell(&format!("error: {error:#}"));
     if let Some(hint) = crate::hint(error) {
-        let _ = writeln!(stderr, "hint: {hint}");
+        tell(&format!("hint: {hint}"));
     }
 }
 

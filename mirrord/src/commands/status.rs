@@ -51,13 +51,14 @@ impl Status {
                     "mirrors_dir": status.mirrors_dir,
                     "mirrors": status.mirrors,
                     "clients": status.clients,
+                    "waiting": status.waiting,
                     "syncing": status.syncing,
                 });
                 print(&format!("{status:#}\n"))?;
                 return Ok(ExitCode::SUCCESS);
             }
             let mut text = format!(
-                "mirrord {} runs as process {} for {}\nsocket:  {}\nmirrors: {} in {}\nclients: {}\n",
+                "mirrord {} runs as process {} for {}\nsocket:  {}\nmirrors: {} in {}\nclients: {}, {} of them waiting for a sync\n",
                 status.version,
                 status.pid,
                 ago(status.uptime),
@@ -65,6 +66,7 @@ impl Status {
                 status.mirrors,
                 status.mirrors_dir.display(),
                 status.clients,
+                status.waiting,
             );
             for url in &status.syncing {
                 text.push_str(&format!("syncing: {url}\n"));

@@ -10,7 +10,6 @@ use common::{
 
 use super::{Engine, Outcome, write_synced};
 use crate::{
-    durable,
     plan::{Advertisement, Head, Plan},
     publish,
     quarantine::{self, Quarantine},
@@ -67,12 +66,7 @@ fn run(
     memory: &mut Memory,
 ) -> Result<Option<Outcome>, Trouble> {
     let cannot = |what: &'static str| {
-        move |err: io::Error| {
-            Trouble::from(Failure::here(format!(
-                "cannot {what}: {}",
-                durable::words(&err)
-            )))
-        }
+        move |err: io::Error| Trouble::from(Failure::io(&format!("cannot {what}"), &err))
     };
     let mirror = engine
         .registry
@@ -225,12 +219,7 @@ fn receive(
         .filter(|(name, _)| refspec::recorded(name).is_some())
         .map(|(name, oid)| (name.clone(), *oid))
         .collect();
-    let cannot = |err: io::Error| {
-        Failure::here(format!(
-            "cannot store what upstream sent: {}",
-            durable::words(&err)
-        ))
-    };
+    let cannot = |err: io::Error| Failure::io("cannot store what upstream sent", &err);
     let quarantine = Quarantine::new(git_dir).map_err(cannot)?;
     session.fetch(&wants, &records, &quarantine, watch)?;
     watch.checking();

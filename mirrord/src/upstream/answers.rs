@@ -4,7 +4,7 @@
 use std::{error::Error, io, time::Duration};
 
 use common::{
-    progress::masked,
+    progress::{masked, span},
     protocol::{Failure, FailureKind},
     upstream_url::{UpstreamUrl, redact},
 };
@@ -44,8 +44,8 @@ pub(crate) fn unreachable(url: &UpstreamUrl, error: &reqwest::Error) -> Trouble 
 /// No word for too long.
 pub(crate) fn silent(url: &UpstreamUrl, budget: Duration) -> Trouble {
     let message = format!(
-        "cannot reach '{url}': no answer for {} seconds",
-        budget.as_secs()
+        "cannot reach '{url}': no answer for {}",
+        span(budget.as_secs())
     );
     Failure::new(FailureKind::Unreachable, message).into()
 }
@@ -134,6 +134,15 @@ pub(crate) fn refused(
                 ..failure.hinted(hint).into()
             }
         }
+        StatusCode::FORBIDDEN => {
+            let mut trouble = new(
+                FailureKind::Refused,
+                format!("cannot read '{url}': the requested URL returned error: 403{said}"),
+            );
+            let hint = "this login may not read it, or too many failed ones have closed the door for a while";
+            trouble.failure.hint = Some(hint.into());
+            trouble
+        }
         StatusCode::NOT_FOUND => {
             let mut trouble = new(
                 FailureKind::Refused,
@@ -188,7 +197,9 @@ pub(crate) fn check_kind(
     let kind = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+        .and_then(|value| value.split(';').next())
+        .unwrap_or_default()
+        .trim();
     if kind == format!("application/x-git-upload-pack-{what}") {
         return Ok(());
     }
@@ -286,11 +297,7 @@ pub(super) fn explain(url: &UpstreamUrl, error: &gix::Error, said: Option<String
     }
     let io = error.downcast_any_ref::<io::Error>();
     if let Some(io) = io.filter(|io| durable::is_our_disk(io)) {
-        return Failure::here(format!(
-            "cannot store what '{url}' sent: {}",
-            durable::words(io)
-        ))
-        .into();
+        return Failure::io(&format!("cannot store what '{url}' sent"), io).into();
     }
     if io.is_some_and(|io| {
         matches!(

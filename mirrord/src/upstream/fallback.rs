@@ -129,8 +129,7 @@ impl Git {
     }
 
     fn run(&self, mut command: Command, input: Vec<u8>, watch: &Watch) -> Result<Vec<u8>, Trouble> {
-        let cannot =
-            |err: io::Error| Trouble::from(Failure::here(format!("cannot run git: {err}")));
+        let cannot = |err: io::Error| Trouble::from(Failure::io("cannot run git", &err));
         let mut settings = self.access.settings.clone();
         settings.push((format!("url.{}.insteadOf", self.url), ALIAS.into()));
         settings.push(("http.lowSpeedLimit".into(), "1".into()));

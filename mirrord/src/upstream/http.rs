@@ -88,6 +88,10 @@ impl Line {
         self.state().watch = watch.clone();
     }
 
+    fn watch(&self) -> Watch {
+        self.state().watch.clone()
+    }
+
     /// What went wrong since this was last asked.
     pub(crate) fn trouble(&self) -> Option<Trouble> {
         self.state().trouble.take()
@@ -115,7 +119,7 @@ impl Line {
 
     /// Waits for something of upstream: not longer than it may be silent, and not when nobody waits for us.
     fn wait<T>(&self, future: impl Future<Output = reqwest::Result<T>>) -> Result<T, Trouble> {
-        let watch = self.state().watch.clone();
+        let watch = self.watch();
         let budget = self.0.access.http.no_progress;
         Handle::current().block_on(async {
             tokio::select! {
@@ -181,7 +185,7 @@ impl Line {
         if let Some(body) = body {
             request = request.body(body);
         }
-        self.state().watch.asking();
+        self.watch().asking();
         self.wait(request.send())
     }
 
@@ -339,12 +343,4 @@ impl Http for Line {
     fn redirected_base_url(&self) -> Option<String> {
         self.moved_to().map(|url| url.as_str().to_owned())
     }
-}
-
-fn header_lines(headers: &HeaderMap) -> Vec<u8> {
-    let mut lines = Vec::new();
-    for (name, value) in headers {
-        lines.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\n"].concat());
-    }
-    lines
 }

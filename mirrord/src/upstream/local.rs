@@ -20,11 +20,11 @@ use gix_transport::{
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{runtime::Handle, task::JoinHandle};
 
-use super::{Access, Trouble};
+use super::{Access, Trouble, sideband::Overheard};
 use crate::watch::Watch;
 
 /// What gix speaks through.
-pub(crate) type Connection = blocking_io::Connection<ChildStdout, ChildStdin>;
+pub(crate) type Connection = blocking_io::Connection<Overheard<ChildStdout>, ChildStdin>;
 
 /// The child at the other end. Dropping it ends it.
 pub(crate) struct Child {
@@ -52,13 +52,13 @@ pub(crate) fn start(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
-    let cannot = |err: io::Error| Failure::here(format!("cannot run git: {err}"));
+    let cannot = |err: io::Error| Failure::io("cannot run git", &err);
     let mut child = command.spawn().map_err(cannot)?;
     let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(cannot(io::Error::other("it has no pipes")).into());
     };
     let connection = Connection::new(
-        stdout,
+        Overheard::new(stdout, watch),
         stdin,
         Protocol::V2,
         path.as_os_str().as_encoded_bytes(),

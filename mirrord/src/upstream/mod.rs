@@ -9,6 +9,7 @@ mod asked;
 mod fallback;
 mod http;
 mod local;
+mod sideband;
 mod v2;
 
 use std::sync::Arc;
@@ -57,7 +58,11 @@ impl From<Failure> for Trouble {
 
 /// The failure of what was stopped on purpose.
 pub(crate) fn cancelled() -> Failure {
-    Failure::new(FailureKind::Cancelled, "the sync was stopped")
+    Failure::new(
+        FailureKind::Cancelled,
+        "mirrord was stopped before the sync was done",
+    )
+    .hinted("the same command again starts it anew")
 }
 
 /// What all conversations with upstreams share.

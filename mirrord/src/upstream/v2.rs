@@ -113,11 +113,10 @@ pub(super) fn receive<T: Transport>(
             );
         }
         watch.receiving();
+        // What upstream says is overheard on the wire; only a failure has to be caught here.
         reader.set_progress_handler(Some(Box::new(|is_error, words| {
             if is_error {
                 *heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(words.to_vec());
-            } else {
-                watch.remote(words);
             }
             if watch.is_cancelled() {
                 ControlFlow::Break(())

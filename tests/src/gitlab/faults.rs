@@ -61,7 +61,7 @@ enum What {
     Answer {
         status: u16,
         headers: Vec<(String, String)>,
-        body: String,
+        body: Vec<u8>,
     },
     HangUp,
     HangOnAccept,
@@ -88,7 +88,7 @@ impl Fault {
         Self::new(What::Answer {
             status,
             headers: Vec::new(),
-            body: String::new(),
+            body: Vec::new(),
         })
     }
 
@@ -159,9 +159,9 @@ impl Fault {
     }
 
     /// Gives the answer a body.
-    pub fn body(mut self, text: &str) -> Self {
+    pub fn body(mut self, bytes: impl AsRef<[u8]>) -> Self {
         if let What::Answer { body, .. } = &mut self.what {
-            text.clone_into(body);
+            bytes.as_ref().clone_into(body);
         }
         self
     }

@@ -8,7 +8,7 @@ use std::{
 use reqwest::{StatusCode, header::HeaderMap};
 
 use super::Line;
-use crate::upstream::answers;
+use crate::upstream::{answers, sideband::Listener};
 
 /// A request's body, kept until it is complete: wants and haves, never more than a few hundred kilobytes.
 pub(crate) struct Post(Arc<Mutex<Vec<u8>>>);
@@ -115,6 +115,7 @@ impl BufRead for Head {
 pub(crate) struct Body {
     line: Line,
     piece: Cursor<Vec<u8>>,
+    listener: Listener,
 }
 
 impl Body {
@@ -123,6 +124,7 @@ impl Body {
         Self {
             line: line.clone(),
             piece: Cursor::default(),
+            listener: Listener::default(),
         }
     }
 }
@@ -144,6 +146,7 @@ impl BufRead for Body {
             };
             match self.line.wait(response.chunk()) {
                 Ok(Some(piece)) => {
+                    self.listener.hear(&piece, &self.line.watch());
                     self.piece = Cursor::new(piece.into());
                     self.line.state().response = Some(response);
                 }

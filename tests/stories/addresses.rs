@@ -1,0 +1,396 @@
+//! What may follow `mirror::`: many spellings of what is allowed, one plain line for the rest.
+
+use std::fs;
+use std::path::Path;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use tests::{Fault, On, Ran, Run, World, same_clone};
+
+use crate::clone::{Stage, fill, listed, local};
+
+const TOKEN: &str = "glpat-S3CRET";
+
+/// Prepares the smallest command that asks a remote.
+fn ls_remote(world: &World, address: &str) -> Run {
+    world.git(["ls-remote", "--", &format!("mirror::{address}")])
+}
+
+/// One `error:` line, which says this, and nothing else but git's own last word.
+#[track_caller]
+fn assert_refused(ran: &Ran, words: &str) {
+    let ours: Vec<_> = ran.stderr.lines().collect();
+    let ours = match ours.as_slice() {
+        [ours @ .., "fatal: remote helper 'mirror' aborted session"] => ours,
+        ours => ours,
+    };
+    assert!(
+        matches!(ours, [line] if line.starts_with("error: ") && line.contains(words)),
+        "one line that says '{words}': {ran}"
+    );
+    assert_eq!(ran.stdout, "", "{ran}");
+}
+
+#[test]
+fn what_is_no_address_is_refused_before_anything_happens() {
+    let world = World::new();
+    let sentinel = world.path("sentinel");
+    let touch = format!("touch {}", sentinel.display());
+    let evil = |address: &str| address.replace("TOUCH", &touch);
+    let table = [
+        ("ext::TOUCH", "transport 'ext' is not allowed"),
+        ("ext::sh -c TOUCH% >&2", "transport 'ext' is not allowed"),
+        ("EXT::TOUCH", "transport 'EXT' is not allowed"),
+        ("fd::17/foo", "transport 'fd' is not allowed"),
+        ("file::/tmp/p", "transport 'file' is not allowed"),
+        ("https::https://h/p", "transport 'https' is not allowed"),
+        ("mirror::https://h/p", "transport 'mirror' is not allowed"),
+        (
+            "mirror::mirror::ext::TOUCH",
+            "transport 'mirror' is not allowed",
+        ),
+        ("mirror://ext::TOUCH/p", "invalid host"),
+        (
+            "ssh://git@h/p",
+            "ssh is not built yet, use its https address",
+        ),
+        (
+            "git@h:group/project.git",
+            "ssh is not built yet, use its https address",
+        ),
+        ("ssh://-oProxyCommand=TOUCH/p", "it starts with '-'"),
+        ("-oProxyCommand=TOUCH:p", "it starts with '-'"),
+        ("git://h/p", "scheme 'git' is not one of https, http, file"),
+        ("ftp://h/p", "scheme 'ftp' is not one of https, http, file"),
+        ("--upload-pack=TOUCH", "it starts with '-'"),
+        (
+            "https://-h/p",
+            "invalid host in 'https://-h/p': it starts with '-'",
+        ),
+        ("https://-u@h/p", "it starts with '-'"),
+        ("file:///-p", "it starts with '-'"),
+        ("https://h/a\nb", "it contains a control character"),
+        ("https://h/a\rhost=evil", "it contains a control character"),
+        ("https://h/\u{1b}[2J", "it contains a control character"),
+        ("https://h/%0ahost=evil", "it contains a control character"),
+        ("https://h/%1b%5b2J", "it contains a control character"),
+        ("https://u:%0d@h/p", "it contains a control character"),
+        ("https://h/%zz", "two hexadecimal digits"),
+        ("https:///p", "invalid host in 'https:///p': it is empty"),
+        ("https://u:p@/p", "it is empty"),
+        ("https://h", "invalid path in 'https://h': it is empty"),
+        ("https://good\\@evil/p", "write a space as '%20'"),
+        ("https://h:0/p", "it is not a number from 1 to 65535"),
+        ("https://h/a/../b", "'.' and '..' are not allowed in it"),
+        ("../relative", "is a relative path: use an absolute one"),
+        ("./relative", "is a relative path: use an absolute one"),
+        ("~/home", "is a relative path: use an absolute one"),
+        ("file://h/p", "a file URL has three slashes"),
+        ("https:/h/p", "'://' must follow the scheme"),
+        ("", "the address of the upstream is empty"),
+    ];
+    for (address, words) in table {
+        let ran = ls_remote(&world, &evil(address))
+            .env("GIT_SSH_COMMAND", &touch)
+            .env("GIT_PROXY_COMMAND", &touch)
+            .code(128);
+        assert_refused(&ran, words);
+    }
+    assert!(!sentinel.exists(), "nothing was run");
+    assert!(
+        !world.mirror_home().exists(),
+        "nothing was made, nobody was started"
+    );
+}
+
+/// What every spelling of one address shows: the same refs, from one mirror.
+#[track_caller]
+fn are_one_mirror(stage: &Stage, url: &str, spellings: &[String]) {
+    let plain = stage.world.git(["ls-remote", url]).ok();
+    for spelling in spellings {
+        let ours = ls_remote(&stage.world, spelling).ok();
+        assert_eq!(
+            (ours.stdout.as_str(), ours.stderr.as_str()),
+            (plain.stdout.as_str(), ""),
+            "{spelling}"
+        );
+        assert_eq!(listed(&stage.world, "url"), [url], "{spelling}");
+    }
+}
+
+#[test]
+fn spellings_of_an_http_address_are_one_mirror() {
+    let stage = Stage::new(fill);
+    let host = stage.gitlab.host();
+    let spellings = [
+        "http://HOST/P",
+        "HTTP://HOST/P",
+        "http://HOST/P/",
+        "http://@HOST/P",
+    ];
+    let spell = |form: &str| {
+        form.replace("HOST", &host)
+            .replace("/P", "/group/project.git")
+    };
+    are_one_mirror(&stage, &stage.url, &spellings.map(spell));
+}
+
+#[test]
+fn a_mirror_scheme_means_https() {
+    let stage = Stage::with_tls(fill);
+    let mut clone = stage.url.replacen("https://", "mirror://", 1);
+    stage.world.git(["clone", "-q", &clone, "ours"]).ok();
+    clone.insert_str(0, "mirror::");
+    stage.world.git(["ls-remote", &clone]).ok();
+    assert_eq!(listed(&stage.world, "url"), [stage.url.as_str()]);
+}
+
+#[test]
+fn spellings_of_a_path_are_one_mirror() {
+    let stage = Stage::new(|_| {});
+    let project = stage.world.project("odd #1 100% bücher.git");
+    fill(&project);
+    let path = project.dir().to_string_lossy();
+    let escaped = path
+        .replace('%', "%25")
+        .replace(' ', "%20")
+        .replace('#', "%23");
+    let url = format!("file://{escaped}");
+    let spellings = [
+        path.to_string(),
+        format!("{path}/"),
+        format!("/.{}", path.replace('/', "//")),
+        url.clone(),
+        format!("file://localhost{escaped}"),
+        format!("FILE://{}", escaped.replace("ü", "%c3%bc")),
+    ];
+    let plain = stage.world.git(["ls-remote", &path]).ok();
+    for spelling in spellings {
+        let ours = ls_remote(&stage.world, &spelling).ok();
+        assert_eq!(ours.stdout, plain.stdout, "{spelling}");
+        assert_eq!(listed(&stage.world, "url"), [url.as_str()], "{spelling}");
+    }
+}
+
+#[test]
+fn a_mirror_is_cloned_by_its_name() {
+    let stage = Stage::new(fill);
+    let twins = stage.world.clone_twins(&stage.url, &[]);
+    let names = listed(&stage.world, "name");
+    assert_eq!(names.len(), 1, "{names:?}");
+    stage.clone_from(&names[0], "named").ok();
+    same_clone(&stage.world, &stage.world.path("named"), twins.plain());
+    assert_eq!(
+        listed(&stage.world, "name"),
+        names,
+        "a name makes no mirror"
+    );
+}
+
+#[test]
+fn an_unknown_name_says_so() {
+    let stage = Stage::new(|_| {});
+    let failed = stage
+        .clone_from("gitlab.example/group/project", "ours")
+        .code(128);
+    let words = "error: no mirror is called 'gitlab.example/group/project'\nhint: ";
+    assert!(failed.stderr.contains(words), "{failed}");
+}
+
+#[test]
+fn an_address_without_git_at_its_end_is_the_same_mirror() {
+    let stage = Stage::new(fill);
+    let Stage { world, url, .. } = &stage;
+    let short = url.trim_end_matches(".git");
+    for typed in [short, url, short] {
+        let twins = world.clone_twins(typed, &[]);
+        world.git(["fetch"]).at(twins.ours()).ok();
+        assert_eq!(listed(world, "url"), [url.as_str()], "after {typed}");
+    }
+}
+
+#[test]
+fn a_submodule_may_name_a_path_only_where_git_would_let_it() {
+    let stage = Stage::new(fill);
+    let local = local(&stage.world);
+    stage.world.config("protocol.mirror.allow", "always");
+    let asked_by_submodule =
+        |address: &str| ls_remote(&stage.world, address).env("GIT_PROTOCOL_FROM_USER", "0");
+    asked_by_submodule(&stage.url).ok();
+    let addresses = [local.url(), local.dir().to_string_lossy().into_owned()];
+    for address in &addresses {
+        let ran = asked_by_submodule(address).code(128);
+        let words = "error: transport 'file' not allowed\nhint: a submodule may name a path";
+        assert!(ran.stderr.starts_with(words), "{ran}");
+    }
+    assert_eq!(listed(&stage.world, "url"), [stage.url.as_str()]);
+    stage.world.config("protocol.file.allow", "always");
+    for address in &addresses {
+        asked_by_submodule(address).ok();
+    }
+}
+
+#[test]
+fn a_submodule_may_not_reach_a_path_by_a_mirrors_name() {
+    let stage = Stage::new(|_| {});
+    let local = local(&stage.world);
+    ls_remote(&stage.world, &local.url()).ok();
+    stage.world.config("protocol.mirror.allow", "always");
+    let names = listed(&stage.world, "name");
+    ls_remote(&stage.world, &names[0])
+        .env("GIT_PROTOCOL_FROM_USER", "0")
+        .code(128);
+}
+
+#[test]
+fn a_protocol_that_the_user_forbids_is_forbidden_behind_the_mirror() {
+    let stage = Stage::new(fill);
+    stage.world.config("protocol.http.allow", "never");
+    let ran = ls_remote(&stage.world, &stage.url).code(128);
+    assert!(
+        ran.stderr
+            .starts_with("error: transport 'http' not allowed\nhint: "),
+        "{ran}"
+    );
+    assert!(stage.gitlab.requests().is_empty());
+}
+
+/// Every file below a directory that contains one of these texts.
+fn files_with(dir: &Path, secrets: &[String]) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).expect("the world is ours") {
+        let path = entry.expect("the world is ours").path();
+        if path.is_dir() && !path.is_symlink() {
+            found.extend(files_with(&path, secrets));
+        } else {
+            // A socket cannot be read, and keeps nothing.
+            let text = fs::read(&path).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            if secrets.iter().any(|secret| text.contains(secret)) {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    found
+}
+
+/// The command lines and environments of living processes that contain one of these texts.
+fn processes_with(secrets: &[String]) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").expect("this is Linux").flatten() {
+        for file in ["cmdline", "environ"] {
+            // Most are not ours, and some end while we look.
+            let text = fs::read(entry.path().join(file)).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text).replace('\0', " ");
+            if secrets.iter().any(|secret| text.contains(secret)) {
+                found.push(text);
+            }
+        }
+    }
+    found
+}
+
+/// Clones with a login in the address and looks everywhere, in the middle and afterwards.
+#[track_caller]
+fn a_token_stays_where_git_puts_it(faults: &[Fault]) {
+    let stage = Stage::new(fill);
+    let host = stage.gitlab.host();
+    // Other worlds have tokens, too.
+    let token = format!("{TOKEN}-{}", host.replace(':', "-"));
+    stage.gitlab.require_login("group/project", "me", &token);
+    for fault in faults {
+        stage.gitlab.fault(fault.clone());
+    }
+    let secrets = [token.clone(), BASE64_STANDARD.encode(format!("me:{token}"))];
+    let address = stage.url.replace("http://", &format!("http://me:{token}@"));
+
+    let held = stage.gitlab.hold(On::Fetch);
+    let clone = stage.clone_from(&address, "ours").start();
+    held.reached();
+    let shown = processes_with(&secrets);
+    assert!(!shown.is_empty(), "git's own command line is found");
+    for process in shown {
+        let gits =
+            process.contains("clone mirror::http") || process.contains("remote-mirror origin");
+        assert!(gits, "only git itself shows what it was given: {process}");
+    }
+    held.release();
+    let cloned = clone.wait();
+    assert!(cloned.status.success(), "{cloned}");
+    let again = stage.world.git(["fetch"]).at("ours").ok();
+
+    let list = stage.world.mirrord(["list", "--json"]).ok();
+    let status = stage.world.mirrord(["status", "--json"]).ok();
+    for ran in [cloned, again, list, status] {
+        let said = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(!secrets.iter().any(|secret| said.contains(secret)), "{ran}");
+    }
+    assert_eq!(listed(&stage.world, "url"), [stage.url.as_str()]);
+    for dir in ["m", "home", "run", "tmp"] {
+        let files = files_with(&stage.world.path(dir), &secrets);
+        assert!(
+            files.is_empty(),
+            "nothing that we write has the token: {files:?}"
+        );
+    }
+    ls_remote(&stage.world, &stage.url).code(128);
+}
+
+#[test]
+fn a_token_in_an_address_is_written_nowhere_and_shown_to_nobody() {
+    a_token_stays_where_git_puts_it(&[]);
+}
+
+#[test]
+fn a_token_in_an_address_is_hidden_from_an_old_server_too() {
+    a_token_stays_where_git_puts_it(&[Fault::old_protocol()]);
+}
+
+#[test]
+fn an_address_is_rewritten_as_the_user_has_it() {
+    let stage = Stage::new(fill);
+    let key = format!("url.http://{}/.insteadOf", stage.gitlab.host());
+    stage.world.config(&key, "https://gitlab.example/");
+    ls_remote(&stage.world, "https://gitlab.example/group/project.git").ok();
+    assert_eq!(listed(&stage.world, "url"), [stage.url.as_str()]);
+}
+
+#[test]
+fn a_rule_that_leads_back_to_the_mirror_is_passed_over() {
+    let stage = Stage::new(fill);
+    let base = format!("http://{}/", stage.gitlab.host());
+    stage
+        .world
+        .config(&format!("url.mirror::{base}.insteadOf"), &base);
+    for address in [stage.url.clone(), format!("mirror::{}", stage.url)] {
+        stage.world.git(["ls-remote", &address]).ok();
+    }
+    assert_eq!(
+        listed(&stage.world, "url"),
+        [stage.url.as_str()],
+        "both went through the mirror"
+    );
+}
+
+#[test]
+fn a_rule_cannot_lead_to_what_is_refused() {
+    let world = World::new();
+    let sentinel = world.path("sentinel");
+    let key = format!("url.ext::touch {} .insteadOf", sentinel.display());
+    world.config(&key, "https://gitlab.example/");
+    let ran = ls_remote(&world, "https://gitlab.example/p").code(128);
+    assert_refused(&ran, "transport 'ext' is not allowed");
+    assert!(!sentinel.exists() && !world.mirror_home().exists());
+}
+
+#[test]
+fn a_person_who_runs_the_helper_is_told_who_should() {
+    let world = World::new();
+    for words in [&[][..], &["one", "two", "three"]] {
+        let ran = world.helper(words).code(128);
+        let expected = "error: this program is run by git, for URLs that begin with 'mirror::'\n\
+                        hint: git clone mirror::https://HOST/GROUP/PROJECT.git\n";
+        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", expected));
+    }
+    assert!(!world.mirror_home().exists());
+}

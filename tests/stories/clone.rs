@@ -1,0 +1,396 @@
+//! Clone like plain git: every option, every kind of upstream, every way to name it.
+
+use tests::{Fault, GitLab, Project, Request, Run, World, same_clone};
+
+/// What a project has that clones differ in: branches that part and meet, tags of both kinds
+/// on them, and one beside them.
+pub(crate) fn fill(project: &Project) {
+    project.history(4);
+    project.branch("topic", "main~2");
+    project.commit("topic", "topic.txt", "only on topic\n");
+    project.annotated_tag("v1", "main~1");
+    project.tag("light", "main");
+    project.merge("main", "topic");
+    project.commit("topic", "topic.txt", "once more\n");
+    project.branch("passing", "main");
+    project.commit("passing", "beside.txt", "only by a tag\n");
+    project.annotated_tag("beside", "passing");
+    project.delete("passing");
+}
+
+/// A world, and a GitLab with one project in it.
+pub(crate) struct Stage {
+    pub(crate) world: World,
+    pub(crate) gitlab: GitLab,
+    pub(crate) project: Project,
+    pub(crate) url: String,
+}
+
+impl Stage {
+    pub(crate) fn new(fill: impl FnOnce(&Project)) -> Self {
+        let world = World::new();
+        let gitlab = world.gitlab();
+        Self::on(world, gitlab, fill)
+    }
+
+    /// Speaks https, and the user trusts its certificate.
+    pub(crate) fn with_tls(fill: impl FnOnce(&Project)) -> Self {
+        let world = World::new();
+        let gitlab = world.gitlab_tls();
+        world.config("http.sslCAInfo", &gitlab.ca_file().to_string_lossy());
+        Self::on(world, gitlab, fill)
+    }
+
+    fn on(world: World, gitlab: GitLab, fill: impl FnOnce(&Project)) -> Self {
+        let project = gitlab.project("group/project");
+        fill(&project);
+        Self {
+            url: gitlab.url("group/project"),
+            world,
+            gitlab,
+            project,
+        }
+    }
+
+    /// Prepares a clone of the project through the mirror.
+    pub(crate) fn clone(&self, dir: &str) -> Run {
+        self.clone_from(&self.url, dir)
+    }
+
+    /// Prepares a clone through the mirror from what follows `mirror::`.
+    pub(crate) fn clone_from(&self, address: &str, dir: &str) -> Run {
+        let words = ["clone", &format!("mirror::{address}"), dir];
+        self.world.git(words)
+    }
+
+    /// Prepares git in the clone that is called `ours`.
+    pub(crate) fn in_ours(&self, words: &[&str]) -> Run {
+        self.world.git(words).at("ours")
+    }
+}
+
+/// Returns the names or the addresses of all mirrors, as `mirrord list --json` shows them.
+pub(crate) fn listed(world: &World, key: &str) -> Vec<String> {
+    let list = world.mirrord(["list", "--json"]).ok();
+    let start = format!("\"{key}\": \"");
+    let value = |line: &str| {
+        let value = line.trim().strip_prefix(&start)?;
+        Some(value.trim_end_matches(',').trim_end_matches('"').to_owned())
+    };
+    list.stdout.lines().filter_map(value).collect()
+}
+
+#[track_caller]
+fn clones_like_plain_git(options: &[&str]) {
+    let stage = Stage::new(fill);
+    stage.world.clone_twins(&stage.url, options);
+}
+
+#[test]
+#[should_panic(expected = "git says the same through the mirror")]
+fn twins_that_differ_are_told_apart() {
+    let stage = Stage::new(fill);
+    let twins = stage.world.clone_twins(&stage.url, &[]);
+    let commit = ["commit", "-q", "--allow-empty", "-m", "Only here"];
+    stage.world.git(commit).at(twins.ours()).ok();
+    twins.git(&["rev-parse", "HEAD"]);
+}
+
+#[test]
+fn a_clone_without_options_is_like_a_plain_one() {
+    clones_like_plain_git(&[]);
+}
+
+#[test]
+fn a_bare_clone_is_like_a_plain_one() {
+    clones_like_plain_git(&["--bare"]);
+}
+
+#[test]
+fn a_mirror_clone_is_like_a_plain_one() {
+    clones_like_plain_git(&["--mirror"]);
+}
+
+#[test]
+fn a_clone_of_another_branch_is_like_a_plain_one() {
+    clones_like_plain_git(&["--branch", "topic"]);
+}
+
+#[test]
+fn a_clone_of_a_tag_is_like_a_plain_one() {
+    clones_like_plain_git(&["--branch", "v1"]);
+}
+
+#[test]
+fn a_clone_of_one_branch_alone_is_like_a_plain_one() {
+    clones_like_plain_git(&["--single-branch", "--branch", "topic"]);
+}
+
+#[test]
+fn a_clone_without_tags_is_like_a_plain_one() {
+    clones_like_plain_git(&["--no-tags"]);
+}
+
+#[test]
+fn a_clone_with_a_remote_of_another_name_is_like_a_plain_one() {
+    clones_like_plain_git(&["--origin", "gitlab", "--no-checkout"]);
+}
+
+#[test]
+fn a_shallow_clone_is_like_a_plain_one() {
+    clones_like_plain_git(&["--depth", "1"]);
+}
+
+#[test]
+fn a_shallow_clone_of_all_branches_is_like_a_plain_one() {
+    clones_like_plain_git(&["--depth", "2", "--no-single-branch"]);
+}
+
+#[test]
+fn a_clone_without_an_old_branch_is_like_a_plain_one() {
+    clones_like_plain_git(&["--shallow-exclude", "v1"]);
+}
+
+#[test]
+fn a_clone_without_blobs_is_like_a_plain_one() {
+    clones_like_plain_git(&["--filter=blob:none", "--no-checkout"]);
+}
+
+#[test]
+fn a_clone_without_trees_is_like_a_plain_one() {
+    clones_like_plain_git(&["--filter=tree:0", "--bare"]);
+}
+
+#[test]
+fn what_a_partial_clone_lacks_comes_from_the_mirror() {
+    let stage = Stage::new(fill);
+    let twins = stage.world.clone_twins(&stage.url, &["--filter=blob:none"]);
+    stage.gitlab.forget_requests();
+    let checkout = stage.world.git(["checkout", "-q", "topic"]);
+    checkout.at(twins.ours()).ok();
+    let asked = stage.gitlab.requests();
+    let fetches = |asked: &Request| asked.body_text().contains("command=fetch");
+    assert!(
+        !asked.iter().any(fetches),
+        "upstream is not asked for what the mirror has: {asked:?}"
+    );
+    twins.git(&["checkout", "-q", "topic"]);
+    twins.same();
+}
+
+#[test]
+fn a_sha256_project_is_cloned_as_one() {
+    let world = World::new();
+    let gitlab = world.gitlab();
+    fill(&gitlab.sha256_project("group/project"));
+    world.clone_twins(&gitlab.url("group/project"), &[]);
+}
+
+#[test]
+fn an_empty_project_gets_its_first_commit_by_fetch() {
+    let stage = Stage::new(|_| {});
+    let twins = stage.world.clone_twins(&stage.url, &[]);
+    stage.project.commit("main", "a", "1");
+    twins.git(&["fetch"]);
+    twins.same();
+    twins.git(&["merge", "--quiet"]);
+    twins.same();
+}
+
+#[test]
+fn an_empty_project_says_its_object_format_and_its_branch() {
+    let world = World::new();
+    let gitlab = world.gitlab();
+    gitlab.sha256_project("group/project").set_head("trunk");
+    let twins = world.clone_twins(&gitlab.url("group/project"), &[]);
+    let format = twins.git(&["rev-parse", "--show-object-format"]);
+    let head = twins.git(&["symbolic-ref", "HEAD"]);
+    assert_eq!((format.line(), head.line()), ("sha256", "refs/heads/trunk"));
+}
+
+#[test]
+fn an_old_servers_project_is_like_a_plain_clone() {
+    let stage = Stage::new(fill);
+    stage.gitlab.fault(Fault::old_protocol());
+    let twins = stage.world.clone_twins(&stage.url, &[]);
+    stage.project.commit("main", "a", "1");
+    stage.project.delete("topic");
+    stage.project.delete("refs/tags/light");
+    twins.git(&["fetch", "--prune", "--prune-tags"]);
+    twins.same();
+    stage.world.clone_twins(&stage.url, &["--mirror"]);
+}
+
+#[test]
+fn an_old_servers_empty_project_gets_its_first_commit_by_fetch() {
+    let stage = Stage::new(|_| {});
+    stage.gitlab.fault(Fault::old_protocol());
+    let twins = stage.world.clone_twins(&stage.url, &[]);
+    stage.project.commit("main", "a", "1");
+    twins.git(&["pull"]);
+    twins.same();
+}
+
+#[test]
+fn a_head_that_names_no_branch_yet_is_like_in_a_plain_clone() {
+    let stage = Stage::new(|project| {
+        project.commit("topic", "a", "1");
+        project.set_head("trunk");
+    });
+    stage.world.clone_twins(&stage.url, &[]);
+}
+
+/// A project on this machine.
+pub(crate) fn local(world: &World) -> Project {
+    let project = world.project("local.git");
+    fill(&project);
+    project
+}
+
+#[test]
+fn a_detached_head_is_like_in_a_plain_clone() {
+    let world = World::new();
+    let url = local(&world).url();
+    world.git(["clone", "-q", &url, "upstream"]).ok();
+    let in_upstream = |words: &[&str]| world.git(words).at("upstream").ok();
+    in_upstream(&["checkout", "-q", "v1"]);
+    let path = world.path("upstream");
+    let twins = world.clone_twins(&path.to_string_lossy(), &[]);
+    in_upstream(&["commit", "-q", "--allow-empty", "-m", "on no branch"]);
+    twins.git(&["fetch", "origin", "HEAD"]);
+    twins.git(&["rev-parse", "FETCH_HEAD"]);
+}
+
+#[test]
+fn a_path_is_an_upstream_like_others() {
+    let world = World::new();
+    let project = local(&world);
+    world.clone_twins(&project.dir().to_string_lossy(), &[]);
+}
+
+#[test]
+fn a_shallow_upstream_is_refused_in_plain_words() {
+    let stage = Stage::new(fill);
+    let shallow = ["clone", "-q", "--depth=1", &stage.url, "shallow"];
+    stage.world.git(shallow).ok();
+    let path = stage.world.path("shallow");
+    let failed = stage.clone_from(&path.to_string_lossy(), "ours").code(128);
+    let words = "upstream is a shallow clone, which cannot be mirrored\n";
+    assert!(failed.stderr.contains(words), "{failed}");
+}
+
+#[test]
+fn two_clones_at_once_make_one_mirror() {
+    let stage = Stage::new(fill);
+    let clones = ["one", "two"].map(|dir| stage.clone(dir).start());
+    for clone in clones {
+        let ran = clone.wait();
+        assert!(ran.status.success(), "{ran}");
+    }
+    let Stage { world, url, .. } = &stage;
+    world.git(["clone", "-q", url, "plain"]).ok();
+    for dir in ["one", "two"] {
+        same_clone(world, &world.path(dir), &world.path("plain"));
+    }
+    assert_eq!(listed(world, "url"), [url.as_str()]);
+}
+
+#[test]
+fn a_quiet_clone_says_nothing() {
+    let stage = Stage::new(fill);
+    let ran = stage.clone("ours").arg("-q").ok();
+    assert_eq!((ran.stdout, ran.stderr), (String::new(), String::new()));
+}
+
+/// Commits a submodule `lib` whose address is beside the project's own.
+fn with_submodule() -> Stage {
+    let stage = Stage::new(|project| {
+        let modules = "[submodule \"lib\"]\n\tpath = lib\n\turl = ../lib.git\n";
+        project.commit("main", ".gitmodules", modules);
+    });
+    let lib = stage.gitlab.project("group/lib");
+    let commit = lib.commit("main", "lib.txt", "a library\n");
+    let stream = format!(
+        "commit refs/heads/main\ncommitter A <a@example.com> 1767230000 +0000\ndata 3\nlib\n\
+         from refs/heads/main^0\nM 160000 {commit} lib\n"
+    );
+    let import = stage.project.git(["fast-import", "--quiet"]);
+    import.stdin(stream).ok();
+    stage
+}
+
+#[test]
+fn submodules_beside_a_project_go_through_the_mirror_where_that_is_allowed() {
+    let stage = with_submodule();
+    let Stage { world, gitlab, .. } = &stage;
+    world.config("protocol.mirror.allow", "always");
+    let twins = world.clone_twins(&stage.url, &["--recurse-submodules"]);
+    same_clone(world, &twins.ours().join("lib"), &twins.plain().join("lib"));
+    let both = ["group/lib", "group/project"].map(|path| gitlab.url(path));
+    assert_eq!(listed(world, "url"), both);
+}
+
+#[test]
+fn a_hint_tells_how_to_allow_submodules() {
+    let stage = with_submodule();
+    let failed = stage.clone("ours").arg("--recurse-submodules").fails();
+    let mut hints = failed
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("hint: "));
+    let command = "git config --global protocol.mirror.allow always";
+    assert!(hints.any(|hint| hint.ends_with(command)), "{failed}");
+    let plain = stage.clone("without").ok();
+    assert!(!plain.stderr.contains("hint:"), "nobody asked: {plain}");
+}
+
+/// Where large files of a clone's remote are, if it says.
+fn lfs_url(stage: &Stage, dir: &str) -> String {
+    let asked = ["config", "--local", "remote.origin.lfsurl"];
+    stage.world.git(asked).at(dir).run().line().to_owned()
+}
+
+#[test]
+fn a_clone_over_https_says_where_large_files_are() {
+    let stage = Stage::with_tls(fill);
+    stage.world.clone_twins(&stage.url, &[]);
+    let stem = stage.url.trim_end_matches(".git");
+    for (dir, address) in [("whole", stage.url.as_str()), ("short", stem)] {
+        stage.clone_from(address, dir).ok();
+        assert_eq!(lfs_url(&stage, dir), format!("{stem}.git/info/lfs"));
+    }
+}
+
+#[test]
+fn only_a_new_remote_is_told_where_large_files_are() {
+    let stage = Stage::with_tls(fill);
+    stage.clone("ours").ok();
+    for words in [
+        &["config", "--unset", "remote.origin.lfsurl"][..],
+        &["fetch"],
+    ] {
+        stage.world.git(words).at("ours").ok();
+    }
+    assert_eq!(lfs_url(&stage, "ours"), "");
+}
+
+#[test]
+fn who_has_said_where_large_files_are_is_obeyed() {
+    let stage = Stage::with_tls(fill);
+    stage
+        .clone("ours")
+        .arg("--config=lfs.url=https://lfs.example/files")
+        .ok();
+    assert_eq!(lfs_url(&stage, "ours"), "");
+    let file = "[lfs]\n\turl = https://lfs.example/files\n";
+    stage.project.commit("main", ".lfsconfig", file);
+    stage.clone("committed").ok();
+    assert_eq!(lfs_url(&stage, "committed"), "");
+}
+
+#[test]
+fn a_clone_over_http_leaves_large_files_alone() {
+    let stage = Stage::new(fill);
+    stage.clone("ours").ok();
+    assert_eq!(lfs_url(&stage, "ours"), "");
+}

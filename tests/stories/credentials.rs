@@ -1,0 +1,362 @@
+//! Credentials as plain git would find them, for those whose they are and for nobody else.
+
+use std::fs;
+
+use tests::{GitLab, On, Ran, Run, World};
+
+/// A private project that `me` may read with the token `right`.
+pub(crate) struct Private {
+    pub(crate) world: World,
+    pub(crate) gitlab: GitLab,
+    pub(crate) url: String,
+}
+
+impl Private {
+    pub(crate) fn new() -> Self {
+        let private = Self::not_yet();
+        private.require("right");
+        private
+    }
+
+    /// A project that is still public.
+    pub(crate) fn not_yet() -> Self {
+        let world = World::new();
+        let gitlab = world.gitlab();
+        gitlab.project("group/project").commit("main", "a", "a");
+        Self {
+            url: gitlab.url("group/project"),
+            world,
+            gitlab,
+        }
+    }
+
+    fn require(&self, token: &str) {
+        self.gitlab.require_login("group/project", "me", token);
+    }
+
+    /// Returns what to configure for a credential helper of this name, which gives nothing yet.
+    pub(crate) fn helper(&self, name: &str) -> String {
+        let file = self.world.path(name).display().to_string();
+        format!(
+            "!f() {{ echo $1 $(sed -n s/^password=//p) >>{file}.told; \
+             test $1 != get || ! test -f {file} || cat {file}; }}; f"
+        )
+    }
+
+    /// Makes a helper give this login from now on.
+    fn gives(&self, name: &str, token: &str) {
+        let login = format!("username=me\npassword={token}\n");
+        fs::write(self.world.path(name), login).expect("the world is ours");
+    }
+
+    /// Configures a helper for everything that this person does.
+    pub(crate) fn with_helper(self, token: &str) -> Self {
+        self.gives("helper", token);
+        let helper = self.helper("helper");
+        self.world.config("credential.helper", &helper);
+        self
+    }
+
+    /// Returns what a helper was told since the last look.
+    pub(crate) fn told(&self, name: &str) -> Vec<String> {
+        let file = self.world.path(format!("{name}.told"));
+        let told = fs::read_to_string(&file).unwrap_or_default();
+        let _ = fs::remove_file(&file);
+        told.lines().map(|line| line.trim().to_owned()).collect()
+    }
+
+    pub(crate) fn clone(&self, dir: &str) -> Run {
+        self.world.clone_mirror(&self.url, dir)
+    }
+
+    pub(crate) fn fetch(&self) -> Run {
+        self.world.git(["fetch", "-q"]).at("ours")
+    }
+
+    /// Prepares a look at what is there, from a place with another helper.
+    fn look(&self, helper: &str) -> Run {
+        let (helper, address) = (
+            format!("credential.helper={helper}"),
+            format!("mirror::{}", self.url),
+        );
+        let none = "credential.helper=";
+        self.world
+            .git(["-c", none, "-c", &helper, "ls-remote", &address])
+    }
+
+    /// Returns the logins of all requests since the last look, in order.
+    pub(crate) fn logins(&self) -> Vec<String> {
+        let requests = self.gitlab.requests();
+        self.gitlab.forget_requests();
+        let login = |request: &tests::Request| request.authorization.clone();
+        requests
+            .iter()
+            .map(|request| login(request).unwrap_or_default())
+            .collect()
+    }
+}
+
+/// Asserts that somebody got nothing and was told why.
+#[track_caller]
+pub(crate) fn nothing(run: Run, why: &str) -> Ran {
+    let ran = run.fails();
+    assert_eq!(ran.stdout, "", "no ref is shown: {ran}");
+    let errors: Vec<_> = ran
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("error: "))
+        .collect();
+    assert!(
+        errors.len() == 1 && errors[0].contains(why),
+        "it says '{why}': {ran}"
+    );
+    assert!(ran.stderr.contains("\nhint: "), "it says what to do: {ran}");
+    ran
+}
+
+/// Asserts that somebody got the copy, and was told that it is one.
+#[track_caller]
+fn stale(run: Run) {
+    let ran = run.ok();
+    assert!(
+        ran.stderr.contains("hint: serving the copy synced"),
+        "{ran}"
+    );
+}
+
+#[test]
+fn a_private_project_is_read_with_what_the_credential_helper_gives() {
+    let private = Private::new().with_helper("right");
+    private.clone("ours").ok();
+    assert_eq!(private.told("helper"), ["get", "store right"]);
+    assert!(private.world.path("ours/a").exists());
+    let logins = private.logins();
+    let (anonymous, with_login) = logins.split_at(1);
+    assert_eq!(anonymous, [""], "only the first request goes without");
+    assert!(
+        with_login.iter().all(|login| login == "me:right"),
+        "{logins:?}"
+    );
+}
+
+#[test]
+fn a_known_login_is_sent_at_once_and_nobody_is_asked_again() {
+    let private = Private::new().with_helper("right");
+    private.clone("ours").ok();
+    private.told("helper");
+    private.logins();
+    for _ in 0..3 {
+        private.fetch().ok();
+        assert_eq!(private.logins(), ["me:right"], "one request");
+    }
+    assert_eq!(private.told("helper"), [""; 0], "no question");
+}
+
+#[test]
+fn a_mirror_known_to_be_private_is_asked_for_with_a_login_at_once() {
+    let private = Private::new().with_helper("right");
+    private.clone("ours").ok();
+    private.world.mirrord(["stop"]).ok();
+    private.logins();
+    private.fetch().ok();
+    let logins = private.logins();
+    assert!(logins.iter().all(|login| login == "me:right"), "{logins:?}");
+}
+
+#[test]
+fn a_wrong_password_is_refused_as_git_does_and_erased() {
+    let private = Private::new().with_helper("wrong");
+    let ran = nothing(
+        private.clone("ours"),
+        &format!("error: Authentication failed for '{}'", private.url),
+    );
+    assert!(ran.stderr.contains("personal access token"), "{ran}");
+    assert_eq!(private.told("helper"), ["get", "erase wrong"]);
+    let logins = private.logins();
+    let tried = logins.iter().filter(|login| *login == "me:wrong").count();
+    assert!(
+        (1..=2).contains(&tried),
+        "GitLab bans who guesses: {logins:?}"
+    );
+    assert_eq!(private.world.mirrors(), [""; 0]);
+}
+
+#[test]
+fn without_a_login_it_fails_as_git_does_that_may_not_ask() {
+    let private = Private::new();
+    let plain = private
+        .world
+        .git(["clone", "-q", &private.url, "plain"])
+        .fails();
+    let why = plain.stderr.trim().replace("fatal: ", "error: ");
+    let ran = nothing(private.clone("ours"), &why);
+    assert!(ran.stderr.contains("personal access token"), "{ran}");
+}
+
+#[test]
+fn gits_own_store_is_used_and_kept_clean() {
+    let private = Private::new();
+    let store = private.world.path("store");
+    let write = |token: &str| {
+        let line = format!("http://me:{token}@{}\n", private.gitlab.host());
+        fs::write(&store, line).expect("the world is ours");
+    };
+    let helper = format!("store --file={}", store.display());
+    private.world.config("credential.helper", &helper);
+    write("wrong");
+    nothing(private.clone("ours"), "Authentication failed");
+    assert_eq!(fs::read_to_string(&store).unwrap_or_default(), "");
+    write("right");
+    private.clone("ours").ok();
+    private.gitlab.revoke("me");
+    private.require("new");
+    nothing(private.fetch(), "Authentication failed");
+    let kept = fs::read_to_string(&store).unwrap_or_default();
+    assert_eq!(kept, "", "what was refused is not offered again");
+    write("new");
+    private.fetch().ok();
+}
+
+#[test]
+fn a_new_token_takes_the_place_of_one_that_was_revoked() {
+    let private = Private::new().with_helper("right");
+    private.clone("ours").ok();
+    private.gitlab.revoke("me");
+    private.require("new");
+    private.gives("helper", "new");
+    private.told("helper");
+    private.logins();
+    private.fetch().ok();
+    assert_eq!(private.told("helper"), ["get", "store new"]);
+    let logins = private.logins();
+    let old = logins.iter().filter(|login| *login == "me:right").count();
+    assert!(old <= 2, "GitLab bans who guesses: {logins:?}");
+    private.fetch().ok();
+    assert_eq!(private.logins(), ["me:new"], "the old one is forgotten");
+}
+
+#[test]
+fn an_askpass_program_is_asked_as_by_plain_git() {
+    let private = Private::new();
+    let script = "printf '#!/bin/sh\\ncase $1 in User*) echo me;; *) echo right;; esac\\n' >ask; chmod 755 ask";
+    private.world.program("sh", ["-c", script]).ok();
+    let ask = private.world.path("ask");
+    private.clone("ours").env("GIT_ASKPASS", ask).ok();
+}
+
+#[test]
+fn a_user_name_in_the_url_reaches_the_credential_helper() {
+    let private = Private::new();
+    let seen = private.world.path("seen");
+    let helper = format!(
+        "!f() {{ tee -a {} | grep -q username=me && echo password=right; }}; f",
+        seen.display()
+    );
+    private.world.config("credential.helper", &helper);
+    let url = private.url.replace("http://", "http://me@");
+    private.world.clone_mirror(&url, "ours").ok();
+}
+
+#[test]
+fn what_became_private_is_shown_to_nobody_in_particular_no_more() {
+    let private = Private::not_yet();
+    private.clone("ours").ok();
+    private.require("right");
+    for _ in 0..2 {
+        nothing(private.fetch(), "could not read Username");
+        nothing(
+            private.fetch().env("MIRROR_STALE", "serve"),
+            "could not read Username",
+        );
+    }
+    private.gitlab.stop();
+    nothing(private.fetch(), "cannot reach");
+    private.world.kill_daemon();
+    nothing(private.fetch(), "cannot reach");
+    private.gitlab.start();
+    let helper = private.helper("mine");
+    private.gives("mine", "right");
+    private.look(&helper).ok();
+    private.gitlab.stop();
+    stale(private.look(&helper));
+}
+
+#[test]
+fn only_who_has_read_upstream_gets_the_copy_whatever_ends_in_between() {
+    let private = Private::new().with_helper("right");
+    private.clone("ours").ok();
+    private.gives("guess", "guess");
+    let (guess, nobody) = (private.helper("guess"), private.helper("nobody"));
+    nothing(private.look(&guess), "Authentication failed");
+    nothing(private.look(&nobody), "could not read Username");
+    private.gitlab.stop();
+    for end in ["", "stop", "kill"] {
+        match end {
+            "stop" => drop(private.world.mirrord(["stop"]).ok()),
+            "kill" => private.world.kill_daemon(),
+            _ => {}
+        }
+        for stranger in [&guess, &nobody] {
+            nothing(private.look(stranger), "cannot reach");
+            nothing(
+                private.look(stranger).env("MIRROR_STALE", "serve"),
+                "cannot reach",
+            );
+        }
+        stale(private.fetch());
+    }
+}
+
+#[test]
+fn who_has_just_read_upstream_is_known_after_an_orderly_stop() {
+    let private = Private::new().with_helper("right");
+    private.clone("ours").ok();
+    private.world.mirrord(["stop"]).ok();
+    private.gitlab.stop();
+    stale(private.fetch());
+}
+
+#[test]
+fn a_good_login_and_a_bad_one_at_once_do_not_meet() {
+    let private = Private::new();
+    private.gives("good", "right");
+    private.gives("bad", "wrong");
+    let (good, bad) = (private.helper("good"), private.helper("bad"));
+    for _ in 0..3 {
+        let held = private.gitlab.hold(On::Any);
+        let first = private.look(&good).start();
+        held.reached();
+        let others = [private.look(&bad).start(), private.look(&good).start()];
+        private.world.wait_until_clients(3);
+        held.release();
+        let [failed, worked] = others.map(tests::Running::wait);
+        for worked in [first.wait(), worked] {
+            assert!(worked.stdout.contains("refs/heads/main"), "{worked}");
+        }
+        assert!(failed.stderr.contains("Authentication failed"), "{failed}");
+        assert_eq!(failed.stdout, "", "{failed}");
+    }
+    let erased = |name| {
+        private
+            .told(name)
+            .iter()
+            .any(|line| line.starts_with("erase"))
+    };
+    assert!(!erased("good") && erased("bad"));
+}
+
+#[test]
+fn two_clients_in_one_place_ask_once() {
+    let private = Private::new().with_helper("right");
+    let held = private.gitlab.hold(On::InfoRefs);
+    let first = private.clone("ours").start();
+    held.reached();
+    let second = private.clone("theirs").start();
+    private.world.wait_until_clients(2);
+    held.release();
+    for clone in [first, second] {
+        let ran = clone.wait();
+        assert!(ran.status.success(), "{ran}");
+    }
+    assert_eq!(private.told("helper"), ["get", "store right"]);
+}

@@ -1,0 +1,321 @@
+//! What a person reads when it does not work, and that the next try does.
+
+use tests::{Fault, GitLab, On, Ran, World};
+
+/// A project of a few commits, enough for a pack worth cutting.
+fn fill(gitlab: &GitLab) {
+    gitlab.project("group/project").history(30);
+}
+
+fn url(gitlab: &GitLab) -> String {
+    format!("mirror::{}", gitlab.url("group/project"))
+}
+
+/// One `error:` line, at most one `hint:` line, nothing that looks like our inside, and git's own exit code.
+#[track_caller]
+fn one_error(ran: &Ran, expected: &str) {
+    let errors: Vec<_> = ran
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("error: "))
+        .collect();
+    assert_eq!(errors.len(), 1, "one error line: {ran}");
+    assert!(
+        errors[0].contains(expected),
+        "it should say '{expected}': {ran}"
+    );
+    let hints = ran
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("hint: "))
+        .count();
+    assert!(hints <= 1, "at most one hint: {ran}");
+    for inside in ["Some(", "Err(", "{ ", "panicked", "os error", "src/"] {
+        assert!(
+            !ran.stderr.contains(inside),
+            "'{inside}' is not for people: {ran}"
+        );
+    }
+}
+
+/// A failed first clone leaves neither a clone nor a mirror, and the next one works.
+#[track_caller]
+fn nothing_is_left_and_the_next_try_works(world: &World, gitlab: &GitLab) {
+    assert!(!world.path("clone").exists(), "no clone is left");
+    let left: Vec<_> = std::fs::read_dir(world.mirror_home().join("mirrors"))
+        .expect("the folder is there")
+        .map(|entry| entry.expect("readable").file_name())
+        .collect();
+    assert!(left.is_empty(), "nothing is left of a mirror: {left:?}");
+    gitlab.clear_faults();
+    world.git(["clone", "--quiet", &url(gitlab), "clone"]).ok();
+}
+
+#[track_caller]
+fn clone_fails(fault: Fault, expected: &str) {
+    let world = World::new();
+    let gitlab = world.gitlab();
+    fill(&gitlab);
+    gitlab.fault(fault);
+    let ran = world.git(["clone", &url(&gitlab), "clone"]).code(128);
+    one_error(&ran, expected);
+    nothing_is_left_and_the_next_try_works(&world, &gitlab);
+}
+
+#[test]
+fn nobody_listens() {
+    let world = World::new();
+    let gitlab = world.gitlab();
+    fill(&gitlab);
+    gitlab.stop();
+    let ran = world.git(["clone", &url(&gitlab), "clone"]).code(128);
+    one_error(
+        &ran,
+        &format!(
+            "cannot reach '{}': connection refused",
+            gitlab.url("group/project")
+        ),
+    );
+    gitlab.start();
+    nothing_is_left_and_the_next_try_works(&world, &gitlab);
+}
+
+#[test]
+fn the_name_is_not_known() {
+    let world = World::new();
+    let ran = world
+        .git([
+            "clone",
+            "mirror::https://gitlab.invalid/group/project.git",
+            "clone",
+        ])
+        .code(128);
+    one_error(
+        &ran,
+        "cannot reach 'https://gitlab.invalid/group/project.git': could not resolve host",
+    );
+}
+
+#[test]
+fn there_is_no_such_project() {
+    let world = World::new();
+    let gitlab = world.gitlab();
+    let ran = world
+        .git([
+            "clone",
+            &format!("mirror::{}", gitlab.url("group/none")),
+            "clone",
+        ])
+        .code(128);
+    one_error(&ran, "not found");
+    assert!(ran.stderr.contains("hint: check the address"), "{ran}");
+}
+
+#[test]
+fn there_is_no_such_path() {
+    let world = World::new();
+    let ran = world
+        .git(["clone", "mirror::/nowhere/project.git", "clone"])
+        .code(128);
+    one_error(
+        &ran,
+        "'/nowhere/project.git' does not appear to be a git repository",
+    );
+}
+
+#[test]
+fn the_certificate_is_not_trusted() {
+    let world = World::new();
+    let gitlab = world.gitlab_tls();
+    fill(&gitlab);
+    let ran = world.git(["clone", &url(&gitlab), "clone"]).code(128);
+    one_error(
+        &ran,
+        "certificate refused: it is signed by nobody who is trusted here",
+    );
+    world.config("http.sslCAInfo", gitlab.ca_file().to_str().expect("text"));
+    nothing_is_left_and_the_next_try_works(&world, &gitlab);
+}
+
+#[test]
+fn the_certificate_has_expired() {
+    let world = World::new();
+    let gitlab = world.gitlab_expired();
+    fill(&gitlab);
+    world.config("http.sslCAInfo", gitlab.ca_file().to_str().expect("text"));
+    let ran = world.git(["clone", &url(&gitlab), "clone"]).code(128);
+    one_error(&ran, "certificate refused: it has expired");
+}
+
+#[test]
+fn the_connection_is_cut_in_the_middle_of_the_pack() {
+    for bytes in [0, 10, 500, 2000] {
+        clone_fails(Fault::cut_after(bytes).on(On::Fetch), "cannot reach");
+    }
+}
+
+#[test]
+fn the_pack_is_damaged_on_the_way() {
+    for byte in [300, 700, 1500, 3000] {
+        let world = World::new();
+        let gitlab = world.gitlab();
+        fill(&gitlab);
+        gitlab.fault(Fault::flip_at(byte).on(On::Fetch));
+        let ran = world.git(["clone", &url(&gitlab), "clone"]).run();
+        // A bit of the words on the side band may flip without harm.
+        if !ran.status.success() {
+            one_error(&ran, "");
+            nothing_is_left_and_the_next_try_works(&world, &gitlab);
+        }
+        world.git(["fsck", "--full", "--strict"]).at("clone").ok();
+    }
+}
+
+#[test]
+fn upstream_hangs_in_each_phase() {
+    for (fault, phase) in [
+        (Fault::hang_on_accept(), "accept"),
+        (Fault::hang_before_headers().on(On::InfoRefs), "headers"),
+        (Fault::hang_after(20).on(On::InfoRefs), "advertisement"),
+        (Fault::hang_before_headers().on(On::LsRefs), "ls-refs"),
+        (Fault::hang_after(2000).on(On::Fetch), "pack"),
+    ] {
+        let world = World::new();
+        let gitlab = world.gitlab();
+        fill(&gitlab);
+        world.config("http.lowSpeedLimit", "1");
+        world.config("http.lowSpeedTime", "1");
+        gitlab.fault(fault);
+        let ran = world.git(["clone", &url(&gitlab), "clone"]).code(128);
+        one_error(&ran, "cannot reach");
+        assert!(
+            ran.stderr.contains("no answer for 1 second") || ran.stderr.contains("timed out"),
+            "{phase}: {ran}"
+        );
+        nothing_is_left_and_the_next_try_works(&world, &gitlab);
+    }
+}
+
+#[test]
+fn the_server_is_in_trouble() {
+    clone_fails(Fault::status(500), "the server answered with error 500");
+    clone_fails(
+        Fault::status(503)
+            .header("Content-Type", "text/plain")
+            .body("GitLab is not responding"),
+        "error 503: GitLab is not responding",
+    );
+    clone_fails(
+        Fault::status(403)
+            .header("Content-Type", "text/plain")
+            .body("Forbidden"),
+        "returned error: 403: Forbidden",
+    );
+}
+
+#[test]
+fn the_server_asks_for_patience() {
+    clone_fails(
+        Fault::status(429).header("Retry-After", "30"),
+        "asks for patience",
+    );
+}
+
+#[test]
+fn a_page_answers_instead_of_git() {
+    clone_fails(Fault::html(), "'text/html' answered, not git");
+}
+
+/// The answer to a `fetch` of protocol v2 that carries this pack, in pkt-lines.
+fn answer_with(pack: &[u8]) -> Vec<u8> {
+    let mut answer = b"000dpackfile\n".to_vec();
+    for piece in pack.chunks(60_000) {
+        answer.extend(format!("{:04x}\x01", piece.len() + 5).bytes());
+        answer.extend(piece);
+    }
+    answer.extend(b"0000");
+    answer
+}
+
+#[test]
+fn a_pack_that_lacks_an_object_is_refused_and_the_old_refs_stay() {
+    let world = World::new();
+    let gitlab = world.gitlab();
+    let project = gitlab.project("group/project");
+    project.commit("main", "a", "a");
+    world.git(["clone", "--quiet", &url(&gitlab), "clone"]).ok();
+    let before = world.git(["ls-remote", &url(&gitlab)]).ok().stdout;
+    project.commit("main", "b", "this blob will be missing");
+    // Upstream answers with a sound pack in which the new blob is missing.
+    let id = |name: &str| project.git(["rev-parse", name]).ok().line().to_owned();
+    let listed = format!("{}\n{}\n", id("main"), id("main^{tree}"));
+    let base = world.path("incomplete");
+    let packed = project
+        .git(["pack-objects", "--quiet"])
+        .arg(&base)
+        .stdin(listed)
+        .ok();
+    let pack =
+        std::fs::read(world.path(format!("incomplete-{}.pack", packed.line()))).expect("packed");
+    let kind = ("Content-Type", "application/x-git-upload-pack-result");
+    gitlab.fault(
+        Fault::status(200)
+            .header(kind.0, kind.1)
+            .body(answer_with(&pack))
+            .on(On::Fetch),
+    );
+    let ran = world.git(["fetch"]).at("clone").ok();
+    assert!(
+        ran.stderr.contains("warning: "),
+        "an old answer says that it is one: {ran}"
+    );
+    let after = world.git(["ls-remote", &url(&gitlab)]).ok().stdout;
+    assert_eq!(before, after, "what is incomplete is not published");
+    world
+        .git(["fsck", "--full", "--strict"])
+        .at(world.only_mirror())
+        .ok();
+}
+
+#[test]
+fn the_disk_is_full() {
+    let world = World::new();
+    let gitlab = world.gitlab();
+    let project = gitlab.project("group/project");
+    let mut seed = 1_u64;
+    let mut noise = String::new();
+    while noise.len() < 400_000 {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        noise.push_str(&format!("{:016x}", seed ^ (seed >> 29)));
+    }
+    project.commit("main", "big", &noise);
+    // No file of the daemon may become larger than 64 KiB: the closest to a full disk that needs no rights.
+    world
+        .program("bash", ["-c", "ulimit -f 64; exec mirrord list"])
+        .ok();
+    let ran = world.git(["clone", &url(&gitlab), "clone"]).code(128);
+    one_error(&ran, "cannot store what");
+    world.mirrord(["stop"]).ok();
+    nothing_is_left_and_the_next_try_works(&world, &gitlab);
+}
+
+#[test]
+fn an_old_server_is_asked_through_git_itself() {
+    let world = World::new();
+    let gitlab = world.gitlab();
+    fill(&gitlab);
+    gitlab.require_login("group/project", "me", "the-token");
+    gitlab.fault(Fault::old_protocol());
+    world.config(
+        "credential.helper",
+        "!f() { echo username=me; echo password=the-token; }; f",
+    );
+    world.git(["clone", "--quiet", &url(&gitlab), "clone"]).ok();
+    gitlab.project("group/other");
+    let plain = format!(
+        "http://me:the-token@{}",
+        gitlab.url("group/project").trim_start_matches("http://")
+    );
+    world.git(["clone", "--quiet", &plain, "plain"]).ok();
+    tests::same_clone(&world, &world.path("clone"), &world.path("plain"));
+}

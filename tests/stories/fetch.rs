@@ -1,0 +1,395 @@
+//! Fetch like plain git: every change upstream, every command that asks a remote.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+
+use tests::Project;
+
+use crate::clone::{Stage, fill, local};
+
+/// Clones, lets upstream change, fetches, and compares; then nothing is left to be said.
+#[track_caller]
+fn fetches_like_plain_git(change: impl FnOnce(&Project), fetch: &[&str]) {
+    let stage = Stage::new(fill);
+    let twins = stage.world.clone_twins(&stage.url, &[]);
+    change(&stage.project);
+    twins.git(fetch);
+    twins.same();
+    twins.git(fetch);
+}
+
+#[test]
+fn new_branches_and_tags_arrive() {
+    let change = |project: &Project| {
+        project.branch("deep/er/branch", "main");
+        project.commit("deep/er/branch", "new.txt", "new\n");
+        project.annotated_tag("v2", "deep/er/branch");
+        project.tag("light2", "main~1");
+    };
+    fetches_like_plain_git(change, &["fetch"]);
+}
+
+#[test]
+fn moved_branches_arrive() {
+    let change = |project: &Project| {
+        project.commit("main", "a", "1");
+        project.merge("topic", "main");
+    };
+    fetches_like_plain_git(change, &["fetch"]);
+}
+
+#[test]
+fn rewritten_branches_arrive() {
+    let change = |project: &Project| {
+        project.force("topic", "main~1");
+        project.commit("topic", "other.txt", "another history\n");
+        project.force("main", "main~2");
+    };
+    fetches_like_plain_git(change, &["fetch"]);
+}
+
+#[test]
+fn deleted_branches_go_when_pruned() {
+    fetches_like_plain_git(|project| project.delete("topic"), &["fetch", "--prune"]);
+}
+
+#[test]
+fn deleted_branches_stay_when_not_pruned() {
+    fetches_like_plain_git(|project| project.delete("topic"), &["fetch"]);
+}
+
+#[test]
+fn a_branch_becomes_a_folder_of_branches() {
+    let change = |project: &Project| {
+        project.delete("topic");
+        project.branch("topic/one", "main");
+    };
+    fetches_like_plain_git(change, &["fetch", "--prune"]);
+}
+
+#[test]
+fn names_are_bytes() {
+    let stage = Stage::new(fill);
+    stage.clone("ours").ok();
+    let name = OsStr::from_bytes(b"refs/heads/caf\xe9");
+    let create = stage.project.git(["update-ref"]);
+    create.arg(name).arg("refs/heads/topic").ok();
+    stage.in_ours(&["fetch", "-q"]).ok();
+    let name = OsStr::from_bytes(b"refs/remotes/origin/caf\xe9");
+    stage
+        .in_ours(&["rev-parse", "--verify", "-q"])
+        .arg(name)
+        .ok();
+}
+
+fn move_a_tag(project: &Project) {
+    project.git(["tag", "-f", "light", "main~2"]).ok();
+}
+
+#[test]
+fn a_moved_tag_is_refused_as_by_git() {
+    fetches_like_plain_git(move_a_tag, &["fetch", "--tags"]);
+}
+
+#[test]
+fn a_moved_tag_arrives_by_force() {
+    fetches_like_plain_git(move_a_tag, &["fetch", "--tags", "--force"]);
+}
+
+#[test]
+fn deleted_tags_go_when_pruned() {
+    let change = |project: &Project| project.delete("refs/tags/beside");
+    fetches_like_plain_git(change, &["fetch", "--prune", "--prune-tags"]);
+}
+
+#[test]
+fn one_branch_is_fetched_alone() {
+    let change = |project: &Project| {
+        project.commit("main", "a", "1");
+        project.commit("topic", "b", "2");
+    };
+    fetches_like_plain_git(change, &["fetch", "origin", "topic:refs/heads/mine"]);
+}
+
+#[test]
+fn all_remotes_are_brought_up_to_date() {
+    let change = |project: &Project| {
+        project.commit("main", "a", "1");
+        project.delete("topic");
+    };
+    fetches_like_plain_git(change, &["remote", "update", "--prune"]);
+}
+
+#[test]
+fn an_older_protocol_fetches_the_same() {
+    let change = |project: &Project| drop(project.commit("main", "a", "1"));
+    fetches_like_plain_git(change, &["-c", "protocol.version=0", "fetch"]);
+}
+
+#[test]
+fn everything_is_fetched_again_when_asked_for() {
+    let change = |project: &Project| drop(project.commit("main", "a", "1"));
+    fetches_like_plain_git(change, &["fetch", "--refetch"]);
+}
+
+#[test]
+fn a_pull_brings_the_work_tree_along() {
+    let change = |project: &Project| drop(project.commit("main", "a", "1"));
+    fetches_like_plain_git(change, &["pull", "--ff-only"]);
+}
+
+#[test]
+fn own_work_is_rebased_by_a_pull() {
+    let stage = Stage::new(fill);
+    let twins = stage.world.clone_twins(&stage.url, &[]);
+    twins.git(&["commit", "-q", "--allow-empty", "-m", "Own work"]);
+    stage.project.commit("main", "a", "1");
+    twins.git(&["pull", "-q", "--rebase"]);
+    twins.same();
+}
+
+#[test]
+fn what_a_remote_has_is_listed_to_the_letter() {
+    let stage = Stage::new(fill);
+    let twins = stage.world.clone_twins(&stage.url, &[]);
+    stage.project.commit("topic", "a", "1");
+    let address = format!("mirror::{}", stage.url);
+    for words in [
+        &["--symref", "origin"][..],
+        &["--symref", &address, "HEAD"],
+        &["--heads", "origin"],
+        &["--tags", "origin"],
+        &["--refs", "origin"],
+        &["origin", "v*"],
+        &["--exit-code", "origin", "no-such-branch"],
+        &["--sort=-version:refname", "origin"],
+    ] {
+        twins.git(&[&["ls-remote"], words].concat());
+    }
+}
+
+#[test]
+fn a_remote_is_shown_to_the_letter() {
+    let stage = Stage::new(fill);
+    let twins = stage.world.clone_twins(&stage.url, &[]);
+    twins.git(&["remote", "show", "origin"]);
+    stage.project.delete("topic");
+    stage.project.branch("new", "main");
+    stage.project.set_head("new");
+    twins.git(&["remote", "show", "origin"]);
+    twins.git(&["remote", "prune", "--dry-run", "origin"]);
+}
+
+#[test]
+fn the_remotes_head_is_followed() {
+    let stage = Stage::new(fill);
+    let twins = stage.world.clone_twins(&stage.url, &[]);
+    stage.project.set_head("topic");
+    twins.git(&["remote", "set-head", "origin", "-a"]);
+    twins.same();
+}
+
+#[test]
+fn many_mirrors_are_fetched_at_once() {
+    let stage = Stage::new(fill);
+    let twins = stage.world.twins(&["init", "-q"]);
+    for name in ["one", "two", "three", "four"] {
+        stage.gitlab.project(name).commit("main", "file", name);
+        let address = format!("mirror::{}", stage.gitlab.url(name));
+        twins.git(&["remote", "add", name, &address]);
+    }
+    twins.git(&["fetch", "-q", "--all", "-j4"]);
+    twins.same();
+}
+
+#[test]
+fn a_mirroring_remote_gets_every_ref() {
+    let stage = Stage::new(fill);
+    let twins = stage.world.twins(&["init", "-q", "--bare"]);
+    let address = format!("mirror::{}", stage.url);
+    twins.git(&["remote", "add", "--mirror=fetch", "origin", &address]);
+    twins.git(&["fetch", "-q"]);
+    twins.same();
+    stage.project.delete("topic");
+    twins.git(&["fetch", "-q", "--prune"]);
+    twins.same();
+}
+
+#[test]
+fn a_linked_work_tree_fetches_for_all() {
+    let stage = Stage::new(fill);
+    let twins = stage.world.clone_twins(&stage.url, &[]);
+    twins.git(&["worktree", "add", "-q", "../linked", "topic"]);
+    stage.project.commit("topic", "a", "1");
+    twins.git(&["-C", "../linked", "pull", "-q"]);
+    twins.same();
+}
+
+#[test]
+fn a_shallow_clone_gets_deeper_step_by_step() {
+    let stage = Stage::new(|project| drop(project.history(8)));
+    let twins = stage.world.clone_twins(&stage.url, &["--depth=1"]);
+    for words in [
+        &["--depth=3"][..],
+        &["--deepen=2"],
+        &["--shallow-since=@1767225700"],
+        &["--unshallow"],
+    ] {
+        twins.git(&[&["fetch"], words].concat());
+        twins.same();
+    }
+}
+
+#[test]
+fn a_shallow_clone_stays_shallow_when_upstream_grows() {
+    let stage = Stage::new(|project| drop(project.history(5)));
+    let twins = stage.world.clone_twins(&stage.url, &["--depth=2"]);
+    stage.project.commit("main", "a", "1");
+    twins.git(&["fetch", "-q"]);
+    twins.same();
+    twins.git(&["fetch", "-q", "--depth=1"]);
+    twins.same();
+}
+
+#[test]
+fn a_partial_clone_stays_partial_when_upstream_grows() {
+    let stage = Stage::new(fill);
+    let options = ["--filter=blob:none", "--no-checkout"];
+    let twins = stage.world.clone_twins(&stage.url, &options);
+    stage.project.commit("main", "a", "1");
+    twins.git(&["fetch", "-q"]);
+    twins.same();
+    twins.git(&["fetch", "-q", "--refetch", "--filter=tree:0"]);
+    twins.same();
+}
+
+#[test]
+fn a_commit_that_the_mirror_has_is_fetched_by_its_id() {
+    let stage = Stage::new(fill);
+    let first = stage.project.git(["rev-parse", "main~3"]).ok();
+    let twins = stage.world.twins(&["init", "-q"]);
+    let address = format!("mirror::{}", stage.url);
+    twins.git(&["fetch", "-q", &address, first.line()]);
+    twins.git(&["branch", "found", "FETCH_HEAD"]);
+    twins.same();
+}
+
+#[test]
+fn a_commit_that_no_branch_has_is_refused_with_a_hint() {
+    let stage = Stage::new(fill);
+    let review = stage.project.commit("review", "a", "1");
+    stage.project.force("refs/merge-requests/1/head", &review);
+    stage.project.delete("review");
+    stage.clone("ours").ok();
+    let unknown = "0123456789012345678901234567890123456789";
+    for id in [unknown, &review] {
+        let failed = stage.in_ours(&["fetch", "origin", id]).code(128);
+        let (fatal, hint) = (
+            format!("fatal: remote error: upload-pack: not our ref {id}\n"),
+            format!("hint: the mirror of '{}' has what its branches", stage.url),
+        );
+        assert!(
+            failed.stderr.contains(&fatal) && failed.stderr.contains(&hint),
+            "{failed}"
+        );
+    }
+}
+
+#[test]
+fn refs_that_are_not_tracked_are_not_shown() {
+    let stage = Stage::new(fill);
+    let tracked = stage.project.refs();
+    for hidden in [
+        "refs/notes/x",
+        "refs/merge-requests/1/head",
+        "refs/upstream/heads/main",
+    ] {
+        stage.project.force(hidden, "refs/heads/main");
+    }
+    stage.clone("ours").ok();
+    let shown = stage.in_ours(&["ls-remote", "--refs"]).ok();
+    let pair = |line: &str| {
+        line.split_once('\t')
+            .map(|(id, name)| (name.to_owned(), id.to_owned()))
+    };
+    let shown: Vec<_> = shown.stdout.lines().filter_map(pair).collect();
+    assert_eq!(shown, tracked);
+}
+
+#[test]
+fn the_mirrors_own_records_cannot_be_fetched() {
+    let stage = Stage::new(fill);
+    stage.clone("ours").ok();
+    let mirror = stage.world.only_mirror();
+    let records = stage.world.git(["--git-dir"]).arg(mirror);
+    let records = records.arg("for-each-ref").arg("refs/upstream").ok();
+    assert_ne!(records.stdout, "", "there are records");
+    let one = "refs/upstream/heads/main";
+    let failed = stage.in_ours(&["fetch", "origin", one]).code(128);
+    let words = format!("fatal: couldn't find remote ref {one}\n");
+    assert!(failed.stderr.ends_with(&words), "{failed}");
+    let all = ["fetch", "origin", "refs/upstream/*:refs/found/*"];
+    stage.in_ours(&all).run();
+    let found = stage.in_ours(&["for-each-ref", "refs/found"]).ok();
+    assert_eq!(found.stdout, "");
+}
+
+#[test]
+fn a_submodule_fetches_through_the_mirror() {
+    let stage = Stage::new(fill);
+    stage.clone("ours").ok();
+    stage.project.commit("main", "a", "1");
+    let fetch = |allow: &str| {
+        let rule = format!("protocol.mirror.allow={allow}");
+        let fetch = stage.in_ours(&["-c", &rule, "fetch", "-q"]);
+        fetch.env("GIT_PROTOCOL_FROM_USER", "0")
+    };
+    fetch("user").code(128);
+    fetch("always").ok();
+    let tip = stage.in_ours(&["rev-parse", "origin/main"]).ok();
+    assert_eq!(Some(tip.line().to_owned()), stage.project.tip("main"));
+}
+
+#[test]
+fn an_archive_is_made_from_the_mirror() {
+    let stage = Stage::new(fill);
+    let local = local(&stage.world);
+    let path = local.dir().to_string_lossy();
+    for (address, project) in [(stage.url.as_str(), &stage.project), (&path, &local)] {
+        let remote = format!("--remote=mirror::{address}");
+        let (ours, plain) = (stage.world.path("ours.tar"), stage.world.path("plain.tar"));
+        let words = ["archive", &remote, "--format=tar", "--prefix=p/", "topic"];
+        stage.world.git(words).arg("-o").arg(&ours).ok();
+        let words = ["archive", "--format=tar", "--prefix=p/", "topic"];
+        project.git(words).arg("-o").arg(&plain).ok();
+        let read = |path| fs::read(path).expect("git wrote it");
+        assert!(read(&ours) == read(&plain), "an archive of {address}");
+    }
+}
+
+#[test]
+fn a_push_is_not_built_yet_and_changes_nothing() {
+    let stage = Stage::new(fill);
+    stage.clone("ours").ok();
+    let work = ["commit", "-q", "--allow-empty", "-m", "Own work"];
+    stage.in_ours(&work).ok();
+    let before = stage.project.refs();
+    for options in [
+        &["origin", "main"][..],
+        &["--dry-run", "origin", "main"],
+        &["--force", "--all", "origin"],
+        &["--mirror", "origin"],
+        &["--delete", "origin", "topic"],
+    ] {
+        let failed = stage.in_ours(&[&["push"], options].concat()).fails();
+        let expected = format!(
+            "error: pushing through the mirror is not built yet\n\
+             hint: push to the upstream itself: git push {}\n",
+            stage.url
+        );
+        assert!(failed.stderr.starts_with(&expected), "{failed}");
+        assert_eq!(failed.stderr.matches("error:").count(), 1, "{failed}");
+        assert_eq!(stage.project.refs(), before, "{failed}");
+    }
+}

@@ -1,0 +1,249 @@
+//! Http as the person has set it, and no secret to anybody but whom it is for.
+
+use std::fs;
+use std::path::Path;
+
+use tests::{Fault, GitLab, On, Request, World};
+
+use crate::credentials::{Private, nothing};
+
+/// `me:right`, as a header.
+const HEADER: &str = "Authorization: Basic bWU6cmlnaHQ=";
+
+/// Returns every file below a directory that contains one of these texts.
+fn files_with(dir: &Path, texts: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).expect("it is ours").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files_with(&path, texts));
+        } else if let Ok(bytes) = fs::read(&path) {
+            let content = String::from_utf8_lossy(&bytes);
+            if texts.iter().any(|text| content.contains(text)) {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_login_in_the_url_works_and_is_in_nothing_that_we_write() {
+    let private = Private::new();
+    let with = |login: &str| private.url.replace("http://", &format!("http://{login}@"));
+    private.world.clone_mirror(&with("me:right"), "ours").ok();
+    private.fetch().ok();
+    let ran = nothing(
+        private.world.clone_mirror(&with("me:wr0ng"), "theirs"),
+        "Authentication failed",
+    );
+    assert!(!ran.stderr.contains("wr0ng"), "{ran}");
+    nothing(private.clone("theirs"), "could not read Username");
+    let pid = private.world.daemon_pid().expect("it runs");
+    let secrets = ["me:right", "wr0ng", "bWU6cmlnaHQ", "bWU6d3IwbmcK"];
+    for file in ["cmdline", "environ"] {
+        let text = fs::read_to_string(format!("/proc/{pid}/{file}")).expect("it is ours");
+        assert!(
+            secrets.iter().all(|secret| !text.contains(secret)),
+            "{text:?}"
+        );
+    }
+    private.world.mirrord(["stop"]).ok();
+    let found = files_with(&private.world.mirror_home(), &secrets);
+    assert_eq!(found, [""; 0], "no secret is written");
+    assert!(
+        private.world.log().contains(&private.url),
+        "the log is no secret"
+    );
+}
+
+/// Returns how many requests brought anything that tells who asks.
+fn signed(requests: &[Request]) -> usize {
+    let tells = |request: &&Request| request.authorization.is_some();
+    requests.iter().filter(tells).count()
+}
+
+#[test]
+fn a_header_signs_in_whoever_sets_it() {
+    let private = Private::new();
+    let header = format!("http.extraHeader={HEADER}");
+    let address = format!("mirror::{}", private.url);
+    let world = &private.world;
+    world.git(["-c", &header, "ls-remote", &address]).ok();
+    nothing(private.clone("ours"), "could not read Username");
+    let key = format!("http.http://{}/.extraHeader", private.gitlab.host());
+    world.config(&key, HEADER);
+    private.clone("ours").ok();
+    private.gitlab.stop();
+    let ran = private.fetch().ok();
+    assert!(
+        ran.stderr.contains("serving the copy"),
+        "it has read: {ran}"
+    );
+    private.world.config(&key, "");
+    nothing(private.fetch(), "cannot reach");
+}
+
+#[test]
+fn a_header_for_one_origin_is_sent_to_no_other() {
+    let private = Private::new();
+    let other = private.world.gitlab();
+    other.project("group/project").commit("main", "a", "a");
+    let key = format!("http.http://{}/.extraHeader", private.gitlab.host());
+    private.world.config(&key, HEADER);
+    let url = other.url("group/project");
+    private.world.clone_mirror(&url, "theirs").ok();
+    private.clone("ours").ok();
+    assert_eq!(signed(&other.requests()), 0);
+    assert!(signed(&private.gitlab.requests()) > 0);
+}
+
+/// Redirects somebody who signs in to another place, and asserts that nothing of the login gets there.
+#[track_caller]
+fn no_login_follows_a_redirect(to: impl Fn(&Private) -> (String, Option<GitLab>)) {
+    let header = |private: &Private| private.world.config("http.extraHeader", HEADER);
+    let with_header = || {
+        let private = Private::new();
+        header(&private);
+        private
+    };
+    for private in [Private::new().with_helper("right"), with_header()] {
+        let (location, other) = to(&private);
+        let redirects = [
+            (On::InfoRefs, 301, "/info/refs?service=git-upload-pack"),
+            (On::LsRefs, 307, "/git-upload-pack"),
+        ];
+        for (on, status, tail) in redirects {
+            let redirect = Fault::redirect(status, &format!("{location}{tail}"));
+            private.gitlab.fault(redirect.on(on));
+            let ran = private.clone("ours").fails();
+            let mut says = ["has moved", "error: 307"].iter();
+            assert!(says.any(|text| ran.stderr.contains(text)), "{ran}");
+            private.gitlab.clear_faults();
+        }
+        let seen = other.as_ref().map_or_else(Vec::new, GitLab::requests);
+        assert_eq!(signed(&seen), 0, "{seen:?}");
+        let here = private.gitlab.requests();
+        assert!(signed(&here) > 0, "{here:?}");
+        for request in here {
+            let host = request.header("host").unwrap_or_default();
+            let ours = host == private.gitlab.host();
+            assert!(ours || request.authorization.is_none(), "{request:?}");
+        }
+    }
+}
+
+#[test]
+fn a_redirect_to_another_port_takes_no_login_along() {
+    no_login_follows_a_redirect(|private| {
+        let other = private.world.gitlab();
+        other.project("group/project").commit("main", "a", "a");
+        (other.url("group/project"), Some(other))
+    });
+}
+
+#[test]
+fn a_redirect_to_another_scheme_takes_no_login_along() {
+    no_login_follows_a_redirect(|private| {
+        let other = private.world.gitlab_tls();
+        other.project("group/project").commit("main", "a", "a");
+        let ca = other.ca_file().display().to_string();
+        private.world.config("http.sslCAInfo", &ca);
+        (other.url("group/project"), Some(other))
+    });
+}
+
+#[test]
+fn a_redirect_to_another_host_takes_no_login_along() {
+    no_login_follows_a_redirect(|private| (private.url.replace("127.0.0.1", "localhost"), None));
+}
+
+/// A GitLab that serves what it is asked for under any name, as a proxy would pass it on.
+fn proxy(world: &World) -> GitLab {
+    let proxy = world.gitlab();
+    proxy.project("group/project").commit("main", "a", "a");
+    proxy
+}
+
+const FAR: &str = "http://gitlab.invalid/group/project.git";
+
+#[test]
+fn a_proxy_is_used_where_git_would_use_it() {
+    for by_variable in [false, true] {
+        let world = World::new();
+        let proxy = proxy(&world);
+        let address = format!("http://me:proxy@{}", proxy.host());
+        let clone = world.clone_mirror(FAR, "ours");
+        let clone = match by_variable {
+            true => clone.env("http_proxy", &address),
+            false => {
+                world.config("http.http://gitlab.invalid.proxy", &address);
+                clone
+            }
+        };
+        clone.ok();
+        for request in proxy.requests() {
+            assert_eq!(request.header("host"), Some("gitlab.invalid"));
+            let login = request.header("proxy-authorization");
+            assert_eq!(login, Some("Basic bWU6cHJveHk="));
+        }
+        world.mirrord(["stop"]).ok();
+        let found = files_with(&world.mirror_home(), &["me:proxy", "bWU6cHJveHk"]);
+        assert_eq!(found, [""; 0], "no secret is written");
+    }
+}
+
+#[test]
+fn a_proxy_that_is_not_there_is_an_error_without_its_password() {
+    let world = World::new();
+    let gitlab = proxy(&world);
+    let dead = gitlab.refused_address().replace("/group/project.git", "");
+    world.config("http.proxy", &dead.replace("http://", "http://me:secret@"));
+    let ran = world.clone_mirror(FAR, "ours").fails();
+    assert!(ran.stderr.contains("connection refused"), "{ran}");
+    assert!(!ran.stderr.contains("secret"), "{ran}");
+    let url = gitlab.url("group/project");
+    world.clone_mirror(&url, "ours").fails();
+    world
+        .clone_mirror(&url, "ours")
+        .env("no_proxy", "example.com,127.0.0.1")
+        .ok();
+    let none = ["-c", "http.proxy=", "ls-remote", &format!("mirror::{url}")];
+    world.git(none).ok();
+    assert!(!world.log().contains("secret"), "{}", world.log());
+}
+
+#[test]
+fn certificates_are_judged_as_the_person_has_set_it() {
+    let world = World::new();
+    let gitlab = world.gitlab_tls();
+    gitlab.project("group/project").commit("main", "a", "a");
+    let url = gitlab.url("group/project");
+    let address = format!("mirror::{url}");
+    let ca = gitlab.ca_file().display().to_string();
+    let look = |setting: &str| world.git(["-c", setting, "ls-remote", &address]);
+    let refused = "certificate refused";
+    nothing(look("user.name=me"), refused);
+    look(&format!("http.sslCAInfo={ca}")).ok();
+    look("http.sslVerify=false").ok();
+    look("user.name=me").env("GIT_SSL_CAINFO", &ca).ok();
+    look("user.name=me").env("GIT_SSL_NO_VERIFY", "1").ok();
+    // What one place trusts is no business of another, nor is the copy served instead.
+    nothing(look("user.name=me"), refused);
+    nothing(look("http.https://gitlab.invalid.sslVerify=false"), refused);
+    let host = gitlab.host();
+    look(&format!("http.https://{host}/.sslVerify=false")).ok();
+    world.config("http.sslCAInfo", &ca);
+    world.clone_mirror(&url, "ours").ok();
+}
+
+#[test]
+fn an_expired_certificate_is_refused_and_named() {
+    let world = World::new();
+    let gitlab = world.gitlab_expired();
+    gitlab.project("group/project").commit("main", "a", "a");
+    let ca = gitlab.ca_file().display().to_string();
+    world.config("http.sslCAInfo", &ca);
+    let url = gitlab.url("group/project");
+    nothing(world.clone_mirror(&url, "ours"), "it has expired");
+}

@@ -1,0 +1,240 @@
+//! Whoever waits for a download sees it, in git's own words; when nobody waits any more, it ends.
+
+use tests::{Fault, GitLab, On, Project, Request, Run, Running, Signal, World};
+
+/// A project whose download stands still in the middle until the faults are cleared.
+///
+/// What a client shows meanwhile can only come from the daemon: git itself has seen nothing yet.
+struct Stuck {
+    world: World,
+    gitlab: GitLab,
+    project: Project,
+    objects: usize,
+}
+
+impl Stuck {
+    fn new() -> Self {
+        let world = World::new();
+        let gitlab = world.gitlab();
+        let project = gitlab.project("group/project");
+        project.history(300);
+        let listed = project.git(["rev-list", "--objects", "--all"]).ok();
+        let stuck = Self {
+            objects: listed.stdout.lines().count(),
+            world,
+            gitlab,
+            project,
+        };
+        stuck.clone_plain("-q", "plain").ok();
+        stuck.stick();
+        stuck
+    }
+
+    /// Lets the next download come as far as half of the last one.
+    fn stick(&self) {
+        let requests = self.gitlab.requests();
+        let last = requests.last().expect("something was downloaded");
+        let half = Fault::hang_after(last.response_bytes / 2).on(On::Fetch);
+        self.gitlab.fault(half);
+        self.gitlab.forget_requests();
+    }
+
+    fn clone(&self, option: &str, dir: &str) -> Run {
+        let address = format!("mirror::{}", self.gitlab.url("group/project"));
+        self.world.git(["clone", option, &address, dir])
+    }
+
+    fn clone_plain(&self, option: &str, dir: &str) -> Run {
+        let url = self.gitlab.url("group/project");
+        self.world.git(["clone", option, &url, dir])
+    }
+
+    /// Starts a clone and waits until it shows that the download is on its way.
+    fn watched(&self, dir: &str) -> Running {
+        let clone = self.clone("--progress", dir).start();
+        clone.printed("Receiving objects:");
+        clone
+    }
+
+    fn downloads(&self) -> Vec<Request> {
+        let mut requests = self.gitlab.requests();
+        requests.retain(|request| request.body_text().contains("command=fetch"));
+        requests
+    }
+}
+
+/// Returns what stood on a line at some time; a line that is drawn again counts each time.
+fn drawn<'t>(text: &'t str, title: &str) -> Vec<&'t str> {
+    let pieces = text.split(['\r', '\n']).map(str::trim_end);
+    pieces.filter(|piece| piece.starts_with(title)).collect()
+}
+
+/// Takes `Receiving objects:  45% (450/1000), 1.20 MiB | 2.00 MiB/s, done.` apart as git's
+/// `progress.c` puts it together; returns the count and whether it is done.
+#[track_caller]
+fn counted(line: &str, of: usize) -> (usize, bool) {
+    let parse = || {
+        let rest = line.strip_prefix("Receiving objects: ")?;
+        let (percent, rest) = rest.split_once("% (")?;
+        let (done, rest) = rest.split_once('/')?;
+        let rest = rest.strip_prefix(&of.to_string())?.strip_prefix(')')?;
+        let done: usize = done.parse().ok()?;
+        let (rest, ended) = match rest.strip_suffix(", done.") {
+            Some(rest) => (rest, true),
+            None => (rest, false),
+        };
+        let is_size = |text: &str| match text.split_once(' ') {
+            Some((number, "bytes")) => number.parse::<u32>().is_ok(),
+            Some((number, "KiB" | "MiB")) => number
+                .split_once('.')
+                .is_some_and(|(_, rest)| rest.len() == 2),
+            _ => false,
+        };
+        let throughput = match rest.strip_prefix(", ") {
+            None => rest.is_empty(),
+            Some(sizes) => match sizes.split_once(" | ") {
+                None => is_size(sizes),
+                Some((size, rate)) => is_size(size) && rate.strip_suffix("/s").is_some_and(is_size),
+            },
+        };
+        let expected = format!("{:3}", done * 100 / of);
+        (percent == expected && throughput).then_some((done, ended))
+    };
+    parse().unwrap_or_else(|| panic!("not in git's format, of {of} objects: {line:?}"))
+}
+
+#[test]
+fn a_download_is_shown_in_gits_own_format() {
+    let stuck = Stuck::new();
+    let clone = stuck.watched("ours");
+    stuck.gitlab.clear_faults();
+    let ran = clone.wait();
+    assert!(ran.status.success(), "{ran}");
+    let lines = drawn(&ran.stderr, "Receiving objects:");
+    let counts: Vec<_> = lines
+        .iter()
+        .map(|line| counted(line, stuck.objects))
+        .collect();
+    let half = |(done, ended): &(usize, bool)| *done > 0 && *done < stuck.objects && !ended;
+    assert!(counts.iter().any(half), "half of it was seen: {ran}");
+    assert!(
+        counts.contains(&(stuck.objects, true)),
+        "it ends with 'done': {ran}"
+    );
+}
+
+#[test]
+fn upstreams_own_words_are_shown_as_it_wrote_them() {
+    let stuck = Stuck::new();
+    let clone = stuck.watched("ours");
+    stuck.gitlab.clear_faults();
+    let (ours, plain) = (clone.wait(), stuck.clone_plain("--progress", "again").ok());
+    // What follows the first object is either of the mirror's own, or comes at any time.
+    let words = |text: &str| -> Vec<String> {
+        let (before, _) = text.split_once("Receiving objects:").unwrap_or_default();
+        let stays = before.lines().filter_map(|line| line.rsplit('\r').next());
+        stays.map(|line| line.trim_end().to_owned()).collect()
+    };
+    let expected = words(&plain.stderr.replace("'again'", "'ours'"));
+    assert_eq!(words(&ours.stderr), expected, "as in a plain clone");
+}
+
+#[test]
+fn every_waiting_client_sees_the_one_download() {
+    let stuck = Stuck::new();
+    let clones = [stuck.watched("one"), stuck.watched("two")];
+    assert_eq!(stuck.downloads().len(), 1, "upstream serves it once");
+    stuck.gitlab.clear_faults();
+    for clone in clones {
+        let ran = clone.wait();
+        assert!(ran.status.success(), "{ran}");
+        let lines = drawn(&ran.stderr, "Receiving objects: 100%");
+        assert!(!lines.is_empty(), "it saw the end: {ran}");
+    }
+    assert_eq!(stuck.downloads().len(), 1, "upstream serves it once");
+}
+
+#[test]
+fn a_download_is_silent_where_git_is() {
+    let stuck = Stuck::new();
+    let watched = stuck.watched("watched");
+    let quiet = stuck.clone("-q", "quiet").start();
+    // Not a terminal, and nobody said --progress.
+    let piped = stuck.clone("--no-tags", "piped").start();
+    stuck.world.wait_until_clients(3);
+    stuck.gitlab.clear_faults();
+    assert_eq!(quiet.wait().stderr, "");
+    assert_eq!(piped.wait().stderr, "Cloning into 'piped'...\n");
+    watched.wait();
+}
+
+#[test]
+fn an_update_is_shown_as_well() {
+    let stuck = Stuck::new();
+    stuck.gitlab.clear_faults();
+    stuck.clone("-q", "ours").ok();
+    stuck.project.history(300);
+    stuck.world.git(["fetch", "-q"]).at("plain").ok();
+    stuck.stick();
+    let fetch = stuck.world.git(["fetch", "--progress"]).at("ours").start();
+    fetch.printed("Receiving objects:");
+    stuck.gitlab.clear_faults();
+    let ran = fetch.wait();
+    assert!(ran.status.success(), "{ran}");
+}
+
+#[test]
+fn a_silent_upstream_is_named_while_it_is_waited_for() {
+    let stuck = Stuck::new();
+    stuck.gitlab.clear_faults();
+    stuck.gitlab.fault(Fault::hang_before_headers());
+    let clone = stuck.clone("--progress", "ours").start();
+    clone.printed("Asking 127.0.0.1");
+    let quiet = stuck.clone("-q", "quiet").start();
+    stuck.world.wait_until_clients(2);
+    stuck.gitlab.clear_faults();
+    assert!(clone.wait().status.success());
+    assert_eq!(quiet.wait().stderr, "", "not to those who did not ask");
+}
+
+#[test]
+fn ctrl_c_of_the_only_client_ends_the_download_and_leaves_nothing() {
+    let stuck = Stuck::new();
+    let clone = stuck.watched("ours");
+    assert_ne!(stuck.world.mirrors(), [""; 0], "it has begun");
+    clone.kill_group(Signal::INT);
+    assert!(!clone.wait().status.success());
+    stuck
+        .gitlab
+        .wait_for(|requests| requests.iter().any(|request| request.cancelled));
+    stuck.gitlab.clear_faults();
+    // The next of this mirror comes after the last has ended, whatever it comes to.
+    stuck.gitlab.fault(Fault::status(404));
+    stuck.clone("-q", "ours").fails();
+    assert_eq!(stuck.world.mirrors(), [""; 0], "nothing is left");
+    stuck.gitlab.clear_faults();
+    stuck.clone("-q", "ours").ok();
+}
+
+#[test]
+fn of_two_waiting_clients_one_may_go_and_the_other_gets_its_clone() {
+    for first_goes in [true, false] {
+        let stuck = Stuck::new();
+        let (first, second) = (stuck.watched("first"), stuck.watched("second"));
+        let (goes, stays) = match first_goes {
+            true => (first, second),
+            false => (second, first),
+        };
+        goes.kill_group(Signal::INT);
+        goes.wait();
+        stuck.world.wait_until_clients(1);
+        stuck.gitlab.clear_faults();
+        let ran = stays.wait();
+        assert!(ran.status.success(), "{ran}");
+        let downloads = stuck.downloads();
+        assert!(
+            downloads.len() == 1 && downloads[0].finished,
+            "{downloads:?}"
+        );
+    }
+}

@@ -1,0 +1,133 @@
+//! Where the daemon lives, and who may talk to whom at its socket.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::thread;
+
+use tests::Run;
+
+use crate::daemon::{Stage, hints};
+
+#[track_caller]
+fn mode(path: impl AsRef<Path>) -> u32 {
+    let found = fs::symlink_metadata(path.as_ref());
+    let found = found.unwrap_or_else(|err| panic!("{}: {err}", path.as_ref().display()));
+    found.permissions().mode() & 0o7777
+}
+
+#[test]
+fn only_the_user_may_enter_whatever_the_umask() {
+    let stage = Stage::new();
+    let script = "umask 000; exec git ls-remote \"$0\"";
+    stage
+        .world
+        .program("sh", ["-c", script, &stage.address])
+        .ok();
+    let home = stage.world.mirror_home();
+    assert!(fs::metadata(home.join("socket")).is_ok_and(|found| found.file_type().is_socket()));
+    assert_eq!(mode(home.join("socket")), 0o600);
+    for dir in ["", "mirrors"] {
+        assert_eq!(mode(home.join(dir)), 0o700, "{dir}");
+    }
+}
+
+#[test]
+fn a_home_that_others_may_enter_is_closed_to_them() {
+    let stage = Stage::new();
+    let home = stage.world.mirror_home();
+    fs::create_dir_all(home.join("mirrors")).expect("the world is ours");
+    for dir in [&home, &home.join("mirrors")] {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).expect("it is ours");
+    }
+    stage.ls_remote().ok();
+    assert_eq!((mode(&home), mode(home.join("mirrors"))), (0o700, 0o700));
+}
+
+#[test]
+fn a_home_with_a_long_path_has_its_socket_in_the_runtime_directory() {
+    let stage = Stage::new();
+    let home = stage.world.path("l".repeat(100)).join("o".repeat(100));
+    let there = |run: Run| run.env("MIRROR_HOME", &home);
+    there(stage.clone()).ok();
+    let run = fs::read_dir(stage.world.path("run")).expect("it is there");
+    let found: Vec<_> = run.map(|entry| entry.expect("readable").path()).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].as_os_str().len() < 100 && mode(&found[0]) == 0o600);
+    assert!(
+        there(stage.mirrord("stop"))
+            .ok()
+            .stdout
+            .contains("has stopped")
+    );
+}
+
+#[test]
+fn without_a_home_of_its_own_it_keeps_to_the_platforms_directories() {
+    let stage = Stage::new();
+    let there = |run: Run| run.env_remove("MIRROR_HOME");
+    there(stage.clone()).ok();
+    let [data, state, runtime] = ["home/.local/share", "home/.local/state", "run"]
+        .map(|dir| stage.world.path(dir).join("mirror"));
+    assert_eq!(mode(runtime.join("socket")), 0o600);
+    for dir in [&data, &state, &runtime, &data.join("mirrors")] {
+        assert_eq!(mode(dir), 0o700, "{}", dir.display());
+    }
+    let count = |dir: &Path| fs::read_dir(dir).map_or(0, Iterator::count);
+    assert_eq!(
+        (count(&data.join("mirrors")), count(&state.join("log"))),
+        (1, 1)
+    );
+    there(stage.mirrord("stop")).ok();
+    assert!(!stage.world.mirror_home().exists());
+}
+
+/// Plays a daemon: answers each greeting with this one, so many times, then is gone.
+fn play_daemon(stage: &Stage, greeting: &'static [u8; 8], times: usize) -> thread::JoinHandle<()> {
+    let home = stage.world.mirror_home();
+    fs::create_dir_all(&home).expect("the world is ours");
+    let socket = home.join("socket");
+    let listener = UnixListener::bind(&socket).expect("the path is free");
+    thread::spawn(move || {
+        for _ in 0..times {
+            let (mut stream, _) = listener.accept().expect("somebody connects");
+            stream.write_all(greeting).expect("they listen");
+            stream.read_exact(&mut [0; 8]).expect("they greet");
+        }
+        fs::remove_file(socket).expect("it is ours");
+    })
+}
+
+#[test]
+fn a_daemon_of_another_version_is_named_and_not_misread() {
+    let stage = Stage::new();
+    for (greeting, expected) in [
+        (b"mirror\x00\x63", "mirrord speaks version 99 "),
+        (b"HTTP/1.1", "does not speak this protocol"),
+    ] {
+        let daemon = play_daemon(&stage, greeting, 3);
+        for run in [
+            stage.ls_remote(),
+            stage.mirrord("status"),
+            stage.mirrord("stop"),
+        ] {
+            let ran = run.fails();
+            assert_eq!(hints(&ran, expected), usize::from(greeting[0] == b'm'));
+        }
+        daemon.join().expect("all three came");
+    }
+    stage.ls_remote().ok();
+}
+
+#[test]
+fn a_daemon_that_ends_before_it_greets_is_as_good_as_none() {
+    let stage = Stage::new();
+    let home = stage.world.mirror_home();
+    fs::create_dir(&home).expect("the world is ours");
+    let listener = UnixListener::bind(home.join("socket")).expect("the path is free");
+    let dying = thread::spawn(move || drop(listener.accept().expect("somebody connects")));
+    stage.ls_remote().ok();
+    dying.join().expect("somebody came");
+}
