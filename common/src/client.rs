@@ -36,6 +36,7 @@ const AGAIN: Duration = Duration::from_millis(10);
 /// An open conversation. Dropping it ends it, and with it the lease on what it was about.
 pub struct Client {
     stream: Stream,
+    pid: Option<u32>,
 }
 
 /// Why there is no conversation.
@@ -116,12 +117,12 @@ impl Client {
         if peer.euid() != Some(rustix::process::geteuid().as_raw()) {
             return Err(ConnectError::Stranger(socket));
         }
+        let pid = peer.pid().and_then(|pid| pid.try_into().ok());
         match wire::greet(&mut stream).await {
-            Ok(()) => Ok(Self { stream }),
-            Err(WireError::OtherVersion(version)) => Err(ConnectError::OtherVersion {
-                version,
-                pid: peer.pid().and_then(|pid| pid.try_into().ok()),
-            }),
+            Ok(()) => Ok(Self { stream, pid }),
+            Err(WireError::OtherVersion(version)) => {
+                Err(ConnectError::OtherVersion { version, pid })
+            }
             // It stopped between accepting and greeting.
             Err(WireError::Closed) => Err(ConnectError::NotRunning),
             Err(WireError::Io(err))
@@ -219,9 +220,16 @@ impl Client {
         }
     }
 
-    /// Waits until the daemon closes the connection.
+    /// Waits until the daemon has ended: until it closes the connection, and then until its process is gone.
     pub async fn wait_for_end(mut self) {
         while wire::recv::<Reply>(&mut self.stream).await.is_ok() {}
+        let pid = self
+            .pid
+            .and_then(|pid| rustix::process::Pid::from_raw(pid.try_into().ok()?));
+        // Nothing portable tells when a process that is not our child has ended.
+        while pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok()) {
+            sleep(AGAIN).await;
+        }
     }
 }
 

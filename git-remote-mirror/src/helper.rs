@@ -37,36 +37,25 @@ pub(crate) struct Errand {
 /// # Errors
 /// Fails with what the person should read; git dies with us.
 pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
-    let config =
-        UserConfig::read().map_err(|err| Failure::io("cannot read git's configuration", &err))?;
-    let mut errand = Errand {
-        remote: remote.to_owned(),
-        address: resolve(address, &config)?,
-        config,
-        options: Options {
-            progress: false,
-            verbosity: 1,
-        },
+    let mut options = Options {
+        progress: false,
+        verbosity: 1,
     };
     loop {
         let line = read_line().map_err(|err| Failure::io("cannot hear git", &err))?;
         match line.split(' ').collect::<Vec<_>>().as_slice() {
             ["capabilities"] => answer("connect\noption\n\n")?,
             ["option", "progress", value] => {
-                errand.options.progress = *value == "true";
+                options.progress = *value == "true";
                 answer("ok\n")?;
             }
             ["option", "verbosity", value] => {
-                errand.options.verbosity = value.parse().unwrap_or(1);
+                options.verbosity = value.parse().unwrap_or(1);
                 answer("ok\n")?;
             }
             // Depth, filter and the like travel in the protocol that `connect` carries.
             ["option", ..] => answer("unsupported\n")?,
-            [
-                "connect",
-                service @ ("git-upload-pack" | "git-upload-archive"),
-            ] => return stream::run(&errand, service),
-            ["connect", "git-receive-pack"] => return Err(no_push(&errand.address)),
+            ["connect", service] => return connect(service, remote, address, options),
             // git closes its end, or sends an empty line, when it is done.
             [""] => return Ok(()),
             _ => {
@@ -76,6 +65,26 @@ pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
                 )));
             }
         }
+    }
+}
+
+/// Becomes the other end of git's line.
+fn connect(service: &str, remote: &str, typed: &str, options: Options) -> Result<(), Failure> {
+    let config = UserConfig::read();
+    let config = config.map_err(|err| Failure::io("cannot read git's configuration", &err))?;
+    let errand = Errand {
+        remote: remote.to_owned(),
+        address: resolve(typed, &config)?,
+        config,
+        options,
+    };
+    match service {
+        "git-upload-pack" | "git-upload-archive" => stream::run(&errand, service),
+        "git-receive-pack" => Err(no_push(&errand.address)),
+        _ => Err(Failure::here(format!(
+            "git wants '{}', which is not served",
+            masked(service.as_bytes())
+        ))),
     }
 }
 

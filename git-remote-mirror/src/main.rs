@@ -30,7 +30,7 @@ fn main() -> ExitCode {
             guarded(address, || helper::run(remote, address))
         }
         // git leaves the URL out when the remote is one: `git fetch mirror::…` without a name for it.
-        [address] if !io::stdin().is_terminal() => {
+        [address] if !io::stdin().is_terminal() && !address.starts_with('-') => {
             guarded(address, || helper::run(address, address))
         }
         _ => Err(

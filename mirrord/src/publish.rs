@@ -130,7 +130,9 @@ fn packed(repo: &gix::Repository, refs: &Refs) -> io::Result<Vec<u8>> {
     let mut content = b"# pack-refs with: peeled fully-peeled sorted \n".to_vec();
     let mut buffer = Vec::new();
     for (name, oid) in refs {
-        writeln!(content, "{oid} {name}")?;
+        write!(content, "{oid} ")?;
+        content.extend_from_slice(name);
+        content.push(b'\n');
         let mut target = *oid;
         // Only tag objects have more to say; a damaged ref is kept as it is and blocks no other.
         while let Ok(tag) = repo.objects.find_tag_iter(&target, &mut buffer) {

@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -43,18 +43,20 @@ pub(crate) struct Server {
     started: Instant,
     clients: AtomicUsize,
     stop: Notify,
+    stoppers: Mutex<Vec<Conversation>>,
 }
 
 impl Server {
     /// A server for the engine's mirrors.
     pub(crate) fn new(engine: Arc<Engine>, paths: Paths) -> Arc<Self> {
-        let (clients, stop) = (AtomicUsize::new(0), Notify::new());
+        let clients = AtomicUsize::new(0);
         Arc::new(Self {
             engine,
             paths,
             started: Instant::now(),
             clients,
-            stop,
+            stop: Notify::new(),
+            stoppers: Mutex::default(),
         })
     }
 
@@ -153,6 +155,11 @@ impl Server {
             }
             Request::Stop => {
                 conversation.say(&Reply::Done).await?;
+                // Kept open for as long as this process lives: its end is the end that the client waits for.
+                self.stoppers
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(conversation);
                 self.stop.notify_one();
                 Ok(())
             }

@@ -1,6 +1,6 @@
 //! What a person reads when it does not work, and that the next try does.
 
-use tests::{Fault, GitLab, On, Ran, World};
+use tests::{Fault, GitLab, On, Ran, World, refs};
 
 /// A project of a few commits, enough for a pack worth cutting.
 fn fill(gitlab: &GitLab) {
@@ -318,4 +318,33 @@ fn an_old_server_is_asked_through_git_itself() {
     );
     world.git(["clone", "--quiet", &plain, "plain"]).ok();
     tests::same_clone(&world, &world.path("clone"), &world.path("plain"));
+}
+
+#[test]
+fn half_a_list_of_refs_deletes_nothing() {
+    let world = World::new();
+    let gitlab = world.gitlab();
+    let project = gitlab.project("group/project");
+    project.commit("main", "a", "a");
+    project.commit("topic", "a", "b");
+    world
+        .git(["clone", "--quiet", "--mirror", &url(&gitlab), "clone"])
+        .ok();
+    let before = refs(&world, &world.path("clone"));
+    // A proxy ends the answer in order, after its first line and without its end mark.
+    let line = format!("{} refs/heads/main\n", project.tip("main").expect("there"));
+    let half = format!("{:04x}{line}", line.len() + 4);
+    let kind = ("Content-Type", "application/x-git-upload-pack-result");
+    for body in [half.as_str(), ""] {
+        gitlab.fault(
+            Fault::status(200)
+                .header(kind.0, kind.1)
+                .body(body)
+                .on(On::LsRefs),
+        );
+        let ran = world.git(["fetch", "--prune"]).at("clone").ok();
+        assert!(ran.stderr.contains("warning: cannot read"), "{ran}");
+        assert_eq!(refs(&world, &world.path("clone")), before);
+        gitlab.clear_faults();
+    }
 }

@@ -293,9 +293,17 @@ fn hooks_in_a_mirror_are_not_run() {
     let install = ["-c", script, &*mirror.to_string_lossy()];
     poisoned.world.program("sh", install).ok();
     assert!(mirror.join("hooks/reference-transaction").exists());
-    poisoned.project.commit("main", "new", "new");
-    twins.git(&["pull", "-q"]);
-    twins.same();
+    for old_protocol in [false, true] {
+        if old_protocol {
+            // Then it is git itself that asks and fetches.
+            poisoned.world.mirrord(["stop"]).ok();
+            poisoned.gitlab.fault(Fault::old_protocol());
+        }
+        let file = format!("old protocol: {old_protocol}");
+        poisoned.project.commit("main", &file, "new");
+        twins.git(&["pull", "-q"]);
+        twins.same();
+    }
     assert!(!poisoned.world.path("ran").exists(), "no hook has run");
 }
 

@@ -15,6 +15,8 @@ struct Stuck {
 impl Stuck {
     fn new() -> Self {
         let world = World::new();
+        // Nothing but what a test does ends the wait.
+        world.config("http.lowSpeedTime", "600");
         let gitlab = world.gitlab();
         let project = gitlab.project("group/project");
         project.history(300);

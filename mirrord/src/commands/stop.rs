@@ -13,17 +13,9 @@ pub(crate) fn execute(paths: &Paths) -> anyhow::Result<ExitCode> {
             None => print("mirrord does not run\n")?,
             Some((client, _)) => {
                 client.wait_for_end().await;
-                wait_for_lock(paths).await?;
                 print("mirrord has stopped\n")?;
             }
         }
         Ok(ExitCode::SUCCESS)
     })
-}
-
-/// The daemon has ended when its lock is free, or somebody else has taken it.
-async fn wait_for_lock(paths: &Paths) -> anyhow::Result<()> {
-    let file = std::fs::File::open(paths.lock())?;
-    tokio::task::spawn_blocking(move || file.lock_shared()).await??;
-    Ok(())
 }

@@ -295,16 +295,14 @@ pub(super) fn explain(url: &UpstreamUrl, error: &gix::Error, said: Option<String
         let said = masked(said.as_bytes());
         return Failure::new(FailureKind::Unreachable, format!("'{url}' gave up: {said}")).into();
     }
+    if let Some(failure) = error.downcast_any_ref::<Failure>() {
+        return failure.clone().into();
+    }
     let io = error.downcast_any_ref::<io::Error>();
     if let Some(io) = io.filter(|io| durable::is_our_disk(io)) {
         return Failure::io(&format!("cannot store what '{url}' sent"), io).into();
     }
-    if io.is_some_and(|io| {
-        matches!(
-            io.kind(),
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe
-        )
-    }) {
+    if has_ended(error) {
         let failure = Failure::new(
             FailureKind::Unreachable,
             format!("cannot read '{url}': the answer ended too early"),
@@ -314,16 +312,22 @@ pub(super) fn explain(url: &UpstreamUrl, error: &gix::Error, said: Option<String
             ..failure.into()
         };
     }
-    let text = redact(&format!("{error:#}"))
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ");
-    let failure = Failure::new(
-        FailureKind::Unusable,
-        format!("cannot use what '{url}' sent: {text}"),
-    );
+    let cause = redact(&error.probable_cause().to_string());
+    let cause = cause.split_whitespace().collect::<Vec<_>>().join(" ");
+    let message = format!("cannot use what '{url}' sent: {}", masked(cause.as_bytes()));
     Trouble {
         surprise: true,
-        ..failure.into()
+        ..Failure::new(FailureKind::Unusable, message).into()
     }
+}
+
+/// Whether the other side has stopped talking.
+pub(super) fn has_ended(error: &gix::Error) -> bool {
+    let io = error.downcast_any_ref::<io::Error>();
+    io.is_some_and(|io| {
+        matches!(
+            io.kind(),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe
+        )
+    })
 }

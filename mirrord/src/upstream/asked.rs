@@ -8,10 +8,9 @@ use common::{
 use gix::{
     ObjectId,
     bstr::{BString, ByteSlice},
-    protocol::handshake::Ref,
 };
 
-use super::Trouble;
+use super::{Trouble, v2::Listed};
 use crate::{
     plan::{Advertisement, Head},
     refs::Refs,
@@ -30,41 +29,17 @@ pub(crate) struct Asked {
 impl Asked {
     pub(super) fn new(
         url: &UpstreamUrl,
-        listed: Vec<Ref>,
+        listed: Vec<Listed>,
         format: gix::hash::Kind,
         track: &Refspecs,
     ) -> Result<Self, Trouble> {
         let mut refs = Vec::new();
         let mut head = Head::Unknown;
-        for listed in listed {
-            match listed {
-                Ref::Peeled {
-                    full_ref_name: name,
-                    tag: oid,
-                    ..
-                } => refs.push((name, oid)),
-                Ref::Symbolic {
-                    full_ref_name,
-                    target,
-                    ..
-                }
-                | Ref::Unborn {
-                    full_ref_name,
-                    target,
-                } if full_ref_name == "HEAD" => {
-                    head = Head::Branch(target);
-                }
-                Ref::Symbolic {
-                    full_ref_name: name,
-                    tag,
-                    object,
-                    ..
-                } => refs.push((name, tag.unwrap_or(object))),
-                Ref::Direct {
-                    full_ref_name: name,
-                    object,
-                } => refs.push((name, object)),
-                Ref::Unborn { .. } => {}
+        for Listed { name, oid, target } in listed {
+            match (target, oid) {
+                (Some(target), _) if name == "HEAD" => head = Head::Branch(target),
+                (_, Some(oid)) => refs.push((name, oid)),
+                (_, None) => {}
             }
         }
         Self::of(url, refs, head, format, track)

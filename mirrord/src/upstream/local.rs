@@ -1,10 +1,11 @@
 //! Upstreams on this machine: a `git upload-pack` of our own, fenced like every child.
 
 use std::{
-    io::{self, Read},
+    io,
     os::unix::process::CommandExt,
     process::{ChildStderr, ChildStdin, ChildStdout, Stdio},
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use common::{
@@ -18,10 +19,13 @@ use gix_transport::{
     client::git::{ConnectMode, blocking_io},
 };
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{io::AsyncReadExt, runtime::Handle, task::JoinHandle, time::timeout};
 
-use super::{Access, Trouble, sideband::Overheard};
+use super::{Access, Trouble, answers::has_ended, sideband::Overheard};
 use crate::watch::Watch;
+
+/// A child that failed says why at once.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What gix speaks through.
 pub(crate) type Connection = blocking_io::Connection<Overheard<ChildStdout>, ChildStdin>;
@@ -86,15 +90,25 @@ pub(crate) fn start(
 }
 
 impl Child {
-    /// What the child itself said was wrong.
-    pub(crate) fn explain(&self, url: &UpstreamUrl) -> Option<Trouble> {
-        let mut words = Vec::new();
-        self.stderr
+    /// What the child itself said was wrong, when it is the one that stopped talking.
+    pub(crate) fn explain(&self, url: &UpstreamUrl, error: &gix::Error) -> Option<Trouble> {
+        if !has_ended(error) {
+            return None;
+        }
+        let stderr = self
+            .stderr
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .take()?
-            .read_to_end(&mut words)
-            .ok()?;
+            .take()?;
+        let mut words = Vec::new();
+        Handle::current().block_on(async {
+            let mut stderr = tokio::process::ChildStderr::from_std(stderr).ok()?;
+            // A child of the child may still hold the other end.
+            timeout(LAST_WORDS, stderr.read_to_end(&mut words))
+                .await
+                .ok()?
+                .ok()
+        });
         let words = String::from_utf8_lossy(&words);
         let fatal = words
             .lines()

@@ -170,9 +170,11 @@ impl Session {
                 transport,
                 capabilities,
             }),
-            Err(err) => Err(child
-                .explain(url)
-                .unwrap_or_else(|| explain(url, &err.raise(), None))),
+            Err(err) => {
+                let err = err.raise();
+                let said = child.explain(url, &err);
+                Err(said.unwrap_or_else(|| explain(url, &err, None)))
+            }
         }
     }
 
@@ -223,7 +225,7 @@ impl Session {
             } => v2::list(transport, capabilities, track)
                 .map_err(|err| {
                     child
-                        .explain(&self.url)
+                        .explain(&self.url, &err)
                         .unwrap_or_else(|| explain(&self.url, &err, None))
                 })
                 .and_then(|refs| Asked::new(&self.url, refs, v2::format(capabilities), track)),
@@ -284,7 +286,7 @@ impl Session {
                 )
                 .map_err(|err| {
                     child
-                        .explain(&self.url)
+                        .explain(&self.url, &err)
                         .unwrap_or_else(|| explain(&self.url, &err, said))
                 })
             }

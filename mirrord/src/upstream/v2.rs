@@ -7,21 +7,25 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use common::refspec::Refspecs;
+use common::{
+    protocol::{Failure, FailureKind},
+    refspec::Refspecs,
+};
 use gix::{
+    ObjectId,
     bstr::{BString, ByteSlice},
     error::ErrorExt,
-    progress::Discard,
     protocol::{
-        Command, LsRefsCommand,
+        Command,
         fetch::{Arguments, Response, negotiate},
-        handshake::Ref,
-        ls_refs::RefPrefixes,
     },
 };
 use gix_transport::{
     Protocol,
-    client::{Capabilities, blocking_io::Transport},
+    client::{
+        Capabilities, MessageKind,
+        blocking_io::{Transport, TransportV2Ext},
+    },
 };
 
 use crate::{quarantine::Quarantine, refs::Refs, watch::Watch};
@@ -40,23 +44,71 @@ fn agent() -> (&'static str, Option<String>) {
     )
 }
 
+/// One line of an `ls-refs` answer.
+pub(super) struct Listed {
+    pub(super) name: BString,
+    /// `None` for an unborn HEAD.
+    pub(super) oid: Option<ObjectId>,
+    /// What a symbolic ref points to.
+    pub(super) target: Option<BString>,
+}
+
+/// The `ls-refs` of protocol v2. gix's own reads names as text, and they are bytes.
 pub(super) fn list<T: Transport>(
     transport: &mut T,
     capabilities: &Capabilities,
     track: &Refspecs,
-) -> gix::Result<Vec<Ref>> {
-    let mut prefixes = RefPrefixes::new();
-    prefixes.extend(
-        ["HEAD"]
-            .into_iter()
-            .chain(track.prefixes())
-            .map(BString::from),
-    );
-    LsRefsCommand::new(Some(prefixes), capabilities, agent()).invoke_blocking(
-        transport,
-        &mut Discard,
-        false,
-    )
+) -> gix::Result<Vec<Listed>> {
+    let mut features = Command::LsRefs.default_features(Protocol::V2, capabilities);
+    features.push(agent());
+    let unborn = capabilities
+        .capability("ls-refs")
+        .and_then(|ls_refs| ls_refs.supports("unborn"));
+    let mut arguments = vec![BString::from("symrefs"), "ref-prefix HEAD".into()];
+    if unborn == Some(true) {
+        arguments.push("unborn".into());
+    }
+    let prefixes = track
+        .prefixes()
+        .map(|prefix| format!("ref-prefix {prefix}").into());
+    arguments.extend(prefixes);
+    let mut reader = transport
+        .invoke(
+            "ls-refs",
+            features.into_iter(),
+            Some(arguments.into_iter()),
+            false,
+        )
+        .map_err(|err| err.raise())?;
+    let mut listed = Vec::new();
+    while let Some(line) = reader.readline() {
+        let line = line.map_err(|err| err.raise())??;
+        let Some(line) = line.as_slice() else { break };
+        let garbled = || io::Error::other("its list of refs cannot be understood").raise();
+        listed.push(parse(line).ok_or_else(garbled)?);
+    }
+    // What ends without the end mark may be half of the truth, and the other half is not deleted.
+    if reader.stopped_at() != Some(MessageKind::Flush) {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).raise());
+    }
+    Ok(listed)
+}
+
+/// Parses `<oid> <name>` or `unborn <name>`, and ` symref-target:<name>` after it.
+fn parse(line: &[u8]) -> Option<Listed> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let mut words = line.split(|byte| *byte == b' ');
+    let (value, name) = (words.next()?, words.next()?);
+    let oid = match value {
+        b"unborn" => None,
+        hex => Some(ObjectId::from_hex(hex).ok()?),
+    };
+    let target = words.find_map(|word| word.strip_prefix(b"symref-target:"));
+    Some(Listed {
+        name: name.into(),
+        oid,
+        target: target.map(Into::into),
+    })
 }
 
 /// The fetch of protocol v2, from its public parts: gix's own loop shows upstream's words mangled.
@@ -108,9 +160,13 @@ pub(super) fn receive<T: Transport>(
             continue;
         }
         if !response.shallow_updates().is_empty() {
-            return Err(
-                io::Error::other("upstream is a shallow clone, which cannot be mirrored").raise(),
+            let failure = Failure::new(
+                FailureKind::Refused,
+                "upstream is a shallow clone, which cannot be mirrored",
             );
+            return Err(failure
+                .hinted("mirror the repository that it was cloned from")
+                .raise());
         }
         watch.receiving();
         // What upstream says is overheard on the wire; only a failure has to be caught here.
@@ -133,5 +189,40 @@ pub(super) fn receive<T: Transport>(
         *said = words.map(|words: Vec<u8>| String::from_utf8_lossy(&words).trim().to_owned());
         watch.finish();
         return result;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &[u8]) -> Option<(BString, bool, Option<BString>)> {
+        parse(line).map(|listed| (listed.name, listed.oid.is_some(), listed.target))
+    }
+
+    #[test]
+    fn every_kind_of_line_is_understood_and_names_are_bytes() {
+        let oid = "0123456789012345678901234567890123456789";
+        let line = |rest: &[u8]| [oid.as_bytes(), b" ", rest].concat();
+        let plain = parsed(&line(b"refs/heads/caf\xe9\n"));
+        assert_eq!(plain, Some((b"refs/heads/caf\xe9".into(), true, None)));
+        let head = parsed(&line(b"HEAD symref-target:refs/heads/main peeled:0123"));
+        assert_eq!(
+            head,
+            Some(("HEAD".into(), true, Some("refs/heads/main".into())))
+        );
+        let unborn = parsed(b"unborn HEAD symref-target:refs/heads/main\n");
+        assert_eq!(
+            unborn,
+            Some(("HEAD".into(), false, Some("refs/heads/main".into())))
+        );
+        for garbled in [
+            &b""[..],
+            b"HEAD",
+            b"xyz refs/heads/main",
+            b"0123 refs/heads/main",
+        ] {
+            assert_eq!(parsed(garbled), None);
+        }
     }
 }
