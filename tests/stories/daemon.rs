@@ -260,6 +260,17 @@ fn it_keeps_nothing_of_where_it_was_started() {
 }
 
 #[test]
+fn stop_does_not_wait_for_somebody_to_bury_the_daemon() {
+    let stage = Stage::new();
+    // Its parent is this test, which has not asked yet how it ended. In many a container
+    // nobody ever does.
+    let daemon = stage.mirrord("run").start();
+    daemon.printed("listens at");
+    assert_eq!(stage.mirrord("stop").ok().line(), "mirrord has stopped");
+    assert!(daemon.wait().status.success());
+}
+
+#[test]
 fn stop_waits_for_those_who_read() {
     let stage = Stage::new();
     // Plays git, and keeps the mirror in use until the test says more.

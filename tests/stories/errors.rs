@@ -348,3 +348,43 @@ fn half_a_list_of_refs_deletes_nothing() {
         gitlab.clear_faults();
     }
 }
+
+#[test]
+fn a_client_certificate_is_shown_by_git_itself() {
+    let world = World::new();
+    let gitlab = world.gitlab_tls();
+    fill(&gitlab);
+    let own = rcgen::generate_simple_self_signed(["me".to_owned()]).expect("made");
+    let (cert, key) = (world.path("me.pem"), world.path("me.key"));
+    std::fs::write(&cert, own.cert.pem()).expect("written");
+    std::fs::write(&key, own.signing_key.serialize_pem()).expect("written");
+    for (setting, file) in [
+        ("http.sslCAInfo", gitlab.ca_file()),
+        ("http.sslCert", &cert),
+        ("http.sslKey", &key),
+    ] {
+        world.config(setting, file.to_str().expect("text"));
+    }
+    world.git(["clone", "--quiet", &url(&gitlab), "clone"]).ok();
+    for request in gitlab.requests() {
+        let agent = request.header("user-agent").unwrap_or_default();
+        assert!(
+            agent.starts_with("git/2."),
+            "only git's own client can: {request:?}"
+        );
+    }
+    let plain = gitlab.url("group/project");
+    world.git(["clone", "--quiet", &plain, "plain"]).ok();
+    tests::same_clone(&world, &world.path("clone"), &world.path("plain"));
+}
+
+#[test]
+fn a_sign_in_by_kerberos_is_left_to_git_and_fails_without_a_ticket() {
+    let world = World::new();
+    let gitlab = world.gitlab();
+    fill(&gitlab);
+    gitlab.fault(Fault::status(401).header("WWW-Authenticate", "Negotiate"));
+    let ran = world.git(["clone", &url(&gitlab), "clone"]).code(128);
+    one_error(&ran, "cannot read");
+    nothing_is_left_and_the_next_try_works(&world, &gitlab);
+}

@@ -82,6 +82,12 @@ impl Poisoned {
         assert_eq!(objects(ours), objects(self.project.git(list)));
     }
 
+    #[track_caller]
+    fn daemon_environ(&self) -> String {
+        let pid = self.world.daemon_pid().expect("the daemon runs");
+        fs::read_to_string(format!("/proc/{pid}/environ")).expect("it is ours")
+    }
+
     /// Sets variables for a command that starts the daemon and for one that finds it there,
     /// and asserts that neither the daemon nor the mirror nor the answer is another for it.
     #[track_caller]
@@ -94,8 +100,7 @@ impl Poisoned {
         let plain = self.clean_git(&["ls-remote", &self.url]).ok();
         assert_eq!(listed.stdout, plain.stdout, "{listed}");
         self.the_mirror_is_whole();
-        let pid = self.world.daemon_pid().expect("the daemon runs");
-        let environ = fs::read_to_string(format!("/proc/{pid}/environ")).expect("it is ours");
+        let environ = self.daemon_environ();
         for (name, _) in variables {
             let is_set = |line: &&str| line.split('=').next() == Some(*name);
             let inherited = environ.split('\0').find(is_set);
@@ -305,6 +310,22 @@ fn hooks_in_a_mirror_are_not_run() {
         twins.same();
     }
     assert!(!poisoned.world.path("ran").exists(), "no hook has run");
+}
+
+#[test]
+fn a_fetch_from_a_hook_of_a_worktree_starts_a_daemon_that_knows_nothing_of_either() {
+    let poisoned = Poisoned::new();
+    let script = "git init -q there && cd there && git commit -q --allow-empty -m first
+        git remote add origin \"$0\" && git worktree add -q ../tree && cd ../tree
+        echo 'exec git fetch -q origin' >../there/.git/hooks/post-commit
+        chmod 755 ../there/.git/hooks/post-commit
+        git commit -q --allow-empty -m second && git rev-parse origin/main";
+    let words = ["-c", script, &poisoned.address()];
+    let ran = poisoned.world.program("sh", words).ok();
+    assert_eq!(Some(ran.line()), poisoned.project.tip("main").as_deref());
+    poisoned.the_mirror_is_whole();
+    let environ = poisoned.daemon_environ();
+    assert!(!environ.contains("GIT_"), "{environ:?}");
 }
 
 #[test]

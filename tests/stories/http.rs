@@ -57,6 +57,42 @@ fn a_login_in_the_url_works_and_is_in_nothing_that_we_write() {
     );
 }
 
+/// Returns what processes show of themselves to each other, if this text is in it.
+fn processes_with(text: &str) -> Vec<String> {
+    let processes = fs::read_dir("/proc").expect("there is one").flatten();
+    let files =
+        processes.flat_map(|process| ["cmdline", "environ"].map(|file| process.path().join(file)));
+    let shown =
+        files.filter_map(|file| Some(String::from_utf8_lossy(&fs::read(file).ok()?).into_owned()));
+    shown.filter(|shown| shown.contains(text)).collect()
+}
+
+#[test]
+fn a_login_reaches_an_upstream_that_only_git_can_talk_to_and_no_process_shows_it() {
+    let private = Private::not_yet();
+    private
+        .gitlab
+        .require_login("group/project", "me", "t0psecret");
+    let private = private.with_helper("t0psecret");
+    private.gitlab.fault(Fault::old_protocol());
+    let held = private.gitlab.hold(On::Fetch);
+    let clone = private.clone("ours").start();
+    held.reached();
+    assert_eq!(processes_with("t0psecret"), [""; 0]);
+    held.release();
+    let ran = clone.wait();
+    assert!(ran.status.success(), "{ran}");
+    assert_eq!(private.told("helper"), ["get", "store t0psecret"]);
+    private.gitlab.revoke("me");
+    nothing(private.fetch(), "Authentication failed");
+    private.gitlab.stop();
+    let ran = private.fetch().ok();
+    assert!(
+        ran.stderr.contains("serving the copy"),
+        "it has read: {ran}"
+    );
+}
+
 /// Returns how many requests brought anything that tells who asks.
 fn signed(requests: &[Request]) -> usize {
     let tells = |request: &&Request| request.authorization.is_some();

@@ -65,6 +65,30 @@ fn a_home_with_a_long_path_has_its_socket_in_the_runtime_directory() {
 }
 
 #[test]
+fn a_home_with_a_path_too_long_for_any_socket_says_so() {
+    let stage = Stage::new();
+    let home = stage.world.path("l".repeat(100));
+    let run = || stage.ls_remote().env("MIRROR_HOME", &home);
+    let none = run().env_remove("XDG_RUNTIME_DIR");
+    // Whoever can write there could put a socket of their own in our place.
+    let shared = stage.world.path("shared");
+    fs::create_dir(&shared).expect("the world is ours");
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).expect("it is ours");
+    for run in [none, run().env("XDG_RUNTIME_DIR", &shared)] {
+        assert_eq!(hints(&run.fails(), "too long"), 1);
+    }
+    assert_eq!(fs::read_dir(&shared).expect("it is there").count(), 0);
+}
+
+#[test]
+fn a_relative_home_is_refused() {
+    let stage = Stage::new();
+    let ran = stage.ls_remote().env("MIRROR_HOME", "there").fails();
+    hints(&ran, "MIRROR_HOME is not an absolute path: 'there'");
+    assert!(!stage.world.path("there").exists());
+}
+
+#[test]
 fn without_a_home_of_its_own_it_keeps_to_the_platforms_directories() {
     let stage = Stage::new();
     let there = |run: Run| run.env_remove("MIRROR_HOME");

@@ -267,6 +267,36 @@ fn many_first_clones_at_once_share_one_download() {
 }
 
 #[test]
+fn many_first_clones_by_an_address_that_redirects_make_one_mirror() {
+    let world = World::new();
+    let gitlab = world.gitlab();
+    gitlab.project("group/project").history(10);
+    let url = gitlab.url("group/project");
+    let short = format!("mirror::{}", url.trim_end_matches(".git"));
+    let held = gitlab.hold(On::Fetch);
+    let clones: Vec<_> = (0..6)
+        .map(|n| {
+            world
+                .git(["clone", "--quiet", &short, &format!("c{n}")])
+                .start()
+        })
+        .collect();
+    held.reached();
+    world.wait_until_clients(6);
+    drop(held);
+    for clone in clones {
+        let ran = clone.wait();
+        assert!(ran.status.success(), "{ran}");
+    }
+    world.only_mirror();
+    let listed = world.mirrord(["list", "--json"]).ok();
+    assert!(
+        listed.stdout.contains(&format!("\"url\": \"{url}\"")),
+        "{listed}"
+    );
+}
+
+#[test]
 fn commits_that_only_the_mirror_has_are_not_named_to_upstream() {
     let pair = Pair::new(|project| drop(project.commit("main", "a", "a")));
     let mirror = pair.world.only_mirror();

@@ -73,6 +73,12 @@ fn run(
         .find(url)
         .map_err(cannot("read the mirror"))?;
     if let Some(mirror) = &mirror
+        && mirror.settings.url != *url
+    {
+        // Somebody has just found out that upstream redirects this URL; the mirror has one task, and it is not this.
+        return Ok(Some(Outcome::Moved(mirror.settings.url.clone())));
+    }
+    if let Some(mirror) = &mirror
         && !memory.swept
     {
         quarantine::sweep(&mirror.git_dir).map_err(cannot("clean up the mirror"))?;
@@ -123,6 +129,13 @@ fn run(
         }));
     }
     memory.applied = None;
+    if let Some(mirror) = &mirror
+        && !advertisement.refs.is_empty()
+        && refs::open(&mirror.git_dir).is_ok_and(|repo| repo.object_hash() != asked.format)
+    {
+        let message = format!("'{url}' has become a repository of another object format");
+        return Err(Failure::new(FailureKind::Unusable, message).into());
+    }
     let place = match mirror {
         Some(mirror) => Where::Mirror(mirror),
         None => Where::Unborn(
