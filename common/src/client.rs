@@ -36,7 +36,6 @@ const AGAIN: Duration = Duration::from_millis(10);
 /// An open conversation. Dropping it ends it, and with it the lease on what it was about.
 pub struct Client {
     stream: Stream,
-    pid: Option<u32>,
 }
 
 /// Why there is no conversation.
@@ -119,20 +118,13 @@ impl Client {
         }
         let pid = peer.pid().and_then(|pid| pid.try_into().ok());
         match wire::greet(&mut stream).await {
-            Ok(()) => Ok(Self { stream, pid }),
+            Ok(()) => Ok(Self { stream }),
             Err(WireError::OtherVersion(version)) => {
                 Err(ConnectError::OtherVersion { version, pid })
             }
             // It stopped between accepting and greeting.
             Err(WireError::Closed) => Err(ConnectError::NotRunning),
-            Err(WireError::Io(err))
-                if matches!(
-                    err.kind(),
-                    io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-                ) =>
-            {
-                Err(ConnectError::NotRunning)
-            }
+            Err(WireError::Io(err)) if is_end(&err) => Err(ConnectError::NotRunning),
             Err(err) => Err(ConnectError::Io(socket, err)),
         }
     }
@@ -220,21 +212,23 @@ impl Client {
         }
     }
 
-    /// Waits until the daemon has ended: until it closes the connection, and then until its process is gone.
+    /// Waits until the daemon has ended. It keeps the connection open until then, and its lock is free before.
     pub async fn wait_for_end(mut self) {
         while wire::recv::<Reply>(&mut self.stream).await.is_ok() {}
-        let pid = self
-            .pid
-            .and_then(|pid| rustix::process::Pid::from_raw(pid.try_into().ok()?));
-        // Nothing portable tells when a process that is not our child has ended.
-        while pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok()) {
-            sleep(AGAIN).await;
-        }
     }
+}
+
+/// Whether the other side is simply gone.
+fn is_end(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
 }
 
 fn broken(error: WireError) -> Failure {
     match error {
+        WireError::Io(err) if is_end(&err) => broken(WireError::Closed),
         WireError::Closed => Failure::here("mirrord ended in the middle of the conversation")
             .hinted("the same command again starts it anew; its log says why it ended"),
         error => Failure::here(format!("the conversation with mirrord broke: {error}")),

@@ -22,6 +22,8 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
+use crate::protocol::{Failure, words};
+
 /// The variable that moves everything we own to one folder.
 pub const MIRROR_HOME: &str = "MIRROR_HOME";
 
@@ -47,8 +49,23 @@ pub enum NoPlace {
     #[error("{MIRROR_HOME} is not an absolute path: '{}'", .0.display())]
     Relative(PathBuf),
     /// A directory could not be made, or is not ours alone.
-    #[error("cannot use '{path}': {error}", path = .0.display(), error = .1)]
+    #[error("cannot use '{path}': {error}", path = .0.display(), error = words(.1))]
     Unusable(PathBuf, io::Error),
+    /// The socket's path does not fit into a socket's address, and there is no runtime directory for a shorter one.
+    #[error("the path of the socket is too long: '{}'", .0.display())]
+    TooLong(PathBuf),
+}
+
+impl From<NoPlace> for Failure {
+    fn from(error: NoPlace) -> Self {
+        let failure = Self::here(error.to_string());
+        match error {
+            NoPlace::TooLong(_) => failure.hinted(format!(
+                "set a shorter {MIRROR_HOME}, or XDG_RUNTIME_DIR to a directory that is yours alone"
+            )),
+            NoPlace::NoHome | NoPlace::Relative(_) | NoPlace::Unusable(..) => failure,
+        }
+    }
 }
 
 impl Paths {
@@ -63,6 +80,10 @@ impl Paths {
         };
         for dir in [&paths.data, &paths.state, &paths.runtime, &paths.mirrors()] {
             make_private(dir).map_err(|err| NoPlace::Unusable(dir.clone(), err))?;
+        }
+        let socket = paths.socket();
+        if socket.as_os_str().len() > LONGEST_SOCKET {
+            return Err(NoPlace::TooLong(socket));
         }
         Ok(paths)
     }

@@ -23,7 +23,7 @@ const MIRROR_STALE: &str = "MIRROR_STALE";
 /// Fails with what the person should read.
 pub(crate) async fn fetch(errand: &Errand) -> Result<(Client, Ready), Failure> {
     let request = request(errand)?;
-    let paths = Paths::from_env().map_err(|err| Failure::here(err.to_string()))?;
+    let paths = Paths::from_env()?;
     let mut client = Client::connect_or_start(&paths).await?;
     client.say(&Request::Fetch(request)).await?;
     let mut renderer = Renderer::stderr(errand.options.progress && errand.options.verbosity > 0);

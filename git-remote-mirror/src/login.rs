@@ -23,7 +23,7 @@ pub(crate) fn run(action: &str) -> Result<(), Failure> {
     }
     let id =
         env::var("MIRROR_LOGIN").map_err(|_| Failure::here("no login waits for this process"))?;
-    let paths = Paths::from_env().map_err(|err| Failure::here(err.to_string()))?;
+    let paths = Paths::from_env()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();

@@ -105,11 +105,6 @@ impl Credentials {
         has_read
     }
 
-    /// Whether upstream let anybody read when it was last asked by nobody in particular. Blocks.
-    pub(crate) fn is_public(git_dir: &Path) -> bool {
-        readers(git_dir).iter().any(|line| line == ANYBODY)
-    }
-
     /// Notes that an identity has just read upstream. Blocks.
     ///
     /// # Errors

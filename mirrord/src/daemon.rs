@@ -29,7 +29,7 @@ pub(crate) async fn run(
     shutdown: impl Future<Output = ()>,
     ready: impl FnOnce() -> io::Result<()>,
 ) -> anyhow::Result<()> {
-    let _lock = lock(&paths, wait)?;
+    let lock = lock(&paths, wait)?;
     raise_limits();
     // Twice is no harm: there is one provider in this build.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -46,8 +46,11 @@ pub(crate) async fn run(
         paths.socket().display()
     );
     ready().context("cannot say that the daemon is ready")?;
-    server.run(listener, shutdown).await;
+    server.clone().run(listener, shutdown).await;
     tracing::info!("stopped");
+    // The system closes what is open when this process ends, in the order in which it was opened: first the lock, then
+    // the connections of those who wait for the end. So the next daemon can start when they hear of it, and not before.
+    std::mem::forget((lock, server));
     Ok(())
 }
 

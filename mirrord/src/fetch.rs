@@ -13,7 +13,7 @@ use common::{
 use tokio::sync::OwnedMutexGuard;
 
 use crate::{
-    credentials::{Credentials, Place},
+    credentials::Place,
     registry::Mirror,
     server::Conversation,
     sync::{Engine, Outcome},
@@ -111,7 +111,7 @@ impl Request<'_> {
     async fn run(&mut self) -> Result<Result<Ready, Failure>, WireError> {
         let typed = self.url.clone();
         let mut moves = 0;
-        self.begin_with_a_login().await?;
+        self.begin_with_a_login();
         loop {
             let access = Access::new(&self.url, self.login.clone(), &self.fetch.standing);
             let mut pending = self.engine.sync(&self.url, access.clone());
@@ -122,8 +122,12 @@ impl Request<'_> {
                 .await?;
             let outcome = outcome.unwrap_or_else(|_| Err(cancelled().into()));
             match outcome {
-                Ok(Outcome::InStep { mirror, warnings }) => {
-                    self.worked(&mirror, &access).await?;
+                Ok(Outcome::InStep {
+                    mirror,
+                    warnings,
+                    changed,
+                }) => {
+                    self.worked(&mirror, &access, changed).await?;
                     if self.url != typed
                         && let Err(err) = self.engine.registry.alias(&typed, &self.url)
                     {
@@ -150,53 +154,58 @@ impl Request<'_> {
                     if self.try_another_login(&trouble).await? {
                         continue;
                     }
-                    return Ok(self.without_upstream(trouble.failure, &access).await);
+                    return self.without_upstream(trouble.failure).await;
                 }
             }
         }
     }
 
     /// Upstream answered to this login: keep it, and note who may read what is here.
-    async fn worked(&mut self, mirror: &Mirror, access: &Access) -> Result<(), WireError> {
+    async fn worked(
+        &mut self,
+        mirror: &Mirror,
+        access: &Access,
+        changed: bool,
+    ) -> Result<(), WireError> {
         if let (Some(login), Source::Asked { .. }) = (&self.login, &self.source) {
             self.engine.credentials.keep(&self.place(), login);
             self.conversation.say(&Reply::LoginAccepted).await?;
         }
         self.source = Source::Nowhere;
-        let (engine, git_dir, identity) = (
-            self.engine.clone(),
-            mirror.git_dir.clone(),
-            access.identity(),
-        );
+        let (engine, git_dir, access) =
+            (self.engine.clone(), mirror.git_dir.clone(), access.clone());
         // Slow by design, but only once in this daemon's life for each login and mirror.
         let noting = tokio::task::spawn_blocking(move || {
-            if let Err(err) = engine.credentials.note_read(&git_dir, &identity) {
-                tracing::warn!("cannot note who has read '{}': {err}", git_dir.display());
+            // Of what a login has brought nobody knows whether anybody may read it.
+            if changed && !access.is_anonymous() {
+                engine.credentials.note_private(&git_dir)?;
             }
+            engine.credentials.note_read(&git_dir, &access.identity())
         });
-        let _ = noting.await;
+        if let Ok(Err(err)) = noting.await {
+            tracing::warn!(
+                "cannot note who has read '{}': {err}",
+                mirror.git_dir.display()
+            );
+        }
         Ok(())
     }
 
-    /// A kept login is sent at once; for a mirror that not everybody may read, one is asked for before upstream is.
-    async fn begin_with_a_login(&mut self) -> Result<(), WireError> {
-        if self.login.is_some() || self.url.scheme() == Scheme::File || self.brings_its_own() {
-            return Ok(());
-        }
-        if let Some(login) = self.engine.credentials.kept(&self.place()) {
+    /// A login that is kept is sent at once. Otherwise it begins as git does, with none: nobody is asked for what
+    /// anybody may read.
+    fn begin_with_a_login(&mut self) {
+        if self.login.is_none()
+            && self.may_ask()
+            && let Some(login) = self.engine.credentials.kept(&self.place())
+        {
             (self.login, self.source) = (Some(login), Source::Kept);
-            return Ok(());
         }
-        let private = matches!(self.engine.registry.find(&self.url), Ok(Some(mirror)) if !Credentials::is_public(&mirror.git_dir));
-        if private {
-            self.ask(Vec::new()).await?;
-        }
-        Ok(())
     }
 
-    /// Whether the settings sign in by themselves: a header, a certificate, a ticket.
-    fn brings_its_own(&self) -> bool {
-        !Access::new(&self.url, None, &self.fetch.standing).is_anonymous()
+    /// Whether a login could make a difference: not for a path, nor where a header, a certificate or a ticket signs in.
+    fn may_ask(&self) -> bool {
+        self.url.scheme() != Scheme::File
+            && Access::new(&self.url, None, &self.fetch.standing).is_anonymous()
     }
 
     /// After a refusal: whether there is another login to try.
@@ -272,10 +281,9 @@ impl Request<'_> {
     async fn without_upstream(
         &mut self,
         failure: Failure,
-        access: &Access,
-    ) -> Result<Ready, Failure> {
+    ) -> Result<Result<Ready, Failure>, WireError> {
         let Ok(Some(mirror)) = self.engine.registry.find(&self.url) else {
-            return Err(failure);
+            return Ok(Err(failure));
         };
         let refused = matches!(
             failure.kind,
@@ -287,31 +295,33 @@ impl Request<'_> {
             None => !refused,
         };
         if !serve || failure.kind == FailureKind::Cancelled {
-            return Err(failure);
+            return Ok(Err(failure));
         }
-        let (engine, git_dir, identity) = (
-            self.engine.clone(),
-            mirror.git_dir.clone(),
-            access.identity(),
-        );
-        let known =
-            tokio::task::spawn_blocking(move || engine.credentials.has_read(&git_dir, &identity))
-                .await;
-        if !known.unwrap_or(false) {
-            return Err(failure
-                .hinted("there is a copy here, but this login has never read it from upstream"));
+        let mut known = self.has_read(&mirror).await;
+        // Upstream had no chance to ask for a login; one that has read it before is as good today.
+        if !known && self.login.is_none() && self.may_ask() && self.ask(Vec::new()).await? {
+            known = self.has_read(&mirror).await;
+        }
+        if !known {
+            let hint = "there is a copy here, but this login has never read it from upstream";
+            return Ok(Err(failure.hinted(hint)));
         }
         let synced = self.engine.state(&mirror).synced;
         // A clock that was set back makes an answer of now, not of the future.
         let age = synced.map(|synced| SystemTime::now().duration_since(synced).unwrap_or_default());
-        Ok(self.ready(
-            mirror,
-            Vec::new(),
-            Some(Aged {
-                seconds: age.map(|age| age.as_secs()),
-                reason: failure.message,
-            }),
-        ))
+        let aged = Aged {
+            seconds: age.map(|age| age.as_secs()),
+            reason: failure.message,
+        };
+        Ok(Ok(self.ready(mirror, Vec::new(), Some(aged))))
+    }
+
+    /// Whether what this request signs in with has read the upstream of a mirror before.
+    async fn has_read(&self, mirror: &Mirror) -> bool {
+        let access = Access::new(&self.url, self.login.clone(), &self.fetch.standing);
+        let (engine, git_dir) = (self.engine.clone(), mirror.git_dir.clone());
+        let reading = move || engine.credentials.has_read(&git_dir, &access.identity());
+        tokio::task::spawn_blocking(reading).await.unwrap_or(false)
     }
 
     fn ready(&self, mirror: Mirror, warnings: Vec<String>, stale: Option<Aged>) -> Ready {

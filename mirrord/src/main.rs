@@ -48,7 +48,7 @@ enum Command {
 fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
     let result = Paths::from_env()
-        .map_err(Into::into)
+        .map_err(|err| Failure::from(err).into())
         .and_then(|paths| match command {
             Command::Run(run) => run.execute(paths),
             Command::Stop => commands::stop::execute(&paths),

@@ -85,6 +85,8 @@ pub(crate) enum Outcome {
         mirror: Mirror,
         /// What the person should know, one line each.
         warnings: Vec<String>,
+        /// Whether this sync changed something.
+        changed: bool,
     },
     /// There is no such mirror yet, and upstream says that its URL is this one.
     Moved(UpstreamUrl),

@@ -153,14 +153,34 @@ fn a_known_login_is_sent_at_once_and_nobody_is_asked_again() {
 }
 
 #[test]
-fn a_mirror_known_to_be_private_is_asked_for_with_a_login_at_once() {
+fn after_a_restart_upstream_is_asked_before_the_person_is_as_by_git() {
     let private = Private::new().with_helper("right");
     private.clone("ours").ok();
     private.world.mirrord(["stop"]).ok();
     private.logins();
     private.fetch().ok();
-    let logins = private.logins();
-    assert!(logins.iter().all(|login| login == "me:right"), "{logins:?}");
+    assert_eq!(private.logins(), ["", "me:right", "me:right"]);
+}
+
+#[test]
+fn what_a_login_brought_after_a_project_became_private_is_not_for_anybody() {
+    let world = World::new();
+    let gitlab = world.gitlab();
+    let project = gitlab.project("group/project");
+    project.commit("main", "a", "public");
+    let url = gitlab.url("group/project");
+    world.git(["ls-remote", &format!("mirror::{url}")]).ok();
+    // From here on only somebody reads it who brings a login of their own.
+    gitlab.require_login("group/project", "me", "right");
+    project.commit("main", "a", "private");
+    let mine = url.replace("http://", "mirror::http://me:right@");
+    world.git(["ls-remote", &mine]).ok();
+    gitlab.stop();
+    let anybody = world
+        .git(["ls-remote", &format!("mirror::{url}")])
+        .code(128);
+    assert!(anybody.stderr.contains("has never read it"), "{anybody}");
+    world.git(["ls-remote", &mine]).ok();
 }
 
 #[test]

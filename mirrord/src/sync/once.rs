@@ -126,6 +126,7 @@ fn run(
         return Ok(Some(Outcome::InStep {
             mirror: mirror.clone(),
             warnings,
+            changed: false,
         }));
     }
     memory.applied = None;
@@ -177,7 +178,11 @@ fn run(
         });
     }
     warnings.extend(plan.held);
-    Ok(Some(Outcome::InStep { mirror, warnings }))
+    Ok(Some(Outcome::InStep {
+        mirror,
+        warnings,
+        changed,
+    }))
 }
 
 /// Asks upstream what it has: on the conversation that is open, or on a new one when that has gone stale.
