@@ -1,12 +1,14 @@
 //! Puts a question to the person: what `git credential` knows where they stand.
 
 use std::{
+    env, fs,
     io::{self, Write},
+    path::PathBuf,
     process::Stdio,
 };
 
 use crate::{
-    git,
+    git, netrc,
     protocol::{Ask, Login},
 };
 
@@ -14,7 +16,8 @@ use crate::{
 pub struct Found {
     /// What to sign in with.
     pub login: Login,
-    /// Everything that `git credential fill` printed: the helpers want it back, with fields that we do not know.
+    /// Everything that `git credential fill` printed: the helpers want it back, with fields that we do not know. Empty
+    /// when it was not they who knew.
     description: Vec<u8>,
 }
 
@@ -33,6 +36,12 @@ pub fn ask(question: &Ask) -> io::Result<Option<Found>> {
     let Some(mut description) = describe(url, username.as_deref()) else {
         return Ok(None);
     };
+    if let Some(login) = of_netrc(url, username.as_deref()) {
+        return Ok(Some(Found {
+            login,
+            description: Vec::new(),
+        }));
+    }
     for challenge in challenges
         .iter()
         .filter(|challenge| !challenge.contains(['\n', '\r', '\0']))
@@ -68,6 +77,17 @@ impl Found {
     }
 }
 
+/// What `~/.netrc` says; git's own http client looks there before any helper is asked.
+fn of_netrc(url: &str, username: Option<&str>) -> Option<Login> {
+    let text = fs::read_to_string(PathBuf::from(env::var_os("HOME")?).join(".netrc")).ok()?;
+    let authority = url.split_once("://")?.1.split('/').next()?;
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    netrc::login(&text, host, username)
+}
+
 /// The URL in the words of git's credential protocol; git itself drops the path where `credential.useHttpPath` is off.
 fn describe(url: &str, username: Option<&str>) -> Option<String> {
     let (protocol, rest) = url.split_once("://")?;
@@ -80,6 +100,9 @@ fn describe(url: &str, username: Option<&str>) -> Option<String> {
 }
 
 fn credential(action: &str, description: &[u8]) -> io::Result<(bool, Vec<u8>)> {
+    if description.is_empty() {
+        return Ok((true, Vec::new()));
+    }
     let mut child = git::of_user()
         .args(["credential", action])
         .env("GIT_TERMINAL_PROMPT", "0")

@@ -5,6 +5,7 @@
 pub mod ask;
 pub mod client;
 pub mod git;
+pub mod netrc;
 pub mod paths;
 pub mod progress;
 pub mod protocol;

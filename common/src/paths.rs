@@ -183,6 +183,13 @@ fn make_private(dir: &Path) -> io::Result<()> {
             "it belongs to another user",
         ));
     }
+    if found.mode() & 0o1000 != 0 {
+        // `/tmp` and its like: taking it from everybody is not for us to do.
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "it is shared by all users",
+        ));
+    }
     if found.mode() & 0o077 != 0 {
         fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
     }

@@ -7,6 +7,9 @@ use std::{
 
 use crate::protocol::{Amount, Progress};
 
+/// A line of upstream's that is longer is broken.
+const LONGEST_LINE: usize = 4096;
+
 /// Shows progress to one person, or to nobody.
 pub struct Renderer<W> {
     out: W,
@@ -171,6 +174,9 @@ impl<W: Write> Renderer<W> {
                     let _ = write!(self.out, "remote: {line}{suffix}{}", char::from(byte));
                 }
                 _ => self.remote.push(byte),
+            }
+            if self.remote.len() >= LONGEST_LINE {
+                self.remote(b"\n");
             }
         }
     }

@@ -24,6 +24,8 @@ pub enum Request {
     Login {
         /// The id; it is good for one use.
         id: String,
+        /// The scheme, host and port for which git wants it: `https://host:port`.
+        origin: String,
     },
     /// List the mirrors. Answered by [`Reply::Mirrors`] batches, then [`Reply::Done`].
     List,

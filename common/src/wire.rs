@@ -171,7 +171,10 @@ mod tests {
 
     #[test]
     fn a_message_arrives_as_it_was_sent() {
-        let sent = Request::Login { id: "one".into() };
+        let sent = Request::Login {
+            id: "one".into(),
+            origin: "https://h".into(),
+        };
         assert_eq!(run(received(&frame(&sent))).expect("whole"), sent);
     }
 
@@ -179,6 +182,7 @@ mod tests {
     fn a_truncated_message_is_an_error_at_every_length() {
         let whole = frame(&Request::Login {
             id: "one-time".into(),
+            origin: "https://h".into(),
         });
         assert!(
             matches!(run(received(&[])), Err(WireError::Closed)),

@@ -1,7 +1,10 @@
 //! The credential helper of our own children: `git-remote-mirror login get` gives the login that waits at the daemon
 //! under the one-time id in `MIRROR_LOGIN`.
 
-use std::env;
+use std::{
+    env,
+    io::{self, Read},
+};
 
 use common::{
     client::Client,
@@ -11,8 +14,8 @@ use common::{
 
 use crate::helper::answer;
 
-/// Answers git's credential protocol. What git says of the host is not looked at: the id is for one child, which
-/// knows one upstream.
+/// Answers git's credential protocol. The id is for one child and one scheme, host and port: whoever leads that child
+/// elsewhere gets nothing.
 ///
 /// # Errors
 /// Fails when no login waits.
@@ -23,6 +26,14 @@ pub(crate) fn run(action: &str) -> Result<(), Failure> {
     }
     let id =
         env::var("MIRROR_LOGIN").map_err(|_| Failure::here("no login waits for this process"))?;
+    let mut wanted = String::new();
+    let read = io::stdin().read_to_string(&mut wanted);
+    read.map_err(|err| Failure::io("cannot hear git", &err))?;
+    let field = |name: &str| wanted.lines().find_map(|line| line.strip_prefix(name));
+    let (Some(scheme), Some(host)) = (field("protocol="), field("host=")) else {
+        return Err(Failure::here("git does not say what the login is for"));
+    };
+    let origin = format!("{scheme}://{host}");
     let paths = Paths::from_env()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -30,7 +41,7 @@ pub(crate) fn run(action: &str) -> Result<(), Failure> {
     let runtime = runtime.map_err(|err| Failure::io("cannot start", &err))?;
     let reply = runtime.block_on(async {
         let mut client = Client::connect(&paths).await.map_err(Failure::from)?;
-        client.say(&Request::Login { id }).await?;
+        client.say(&Request::Login { id, origin }).await?;
         client.hear().await
     })?;
     match reply {

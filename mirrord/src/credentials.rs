@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use crate::durable;
 
 /// An unused login is forgotten after this time.
-const KEEP: Duration = Duration::from_secs(15 * 60);
+pub(crate) const KEEP: Duration = Duration::from_secs(15 * 60);
 
 /// The file in a mirror that says who has read its upstream.
 const READERS: &str = "readers";
@@ -53,6 +53,8 @@ pub(crate) struct Credentials {
     questions: Mutex<HashMap<Place, Arc<tokio::sync::Mutex<()>>>>,
     /// Proofs of this daemon's life, by mirror and hash of identity, so that each is computed once.
     proven: Mutex<HashSet<(PathBuf, [u8; 32])>>,
+    /// Held while a note is read, changed and written.
+    writing: Mutex<()>,
 }
 
 impl Credentials {
@@ -110,9 +112,11 @@ impl Credentials {
     /// # Errors
     /// Fails when the note cannot be written; it is then made again after the next sync.
     pub(crate) fn note_read(&self, git_dir: &Path, identity: &[u8]) -> io::Result<()> {
-        if self.proven().contains(&proof(git_dir, identity)) {
+        // A mirror that was removed and made again has no note of it.
+        if self.proven().contains(&proof(git_dir, identity)) && git_dir.join(READERS).exists() {
             return Ok(());
         }
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut lines = readers(git_dir);
         if !lines.iter().any(|line| matches(line, identity)) {
             let line = match identity {
@@ -136,6 +140,7 @@ impl Credentials {
     /// # Errors
     /// Fails when the note cannot be written.
     pub(crate) fn note_private(&self, git_dir: &Path) -> io::Result<()> {
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let lines = readers(git_dir);
         if !lines.iter().any(|line| line == ANYBODY) {
             return Ok(());

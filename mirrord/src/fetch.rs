@@ -1,6 +1,9 @@
 //! The daemon's side of a client's fetch: which mirror, with which login, and what to say when upstream says nothing.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use common::{
     protocol::{
@@ -23,6 +26,9 @@ use crate::{
 /// A URL that redirects to one that redirects is followed by the http layer; between mirrors one step is enough.
 const MOST_MOVES: usize = 1;
 
+/// Whoever is asked first may have gone to lunch: after this time the next one of the same place is asked too.
+const TURN: Duration = Duration::from_secs(10);
+
 /// Where the login in use came from.
 enum Source {
     /// Nowhere: there is none.
@@ -32,7 +38,7 @@ enum Source {
     /// An earlier request from the same place.
     Kept,
     /// This client, just now; the others of its place wait for how it goes.
-    Asked { _turn: OwnedMutexGuard<()> },
+    Asked { _turn: Option<OwnedMutexGuard<()>> },
 }
 
 struct Request<'c> {
@@ -107,6 +113,13 @@ fn find(engine: &Engine, wanted: &Wanted) -> Result<(UpstreamUrl, UpstreamUrl), 
     }
 }
 
+/// Whether two URLs are one project spelt in two ways, for good: with and without `.git`, over http and https. Any other
+/// redirect is upstream's word of today; tomorrow another project may have the old address.
+fn is_spelling(typed: &UpstreamUrl, real: &UpstreamUrl) -> bool {
+    let stem = |url: &UpstreamUrl| url.path().trim_end_matches(".git").to_owned();
+    typed != real && typed.host() == real.host() && stem(typed) == stem(real)
+}
+
 impl Request<'_> {
     async fn run(&mut self) -> Result<Result<Ready, Failure>, WireError> {
         let typed = self.url.clone();
@@ -126,9 +139,12 @@ impl Request<'_> {
                     mirror,
                     warnings,
                     changed,
+                    signed_in_by_git,
+                    ..
                 }) => {
-                    self.worked(&mirror, &access, changed).await?;
-                    if self.url != typed
+                    self.worked(&mirror, &access, changed, signed_in_by_git)
+                        .await?;
+                    if is_spelling(&typed, &self.url)
                         && let Err(err) = self.engine.registry.alias(&typed, &self.url)
                     {
                         tracing::warn!("cannot remember that '{typed}' is '{}': {err}", self.url);
@@ -166,6 +182,7 @@ impl Request<'_> {
         mirror: &Mirror,
         access: &Access,
         changed: bool,
+        signed_in_by_git: bool,
     ) -> Result<(), WireError> {
         if let (Some(login), Source::Asked { .. }) = (&self.login, &self.source) {
             self.engine.credentials.keep(&self.place(), login);
@@ -177,8 +194,12 @@ impl Request<'_> {
         // Slow by design, but only once in this daemon's life for each login and mirror.
         let noting = tokio::task::spawn_blocking(move || {
             // Of what a login has brought nobody knows whether anybody may read it.
-            if changed && !access.is_anonymous() {
+            if signed_in_by_git || (changed && !access.is_anonymous()) {
                 engine.credentials.note_private(&git_dir)?;
+            }
+            if signed_in_by_git {
+                // A ticket that we have not seen proves nothing that we could recognise later.
+                return Ok(());
             }
             engine.credentials.note_read(&git_dir, &access.identity())
         });
@@ -214,19 +235,9 @@ impl Request<'_> {
         if !(wants || trouble.login_refused) {
             return Ok(false);
         }
+        self.note_private().await;
         match std::mem::replace(&mut self.source, Source::Nowhere) {
-            // Upstream became private, or this is the first time: what anybody could read, nobody in particular has.
             Source::Nowhere if wants && self.login.is_none() => {
-                if let Ok(Some(mirror)) = self.engine.registry.find(&self.url) {
-                    let engine = self.engine.clone();
-                    let noted = tokio::task::spawn_blocking(move || {
-                        engine.credentials.note_private(&mirror.git_dir)
-                    })
-                    .await;
-                    if let Ok(Err(err)) = noted {
-                        tracing::warn!("cannot note that '{}' is private: {err}", self.url);
-                    }
-                }
                 self.ask(trouble.challenges.clone()).await
             }
             Source::Kept => {
@@ -250,14 +261,27 @@ impl Request<'_> {
         }
     }
 
+    /// Upstream turned somebody away: what anybody could read, it may no longer be that anybody can.
+    async fn note_private(&self) {
+        let Ok(Some(mirror)) = self.engine.registry.find(&self.url) else {
+            return;
+        };
+        let engine = self.engine.clone();
+        let noting = move || engine.credentials.note_private(&mirror.git_dir);
+        if let Ok(Err(err)) = tokio::task::spawn_blocking(noting).await {
+            tracing::warn!("cannot note that '{}' is private: {err}", self.url);
+        }
+    }
+
     /// Asks this client for a login, unless somebody in the same place has just found one. Says whether there is one.
     async fn ask(&mut self, challenges: Vec<String>) -> Result<bool, WireError> {
         let place = self.place();
         let question = self.engine.credentials.question(&place);
         let mut progress = self.engine.listen(&self.url);
+        let turn = tokio::time::timeout(TURN, question.lock_owned());
         let turn = self
             .conversation
-            .wait(&self.host(), &mut progress, question.lock_owned())
+            .wait(&self.host(), &mut progress, turn)
             .await?;
         if let Some(login) = self.engine.credentials.kept(&place) {
             (self.login, self.source) = (Some(login), Source::Kept);
@@ -270,7 +294,7 @@ impl Request<'_> {
         };
         match self.conversation.ask(question).await? {
             Answer::Login(login) => {
-                (self.login, self.source) = (Some(login), Source::Asked { _turn: turn });
+                (self.login, self.source) = (Some(login), Source::Asked { _turn: turn.ok() });
                 Ok(true)
             }
             Answer::Nothing => Ok(false),

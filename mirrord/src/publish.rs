@@ -105,7 +105,11 @@ fn head(refs: &Refs, upstream: &Head, track: &Refspecs) -> Option<Vec<u8>> {
     match upstream {
         Head::Detached(oid) => return Some(format!("{oid}\n").into_bytes()),
         Head::Branch(branch) => {
-            if let Some(public) = track.public(branch) {
+            let is_local = |public: &[u8]| {
+                let recorded = refs.contains_key(BStr::new(&refspec::record(branch)));
+                refs.contains_key(BStr::new(public)) && !recorded
+            };
+            if let Some(public) = track.public(branch).filter(|public| !is_local(public)) {
                 return Some(symbolic(&public));
             }
         }

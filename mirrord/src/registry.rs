@@ -67,7 +67,14 @@ impl Registry {
         let Ok(git_dir) = fs::canonicalize(self.place(url)) else {
             return Ok(None);
         };
-        Self::mirror_at(git_dir)
+        match Self::mirror_at(git_dir.clone())? {
+            Some(mirror) => Ok(Some(mirror)),
+            // Its settings were lost. What else is in it may be all that there is of somebody's work.
+            None => Err(io::Error::other(format!(
+                "'{}' is in its place and has no mirror.url",
+                git_dir.display()
+            ))),
+        }
     }
 
     /// The mirror of this name.

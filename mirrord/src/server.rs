@@ -32,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A client hears something at least this often.
 const ALIVE: Duration = Duration::from_secs(5);
 
+/// A client that does not listen for this long is given up.
+const DEAF: Duration = Duration::from_secs(30);
+
 /// Mirrors in one message: far below the limit of a frame.
 const BATCH: usize = 500;
 
@@ -127,8 +130,8 @@ impl Server {
                 }
                 Ok(())
             }
-            Request::Login { id } => {
-                let login = self.engine.upstreams.logins.take(&id);
+            Request::Login { id, origin } => {
+                let login = self.engine.upstreams.logins.take(&id, &origin);
                 let unknown = || Reply::Failed(Failure::here("no login waits under this id"));
                 conversation
                     .say(&login.map_or_else(unknown, Reply::Login))
@@ -222,7 +225,10 @@ impl Conversation {
     /// Fails when the client has gone.
     pub(crate) async fn say(&mut self, reply: &Reply) -> Result<(), WireError> {
         self.heard = Instant::now();
-        wire::send(&mut &self.stream, reply).await
+        // A client that was stopped must not hold up what others wait for.
+        tokio::time::timeout(DEAF, wire::send(&mut &self.stream, reply))
+            .await
+            .map_err(|_| WireError::Late)?
     }
 
     /// Asks the person.

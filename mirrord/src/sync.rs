@@ -18,11 +18,14 @@ use common::{
     protocol::{Failure, FailureKind, Progress},
     upstream_url::UpstreamUrl,
 };
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+use tokio::{
+    sync::{Semaphore, broadcast, mpsc, oneshot},
+    time::timeout,
+};
 
 use self::once::Memory;
 use crate::{
-    credentials::Credentials,
+    credentials::{Credentials, KEEP},
     durable,
     registry::{Mirror, Registry},
     upstream::{Access, Trouble, Upstreams},
@@ -31,6 +34,9 @@ use crate::{
 
 /// More syncs at once would only make each of them slower.
 const MOST_AT_ONCE: usize = 16;
+
+/// One slow host must not take the turns of all others.
+const MOST_AT_HOST: usize = 8;
 
 /// What waiting clients may miss before they see the next total.
 const PROGRESS_BACKLOG: usize = 256;
@@ -48,6 +54,7 @@ pub(crate) struct Engine {
     pub credentials: Credentials,
     tasks: Mutex<HashMap<UpstreamUrl, Task>>,
     at_once: Semaphore,
+    hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
     running: Mutex<Vec<Watch>>,
 }
 
@@ -87,6 +94,10 @@ pub(crate) enum Outcome {
         warnings: Vec<String>,
         /// Whether this sync changed something.
         changed: bool,
+        /// Whether git signed in with something that only it has seen.
+        signed_in_by_git: bool,
+        /// When upstream was asked: what it has had since then, nobody here knows.
+        asked: SystemTime,
     },
     /// There is no such mirror yet, and upstream says that its URL is this one.
     Moved(UpstreamUrl),
@@ -109,6 +120,7 @@ impl Engine {
             credentials: Credentials::default(),
             tasks: Mutex::default(),
             at_once: Semaphore::new(MOST_AT_ONCE),
+            hosts: Mutex::default(),
             running: Mutex::default(),
         })
     }
@@ -156,6 +168,13 @@ impl Engine {
         let mut state = task.map_or_else(State::default, |task| lock(&task.state).clone());
         state.synced = state.synced.max(read_synced(&mirror.git_dir));
         state
+    }
+
+    /// The turns at one host; upstreams on this machine are one.
+    fn host(&self, url: &UpstreamUrl) -> Arc<Semaphore> {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let turns = || Arc::new(Semaphore::new(MOST_AT_HOST));
+        hosts.entry(url.origin()).or_insert_with(turns).clone()
     }
 
     /// How many wait for a sync.
@@ -224,12 +243,19 @@ async fn follow(
     let mut memory = Memory::default();
     loop {
         if waiting.is_empty() {
-            match jobs.recv().await {
-                Some(job) => waiting.push_back(job),
-                None => return,
+            match timeout(KEEP, jobs.recv()).await {
+                Ok(Some(job)) => waiting.push_back(job),
+                Ok(None) => return,
+                // An open conversation knows a login, and a login is not kept longer than this.
+                Err(_) => {
+                    memory.hang_up();
+                    continue;
+                }
             }
         }
-        let Ok(_turn) = engine.at_once.acquire().await else {
+        let host = engine.host(&url);
+        let (Ok(_at_host), Ok(_turn)) = (host.acquire().await, engine.at_once.acquire().await)
+        else {
             return;
         };
         while let Ok(job) = jobs.try_recv() {
@@ -290,8 +316,8 @@ fn log(url: &UpstreamUrl, took: Duration, result: &Result<Outcome, Trouble>) {
 fn note(state: &mut State, result: &Result<Outcome, Trouble>) {
     state.syncing = false;
     match result {
-        Ok(Outcome::InStep { mirror, .. }) => {
-            state.synced = Some(SystemTime::now());
+        Ok(Outcome::InStep { mirror, asked, .. }) => {
+            state.synced = Some(*asked);
             state.git_dir = Some(mirror.git_dir.clone());
             state.failing = None;
         }

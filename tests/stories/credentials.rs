@@ -184,6 +184,15 @@ fn what_a_login_brought_after_a_project_became_private_is_not_for_anybody() {
 }
 
 #[test]
+fn a_login_in_netrc_is_found_as_by_git() {
+    let private = Private::new();
+    let netrc = private.world.home().join(".netrc");
+    fs::write(&netrc, "machine 127.0.0.1\nlogin me\npassword right\n").expect("the home is ours");
+    private.clone("ours").ok();
+    private.fetch().ok();
+}
+
+#[test]
 fn a_wrong_password_is_refused_as_git_does_and_erased() {
     let private = Private::new().with_helper("wrong");
     let ran = nothing(

@@ -1,12 +1,14 @@
 //! One sync, from the question to the published refs. Blocking code, in the order of design: ask, fetch, vet, publish.
 
-use std::{io, path::Path, time::SystemTime};
+use std::{collections::BTreeSet, io, path::Path, time::SystemTime};
 
 use common::{
     protocol::{Failure, FailureKind},
     refspec,
     upstream_url::UpstreamUrl,
 };
+
+use gix::{ObjectId, bstr::BString};
 
 use super::{Engine, Outcome, write_synced};
 use crate::{
@@ -22,6 +24,9 @@ use crate::{
 /// A sync that somebody's push overtook runs again, but not for ever.
 const MOST_RUNS: usize = 5;
 
+/// Refs that are named one by one when they are not shown.
+const MOST_NAMED: usize = 20;
+
 /// Conversations that one mirror keeps open, one per login.
 const MOST_SESSIONS: usize = 4;
 
@@ -29,6 +34,8 @@ const MOST_SESSIONS: usize = 4;
 #[derive(Default)]
 pub(super) struct Memory {
     sessions: Vec<Session>,
+    /// Whether the objects that the refs name have been looked for in this daemon's life.
+    checked: bool,
     applied: Option<Applied>,
     swept: bool,
 }
@@ -97,7 +104,9 @@ fn run(
         .map_or_else(refspec::Refspecs::everything, |mirror| {
             mirror.settings.track.clone()
         });
+    let asked_at = SystemTime::now();
     let (mut session, asked) = ask(engine, url, access, &track, watch, memory)?;
+    let signed_in_by_git = session.signed_in_by_git();
     if let Some(moved) = session.moved_to() {
         return match mirror {
             None => Ok(Some(Outcome::Moved(moved))),
@@ -127,6 +136,8 @@ fn run(
             mirror: mirror.clone(),
             warnings,
             changed: false,
+            signed_in_by_git,
+            asked: asked_at,
         }));
     }
     memory.applied = None;
@@ -151,7 +162,12 @@ fn run(
         .refs(git_dir)
         .map_err(cannot("read the mirror's refs"))?;
     let plan = Plan::new(&refs, &advertisement, &track);
-    receive(&mut session, git_dir, &advertisement, &refs, &plan, watch)?;
+    let mut tips = plan.tips();
+    if !memory.checked {
+        tips.extend(lost(git_dir, &refs, &advertisement).map_err(cannot("read the mirror"))?);
+        memory.checked = true;
+    }
+    receive(&mut session, git_dir, &advertisement, &refs, &tips, watch)?;
     let published = publish::publish(git_dir, &plan, &advertisement, &track)
         .map_err(cannot("publish what upstream has"))?;
     let changed = !plan.edits.is_empty();
@@ -167,7 +183,7 @@ fn run(
         return Ok(None);
     }
     if changed {
-        write_synced(&mirror.git_dir, SystemTime::now()).map_err(cannot("note the sync"))?;
+        write_synced(&mirror.git_dir, asked_at).map_err(cannot("note the sync"))?;
     }
     if plan.held.is_empty() {
         let refs = refs::Stamp::of(&mirror.git_dir);
@@ -177,11 +193,19 @@ fn run(
             refs,
         });
     }
-    warnings.extend(plan.held);
+    let more = plan.held.len().saturating_sub(MOST_NAMED);
+    warnings.extend(plan.held.into_iter().take(MOST_NAMED));
+    if more > 0 {
+        warnings.push(format!(
+            "{more} more refs of upstream are not shown for such reasons"
+        ));
+    }
     Ok(Some(Outcome::InStep {
         mirror,
         warnings,
         changed,
+        signed_in_by_git,
+        asked: asked_at,
     }))
 }
 
@@ -210,17 +234,27 @@ fn ask(
     Ok((session, asked))
 }
 
+/// What upstream still has of what the mirror says it has, and has lost: somebody removed a pack, or a disk did.
+fn lost(git_dir: &Path, refs: &Refs, upstream: &Advertisement) -> io::Result<BTreeSet<ObjectId>> {
+    let repo = refs::open(git_dir)?;
+    let recorded = |name: &BString| refs.contains_key(&BString::from(refspec::record(name)));
+    let missing = upstream
+        .refs
+        .iter()
+        .filter(|(name, oid)| recorded(name) && !repo.has_object(*oid));
+    Ok(missing.map(|(_, oid)| *oid).collect())
+}
+
 /// Brings the objects that a plan needs into the mirror, checked. Nothing is downloaded that is already here.
 fn receive(
     session: &mut Session,
     git_dir: &Path,
     advertisement: &Advertisement,
     refs: &Refs,
-    plan: &Plan,
+    tips: &BTreeSet<ObjectId>,
     watch: &Watch,
 ) -> Result<(), Trouble> {
-    let tips = plan.tips();
-    if tips.is_empty() || quarantine::is_complete(git_dir, &tips, watch)? {
+    if tips.is_empty() || quarantine::is_complete(git_dir, tips, watch)? {
         return Ok(());
     }
     let mut wants: Refs = advertisement
@@ -241,7 +275,7 @@ fn receive(
     let quarantine = Quarantine::new(git_dir).map_err(cannot)?;
     session.fetch(&wants, &records, &quarantine, watch)?;
     watch.checking();
-    quarantine.vet(&tips, watch)?;
+    quarantine.vet(tips, watch)?;
     Ok(quarantine.release().map_err(cannot)?)
 }
 
@@ -260,6 +294,11 @@ impl Where {
 }
 
 impl Memory {
+    /// Ends the conversations that are open, and forgets the logins that they know.
+    pub(super) fn hang_up(&mut self) {
+        self.sessions.clear();
+    }
+
     fn keep(&mut self, session: Session) {
         if session.can_be_kept() {
             self.sessions.push(session);

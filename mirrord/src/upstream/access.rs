@@ -1,6 +1,10 @@
 //! With what an upstream is talked to: a login, and the http settings that hold where the user stands.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{
+    fmt, fs,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use common::{
     protocol::{Login, Standing},
@@ -35,6 +39,8 @@ pub(crate) struct Http {
     pub no_proxy: Option<String>,
     /// Certificate authorities that replace the system's.
     pub ca_file: Option<PathBuf>,
+    /// The size and the time of that file: one that was mended is another.
+    pub ca_stamp: Option<(u64, SystemTime)>,
     /// Whether certificates are checked.
     pub verify: bool,
     /// `Name: value` lines to send along, to upstream's own origin only.
@@ -144,6 +150,10 @@ impl Http {
             no_proxy: env("no_proxy")
                 .or_else(|| env("NO_PROXY"))
                 .map(str::to_owned),
+            ca_stamp: ca_file.and_then(|path| {
+                let file = fs::metadata(path).ok()?;
+                Some((file.len(), file.modified().ok()?))
+            }),
             ca_file: ca_file.map(PathBuf::from),
             verify: env("GIT_SSL_NO_VERIFY").is_none() && get("sslverify").is_none_or(truth),
             headers: config

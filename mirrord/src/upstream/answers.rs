@@ -50,6 +50,12 @@ pub(crate) fn silent(url: &UpstreamUrl, budget: Duration) -> Trouble {
     Failure::new(FailureKind::Unreachable, message).into()
 }
 
+/// An answer that would fill the memory.
+pub(crate) fn endless(url: &UpstreamUrl) -> Trouble {
+    let message = format!("cannot use what '{url}' sent: it has no end");
+    Failure::new(FailureKind::Unusable, message).into()
+}
+
 /// A redirect that is not followed.
 pub(crate) fn moved(url: &UpstreamUrl, target: Option<&str>, tail: &str) -> Trouble {
     let failure = Failure::new(FailureKind::Refused, format!("'{url}' has moved"));

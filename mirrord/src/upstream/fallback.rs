@@ -26,26 +26,40 @@ use crate::{children, plan::Head, quarantine::Quarantine, refs::Refs, watch::Wat
 /// exactly once, cannot lead back to us.
 const ALIAS: &str = "mirror-upstream:";
 
+/// Words without a line end are shown in pieces of this size.
+const LONGEST_LINE: usize = 4096;
+
 /// Logins that wait to be fetched by a child, by their one-time ids.
 #[derive(Default)]
-pub(crate) struct Logins(Mutex<HashMap<String, Login>>);
+pub(crate) struct Logins(Mutex<HashMap<String, Waiting>>);
+
+/// A login, and the scheme, host and port that it is for.
+struct Waiting {
+    origin: String,
+    login: Login,
+}
 
 impl Logins {
     /// Keeps a login for one child and returns the id to ask for it with.
-    fn offer(&self, login: &Login) -> io::Result<String> {
+    fn offer(&self, origin: &str, login: &Login) -> io::Result<String> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         let id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.waiting().insert(id.clone(), login.clone());
+        let waiting = Waiting {
+            origin: origin.to_owned(),
+            login: login.clone(),
+        };
+        self.waiting().insert(id.clone(), waiting);
         Ok(id)
     }
 
-    /// Gives a login away, once.
-    pub(crate) fn take(&self, id: &str) -> Option<Login> {
-        self.waiting().remove(id)
+    /// Gives a login away, once, and only for where it belongs.
+    pub(crate) fn take(&self, id: &str, origin: &str) -> Option<Login> {
+        let waiting = self.waiting().remove(id)?;
+        (waiting.origin == origin).then_some(waiting.login)
     }
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<String, Login>> {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<String, Waiting>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -131,6 +145,9 @@ impl Git {
     fn run(&self, mut command: Command, input: Vec<u8>, watch: &Watch) -> Result<Vec<u8>, Trouble> {
         let cannot = |err: io::Error| Trouble::from(Failure::io("cannot run git", &err));
         let mut settings = self.access.settings.clone();
+        // A redirect would take the login to wherever it leads; whoever moved has to be named anew.
+        settings.retain(|(key, _)| !key.to_ascii_lowercase().ends_with(".followredirects"));
+        settings.push(("http.followRedirects".into(), "false".into()));
         settings.push((format!("url.{}.insteadOf", self.url), ALIAS.into()));
         settings.push(("http.lowSpeedLimit".into(), "1".into()));
         settings.push((
@@ -140,7 +157,10 @@ impl Git {
         settings.push(("credential.helper".into(), String::new()));
         let mut id = None;
         if let Some(login) = &self.access.login {
-            let offered = self.logins.offer(login).map_err(cannot)?;
+            let offered = self
+                .logins
+                .offer(&self.url.origin(), login)
+                .map_err(cannot)?;
             let helper = beside("git-remote-mirror").map_err(cannot)?;
             settings.push(("credential.helper".into(), format!("!'{helper}' login")));
             command.env("MIRROR_LOGIN", &offered);
@@ -161,7 +181,7 @@ impl Git {
         let mut relay = Relay::default();
         let ended = children::run_reading(command, input, watch, |piece| relay.hear(piece, watch));
         if let Some(id) = id {
-            self.logins.take(&id);
+            self.logins.waiting().remove(&id);
         }
         let ended = ended.map_err(cannot)?;
         if ended.status.success() {
@@ -224,7 +244,7 @@ impl Relay {
     fn hear(&mut self, piece: &[u8], watch: &Watch) {
         for &byte in piece {
             self.line.push(byte);
-            if byte == b'\n' || byte == b'\r' {
+            if byte == b'\n' || byte == b'\r' || self.line.len() == LONGEST_LINE {
                 let line = std::mem::take(&mut self.line);
                 match line.strip_prefix(b"remote: ") {
                     Some(words) => watch.remote(words),
@@ -290,9 +310,13 @@ mod tests {
             username: "me".into(),
             password: "secret".into(),
         };
-        let id = logins.offer(&login).expect("random");
-        assert_eq!(logins.take("another"), None);
-        assert_eq!(logins.take(&id), Some(login));
-        assert_eq!(logins.take(&id), None);
+        let here = "https://gitlab.example";
+        let id = logins.offer(here, &login).expect("random");
+        assert_eq!(logins.take("another", here), None);
+        assert_eq!(logins.take(&id, here), Some(login.clone()));
+        assert_eq!(logins.take(&id, here), None);
+        let id = logins.offer(here, &login).expect("random");
+        assert_eq!(logins.take(&id, "https://elsewhere.example"), None);
+        assert_eq!(logins.take(&id, here), None, "and not afterwards either");
     }
 }

@@ -8,8 +8,9 @@ mod clients;
 
 use std::{
     any::Any,
-    io::{self, Read},
+    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use common::{
@@ -34,6 +35,10 @@ use crate::watch::Watch;
 
 /// More hops than any host needs to find its own repository.
 const MOST_REDIRECTS: usize = 5;
+
+/// How long the end of an answer that nobody needs is waited for, and how much of it.
+const REST: Duration = Duration::from_secs(2);
+const LONGEST_REST: usize = 1 << 16;
 
 /// The http side of one session. Clones are the same line: gix holds one, the session the other.
 #[derive(Clone)]
@@ -103,12 +108,28 @@ impl Line {
         (base != self.0.url).then_some(base)
     }
 
-    /// Reads what is left of a response, so that its connection serves the next request. An answer that goes on
-    /// and on is dropped with its connection instead.
+    /// Reads what is left of a response, so that its connection serves the next request.
     pub(crate) fn drain(&self) {
-        let mut body = Body::new(self);
-        let _ = io::copy(&mut (&mut body).take(1 << 16), &mut io::sink());
-        self.state().response = None;
+        self.rest();
+    }
+
+    /// The rest of a response, as far as it comes soon and is short. One that goes on and on is dropped with its
+    /// connection instead.
+    fn rest(&self) -> Vec<u8> {
+        let Some(mut response) = self.state().response.take() else {
+            return Vec::new();
+        };
+        let mut rest = Vec::new();
+        let reading = async {
+            while let Ok(Some(piece)) = response.chunk().await {
+                rest.extend_from_slice(&piece);
+                if rest.len() > LONGEST_REST {
+                    break;
+                }
+            }
+        };
+        let _ = Handle::current().block_on(timeout(REST, reading));
+        rest
     }
 
     fn fail(&self, trouble: Trouble) -> io::Error {
@@ -206,12 +227,12 @@ impl Line {
         let retry_after = header(RETRY_AFTER);
         let plain = header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/plain"));
         self.state().response = Some(response);
-        let mut words = String::new();
-        if plain {
-            let mut body = Body::new(self);
-            let _ = (&mut body).take(4096).read_to_string(&mut words);
-        }
-        self.drain();
+        let rest = self.rest();
+        let words = if plain {
+            String::from_utf8_lossy(&rest).into_owned()
+        } else {
+            String::new()
+        };
         answers::refused(
             &self.0.url,
             &self.0.access,

@@ -56,6 +56,14 @@ impl From<Failure> for Trouble {
     }
 }
 
+impl Trouble {
+    /// Whether upstream takes nothing but a Kerberos ticket, which signs in without asking anybody.
+    fn wants_ticket(&self) -> bool {
+        let negotiate = |line: &String| line.to_ascii_lowercase().starts_with("negotiate");
+        !self.challenges.is_empty() && self.challenges.iter().all(negotiate)
+    }
+}
+
 /// The failure of what was stopped on purpose.
 pub(crate) fn cancelled() -> Failure {
     Failure::new(
@@ -78,6 +86,8 @@ pub(crate) struct Session {
     url: UpstreamUrl,
     access: Access,
     way: Way,
+    /// git signed in with something that only it has seen.
+    signed_in_by_git: bool,
 }
 
 enum Way {
@@ -105,17 +115,25 @@ impl Session {
         upstreams: &Upstreams,
         watch: &Watch,
     ) -> Result<Self, Trouble> {
+        let mut signed_in_by_git = false;
         let way = match url.scheme() {
             Scheme::File => Self::open_local(url, access, watch)?,
             Scheme::Http | Scheme::Https => match &access.http.needs_git {
                 Some(_) => Way::Git(fallback::Git::new(url, access, &upstreams.logins)),
-                None => Self::open_http(url, access, upstreams, watch)?,
+                None => match Self::open_http(url, access, upstreams, watch) {
+                    Err(trouble) if access.is_anonymous() && trouble.wants_ticket() => {
+                        signed_in_by_git = true;
+                        Way::Git(fallback::Git::new(url, access, &upstreams.logins))
+                    }
+                    way => way?,
+                },
             },
         };
         Ok(Self {
             url: url.clone(),
             access: access.clone(),
             way,
+            signed_in_by_git,
         })
     }
 
@@ -138,7 +156,6 @@ impl Session {
         let shake = transport.handshake(Service::UploadPack, &[]);
         let result = shake.map(|answer| (answer.actual_protocol, answer.capabilities));
         line.drain();
-        let negotiate = |line: &str| line.to_ascii_lowercase().starts_with("negotiate");
         match result {
             Ok((Protocol::V2, capabilities)) => Ok(Way::Http {
                 line,
@@ -147,14 +164,6 @@ impl Session {
             }),
             Ok(_) => Ok(Way::Git(fallback::Git::new(url, access, &upstreams.logins))),
             Err(err) => match line.trouble() {
-                // Kerberos signs in without asking anybody, where the user has a ticket.
-                Some(trouble)
-                    if !trouble.challenges.is_empty()
-                        && access.is_anonymous()
-                        && trouble.challenges.iter().all(|line| negotiate(line)) =>
-                {
-                    Ok(Way::Git(fallback::Git::new(url, access, &upstreams.logins)))
-                }
                 Some(trouble) => Err(trouble),
                 None => Err(explain(url, &err.raise(), None)),
             },
@@ -187,6 +196,11 @@ impl Session {
     /// Whether it was opened for this upstream and access.
     pub(crate) fn is_for(&self, url: &UpstreamUrl, access: &Access) -> bool {
         self.url == *url && self.access == *access
+    }
+
+    /// Whether git signed in with something that only it has seen, such as a Kerberos ticket.
+    pub(crate) fn signed_in_by_git(&self) -> bool {
+        self.signed_in_by_git
     }
 
     /// Where upstream redirected the first request to.

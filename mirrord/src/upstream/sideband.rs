@@ -52,6 +52,11 @@ impl Listener {
         }
     }
 
+    /// Whether what comes now is a pack, which goes to disk and not into memory.
+    pub(super) fn is_in_pack(&self) -> bool {
+        self.in_pack
+    }
+
     fn begin(&mut self) {
         let header = std::mem::take(&mut self.header);
         let length = std::str::from_utf8(&header)

@@ -10,6 +10,9 @@ use reqwest::{StatusCode, header::HeaderMap};
 use super::Line;
 use crate::upstream::{answers, sideband::Listener};
 
+/// What comes beside packs is kept in memory: refs, of which two million fit in this.
+const LONGEST_TALK: usize = 256 << 20;
+
 /// A request's body, kept until it is complete: wants and haves, never more than a few hundred kilobytes.
 pub(crate) struct Post(Arc<Mutex<Vec<u8>>>);
 
@@ -116,6 +119,8 @@ pub(crate) struct Body {
     line: Line,
     piece: Cursor<Vec<u8>>,
     listener: Listener,
+    /// How much came that is no pack.
+    talk: usize,
 }
 
 impl Body {
@@ -125,6 +130,7 @@ impl Body {
             line: line.clone(),
             piece: Cursor::default(),
             listener: Listener::default(),
+            talk: 0,
         }
     }
 }
@@ -147,6 +153,14 @@ impl BufRead for Body {
             match self.line.wait(response.chunk()) {
                 Ok(Some(piece)) => {
                     self.listener.hear(&piece, &self.line.watch());
+                    self.talk = if self.listener.is_in_pack() {
+                        0
+                    } else {
+                        self.talk + piece.len()
+                    };
+                    if self.talk > LONGEST_TALK {
+                        return Err(self.line.fail(answers::endless(&self.line.0.url)));
+                    }
                     self.piece = Cursor::new(piece.into());
                     self.line.state().response = Some(response);
                 }
