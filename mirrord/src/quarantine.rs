@@ -144,10 +144,9 @@ fn connected(
     let repo = refs::open(git_dir).map_err(cannot)?;
     let known = refs::read(git_dir).map_err(cannot)?;
     let mut input: String = tips.iter().map(|tip| format!("{tip}\n")).collect();
-    input.push_str("--not\n");
     let known: BTreeSet<_> = known.into_values().collect();
     for oid in known.iter().filter(|oid| repo.has_object(*oid)) {
-        input.push_str(&format!("{oid}\n"));
+        input.push_str(&format!("^{oid}\n"));
     }
     git.args(["rev-list", "--objects", "--stdin", "--quiet"])
         .stdin(Stdio::piped())
