@@ -1,6 +1,6 @@
 //! What a person reads when it does not work, and that the next try does.
 
-use tests::{Fault, GitLab, On, Ran, World, refs};
+use tests::{Fault, GitLab, On, Project, Ran, World, refs};
 
 /// A project of a few commits, enough for a pack worth cutting.
 fn fill(gitlab: &GitLab) {
@@ -237,16 +237,8 @@ fn answer_with(pack: &[u8]) -> Vec<u8> {
     answer
 }
 
-#[test]
-fn a_pack_that_lacks_an_object_is_refused_and_the_old_refs_stay() {
-    let world = World::new();
-    let gitlab = world.gitlab();
-    let project = gitlab.project("group/project");
-    project.commit("main", "a", "a");
-    world.git(["clone", "--quiet", &url(&gitlab), "clone"]).ok();
-    let before = world.git(["ls-remote", &url(&gitlab)]).ok().stdout;
-    project.commit("main", "b", "this blob will be missing");
-    // Upstream answers with a sound pack in which the new blob is missing.
+/// Upstream answers with a sound pack of its last commit in which the blobs are missing.
+fn without_blobs(world: &World, project: &Project) -> Fault {
     let id = |name: &str| project.git(["rev-parse", name]).ok().line().to_owned();
     let listed = format!("{}\n{}\n", id("main"), id("main^{tree}"));
     let base = world.path("incomplete");
@@ -257,13 +249,34 @@ fn a_pack_that_lacks_an_object_is_refused_and_the_old_refs_stay() {
         .ok();
     let pack =
         std::fs::read(world.path(format!("incomplete-{}.pack", packed.line()))).expect("packed");
-    let kind = ("Content-Type", "application/x-git-upload-pack-result");
-    gitlab.fault(
-        Fault::status(200)
-            .header(kind.0, kind.1)
-            .body(answer_with(&pack))
-            .on(On::Fetch),
-    );
+    Fault::status(200)
+        .header("Content-Type", "application/x-git-upload-pack-result")
+        .body(answer_with(&pack))
+        .on(On::Fetch)
+}
+
+#[test]
+fn a_first_pack_that_lacks_an_object_makes_no_mirror() {
+    let world = World::new();
+    let gitlab = world.gitlab();
+    let project = gitlab.project("group/project");
+    project.commit("main", "a", "this blob will be missing");
+    gitlab.fault(without_blobs(&world, &project));
+    let ran = world.git(["clone", &url(&gitlab), "clone"]).code(128);
+    one_error(&ran, "did not send all necessary objects");
+    nothing_is_left_and_the_next_try_works(&world, &gitlab);
+}
+
+#[test]
+fn a_pack_that_lacks_an_object_is_refused_and_the_old_refs_stay() {
+    let world = World::new();
+    let gitlab = world.gitlab();
+    let project = gitlab.project("group/project");
+    project.commit("main", "a", "a");
+    world.git(["clone", "--quiet", &url(&gitlab), "clone"]).ok();
+    let before = world.git(["ls-remote", &url(&gitlab)]).ok().stdout;
+    project.commit("main", "b", "this blob will be missing");
+    gitlab.fault(without_blobs(&world, &project));
     let ran = world.git(["fetch"]).at("clone").ok();
     assert!(
         ran.stderr.contains("warning: "),
