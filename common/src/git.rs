@@ -6,7 +6,9 @@
 
 use std::{
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
+    io,
+    os::unix::ffi::{OsStrExt, OsStringExt},
     path::Path,
     process::{Command, Stdio},
 };
@@ -14,6 +16,12 @@ use std::{
 /// Set for every fenced child. A helper that finds it was started by one of our own children, and refuses: some rule of
 /// the user's rewrites an upstream into a mirror of itself.
 pub const GUARD: &str = "MIRROR_INSIDE";
+
+/// Where the user stands, in a fenced child whose hooks make children there.
+const PLACE: &str = "MIRROR_PLACE";
+
+/// The prefix under which a fenced child carries the user's variables.
+const CARRIED: &str = "MIRROR_CARRIED_";
 
 /// What a child needs to find programs, its home and its words; and our own variables, so that a child of ours that
 /// comes back to us finds the same daemon.
@@ -80,16 +88,78 @@ pub fn at(git_dir: &Path) -> Command {
     git
 }
 
-/// A git where the user stands: their environment, their configuration, their credential helpers.
+/// A git where the user stands: their environment, their configuration, their credential helpers. In a hook of a fenced
+/// child that is what [`carry_user`] gave along.
 #[must_use]
 pub fn of_user() -> Command {
     let mut git = Command::new("git");
+    if let Some(place) = env::var_os(PLACE) {
+        let carried = |(name, value): (OsString, OsString)| {
+            let name = name.as_bytes().strip_prefix(CARRIED.as_bytes())?;
+            Some((OsString::from_vec(name.to_vec()), value))
+        };
+        git.current_dir(place)
+            .env_clear()
+            .envs(env::vars_os().filter_map(carried));
+    }
     // Only `git config` obeys GIT_CONFIG, and what it then reads is not what the user's other commands do.
     git.env(GUARD, "1")
         .env_remove("GIT_CONFIG")
         .stdin(Stdio::null());
     git
 }
+
+/// Lets the hooks of a fenced child make children where the user stands: it sees the user's variables only under names
+/// that mean nothing to it.
+///
+/// # Errors
+/// Fails when this process stands nowhere.
+pub fn carry_user(fenced: &mut Command) -> io::Result<()> {
+    fenced.env(PLACE, env::current_dir()?);
+    for (name, value) in env::vars_os() {
+        let mut carried = OsString::from(CARRIED);
+        carried.push(name);
+        fenced.env(carried, value);
+    }
+    Ok(())
+}
+
+/// A git that talks to a server as the user's would, at work in a scratch repository of ours: of the user's variables it
+/// sees those that are not about the repository that they stand in, and of their configuration what is given to it.
+#[must_use]
+pub fn to_upstream(scratch: &Path) -> Command {
+    let mut git = of_user();
+    let about_servers = |name: &OsStr| {
+        let name = name.as_bytes();
+        !name.starts_with(b"GIT_") || SERVERS.iter().any(|prefix| name.starts_with(prefix))
+    };
+    let others: Vec<_> = git
+        .get_envs()
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| !about_servers(name))
+        .collect();
+    for name in others {
+        git.env_remove(name);
+    }
+    git.env("GIT_DIR", scratch)
+        .env("LC_ALL", "C")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_NO_REPLACE_OBJECTS", "1")
+        .env("GIT_NO_LAZY_FETCH", "1")
+        .args(["-c", "core.hooksPath=/dev/null"]);
+    git
+}
+
+/// What variables of git's begin with that say how to talk to a server.
+const SERVERS: [&[u8]; 6] = [
+    b"GIT_SSH",
+    b"GIT_ASKPASS",
+    b"GIT_TERMINAL_PROMPT",
+    b"GIT_HTTP_",
+    b"GIT_SSL_",
+    b"GIT_PROXY_",
+];
 
 #[cfg(test)]
 mod tests {

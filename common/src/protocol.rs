@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::standing::Standing;
 
 /// The version of everything below. It is exchanged before any message, so that two builds which differ can say so.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// What a client may ask; the first message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,15 @@ pub enum Request {
     /// [`Reply::Ask`], [`Reply::LoginAccepted`] and [`Reply::LoginRefused`], then [`Reply::Ready`] or [`Reply::Failed`].
     /// The connection is the lease: the client keeps it open for as long as it reads the mirror.
     Fetch(Fetch),
+    /// Bring a mirror in line with upstream and open a push to it. Answered as [`Request::Fetch`] is, with
+    /// [`Reply::Open`] for [`Reply::Ready`] and never with a stale answer. The push is open for as long as the
+    /// connection is.
+    Push(Fetch),
+    /// Carry out an open push: the client sends [`Answer::Commands`] batches, the last one empty, and hears where each
+    /// goes in [`Reply::Routed`] batches, the last one empty. Refs that go upstream are then reserved until the client
+    /// has sent what upstream accepted, in [`Answer::Accepted`] batches, the last one empty. Answered by
+    /// [`Reply::Settled`] or [`Reply::Failed`].
+    Reserve(Reserve),
     /// Give the login registered under a one-time id. Answered by [`Reply::Login`] or [`Reply::Failed`].
     Login {
         /// The id; it is good for one use.
@@ -50,6 +59,43 @@ pub struct Fetch {
     pub transports: Vec<String>,
     /// The user's word on stale answers (`MIRROR_STALE`); `None` leaves it to the mirror.
     pub stale: Option<Stale>,
+}
+
+/// What a push asks before anything is sent to upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reserve {
+    /// The id of the open push, from [`Open`].
+    pub id: String,
+    /// Whether all of it is wanted or nothing.
+    pub atomic: bool,
+    /// Whether some of its commands were refused before they came here.
+    pub incomplete: bool,
+}
+
+/// One ref that a push changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// The name under which the client sees it.
+    pub name: Vec<u8>,
+    /// The value that the client saw, in hexadecimal; `None` when it saw none.
+    pub old: Option<String>,
+    /// The value that it is to get; `None` deletes it.
+    pub new: Option<String>,
+}
+
+/// Where one command of a push goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Route {
+    /// To upstream.
+    Upstream {
+        /// Its name there.
+        name: Vec<u8>,
+        /// Whether it may only be changed from the value that the client saw. A ref that the mirror does not keep has
+        /// no such value: upstream's own rules decide.
+        leased: bool,
+    },
+    /// Nowhere, for this reason.
+    Refused(String),
 }
 
 /// How a mirror is named by a client.
@@ -98,6 +144,12 @@ pub enum Reply {
     LoginRefused,
     /// The mirror is there to be read; final for the daemon, the client may stay.
     Ready(Ready),
+    /// A push can begin; final for the daemon, the client stays.
+    Open(Open),
+    /// Where commands of a push go, in the order in which they were sent.
+    Routed(Vec<Route>),
+    /// The mirror has what upstream accepted, and keeps it; what the person should know, one line each. Final.
+    Settled(Vec<String>),
     /// It did not work, and why; final.
     Failed(Failure),
     /// The login asked for with [`Request::Login`]; final.
@@ -117,6 +169,10 @@ pub enum Answer {
     Login(Login),
     /// Nobody and nothing here knows.
     Nothing,
+    /// Some commands of a push.
+    Commands(Vec<Command>),
+    /// Some commands that upstream accepted, by their places in the order in which they were sent.
+    Accepted(Vec<u32>),
 }
 
 /// A question that only the client's side can answer.
@@ -175,6 +231,28 @@ pub struct Ready {
     pub warnings: Vec<String>,
 }
 
+/// An open push.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Open {
+    /// The mirror, which is fresh.
+    pub ready: Ready,
+    /// The id to carry it out with.
+    pub id: String,
+    /// Where what the client sends is kept apart until upstream has accepted it: an object directory.
+    pub quarantine: PathBuf,
+    /// The login that upstream took, to be fetched by one child.
+    pub login: Option<OfferedLogin>,
+}
+
+/// A login that waits for [`Request::Login`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferedLogin {
+    /// Its one-time id.
+    pub id: String,
+    /// Whether it stood in the URL: then it is for this request alone, and nobody else is asked or told.
+    pub typed: bool,
+}
+
 /// An answer that is not fresh.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Aged {
@@ -193,6 +271,25 @@ pub struct Failure {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+}
+
+/// Cuts a long list into messages that fit: each as long as `size` adds up to, the last one empty to mark the end.
+pub fn batches<T>(items: Vec<T>, size: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    const ENOUGH: usize = 1 << 18;
+    let (mut batches, mut batch, mut length) = (Vec::new(), Vec::new(), 0);
+    for item in items {
+        length += size(&item);
+        batch.push(item);
+        if length >= ENOUGH {
+            batches.push(std::mem::take(&mut batch));
+            length = 0;
+        }
+    }
+    if !batch.is_empty() {
+        batches.push(batch);
+    }
+    batches.push(Vec::new());
+    batches
 }
 
 /// The kinds of failure between which somebody decides.

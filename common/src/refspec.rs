@@ -15,6 +15,20 @@ const FORBIDDEN: [&str; 3] = [RECORDS, OURS, "refs/replace/"];
 /// What a mirror tracks unless told otherwise.
 pub const EVERYTHING: [&str; 2] = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
 
+/// Where a push of a ref goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// To upstream, under this name; the mirror follows.
+    Tracked(Vec<u8>),
+    /// A branch or tag that no refspec names: it belongs to the mirror alone.
+    Local,
+    /// To upstream, as it is; the mirror does not keep it. Whatever is neither branch nor tag: `refs/notes/*`,
+    /// `refs/for/*`.
+    Through,
+    /// Nowhere: the name lies in a space of ours, or is no ref at all.
+    Forbidden,
+}
+
 /// The tracked refspecs of a mirror.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refspecs(Vec<Refspec>);
@@ -68,6 +82,27 @@ impl Refspecs {
             .iter()
             .find_map(|spec| spec.to.fill(spec.from.part(upstream)?))?;
         (!is_ours(&name)).then_some(name)
+    }
+
+    /// Where a push of a ref goes that clients see under this name. The one place that decides it.
+    #[must_use]
+    pub fn route(&self, public: &[u8]) -> Route {
+        if is_ours(public) || !public.starts_with(b"refs/") {
+            return Route::Forbidden;
+        }
+        let upstream = self
+            .0
+            .iter()
+            .filter_map(|spec| spec.from.fill(spec.to.part(public)?))
+            // Two refspecs may show two refs under one name; only the first of them does.
+            .find(|name| self.public(name).as_deref() == Some(public));
+        match upstream {
+            Some(name) => Route::Tracked(name),
+            None if public.starts_with(b"refs/heads/") || public.starts_with(b"refs/tags/") => {
+                Route::Local
+            }
+            None => Route::Through,
+        }
     }
 
     /// The prefixes that all tracked refs of upstream have, for asking upstream about nothing else.
@@ -210,6 +245,51 @@ mod tests {
         ] {
             assert_eq!(public(&["+refs/*:refs/*"], name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_push_goes_where_the_refspecs_lead_back_to() {
+        let route = |refspecs: &[&str], name: &str| {
+            Refspecs::parse(refspecs.iter().copied())
+                .expect("sound refspecs")
+                .route(name.as_bytes())
+        };
+        let tracked = |name: &str| Route::Tracked(name.as_bytes().to_vec());
+        for name in ["refs/heads/main", "refs/tags/v1"] {
+            assert_eq!(route(&EVERYTHING, name), tracked(name));
+        }
+        for name in [
+            "refs/notes/commits",
+            "refs/for/main",
+            "refs/heads",
+            "refs/x",
+        ] {
+            assert_eq!(route(&EVERYTHING, name), Route::Through, "{name}");
+        }
+        for name in [
+            "refs/upstream/heads/x",
+            "refs/mirror/x",
+            "refs/replace/x",
+            "HEAD",
+            "main",
+        ] {
+            assert_eq!(route(&EVERYTHING, name), Route::Forbidden, "{name}");
+        }
+        let specs = [
+            "+refs/heads/*:refs/heads/up/*",
+            "refs/heads/dev:refs/heads/dev",
+        ];
+        assert_eq!(
+            route(&specs, "refs/heads/up/main"),
+            tracked("refs/heads/main")
+        );
+        assert_eq!(
+            route(&specs, "refs/heads/dev"),
+            Route::Local,
+            "it is shown as up/dev"
+        );
+        assert_eq!(route(&specs, "refs/heads/mine"), Route::Local);
+        assert_eq!(route(&specs, "refs/tags/v1"), Route::Local);
     }
 
     #[test]

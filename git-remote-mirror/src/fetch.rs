@@ -8,7 +8,7 @@ use common::{
     client::Client,
     paths::Paths,
     progress::{Renderer, masked, span, tell},
-    protocol::{Answer, Failure, Fetch, Login, Mirror, Ready, Reply, Request, Stale},
+    protocol::{Answer, Failure, Fetch, Login, Mirror, Open, Ready, Reply, Request, Stale},
     upstream_url::Address,
 };
 
@@ -22,10 +22,29 @@ const MIRROR_STALE: &str = "MIRROR_STALE";
 /// # Errors
 /// Fails with what the person should read.
 pub(crate) async fn fetch(errand: &Errand) -> Result<(Client, Ready), Failure> {
-    let request = request(errand)?;
+    let request = Request::Fetch(request(errand)?);
+    match converse(errand, &request).await? {
+        (client, Reply::Ready(ready)) => Ok((client, ready)),
+        _ => Err(something_else()),
+    }
+}
+
+/// Makes the mirror fresh and opens a push to it, which is open for as long as the returned client.
+///
+/// # Errors
+/// Fails with what the person should read.
+pub(crate) async fn open_push(errand: &Errand) -> Result<(Client, Open), Failure> {
+    let request = Request::Push(request(errand)?);
+    match converse(errand, &request).await? {
+        (client, Reply::Open(open)) => Ok((client, open)),
+        _ => Err(something_else()),
+    }
+}
+
+async fn converse(errand: &Errand, request: &Request) -> Result<(Client, Reply), Failure> {
     let paths = Paths::from_env()?;
     let mut client = Client::connect_or_start(&paths).await?;
-    client.say(&Request::Fetch(request)).await?;
+    client.say(request).await?;
     let mut renderer = Renderer::stderr(errand.options.progress && errand.options.verbosity > 0);
     let mut found = None;
     loop {
@@ -42,20 +61,24 @@ pub(crate) async fn fetch(errand: &Errand) -> Result<(Client, Ready), Failure> {
             }
             Reply::LoginAccepted => found.iter().for_each(ask::Found::approve),
             Reply::LoginRefused => found.iter().for_each(ask::Found::reject),
-            Reply::Ready(ready) => {
-                renderer.close();
-                warn(&ready);
-                return Ok((client, ready));
-            }
             Reply::Failed(failure) => {
                 renderer.close();
                 return Err(failure);
             }
-            Reply::Login(_) | Reply::Mirrors(_) | Reply::Status(_) | Reply::Done => {
-                return Err(Failure::here("mirrord answered something else"));
+            reply => {
+                renderer.close();
+                if let Reply::Ready(ready) | Reply::Open(Open { ready, .. }) = &reply {
+                    warn(ready);
+                }
+                return Ok((client, reply));
             }
         }
     }
+}
+
+/// The failure of a conversation in which the daemon's reply is none to what was asked.
+pub(crate) fn something_else() -> Failure {
+    Failure::here("mirrord answered something else")
 }
 
 fn request(errand: &Errand) -> Result<Fetch, Failure> {

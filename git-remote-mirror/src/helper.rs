@@ -6,7 +6,7 @@ use common::{
     progress::masked, protocol::Failure, standing::UserConfig, upstream_url::Address, url_config,
 };
 
-use crate::{policy, stream};
+use crate::{policy, push, stream};
 
 /// No line that git sends comes near this.
 const LONGEST_LINE: usize = 1 << 16;
@@ -30,6 +30,16 @@ pub(crate) struct Errand {
     pub config: UserConfig,
     /// How to behave.
     pub options: Options,
+}
+
+impl Errand {
+    /// The user name that was typed into the URL.
+    pub(crate) fn username(&self) -> Option<&str> {
+        match &self.address {
+            Address::Url(_, Some(login)) => Some(login.username.as_str()),
+            _ => None,
+        }
+    }
 }
 
 /// Obeys git until it is done.
@@ -80,7 +90,7 @@ fn connect(service: &str, remote: &str, typed: &str, options: Options) -> Result
     };
     match service {
         "git-upload-pack" | "git-upload-archive" => stream::run(&errand, service),
-        "git-receive-pack" => Err(no_push(&errand.address)),
+        "git-receive-pack" => push::run(&errand),
         _ => Err(Failure::here(format!(
             "git wants '{}', which is not served",
             masked(service.as_bytes())
@@ -100,18 +110,6 @@ fn resolve(typed: &str, config: &UserConfig) -> Result<Address, Failure> {
         policy::check(url.scheme(), config)?;
     }
     Ok(address)
-}
-
-fn no_push(address: &Address) -> Failure {
-    let failure = Failure::here("pushing through the mirror is not built yet");
-    match address {
-        Address::Url(url, _) => {
-            failure.hinted(format!("push to the upstream itself: git push {url}"))
-        }
-        Address::Name(name) => {
-            failure.hinted(format!("'mirrord list' shows the upstream of '{name}'"))
-        }
-    }
 }
 
 /// Reads one line and not a byte more: what follows a `connect` belongs to the program that we become.

@@ -12,7 +12,7 @@ use common::{
     protocol::{Failure, Reply, Request},
 };
 
-use crate::helper::answer;
+use crate::{fetch::something_else, helper::answer, stream::runtime};
 
 /// Answers git's credential protocol. The id is for one child and one scheme, host and port: whoever leads that child
 /// elsewhere gets nothing.
@@ -35,11 +35,7 @@ pub(crate) fn run(action: &str) -> Result<(), Failure> {
     };
     let origin = format!("{scheme}://{host}");
     let paths = Paths::from_env()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime.map_err(|err| Failure::io("cannot start", &err))?;
-    let reply = runtime.block_on(async {
+    let reply = runtime()?.block_on(async {
         let mut client = Client::connect(&paths).await.map_err(Failure::from)?;
         client.say(&Request::Login { id, origin }).await?;
         client.hear().await
@@ -50,6 +46,6 @@ pub(crate) fn run(action: &str) -> Result<(), Failure> {
             login.username, login.password
         )),
         Reply::Failed(failure) => Err(failure),
-        _ => Err(Failure::here("mirrord answered something else")),
+        _ => Err(something_else()),
     }
 }

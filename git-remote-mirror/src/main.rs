@@ -1,15 +1,20 @@
 //! `git-remote-mirror`: what git runs for `mirror::` URLs. stdout belongs to git; people read stderr.
 
 mod fetch;
+mod forward;
 mod helper;
 mod login;
 mod new_remote;
+mod outcome;
 mod policy;
+mod push;
+mod send;
 mod stream;
 
 use std::{
     env,
     io::{self, IsTerminal},
+    path::Path,
     process::ExitCode,
 };
 
@@ -24,7 +29,12 @@ fn main() -> ExitCode {
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // git runs us under the names of its hooks, too.
+    let called = env::args_os().next().unwrap_or_default();
+    let called = Path::new(&called).file_name().unwrap_or_default();
     let result = match words.as_slice() {
+        [] if called == forward::PRE_RECEIVE => forward::pre_receive(),
+        [] if called == forward::PROC_RECEIVE => forward::proc_receive(),
         ["login", action] => login::run(action),
         [remote, address] if !io::stdin().is_terminal() => {
             guarded(address, || helper::run(remote, address))

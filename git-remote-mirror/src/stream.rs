@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::{self, BufRead, BufReader},
     path::Path,
-    process::Stdio,
+    process::{Command, Stdio},
 };
 
 use common::{
@@ -13,6 +13,7 @@ use common::{
     progress::{masked, tell},
     protocol::Failure,
 };
+use tokio::runtime::Runtime;
 
 use crate::{
     fetch,
@@ -25,10 +26,7 @@ use crate::{
 /// # Errors
 /// Fails when there is nothing to serve.
 pub(crate) fn run(errand: &Errand, service: &str) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime.map_err(|err| Failure::io("cannot start", &err))?;
+    let runtime = runtime()?;
     let (_client, ready) = runtime.block_on(fetch::fetch(errand))?;
     let _lease = lease(&ready.git_dir)?;
     new_remote::set_up(errand, &ready);
@@ -37,23 +35,44 @@ pub(crate) fn run(errand: &Errand, service: &str) -> Result<(), Failure> {
         .arg(service.trim_start_matches("git-"))
         .arg(&ready.git_dir)
         // git does not tell a helper which protocol it speaks; every git of the last years speaks this one.
-        .env("GIT_PROTOCOL", "version=2")
+        .env("GIT_PROTOCOL", "version=2");
+    serve(server, service, &ready.url)
+}
+
+/// What talks to the daemon.
+///
+/// # Errors
+/// Fails when the system refuses.
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build();
+    runtime.map_err(|err| Failure::io("cannot start", &err))
+}
+
+/// Gives our line to a server program of git's, until it ends.
+///
+/// # Errors
+/// Fails when it cannot be run. How it went, git has heard from the server itself.
+pub(crate) fn serve(mut server: Command, service: &str, url: &str) -> Result<(), Failure> {
+    let cannot = |err: io::Error| Failure::io(&format!("cannot run {service}"), &err);
+    server
         .stdin(Stdio::inherit())
         .stdout(Stdio::inherit())
         .stderr(Stdio::piped());
-    let cannot = |err: io::Error| Failure::io(&format!("cannot run git {service}"), &err);
     answer("\n")?;
     let mut server = server.spawn().map_err(cannot)?;
     if let Some(stderr) = server.stderr.take() {
-        relay(BufReader::new(stderr), &ready.url);
+        relay(BufReader::new(stderr), url);
     }
-    // git has heard from the server itself how it went.
     server.wait().map_err(cannot)?;
     Ok(())
 }
 
 /// Keeps everything in the mirror that somebody reads: held until this process ends, however it ends.
-fn lease(git_dir: &Path) -> Result<File, Failure> {
+///
+/// # Errors
+/// Fails when the lock's file cannot be used.
+pub(crate) fn lease(git_dir: &Path) -> Result<File, Failure> {
     let path = git_dir.join("lease");
     let cannot = |err: io::Error| Failure::io(&format!("cannot hold '{}'", path.display()), &err);
     let file = fs::OpenOptions::new()

@@ -50,7 +50,19 @@ struct Request<'c> {
     source: Source,
 }
 
-/// Answers a client's fetch with [`Reply::Ready`] or [`Reply::Failed`].
+/// A mirror that may be read.
+pub(crate) struct Fetched {
+    /// What the client is told of it.
+    pub ready: Ready,
+    /// The mirror.
+    pub mirror: Mirror,
+    /// The login that upstream took.
+    pub login: Option<Login>,
+    /// Whether that login stood in the URL.
+    pub typed: bool,
+}
+
+/// Makes a mirror as fresh as the client wants it.
 ///
 /// # Errors
 /// Fails when the client has gone.
@@ -58,15 +70,15 @@ pub(crate) async fn fetch(
     engine: &Arc<Engine>,
     conversation: &mut Conversation,
     fetch: Fetch,
-) -> Result<Reply, WireError> {
+) -> Result<Result<Fetched, Failure>, WireError> {
     let (typed, url) = match find(engine, &fetch.mirror) {
         Ok(found) => found,
-        Err(failure) => return Ok(Reply::Failed(failure)),
+        Err(failure) => return Ok(Err(failure)),
     };
     let transport = url.scheme().to_string();
     if !fetch.transports.contains(&transport) {
         let failure = Failure::here(format!("transport '{transport}' not allowed"));
-        return Ok(Reply::Failed(failure));
+        return Ok(Err(failure));
     }
     // A login in a URL is for where the URL points, not for where its upstream once redirected to.
     let login = fetch
@@ -86,10 +98,7 @@ pub(crate) async fn fetch(
         login,
         source,
     };
-    match request.run().await? {
-        Ok(ready) => Ok(Reply::Ready(ready)),
-        Err(failure) => Ok(Reply::Failed(failure)),
-    }
+    request.run().await
 }
 
 /// The URL that was typed, and the one that the mirror of it has: upstream may once have redirected the one to the other.
@@ -121,7 +130,7 @@ fn is_spelling(typed: &UpstreamUrl, real: &UpstreamUrl) -> bool {
 }
 
 impl Request<'_> {
-    async fn run(&mut self) -> Result<Result<Ready, Failure>, WireError> {
+    async fn run(&mut self) -> Result<Result<Fetched, Failure>, WireError> {
         let typed = self.url.clone();
         let mut moves = 0;
         self.begin_with_a_login();
@@ -297,7 +306,7 @@ impl Request<'_> {
                 (self.login, self.source) = (Some(login), Source::Asked { _turn: turn.ok() });
                 Ok(true)
             }
-            Answer::Nothing => Ok(false),
+            _ => Ok(false),
         }
     }
 
@@ -305,7 +314,7 @@ impl Request<'_> {
     async fn without_upstream(
         &mut self,
         failure: Failure,
-    ) -> Result<Result<Ready, Failure>, WireError> {
+    ) -> Result<Result<Fetched, Failure>, WireError> {
         let Ok(Some(mirror)) = self.engine.registry.find(&self.url) else {
             return Ok(Err(failure));
         };
@@ -348,12 +357,18 @@ impl Request<'_> {
         tokio::task::spawn_blocking(reading).await.unwrap_or(false)
     }
 
-    fn ready(&self, mirror: Mirror, warnings: Vec<String>, stale: Option<Aged>) -> Ready {
-        Ready {
-            git_dir: mirror.git_dir,
+    fn ready(&self, mirror: Mirror, warnings: Vec<String>, stale: Option<Aged>) -> Fetched {
+        let ready = Ready {
+            git_dir: mirror.git_dir.clone(),
             url: mirror.settings.url.to_string(),
             stale,
             warnings,
+        };
+        Fetched {
+            ready,
+            mirror,
+            login: self.login.clone(),
+            typed: self.login.is_some() && self.login == self.fetch.login,
         }
     }
 

@@ -8,6 +8,8 @@ mod durable;
 mod fetch;
 mod plan;
 mod publish;
+mod push;
+mod pushes;
 mod quarantine;
 mod refs;
 mod registry;

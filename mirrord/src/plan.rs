@@ -42,7 +42,18 @@ pub(crate) struct Edit {
     pub new: Option<ObjectId>,
 }
 
-/// What a sync changes, and what it leaves alone.
+/// A tracked ref that upstream has just changed because a push asked it to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    /// Its name there.
+    pub name: BString,
+    /// The value that it had.
+    pub old: Option<ObjectId>,
+    /// The value that it has.
+    pub new: Option<ObjectId>,
+}
+
+/// What a sync or a push changes, and what it leaves alone.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Plan {
     /// The refs that change, by name.
@@ -76,6 +87,20 @@ impl Plan {
             );
         }
         plan.follow_detached_head(refs, &upstream.head);
+        plan.hold_conflicts(refs);
+        plan
+    }
+
+    /// Plans how `refs` become what upstream has after a push. A record that is not what the push began from is left to
+    /// the next sync.
+    pub(crate) fn of_push(refs: &Refs, accepted: &[Accepted], track: &Refspecs) -> Self {
+        let mut plan = Self::default();
+        for Accepted { name, old, new } in accepted {
+            let was = refs.get(&BString::from(refspec::record(name))).copied();
+            if let Some(public) = track.public(name).filter(|_| was == *old) {
+                plan.follow(refs, name, public.into(), was, *new);
+            }
+        }
         plan.hold_conflicts(refs);
         plan
     }

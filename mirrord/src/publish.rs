@@ -48,14 +48,14 @@ pub(crate) fn sweep(git_dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Carries out a plan and moves HEAD; all of it lasts when this returns.
+/// Carries out a plan, and moves HEAD when it is known where upstream's is; all of it lasts when this returns.
 ///
 /// # Errors
 /// Fails when the refs are locked or the disk refuses; then nothing has changed.
 pub(crate) fn publish(
     git_dir: &Path,
     plan: &Plan,
-    upstream: &Advertisement,
+    upstream: Option<&Advertisement>,
     track: &Refspecs,
 ) -> io::Result<Published> {
     let repo = refs::open(git_dir)?;
@@ -78,7 +78,7 @@ pub(crate) fn publish(
             None => drop(refs.remove(name)),
         }
     }
-    let head = head(&refs, &upstream.head, track);
+    let head = upstream.and_then(|upstream| head(&refs, &upstream.head, track));
     if changed {
         let content = packed(&repo, &refs)?;
         lock.with_mut(|file| {

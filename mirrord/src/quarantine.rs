@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{self, BufRead},
+    io::{self, BufRead, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -88,18 +88,28 @@ impl Quarantine {
         connected(self.git(), &self.git_dir, tips, watch)
     }
 
+    /// Its object directory.
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Lets what is here into the mirror's object store; it lasts when this returns.
     ///
     /// # Errors
     /// Fails when the disk refuses.
-    pub(crate) fn release(self) -> io::Result<()> {
+    pub(crate) fn release(&self) -> io::Result<()> {
         let (from, to) = (
             self.dir.path().join("pack"),
             self.git_dir.join("objects/pack"),
         );
-        let mut names: Vec<_> = fs::read_dir(&from)?
-            .map(|entry| Ok(entry?.file_name()))
-            .collect::<io::Result<_>>()?;
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&from)? {
+            let name = entry?.file_name();
+            // A lock of git's on a pack that it is writing is nothing to keep.
+            if !name.to_string_lossy().ends_with(".keep") {
+                names.push(name);
+            }
+        }
         // git looks for indexes: a pack must be there before its index says so.
         names.sort_by_key(|name| name.to_string_lossy().ends_with(".idx"));
         for name in &names {
@@ -109,6 +119,29 @@ impl Quarantine {
             fs::rename(from.join(name), to.join(name))?;
         }
         durable::sync_dir(&to)
+    }
+
+    /// Lets what `tips` need into the mirror's object store, and nothing else of what is here.
+    ///
+    /// # Errors
+    /// Fails when it cannot be put together, or the disk refuses.
+    pub(crate) fn release_only(&self, tips: &BTreeSet<ObjectId>) -> io::Result<()> {
+        let only = Self::new(&self.git_dir)?;
+        let mut git = self.git();
+        git.args(["pack-objects", "--revs", "--delta-base-offset", "-q"])
+            .arg(only.path().join("pack/pack"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut child = git.spawn()?;
+        let input = walk(&self.git_dir, tips)?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(input.as_bytes())?;
+        }
+        if !child.wait()?.success() {
+            return Err(io::Error::other("git pack-objects failed"));
+        }
+        only.release()
     }
 }
 
@@ -141,13 +174,7 @@ fn connected(
     watch: &Watch,
 ) -> Result<(), Failure> {
     let cannot = |err: io::Error| Failure::io("cannot check what upstream sent", &err);
-    let repo = refs::open(git_dir).map_err(cannot)?;
-    let known = refs::read(git_dir).map_err(cannot)?;
-    let mut input: String = tips.iter().map(|tip| format!("{tip}\n")).collect();
-    let known: BTreeSet<_> = known.into_values().collect();
-    for oid in known.iter().filter(|oid| repo.has_object(*oid)) {
-        input.push_str(&format!("^{oid}\n"));
-    }
+    let input = walk(git_dir, tips).map_err(cannot)?;
     git.args(["rev-list", "--objects", "--stdin", "--quiet"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null());
@@ -168,6 +195,17 @@ fn connected(
         FailureKind::Unusable,
         format!("upstream did not send all necessary objects: {words}"),
     ))
+}
+
+/// A walk from `tips` to what the mirror's refs reach, as `git rev-list --stdin` takes it.
+fn walk(git_dir: &Path, tips: &BTreeSet<ObjectId>) -> io::Result<String> {
+    let repo = refs::open(git_dir)?;
+    let mut input: String = tips.iter().map(|tip| format!("{tip}\n")).collect();
+    let known: BTreeSet<_> = refs::read(git_dir)?.into_values().collect();
+    for oid in known.iter().filter(|oid| repo.has_object(*oid)) {
+        input.push_str(&format!("^{oid}\n"));
+    }
+    Ok(input)
 }
 
 /// Removes the quarantines that a killed daemon left.

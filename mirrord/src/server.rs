@@ -24,7 +24,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{fetch, sync::Engine};
+use crate::{fetch, push, sync::Engine};
 
 /// Conversations that are still open this long after a stop are cut off.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -121,14 +121,19 @@ impl Server {
         };
         match request {
             Request::Fetch(request) => {
-                let answer = fetch::fetch(&self.engine, &mut conversation, request).await?;
-                let ready = matches!(answer, Reply::Ready(_));
-                conversation.say(&answer).await?;
-                if ready {
-                    // The client reads the mirror now; its connection says for how long.
-                    conversation.end().await;
+                match fetch::fetch(&self.engine, &mut conversation, request).await? {
+                    Ok(fetched) => {
+                        conversation.say(&Reply::Ready(fetched.ready)).await?;
+                        // The client reads the mirror now; its connection says for how long.
+                        conversation.end().await;
+                        Ok(())
+                    }
+                    Err(failure) => conversation.say(&Reply::Failed(failure)).await,
                 }
-                Ok(())
+            }
+            Request::Push(request) => push::open(&self.engine, &mut conversation, request).await,
+            Request::Reserve(request) => {
+                push::carry_out(&self.engine, &mut conversation, request).await
             }
             Request::Login { id, origin } => {
                 let login = self.engine.upstreams.logins.take(&id, &origin);
@@ -237,6 +242,14 @@ impl Conversation {
     /// Fails when the client has gone.
     pub(crate) async fn ask(&mut self, question: Ask) -> Result<Answer, WireError> {
         self.say(&Reply::Ask(question)).await?;
+        self.hear().await
+    }
+
+    /// Waits for what the client says, which may be long in coming.
+    ///
+    /// # Errors
+    /// Fails when the client has gone.
+    pub(crate) async fn hear(&mut self) -> Result<Answer, WireError> {
         wire::recv(&mut &self.stream).await
     }
 
@@ -283,7 +296,7 @@ impl Conversation {
     }
 
     /// Waits until the client has gone.
-    async fn end(&mut self) {
+    pub(crate) async fn end(&mut self) {
         while wire::recv::<Answer>(&mut &self.stream).await.is_ok() {}
     }
 }

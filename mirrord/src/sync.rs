@@ -27,6 +27,7 @@ use self::once::Memory;
 use crate::{
     credentials::{Credentials, KEEP},
     durable,
+    pushes::Pushes,
     registry::{Mirror, Registry},
     upstream::{Access, Trouble, Upstreams},
     watch::Watch,
@@ -52,6 +53,8 @@ pub(crate) struct Engine {
     pub upstreams: Upstreams,
     /// Logins and proofs.
     pub credentials: Credentials,
+    /// Pushes that are under way.
+    pub pushes: Pushes,
     tasks: Mutex<HashMap<UpstreamUrl, Task>>,
     at_once: Semaphore,
     hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
@@ -118,6 +121,7 @@ impl Engine {
             registry,
             upstreams: Upstreams::default(),
             credentials: Credentials::default(),
+            pushes: Pushes::default(),
             tasks: Mutex::default(),
             at_once: Semaphore::new(MOST_AT_ONCE),
             hosts: Mutex::default(),

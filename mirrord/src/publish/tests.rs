@@ -64,7 +64,7 @@ fn git_reads_what_was_published() {
             upstream,
             &Refspecs::everything(),
         );
-        publish(dir.path(), &plan, upstream, &Refspecs::everything()).expect("published")
+        publish(dir.path(), &plan, Some(upstream), &Refspecs::everything()).expect("published")
     };
     sync(&upstream(&[
         ("refs/heads/main", one),
@@ -113,7 +113,7 @@ fn a_ref_that_moved_since_upstream_was_asked_is_left_alone() {
         &["update-ref", "refs/heads/main", &two.to_string()],
     );
     let published =
-        publish(dir.path(), &plan, &upstream, &Refspecs::everything()).expect("published");
+        publish(dir.path(), &plan, Some(&upstream), &Refspecs::everything()).expect("published");
     assert!(published.again);
     assert_eq!(
         git(dir.path(), &["rev-parse", "refs/heads/main"]),

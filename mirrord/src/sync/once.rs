@@ -92,6 +92,9 @@ fn run(
         publish::sweep(&mirror.git_dir).map_err(cannot("clean up the mirror"))?;
         memory.swept = true;
     }
+    let _running = mirror
+        .as_ref()
+        .map(|mirror| engine.pushes.of(&mirror.git_dir).begin_sync());
     // What was recorded is read before upstream is asked: a push in between must not look like old news.
     let before = match &mirror {
         Some(mirror) => {
@@ -168,7 +171,7 @@ fn run(
         memory.checked = true;
     }
     receive(&mut session, git_dir, &advertisement, &refs, &tips, watch)?;
-    let published = publish::publish(git_dir, &plan, &advertisement, &track)
+    let published = publish::publish(git_dir, &plan, Some(&advertisement), &track)
         .map_err(cannot("publish what upstream has"))?;
     let changed = !plan.edits.is_empty();
     let mirror = match place {

@@ -33,6 +33,16 @@ const LONGEST_LINE: usize = 4096;
 #[derive(Default)]
 pub(crate) struct Logins(Mutex<HashMap<String, Waiting>>);
 
+/// An id that nobody can guess.
+///
+/// # Errors
+/// Fails when the system has no randomness.
+pub(crate) fn random_id() -> io::Result<String> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// A login, and the scheme, host and port that it is for.
 struct Waiting {
     origin: String,
@@ -41,10 +51,8 @@ struct Waiting {
 
 impl Logins {
     /// Keeps a login for one child and returns the id to ask for it with.
-    fn offer(&self, origin: &str, login: &Login) -> io::Result<String> {
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(io::Error::other)?;
-        let id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    pub(crate) fn offer(&self, origin: &str, login: &Login) -> io::Result<String> {
+        let id = random_id()?;
         let waiting = Waiting {
             origin: origin.to_owned(),
             login: login.clone(),
@@ -57,6 +65,11 @@ impl Logins {
     pub(crate) fn take(&self, id: &str, origin: &str) -> Option<Login> {
         let waiting = self.waiting().remove(id)?;
         (waiting.origin == origin).then_some(waiting.login)
+    }
+
+    /// Forgets a login that nobody fetched.
+    pub(crate) fn withdraw(&self, id: &str) {
+        self.waiting().remove(id);
     }
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<String, Waiting>> {
@@ -181,7 +194,7 @@ impl Git {
         let mut relay = Relay::default();
         let ended = children::run_reading(command, input, watch, |piece| relay.hear(piece, watch));
         if let Some(id) = id {
-            self.logins.waiting().remove(&id);
+            self.logins.withdraw(&id);
         }
         let ended = ended.map_err(cannot)?;
         if ended.status.success() {

@@ -29,7 +29,11 @@ use gix_transport::{
 };
 
 use self::answers::explain;
-pub(crate) use self::{access::Access, asked::Asked, fallback::Logins};
+pub(crate) use self::{
+    access::Access,
+    asked::Asked,
+    fallback::{Logins, random_id},
+};
 use crate::{quarantine::Quarantine, refs::Refs, watch::Watch};
 
 /// A failure, with what those who deal with it here need beside its words.

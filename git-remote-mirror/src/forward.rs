@@ -1,0 +1,300 @@
+//! The hooks of a push, which run inside `git receive-pack` on the mirror: `pre-receive` counts the commands, and
+//! `proc-receive` carries them out. It reserves with the daemon, sends to upstream, lets the daemon settle, and reports.
+
+use std::{
+    env, fs,
+    io::{self, BufRead, Write},
+    path::{Path, PathBuf},
+};
+
+use common::{
+    client::Client,
+    paths::Paths,
+    progress::{masked, tell},
+    protocol::{Answer, Command, Failure, Reply, Request, Reserve, Route, batches},
+};
+use gix_packetline::{
+    PacketLineRef,
+    blocking_io::{StreamingPeekableIter, encode},
+};
+
+use crate::{fetch::something_else, send, stream::runtime};
+
+/// The names of the hooks.
+pub(crate) const PRE_RECEIVE: &str = "pre-receive";
+/// See [`PRE_RECEIVE`].
+pub(crate) const PROC_RECEIVE: &str = "proc-receive";
+
+/// The id of the push, for the hooks.
+pub(crate) const PUSH: &str = "MIRROR_PUSH";
+/// Its quarantine.
+pub(crate) const QUARANTINE: &str = "MIRROR_QUARANTINE";
+
+/// In a quarantine: how many commands git sent. receive-pack keeps from `proc-receive` what it has refused itself.
+const COMMANDS: &str = "commands";
+/// In a quarantine: there while what was sent to upstream has not been reported to git.
+const SENT: &str = "sent";
+
+/// What the commands became: `None` is done, otherwise the reason why not.
+type Verdicts = Vec<Option<String>>;
+
+/// Whether a push ended after it was sent to upstream and before anybody was told how it went.
+pub(crate) fn was_interrupted(quarantine: &Path) -> bool {
+    quarantine.join(SENT).exists()
+}
+
+/// Notes how many commands there are.
+///
+/// # Errors
+/// Fails when it is not run by a push of ours, or the disk refuses.
+pub(crate) fn pre_receive() -> Result<(), Failure> {
+    let count = io::stdin().lock().split(b'\n').count();
+    let written = fs::write(quarantine()?.join(COMMANDS), count.to_string());
+    written.map_err(|err| Failure::io("cannot note the commands of the push", &err))
+}
+
+/// Carries out the commands that git sends. Each is reported, whatever happens.
+///
+/// # Errors
+/// Fails when git cannot be heard or told.
+pub(crate) fn proc_receive() -> Result<(), Failure> {
+    let quarantine = quarantine()?;
+    let asked = Asked::read().map_err(|err| Failure::io("cannot hear git", &err))?;
+    let verdicts = runtime()?
+        .block_on(carry_out(&asked, &quarantine))
+        .unwrap_or_else(|failure| {
+            failure
+                .hint
+                .iter()
+                .for_each(|hint| tell(&format!("hint: {hint}")));
+            vec![Some(failure.message); asked.commands.len()]
+        });
+    report(&asked.commands, &verdicts).map_err(|err| Failure::io("cannot answer git", &err))?;
+    // Now it is known; what could not be removed only makes somebody push again.
+    let _ = fs::remove_file(quarantine.join(SENT));
+    Ok(())
+}
+
+fn quarantine() -> Result<PathBuf, Failure> {
+    env::var_os(QUARANTINE)
+        .map(PathBuf::from)
+        .ok_or_else(|| Failure::here("this is a hook of the mirror's own pushes"))
+}
+
+/// What git asks of the hook.
+struct Asked {
+    commands: Vec<Command>,
+    atomic: bool,
+    options: Vec<String>,
+}
+
+impl Asked {
+    /// Reads `proc-receive`'s protocol, version 1; see `git help githooks`.
+    fn read() -> io::Result<Self> {
+        let mut lines = StreamingPeekableIter::new(io::stdin(), &[PacketLineRef::Flush], false);
+        let greeting = section(&mut lines)?;
+        let offered = greeting.first().map(Vec::as_slice).unwrap_or_default();
+        let (version, features) = match offered.iter().position(|byte| *byte == 0) {
+            Some(end) => (&offered[..end], &offered[end + 1..]),
+            None => (offered, &b""[..]),
+        };
+        if version != b"version=1" {
+            return Err(io::Error::other(
+                "it speaks an unknown version of the hook's protocol",
+            ));
+        }
+        let offers = |name: &[u8]| {
+            features
+                .split(|byte| *byte == b' ')
+                .any(|word| word == name)
+        };
+        let (options, atomic) = (offers(b"push-options"), offers(b"atomic"));
+        let ours: &[u8] = if options {
+            b"version=1\0push-options"
+        } else {
+            b"version=1"
+        };
+        encode::data_to_write(ours, io::stdout())?;
+        encode::flush_to_write(io::stdout())?;
+        io::stdout().flush()?;
+        let commands = section(&mut lines)?
+            .iter()
+            .map(|line| command(line))
+            .collect::<Option<_>>();
+        let commands = commands.ok_or_else(|| io::Error::other("a command is not one"))?;
+        let options = if options {
+            section(&mut lines)?
+        } else {
+            Vec::new()
+        };
+        Ok(Self {
+            commands,
+            atomic,
+            options: options
+                .iter()
+                .map(|option| String::from_utf8_lossy(option).into_owned())
+                .collect(),
+        })
+    }
+}
+
+/// Reads lines up to the next flush.
+fn section(lines: &mut StreamingPeekableIter<io::Stdin>) -> io::Result<Vec<Vec<u8>>> {
+    let mut section = Vec::new();
+    while let Some(line) = lines.read_line() {
+        let line = line?.map_err(|err| io::Error::other(err.to_string()))?;
+        let line = line.as_slice().unwrap_or_default();
+        section.push(line.strip_suffix(b"\n").unwrap_or(line).to_vec());
+    }
+    lines.reset();
+    Ok(section)
+}
+
+/// Reads `<old> <new> <ref>`.
+fn command(line: &[u8]) -> Option<Command> {
+    let mut words = line.splitn(3, |byte| *byte == b' ');
+    let mut oid = || {
+        let hex = String::from_utf8(words.next()?.to_vec()).ok()?;
+        Some(Some(hex).filter(|hex| hex.bytes().any(|byte| byte != b'0')))
+    };
+    let (old, new) = (oid()?, oid()?);
+    let name = words.next()?.to_vec();
+    Some(Command { name, old, new })
+}
+
+/// Tells git what became of each command.
+fn report(commands: &[Command], verdicts: &Verdicts) -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout());
+    for (command, verdict) in commands.iter().zip(verdicts) {
+        let line = match verdict {
+            None => [b"ok ", command.name.as_slice()].concat(),
+            Some(reason) => [
+                b"ng ",
+                command.name.as_slice(),
+                b" ",
+                masked(reason.as_bytes()).as_bytes(),
+            ]
+            .concat(),
+        };
+        encode::data_to_write(&line, &mut out)?;
+    }
+    encode::flush_to_write(&mut out)?;
+    out.flush()
+}
+
+async fn carry_out(asked: &Asked, quarantine: &Path) -> Result<Verdicts, Failure> {
+    let mut client = Client::connect(&Paths::from_env()?).await?;
+    let (mut verdicts, orders) = reserve(&mut client, asked, quarantine).await?;
+    if orders.is_empty() {
+        return Ok(verdicts);
+    }
+    let cannot = |err: io::Error| Failure::io("cannot prepare the push to upstream", &err);
+    fs::write(quarantine.join(SENT), "").map_err(cannot)?;
+    let outcome = send::send(quarantine, &orders, asked.atomic, &asked.options);
+    let outcomes = outcome.map_err(|err| {
+        // It never began.
+        let _ = fs::remove_file(quarantine.join(SENT));
+        cannot(err)
+    })?;
+    let mut accepted = Vec::new();
+    for (order, outcome) in orders.iter().zip(outcomes) {
+        match outcome {
+            None => accepted.push(u32::try_from(order.at).unwrap_or(u32::MAX)),
+            reason => verdicts[order.at] = reason,
+        }
+    }
+    if let Err(failure) = settle(&mut client, accepted).await {
+        // Upstream has it, and that is what ok means.
+        tell(&format!(
+            "warning: upstream has it, and the mirror not yet: {failure}"
+        ));
+        tell("hint: the next fetch brings it");
+    }
+    Ok(verdicts)
+}
+
+/// Asks the daemon where each command goes, and to keep everybody else from those refs until it is settled.
+async fn reserve<'c>(
+    client: &mut Client,
+    asked: &'c Asked,
+    quarantine: &Path,
+) -> Result<(Verdicts, Vec<send::Order<'c>>), Failure> {
+    let commands = &asked.commands;
+    let count = fs::read_to_string(quarantine.join(COMMANDS)).ok();
+    let reserve = Reserve {
+        id: env::var(PUSH).unwrap_or_default(),
+        atomic: asked.atomic,
+        incomplete: count.is_none_or(|count| count != commands.len().to_string()),
+    };
+    client.say(&Request::Reserve(reserve)).await?;
+    let size = |command: &Command| command.name.len() + 200;
+    for batch in batches(commands.clone(), size) {
+        client.answer(&Answer::Commands(batch)).await?;
+    }
+    let mut routes = Vec::new();
+    loop {
+        match client.hear().await? {
+            Reply::Progress(_) => {}
+            Reply::Routed(batch) if batch.is_empty() => break,
+            Reply::Routed(batch) => routes.extend(batch),
+            Reply::Failed(failure) => return Err(failure),
+            _ => return Err(something_else()),
+        }
+    }
+    if routes.len() != commands.len() {
+        return Err(something_else());
+    }
+    let (mut verdicts, mut orders) = (vec![None; commands.len()], Vec::new());
+    for (at, (command, route)) in commands.iter().zip(routes).enumerate() {
+        match route {
+            Route::Refused(reason) => verdicts[at] = Some(reason),
+            Route::Upstream { name, leased } => {
+                orders.push(send::Order {
+                    at,
+                    command,
+                    name,
+                    leased,
+                });
+            }
+        }
+    }
+    Ok((verdicts, orders))
+}
+
+/// Tells the daemon what upstream accepted, and waits until the mirror has it for good.
+async fn settle(client: &mut Client, accepted: Vec<u32>) -> Result<(), Failure> {
+    for batch in batches(accepted, |_| 5) {
+        client.answer(&Answer::Accepted(batch)).await?;
+    }
+    loop {
+        match client.hear().await? {
+            Reply::Progress(_) => {}
+            Reply::Settled(warnings) => {
+                for warning in warnings {
+                    tell(&format!("warning: {}", masked(warning.as_bytes())));
+                }
+                return Ok(());
+            }
+            Reply::Failed(failure) => return Err(failure),
+            _ => return Err(something_else()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_read_as_git_writes_it() {
+        let (zero, one) = ("0".repeat(40), "1".repeat(40));
+        let read =
+            |old: &str, new: &str, name: &str| command(format!("{old} {new} {name}").as_bytes());
+        let created = read(&zero, &one, "refs/heads/a b").expect("a command");
+        assert_eq!((created.old, created.new), (None, Some(one.clone())));
+        assert_eq!(created.name, b"refs/heads/a b");
+        let deleted = read(&one, &zero, "refs/heads/main").expect("a command");
+        assert_eq!((deleted.old, deleted.new), (Some(one), None));
+        assert!(command(b"0000 1111").is_none());
+    }
+}

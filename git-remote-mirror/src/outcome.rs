@@ -1,0 +1,253 @@
+//! What `git push` says: upstream's words, which are passed on as they come, and what became of each ref.
+
+use std::{
+    collections::HashMap,
+    io::{self, Read, Write},
+    process::{ChildStderr, ExitStatus},
+};
+
+use common::{progress::masked, upstream_url::redact};
+
+/// What git puts behind each of upstream's lines where nothing can clear the rest of a line.
+const BLANKS: &[u8] = b"        ";
+
+/// A line that is longer is shown in pieces.
+const LONGEST_LINE: usize = 4096;
+
+/// How git's last words begin when it gave up before it had sent anything.
+const NEVER_SENT: [&str; 9] = [
+    "unable to access",
+    "Authentication failed",
+    "could not read Username",
+    "could not read Password",
+    "Could not read from remote repository",
+    "the remote end hung up upon initial contact",
+    "the receiving end does not support",
+    "repository '",
+    "protocol '",
+];
+
+/// What is left of git's words when upstream's have been passed on.
+#[derive(Default)]
+pub(crate) struct Words {
+    /// Why git gave up.
+    fatal: Option<String>,
+    /// The first thing that went wrong before it did.
+    error: Option<String>,
+}
+
+impl Words {
+    /// Passes on what upstream says, and keeps why git gave up. Runs until git has ended.
+    pub(crate) fn relay(stderr: Option<ChildStderr>, host: String, progress: bool) -> Self {
+        let mut words = Self::default();
+        let Some(mut stderr) = stderr else {
+            return words;
+        };
+        let (mut line, mut piece) = (Vec::new(), [0; 4096]);
+        while let Ok(length @ 1..) = stderr.read(&mut piece) {
+            for &byte in &piece[..length] {
+                if matches!(byte, b'\n' | b'\r') || line.len() == LONGEST_LINE {
+                    let shown = words.hear(&line, progress, &host);
+                    line.clear();
+                    if let Some(shown) = shown {
+                        let end = if byte == b'\r' { "\r" } else { "\n" };
+                        // There is nobody left to tell when stderr is gone.
+                        let _ = io::stderr().write_all(format!("{shown}{end}").as_bytes());
+                    }
+                }
+                if !matches!(byte, b'\n' | b'\r') {
+                    line.push(byte);
+                }
+            }
+        }
+        words
+    }
+
+    /// Hears one line; returns what the person is to see of it. Whatever is returned reaches them as `remote: `.
+    fn hear(&mut self, line: &[u8], progress: bool, host: &str) -> Option<String> {
+        const GITS_OWN: [&str; 9] = [
+            "To ",
+            "hint: ",
+            "Everything up-to-date",
+            "error: failed to push some refs",
+            "Enumerating objects",
+            "Counting objects",
+            "Delta compression",
+            "Compressing objects",
+            "Total ",
+        ];
+        if let Some(words) = line.strip_prefix(b"remote:") {
+            let words = words.strip_prefix(b" ").unwrap_or(words);
+            return Some(masked(words.strip_suffix(BLANKS).unwrap_or(words)));
+        }
+        let line = masked(redact(&String::from_utf8_lossy(line)).as_bytes());
+        if line.starts_with("Writing objects") {
+            return progress.then(|| format!("To {host}: {line}"));
+        }
+        if let Some(fatal) = line.strip_prefix("fatal: ") {
+            self.fatal.get_or_insert_with(|| fatal.to_owned());
+        } else if GITS_OWN.iter().any(|known| line.starts_with(known)) {
+        } else if let Some(error) = line.strip_prefix("error: ") {
+            self.error.get_or_insert_with(|| error.to_owned());
+        } else if !line.is_empty() {
+            return Some(line);
+        }
+        None
+    }
+
+    /// Why upstream does not have what it did not answer for, and whether that is certain.
+    fn reason(&self, status: ExitStatus) -> String {
+        let cause = self.error.as_ref().or(self.fatal.as_ref());
+        let cause = cause.map_or("git push was ended", String::as_str);
+        let never = |fatal: &String| NEVER_SENT.iter().any(|begin| fatal.starts_with(begin));
+        let refused = self.error.as_ref().is_some_and(|error| {
+            // A server, or what stands before it, that did not want the request at all.
+            error.starts_with("RPC failed; HTTP 4")
+        });
+        match &self.fatal {
+            Some(fatal) if status.code().is_some() && self.error.is_none() && never(fatal) => {
+                fatal.clone()
+            }
+            _ if refused => cause.to_owned(),
+            _ => format!("{cause}; it may have reached upstream, the same push again tells"),
+        }
+    }
+}
+
+/// What became of each ref.
+pub(crate) struct Outcomes {
+    /// By upstream's name; `None` is accepted.
+    reported: HashMap<Vec<u8>, Option<String>>,
+    /// For those of which nothing was reported.
+    otherwise: String,
+}
+
+impl Outcomes {
+    /// Reads what `git push --porcelain` printed, as far as it came.
+    pub(crate) fn new(report: &[u8], words: Words, status: ExitStatus) -> Self {
+        let otherwise = words.reason(status);
+        let mut reported = HashMap::new();
+        // Half a line at the end says nothing.
+        for line in report.split_inclusive(|byte| *byte == b'\n') {
+            let Some(line) = line.strip_suffix(b"\n") else {
+                continue;
+            };
+            if let Some((name, outcome)) = outcome(line, &otherwise) {
+                reported.insert(name, outcome);
+            }
+        }
+        Self {
+            reported,
+            otherwise,
+        }
+    }
+
+    /// `None` when upstream has accepted this ref, otherwise why not.
+    pub(crate) fn of(&self, name: &[u8]) -> Option<String> {
+        match self.reported.get(name) {
+            Some(outcome) => outcome.clone(),
+            None => Some(self.otherwise.clone()),
+        }
+    }
+}
+
+/// Reads `<flag>\t<from>:<to>\t<summary> (<reason>)`.
+fn outcome(line: &[u8], otherwise: &str) -> Option<(Vec<u8>, Option<String>)> {
+    let mut fields = line.splitn(3, |byte| *byte == b'\t');
+    let (flag, refs, summary) = (fields.next()?, fields.next()?, fields.next()?);
+    let to = refs.iter().position(|byte| *byte == b':')? + 1;
+    let name = refs[to..].to_vec();
+    let outcome = match flag {
+        b" " | b"+" | b"-" | b"*" | b"=" => None,
+        b"!" => {
+            let summary = String::from_utf8_lossy(summary);
+            let reason = summary
+                .split_once("] (")
+                .and_then(|(kind, reason)| Some((kind, reason.strip_suffix(')')?)));
+            Some(match reason {
+                // It got everything, and then no word came back.
+                Some(("[remote failure", _)) => otherwise.to_owned(),
+                Some((_, reason)) => reason.to_owned(),
+                None => summary.into_owned(),
+            })
+        }
+        _ => return None,
+    };
+    Some((name, outcome))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    fn outcomes(report: &str, stderr: &str, code: i32) -> Outcomes {
+        let mut words = Words::default();
+        for line in stderr.lines() {
+            words.hear(line.as_bytes(), false, "gitlab.example");
+        }
+        Outcomes::new(report.as_bytes(), words, ExitStatus::from_raw(code << 8))
+    }
+
+    #[test]
+    fn each_ref_gets_upstreams_own_verdict() {
+        let report = "To http://gitlab.example/p.git\n\
+             \x20\trefs/new/heads/a:refs/heads/a\t1..2\n\
+             -\t:refs/heads/gone\t[deleted]\n\
+             !\trefs/new/heads/b:refs/heads/b\t[remote rejected] (pre-receive hook declined (twice))\n\
+             !\trefs/new/heads/c:refs/heads/c\t[rejected] (stale info)\nDone\n";
+        let outcomes = outcomes(report, "error: failed to push some refs to 'x'", 1);
+        let of = |name: &str| outcomes.of(name.as_bytes());
+        assert_eq!((of("refs/heads/a"), of("refs/heads/gone")), (None, None));
+        assert_eq!(
+            of("refs/heads/b").as_deref(),
+            Some("pre-receive hook declined (twice)")
+        );
+        assert_eq!(of("refs/heads/c").as_deref(), Some("stale info"));
+    }
+
+    #[test]
+    fn what_was_cut_off_is_not_called_refused() {
+        let reason = |report: &str, stderr: &str| {
+            outcomes(report, stderr, 128)
+                .of(b"refs/heads/a")
+                .expect("not accepted")
+        };
+        let cut = "send-pack: unexpected disconnect while reading sideband packet\n\
+                   fatal: the remote end hung up unexpectedly";
+        let half = " \trefs/new/heads/a:refs/heads/a\t1..2";
+        for reason in [reason("", cut), reason(half, cut), reason("", "")] {
+            assert!(reason.contains("may have reached upstream"), "{reason}");
+        }
+        let silent =
+            "!\trefs/new/heads/a:refs/heads/a\t[remote failure] (remote failed to report status)\n";
+        assert!(reason(silent, "").contains("may have reached upstream"));
+        let never = "fatal: unable to access 'https://me:secret@h/p/': Connection refused";
+        assert_eq!(
+            reason("", never),
+            "unable to access 'https://h/p/': Connection refused"
+        );
+        let refused = "error: RPC failed; HTTP 413 curl 22 The requested URL returned error: 413\n\
+                       fatal: the remote end hung up unexpectedly";
+        assert!(!reason("", refused).contains("may have"));
+    }
+
+    #[test]
+    fn upstreams_words_are_passed_on_once() {
+        let mut words = Words::default();
+        let mut hear = |line: &str| words.hear(line.as_bytes(), false, "h");
+        assert_eq!(hear("remote: hello        ").as_deref(), Some("hello"));
+        assert_eq!(hear("remote: ").as_deref(), Some(""));
+        assert_eq!(
+            hear("remote:   https://h/new        ").as_deref(),
+            Some("  https://h/new")
+        );
+        assert_eq!(hear("remote: \x1b[31mred").as_deref(), Some("^[[31mred"));
+        assert_eq!(hear("Everything up-to-date"), None);
+        assert_eq!(
+            hear("warning: redirecting").as_deref(),
+            Some("warning: redirecting")
+        );
+    }
+}

@@ -1,0 +1,94 @@
+//! A push: `git receive-pack` on the mirror, its ends given to the git that runs us, and our own hooks in it, which do
+//! nothing but take the commands to upstream ([`crate::forward`]).
+
+use std::{env, fs, io, os::unix::fs::symlink, path::Path};
+
+use common::{
+    git,
+    progress::tell,
+    protocol::{Failure, Open},
+};
+
+use crate::{
+    fetch, forward,
+    helper::Errand,
+    send,
+    stream::{lease, runtime, serve},
+};
+
+/// Brings the mirror in step, so that git's own checks are about what upstream has now, and receives from git.
+///
+/// # Errors
+/// Fails when the push cannot begin.
+pub(crate) fn run(errand: &Errand) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let (_client, open) = runtime.block_on(fetch::open_push(errand))?;
+    let _lease = lease(&open.ready.git_dir)?;
+    let hooks = open.quarantine.join("hooks");
+    install(&hooks).map_err(|err| Failure::io("cannot prepare the push", &err))?;
+    let mut server = git::fenced();
+    server
+        .arg("-c")
+        .arg(config("core.hooksPath", &hooks))
+        // Every command goes to the hook, which alone decides: receive-pack touches no ref.
+        .args(["-c", "receive.procReceiveRefs=refs"])
+        .args(["-c", "receive.advertisePushOptions=true"])
+        .args(["-c", "receive.shallowUpdate=false"])
+        // The mirror's own objects are no news to the client: it has seen the refs.
+        .args(["-c", "core.alternateRefsPrefixes=refs/mirror/none/"])
+        .arg("receive-pack")
+        .arg(&open.ready.git_dir)
+        // What comes lands here, and in the mirror only when upstream has accepted it.
+        .env("GIT_OBJECT_DIRECTORY", &open.quarantine)
+        .env(
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+            open.ready.git_dir.join("objects"),
+        )
+        .env(forward::PUSH, &open.id)
+        .env(forward::QUARANTINE, &open.quarantine)
+        .env(send::UPSTREAM, &open.ready.url);
+    if let Some(login) = &open.login {
+        server.env(send::LOGIN, &login.id);
+        if login.typed {
+            server.env(send::LOGIN_TYPED, "1");
+        }
+    }
+    if let Some(username) = errand.username() {
+        server.env(send::USERNAME, username);
+    }
+    if errand.options.progress && errand.options.verbosity > 0 {
+        server.env(send::PROGRESS, "1");
+    }
+    git::carry_user(&mut server).map_err(|err| Failure::io("cannot tell where we are", &err))?;
+    serve(server, "git-receive-pack", &open.ready.url)?;
+    if forward::was_interrupted(&open.quarantine) {
+        interrupted(&open);
+    }
+    Ok(())
+}
+
+/// Puts this program in the place of the hooks that it also is.
+fn install(hooks: &Path) -> io::Result<()> {
+    let program = env::current_exe()?;
+    fs::create_dir(hooks)?;
+    for hook in [forward::PRE_RECEIVE, forward::PROC_RECEIVE] {
+        symlink(&program, hooks.join(hook))?;
+    }
+    Ok(())
+}
+
+fn config(key: &str, path: &Path) -> std::ffi::OsString {
+    let mut setting = std::ffi::OsString::from(key);
+    setting.push("=");
+    setting.push(path);
+    setting
+}
+
+/// Something of ours was killed after the push had been sent and before its outcome was known.
+fn interrupted(open: &Open) {
+    let url = &open.ready.url;
+    tell(&format!(
+        "warning: the push was interrupted and may have reached '{url}'"
+    ));
+    tell("hint: the same push again tells, and does no harm");
+}

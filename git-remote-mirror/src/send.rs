@@ -1,0 +1,240 @@
+//! Sends what was pushed to upstream: one `git push` where the user stands, so that their credentials, their ssh-agent
+//! and their prompts are those of any other push.
+//!
+//! It runs in a scratch repository whose refs are the push: `refs/new/*` what is to be, `refs/old/*` what the client saw.
+//! So neither the number of refs nor the names of others in the mirror play a part, no rule of the user's can rewrite
+//! the address, and each ref is changed only from the value that the client saw (`--force-with-lease`, and no `+`, which
+//! would override it).
+
+use std::{
+    env, fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    process::Stdio,
+    thread,
+};
+
+use common::{git, protocol::Command, standing::UserConfig, upstream_url::Address, url_config};
+
+use crate::outcome::{Outcomes, Words};
+
+/// The URL of the upstream, for the hooks.
+pub(crate) const UPSTREAM: &str = "MIRROR_UPSTREAM";
+/// The one-time id of the login that upstream took when it was asked what it has.
+pub(crate) const LOGIN: &str = "MIRROR_LOGIN";
+/// Set when that login stood in the URL: it is for this push alone.
+pub(crate) const LOGIN_TYPED: &str = "MIRROR_LOGIN_TYPED";
+/// The user name that stood in the URL.
+pub(crate) const USERNAME: &str = "MIRROR_USERNAME";
+/// Set when the person wants to see how far it is.
+pub(crate) const PROGRESS: &str = "MIRROR_PROGRESS";
+
+/// An upstream that says nothing for so many seconds is given up. A server at work on a push says something every five.
+const NO_PROGRESS: &str = "120";
+
+/// One ref that goes to upstream.
+pub(crate) struct Order<'c> {
+    /// The command's place in the push.
+    pub at: usize,
+    /// The command.
+    pub command: &'c Command,
+    /// The ref's name at upstream.
+    pub name: Vec<u8>,
+    /// Whether it may only be changed from the value that the client saw.
+    pub leased: bool,
+}
+
+/// Sends, and returns for each order `None`, or the reason why upstream does not have it.
+///
+/// # Errors
+/// Fails when it could not begin; nothing has reached upstream then.
+pub(crate) fn send(
+    quarantine: &Path,
+    orders: &[Order<'_>],
+    atomic: bool,
+    options: &[String],
+) -> io::Result<Vec<Option<String>>> {
+    let url = env::var(UPSTREAM).map_err(io::Error::other)?;
+    let scratch = Scratch::new(quarantine, &url, orders)?;
+    let mut push = git::to_upstream(&scratch.0);
+    for name in ["GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"] {
+        push.env(name, env::var_os(name).unwrap_or_default());
+    }
+    let settings = settings(&url)?;
+    push.env("GIT_CONFIG_COUNT", settings.len().to_string());
+    for (index, (key, value)) in settings.iter().enumerate() {
+        push.env(format!("GIT_CONFIG_KEY_{index}"), key)
+            .env(format!("GIT_CONFIG_VALUE_{index}"), value);
+    }
+    if let Some(id) = env::var_os(LOGIN) {
+        push.env(LOGIN, id);
+    }
+    push.args(["push", "--porcelain", "--no-verify", "--no-follow-tags"])
+        .args(["--recurse-submodules=no", "--no-signed"])
+        .args(leases(orders)?);
+    let progress = env::var_os(PROGRESS).is_some();
+    push.arg(if progress {
+        "--progress"
+    } else {
+        "--no-progress"
+    });
+    if atomic {
+        push.arg("--atomic");
+    }
+    push.args(
+        options
+            .iter()
+            .map(|option| format!("--push-option={option}")),
+    );
+    let mut child = push
+        .arg("upstream")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let words = thread::spawn(move || Words::relay(stderr, host(&url), progress));
+    let mut report = Vec::new();
+    if let Some(mut stdout) = stdout {
+        // What was read before a break still counts.
+        let _ = stdout.read_to_end(&mut report);
+    }
+    let status = child.wait()?;
+    let words = words.join().unwrap_or_default();
+    let outcomes = Outcomes::new(&report, words, status);
+    Ok(orders
+        .iter()
+        .map(|order| outcomes.of(&order.name))
+        .collect())
+}
+
+fn host(url: &str) -> String {
+    match Address::parse(url) {
+        Ok(Address::Url(url, _)) => url.host().unwrap_or("upstream").to_owned(),
+        _ => "upstream".to_owned(),
+    }
+}
+
+/// What git may only change from the value that the client saw: all, or, where a ref has no such value, the others.
+fn leases(orders: &[Order<'_>]) -> io::Result<Vec<std::ffi::OsString>> {
+    if orders.iter().all(|order| order.leased) {
+        // git looks the values up in `refs/old/`, which stays fast where a list of thousands would not.
+        return Ok(vec!["--force-with-lease".into()]);
+    }
+    let lease = |order: &Order<'_>| {
+        let name = String::from_utf8(order.name.clone()).map_err(io::Error::other)?;
+        let old = order.command.old.as_deref().unwrap_or_default();
+        Ok(format!("--force-with-lease={name}:{old}").into())
+    };
+    orders
+        .iter()
+        .filter(|order| order.leased)
+        .map(lease)
+        .collect()
+}
+
+/// The settings of the user's that say how to talk to this upstream. They travel in the environment of one child.
+fn settings(url: &str) -> io::Result<Vec<(String, String)>> {
+    let config = UserConfig::read()?;
+    let mut settings = vec![
+        ("http.lowSpeedLimit".to_owned(), "1".to_owned()),
+        ("http.lowSpeedTime".to_owned(), NO_PROGRESS.to_owned()),
+    ];
+    let standing = config.standing().config;
+    let bears = |key: &str| !key.starts_with("url.");
+    settings.extend(standing.iter().filter(|(key, _)| bears(key)).cloned());
+    if let Ok(username) = env::var(USERNAME) {
+        settings.push(("credential.username".into(), username));
+    }
+    if env::var_os(LOGIN).is_some() {
+        // The login that is known already comes first; when it is refused, git asks whom it would have asked.
+        let program = env::current_exe()?;
+        let program = program.to_string_lossy().replace('\'', r"'\''");
+        settings.push(("credential.helper".into(), String::new()));
+        settings.push(("credential.helper".into(), format!("!'{program}' login")));
+        if env::var_os(LOGIN_TYPED).is_none() {
+            settings.extend(helpers(url, &standing));
+        }
+    }
+    Ok(settings)
+}
+
+/// The user's credential helpers for this upstream, in the order in which git asks them.
+fn helpers(url: &str, standing: &[(String, String)]) -> Vec<(String, String)> {
+    let Ok(Address::Url(url, _)) = Address::parse(url) else {
+        return Vec::new();
+    };
+    let mut helpers = Vec::new();
+    for (key, value) in url_config::matching("credential", standing, &url) {
+        match (key.as_str(), value.as_str()) {
+            ("helper", "") => helpers.clear(),
+            ("helper", _) => helpers.push(("credential.helper".to_owned(), value)),
+            _ => {}
+        }
+    }
+    helpers
+}
+
+/// A repository without objects of its own, whose refs are the push.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(quarantine: &Path, url: &str, orders: &[Order<'_>]) -> io::Result<Self> {
+        let dir = quarantine.join("push.git");
+        fs::create_dir_all(dir.join("refs"))?;
+        fs::write(dir.join("HEAD"), "ref: refs/heads/none\n")?;
+        let format = orders
+            .iter()
+            .find_map(|order| order.command.new.as_ref().or(order.command.old.as_ref()))
+            .map_or(0, String::len);
+        let mut config = Vec::new();
+        if format == 64 {
+            config.extend_from_slice(b"[core]\n\trepositoryformatversion = 1\n\tbare = true\n");
+            config.extend_from_slice(b"[extensions]\n\tobjectformat = sha256\n");
+        } else {
+            config.extend_from_slice(b"[core]\n\trepositoryformatversion = 0\n\tbare = true\n");
+        }
+        config.extend_from_slice(b"[remote \"upstream\"]\n");
+        let mut set = |key: &str, value: &[u8]| {
+            config.extend_from_slice(
+                &[b"\t", key.as_bytes(), b" = ", &quoted(value), b"\n"].concat(),
+            );
+        };
+        set("url", url.as_bytes());
+        set("fetch", b"refs/*:refs/old/*");
+        if orders.iter().any(|order| order.command.new.is_some()) {
+            set("push", b"refs/new/*:refs/*");
+        }
+        let mut refs = Vec::new();
+        for Order { command, name, .. } in orders {
+            let rest = name.strip_prefix(b"refs/").unwrap_or(name);
+            let mut add = |space: &[u8], oid: &Option<String>| {
+                refs.extend(
+                    oid.as_ref()
+                        .map(|oid| ([space, rest].concat(), oid.clone())),
+                );
+            };
+            add(b"refs/new/", &command.new);
+            add(b"refs/old/", &command.old);
+            if command.new.is_none() {
+                set("push", &[b":", name.as_slice()].concat());
+            }
+        }
+        refs.sort();
+        let mut packed = b"# pack-refs with: sorted \n".to_vec();
+        for (name, oid) in refs {
+            packed.extend_from_slice(&[oid.as_bytes(), b" ", &name, b"\n"].concat());
+        }
+        fs::write(dir.join("config"), config)?;
+        fs::write(dir.join("packed-refs"), packed)?;
+        Ok(Self(dir))
+    }
+}
+
+/// A value as git's configuration files have it.
+fn quoted(value: &[u8]) -> Vec<u8> {
+    let escaped = value.iter().flat_map(|byte| match byte {
+        b'"' | b'\\' => vec![b'\\', *byte],
+        byte => vec![*byte],
+    });
+    [b'"'].into_iter().chain(escaped).chain([b'"']).collect()
+}
