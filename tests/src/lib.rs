@@ -12,11 +12,13 @@ mod process;
 mod programs;
 mod project;
 mod run;
+mod ssh;
 mod world;
 
-pub use compare::{refs, same_clone};
+pub use compare::{Twins, refs, same_clone};
 pub use gitlab::{Fault, GitLab, Held, On, Request};
 pub use project::Project;
 pub use run::{Ran, Run, Running};
 pub use rustix::process::Signal;
+pub use ssh::{Sshd, processes};
 pub use world::World;
