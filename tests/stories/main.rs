@@ -16,6 +16,7 @@ mod socket;
 mod ssh;
 mod ssh_errors;
 mod ssh_own;
+mod ssh_push;
 mod stale;
 mod stand_in;
 mod sync;
