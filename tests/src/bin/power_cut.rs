@@ -194,7 +194,7 @@ fn push(world: &World, work: &Path, cut: usize) -> Vec<(String, Option<String>)>
         format!("refs/heads/kind/{cut}"),
         format!("refs/heads/kind/{}", cut.saturating_sub(KINDS)),
     );
-    if cut % KINDS != 0 {
+    if !cut.is_multiple_of(KINDS) {
         git(&["push", "-q", "origin", "main"]);
         return vec![main];
     }
