@@ -5,14 +5,14 @@
 //! look at names that conflict as `a` and `a/b`.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     fs,
     io::{self, Write},
     path::Path,
 };
 
 use common::refspec::{self, Refspecs};
-use gix::{bstr::BStr, lock::acquire::Fail, objs::FindExt};
+use gix::{ObjectId, bstr::BStr, lock::acquire::Fail, objs::FindExt};
 
 use crate::{
     durable,
@@ -63,7 +63,8 @@ pub(crate) fn publish(
     let path = git_dir.join("packed-refs");
     let mut lock = gix::lock::File::acquire_to_update_resource(&path, Fail::Immediately, None, 0)
         .map_err(io::Error::other)?;
-    let mut refs = Snapshot::of_packed(git_dir)?.refs(git_dir)?;
+    let before = Snapshot::of_packed(git_dir)?;
+    let mut refs = before.refs(git_dir)?;
     let mut published = Published::default();
     let mut changed = false;
     for (name, edit) in &plan.edits {
@@ -80,7 +81,7 @@ pub(crate) fn publish(
     }
     let head = upstream.and_then(|upstream| head(&refs, &upstream.head, track));
     if changed {
-        let content = packed(&repo, &refs)?;
+        let content = packed(&repo, &refs, &before.peeled(git_dir)?)?;
         lock.with_mut(|file| {
             file.write_all(&content)?;
             file.sync_all()
@@ -129,25 +130,42 @@ fn head(refs: &Refs, upstream: &Head, track: &Refspecs) -> Option<Vec<u8>> {
     first.map(|name| symbolic(&name))
 }
 
-/// The file that git's `packed-refs` format prescribes: sorted, each tag with what it points to.
-fn packed(repo: &gix::Repository, refs: &Refs) -> io::Result<Vec<u8>> {
-    let mut content = b"# pack-refs with: peeled fully-peeled sorted \n".to_vec();
-    let mut buffer = Vec::new();
+/// The file that git's `packed-refs` format prescribes: sorted, each tag with what it points to. What is `known` of that
+/// is not looked up.
+fn packed(
+    repo: &gix::Repository,
+    refs: &Refs,
+    known: &HashMap<ObjectId, Option<ObjectId>>,
+) -> io::Result<Vec<u8>> {
+    // Of an object that is missing nobody can say what it points to; the next time, all are looked up again.
+    let is_there = |oid: &ObjectId| known.contains_key(oid) || repo.has_object(*oid);
+    let header: &[u8] = if refs.values().all(is_there) {
+        b"# pack-refs with: peeled fully-peeled sorted \n"
+    } else {
+        b"# pack-refs with: peeled sorted \n"
+    };
+    let mut content = header.to_vec();
     for (name, oid) in refs {
         write!(content, "{oid} ")?;
         content.extend_from_slice(name);
         content.push(b'\n');
-        let mut target = *oid;
-        // Only tag objects have more to say; a damaged ref is kept as it is and blocks no other.
-        while let Ok(tag) = repo.objects.find_tag_iter(&target, &mut buffer) {
-            let Ok(inner) = tag.target_id() else { break };
-            target = inner;
-        }
-        if target != *oid {
+        let peeled = known.get(oid).copied().unwrap_or_else(|| peel(repo, *oid));
+        if let Some(target) = peeled {
             writeln!(content, "^{target}")?;
         }
     }
     Ok(content)
+}
+
+/// What a tag points to in the end; nothing for what is no tag.
+fn peel(repo: &gix::Repository, oid: ObjectId) -> Option<ObjectId> {
+    let (mut target, mut buffer) = (oid, Vec::new());
+    // Only tag objects have more to say; a damaged ref is kept as it is and blocks no other.
+    while let Ok(tag) = repo.objects.find_tag_iter(&target, &mut buffer) {
+        let Ok(inner) = tag.target_id() else { break };
+        target = inner;
+    }
+    (target != oid).then_some(target)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Reads the refs of a mirror. They are all in `packed-refs`, which is only ever replaced as a whole.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs,
     io::{self, Read},
     os::unix::fs::MetadataExt,
@@ -11,7 +11,11 @@ use std::{
 };
 
 use common::git;
-use gix::{ObjectId, bstr::BString};
+use gix::{
+    ObjectId,
+    bstr::{BString, ByteSlice},
+    refs::packed,
+};
 
 /// All refs of a repository, as packed; `HEAD` aside.
 pub(crate) type Refs = BTreeMap<BString, ObjectId>;
@@ -92,6 +96,35 @@ impl Snapshot {
     /// # Errors
     /// Fails when `packed-refs` is not one.
     pub(crate) fn refs(&self, git_dir: &Path) -> io::Result<Refs> {
+        let mut refs = Refs::new();
+        self.each(git_dir, |entry| {
+            refs.insert(entry.name.as_bstr().to_owned(), entry.target());
+        })?;
+        Ok(refs)
+    }
+
+    /// What the objects that refs name point to, where those are tags. Whoever wrote them down has looked, so that
+    /// nobody has to look again.
+    ///
+    /// # Errors
+    /// Fails when `packed-refs` is not one.
+    pub(crate) fn peeled(&self, git_dir: &Path) -> io::Result<HashMap<ObjectId, Option<ObjectId>>> {
+        let mut peeled = HashMap::new();
+        if self
+            .bytes
+            .lines()
+            .next()
+            .is_some_and(|first| first.contains_str(" fully-peeled "))
+        {
+            self.each(git_dir, |entry| {
+                let object = entry.object.map(|_| entry.object());
+                peeled.insert(entry.target(), object);
+            })?;
+        }
+        Ok(peeled)
+    }
+
+    fn each(&self, git_dir: &Path, mut see: impl FnMut(packed::Reference<'_>)) -> io::Result<()> {
         let damaged = || {
             let path = git_dir.join("packed-refs");
             io::Error::new(
@@ -99,16 +132,14 @@ impl Snapshot {
                 format!("'{}' is damaged", path.display()),
             )
         };
-        let mut refs = Refs::new();
         if self.bytes.is_empty() {
-            return Ok(refs);
+            return Ok(());
         }
         let format = open(git_dir)?.object_hash();
-        for entry in gix::refs::packed::Iter::new(&self.bytes, format).map_err(|_| damaged())? {
-            let entry = entry.map_err(|_| damaged())?;
-            refs.insert(entry.name.as_bstr().to_owned(), entry.target());
+        for entry in packed::Iter::new(&self.bytes, format).map_err(|_| damaged())? {
+            see(entry.map_err(|_| damaged())?);
         }
-        Ok(refs)
+        Ok(())
     }
 }
 
