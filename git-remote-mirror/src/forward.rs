@@ -204,7 +204,17 @@ async fn carry_out(asked: &Asked, quarantine: &Path) -> Result<Verdicts, Failure
     for (order, outcome) in orders.iter().zip(outcomes) {
         match outcome {
             None => accepted.push(u32::try_from(order.at).unwrap_or(u32::MAX)),
-            reason => verdicts[order.at] = reason,
+            reason => {
+                if !order.leased {
+                    // git said nothing of force, because it saw nothing that it would have to overwrite.
+                    let name = masked(&order.command.name);
+                    tell(&format!(
+                        "hint: the mirror does not keep '{name}', and cannot force it"
+                    ));
+                    tell("hint: push it to the upstream itself");
+                }
+                verdicts[order.at] = reason;
+            }
         }
     }
     if let Err(failure) = settle(&mut client, accepted).await {
