@@ -8,15 +8,19 @@
 mod compare;
 mod gitlab;
 mod output;
+mod parts;
 mod process;
 mod programs;
 mod project;
 mod run;
+mod trial;
 mod world;
 
 pub use compare::{refs, same_clone};
 pub use gitlab::{Fault, GitLab, Held, On, Request};
+pub use parts::Part;
 pub use project::Project;
 pub use run::{Ran, Run, Running};
 pub use rustix::process::Signal;
+pub use trial::{Kind, Trial, Trials, Verdict, mixed};
 pub use world::World;

@@ -197,6 +197,11 @@ impl Running {
         }
     }
 
+    /// Tells whether it has ended by now.
+    pub fn has_ended(&self) -> bool {
+        self.process.ended(Duration::ZERO)
+    }
+
     /// Waits until stdout or stderr contains this text; panics if it ends without.
     #[track_caller]
     pub fn printed(&self, text: &str) {
