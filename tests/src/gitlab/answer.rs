@@ -60,7 +60,7 @@ pub(super) async fn answer(
 ) -> io::Result<Response<Pour>> {
     // A release counts from here on, since a test may release as soon as it sees the request.
     let released = shared.faults.released();
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let mut request = Request::new(connection, &parts);
     let input = if parts.uri.path().ends_with("/git-upload-pack") {
         let (body, text) = cgi::read_whole(&parts.headers, body).await?;
@@ -82,7 +82,7 @@ pub(super) async fn answer(
         entry.cut();
         return Err(io::Error::other("a fault hangs up"));
     }
-    let (input, cut_request) = hear(plan.request, input, &entry).await?;
+    let (input, cut_request) = hear(plan.request, input, &mut parts, &entry).await?;
     let mut answer = match plan.instead {
         Some(answer) => answer,
         None => {
@@ -110,7 +110,12 @@ pub(super) async fn answer(
 }
 
 /// Hears as much of a request as a fault allows; tells whether the line is to be cut for it.
-async fn hear(heard: Heard, input: Input, entry: &Entry) -> io::Result<(Input, bool)> {
+async fn hear(
+    heard: Heard,
+    input: Input,
+    parts: &mut Parts,
+    entry: &Entry,
+) -> io::Result<(Input, bool)> {
     let bytes = match (heard, input) {
         (Heard::All, input) => return Ok((input, false)),
         (_, Input::Whole(bytes)) => bytes,
@@ -123,6 +128,10 @@ async fn hear(heard: Heard, input: Input, entry: &Entry) -> io::Result<(Input, b
     };
     match heard {
         Heard::UpTo(most) if (bytes.len() as u64) > most => {
+            // git http-backend would wait for ever for the rest of what was announced.
+            if let Some(length) = parts.headers.get_mut(CONTENT_LENGTH) {
+                *length = most.into();
+            }
             let most = usize::try_from(most).expect("it is less than a length");
             Ok((Input::Whole(bytes.slice(..most)), true))
         }
