@@ -6,7 +6,9 @@
 //! opened), and every wait has a deadline after which the test says what it waited for.
 
 mod compare;
+mod cuts;
 mod gitlab;
+mod leftovers;
 mod output;
 mod parts;
 mod process;
@@ -17,6 +19,7 @@ mod trial;
 mod world;
 
 pub use compare::{refs, same_clone};
+pub use cuts::{Cut, places_to_cut};
 pub use gitlab::{Fault, GitLab, Held, On, Request};
 pub use parts::Part;
 pub use project::Project;

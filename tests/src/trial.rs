@@ -1,12 +1,13 @@
 //! Pushes that something happens to, and the rules that must hold whatever it was.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::fs;
-use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::leftovers::unfinished;
 use crate::{GitLab, Project, Ran, Run, World};
 
 /// How long what a push leaves behind may take to go.
@@ -58,6 +59,8 @@ pub struct Trials {
     pub project: Project,
     base: String,
     count: AtomicUsize,
+    /// What pushes have left behind.
+    seen: Mutex<BTreeSet<String>>,
 }
 
 /// One push.
@@ -117,6 +120,7 @@ impl Trials {
             project,
             base,
             count: AtomicUsize::new(0),
+            seen: Mutex::default(),
         }
     }
 
@@ -180,12 +184,23 @@ impl Trials {
     /// into the other clone, pushes again if it failed, pushes the same refs from the other clone.
     #[track_caller]
     pub fn judge(&self, trial: &Trial, ran: &Ran) -> Verdict {
-        let mut verdict = Verdict {
-            ok: ran.status.success(),
+        let left = self.world.left_running(GRACE);
+        let mut verdict = self.judge_words(trial, ran);
+        verdict.left = left;
+        self.judge_what_follows(trial, ran, verdict)
+    }
+
+    /// Judges a push of which nobody could say how it went, because all who could were killed.
+    #[track_caller]
+    pub fn judge_silent(&self, trial: &Trial, ran: &Ran) -> Verdict {
+        let verdict = Verdict {
             left: self.world.left_running(GRACE),
             ..Verdict::default()
         };
-        self.judge_words(trial, ran, &mut verdict);
+        self.judge_what_follows(trial, ran, verdict)
+    }
+
+    fn judge_what_follows(&self, trial: &Trial, ran: &Ran, mut verdict: Verdict) -> Verdict {
         self.judge_fetch(&mut verdict);
         if !verdict.ok {
             let again = self.push(trial).run();
@@ -208,14 +223,21 @@ impl Trials {
         }
         self.judge_fetch(&mut verdict);
         verdict.left.extend(self.left_in_mirror());
-        let left = verdict.left.iter();
-        let left = left.map(|left| format!("left behind: {left}\nafter: {ran}"));
-        verdict.broken.extend(left);
+        if !verdict.left.is_empty() {
+            let left = verdict.left.join("\n");
+            verdict
+                .broken
+                .push(format!("left behind: {left}\nafter: {ran}"));
+        }
         verdict
     }
 
     /// Judges what git said by what upstream has.
-    fn judge_words(&self, trial: &Trial, ran: &Ran, verdict: &mut Verdict) {
+    fn judge_words(&self, trial: &Trial, ran: &Ran) -> Verdict {
+        let mut verdict = Verdict {
+            ok: ran.status.success(),
+            ..Verdict::default()
+        };
         let said = ran.stderr.contains(MAYBE) || ran.stdout.contains(MAYBE);
         for change in &trial.changes {
             let arrived = self.arrived(change);
@@ -244,6 +266,7 @@ impl Trials {
                 .broken
                 .push(format!("an atomic push was cut in two: {ran}"));
         }
+        verdict
     }
 
     /// Fetches into the other clone, which must then have what upstream has.
@@ -286,9 +309,14 @@ impl Trials {
             let mut left = Vec::new();
             let dirs = [self.world.only_mirror(), self.world.path("ours/.git")];
             dirs.iter().for_each(|dir| unfinished(dir, &mut left));
+            // What one push has left is not the fault of the next.
+            let mut seen = self.seen.lock().expect("nobody panics with it");
+            left.retain(|left| !seen.contains(left));
             if left.is_empty() || Instant::now() > deadline {
+                seen.extend(left.iter().cloned());
                 return left;
             }
+            drop(seen);
             // The daemon sweeps when it finds that a client has gone, of which nobody is told.
             sleep(Duration::from_millis(20));
         }
@@ -351,21 +379,4 @@ pub fn mixed(number: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
-}
-
-/// Finds locks and what was received and not kept.
-fn unfinished(dir: &Path, found: &mut Vec<String>) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let (path, name) = (entry.path(), entry.file_name());
-        let name = name.to_string_lossy();
-        let wrong = [".lock", ".new"].iter().any(|end| name.ends_with(end))
-            || ["incoming-", "tmp_"]
-                .iter()
-                .any(|begin| name.starts_with(begin));
-        if wrong {
-            found.push(path.display().to_string());
-        } else if path.is_dir() && !path.is_symlink() {
-            unfinished(&path, found);
-        }
-    }
 }
