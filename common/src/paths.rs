@@ -5,6 +5,7 @@
 //! ├── daemon.lock                held for life by the daemon; holds its process id      data
 //! ├── start.lock                 held by the helper that starts a daemon                data
 //! ├── socket                     mode 0600                                              runtime
+//! ├── ssh/                       sockets of the ssh connections that are kept            runtime
 //! ├── log/                       the log of a daemon that a helper started              state
 //! └── mirrors/                   one bare repository per upstream                       data
 //! ```
@@ -29,6 +30,10 @@ pub const MIRROR_HOME: &str = "MIRROR_HOME";
 
 /// A socket's address has room for about 107 bytes; this leaves some for platforms with fewer.
 const LONGEST_SOCKET: usize = 100;
+
+/// What of it remains for the folder of ssh's sockets: a name of 16 characters in it, and 17 that ssh appends for as
+/// long as it makes one.
+const LONGEST_FOLDER: usize = LONGEST_SOCKET - 34;
 
 /// Every place that the programs own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,17 +138,21 @@ impl Paths {
     pub fn socket(&self) -> PathBuf {
         let own = self.runtime.join("socket");
         match &self.short_runtime {
-            Some(runtime) if own.as_os_str().len() > LONGEST_SOCKET => {
-                let hash = Sha256::digest(own.as_os_str().as_bytes());
-                let name: String = hash
-                    .iter()
-                    .take(8)
-                    .map(|byte| format!("{byte:02x}"))
-                    .collect();
-                runtime.join(format!("mirror-{name}"))
-            }
+            Some(runtime) if own.as_os_str().len() > LONGEST_SOCKET => short(runtime, &own),
             _ => own,
         }
+    }
+
+    /// The folder for the sockets of ssh connections that are kept; none where it cannot be short enough for them.
+    #[must_use]
+    pub fn ssh(&self) -> Option<PathBuf> {
+        let own = self.runtime.join("ssh");
+        let runtime = self.short_runtime.as_ref();
+        let shorter = runtime.map(|runtime| short(runtime, &own));
+        [Some(own), shorter]
+            .into_iter()
+            .flatten()
+            .find(|dir| dir.as_os_str().len() <= LONGEST_FOLDER)
     }
 
     /// The folder of the mirrors.
@@ -157,6 +166,13 @@ impl Paths {
     pub fn log(&self) -> PathBuf {
         self.state.join("log")
     }
+}
+
+/// A short name in the runtime directory for a path that is too long, and for no other.
+fn short(runtime: &Path, own: &Path) -> PathBuf {
+    let hash = Sha256::digest(own.as_os_str().as_bytes());
+    let hash = hash.iter().take(8).map(|byte| format!("{byte:02x}"));
+    runtime.join(format!("mirror-{}", hash.collect::<String>()))
 }
 
 /// `XDG_RUNTIME_DIR`, if it is what its specification says: a directory of ours with mode 0700. Anything else could
@@ -220,6 +236,25 @@ mod tests {
         assert!(one.starts_with("/run/user/1000") && one.as_os_str().len() < LONGEST_SOCKET);
         assert_ne!(one, two, "two homes never share a socket");
         assert_eq!(socket("/home/me"), PathBuf::from("/home/me/socket"));
+    }
+
+    #[test]
+    fn the_sockets_of_ssh_fit_or_there_are_none() {
+        let folder = |home: String, short_runtime: Option<&str>| {
+            let home = PathBuf::from(home);
+            Paths {
+                data: home.clone(),
+                state: home.clone(),
+                runtime: home,
+                short_runtime: short_runtime.map(PathBuf::from),
+            }
+            .ssh()
+        };
+        let long = format!("/{}", "a".repeat(80));
+        assert_eq!(folder("/m".into(), None), Some(PathBuf::from("/m/ssh")));
+        assert_eq!(folder(long.clone(), None), None);
+        let short = folder(long, Some("/run/user/1000")).expect("there is a shorter one");
+        assert!(short.starts_with("/run/user/1000"), "{}", short.display());
     }
 
     #[test]

@@ -40,8 +40,8 @@ impl fmt::Debug for Standing {
     }
 }
 
-/// The variables that git and libcurl obey when they talk http.
-const VARIABLES: [&str; 20] = [
+/// The variables that git, libcurl and ssh obey when they talk to an upstream.
+const VARIABLES: [&str; 24] = [
     "http_proxy",
     "https_proxy",
     "HTTPS_PROXY",
@@ -62,6 +62,10 @@ const VARIABLES: [&str; 20] = [
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "KRB5CCNAME",
+    "GIT_SSH_COMMAND",
+    "GIT_SSH",
+    "GIT_SSH_VARIANT",
+    "SSH_AUTH_SOCK",
 ];
 
 /// Variables that change from command to command and decide nothing.

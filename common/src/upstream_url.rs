@@ -2,8 +2,9 @@
 //!
 //! Whatever follows `mirror::` comes here before anything is spawned, written or sent: it is the name of
 //! a mirror, or a URL of a scheme on our list, or it is refused in one line. An accepted URL has one
-//! canonical form and holds no userinfo; a login typed into it comes back beside it, so that what is
-//! stored, logged or handed to a child cannot contain it.
+//! canonical form and holds no login; one typed into it comes back beside it, so that what is
+//! stored, logged or handed to a child cannot contain it. The user of an ssh address is no secret but part
+//! of the address: who signs in as another reads another repository.
 //!
 //! Where git, curl and WHATWG parsers read one text differently (`\`, `@` in a path, `..`, odd IPv4
 //! forms, an empty port), the text is refused: two readers of one URL must never see two hosts.
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 mod parse;
 mod redact;
+mod ssh;
 #[cfg(test)]
 mod tests;
 
@@ -31,11 +33,16 @@ pub enum Address {
 }
 
 /// The URL of an upstream in canonical form: scheme and host in lower case, no default port, no
-/// userinfo, no trailing slash. The rest of an http path is kept byte for byte, `.git` included, since
-/// only upstream knows whether two spellings are one repository.
+/// userinfo but the user of ssh, no trailing slash. The rest of an http path is kept byte for byte, `.git`
+/// included, since only upstream knows whether two spellings are one repository.
+///
+/// An ssh address whose path is relative to where the login begins stays in scp's form, `git@host:path`, or
+/// `[git@host:2222]:path` with a port: on most servers `ssh://git@host/path` is another repository.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct UpstreamUrl {
     scheme: Scheme,
+    /// As whom ssh signs in.
+    user: Option<String>,
     /// Empty for a file.
     host: String,
     /// None where it is the scheme's own.
@@ -43,6 +50,8 @@ pub struct UpstreamUrl {
     path: String,
     /// `path` without its percent-encoding, for a file.
     file: Option<PathBuf>,
+    /// What ssh's other side is asked for.
+    sent: Option<String>,
     canonical: String,
 }
 
@@ -62,6 +71,8 @@ pub enum Scheme {
     Https,
     /// `http://`
     Http,
+    /// `ssh://`, and scp's `host:path`
+    Ssh,
     /// `file://`, and absolute paths
     File,
 }
@@ -75,14 +86,11 @@ pub enum BadUrl {
     /// A path that would mean another directory wherever the daemon stands.
     #[error("'{0}' is a relative path: use an absolute one")]
     Relative(String),
-    /// Any ssh form.
-    #[error("cannot mirror '{0}': ssh is not built yet, use its https address")]
-    SshNotYet(String),
     /// `ext::`, `fd::`, a second `mirror::`: git would run another helper for these.
     #[error("transport '{0}' is not allowed in the address of a mirror")]
     Transport(String),
     /// A scheme that is not on our list.
-    #[error("cannot mirror '{url}': scheme '{scheme}' is not one of https, http, file")]
+    #[error("cannot mirror '{url}': scheme '{scheme}' is not one of https, http, ssh, file")]
     Scheme {
         /// As typed.
         scheme: String,
@@ -155,13 +163,29 @@ impl UpstreamUrl {
         self.port.or(self.scheme.default_port())
     }
 
-    /// The path: a leading `/`, no trailing one, percent-encoding as typed (see `file_path` for a file).
+    /// As whom ssh signs in, where the address says so.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// The path as `git-upload-pack` is to be given it; None unless this is ssh.
+    pub fn ssh_path(&self) -> Option<&str> {
+        self.sent.as_deref()
+    }
+
+    /// The path: a leading `/` (except in scp's form), no trailing one, percent-encoding as typed (see `file_path`
+    /// for a file, `ssh_path` for ssh).
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// `https://host[:port]`, the unit of which a redirect or a credential must not leave; `file://`.
+    /// `https://host[:port]`, the unit of which a redirect or a credential must not leave; `ssh://[user@]host[:port]`,
+    /// `file://`.
     pub fn origin(&self) -> String {
+        if self.scheme == Scheme::Ssh {
+            let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
+            return format!("ssh://{}{}{port}", self.user_at(), self.host);
+        }
         self.canonical[..self.canonical.len() - self.path.len()].to_owned()
     }
 
@@ -176,16 +200,17 @@ impl UpstreamUrl {
     }
 
     /// The name that a mirror made from this URL gets, without `.git`: `gitlab.example/group/project`,
-    /// `gitlab.example+8443/…`, `http+gitlab.example/…`, `file/abs/path`.
+    /// `gitlab.example+8443/…`, `http+gitlab.example/…`, `ssh+git@gitlab.example/…`, `scp+git@gitlab.example/…`,
+    /// `file/abs/path`.
     ///
     /// A name must never read as a URL, and two URLs must not share one. So a host called `file` gets its
-    /// scheme, an IPv6 address is written with `-`, and `://` within a path with `@`, which no http path
-    /// of ours contains. (`http+80/…` is a host called `http`, since no host of ours is a mere number.)
+    /// scheme, an IPv6 address is written with `-`, and `://` within a path with `@`, which no http or
+    /// ssh path of ours contains. (`http+80/…` is a host called `http`, since no host of ours is a mere number.)
     pub fn mirror_name(&self) -> String {
         let stem = self
             .path
             .strip_suffix(".git")
-            .filter(|stem| !stem.ends_with('/'));
+            .filter(|stem| !(stem.is_empty() || stem.ends_with('/')));
         let path = stem.unwrap_or(&self.path);
         if self.scheme == Scheme::File {
             return format!("file{path}");
@@ -195,11 +220,20 @@ impl UpstreamUrl {
             scheme => format!("{scheme}+"),
         };
         let port = self.port.map(|port| format!("+{port}")).unwrap_or_default();
+        let host = self.host.replace(':', "-");
+        if self.scheme == Scheme::Ssh && !path.starts_with('/') {
+            return format!("scp+{}{host}{port}/{path}", self.user_at());
+        }
         format!(
-            "{scheme}{}{port}{}",
-            self.host.replace(':', "-"),
+            "{scheme}{}{host}{port}{}",
+            self.user_at(),
             path.replace("://", "@//")
         )
+    }
+
+    fn user_at(&self) -> String {
+        let user = self.user.as_ref();
+        user.map(|user| format!("{user}@")).unwrap_or_default()
     }
 }
 
@@ -208,6 +242,7 @@ impl Scheme {
         match self {
             Self::Https => Some(443),
             Self::Http => Some(80),
+            Self::Ssh => Some(22),
             Self::File => None,
         }
     }
@@ -218,6 +253,7 @@ impl fmt::Display for Scheme {
         f.write_str(match self {
             Self::Https => "https",
             Self::Http => "http",
+            Self::Ssh => "ssh",
             Self::File => "file",
         })
     }

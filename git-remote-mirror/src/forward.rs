@@ -32,15 +32,19 @@ pub(crate) const QUARANTINE: &str = "MIRROR_QUARANTINE";
 
 /// In a quarantine: how many commands git sent. receive-pack keeps from `proc-receive` what it has refused itself.
 const COMMANDS: &str = "commands";
-/// In a quarantine: there while what was sent to upstream has not been reported to git.
+/// In a quarantine: something was sent to upstream.
 const SENT: &str = "sent";
+/// In a quarantine: git was told what became of it.
+const REPORTED: &str = "reported";
 
 /// What the commands became: `None` is done, otherwise the reason why not.
 type Verdicts = Vec<Option<String>>;
 
-/// Whether a push ended after it was sent to upstream and before anybody was told how it went.
-pub(crate) fn was_interrupted(quarantine: &Path) -> bool {
-    quarantine.join(SENT).exists()
+/// Whether a push ended after it was sent to upstream and before git was told how it went. `whole` says whether the
+/// server program, which hears it from the hook, came to its end.
+pub(crate) fn was_interrupted(quarantine: &Path, whole: bool) -> bool {
+    let was_reported = whole && quarantine.join(REPORTED).exists();
+    quarantine.join(SENT).exists() && !was_reported
 }
 
 /// Notes how many commands there are.
@@ -70,8 +74,8 @@ pub(crate) fn proc_receive() -> Result<(), Failure> {
             vec![Some(failure.message); asked.commands.len()]
         });
     report(&asked.commands, &verdicts).map_err(|err| Failure::io("cannot answer git", &err))?;
-    // Now it is known; what could not be removed only makes somebody push again.
-    let _ = fs::remove_file(quarantine.join(SENT));
+    // What could not be noted only makes somebody push again.
+    let _ = fs::write(quarantine.join(REPORTED), "");
     Ok(())
 }
 
@@ -231,9 +235,13 @@ async fn reserve<'c>(
     for batch in batches(commands.clone(), size) {
         client.answer(&Answer::Commands(batch)).await?;
     }
-    let mut routes = Vec::new();
+    let (mut routes, mut waits) = (Vec::new(), false);
     loop {
         match client.hear().await? {
+            Reply::Progress(_) if !waits => {
+                waits = true;
+                tell("waiting for another push of the same refs");
+            }
             Reply::Progress(_) => {}
             Reply::Routed(batch) if batch.is_empty() => break,
             Reply::Routed(batch) => routes.extend(batch),

@@ -28,7 +28,8 @@ pub(crate) fn check(scheme: Scheme, config: &UserConfig) -> Result<(), Failure> 
 pub(crate) fn transports(config: &UserConfig) -> Vec<String> {
     let listed = env::var("GIT_ALLOW_PROTOCOL").ok();
     let get = |key: &str| config.get(key).map(str::to_owned);
-    let names = [Scheme::Https, Scheme::Http, Scheme::File].map(|scheme| scheme.to_string());
+    let names =
+        [Scheme::Https, Scheme::Http, Scheme::Ssh, Scheme::File].map(|scheme| scheme.to_string());
     let mut names = names.to_vec();
     names.retain(|name| allowed(name, listed.as_deref(), from_user(), get));
     names
@@ -78,7 +79,9 @@ mod tests {
 
     #[test]
     fn a_submodule_may_name_the_network_and_not_this_machine() {
-        assert!(judged("https", None, false, &[]) && judged("http", None, false, &[]));
+        for name in ["https", "http", "ssh"] {
+            assert!(judged(name, None, false, &[]), "{name}");
+        }
         assert!(!judged("file", None, false, &[]) && judged("file", None, true, &[]));
         assert!(judged(
             "file",

@@ -60,8 +60,8 @@ pub(crate) fn run(errand: &Errand) -> Result<(), Failure> {
         server.env(send::PROGRESS, "1");
     }
     git::carry_user(&mut server).map_err(|err| Failure::io("cannot tell where we are", &err))?;
-    serve(server, "git-receive-pack", &open.ready.url)?;
-    if forward::was_interrupted(&open.quarantine) {
+    let status = serve(server, "git-receive-pack", &open.ready.url)?;
+    if forward::was_interrupted(&open.quarantine, status.success()) {
         interrupted(&open);
     }
     Ok(())

@@ -60,7 +60,9 @@ pub(crate) fn send(
     for name in ["GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"] {
         push.env(name, env::var_os(name).unwrap_or_default());
     }
-    let settings = settings(&url)?;
+    let standing = UserConfig::read()?.standing().config;
+    push.env("GIT_CONFIG_GLOBAL", scratch.trust(&standing)?);
+    let settings = settings(&url, &standing)?;
     push.env("GIT_CONFIG_COUNT", settings.len().to_string());
     for (index, (key, value)) in settings.iter().enumerate() {
         push.env(format!("GIT_CONFIG_KEY_{index}"), key)
@@ -133,14 +135,12 @@ fn leases(orders: &[Order<'_>]) -> io::Result<Vec<std::ffi::OsString>> {
 }
 
 /// The settings of the user's that say how to talk to this upstream. They travel in the environment of one child.
-fn settings(url: &str) -> io::Result<Vec<(String, String)>> {
-    let config = UserConfig::read()?;
+fn settings(url: &str, standing: &[(String, String)]) -> io::Result<Vec<(String, String)>> {
     let mut settings = vec![
         ("http.lowSpeedLimit".to_owned(), "1".to_owned()),
         ("http.lowSpeedTime".to_owned(), NO_PROGRESS.to_owned()),
     ];
-    let standing = config.standing().config;
-    let bears = |key: &str| !key.starts_with("url.");
+    let bears = |key: &str| !key.starts_with("url.") && !key.starts_with("safe.");
     settings.extend(standing.iter().filter(|(key, _)| bears(key)).cloned());
     if let Ok(username) = env::var(USERNAME) {
         settings.push(("credential.username".into(), username));
@@ -152,7 +152,7 @@ fn settings(url: &str) -> io::Result<Vec<(String, String)>> {
         settings.push(("credential.helper".into(), String::new()));
         settings.push(("credential.helper".into(), format!("!'{program}' login")));
         if env::var_os(LOGIN_TYPED).is_none() {
-            settings.extend(helpers(url, &standing));
+            settings.extend(helpers(url, standing));
         }
     }
     Ok(settings)
@@ -227,6 +227,18 @@ impl Scratch {
         fs::write(dir.join("config"), config)?;
         fs::write(dir.join("packed-refs"), packed)?;
         Ok(Self(dir))
+    }
+
+    /// Writes down which repositories of others the user trusts: an upstream on this machine is looked at by a git of its
+    /// own, which takes that from no environment.
+    fn trust(&self, standing: &[(String, String)]) -> io::Result<PathBuf> {
+        let mut config = b"[safe]\n".to_vec();
+        for (_, directory) in standing.iter().filter(|(key, _)| key == "safe.directory") {
+            config.extend([b"\tdirectory = ", &*quoted(directory.as_bytes()), b"\n"].concat());
+        }
+        let path = self.0.join("user.config");
+        fs::write(&path, config)?;
+        Ok(path)
     }
 }
 

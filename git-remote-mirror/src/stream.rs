@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::{self, BufRead, BufReader},
     path::Path,
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
 };
 
 use common::{
@@ -36,7 +36,7 @@ pub(crate) fn run(errand: &Errand, service: &str) -> Result<(), Failure> {
         .arg(&ready.git_dir)
         // git does not tell a helper which protocol it speaks; every git of the last years speaks this one.
         .env("GIT_PROTOCOL", "version=2");
-    serve(server, service, &ready.url)
+    serve(server, service, &ready.url).map(drop)
 }
 
 /// What talks to the daemon.
@@ -53,7 +53,7 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
 ///
 /// # Errors
 /// Fails when it cannot be run. How it went, git has heard from the server itself.
-pub(crate) fn serve(mut server: Command, service: &str, url: &str) -> Result<(), Failure> {
+pub(crate) fn serve(mut server: Command, service: &str, url: &str) -> Result<ExitStatus, Failure> {
     let cannot = |err: io::Error| Failure::io(&format!("cannot run {service}"), &err);
     server
         .stdin(Stdio::inherit())
@@ -64,8 +64,7 @@ pub(crate) fn serve(mut server: Command, service: &str, url: &str) -> Result<(),
     if let Some(stderr) = server.stderr.take() {
         relay(BufReader::new(stderr), url);
     }
-    server.wait().map_err(cannot)?;
-    Ok(())
+    server.wait().map_err(cannot)
 }
 
 /// Keeps everything in the mirror that somebody reads: held until this process ends, however it ends.

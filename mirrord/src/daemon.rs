@@ -11,7 +11,7 @@ use common::{paths::Paths, protocol::Failure};
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName, tokio::Listener};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{registry::Registry, server::Server, sync::Engine};
+use crate::{registry::Registry, server::Server, sync::Engine, upstream::Upstreams};
 
 /// A daemon that was started while its predecessor stops waits for it: that may still be serving somebody.
 const PREDECESSOR: Duration = Duration::from_secs(40);
@@ -39,7 +39,8 @@ pub(crate) async fn run(
         .sweep()
         .with_context(|| format!("cannot clean up '{}'", paths.mirrors().display()))?;
     let listener = listen(&paths)?;
-    let server = Server::new(Engine::new(registry), paths.clone());
+    let upstreams = Upstreams::new(paths.ssh());
+    let server = Server::new(Engine::new(registry, upstreams), paths.clone());
     tracing::info!(
         "mirrord {} listens at '{}'",
         env!("CARGO_PKG_VERSION"),
@@ -47,6 +48,8 @@ pub(crate) async fn run(
     );
     ready().context("cannot say that the daemon is ready")?;
     server.clone().run(listener, shutdown).await;
+    let ending = server.clone();
+    let _ = tokio::task::spawn_blocking(move || ending.engine.upstreams.end()).await;
     tracing::info!("stopped");
     // The system closes what is open when this process ends, in the order in which it was opened: first the lock, then
     // the connections of those who wait for the end. So the next daemon can start when they hear of it, and not before.

@@ -232,9 +232,10 @@ impl Request<'_> {
         }
     }
 
-    /// Whether a login could make a difference: not for a path, nor where a header, a certificate or a ticket signs in.
+    /// Whether a login could make a difference: not for a path, nor where ssh, a header, a certificate or a ticket signs
+    /// in.
     fn may_ask(&self) -> bool {
-        self.url.scheme() != Scheme::File
+        matches!(self.url.scheme(), Scheme::Http | Scheme::Https)
             && Access::new(&self.url, None, &self.fetch.standing).is_anonymous()
     }
 

@@ -159,6 +159,12 @@ pub(crate) async fn carry_out(
             _ => return Ok(()),
         }
     }
+    let url = &opened.mirror.settings.url;
+    tracing::info!(
+        "push to '{url}': {} of {} refs accepted",
+        accepted.len(),
+        commands.len()
+    );
     let all = accepted.len() == commands.len() && routes.iter().all(is_kept);
     let accepted: Vec<_> = commands
         .into_iter()

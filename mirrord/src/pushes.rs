@@ -7,6 +7,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -38,6 +39,8 @@ pub(crate) struct OfMirror {
     freed: Notify,
     /// Held while a push is being settled: no sync begins in the meantime. Only blocking code takes it.
     settling: Mutex<()>,
+    /// Whether what a dead daemon left has been swept.
+    swept: Mutex<bool>,
 }
 
 #[derive(Default)]
@@ -105,6 +108,16 @@ impl OfMirror {
             }
             freed.await;
         }
+    }
+
+    /// Sweeps what a dead daemon left: once, before the first push can be open, whose own it would take for that.
+    pub(crate) fn sweep_once(&self, sweep: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let mut swept = lock(&self.swept);
+        if !*swept {
+            sweep()?;
+            *swept = true;
+        }
+        Ok(())
     }
 
     /// A sync begins. Blocks while a push is being settled.

@@ -142,7 +142,8 @@ impl Registry {
         let _ = unborn.dir.keep();
         durable::sync_dir(&self.root)?;
         Ok(Mirror {
-            git_dir,
+            // As it will be found from now on: there is one name for it.
+            git_dir: fs::canonicalize(git_dir)?,
             settings: unborn.settings,
         })
     }

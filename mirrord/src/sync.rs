@@ -116,10 +116,10 @@ pub(crate) struct Pending {
 
 impl Engine {
     /// An engine for the mirrors of a registry.
-    pub(crate) fn new(registry: Registry) -> Arc<Self> {
+    pub(crate) fn new(registry: Registry, upstreams: Upstreams) -> Arc<Self> {
         Arc::new(Self {
             registry,
-            upstreams: Upstreams::default(),
+            upstreams,
             credentials: Credentials::default(),
             pushes: Pushes::default(),
             tasks: Mutex::default(),

@@ -80,6 +80,37 @@ pub(crate) fn all_that_mention(path: &Path) -> Vec<Process> {
         .collect()
 }
 
+/// Returns every process that this one has started, and those that they have.
+pub(crate) fn descendants(pid: u32) -> Vec<Process> {
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    // Their own number, and their parent's, which stands behind a name that may hold anything.
+    let family: Vec<(u32, u32)> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
+            Some((
+                entry.file_name().to_str()?.parse().ok()?,
+                parent.parse().ok()?,
+            ))
+        })
+        .collect();
+    let mut found = vec![pid];
+    let mut at = 0;
+    while let Some(&parent) = found.get(at) {
+        let children = family.iter().filter(|(_, of)| *of == parent);
+        found.extend(children.map(|(child, _)| *child));
+        at += 1;
+    }
+    found
+        .into_iter()
+        .skip(1)
+        .filter_map(Process::open)
+        .collect()
+}
+
 /// Finds the path in the text, but not as the beginning of a longer name.
 fn mentions(text: &[u8], path: &Path) -> bool {
     // As text, because a search in std's strings is fast in a debug build, too.

@@ -28,11 +28,12 @@ pub(crate) fn dir() -> &'static Path {
 
 fn build() -> Result<PathBuf, String> {
     let test = std::env::current_exe().expect("a test has an executable");
-    // <target>/<profile>/deps/stories-<hash>, or <target>/<profile>/cuts
-    let mut above = test.ancestors().skip(1);
-    let dir = above
+    // <target>/<profile>/deps/stories-<hash>, or <target>/<profile>/power_cut
+    let dir = test
+        .ancestors()
+        .skip(1)
         .find(|dir| !dir.ends_with("deps"))
-        .expect("cargo puts programs into <target>/<profile>");
+        .expect("cargo puts tests into <target>/<profile>");
     let target = dir.parent().expect("a profile is inside the target");
     let profile = match dir.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",

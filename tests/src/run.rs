@@ -202,6 +202,16 @@ impl Running {
         self.process.ended(Duration::ZERO)
     }
 
+    /// Returns what it has printed until now, stdout and stderr.
+    pub fn so_far(&self) -> (String, String) {
+        self.output.so_far()
+    }
+
+    /// Waits until stdout or stderr contains this text; says whether it did before it ended.
+    pub fn prints(&self, text: &str) -> bool {
+        self.output.contains(text, self.deadline)
+    }
+
     /// Waits until stdout or stderr contains this text; panics if it ends without.
     #[track_caller]
     pub fn printed(&self, text: &str) {

@@ -63,7 +63,7 @@ impl World {
                 .expect("a directory in our own can be made");
         }
         let inherited = std::env::var_os("PATH").unwrap_or_default();
-        let path = [programs.to_path_buf()]
+        let path = [root.join("bin"), programs.to_path_buf()]
             .into_iter()
             .chain(std::env::split_paths(&inherited));
         fs::write(root.join("home/.gitconfig"), USER_CONFIG).expect("the home is ours");
@@ -82,6 +82,11 @@ impl World {
     /// Returns a path below the root.
     pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
         self.root.join(below)
+    }
+
+    /// Returns `$PATH`: first the world's own `bin`, which need not exist, then the built programs.
+    pub fn search_path(&self) -> &OsStr {
+        &self.path
     }
 
     /// Returns `$HOME`.
@@ -211,6 +216,20 @@ impl World {
                 Instant::now() < deadline,
                 "never had {count} clients waiting"
             );
+        }
+    }
+
+    /// Waits until no sync runs, as the daemon itself says.
+    #[track_caller]
+    pub fn wait_until_no_sync(&self) {
+        let deadline = Instant::now() + WAIT;
+        while !self
+            .mirrord(["status", "--json"])
+            .run()
+            .stdout
+            .contains("\"syncing\": []")
+        {
+            assert!(Instant::now() < deadline, "a sync goes on and on");
         }
     }
 

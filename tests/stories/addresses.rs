@@ -50,18 +50,20 @@ fn what_is_no_address_is_refused_before_anything_happens() {
             "transport 'mirror' is not allowed",
         ),
         ("mirror://ext::TOUCH/p", "invalid host"),
-        (
-            "ssh://git@h/p",
-            "ssh is not built yet, use its https address",
-        ),
-        (
-            "git@h:group/project.git",
-            "ssh is not built yet, use its https address",
-        ),
+        ("ssh://u:p@h/p", "invalid password in 'ssh://h/p'"),
+        ("ssh://h/a/../p", "'.' and '..' are not allowed in it"),
+        ("git@h:../p", "'.' and '..' are not allowed in it"),
+        ("git@h:a b", "write a space as '%20'"),
         ("ssh://-oProxyCommand=TOUCH/p", "it starts with '-'"),
         ("-oProxyCommand=TOUCH:p", "it starts with '-'"),
-        ("git://h/p", "scheme 'git' is not one of https, http, file"),
-        ("ftp://h/p", "scheme 'ftp' is not one of https, http, file"),
+        (
+            "git://h/p",
+            "scheme 'git' is not one of https, http, ssh, file",
+        ),
+        (
+            "ftp://h/p",
+            "scheme 'ftp' is not one of https, http, ssh, file",
+        ),
         ("--upload-pack=TOUCH", "it starts with '-'"),
         (
             "https://-h/p",

@@ -367,29 +367,3 @@ fn an_archive_is_made_from_the_mirror() {
         assert!(read(&ours) == read(&plain), "an archive of {address}");
     }
 }
-
-#[test]
-fn a_push_is_not_built_yet_and_changes_nothing() {
-    let stage = Stage::new(fill);
-    stage.clone("ours").ok();
-    let work = ["commit", "-q", "--allow-empty", "-m", "Own work"];
-    stage.in_ours(&work).ok();
-    let before = stage.project.refs();
-    for options in [
-        &["origin", "main"][..],
-        &["--dry-run", "origin", "main"],
-        &["--force", "--all", "origin"],
-        &["--mirror", "origin"],
-        &["--delete", "origin", "topic"],
-    ] {
-        let failed = stage.in_ours(&[&["push"], options].concat()).fails();
-        let expected = format!(
-            "error: pushing through the mirror is not built yet\n\
-             hint: push to the upstream itself: git push {}\n",
-            stage.url
-        );
-        assert!(failed.stderr.starts_with(&expected), "{failed}");
-        assert_eq!(failed.stderr.matches("error:").count(), 1, "{failed}");
-        assert_eq!(stage.project.refs(), before, "{failed}");
-    }
-}

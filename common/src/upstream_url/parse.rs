@@ -6,15 +6,16 @@ use super::redact::quoted;
 use super::{BadUrl, Login, Scheme, UpstreamUrl};
 
 /// The part that breaks a rule, and the rule.
-type Broken = (&'static str, &'static str);
+pub(super) type Broken = (&'static str, &'static str);
 
 pub(super) const DASH: &str = "it starts with '-'";
 pub(super) const CONTROL: &str = "it contains a control character";
-const DOTS: &str = "'.' and '..' are not allowed in it";
-const EMPTY: &str = "it is empty";
-const PERCENT: &str = "'%' must be followed by two hexadecimal digits (write '%' itself as '%25')";
+pub(super) const DOTS: &str = "'.' and '..' are not allowed in it";
+pub(super) const EMPTY: &str = "it is empty";
+pub(super) const PERCENT: &str =
+    "'%' must be followed by two hexadecimal digits (write '%' itself as '%25')";
 const PORT: &str = "it is not a number from 1 to 65535";
-const UTF8: &str = "it is not valid UTF-8";
+pub(super) const UTF8: &str = "it is not valid UTF-8";
 
 impl UpstreamUrl {
     /// `address` has been found to be a URL, and free of control characters.
@@ -34,23 +35,20 @@ impl UpstreamUrl {
             return Err(BadUrl::Transport(helper.to_owned()));
         }
         let Some((scheme, rest)) = address.split_once("://") else {
-            let (host, path) = address.split_once(':').unwrap_or((address, ""));
+            let host = address.split(':').next().unwrap_or_default();
             if matches!(
                 host.to_ascii_lowercase().as_str(),
                 "https" | "http" | "file" | "ssh" | "mirror"
             ) {
                 return Err(part(("address", "'://' must follow the scheme")));
             }
-            return Err(refuse_ssh(host, path, address));
+            return Ok((Self::scp(address).map_err(part)?, None));
         };
         match scheme.to_ascii_lowercase().as_str() {
             "https" => Self::http(Scheme::Https, rest).map_err(part),
             "http" => Self::http(Scheme::Http, rest).map_err(part),
             "file" => Ok((Self::file_url(rest).map_err(part)?, None)),
-            "ssh" | "git+ssh" | "ssh+git" => {
-                let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-                Err(refuse_ssh(authority, path, address))
-            }
+            "ssh" | "git+ssh" | "ssh+git" => Ok((Self::ssh_url(rest).map_err(part)?, None)),
             _ => Err(BadUrl::Scheme {
                 scheme: quoted(scheme),
                 url: quoted(address),
@@ -84,10 +82,12 @@ impl UpstreamUrl {
         Ok((
             Self {
                 scheme,
+                user: None,
                 host,
                 port,
                 path: path.to_owned(),
                 file: None,
+                sent: None,
                 canonical,
             },
             login,
@@ -129,23 +129,16 @@ impl UpstreamUrl {
         if let Some(rule) = rule {
             return Err(("path", rule));
         }
-        let mut path = String::new();
-        for char in file.chars() {
-            if char.is_whitespace() || matches!(char, '%' | '?' | '#') {
-                let mut utf8 = [0; 4];
-                let bytes = char.encode_utf8(&mut utf8).bytes();
-                path.extend(bytes.map(|byte| format!("%{byte:02X}")));
-            } else {
-                path.push(char);
-            }
-        }
+        let path = escaped(&file, |c| c.is_whitespace() || "%?#".contains(c));
         let (scheme, host, canonical) = (Scheme::File, String::new(), format!("file://{path}"));
         Ok(Self {
             scheme,
+            user: None,
             host,
             port: None,
             path,
             file: Some(file.into()),
+            sent: None,
             canonical,
         })
     }
@@ -185,28 +178,8 @@ fn is_scheme_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')
 }
 
-/// The dashes of CVE-2017-1000117 and CVE-2024-32884 are named as what they are, not as ssh.
-fn refuse_ssh(authority: &str, path: &str, address: &str) -> BadUrl {
-    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-    let dashed = [
-        ("user", user),
-        ("host", host.trim_start_matches('[')),
-        ("port", host.rsplit(':').next().unwrap_or_default()),
-        ("path", path.trim_start_matches('/')),
-    ];
-    let found = dashed.iter().find(|(_, text)| text.starts_with('-'));
-    match found {
-        Some(&(part, _)) => BadUrl::Part {
-            part,
-            rule: DASH,
-            url: quoted(address),
-        },
-        None => BadUrl::SshNotYet(quoted(address)),
-    }
-}
-
 /// Splits off the port, which must be a number if there is a `:`.
-fn split_port(host_and_port: &str) -> Result<(&str, Option<u16>), Broken> {
+pub(super) fn split_port(host_and_port: &str) -> Result<(&str, Option<u16>), Broken> {
     let after_brackets = host_and_port.rfind(']').map_or(0, |at| at + 1);
     let Some(colon) = host_and_port[after_brackets..]
         .find(':')
@@ -225,7 +198,7 @@ fn split_port(host_and_port: &str) -> Result<(&str, Option<u16>), Broken> {
 }
 
 /// Returns the host in lower case, an IPv6 address in its shortest form.
-fn canonical_host(host: &str) -> Result<String, Broken> {
+pub(super) fn canonical_host(host: &str) -> Result<String, Broken> {
     let bad = |rule| Err(("host", rule));
     if host.is_empty() {
         return bad(EMPTY);
@@ -287,6 +260,21 @@ fn check_http_path(path: &str) -> Result<(), Broken> {
     } else {
         Ok(())
     }
+}
+
+/// Percent-encodes the characters that would read as something else.
+pub(super) fn escaped(text: &str, is_special: impl Fn(char) -> bool) -> String {
+    let mut escaped = String::new();
+    for char in text.chars() {
+        if is_special(char) {
+            let mut utf8 = [0; 4];
+            let bytes = char.encode_utf8(&mut utf8).bytes();
+            escaped.extend(bytes.map(|byte| format!("%{byte:02X}")));
+        } else {
+            escaped.push(char);
+        }
+    }
+    escaped
 }
 
 /// None where a `%` is not followed by two hexadecimal digits.

@@ -1,19 +1,31 @@
 //! Keeps logins out of what is shown.
 
+use super::ssh::is_user;
+
 /// Drops the userinfo of every URL in a text that is not ours, such as a message of git or of a library.
 ///
 /// When in doubt it drops too much: an `@` anywhere in what may be the URL ends the userinfo, since a
 /// password typed with a raw `/` is no longer where a URL has it. Paths of `file://` URLs are left alone.
 /// Not caught: a password with raw white space that starts like a port (`user:80 x@`), which no URL
-/// library accepts, and none would repeat.
+/// library accepts, and none would repeat. The user of an ssh URL is part of its address and stays, as long as it can be
+/// nothing but a name.
 pub fn redact(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(found) = rest.find("://") {
-        let is_file = rest[..found].to_ascii_lowercase().ends_with("file");
+        let before = rest[..found].to_ascii_lowercase();
+        let is_file = before.ends_with("file");
         clean.push_str(&rest[..found + 3]);
         rest = &rest[found + 3..];
-        if !is_file {
+        let mut words = before.rsplit(|c: char| !(c.is_ascii_alphanumeric() || c == '+'));
+        let is_ssh = matches!(words.next(), Some("ssh" | "git+ssh" | "ssh+git"));
+        if let Some((user, after)) = rest.split_once('@')
+            && is_ssh
+            && is_user(user)
+        {
+            clean.push_str(&rest[..=user.len()]);
+            rest = after_userinfo(after);
+        } else if !is_file {
             // `https:///user@host` is a host to a browser's parser.
             let slashes = rest.len() - rest.trim_start_matches(['/', '\\']).len();
             clean.push_str(&rest[..slashes]);

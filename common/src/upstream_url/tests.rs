@@ -5,6 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod ssh;
+
 fn url(typed: &str) -> UpstreamUrl {
     match Address::parse(typed) {
         Ok(Address::Url(url, _)) => url,
@@ -219,11 +221,11 @@ fn everything_else_is_refused_in_one_line() {
         ("any", "https::https://h/p", "transport 'https'"),
         ("nested", "mirror://mirror::ext::sh/p", "invalid host"),
         ("nested", "mirror://ext::sh/p", "invalid host"),
-        ("unnamed", "::x", "ssh is not built yet"),
+        ("unnamed", "::x", "invalid host"),
         (
             "scheme",
             "git://h/p",
-            "scheme 'git' is not one of https, http, file",
+            "scheme 'git' is not one of https, http, ssh, file",
         ),
         ("scheme", "git://-h/p", "scheme 'git'"),
         ("scheme", "ftp://h/p", "scheme 'ftp'"),
@@ -239,18 +241,6 @@ fn everything_else_is_refused_in_one_line() {
         ("scheme", "https:h/p", "'://' must follow the scheme"),
         ("scheme", "file:/p", "'://' must follow the scheme"),
         ("scheme", "https:\\\\h\\p", "'://' must follow the scheme"),
-        // ssh, in every form that t5500 and t5601 know
-        ("ssh", "ssh://h/p", "ssh is not built yet"),
-        ("ssh", "SSH://u@h:22/~p", "ssh is not built yet"),
-        ("ssh", "git+ssh://h/p", "ssh is not built yet"),
-        ("ssh", "ssh+git://h/p", "ssh is not built yet"),
-        ("ssh", "git@h:g/p.git", "'h:g/p.git': ssh is not built yet"),
-        ("ssh", "h:p", "ssh is not built yet"),
-        ("ssh", "h:/~p", "ssh is not built yet"),
-        ("ssh", "[::1]:p", "ssh is not built yet"),
-        ("ssh", "[h:123]:p", "ssh is not built yet"),
-        ("ssh", "user@[::1]:/~p", "ssh is not built yet"),
-        ("ssh", "c:temp", "ssh is not built yet"),
         // CVE-2017-1000117, CVE-2024-32884, RUSTSEC-2023-0064
         ("dash", "-oProxyCommand=x/p", "starts with '-'"),
         ("dash", "--upload-pack=x", "starts with '-'"),
@@ -450,7 +440,11 @@ fn redaction_drops_userinfo_and_little_else() {
         ("https://u:a@b@h/p", "https://h/p"),
         ("https:///u:p@h/p", "https:///h/p"),
         ("mirror::https://u:p@h/p", "mirror::https://h/p"),
-        ("ssh://git@h/p", "ssh://h/p"),
+        ("ssh://git@h/p", "ssh://git@h/p"),
+        ("'git+ssh://git@h/p': x@y", "'git+ssh://git@h/p': x@y"),
+        ("ssh://u:p@h/p", "ssh://h/p"),
+        ("ssh://git@u:p@h/p", "ssh://git@h/p"),
+        ("ssh://a b@h/p", "ssh://a b@h/p"),
         (
             "fatal: unable to access 'https://u:p@h/p/': refused",
             "fatal: unable to access 'https://h/p/': refused",
@@ -502,6 +496,7 @@ fn addresses() -> impl Strategy<Value = String> {
         Just("file://"),
         Just("mirror://"),
         Just("ssh://"),
+        Just("git+ssh://"),
         Just("ext::"),
         Just("/"),
         Just("")
@@ -539,11 +534,12 @@ proptest! {
                 let name = url.mirror_name();
                 prop_assert_eq!(Address::parse(&name), Ok(Address::Name(name.clone())));
                 let file = url.file_path().map(|path| path.to_str().expect("made from a str"));
-                for text in [url.as_str(), &url.origin(), &name, url.path(), file.unwrap_or_default()] {
+                for text in [url.as_str(), &url.origin(), &name, url.path(), file.unwrap_or_default(), url.ssh_path().unwrap_or_default()] {
                     prop_assert!(!text.contains(char::is_control), "control character in {text:?}");
                     prop_assert!(!text.starts_with('-') && !text.trim_start_matches('/').starts_with('-'));
                 }
                 prop_assert!(!url.host().unwrap_or_default().starts_with('-'));
+                prop_assert!(!url.user().unwrap_or_default().starts_with('-'));
                 prop_assert_eq!(redact(url.as_str()), url.as_str());
             }
         }
@@ -576,7 +572,7 @@ proptest! {
                 continue;
             };
             let text = url.as_str().to_owned();
-            let its_parts = (url.scheme(), url.host().map(str::to_owned), url.port(), url.path().to_owned());
+            let its_parts = (url.scheme(), url.user().map(str::to_owned), url.host().map(str::to_owned), url.port(), url.path().to_owned());
             let stem = text.strip_suffix(".git").unwrap_or(&text).to_owned();
             prop_assert_eq!(canonical.entry(text.clone()).or_insert(its_parts.clone()), &its_parts);
             prop_assert_eq!(parts.entry(its_parts).or_insert(text.clone()), &text);

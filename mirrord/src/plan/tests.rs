@@ -63,6 +63,21 @@ fn public(refs: &Refs) -> Refs {
         .collect()
 }
 
+/// The push that makes one state of upstream another.
+fn accepted(before: &Refs, after: &Refs) -> Vec<Accepted> {
+    let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let value = |refs: &Refs, name| refs.get(name).copied();
+    names
+        .into_iter()
+        .map(|name| Accepted {
+            name: name.clone(),
+            old: value(before, name),
+            new: value(after, name),
+        })
+        .filter(|accepted| accepted.old != accepted.new)
+        .collect()
+}
+
 fn advertisement(refs: Refs) -> Advertisement {
     Advertisement {
         refs,
@@ -100,6 +115,29 @@ proptest! {
         let names: BTreeSet<BString> = result.keys().cloned().collect();
         for name in &names {
             prop_assert_eq!(in_the_way(&names, name.as_bstr()), None, "{} has company", name);
+        }
+    }
+
+    #[test]
+    fn a_push_does_what_a_sync_after_it_would_do(before in branches(), after in branches()) {
+        let (before, after) = (without_conflicts(before), without_conflicts(after));
+        let state: Refs = before.clone().into_iter().chain(records(&before)).collect();
+        let plan = Plan::of_push(&state, &accepted(&before, &after), &track());
+        prop_assert_eq!(&plan, &Plan::new(&state, &advertisement(after), &track()));
+    }
+
+    #[test]
+    fn a_push_leaves_alone_what_a_sync_moved_since(
+        before in branches(), meanwhile in branches(), after in branches(),
+    ) {
+        let (before, meanwhile) = (without_conflicts(before), without_conflicts(meanwhile));
+        let state: Refs = meanwhile.clone().into_iter().chain(records(&meanwhile)).collect();
+        let plan = Plan::of_push(&state, &accepted(&before, &without_conflicts(after)), &track());
+        let result = apply(&state, &plan);
+        for (name, oid) in &meanwhile {
+            if before.get(name) != Some(oid) {
+                prop_assert_eq!(result.get(name), Some(oid), "{} was rolled back", name);
+            }
         }
     }
 

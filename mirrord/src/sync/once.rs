@@ -37,7 +37,6 @@ pub(super) struct Memory {
     /// Whether the objects that the refs name have been looked for in this daemon's life.
     checked: bool,
     applied: Option<Applied>,
-    swept: bool,
 }
 
 /// An advertisement that was applied in full: nothing was held back.
@@ -85,16 +84,18 @@ fn run(
         // Somebody has just found out that upstream redirects this URL; the mirror has one task, and it is not this.
         return Ok(Some(Outcome::Moved(mirror.settings.url.clone())));
     }
-    if let Some(mirror) = &mirror
-        && !memory.swept
-    {
-        quarantine::sweep(&mirror.git_dir).map_err(cannot("clean up the mirror"))?;
-        publish::sweep(&mirror.git_dir).map_err(cannot("clean up the mirror"))?;
-        memory.swept = true;
-    }
-    let _running = mirror
+    let beside = mirror
         .as_ref()
-        .map(|mirror| engine.pushes.of(&mirror.git_dir).begin_sync());
+        .map(|mirror| engine.pushes.of(&mirror.git_dir));
+    if let (Some(mirror), Some(beside)) = (&mirror, &beside) {
+        let sweep = || {
+            quarantine::sweep(&mirror.git_dir)?;
+            publish::sweep(&mirror.git_dir)
+        };
+        let swept = beside.sweep_once(sweep);
+        swept.map_err(cannot("clean up the mirror"))?;
+    }
+    let _running = beside.map(|pushes| pushes.begin_sync());
     // What was recorded is read before upstream is asked: a push in between must not look like old news.
     let before = match &mirror {
         Some(mirror) => {

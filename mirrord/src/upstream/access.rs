@@ -1,4 +1,4 @@
-//! With what an upstream is talked to: a login, and the http settings that hold where the user stands.
+//! With what an upstream is talked to: a login, and the http and ssh settings that hold where the user stands.
 
 use std::{
     fmt, fs,
@@ -8,9 +8,11 @@ use std::{
 
 use common::{
     protocol::{Login, Standing},
-    upstream_url::UpstreamUrl,
+    upstream_url::{Scheme, UpstreamUrl},
     url_config,
 };
+
+use super::ssh::Client;
 
 /// Without news for this long an upstream is given up, unless `http.lowSpeedTime` says otherwise.
 const NO_PROGRESS: Duration = Duration::from_secs(30);
@@ -22,6 +24,8 @@ pub(crate) struct Access {
     pub login: Option<Login>,
     /// `http.*` and its environment.
     pub http: Http,
+    /// The user's ssh; None where it is of no use.
+    pub ssh: Option<Client>,
     /// `safe.directory`, for upstreams on this machine that belong to somebody else.
     pub safe_directories: Vec<String>,
     /// All settings that git itself would need, for upstreams that only git can talk to.
@@ -70,9 +74,16 @@ impl Access {
             let values = standing.config.iter().filter(|(name, _)| name == key);
             values.map(|(_, value)| value.clone()).collect::<Vec<_>>()
         };
+        let is_ssh = url.scheme() == Scheme::Ssh;
+        let is_wanted = |name: &str| match name {
+            "KRB5CCNAME" => true,
+            "SSH_AUTH_SOCK" => is_ssh,
+            name => !is_ssh && !name.starts_with("GIT_SSH_") && name != "GIT_SSH",
+        };
         Self {
             login,
             http: Http::new(url, standing),
+            ssh: is_ssh.then(|| Client::new(standing)),
             safe_directories: all("safe.directory"),
             settings: standing
                 .config
@@ -80,13 +91,21 @@ impl Access {
                 .filter(|(key, _)| key.starts_with("http."))
                 .cloned()
                 .collect(),
-            environment: standing.env.clone(),
+            environment: standing
+                .env
+                .iter()
+                .filter(|(name, _)| is_wanted(name))
+                .cloned()
+                .collect(),
         }
     }
 
     /// Whether nothing here could tell upstream who asks: what it then answers, it would answer anybody.
     pub(crate) fn is_anonymous(&self) -> bool {
-        self.login.is_none() && self.http.headers.is_empty() && self.http.needs_git.is_none()
+        self.login.is_none()
+            && self.ssh.is_none()
+            && self.http.headers.is_empty()
+            && self.http.needs_git.is_none()
     }
 
     /// What makes this requester who it is, for recognising it later; empty for anybody.
@@ -96,6 +115,11 @@ impl Access {
             identity.extend_from_slice(&(part.len() as u64).to_be_bytes());
             identity.extend_from_slice(part.as_bytes());
         };
+        if let Some(ssh) = &self.ssh {
+            // Not the agent: its socket has another name in each session of the same person.
+            ["ssh"].into_iter().chain(ssh.identity()).for_each(add);
+            return identity;
+        }
         if let Some(Login { username, password }) = &self.login {
             add(username);
             add(password);
@@ -222,4 +246,46 @@ fn truth(value: &str) -> bool {
         value.to_ascii_lowercase().as_str(),
         "false" | "no" | "off" | "0" | ""
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use common::upstream_url::Address;
+
+    use super::*;
+
+    fn access(url: &str, env: &[(&str, &str)]) -> Access {
+        let Ok(Address::Url(url, _)) = Address::parse(url) else {
+            panic!("'{url}' is a URL");
+        };
+        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let standing = Standing {
+            env: env.iter().map(pair).collect(),
+            ..Standing::default()
+        };
+        Access::new(&url, None, &standing)
+    }
+
+    #[test]
+    fn who_comes_by_ssh_is_somebody_whatever_their_agent_is_called() {
+        let of = |agent: &str| access("git@h:p", &[("SSH_AUTH_SOCK", agent)]);
+        let (one, two) = (of("/tmp/ssh-1/agent"), of("/tmp/ssh-2/agent"));
+        assert!(!one.is_anonymous() && !one.identity().is_empty());
+        assert_eq!(
+            one.identity(),
+            two.identity(),
+            "a new session of the same person"
+        );
+        assert!(one != two, "and yet they share no sync");
+        let other = access("git@h:p", &[("GIT_SSH_COMMAND", "ssh -i other")]);
+        assert_ne!(one.identity(), other.identity());
+    }
+
+    #[test]
+    fn what_is_for_ssh_makes_no_difference_to_http() {
+        let plain = access("https://h/p", &[]);
+        let env = [("SSH_AUTH_SOCK", "/agent"), ("GIT_SSH_COMMAND", "ssh -v")];
+        assert!(access("https://h/p", &env) == plain);
+        assert!(plain.is_anonymous());
+    }
 }

@@ -327,6 +327,19 @@ pub(super) fn explain(url: &UpstreamUrl, error: &gix::Error, said: Option<String
     }
 }
 
+/// What a git says in the place of an answer (an ERR line).
+pub(super) fn refusal(url: &UpstreamUrl, error: &gix::Error) -> Option<Trouble> {
+    use gix_transport::packetline::read::Error as Said;
+    let within = |io: &io::Error| Some(io.get_ref()?.downcast_ref::<Said>()?.message.to_string());
+    let said = error
+        .downcast_any_ref::<Said>()
+        .map(|said| said.message.to_string())
+        .or_else(|| within(error.downcast_any_ref::<io::Error>()?))?;
+    let said = masked(redact(said.trim().trim_end_matches('.')).as_bytes());
+    let message = format!("cannot read '{url}': {said}");
+    Some(Failure::new(FailureKind::Refused, message).into())
+}
+
 /// Whether the other side has stopped talking.
 pub(super) fn has_ended(error: &gix::Error) -> bool {
     let io = error.downcast_any_ref::<io::Error>();

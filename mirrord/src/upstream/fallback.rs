@@ -15,11 +15,11 @@ use common::{
     progress::masked,
     protocol::{Amount, Failure, FailureKind, Login, Progress},
     refspec::Refspecs,
-    upstream_url::{UpstreamUrl, redact},
+    upstream_url::{Scheme, UpstreamUrl, redact},
 };
 use gix::{ObjectId, bstr::BString};
 
-use super::{Access, Asked, Trouble};
+use super::{Access, Asked, Trouble, ssh};
 use crate::{children, plan::Head, quarantine::Quarantine, refs::Refs, watch::Watch};
 
 /// The name under which the child knows its upstream. No rule of the user's rewrites it, and the URL, rewritten from it
@@ -82,6 +82,8 @@ pub(crate) struct Git {
     url: UpstreamUrl,
     access: Access,
     logins: Arc<Logins>,
+    /// What makes it run the user's ssh, where it must.
+    ssh: Vec<(String, String)>,
 }
 
 impl Git {
@@ -91,7 +93,13 @@ impl Git {
             url: url.clone(),
             access: access.clone(),
             logins: logins.clone(),
+            ssh: Vec::new(),
         }
+    }
+
+    /// The same, by an ssh that these variables describe.
+    pub(crate) fn over_ssh(self, ssh: Vec<(String, String)>) -> Self {
+        Self { ssh, ..self }
     }
 
     /// Asks with `git ls-remote`.
@@ -179,10 +187,11 @@ impl Git {
             command.env("MIRROR_LOGIN", &offered);
             id = Some(offered);
         }
-        command.envs(
+        command.env_remove("SSH_AUTH_SOCK").envs(
             self.access
                 .environment
                 .iter()
+                .chain(&self.ssh)
                 .map(|(name, value)| (name, value)),
         );
         command.env("GIT_CONFIG_COUNT", settings.len().to_string());
@@ -206,6 +215,11 @@ impl Git {
 
     /// What git's own last words mean.
     fn explain(&self, words: &str) -> Trouble {
+        if self.url.scheme() == Scheme::Ssh
+            && let Some(trouble) = ssh::explain(&self.url, words, None)
+        {
+            return trouble;
+        }
         let fatal = words
             .lines()
             .rev()

@@ -6,13 +6,15 @@
 mod access;
 mod answers;
 mod asked;
+mod child;
 mod fallback;
 mod http;
 mod local;
 mod sideband;
+mod ssh;
 mod v2;
 
-use std::sync::Arc;
+use std::{path::PathBuf, process::Command, sync::Arc};
 
 use common::{
     protocol::{Failure, FailureKind},
@@ -28,11 +30,14 @@ use gix_transport::{
     },
 };
 
-use self::answers::explain;
 pub(crate) use self::{
     access::Access,
     asked::Asked,
     fallback::{Logins, random_id},
+};
+use self::{
+    answers::{explain, refusal},
+    child::{Child, Meaning},
 };
 use crate::{quarantine::Quarantine, refs::Refs, watch::Watch};
 
@@ -78,11 +83,27 @@ pub(crate) fn cancelled() -> Failure {
 }
 
 /// What all conversations with upstreams share.
-#[derive(Default)]
 pub(crate) struct Upstreams {
     clients: http::Clients,
+    ssh: ssh::Ssh,
     /// Logins on their way to a child of ours.
     pub logins: Arc<Logins>,
+}
+
+impl Upstreams {
+    /// With a folder for the sockets of ssh.
+    pub(crate) fn new(ssh: Option<PathBuf>) -> Self {
+        Self {
+            clients: http::Clients::default(),
+            ssh: ssh::Ssh::new(ssh),
+            logins: Arc::default(),
+        }
+    }
+
+    /// Ends every connection that would outlive this process. Blocks until they have ended.
+    pub(crate) fn end(&self) {
+        self.ssh.end();
+    }
 }
 
 /// A conversation with one upstream, by one access.
@@ -100,16 +121,16 @@ enum Way {
         transport: Box<HttpTransport<http::Line>>,
         capabilities: Capabilities,
     },
-    Local {
-        child: local::Child,
-        transport: local::Connection,
+    Child {
+        child: Child,
+        transport: child::Connection,
         capabilities: Capabilities,
     },
     Git(fallback::Git),
 }
 
 impl Session {
-    /// Opens a conversation: the first request of http, the start of a child for an upstream on this machine.
+    /// Opens a conversation: the first request of http, the start of a child for ssh and for an upstream on this machine.
     ///
     /// # Errors
     /// Fails when upstream cannot be reached or does not let us in.
@@ -121,7 +142,14 @@ impl Session {
     ) -> Result<Self, Trouble> {
         let mut signed_in_by_git = false;
         let way = match url.scheme() {
-            Scheme::File => Self::open_local(url, access, watch)?,
+            Scheme::File => Self::open_local(url, access, upstreams, watch)?,
+            Scheme::Ssh => match Self::open_ssh(url, access, upstreams, watch) {
+                // It may have shared a connection that broke.
+                Err(trouble) if trouble.surprise && !watch.is_cancelled() => {
+                    Self::open_ssh(url, access, upstreams, watch)?
+                }
+                way => way?,
+            },
             Scheme::Http | Scheme::Https => match &access.http.needs_git {
                 Some(_) => Way::Git(fallback::Git::new(url, access, &upstreams.logins)),
                 None => match Self::open_http(url, access, upstreams, watch) {
@@ -174,19 +202,58 @@ impl Session {
         }
     }
 
-    fn open_local(url: &UpstreamUrl, access: &Access, watch: &Watch) -> Result<Way, Trouble> {
-        let (child, mut transport) = local::start(url, access, watch)?;
+    fn open_local(
+        url: &UpstreamUrl,
+        access: &Access,
+        upstreams: &Upstreams,
+        watch: &Watch,
+    ) -> Result<Way, Trouble> {
+        let command = local::command(url, access);
+        let way = Self::open_child(url, command, "git", local::explain, watch)?;
+        Ok(way.unwrap_or_else(|| Way::Git(fallback::Git::new(url, access, &upstreams.logins))))
+    }
+
+    fn open_ssh(
+        url: &UpstreamUrl,
+        access: &Access,
+        upstreams: &Upstreams,
+        watch: &Watch,
+    ) -> Result<Way, Trouble> {
+        let line = upstreams.ssh.line(url, access, watch)?;
+        if let Some(command) = line.ours {
+            if let Some(way) = Self::open_child(url, command, "ssh", ssh::explain, watch)? {
+                return Ok(way);
+            }
+            upstreams.ssh.note_old(url);
+        }
+        let git = fallback::Git::new(url, access, &upstreams.logins);
+        Ok(Way::Git(git.over_ssh(line.for_git)))
+    }
+
+    /// None where the other side speaks an old protocol.
+    fn open_child(
+        url: &UpstreamUrl,
+        command: Command,
+        name: &str,
+        meaning: Meaning,
+        watch: &Watch,
+    ) -> Result<Option<Way>, Trouble> {
+        let (child, mut transport) = Child::start(command, name, meaning, watch)?;
         let shake = transport.handshake(Service::UploadPack, &[]);
-        match shake.map(|answer| answer.capabilities) {
-            Ok(capabilities) => Ok(Way::Local {
+        match shake.map(|answer| (answer.actual_protocol, answer.capabilities)) {
+            Ok((Protocol::V2, capabilities)) => Ok(Some(Way::Child {
                 child,
                 transport,
                 capabilities,
-            }),
+            })),
+            Ok(_) => Ok(None),
+            Err(_) if watch.is_cancelled() => Err(cancelled().into()),
             Err(err) => {
                 let err = err.raise();
                 let said = child.explain(url, &err);
-                Err(said.unwrap_or_else(|| explain(url, &err, None)))
+                Err(said
+                    .or_else(|| refusal(url, &err))
+                    .unwrap_or_else(|| explain(url, &err, None)))
             }
         }
     }
@@ -211,7 +278,7 @@ impl Session {
     pub(crate) fn moved_to(&self) -> Option<UpstreamUrl> {
         match &self.way {
             Way::Http { line, .. } => line.moved_to(),
-            Way::Local { .. } | Way::Git(_) => None,
+            Way::Child { .. } | Way::Git(_) => None,
         }
     }
 
@@ -236,7 +303,7 @@ impl Session {
                 })
                 .and_then(|refs| Asked::new(&self.url, refs, v2::format(capabilities), track))
             }
-            Way::Local {
+            Way::Child {
                 child,
                 transport,
                 capabilities,
@@ -244,6 +311,7 @@ impl Session {
                 .map_err(|err| {
                     child
                         .explain(&self.url, &err)
+                        .or_else(|| refusal(&self.url, &err))
                         .unwrap_or_else(|| explain(&self.url, &err, None))
                 })
                 .and_then(|refs| Asked::new(&self.url, refs, v2::format(capabilities), track)),
@@ -287,7 +355,7 @@ impl Session {
                         .unwrap_or_else(|| explain(&self.url, &err, said))
                 })
             }
-            Way::Local {
+            Way::Child {
                 child,
                 transport,
                 capabilities,

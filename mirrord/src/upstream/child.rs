@@ -1,0 +1,146 @@
+//! A child that speaks git's protocol on its pipes: a `git upload-pack` on this machine, or an ssh.
+
+use std::{
+    io,
+    os::unix::process::CommandExt,
+    process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use common::{protocol::Failure, upstream_url::UpstreamUrl};
+use gix_transport::{
+    Protocol,
+    client::git::{ConnectMode, blocking_io},
+};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::{io::AsyncReadExt, runtime::Handle, task::JoinHandle, time::timeout};
+
+use super::{Trouble, answers::has_ended, cancelled, sideband::Overheard};
+use crate::watch::Watch;
+
+/// A child that failed says why at once; a child of the child may hold the other end for longer.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Of what it says the end is kept.
+const MOST_WORDS: usize = 16 * 1024;
+
+/// What gix speaks through.
+pub(crate) type Connection = blocking_io::Connection<Overheard<ChildStdout>, ChildStdin>;
+
+/// What a kind of child means by its last words, and by the status that it ended with.
+pub(crate) type Meaning = fn(&UpstreamUrl, &str, Option<i32>) -> Option<Trouble>;
+
+/// The child at the other end. Dropping it ends it.
+pub(crate) struct Child {
+    child: Mutex<std::process::Child>,
+    words: Arc<Mutex<Vec<u8>>>,
+    /// Reads its stderr, so that it never waits for somebody to do so.
+    listener: Mutex<Option<JoinHandle<()>>>,
+    /// Kills the child and all that it started when nobody waits any more; reads of its output are blocking.
+    reaper: JoinHandle<()>,
+    meaning: Meaning,
+}
+
+impl Child {
+    /// Starts `command`, whose name for errors is `name`.
+    pub(crate) fn start(
+        mut command: Command,
+        name: &str,
+        meaning: Meaning,
+        watch: &Watch,
+    ) -> Result<(Self, Connection), Trouble> {
+        if watch.is_cancelled() {
+            return Err(cancelled().into());
+        }
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        let cannot = |err: io::Error| Failure::io(&format!("cannot run {name}"), &err);
+        let mut child = command.spawn().map_err(cannot)?;
+        let group = child.id().try_into().ok().and_then(Pid::from_raw);
+        let (Some(stdin), Some(stdout), Some(stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(cannot(io::Error::other("it has no pipes")).into());
+        };
+        // Path and host matter to a daemon on the other side, and there is none.
+        let connection = Connection::new(
+            Overheard::new(stdout, watch),
+            stdin,
+            Protocol::V2,
+            "",
+            None::<(&str, Option<u16>)>,
+            ConnectMode::Process,
+            false,
+        );
+        let words = Arc::<Mutex<Vec<u8>>>::default();
+        let listener = Handle::current().spawn(listen(stderr, words.clone()));
+        let watch = watch.clone();
+        let reaper = Handle::current().spawn(async move {
+            watch.cancelled().await;
+            if let Some(group) = group {
+                let _ = kill_process_group(group, Signal::KILL);
+            }
+        });
+        let child = Self {
+            child: Mutex::new(child),
+            words,
+            listener: Mutex::new(Some(listener)),
+            reaper,
+            meaning,
+        };
+        Ok((child, connection))
+    }
+
+    /// What the child itself said was wrong, when it is the one that stopped talking.
+    pub(crate) fn explain(&self, url: &UpstreamUrl, error: &gix::Error) -> Option<Trouble> {
+        if !has_ended(error) {
+            return None;
+        }
+        let mut listener = lock(&self.listener).take()?;
+        let silent = async { timeout(LAST_WORDS, &mut listener).await.is_ok() };
+        let status = if Handle::current().block_on(silent) {
+            // Who has closed all its ends is about to be gone.
+            lock(&self.child).wait().ok()
+        } else {
+            listener.abort();
+            lock(&self.child).try_wait().ok().flatten()
+        };
+        let words = lock(&self.words).clone();
+        let words = String::from_utf8_lossy(&words);
+        (self.meaning)(url, &words, status.and_then(|status| status.code()))
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.reaper.abort();
+        if let Some(listener) = lock(&self.listener).take() {
+            listener.abort();
+        }
+        // Not its group: what an ssh keeps for others may have begun there. The rest of it ends with its pipes.
+        let mut child = lock(&self.child);
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+async fn listen(stderr: ChildStderr, words: Arc<Mutex<Vec<u8>>>) {
+    let Ok(mut stderr) = tokio::process::ChildStderr::from_std(stderr) else {
+        return;
+    };
+    let mut piece = [0; 4096];
+    while let Ok(length @ 1..) = stderr.read(&mut piece).await {
+        let mut words = lock(&words);
+        words.extend_from_slice(&piece[..length]);
+        let surplus = words.len().saturating_sub(MOST_WORDS);
+        words.drain(..surplus);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,101 @@
+//! Asks the user's ssh what it is, and what their configuration says for a host (`ssh -G`).
+
+use std::{io, process::Stdio};
+
+use common::protocol::Failure;
+
+use super::{Who, client::Variant, words};
+use crate::{
+    children,
+    upstream::{Trouble, cancelled},
+    watch::Watch,
+};
+
+/// What matters of ssh's configuration for one host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Probe {
+    /// Whether it takes OpenSSH's options.
+    pub is_openssh: bool,
+    /// Whether the user shares connections in their own way, or watches what ssh does, which a connection that is kept
+    /// would go on to tell to nobody. That they want none shared cannot be seen here; it can be
+    /// said in their command, which wins: `ssh -o ControlPath=none`.
+    pub sets_control: bool,
+    /// Whether the user says how long it may take to connect.
+    pub sets_timeout: bool,
+    /// Whether the user says when a silent server is given up.
+    pub sets_alive: bool,
+}
+
+/// Runs ssh without connecting to anybody.
+pub(super) fn probe(who: &Who, watch: &Watch) -> Result<Probe, Trouble> {
+    let nothing = Probe {
+        is_openssh: false,
+        sets_control: true,
+        sets_timeout: false,
+        sets_alive: false,
+    };
+    if let Variant::Other(_) = who.client.variant {
+        return Ok(nothing);
+    }
+    let words = ["-G".to_owned()]
+        .into_iter()
+        .chain(who.port())
+        .chain([who.destination.clone()]);
+    let mut command = who.client.command(words, &who.environment);
+    command.stdout(Stdio::piped());
+    let cannot = |err: io::Error| match err.kind() {
+        io::ErrorKind::NotFound => words::not_found(),
+        _ => Failure::io("cannot run ssh", &err),
+    };
+    let ended = children::run(command, Vec::new(), watch).map_err(cannot)?;
+    if watch.is_cancelled() {
+        return Err(cancelled().into());
+    }
+    if ended.status.code() == Some(words::NOT_FOUND) {
+        return Err(words::not_found().into());
+    }
+    if ended.status.success() {
+        return Ok(read(&String::from_utf8_lossy(&ended.stdout)));
+    }
+    Ok(Probe {
+        // What is called ssh and is too old for this question still takes the options.
+        is_openssh: who.client.variant == Variant::OpenSsh,
+        ..nothing
+    })
+}
+
+fn read(configuration: &str) -> Probe {
+    let get = |key: &str| {
+        let mut pairs = configuration
+            .lines()
+            .filter_map(|line| line.split_once(' '));
+        pairs.find(|(name, _)| *name == key).map(|(_, value)| value)
+    };
+    let is = |key: &str, default: &str| get(key).is_none_or(|value| value == default);
+    Probe {
+        is_openssh: true,
+        sets_control: !is("controlmaster", "false")
+            || get("controlpath").is_some()
+            || get("loglevel").is_some_and(|level| level.starts_with("DEBUG")),
+        sets_timeout: !is("connecttimeout", "none"),
+        sets_alive: !is("serveraliveinterval", "0"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_user_has_arranged_is_seen() {
+        let plain = "host h\ncontrolmaster false\nconnecttimeout none\nserveraliveinterval 0\n";
+        let seen = read(plain);
+        assert!(seen.is_openssh && !seen.sets_control && !seen.sets_timeout && !seen.sets_alive);
+        assert!(read(&plain.replace("controlmaster false", "controlmaster auto")).sets_control);
+        assert!(read(&format!("{plain}controlpath /tmp/%C\n")).sets_control);
+        assert!(read(&format!("{plain}loglevel DEBUG\n")).sets_control);
+        assert!(!read(&format!("{plain}loglevel INFO\n")).sets_control);
+        assert!(read(&plain.replace("connecttimeout none", "connecttimeout 5")).sets_timeout);
+        assert!(read(&plain.replace("interval 0", "interval 60")).sets_alive);
+    }
+}

@@ -1,0 +1,217 @@
+//! Cuts the power right after a push was acknowledged, many times: `cargo run -p tests --bin power_cut -- [COUNT]`, as
+//! root on Linux, with `mkfs.ext4`.
+//!
+//! Everything that the daemon keeps lies on a file system in a file. What a power cut would leave of it is what has
+//! reached that file: a copy of it, taken at the very moment when `git push` has returned, is mounted and looked into.
+//! The same is done to a plain bare repository of stock git, for comparison.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use tests::{Project, World};
+
+/// The file system's size: small enough to be copied in a moment.
+const SIZE: u64 = 96 << 20;
+
+/// Every fourth cut comes after a push that also deletes and creates, not only moves.
+const KINDS: usize = 4;
+
+/// A file system in a file, mounted.
+struct Disk {
+    image: PathBuf,
+    at: PathBuf,
+}
+
+impl Disk {
+    /// Makes one and mounts it.
+    fn new(image: PathBuf, at: &Path) -> Self {
+        let file = fs::File::create(&image).expect("the world is ours");
+        file.set_len(SIZE).expect("there is room");
+        // Without its own lazy writes, which would be in the way of the copies.
+        let lazy = "lazy_itable_init=0,lazy_journal_init=0";
+        run(Command::new("mkfs.ext4")
+            .args(["-q", "-E", lazy])
+            .arg(&image));
+        Self::mount(image, at)
+    }
+
+    fn mount(image: PathBuf, at: &Path) -> Self {
+        fs::create_dir_all(at).expect("the world is ours");
+        run(Command::new("mount")
+            .args(["-o", "loop"])
+            .arg(&image)
+            .arg(at));
+        Self {
+            image,
+            at: at.to_owned(),
+        }
+    }
+
+    /// What is left of it when the power goes now.
+    fn cut(&self, at: &Path) -> Self {
+        let image = self.image.with_extension("cut");
+        fs::copy(&self.image, &image).expect("the disk can be read");
+        Self::mount(image, at)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        run(Command::new("umount").arg(&self.at));
+    }
+}
+
+/// How the cuts of one way of pushing went.
+#[derive(Default)]
+struct Tally {
+    cuts: usize,
+    present: usize,
+    sound: usize,
+}
+
+impl Tally {
+    /// Looks at what a cut left: whether `refs` are as they were pushed, and whether git finds no fault.
+    fn look(&mut self, world: &World, repository: &Path, refs: &[(String, Option<String>)]) {
+        let git = |words: &[&str]| {
+            let dir = format!("--git-dir={}", repository.display());
+            let words = [&["-c", "safe.directory=*", &dir], words].concat();
+            world.git(words).run()
+        };
+        self.cuts += 1;
+        let is_there = |(name, oid): &(String, Option<String>)| {
+            let found = git(&["rev-parse", "-q", "--verify", &format!("{name}^{{commit}}")]);
+            let found = found.status.success().then(|| found.line().to_owned());
+            found == *oid
+        };
+        self.present += usize::from(refs.iter().all(is_there));
+        let fsck = git(&["fsck", "--full", "--no-dangling"]);
+        self.sound += usize::from(fsck.status.success());
+    }
+
+    fn is_perfect(&self) -> bool {
+        self.present == self.cuts && self.sound == self.cuts
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "this is what the person came for")]
+fn main() -> ExitCode {
+    let count = std::env::args()
+        .nth(1)
+        .map_or(100, |count| count.parse().expect("a number of cuts"));
+    if !rustix::process::geteuid().is_root() {
+        println!("power_cut mounts file systems, and must be run as root");
+        return ExitCode::FAILURE;
+    }
+    let world = World::new();
+    let disk = Disk::new(world.path("ours.img"), &world.mirror_home());
+    let gitlab = world.gitlab();
+    let project = gitlab.project("group/project");
+    project.commit("main", "file", "first");
+    let ours = through_the_mirror(&world, &project, &gitlab.url("group/project"), &disk, count);
+    world.mirrord(["stop"]).ok();
+    drop(disk);
+    let stock = stock(&world, count);
+    for (name, tally) in [
+        ("through the mirror", &ours),
+        ("stock git, bare repository", &stock),
+    ] {
+        let Tally {
+            cuts,
+            present,
+            sound,
+        } = tally;
+        println!(
+            "{name}: {cuts} power cuts after ok, {present} with what was pushed, {sound} without damage"
+        );
+    }
+    if ours.is_perfect() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Pushes through the mirror and cuts after each ok.
+fn through_the_mirror(
+    world: &World,
+    project: &Project,
+    url: &str,
+    disk: &Disk,
+    count: usize,
+) -> Tally {
+    world.clone_mirror(url, "work").ok();
+    let work = world.path("work");
+    let mirror = world.only_mirror();
+    let below = mirror
+        .strip_prefix(world.mirror_home())
+        .expect("it lies there")
+        .to_owned();
+    let mut tally = Tally::default();
+    for cut in 0..count {
+        let refs = push(world, &work, cut);
+        let left = disk.cut(&world.path("left"));
+        for (name, oid) in &refs {
+            assert_eq!(project.tip(name), *oid, "ok means that upstream has it");
+        }
+        let records = refs
+            .iter()
+            .map(|(name, oid)| (name.replacen("refs/", "refs/upstream/", 1), oid.clone()));
+        let both: Vec<_> = refs.iter().cloned().chain(records).collect();
+        tally.look(world, &left.at.join(&below), &both);
+    }
+    tally
+}
+
+/// The same with a plain bare repository.
+fn stock(world: &World, count: usize) -> Tally {
+    let disk = Disk::new(world.path("stock.img"), &world.path("stock"));
+    let project = Project::new(world.path("stock/project.git"));
+    project.commit("main", "file", "first");
+    run(&mut Command::new("sync"));
+    let url = project.dir().display().to_string();
+    world.git(["clone", "-q", &url, "plain"]).ok();
+    let work = world.path("plain");
+    let mut tally = Tally::default();
+    for cut in 0..count {
+        let refs = push(world, &work, cut);
+        let left = disk.cut(&world.path("left"));
+        tally.look(world, &left.at.join("project.git"), &refs);
+    }
+    tally
+}
+
+/// Commits and pushes, and returns what upstream's refs are to be after it.
+fn push(world: &World, work: &Path, cut: usize) -> Vec<(String, Option<String>)> {
+    let git = |words: &[&str]| world.git(words).at(work).ok().line().to_owned();
+    fs::write(work.join("file"), format!("{cut}\n")).expect("the clone is ours");
+    git(&["commit", "-q", "-a", "-m", &format!("Commit {cut}")]);
+    let tip = git(&["rev-parse", "HEAD"]);
+    let main = ("refs/heads/main".to_owned(), Some(tip.clone()));
+    let (new, old) = (
+        format!("refs/heads/kind/{cut}"),
+        format!("refs/heads/kind/{}", cut.saturating_sub(KINDS)),
+    );
+    if !cut.is_multiple_of(KINDS) {
+        git(&["push", "-q", "origin", "main"]);
+        return vec![main];
+    }
+    let (create, delete) = (format!("main:{new}"), format!(":{old}"));
+    let mut words = vec!["push", "-q", "origin", "main", &create];
+    let mut refs = vec![main, (new, Some(tip))];
+    if cut >= KINDS {
+        words.push(&delete);
+        refs.push((old, None));
+    }
+    git(&words);
+    refs
+}
+
+fn run(command: &mut Command) {
+    let status = command
+        .status()
+        .unwrap_or_else(|err: io::Error| panic!("cannot run {command:?}: {err}"));
+    assert!(status.success(), "{command:?} failed");
+}
