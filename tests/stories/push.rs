@@ -1,10 +1,17 @@
 //! What a push promises: ok is true, refused leaves nothing, nothing of anybody else's is overwritten.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use tests::{GitLab, On, Project, Ran, Run, World, refs};
 
 use crate::push_pair::{fill, mirror_is_upstream, nothing_is_left};
+
+/// What a person takes for at once, on a machine that is busy with other tests.
+const AT_ONCE: Duration = Duration::from_secs(20);
 
 /// A project on a GitLab, and a clone of it through the mirror.
 pub(crate) struct Stage {
@@ -194,8 +201,9 @@ fn a_push_fails_at_once_when_gitlab_is_down_and_nothing_is_sent_later() {
     let before = stage.project.refs();
     stage.gitlab.stop();
     for stale in ["", "serve", "fail"] {
-        let push = stage.push(&["main"]).env("MIRROR_STALE", stale);
-        let ran = one_error(push);
+        let begun = Instant::now();
+        let ran = one_error(stage.push(&["main"]).env("MIRROR_STALE", stale));
+        assert!(begun.elapsed() < AT_ONCE, "it does not wait: {ran}");
         assert!(ran.stderr.contains("cannot reach"), "{ran}");
     }
     stage.gitlab.start();
@@ -252,5 +260,55 @@ fn two_worktrees_push_at_the_same_time() {
     assert!(ran.status.success(), "{ran}");
     stage.git(&["fetch", "-q"]).ok();
     assert!(stage.project.tip("first").is_some() && stage.project.tip("second").is_some());
+    mirror_is_upstream(&stage.world, &stage.project);
+}
+
+#[test]
+fn what_gitlab_says_is_seen_while_it_still_works() {
+    let stage = Stage::new();
+    let gate = stage.world.path("gate");
+    stage.world.program("mkfifo", [&gate]).ok();
+    let hook = format!("echo at work; timeout 60 cat {}; echo done", gate.display());
+    stage.project.hook("pre-receive", &hook);
+    stage.commit("mine");
+    let push = stage.push(&["main"]).start();
+    push.printed("remote: at work");
+    stage.world.program("tee", [&gate]).stdin("go on\n").ok();
+    let ran = push.wait();
+    assert!(ran.status.success(), "{ran}");
+    for line in ["at work", "go on", "done"] {
+        let shown = ran.stderr.matches(&format!("remote: {line}")).count();
+        assert_eq!(shown, 1, "'{line}' once: {ran}");
+    }
+}
+
+#[test]
+fn who_wants_to_see_progress_sees_how_far_it_is_upstream() {
+    let stage = Stage::new();
+    stage.commit("mine");
+    let ran = stage.push(&["--progress", "main"]).ok();
+    assert!(
+        ran.stderr
+            .contains("remote: To 127.0.0.1: Writing objects: 100%"),
+        "{ran}"
+    );
+    stage.commit("more");
+    let ran = stage.push(&["main"]).ok();
+    assert!(!ran.stderr.contains("objects"), "nobody asked: {ran}");
+}
+
+#[test]
+fn a_branch_that_only_the_mirror_has_goes_upstream_when_it_is_pushed() {
+    let stage = Stage::new();
+    let tip = stage.git(&["rev-parse", "main~1"]).ok().line().to_owned();
+    let mirror = stage.world.only_mirror();
+    stage
+        .world
+        .git(["update-ref", "refs/heads/mine", &tip])
+        .at(&mirror)
+        .ok();
+    let moved = stage.commit("mine");
+    stage.push(&["main:refs/heads/mine"]).ok();
+    assert_eq!(stage.project.tip("mine"), Some(moved));
     mirror_is_upstream(&stage.world, &stage.project);
 }

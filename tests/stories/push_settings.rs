@@ -1,6 +1,6 @@
 //! What a person has configured, and what names they choose, do not lead a push astray.
 
-use tests::refs;
+use tests::{Fault, refs};
 
 use crate::{push::Stage, push_pair::mirror_is_upstream};
 
@@ -196,5 +196,15 @@ fn an_address_that_redirects_is_pushed_to() {
     let commit = ["commit", "-q", "--allow-empty", "-m", "short"];
     stage.world.git(commit).at("short").ok();
     stage.world.git(["push", "origin", "main"]).at("short").ok();
+    mirror_is_upstream(&stage.world, &stage.project);
+}
+
+#[test]
+fn a_server_that_knows_only_the_oldest_protocol_is_pushed_to() {
+    let stage = Stage::new();
+    stage.gitlab.fault(Fault::old_protocol());
+    stage.commit("one");
+    let all = ["--atomic", "-o", "ci.skip", "main", "main:new", ":spare"];
+    stage.push(&all).ok();
     mirror_is_upstream(&stage.world, &stage.project);
 }
