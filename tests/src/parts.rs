@@ -66,6 +66,11 @@ impl World {
         true
     }
 
+    /// Tells whether a push has this part now.
+    pub fn has_part(&self, push: &Running, part: Part) -> bool {
+        self.part(push, part).is_some()
+    }
+
     /// Sends a signal to one part of a push, which must be there.
     #[track_caller]
     pub fn signal_part(&self, push: &Running, part: Part, signal: Signal) {
@@ -79,7 +84,7 @@ impl World {
     pub fn wait_for_part(&self, push: &Running, part: Part) {
         let deadline = Instant::now() + WAIT;
         // A process that begins is no event for a stranger.
-        while self.part(push, part).is_none() {
+        while !self.has_part(push, part) {
             assert!(Instant::now() < deadline, "the push never had a {part:?}");
             yield_now();
         }

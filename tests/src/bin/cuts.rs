@@ -190,12 +190,16 @@ fn kill(trials: &Trials, seed: u64, number: usize, table: &Table) {
     let trial = trials.prepare(kind);
     let began = Instant::now();
     let push = trials.push(&trial).start();
-    // Long pauses are rare, as what is long past is worth little.
-    let longest = [200, 400, 800][pick(3, 3)];
-    thread::sleep(Duration::from_millis(chance(4) % longest));
-    let mut hit = false;
+    let pause = |what, longest: u64| thread::sleep(Duration::from_millis(chance(what) % longest));
+    // Counted from the beginning, or from when there is something to kill.
+    let (mut hit, mut waits) = (false, pick(3, 3) > 0);
+    pause(4, if waits { 100 } else { 800 });
     while !hit && !push.has_ended() {
-        hit = trials.world.kill_part(&push, part);
+        if waits && trials.world.has_part(&push, part) {
+            pause(5, [30, 100, 300][pick(6, 3)]);
+            waits = false;
+        }
+        hit = !waits && trials.world.kill_part(&push, part);
     }
     let ran = push.wait();
     assert!(began.elapsed() < Duration::from_secs(60), "it hung: {ran}");
