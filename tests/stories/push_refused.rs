@@ -344,3 +344,20 @@ fn a_push_that_is_too_large_for_what_stands_before_gitlab_is_refused() {
     stage.gitlab.clear_faults();
     stage.push(&["main"]).ok();
 }
+
+#[test]
+fn a_branch_that_is_checked_out_upstream_is_not_pushed_over() {
+    Pair::each(|pair| {
+        pair.upstream(|project| {
+            let tree = project.dir().join("tree");
+            project.config("core.bare", "false");
+            project.config("core.worktree", &tree.display().to_string());
+        });
+        pair.commit("one");
+        pair.refused(
+            &["origin", "main", "main:new"],
+            "(branch is currently checked out)",
+        );
+        pair.refused(&["--atomic", "origin", "main", "main:newer"], "");
+    });
+}

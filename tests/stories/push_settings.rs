@@ -1,8 +1,11 @@
 //! What a person has configured, and what names they choose, do not lead a push astray.
 
-use tests::{Fault, refs};
+use tests::{Fault, World, refs};
 
-use crate::{push::Stage, push_pair::mirror_is_upstream};
+use crate::{
+    push::Stage,
+    push_pair::{fill, mirror_is_upstream},
+};
 
 #[test]
 fn nobody_writes_the_mirrors_own_refs() {
@@ -207,4 +210,26 @@ fn a_server_that_knows_only_the_oldest_protocol_is_pushed_to() {
     let all = ["--atomic", "-o", "ci.skip", "main", "main:new", ":spare"];
     stage.push(&all).ok();
     mirror_is_upstream(&stage.world, &stage.project);
+}
+
+#[test]
+fn an_upstream_that_is_named_by_its_path_is_pushed_to() {
+    let world = World::new();
+    let project = world.project("with space and 'quotes' #1/project.git");
+    fill(&project);
+    let path = project.dir().display().to_string();
+    world.clone_mirror(&path, "ours").ok();
+    let commit = ["commit", "-q", "--allow-empty", "-m", "one"];
+    world.git(commit).at("ours").ok();
+    world
+        .git(["push", "origin", "main", "main:new", ":spare"])
+        .at("ours")
+        .ok();
+    mirror_is_upstream(&world, &project);
+    // A hook of somebody's, from which git passes its variables on.
+    world.git(commit).at("ours").ok();
+    let quarantine = world.only_mirror().join("objects");
+    let push = world.git(["push", "origin", "main"]).at("ours");
+    push.env("GIT_QUARANTINE_PATH", quarantine).ok();
+    mirror_is_upstream(&world, &project);
 }
