@@ -191,3 +191,38 @@ fn a_push_may_be_interrupted_or_lost_with_all_its_parts_at_any_step() {
     }
     trials.is_sound();
 }
+
+#[test]
+fn a_push_that_outlived_the_daemon_and_then_dies_still_leaves_word() {
+    let trials = Trials::new();
+    let trial = trials.prepare(Kind::Several);
+    let accepted = trials.gitlab.hold_answer(On::Push);
+    let push = trials.push(&trial).start();
+    accepted.reached();
+    trials.world.kill_daemon();
+    trials.world.git(["fetch", "-q"]).at("theirs").ok();
+    assert!(trials.world.kill_part(&push, Part::Hook));
+    let ran = push.wait();
+    accepted.release();
+    let verdict = trials.judge(&trial, &ran);
+    assert!(verdict.broken.is_empty(), "{verdict}");
+    trials.is_sound();
+}
+
+#[test]
+fn a_push_that_upstream_never_got_is_not_said_to_be_there() {
+    let trials = Trials::new();
+    trials.project.hook("pre-receive", "exit 1");
+    let trial = trials.prepare(Kind::Several);
+    let answered = trials.gitlab.hold_answer(On::Push);
+    let push = trials.push(&trial).start();
+    answered.reached();
+    trials.world.kill_daemon();
+    answered.release();
+    let ran = push.wait();
+    assert_eq!(ran.status.code(), Some(1), "{ran}");
+    assert!(!ran.stderr.contains("upstream has it"), "{ran}");
+    trials.project.hook("pre-receive", "exit 0");
+    let verdict = trials.judge(&trial, &ran);
+    assert!(verdict.broken.is_empty(), "{verdict}");
+}
