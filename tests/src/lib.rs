@@ -6,19 +6,26 @@
 //! opened), and every wait has a deadline after which the test says what it waited for.
 
 mod compare;
+mod cuts;
 mod gitlab;
+mod leftovers;
 mod output;
+mod parts;
 mod process;
 mod programs;
 mod project;
 mod run;
 mod ssh;
+mod trial;
 mod world;
 
 pub use compare::{Twins, refs, same_clone};
+pub use cuts::{Cut, places_to_cut};
 pub use gitlab::{Fault, GitLab, Held, On, Request};
+pub use parts::Part;
 pub use project::Project;
 pub use run::{Ran, Run, Running};
 pub use rustix::process::Signal;
 pub use ssh::{Sshd, processes};
+pub use trial::{Kind, Trial, Trials, Verdict, mixed};
 pub use world::World;

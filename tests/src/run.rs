@@ -197,6 +197,11 @@ impl Running {
         }
     }
 
+    /// Tells whether it has ended by now.
+    pub fn has_ended(&self) -> bool {
+        self.process.ended(Duration::ZERO)
+    }
+
     /// Returns what it has printed until now, stdout and stderr.
     pub fn so_far(&self) -> (String, String) {
         self.output.so_far()

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_LENGTH, LOCATION};
 use hyper::http::request::Parts;
@@ -11,6 +12,7 @@ use hyper::{HeaderMap, Method, Response, StatusCode};
 
 use super::access::{Refusal, Wish};
 use super::cgi::{self, Call};
+use super::faults::Heard;
 use super::holds::Moment;
 use super::lock;
 use super::log::{Entry, Request};
@@ -58,7 +60,7 @@ pub(super) async fn answer(
 ) -> io::Result<Response<Pour>> {
     // A release counts from here on, since a test may release as soon as it sees the request.
     let released = shared.faults.released();
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let mut request = Request::new(connection, &parts);
     let input = if parts.uri.path().ends_with("/git-upload-pack") {
         let (body, text) = cgi::read_whole(&parts.headers, body).await?;
@@ -80,6 +82,7 @@ pub(super) async fn answer(
         entry.cut();
         return Err(io::Error::other("a fault hangs up"));
     }
+    let (input, cut_request) = hear(plan.request, input, &mut parts, &entry).await?;
     let mut answer = match plan.instead {
         Some(answer) => answer,
         None => {
@@ -87,9 +90,16 @@ pub(super) async fn answer(
             real_answer(&shared, &parts, &request, input, old, &entry).await
         }
     };
-    if let Some(gate) = shared.holds.take(&request, Moment::Answered) {
+    let gate = shared.holds.take(&request, Moment::Answered);
+    if gate.is_some() || plan.work_first || cut_request {
         answer.source = answer.source.read_all().await?;
+    }
+    if let Some(gate) = gate {
         gate.park().await;
+    }
+    if plan.cut_answer || cut_request {
+        entry.cut();
+        return Err(io::Error::other("a fault cuts the line"));
     }
 
     entry.answered(answer.status.as_u16());
@@ -97,6 +107,40 @@ pub(super) async fn answer(
     *response.status_mut() = answer.status;
     *response.headers_mut() = answer.headers;
     Ok(response)
+}
+
+/// Hears as much of a request as a fault allows; tells whether the line is to be cut for it.
+async fn hear(
+    heard: Heard,
+    input: Input,
+    parts: &mut Parts,
+    entry: &Entry,
+) -> io::Result<(Input, bool)> {
+    let bytes = match (heard, input) {
+        (Heard::All, input) => return Ok((input, false)),
+        (_, Input::Whole(bytes)) => bytes,
+        (_, Input::Stream(body)) => {
+            let body = body.collect().await.map_err(io::Error::other)?;
+            let bytes = body.to_bytes();
+            entry.read(&bytes);
+            bytes
+        }
+    };
+    match heard {
+        Heard::UpTo(most) if (bytes.len() as u64) > most => {
+            // git http-backend would wait for ever for the rest of what was announced.
+            if let Some(length) = parts.headers.get_mut(CONTENT_LENGTH) {
+                *length = most.into();
+            }
+            let most = usize::try_from(most).expect("it is less than a length");
+            Ok((Input::Whole(bytes.slice(..most)), true))
+        }
+        Heard::InVain => {
+            entry.cut();
+            Err(io::Error::other("a fault cuts the line"))
+        }
+        Heard::All | Heard::UpTo(_) => Ok((Input::Whole(bytes), false)),
+    }
 }
 
 async fn real_answer(

@@ -68,6 +68,9 @@ enum What {
     HangBeforeHeaders,
     HangAfter(u64),
     CutAfter(u64),
+    CutRequestAfter(u64),
+    CutAfterRequest,
+    CutAfterWork(Option<u64>),
     FlipAt(u64),
     OldProtocol,
     RateLimit(u64),
@@ -133,6 +136,27 @@ impl Fault {
     /// Closes the connection after this much of the body.
     pub fn cut_after(bytes: u64) -> Self {
         Self::new(What::CutAfter(bytes))
+    }
+
+    /// Closes the connection after this much of the request's body; the server works with what it
+    /// got, and nobody hears how that went. A request that is not longer is let through.
+    pub fn cut_request_after(bytes: u64) -> Self {
+        Self::new(What::CutRequestAfter(bytes))
+    }
+
+    /// Reads the whole request, does nothing about it, and closes the connection.
+    pub fn cut_after_request() -> Self {
+        Self::new(What::CutAfterRequest)
+    }
+
+    /// Does all that was asked, and closes the connection without an answer.
+    pub fn cut_after_work() -> Self {
+        Self::new(What::CutAfterWork(None))
+    }
+
+    /// Does all that was asked, and closes the connection after this much of the answer's body.
+    pub fn cut_answer_after(bytes: u64) -> Self {
+        Self::new(What::CutAfterWork(Some(bytes)))
     }
 
     /// Flips the lowest bit of one byte of the body, counted from 0.
@@ -216,7 +240,24 @@ pub(super) struct Plan {
     pub(super) hang_up: bool,
     pub(super) instead: Option<Answer>,
     pub(super) old_protocol: bool,
+    pub(super) request: Heard,
+    /// The server's work is done before anything of its answer is sent.
+    pub(super) work_first: bool,
+    /// Nothing of the answer is sent.
+    pub(super) cut_answer: bool,
     pub(super) body: Spoiled,
+}
+
+/// How much of a request's body is heard before the line is cut.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Heard {
+    /// All; the line stays.
+    #[default]
+    All,
+    /// So much, if there is more.
+    UpTo(u64),
+    /// All, and the server hears nothing.
+    InVain,
 }
 
 impl Plan {
@@ -238,6 +279,13 @@ impl Plan {
             What::HangBeforeHeaders => self.hang_before_headers = true,
             What::HangAfter(bytes) => self.body.hang_after = Some(*bytes),
             What::CutAfter(bytes) => self.body.cut_after = Some(*bytes),
+            What::CutRequestAfter(bytes) => self.request = Heard::UpTo(*bytes),
+            What::CutAfterRequest => self.request = Heard::InVain,
+            What::CutAfterWork(bytes) => {
+                self.work_first = true;
+                self.body.cut_after = *bytes;
+                self.cut_answer = bytes.is_none();
+            }
             What::FlipAt(byte) => self.body.flip_at = Some(*byte),
             What::OldProtocol => self.old_protocol = true,
             What::RateLimit(rate) => self.body.bytes_per_second = Some(*rate),

@@ -175,3 +175,35 @@ fn closed_connections_are_opened_anew() {
     );
     assert_eq!(gitlab.connections(), 2);
 }
+
+#[test]
+fn a_push_is_cut_before_or_after_its_work_is_done() {
+    let (world, gitlab, url) = world_with_history();
+    world.git(["clone", "-q", &url, "clone"]).ok();
+    let faults = [
+        (Fault::cut_request_after(0), false),
+        (Fault::cut_request_after(100), false),
+        (Fault::cut_after_request(), false),
+        (Fault::cut_after_work(), true),
+        (Fault::cut_answer_after(0), true),
+        (Fault::cut_answer_after(20), true),
+    ];
+    for (number, (fault, arrives)) in faults.into_iter().enumerate() {
+        let branch = format!("b{number}");
+        let push = ["push", "-q", "origin", &format!("main:{branch}")];
+        gitlab.fault(fault.clone().on(On::Push));
+        world.git(push).at("clone").fails();
+        gitlab.clear_faults();
+        let listed = world.git(["ls-remote", &url, &branch]).ok();
+        assert_eq!(!listed.stdout.is_empty(), arrives, "{fault:?}: {listed}");
+    }
+}
+
+#[test]
+fn a_request_that_is_shorter_than_the_cut_is_let_through() {
+    let (world, gitlab, url) = world_with_history();
+    world.git(["clone", "-q", &url, "clone"]).ok();
+    gitlab.fault(Fault::cut_request_after(1 << 20).on(On::Push));
+    let push = ["push", "-q", "origin", "main:new"];
+    world.git(push).at("clone").ok();
+}

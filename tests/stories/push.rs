@@ -1,0 +1,314 @@
+//! What a push promises: ok is true, refused leaves nothing, nothing of anybody else's is overwritten.
+
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use tests::{GitLab, On, Project, Ran, Run, World, refs};
+
+use crate::push_pair::{fill, mirror_is_upstream, nothing_is_left};
+
+/// What a person takes for at once, on a machine that is busy with other tests.
+const AT_ONCE: Duration = Duration::from_secs(20);
+
+/// A project on a GitLab, and a clone of it through the mirror.
+pub(crate) struct Stage {
+    pub(crate) world: World,
+    pub(crate) gitlab: GitLab,
+    pub(crate) project: Project,
+    pub(crate) url: String,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Self {
+        let world = World::new();
+        let gitlab = world.gitlab();
+        let project = gitlab.project("group/project");
+        fill(&project);
+        let url = gitlab.url("group/project");
+        world.clone_mirror(&url, "ours").ok();
+        Self {
+            world,
+            gitlab,
+            project,
+            url,
+        }
+    }
+
+    pub(crate) fn git(&self, words: &[&str]) -> Run {
+        self.world.git(words).at("ours")
+    }
+
+    /// Commits in the clone; returns the commit.
+    pub(crate) fn commit(&self, file: &str) -> String {
+        let script = r#"echo "$0" >"$0" && git add . && git commit -qm "$0""#;
+        self.world
+            .program("sh", ["-c", script, file])
+            .at("ours")
+            .ok();
+        self.git(&["rev-parse", "HEAD"]).ok().line().to_owned()
+    }
+
+    pub(crate) fn push(&self, words: &[&str]) -> Run {
+        self.git(&[&["push", "origin"], words].concat())
+    }
+
+    /// Whether the mirror's object store has it.
+    pub(crate) fn mirror_has(&self, oid: &str) -> bool {
+        let look = self
+            .world
+            .git(["cat-file", "-e", oid])
+            .at(self.world.only_mirror());
+        look.run().status.success()
+    }
+
+    /// The files that hold the mirror's objects.
+    pub(crate) fn packs(&self) -> Vec<PathBuf> {
+        let dir = self.world.only_mirror().join("objects/pack");
+        let entries = fs::read_dir(dir).expect("a mirror has one");
+        let mut packs: Vec<_> = entries
+            .map(|entry| entry.expect("readable").path())
+            .collect();
+        packs.sort();
+        packs
+    }
+
+    /// Asserts that nothing came into the mirror since it had these packs.
+    #[track_caller]
+    pub(crate) fn nothing_came(&self, packs: &[PathBuf], oid: &str) {
+        assert_eq!(self.packs(), packs, "no pack is left");
+        nothing_is_left(&self.world.only_mirror());
+        assert!(!self.mirror_has(oid), "the mirror does not have it");
+    }
+}
+
+/// Asserts that a push failed at once with one reason, and that nothing went anywhere.
+#[track_caller]
+fn one_error(run: Run) -> Ran {
+    let ran = run.fails();
+    assert_eq!(
+        ran.stderr.matches("error: ").count(),
+        1,
+        "one reason: {ran}"
+    );
+    ran
+}
+
+#[test]
+fn after_ok_the_next_fetch_of_anybody_brings_it() {
+    let stage = Stage::new();
+    stage.world.clone_mirror(&stage.url, "theirs").ok();
+    for n in 0..3 {
+        let oid = stage.commit(&format!("file{n}"));
+        stage.push(&["main", "HEAD:refs/heads/second"]).ok();
+        stage.world.git(["fetch", "-q"]).at("theirs").ok();
+        for branch in ["origin/main", "origin/second"] {
+            let seen = stage.world.git(["rev-parse", branch]).at("theirs").ok();
+            assert_eq!(seen.line(), oid, "{branch}");
+        }
+        mirror_is_upstream(&stage.world, &stage.project);
+    }
+    let objects = |at: Run| {
+        let mut lines: Vec<_> = at.ok().stdout.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let all = ["rev-list", "--objects", "--all", "--no-object-names"];
+    let mirror = stage.world.git(all).at(stage.world.only_mirror());
+    assert_eq!(objects(mirror), objects(stage.project.git(all)));
+}
+
+#[test]
+fn after_ok_the_mirror_itself_has_it_when_gitlab_goes_down() {
+    let stage = Stage::new();
+    let oid = stage.commit("one");
+    stage.push(&["main", ":spare"]).ok();
+    stage.gitlab.stop();
+    stage.world.clone_mirror(&stage.url, "theirs").ok();
+    let seen = stage.world.git(["rev-parse", "HEAD"]).at("theirs").ok();
+    assert_eq!(seen.line(), oid);
+    assert!(
+        !refs(&stage.world, &stage.world.path("theirs"))
+            .iter()
+            .any(|(name, _)| name.contains("spare"))
+    );
+}
+
+#[test]
+fn of_a_refused_push_nothing_is_in_the_mirror() {
+    let stage = Stage::new();
+    let refuse = "echo 'GitLab: You are not allowed to push code to protected branches on this project.'; exit 1";
+    stage.project.hook("pre-receive", refuse);
+    let (before, packs) = (
+        refs(&stage.world, &stage.world.only_mirror()),
+        stage.packs(),
+    );
+    let oid = stage.commit("secret");
+    let ran = stage.push(&["main", "main:new", ":spare"]).code(1);
+    assert_eq!(
+        ran.stderr
+            .matches("remote: GitLab: You are not allowed")
+            .count(),
+        1,
+        "{ran}"
+    );
+    assert_eq!(
+        ran.stderr.matches("! [remote rejected]").count(),
+        3,
+        "a verdict per ref: {ran}"
+    );
+    stage.nothing_came(&packs, &oid);
+    assert_eq!(refs(&stage.world, &stage.world.only_mirror()), before);
+    stage.world.clone_mirror(&stage.url, "theirs").ok();
+    stage
+        .world
+        .git(["fetch", "origin", &oid])
+        .at("theirs")
+        .fails();
+    let look = stage.world.git(["cat-file", "-e", &oid]).at("theirs");
+    look.fails();
+}
+
+#[test]
+fn a_push_that_is_refused_in_part_leaves_what_was_accepted() {
+    let stage = Stage::new();
+    stage.project.hook("update", "test $1 != refs/heads/safe");
+    let good = stage.commit("good");
+    stage.git(&["switch", "-q", "-c", "bad"]).ok();
+    let bad = stage.commit("bad");
+    stage
+        .push(&["main", "bad:refs/heads/safe", "main:new", ":spare"])
+        .code(1);
+    assert!(stage.mirror_has(&good));
+    assert!(
+        !stage.mirror_has(&bad),
+        "the mirror has nothing that was refused"
+    );
+    mirror_is_upstream(&stage.world, &stage.project);
+    stage.project.hook("update", "exit 0");
+    stage.push(&["bad:refs/heads/safe"]).ok();
+    assert!(stage.mirror_has(&bad));
+    mirror_is_upstream(&stage.world, &stage.project);
+}
+
+#[test]
+fn a_push_fails_at_once_when_gitlab_is_down_and_nothing_is_sent_later() {
+    let stage = Stage::new();
+    stage.commit("mine");
+    let packs = stage.packs();
+    let before = stage.project.refs();
+    stage.gitlab.stop();
+    for stale in ["", "serve", "fail"] {
+        let begun = Instant::now();
+        let ran = one_error(stage.push(&["main"]).env("MIRROR_STALE", stale));
+        assert!(begun.elapsed() < AT_ONCE, "it does not wait: {ran}");
+        assert!(ran.stderr.contains("cannot reach"), "{ran}");
+    }
+    stage.gitlab.start();
+    stage.gitlab.forget_requests();
+    stage.git(&["fetch", "-q"]).ok();
+    let pushes = |request: &tests::Request| {
+        format!("{}{}", request.path, request.query).contains("receive-pack")
+    };
+    assert!(
+        !stage.gitlab.requests().iter().any(pushes),
+        "nothing was kept for later"
+    );
+    assert_eq!(stage.project.refs(), before);
+    assert_eq!(stage.packs(), packs);
+    stage.push(&["main"]).ok();
+}
+
+#[test]
+fn a_push_asks_what_upstream_has_however_fresh_fetches_need_to_be() {
+    let stage = Stage::new();
+    stage.git(&["fetch", "-q"]).ok();
+    stage.project.commit("main", "theirs", "theirs");
+    stage.commit("mine");
+    let ran = stage
+        .push(&["main"])
+        .env("MIRROR_FRESH_FOR", "1d")
+        .env("MIRROR_STALE", "serve")
+        .code(1);
+    assert!(
+        ran.stderr
+            .contains("! [rejected]        main -> main (fetch first)"),
+        "{ran}"
+    );
+}
+
+#[test]
+fn two_worktrees_push_at_the_same_time() {
+    let stage = Stage::new();
+    for name in ["first", "second"] {
+        let dir = format!("../{name}");
+        stage
+            .git(&["worktree", "add", "-q", "-b", name, &dir, "main"])
+            .ok();
+        let commit = ["commit", "-q", "--allow-empty", "-m", name];
+        stage.world.git(commit).at(name).ok();
+    }
+    let held = stage.gitlab.hold(On::Push);
+    let push = |name: &str| stage.world.git(["push", "origin", name]).at(name);
+    let first = push("first").start();
+    held.reached();
+    push("second").ok();
+    held.release();
+    let ran = first.wait();
+    assert!(ran.status.success(), "{ran}");
+    stage.git(&["fetch", "-q"]).ok();
+    assert!(stage.project.tip("first").is_some() && stage.project.tip("second").is_some());
+    mirror_is_upstream(&stage.world, &stage.project);
+}
+
+#[test]
+fn what_gitlab_says_is_seen_while_it_still_works() {
+    let stage = Stage::new();
+    let gate = stage.world.path("gate");
+    stage.world.program("mkfifo", [&gate]).ok();
+    let hook = format!("echo at work; timeout 60 cat {}; echo done", gate.display());
+    stage.project.hook("pre-receive", &hook);
+    stage.commit("mine");
+    let push = stage.push(&["main"]).start();
+    push.printed("remote: at work");
+    stage.world.program("tee", [&gate]).stdin("go on\n").ok();
+    let ran = push.wait();
+    assert!(ran.status.success(), "{ran}");
+    for line in ["at work", "go on", "done"] {
+        let shown = ran.stderr.matches(&format!("remote: {line}")).count();
+        assert_eq!(shown, 1, "'{line}' once: {ran}");
+    }
+}
+
+#[test]
+fn who_wants_to_see_progress_sees_how_far_it_is_upstream() {
+    let stage = Stage::new();
+    stage.commit("mine");
+    let ran = stage.push(&["--progress", "main"]).ok();
+    assert!(
+        ran.stderr
+            .contains("remote: To 127.0.0.1: Writing objects: 100%"),
+        "{ran}"
+    );
+    stage.commit("more");
+    let ran = stage.push(&["main"]).ok();
+    assert!(!ran.stderr.contains("objects"), "nobody asked: {ran}");
+}
+
+#[test]
+fn a_branch_that_only_the_mirror_has_goes_upstream_when_it_is_pushed() {
+    let stage = Stage::new();
+    let tip = stage.git(&["rev-parse", "main~1"]).ok().line().to_owned();
+    let mirror = stage.world.only_mirror();
+    stage
+        .world
+        .git(["update-ref", "refs/heads/mine", &tip])
+        .at(&mirror)
+        .ok();
+    let moved = stage.commit("mine");
+    stage.push(&["main:refs/heads/mine"]).ok();
+    assert_eq!(stage.project.tip("mine"), Some(moved));
+    mirror_is_upstream(&stage.world, &stage.project);
+}

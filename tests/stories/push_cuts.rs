@@ -1,0 +1,228 @@
+//! Pushes that are cut or killed at each step: what is called pushed is on GitLab, what may be there is not called failed
+//! without a word, trying again works, and nothing is left that keeps the next one.
+
+use std::time::Duration;
+
+use tests::{Cut, GitLab, Held, Kind, On, Part, Signal, Trials, places_to_cut};
+
+/// How long who was killed, or stopped by the person, may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Cuts so many pushes, spread over those of 300 places that are meant.
+fn cut(count: usize, meant: fn(Cut) -> bool) {
+    let trials = Trials::new();
+    let places: Vec<_> = places_to_cut(&trials, 300)
+        .into_iter()
+        .filter(|(_, cut)| meant(*cut))
+        .collect();
+    // Every kind of push has its turn.
+    let step = (places.len() / count) | 1;
+    for (kind, cut) in places.into_iter().step_by(step).take(count) {
+        let (trial, ran, hit) = trials.cut(kind, cut);
+        assert!(hit, "{kind:?} was not cut at {cut:?}: {ran}");
+        let verdict = trials.judge(&trial, &ran);
+        assert!(
+            verdict.broken.is_empty(),
+            "{kind:?} cut at {cut:?}: {verdict}"
+        );
+    }
+    trials.is_sound();
+}
+
+#[test]
+fn a_push_that_is_cut_on_its_way_is_not_called_pushed_and_can_be_tried_again() {
+    cut(8, |cut| matches!(cut, Cut::Request(_) | Cut::Unheard));
+}
+
+#[test]
+fn a_push_whose_answer_is_cut_says_that_it_may_have_reached_upstream() {
+    cut(10, |cut| matches!(cut, Cut::Answer(_) | Cut::Unsaid));
+}
+
+#[test]
+fn a_push_that_is_cut_before_it_is_sent_is_called_failed() {
+    cut(6, |cut| matches!(cut, Cut::Refs(_)));
+}
+
+/// Kills each of these parts of a push in its turn while the push is held at a step.
+fn kill(parts: &[Part], hold: fn(&GitLab, On) -> Held, on: On) {
+    let trials = Trials::new();
+    for part in parts {
+        let trial = trials.prepare(Kind::Several);
+        let held = hold(&trials.gitlab, on);
+        let push = trials.push(&trial).start();
+        held.reached();
+        assert!(trials.world.kill_part(&push, *part), "there is no {part:?}");
+        // With one of these gone, the person need not wait for upstream any longer.
+        let over = [Part::Hook, Part::ReceivePack].contains(part);
+        let ran = if over {
+            let ran = push.wait();
+            held.release();
+            ran
+        } else {
+            held.release();
+            push.wait()
+        };
+        let verdict = trials.judge(&trial, &ran);
+        assert!(verdict.broken.is_empty(), "{part:?} was killed: {verdict}");
+    }
+    trials.is_sound();
+}
+
+#[test]
+fn whoever_is_killed_while_upstream_is_asked_what_it_has() {
+    kill(&[Part::Helper, Part::Daemon], GitLab::hold, On::LsRefs);
+}
+
+#[test]
+fn whoever_is_killed_before_anything_is_sent() {
+    kill(&Part::ALL, GitLab::hold, On::PushInfoRefs);
+}
+
+#[test]
+fn whoever_is_killed_when_the_push_has_arrived() {
+    kill(&Part::ALL, GitLab::hold, On::Push);
+}
+
+#[test]
+fn whoever_is_killed_when_upstream_has_accepted_and_nobody_knows() {
+    kill(&Part::ALL, GitLab::hold_answer, On::Push);
+}
+
+#[test]
+fn whoever_is_killed_while_the_mirror_takes_in_what_was_accepted() {
+    let trials = Trials::new();
+    for part in [Part::Helper, Part::ReceivePack, Part::Hook, Part::Daemon] {
+        let trial = trials.prepare(Kind::Several);
+        let accepted = trials.gitlab.hold_answer(On::Push);
+        let push = trials.push(&trial).start();
+        accepted.reached();
+        // A daemon that cannot hear is one that is at work for long.
+        trials.world.signal_part(&push, Part::Daemon, Signal::STOP);
+        accepted.release();
+        trials.world.wait_without_part(&push, Part::InnerPush);
+        assert!(trials.world.kill_part(&push, part), "there is no {part:?}");
+        if part != Part::Daemon {
+            trials.world.signal_part(&push, Part::Daemon, Signal::CONT);
+        }
+        let ran = push.wait();
+        let verdict = trials.judge(&trial, &ran);
+        assert!(verdict.broken.is_empty(), "{part:?} was killed: {verdict}");
+    }
+    trials.is_sound();
+}
+
+#[test]
+fn whoever_is_killed_while_a_push_waits_for_another() {
+    let trials = Trials::new();
+    for part in [Part::Helper, Part::ReceivePack, Part::Hook, Part::Daemon] {
+        let trial = trials.prepare(Kind::Several);
+        let on_its_way = trials.gitlab.hold(On::Push);
+        let first = trials.push(&trial).start();
+        on_its_way.reached();
+        let second = trials.push(&trial).start();
+        trials.world.wait_for_part(&second, Part::Hook);
+        assert!(
+            trials.world.kill_part(&second, part),
+            "there is no {part:?}"
+        );
+        on_its_way.release();
+        let first = first.wait();
+        assert!(
+            first.status.success(),
+            "the other is not concerned: {first}"
+        );
+        let ran = second.wait();
+        // What the second wanted is what the first did, so nobody can tell whose it is.
+        let verdict = trials.judge_silent(&trial, &ran);
+        assert!(verdict.broken.is_empty(), "{part:?} was killed: {verdict}");
+    }
+    trials.is_sound();
+}
+
+#[test]
+fn a_push_outlives_the_daemon_and_is_not_disturbed_by_the_next_one() {
+    let trials = Trials::new();
+    let moments = [
+        (GitLab::hold as fn(&GitLab, On) -> Held, On::PushInfoRefs),
+        (GitLab::hold, On::Push),
+        (GitLab::hold_answer, On::Push),
+    ];
+    for (hold, on) in moments {
+        let trial = trials.prepare(Kind::Several);
+        let held = hold(&trials.gitlab, on);
+        let push = trials.push(&trial).start();
+        held.reached();
+        trials.world.kill_daemon();
+        // It starts the next daemon, which finds what the first one left.
+        trials.world.git(["fetch", "-q"]).at("theirs").ok();
+        held.release();
+        let ran = push.wait();
+        assert!(ran.status.success(), "held at {on:?}: {ran}");
+        let verdict = trials.judge(&trial, &ran);
+        assert!(verdict.broken.is_empty(), "held at {on:?}: {verdict}");
+    }
+    trials.is_sound();
+}
+
+#[test]
+fn a_push_may_be_interrupted_or_lost_with_all_its_parts_at_any_step() {
+    let trials = Trials::new();
+    let moments = [
+        (GitLab::hold as fn(&GitLab, On) -> Held, On::LsRefs),
+        (GitLab::hold, On::PushInfoRefs),
+        (GitLab::hold, On::Push),
+        (GitLab::hold_answer, On::Push),
+    ];
+    for (hold, on) in moments {
+        for signal in [Signal::INT, Signal::KILL] {
+            let trial = trials.prepare(Kind::Several);
+            let held = hold(&trials.gitlab, on);
+            let push = trials.push(&trial).start();
+            held.reached();
+            push.kill_group(signal);
+            let ran = push.wait();
+            let left = trials.world.left_running(PATIENCE);
+            assert!(left.is_empty(), "{signal:?} at {on:?} leaves {left:?}");
+            held.release();
+            let verdict = trials.judge_silent(&trial, &ran);
+            assert!(verdict.broken.is_empty(), "{signal:?} at {on:?}: {verdict}");
+        }
+    }
+    trials.is_sound();
+}
+
+#[test]
+fn a_push_that_outlived_the_daemon_and_then_dies_still_leaves_word() {
+    let trials = Trials::new();
+    let trial = trials.prepare(Kind::Several);
+    let accepted = trials.gitlab.hold_answer(On::Push);
+    let push = trials.push(&trial).start();
+    accepted.reached();
+    trials.world.kill_daemon();
+    trials.world.git(["fetch", "-q"]).at("theirs").ok();
+    assert!(trials.world.kill_part(&push, Part::Hook));
+    let ran = push.wait();
+    accepted.release();
+    let verdict = trials.judge(&trial, &ran);
+    assert!(verdict.broken.is_empty(), "{verdict}");
+    trials.is_sound();
+}
+
+#[test]
+fn a_push_that_upstream_never_got_is_not_said_to_be_there() {
+    let trials = Trials::new();
+    trials.project.hook("pre-receive", "exit 1");
+    let trial = trials.prepare(Kind::Several);
+    let answered = trials.gitlab.hold_answer(On::Push);
+    let push = trials.push(&trial).start();
+    answered.reached();
+    trials.world.kill_daemon();
+    answered.release();
+    let ran = push.wait();
+    assert_eq!(ran.status.code(), Some(1), "{ran}");
+    assert!(!ran.stderr.contains("upstream has it"), "{ran}");
+    trials.project.hook("pre-receive", "exit 0");
+    let verdict = trials.judge(&trial, &ran);
+    assert!(verdict.broken.is_empty(), "{verdict}");
+}

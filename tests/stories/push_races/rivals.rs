@@ -1,0 +1,168 @@
+//! Pushes beside each other.
+
+use tests::{On, Part};
+
+use super::{Race, good, refused};
+
+const TEN: [&str; 10] = ["p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9"];
+
+#[test]
+fn of_two_pushes_of_one_branch_one_wins_and_the_other_can_go_on() {
+    let race = Race::of(&["one", "two"]);
+    let first = race.commit("one", "a");
+    race.commit("two", "b");
+    let on_its_way = race.gitlab.hold(On::Push);
+    let winner = race.start("one", &["push", "-q", "origin", "main"]);
+    on_its_way.reached();
+    let loser = race.start("two", &["push", "-q", "origin", "main"]);
+    race.world.wait_for_part(&loser, Part::Hook);
+    on_its_way.release();
+    good(winner);
+    refused(loser, "stale info");
+    assert_eq!(race.project.tip("main"), Some(first), "nothing is lost");
+    race.git("two", &["pull", "-q", "--rebase"]);
+    race.git("two", &["push", "-q", "origin", "main"]);
+    assert_eq!(race.project.tip("main"), race.tip("two", "HEAD"));
+    race.next_fetch_shows_upstream("one");
+    race.all_is_well();
+}
+
+#[test]
+fn a_forced_push_that_waited_does_not_overwrite_what_it_never_saw() {
+    let race = Race::of(&["one", "two"]);
+    let first = race.commit("one", "a");
+    race.commit("two", "b");
+    let on_its_way = race.gitlab.hold(On::Push);
+    let winner = race.start("one", &["push", "-q", "origin", "main"]);
+    on_its_way.reached();
+    let loser = race.start("two", &["push", "-q", "--force", "origin", "main"]);
+    race.world.wait_for_part(&loser, Part::Hook);
+    on_its_way.release();
+    good(winner);
+    refused(loser, "stale info");
+    assert_eq!(race.project.tip("main"), Some(first));
+    race.all_is_well();
+}
+
+#[test]
+fn two_people_who_push_the_same_commit_at_once_both_hear_that_it_is_there() {
+    let race = Race::of(&["one", "two"]);
+    let same = race.commit("one", "a");
+    let path = race.world.path("one");
+    race.git("two", &["pull", "-q", &path.to_string_lossy(), "main"]);
+    let on_its_way = race.gitlab.hold(On::Push);
+    let first = race.start("one", &["push", "-q", "origin", "main"]);
+    on_its_way.reached();
+    let second = race.start("two", &["push", "-q", "origin", "main"]);
+    race.world.wait_for_part(&second, Part::Hook);
+    on_its_way.release();
+    good(first);
+    let second = second.wait();
+    // Plain git's server says that the old value is not what it was told; both are no loss.
+    assert_eq!(race.project.tip("main"), Some(same));
+    assert!(
+        second.status.success() || second.stderr.contains("stale info"),
+        "{second}"
+    );
+    let again = race.git("two", &["push", "origin", "main"]);
+    assert!(again.stderr.contains("Everything up-to-date"), "{again}");
+    race.all_is_well();
+}
+
+#[test]
+fn a_push_that_waited_for_one_which_gitlab_refuses_is_accepted() {
+    let race = Race::of(&["one", "two"]);
+    let hook = "git log -1 --format=%s $3 | grep -q secret && { echo no secrets; exit 1; }; exit 0";
+    race.project.hook("update", hook);
+    race.commit("one", "secret");
+    let second = race.commit("two", "b");
+    let on_its_way = race.gitlab.hold(On::Push);
+    let rejected = race.start("one", &["push", "-q", "origin", "main"]);
+    on_its_way.reached();
+    let waiting = race.start("two", &["push", "-q", "origin", "main"]);
+    race.world.wait_for_part(&waiting, Part::Hook);
+    on_its_way.release();
+    refused(rejected, "hook declined");
+    good(waiting);
+    assert_eq!(race.project.tip("main"), Some(second));
+    race.next_fetch_shows_upstream("one");
+    race.all_is_well();
+}
+
+#[test]
+fn pushes_of_different_branches_do_not_wait_for_each_other() {
+    let race = Race::of(&["one", "two"]);
+    race.commit("one", "a");
+    race.commit("two", "b");
+    for step in [On::PushInfoRefs, On::Push] {
+        let held = race.gitlab.hold(step);
+        let slow = race.start("one", &["push", "-q", "-f", "origin", "HEAD:topic"]);
+        held.reached();
+        race.git("two", &["push", "-q", "origin", "HEAD:new", ":side"]);
+        race.next_fetch_shows_upstream("two");
+        race.project.branch("side", "main");
+        race.project.delete("new");
+        held.release();
+        good(slow);
+        race.next_fetch_shows_upstream("two");
+        race.commit("one", "more");
+    }
+    race.all_is_well();
+}
+
+#[test]
+fn a_push_that_overlaps_another_in_one_of_its_branches_waits_and_then_is_judged_by_each() {
+    let race = Race::of(&["one", "two"]);
+    let first = race.commit("one", "a");
+    let second = race.commit("two", "b");
+    let on_its_way = race.gitlab.hold(On::Push);
+    let winner = race.start("one", &["push", "-q", "origin", "main"]);
+    on_its_way.reached();
+    let both = ["push", "-q", "origin", "main", "HEAD:new"];
+    let half = race.start("two", &both);
+    race.world.wait_for_part(&half, Part::Hook);
+    on_its_way.release();
+    good(winner);
+    refused(half, "stale info");
+    assert_eq!(race.project.tip("main"), Some(first));
+    assert_eq!(
+        race.project.tip("new"),
+        Some(second),
+        "the other is no part of the quarrel"
+    );
+    race.next_fetch_shows_upstream("one");
+    race.all_is_well();
+}
+
+#[test]
+fn ten_people_push_ten_branches_at_once_and_all_arrive() {
+    let race = Race::of(&TEN);
+    let tips = TEN.map(|person| race.commit(person, person));
+    let pushes =
+        TEN.map(|person| race.start(person, &["push", "-q", "origin", &format!("HEAD:{person}")]));
+    pushes.into_iter().for_each(|push| drop(good(push)));
+    for (person, tip) in TEN.iter().zip(tips) {
+        assert_eq!(race.project.tip(person), Some(tip));
+    }
+    race.all_is_well();
+}
+
+#[test]
+fn ten_people_push_one_branch_until_everything_is_in_and_nothing_is_lost() {
+    let race = Race::of(&TEN);
+    TEN.iter()
+        .for_each(|person| drop(race.commit(person, person)));
+    let script = "for try in $(seq 40); do
+            git push -q origin main && exit 0
+            git pull -q --rebase || exit 2
+        done; exit 3";
+    let loops = TEN.map(|person| race.world.program("sh", ["-c", script]).at(person).start());
+    loops.into_iter().for_each(|done| drop(good(done)));
+    let files = race.project.git(["ls-tree", "--name-only", "main"]).ok();
+    for person in TEN {
+        assert!(files.stdout.lines().any(|file| file == person), "{files}");
+    }
+    let count = race.project.git(["rev-list", "--count", "main"]).ok();
+    assert_eq!(count.line(), "15", "each commit is in once");
+    race.all_is_well();
+}
