@@ -146,8 +146,7 @@ pub fn to_upstream(scratch: &Path) -> Command {
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_NO_REPLACE_OBJECTS", "1")
-        .env("GIT_NO_LAZY_FETCH", "1")
-        .args(["-c", "core.hooksPath=/dev/null"]);
+        .env("GIT_NO_LAZY_FETCH", "1");
     git
 }
 

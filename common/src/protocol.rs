@@ -90,12 +90,22 @@ pub enum Route {
     Upstream {
         /// Its name there.
         name: Vec<u8>,
-        /// Whether it may only be changed from the value that the client saw. A ref that the mirror does not keep has
-        /// no such value: upstream's own rules decide.
-        leased: bool,
+        /// The value that it must have there.
+        lease: Lease,
     },
     /// Nowhere, for this reason.
     Refused(String),
+}
+
+/// The value that a ref must have at upstream, or else a push does not touch it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Lease {
+    /// Any: the mirror does not keep this ref, and upstream's own rules decide.
+    None,
+    /// It must not exist.
+    Absent,
+    /// This one, in hexadecimal.
+    Value(String),
 }
 
 /// How a mirror is named by a client.

@@ -1,8 +1,11 @@
-//! The hooks of a push, which run inside `git receive-pack` on the mirror: `pre-receive` counts the commands, and
+//! The hooks of a push. Two run inside `git receive-pack` on the mirror: `pre-receive` counts the commands, and
 //! `proc-receive` carries them out. It reserves with the daemon, sends to upstream, lets the daemon settle, and reports.
+//! `pre-push` runs inside the `git push` that sends, and only notes that it begins.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     io::{self, BufRead, Write},
     path::{Path, PathBuf},
 };
@@ -11,7 +14,7 @@ use common::{
     client::Client,
     paths::Paths,
     progress::{masked, tell},
-    protocol::{Answer, Command, Failure, Reply, Request, Reserve, Route, batches},
+    protocol::{Answer, Command, Failure, Lease, Reply, Request, Reserve, Route, batches},
 };
 use gix_packetline::{
     PacketLineRef,
@@ -25,6 +28,9 @@ pub(crate) const PRE_RECEIVE: &str = "pre-receive";
 /// See [`PRE_RECEIVE`].
 pub(crate) const PROC_RECEIVE: &str = "proc-receive";
 
+/// See [`PRE_RECEIVE`].
+pub(crate) const PRE_PUSH: &str = "pre-push";
+
 /// The id of the push, for the hooks.
 pub(crate) const PUSH: &str = "MIRROR_PUSH";
 /// Its quarantine.
@@ -32,7 +38,7 @@ pub(crate) const QUARANTINE: &str = "MIRROR_QUARANTINE";
 
 /// In a quarantine: how many commands git sent. receive-pack keeps from `proc-receive` what it has refused itself.
 const COMMANDS: &str = "commands";
-/// In a quarantine: something was sent to upstream.
+/// In a quarantine: git has begun to send to upstream.
 const SENT: &str = "sent";
 /// In a quarantine: git was told what became of it.
 const REPORTED: &str = "reported";
@@ -44,7 +50,7 @@ type Verdicts = Vec<Option<String>>;
 /// server program, which hears it from the hook, came to its end.
 pub(crate) fn was_interrupted(quarantine: &Path, whole: bool) -> bool {
     let was_reported = whole && quarantine.join(REPORTED).exists();
-    quarantine.join(SENT).exists() && !was_reported
+    has_begun(quarantine) && !was_reported
 }
 
 /// Notes how many commands there are.
@@ -55,6 +61,32 @@ pub(crate) fn pre_receive() -> Result<(), Failure> {
     let count = io::stdin().lock().split(b'\n').count();
     let written = fs::write(quarantine()?.join(COMMANDS), count.to_string());
     written.map_err(|err| Failure::io("cannot note the commands of the push", &err))
+}
+
+/// Notes that git begins to send: it has heard what upstream has, and from now on nobody can be sure what reached it.
+///
+/// # Errors
+/// Fails when it is not run by a push of ours, or the disk refuses; then nothing is sent.
+pub(crate) fn pre_push() -> Result<(), Failure> {
+    let written = fs::write(quarantine()?.join(SENT), "");
+    written.map_err(|err| Failure::io("cannot note that the push begins", &err))
+}
+
+/// Where the hooks of a push are.
+pub(crate) fn hooks(quarantine: &Path) -> PathBuf {
+    quarantine.join("hooks")
+}
+
+/// The setting that makes git run them, and no others.
+pub(crate) fn hooks_setting(quarantine: &Path) -> OsString {
+    let mut setting = OsString::from("core.hooksPath=");
+    setting.push(hooks(quarantine));
+    setting
+}
+
+/// Whether a push has begun to send.
+pub(crate) fn has_begun(quarantine: &Path) -> bool {
+    quarantine.join(SENT).exists()
 }
 
 /// Carries out the commands that git sends. Each is reported, whatever happens.
@@ -193,19 +225,13 @@ async fn carry_out(asked: &Asked, quarantine: &Path) -> Result<Verdicts, Failure
         return Ok(verdicts);
     }
     let cannot = |err: io::Error| Failure::io("cannot prepare the push to upstream", &err);
-    fs::write(quarantine.join(SENT), "").map_err(cannot)?;
-    let outcome = send::send(quarantine, &orders, asked.atomic, &asked.options);
-    let outcomes = outcome.map_err(|err| {
-        // It never began.
-        let _ = fs::remove_file(quarantine.join(SENT));
-        cannot(err)
-    })?;
+    let outcomes = send::send(quarantine, &orders, asked.atomic, &asked.options).map_err(cannot)?;
     let mut accepted = Vec::new();
     for (order, outcome) in orders.iter().zip(outcomes) {
         match outcome {
             None => accepted.push(u32::try_from(order.at).unwrap_or(u32::MAX)),
             reason => {
-                if !order.leased {
+                if order.lease == Lease::None {
                     // git said nothing of force, because it saw nothing that it would have to overwrite.
                     let name = masked(&order.command.name);
                     tell(&format!(
@@ -266,12 +292,12 @@ async fn reserve<'c>(
     for (at, (command, route)) in commands.iter().zip(routes).enumerate() {
         match route {
             Route::Refused(reason) => verdicts[at] = Some(reason),
-            Route::Upstream { name, leased } => {
+            Route::Upstream { name, lease } => {
                 orders.push(send::Order {
                     at,
                     command,
                     name,
-                    leased,
+                    lease,
                 });
             }
         }

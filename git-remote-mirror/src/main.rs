@@ -35,6 +35,7 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         [] if called == forward::PRE_RECEIVE => forward::pre_receive(),
         [] if called == forward::PROC_RECEIVE => forward::proc_receive(),
+        [_, _] if called == forward::PRE_PUSH => forward::pre_push(),
         ["login", action] => login::run(action),
         [remote, address] if !io::stdin().is_terminal() => {
             guarded(address, || helper::run(remote, address))

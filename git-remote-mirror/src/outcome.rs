@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     io::{self, Read, Write},
-    process::{ChildStderr, ExitStatus},
+    process::ChildStderr,
 };
 
 use common::{progress::masked, upstream_url::redact};
@@ -11,21 +11,8 @@ use common::{progress::masked, upstream_url::redact};
 /// What git puts behind each of upstream's lines where nothing can clear the rest of a line.
 const BLANKS: &[u8] = b"        ";
 
-/// A line that is longer is shown in pieces.
-const LONGEST_LINE: usize = 4096;
-
-/// How git's last words begin when it gave up before it had sent anything.
-const NEVER_SENT: [&str; 9] = [
-    "unable to access",
-    "Authentication failed",
-    "could not read Username",
-    "could not read Password",
-    "Could not read from remote repository",
-    "the remote end hung up upon initial contact",
-    "the receiving end does not support",
-    "repository '",
-    "protocol '",
-];
+/// A line that is longer is shown in pieces. A packet of a side band is a sixteenth of this.
+const LONGEST_LINE: usize = 1 << 20;
 
 /// What is left of git's words when upstream's have been passed on.
 #[derive(Default)]
@@ -43,21 +30,27 @@ impl Words {
         let Some(mut stderr) = stderr else {
             return words;
         };
-        let (mut line, mut piece) = (Vec::new(), [0; 4096]);
+        let (mut line, mut piece, mut open) = (Vec::new(), [0; 4096], false);
         while let Ok(length @ 1..) = stderr.read(&mut piece) {
             for &byte in &piece[..length] {
-                if matches!(byte, b'\n' | b'\r') || line.len() == LONGEST_LINE {
-                    let shown = words.hear(&line, progress, &host);
-                    line.clear();
-                    if let Some(shown) = shown {
-                        let end = if byte == b'\r' { "\r" } else { "\n" };
-                        // There is nobody left to tell when stderr is gone.
-                        let _ = io::stderr().write_all(format!("{shown}{end}").as_bytes());
-                    }
-                }
-                if !matches!(byte, b'\n' | b'\r') {
+                let is_end = matches!(byte, b'\n' | b'\r');
+                if !is_end {
                     line.push(byte);
                 }
+                if !is_end && line.len() < LONGEST_LINE {
+                    continue;
+                }
+                if let Some(mut shown) = words.hear(&line, progress, &host) {
+                    if std::mem::replace(&mut open, is_open(&line)) {
+                        shown.insert(0, '\n');
+                    }
+                    if !open {
+                        shown.push(if byte == b'\r' { '\r' } else { '\n' });
+                    }
+                    // There is nobody left to tell when stderr is gone.
+                    let _ = io::stderr().write_all(shown.as_bytes());
+                }
+                line.clear();
             }
         }
         words
@@ -96,22 +89,28 @@ impl Words {
     }
 
     /// Why upstream does not have what it did not answer for, and whether that is certain.
-    fn reason(&self, status: ExitStatus) -> String {
-        let cause = self.error.as_ref().or(self.fatal.as_ref());
-        let cause = cause.map_or("git push was ended", String::as_str);
-        let never = |fatal: &String| NEVER_SENT.iter().any(|begin| fatal.starts_with(begin));
-        let refused = self.error.as_ref().is_some_and(|error| {
-            // A server, or what stands before it, that did not want the request at all.
-            error.starts_with("RPC failed; HTTP 4")
-        });
-        match &self.fatal {
-            Some(fatal) if status.code().is_some() && self.error.is_none() && never(fatal) => {
-                fatal.clone()
-            }
-            _ if refused => cause.to_owned(),
-            _ => format!("{cause}; it may have reached upstream, the same push again tells"),
+    fn reason(&self, sent: bool) -> String {
+        let (fatal, error) = (self.fatal.as_deref(), self.error.as_deref());
+        let cause = if sent {
+            error.or(fatal)
+        } else {
+            fatal.or(error)
+        };
+        let cause = cause.unwrap_or("git push was ended");
+        // git looks at what the other side can do; a server says by its status that it did not want the request.
+        let unwanted = cause.starts_with("the receiving end does not support")
+            || cause.starts_with("RPC failed; HTTP 4") && !cause.contains("HTTP 408");
+        if unwanted || !sent {
+            return cause.to_owned();
         }
+        format!("{cause}; it may have reached upstream, the same push again tells")
     }
+}
+
+/// Whether this is upstream's last line and has no end: git puts its blanks behind every other one.
+fn is_open(line: &[u8]) -> bool {
+    line.strip_prefix(b"remote: ")
+        .is_some_and(|words| !words.is_empty() && !words.ends_with(BLANKS))
 }
 
 /// What became of each ref.
@@ -123,9 +122,9 @@ pub(crate) struct Outcomes {
 }
 
 impl Outcomes {
-    /// Reads what `git push --porcelain` printed, as far as it came.
-    pub(crate) fn new(report: &[u8], words: Words, status: ExitStatus) -> Self {
-        let otherwise = words.reason(status);
+    /// Reads what `git push --porcelain` printed, as far as it came. `sent` says whether git had begun to send.
+    pub(crate) fn new(report: &[u8], words: &Words, sent: bool) -> Self {
+        let otherwise = words.reason(sent);
         let mut reported = HashMap::new();
         // Half a line at the end says nothing.
         for line in report.split_inclusive(|byte| *byte == b'\n') {
@@ -178,16 +177,14 @@ fn outcome(line: &[u8], otherwise: &str) -> Option<(Vec<u8>, Option<String>)> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::process::ExitStatusExt;
-
     use super::*;
 
-    fn outcomes(report: &str, stderr: &str, code: i32) -> Outcomes {
+    fn outcomes(report: &str, stderr: &str, sent: bool) -> Outcomes {
         let mut words = Words::default();
         for line in stderr.lines() {
             words.hear(line.as_bytes(), false, "gitlab.example");
         }
-        Outcomes::new(report.as_bytes(), words, ExitStatus::from_raw(code << 8))
+        Outcomes::new(report.as_bytes(), &words, sent)
     }
 
     #[test]
@@ -197,7 +194,7 @@ mod tests {
              -\t:refs/heads/gone\t[deleted]\n\
              !\trefs/new/heads/b:refs/heads/b\t[remote rejected] (pre-receive hook declined (twice))\n\
              !\trefs/new/heads/c:refs/heads/c\t[rejected] (stale info)\nDone\n";
-        let outcomes = outcomes(report, "error: failed to push some refs to 'x'", 1);
+        let outcomes = outcomes(report, "error: failed to push some refs to 'x'", true);
         let of = |name: &str| outcomes.of(name.as_bytes());
         assert_eq!((of("refs/heads/a"), of("refs/heads/gone")), (None, None));
         assert_eq!(
@@ -210,7 +207,7 @@ mod tests {
     #[test]
     fn what_was_cut_off_is_not_called_refused() {
         let reason = |report: &str, stderr: &str| {
-            outcomes(report, stderr, 128)
+            outcomes(report, stderr, true)
                 .of(b"refs/heads/a")
                 .expect("not accepted")
         };
@@ -225,8 +222,8 @@ mod tests {
         assert!(reason(silent, "").contains("may have reached upstream"));
         let never = "fatal: unable to access 'https://me:secret@h/p/': Connection refused";
         assert_eq!(
-            reason("", never),
-            "unable to access 'https://h/p/': Connection refused"
+            outcomes("", never, false).of(b"refs/heads/a").as_deref(),
+            Some("unable to access 'https://h/p/': Connection refused")
         );
         let refused = "error: RPC failed; HTTP 413 curl 22 The requested URL returned error: 413\n\
                        fatal: the remote end hung up unexpectedly";

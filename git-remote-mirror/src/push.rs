@@ -24,12 +24,12 @@ pub(crate) fn run(errand: &Errand) -> Result<(), Failure> {
     let runtime = runtime()?;
     let (_client, open) = runtime.block_on(fetch::open_push(errand))?;
     let _lease = lease(&open.ready.git_dir)?;
-    let hooks = open.quarantine.join("hooks");
+    let hooks = forward::hooks(&open.quarantine);
     install(&hooks).map_err(|err| Failure::io("cannot prepare the push", &err))?;
     let mut server = git::fenced();
     server
         .arg("-c")
-        .arg(config("core.hooksPath", &hooks))
+        .arg(forward::hooks_setting(&open.quarantine))
         // Every command goes to the hook, which alone decides: receive-pack touches no ref.
         .args(["-c", "receive.procReceiveRefs=refs"])
         .args(["-c", "receive.advertisePushOptions=true"])
@@ -71,17 +71,14 @@ pub(crate) fn run(errand: &Errand) -> Result<(), Failure> {
 fn install(hooks: &Path) -> io::Result<()> {
     let program = env::current_exe()?;
     fs::create_dir(hooks)?;
-    for hook in [forward::PRE_RECEIVE, forward::PROC_RECEIVE] {
+    for hook in [
+        forward::PRE_RECEIVE,
+        forward::PROC_RECEIVE,
+        forward::PRE_PUSH,
+    ] {
         symlink(&program, hooks.join(hook))?;
     }
     Ok(())
-}
-
-fn config(key: &str, path: &Path) -> std::ffi::OsString {
-    let mut setting = std::ffi::OsString::from(key);
-    setting.push("=");
-    setting.push(path);
-    setting
 }
 
 /// Something of ours was killed after the push had been sent and before its outcome was known.

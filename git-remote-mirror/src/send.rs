@@ -1,22 +1,34 @@
 //! Sends what was pushed to upstream: one `git push` where the user stands, so that their credentials, their ssh-agent
 //! and their prompts are those of any other push.
 //!
-//! It runs in a scratch repository whose refs are the push: `refs/new/*` what is to be, `refs/old/*` what the client saw.
-//! So neither the number of refs nor the names of others in the mirror play a part, no rule of the user's can rewrite
-//! the address, and each ref is changed only from the value that the client saw (`--force-with-lease`, and no `+`, which
-//! would override it).
+//! It runs in a scratch repository whose refs are the push: `refs/new/*` what is to be, `refs/old/*` what upstream must
+//! have for that. So neither the number of refs nor the names of others in the mirror play a part, no rule of the user's
+//! can rewrite the address, and each ref is changed only from the value that the client's git decided by
+//! (`--force-with-lease`, and no `+`, which would override it).
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     io::{self, Read},
+    os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
     process::Stdio,
     thread,
 };
 
-use common::{git, protocol::Command, standing::UserConfig, upstream_url::Address, url_config};
+use common::{
+    git,
+    protocol::{Command, Lease},
+    standing::UserConfig,
+    upstream_url::Address,
+    url_config,
+};
 
-use crate::outcome::{Outcomes, Words};
+use crate::{
+    forward,
+    outcome::{Outcomes, Words},
+};
 
 /// The URL of the upstream, for the hooks.
 pub(crate) const UPSTREAM: &str = "MIRROR_UPSTREAM";
@@ -40,8 +52,8 @@ pub(crate) struct Order<'c> {
     pub command: &'c Command,
     /// The ref's name at upstream.
     pub name: Vec<u8>,
-    /// Whether it may only be changed from the value that the client saw.
-    pub leased: bool,
+    /// The value that it must have there.
+    pub lease: Lease,
 }
 
 /// Sends, and returns for each order `None`, or the reason why upstream does not have it.
@@ -71,9 +83,12 @@ pub(crate) fn send(
     if let Some(id) = env::var_os(LOGIN) {
         push.env(LOGIN, id);
     }
-    push.args(["push", "--porcelain", "--no-verify", "--no-follow-tags"])
+    push.env(forward::QUARANTINE, quarantine)
+        .arg("-c")
+        .arg(forward::hooks_setting(quarantine))
+        .args(["push", "--porcelain", "--no-follow-tags"])
         .args(["--recurse-submodules=no", "--no-signed"])
-        .args(leases(orders)?);
+        .args(leases(orders));
     let progress = env::var_os(PROGRESS).is_some();
     push.arg(if progress {
         "--progress"
@@ -100,9 +115,9 @@ pub(crate) fn send(
         // What was read before a break still counts.
         let _ = stdout.read_to_end(&mut report);
     }
-    let status = child.wait()?;
+    child.wait()?;
     let words = words.join().unwrap_or_default();
-    let outcomes = Outcomes::new(&report, words, status);
+    let outcomes = Outcomes::new(&report, &words, forward::has_begun(quarantine));
     Ok(orders
         .iter()
         .map(|order| outcomes.of(&order.name))
@@ -116,22 +131,23 @@ fn host(url: &str) -> String {
     }
 }
 
-/// What git may only change from the value that the client saw: all, or, where a ref has no such value, the others.
-fn leases(orders: &[Order<'_>]) -> io::Result<Vec<std::ffi::OsString>> {
-    if orders.iter().all(|order| order.leased) {
+/// What git may only change from the value that the client's git decided by: all, or, where a ref has no such value, the
+/// others.
+fn leases(orders: &[Order<'_>]) -> Vec<OsString> {
+    if orders.iter().all(|order| order.lease != Lease::None) {
         // git looks the values up in `refs/old/`, which stays fast where a list of thousands would not.
-        return Ok(vec!["--force-with-lease".into()]);
+        return vec!["--force-with-lease".into()];
     }
     let lease = |order: &Order<'_>| {
-        let name = String::from_utf8(order.name.clone()).map_err(io::Error::other)?;
-        let old = order.command.old.as_deref().unwrap_or_default();
-        Ok(format!("--force-with-lease={name}:{old}").into())
+        let old = match &order.lease {
+            Lease::None => return None,
+            Lease::Absent => "",
+            Lease::Value(old) => old,
+        };
+        let parts = [b"--force-with-lease=", &*order.name, b":", old.as_bytes()];
+        Some(OsString::from_vec(parts.concat()))
     };
-    orders
-        .iter()
-        .filter(|order| order.leased)
-        .map(lease)
-        .collect()
+    orders.iter().filter_map(lease).collect()
 }
 
 /// The settings of the user's that say how to talk to this upstream. They travel in the environment of one child.
@@ -205,16 +221,16 @@ impl Scratch {
             set("push", b"refs/new/*:refs/*");
         }
         let mut refs = Vec::new();
-        for Order { command, name, .. } in orders {
+        for order in orders {
+            let Order { command, name, .. } = order;
             let rest = name.strip_prefix(b"refs/").unwrap_or(name);
-            let mut add = |space: &[u8], oid: &Option<String>| {
-                refs.extend(
-                    oid.as_ref()
-                        .map(|oid| ([space, rest].concat(), oid.clone())),
-                );
+            let mut add = |space: &[u8], oid: &str| {
+                refs.push(([space, rest].concat(), oid.to_owned()));
             };
-            add(b"refs/new/", &command.new);
-            add(b"refs/old/", &command.old);
+            command.new.iter().for_each(|new| add(b"refs/new/", new));
+            if let Lease::Value(old) = &order.lease {
+                add(b"refs/old/", old);
+            }
             if command.new.is_none() {
                 set("push", &[b":", name.as_slice()].concat());
             }

@@ -47,7 +47,9 @@ pub(crate) struct Edit {
 pub(crate) struct Accepted {
     /// Its name there.
     pub name: BString,
-    /// The value that it had.
+    /// The value of the public ref that the client saw.
+    pub seen: Option<ObjectId>,
+    /// The value that upstream had.
     pub old: Option<ObjectId>,
     /// The value that it has.
     pub new: Option<ObjectId>,
@@ -91,14 +93,24 @@ impl Plan {
         plan
     }
 
-    /// Plans how `refs` become what upstream has after a push. A record that is not what the push began from is left to
+    /// Plans how `refs` become what upstream has after a push. What is no longer as it was when the push began is left to
     /// the next sync.
     pub(crate) fn of_push(refs: &Refs, accepted: &[Accepted], track: &Refspecs) -> Self {
         let mut plan = Self::default();
-        for Accepted { name, old, new } in accepted {
-            let was = refs.get(&BString::from(refspec::record(name))).copied();
-            if let Some(public) = track.public(name).filter(|_| was == *old) {
-                plan.follow(refs, name, public.into(), was, *new);
+        for Accepted {
+            name,
+            seen,
+            old,
+            new,
+        } in accepted
+        {
+            let Some(public) = track.public(name).map(BString::from) else {
+                continue;
+            };
+            let record = BString::from(refspec::record(name));
+            if refs.get(&public) == seen.as_ref() && refs.get(&record) == old.as_ref() {
+                plan.set(public, *seen, *new);
+                plan.set(record, *old, *new);
             }
         }
         plan.hold_conflicts(refs);

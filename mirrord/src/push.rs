@@ -5,12 +5,16 @@ use std::{collections::BTreeSet, io, sync::Arc};
 
 use common::{
     protocol::{
-        Answer, Command, Failure, Fetch, OfferedLogin, Open, Reply, Reserve, Route, Stale, batches,
+        Answer, Command, Failure, Fetch, Lease, OfferedLogin, Open, Reply, Reserve, Route, Stale,
+        batches,
     },
     refspec::{self, is_ours},
     wire::WireError,
 };
-use gix::{ObjectId, bstr::BString};
+use gix::{
+    ObjectId,
+    bstr::{BStr, BString},
+};
 use tokio::sync::broadcast;
 
 use crate::{
@@ -188,24 +192,26 @@ pub(crate) async fn carry_out(
 
 /// Whether the mirror keeps what goes there.
 fn is_kept(route: &Route) -> bool {
-    matches!(route, Route::Upstream { leased: true, .. })
+    matches!(route, Route::Upstream { lease, .. } if *lease != Lease::None)
 }
 
 /// What upstream accepted, where the mirror keeps it.
 fn kept(command: &Command, route: Route) -> Option<Accepted> {
-    let oid = |hex: &Option<String>| {
-        hex.as_ref()
-            .and_then(|hex| ObjectId::from_hex(hex.as_bytes()).ok())
+    let oid = |hex: &str| ObjectId::from_hex(hex.as_bytes()).ok();
+    let Route::Upstream { name, lease } = route else {
+        return None;
     };
-    let (old, new) = (oid(&command.old), oid(&command.new));
-    match route {
-        Route::Upstream { name, leased: true } => Some(Accepted {
-            name: name.into(),
-            old,
-            new,
-        }),
-        _ => None,
-    }
+    let old = match lease {
+        Lease::None => return None,
+        Lease::Absent => None,
+        Lease::Value(old) => oid(&old),
+    };
+    Some(Accepted {
+        name: name.into(),
+        seen: command.old.as_deref().and_then(oid),
+        old,
+        new: command.new.as_deref().and_then(oid),
+    })
 }
 
 /// Where each command goes. What is refused here has not reached upstream.
@@ -234,26 +240,26 @@ fn routes(mirror: &Mirror, commands: &[Command], request: &Reserve) -> io::Resul
 }
 
 fn route(mirror: &Mirror, refs: &Refs, command: &Command) -> Result<Route, String> {
-    let name = BString::from(command.name.clone());
-    if gix::validate::reference::name(name.as_ref()).is_err() {
+    if gix::validate::reference::name(BStr::new(&command.name)).is_err() {
         return Err("funny refname".to_owned());
     }
     match mirror.settings.track.route(&command.name) {
         refspec::Route::Tracked(upstream) => {
-            let here = refs.get(&name).map(ToString::to_string);
-            if here == command.old {
-                Ok(Route::Upstream {
-                    name: upstream,
-                    leased: true,
-                })
-            } else {
+            let value = |name: &[u8]| refs.get(BStr::new(name)).map(ToString::to_string);
+            if value(&command.name) != command.old {
                 // Somebody was faster: the client decided by what was there before.
-                Err("stale info".to_owned())
+                return Err("stale info".to_owned());
             }
+            // Where the public ref is the user's own, this is what upstream has instead.
+            let record = value(&refspec::record(&upstream));
+            Ok(Route::Upstream {
+                name: upstream,
+                lease: record.map_or(Lease::Absent, Lease::Value),
+            })
         }
         refspec::Route::Through => Ok(Route::Upstream {
             name: command.name.clone(),
-            leased: false,
+            lease: Lease::None,
         }),
         refspec::Route::Local => Err("this mirror does not track it".to_owned()),
         refspec::Route::Forbidden if is_ours(&command.name) => {

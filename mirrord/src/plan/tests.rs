@@ -71,6 +71,7 @@ fn accepted(before: &Refs, after: &Refs) -> Vec<Accepted> {
         .into_iter()
         .map(|name| Accepted {
             name: name.clone(),
+            seen: value(before, name),
             old: value(before, name),
             new: value(after, name),
         })
