@@ -118,20 +118,23 @@ impl World {
 
     fn part(&self, push: &Running, part: Part) -> Option<Process> {
         if part == Part::Daemon {
-            return Process::open(self.daemon_pid()?);
+            return self.daemon();
         }
         let children = children();
         // A child that has not become its program yet looks like its parent: those above come first.
         let mut level = vec![push.pid()];
         while !level.is_empty() {
-            let is_part = |pid: &u32| {
+            let found = level.iter().find_map(|pid| {
+                // Held before it is looked at: the number may be another's in a moment.
+                let process = Process::open(*pid)?;
                 let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
                 let words = line.split(|byte| *byte == 0);
                 let words = words.map(|word| String::from_utf8_lossy(word).into_owned());
-                part.is(&words.collect::<Vec<_>>())
-            };
-            if let Some(pid) = level.iter().find(|pid| is_part(pid)) {
-                return Process::open(*pid);
+                let ours = part.is(&words.collect::<Vec<_>>()) && process.mentions(self.root());
+                ours.then_some(process)
+            });
+            if found.is_some() {
+                return found;
             }
             let below = level.iter().filter_map(|pid| children.get(pid));
             level = below.flatten().copied().collect();

@@ -172,7 +172,7 @@ impl World {
         self.daemon().map(|daemon| daemon.pid())
     }
 
-    fn daemon(&self) -> Option<Process> {
+    pub(crate) fn daemon(&self) -> Option<Process> {
         let lock = fs::read_to_string(self.mirror_home().join("daemon.lock")).ok()?;
         let daemon = Process::open(lock.trim().parse().ok()?)?;
         daemon.mentions(&self.mirror_home()).then_some(daemon)

@@ -226,3 +226,22 @@ fn a_push_that_upstream_never_got_is_not_said_to_be_there() {
     let verdict = trials.judge(&trial, &ran);
     assert!(verdict.broken.is_empty(), "{verdict}");
 }
+
+#[test]
+fn a_push_that_was_called_failed_is_not_sent_afterwards_without_a_word() {
+    let trials = Trials::new();
+    let trial = trials.prepare(Kind::Several);
+    let on_its_way = trials.gitlab.hold(On::Push);
+    let first = trials.push(&trial).start();
+    on_its_way.reached();
+    // Its hook waits for the first one, and is alone then.
+    let second = trials.push(&trial).start();
+    trials.world.wait_for_part(&second, Part::Hook);
+    assert!(trials.world.kill_part(&second, Part::ReceivePack));
+    let ran = second.wait();
+    first.kill_group(Signal::KILL);
+    first.wait();
+    on_its_way.release();
+    let verdict = trials.judge(&trial, &ran);
+    assert!(verdict.broken.is_empty(), "{verdict}");
+}
