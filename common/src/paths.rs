@@ -28,6 +28,9 @@ use crate::protocol::{Failure, words};
 /// The variable that moves everything we own to one folder.
 pub const MIRROR_HOME: &str = "MIRROR_HOME";
 
+/// In a quarantine: a file on which everybody who works in it holds a shared lock. What nobody holds is swept.
+pub const LOCK: &str = "lock";
+
 /// A socket's address has room for about 107 bytes; this leaves some for platforms with fewer.
 const LONGEST_SOCKET: usize = 100;
 

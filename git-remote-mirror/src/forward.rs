@@ -4,8 +4,6 @@
 
 use std::{
     env,
-    ffi::OsString,
-    fs,
     io::{self, BufRead, Write},
     path::{Path, PathBuf},
 };
@@ -21,7 +19,9 @@ use gix_packetline::{
     blocking_io::{StreamingPeekableIter, encode},
 };
 
-use crate::{fetch::something_else, send, stream::runtime};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::{fetch::something_else, quarantine, send, stream::runtime};
 
 /// The names of the hooks.
 pub(crate) const PRE_RECEIVE: &str = "pre-receive";
@@ -36,22 +36,8 @@ pub(crate) const PUSH: &str = "MIRROR_PUSH";
 /// Its quarantine.
 pub(crate) const QUARANTINE: &str = "MIRROR_QUARANTINE";
 
-/// In a quarantine: how many commands git sent. receive-pack keeps from `proc-receive` what it has refused itself.
-const COMMANDS: &str = "commands";
-/// In a quarantine: git has begun to send to upstream.
-const SENT: &str = "sent";
-/// In a quarantine: git was told what became of it.
-const REPORTED: &str = "reported";
-
 /// What the commands became: `None` is done, otherwise the reason why not.
 type Verdicts = Vec<Option<String>>;
-
-/// Whether a push ended after it was sent to upstream and before git was told how it went. `whole` says whether the
-/// server program, which hears it from the hook, came to its end.
-pub(crate) fn was_interrupted(quarantine: &Path, whole: bool) -> bool {
-    let was_reported = whole && quarantine.join(REPORTED).exists();
-    has_begun(quarantine) && !was_reported
-}
 
 /// Notes how many commands there are.
 ///
@@ -59,7 +45,7 @@ pub(crate) fn was_interrupted(quarantine: &Path, whole: bool) -> bool {
 /// Fails when it is not run by a push of ours, or the disk refuses.
 pub(crate) fn pre_receive() -> Result<(), Failure> {
     let count = io::stdin().lock().split(b'\n').count();
-    let written = fs::write(quarantine()?.join(COMMANDS), count.to_string());
+    let written = quarantine::note_commands(&quarantine()?, count);
     written.map_err(|err| Failure::io("cannot note the commands of the push", &err))
 }
 
@@ -68,25 +54,8 @@ pub(crate) fn pre_receive() -> Result<(), Failure> {
 /// # Errors
 /// Fails when it is not run by a push of ours, or the disk refuses; then nothing is sent.
 pub(crate) fn pre_push() -> Result<(), Failure> {
-    let written = fs::write(quarantine()?.join(SENT), "");
+    let written = quarantine::note_begun(&quarantine()?);
     written.map_err(|err| Failure::io("cannot note that the push begins", &err))
-}
-
-/// Where the hooks of a push are.
-pub(crate) fn hooks(quarantine: &Path) -> PathBuf {
-    quarantine.join("hooks")
-}
-
-/// The setting that makes git run them, and no others.
-pub(crate) fn hooks_setting(quarantine: &Path) -> OsString {
-    let mut setting = OsString::from("core.hooksPath=");
-    setting.push(hooks(quarantine));
-    setting
-}
-
-/// Whether a push has begun to send.
-pub(crate) fn has_begun(quarantine: &Path) -> bool {
-    quarantine.join(SENT).exists()
 }
 
 /// Carries out the commands that git sends. Each is reported, whatever happens.
@@ -95,6 +64,9 @@ pub(crate) fn has_begun(quarantine: &Path) -> bool {
 /// Fails when git cannot be heard or told.
 pub(crate) fn proc_receive() -> Result<(), Failure> {
     let quarantine = quarantine()?;
+    let _hold = quarantine::hold(&quarantine)?;
+    let _working =
+        quarantine::work(&quarantine).map_err(|err| Failure::io("cannot begin", &err))?;
     let asked = Asked::read().map_err(|err| Failure::io("cannot hear git", &err))?;
     let verdicts = runtime()?
         .block_on(carry_out(&asked, &quarantine))
@@ -107,8 +79,17 @@ pub(crate) fn proc_receive() -> Result<(), Failure> {
         });
     report(&asked.commands, &verdicts).map_err(|err| Failure::io("cannot answer git", &err))?;
     // What could not be noted only makes somebody push again.
-    let _ = fs::write(quarantine.join(REPORTED), "");
+    let _ = quarantine::note_reported(&quarantine);
     Ok(())
+}
+
+/// Whether somebody is still there to hear the outcome.
+fn is_heard() -> bool {
+    let stdout = io::stdout();
+    let mut stdout = [PollFd::new(&stdout, PollFlags::empty())];
+    let broken = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
+    let polled = poll(&mut stdout, Some(&Timespec::default()));
+    polled.is_ok() && !stdout[0].revents().intersects(broken)
 }
 
 fn quarantine() -> Result<PathBuf, Failure> {
@@ -224,26 +205,34 @@ async fn carry_out(asked: &Asked, quarantine: &Path) -> Result<Verdicts, Failure
     if orders.is_empty() {
         return Ok(verdicts);
     }
+    if !is_heard() {
+        // Whoever waits for the outcome has been told already that there is none.
+        return Err(Failure::here("git receive-pack was ended"));
+    }
     let cannot = |err: io::Error| Failure::io("cannot prepare the push to upstream", &err);
     let outcomes = send::send(quarantine, &orders, asked.atomic, &asked.options).map_err(cannot)?;
     let mut accepted = Vec::new();
     for (order, outcome) in orders.iter().zip(outcomes) {
         match outcome {
             None => accepted.push(u32::try_from(order.at).unwrap_or(u32::MAX)),
-            reason => {
-                if order.lease == Lease::None {
-                    // git said nothing of force, because it saw nothing that it would have to overwrite.
+            Some(reason) => {
+                // git said nothing of force, because it saw nothing that it would have to overwrite.
+                let wants_force = ["non-fast-forward", "fetch first", "needs force"];
+                if order.lease == Lease::None && wants_force.contains(&reason.as_str()) {
                     let name = masked(&order.command.name);
                     tell(&format!(
                         "hint: the mirror does not keep '{name}', and cannot force it"
                     ));
                     tell("hint: push it to the upstream itself");
                 }
-                verdicts[order.at] = reason;
+                verdicts[order.at] = Some(reason);
             }
         }
     }
-    if let Err(failure) = settle(&mut client, accepted).await {
+    let nothing = accepted.is_empty();
+    if let Err(failure) = settle(&mut client, accepted).await
+        && !nothing
+    {
         // Upstream has it, and that is what ok means.
         tell(&format!(
             "warning: upstream has it, and the mirror not yet: {failure}"
@@ -260,11 +249,10 @@ async fn reserve<'c>(
     quarantine: &Path,
 ) -> Result<(Verdicts, Vec<send::Order<'c>>), Failure> {
     let commands = &asked.commands;
-    let count = fs::read_to_string(quarantine.join(COMMANDS)).ok();
     let reserve = Reserve {
         id: env::var(PUSH).unwrap_or_default(),
         atomic: asked.atomic,
-        incomplete: count.is_none_or(|count| count != commands.len().to_string()),
+        incomplete: !quarantine::had_commands(quarantine, commands.len()),
     };
     client.say(&Request::Reserve(reserve)).await?;
     let size = |command: &Command| command.name.len() + 200;

@@ -8,6 +8,7 @@ mod new_remote;
 mod outcome;
 mod policy;
 mod push;
+mod quarantine;
 mod send;
 mod stream;
 

@@ -25,7 +25,7 @@ pub(crate) struct Words {
 
 impl Words {
     /// Passes on what upstream says, and keeps why git gave up. Runs until git has ended.
-    pub(crate) fn relay(stderr: Option<ChildStderr>, host: String, progress: bool) -> Self {
+    pub(crate) fn relay(stderr: Option<ChildStderr>, host: &str, progress: bool) -> Self {
         let mut words = Self::default();
         let Some(mut stderr) = stderr else {
             return words;
@@ -40,7 +40,7 @@ impl Words {
                 if !is_end && line.len() < LONGEST_LINE {
                     continue;
                 }
-                if let Some(mut shown) = words.hear(&line, progress, &host) {
+                if let Some(mut shown) = words.hear(&line, progress, host) {
                     if std::mem::replace(&mut open, is_open(&line)) {
                         shown.insert(0, '\n');
                     }

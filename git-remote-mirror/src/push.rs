@@ -1,7 +1,7 @@
 //! A push: `git receive-pack` on the mirror, its ends given to the git that runs us, and our own hooks in it, which do
 //! nothing but take the commands to upstream ([`crate::forward`]).
 
-use std::{env, fs, io, os::unix::fs::symlink, path::Path};
+use std::{env, fs, io, os::unix::fs::symlink, path::Path, time::Duration};
 
 use common::{
     git,
@@ -12,9 +12,12 @@ use common::{
 use crate::{
     fetch, forward,
     helper::Errand,
-    send,
+    quarantine, send,
     stream::{lease, runtime, serve},
 };
+
+/// A hook whose server was killed ends at once, unless it has begun to send.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Brings the mirror in step, so that git's own checks are about what upstream has now, and receives from git.
 ///
@@ -24,12 +27,13 @@ pub(crate) fn run(errand: &Errand) -> Result<(), Failure> {
     let runtime = runtime()?;
     let (_client, open) = runtime.block_on(fetch::open_push(errand))?;
     let _lease = lease(&open.ready.git_dir)?;
-    let hooks = forward::hooks(&open.quarantine);
+    let _hold = quarantine::hold(&open.quarantine)?;
+    let hooks = quarantine::hooks(&open.quarantine);
     install(&hooks).map_err(|err| Failure::io("cannot prepare the push", &err))?;
     let mut server = git::fenced();
     server
         .arg("-c")
-        .arg(forward::hooks_setting(&open.quarantine))
+        .arg(quarantine::hooks_setting(&open.quarantine))
         // Every command goes to the hook, which alone decides: receive-pack touches no ref.
         .args(["-c", "receive.procReceiveRefs=refs"])
         .args(["-c", "receive.advertisePushOptions=true"])
@@ -61,7 +65,9 @@ pub(crate) fn run(errand: &Errand) -> Result<(), Failure> {
     }
     git::carry_user(&mut server).map_err(|err| Failure::io("cannot tell where we are", &err))?;
     let status = serve(server, "git-receive-pack", &open.ready.url)?;
-    if forward::was_interrupted(&open.quarantine, status.success()) {
+    let whole = status.success();
+    let is_over = whole || quarantine::has_ended(&open.quarantine, LAST_WORDS);
+    if !is_over || quarantine::was_interrupted(&open.quarantine, whole) {
         interrupted(&open);
     }
     Ok(())

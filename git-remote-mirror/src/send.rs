@@ -14,7 +14,9 @@ use std::{
     os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::mpsc::{self, Receiver},
     thread,
+    time::Duration,
 };
 
 use common::{
@@ -28,6 +30,7 @@ use common::{
 use crate::{
     forward,
     outcome::{Outcomes, Words},
+    quarantine,
 };
 
 /// The URL of the upstream, for the hooks.
@@ -43,6 +46,9 @@ pub(crate) const PROGRESS: &str = "MIRROR_PROGRESS";
 
 /// An upstream that says nothing for so many seconds is given up. A server at work on a push says something every five.
 const NO_PROGRESS: &str = "120";
+
+/// What git has said is there at once when it has ended.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// One ref that goes to upstream.
 pub(crate) struct Order<'c> {
@@ -85,7 +91,7 @@ pub(crate) fn send(
     }
     push.env(forward::QUARANTINE, quarantine)
         .arg("-c")
-        .arg(forward::hooks_setting(quarantine))
+        .arg(quarantine::hooks_setting(quarantine))
         .args(["push", "--porcelain", "--no-follow-tags"])
         .args(["--recurse-submodules=no", "--no-signed"])
         .args(leases(orders));
@@ -109,19 +115,31 @@ pub(crate) fn send(
         .stderr(Stdio::piped())
         .spawn()?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let words = thread::spawn(move || Words::relay(stderr, host(&url), progress));
-    let mut report = Vec::new();
-    if let Some(mut stdout) = stdout {
-        // What was read before a break still counts.
-        let _ = stdout.read_to_end(&mut report);
-    }
+    let words = heard(move || Words::relay(stderr, &host(&url), progress));
+    let report = heard(move || {
+        let mut report = Vec::new();
+        if let Some(mut stdout) = stdout {
+            // What was read before a break still counts.
+            let _ = stdout.read_to_end(&mut report);
+        }
+        report
+    });
     child.wait()?;
-    let words = words.join().unwrap_or_default();
-    let outcomes = Outcomes::new(&report, &words, forward::has_begun(quarantine));
+    // Whoever git left running, such as an ssh that keeps its connection, may hold the other ends.
+    let report = report.recv_timeout(LAST_WORDS).unwrap_or_default();
+    let words = words.recv_timeout(LAST_WORDS).unwrap_or_default();
+    let outcomes = Outcomes::new(&report, &words, quarantine::has_begun(quarantine));
     Ok(orders
         .iter()
         .map(|order| outcomes.of(&order.name))
         .collect())
+}
+
+/// Hears in the background, to be asked for it later.
+fn heard<T: Send + 'static>(hear: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || tell.send(hear()));
+    told
 }
 
 fn host(url: &str) -> String {

@@ -22,7 +22,7 @@ use crate::{
     plan::{Accepted, Plan},
     publish,
     pushes::{Opened, Reservation},
-    quarantine::Quarantine,
+    quarantine::{self, Quarantine},
     refs::{self, Refs},
     registry::Mirror,
     server::Conversation,
@@ -74,6 +74,8 @@ fn prepare(engine: &Engine, fetched: Fetched) -> io::Result<(String, Open)> {
         login,
         typed,
     } = fetched;
+    // Those of pushes that outlived whoever opened them.
+    quarantine::sweep(&mirror.git_dir)?;
     let quarantine = Quarantine::new(&mirror.git_dir)?;
     let login = match login {
         Some(login) => {
@@ -246,7 +248,9 @@ fn route(mirror: &Mirror, refs: &Refs, command: &Command) -> Result<Route, Strin
     match mirror.settings.track.route(&command.name) {
         refspec::Route::Tracked(upstream) => {
             let value = |name: &[u8]| refs.get(BStr::new(name)).map(ToString::to_string);
-            if value(&command.name) != command.old {
+            let here = value(&command.name);
+            let is_there_already = here.is_some() && here == command.new;
+            if here != command.old && !is_there_already {
                 // Somebody was faster: the client decided by what was there before.
                 return Err("stale info".to_owned());
             }

@@ -3,14 +3,16 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs::{self, File},
     io::{self, BufRead, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::{Mutex, PoisonError},
 };
 
 use common::{
     git,
+    paths::LOCK,
     protocol::{Failure, FailureKind},
 };
 use gix::{ObjectId, error::ErrorExt, odb::pack};
@@ -19,11 +21,16 @@ use crate::{children, durable, refs, watch::Watch};
 
 const PREFIX: &str = "incoming-";
 
-/// A quarantine; dropping it drops what is in it.
+/// A quarantine. Dropping it drops what is in it, unless somebody else still works there: then the next sweep does.
 pub(crate) struct Quarantine {
-    dir: tempfile::TempDir,
+    dir: PathBuf,
     git_dir: PathBuf,
+    /// Locked for as long as this lives; a push that outlives the daemon holds it, too.
+    lock: File,
 }
+
+/// Held while a quarantine is made: one without its lock would look like a dead daemon's.
+static MAKING: Mutex<()> = Mutex::new(());
 
 impl Quarantine {
     /// An empty quarantine inside a mirror.
@@ -31,13 +38,17 @@ impl Quarantine {
     /// # Errors
     /// Fails when the disk refuses.
     pub(crate) fn new(git_dir: &Path) -> io::Result<Self> {
+        let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::Builder::new()
             .prefix(PREFIX)
             .tempdir_in(git_dir.join("objects"))?;
         fs::create_dir(dir.path().join("pack"))?;
+        let lock = File::create(dir.path().join(LOCK))?;
+        lock.lock_shared()?;
         Ok(Self {
-            dir,
+            dir: dir.keep(),
             git_dir: git_dir.to_owned(),
+            lock,
         })
     }
 
@@ -57,7 +68,7 @@ impl Quarantine {
         let repo = self.repository().map_err(ErrorExt::raise)?;
         let outcome = pack::Bundle::write_to_directory(
             pack,
-            Some(&self.dir.path().join("pack")),
+            Some(&self.dir.join("pack")),
             &mut watch.meter(),
             watch.flag(),
             Some(repo.objects.clone()),
@@ -73,7 +84,7 @@ impl Quarantine {
     /// A fenced git that writes new objects here and reads the mirror's as well.
     pub(crate) fn git(&self) -> Command {
         let mut git = git::at(&self.git_dir);
-        git.env("GIT_OBJECT_DIRECTORY", self.dir.path()).env(
+        git.env("GIT_OBJECT_DIRECTORY", &self.dir).env(
             "GIT_ALTERNATE_OBJECT_DIRECTORIES",
             self.git_dir.join("objects"),
         );
@@ -90,7 +101,7 @@ impl Quarantine {
 
     /// Its object directory.
     pub(crate) fn path(&self) -> &Path {
-        self.dir.path()
+        &self.dir
     }
 
     /// Lets what is here into the mirror's object store; it lasts when this returns.
@@ -98,10 +109,7 @@ impl Quarantine {
     /// # Errors
     /// Fails when the disk refuses.
     pub(crate) fn release(&self) -> io::Result<()> {
-        let (from, to) = (
-            self.dir.path().join("pack"),
-            self.git_dir.join("objects/pack"),
-        );
+        let (from, to) = (self.dir.join("pack"), self.git_dir.join("objects/pack"));
         let mut names = Vec::new();
         for entry in fs::read_dir(&from)? {
             let name = entry?.file_name();
@@ -208,15 +216,32 @@ fn walk(git_dir: &Path, tips: &BTreeSet<ObjectId>) -> io::Result<String> {
     Ok(input)
 }
 
-/// Removes the quarantines that a killed daemon left.
+impl Drop for Quarantine {
+    fn drop(&mut self) {
+        if self.lock.try_lock().is_ok()
+            && let Err(err) = fs::remove_dir_all(&self.dir)
+        {
+            tracing::warn!("cannot remove '{}': {err}", self.dir.display());
+        }
+    }
+}
+
+/// Removes the quarantines in which nobody works any more: those of a killed daemon, and of pushes that outlived it.
 ///
 /// # Errors
 /// Fails when the object store cannot be read.
 pub(crate) fn sweep(git_dir: &Path) -> io::Result<()> {
+    let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     for entry in fs::read_dir(git_dir.join("objects"))? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
-            fs::remove_dir_all(entry.path())?;
+        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            continue;
+        }
+        let lock = File::open(entry.path().join(LOCK));
+        let is_held = lock.is_ok_and(|lock| lock.try_lock().is_err());
+        if !is_held && let Err(err) = fs::remove_dir_all(entry.path()) {
+            // A child of a dead one's may still write there; the next sweep will find it alone.
+            tracing::warn!("cannot remove '{}': {err}", entry.path().display());
         }
     }
     Ok(())

@@ -48,7 +48,7 @@ impl Part {
             Self::Helper => called("git-remote-mirror") && words.len() > 2 && !says("login"),
             Self::ReceivePack => called("git") && says("receive-pack"),
             Self::Hook => called("proc-receive"),
-            Self::InnerPush => called("git") && says("push") && says("--no-verify"),
+            Self::InnerPush => called("git") && says("push") && says("--no-follow-tags"),
             Self::Daemon => false,
         }
     }

@@ -49,12 +49,18 @@ fn notes_that_were_rewritten_are_not_pushed_without_force() {
     pair.same();
 }
 
+/// git sees nothing of notes through the mirror, and so tells nobody that they are to be overwritten.
 #[test]
-fn notes_that_were_rewritten_are_pushed_by_force() {
+fn notes_that_were_rewritten_cannot_be_forced_through_the_mirror_which_says_so() {
     let pair = rewritten_notes();
-    for side in SIDES {
-        let push = ["push", "--force", "origin", "refs/notes/commits"];
-        pair.world.git(push).at(side).ok();
+    let push = ["push", "--force", "origin", "refs/notes/commits"];
+    let refused = pair.world.git(push).at(SIDES[0]).code(1);
+    for words in [
+        "! [remote rejected] refs/notes/commits -> refs/notes/commits (fetch first)",
+        "hint: the mirror does not keep 'refs/notes/commits', and cannot force it",
+        "hint: push it to the upstream itself",
+    ] {
+        assert!(refused.stderr.contains(words), "{refused}");
     }
     pair.same();
 }
