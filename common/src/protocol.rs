@@ -283,25 +283,6 @@ pub struct Failure {
     pub hint: Option<String>,
 }
 
-/// Cuts a long list into messages that fit: each as long as `size` adds up to, the last one empty to mark the end.
-pub fn batches<T>(items: Vec<T>, size: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
-    const ENOUGH: usize = 1 << 18;
-    let (mut batches, mut batch, mut length) = (Vec::new(), Vec::new(), 0);
-    for item in items {
-        length += size(&item);
-        batch.push(item);
-        if length >= ENOUGH {
-            batches.push(std::mem::take(&mut batch));
-            length = 0;
-        }
-    }
-    if !batch.is_empty() {
-        batches.push(batch);
-    }
-    batches.push(Vec::new());
-    batches
-}
-
 /// The kinds of failure between which somebody decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FailureKind {

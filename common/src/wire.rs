@@ -135,6 +135,24 @@ pub async fn recv<M: DeserializeOwned>(
     }
 }
 
+/// Cuts a long list into messages that fit: each as long as `size` adds up to, the last one empty to mark the end.
+pub fn batches<T>(items: Vec<T>, size: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let (mut batches, mut batch, mut length) = (Vec::new(), Vec::new(), 0);
+    for item in items {
+        length += size(&item);
+        batch.push(item);
+        if length > MAX_FRAME as usize / 4 {
+            batches.push(std::mem::take(&mut batch));
+            length = 0;
+        }
+    }
+    if !batch.is_empty() {
+        batches.push(batch);
+    }
+    batches.push(Vec::new());
+    batches
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

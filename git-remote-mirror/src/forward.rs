@@ -12,7 +12,8 @@ use common::{
     client::Client,
     paths::Paths,
     progress::{masked, tell},
-    protocol::{Answer, Command, Failure, Lease, Reply, Request, Reserve, Route, batches},
+    protocol::{Answer, Command, Failure, Lease, Reply, Request, Reserve, Route},
+    wire::batches,
 };
 use gix_packetline::{
     PacketLineRef,

@@ -6,10 +6,9 @@ use std::{collections::BTreeSet, io, sync::Arc};
 use common::{
     protocol::{
         Answer, Command, Failure, Fetch, Lease, OfferedLogin, Open, Reply, Reserve, Route, Stale,
-        batches,
     },
     refspec::{self, is_ours},
-    wire::WireError,
+    wire::{WireError, batches},
 };
 use gix::{
     ObjectId,
@@ -107,14 +106,13 @@ pub(crate) async fn carry_out(
     conversation: &mut Conversation,
     request: Reserve,
 ) -> Result<(), WireError> {
-    let mut commands = Vec::new();
-    loop {
-        match conversation.hear().await? {
-            Answer::Commands(batch) if batch.is_empty() => break,
-            Answer::Commands(batch) => commands.extend(batch),
-            _ => return Ok(()),
-        }
-    }
+    let commands = |answer| match answer {
+        Answer::Commands(batch) => Some(batch),
+        _ => None,
+    };
+    let Some(commands) = hear_all(conversation, commands).await? else {
+        return Ok(());
+    };
     let Some(opened) = engine.pushes.opened(&request.id) else {
         let failure = Failure::here("mirrord was started anew in the middle of the push")
             .hinted("the same push again starts it anew");
@@ -157,14 +155,14 @@ pub(crate) async fn carry_out(
     {
         return Ok(());
     }
-    let mut accepted = BTreeSet::new();
-    loop {
-        match conversation.hear().await? {
-            Answer::Accepted(batch) if batch.is_empty() => break,
-            Answer::Accepted(batch) => accepted.extend(batch),
-            _ => return Ok(()),
-        }
-    }
+    let accepted = |answer| match answer {
+        Answer::Accepted(batch) => Some(batch),
+        _ => None,
+    };
+    let Some(accepted) = hear_all(conversation, accepted).await? else {
+        return Ok(());
+    };
+    let accepted: BTreeSet<_> = accepted.into_iter().collect();
     let url = &opened.mirror.settings.url;
     tracing::info!(
         "push to '{url}': {} of {} refs accepted",
@@ -190,6 +188,21 @@ pub(crate) async fn carry_out(
         }
     };
     conversation.say(&reply).await
+}
+
+/// Hears a list that travels in batches; nothing when something else comes.
+async fn hear_all<T>(
+    conversation: &mut Conversation,
+    batch: impl Fn(Answer) -> Option<Vec<T>>,
+) -> Result<Option<Vec<T>>, WireError> {
+    let mut all = Vec::new();
+    loop {
+        match batch(conversation.hear().await?) {
+            Some(batch) if batch.is_empty() => return Ok(Some(all)),
+            Some(batch) => all.extend(batch),
+            None => return Ok(None),
+        }
+    }
 }
 
 /// Whether the mirror keeps what goes there.
