@@ -129,14 +129,14 @@ pub fn carry_user(fenced: &mut Command) -> io::Result<()> {
 #[must_use]
 pub fn to_upstream(scratch: &Path) -> Command {
     let mut git = of_user();
-    let about_servers = |name: &OsStr| {
+    let is_elsewhere = |name: &OsStr| {
         let name = name.as_bytes();
-        !name.starts_with(b"GIT_") || SERVERS.iter().any(|prefix| name.starts_with(prefix))
+        ELSEWHERE.iter().any(|prefix| name.starts_with(prefix))
     };
     let others: Vec<_> = git
         .get_envs()
         .map(|(name, _)| name.to_owned())
-        .filter(|name| !about_servers(name))
+        .filter(|name| is_elsewhere(name))
         .collect();
     for name in others {
         git.env_remove(name);
@@ -150,14 +150,33 @@ pub fn to_upstream(scratch: &Path) -> Command {
     git
 }
 
-/// What variables of git's begin with that say how to talk to a server.
-const SERVERS: [&[u8]; 6] = [
-    b"GIT_SSH",
-    b"GIT_ASKPASS",
-    b"GIT_TERMINAL_PROMPT",
-    b"GIT_HTTP_",
-    b"GIT_SSL_",
-    b"GIT_PROXY_",
+/// What variables of git's begin with that are about the repository in which somebody stands, or about how git works.
+/// Others, and those that programs of the user's own have called so, say how to talk to a server.
+const ELSEWHERE: [&[u8]; 24] = [
+    b"GIT_ALLOW_PROTOCOL",
+    b"GIT_ALTERNATE_",
+    b"GIT_ATTR_",
+    b"GIT_CEILING_",
+    b"GIT_COMMON_DIR",
+    b"GIT_CONFIG",
+    b"GIT_DEFAULT_",
+    b"GIT_DIR",
+    b"GIT_GRAFT_FILE",
+    b"GIT_IMPLICIT_",
+    b"GIT_INDEX_",
+    b"GIT_INTERNAL_",
+    b"GIT_NAMESPACE",
+    b"GIT_NO_",
+    b"GIT_OBJECT_",
+    b"GIT_PREFIX",
+    b"GIT_PROTOCOL",
+    b"GIT_PUSH_",
+    b"GIT_QUARANTINE_",
+    b"GIT_REF",
+    b"GIT_REPLACE_",
+    b"GIT_SHALLOW_FILE",
+    b"GIT_TRACE",
+    b"GIT_WORK_TREE",
 ];
 
 #[cfg(test)]

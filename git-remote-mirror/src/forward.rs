@@ -4,7 +4,9 @@
 
 use std::{
     env,
-    io::{self, BufRead, Write},
+    ffi::OsString,
+    io::{self, BufRead},
+    os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
 };
 
@@ -15,14 +17,10 @@ use common::{
     protocol::{Answer, Command, Failure, Lease, Reply, Request, Reserve, Route},
     wire::batches,
 };
-use gix_packetline::{
-    PacketLineRef,
-    blocking_io::{StreamingPeekableIter, encode},
-};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::{fetch::something_else, quarantine, send, stream::runtime};
+use crate::{fetch::something_else, pkt_line, quarantine, send, stream::runtime};
 
 /// The names of the hooks.
 pub(crate) const PRE_RECEIVE: &str = "pre-receive";
@@ -103,14 +101,14 @@ fn quarantine() -> Result<PathBuf, Failure> {
 struct Asked {
     commands: Vec<Command>,
     atomic: bool,
-    options: Vec<String>,
+    options: Vec<OsString>,
 }
 
 impl Asked {
     /// Reads `proc-receive`'s protocol, version 1; see `git help githooks`.
     fn read() -> io::Result<Self> {
-        let mut lines = StreamingPeekableIter::new(io::stdin(), &[PacketLineRef::Flush], false);
-        let greeting = section(&mut lines)?;
+        let mut stdin = io::stdin().lock();
+        let greeting = pkt_line::read_section(&mut stdin)?;
         let offered = greeting.first().map(Vec::as_slice).unwrap_or_default();
         let (version, features) = match offered.iter().position(|byte| *byte == 0) {
             Some(end) => (&offered[..end], &offered[end + 1..]),
@@ -132,40 +130,24 @@ impl Asked {
         } else {
             b"version=1"
         };
-        encode::data_to_write(ours, io::stdout())?;
-        encode::flush_to_write(io::stdout())?;
-        io::stdout().flush()?;
-        let commands = section(&mut lines)?
+        pkt_line::write(&mut io::stdout(), ours)?;
+        pkt_line::end(&mut io::stdout())?;
+        let commands = pkt_line::read_section(&mut stdin)?
             .iter()
             .map(|line| command(line))
             .collect::<Option<_>>();
         let commands = commands.ok_or_else(|| io::Error::other("a command is not one"))?;
         let options = if options {
-            section(&mut lines)?
+            pkt_line::read_section(&mut stdin)?
         } else {
             Vec::new()
         };
         Ok(Self {
             commands,
             atomic,
-            options: options
-                .iter()
-                .map(|option| String::from_utf8_lossy(option).into_owned())
-                .collect(),
+            options: options.into_iter().map(OsString::from_vec).collect(),
         })
     }
-}
-
-/// Reads lines up to the next flush.
-fn section(lines: &mut StreamingPeekableIter<io::Stdin>) -> io::Result<Vec<Vec<u8>>> {
-    let mut section = Vec::new();
-    while let Some(line) = lines.read_line() {
-        let line = line?.map_err(|err| io::Error::other(err.to_string()))?;
-        let line = line.as_slice().unwrap_or_default();
-        section.push(line.strip_suffix(b"\n").unwrap_or(line).to_vec());
-    }
-    lines.reset();
-    Ok(section)
 }
 
 /// Reads `<old> <new> <ref>`.
@@ -194,10 +176,9 @@ fn report(commands: &[Command], verdicts: &Verdicts) -> io::Result<()> {
             ]
             .concat(),
         };
-        encode::data_to_write(&line, &mut out)?;
+        pkt_line::write(&mut out, &line)?;
     }
-    encode::flush_to_write(&mut out)?;
-    out.flush()
+    pkt_line::end(&mut out)
 }
 
 async fn carry_out(asked: &Asked, quarantine: &Path) -> Result<Verdicts, Failure> {

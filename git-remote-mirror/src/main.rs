@@ -6,6 +6,7 @@ mod helper;
 mod login;
 mod new_remote;
 mod outcome;
+mod pkt_line;
 mod policy;
 mod push;
 mod quarantine;

@@ -8,6 +8,9 @@ use std::{
 
 use common::{progress::masked, upstream_url::redact};
 
+/// Where the refs that are sent stand in the repository that sends them.
+pub(crate) const NEW: &[u8] = b"refs/new/";
+
 /// What git puts behind each of upstream's lines where nothing can clear the rest of a line.
 const BLANKS: &[u8] = b"        ";
 
@@ -98,8 +101,14 @@ impl Words {
         };
         let cause = cause.unwrap_or("git push was ended");
         // git looks at what the other side can do; a server says by its status that it did not want the request.
-        let unwanted = cause.starts_with("the receiving end does not support")
-            || cause.starts_with("RPC failed; HTTP 4") && !cause.contains("HTTP 408");
+        const UNWANTED: [&str; 5] = [
+            "the receiving end does not support",
+            "RPC failed; HTTP 401",
+            "RPC failed; HTTP 403",
+            "RPC failed; HTTP 404",
+            "RPC failed; HTTP 413",
+        ];
+        let unwanted = UNWANTED.iter().any(|begin| cause.starts_with(begin));
         if unwanted || !sent {
             return cause.to_owned();
         }
@@ -154,8 +163,12 @@ impl Outcomes {
 fn outcome(line: &[u8], otherwise: &str) -> Option<(Vec<u8>, Option<String>)> {
     let mut fields = line.splitn(3, |byte| *byte == b'\t');
     let (flag, refs, summary) = (fields.next()?, fields.next()?, fields.next()?);
-    let to = refs.iter().position(|byte| *byte == b':')? + 1;
-    let name = refs[to..].to_vec();
+    let colon = refs.iter().position(|byte| *byte == b':')?;
+    // A server may say that it put what was sent under another name; what was deleted has only its own.
+    let name = match refs[..colon].strip_prefix(NEW) {
+        Some(rest) => [b"refs/", rest].concat(),
+        None => refs[colon + 1..].to_vec(),
+    };
     let outcome = match flag {
         b" " | b"+" | b"-" | b"*" | b"=" => None,
         b"!" => {
@@ -193,6 +206,7 @@ mod tests {
              \x20\trefs/new/heads/a:refs/heads/a\t1..2\n\
              -\t:refs/heads/gone\t[deleted]\n\
              !\trefs/new/heads/b:refs/heads/b\t[remote rejected] (pre-receive hook declined (twice))\n\
+             *\trefs/new/for/main:refs/pull/1/head\t[new reference]\n\
              !\trefs/new/heads/c:refs/heads/c\t[rejected] (stale info)\nDone\n";
         let outcomes = outcomes(report, "error: failed to push some refs to 'x'", true);
         let of = |name: &str| outcomes.of(name.as_bytes());
@@ -202,6 +216,7 @@ mod tests {
             Some("pre-receive hook declined (twice)")
         );
         assert_eq!(of("refs/heads/c").as_deref(), Some("stale info"));
+        assert_eq!(of("refs/for/main"), None, "the server calls it otherwise");
     }
 
     #[test]

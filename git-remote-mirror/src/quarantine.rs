@@ -12,6 +12,8 @@ use std::{
 
 use common::{paths::LOCK, protocol::Failure};
 
+use crate::forward::PRE_PUSH;
+
 /// In a quarantine: how many commands git sent. receive-pack keeps from `proc-receive` what it has refused itself.
 const COMMANDS: &str = "commands";
 /// In a quarantine: git has begun to send to upstream.
@@ -33,9 +35,9 @@ pub(crate) fn hooks_setting(quarantine: &Path) -> OsString {
     setting
 }
 
-/// Whether a push has begun to send.
+/// Whether a push has begun to send. Where the hook that notes it is gone, nobody knows.
 pub(crate) fn has_begun(quarantine: &Path) -> bool {
-    quarantine.join(SENT).exists()
+    quarantine.join(SENT).exists() || !hooks(quarantine).join(PRE_PUSH).exists()
 }
 
 /// Notes how many commands git sent.
@@ -103,5 +105,5 @@ pub(crate) fn has_ended(quarantine: &Path, in_time: Duration) -> bool {
 /// server program, which hears it from the hook, came to its end.
 pub(crate) fn was_interrupted(quarantine: &Path, whole: bool) -> bool {
     let was_reported = whole && quarantine.join(REPORTED).exists();
-    has_begun(quarantine) && !was_reported
+    quarantine.join(SENT).exists() && !was_reported
 }

@@ -29,7 +29,7 @@ use common::{
 
 use crate::{
     forward,
-    outcome::{Outcomes, Words},
+    outcome::{NEW, Outcomes, Words},
     quarantine,
 };
 
@@ -70,7 +70,7 @@ pub(crate) fn send(
     quarantine: &Path,
     orders: &[Order<'_>],
     atomic: bool,
-    options: &[String],
+    options: &[OsString],
 ) -> io::Result<Vec<Option<String>>> {
     let url = env::var(UPSTREAM).map_err(io::Error::other)?;
     let scratch = Scratch::new(quarantine, &url, orders)?;
@@ -80,12 +80,19 @@ pub(crate) fn send(
     }
     let standing = UserConfig::read()?.standing().config;
     push.env("GIT_CONFIG_GLOBAL", scratch.trust(&standing)?);
-    let settings = settings(&url, &standing)?;
-    push.env("GIT_CONFIG_COUNT", settings.len().to_string());
-    for (index, (key, value)) in settings.iter().enumerate() {
-        push.env(format!("GIT_CONFIG_KEY_{index}"), key)
-            .env(format!("GIT_CONFIG_VALUE_{index}"), value);
+    let settings = settings(&url, &standing)?.into_iter();
+    let settings = settings.map(|(key, value)| (key, OsString::from(value)));
+    // Not in arguments: some are secrets for pipelines. An empty one would take back those before it.
+    let options = options.iter().filter(|option| !option.is_empty()).cloned();
+    let settings = settings.chain(options.map(|option| ("push.pushOption".to_owned(), option)));
+    let mut count = 0;
+    for (key, value) in settings {
+        push.env(format!("GIT_CONFIG_KEY_{count}"), key)
+            .env(format!("GIT_CONFIG_VALUE_{count}"), value);
+        count += 1;
     }
+    push.env("GIT_CONFIG_COUNT", count.to_string())
+        .env("GIT_ALLOW_PROTOCOL", transports(&url));
     if let Some(id) = env::var_os(LOGIN) {
         push.env(LOGIN, id);
     }
@@ -104,11 +111,6 @@ pub(crate) fn send(
     if atomic {
         push.arg("--atomic");
     }
-    push.args(
-        options
-            .iter()
-            .map(|option| format!("--push-option={option}")),
-    );
     let mut child = push
         .arg("upstream")
         .stdout(Stdio::piped())
@@ -140,6 +142,15 @@ fn heard<T: Send + 'static>(hear: impl FnOnce() -> T + Send + 'static) -> Receiv
     let (tell, told) = mpsc::channel();
     thread::spawn(move || tell.send(hear()));
     told
+}
+
+/// The transports that a push may take, wherever a redirect points: its own, and the safer one.
+fn transports(url: &str) -> &str {
+    match url.split_once("://") {
+        Some(("http", _)) => "http:https",
+        Some((scheme @ ("https" | "file"), _)) => scheme,
+        _ => "ssh",
+    }
 }
 
 fn host(url: &str) -> String {
@@ -245,7 +256,7 @@ impl Scratch {
             let mut add = |space: &[u8], oid: &str| {
                 refs.push(([space, rest].concat(), oid.to_owned()));
             };
-            command.new.iter().for_each(|new| add(b"refs/new/", new));
+            command.new.iter().for_each(|new| add(NEW, new));
             if let Lease::Value(old) = &order.lease {
                 add(b"refs/old/", old);
             }

@@ -169,7 +169,8 @@ pub(crate) async fn carry_out(
         accepted.len(),
         commands.len()
     );
-    let all = accepted.len() == commands.len() && routes.iter().all(is_kept);
+    // Also what receive-pack refused by itself came along.
+    let all = !request.incomplete && accepted.len() == commands.len() && routes.iter().all(is_kept);
     let accepted: Vec<_> = commands
         .into_iter()
         .zip(routes)
@@ -267,8 +268,12 @@ fn route(mirror: &Mirror, refs: &Refs, command: &Command) -> Result<Route, Strin
                 // Somebody was faster: the client decided by what was there before.
                 return Err("stale info".to_owned());
             }
-            // Where the public ref is the user's own, this is what upstream has instead.
+            // Where the public ref is the user's own, upstream has nothing under this name. Where it has something else,
+            // the client decided without having seen that.
             let record = value(&refspec::record(&upstream));
+            if record.is_some() && record != here {
+                return Err("stale info".to_owned());
+            }
             Ok(Route::Upstream {
                 name: upstream,
                 lease: record.map_or(Lease::Absent, Lease::Value),

@@ -140,14 +140,17 @@ impl Quarantine {
             .arg(only.path().join("pack/pack"))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .stderr(Stdio::piped());
         let mut child = git.spawn()?;
         let input = walk(&self.git_dir, tips)?;
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(input.as_bytes())?;
         }
-        if !child.wait()?.success() {
-            return Err(io::Error::other("git pack-objects failed"));
+        let ended = child.wait_with_output()?;
+        if !ended.status.success() {
+            let words = String::from_utf8_lossy(&ended.stderr);
+            let words = words.trim().trim_start_matches("fatal: ").to_owned();
+            return Err(io::Error::other(words));
         }
         only.release()
     }

@@ -15,6 +15,7 @@ mod push;
 mod push_cuts;
 mod push_like_git;
 mod push_login;
+mod push_odd;
 mod push_pair;
 mod push_races;
 mod push_refs;

@@ -1,0 +1,80 @@
+//! git's pkt-lines: four hexadecimal digits of length, then so many bytes less four; a length of zero ends a section.
+
+use std::io::{self, Read, Write};
+
+/// The longest line that git takes.
+const LONGEST: usize = 65516;
+
+/// Reads lines up to the end of their section, without the line breaks behind them.
+///
+/// # Errors
+/// Fails when the other side has gone or does not speak so.
+pub(crate) fn read_section(from: &mut impl Read) -> io::Result<Vec<Vec<u8>>> {
+    let mut section = Vec::new();
+    loop {
+        let mut length = [0; 4];
+        from.read_exact(&mut length)?;
+        let length = std::str::from_utf8(&length)
+            .ok()
+            .and_then(|hex| usize::from_str_radix(hex, 16).ok());
+        match length {
+            Some(0) => return Ok(section),
+            // An empty line is one, too: a push option may be empty.
+            Some(length @ 4..) => {
+                let mut line = vec![0; length - 4];
+                from.read_exact(&mut line)?;
+                if line.last() == Some(&b'\n') {
+                    line.pop();
+                }
+                section.push(line);
+            }
+            _ => return Err(io::Error::other("what should be a length is none")),
+        }
+    }
+}
+
+/// Writes one line, and cuts what does not fit.
+///
+/// # Errors
+/// Fails when the other side has gone.
+pub(crate) fn write(to: &mut impl Write, line: &[u8]) -> io::Result<()> {
+    let line = &line[..line.len().min(LONGEST)];
+    write!(to, "{:04x}", line.len() + 4)?;
+    to.write_all(line)
+}
+
+/// Ends a section, and sends it on its way.
+///
+/// # Errors
+/// Fails when the other side has gone.
+pub(crate) fn end(to: &mut impl Write) -> io::Result<()> {
+    to.write_all(b"0000")?;
+    to.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_reads_back_as_it_was_written() {
+        let lines: [&[u8]; 3] = [b"refs/heads/main", b"", b"\xff\0"];
+        let mut wire = Vec::new();
+        for line in lines {
+            write(&mut wire, line).expect("written");
+        }
+        end(&mut wire).expect("written");
+        write(&mut wire, b"the next section\n").expect("written");
+        let mut wire = wire.as_slice();
+        assert_eq!(read_section(&mut wire).expect("sound"), lines);
+        assert!(read_section(&mut wire).is_err(), "it has no end");
+    }
+
+    #[test]
+    fn what_is_no_pkt_line_is_an_error() {
+        for garbled in [&b""[..], b"00", b"0001", b"xyzw", b"0009abc", b"+004"] {
+            let mut wire = garbled;
+            assert!(read_section(&mut wire).is_err(), "{garbled:?}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Pushes that few people make.
+
+use std::fs;
+
+use tests::{Project, Run, World};
+
+/// A world with a clone that is called `ours`, of an upstream on this machine.
+fn stage() -> (World, Project) {
+    let world = World::new();
+    let project = world.project("upstream.git");
+    project.commit("main", "file", "first");
+    world.clone_mirror(&project.url(), "ours").ok();
+    (world, project)
+}
+
+fn ours(world: &World, words: &[&str]) -> Run {
+    world.git(words).at("ours")
+}
+
+/// Makes a commit that no branch has.
+fn stray(world: &World, message: &str) -> String {
+    let words = ["commit-tree", "-p", "HEAD", "-m", message, "HEAD^{tree}"];
+    ours(world, &words).ok().line().to_owned()
+}
+
+#[test]
+fn what_git_refuses_by_itself_does_not_come_in_beside_what_is_accepted() {
+    let (world, project) = stage();
+    let (good, evil) = (stray(&world, "good"), stray(&world, "evil"));
+    let refused = ours(&world, &["push", "origin"])
+        .arg(format!("{good}:refs/heads/good"))
+        .arg(format!("{evil}:refs/upstream/heads/x"))
+        .code(1);
+    assert!(
+        refused.stderr.contains("deny updating a hidden ref"),
+        "{refused}"
+    );
+    assert_eq!(project.tip("good").as_ref(), Some(&good));
+    let dir = format!("--git-dir={}", world.only_mirror().display());
+    world.git([&dir, "cat-file", "-e", &good]).ok();
+    world.git([&dir, "cat-file", "-e", &evil]).fails();
+    world.git(["init", "-q", "fresh"]).ok();
+    let address = format!("mirror::{}", project.url());
+    world
+        .git(["fetch", "-q", &address, &evil])
+        .at("fresh")
+        .fails();
+}
+
+#[test]
+fn a_server_may_put_what_was_pushed_under_another_name() {
+    let (world, project) = stage();
+    project.config("receive.procReceiveRefs", "refs/for");
+    // Reads pkt-lines up to a flush, as a server that makes merge requests of pushes does.
+    project.hook(
+        "proc-receive",
+        "section() { while n=$(dd bs=1 count=4 2>/dev/null) && [ \"$n\" != 0000 ]; do\n\
+         dd bs=1 count=$((0x$n - 4)) 2>/dev/null >>\"$1\"; echo >>\"$1\"; done; }\n\
+         line() { printf '%04x%s' $((${#1} + 4)) \"$1\"; }\n\
+         section seen\n\
+         printf '000dversion=10000'\n\
+         section commands\n\
+         set -- $(head -n 1 commands)\n\
+         git update-ref refs/pull/1/head \"$2\"\n\
+         line 'ok refs/for/main'; line 'option refname refs/pull/1/head'; printf 0000\n",
+    );
+    let commit = stray(&world, "a merge request");
+    let pushed = ours(&world, &["push", "origin"])
+        .arg(format!("{commit}:refs/for/main"))
+        .ok();
+    assert!(pushed.stderr.contains("[new reference]"), "{pushed}");
+    assert_eq!(project.tip("refs/pull/1/head"), Some(commit));
+}
+
+#[test]
+fn an_askpass_may_read_the_login_from_variables_that_sound_like_gits_own() {
+    let world = World::new();
+    let gitlab = world.gitlab();
+    let project = gitlab.project("group/project");
+    project.commit("main", "file", "first");
+    gitlab.require_login_to_push("group/project", "me", "token");
+    world
+        .clone_mirror(&gitlab.url("group/project"), "ours")
+        .ok();
+    let askpass = world.path("askpass");
+    world.script(
+        "askpass",
+        "#!/bin/sh\ncase $1 in Username*) echo \"$GIT_USERNAME\";; *) echo \"$GIT_PASSWORD\"; esac\n",
+    );
+    let commit = stray(&world, "by a pipeline");
+    ours(&world, &["push", "-q", "origin"])
+        .arg(format!("{commit}:refs/heads/new"))
+        .env("GIT_ASKPASS", &askpass)
+        .env("GIT_USERNAME", "me")
+        .env("GIT_PASSWORD", "token")
+        .ok();
+    assert_eq!(project.tip("new"), Some(commit));
+}
+
+#[test]
+fn push_options_go_as_they_are_and_an_empty_one_does_no_harm() {
+    let (world, project) = stage();
+    project.config("receive.advertisePushOptions", "true");
+    let seen = world.path("seen");
+    project.hook(
+        "post-receive",
+        &format!(
+            "printf '%s|' \"$GIT_PUSH_OPTION_COUNT\" \"$GIT_PUSH_OPTION_0\" \"$GIT_PUSH_OPTION_1\" >'{}'",
+            seen.display()
+        ),
+    );
+    let commit = stray(&world, "with options");
+    let options = [
+        "push",
+        "-q",
+        "-o",
+        "merge_request.title=Ünïcode \"quoted\"",
+        "-o",
+        "",
+        "-o",
+        "ci.skip",
+    ];
+    ours(&world, &options)
+        .arg("origin")
+        .arg(format!("{commit}:refs/heads/new"))
+        .ok();
+    let seen = fs::read_to_string(seen).expect("the hook ran");
+    assert_eq!(seen, "2|merge_request.title=Ünïcode \"quoted\"|ci.skip|");
+}
