@@ -101,12 +101,13 @@ impl Words {
         };
         let cause = cause.unwrap_or("git push was ended");
         // git looks at what the other side can do; a server says by its status that it did not want the request.
-        const UNWANTED: [&str; 5] = [
+        const UNWANTED: [&str; 6] = [
             "the receiving end does not support",
             "RPC failed; HTTP 401",
             "RPC failed; HTTP 403",
             "RPC failed; HTTP 404",
             "RPC failed; HTTP 413",
+            "RPC failed; HTTP 429",
         ];
         let unwanted = UNWANTED.iter().any(|begin| cause.starts_with(begin));
         if unwanted || !sent {
