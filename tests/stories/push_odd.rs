@@ -127,3 +127,30 @@ fn push_options_go_as_they_are_and_an_empty_one_does_no_harm() {
     let seen = fs::read_to_string(seen).expect("the hook ran");
     assert_eq!(seen, "2|merge_request.title=Ünïcode \"quoted\"|ci.skip|");
 }
+
+#[test]
+fn ten_thousand_branches_come_in_one_push_and_others_beside_them() {
+    let (world, project) = stage();
+    let tip = ours(&world, &["rev-parse", "HEAD"]).ok().line().to_owned();
+    let branches: String = (0..10_000)
+        .map(|n| format!("create refs/heads/many/{n:05} {tip}\n"))
+        .collect();
+    let many = ["update-ref", "--stdin"];
+    ours(&world, &many).stdin(branches).ok();
+    let all = "refs/heads/many/*:refs/heads/many/*";
+    ours(&world, &["push", "-q", "origin", all]).ok();
+    let commit = stray(&world, "beside them");
+    ours(&world, &["push", "-q", "origin", ":many/00000"])
+        .arg(format!("{commit}:refs/heads/many/00000/below"))
+        .arg(format!("+{commit}:refs/heads/many/09999"))
+        .ok();
+    let refs = project.refs();
+    assert_eq!(refs.len(), 10_001);
+    assert_eq!(project.tip("many/00000/below").as_ref(), Some(&commit));
+    assert_eq!(project.tip("many/09999"), Some(commit));
+    let public: Vec<_> = tests::refs(&world, &world.only_mirror())
+        .into_iter()
+        .filter(|(name, _)| !name.starts_with("refs/upstream/"))
+        .collect();
+    assert_eq!(public, refs, "the mirror has what upstream has");
+}
