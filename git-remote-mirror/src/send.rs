@@ -126,7 +126,8 @@ pub(crate) fn send(
         }
         report
     });
-    child.wait()?;
+    // What it has printed tells how it went; from here on nothing may be called never sent.
+    let _ = child.wait();
     // Whoever git left running, such as an ssh that keeps its connection, may hold the other ends.
     let report = report.recv_timeout(LAST_WORDS).unwrap_or_default();
     let words = words.recv_timeout(LAST_WORDS).unwrap_or_default();
