@@ -1,9 +1,9 @@
 //! The pushes that are under way, and the syncs beside them: who may write which refs of a mirror, and when.
 //!
-//! A push is open from when the mirror was made fresh for it. It holds its refs from before it goes to upstream until it is settled; another push of one of them waits. Between
-//! a push and a sync there is no waiting. Which of them knows upstream's last word cannot be told when a sync asked while
-//! a push was on its way, and so the push then leaves the refs as they are: the next sync, which comes before anybody is
-//! served, tells.
+//! A push is open from when the mirror was made fresh for it. It holds its refs from before it goes to upstream until it
+//! is settled; another push of one of them waits. Between a push and a sync there is no waiting. Which of them knows
+//! upstream's last word cannot be told when a sync asked while a push was on its way, and so the push then leaves the
+//! refs as they are: the next sync, which comes before anybody is served, tells.
 
 use std::{
     collections::{BTreeSet, HashMap},
