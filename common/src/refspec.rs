@@ -3,6 +3,12 @@
 //! Names are bytes, as in git. A tracked ref has two refs in the mirror: the public one, which clients see, and its
 //! record below [`RECORDS`], which says what upstream had at the last good sync.
 
+mod pattern;
+
+use std::fmt;
+
+use self::pattern::Pattern;
+
 /// What upstream had: `refs/heads/main` is recorded as `refs/upstream/heads/main`. Hidden from clients.
 pub const RECORDS: &str = "refs/upstream/";
 
@@ -20,7 +26,7 @@ pub const EVERYTHING: [&str; 2] = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:r
 pub enum Route {
     /// To upstream, under this name; the mirror follows.
     Tracked(Vec<u8>),
-    /// A branch or tag that no refspec names: it belongs to the mirror alone.
+    /// A branch or tag that no refspec names, or that one excludes: it belongs to the mirror alone.
     Local,
     /// To upstream, as it is; the mirror does not keep it. Whatever is neither branch nor tag: `refs/notes/*`,
     /// `refs/for/*`.
@@ -29,30 +35,70 @@ pub enum Route {
     Forbidden,
 }
 
-/// The tracked refspecs of a mirror.
+/// The tracked refspecs of a mirror. They map one to one: no ref of upstream is shown under two names, and no two under
+/// one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refspecs(Vec<Refspec>);
+pub struct Refspecs {
+    /// At least one.
+    mappings: Vec<Mapping>,
+    /// Refs of upstream that are not tracked, whatever the mappings say.
+    excluded: Vec<Pattern>,
+}
 
+/// A refspec that shows refs of upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Refspec {
+struct Mapping {
+    /// Whether rewritten history is followed: the `+`.
+    forced: bool,
     from: Pattern,
     to: Pattern,
 }
 
-/// A ref name with at most one `*`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Pattern {
-    before: String,
-    /// What follows the `*`; `None` when there is none.
-    after: Option<String>,
-}
-
-/// A refspec that cannot be tracked.
+/// Refspecs that cannot be tracked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{refspec}' cannot be tracked: {why}")]
-pub struct BadRefspec {
-    refspec: String,
-    why: &'static str,
+pub enum BadRefspec {
+    /// One that is unsound by itself.
+    #[error("'{refspec}' cannot be tracked: {why}")]
+    Unsound {
+        /// As it was written.
+        refspec: String,
+        /// The reason, and what to write instead where that can be said.
+        why: String,
+    },
+    /// Two that would give one ref of upstream two names.
+    #[error(
+        "'{one}' and '{other}' cannot be tracked together: \
+         they would show upstream's '{upstream}' both as '{first}' and as '{second}'"
+    )]
+    TwoNames {
+        /// The first of the two refspecs.
+        one: String,
+        /// The second of them.
+        other: String,
+        /// The ref that both name; a `*` stands for anything.
+        upstream: String,
+        /// The name that the first gives to it.
+        first: String,
+        /// The name that the second gives to it.
+        second: String,
+    },
+    /// Two that would give one name to two refs of upstream.
+    #[error(
+        "'{one}' and '{other}' cannot be tracked together: they would show upstream's '{first}' and its '{second}' \
+         both as '{public}'; exclude one of these with '^{first}' or '^{second}'"
+    )]
+    OneName {
+        /// The first of the two refspecs.
+        one: String,
+        /// The second of them.
+        other: String,
+        /// The name that both give; a `*` stands for anything.
+        public: String,
+        /// The ref that the first gives it to.
+        first: String,
+        /// The ref that the second gives it to.
+        second: String,
+    },
 }
 
 impl Refspecs {
@@ -62,40 +108,120 @@ impl Refspecs {
         Self::parse(EVERYTHING).expect("the default refspecs are sound")
     }
 
-    /// Parses git refspecs for fetching.
+    /// Parses git refspecs for fetching, one a line; [`EVERYTHING`] where none of them says what to show.
+    ///
+    /// They mean what they mean to `git fetch`, but for these: names are full, and what has no destination keeps its
+    /// name.
     ///
     /// # Errors
-    /// Fails when one is not a mapping of whole ref names.
-    pub fn parse<'a>(refspecs: impl IntoIterator<Item = &'a str>) -> Result<Self, BadRefspec> {
-        refspecs
-            .into_iter()
-            .map(Refspec::parse)
-            .collect::<Result<_, _>>()
-            .map(Self)
+    /// Fails when one is no mapping of whole ref names or leads to where no upstream may write, and when two do not map
+    /// one to one.
+    pub fn parse<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<Self, BadRefspec> {
+        let (mut mappings, mut excluded) = (Vec::new(), Vec::new());
+        for line in lines.into_iter().map(str::trim) {
+            let unsound = |why| BadRefspec::Unsound {
+                refspec: line.to_owned(),
+                why,
+            };
+            if let Some(names) = line.strip_prefix('^') {
+                excluded.push(exclusion(names).map_err(unsound)?);
+            } else if !line.is_empty() {
+                mappings.push(Mapping::parse(line).map_err(unsound)?);
+            }
+        }
+        if mappings.is_empty() {
+            let mapping = |line| Mapping::parse(line).expect("the default refspecs are sound");
+            mappings.extend(EVERYTHING.map(mapping));
+        }
+        let refspecs = Self { mappings, excluded };
+        for (at, one) in refspecs.mappings.iter().enumerate() {
+            for other in &refspecs.mappings[at + 1..] {
+                refspecs.check_pair(one, other)?;
+            }
+        }
+        Ok(refspecs)
+    }
+
+    /// Makes sure that two mappings lead to and from the same names wherever they meet.
+    fn check_pair(&self, one: &Mapping, other: &Mapping) -> Result<(), BadRefspec> {
+        let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+        for upstream in one.from.shared(&other.from) {
+            let (first, second) = (one.public(&upstream), other.public(&upstream));
+            if let (Some(first), Some(second)) = (first, second)
+                && first != second
+                && !self.excludes(&upstream)
+            {
+                return Err(BadRefspec::TwoNames {
+                    one: one.to_string(),
+                    other: other.to_string(),
+                    upstream: text(&upstream),
+                    first: text(&first),
+                    second: text(&second),
+                });
+            }
+        }
+        for public in one.to.shared(&other.to) {
+            let (first, second) = (one.upstream(&public), other.upstream(&public));
+            if let (Some(first), Some(second)) = (first, second)
+                && first != second
+                && !self.excludes(&first)
+                && !self.excludes(&second)
+            {
+                return Err(BadRefspec::OneName {
+                    one: one.to_string(),
+                    other: other.to_string(),
+                    public: text(&public),
+                    first: text(&first),
+                    second: text(&second),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn excludes(&self, upstream: &[u8]) -> bool {
+        self.excluded
+            .iter()
+            .any(|pattern| pattern.matches(upstream))
     }
 
     /// The name under which clients see this ref of upstream; `None` when it is not tracked.
     #[must_use]
     pub fn public(&self, upstream: &[u8]) -> Option<Vec<u8>> {
-        let name = self
-            .0
+        self.shown(upstream).map(|(_, public)| public)
+    }
+
+    /// Whether this ref is shown even where its history was rewritten.
+    #[must_use]
+    pub fn forced(&self, upstream: &[u8]) -> bool {
+        self.shown(upstream)
+            .is_some_and(|(mapping, _)| mapping.forced)
+    }
+
+    /// The mapping that shows a ref, and the name that it gives to it.
+    fn shown(&self, upstream: &[u8]) -> Option<(&Mapping, Vec<u8>)> {
+        let (mapping, public) = self
+            .mappings
             .iter()
-            .find_map(|spec| spec.to.fill(spec.from.part(upstream)?))?;
-        (!is_ours(&name)).then_some(name)
+            .find_map(|mapping| Some((mapping, mapping.public(upstream)?)))?;
+        // git too passes over a ref whose name here would be none.
+        let sound = is_ref(upstream) && is_ref(&public) && !is_ours(&public);
+        (sound && !is_beside_head(upstream) && !self.excludes(upstream))
+            .then_some((mapping, public))
     }
 
     /// Where a push of a ref goes that clients see under this name. The one place that decides it.
     #[must_use]
     pub fn route(&self, public: &[u8]) -> Route {
-        if is_ours(public) || !public.starts_with(b"refs/") {
+        if is_ours(public) || !is_ref(public) {
             return Route::Forbidden;
         }
         let upstream = self
-            .0
+            .mappings
             .iter()
-            .filter_map(|spec| spec.from.fill(spec.to.part(public)?))
-            // Two refspecs may show two refs under one name; only the first of them does.
-            .find(|name| self.public(name).as_deref() == Some(public));
+            .filter_map(|mapping| mapping.upstream(public))
+            // A mapping may lead back to what is excluded, while another does not.
+            .find(|upstream| self.public(upstream).as_deref() == Some(public));
         match upstream {
             Some(name) => Route::Tracked(name),
             None if public.starts_with(b"refs/heads/") || public.starts_with(b"refs/tags/") => {
@@ -107,65 +233,65 @@ impl Refspecs {
 
     /// The prefixes that all tracked refs of upstream have, for asking upstream about nothing else.
     pub fn prefixes(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|spec| spec.from.before.as_str())
+        self.mappings
+            .iter()
+            .map(|mapping| mapping.from.before.as_str())
+    }
+
+    /// The refspecs in full, one a line, as a configuration keeps them. They parse to the same again.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let excluded = self.excluded.iter().map(|names| format!("^{names}"));
+        self.mappings.iter().map(Mapping::to_string).chain(excluded)
     }
 }
 
-impl Refspec {
-    fn parse(refspec: &str) -> Result<Self, BadRefspec> {
-        let bad = |why| BadRefspec {
-            refspec: refspec.to_owned(),
-            why,
+impl Mapping {
+    /// Fails with the reason.
+    fn parse(refspec: &str) -> Result<Self, String> {
+        let (forced, names) = match refspec.strip_prefix('+') {
+            Some(names) => (true, names),
+            None => (false, refspec),
         };
-        let (from, to) = refspec
-            .trim_start_matches('+')
-            .split_once(':')
-            .ok_or(bad("it has no destination"))?;
-        let (from, to) = (Pattern::parse(from), Pattern::parse(to));
-        match (from, to) {
-            (Some(from), Some(to)) if from.after.is_some() == to.after.is_some() => {
-                Ok(Self { from, to })
-            }
-            _ => Err(bad("it is not a mapping of whole ref names")),
+        let (from, to) = match names.split_once(':') {
+            Some((from, to)) if !to.is_empty() => (from, to),
+            Some((from, _)) => (from, from),
+            None => (names, names),
+        };
+        let (from, to) = (Pattern::parse(from)?, Pattern::parse(to)?);
+        if from.after.is_some() != to.after.is_some() {
+            return Err("it has a '*' on one side only".to_owned());
         }
+        if let Some(space) = space_of(&to.example()) {
+            let kept = space.trim_end_matches('/');
+            return Err(format!(
+                "'{kept}' is not for what upstream has; choose another destination"
+            ));
+        }
+        Ok(Self { forced, from, to })
+    }
+
+    fn public(&self, upstream: &[u8]) -> Option<Vec<u8>> {
+        self.from.part(upstream).map(|part| self.to.fill(part))
+    }
+
+    fn upstream(&self, public: &[u8]) -> Option<Vec<u8>> {
+        self.to.part(public).map(|part| self.from.fill(part))
     }
 }
 
-impl Pattern {
-    fn parse(text: &str) -> Option<Self> {
-        let (before, after) = match text.split_once('*') {
-            Some((before, after)) => (before, Some(after.to_owned())),
-            None => (text, None),
-        };
-        let sound =
-            before.starts_with("refs/") && !after.as_ref().is_some_and(|after| after.contains('*'));
-        sound.then(|| Self {
-            before: before.to_owned(),
-            after,
-        })
+impl fmt::Display for Mapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plus = if self.forced { "+" } else { "" };
+        write!(f, "{plus}{}:{}", self.from, self.to)
     }
+}
 
-    /// What the `*` stands for in `name`; empty when there is no `*`; `None` when the name does not match.
-    fn part<'n>(&self, name: &'n [u8]) -> Option<&'n [u8]> {
-        let rest = name.strip_prefix(self.before.as_bytes())?;
-        match &self.after {
-            Some(after) => rest
-                .strip_suffix(after.as_bytes())
-                .filter(|part| !part.is_empty()),
-            None => rest.is_empty().then_some(rest),
-        }
+/// Parses what follows the `^` of a negative refspec. Fails with the reason.
+fn exclusion(names: &str) -> Result<Pattern, String> {
+    if names.contains(':') {
+        return Err("it excludes, and so it cannot have a destination".to_owned());
     }
-
-    fn fill(&self, part: &[u8]) -> Option<Vec<u8>> {
-        Some(
-            [
-                self.before.as_bytes(),
-                part,
-                self.after.as_deref().unwrap_or_default().as_bytes(),
-            ]
-            .concat(),
-        )
-    }
+    Pattern::parse(names)
 }
 
 /// The ref that records what upstream has under this name.
@@ -189,127 +315,26 @@ pub fn recorded(record: &[u8]) -> Option<Vec<u8>> {
 /// Whether a name lies where no upstream may write.
 #[must_use]
 pub fn is_ours(name: &[u8]) -> bool {
-    FORBIDDEN.iter().any(|space| {
+    space_of(name).is_some()
+}
+
+fn space_of(name: &[u8]) -> Option<&'static str> {
+    FORBIDDEN.into_iter().find(|space| {
         name.starts_with(space.as_bytes()) || name == space.trim_end_matches('/').as_bytes()
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn public(refspecs: &[&str], name: &str) -> Option<String> {
-        let name = Refspecs::parse(refspecs.iter().copied())
-            .expect("sound refspecs")
-            .public(name.as_bytes())?;
-        Some(String::from_utf8(name).expect("made of text"))
-    }
-
-    #[test]
-    fn branches_and_tags_keep_their_names_and_nothing_else_is_tracked() {
-        for name in ["refs/heads/main", "refs/heads/a/b", "refs/tags/v1"] {
-            assert_eq!(public(&EVERYTHING, name).as_deref(), Some(name));
-        }
-        for name in [
-            "HEAD",
-            "refs/notes/x",
-            "refs/merge-requests/1/head",
-            "refs/heads/",
-            "refs/headsy/a",
-        ] {
-            assert_eq!(public(&EVERYTHING, name), None, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_mapping_renames_and_never_into_our_own_spaces() {
-        let specs = [
-            "+refs/heads/*:refs/heads/up/*",
-            "refs/tags/v1:refs/tags/one",
-        ];
-        assert_eq!(
-            public(&specs, "refs/heads/main").as_deref(),
-            Some("refs/heads/up/main")
-        );
-        assert_eq!(
-            public(&specs, "refs/tags/v1").as_deref(),
-            Some("refs/tags/one")
-        );
-        assert_eq!(public(&specs, "refs/tags/v10"), None);
-        for name in [
-            "refs/upstream/heads/x",
-            "refs/mirror/x",
-            "refs/replace/0123",
-        ] {
-            assert_eq!(public(&["+refs/*:refs/*"], name), None, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_push_goes_where_the_refspecs_lead_back_to() {
-        let route = |refspecs: &[&str], name: &str| {
-            Refspecs::parse(refspecs.iter().copied())
-                .expect("sound refspecs")
-                .route(name.as_bytes())
-        };
-        let tracked = |name: &str| Route::Tracked(name.as_bytes().to_vec());
-        for name in ["refs/heads/main", "refs/tags/v1"] {
-            assert_eq!(route(&EVERYTHING, name), tracked(name));
-        }
-        for name in [
-            "refs/notes/commits",
-            "refs/for/main",
-            "refs/heads",
-            "refs/x",
-        ] {
-            assert_eq!(route(&EVERYTHING, name), Route::Through, "{name}");
-        }
-        for name in [
-            "refs/upstream/heads/x",
-            "refs/mirror/x",
-            "refs/replace/x",
-            "HEAD",
-            "main",
-        ] {
-            assert_eq!(route(&EVERYTHING, name), Route::Forbidden, "{name}");
-        }
-        let specs = [
-            "+refs/heads/*:refs/heads/up/*",
-            "refs/heads/dev:refs/heads/dev",
-        ];
-        assert_eq!(
-            route(&specs, "refs/heads/up/main"),
-            tracked("refs/heads/main")
-        );
-        assert_eq!(
-            route(&specs, "refs/heads/dev"),
-            Route::Local,
-            "it is shown as up/dev"
-        );
-        assert_eq!(route(&specs, "refs/heads/mine"), Route::Local);
-        assert_eq!(route(&specs, "refs/tags/v1"), Route::Local);
-    }
-
-    #[test]
-    fn what_is_not_a_mapping_of_ref_names_is_refused() {
-        for spec in [
-            "refs/heads/*",
-            "heads/*:heads/*",
-            "refs/heads/*:refs/heads/x",
-            "refs/*/*:refs/*/*",
-            "",
-        ] {
-            assert!(Refspecs::parse([spec]).is_err(), "{spec}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_record_leads_back_to_its_ref(name in "refs/[a-z]{1,5}/[a-z/]{1,9}") {
-            prop_assert_eq!(recorded(&record(name.as_bytes())), Some(name.clone().into_bytes()));
-            prop_assert!(is_ours(&record(name.as_bytes())));
-        }
-    }
+/// Whether git allows a full ref of this name.
+fn is_ref(name: &[u8]) -> bool {
+    name.starts_with(b"refs/") && gix_validate::reference::name(name.into()).is_ok()
 }
+
+/// Whether a ref's record could not exist beside that of upstream's HEAD.
+fn is_beside_head(upstream: &[u8]) -> bool {
+    upstream
+        .strip_prefix(b"refs/HEAD")
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+#[cfg(test)]
+mod tests;
