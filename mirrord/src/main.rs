@@ -1,5 +1,7 @@
 //! `mirrord`: the daemon that keeps mirrors in step with their upstreams, and the commands that talk to it.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "syncs do not ask it yet"))]
+mod ancestry;
 mod children;
 mod commands;
 mod credentials;
@@ -13,6 +15,8 @@ mod pushes;
 mod quarantine;
 mod refs;
 mod registry;
+#[cfg(test)]
+mod sample;
 mod server;
 mod settings;
 mod sync;

@@ -60,6 +60,21 @@ impl Quarantine {
         refs::open(&self.git_dir)
     }
 
+    /// The mirror as it would be with what is here.
+    ///
+    /// # Errors
+    /// Fails when it is not a repository, or the disk refuses.
+    #[cfg_attr(not(test), expect(dead_code, reason = "syncs do not ask it yet"))]
+    pub(crate) fn repository_with_incoming(&self) -> io::Result<gix::Repository> {
+        let mut repo = self.repository()?;
+        // gix reads alternates from this file alone; git is told by its environment, and does not mind to hear it twice.
+        fs::create_dir_all(self.dir.join("info"))?;
+        fs::write(self.dir.join("info/alternates"), "..\n")?;
+        let objects = gix::odb::at(&self.dir, repo.object_hash())?;
+        repo.objects = gix::odb::memory::Proxy::from(objects).with_write_passthrough();
+        Ok(repo)
+    }
+
     /// Receives one pack and indexes it as it comes: every object's hash is computed, thin deltas are completed.
     ///
     /// # Errors
