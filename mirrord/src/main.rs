@@ -8,6 +8,8 @@ mod credentials;
 mod daemon;
 mod durable;
 mod fetch;
+#[cfg_attr(not(test), expect(dead_code, reason = "syncs do not ask it yet"))]
+mod guard;
 mod plan;
 mod publish;
 mod push;
