@@ -10,6 +10,8 @@ mod durable;
 mod fetch;
 #[cfg_attr(not(test), expect(dead_code, reason = "syncs do not ask it yet"))]
 mod guard;
+#[cfg_attr(not(test), expect(dead_code, reason = "syncs do not ask it yet"))]
+mod history;
 mod plan;
 mod publish;
 mod push;
