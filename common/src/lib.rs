@@ -5,6 +5,7 @@
 pub mod ask;
 pub mod client;
 pub mod git;
+pub mod name;
 pub mod netrc;
 pub mod paths;
 pub mod progress;

@@ -8,6 +8,7 @@ use std::{fmt, io, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::name::Name;
 pub use crate::standing::Standing;
 
 /// The version of everything below. It is exchanged before any message, so that two builds which differ can say so.
@@ -114,7 +115,7 @@ pub enum Mirror {
     /// By its upstream, in canonical form; made when it does not exist.
     Url(String),
     /// By its name; it must exist.
-    Name(String),
+    Name(Name),
 }
 
 /// A user name and, when known, a password or token. Its `Debug` shows neither.

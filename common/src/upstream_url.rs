@@ -12,15 +12,19 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 mod parse;
 mod redact;
 mod ssh;
 #[cfg(test)]
 mod tests;
 
+use crate::name::{BadName, Name};
+
 pub(crate) use parse::percent_decode;
 use parse::{CONTROL, DASH};
-use redact::quoted;
+pub(crate) use redact::quoted;
 pub use redact::redact;
 
 /// What follows `mirror::`.
@@ -28,8 +32,8 @@ pub use redact::redact;
 pub enum Address {
     /// A URL, and the login that was typed into it.
     Url(UpstreamUrl, Option<Login>),
-    /// The name of a mirror, as typed.
-    Name(String),
+    /// The name of a mirror.
+    Name(Name),
 }
 
 /// The URL of an upstream in canonical form: scheme and host in lower case, no default port, no
@@ -100,13 +104,16 @@ pub enum BadUrl {
     /// A part of the address breaks a rule.
     #[error("invalid {part} in '{url}': {rule}")]
     Part {
-        /// Which part: user, password, host, port, path, name, address.
+        /// Which part: user, password, host, port, path, address.
         part: &'static str,
         /// What it should have been.
         rule: &'static str,
         /// Redacted.
         url: String,
     },
+    /// It is no URL, and no name either.
+    #[error(transparent)]
+    Name(#[from] BadName),
 }
 
 impl Address {
@@ -137,13 +144,7 @@ impl Address {
         if matches!(head, "." | ".." | "~") {
             return Err(BadUrl::Relative(quoted(address)));
         }
-        if address.split('/').any(|part| part == "..") {
-            return Err(bad("name", "'..' is not allowed in it"));
-        }
-        if address.ends_with('/') {
-            return Err(bad("name", "it ends with '/'"));
-        }
-        Ok(Self::Name(address.to_owned()))
+        Ok(Self::Name(Name::parse(address)?))
     }
 }
 
@@ -204,31 +205,31 @@ impl UpstreamUrl {
     /// `file/abs/path`.
     ///
     /// A name must never read as a URL, and two URLs must not share one. So a host called `file` gets its
-    /// scheme, an IPv6 address is written with `-`, and `://` within a path with `@`, which no http or
+    /// scheme, an IPv6 address is written with `-`, and an empty part of a path as `@`, which no http or
     /// ssh path of ours contains. (`http+80/…` is a host called `http`, since no host of ours is a mere number.)
-    pub fn mirror_name(&self) -> String {
-        let stem = self
-            .path
-            .strip_suffix(".git")
-            .filter(|stem| !(stem.is_empty() || stem.ends_with('/')));
-        let path = stem.unwrap_or(&self.path);
-        if self.scheme == Scheme::File {
-            return format!("file{path}");
-        }
-        let scheme = match self.scheme {
-            Scheme::Https if self.host != "file" => String::new(),
-            scheme => format!("{scheme}+"),
+    /// What is too long for a name is `long+HASH/…` with its last parts.
+    pub fn mirror_name(&self) -> Name {
+        let last = self.path.rsplit('/').next().unwrap_or_default();
+        // Without its `.git`, `/a/.git` would be another path, and then `/a/.git.git` must not be called by its name.
+        let path = match last.trim_end_matches(".git") {
+            "" | "." | ".." => &self.path,
+            _ => self.path.strip_suffix(".git").unwrap_or(&self.path),
         };
         let port = self.port.map(|port| format!("+{port}")).unwrap_or_default();
+        let scheme = match self.scheme {
+            Scheme::File => "file".to_owned(),
+            Scheme::Https if self.host != "file" => String::new(),
+            Scheme::Ssh if !path.starts_with('/') => "scp+".to_owned(),
+            scheme => format!("{scheme}+"),
+        };
         let host = self.host.replace(':', "-");
-        if self.scheme == Scheme::Ssh && !path.starts_with('/') {
-            return format!("scp+{}{host}{port}/{path}", self.user_at());
+        let mut name = format!("{scheme}{}{host}{port}", self.user_at());
+        for part in path.strip_prefix('/').unwrap_or(path).split('/') {
+            name.push('/');
+            name.push_str(if part.is_empty() { "@" } else { part });
         }
-        format!(
-            "{scheme}{}{host}{port}{}",
-            self.user_at(),
-            path.replace("://", "@//")
-        )
+        Name::parse(&shortened(name))
+            .expect("a path of ours has no '.' or '..', no white space, no control character")
     }
 
     fn user_at(&self) -> String {
@@ -279,6 +280,19 @@ impl fmt::Debug for Login {
             .field("password", &password)
             .finish()
     }
+}
+
+/// A text of a name's length: itself, or a hash of it and as many of its last parts as fit. No other text begins as the
+/// hash does: what follows a host and `+` is a port.
+fn shortened(name: String) -> String {
+    if name.len() <= Name::LONGEST {
+        return name;
+    }
+    let hash = Sha256::digest(name.as_bytes());
+    let hash: String = hash.iter().take(16).map(|b| format!("{b:02x}")).collect();
+    let long = format!("long+{hash}/");
+    let end = &name[name.ceil_char_boundary(name.len() + long.len() - Name::LONGEST)..];
+    long + end.split_once('/').map_or(end, |(_, parts)| parts)
 }
 
 /// What follows `scheme://`, in whatever case it is written.

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use common::upstream_url::UpstreamUrl;
+use common::{name::Name, upstream_url::UpstreamUrl};
 use sha2::{Digest, Sha256};
 
 use crate::{durable, settings::Settings};
@@ -81,11 +81,11 @@ impl Registry {
     ///
     /// # Errors
     /// Fails when the folder cannot be read.
-    pub(crate) fn find_name(&self, name: &str) -> io::Result<Option<Mirror>> {
+    pub(crate) fn find_name(&self, name: &Name) -> io::Result<Option<Mirror>> {
         Ok(self
             .all()?
             .into_iter()
-            .find(|mirror| mirror.settings.name == name))
+            .find(|mirror| mirror.settings.name == *name))
     }
 
     /// All mirrors, by name. One whose settings cannot be read is logged and left out.
@@ -232,12 +232,8 @@ mod tests {
             registry.find(&upstream).expect("readable"),
             Some(mirror.clone())
         );
-        assert_eq!(
-            registry
-                .find_name("gitlab.example/group/project")
-                .expect("readable"),
-            Some(mirror)
-        );
+        let name = Name::parse("gitlab.example/group/project").expect("a name");
+        assert_eq!(registry.find_name(&name).expect("readable"), Some(mirror));
     }
 
     #[test]

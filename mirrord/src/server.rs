@@ -179,7 +179,7 @@ impl Server {
         let info = |mirror: crate::registry::Mirror| {
             let state = self.engine.state(&mirror);
             MirrorInfo {
-                name: mirror.settings.name,
+                name: mirror.settings.name.to_string(),
                 url: mirror.settings.url.to_string(),
                 git_dir: mirror.git_dir,
                 synced: state.synced.map(seconds),

@@ -12,6 +12,7 @@
 use std::{io, path::Path};
 
 use common::{
+    name::Name,
     refspec::{EVERYTHING, Refspecs},
     upstream_url::{Address, UpstreamUrl},
 };
@@ -26,7 +27,7 @@ use crate::durable;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// `mirror.name`
-    pub name: String,
+    pub name: Name,
     /// `mirror.url`
     pub url: UpstreamUrl,
     /// `mirror.track`
@@ -81,10 +82,11 @@ impl Settings {
             Ok(_) => return Err(bad("mirror.url", &"it is not a URL without credentials")),
             Err(err) => return Err(bad("mirror.url", &err)),
         };
-        let name = file.string("mirror.name").map_or_else(
-            || url.mirror_name(),
-            |name| name.to_str_lossy().into_owned(),
-        );
+        // A name that is none today was made from the URL by other rules than today's.
+        let name = file
+            .string("mirror.name")
+            .and_then(|name| Name::parse(&name.to_str_lossy()).ok())
+            .unwrap_or_else(|| url.mirror_name());
         let track: Vec<String> = match file.strings("mirror.track") {
             Some(lines) => lines
                 .iter()
@@ -106,7 +108,7 @@ impl Settings {
         let mut file =
             File::from_path_no_includes(path.clone(), Source::Local).map_err(io::Error::other)?;
         let ours = [
-            ("mirror.name", self.name.as_str()),
+            ("mirror.name", self.name.as_ref()),
             ("mirror.url", self.url.as_str()),
         ];
         let track = EVERYTHING.map(|refspec| ("mirror.track", refspec));

@@ -65,7 +65,7 @@ fn after_userinfo(url: &str) -> &str {
 
 /// An address as an error shows it: on one line and without anything that could be a login. An address
 /// is a single URL, so every `@` in it counts.
-pub(super) fn quoted(address: &str) -> String {
+pub(crate) fn quoted(address: &str) -> String {
     let shown = match address.split_once("://") {
         _ if address.starts_with('/') => address.to_owned(),
         Some((scheme, rest)) if !scheme.contains('@') => match rest.rsplit_once('@') {

@@ -33,7 +33,7 @@ fn an_ssh_address_is_read_as_git_reads_it() {
             "/p",
             "ssh+u@h+2222/p",
         ),
-        ("ssh://h//p", "ssh://h//p", "//p", "ssh+h//p"),
+        ("ssh://h//p", "ssh://h//p", "//p", "ssh+h/@/p"),
         ("ssh://h/~/p", "ssh://h/~/p", "~/p", "ssh+h/~/p"),
         (
             "ssh://h/~u/p.git",
@@ -42,7 +42,7 @@ fn an_ssh_address_is_read_as_git_reads_it() {
             "ssh+h/~u/p",
         ),
         ("ssh://h/%7Eu/p", "ssh://h/~u/p", "~u/p", "ssh+h/~u/p"),
-        ("ssh://h//~u/p", "ssh://h//~u/p", "//~u/p", "ssh+h//~u/p"),
+        ("ssh://h//~u/p", "ssh://h//~u/p", "//~u/p", "ssh+h/@/~u/p"),
         (
             "ssh://h/a%20b%3f%23%25%40",
             "ssh://h/a%20b%3F%23%25%40",
@@ -55,7 +55,7 @@ fn an_ssh_address_is_read_as_git_reads_it() {
             "/a'b\"$(c);`d`",
             "ssh+h/a'b\"$(c);`d`",
         ),
-        ("ssh://h/a://b", "ssh://h/a://b", "/a://b", "ssh+h/a@//b"),
+        ("ssh://h/a://b", "ssh://h/a://b", "/a://b", "ssh+h/a:/@/b"),
         ("ssh://[::1]/p", "ssh://[::1]/p", "/p", "ssh+[--1]/p"),
         (
             "ssh://u@[0:0::1]:2222/p",
@@ -143,7 +143,7 @@ fn an_ssh_address_is_read_as_git_reads_it() {
         let url = url(typed);
         assert_eq!(url.as_str(), canonical, "canonical form of {typed:?}");
         assert_eq!(url.ssh_path(), Some(sent), "what is sent of {typed:?}");
-        assert_eq!(url.mirror_name(), name, "name of {typed:?}");
+        assert_eq!(url.mirror_name().as_ref(), name, "name of {typed:?}");
         assert_eq!(url.scheme(), Scheme::Ssh);
         assert_eq!(super::url(canonical), url, "{canonical} is canonical");
     }
