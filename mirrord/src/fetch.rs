@@ -158,7 +158,7 @@ impl Request<'_> {
                     {
                         tracing::warn!("cannot remember that '{typed}' is '{}': {err}", self.url);
                     }
-                    return Ok(Ok(self.ready(mirror, warnings, None)));
+                    return Ok(Ok(self.ready(*mirror, warnings, None)));
                 }
                 Ok(Outcome::Moved(to)) if moves < MOST_MOVES => {
                     moves += 1;

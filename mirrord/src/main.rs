@@ -22,6 +22,10 @@ mod registry;
 #[cfg(test)]
 mod sample;
 mod server;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the commands that change settings use the rest")
+)]
 mod settings;
 mod sync;
 mod upstream;

@@ -1,102 +1,234 @@
-//! Every setting: its key, what it means, its default. They live in git-config files.
+//! Every setting: its key, what it means, its values, its default. They live in git-config files, in section `mirror`,
+//! and are called there as the options of the commands are.
 //!
-//! A mirror's settings are in its own repository's configuration, so that `git -C MIRROR config -l` shows them all and
-//! removing the directory removes them:
+//! A mirror's settings are in its own repository's configuration, all of them written out, so that `git -C MIRROR config
+//! -l` shows them and removing the directory removes them:
 //!
-//! | key | meaning | default |
-//! |---|---|---|
-//! | `mirror.name` | what the mirror is called | made from the URL |
-//! | `mirror.url` | the upstream's canonical URL, never with credentials | none |
-//! | `mirror.track` | a tracked refspec; one line each | all branches and tags |
+//! | key | meaning | values | default |
+//! |---|---|---|---|
+//! | `mirror.name` | what the mirror is called | a name | made from the URL |
+//! | `mirror.url` | the upstream's canonical URL, never with credentials | a URL | none |
+//! | `mirror.description` | what people say about it | text | blank |
+//! | `mirror.track` | the tracked refs: a refspec, one line each | refspecs | all branches and tags |
+//! | `mirror.sync-on-fetch` | whether a fetch asks upstream first | `yes`, `no` | `yes` |
+//! | `mirror.fresh-for` | how old an answer may be without asking again | a time span | `0s` |
+//! | `mirror.stale` | what a fetch gets when upstream cannot be asked: the copy, or an error | `serve`, `fail` | `serve` |
+//! | `mirror.atomic` | whether the tracked refs of a push stand or fall together; `auto`: when the client says so | `yes`, `no`, `auto` | `auto` |
+//! | `mirror.push` | whether it can be pushed to | `yes`, `no` | `yes` |
+//! | `mirror.keep-history` | for how long what upstream rewrote or deleted can be brought back | a time span | `30d` |
+//! | `mirror.fsck` | whether what upstream sends is checked as `git fsck` does | `yes`, `no` | `no` |
+//! | `mirror.track-before` | not for people: what was tracked before a change that is under way | refspecs | absent |
+//! | `mirror.keep-untracked` | not for people: whether that change makes local what it no longer tracks | `yes`, `no` | absent |
+//!
+//! The daemon's own settings are in one file for all (`Paths::config`). It may hold, for the mirrors that will be made,
+//! other defaults for any of the keys above from `track` to `fsck`, and these:
+//!
+//! | key | meaning | values | default |
+//! |---|---|---|---|
+//! | `mirror.syncs` | how many syncs run at once | 1 to 1000 | `16` |
+//! | `mirror.syncs-per-host` | how many of them at one host | 1 to 1000 | `8` |
+//! | `mirror.remind-after` | how old an answer that was not checked may be before a fetch says its age | a time span | `1d` |
+//!
+//! A time span is a number and a unit, `s`, `m`, `h` or `d`. For `yes` and `no` whatever git takes for them will do.
 
-use std::{io, path::Path};
+pub(crate) mod entries;
+pub(crate) mod file;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::{io, path::Path, time::Duration};
 
 use common::{
     name::Name,
-    refspec::{EVERYTHING, Refspecs},
+    protocol::Stale,
+    refspec::Refspecs,
     upstream_url::{Address, UpstreamUrl},
 };
-use gix::{
-    bstr::{BString, ByteSlice},
-    config::{File, Source},
-};
 
-use crate::durable;
+use entries::{BadSetting, Entries, full};
+use file::ConfigFile;
+use value::Value;
 
-/// What a mirror is told to do.
+/// What a mirror is told to do. The table above says what each means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// `mirror.name`
     pub name: Name,
     /// `mirror.url`
     pub url: UpstreamUrl,
+    /// `mirror.description`
+    pub description: String,
     /// `mirror.track`
     pub track: Refspecs,
+    /// `mirror.sync-on-fetch`
+    pub sync_on_fetch: bool,
+    /// `mirror.fresh-for`
+    pub fresh_for: Duration,
+    /// `mirror.stale`
+    pub stale: Stale,
+    /// `mirror.atomic`
+    pub atomic: Atomic,
+    /// `mirror.push`
+    pub push: bool,
+    /// `mirror.keep-history`
+    pub keep_history: Duration,
+    /// `mirror.fsck`
+    pub fsck: bool,
+    /// Set while a change of `track` is under way.
+    pub leaving: Option<Leaving>,
 }
 
+/// What a change of the tracked refs leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Leaving {
+    /// `mirror.track-before`
+    pub track: Refspecs,
+    /// `mirror.keep-untracked`
+    pub keep: bool,
+}
+
+/// What a new mirror is told unless somebody says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Defaults {
+    /// `mirror.track`
+    pub track: Refspecs,
+    /// `mirror.sync-on-fetch`
+    pub sync_on_fetch: bool,
+    /// `mirror.fresh-for`
+    pub fresh_for: Duration,
+    /// `mirror.stale`
+    pub stale: Stale,
+    /// `mirror.atomic`
+    pub atomic: Atomic,
+    /// `mirror.push`
+    pub push: bool,
+    /// `mirror.keep-history`
+    pub keep_history: Duration,
+    /// `mirror.fsck`
+    pub fsck: bool,
+}
+
+/// Whether the tracked refs of one push stand or fall together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Atomic {
+    /// Always.
+    Yes,
+    /// Never.
+    No,
+    /// When the client says so.
+    Auto,
+}
+
+const NAME: &str = "name";
+const URL: &str = "url";
+const TRACK_BEFORE: &str = "track-before";
+const KEEP_UNTRACKED: &str = "keep-untracked";
+
 /// What makes git leave a mirror alone, and what it may serve. None of it is the user's to set.
-const REPOSITORY: [(&str, &str); 14] = [
-    ("core.bare", "true"),
-    ("core.logAllRefUpdates", "false"),
-    ("core.hooksPath", "/dev/null"),
-    ("core.fsync", "all"),
-    ("core.fsmonitor", "false"),
-    ("gc.auto", "0"),
-    ("maintenance.auto", "false"),
-    ("receive.unpackLimit", "1"),
-    ("receive.autogc", "false"),
-    ("transfer.hideRefs", "refs/upstream"),
-    ("transfer.hideRefs", "refs/mirror"),
-    ("transfer.bundleURI", "false"),
-    ("uploadpack.allowFilter", "true"),
-    ("uploadpack.allowAnySHA1InWant", "true"),
+const REPOSITORY: [(&str, &[&str]); 13] = [
+    ("core.bare", &["true"]),
+    ("core.logAllRefUpdates", &["false"]),
+    ("core.hooksPath", &["/dev/null"]),
+    ("core.fsync", &["all"]),
+    ("core.fsmonitor", &["false"]),
+    ("gc.auto", &["0"]),
+    ("maintenance.auto", &["false"]),
+    ("receive.unpackLimit", &["1"]),
+    ("receive.autogc", &["false"]),
+    ("transfer.hideRefs", &["refs/upstream", "refs/mirror"]),
+    ("transfer.bundleURI", &["false"]),
+    ("uploadpack.allowFilter", &["true"]),
+    ("uploadpack.allowAnySHA1InWant", &["true"]),
 ];
 
-impl Settings {
-    /// The settings of a mirror that is made because somebody asked for this URL.
-    #[must_use]
-    pub(crate) fn of_url(url: &UpstreamUrl) -> Self {
+impl Default for Defaults {
+    fn default() -> Self {
         Self {
-            name: url.mirror_name(),
-            url: url.clone(),
             track: Refspecs::everything(),
+            sync_on_fetch: true,
+            fresh_for: Duration::ZERO,
+            stale: Stale::Serve,
+            atomic: Atomic::Auto,
+            push: true,
+            keep_history: Duration::from_secs(30 * 24 * 60 * 60),
+            fsck: false,
+        }
+    }
+}
+
+impl Settings {
+    /// The settings of a new mirror.
+    #[must_use]
+    pub(crate) fn new(name: Name, url: UpstreamUrl, defaults: &Defaults) -> Self {
+        let Defaults {
+            track,
+            sync_on_fetch,
+            fresh_for,
+            stale,
+            atomic,
+            push,
+            keep_history,
+            fsck,
+        } = defaults.clone();
+        Self {
+            name,
+            url,
+            description: String::new(),
+            track,
+            sync_on_fetch,
+            fresh_for,
+            stale,
+            atomic,
+            push,
+            keep_history,
+            fsck,
+            leaving: None,
         }
     }
 
-    /// Reads a mirror's settings; `None` when the repository is not a mirror.
+    /// The settings of a mirror that is made because somebody asked for this URL.
+    #[must_use]
+    pub(crate) fn of_url(url: &UpstreamUrl) -> Self {
+        Self::new(url.mirror_name(), url.clone(), &Defaults::default())
+    }
+
+    /// Reads a mirror's settings; `None` when the repository is not a mirror. What is not set has its default, and keys
+    /// that are none of ours are nobody's business here.
     ///
     /// # Errors
     /// Fails with the reason when the file cannot be read or a setting makes no sense.
     pub(crate) fn read(git_dir: &Path) -> io::Result<Option<Self>> {
-        let path = git_dir.join("config");
-        let file = File::from_path_no_includes(path.clone(), Source::Local)
-            .map_err(|err| io::Error::other(format!("cannot read '{}': {err}", path.display())))?;
-        let Some(url) = file.string("mirror.url") else {
+        let file = ConfigFile::read(&git_dir.join("config"))?;
+        let last = |key| file.values(&full(key)).pop();
+        let Some(url) = last(URL) else {
             return Ok(None);
         };
-        let bad = |key: &str, why: &dyn std::fmt::Display| {
-            io::Error::other(format!("'{}' has a bad {key}: {why}", path.display()))
+        let bad = |why: &dyn std::fmt::Display| {
+            let path = file.path().display();
+            io::Error::other(format!("'{path}' has a bad mirror.url: {why}"))
         };
-        let url = match Address::parse(&url.to_str_lossy()) {
+        let url = match Address::parse(&url) {
             Ok(Address::Url(url, None)) => url,
-            Ok(_) => return Err(bad("mirror.url", &"it is not a URL without credentials")),
-            Err(err) => return Err(bad("mirror.url", &err)),
+            Ok(_) => return Err(bad(&"it is not a URL without credentials")),
+            Err(err) => return Err(bad(&err)),
         };
+        let mut settings = Self::of_url(&url);
         // A name that is none today was made from the URL by other rules than today's.
-        let name = file
-            .string("mirror.name")
-            .and_then(|name| Name::parse(&name.to_str_lossy()).ok())
-            .unwrap_or_else(|| url.mirror_name());
-        let track: Vec<String> = match file.strings("mirror.track") {
-            Some(lines) => lines
-                .iter()
-                .map(|line| line.to_str_lossy().into_owned())
-                .collect(),
-            None => EVERYTHING.map(str::to_owned).to_vec(),
-        };
-        let track = Refspecs::parse(track.iter().map(String::as_str))
-            .map_err(|err| bad("mirror.track", &err))?;
-        Ok(Some(Self { name, url, track }))
+        if let Some(Ok(name)) = last(NAME).map(|name| Name::parse(&name)) {
+            settings.name = name;
+        }
+        let in_file = |err: BadSetting| io::Error::other(err.within(&file));
+        settings.values().read(&file).map_err(in_file)?;
+        if last(KEEP_UNTRACKED).is_some() {
+            let mut leaving = Leaving {
+                track: Refspecs::everything(),
+                keep: false,
+            };
+            leaving.values().read(&file).map_err(in_file)?;
+            settings.leaving = Some(leaving);
+        }
+        Ok(Some(settings))
     }
 
     /// Writes the configuration of a new repository, on top of what git's format requires there.
@@ -104,65 +236,77 @@ impl Settings {
     /// # Errors
     /// Fails when the file cannot be read or written.
     pub(crate) fn write_new(&self, git_dir: &Path) -> io::Result<()> {
-        let path = git_dir.join("config");
-        let mut file =
-            File::from_path_no_includes(path.clone(), Source::Local).map_err(io::Error::other)?;
-        let ours = [
-            ("mirror.name", self.name.as_ref()),
-            ("mirror.url", self.url.as_str()),
-        ];
-        let track = EVERYTHING.map(|refspec| ("mirror.track", refspec));
-        for (key, value) in REPOSITORY.into_iter().chain(ours).chain(track) {
-            let (section, name) = key.split_once('.').expect("every key has a section");
-            let mut section = match file.section_mut(section, None) {
-                Ok(section) => section,
-                Err(_) => file.new_section(section, None).map_err(io::Error::other)?,
-            };
-            let many = ["hideRefs", "track"].contains(&name);
-            if !many && section.contains_value_name(name) {
-                section
-                    .set(name, BString::from(value))
-                    .map_err(io::Error::other)?;
-            } else {
-                section
-                    .push(name, Some(BString::from(value).as_ref()))
-                    .map_err(io::Error::other)?;
-            }
+        let mut file = ConfigFile::read(&git_dir.join("config"))?;
+        for (key, values) in REPOSITORY {
+            let values: Vec<String> = values.iter().map(|&value| value.to_owned()).collect();
+            file.put(key, &values)?;
         }
-        durable::replace(&path, &file.to_bstring())
+        self.put(&mut file)?;
+        file.write()
+    }
+
+    /// Writes these settings over those of a mirror, all at once and to last. Whatever else stands in its configuration
+    /// stays there.
+    ///
+    /// # Errors
+    /// Fails when the file cannot be read or written; it is then as it was.
+    pub(crate) fn write(&self, git_dir: &Path) -> io::Result<()> {
+        let mut file = ConfigFile::read(&git_dir.join("config"))?;
+        self.put(&mut file)?;
+        file.write()
+    }
+
+    /// Changes one of the settings that people may change: all but the name and the URL.
+    ///
+    /// # Errors
+    /// Fails when there is no such setting or value, and changes nothing.
+    pub(crate) fn set(&mut self, key: &str, value: &str) -> Result<(), BadSetting> {
+        self.values().set(key, value)
+    }
+
+    /// What people may know, in the order of the table above, as they would type it.
+    #[must_use]
+    pub(crate) fn entries(&self) -> Vec<(&'static str, String)> {
+        let own = [(NAME, self.name.to_string()), (URL, self.url.to_string())];
+        own.into_iter()
+            .chain(self.clone().values().shown())
+            .collect()
+    }
+
+    fn put(&self, file: &mut ConfigFile) -> io::Result<()> {
+        file.put(&full(NAME), &[self.name.to_string()])?;
+        file.put(&full(URL), &[self.url.to_string()])?;
+        for (key, lines) in self.clone().values().lines() {
+            file.put(&full(key), &lines)?;
+        }
+        let leaving = self.leaving.as_ref();
+        let track = leaving.map(|leaving| leaving.track.lines().collect::<Vec<_>>());
+        let keep = leaving.map(|leaving| leaving.keep.lines());
+        file.put(&full(TRACK_BEFORE), &track.unwrap_or_default())?;
+        file.put(&full(KEEP_UNTRACKED), &keep.unwrap_or_default())
+    }
+
+    /// What people may change, by its keys.
+    fn values(&mut self) -> Entries<'_> {
+        Entries(vec![
+            ("description", &mut self.description),
+            ("track", &mut self.track),
+            ("sync-on-fetch", &mut self.sync_on_fetch),
+            ("fresh-for", &mut self.fresh_for),
+            ("stale", &mut self.stale),
+            ("atomic", &mut self.atomic),
+            ("push", &mut self.push),
+            ("keep-history", &mut self.keep_history),
+            ("fsck", &mut self.fsck),
+        ])
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_new_mirrors_settings_read_back_as_they_were_written() {
-        let dir = tempfile::tempdir().expect("temp dir");
-        std::fs::write(
-            dir.path().join("config"),
-            "[core]\n\trepositoryformatversion = 0\n\tbare = true\n",
-        )
-        .expect("written");
-        let Ok(Address::Url(url, _)) =
-            Address::parse("https://gitlab.example/group/a \"b\" #c;d.git".trim())
-        else {
-            // What the parser refuses cannot be a mirror.
-            return;
-        };
-        let settings = Settings::of_url(&url);
-        settings.write_new(dir.path()).expect("written");
-        assert_eq!(
-            Settings::read(dir.path()).expect("readable"),
-            Some(settings)
-        );
-    }
-
-    #[test]
-    fn a_repository_that_is_no_mirror_has_no_settings() {
-        let dir = tempfile::tempdir().expect("temp dir");
-        std::fs::write(dir.path().join("config"), "[core]\n\tbare = true\n").expect("written");
-        assert_eq!(Settings::read(dir.path()).expect("readable"), None);
+impl Leaving {
+    fn values(&mut self) -> Entries<'_> {
+        Entries(vec![
+            (TRACK_BEFORE, &mut self.track),
+            (KEEP_UNTRACKED, &mut self.keep),
+        ])
     }
 }

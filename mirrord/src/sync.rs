@@ -92,7 +92,7 @@ pub(crate) enum Outcome {
     /// The mirror has what upstream had after the request was made.
     InStep {
         /// The mirror.
-        mirror: Mirror,
+        mirror: Box<Mirror>,
         /// What the person should know, one line each.
         warnings: Vec<String>,
         /// Whether this sync changed something.

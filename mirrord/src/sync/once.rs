@@ -137,7 +137,7 @@ fn run(
     {
         memory.keep(session);
         return Ok(Some(Outcome::InStep {
-            mirror: mirror.clone(),
+            mirror: Box::new(mirror.clone()),
             warnings,
             changed: false,
             signed_in_by_git,
@@ -205,7 +205,7 @@ fn run(
         ));
     }
     Ok(Some(Outcome::InStep {
-        mirror,
+        mirror: Box::new(mirror),
         warnings,
         changed,
         signed_in_by_git,

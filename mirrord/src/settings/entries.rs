@@ -1,0 +1,163 @@
+//! Settings by their keys, and what to say about a key or a value that there is not.
+
+use common::{progress::masked, protocol::Failure};
+
+use super::{
+    file::ConfigFile,
+    value::{Refusal, Value},
+};
+
+/// The section of all our keys.
+pub(crate) const SECTION: &str = "mirror";
+
+/// Settings by their keys, in the order in which they are shown.
+pub(crate) struct Entries<'a>(pub(crate) Vec<(&'static str, &'a mut dyn Value)>);
+
+/// A key or a value that there is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BadSetting {
+    message: String,
+    hint: Option<String>,
+}
+
+impl Entries<'_> {
+    /// Gives one setting the value that a text stands for.
+    ///
+    /// # Errors
+    /// Fails when there is no such key or value.
+    pub(crate) fn set(&mut self, key: &str, text: &str) -> Result<(), BadSetting> {
+        let mut entries = self.0.iter_mut();
+        match entries.find(|(known, _)| known.eq_ignore_ascii_case(key)) {
+            Some((key, value)) => value
+                .set(text)
+                .map_err(|why| BadSetting::value(key, text, why)),
+            None => Err(BadSetting::key(key, &self.keys())),
+        }
+    }
+
+    /// Takes what a file has of them, and leaves the others.
+    ///
+    /// # Errors
+    /// Fails when a value is none.
+    pub(crate) fn read(&mut self, file: &ConfigFile) -> Result<(), BadSetting> {
+        for (key, value) in &mut self.0 {
+            let lines = file.values(&full(key));
+            let text = if value.is_list() {
+                (!lines.is_empty()).then(|| lines.join("\n"))
+            } else {
+                lines.last().cloned()
+            };
+            if let Some(text) = text {
+                value
+                    .set(&text)
+                    .map_err(|why| BadSetting::value(key, &text, why))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every key.
+    pub(crate) fn keys(&self) -> Vec<&'static str> {
+        self.0.iter().map(|(key, _)| *key).collect()
+    }
+
+    /// Every key, with how its value is written in a file.
+    pub(crate) fn lines(&self) -> Vec<(&'static str, Vec<String>)> {
+        let entries = self.0.iter();
+        entries.map(|(key, value)| (*key, value.lines())).collect()
+    }
+
+    /// Every key, with its value as it is typed and shown.
+    pub(crate) fn shown(&self) -> Vec<(&'static str, String)> {
+        let lines = self.lines().into_iter();
+        lines.map(|(key, lines)| (key, lines.join(" "))).collect()
+    }
+}
+
+impl BadSetting {
+    /// There is no such key; these there are.
+    pub(crate) fn key(key: &str, known: &[&'static str]) -> Self {
+        // As on a command line, or as git prints it.
+        let bare = key.trim_start_matches('-');
+        let bare = bare.strip_prefix("mirror.").unwrap_or(bare);
+        let hint = match nearest(bare, known) {
+            Some(near) => format!("did you mean '{near}'?"),
+            None => format!("there are {}", list(known, "and")),
+        };
+        Self {
+            message: format!("unknown setting '{}'", masked(key.as_bytes())),
+            hint: Some(hint),
+        }
+    }
+
+    fn value(key: &str, text: &str, why: Refusal) -> Self {
+        let message = format!("'{}' is not a value of '{key}'", masked(text.as_bytes()));
+        let (message, hint) = match why {
+            Refusal::NoneOf(words) => {
+                let may_be = format!("it may be {}", list(&words, "or"));
+                let hint = match nearest(text, &words) {
+                    Some(near) => format!("{may_be}; did you mean '{near}'?"),
+                    None => may_be,
+                };
+                (message, Some(hint))
+            }
+            Refusal::Not(kind) => (message, Some(format!("it may be {kind}"))),
+            Refusal::Broken(rule) => (masked(rule.as_bytes()), None),
+        };
+        Self { message, hint }
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// The same, said of a file.
+    pub(crate) fn within(mut self, file: &ConfigFile) -> Self {
+        self.message = format!("{} in '{}'", self.message, file.path().display());
+        self
+    }
+}
+
+impl std::fmt::Display for BadSetting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for BadSetting {}
+
+impl From<BadSetting> for Failure {
+    fn from(bad: BadSetting) -> Self {
+        let failure = Self::here(bad.to_string());
+        match bad.hint() {
+            Some(hint) => failure.hinted(hint),
+            None => failure,
+        }
+    }
+}
+
+/// A key with its section.
+pub(crate) fn full(key: &str) -> String {
+    format!("{SECTION}.{key}")
+}
+
+/// The word that was probably meant, if any was.
+fn nearest(typed: &str, words: &[&'static str]) -> Option<&'static str> {
+    let typed = typed.to_lowercase();
+    let likeness = |word: &str| strsim::normalized_damerau_levenshtein(&typed, word);
+    let rated = words.iter().map(|word| (likeness(word), *word));
+    rated
+        .filter(|(likeness, _)| *likeness >= 0.5)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, word)| word)
+}
+
+/// `'a', 'b' or 'c'`
+fn list(words: &[&str], last: &str) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+    match quoted.split_last() {
+        Some((end, rest)) if !rest.is_empty() => format!("{} {last} {end}", rest.join(", ")),
+        _ => quoted.concat(),
+    }
+}

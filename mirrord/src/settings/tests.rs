@@ -1,0 +1,316 @@
+use std::fs;
+
+use common::protocol::Failure;
+use proptest::prelude::*;
+
+use super::*;
+
+/// A new bare repository's configuration, as git's format requires it.
+const BARE: &str = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n";
+
+fn repository(config: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("temp dir");
+    fs::write(dir.path().join("config"), config).expect("written");
+    dir
+}
+
+fn config(dir: &tempfile::TempDir) -> String {
+    fs::read_to_string(dir.path().join("config")).expect("readable")
+}
+
+fn read(dir: &tempfile::TempDir) -> Settings {
+    let found = Settings::read(dir.path()).expect("readable");
+    found.expect("a mirror")
+}
+
+fn url(text: &str) -> UpstreamUrl {
+    match Address::parse(text) {
+        Ok(Address::Url(url, _)) => url,
+        other => panic!("'{text}' is no URL: {other:?}"),
+    }
+}
+
+fn settings() -> Settings {
+    Settings::of_url(&url("https://gitlab.example/group/project.git"))
+}
+
+/// What is said when a setting is refused.
+fn refusal(key: &str, value: &str) -> (String, String) {
+    let mut changed = settings();
+    let failure = Failure::from(changed.set(key, value).expect_err("refused"));
+    assert_eq!(changed, settings(), "nothing changes");
+    (failure.message, failure.hint.unwrap_or_default())
+}
+
+#[test]
+fn a_new_mirrors_settings_read_back_as_they_were_written() {
+    for upstream in [
+        "https://gitlab.example/group/a;d.git",
+        "/srv/a \"b\" #c;d\\e",
+        "git@gitlab.example:group/project.git",
+    ] {
+        let dir = repository(BARE);
+        let settings = Settings::of_url(&url(upstream));
+        settings.write_new(dir.path()).expect("written");
+        assert_eq!(read(&dir), settings);
+    }
+}
+
+#[test]
+fn a_repository_that_is_no_mirror_has_no_settings() {
+    let dir = repository(BARE);
+    assert_eq!(Settings::read(dir.path()).expect("readable"), None);
+}
+
+#[test]
+fn a_mirror_that_was_made_before_there_were_settings_has_their_defaults() {
+    let dir = repository(
+        "[core]\n\tbare = true\n[mirror]\n\tname = gitlab.example//project\n\
+         \turl = https://gitlab.example//project.git\n\
+         \ttrack = +refs/heads/*:refs/heads/*\n\ttrack = +refs/tags/*:refs/tags/*\n",
+    );
+    let found = read(&dir);
+    assert_eq!(
+        found,
+        Settings::of_url(&url("https://gitlab.example//project.git"))
+    );
+    assert_eq!(
+        found.name.as_ref(),
+        "gitlab.example/@/project",
+        "its old name is none today"
+    );
+}
+
+#[test]
+fn a_change_leaves_the_rest_of_the_configuration_alone() {
+    let dir = repository(BARE);
+    settings().write_new(dir.path()).expect("written");
+    let before = config(&dir).replace("push = yes", "push = yes ; for now")
+        + "[mirror \"theirs\"]\n\tpush = maybe\n# a word\n[user]\n\tname = me\n";
+    fs::write(dir.path().join("config"), &before).expect("written");
+    let mut changed = read(&dir);
+    changed.set("push", "no").expect("a setting");
+    changed.write(dir.path()).expect("written");
+    assert_eq!(config(&dir), before.replace("push = yes", "push = no"));
+    assert_eq!(read(&dir), changed);
+}
+
+#[test]
+fn a_change_of_refspecs_that_is_under_way_is_known_and_leaves_no_trace() {
+    let dir = repository(BARE);
+    let mut settings = settings();
+    settings.write_new(dir.path()).expect("written");
+    let track = settings.track.clone();
+    settings
+        .set("track", "refs/heads/main:refs/heads/main")
+        .expect("sound");
+    settings.leaving = Some(Leaving { track, keep: true });
+    settings.write(dir.path()).expect("written");
+    assert_eq!(read(&dir), settings);
+    settings.leaving = None;
+    settings.write(dir.path()).expect("written");
+    assert_eq!(read(&dir), settings);
+    let after = config(&dir);
+    assert!(
+        !after.contains("before") && !after.contains("untracked"),
+        "{after}"
+    );
+}
+
+#[test]
+fn every_setting_is_shown_as_it_is_typed() {
+    let shown: Vec<String> = settings()
+        .entries()
+        .into_iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let expected = [
+        "name=gitlab.example/group/project",
+        "url=https://gitlab.example/group/project.git",
+        "description=",
+        "track=+refs/heads/*:refs/heads/* +refs/tags/*:refs/tags/*",
+        "sync-on-fetch=yes",
+        "fresh-for=0s",
+        "stale=serve",
+        "atomic=auto",
+        "push=yes",
+        "keep-history=30d",
+        "fsck=no",
+    ];
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn an_unknown_setting_is_refused_with_the_one_that_was_meant() {
+    let near = [
+        ("fresh_for", "fresh-for"),
+        ("freshfor", "fresh-for"),
+        ("--fresh-for", "fresh-for"),
+        ("mirror.fresh-for", "fresh-for"),
+        ("fresh", "fresh-for"),
+        ("tracks", "track"),
+        ("Atomc", "atomic"),
+    ];
+    for (typed, meant) in near {
+        let (message, hint) = refusal(typed, "yes");
+        assert_eq!(message, format!("unknown setting '{typed}'"));
+        assert_eq!(hint, format!("did you mean '{meant}'?"));
+    }
+    for typed in ["name", "url", "interval", "", "keep-untracked", "\u{1b}[2J"] {
+        let (message, hint) = refusal(typed, "yes");
+        assert!(!message.contains(char::is_control), "{message:?}");
+        assert!(!hint.contains(&format!("'{typed}'")), "{hint}");
+    }
+    let (_, hint) = refusal("interval", "1h");
+    assert_eq!(
+        hint,
+        "there are 'description', 'track', 'sync-on-fetch', 'fresh-for', 'stale', 'atomic', 'push', \
+         'keep-history' and 'fsck'"
+    );
+}
+
+#[test]
+fn a_bad_value_is_refused_with_those_that_there_are() {
+    let table = [
+        (
+            "push",
+            "yse",
+            "'yse' is not a value of 'push'",
+            "it may be 'yes' or 'no'; did you mean 'yes'?",
+        ),
+        (
+            "fsck",
+            "maybe",
+            "'maybe' is not a value of 'fsck'",
+            "it may be 'yes' or 'no'",
+        ),
+        (
+            "atomic",
+            "atuo",
+            "'atuo' is not a value of 'atomic'",
+            "it may be 'yes', 'no' or 'auto'; did you mean 'auto'?",
+        ),
+        (
+            "stale",
+            "",
+            "'' is not a value of 'stale'",
+            "it may be 'serve' or 'fail'",
+        ),
+        (
+            "fresh-for",
+            "10 minutes",
+            "'10 minutes' is not a value of 'fresh-for'",
+            "it may be a number and one of 's', 'm', 'h', 'd', as in '90s', '10m', '2h' or '30d', up to '36500d'",
+        ),
+        (
+            "description",
+            "a\u{1b}b",
+            "'a^[b' is not a value of 'description'",
+            "it may be any text without control characters other than line breaks and tabs",
+        ),
+    ];
+    for (key, value, message, hint) in table {
+        assert_eq!(refusal(key, value), (message.to_owned(), hint.to_owned()));
+    }
+    let (message, _) = refusal("track", "refs/heads/a:refs/heads/a main:x");
+    assert!(
+        message.starts_with("'main:x' cannot be tracked"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_mirror_with_a_bad_setting_is_not_read_and_the_file_is_named() {
+    let head = "[mirror]\n\turl = https://h/p\n\t";
+    for (line, said) in [
+        ("push = yse", "'yse' is not a value of 'push'"),
+        ("push", "'' is not a value of 'push'"),
+        ("fresh-for = 1x", "'1x' is not a value of 'fresh-for'"),
+        (
+            "url = https://u:p@h/p",
+            "bad mirror.url: it is not a URL without credentials",
+        ),
+        (
+            "url = h/p",
+            "bad mirror.url: it is not a URL without credentials",
+        ),
+        (
+            "keep-untracked = 7",
+            "'7' is not a value of 'keep-untracked'",
+        ),
+    ] {
+        let dir = repository(&format!("{head}{line}\n"));
+        let said_of = Settings::read(dir.path()).expect_err(line).to_string();
+        assert!(said_of.contains(said), "{said_of}");
+        assert!(said_of.contains("/config'"), "{said_of}");
+    }
+}
+
+fn any_settings() -> impl Strategy<Value = Settings> {
+    let text = prop_oneof!["[ \"\\\\#;=\\[\\]ab\n\té😀]{0,12}", "\\PC{0,12}"];
+    let span = || (0..40_000_000_u64).prop_map(Duration::from_secs);
+    let track = || {
+        prop::sample::select(vec![
+            "",
+            "refs/heads/main:refs/heads/main",
+            "+refs/heads/*:refs/heads/up/* +refs/tags/v*:refs/tags/v*",
+        ])
+        .prop_map(|text| {
+            let mut track = Refspecs::everything();
+            track.set(text).expect("sound");
+            track
+        })
+    };
+    let stale = prop_oneof![Just(Stale::Serve), Just(Stale::Fail)];
+    let atomic = prop_oneof![Just(Atomic::Yes), Just(Atomic::No), Just(Atomic::Auto)];
+    let leaving = (track(), any::<bool>()).prop_map(|(track, keep)| Leaving { track, keep });
+    let name = "[a-zé#;\"\\\\]{1,9}( [a-z]{1,3})?";
+    (
+        (name, text, track(), prop::option::of(leaving)),
+        (span(), span(), stale, atomic),
+        any::<[bool; 3]>(),
+    )
+        .prop_map(|(texts, others, [sync_on_fetch, push, fsck])| {
+            let (name, description, track, leaving) = texts;
+            let (fresh_for, keep_history, stale, atomic) = others;
+            Settings {
+                name: Name::parse(&name).expect("a name"),
+                url: url("https://gitlab.example/group/project.git"),
+                description,
+                track,
+                sync_on_fetch,
+                fresh_for,
+                stale,
+                atomic,
+                push,
+                keep_history,
+                fsck,
+                leaving,
+            }
+        })
+}
+
+proptest! {
+    // Each of them writes files to disk.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_settings_read_back_as_they_were_written(first in any_settings(), then in any_settings()) {
+        let dir = repository(BARE);
+        first.write_new(dir.path()).expect("written");
+        prop_assert_eq!(read(&dir), first);
+        then.write(dir.path()).expect("written");
+        prop_assert_eq!(read(&dir), then.clone());
+        then.write(dir.path()).expect("written");
+        prop_assert_eq!(read(&dir), then);
+    }
+
+    #[test]
+    fn what_is_shown_can_be_typed(settings in any_settings()) {
+        let mut typed = Settings::new(settings.name.clone(), settings.url.clone(), &Defaults::default());
+        for (key, value) in settings.entries().into_iter().skip(2) {
+            typed.set(key, &value).expect("a value");
+        }
+        prop_assert_eq!(typed, Settings { leaving: None, ..settings });
+    }
+}

@@ -1,0 +1,302 @@
+//! How the values of settings are written, and which there are.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use common::{protocol::Stale, refspec::Refspecs};
+
+use super::Atomic;
+
+/// What a setting may hold.
+pub(crate) trait Value {
+    /// Takes the value that a text stands for, or leaves the old one.
+    fn set(&mut self, text: &str) -> Result<(), Refusal>;
+
+    /// How it is written: one value for each line of its own.
+    fn lines(&self) -> Vec<String>;
+
+    /// Whether it is a list: the lines of a file add up, where otherwise the last one counts.
+    fn is_list(&self) -> bool {
+        false
+    }
+}
+
+/// Why a text is no value of a setting.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// It is none of these words.
+    NoneOf(Vec<&'static str>),
+    /// It is not of this kind.
+    Not(String),
+    /// It breaks a rule that it names itself.
+    Broken(String),
+}
+
+const SECONDS: [(char, u64); 4] = [('d', 24 * 60 * 60), ('h', 60 * 60), ('m', 60), ('s', 1)];
+
+/// The longest time span: a hundred years, so that adding one to a clock is always possible.
+const LONGEST: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
+
+/// What a number may be: more would be a mistake.
+const NUMBERS: RangeInclusive<usize> = 1..=1000;
+
+impl Value for String {
+    fn set(&mut self, text: &str) -> Result<(), Refusal> {
+        if text.contains(|c: char| c.is_control() && !"\n\t".contains(c)) {
+            let kind = "any text without control characters other than line breaks and tabs";
+            return Err(Refusal::Not(kind.to_owned()));
+        }
+        text.clone_into(self);
+        Ok(())
+    }
+
+    fn lines(&self) -> Vec<String> {
+        vec![self.clone()]
+    }
+}
+
+/// Refspecs, separated by white space; none of them means all branches and tags.
+impl Value for Refspecs {
+    fn set(&mut self, text: &str) -> Result<(), Refusal> {
+        *self = if text.trim().is_empty() {
+            Self::everything()
+        } else {
+            Self::parse(text.split_whitespace()).map_err(|err| Refusal::Broken(err.to_string()))?
+        };
+        Ok(())
+    }
+
+    fn lines(&self) -> Vec<String> {
+        Self::lines(self).collect()
+    }
+
+    fn is_list(&self) -> bool {
+        true
+    }
+}
+
+/// A number and a unit, in whole seconds.
+impl Value for Duration {
+    fn set(&mut self, text: &str) -> Result<(), Refusal> {
+        *self = span(text).filter(|span| *span <= LONGEST).ok_or_else(|| {
+            let days = LONGEST.as_secs() / SECONDS[0].1;
+            Refusal::Not(format!(
+                "a number and one of 's', 'm', 'h', 'd', as in '90s', '10m', '2h' or '30d', up to '{days}d'"
+            ))
+        })?;
+        Ok(())
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let seconds = self.as_secs();
+        let mut units = SECONDS.into_iter();
+        let fits = units.find(|(_, unit)| seconds != 0 && seconds.is_multiple_of(*unit));
+        let (name, unit) = fits.unwrap_or(('s', 1));
+        vec![format!("{}{name}", seconds / unit)]
+    }
+}
+
+impl Value for usize {
+    fn set(&mut self, text: &str) -> Result<(), Refusal> {
+        let number = number(text).and_then(|number| Self::try_from(number).ok());
+        *self = number
+            .filter(|number| NUMBERS.contains(number))
+            .ok_or_else(|| {
+                let (least, most) = (NUMBERS.start(), NUMBERS.end());
+                Refusal::Not(format!("a number from {least} to {most}"))
+            })?;
+        Ok(())
+    }
+
+    fn lines(&self) -> Vec<String> {
+        vec![self.to_string()]
+    }
+}
+
+/// `yes` or `no`, and what git takes for them.
+impl Value for bool {
+    fn set(&mut self, text: &str) -> Result<(), Refusal> {
+        let is = |words: [&str; 4]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+        if is(["yes", "true", "on", "1"]) {
+            *self = true;
+        } else if is(["no", "false", "off", "0"]) {
+            *self = false;
+        } else {
+            return Err(Refusal::NoneOf(vec!["yes", "no"]));
+        }
+        Ok(())
+    }
+
+    fn lines(&self) -> Vec<String> {
+        vec![if *self { "yes" } else { "no" }.to_owned()]
+    }
+}
+
+const STALE: [(&str, Stale); 2] = [("serve", Stale::Serve), ("fail", Stale::Fail)];
+
+impl Value for Stale {
+    fn set(&mut self, text: &str) -> Result<(), Refusal> {
+        choose(self, text, &STALE)
+    }
+
+    fn lines(&self) -> Vec<String> {
+        vec![word(self, &STALE)]
+    }
+}
+
+const ATOMIC: [(&str, Atomic); 3] = [
+    ("yes", Atomic::Yes),
+    ("no", Atomic::No),
+    ("auto", Atomic::Auto),
+];
+
+impl Value for Atomic {
+    fn set(&mut self, text: &str) -> Result<(), Refusal> {
+        let mut yes = true;
+        if yes.set(text).is_ok() {
+            *self = if yes { Self::Yes } else { Self::No };
+            return Ok(());
+        }
+        choose(self, text, &ATOMIC)
+    }
+
+    fn lines(&self) -> Vec<String> {
+        vec![word(self, &ATOMIC)]
+    }
+}
+
+fn choose<T: Copy>(value: &mut T, text: &str, words: &[(&'static str, T)]) -> Result<(), Refusal> {
+    let mut choices = words.iter();
+    let (_, chosen) = choices
+        .find(|(word, _)| word.eq_ignore_ascii_case(text))
+        .ok_or_else(|| Refusal::NoneOf(words.iter().map(|(word, _)| *word).collect()))?;
+    *value = *chosen;
+    Ok(())
+}
+
+fn word<T: PartialEq>(value: &T, words: &[(&str, T)]) -> String {
+    let its_own = words.iter().find(|(_, each)| each == value);
+    its_own.map_or("", |(word, _)| word).to_owned()
+}
+
+/// `u64::from_str` alone would take `+1` too.
+fn number(text: &str) -> Option<u64> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits)
+}
+
+fn span(text: &str) -> Option<Duration> {
+    if number(text) == Some(0) {
+        return Some(Duration::ZERO);
+    }
+    let mut units = SECONDS.into_iter();
+    let (count, unit) = units.find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
+    number(count)?.checked_mul(unit).map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read<T: Value>(mut value: T, text: &str) -> Option<T> {
+        value.set(text).ok().map(|()| value)
+    }
+
+    #[test]
+    fn a_time_span_is_a_number_and_a_unit_and_nothing_else() {
+        let table = [
+            ("0", 0, "0s"),
+            ("0s", 0, "0s"),
+            ("0d", 0, "0s"),
+            ("90s", 90, "90s"),
+            ("60s", 60, "1m"),
+            ("10m", 600, "10m"),
+            ("120m", 7200, "2h"),
+            ("36h", 129_600, "36h"),
+            ("720h", 2_592_000, "30d"),
+            ("36500d", 3_153_600_000, "36500d"),
+        ];
+        for (text, seconds, written) in table {
+            let span = read(Duration::MAX, text).expect(text);
+            assert_eq!(span.as_secs(), seconds, "{text}");
+            assert_eq!(span.lines(), [written], "{text}");
+        }
+        for text in [
+            "",
+            "s",
+            "1",
+            "1 s",
+            " 1s",
+            "-1s",
+            "+1s",
+            "1S",
+            "1w",
+            "1.5h",
+            "1h30m",
+            "1ms",
+            "٣s",
+            "36501d",
+            "18446744073709551615d",
+            "99999999999999999999s",
+        ] {
+            assert_eq!(read(Duration::ZERO, text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn yes_and_no_are_said_as_in_git() {
+        for text in ["yes", "Yes", "true", "on", "1"] {
+            assert_eq!(read(false, text), Some(true), "{text}");
+            assert_eq!(read(Atomic::Auto, text), Some(Atomic::Yes), "{text}");
+        }
+        for text in ["no", "NO", "false", "off", "0"] {
+            assert_eq!(read(true, text), Some(false), "{text}");
+            assert_eq!(read(Atomic::Auto, text), Some(Atomic::No), "{text}");
+        }
+        for text in ["", "yse", "y", "2", "auto"] {
+            assert_eq!(read(true, text), None, "{text:?}");
+        }
+        assert_eq!(read(Atomic::No, "auto"), Some(Atomic::Auto));
+    }
+
+    #[test]
+    fn a_number_is_one_that_makes_sense() {
+        assert_eq!((read(0, "1"), read(0, "1000")), (Some(1), Some(1000)));
+        for text in [
+            "",
+            "0",
+            "-1",
+            "+1",
+            "1001",
+            "1e2",
+            "99999999999999999999999",
+        ] {
+            assert_eq!(read(5, text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_blank_list_of_refspecs_is_all_branches_and_tags() {
+        let one = read(Refspecs::everything(), " refs/heads/a:refs/heads/a\n").expect("sound");
+        assert_eq!(one.lines().count(), 1);
+        for blank in ["", " \t\n"] {
+            assert_eq!(read(one.clone(), blank), Some(Refspecs::everything()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_span_is_read_as_it_was_written(seconds in 0..=LONGEST.as_secs()) {
+            let span = Duration::from_secs(seconds);
+            prop_assert_eq!(read(Duration::MAX, &span.lines()[0]), Some(span));
+        }
+
+        #[test]
+        fn no_text_makes_a_value_panic(text in any::<String>()) {
+            let _ = read(Duration::ZERO, &text);
+            let _ = read(1_usize, &text);
+            let _ = read(true, &text);
+        }
+    }
+}
