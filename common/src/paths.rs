@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! MIRROR_HOME                    otherwise the platform's directories
+//! ├── config                     the daemon's own settings, when there are any           config
 //! ├── daemon.lock                held for life by the daemon; holds its process id      data
 //! ├── start.lock                 held by the helper that starts a daemon                data
 //! ├── socket                     mode 0600                                              runtime
@@ -41,6 +42,7 @@ const LONGEST_FOLDER: usize = LONGEST_SOCKET - 34;
 /// Every place that the programs own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
+    config: PathBuf,
     data: PathBuf,
     state: PathBuf,
     runtime: PathBuf,
@@ -102,6 +104,7 @@ impl Paths {
             return Err(NoPlace::Relative(home));
         }
         Ok(Self {
+            config: home.clone(),
             data: home.clone(),
             state: home.clone(),
             runtime: home,
@@ -117,11 +120,18 @@ impl Paths {
             .map_or_else(|| data.clone(), Path::to_path_buf);
         let runtime = runtime_dir().map_or_else(|| state.clone(), |dir| dir.join("mirror"));
         Ok(Self {
+            config: dirs.config_dir().to_path_buf(),
             data,
             state,
             runtime,
             short_runtime: runtime_dir(),
         })
+    }
+
+    /// The file of the daemon's own settings. Its directory is made by whoever writes it.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.config.join("config")
     }
 
     /// The daemon's lock: whoever holds it is the daemon.
@@ -225,6 +235,7 @@ mod tests {
         let socket = |home: &str| {
             let home = PathBuf::from(home);
             Paths {
+                config: home.clone(),
                 data: home.clone(),
                 state: home.clone(),
                 runtime: home,
@@ -246,6 +257,7 @@ mod tests {
         let folder = |home: String, short_runtime: Option<&str>| {
             let home = PathBuf::from(home);
             Paths {
+                config: home.clone(),
                 data: home.clone(),
                 state: home.clone(),
                 runtime: home,
@@ -258,6 +270,12 @@ mod tests {
         assert_eq!(folder(long.clone(), None), None);
         let short = folder(long, Some("/run/user/1000")).expect("there is a shorter one");
         assert!(short.starts_with("/run/user/1000"), "{}", short.display());
+    }
+
+    #[test]
+    fn one_variable_moves_the_configuration_too() {
+        let paths = Paths::at("/there".into()).expect("absolute");
+        assert_eq!(paths.config(), PathBuf::from("/there/config"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
+    os::unix::fs::DirBuilderExt,
     path::Path,
 };
 
@@ -28,6 +29,22 @@ pub(crate) fn sync_tree(dir: &Path) -> io::Result<()> {
         }
     }
     sync_dir(dir)
+}
+
+/// Makes a directory, and those above it, for nobody but us; one that exists is left as it is.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(crate) fn make_dir(dir: &Path) -> io::Result<()> {
+    let Some(above) = dir.parent().filter(|_| !dir.is_dir()) else {
+        return Ok(());
+    };
+    make_dir(above)?;
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        // Somebody else was faster.
+        Err(err) if err.kind() != io::ErrorKind::AlreadyExists || !dir.is_dir() => Err(err),
+        _ => sync_dir(above),
+    }
 }
 
 /// Replaces a file as a whole: readers see the old content or the new one, also after a power cut.

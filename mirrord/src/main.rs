@@ -4,6 +4,11 @@
 mod ancestry;
 mod children;
 mod commands;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the daemon and its commands read it next")
+)]
+mod config;
 mod credentials;
 mod daemon;
 mod durable;

@@ -157,6 +157,22 @@ impl Default for Defaults {
     }
 }
 
+impl Defaults {
+    /// All of them by their keys.
+    pub(crate) fn values(&mut self) -> Entries<'_> {
+        Entries(vec![
+            ("track", &mut self.track),
+            ("sync-on-fetch", &mut self.sync_on_fetch),
+            ("fresh-for", &mut self.fresh_for),
+            ("stale", &mut self.stale),
+            ("atomic", &mut self.atomic),
+            ("push", &mut self.push),
+            ("keep-history", &mut self.keep_history),
+            ("fsck", &mut self.fsck),
+        ])
+    }
+}
+
 impl Settings {
     /// The settings of a new mirror.
     #[must_use]

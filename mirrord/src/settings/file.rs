@@ -49,6 +49,20 @@ impl ConfigFile {
         Ok(Self { path, file })
     }
 
+    /// Reads a file, or begins one where there is none.
+    ///
+    /// # Errors
+    /// Fails when there is one that cannot be read, or not be understood.
+    pub(crate) fn read_or_new(path: &Path) -> io::Result<Self> {
+        match Self::read(path) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Self {
+                path: path.to_owned(),
+                file: File::new(Metadata::from(Source::Local)),
+            }),
+            read => read,
+        }
+    }
+
     /// Where it lies.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -59,6 +73,20 @@ impl ConfigFile {
         let values = self.file.strings(key).unwrap_or_default();
         let values = values.iter().map(|value| value.to_str_lossy());
         values.map(std::borrow::Cow::into_owned).collect()
+    }
+
+    /// What is set in a section, by its names there.
+    pub(crate) fn names(&self, section: &str) -> Vec<String> {
+        let sections = self.file.sections_by_name(section).into_iter().flatten();
+        let names = sections.flat_map(|section| {
+            let below = section.header().subsection_name();
+            let below = below.map(|name| format!("{name}.")).unwrap_or_default();
+            let names = section.value_names();
+            names
+                .map(|name| format!("{below}{name}"))
+                .collect::<Vec<_>>()
+        });
+        names.collect()
     }
 
     /// Gives a key these values, and leaves the file as it is where it has them already.
