@@ -18,8 +18,9 @@ use tokio::{
 };
 
 use crate::{
-    git,
+    ask, git,
     paths::Paths,
+    progress::Renderer,
     protocol::{Answer, Failure, Reply, Request, VERSION},
     wire::{self, WireError},
 };
@@ -212,10 +213,53 @@ impl Client {
         }
     }
 
+    /// Says what this conversation is about, shows how far it is and answers the daemon's questions, until it has come to
+    /// something.
+    ///
+    /// # Errors
+    /// Fails with what the person should read.
+    pub async fn converse(
+        &mut self,
+        request: &Request,
+        renderer: &mut Renderer<io::Stderr>,
+    ) -> Result<Reply, Failure> {
+        self.say(request).await?;
+        let mut found = None;
+        loop {
+            match self.hear().await? {
+                Reply::Progress(progress) => renderer.show(&progress),
+                Reply::Ask(question) => {
+                    renderer.close();
+                    found = ask::ask(&question)
+                        .map_err(|err| Failure::io("cannot run git credential", &err))?;
+                    let answer = found
+                        .as_ref()
+                        .map_or(Answer::Nothing, |found| Answer::Login(found.login.clone()));
+                    self.answer(&answer).await?;
+                }
+                Reply::LoginAccepted => found.iter().for_each(ask::Found::approve),
+                Reply::LoginRefused => found.iter().for_each(ask::Found::reject),
+                reply => {
+                    renderer.close();
+                    return match reply {
+                        Reply::Failed(failure) => Err(failure),
+                        reply => Ok(reply),
+                    };
+                }
+            }
+        }
+    }
+
     /// Waits until the daemon has ended. It keeps the connection open until then, and its lock is free before.
     pub async fn wait_for_end(mut self) {
         while wire::recv::<Reply>(&mut self.stream).await.is_ok() {}
     }
+}
+
+/// The failure of a conversation in which the daemon's reply is none to what was asked.
+#[must_use]
+pub fn something_else() -> Failure {
+    Failure::here("mirrord answered something else")
 }
 
 /// Whether the other side is simply gone.

@@ -4,10 +4,12 @@
 
 pub mod ask;
 pub mod client;
+pub mod errand;
 pub mod git;
 pub mod name;
 pub mod netrc;
 pub mod paths;
+pub mod policy;
 pub mod progress;
 pub mod protocol;
 pub mod refspec;

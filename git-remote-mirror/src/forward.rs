@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::{
-    client::Client,
+    client::{Client, something_else},
     paths::Paths,
     progress::{masked, tell},
     protocol::{Answer, Command, Failure, Lease, Reply, Request, Reserve, Route},
@@ -20,7 +20,7 @@ use common::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::{fetch::something_else, pkt_line, quarantine, send, stream::runtime};
+use crate::{pkt_line, quarantine, send, stream::runtime};
 
 /// The names of the hooks.
 pub(crate) const PRE_RECEIVE: &str = "pre-receive";

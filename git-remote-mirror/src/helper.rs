@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 
 use common::{
-    progress::masked, protocol::Failure, standing::UserConfig, upstream_url::Address, url_config,
+    errand, progress::masked, protocol::Failure, standing::UserConfig, upstream_url::Address,
 };
 
-use crate::{policy, push, stream};
+use crate::{push, stream};
 
 /// No line that git sends comes near this.
 const LONGEST_LINE: usize = 1 << 16;
@@ -84,7 +84,7 @@ fn connect(service: &str, remote: &str, typed: &str, options: Options) -> Result
     let config = config.map_err(|err| Failure::io("cannot read git's configuration", &err))?;
     let errand = Errand {
         remote: remote.to_owned(),
-        address: resolve(typed, &config)?,
+        address: errand::resolve(typed, &config)?,
         config,
         options,
     };
@@ -96,20 +96,6 @@ fn connect(service: &str, remote: &str, typed: &str, options: Options) -> Result
             masked(service.as_bytes())
         ))),
     }
-}
-
-/// Tells which mirror is meant, as git itself would resolve the URL here.
-fn resolve(typed: &str, config: &UserConfig) -> Result<Address, Failure> {
-    let refuse = |err: common::upstream_url::BadUrl| Failure::here(err.to_string());
-    let address = match url_config::instead_of(config.entries(), typed) {
-        Some(rewritten) => Address::parse(&rewritten),
-        None => Address::parse(typed),
-    };
-    let address = address.map_err(refuse)?;
-    if let Address::Url(url, _) = &address {
-        policy::check(url.scheme(), config)?;
-    }
-    Ok(address)
 }
 
 /// Reads one line and not a byte more: what follows a `connect` belongs to the program that we become.

@@ -7,12 +7,12 @@ use std::{
 };
 
 use common::{
-    client::Client,
+    client::{Client, something_else},
     paths::Paths,
     protocol::{Failure, Reply, Request},
 };
 
-use crate::{fetch::something_else, helper::answer, stream::runtime};
+use crate::{helper::answer, stream::runtime};
 
 /// Answers git's credential protocol. The id is for one child and one scheme, host and port: whoever leads that child
 /// elsewhere gets nothing.

@@ -7,7 +7,6 @@ mod login;
 mod new_remote;
 mod outcome;
 mod pkt_line;
-mod policy;
 mod push;
 mod quarantine;
 mod send;

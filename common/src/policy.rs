@@ -5,13 +5,13 @@
 
 use std::env;
 
-use common::{protocol::Failure, standing::UserConfig, upstream_url::Scheme};
+use crate::{protocol::Failure, standing::UserConfig, upstream_url::Scheme};
 
 /// Fails as git does when the transport is not allowed.
 ///
 /// # Errors
 /// Fails when the transport is not allowed.
-pub(crate) fn check(scheme: Scheme, config: &UserConfig) -> Result<(), Failure> {
+pub fn check(scheme: Scheme, config: &UserConfig) -> Result<(), Failure> {
     let name = scheme.to_string();
     if transports(config).contains(&name) {
         return Ok(());
@@ -25,7 +25,8 @@ pub(crate) fn check(scheme: Scheme, config: &UserConfig) -> Result<(), Failure> 
 }
 
 /// The transports that are allowed here; a mirror's name does not say which one is behind it.
-pub(crate) fn transports(config: &UserConfig) -> Vec<String> {
+#[must_use]
+pub fn transports(config: &UserConfig) -> Vec<String> {
     let listed = env::var("GIT_ALLOW_PROTOCOL").ok();
     let get = |key: &str| config.get(key).map(str::to_owned);
     let names =

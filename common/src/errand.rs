@@ -1,0 +1,74 @@
+//! What a person asks for: which mirror they mean, as git itself would resolve the address where they stand, and what
+//! the daemon is told of them.
+
+use std::env;
+
+use crate::{
+    policy,
+    progress::masked,
+    protocol::{Failure, Fetch, Login, Mirror, Stale},
+    standing::UserConfig,
+    upstream_url::Address,
+    url_config,
+};
+
+/// The user's word on answers that could not be checked: `serve` or `fail`.
+const MIRROR_STALE: &str = "MIRROR_STALE";
+
+/// Tells which mirror is meant, as git itself would resolve the URL here.
+///
+/// # Errors
+/// Fails when it is no address, or one of a transport that git's own rules forbid here.
+pub fn resolve(typed: &str, config: &UserConfig) -> Result<Address, Failure> {
+    let address = match url_config::instead_of(config.entries(), typed) {
+        Some(rewritten) => Address::parse(&rewritten),
+        None => Address::parse(typed),
+    };
+    let address = address.map_err(|err| Failure::here(err.to_string()))?;
+    if let Address::Url(url, _) = &address {
+        policy::check(url.scheme(), config)?;
+    }
+    Ok(address)
+}
+
+/// What the daemon is told of a request for a mirror.
+///
+/// # Errors
+/// Fails when `MIRROR_STALE` is none of its values.
+pub fn request(address: &Address, config: &UserConfig) -> Result<Fetch, Failure> {
+    let (mirror, typed) = match address {
+        Address::Url(url, typed) => (Mirror::Url(url.to_string()), typed.clone()),
+        Address::Name(name) => (Mirror::Name(name.clone()), None),
+    };
+    let (login, username) = match typed {
+        Some(typed) => match typed.password {
+            Some(password) => (
+                Some(Login {
+                    username: typed.username,
+                    password,
+                }),
+                None,
+            ),
+            None => (None, Some(typed.username)),
+        },
+        None => (None, None),
+    };
+    let stale = match env::var(MIRROR_STALE).as_deref() {
+        Err(_) | Ok("") => None,
+        Ok("serve") => Some(Stale::Serve),
+        Ok("fail") => Some(Stale::Fail),
+        Ok(other) => {
+            let other = masked(other.as_bytes());
+            return Err(Failure::here(format!("{MIRROR_STALE} is '{other}'"))
+                .hinted("it may be 'serve' or 'fail'"));
+        }
+    };
+    Ok(Fetch {
+        mirror,
+        login,
+        username,
+        standing: config.standing(),
+        transports: policy::transports(config),
+        stale,
+    })
+}
