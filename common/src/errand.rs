@@ -6,7 +6,7 @@ use std::env;
 use crate::{
     policy,
     progress::masked,
-    protocol::{Failure, Fetch, Login, Mirror, Stale},
+    protocol::{Failure, FailureKind, Fetch, Login, Mirror, Stale},
     standing::UserConfig,
     upstream_url::Address,
     url_config,
@@ -24,7 +24,7 @@ pub fn resolve(typed: &str, config: &UserConfig) -> Result<Address, Failure> {
         Some(rewritten) => Address::parse(&rewritten),
         None => Address::parse(typed),
     };
-    let address = address.map_err(|err| Failure::here(err.to_string()))?;
+    let address = address.map_err(|err| Failure::new(FailureKind::Usage, err.to_string()))?;
     if let Address::Url(url, _) = &address {
         policy::check(url.scheme(), config)?;
     }
@@ -59,8 +59,9 @@ pub fn request(address: &Address, config: &UserConfig) -> Result<Fetch, Failure>
         Ok("fail") => Some(Stale::Fail),
         Ok(other) => {
             let other = masked(other.as_bytes());
-            return Err(Failure::here(format!("{MIRROR_STALE} is '{other}'"))
-                .hinted("it may be 'serve' or 'fail'"));
+            let message = format!("{MIRROR_STALE} is '{other}'");
+            let failure = Failure::new(FailureKind::Usage, message);
+            return Err(failure.hinted("it may be 'serve' or 'fail'"));
         }
     };
     Ok(Fetch {

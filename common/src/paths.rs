@@ -8,7 +8,8 @@
 //! ├── socket                     mode 0600                                              runtime
 //! ├── ssh/                       sockets of the ssh connections that are kept            runtime
 //! ├── log/                       the log of a daemon that a helper started              state
-//! └── mirrors/                   one bare repository per upstream                       data
+//! ├── bundles/                   the local branches of mirrors that were removed        data
+//! └── mirrors/                   one bare repository per mirror                         data
 //! ```
 
 use std::{
@@ -172,6 +173,12 @@ impl Paths {
     #[must_use]
     pub fn mirrors(&self) -> PathBuf {
         self.data.join("mirrors")
+    }
+
+    /// The folder of what was kept of removed mirrors.
+    #[must_use]
+    pub fn bundles(&self) -> PathBuf {
+        self.data.join("bundles")
     }
 
     /// The folder of the logs.

@@ -2,17 +2,27 @@
 //!
 //! One conversation per connection: the client sends one [`Request`], the daemon sends [`Reply`]s until a final one.
 //! Where a reply asks something, the client sends one [`Answer`] on the same connection. Adding or changing a variant
-//! anywhere in this file is a new [`VERSION`].
+//! anywhere in this file or below it is a new [`VERSION`].
 
-use std::{fmt, io, path::PathBuf};
+mod failure;
+mod mirrors;
+
+use std::{fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    failure::{Failure, FailureKind, words},
+    mirrors::{Add, Config, LocalRef, MirrorInfo, Past, Restore, Set, Setting, Shown, Status},
+};
 use crate::name::Name;
 pub use crate::standing::Standing;
 
+/// What git says of the refs of an atomic push that were not refused themselves.
+pub const ATOMIC_PUSH_FAILURE: &str = "atomic push failure";
+
 /// The version of everything below. It is exchanged before any message, so that two builds which differ can say so.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// What a client may ask; the first message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,13 +32,13 @@ pub enum Request {
     /// The connection is the lease: the client keeps it open for as long as it reads the mirror.
     Fetch(Fetch),
     /// Bring a mirror in line with upstream and open a push to it. Answered as [`Request::Fetch`] is, with
-    /// [`Reply::Open`] for [`Reply::Ready`] and never with a stale answer. The push is open for as long as the
-    /// connection is.
+    /// [`Reply::Open`] for [`Reply::Ready`]. Where upstream could not be asked, nothing will go there. The push is open
+    /// for as long as the connection is.
     Push(Fetch),
     /// Carry out an open push: the client sends [`Answer::Commands`] batches, the last one empty, and hears where each
-    /// goes in [`Reply::Routed`] batches, the last one empty. Refs that go upstream are then reserved until the client
-    /// has sent what upstream accepted, in [`Answer::Accepted`] batches, the last one empty. Answered by
-    /// [`Reply::Settled`] or [`Reply::Failed`].
+    /// goes in [`Reply::Routed`] batches, and in the end in [`Reply::Reserved`]. The refs are then reserved until the
+    /// client has sent what is to be: what upstream accepted, and what stays here, in [`Answer::Accepted`] batches, the
+    /// last one empty. Answered by [`Reply::Settled`] or [`Reply::Failed`].
     Reserve(Reserve),
     /// Give the login registered under a one-time id. Answered by [`Reply::Login`] or [`Reply::Failed`].
     Login {
@@ -37,6 +47,38 @@ pub enum Request {
         /// The scheme, host and port for which git wants it: `https://host:port`.
         origin: String,
     },
+    /// Make a mirror with a name. Answered as [`Request::Fetch`] is, with [`Reply::Added`] for [`Reply::Ready`].
+    Add(Add),
+    /// Bring a mirror in line with upstream, however fresh it is. Answered as [`Request::Fetch`] is, with
+    /// [`Reply::Synced`] for [`Reply::Ready`] and never with a stale answer.
+    Sync(Fetch),
+    /// Take upstream as it is now, however empty or other it looks. Answered as [`Request::Sync`] is.
+    Accept(Fetch),
+    /// Change settings. Answered by any number of [`Reply::Progress`], then [`Reply::Changed`] or [`Reply::Failed`].
+    Set(Set),
+    /// Say all of one mirror. Answered by [`Reply::Shown`], [`Reply::Locals`] batches and [`Reply::Done`], or
+    /// [`Reply::Failed`].
+    Show(Mirror),
+    /// Call a mirror something else. Answered by any number of [`Reply::Progress`], then [`Reply::Changed`] or [`Reply::Failed`].
+    Rename(
+        /** What it is called. */ Mirror,
+        /** Its new name. */ String,
+    ),
+    /// Remove a mirror. Answered by any number of [`Reply::Progress`], then [`Reply::Removed`]; where local branches are
+    /// in the way by [`Reply::Locals`] batches and [`Reply::Failed`].
+    Remove {
+        /// The mirror.
+        mirror: Mirror,
+        /// Also when it has local branches.
+        force: bool,
+    },
+    /// Say what the refs of a mirror, or one of them, once were. Answered by [`Reply::Past`] batches, newest first, and
+    /// [`Reply::Done`], or [`Reply::Failed`].
+    History(Mirror, Option<Vec<u8>>),
+    /// Bring back what a ref once was. Answered by any number of [`Reply::Progress`], then [`Reply::Restored`] or [`Reply::Failed`].
+    Restore(Restore),
+    /// Say or change the daemon's own settings. Answered by [`Reply::Settings`] or [`Reply::Failed`].
+    Config(Config),
     /// List the mirrors. Answered by [`Reply::Mirrors`] batches, then [`Reply::Done`].
     List,
     /// Say how the daemon is. Answered by [`Reply::Status`].
@@ -93,6 +135,11 @@ pub enum Route {
         name: Vec<u8>,
         /// The value that it must have there.
         lease: Lease,
+    },
+    /// Into the mirror, and no further.
+    Here {
+        /// Whether it is a deletion of what hid upstream's own ref of that name.
+        reveals: bool,
     },
     /// Nowhere, for this reason.
     Refused(String),
@@ -159,7 +206,15 @@ pub enum Reply {
     Open(Open),
     /// Where commands of a push go, in the order in which they were sent.
     Routed(Vec<Route>),
-    /// The mirror has what upstream accepted, and keeps it; what the person should know, one line each. Final.
+    /// All commands of a push have been routed, and their refs are reserved.
+    Reserved {
+        /// Whether upstream is to take all or nothing.
+        atomic: bool,
+        /// What the mirror is called.
+        name: String,
+    },
+    /// The mirror has what upstream accepted and what stays here, and keeps it; what the person should know, one line
+    /// each. Final.
     Settled(Vec<String>),
     /// It did not work, and why; final.
     Failed(Failure),
@@ -167,6 +222,50 @@ pub enum Reply {
     Login(Login),
     /// Some of the mirrors; more follow until [`Reply::Done`].
     Mirrors(Vec<MirrorInfo>),
+    /// A mirror is in step; final.
+    Synced {
+        /// Its name.
+        name: String,
+        /// How many refs changed.
+        changed: u64,
+        /// What the person should know, one line each.
+        warnings: Vec<String>,
+    },
+    /// There is a mirror; final.
+    Added {
+        /// Its name.
+        name: String,
+        /// Its upstream: what was typed may have been redirected.
+        url: String,
+        /// What the person should know, one line each.
+        warnings: Vec<String>,
+    },
+    /// It is so; final.
+    Changed {
+        /// What the mirror is called.
+        name: String,
+        /// What the person should know, one line each.
+        warnings: Vec<String>,
+    },
+    /// One mirror.
+    Shown(Box<Shown>),
+    /// Some branches and tags that are in the mirror alone.
+    Locals(Vec<LocalRef>),
+    /// A mirror is gone; where its local branches are, when it had any. Final.
+    Removed(Option<PathBuf>),
+    /// Some past tips; more follow until [`Reply::Done`].
+    Past(Vec<Past>),
+    /// A past tip is back; final.
+    Restored {
+        /// What was brought back.
+        past: Past,
+        /// The ref that it is now.
+        name: Vec<u8>,
+        /// What to do to have it at upstream, when that could be meant.
+        hint: Option<String>,
+    },
+    /// The daemon's own settings; final.
+    Settings(Vec<Setting>),
     /// The daemon's state; final.
     Status(Status),
     /// Nothing more to say; final.
@@ -182,7 +281,7 @@ pub enum Answer {
     Nothing,
     /// Some commands of a push.
     Commands(Vec<Command>),
-    /// Some commands that upstream accepted, by their places in the order in which they were sent.
+    /// Some commands that upstream accepted, or that stay here, by their places in the order in which they were sent.
     Accepted(Vec<u32>),
 }
 
@@ -249,6 +348,8 @@ pub struct Open {
     pub ready: Ready,
     /// The id to carry it out with.
     pub id: String,
+    /// Whether what is pushed is looked at for faults.
+    pub fsck: bool,
     /// Where what the client sends is kept apart until upstream has accepted it: an object directory.
     pub quarantine: PathBuf,
     /// The login that upstream took, to be fetched by one child.
@@ -271,118 +372,6 @@ pub struct Aged {
     pub seconds: Option<u64>,
     /// Why upstream could not be asked.
     pub reason: String,
-}
-
-/// Why something did not work, in git's voice: lower case, no full stop, no secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// What kind of failure, for those who decide by it.
-    pub kind: FailureKind,
-    /// What failed, subject in single quotes, the cause after a colon.
-    pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
-}
-
-/// The kinds of failure between which somebody decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum FailureKind {
-    /// Upstream could not be reached or was not able to answer; it may be later.
-    Unreachable,
-    /// Upstream wants a login that we do not have (401).
-    LoginNeeded,
-    /// Upstream answered no: refused login, no permission, no such project, moved.
-    Refused,
-    /// What upstream sent is wrong: incomplete, corrupt, not git.
-    Unusable,
-    /// Something on this machine: disk, permissions, a missing program.
-    Here,
-    /// Stopped on purpose: nobody waits for it any more, or the daemon stops.
-    Cancelled,
-}
-
-impl Failure {
-    /// A failure without a hint.
-    #[must_use]
-    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            hint: None,
-        }
-    }
-
-    /// The same failure with something to do about it.
-    #[must_use]
-    pub fn hinted(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-
-    /// The system refused something on this machine.
-    #[must_use]
-    pub fn io(what: &str, error: &io::Error) -> Self {
-        Self::here(format!("{what}: {}", words(error)))
-    }
-
-    /// Something on this machine went wrong.
-    #[must_use]
-    pub fn here(message: impl Into<String>) -> Self {
-        Self::new(FailureKind::Here, message)
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Failure {}
-
-/// The system's words for an error, in git's voice: without Rust's number behind them.
-#[must_use]
-pub fn words(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_owned()
-}
-
-/// One mirror, as listed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MirrorInfo {
-    /// Its name.
-    pub name: String,
-    /// Its upstream's canonical URL.
-    pub url: String,
-    /// Its bare repository.
-    pub git_dir: PathBuf,
-    /// When upstream was last seen to be what the mirror has, in seconds since 1970.
-    pub synced: Option<u64>,
-    /// Why the last sync of this daemon's life failed, when it did.
-    pub failing: Option<String>,
-    /// Whether a sync runs now.
-    pub syncing: bool,
-}
-
-/// The daemon, as it describes itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
-    /// Its process id.
-    pub pid: u32,
-    /// The program's version.
-    pub version: String,
-    /// Seconds since it started.
-    pub uptime: u64,
-    /// Its socket.
-    pub socket: PathBuf,
-    /// The folder of its mirrors.
-    pub mirrors_dir: PathBuf,
-    /// How many mirrors there are.
-    pub mirrors: usize,
-    /// Conversations that are open, this one aside.
-    pub clients: usize,
-    /// Clients that wait for a sync.
-    pub waiting: usize,
-    /// The upstreams with a running sync.
-    pub syncing: Vec<String>,
 }

@@ -54,6 +54,9 @@ fn warn(ready: &Ready) {
             Some(seconds) => format!("hint: serving the copy synced {} ago", span(seconds)),
             None => "hint: serving a copy of unknown age".to_owned(),
         });
+        if let Some(hint) = &aged.hint {
+            tell(&format!("hint: {}", masked(hint.as_bytes())));
+        }
     }
     for warning in &ready.warnings {
         tell(&format!("warning: {}", masked(warning.as_bytes())));

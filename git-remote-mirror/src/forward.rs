@@ -14,7 +14,9 @@ use common::{
     client::{Client, something_else},
     paths::Paths,
     progress::{masked, tell},
-    protocol::{Answer, Command, Failure, Lease, Reply, Request, Reserve, Route},
+    protocol::{
+        ATOMIC_PUSH_FAILURE, Answer, Command, Failure, Lease, Reply, Request, Reserve, Route,
+    },
     wire::batches,
 };
 
@@ -34,6 +36,9 @@ pub(crate) const PRE_PUSH: &str = "pre-push";
 pub(crate) const PUSH: &str = "MIRROR_PUSH";
 /// Its quarantine.
 pub(crate) const QUARANTINE: &str = "MIRROR_QUARANTINE";
+
+/// Refs that are named one by one when they stay here.
+const MOST_NAMED: usize = 20;
 
 /// What the commands became: `None` is done, otherwise the reason why not.
 type Verdicts = Vec<Option<String>>;
@@ -183,45 +188,121 @@ fn report(commands: &[Command], verdicts: &Verdicts) -> io::Result<()> {
 
 async fn carry_out(asked: &Asked, quarantine: &Path) -> Result<Verdicts, Failure> {
     let mut client = Client::connect(&Paths::from_env()?).await?;
-    let (mut verdicts, orders) = reserve(&mut client, asked, quarantine).await?;
-    if orders.is_empty() {
+    let Reserved {
+        mut verdicts,
+        orders,
+        here,
+        atomic,
+        name,
+    } = reserve(&mut client, asked, quarantine).await?;
+    if orders.is_empty() && here.is_empty() {
         return Ok(verdicts);
     }
     if !is_heard() {
         // Whoever waits for the outcome has been told already that there is none.
         return Err(Failure::here("git receive-pack was ended"));
     }
-    let cannot = |err: io::Error| Failure::io("cannot prepare the push to upstream", &err);
-    let outcomes = send::send(quarantine, &orders, asked.atomic, &asked.options).map_err(cannot)?;
     let mut accepted = Vec::new();
-    for (order, outcome) in orders.iter().zip(outcomes) {
-        match outcome {
-            None => accepted.push(u32::try_from(order.at).unwrap_or(u32::MAX)),
-            Some(reason) => {
-                // git said nothing of force, because it saw nothing that it would have to overwrite.
-                let wants_force = ["non-fast-forward", "fetch first", "needs force"];
-                if order.lease == Lease::None && wants_force.contains(&reason.as_str()) {
-                    let name = masked(&order.command.name);
-                    tell(&format!(
-                        "hint: the mirror does not keep '{name}', and cannot force it"
-                    ));
-                    tell("hint: push it to the upstream itself");
+    if !orders.is_empty() {
+        let cannot = |err: io::Error| Failure::io("cannot prepare the push to upstream", &err);
+        let outcomes = send::send(quarantine, &orders, atomic, &asked.options).map_err(cannot)?;
+        for (order, outcome) in orders.iter().zip(outcomes) {
+            match outcome {
+                None => accepted.push(order.at),
+                Some(reason) => {
+                    explain(order, &reason, (atomic && !asked.atomic).then_some(&*name));
+                    verdicts[order.at] = Some(reason);
                 }
-                verdicts[order.at] = Some(reason);
             }
         }
     }
-    let nothing = accepted.is_empty();
-    if let Err(failure) = settle(&mut client, accepted).await
-        && !nothing
-    {
-        // Upstream has it, and that is what ok means.
-        tell(&format!(
-            "warning: upstream has it, and the mirror not yet: {failure}"
-        ));
-        tell("hint: the next fetch brings it");
+    let upstream_has = accepted.clone();
+    if asked.atomic && upstream_has.len() < orders.len() {
+        for (at, _) in &here {
+            verdicts[*at] = Some(ATOMIC_PUSH_FAILURE.to_owned());
+        }
+    } else {
+        accepted.extend(here.iter().map(|(at, _)| at));
+    }
+    let kept = accepted.len() > upstream_has.len();
+    match settle(&mut client, &accepted).await {
+        Ok(()) if kept => say_what_stayed(&here, &asked.commands),
+        Ok(()) => {}
+        Err(failure) => {
+            if !upstream_has.is_empty() {
+                // Upstream has it, and that is what ok means.
+                tell(&format!(
+                    "warning: upstream has it, and the mirror not yet: {failure}"
+                ));
+                tell("hint: the next fetch brings it");
+            }
+            for at in accepted.iter().filter(|at| !upstream_has.contains(at)) {
+                verdicts[*at] = Some(failure.message.clone());
+            }
+        }
     }
     Ok(verdicts)
+}
+
+/// Says what git cannot, of a refusal by upstream.
+fn explain(order: &send::Order<'_>, reason: &str, atomic_by: Option<&str>) {
+    // git said nothing of force, because it saw nothing that it would have to overwrite.
+    let wants_force = ["non-fast-forward", "fetch first", "needs force"];
+    if order.lease == Lease::None && wants_force.contains(&reason) {
+        let name = masked(&order.command.name);
+        tell(&format!(
+            "hint: the mirror does not keep '{name}', and cannot force it"
+        ));
+        tell("hint: push it to the upstream itself");
+    }
+    if let Some(name) = atomic_by.filter(|_| reason.contains("does not support --atomic")) {
+        tell(
+            "hint: this mirror is set to push all or nothing; to leave that to 'git push --atomic':",
+        );
+        tell(&format!(
+            "hint: mirrord set {} --atomic auto",
+            masked(name.as_bytes())
+        ));
+    }
+}
+
+/// Says of each ref that it went no further than the mirror.
+fn say_what_stayed(here: &[(usize, bool)], commands: &[Command]) {
+    let host = send::upstream_host();
+    for (at, reveals) in here.iter().take(MOST_NAMED) {
+        let command = &commands[*at];
+        let name = &command.name;
+        let short = name.strip_prefix(b"refs/heads/");
+        let short = short.or_else(|| name.strip_prefix(b"refs/tags/"));
+        let name = masked(short.unwrap_or(name));
+        if *reveals {
+            tell(&format!(
+                "{name} was local to this mirror; the next fetch shows what {host} has"
+            ));
+        } else if command.new.is_some() {
+            tell(&format!(
+                "{name} is local to this mirror; not sent to {host}"
+            ));
+        }
+    }
+    if here.len() > MOST_NAMED {
+        let more = here.len() - MOST_NAMED;
+        tell(&format!("{more} more are local to this mirror, too"));
+    }
+}
+
+/// What the daemon says of each command, before anything has happened.
+struct Reserved<'c> {
+    /// Those that are refused.
+    verdicts: Verdicts,
+    /// Those that go to upstream.
+    orders: Vec<send::Order<'c>>,
+    /// Those that stay here: their places, and whether they make room for upstream's.
+    here: Vec<(usize, bool)>,
+    /// Whether upstream is to take all or nothing.
+    atomic: bool,
+    /// What the mirror is called.
+    name: String,
 }
 
 /// Asks the daemon where each command goes, and to keep everybody else from those refs until it is settled.
@@ -229,7 +310,7 @@ async fn reserve<'c>(
     client: &mut Client,
     asked: &'c Asked,
     quarantine: &Path,
-) -> Result<(Verdicts, Vec<send::Order<'c>>), Failure> {
+) -> Result<Reserved<'c>, Failure> {
     let commands = &asked.commands;
     let reserve = Reserve {
         id: env::var(PUSH).unwrap_or_default(),
@@ -242,42 +323,48 @@ async fn reserve<'c>(
         client.answer(&Answer::Commands(batch)).await?;
     }
     let (mut routes, mut waits) = (Vec::new(), false);
-    loop {
+    let (atomic, name) = loop {
         match client.hear().await? {
             Reply::Progress(_) if !waits => {
                 waits = true;
                 tell("waiting for another push of the same refs");
             }
             Reply::Progress(_) => {}
-            Reply::Routed(batch) if batch.is_empty() => break,
             Reply::Routed(batch) => routes.extend(batch),
+            Reply::Reserved { atomic, name } => break (atomic, name),
             Reply::Failed(failure) => return Err(failure),
             _ => return Err(something_else()),
         }
-    }
+    };
     if routes.len() != commands.len() {
         return Err(something_else());
     }
-    let (mut verdicts, mut orders) = (vec![None; commands.len()], Vec::new());
+    let mut reserved = Reserved {
+        verdicts: vec![None; commands.len()],
+        orders: Vec::new(),
+        here: Vec::new(),
+        atomic,
+        name,
+    };
     for (at, (command, route)) in commands.iter().zip(routes).enumerate() {
         match route {
-            Route::Refused(reason) => verdicts[at] = Some(reason),
-            Route::Upstream { name, lease } => {
-                orders.push(send::Order {
-                    at,
-                    command,
-                    name,
-                    lease,
-                });
-            }
+            Route::Refused(reason) => reserved.verdicts[at] = Some(reason),
+            Route::Here { reveals } => reserved.here.push((at, reveals)),
+            Route::Upstream { name, lease } => reserved.orders.push(send::Order {
+                at,
+                command,
+                name,
+                lease,
+            }),
         }
     }
-    Ok((verdicts, orders))
+    Ok(reserved)
 }
 
-/// Tells the daemon what upstream accepted, and waits until the mirror has it for good.
-async fn settle(client: &mut Client, accepted: Vec<u32>) -> Result<(), Failure> {
-    for batch in batches(accepted, |_| 5) {
+/// Tells the daemon what is to be, and waits until the mirror has it for good.
+async fn settle(client: &mut Client, accepted: &[usize]) -> Result<(), Failure> {
+    let places = accepted.iter().filter_map(|at| u32::try_from(*at).ok());
+    for batch in batches(places.collect(), |_| 5) {
         client.answer(&Answer::Accepted(batch)).await?;
     }
     loop {

@@ -6,7 +6,7 @@ use std::{
     process::ChildStderr,
 };
 
-use common::{progress::masked, upstream_url::redact};
+use common::{progress::masked, protocol::ATOMIC_PUSH_FAILURE, upstream_url::redact};
 
 /// Where the refs that are sent stand in the repository that sends them.
 pub(crate) const NEW: &[u8] = b"refs/new/";
@@ -180,6 +180,8 @@ fn outcome(line: &[u8], otherwise: &str) -> Option<(Vec<u8>, Option<String>)> {
             Some(match reason {
                 // It got everything, and then no word came back.
                 Some(("[remote failure", _)) => otherwise.to_owned(),
+                // git's words for refs that it has not sent differ from the server's.
+                Some((_, "atomic push failed")) => ATOMIC_PUSH_FAILURE.to_owned(),
                 Some((_, reason)) => reason.to_owned(),
                 None => summary.into_owned(),
             })

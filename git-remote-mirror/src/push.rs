@@ -38,6 +38,13 @@ pub(crate) fn run(errand: &Errand) -> Result<(), Failure> {
         .args(["-c", "receive.procReceiveRefs=refs"])
         .args(["-c", "receive.advertisePushOptions=true"])
         .args(["-c", "receive.shallowUpdate=false"])
+        .arg("-c")
+        .arg(format!("receive.fsckObjects={}", open.fsck))
+        .args(
+            git::TOLERATED
+                .iter()
+                .flat_map(|fault| ["-c".to_owned(), format!("receive.fsck.{fault}=ignore")]),
+        )
         // The mirror's own objects are no news to the client: it has seen the refs.
         .args(["-c", "core.alternateRefsPrefixes=refs/mirror/none/"])
         .arg("receive-pack")

@@ -154,6 +154,11 @@ fn transports(url: &str) -> &str {
     }
 }
 
+/// How upstream is called in what we say of it.
+pub(crate) fn upstream_host() -> String {
+    host(&env::var(UPSTREAM).unwrap_or_default())
+}
+
 fn host(url: &str) -> String {
     match Address::parse(url) {
         Ok(Address::Url(url, _)) => url.host().unwrap_or("upstream").to_owned(),

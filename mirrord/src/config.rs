@@ -4,6 +4,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -17,6 +18,9 @@ use crate::{
         file::ConfigFile,
     },
 };
+
+/// Held while the file is read, changed and written.
+static WRITING: Mutex<()> = Mutex::new(());
 
 /// What the daemon is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +92,7 @@ impl Config {
         let mut lines = config.values().lines().into_iter();
         let lines = lines.find(|(each, _)| *each == key);
         let lines = lines.map(|(_, lines)| lines).unwrap_or_default();
+        let _turn = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
         change(path, |file| file.put(&full(key), &lines))
     }
 
@@ -96,6 +101,7 @@ impl Config {
     /// # Errors
     /// Fails when there is no such setting, or the file cannot be changed; it is then as it was.
     pub(crate) fn unset(path: &Path, key: &str) -> Result<(), Failure> {
+        let _turn = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
         let file = open(path)?;
         let mut names = file.names(SECTION).into_iter();
         let name = match names.find(|name| name.eq_ignore_ascii_case(key)) {

@@ -9,7 +9,7 @@ use std::{
     collections::{HashMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -53,6 +53,8 @@ pub(crate) struct Credentials {
     questions: Mutex<HashMap<Place, Arc<tokio::sync::Mutex<()>>>>,
     /// Proofs of this daemon's life, by mirror and hash of identity, so that each is computed once.
     proven: Mutex<HashSet<(PathBuf, [u8; 32])>>,
+    /// Places from which a mirror's upstream was read in this daemon's life, whatever was signed in with.
+    places: Mutex<HashSet<(PathBuf, Place)>>,
     /// Held while a note is read, changed and written.
     writing: Mutex<()>,
 }
@@ -90,6 +92,35 @@ impl Credentials {
         // What only this map still holds, nobody waits for.
         questions.retain(|_, question| Arc::strong_count(question) > 1);
         questions.entry(place.clone()).or_default().clone()
+    }
+
+    /// Notes that a mirror's upstream was read from a place.
+    pub(crate) fn note_place(&self, git_dir: &Path, place: Place) {
+        self.places().insert((git_dir.to_owned(), place));
+    }
+
+    /// Whether a mirror's upstream was read from a place before: a login that has been taken away since does not take
+    /// the user's own branches along.
+    pub(crate) fn knows(&self, git_dir: &Path, place: &Place) -> bool {
+        self.places().contains(&(git_dir.to_owned(), place.clone()))
+    }
+
+    fn places(&self) -> MutexGuard<'_, HashSet<(PathBuf, Place)>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets who has read the upstream of a mirror: it gets another one, or goes. Blocks.
+    ///
+    /// # Errors
+    /// Fails when the note cannot be removed.
+    pub(crate) fn forget_readers(&self, git_dir: &Path) -> io::Result<()> {
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.proven().retain(|(mirror, _)| mirror != git_dir);
+        self.places().retain(|(mirror, _)| mirror != git_dir);
+        match fs::remove_file(git_dir.join(READERS)) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
+            _ => Ok(()),
+        }
     }
 
     /// Whether an identity has read the upstream of this mirror before; the empty one is anybody. Blocks.
@@ -156,7 +187,7 @@ impl Credentials {
         )
     }
 
-    fn proven(&self) -> std::sync::MutexGuard<'_, HashSet<(PathBuf, [u8; 32])>> {
+    fn proven(&self) -> MutexGuard<'_, HashSet<(PathBuf, [u8; 32])>> {
         self.proven.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

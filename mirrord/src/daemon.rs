@@ -11,7 +11,7 @@ use common::{paths::Paths, protocol::Failure};
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName, tokio::Listener};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{registry::Registry, server::Server, sync::Engine, upstream::Upstreams};
+use crate::{registry::Registry, retrack, server::Server, sync::Engine, upstream::Upstreams};
 
 /// A daemon that was started while its predecessor stops waits for it: that may still be serving somebody.
 const PREDECESSOR: Duration = Duration::from_secs(40);
@@ -38,9 +38,25 @@ pub(crate) async fn run(
     registry
         .sweep()
         .with_context(|| format!("cannot clean up '{}'", paths.mirrors().display()))?;
+    for mut mirror in registry.all().context("cannot read the mirrors")? {
+        if mirror.settings.leaving.is_none() {
+            continue;
+        }
+        let finished = retrack::sweep(&mirror.git_dir).and_then(|()| retrack::finish(&mut mirror));
+        if let Err(err) = finished {
+            // Whoever uses it next tries again.
+            tracing::warn!(
+                "cannot finish the change of '{}': {err}",
+                mirror.settings.name
+            );
+        }
+    }
     let listener = listen(&paths)?;
     let upstreams = Upstreams::new(paths.ssh());
-    let server = Server::new(Engine::new(registry, upstreams), paths.clone());
+    let server = Server::new(
+        Engine::new(registry, upstreams, paths.config()),
+        paths.clone(),
+    );
     tracing::info!(
         "mirrord {} listens at '{}'",
         env!("CARGO_PKG_VERSION"),

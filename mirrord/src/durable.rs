@@ -47,13 +47,18 @@ pub(crate) fn make_dir(dir: &Path) -> io::Result<()> {
     }
 }
 
+/// How the names of files begin that are to replace others; one that outlives its writer is nothing.
+pub(crate) const UNFINISHED: &str = ".new-";
+
 /// Replaces a file as a whole: readers see the old content or the new one, also after a power cut.
 ///
 /// # Errors
 /// Fails when the disk refuses; the old content is then still there.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(UNFINISHED)
+        .tempfile_in(dir)?;
     file.write_all(content)?;
     file.as_file().sync_all()?;
     file.persist(path)?;

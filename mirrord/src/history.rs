@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use common::protocol::Failure;
+use common::protocol::{Failure, FailureKind};
 use gix::{
     ObjectId,
     bstr::{BStr, BString, ByteSlice},
@@ -160,7 +160,7 @@ impl At {
         if prefix.is_none() && time.is_none() {
             let message = format!("'{text}' is neither an object id nor a time");
             let hint = "a time is '2 hours ago', 'yesterday', '2026-01-31' or '2026-01-31 12:00'";
-            return Err(Failure::here(message).hinted(hint));
+            return Err(Failure::new(FailureKind::Usage, message).hinted(hint));
         }
         Ok(Self {
             text: text.to_owned(),
@@ -171,7 +171,7 @@ impl At {
 }
 
 /// Microseconds in a second.
-const MICROS: u64 = 1_000_000;
+pub(crate) const MICROS: u64 = 1_000_000;
 
 /// A date, or a date and a time, without a zone, in seconds since 1970. gix would take it for UTC; git takes it for
 /// local, and so does whoever types it.
@@ -193,20 +193,25 @@ fn local_time(text: &str, now: &Zoned) -> Option<i64> {
 ///
 /// # Errors
 /// Fails when the ref has no such past value, or several.
-pub(crate) fn find(entries: &[Entry], name: &str, at: Option<&At>) -> Result<Entry, Failure> {
+pub(crate) fn find(entries: &[Entry], name: &[u8], at: Option<&At>) -> Result<Entry, Failure> {
     let hint = "'mirrord history NAME' shows what can be brought back";
     find_among(entries, name, at)
         .cloned()
         .map_err(|message| Failure::here(message).hinted(hint))
 }
 
-fn find_among<'a>(entries: &'a [Entry], name: &str, at: Option<&At>) -> Result<&'a Entry, String> {
-    let of_ref = ["", "refs/", "refs/heads/", "refs/tags/"]
-        .iter()
-        .map(|space| BString::from(format!("{space}{name}")))
+/// The refs that may be meant by what was typed, in git's order.
+pub(crate) fn names(typed: &[u8]) -> impl Iterator<Item = BString> {
+    let spaces = ["", "refs/", "refs/heads/", "refs/tags/"].into_iter();
+    spaces.map(move |space| BString::from([space.as_bytes(), typed].concat()))
+}
+
+fn find_among<'a>(entries: &'a [Entry], name: &[u8], at: Option<&At>) -> Result<&'a Entry, String> {
+    let of_ref = names(name)
         .map(|full| entries.iter().filter(|entry| entry.name == full).collect())
         .find(|of_ref: &Vec<&Entry>| !of_ref.is_empty());
     let of_ref = of_ref.unwrap_or_default();
+    let name = name.as_bstr();
     let [newest, ..] = of_ref[..] else {
         return Err(format!("there is no history of '{name}'"));
     };

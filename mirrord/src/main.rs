@@ -1,37 +1,35 @@
 //! `mirrord`: the daemon that keeps mirrors in step with their upstreams, and the commands that talk to it.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "syncs do not ask it yet"))]
+mod add;
 mod ancestry;
 mod children;
 mod commands;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the daemon and its commands read it next")
-)]
 mod config;
+mod conversation;
 mod credentials;
 mod daemon;
 mod durable;
+mod edit;
 mod fetch;
-#[cfg_attr(not(test), expect(dead_code, reason = "syncs do not ask it yet"))]
+mod freshness;
+mod gate;
 mod guard;
-#[cfg_attr(not(test), expect(dead_code, reason = "syncs do not ask it yet"))]
 mod history;
+mod local;
 mod plan;
 mod publish;
 mod push;
 mod pushes;
 mod quarantine;
+mod recall;
 mod refs;
 mod registry;
+mod retrack;
 #[cfg(test)]
 mod sample;
 mod server;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the commands that change settings use the rest")
-)]
 mod settings;
+mod show;
 mod sync;
 mod upstream;
 mod watch;

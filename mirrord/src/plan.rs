@@ -1,8 +1,12 @@
-//! What a sync changes: the difference between what upstream has and what was recorded before it was asked.
+//! What a sync, a push or a change of the refspecs does to refs: for a sync, the difference between what upstream has and
+//! what was recorded before it was asked.
 //!
 //! It is pure, so that any two advertisements and any state can be tried.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, SystemTime},
+};
 
 use common::refspec::{self, Refspecs};
 use gix::{
@@ -10,7 +14,14 @@ use gix::{
     bstr::{BStr, BString, ByteSlice},
 };
 
-use crate::refs::Refs;
+mod hold;
+
+pub(crate) use self::hold::{HELD, held_below};
+use crate::{
+    history::{self, Why},
+    local,
+    refs::Refs,
+};
 
 /// What upstream has of what a mirror tracks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -55,7 +66,18 @@ pub(crate) struct Accepted {
     pub new: Option<ObjectId>,
 }
 
-/// What a sync or a push changes, and what it leaves alone.
+/// A branch or tag of the mirror's own that a push changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Here {
+    /// Its name.
+    pub name: BString,
+    /// The value that the client saw.
+    pub old: Option<ObjectId>,
+    /// The value that it gets.
+    pub new: Option<ObjectId>,
+}
+
+/// What is changed, and what is left alone.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Plan {
     /// The refs that change, by name.
@@ -89,14 +111,26 @@ impl Plan {
             );
         }
         plan.follow_detached_head(refs, &upstream.head);
-        plan.hold_conflicts(refs);
+        plan.forget_untracked(refs, track);
+        plan.hold_conflicts(refs, track);
         plan
     }
 
-    /// Plans how `refs` become what upstream has after a push. What is no longer as it was when the push began is left to
-    /// the next sync.
-    pub(crate) fn of_push(refs: &Refs, accepted: &[Accepted], track: &Refspecs) -> Self {
+    /// Plans how `refs` become what upstream has after a push, and what stays here. What is no longer as it was when the
+    /// push began is left to the next sync.
+    pub(crate) fn of_push(
+        refs: &Refs,
+        accepted: &[Accepted],
+        here: &[Here],
+        track: &Refspecs,
+    ) -> Self {
         let mut plan = Self::default();
+        for Here { name, old, new } in here {
+            // It may be there already.
+            if refs.get(name) != new.as_ref() {
+                plan.set(name.clone(), *old, *new);
+            }
+        }
         for Accepted {
             name,
             seen,
@@ -113,8 +147,98 @@ impl Plan {
                 plan.set(record, *old, *new);
             }
         }
-        plan.hold_conflicts(refs);
+        plan.hold_conflicts(refs, track);
         plan
+    }
+
+    /// Plans how `refs` of a mirror become those of one with other refspecs. A public ref that is no longer one goes,
+    /// unless it is the user's own by now, or they want to `keep` it; then its record is kept, too, so that it moves on
+    /// when it is tracked again.
+    pub(crate) fn of_refspecs(
+        refs: &Refs,
+        before: &Refspecs,
+        after: &Refspecs,
+        keep: bool,
+    ) -> Self {
+        let mut plan = Self::default();
+        let moved = refs.iter().filter_map(|(record, was)| {
+            let name = refspec::recorded(record)?;
+            let public = |track: &Refspecs| track.public(&name).map(BString::from);
+            let (old, new) = (public(before), public(after));
+            (old != new).then_some((record, *was, old, new))
+        });
+        let moved: Vec<_> = moved.collect();
+        for (record, was, old, new) in &moved {
+            if keep {
+                continue;
+            }
+            if let Some(old) = old.as_ref().filter(|old| refs.get(*old) == Some(was)) {
+                plan.set(old.clone(), Some(*was), None);
+            }
+            if new.is_none() {
+                plan.set((*record).clone(), Some(*was), None);
+            }
+        }
+        for (_, was, _, new) in moved {
+            let Some(new) = new else { continue };
+            let there = refs.get(&new).copied();
+            // Two may change their names with each other.
+            let is_free = there.is_none() || plan.edits.contains_key(&new);
+            if there == Some(was) {
+                plan.edits.remove(&new);
+            } else if is_free {
+                plan.set(new, there, Some(was));
+            }
+        }
+        plan.hold_conflicts(refs, after);
+        plan
+    }
+
+    /// Has every tip that would be lost go to the history, and lets what is older than `keep` go from there. `gone` is
+    /// what becomes of a ref that is deleted.
+    pub(crate) fn with_history(
+        mut self,
+        refs: &Refs,
+        track: &Refspecs,
+        gone: Why,
+        now: SystemTime,
+        keep: Duration,
+        mut is_fast_forward: impl FnMut(&BStr, ObjectId, ObjectId) -> bool,
+    ) -> Self {
+        let stamp = history::stamp(refs, now);
+        let mut past = Vec::new();
+        for (name, edit) in &self.edits {
+            let Some(old) = edit.old.filter(|_| !keep.is_zero()) else {
+                continue;
+            };
+            // What a ref of the user's own hides is lost as much as what is shown.
+            let hidden = refspec::recorded(name).and_then(|name| track.public(&name));
+            let hidden = hidden.map(BString::from);
+            // What is hidden and what hides it may be `a` and `a/b`; one stamp is for what was there together.
+            let (name, stamp) = match &hidden {
+                Some(public) if refs.get(public) != Some(&old) => (public, stamp + 1),
+                _ if refspec::is_ours(name) => continue,
+                _ => (name, stamp),
+            };
+            match edit.new {
+                None => past.push((history::ref_name(stamp, gone, name.as_bstr()), old)),
+                Some(new) if !is_fast_forward(name.as_bstr(), old, new) => {
+                    let name = history::ref_name(stamp, Why::Rewritten, name.as_bstr());
+                    past.push((name, old));
+                }
+                Some(_) => {}
+            }
+        }
+        for (name, old) in past {
+            self.set(name, None, Some(old));
+        }
+        if !self.edits.is_empty() {
+            for name in history::expired(refs, now, keep) {
+                let old = refs.get(&name).copied();
+                self.set(name, old, None);
+            }
+        }
+        self
     }
 
     /// Plans one tracked ref: `was` is its record, `is` what upstream has now.
@@ -131,16 +255,15 @@ impl Plan {
         match (was, is, here) {
             // A local ref is in the way: it has the name, no record, and another value.
             (None, Some(is), Some(here)) if here != is => {
-                self.held.push(format!(
-                    "'{public}' is local to this mirror; upstream's '{name}' is not shown"
-                ));
+                self.set(record, None, Some(is));
+                self.held
+                    .push(local::in_the_way_of(public.as_bstr(), name.as_bstr()));
             }
             // Ours went another way than upstream: it stays, and the record says what upstream has.
             (Some(was), Some(is), Some(here)) if here != was && here != is => {
                 self.set(record, Some(was), Some(is));
-                self.held.push(format!(
-                    "'{public}' differs from what upstream had; upstream's '{name}' is not shown"
-                ));
+                self.held
+                    .push(local::in_the_way_of(public.as_bstr(), name.as_bstr()));
             }
             // It came from upstream and is gone there.
             (Some(was), None, Some(here)) if here == was => {
@@ -174,48 +297,10 @@ impl Plan {
         }
     }
 
-    /// Takes out the creations that would put `a` beside `a/b`. What is there already stays; of two new ones the first
-    /// by name is made, and the other never blocks the rest.
-    fn hold_conflicts(&mut self, refs: &Refs) {
-        let stays = |name: &&BString| self.edits.get(*name).is_none_or(|edit| edit.new.is_some());
-        let mut after: BTreeSet<BString> = refs.keys().filter(stays).cloned().collect();
-        let created = self
-            .edits
-            .iter()
-            .filter(|(_, edit)| edit.old.is_none())
-            .map(|(name, _)| name.clone());
-        for name in created.collect::<Vec<_>>() {
-            match in_the_way(&after, name.as_bstr()) {
-                None => drop(after.insert(name)),
-                Some(other) => {
-                    self.edits.remove(&name);
-                    if !refspec::is_ours(&name) {
-                        self.held
-                            .push(format!("'{name}' is not shown: '{other}' exists"));
-                    }
-                }
-            }
-        }
-    }
-
     /// The objects that must be there and complete before the plan is carried out.
     pub(crate) fn tips(&self) -> BTreeSet<ObjectId> {
         self.edits.values().filter_map(|edit| edit.new).collect()
     }
-}
-
-/// A ref that cannot exist beside `name`: one that is a directory of it, or that it is a directory of.
-fn in_the_way<'a>(refs: &'a BTreeSet<BString>, name: &BStr) -> Option<&'a BString> {
-    let above = name
-        .char_indices()
-        .filter(|(_, _, c)| *c == '/')
-        .find_map(|(at, _, _)| refs.get(name[..at].as_bstr()));
-    above.or_else(|| {
-        let below = BString::from([name.as_bytes(), b"/"].concat());
-        refs.range(below.clone()..)
-            .next()
-            .filter(|other| other.starts_with(&below))
-    })
 }
 
 #[cfg(test)]

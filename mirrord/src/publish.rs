@@ -9,16 +9,25 @@ use std::{
     fs,
     io::{self, Write},
     path::Path,
+    time::Duration,
 };
 
 use common::refspec::{self, Refspecs};
-use gix::{ObjectId, bstr::BStr, lock::acquire::Fail, objs::FindExt};
+use gix::{
+    ObjectId,
+    bstr::{BStr, ByteSlice},
+    lock::acquire::Fail,
+    objs::FindExt,
+};
 
 use crate::{
     durable,
     plan::{Advertisement, Head, Plan},
     refs::{self, Refs, Snapshot},
 };
+
+/// Whoever writes the refs of a mirror is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How a plan went.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,10 +54,22 @@ pub(crate) fn sweep(git_dir: &Path) -> io::Result<()> {
             _ => {}
         }
     }
+    for entry in fs::read_dir(git_dir)? {
+        let entry = entry?;
+        // A file that was to replace another one, and did not.
+        if entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with(durable::UNFINISHED)
+        {
+            fs::remove_file(entry.path())?;
+        }
+    }
     Ok(())
 }
 
-/// Carries out a plan, and moves HEAD when it is known where upstream's is; all of it lasts when this returns.
+/// Carries out a plan, and sees to it that HEAD names a branch that is there: upstream's, where it is known. All of it
+/// lasts when this returns.
 ///
 /// # Errors
 /// Fails when the refs are locked or the disk refuses; then nothing has changed.
@@ -61,14 +82,20 @@ pub(crate) fn publish(
     let repo = refs::open(git_dir)?;
     refs::fold(git_dir)?;
     let path = git_dir.join("packed-refs");
-    let mut lock = gix::lock::File::acquire_to_update_resource(&path, Fail::Immediately, None, 0)
-        .map_err(io::Error::other)?;
+    // Syncs, pushes and changes of a mirror may meet here; each is done in no time.
+    let patience = Fail::AfterDurationWithBackoff(PATIENCE);
+    let mut lock = gix::lock::File::acquire_to_update_resource(&path, patience, None, 0)
+        .map_err(|_| io::Error::other("its refs are locked"))?;
     let before = Snapshot::of_packed(git_dir)?;
     let mut refs = before.refs(git_dir)?;
     let mut published = Published::default();
     let mut changed = false;
-    for (name, edit) in &plan.edits {
-        if refs.get(name).copied() != edit.old {
+    // What goes makes room for what comes.
+    let (gone, rest): (Vec<_>, Vec<_>) =
+        plan.edits.iter().partition(|(_, edit)| edit.new.is_none());
+    for (name, edit) in gone.into_iter().chain(rest) {
+        let conflicts = || edit.old.is_none() && refs::in_the_way(&refs, name.as_bstr()).is_some();
+        if refs.get(name).copied() != edit.old || conflicts() {
             published.again = true;
             continue;
         }
@@ -79,7 +106,23 @@ pub(crate) fn publish(
             None => drop(refs.remove(name)),
         }
     }
-    let head = upstream.and_then(|upstream| head(&refs, &upstream.head, track));
+    let now = fs::read(git_dir.join("HEAD")).unwrap_or_default();
+    let known = upstream.map(|upstream| &upstream.head);
+    let head = head(&refs, known, &now, track);
+    // Whatever a kill leaves, HEAD is on no branch of the user's own: it goes first where its branch is there already, or
+    // is to be nobody's.
+    let name = head
+        .strip_prefix(b"ref: ")
+        .map(|name| BStr::new(name.trim_ascii_end()));
+    let is_new = name.is_some_and(|name| {
+        refs.contains_key(name)
+            && !before
+                .refs(git_dir)
+                .is_ok_and(|refs| refs.contains_key(name))
+    });
+    if head != now && !is_new {
+        durable::replace(&git_dir.join("HEAD"), &head)?;
+    }
     if changed {
         let content = packed(&repo, &refs, &before.peeled(git_dir)?)?;
         lock.with_mut(|file| {
@@ -88,9 +131,7 @@ pub(crate) fn publish(
         })?;
         lock.commit().map_err(|err| err.error)?;
     }
-    if let Some(head) =
-        head.filter(|head| fs::read(git_dir.join("HEAD")).ok().as_deref() != Some(head))
-    {
+    if head != now && is_new {
         durable::replace(&git_dir.join("HEAD"), &head)?;
     }
     if changed {
@@ -99,35 +140,48 @@ pub(crate) fn publish(
     Ok(published)
 }
 
-/// What HEAD becomes: upstream's branch under its public name, or else the first tracked one; never a local branch.
-fn head(refs: &Refs, upstream: &Head, track: &Refspecs) -> Option<Vec<u8>> {
+/// What HEAD becomes: upstream's branch under its public name if it is there, or else the first tracked one (main, master,
+/// then by name); never a local branch. Where nobody knows upstream's, it stays as it is if it can.
+fn head(refs: &Refs, upstream: Option<&Head>, now: &[u8], track: &Refspecs) -> Vec<u8> {
     let symbolic = |name: &[u8]| [b"ref: ", name, b"\n"].concat();
-    let tracked = |name: &[u8]| refs.contains_key(BStr::new(name));
-    match upstream {
-        Head::Detached(oid) => return Some(format!("{oid}\n").into_bytes()),
-        Head::Branch(branch) => {
-            let is_local = |public: &[u8]| {
-                let recorded = refs.contains_key(BStr::new(&refspec::record(branch)));
-                refs.contains_key(BStr::new(public)) && !recorded
-            };
-            if let Some(public) = track.public(branch).filter(|public| !is_local(public)) {
-                return Some(symbolic(&public));
-            }
-        }
-        Head::Unknown => {}
-    }
-    let publics = refs
+    let follows = |name: &[u8]| {
+        let public = track.public(name)?;
+        let record = refs.get(BStr::new(&refspec::record(name)))?;
+        (refs.get(BStr::new(&public)) == Some(record)).then_some(public)
+    };
+    let branches: BTreeSet<_> = refs
         .keys()
-        .filter_map(|name| track.public(&refspec::recorded(name)?));
-    let branches: BTreeSet<_> = publics
-        .filter(|name| name.starts_with(b"refs/heads/") && tracked(name))
+        .filter_map(|name| follows(&refspec::recorded(name)?))
+        .filter(|public| public.starts_with(b"refs/heads/"))
         .collect();
-    let preferred = ["refs/heads/main", "refs/heads/master"].map(|name| name.as_bytes().to_vec());
+    let current = now
+        .strip_prefix(b"ref: ")
+        .map(|name| name.trim_ascii_end().to_vec());
+    let wanted = match upstream {
+        Some(Head::Detached(oid)) => return format!("{oid}\n").into_bytes(),
+        Some(Head::Branch(branch)) => track.public(branch),
+        Some(Head::Unknown) => None,
+        // Detached, as upstream's was.
+        None if current.is_none() && !now.is_empty() => return now.to_vec(),
+        None => current,
+    };
+    let usual = ["refs/heads/main", "refs/heads/master"].map(|name| name.as_bytes().to_vec());
+    let preferred = wanted.iter().chain(&usual);
     let first = preferred
-        .into_iter()
-        .find(|name| branches.contains(name))
-        .or_else(|| branches.into_iter().next());
-    first.map(|name| symbolic(&name))
+        .chain(&branches)
+        .find(|name| branches.contains(*name));
+    if let Some(name) = first {
+        return symbolic(name);
+    }
+    // There is nothing to check out, and nobody's branch may look as if it were upstream's.
+    let free = |name: &[u8]| {
+        let name = BStr::new(name);
+        !refs.contains_key(name) && refs::in_the_way(refs, name).is_none()
+    };
+    let numbered = (1..).map(|number| format!("refs/heads/unborn-{number}").into_bytes());
+    let mut unborn = wanted.into_iter().chain(usual).chain(numbered);
+    let name = unborn.find(|name| free(name));
+    symbolic(&name.expect("there is always a next number"))
 }
 
 /// The file that git's `packed-refs` format prescribes: sorted, each tag with what it points to. What is `known` of that

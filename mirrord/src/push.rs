@@ -1,30 +1,31 @@
 //! The daemon's side of a push: opens it, tells where each command goes and reserves those refs, and makes the mirror
-//! what upstream accepted.
+//! what upstream accepted and what stays here.
 
-use std::{collections::BTreeSet, io, sync::Arc};
+mod route;
+
+use std::{collections::BTreeSet, io, sync::Arc, time::SystemTime};
 
 use common::{
-    protocol::{
-        Answer, Command, Failure, Fetch, Lease, OfferedLogin, Open, Reply, Reserve, Route, Stale,
-    },
-    refspec::{self, is_ours},
+    protocol::{Answer, Failure, FailureKind, Fetch, OfferedLogin, Open, Reply, Reserve, Route},
     wire::{WireError, batches},
 };
-use gix::{
-    ObjectId,
-    bstr::{BStr, BString},
-};
+use gix::{ObjectId, bstr::BString};
 use tokio::sync::broadcast;
 
+use self::route::{Outcome, Routed};
 use crate::{
-    fetch::{self, Fetched},
-    plan::{Accepted, Plan},
+    ancestry::Ancestry,
+    conversation::Conversation,
+    fetch::{self, Fetched, Purpose},
+    gate::Reservation,
+    history::Why,
+    local,
+    plan::{Here, Plan},
     publish,
-    pushes::{Opened, Reservation},
+    pushes::Opened,
     quarantine::{self, Quarantine},
-    refs::{self, Refs},
-    registry::Mirror,
-    server::Conversation,
+    refs,
+    settings::Settings,
     sync::Engine,
     upstream::random_id,
 };
@@ -38,21 +39,13 @@ pub(crate) async fn open(
     conversation: &mut Conversation,
     request: Fetch,
 ) -> Result<(), WireError> {
-    // What upstream has now decides what a push may do; an old answer would decide wrongly.
-    let request = Fetch {
-        stale: Some(Stale::Fail),
-        ..request
-    };
-    let fetched = match fetch::fetch(engine, conversation, request).await? {
+    let fetched = match fetch::fetch(engine, conversation, request, Purpose::Push).await? {
         Ok(fetched) => fetched,
         Err(failure) => return conversation.say(&Reply::Failed(failure)).await,
     };
     let (id, open) = match prepare(engine, fetched) {
         Ok(prepared) => prepared,
-        Err(err) => {
-            let failure = Failure::io("cannot prepare the push", &err);
-            return conversation.say(&Reply::Failed(failure)).await;
-        }
+        Err(failure) => return conversation.say(&Reply::Failed(failure)).await,
     };
     let login = open.login.as_ref().map(|login| login.id.clone());
     let said = conversation.say(&Reply::Open(open)).await;
@@ -66,34 +59,52 @@ pub(crate) async fn open(
     said
 }
 
-fn prepare(engine: &Engine, fetched: Fetched) -> io::Result<(String, Open)> {
+fn prepare(engine: &Engine, fetched: Fetched) -> Result<(String, Open), Failure> {
     let Fetched {
         ready,
         mirror,
         login,
         typed,
+        trouble,
+        reading,
+        ..
     } = fetched;
+    if !mirror.settings.push {
+        let name = &mirror.settings.name;
+        let message = format!("the mirror '{name}' takes no pushes");
+        let failure = Failure::new(FailureKind::Refused, message);
+        return Err(failure.hinted(format!("'mirrord set {name} --push yes' lets it take them")));
+    }
+    let cannot = |err: io::Error| Failure::io("cannot prepare the push", &err);
     // Those of pushes that outlived whoever opened them.
-    quarantine::sweep(&mirror.git_dir)?;
-    let quarantine = Quarantine::new(&mirror.git_dir)?;
+    quarantine::sweep(&mirror.git_dir).map_err(cannot)?;
+    let quarantine = Quarantine::new(&mirror.git_dir).map_err(cannot)?;
     let login = match login {
         Some(login) => {
-            let id = engine
-                .upstreams
-                .logins
-                .offer(&mirror.settings.url.origin(), &login)?;
-            Some(OfferedLogin { id, typed })
+            let logins = &engine.upstreams.logins;
+            let id = logins.offer(&mirror.settings.url.origin(), &login);
+            Some(OfferedLogin {
+                id: id.map_err(cannot)?,
+                typed,
+            })
         }
         None => None,
     };
-    let id = random_id()?;
+    let id = random_id().map_err(cannot)?;
     let open = Open {
         ready,
         id: id.clone(),
+        fsck: mirror.settings.fsck,
         quarantine: quarantine.path().to_owned(),
         login,
     };
-    engine.pushes.open(&id, Opened { mirror, quarantine });
+    let opened = Opened {
+        mirror,
+        quarantine,
+        trouble,
+        _reading: reading,
+    };
+    engine.pushes.open(&id, opened);
     Ok((id, open))
 }
 
@@ -122,7 +133,7 @@ pub(crate) async fn carry_out(
         .iter()
         .map(|command| BString::from(command.name.clone()))
         .collect();
-    let reserving = engine.pushes.of(&opened.mirror.git_dir);
+    let reserving = engine.gates.of(&opened.mirror.git_dir);
     // Nothing of a sync is news here; the client only hears that we are alive.
     let (_, mut silence) = broadcast::channel(1);
     let host = opened
@@ -135,24 +146,41 @@ pub(crate) async fn carry_out(
     let reservation = conversation
         .wait(&host, &mut silence, reserving.reserve(names))
         .await?;
-    let routes = match routes(&opened.mirror, &commands, &request) {
-        Ok(routes) => routes,
-        Err(err) => {
-            let failure = Failure::io("cannot read the mirror's refs", &err);
-            return conversation.say(&Reply::Failed(failure)).await;
+    let routing = {
+        let (engine, opened) = (engine.clone(), opened.clone());
+        let mut reservation = reservation;
+        move || {
+            let routed = Routed::new(&engine.registry, &opened, commands, &request)?;
+            if routed.goes_upstream() {
+                reservation.doubt()?;
+            }
+            Ok((routed, reservation))
         }
+    };
+    let routing = tokio::task::spawn_blocking(routing);
+    let cannot = |err: io::Error| Failure::io("cannot prepare the push", &err);
+    let routed = match conversation.wait(&host, &mut silence, routing).await? {
+        Ok(routed) => routed.map_err(cannot),
+        Err(panic) => Err(broke(&panic)),
+    };
+    let (routed, reservation) = match routed {
+        Ok(routed) => routed,
+        Err(failure) => return conversation.say(&Reply::Failed(failure)).await,
     };
     let size = |route: &Route| match route {
         Route::Upstream { name, .. } => name.len() + 20,
         Route::Refused(reason) => reason.len() + 20,
+        Route::Here { .. } => 20,
     };
-    for batch in batches(routes.clone(), size) {
+    for batch in batches(routed.routes.clone(), size) {
         conversation.say(&Reply::Routed(batch)).await?;
     }
-    if routes
-        .iter()
-        .all(|route| matches!(route, Route::Refused(_)))
-    {
+    let reserved = Reply::Reserved {
+        atomic: routed.atomic,
+        name: opened.mirror.settings.name.to_string(),
+    };
+    conversation.say(&reserved).await?;
+    if routed.are_all_refused() {
         return Ok(());
     }
     let accepted = |answer| match answer {
@@ -164,31 +192,21 @@ pub(crate) async fn carry_out(
     };
     let accepted: BTreeSet<_> = accepted.into_iter().collect();
     let url = &opened.mirror.settings.url;
-    tracing::info!(
-        "push to '{url}': {} of {} refs accepted",
-        accepted.len(),
-        commands.len()
-    );
-    // Also what receive-pack refused by itself came along.
-    let all = !request.incomplete && accepted.len() == commands.len() && routes.iter().all(is_kept);
-    let accepted: Vec<_> = commands
-        .into_iter()
-        .zip(routes)
-        .enumerate()
-        .filter(|(at, _)| u32::try_from(*at).is_ok_and(|at| accepted.contains(&at)))
-        .filter_map(|(_, (command, route))| kept(&command, route))
-        .collect();
+    tracing::info!("push to '{url}': {} refs are to be", accepted.len());
+    let outcome = routed.outcome(&accepted);
     let settling =
-        tokio::task::spawn_blocking(move || settle(&opened, reservation, &accepted, all));
+        tokio::task::spawn_blocking(move || settle(&opened.quarantine, reservation, &outcome));
     let reply = match conversation.wait(&host, &mut silence, settling).await? {
         Ok(Ok(warnings)) => Reply::Settled(warnings),
         Ok(Err(err)) => Reply::Failed(Failure::io("cannot write it down", &err)),
-        Err(panic) => {
-            tracing::error!("settling a push broke: {panic}");
-            Reply::Failed(Failure::here("it broke; the daemon's log says how"))
-        }
+        Err(panic) => Reply::Failed(broke(&panic)),
     };
     conversation.say(&reply).await
+}
+
+fn broke(panic: &tokio::task::JoinError) -> Failure {
+    tracing::error!("a push broke: {panic}");
+    Failure::here("it broke; the daemon's log says how")
 }
 
 /// Hears a list that travels in batches; nothing when something else comes.
@@ -206,120 +224,73 @@ async fn hear_all<T>(
     }
 }
 
-/// Whether the mirror keeps what goes there.
-fn is_kept(route: &Route) -> bool {
-    matches!(route, Route::Upstream { lease, .. } if *lease != Lease::None)
-}
+/// A sync may publish while a push does; then the push looks again.
+const MOST_LOOKS: usize = 5;
 
-/// What upstream accepted, where the mirror keeps it.
-fn kept(command: &Command, route: Route) -> Option<Accepted> {
-    let oid = |hex: &str| ObjectId::from_hex(hex.as_bytes()).ok();
-    let Route::Upstream { name, lease } = route else {
-        return None;
-    };
-    let old = match lease {
-        Lease::None => return None,
-        Lease::Absent => None,
-        Lease::Value(old) => oid(&old),
-    };
-    Some(Accepted {
-        name: name.into(),
-        seen: command.old.as_deref().and_then(oid),
-        old,
-        new: command.new.as_deref().and_then(oid),
-    })
-}
-
-/// Where each command goes. What is refused here has not reached upstream.
-fn routes(mirror: &Mirror, commands: &[Command], request: &Reserve) -> io::Result<Vec<Route>> {
-    let refs = refs::read(&mirror.git_dir)?;
-    let mut seen = BTreeSet::new();
-    let mut routes: Vec<_> = commands
-        .iter()
-        .map(|command| {
-            let refused = |reason: &str| Route::Refused(reason.to_owned());
-            let route = route(mirror, &refs, command);
-            match route {
-                Ok(_) if !seen.insert(&command.name) => refused("the push names it twice"),
-                Ok(route) => route,
-                Err(reason) => refused(&reason),
-            }
-        })
-        .collect();
-    let refused = |route: &Route| matches!(route, Route::Refused(_));
-    if request.atomic && (request.incomplete || routes.iter().any(refused)) {
-        for route in routes.iter_mut().filter(|route| !refused(route)) {
-            *route = Route::Refused("atomic push failure".to_owned());
-        }
-    }
-    Ok(routes)
-}
-
-fn route(mirror: &Mirror, refs: &Refs, command: &Command) -> Result<Route, String> {
-    if gix::validate::reference::name(BStr::new(&command.name)).is_err() {
-        return Err("funny refname".to_owned());
-    }
-    match mirror.settings.track.route(&command.name) {
-        refspec::Route::Tracked(upstream) => {
-            let value = |name: &[u8]| refs.get(BStr::new(name)).map(ToString::to_string);
-            let here = value(&command.name);
-            let is_there_already = here.is_some() && here == command.new;
-            if here != command.old && !is_there_already {
-                // Somebody was faster: the client decided by what was there before.
-                return Err("stale info".to_owned());
-            }
-            // Where the public ref is the user's own, upstream has nothing under this name. Where it has something else,
-            // the client decided without having seen that.
-            let record = value(&refspec::record(&upstream));
-            if record.is_some() && record != here {
-                return Err("stale info".to_owned());
-            }
-            Ok(Route::Upstream {
-                name: upstream,
-                lease: record.map_or(Lease::Absent, Lease::Value),
-            })
-        }
-        refspec::Route::Through => Ok(Route::Upstream {
-            name: command.name.clone(),
-            lease: Lease::None,
-        }),
-        refspec::Route::Local => Err("this mirror does not track it".to_owned()),
-        refspec::Route::Forbidden if is_ours(&command.name) => {
-            Err("the name is kept for the mirror's own records".to_owned())
-        }
-        refspec::Route::Forbidden => Err("funny refname".to_owned()),
-    }
-}
-
-/// Makes the mirror what upstream has accepted; it lasts when this returns. Returns what the person should know.
+/// Makes the mirror what upstream has accepted and what stays here; it lasts when this returns. Returns what the person
+/// should know.
 fn settle(
-    opened: &Opened,
+    quarantine: &Quarantine,
     reservation: Reservation,
-    accepted: &[Accepted],
-    all: bool,
+    outcome: &Outcome,
 ) -> io::Result<Vec<String>> {
-    let Opened { mirror, quarantine } = opened;
-    let track = &mirror.settings.track;
+    let Outcome {
+        mirror,
+        accepted,
+        here,
+        all,
+    } = outcome;
+    let Settings {
+        track,
+        keep_history,
+        ..
+    } = &mirror.settings;
     reservation.settle(|known| {
-        let tips: BTreeSet<ObjectId> = accepted.iter().filter_map(|ref_| ref_.new).collect();
+        let accepted_tips = accepted.iter().filter_map(|accepted| accepted.new);
+        let tips: BTreeSet<ObjectId> = here
+            .iter()
+            .filter_map(|here| here.new)
+            .chain(accepted_tips)
+            .collect();
         if !tips.is_empty() {
             // What a refused ref brought goes with the quarantine.
-            if all {
+            if *all {
                 quarantine.release()?;
             } else {
                 quarantine.release_only(&tips)?;
             }
         }
-        if !known {
+        let accepted = if known { accepted.as_slice() } else { &[] };
+        if accepted.is_empty() && here.is_empty() {
             return Ok(Vec::new());
         }
         let repo = refs::open(&mirror.git_dir)?;
         if let Some(missing) = tips.iter().find(|tip| !repo.has_object(*tip)) {
             return Err(io::Error::other(format!("object {missing} is not here")));
         }
-        let refs = refs::read(&mirror.git_dir)?;
-        let plan = Plan::of_push(&refs, accepted, track);
-        publish::publish(&mirror.git_dir, &plan, None, track)?;
-        Ok(plan.held)
+        let mut ancestry = Ancestry::new(&repo);
+        for _ in 0..MOST_LOOKS {
+            let refs = refs::read(&mirror.git_dir)?;
+            let plan = Plan::of_push(&refs, accepted, here, track);
+            let is_lost = |here: &&Here| {
+                refs.get(&here.name) != here.new.as_ref() && !plan.edits.contains_key(&here.name)
+            };
+            if let Some(lost) = here.iter().find(is_lost) {
+                let message = format!("another ref is in the way of '{}'", lost.name);
+                return Err(io::Error::other(message));
+            }
+            let plan = plan.with_history(
+                &refs,
+                track,
+                Why::Deleted,
+                SystemTime::now(),
+                *keep_history,
+                |name, old, new| ancestry.is_fast_forward(name, old, new),
+            );
+            if !publish::publish(&mirror.git_dir, &plan, None, track)?.again {
+                return Ok(local::some_of(plan.held));
+            }
+        }
+        Err(io::Error::other("the mirror's refs change too fast"))
     })
 }

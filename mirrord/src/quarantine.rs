@@ -14,10 +14,15 @@ use common::{
     git,
     paths::LOCK,
     protocol::{Failure, FailureKind},
+    upstream_url::UpstreamUrl,
 };
 use gix::{ObjectId, error::ErrorExt, odb::pack};
 
-use crate::{children, durable, refs, watch::Watch};
+use crate::{
+    children, durable,
+    refs::{self, Refs},
+    watch::Watch,
+};
 
 const PREFIX: &str = "incoming-";
 
@@ -60,21 +65,6 @@ impl Quarantine {
         refs::open(&self.git_dir)
     }
 
-    /// The mirror as it would be with what is here.
-    ///
-    /// # Errors
-    /// Fails when it is not a repository, or the disk refuses.
-    #[cfg_attr(not(test), expect(dead_code, reason = "syncs do not ask it yet"))]
-    pub(crate) fn repository_with_incoming(&self) -> io::Result<gix::Repository> {
-        let mut repo = self.repository()?;
-        // gix reads alternates from this file alone; git is told by its environment, and does not mind to hear it twice.
-        fs::create_dir_all(self.dir.join("info"))?;
-        fs::write(self.dir.join("info/alternates"), "..\n")?;
-        let objects = gix::odb::at(&self.dir, repo.object_hash())?;
-        repo.objects = gix::odb::memory::Proxy::from(objects).with_write_passthrough();
-        Ok(repo)
-    }
-
     /// Receives one pack and indexes it as it comes: every object's hash is computed, thin deltas are completed.
     ///
     /// # Errors
@@ -99,11 +89,96 @@ impl Quarantine {
     /// A fenced git that writes new objects here and reads the mirror's as well.
     pub(crate) fn git(&self) -> Command {
         let mut git = git::at(&self.git_dir);
+        self.borrow(&mut git);
+        git
+    }
+
+    /// Looks for faults in what was received, as tolerantly as GitLab does itself.
+    ///
+    /// # Errors
+    /// Fails with [`FailureKind::Unusable`] when there are any.
+    pub(crate) fn fsck(&self, url: &UpstreamUrl, watch: &Watch) -> Result<(), Failure> {
+        let cannot = |err: io::Error| Failure::io("cannot check what upstream sent", &err);
+        let tolerated = git::TOLERATED.map(|fault| format!("{fault}=ignore"));
+        for entry in fs::read_dir(self.dir.join("pack")).map_err(cannot)? {
+            let pack = entry.map_err(cannot)?.path();
+            if pack.extension() != Some("pack".as_ref()) {
+                continue;
+            }
+            let index = self.dir.join("fsck.idx");
+            let mut git = self.git();
+            git.arg("index-pack")
+                .arg(format!("--strict={}", tolerated.join(",")))
+                .args(["--no-rev-index", "-o"])
+                .args([&index, &pack])
+                .stdout(Stdio::null());
+            let ended = children::run(git, Vec::new(), watch).map_err(cannot)?;
+            if watch.is_cancelled() {
+                return Err(crate::upstream::cancelled());
+            }
+            if !ended.status.success() {
+                let words = String::from_utf8_lossy(&ended.stderr);
+                let words = words.lines().find(|line| !line.trim().is_empty());
+                let words = words.unwrap_or("git index-pack failed");
+                let words = words
+                    .trim_start_matches("error: ")
+                    .trim_start_matches("fatal: ");
+                let message = format!("what '{url}' sent has faults: {words}");
+                return Err(Failure::new(FailureKind::Unusable, message)
+                    .hinted("'mirrord set NAME --fsck no' takes it as it is"));
+            }
+            fs::remove_file(&index).map_err(cannot)?;
+        }
+        Ok(())
+    }
+
+    /// The mirror as it would be with what is here.
+    ///
+    /// # Errors
+    /// Fails when it is not a repository, or the disk refuses.
+    pub(crate) fn repository_with_incoming(&self) -> io::Result<gix::Repository> {
+        let mut repo = self.repository()?;
+        // gix reads alternates from this file alone; git is told by its environment, and does not mind to hear it twice.
+        fs::create_dir_all(self.dir.join("info"))?;
+        fs::write(self.dir.join("info/alternates"), "..\n")?;
+        let objects = gix::odb::at(&self.dir, repo.object_hash())?;
+        repo.objects = gix::odb::memory::Proxy::from(objects).with_write_passthrough();
+        Ok(repo)
+    }
+
+    /// A fenced git in a repository of its own that has these refs and no others, for talking to upstream: what refs it
+    /// has, upstream is told. It writes new objects here and reads the mirror's as well.
+    ///
+    /// # Errors
+    /// Fails when the disk refuses.
+    pub(crate) fn git_that_knows(&self, refs: &Refs) -> io::Result<Command> {
+        let dir = self.dir.join("fetch.git");
+        fs::create_dir_all(dir.join("refs"))?;
+        fs::write(dir.join("HEAD"), "ref: refs/heads/none\n")?;
+        let format = match self.repository()?.object_hash() {
+            gix::hash::Kind::Sha1 => "[core]\n\trepositoryformatversion = 0\n",
+            _ => "[core]\n\trepositoryformatversion = 1\n[extensions]\n\tobjectformat = sha256\n",
+        };
+        fs::write(dir.join("config"), format)?;
+        let mut packed = b"# pack-refs with: sorted \n".to_vec();
+        for (name, oid) in refs {
+            packed.extend_from_slice(format!("{oid} ").as_bytes());
+            packed.extend_from_slice(name);
+            packed.push(b'\n');
+        }
+        fs::write(dir.join("packed-refs"), packed)?;
+        let mut git = git::at(&dir);
+        self.borrow(&mut git);
+        // The refs of whoever the objects are borrowed from are told as well, unless they have no such name.
+        git.args(["-c", "core.alternateRefsPrefixes=refs/none/"]);
+        Ok(git)
+    }
+
+    fn borrow(&self, git: &mut Command) {
         git.env("GIT_OBJECT_DIRECTORY", &self.dir).env(
             "GIT_ALTERNATE_OBJECT_DIRECTORIES",
             self.git_dir.join("objects"),
         );
-        git
     }
 
     /// Checks that nothing which `tips` need is missing, here or in the mirror.

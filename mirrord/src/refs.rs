@@ -10,10 +10,13 @@ use std::{
     time::SystemTime,
 };
 
-use common::git;
+use common::{
+    git,
+    refspec::{self, Refspecs},
+};
 use gix::{
     ObjectId,
-    bstr::{BString, ByteSlice},
+    bstr::{BStr, BString, ByteSlice},
     refs::packed,
 };
 
@@ -149,6 +152,30 @@ impl Snapshot {
 /// Fails when they cannot be read.
 pub(crate) fn read(git_dir: &Path) -> io::Result<Refs> {
     Snapshot::take(git_dir)?.refs(git_dir)
+}
+
+/// What upstream had of what is tracked, by upstream's names.
+pub(crate) fn records(refs: &Refs, track: &Refspecs) -> Refs {
+    let recorded = refs.iter().filter_map(|(name, oid)| {
+        let name = refspec::recorded(name).filter(|name| track.public(name).is_some())?;
+        Some((BString::from(name), *oid))
+    });
+    recorded.collect()
+}
+
+/// A ref that cannot exist beside `name`: one that is a directory of it, or that it is a directory of.
+pub(crate) fn in_the_way<'r>(refs: &'r Refs, name: &BStr) -> Option<&'r BString> {
+    let above = name
+        .char_indices()
+        .filter(|(_, _, c)| *c == '/')
+        .find_map(|(at, _, _)| refs.get_key_value(name[..at].as_bstr()));
+    let below = || {
+        let below = BString::from([name.as_bytes(), b"/"].concat());
+        refs.range(below.clone()..)
+            .next()
+            .filter(|(other, _)| other.starts_with(&below))
+    };
+    above.or_else(below).map(|(other, _)| other)
 }
 
 /// Packs loose refs.

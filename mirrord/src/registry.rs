@@ -2,9 +2,12 @@
 //! configuration, and symbolic links for other URLs that upstream itself redirects to one of them.
 
 use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
     fs, io,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use common::{name::Name, upstream_url::UpstreamUrl};
@@ -12,13 +15,15 @@ use sha2::{Digest, Sha256};
 
 use crate::{durable, settings::Settings};
 
-/// The prefix of what is not a mirror yet; nothing of that name outlives the daemon that made it.
-const UNBORN: &str = ".new-";
+/// The prefix of what is not a mirror yet, or no longer; nothing of that name outlives the daemon that made it.
+const UNFINISHED: &str = ".new-";
 
 /// All mirrors below one folder.
 #[derive(Debug, Clone)]
 pub(crate) struct Registry {
     root: PathBuf,
+    /// Held while a mirror gets a name or a place, so that no two get the same.
+    naming: Arc<Mutex<()>>,
 }
 
 /// A mirror on disk.
@@ -30,6 +35,15 @@ pub(crate) struct Mirror {
     pub settings: Settings,
 }
 
+/// A mirror, whether it is there yet or not.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Target {
+    /// Its upstream.
+    pub url: UpstreamUrl,
+    /// Where it lies, or will lie when its first sync has succeeded.
+    pub git_dir: PathBuf,
+}
+
 /// A repository that becomes a mirror when its first sync has succeeded, and vanishes otherwise.
 pub(crate) struct Unborn {
     dir: tempfile::TempDir,
@@ -39,10 +53,12 @@ pub(crate) struct Unborn {
 impl Registry {
     /// The mirrors below `root`, which exists.
     pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root }
+        let naming = Arc::default();
+        Self { root, naming }
     }
 
-    /// Removes what interrupted first syncs left. Only the daemon calls this, before it serves anybody.
+    /// Removes what interrupted first syncs and removals left, and brings mirrors whose move to another URL was
+    /// interrupted to their places. Only the daemon calls this, before it serves anybody.
     ///
     /// # Errors
     /// Fails when the folder cannot be read.
@@ -52,19 +68,67 @@ impl Registry {
             let dangling = entry.file_type()?.is_symlink() && !entry.path().exists();
             if dangling {
                 fs::remove_file(entry.path())?;
-            } else if entry.file_name().to_string_lossy().starts_with(UNBORN) {
+            } else if is_unfinished(&entry.file_name()) {
                 fs::remove_dir_all(entry.path())?;
+            }
+        }
+        for mirror in self.all()? {
+            let name = mirror.git_dir.file_name().unwrap_or_default();
+            if !is_place(&stem(&mirror.settings.url), &name.to_string_lossy()) {
+                self.take_place(mirror)?;
             }
         }
         Ok(())
     }
 
-    /// The mirror of this upstream.
+    /// The mirror that serves this URL: the only one of it, or else the one that is called by it.
+    ///
+    /// # Errors
+    /// Fails when there is one whose settings cannot be read, and when nothing tells which of several is meant.
+    pub(crate) fn find(&self, url: &UpstreamUrl) -> io::Result<Option<Mirror>> {
+        let mut mirrors = self.of_url(url)?;
+        if mirrors.len() < 2 {
+            return Ok(mirrors.pop());
+        }
+        let names: Vec<_> = mirrors
+            .iter()
+            .map(|mirror| format!("'{}'", mirror.settings.name))
+            .collect();
+        let called = mirrors
+            .into_iter()
+            .find(|mirror| mirror.settings.name == url.mirror_name());
+        called.map(Some).ok_or_else(|| {
+            io::Error::other(format!(
+                "{} are mirrors of '{url}': say which by its name",
+                names.join(" and ")
+            ))
+        })
+    }
+
+    /// All mirrors of this upstream.
     ///
     /// # Errors
     /// Fails when there is one whose settings cannot be read.
-    pub(crate) fn find(&self, url: &UpstreamUrl) -> io::Result<Option<Mirror>> {
-        let Ok(git_dir) = fs::canonicalize(self.place(url)) else {
+    fn of_url(&self, url: &UpstreamUrl) -> io::Result<Vec<Mirror>> {
+        let stem = stem(url);
+        let mut mirrors = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            let name = entry?.file_name();
+            if is_place(&stem, &name.to_string_lossy()) {
+                mirrors.extend(self.at(&self.root.join(name))?);
+            }
+        }
+        mirrors.sort_by(|a, b| a.settings.name.cmp(&b.settings.name));
+        mirrors.dedup();
+        Ok(mirrors)
+    }
+
+    /// The mirror in this directory, or where the link of this name leads.
+    ///
+    /// # Errors
+    /// Fails when there is one whose settings cannot be read.
+    pub(crate) fn at(&self, place: &Path) -> io::Result<Option<Mirror>> {
+        let Ok(git_dir) = fs::canonicalize(place) else {
             return Ok(None);
         };
         match Self::mirror_at(git_dir.clone())? {
@@ -82,10 +146,8 @@ impl Registry {
     /// # Errors
     /// Fails when the folder cannot be read.
     pub(crate) fn find_name(&self, name: &Name) -> io::Result<Option<Mirror>> {
-        Ok(self
-            .all()?
-            .into_iter()
-            .find(|mirror| mirror.settings.name == *name))
+        let mut all = self.all()?.into_iter();
+        Ok(all.find(|mirror| mirror.settings.name == *name))
     }
 
     /// All mirrors, by name. One whose settings cannot be read is logged and left out.
@@ -96,8 +158,7 @@ impl Registry {
         let mut mirrors = Vec::new();
         for entry in fs::read_dir(&self.root)? {
             let entry = entry?;
-            let unborn = entry.file_name().to_string_lossy().starts_with(UNBORN);
-            if unborn || !entry.file_type()?.is_dir() {
+            if is_unfinished(&entry.file_name()) || !entry.file_type()?.is_dir() {
                 continue;
             }
             match Self::mirror_at(entry.path()) {
@@ -109,13 +170,13 @@ impl Registry {
         Ok(mirrors)
     }
 
-    /// Begins a mirror of this upstream, beside the others and invisible to them.
+    /// Begins a mirror, beside the others and invisible to them.
     ///
     /// # Errors
     /// Fails when the disk refuses.
-    pub(crate) fn begin(&self, url: &UpstreamUrl, format: gix::hash::Kind) -> io::Result<Unborn> {
+    pub(crate) fn begin(&self, settings: Settings, format: gix::hash::Kind) -> io::Result<Unborn> {
         let dir = tempfile::Builder::new()
-            .prefix(UNBORN)
+            .prefix(UNFINISHED)
             .tempdir_in(&self.root)?;
         let options = gix::create::Options {
             object_hash: Some(format),
@@ -124,71 +185,210 @@ impl Registry {
         gix::create::into(dir.path(), gix::create::Kind::Bare, options)
             .map_err(io::Error::other)?;
         fs::remove_dir_all(dir.path().join("hooks"))?;
-        let settings = Settings::of_url(url);
         settings.write_new(dir.path())?;
         fs::write(dir.path().join("lease"), "")?;
         Ok(Unborn { dir, settings })
     }
 
-    /// Makes what was begun the mirror of its upstream.
+    /// Makes what was begun the mirror in a place of its upstream's.
     ///
     /// # Errors
-    /// Fails when the disk refuses; nothing is then left of it.
-    pub(crate) fn settle(&self, unborn: Unborn) -> io::Result<Mirror> {
-        let git_dir = self.place(&unborn.settings.url);
+    /// Fails when another mirror is called so by now, or the disk refuses; nothing is then left of it.
+    pub(crate) fn settle(&self, unborn: Unborn, place: &Path) -> io::Result<Mirror> {
         durable::sync_tree(unborn.dir.path())?;
-        fs::rename(unborn.dir.path(), &git_dir)?;
+        let _turn = self.naming();
+        self.require_free_name(&unborn.settings.name)?;
+        fs::rename(unborn.dir.path(), place)?;
         // Renamed away: there is nothing left for the guard to remove.
         let _ = unborn.dir.keep();
         durable::sync_dir(&self.root)?;
         Ok(Mirror {
             // As it will be found from now on: there is one name for it.
-            git_dir: fs::canonicalize(git_dir)?,
+            git_dir: fs::canonicalize(place)?,
             settings: unborn.settings,
         })
+    }
+
+    /// Writes new settings of a mirror, and moves it where its URL belongs.
+    ///
+    /// # Errors
+    /// Fails when another mirror has the new name, or the disk refuses.
+    pub(crate) fn change(&self, mirror: &Mirror, settings: Settings) -> io::Result<Mirror> {
+        let _turn = self.naming();
+        if settings.name != mirror.settings.name {
+            self.require_free_name(&settings.name)?;
+        }
+        settings.write(&mirror.git_dir)?;
+        let changed = Mirror {
+            git_dir: mirror.git_dir.clone(),
+            settings,
+        };
+        if changed.settings.url == mirror.settings.url {
+            return Ok(changed);
+        }
+        self.take_place(changed)
+    }
+
+    /// Moves a mirror to a place of its URL's. What led to its old one leads nowhere then, and goes.
+    fn take_place(&self, mirror: Mirror) -> io::Result<Mirror> {
+        let place = self.free_place(&mirror.settings.url)?;
+        self.remove_aliases(&mirror)?;
+        fs::rename(&mirror.git_dir, &place)?;
+        durable::sync_dir(&self.root)?;
+        Ok(Mirror {
+            git_dir: fs::canonicalize(place)?,
+            settings: mirror.settings,
+        })
+    }
+
+    /// Removes a mirror. Nobody may be using it.
+    ///
+    /// # Errors
+    /// Fails when the disk refuses.
+    pub(crate) fn remove(&self, mirror: &Mirror) -> io::Result<()> {
+        let _turn = self.naming();
+        self.remove_aliases(mirror)?;
+        // At once for all who look, however long it takes and even if it is interrupted.
+        let gone = tempfile::Builder::new()
+            .prefix(UNFINISHED)
+            .tempdir_in(&self.root)?;
+        fs::rename(&mirror.git_dir, gone.path().join("mirror.git"))?;
+        durable::sync_dir(&self.root)?;
+        // It is gone for all who look; what cannot be removed now, the next daemon removes.
+        if let Err(err) = gone.close() {
+            tracing::warn!("cannot remove all of '{}': {err}", mirror.git_dir.display());
+        }
+        Ok(())
+    }
+
+    fn remove_aliases(&self, mirror: &Mirror) -> io::Result<()> {
+        for entry in fs::read_dir(&self.root)? {
+            let path = entry?.path();
+            if path.is_symlink() && fs::canonicalize(&path).ok().as_ref() == Some(&mirror.git_dir) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Remembers that upstream redirects `url` to the upstream of a mirror.
     ///
     /// # Errors
     /// Fails when the disk refuses.
-    pub(crate) fn alias(&self, url: &UpstreamUrl, mirror: &UpstreamUrl) -> io::Result<()> {
-        let target = self.place(mirror);
-        match symlink(target.file_name().unwrap_or_default(), self.place(url)) {
+    pub(crate) fn alias(&self, url: &UpstreamUrl, mirror: &Mirror) -> io::Result<()> {
+        let target = mirror.git_dir.file_name().unwrap_or_default();
+        match symlink(target, self.place(url)) {
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             result => result,
         }
+    }
+
+    /// A name that no mirror has: the one that is wanted, or that with a number.
+    ///
+    /// # Errors
+    /// Fails when the folder cannot be read.
+    pub(crate) fn free_name(&self, wanted: &Name) -> io::Result<Name> {
+        let mirrors = self.all()?.into_iter();
+        let taken: BTreeSet<_> = mirrors.map(|mirror| mirror.settings.name).collect();
+        let numbered = (2..).map_while(|number| Name::parse(&format!("{wanted}-{number}")).ok());
+        let mut names = std::iter::once(wanted.clone()).chain(numbered);
+        let free = names.find(|name| !taken.contains(name));
+        free.ok_or_else(|| io::Error::other(format!("no name like '{wanted}' is free")))
+    }
+
+    fn require_free_name(&self, name: &Name) -> io::Result<()> {
+        match self.find_name(name)? {
+            Some(other) => Err(io::Error::other(format!(
+                "a mirror of '{}' is called '{name}' already",
+                other.settings.url
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    fn naming(&self) -> MutexGuard<'_, ()> {
+        self.naming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn mirror_at(git_dir: PathBuf) -> io::Result<Option<Mirror>> {
         Ok(Settings::read(&git_dir)?.map(|settings| Mirror { git_dir, settings }))
     }
 
-    /// Where the mirror of this upstream lies: a part for people, and a hash of the whole URL so that two upstreams
-    /// never share a directory, whatever the file system thinks of upper and lower case.
-    fn place(&self, url: &UpstreamUrl) -> PathBuf {
-        let last = url
-            .path()
-            .trim_end_matches(".git")
-            .rsplit('/')
-            .next()
-            .unwrap_or_default();
-        let plain = |c: char| {
-            if c.is_ascii_alphanumeric() || c == '-' || c == '_' {
-                c.to_ascii_lowercase()
-            } else {
-                '-'
+    /// Where the first mirror of this upstream lies.
+    pub(crate) fn place(&self, url: &UpstreamUrl) -> PathBuf {
+        self.root.join(format!("{}.git", stem(url)))
+    }
+
+    /// A place for one more mirror of this upstream.
+    ///
+    /// # Errors
+    /// Fails when what leads nowhere cannot be removed.
+    pub(crate) fn free_place(&self, url: &UpstreamUrl) -> io::Result<PathBuf> {
+        let (first, stem) = (self.place(url), stem(url));
+        let numbered = (2..).map(|number| self.root.join(format!("{stem}-{number}.git")));
+        for place in std::iter::once(first).chain(numbered) {
+            match fs::symlink_metadata(&place) {
+                Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(place),
+                Ok(found) if found.is_symlink() && !place.exists() => {
+                    fs::remove_file(&place)?;
+                    return Ok(place);
+                }
+                _ => {}
             }
-        };
-        let slug: String = last.chars().map(plain).take(40).collect();
-        let hash = Sha256::digest(url.as_str().as_bytes());
-        let hash: String = hash
-            .iter()
-            .take(16)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        self.root
-            .join(format!("{}-{hash}.git", slug.trim_matches('-')))
+        }
+        unreachable!("there is always a next number")
+    }
+}
+
+/// What the directories of all mirrors of this upstream are called by: a part for people, and a hash of the whole URL so
+/// that two upstreams never share a directory, whatever the file system thinks of upper and lower case.
+fn stem(url: &UpstreamUrl) -> String {
+    let last = url
+        .path()
+        .trim_end_matches(".git")
+        .rsplit('/')
+        .next()
+        .unwrap_or_default();
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '-' || c == '_' {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    };
+    let slug: String = last.chars().map(plain).take(40).collect();
+    let hash = Sha256::digest(url.as_str().as_bytes());
+    let hash: String = hash
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("{}-{hash}", slug.trim_matches('-'))
+}
+
+/// Whether a directory of this name is for mirrors of the upstream with this stem.
+fn is_place(stem: &str, name: &str) -> bool {
+    let number = name
+        .strip_prefix(stem)
+        .and_then(|rest| rest.strip_suffix(".git"));
+    number.is_some_and(|number| {
+        let digits = number.strip_prefix('-').unwrap_or("1");
+        let counts = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        number.is_empty() || (number.starts_with('-') && counts)
+    })
+}
+
+fn is_unfinished(name: &OsStr) -> bool {
+    name.to_string_lossy().starts_with(UNFINISHED)
+}
+
+impl Mirror {
+    /// What its syncs are of.
+    pub(crate) fn target(&self) -> Target {
+        Target {
+            url: self.settings.url.clone(),
+            git_dir: self.git_dir.clone(),
+        }
     }
 }
 
@@ -200,90 +400,4 @@ impl Unborn {
 }
 
 #[cfg(test)]
-mod tests {
-    use common::upstream_url::Address;
-
-    use super::*;
-
-    fn url(text: &str) -> UpstreamUrl {
-        match Address::parse(text) {
-            Ok(Address::Url(url, _)) => url,
-            other => panic!("'{text}' is no URL: {other:?}"),
-        }
-    }
-
-    fn registry() -> (tempfile::TempDir, Registry) {
-        let dir = tempfile::tempdir().expect("temp dir");
-        let registry = Registry::new(dir.path().to_path_buf());
-        (dir, registry)
-    }
-
-    #[test]
-    fn a_mirror_is_invisible_until_it_is_settled() {
-        let (_dir, registry) = registry();
-        let upstream = url("https://gitlab.example/group/project.git");
-        let unborn = registry
-            .begin(&upstream, gix::hash::Kind::Sha256)
-            .expect("begun");
-        assert_eq!(registry.find(&upstream).expect("readable"), None);
-        assert!(registry.all().expect("readable").is_empty());
-        let mirror = registry.settle(unborn).expect("settled");
-        assert_eq!(
-            registry.find(&upstream).expect("readable"),
-            Some(mirror.clone())
-        );
-        let name = Name::parse("gitlab.example/group/project").expect("a name");
-        assert_eq!(registry.find_name(&name).expect("readable"), Some(mirror));
-    }
-
-    #[test]
-    fn what_was_begun_and_not_settled_leaves_nothing() {
-        let (dir, registry) = registry();
-        drop(
-            registry
-                .begin(&url("/some/where"), gix::hash::Kind::Sha1)
-                .expect("begun"),
-        );
-        let killed = registry
-            .begin(&url("/some/where"), gix::hash::Kind::Sha1)
-            .expect("begun");
-        std::mem::forget(killed);
-        registry.sweep().expect("swept");
-        assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 0);
-    }
-
-    #[test]
-    fn two_upstreams_never_share_a_directory() {
-        let (_dir, registry) = registry();
-        let urls = [
-            "https://h/a/p",
-            "https://h/A/p",
-            "https://h/b/p",
-            "http://h/a/p",
-            "https://h:8443/a/p",
-            "https://h/a/p.git",
-        ];
-        let places: std::collections::BTreeSet<_> = urls
-            .iter()
-            .map(|text| registry.place(&url(text)).to_string_lossy().to_lowercase())
-            .collect();
-        assert_eq!(places.len(), urls.len(), "{places:?}");
-    }
-
-    #[test]
-    fn an_alias_leads_to_its_mirror() {
-        let (_dir, registry) = registry();
-        let (typed, real) = (url("https://h/g/p"), url("https://h/g/p.git"));
-        let mirror = registry
-            .settle(registry.begin(&real, gix::hash::Kind::Sha1).expect("begun"))
-            .expect("settled");
-        registry.alias(&typed, &real).expect("linked");
-        registry.alias(&typed, &real).expect("again is no error");
-        assert_eq!(registry.find(&typed).expect("readable"), Some(mirror));
-        assert_eq!(
-            registry.all().expect("readable").len(),
-            1,
-            "an alias is no second mirror"
-        );
-    }
-}
+mod tests;

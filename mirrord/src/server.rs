@@ -1,42 +1,32 @@
 //! The socket's other side: one task per connection, one conversation per connection.
 
 use std::{
-    io,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use common::{
     paths::Paths,
-    protocol::{Answer, Ask, Failure, MirrorInfo, Progress, Reply, Request, Status},
-    wire::{self, WireError},
+    protocol::{Failure, Fetch, Mirror, MirrorInfo, Past, Reply, Request, Status},
+    wire::{self, WireError, batches},
 };
 use interprocess::local_socket::tokio::{Listener, Stream, prelude::*};
-use tokio::{
-    sync::{
-        Notify,
-        broadcast::{self, error::RecvError},
-    },
-    task::JoinSet,
-    time::Instant,
-};
+use tokio::{sync::Notify, task::JoinSet, time::Instant};
 
-use crate::{fetch, push, sync::Engine};
+use crate::{
+    add,
+    conversation::Conversation,
+    edit::{self, Removed},
+    fetch::{self, Purpose},
+    push, recall, show,
+    sync::{Engine, Wish},
+};
 
 /// Conversations that are still open this long after a stop are cut off.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A client hears something at least this often.
-const ALIVE: Duration = Duration::from_secs(5);
-
-/// A client that does not listen for this long is given up.
-const DEAF: Duration = Duration::from_secs(30);
-
-/// Mirrors in one message: far below the limit of a frame.
-const BATCH: usize = 500;
 
 /// What conversations need.
 pub(crate) struct Server {
@@ -115,17 +105,15 @@ impl Server {
         }
         wire::greet(&mut stream).await?;
         let request = wire::recv(&mut stream).await?;
-        let mut conversation = Conversation {
-            stream,
-            heard: Instant::now(),
-        };
+        let mut conversation = Conversation::new(stream);
         match request {
             Request::Fetch(request) => {
-                match fetch::fetch(&self.engine, &mut conversation, request).await? {
+                match fetch::fetch(&self.engine, &mut conversation, request, Purpose::Read).await? {
                     Ok(fetched) => {
                         conversation.say(&Reply::Ready(fetched.ready)).await?;
                         // The client reads the mirror now; its connection says for how long.
                         conversation.end().await;
+                        drop(fetched.reading);
                         Ok(())
                     }
                     Err(failure) => conversation.say(&Reply::Failed(failure)).await,
@@ -142,20 +130,59 @@ impl Server {
                     .say(&login.map_or_else(unknown, Reply::Login))
                     .await
             }
-            Request::List => match self.mirrors() {
+            Request::Add(request) => add::add(&self.engine, &mut conversation, request).await,
+            Request::Sync(request) => self.sync(&mut conversation, request, false).await,
+            Request::Accept(request) => self.sync(&mut conversation, request, true).await,
+            Request::Set(request) => {
+                let changed = edit::set(&self.engine, request);
+                conversation.report(changed).await
+            }
+            Request::Rename(mirror, name) => {
+                let renamed = edit::rename(&self.engine, &mirror, &name);
+                conversation.report(renamed).await
+            }
+            Request::Remove { mirror, force } => {
+                self.remove(&mut conversation, &mirror, force).await
+            }
+            Request::Restore(request) => {
+                let restored = recall::restore(&self.engine, &request);
+                conversation.report(restored).await
+            }
+            Request::History(mirror, name) => {
+                match recall::history(&self.engine, &mirror, name.as_deref()) {
+                    Ok(past) => {
+                        let size = |past: &Past| past.name.len() + 200;
+                        for batch in batches(past, size) {
+                            conversation.say(&Reply::Past(batch)).await?;
+                        }
+                        conversation.say(&Reply::Done).await
+                    }
+                    Err(failure) => conversation.say(&Reply::Failed(failure)).await,
+                }
+            }
+            Request::Show(mirror) => match show::show(&self.engine, &mirror) {
+                Ok((shown, locals)) => {
+                    conversation.say(&Reply::Shown(Box::new(shown))).await?;
+                    conversation.say_locals(locals).await?;
+                    conversation.say(&Reply::Done).await
+                }
+                Err(failure) => conversation.say(&Reply::Failed(failure)).await,
+            },
+            Request::Config(config) => {
+                let reply = show::config(&self.engine.config, config);
+                conversation
+                    .say(&reply.map_or_else(Reply::Failed, Reply::Settings))
+                    .await
+            }
+            Request::List => match show::list(&self.engine) {
                 Ok(mirrors) => {
-                    for batch in mirrors.chunks(BATCH) {
-                        conversation.say(&Reply::Mirrors(batch.to_vec())).await?;
+                    let size = |info: &MirrorInfo| info.description.len() + 5000;
+                    for batch in batches(mirrors, size) {
+                        conversation.say(&Reply::Mirrors(batch)).await?;
                     }
                     conversation.say(&Reply::Done).await
                 }
-                Err(err) => {
-                    conversation
-                        .say(&Reply::Failed(Failure::here(format!(
-                            "cannot list the mirrors: {err}"
-                        ))))
-                        .await
-                }
+                Err(failure) => conversation.say(&Reply::Failed(failure)).await,
             },
             Request::Status => {
                 let status = self.status();
@@ -174,20 +201,59 @@ impl Server {
         }
     }
 
-    fn mirrors(&self) -> io::Result<Vec<MirrorInfo>> {
-        let mirrors = self.engine.registry.all()?;
-        let info = |mirror: crate::registry::Mirror| {
-            let state = self.engine.state(&mirror);
-            MirrorInfo {
-                name: mirror.settings.name.to_string(),
-                url: mirror.settings.url.to_string(),
-                git_dir: mirror.git_dir,
-                synced: state.synced.map(seconds),
-                failing: state.failing,
-                syncing: state.syncing,
+    /// Brings a mirror in step because somebody says so.
+    async fn sync(
+        &self,
+        conversation: &mut Conversation,
+        request: Fetch,
+        accept: bool,
+    ) -> Result<(), WireError> {
+        let wish = Wish {
+            accept,
+            ..Wish::default()
+        };
+        let wanted = request.mirror.clone();
+        let reply = match fetch::existing(&self.engine, &wanted) {
+            Err(failure) => Reply::Failed(failure),
+            Ok(_) => {
+                let purpose = Purpose::Sync(wish);
+                match fetch::fetch(&self.engine, conversation, request, purpose).await? {
+                    Ok(fetched) => Reply::Synced {
+                        name: fetched.mirror.settings.name.to_string(),
+                        changed: fetched.moved as u64,
+                        warnings: fetched.ready.warnings,
+                    },
+                    Err(failure) => Reply::Failed(failure),
+                }
             }
         };
-        Ok(mirrors.into_iter().map(info).collect())
+        conversation.say(&reply).await
+    }
+
+    async fn remove(
+        &self,
+        conversation: &mut Conversation,
+        mirror: &Mirror,
+        force: bool,
+    ) -> Result<(), WireError> {
+        let removing = edit::remove(&self.engine, mirror, force, self.paths.bundles());
+        let reply = match conversation.wait_quietly(removing).await? {
+            Ok(Removed::Gone(bundle)) => Reply::Removed(bundle),
+            Ok(Removed::Locals(locals)) => {
+                let count = locals.len();
+                conversation.say_locals(locals).await?;
+                let message = match count {
+                    1 => "1 local branch or tag is in this mirror alone".to_owned(),
+                    _ => format!("{count} local branches and tags are in this mirror alone"),
+                };
+                Reply::Failed(
+                    Failure::here(message)
+                        .hinted("--force removes it, and leaves them in a bundle first"),
+                )
+            }
+            Err(failure) => Reply::Failed(failure),
+        };
+        conversation.say(&reply).await
     }
 
     fn status(&self) -> Status {
@@ -208,95 +274,5 @@ impl Server {
             waiting: self.engine.waiting(),
             syncing: syncing.collect(),
         }
-    }
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
-}
-
-/// One client's end of the line.
-pub(crate) struct Conversation {
-    stream: Stream,
-    heard: Instant,
-}
-
-impl Conversation {
-    /// Says one thing.
-    ///
-    /// # Errors
-    /// Fails when the client has gone.
-    pub(crate) async fn say(&mut self, reply: &Reply) -> Result<(), WireError> {
-        self.heard = Instant::now();
-        // A client that was stopped must not hold up what others wait for.
-        tokio::time::timeout(DEAF, wire::send(&mut &self.stream, reply))
-            .await
-            .map_err(|_| WireError::Late)?
-    }
-
-    /// Asks the person.
-    ///
-    /// # Errors
-    /// Fails when the client has gone.
-    pub(crate) async fn ask(&mut self, question: Ask) -> Result<Answer, WireError> {
-        self.say(&Reply::Ask(question)).await?;
-        self.hear().await
-    }
-
-    /// Waits for what the client says, which may be long in coming.
-    ///
-    /// # Errors
-    /// Fails when the client has gone.
-    pub(crate) async fn hear(&mut self) -> Result<Answer, WireError> {
-        wire::recv(&mut &self.stream).await
-    }
-
-    /// Waits for something while the client sees how far it is, and ends when the client does.
-    ///
-    /// # Errors
-    /// Fails when the client has gone; what was waited for is dropped.
-    pub(crate) async fn wait<T>(
-        &mut self,
-        host: &str,
-        progress: &mut broadcast::Receiver<Progress>,
-        future: impl Future<Output = T>,
-    ) -> Result<T, WireError> {
-        let began = Instant::now();
-        let mut closed = false;
-        tokio::pin!(future);
-        let outcome = loop {
-            let mut hearing = &self.stream;
-            let said = tokio::select! {
-                biased;
-                outcome = &mut future => break outcome,
-                // A client has nothing to say here, so whatever comes is its end.
-                _ = wire::recv::<Answer>(&mut hearing) => return Err(WireError::Closed),
-                said = progress.recv(), if !closed => match said {
-                    Ok(progress) => progress,
-                    Err(RecvError::Lagged(_)) => continue,
-                    Err(RecvError::Closed) => {
-                        closed = true;
-                        continue;
-                    }
-                },
-                () = tokio::time::sleep_until(self.heard + ALIVE) => {
-                    let seconds = u32::try_from(began.elapsed().as_secs()).unwrap_or(u32::MAX);
-                    Progress::Asking { host: host.to_owned(), seconds }
-                }
-            };
-            self.say(&Reply::Progress(said)).await?;
-        };
-        // What was said before the end is heard before the end.
-        while let Ok(progress) = progress.try_recv() {
-            self.say(&Reply::Progress(progress)).await?;
-        }
-        Ok(outcome)
-    }
-
-    /// Waits until the client has gone.
-    pub(crate) async fn end(&mut self) {
-        while wire::recv::<Answer>(&mut &self.stream).await.is_ok() {}
     }
 }

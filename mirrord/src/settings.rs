@@ -29,6 +29,8 @@
 //! | `mirror.syncs-per-host` | how many of them at one host | 1 to 1000 | `8` |
 //! | `mirror.remind-after` | how old an answer that was not checked may be before a fetch says its age | a time span | `1d` |
 //!
+//! The first two hold from the daemon's next start.
+//!
 //! A time span is a number and a unit, `s`, `m`, `h` or `d`. For `yes` and `no` whatever git takes for them will do.
 
 pub(crate) mod entries;
@@ -136,7 +138,11 @@ const REPOSITORY: [(&str, &[&str]); 13] = [
     ("maintenance.auto", &["false"]),
     ("receive.unpackLimit", &["1"]),
     ("receive.autogc", &["false"]),
-    ("transfer.hideRefs", &["refs/upstream", "refs/mirror"]),
+    // The last one hides nothing: without it git 2.47 leaves out `refs/upstreams` as well.
+    (
+        "transfer.hideRefs",
+        &["refs/upstream", "refs/mirror", "!refs/heads"],
+    ),
     ("transfer.bundleURI", &["false"]),
     ("uploadpack.allowFilter", &["true"]),
     ("uploadpack.allowAnySHA1InWant", &["true"]),
@@ -205,8 +211,19 @@ impl Settings {
 
     /// The settings of a mirror that is made because somebody asked for this URL.
     #[must_use]
-    pub(crate) fn of_url(url: &UpstreamUrl) -> Self {
-        Self::new(url.mirror_name(), url.clone(), &Defaults::default())
+    pub(crate) fn of_url(url: &UpstreamUrl, defaults: &Defaults) -> Self {
+        Self::new(url.mirror_name(), url.clone(), defaults)
+    }
+
+    /// Gives a new, empty repository the other object format: nobody knew upstream's when it was made.
+    ///
+    /// # Errors
+    /// Fails when the file cannot be read or written.
+    pub(crate) fn use_sha256(git_dir: &Path) -> io::Result<()> {
+        let mut file = ConfigFile::read(&git_dir.join("config"))?;
+        file.put("core.repositoryformatversion", &["1".to_owned()])?;
+        file.put("extensions.objectformat", &["sha256".to_owned()])?;
+        file.write()
     }
 
     /// Reads a mirror's settings; `None` when the repository is not a mirror. What is not set has its default, and keys
@@ -229,7 +246,7 @@ impl Settings {
             Ok(_) => return Err(bad(&"it is not a URL without credentials")),
             Err(err) => return Err(bad(&err)),
         };
-        let mut settings = Self::of_url(&url);
+        let mut settings = Self::of_url(&url, &Defaults::default());
         // A name that is none today was made from the URL by other rules than today's.
         if let Some(Ok(name)) = last(NAME).map(|name| Name::parse(&name)) {
             settings.name = name;

@@ -4,46 +4,47 @@
 //! A request that arrives during a run is left in the queue: upstream may already have been asked, so only a later run
 //! can vouch for what it has now. A batch is of one access; what one login may read says nothing about another.
 
+mod job;
 mod once;
+mod receive;
+mod state;
 
 use std::{
     collections::{HashMap, VecDeque},
-    fs, io,
-    path::{Path, PathBuf},
+    io,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use common::{
-    protocol::{Failure, FailureKind, Progress},
+    protocol::{Failure, Progress},
     upstream_url::UpstreamUrl,
 };
 use tokio::{
     sync::{Semaphore, broadcast, mpsc, oneshot},
+    task::JoinError,
     time::timeout,
 };
 
-use self::once::Memory;
+use self::{job::Job, once::Memory};
+pub(crate) use self::{
+    job::{Birth, Outcome, Pending, Wish},
+    state::State,
+};
 use crate::{
+    config::Config,
     credentials::{Credentials, KEEP},
-    durable,
+    gate::Gates,
     pushes::Pushes,
-    registry::{Mirror, Registry},
+    registry::{Mirror, Registry, Target},
+    settings::Settings,
     upstream::{Access, Trouble, Upstreams},
     watch::Watch,
 };
 
-/// More syncs at once would only make each of them slower.
-const MOST_AT_ONCE: usize = 16;
-
-/// One slow host must not take the turns of all others.
-const MOST_AT_HOST: usize = 8;
-
 /// What waiting clients may miss before they see the next total.
 const PROGRESS_BACKLOG: usize = 256;
-
-/// When the last good sync was, in seconds since 1970; a file in the mirror.
-const SYNCED: &str = "synced";
 
 /// Everything that syncs share.
 pub(crate) struct Engine {
@@ -55,7 +56,13 @@ pub(crate) struct Engine {
     pub credentials: Credentials,
     /// Pushes that are under way.
     pub pushes: Pushes,
-    tasks: Mutex<HashMap<UpstreamUrl, Task>>,
+    /// Who uses which mirror.
+    pub gates: Gates,
+    /// The file of the daemon's own settings.
+    pub config: PathBuf,
+    /// One slow host must not take the turns of all others.
+    syncs_per_host: usize,
+    tasks: Mutex<HashMap<Target, Task>>,
     at_once: Semaphore,
     hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
     running: Mutex<Vec<Watch>>,
@@ -69,84 +76,70 @@ struct Task {
     state: Arc<Mutex<State>>,
 }
 
-/// How a mirror is, as far as this daemon has seen.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct State {
-    /// When upstream was last seen to be what the mirror has.
-    pub synced: Option<SystemTime>,
-    /// Why the last sync failed, if it did.
-    pub failing: Option<String>,
-    /// Whether a sync runs.
-    pub syncing: bool,
-    git_dir: Option<PathBuf>,
-}
-
-struct Job {
-    access: Access,
-    answer: oneshot::Sender<Result<Outcome, Trouble>>,
-}
-
-/// How a sync ended.
-#[derive(Debug, Clone)]
-pub(crate) enum Outcome {
-    /// The mirror has what upstream had after the request was made.
-    InStep {
-        /// The mirror.
-        mirror: Box<Mirror>,
-        /// What the person should know, one line each.
-        warnings: Vec<String>,
-        /// Whether this sync changed something.
-        changed: bool,
-        /// Whether git signed in with something that only it has seen.
-        signed_in_by_git: bool,
-        /// When upstream was asked: what it has had since then, nobody here knows.
-        asked: SystemTime,
-    },
-    /// There is no such mirror yet, and upstream says that its URL is this one.
-    Moved(UpstreamUrl),
-}
-
-/// A sync that was asked for.
-pub(crate) struct Pending {
-    /// What is seen of this mirror's syncs. While nobody holds one, a running sync is not wanted.
-    pub progress: broadcast::Receiver<Progress>,
-    /// The end of the sync.
-    pub outcome: oneshot::Receiver<Result<Outcome, Trouble>>,
-}
-
 impl Engine {
     /// An engine for the mirrors of a registry.
-    pub(crate) fn new(registry: Registry, upstreams: Upstreams) -> Arc<Self> {
+    pub(crate) fn new(registry: Registry, upstreams: Upstreams, config: PathBuf) -> Arc<Self> {
+        let limits = Config::read(&config).unwrap_or_else(|failure| {
+            tracing::warn!("{failure}");
+            Config::default()
+        });
         Arc::new(Self {
             registry,
             upstreams,
+            config,
+            syncs_per_host: limits.syncs_per_host,
             credentials: Credentials::default(),
             pushes: Pushes::default(),
+            gates: Gates::default(),
             tasks: Mutex::default(),
-            at_once: Semaphore::new(MOST_AT_ONCE),
+            at_once: Semaphore::new(limits.syncs),
             hosts: Mutex::default(),
             running: Mutex::default(),
         })
     }
 
     /// Asks for a sync that begins after now.
-    pub(crate) fn sync(self: &Arc<Self>, url: &UpstreamUrl, access: Access) -> Pending {
-        let task = self.task(url);
+    pub(crate) fn sync(self: &Arc<Self>, target: &Target, access: Access, wish: Wish) -> Pending {
+        let task = self.task(target);
         let progress = task.listeners.subscribe();
         let (answer, outcome) = oneshot::channel();
         // The task ends with the engine; a job that it does not take answers by dropping its sender.
-        let _ = task.queue.send(Job { access, answer });
+        let _ = task.queue.send(Job {
+            access,
+            wish,
+            answer,
+        });
+        Pending { progress, outcome }
+    }
+
+    /// Asks an upstream what it has, and does nothing with the answer.
+    pub(crate) fn test(self: &Arc<Self>, url: &UpstreamUrl, access: Access) -> Pending {
+        let (listeners, progress) = broadcast::channel(PROGRESS_BACKLOG);
+        let (answer, outcome) = oneshot::channel();
+        let (engine, url) = (self.clone(), url.clone());
+        tokio::spawn(async move {
+            let host = engine.host(&url);
+            let (Ok(_at_host), Ok(_turn)) = (host.acquire().await, engine.at_once.acquire().await)
+            else {
+                return;
+            };
+            let (testing, tested) = (engine.clone(), url.clone());
+            let work = move |watch: &Watch| once::test(&testing, &tested, &access, watch);
+            let result = engine.watched(&url, listeners, work).await;
+            // Whoever has gone needs no answer.
+            let _ = answer.send(result.unwrap_or_else(|panic| Err(broke(&url, &panic))));
+        });
         Pending { progress, outcome }
     }
 
     /// What is seen of a mirror's syncs, for somebody who will ask for one.
-    pub(crate) fn listen(self: &Arc<Self>, url: &UpstreamUrl) -> broadcast::Receiver<Progress> {
-        self.task(url).listeners.subscribe()
+    pub(crate) fn listen(self: &Arc<Self>, target: &Target) -> broadcast::Receiver<Progress> {
+        self.task(target).listeners.subscribe()
     }
 
-    fn task(self: &Arc<Self>, url: &UpstreamUrl) -> Task {
+    fn task(self: &Arc<Self>, target: &Target) -> Task {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        let task = tasks.entry(url.clone()).or_insert_with(|| {
+        let task = tasks.entry(target.clone()).or_insert_with(|| {
             let (queue, jobs) = mpsc::unbounded_channel();
             let task = Task {
                 queue,
@@ -155,7 +148,7 @@ impl Engine {
             };
             tokio::spawn(follow(
                 self.clone(),
-                url.clone(),
+                target.clone(),
                 jobs,
                 task.listeners.clone(),
                 task.state.clone(),
@@ -165,19 +158,30 @@ impl Engine {
         task.clone()
     }
 
+    /// Forgets how a mirror was: it is gone, or lies elsewhere. Nobody may be using it.
+    ///
+    /// # Errors
+    /// Fails when what is on disk of it cannot be removed.
+    pub(crate) fn forget(&self, mirror: &Mirror) -> io::Result<()> {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        // Its task ends when nobody can ask it for anything any more.
+        tasks.remove(&mirror.target());
+        state::forget(&mirror.git_dir)
+    }
+
     /// How a mirror is.
     pub(crate) fn state(&self, mirror: &Mirror) -> State {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        let task = tasks.get(&mirror.settings.url);
+        let task = tasks.get(&mirror.target());
         let mut state = task.map_or_else(State::default, |task| lock(&task.state).clone());
-        state.synced = state.synced.max(read_synced(&mirror.git_dir));
+        state.or_as_on_disk(&mirror.git_dir);
         state
     }
 
     /// The turns at one host; upstreams on this machine are one.
     fn host(&self, url: &UpstreamUrl) -> Arc<Semaphore> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let turns = || Arc::new(Semaphore::new(MOST_AT_HOST));
+        let turns = || Arc::new(Semaphore::new(self.syncs_per_host));
         hosts.entry(url.origin()).or_insert_with(turns).clone()
     }
 
@@ -196,8 +200,45 @@ impl Engine {
         tasks
             .iter()
             .filter(|(_, task)| lock(&task.state).syncing)
-            .map(|(url, _)| url.clone())
+            .map(|(target, _)| target.url.clone())
             .collect()
+    }
+
+    /// Runs the blocking work of a sync, seen by all who listen, and cancelled when nobody does any more.
+    async fn watched<T: Send + 'static>(
+        &self,
+        url: &UpstreamUrl,
+        listeners: broadcast::Sender<Progress>,
+        work: impl FnOnce(&Watch) -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        let watch = Watch::new(url.host().unwrap_or(url.path()), listeners);
+        self.running().push(watch.clone());
+        let ticker = tokio::spawn(watch.clone().tick());
+        let working = watch.clone();
+        let result = tokio::task::spawn_blocking(move || work(&working)).await;
+        ticker.abort();
+        self.running().retain(|running| !running.is(&watch));
+        result
+    }
+
+    /// The daemon's own settings as they are now. Where they cannot be read, what needs them is as by default.
+    pub(crate) fn config(&self) -> Config {
+        Config::read(&self.config).unwrap_or_else(|failure| {
+            tracing::warn!("{failure}");
+            Config::default()
+        })
+    }
+
+    /// The settings of a mirror that is made because somebody asked for its URL.
+    ///
+    /// # Errors
+    /// Fails when the defaults cannot be read, or the names of the others.
+    pub(crate) fn automatic(&self, url: &UpstreamUrl) -> Result<Settings, Failure> {
+        let config = Config::read(&self.config)?;
+        let mut settings = Settings::of_url(url, &config.defaults);
+        let name = self.registry.free_name(&settings.name);
+        settings.name = name.map_err(|err| Failure::io("cannot name the mirror", &err))?;
+        Ok(settings)
     }
 
     /// Cancels what runs, and begins nothing new.
@@ -215,18 +256,7 @@ impl Engine {
     pub(crate) fn settle(&self) {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         for task in tasks.values() {
-            let State {
-                synced, git_dir, ..
-            } = lock(&task.state).clone();
-            if let (Some(synced), Some(git_dir)) = (synced, git_dir)
-                && read_synced(&git_dir) < Some(synced)
-                && let Err(err) = write_synced(&git_dir, synced)
-            {
-                tracing::warn!(
-                    "cannot note the last sync of '{}': {err}",
-                    git_dir.display()
-                );
-            }
+            lock(&task.state).save();
         }
     }
 }
@@ -238,11 +268,12 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 /// The life of one mirror's task.
 async fn follow(
     engine: Arc<Engine>,
-    url: UpstreamUrl,
+    target: Target,
     mut jobs: mpsc::UnboundedReceiver<Job>,
     listeners: broadcast::Sender<Progress>,
     state: Arc<Mutex<State>>,
 ) {
+    let url = target.url.clone();
     let mut waiting = VecDeque::new();
     let mut memory = Memory::default();
     loop {
@@ -273,20 +304,26 @@ async fn follow(
         let (batch, rest): (VecDeque<_>, VecDeque<_>) =
             waiting.into_iter().partition(|job| job.access == access);
         waiting = rest;
+        let wish = Wish {
+            birth: batch
+                .iter()
+                .map(|job| &job.wish.birth)
+                .max_by_key(|birth| birth.rank())
+                .cloned()
+                .unwrap_or_default(),
+            accept: batch.iter().any(|job| job.wish.accept),
+        };
         lock(&state).syncing = true;
-        let watch = Watch::new(url.host().unwrap_or(url.path()), listeners.clone());
-        engine.running().push(watch.clone());
-        let ticker = tokio::spawn(watch.clone().tick());
-        let work = tokio::task::spawn_blocking({
-            let (engine, url, watch) = (engine.clone(), url.clone(), watch.clone());
-            move || {
+        let work = {
+            let (engine, target) = (engine.clone(), target.clone());
+            move |watch: &Watch| {
                 let began = std::time::Instant::now();
-                let result = once::sync(&engine, &url, &access, &watch, &mut memory);
-                log(&url, began.elapsed(), &result);
+                let result = once::sync(&engine, &target, &wish, &access, watch, &mut memory);
+                log(&target.url, began.elapsed(), &result);
                 (result, memory)
             }
-        });
-        let result = match work.await {
+        };
+        let result = match engine.watched(&url, listeners.clone(), work).await {
             Ok((result, after)) => {
                 memory = after;
                 result
@@ -294,13 +331,10 @@ async fn follow(
             // A bug in the sync must not end the service of this mirror.
             Err(panic) => {
                 memory = Memory::default();
-                tracing::error!("a sync of '{url}' broke: {panic}");
-                Err(Failure::here("the sync broke; the daemon's log says how").into())
+                Err(broke(&url, &panic))
             }
         };
-        ticker.abort();
-        engine.running().retain(|running| !running.is(&watch));
-        note(&mut lock(&state), &result);
+        lock(&state).note(&result, &target.git_dir);
         for job in batch {
             // Whoever has gone needs no answer.
             let _ = job.answer.send(result.clone());
@@ -308,39 +342,17 @@ async fn follow(
     }
 }
 
+fn broke(url: &UpstreamUrl, panic: &JoinError) -> Trouble {
+    tracing::error!("a sync of '{url}' broke: {panic}");
+    Failure::here("the sync broke; the daemon's log says how").into()
+}
+
 fn log(url: &UpstreamUrl, took: Duration, result: &Result<Outcome, Trouble>) {
     let took = took.as_millis();
     match result {
         Ok(Outcome::InStep { .. }) => tracing::info!("'{url}' in step after {took} ms"),
         Ok(Outcome::Moved(to)) => tracing::info!("'{url}' redirects to '{to}'"),
+        Ok(Outcome::Gone | Outcome::Answered(_)) => {}
         Err(trouble) => tracing::warn!("no sync of '{url}' after {took} ms: {}", trouble.failure),
     }
-}
-
-fn note(state: &mut State, result: &Result<Outcome, Trouble>) {
-    state.syncing = false;
-    match result {
-        Ok(Outcome::InStep { mirror, asked, .. }) => {
-            state.synced = Some(*asked);
-            state.git_dir = Some(mirror.git_dir.clone());
-            state.failing = None;
-        }
-        Err(trouble) if trouble.failure.kind != FailureKind::Cancelled => {
-            state.failing = Some(trouble.failure.message.clone());
-        }
-        Ok(Outcome::Moved(_)) | Err(_) => {}
-    }
-}
-
-fn read_synced(git_dir: &Path) -> Option<SystemTime> {
-    let text = fs::read_to_string(git_dir.join(SYNCED)).ok()?;
-    Some(UNIX_EPOCH + Duration::from_secs(text.trim().parse().ok()?))
-}
-
-fn write_synced(git_dir: &Path, synced: SystemTime) -> io::Result<()> {
-    let seconds = synced
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
-    durable::replace(&git_dir.join(SYNCED), format!("{seconds}\n").as_bytes())
 }

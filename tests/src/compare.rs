@@ -89,6 +89,15 @@ pub fn refs(world: &World, dir: &Path) -> Vec<(String, String)> {
     listed.stdout.lines().filter_map(pair).collect()
 }
 
+/// Returns the refs of a mirror that its clients see.
+#[track_caller]
+pub fn public_refs(world: &World, mirror: &Path) -> Vec<(String, String)> {
+    let mut refs = refs(world, mirror);
+    let ours = ["refs/upstream/", "refs/mirror/"];
+    refs.retain(|(name, _)| !ours.iter().any(|space| name.starts_with(space)));
+    refs
+}
+
 /// Lists the lines that only one side has.
 fn difference(ours: &[String], plain: &[String]) -> String {
     let of = |lines: &[String]| lines.iter().cloned().collect::<BTreeSet<_>>();

@@ -5,6 +5,7 @@
 //! Nobody sleeps. What is waited for is an event (a process ended, a request arrived, a gate
 //! opened), and every wait has a deadline after which the test says what it waited for.
 
+mod changes;
 mod compare;
 mod cuts;
 mod gitlab;
@@ -19,7 +20,8 @@ mod ssh;
 mod trial;
 mod world;
 
-pub use compare::{Twins, refs, same_clone};
+pub use changes::Changes;
+pub use compare::{Twins, public_refs, refs, same_clone};
 pub use cuts::{Cut, places_to_cut};
 pub use gitlab::{Fault, GitLab, Held, On, Request};
 pub use parts::Part;

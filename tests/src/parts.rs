@@ -13,7 +13,7 @@ use crate::process::{Process, all_that_mention};
 use crate::{Running, World};
 
 /// How long a part is waited for.
-const WAIT: Duration = Duration::from_secs(30);
+pub(crate) const WAIT: Duration = Duration::from_secs(30);
 
 /// One program of a push.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

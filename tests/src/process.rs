@@ -27,6 +27,11 @@ impl Process {
         self.pid
     }
 
+    /// What becomes readable when it has ended.
+    pub(crate) fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
     /// Sends a signal. A process that has ended already does not mind.
     pub(crate) fn signal(&self, signal: Signal) {
         let _ = pidfd_send_signal(&self.fd, signal);

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -195,6 +196,11 @@ impl Running {
         if let Some(group) = Pid::from_raw(self.pid().cast_signed()) {
             let _ = kill_process_group(group, signal);
         }
+    }
+
+    /// What can be waited on until it has ended.
+    pub(crate) fn end(&self) -> &OwnedFd {
+        self.process.fd()
     }
 
     /// Tells whether it has ended by now.

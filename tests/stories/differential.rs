@@ -6,7 +6,7 @@ use proptest::{
     sample::{Index, select},
     test_runner::{Config, TestRunner},
 };
-use tests::{Project, World, refs};
+use tests::{Project, World, public_refs, refs};
 
 /// Few names, so that they meet in every way: moved, deleted, one a directory of another.
 const NAMES: [&str; 6] = ["main", "a", "a/b", "a/b/c", "b", "c/d"];
@@ -115,12 +115,8 @@ fn random_histories_give_the_refs_and_objects_that_git_fetch_gives() {
             world.git(["fetch", "--quiet", "--prune"]).at("plain").ok();
             world.git(["ls-remote", &format!("mirror::{url}")]).ok();
             let mirror = world.only_mirror();
-            let ours: Vec<_> = refs(&world, &mirror)
-                .into_iter()
-                .filter(|(name, _)| !name.starts_with("refs/upstream/"))
-                .collect();
             prop_assert_eq!(
-                &ours,
+                &public_refs(&world, &mirror),
                 &refs(&world, &world.path("plain")),
                 "after {:?}",
                 deeds

@@ -63,7 +63,7 @@ impl Pair {
 }
 
 /// Every file below a directory, with what changes when somebody writes it.
-fn files_under(dir: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
+pub(crate) fn files_under(dir: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(dir).expect("readable") {
         let path = entry.expect("readable").path();

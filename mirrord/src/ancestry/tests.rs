@@ -1,15 +1,7 @@
 //! git is asked the same.
 
-use std::process::Stdio;
-
-use tokio::sync::broadcast;
-
 use super::*;
-use crate::{
-    quarantine::Quarantine,
-    sample::{Imported, Sample},
-    watch::Watch,
-};
+use crate::sample::{Imported, Sample};
 
 const MAIN: &str = "refs/heads/main";
 
@@ -101,43 +93,6 @@ fn what_is_missing_or_is_no_commit_was_not_kept() {
     for other in [oid(blob), oid(odd), nothing] {
         assert_eq!(commit(&repo, other), None);
     }
-}
-
-#[test]
-fn what_lies_in_quarantine_is_seen_before_it_is_let_in() {
-    let mut sample = Sample::new();
-    let old = sample.line(None, 5);
-    let mirror = sample.import();
-    let new = sample.line(Some(old), 5);
-    let upstream = sample.import();
-    let (old, new) = (upstream.oid(old), upstream.oid(new));
-    let mut git = upstream.git();
-    git.args(["pack-objects", "--stdout", "--revs", "--thin", "-q"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
-    let mut child = git.spawn().expect("git runs");
-    let mut stdin = child.stdin.take().expect("piped");
-    std::io::Write::write_all(&mut stdin, format!("{new}\n^{old}\n").as_bytes()).expect("written");
-    drop(stdin);
-    let pack = child.wait_with_output().expect("git ends").stdout;
-    let quarantine = Quarantine::new(mirror.path()).expect("made");
-    let watch = Watch::new("host", broadcast::channel(1).0);
-    quarantine
-        .receive(&mut pack.as_slice(), &watch)
-        .expect("received");
-
-    let outside = quarantine.repository().expect("opens");
-    assert!(!is_fast_forward(&outside, MAIN, old, new));
-    let inside = quarantine.repository_with_incoming().expect("opens");
-    assert!(is_fast_forward(&inside, MAIN, old, new));
-    // git sees as much as before, and says nothing about being told twice where the mirror is.
-    let mut git = quarantine.git();
-    git.args(["rev-list", "--count", &new.to_string()]);
-    let said = git.output().expect("git runs");
-    assert_eq!((said.stdout, said.stderr), (b"10\n".to_vec(), Vec::new()));
-    quarantine.release().expect("let in");
-    let outside = quarantine.repository().expect("opens");
-    assert!(is_fast_forward(&outside, MAIN, old, new));
 }
 
 #[test]

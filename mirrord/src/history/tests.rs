@@ -46,7 +46,7 @@ fn main_of_three() -> Refs {
 
 fn found(refs: &Refs, name: &str, at: &str) -> Result<ObjectId, Failure> {
     let at = At::parse(at, &noon()).expect("an id or a time");
-    find(&entries(refs), name, Some(&at)).map(|entry| entry.oid)
+    find(&entries(refs), name.as_bytes(), Some(&at)).map(|entry| entry.oid)
 }
 
 #[test]
@@ -191,11 +191,11 @@ fn a_clock_that_was_set_back_drops_nothing_early() {
 fn a_ref_is_named_as_git_takes_names() {
     let refs = main_of_three();
     for name in ["main", "heads/main", "refs/heads/main"] {
-        let entry = find(&entries(&refs), name, None).expect("found");
+        let entry = find(&entries(&refs), name.as_bytes(), None).expect("found");
         assert_eq!(entry.oid, oid("bbbb"), "the newest of '{name}'");
     }
     for name in ["mai", "tags/main", "heads", "", "mirror/history"] {
-        let failure = find(&entries(&refs), name, None).expect_err("none");
+        let failure = find(&entries(&refs), name.as_bytes(), None).expect_err("none");
         assert_eq!(failure.message, format!("there is no history of '{name}'"));
         assert!(failure.hint.is_some_and(|hint| hint.contains("history")));
     }
@@ -209,7 +209,7 @@ fn of_a_branch_and_a_tag_of_one_name_the_branch_is_meant() {
         past("refs/tags/v2", Why::Deleted, HOUR, "c"),
     ]
     .into();
-    let newest = |name| find(&entries(&refs), name, None).map(|entry| entry.oid);
+    let newest = |name: &str| find(&entries(&refs), name.as_bytes(), None).map(|entry| entry.oid);
     assert_eq!(newest("v1"), Ok(oid("b")));
     assert_eq!(newest("tags/v1"), Ok(oid("a")));
     assert_eq!(newest("v2"), Ok(oid("c")));
@@ -289,7 +289,7 @@ fn an_id_that_a_branch_had_twice_is_not_ambiguous() {
     let mut refs = main_of_three();
     refs.extend([past("refs/heads/main", Why::Deleted, 3 * DAY, "bbbb")]);
     let at = At::parse("bbbb", &noon()).expect("an id");
-    let entry = find(&entries(&refs), "main", Some(&at)).expect("found");
+    let entry = find(&entries(&refs), b"main", Some(&at)).expect("found");
     assert_eq!(entry.at, micros(now() - HOUR), "the newest of both");
 }
 

@@ -129,21 +129,49 @@ fn head_falls_back_to_a_tracked_branch_and_never_to_a_local_one() {
             .map(|name| (BString::from(*name), ObjectId::null(gix::hash::Kind::Sha1)))
             .collect()
     };
-    let name = |refs: &Refs, head: Head| {
-        super::head(refs, &head, &Refspecs::everything()).map(BString::from)
+    let now = |refs: &Refs, head: Option<Head>, now: &str| {
+        let head = super::head(refs, head.as_ref(), now.as_bytes(), &Refspecs::everything());
+        String::from_utf8(head).expect("text")
     };
-    let tracked = refs(&["refs/heads/b", "refs/heads/local", "refs/upstream/heads/b"]);
+    let upstreams = |refs: &Refs, branch: &str| {
+        let head = now(refs, Some(Head::Branch(branch.into())), "");
+        head.strip_prefix("ref: refs/heads/").map(str::to_owned)
+    };
+    let tracked = refs(&[
+        "refs/heads/b",
+        "refs/heads/c",
+        "refs/heads/local",
+        "refs/upstream/heads/b",
+        "refs/upstream/heads/c",
+    ]);
+    assert_eq!(upstreams(&tracked, "refs/heads/c").as_deref(), Some("c\n"));
+    for branch in ["refs/notes/x", "refs/heads/unborn", "refs/heads/local"] {
+        assert_eq!(
+            upstreams(&tracked, branch).as_deref(),
+            Some("b\n"),
+            "{branch}"
+        );
+    }
+    let unknown = Some(Head::Unknown);
     assert_eq!(
-        name(&tracked, Head::Unknown),
-        Some("ref: refs/heads/b\n".into())
+        now(&tracked, unknown, "ref: refs/heads/c\n"),
+        "ref: refs/heads/b\n"
     );
     assert_eq!(
-        name(&tracked, Head::Branch("refs/notes/x".into())),
-        Some("ref: refs/heads/b\n".into())
+        now(&tracked, None, "ref: refs/heads/c\n"),
+        "ref: refs/heads/c\n"
     );
-    assert_eq!(name(&refs(&["refs/heads/local"]), Head::Unknown), None);
     assert_eq!(
-        name(&Refs::new(), Head::Branch("refs/heads/new".into())),
-        Some("ref: refs/heads/new\n".into())
+        now(&tracked, None, "ref: refs/heads/gone\n"),
+        "ref: refs/heads/b\n"
+    );
+    assert_eq!(
+        upstreams(&Refs::new(), "refs/heads/new").as_deref(),
+        Some("new\n")
+    );
+    let local = refs(&["refs/heads/main", "refs/heads/master/x"]);
+    assert_eq!(
+        upstreams(&local, "refs/heads/main").as_deref(),
+        Some("unborn-1\n")
     );
 }

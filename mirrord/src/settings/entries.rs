@@ -1,6 +1,9 @@
 //! Settings by their keys, and what to say about a key or a value that there is not.
 
-use common::{progress::masked, protocol::Failure};
+use common::{
+    progress::masked,
+    protocol::{Failure, FailureKind},
+};
 
 use super::{
     file::ConfigFile,
@@ -129,7 +132,7 @@ impl std::error::Error for BadSetting {}
 
 impl From<BadSetting> for Failure {
     fn from(bad: BadSetting) -> Self {
-        let failure = Self::here(bad.to_string());
+        let failure = Self::new(FailureKind::Usage, bad.to_string());
         match bad.hint() {
             Some(hint) => failure.hinted(hint),
             None => failure,

@@ -31,7 +31,10 @@ fn url(text: &str) -> UpstreamUrl {
 }
 
 fn settings() -> Settings {
-    Settings::of_url(&url("https://gitlab.example/group/project.git"))
+    Settings::of_url(
+        &url("https://gitlab.example/group/project.git"),
+        &Defaults::default(),
+    )
 }
 
 /// What is said when a setting is refused.
@@ -50,7 +53,7 @@ fn a_new_mirrors_settings_read_back_as_they_were_written() {
         "git@gitlab.example:group/project.git",
     ] {
         let dir = repository(BARE);
-        let settings = Settings::of_url(&url(upstream));
+        let settings = Settings::of_url(&url(upstream), &Defaults::default());
         settings.write_new(dir.path()).expect("written");
         assert_eq!(read(&dir), settings);
     }
@@ -72,7 +75,10 @@ fn a_mirror_that_was_made_before_there_were_settings_has_their_defaults() {
     let found = read(&dir);
     assert_eq!(
         found,
-        Settings::of_url(&url("https://gitlab.example//project.git"))
+        Settings::of_url(
+            &url("https://gitlab.example//project.git"),
+            &Defaults::default()
+        )
     );
     assert_eq!(
         found.name.as_ref(),

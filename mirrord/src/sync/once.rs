@@ -1,6 +1,6 @@
 //! One sync, from the question to the published refs. Blocking code, in the order of design: ask, fetch, vet, publish.
 
-use std::{collections::BTreeSet, io, path::Path, time::SystemTime};
+use std::{io, path::Path, time::SystemTime};
 
 use common::{
     protocol::{Failure, FailureKind},
@@ -8,24 +8,26 @@ use common::{
     upstream_url::UpstreamUrl,
 };
 
-use gix::{ObjectId, bstr::BString};
-
-use super::{Engine, Outcome, write_synced};
+use super::{
+    Birth, Engine, Outcome, Wish,
+    receive::{Source, lost, receive, suspicion},
+    state::{SYNCED, write_synced},
+};
 use crate::{
-    plan::{Advertisement, Head, Plan},
-    publish,
-    quarantine::{self, Quarantine},
-    refs::{self, Refs},
-    registry::{Mirror, Unborn},
+    ancestry::{self, Ancestry},
+    history::Why,
+    local,
+    plan::{Advertisement, Plan},
+    publish, refs,
+    registry::{Mirror, Target, Unborn},
+    retrack,
+    settings::Settings,
     upstream::{Access, Asked, Session, Trouble},
     watch::Watch,
 };
 
 /// A sync that somebody's push overtook runs again, but not for ever.
 const MOST_RUNS: usize = 5;
-
-/// Refs that are named one by one when they are not shown.
-const MOST_NAMED: usize = 20;
 
 /// Conversations that one mirror keeps open, one per login.
 const MOST_SESSIONS: usize = 4;
@@ -34,6 +36,8 @@ const MOST_SESSIONS: usize = 4;
 #[derive(Default)]
 pub(super) struct Memory {
     sessions: Vec<Session>,
+    /// An advertisement of which upstream must be asked what it means, and the words in which that was said.
+    wiped: Option<(Advertisement, Mirror, Failure)>,
     /// Whether the objects that the refs name have been looked for in this daemon's life.
     checked: bool,
     applied: Option<Applied>,
@@ -50,52 +54,71 @@ struct Applied {
 /// One sync, from the question to the published refs.
 pub(super) fn sync(
     engine: &Engine,
-    url: &UpstreamUrl,
+    target: &Target,
+    wish: &Wish,
     access: &Access,
     watch: &Watch,
     memory: &mut Memory,
 ) -> Result<Outcome, Trouble> {
     for _ in 0..MOST_RUNS {
-        if let Some(outcome) = run(engine, url, access, watch, memory)? {
+        if let Some(outcome) = run(engine, target, wish, access, watch, memory)? {
             return Ok(outcome);
         }
     }
     Err(Failure::here("the mirror's refs change faster than it can be brought in step").into())
 }
 
-/// `None` when refs moved under it and it should run again.
-fn run(
+/// Asks upstream what it has, and no more.
+pub(super) fn test(
     engine: &Engine,
     url: &UpstreamUrl,
     access: &Access,
     watch: &Watch,
+) -> Result<Outcome, Trouble> {
+    let mut session = Session::open(url, access, &engine.upstreams, watch)?;
+    let asked = session.ask(&refspec::Refspecs::everything(), watch)?;
+    Ok(match session.moved_to() {
+        Some(moved) => Outcome::Moved(moved),
+        None => Outcome::Answered(Box::new(asked)),
+    })
+}
+
+/// `None` when refs moved under it and it should run again.
+fn run(
+    engine: &Engine,
+    target: &Target,
+    wish: &Wish,
+    access: &Access,
+    watch: &Watch,
     memory: &mut Memory,
 ) -> Result<Option<Outcome>, Trouble> {
+    let url = &target.url;
     let cannot = |what: &'static str| {
         move |err: io::Error| Trouble::from(Failure::io(&format!("cannot {what}"), &err))
     };
-    let mirror = engine
-        .registry
-        .find(url)
-        .map_err(cannot("read the mirror"))?;
+    let find = || engine.registry.at(&target.git_dir);
+    let mut mirror = find().map_err(cannot("read the mirror"))?;
+    let running = match &mirror {
+        Some(found) => {
+            let gate = engine.gates.of(&found.git_dir);
+            let running = gate.begin_sync();
+            // It may have been changed until now, and not from now on.
+            mirror = find().map_err(cannot("read the mirror"))?;
+            if let Some(found) = &mut mirror {
+                let repaired = gate.sweep_once(|| retrack::sweep(&found.git_dir));
+                let repaired = repaired.and_then(|()| retrack::finish(found));
+                repaired.map_err(cannot("clean up the mirror"))?;
+            }
+            Some((gate, running))
+        }
+        None => None,
+    };
     if let Some(mirror) = &mirror
         && mirror.settings.url != *url
     {
         // Somebody has just found out that upstream redirects this URL; the mirror has one task, and it is not this.
         return Ok(Some(Outcome::Moved(mirror.settings.url.clone())));
     }
-    let beside = mirror
-        .as_ref()
-        .map(|mirror| engine.pushes.of(&mirror.git_dir));
-    if let (Some(mirror), Some(beside)) = (&mirror, &beside) {
-        let sweep = || {
-            quarantine::sweep(&mirror.git_dir)?;
-            publish::sweep(&mirror.git_dir)
-        };
-        let swept = beside.sweep_once(sweep);
-        swept.map_err(cannot("clean up the mirror"))?;
-    }
-    let _running = beside.map(|pushes| pushes.begin_sync());
     // What was recorded is read before upstream is asked: a push in between must not look like old news.
     let before = match &mirror {
         Some(mirror) => {
@@ -103,11 +126,13 @@ fn run(
         }
         None => refs::Snapshot::default(),
     };
-    let track = mirror
-        .as_ref()
-        .map_or_else(refspec::Refspecs::everything, |mirror| {
-            mirror.settings.track.clone()
-        });
+    let settings = match (&mirror, &wish.birth) {
+        (Some(mirror), _) => mirror.settings.clone(),
+        (None, Birth::Named(settings)) => (**settings).clone(),
+        (None, Birth::Automatic) => engine.automatic(url)?,
+        (None, Birth::None) => return Ok(Some(Outcome::Gone)),
+    };
+    let track = settings.track.clone();
     let asked_at = SystemTime::now();
     let (mut session, asked) = ask(engine, url, access, &track, watch, memory)?;
     let signed_in_by_git = session.signed_in_by_git();
@@ -136,19 +161,39 @@ fn run(
         })
     {
         memory.keep(session);
+        if let Some((_, running)) = &running {
+            running.caught_up();
+        }
         return Ok(Some(Outcome::InStep {
             mirror: Box::new(mirror.clone()),
             warnings,
+            moved: 0,
             changed: false,
             signed_in_by_git,
             asked: asked_at,
         }));
     }
     memory.applied = None;
+    if let (Some(mirror), Some((wiped, as_set, failure))) = (&mirror, &memory.wiped)
+        && !wish.accept
+        && (wiped, as_set) == (&advertisement, mirror)
+    {
+        let failure = failure.clone();
+        memory.keep(session);
+        return Err(failure.into());
+    }
+    let doubted = memory.wiped.take().map(|(wiped, ..)| wiped.refs);
     if let Some(mirror) = &mirror
         && !advertisement.refs.is_empty()
         && refs::open(&mirror.git_dir).is_ok_and(|repo| repo.object_hash() != asked.format)
     {
+        let is_new = before
+            .refs(&mirror.git_dir)
+            .is_ok_and(|refs| refs.is_empty());
+        if is_new && asked.format == gix::hash::Kind::Sha256 {
+            Settings::use_sha256(&mirror.git_dir).map_err(cannot("set up the mirror"))?;
+            return Ok(None);
+        }
         let message = format!("'{url}' has become a repository of another object format");
         return Err(Failure::new(FailureKind::Unusable, message).into());
     }
@@ -157,7 +202,7 @@ fn run(
         None => Where::Unborn(
             engine
                 .registry
-                .begin(url, asked.format)
+                .begin(settings.clone(), asked.format)
                 .map_err(cannot("make a mirror"))?,
         ),
     };
@@ -165,28 +210,74 @@ fn run(
     let refs = before
         .refs(git_dir)
         .map_err(cannot("read the mirror's refs"))?;
-    let plan = Plan::new(&refs, &advertisement, &track);
+    let mut plan = Plan::new(&refs, &advertisement, &track);
     let mut tips = plan.tips();
     if !memory.checked {
         tips.extend(lost(git_dir, &refs, &advertisement).map_err(cannot("read the mirror"))?);
         memory.checked = true;
     }
-    receive(&mut session, git_dir, &advertisement, &refs, &tips, watch)?;
+    let touched = running.as_ref().map(|(gate, _)| gate.touched());
+    let touched = touched.unwrap_or_default();
+    let source = Source {
+        url,
+        advertisement: &advertisement,
+        refs: &refs,
+        doubted: doubted.as_ref(),
+        pushed: &touched,
+        fsck: settings.fsck,
+    };
+    receive(&mut session, git_dir, &source, &tips, watch)?;
+    if !wish.accept
+        && let Some(words) = suspicion(&mut session, git_dir, &source, &track, watch)?
+    {
+        let hint = format!(
+            "the mirror keeps what it has; 'mirrord accept {}' takes upstream as it is now",
+            settings.name
+        );
+        let failure = Failure::new(FailureKind::Wiped, words).hinted(hint);
+        if let Where::Mirror(mirror) = place {
+            memory.wiped = Some((advertisement, mirror, failure.clone()));
+        }
+        memory.keep(session);
+        return Err(failure.into());
+    }
+    {
+        let repo = refs::open(git_dir).map_err(cannot("open the mirror"))?;
+        let mut ancestry = Ancestry::new(&repo);
+        plan.hold_non_commits(&track, |oid| ancestry::commit(&repo, oid) == Some(oid));
+        plan.hold_rewrites(&refs, &track, |name, old, new| {
+            ancestry.is_fast_forward(name, old, new)
+        });
+        plan = plan.with_history(
+            &refs,
+            &track,
+            Why::Deleted,
+            asked_at,
+            settings.keep_history,
+            |name, old, new| ancestry.is_fast_forward(name, old, new),
+        );
+    }
     let published = publish::publish(git_dir, &plan, Some(&advertisement), &track)
         .map_err(cannot("publish what upstream has"))?;
     let changed = !plan.edits.is_empty();
     let mirror = match place {
         Where::Mirror(mirror) => mirror,
-        Where::Unborn(unborn) => engine
-            .registry
-            .settle(unborn)
-            .map_err(cannot("make a mirror"))?,
+        Where::Unborn(unborn) => match engine.registry.settle(unborn, &target.git_dir) {
+            Ok(mirror) => mirror,
+            // Somebody has just made one there.
+            Err(_) if target.git_dir.exists() => return Ok(None),
+            Err(err) => return Err(cannot("make a mirror")(err)),
+        },
     };
     memory.keep(session);
     if published.again {
         return Ok(None);
     }
-    if changed {
+    if let Some((_, running)) = &running {
+        running.caught_up();
+    }
+    let never = !mirror.git_dir.join(SYNCED).exists();
+    if changed || never {
         write_synced(&mirror.git_dir, asked_at).map_err(cannot("note the sync"))?;
     }
     if plan.held.is_empty() {
@@ -197,16 +288,11 @@ fn run(
             refs,
         });
     }
-    let more = plan.held.len().saturating_sub(MOST_NAMED);
-    warnings.extend(plan.held.into_iter().take(MOST_NAMED));
-    if more > 0 {
-        warnings.push(format!(
-            "{more} more refs of upstream are not shown for such reasons"
-        ));
-    }
+    warnings.extend(local::some_of(plan.held));
     Ok(Some(Outcome::InStep {
         mirror: Box::new(mirror),
         warnings,
+        moved: published.moved,
         changed,
         signed_in_by_git,
         asked: asked_at,
@@ -236,51 +322,6 @@ fn ask(
     let mut session = Session::open(url, access, &engine.upstreams, watch)?;
     let asked = session.ask(track, watch)?;
     Ok((session, asked))
-}
-
-/// What upstream still has of what the mirror says it has, and has lost: somebody removed a pack, or a disk did.
-fn lost(git_dir: &Path, refs: &Refs, upstream: &Advertisement) -> io::Result<BTreeSet<ObjectId>> {
-    let repo = refs::open(git_dir)?;
-    let recorded = |name: &BString| refs.contains_key(&BString::from(refspec::record(name)));
-    let missing = upstream
-        .refs
-        .iter()
-        .filter(|(name, oid)| recorded(name) && !repo.has_object(*oid));
-    Ok(missing.map(|(_, oid)| *oid).collect())
-}
-
-/// Brings the objects that a plan needs into the mirror, checked. Nothing is downloaded that is already here.
-fn receive(
-    session: &mut Session,
-    git_dir: &Path,
-    advertisement: &Advertisement,
-    refs: &Refs,
-    tips: &BTreeSet<ObjectId>,
-    watch: &Watch,
-) -> Result<(), Trouble> {
-    if tips.is_empty() || quarantine::is_complete(git_dir, tips, watch)? {
-        return Ok(());
-    }
-    let mut wants: Refs = advertisement
-        .refs
-        .iter()
-        .filter(|(_, oid)| tips.contains(*oid))
-        .map(|(name, oid)| (name.clone(), *oid))
-        .collect();
-    if let Head::Detached(oid) = advertisement.head {
-        wants.insert("HEAD".into(), oid);
-    }
-    let records: Refs = refs
-        .iter()
-        .filter(|(name, _)| refspec::recorded(name).is_some())
-        .map(|(name, oid)| (name.clone(), *oid))
-        .collect();
-    let cannot = |err: io::Error| Failure::io("cannot store what upstream sent", &err);
-    let quarantine = Quarantine::new(git_dir).map_err(cannot)?;
-    session.fetch(&wants, &records, &quarantine, watch)?;
-    watch.checking();
-    quarantine.vet(tips, watch)?;
-    Ok(quarantine.release().map_err(cannot)?)
 }
 
 enum Where {

@@ -17,6 +17,7 @@ use crate::{
 };
 
 /// What upstream answered.
+#[derive(Debug, Clone)]
 pub(crate) struct Asked {
     /// What it has of what is tracked.
     pub advertisement: Advertisement,

@@ -137,7 +137,8 @@ impl Git {
         quarantine: &Quarantine,
         watch: &Watch,
     ) -> Result<(), Trouble> {
-        let mut command = quarantine.git();
+        let cannot = |err: io::Error| Failure::io("cannot prepare a fetch", &err);
+        let mut command = quarantine.git_that_knows(records).map_err(cannot)?;
         command.args(["-c", "fetch.unpackLimit=1", "-c", "fetch.fsckObjects=false"]);
         if records.is_empty() {
             command.args(["-c", "fetch.negotiationAlgorithm=noop"]);

@@ -110,12 +110,15 @@ fn main() -> ExitCode {
     let gitlab = world.gitlab();
     let project = gitlab.project("group/project");
     project.commit("main", "file", "first");
-    let ours = through_the_mirror(&world, &project, &gitlab.url("group/project"), &disk, count);
+    let url = gitlab.url("group/project");
+    let ours = through_the_mirror(&world, &project, &url, &disk, count);
+    let local = into_the_mirror(&world, &project, &url, &disk, count);
     world.mirrord(["stop"]).ok();
     drop(disk);
     let stock = stock(&world, count);
     for (name, tally) in [
         ("through the mirror", &ours),
+        ("local to the mirror", &local),
         ("stock git, bare repository", &stock),
     ] {
         let Tally {
@@ -127,7 +130,7 @@ fn main() -> ExitCode {
             "{name}: {cuts} power cuts after ok, {present} with what was pushed, {sound} without damage"
         );
     }
-    if ours.is_perfect() {
+    if ours.is_perfect() && local.is_perfect() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -144,14 +147,10 @@ fn through_the_mirror(
 ) -> Tally {
     world.clone_mirror(url, "work").ok();
     let work = world.path("work");
-    let mirror = world.only_mirror();
-    let below = mirror
-        .strip_prefix(world.mirror_home())
-        .expect("it lies there")
-        .to_owned();
+    let below = below(world);
     let mut tally = Tally::default();
     for cut in 0..count {
-        let refs = push(world, &work, cut);
+        let refs = push(world, &work, cut, "main");
         let left = disk.cut(&world.path("left"));
         for (name, oid) in &refs {
             assert_eq!(project.tip(name), *oid, "ok means that upstream has it");
@@ -165,6 +164,38 @@ fn through_the_mirror(
     tally
 }
 
+/// Pushes what stays in a mirror that tracks `main` alone, and cuts after each ok.
+fn into_the_mirror(
+    world: &World,
+    project: &Project,
+    url: &str,
+    disk: &Disk,
+    count: usize,
+) -> Tally {
+    // The one that there is already gets a name and refspecs.
+    let add = ["add", "-q", "fork", url, "--track", "+refs/heads/main"];
+    world.mirrord(add).ok();
+    let below = below(world);
+    world.clone_mirror("fork", "fork").ok();
+    let work = world.path("fork");
+    let upstreams = project.refs();
+    let mut tally = Tally::default();
+    for cut in 0..count {
+        let refs = push(world, &work, cut, "mine");
+        let left = disk.cut(&world.path("left"));
+        tally.look(world, &left.at.join(&below), &refs);
+    }
+    assert_eq!(project.refs(), upstreams, "upstream has what it had");
+    tally
+}
+
+/// Where the mirror lies on the disk.
+fn below(world: &World) -> PathBuf {
+    let mirror = world.only_mirror();
+    let below = mirror.strip_prefix(world.mirror_home());
+    below.expect("it lies there").to_owned()
+}
+
 /// The same with a plain bare repository.
 fn stock(world: &World, count: usize) -> Tally {
     let disk = Disk::new(world.path("stock.img"), &world.path("stock"));
@@ -176,34 +207,36 @@ fn stock(world: &World, count: usize) -> Tally {
     let work = world.path("plain");
     let mut tally = Tally::default();
     for cut in 0..count {
-        let refs = push(world, &work, cut);
+        let refs = push(world, &work, cut, "main");
         let left = disk.cut(&world.path("left"));
         tally.look(world, &left.at.join("project.git"), &refs);
     }
     tally
 }
 
-/// Commits and pushes, and returns what upstream's refs are to be after it.
-fn push(world: &World, work: &Path, cut: usize) -> Vec<(String, Option<String>)> {
+/// Commits and pushes to a branch, and returns what the refs are to be after it.
+fn push(world: &World, work: &Path, cut: usize, branch: &str) -> Vec<(String, Option<String>)> {
     let git = |words: &[&str]| world.git(words).at(work).ok().line().to_owned();
     fs::write(work.join("file"), format!("{cut}\n")).expect("the clone is ours");
     git(&["commit", "-q", "-a", "-m", &format!("Commit {cut}")]);
     let tip = git(&["rev-parse", "HEAD"]);
-    let main = ("refs/heads/main".to_owned(), Some(tip.clone()));
-    let (new, old) = (
+    let branch = format!("refs/heads/{branch}");
+    let (create, delete) = (
         format!("refs/heads/kind/{cut}"),
         format!("refs/heads/kind/{}", cut.saturating_sub(KINDS)),
     );
+    let moves = format!("main:{branch}");
+    let mut refs = vec![(branch, Some(tip.clone()))];
     if !cut.is_multiple_of(KINDS) {
-        git(&["push", "-q", "origin", "main"]);
-        return vec![main];
+        git(&["push", "-q", "origin", &moves]);
+        return refs;
     }
-    let (create, delete) = (format!("main:{new}"), format!(":{old}"));
-    let mut words = vec!["push", "-q", "origin", "main", &create];
-    let mut refs = vec![main, (new, Some(tip))];
+    let (creates, deletes) = (format!("main:{create}"), format!(":{delete}"));
+    let mut words = vec!["push", "-q", "origin", &moves, &creates];
+    refs.push((create, Some(tip)));
     if cut >= KINDS {
-        words.push(&delete);
-        refs.push((old, None));
+        words.push(&deletes);
+        refs.push((delete, None));
     }
     git(&words);
     refs

@@ -1,0 +1,83 @@
+//! Why something did not work.
+
+use std::{fmt, io};
+
+use serde::{Deserialize, Serialize};
+
+/// Why something did not work, in git's voice: lower case, no full stop, no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What kind of failure, for those who decide by it.
+    pub kind: FailureKind,
+    /// What failed, subject in single quotes, the cause after a colon.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// The kinds of failure between which somebody decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureKind {
+    /// Upstream could not be reached or was not able to answer; it may be later.
+    Unreachable,
+    /// Upstream wants a login that we do not have (401).
+    LoginNeeded,
+    /// Upstream answered no: refused login, no permission, no such project, moved.
+    Refused,
+    /// What upstream sent is wrong: incomplete, corrupt, not git.
+    Unusable,
+    /// Something on this machine: disk, permissions, a missing program.
+    Here,
+    /// Upstream suddenly looks empty or replaced; nothing of that is believed until somebody says so.
+    Wiped,
+    /// What was asked makes no sense: a name, a setting or a value that there is not.
+    Usage,
+    /// Stopped on purpose: nobody waits for it any more, or the daemon stops.
+    Cancelled,
+}
+
+impl Failure {
+    /// A failure without a hint.
+    #[must_use]
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// The same failure with something to do about it.
+    #[must_use]
+    pub fn hinted(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The system refused something on this machine.
+    #[must_use]
+    pub fn io(what: &str, error: &io::Error) -> Self {
+        Self::here(format!("{what}: {}", words(error)))
+    }
+
+    /// Something on this machine went wrong.
+    #[must_use]
+    pub fn here(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Here, message)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// The system's words for an error, in git's voice: without Rust's number behind them.
+#[must_use]
+pub fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}

@@ -1,0 +1,200 @@
+//! The daemon's side of `mirrord add`: a mirror with a name and settings of its own, made only if its upstream can be
+//! read.
+
+use std::{io, sync::Arc};
+
+use common::{
+    name::Name,
+    protocol::{Add, Failure, FailureKind, Reply},
+    wire::WireError,
+};
+
+use crate::{
+    config::Config,
+    conversation::Conversation,
+    edit,
+    fetch::{Purpose, Request, parse},
+    registry::{Mirror, Target},
+    settings::Settings,
+    sync::{Birth, Engine, Wish},
+};
+
+/// Another mirror of the same upstream may get the place that was free; then there is a next one.
+const MOST_PLACES: usize = 5;
+
+/// Makes a mirror, or gives the one that was made of a URL a name and settings.
+///
+/// # Errors
+/// Fails when the client has gone.
+pub(crate) async fn add(
+    engine: &Arc<Engine>,
+    conversation: &mut Conversation,
+    add: Add,
+) -> Result<(), WireError> {
+    let reply = match carry_out(engine, conversation, add).await? {
+        Ok(reply) => reply,
+        Err(failure) => Reply::Failed(failure),
+    };
+    conversation.say(&reply).await
+}
+
+async fn carry_out(
+    engine: &Arc<Engine>,
+    conversation: &mut Conversation,
+    add: Add,
+) -> Result<Result<Reply, Failure>, WireError> {
+    let mut settings = match wanted(engine, &add) {
+        Ok(settings) => settings,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let typed = settings.url.clone();
+    let target = Target {
+        url: typed.clone(),
+        git_dir: engine.registry.place(&typed),
+    };
+    let mut request = match Request::new(engine, conversation, add.fetch, typed, target) {
+        Ok(request) => request,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let mut format = gix::hash::Kind::Sha1;
+    if add.test {
+        match request.test().await? {
+            Ok((url, asked)) => (settings.url, format) = (url, asked.format),
+            Err(failure) => return Ok(Err(failure)),
+        }
+    }
+    for _ in 0..MOST_PLACES {
+        match adopted(engine, &settings, &add.settings).await {
+            Ok(None) => {}
+            Ok(Some(mirror)) => {
+                request.retarget(mirror.target());
+                return finish(&mut request, &mirror, add.sync).await;
+            }
+            Err(failure) => return Ok(Err(failure)),
+        }
+        let target = match engine.registry.free_place(&settings.url) {
+            Ok(git_dir) => Target {
+                url: settings.url.clone(),
+                git_dir,
+            },
+            Err(err) => return Ok(Err(cannot_make(&err))),
+        };
+        request.retarget(target.clone());
+        // What could not be tested is made in any case, and what is not to be downloaded is made empty.
+        if !(add.test && add.sync) {
+            let made = engine
+                .registry
+                .begin(settings.clone(), format)
+                .and_then(|unborn| engine.registry.settle(unborn, &target.git_dir));
+            match made {
+                Ok(mirror) => return finish(&mut request, &mirror, add.sync).await,
+                // Somebody has just made one there.
+                Err(_) if target.git_dir.exists() => continue,
+                Err(err) => return Ok(Err(cannot_make(&err))),
+            }
+        }
+        let wish = Wish {
+            birth: Birth::Named(Box::new(settings.clone())),
+            ..Wish::default()
+        };
+        match request.run(&Purpose::Sync(wish)).await? {
+            Ok(fetched) if fetched.mirror.settings == settings => {
+                return Ok(Ok(added(&fetched.mirror, fetched.ready.warnings)));
+            }
+            // Somebody else's, who was faster.
+            Ok(fetched) if fetched.mirror.settings.name == settings.name => {
+                return Ok(Err(taken(&fetched.mirror)));
+            }
+            Ok(_) => {}
+            Err(failure) => return Ok(Err(failure)),
+        }
+    }
+    Ok(Err(Failure::here(
+        "mirrors of the same upstream are made faster than this one",
+    )))
+}
+
+/// The settings of the mirror that is wanted.
+fn wanted(engine: &Engine, add: &Add) -> Result<Settings, Failure> {
+    let name =
+        Name::parse(&add.name).map_err(|err| Failure::new(FailureKind::Usage, err.to_string()))?;
+    let found = engine.registry.find_name(&name);
+    if let Some(other) = found.map_err(|err| cannot_make(&err))? {
+        return Err(taken(&other));
+    }
+    let common::protocol::Mirror::Url(url) = &add.fetch.mirror else {
+        return Err(Failure::new(FailureKind::Usage, "an upstream has a URL")
+            .hinted("mirrord add NAME https://HOST/GROUP/PROJECT.git"));
+    };
+    let defaults = Config::read(&engine.config)?.defaults;
+    let mut settings = Settings::new(name, parse(url)?, &defaults);
+    edit::apply(&mut settings, &add.settings)?;
+    Ok(settings)
+}
+
+/// The mirror that was made of this URL by itself, with the new name and what else was typed; all else of it stays.
+async fn adopted(
+    engine: &Arc<Engine>,
+    settings: &Settings,
+    typed: &[(String, String)],
+) -> Result<Option<Mirror>, Failure> {
+    let found = engine.registry.find_name(&settings.url.mirror_name());
+    let found = found.map_err(|err| cannot_make(&err))?;
+    let Some(mirror) = found.filter(|mirror| mirror.settings.url == settings.url) else {
+        return Ok(None);
+    };
+    let (own, name, typed) = (
+        mirror.settings.name.clone(),
+        settings.name.clone(),
+        typed.to_vec(),
+    );
+    let changed = edit::change(engine, &mirror, false, false, move |settings| {
+        if settings.name != own {
+            return Err(Failure::here(format!(
+                "it has just been called '{}'",
+                settings.name
+            )));
+        }
+        settings.name = name;
+        edit::apply(settings, &typed)
+    });
+    Ok(Some(changed.await?.mirror))
+}
+
+/// Brings a mirror that is there in step. What fails is then only something to know.
+async fn finish(
+    request: &mut Request<'_>,
+    mirror: &Mirror,
+    sync: bool,
+) -> Result<Result<Reply, Failure>, WireError> {
+    let mut warnings = Vec::new();
+    if sync {
+        match request.run(&Purpose::Sync(Wish::default())).await? {
+            Ok(fetched) => return Ok(Ok(added(&fetched.mirror, fetched.ready.warnings))),
+            Err(failure) => {
+                warnings.push(format!("it is not in step: {}", failure.message));
+                warnings.extend(failure.hint);
+            }
+        }
+    }
+    Ok(Ok(added(mirror, warnings)))
+}
+
+fn added(mirror: &Mirror, warnings: Vec<String>) -> Reply {
+    Reply::Added {
+        name: mirror.settings.name.to_string(),
+        url: mirror.settings.url.to_string(),
+        warnings,
+    }
+}
+
+fn taken(other: &Mirror) -> Failure {
+    let Settings { name, url, .. } = &other.settings;
+    Failure::here(format!("a mirror is called '{name}' already, of '{url}'")).hinted(format!(
+        "'mirrord set {name}' changes it, 'mirrord rename {name} OTHER' renames it"
+    ))
+}
+
+fn cannot_make(err: &io::Error) -> Failure {
+    Failure::io("cannot make the mirror", err)
+}

@@ -1,0 +1,311 @@
+//! The daemon's side of `mirrord set`, `rename` and `remove`: changes of a mirror itself, for which everybody who uses
+//! it is waited for. What is changed is read again when its turn has come.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use common::{
+    git,
+    name::Name,
+    protocol::{Failure, FailureKind, LocalRef, Mirror as Wanted, Reply, Set},
+};
+use gix::{ObjectId, bstr::BString};
+use tokio::time::timeout;
+
+use crate::{
+    durable,
+    fetch::{existing, parse},
+    gate::Changing,
+    local, refs,
+    registry::Mirror,
+    retrack,
+    settings::Settings,
+    sync::Engine,
+};
+
+/// Whoever uses the mirror is waited for, and not for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A client of a daemon that died may still read.
+const LEASE: Duration = Duration::from_secs(10);
+
+/// A mirror that was changed.
+pub(crate) struct Changed {
+    /// As it is now.
+    pub mirror: Mirror,
+    /// What the person should know, one line each.
+    pub warnings: Vec<String>,
+}
+
+/// Puts what was typed into settings.
+///
+/// # Errors
+/// Fails when something is no setting, or no value of it.
+pub(crate) fn apply(settings: &mut Settings, typed: &[(String, String)]) -> Result<(), Failure> {
+    for (key, value) in typed {
+        settings.set(key, value).map_err(Failure::from)?;
+    }
+    Ok(())
+}
+
+/// Carries out `mirrord set`.
+///
+/// # Errors
+/// Fails with what the person should read.
+pub(crate) async fn set(engine: &Arc<Engine>, set: Set) -> Result<Reply, Failure> {
+    let mirror = existing(engine, &set.mirror)?;
+    // What makes no sense is told at once.
+    apply(&mut mirror.settings.clone(), &set.settings)?;
+    let url = set.url.as_deref().map(parse).transpose()?;
+    let (alone, keep) = (url.is_some(), set.keep);
+    let changed = change(engine, &mirror, alone, keep, move |settings| {
+        if let Some(url) = url {
+            settings.url = url;
+        }
+        apply(settings, &set.settings)
+    });
+    Ok(reply(changed.await?))
+}
+
+/// Carries out `mirrord rename`.
+///
+/// # Errors
+/// Fails with what the person should read.
+pub(crate) async fn rename(
+    engine: &Arc<Engine>,
+    wanted: &Wanted,
+    name: &str,
+) -> Result<Reply, Failure> {
+    let mirror = existing(engine, wanted)?;
+    let name =
+        Name::parse(name).map_err(|err| Failure::new(FailureKind::Usage, err.to_string()))?;
+    let changed = change(engine, &mirror, false, false, |settings| {
+        settings.name = name;
+        Ok(())
+    });
+    Ok(reply(changed.await?))
+}
+
+fn reply(changed: Changed) -> Reply {
+    Reply::Changed {
+        name: changed.mirror.settings.name.to_string(),
+        warnings: changed.warnings,
+    }
+}
+
+/// Changes the settings of a mirror, when nobody is in the way; `alone` says whether it may get another URL, for which
+/// nobody may read it either. Branches that are no longer tracked stay if they are to be kept (`keep`).
+///
+/// # Errors
+/// Fails with what the person should read.
+pub(crate) async fn change(
+    engine: &Arc<Engine>,
+    mirror: &Mirror,
+    alone: bool,
+    keep: bool,
+    edit: impl FnOnce(&mut Settings) -> Result<(), Failure> + Send + 'static,
+) -> Result<Changed, Failure> {
+    let changing = begin(engine, mirror, alone).await?;
+    let (engine, git_dir) = (engine.clone(), mirror.git_dir.clone());
+    blocking(move || {
+        let mut mirror = its_turn(&engine, &git_dir)?;
+        let mut settings = mirror.settings.clone();
+        edit(&mut settings)?;
+        let mut warnings = Vec::new();
+        if settings.track != mirror.settings.track {
+            let refs = refs::read(&git_dir).map_err(cannot)?;
+            warnings = local::caught(&refs, &mirror.settings.track, &settings.track);
+            // What is tracked from now on is not here yet, however fresh the rest is.
+            changing.doubt().map_err(cannot)?;
+            let track = settings.track.clone();
+            mirror = retrack::change(&engine.registry, &mirror, track, keep).map_err(cannot)?;
+        }
+        let moves = settings.url != mirror.settings.url;
+        let _lease = if moves {
+            Some(self::alone(&mirror)?)
+        } else {
+            None
+        };
+        if moves {
+            // Who could read the old upstream, and when it was asked, says nothing of the new one.
+            engine
+                .credentials
+                .forget_readers(&git_dir)
+                .map_err(cannot)?;
+            engine.forget(&mirror).map_err(cannot)?;
+        }
+        let mirror = engine.registry.change(&mirror, settings).map_err(cannot)?;
+        Ok(Changed { mirror, warnings })
+    })
+    .await
+}
+
+/// How a removal went.
+pub(crate) enum Removed {
+    /// It is gone; the bundle has its local branches, when it had any.
+    Gone(Option<PathBuf>),
+    /// These are in the way.
+    Locals(Vec<LocalRef>),
+}
+
+/// Carries out `mirrord remove`.
+///
+/// # Errors
+/// Fails with what the person should read; the mirror is then still there.
+pub(crate) async fn remove(
+    engine: &Arc<Engine>,
+    wanted: &Wanted,
+    force: bool,
+    bundles: PathBuf,
+) -> Result<Removed, Failure> {
+    let mirror = existing(engine, wanted)?;
+    let changing = begin(engine, &mirror, true).await?;
+    let (engine, git_dir) = (engine.clone(), mirror.git_dir);
+    blocking(move || {
+        let _changing = changing;
+        let mirror = its_turn(&engine, &git_dir)?;
+        let refs = refs::read(&git_dir).map_err(cannot)?;
+        let locals = local::refs(&refs, &mirror.settings.track);
+        if !locals.is_empty() && !force {
+            return Ok(Removed::Locals(local::listed(locals)));
+        }
+        let _lease = alone(&mirror)?;
+        let bundle = if locals.is_empty() {
+            None
+        } else {
+            Some(bundle(&mirror, &locals, &bundles).map_err(cannot)?)
+        };
+        engine
+            .credentials
+            .forget_readers(&git_dir)
+            .map_err(cannot)?;
+        engine.forget(&mirror).map_err(cannot)?;
+        engine.registry.remove(&mirror).map_err(cannot)?;
+        Ok(Removed::Gone(bundle))
+    })
+    .await
+}
+
+/// Waits until nobody is in the way of a change.
+///
+/// # Errors
+/// Fails when that takes too long.
+async fn begin(engine: &Engine, mirror: &Mirror, alone: bool) -> Result<Changing, Failure> {
+    let gate = engine.gates.of(&mirror.git_dir);
+    let change = timeout(PATIENCE, gate.change(alone)).await;
+    change.map_err(|_| {
+        let message = format!("the mirror '{}' is in use", mirror.settings.name);
+        Failure::here(message).hinted("try again when its clones, fetches and pushes have ended")
+    })
+}
+
+/// The mirror as it is now that nobody else changes it, repaired where a dead daemon left something undone.
+fn its_turn(engine: &Engine, git_dir: &Path) -> Result<Mirror, Failure> {
+    let found = engine.registry.at(git_dir).map_err(cannot)?;
+    let mut mirror =
+        found.ok_or_else(|| Failure::here("the mirror has just been removed, or moved"))?;
+    let gate = engine.gates.of(git_dir);
+    let repaired = gate.sweep_once(|| retrack::sweep(git_dir));
+    let repaired = repaired.and_then(|()| retrack::finish(&mut mirror));
+    repaired.map_err(cannot)?;
+    Ok(mirror)
+}
+
+fn cannot(err: io::Error) -> Failure {
+    Failure::io("cannot change the mirror", &err)
+}
+
+/// Runs work that blocks.
+///
+/// # Errors
+/// Fails as the work does.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|panic| {
+            tracing::error!("changing a mirror broke: {panic}");
+            Err(Failure::here("it broke; the daemon's log says how"))
+        })
+}
+
+/// Waits until nobody reads a mirror who was told of it by a daemon that is dead by now.
+fn alone(mirror: &Mirror) -> Result<File, Failure> {
+    let lease = fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(mirror.git_dir.join("lease"))
+        .map_err(cannot)?;
+    let deadline = Instant::now() + LEASE;
+    loop {
+        match lease.try_lock() {
+            Ok(()) => return Ok(lease),
+            // Nothing tells when a lock becomes free, save waiting for it without an end.
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(TryLockError::WouldBlock) => {
+                let message = format!("the mirror '{}' is being read", mirror.settings.name);
+                return Err(Failure::here(message));
+            }
+            Err(TryLockError::Error(err)) => return Err(cannot(err)),
+        }
+    }
+}
+
+/// Writes refs and all that they need into one file, which any git can clone from. No two share one.
+fn bundle(mirror: &Mirror, refs: &[(BString, ObjectId)], dir: &Path) -> io::Result<PathBuf> {
+    durable::make_dir(dir)?;
+    let unfinished = tempfile::Builder::new()
+        .prefix(".")
+        .suffix(".new")
+        .tempfile_in(dir)?;
+    let mut git = git::at(&mirror.git_dir);
+    git.args(["bundle", "create", "--quiet"])
+        .arg(unfinished.path())
+        .arg("--stdin")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = git.spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        let names: Vec<u8> = refs
+            .iter()
+            .flat_map(|(name, _)| [name.as_slice(), b"\n"].concat())
+            .collect();
+        io::Write::write_all(&mut stdin, &names)?;
+    }
+    let ended = child.wait_with_output()?;
+    if !ended.status.success() {
+        let words = String::from_utf8_lossy(&ended.stderr);
+        let words = words.trim().trim_start_matches("fatal: ").to_owned();
+        return Err(io::Error::other(words));
+    }
+    // git has put another file in its place.
+    File::open(unfinished.path())?.sync_all()?;
+    let place = mirror.git_dir.file_stem().unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let since = since.unwrap_or_default().as_secs();
+    for number in 1.. {
+        let name = format!("{}-{since}-{number}.bundle", place.display());
+        let path = dir.join(name);
+        // Never over one that is there.
+        match fs::hard_link(unfinished.path(), &path) {
+            Ok(()) => {
+                durable::sync_dir(dir)?;
+                return Ok(path);
+            }
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(err) => return Err(err),
+        }
+    }
+    unreachable!("there is always a next number")
+}

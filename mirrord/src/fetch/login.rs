@@ -1,0 +1,188 @@
+//! With which login a request is made: one that is kept, one that a client is asked for, and who has proved what.
+
+use std::time::Duration;
+
+use common::{
+    protocol::{Answer, Ask, FailureKind, Reply},
+    upstream_url::Scheme,
+    wire::WireError,
+};
+
+use super::{Request, Source};
+use crate::{
+    credentials::Place,
+    registry::Mirror,
+    upstream::{Access, Trouble},
+};
+
+/// Whoever is asked first may have gone to lunch: after this time the next one of the same place is asked too.
+const TURN: Duration = Duration::from_secs(10);
+
+impl Request<'_> {
+    /// Upstream answered to this login: keep it, and note who may read what is here.
+    pub(super) async fn worked(
+        &mut self,
+        mirror: &Mirror,
+        access: &Access,
+        changed: bool,
+        signed_in_by_git: bool,
+    ) -> Result<(), WireError> {
+        self.accepted().await?;
+        self.engine
+            .credentials
+            .note_place(&mirror.git_dir, self.place());
+        let (engine, git_dir, access) =
+            (self.engine.clone(), mirror.git_dir.clone(), access.clone());
+        // Slow by design, but only once in this daemon's life for each login and mirror.
+        let noting = tokio::task::spawn_blocking(move || {
+            // Of what a login has brought nobody knows whether anybody may read it.
+            if signed_in_by_git || (changed && !access.is_anonymous()) {
+                engine.credentials.note_private(&git_dir)?;
+            }
+            if signed_in_by_git {
+                // A ticket that we have not seen proves nothing that we could recognise later.
+                return Ok(());
+            }
+            engine.credentials.note_read(&git_dir, &access.identity())
+        });
+        if let Ok(Err(err)) = noting.await {
+            tracing::warn!(
+                "cannot note who has read '{}': {err}",
+                mirror.git_dir.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// Upstream has answered, and what it said is not believed; but whoever asked may read it.
+    pub(super) async fn has_read_just_now(&mut self, access: &Access) -> Result<(), WireError> {
+        let found = self.engine.registry.at(&self.target.git_dir);
+        if let Ok(Some(mirror)) = found {
+            self.worked(&mirror, access, false, false).await?;
+            self.has_read = true;
+        }
+        Ok(())
+    }
+
+    /// Upstream took the login: keep it, and tell the client that it was asked for it.
+    pub(super) async fn accepted(&mut self) -> Result<(), WireError> {
+        if let (Some(login), Source::Asked { .. }) = (&self.login, &self.source) {
+            self.engine.credentials.keep(&self.place(), login);
+            self.conversation.say(&Reply::LoginAccepted).await?;
+        }
+        self.source = Source::Nowhere;
+        Ok(())
+    }
+
+    /// A login that is kept is sent at once. Otherwise it begins as git does, with none: nobody is asked for what
+    /// anybody may read.
+    pub(super) fn begin_with_a_login(&mut self) {
+        if self.login.is_none()
+            && self.may_ask()
+            && let Some(login) = self.engine.credentials.kept(&self.place())
+        {
+            (self.login, self.source) = (Some(login), Source::Kept);
+        }
+    }
+
+    /// Whether a login could make a difference: not for a path, nor where ssh, a header, a certificate or a ticket signs
+    /// in.
+    pub(super) fn may_ask(&self) -> bool {
+        matches!(self.target.url.scheme(), Scheme::Http | Scheme::Https)
+            && Access::new(&self.target.url, None, &self.fetch.standing).is_anonymous()
+    }
+
+    /// After a refusal: whether there is another login to try.
+    pub(super) async fn try_another_login(&mut self, trouble: &Trouble) -> Result<bool, WireError> {
+        let wants = trouble.failure.kind == FailureKind::LoginNeeded;
+        if !(wants || trouble.login_refused) {
+            return Ok(false);
+        }
+        self.note_private().await;
+        if let Ok(Some(mirror)) = self.engine.registry.at(&self.target.git_dir)
+            && self.login.is_some()
+        {
+            // Before it is dropped: what it could read, it has proved.
+            self.has_read |= self.has_read(&mirror).await;
+        }
+        match std::mem::replace(&mut self.source, Source::Nowhere) {
+            Source::Nowhere if wants && self.login.is_none() => {
+                self.ask(trouble.challenges.clone()).await
+            }
+            Source::Kept => {
+                let refused = self.login.take();
+                self.engine.credentials.forget(&self.place());
+                if !self.ask(trouble.challenges.clone()).await? {
+                    return Ok(false);
+                }
+                // The helpers may know a newer one; the same again would only count against us.
+                if self.login == refused {
+                    self.conversation.say(&Reply::LoginRefused).await?;
+                    return Ok(false);
+                }
+                Ok(true)
+            }
+            Source::Asked { .. } => {
+                self.conversation.say(&Reply::LoginRefused).await?;
+                Ok(false)
+            }
+            Source::Nowhere | Source::Url => Ok(false),
+        }
+    }
+
+    /// Upstream turned somebody away: what anybody could read, it may no longer be that anybody can.
+    async fn note_private(&self) {
+        let Ok(Some(mirror)) = self.engine.registry.at(&self.target.git_dir) else {
+            return;
+        };
+        let engine = self.engine.clone();
+        let noting = move || engine.credentials.note_private(&mirror.git_dir);
+        if let Ok(Err(err)) = tokio::task::spawn_blocking(noting).await {
+            tracing::warn!("cannot note that '{}' is private: {err}", self.target.url);
+        }
+    }
+
+    /// Asks this client for a login, unless somebody in the same place has just found one. Says whether there is one.
+    pub(super) async fn ask(&mut self, challenges: Vec<String>) -> Result<bool, WireError> {
+        let place = self.place();
+        let question = self.engine.credentials.question(&place);
+        let mut progress = self.engine.listen(&self.target);
+        let turn = tokio::time::timeout(TURN, question.lock_owned());
+        let turn = self
+            .conversation
+            .wait(&self.host(), &mut progress, turn)
+            .await?;
+        if let Some(login) = self.engine.credentials.kept(&place) {
+            (self.login, self.source) = (Some(login), Source::Kept);
+            return Ok(true);
+        }
+        let question = Ask::Login {
+            url: self.target.url.to_string(),
+            username: self.fetch.username.clone(),
+            challenges,
+        };
+        match self.conversation.ask(question).await? {
+            Answer::Login(login) => {
+                (self.login, self.source) = (Some(login), Source::Asked { _turn: turn.ok() });
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Whether what this request signs in with has read the upstream of a mirror before.
+    pub(super) async fn has_read(&self, mirror: &Mirror) -> bool {
+        let access = Access::new(&self.target.url, self.login.clone(), &self.fetch.standing);
+        let (engine, git_dir) = (self.engine.clone(), mirror.git_dir.clone());
+        let reading = move || engine.credentials.has_read(&git_dir, &access.identity());
+        tokio::task::spawn_blocking(reading).await.unwrap_or(false)
+    }
+
+    pub(super) fn place(&self) -> Place {
+        Place {
+            url: self.target.url.clone(),
+            username: self.fetch.username.clone(),
+            standing: self.fetch.standing.place,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What is said of an answer that upstream was not asked for, or could not be.
+
+use std::time::SystemTime;
+
+use common::{
+    progress::span,
+    protocol::{Aged, Failure, FailureKind, Ready, Stale},
+    wire::WireError,
+};
+
+use super::{Fetched, Purpose, Request};
+use crate::{
+    freshness::{self, Freshness},
+    local, refs,
+    registry::Mirror,
+};
+
+impl Request<'_> {
+    /// The mirror as it is, where its settings say that upstream need not be asked, and this login has read it before.
+    pub(super) async fn as_fresh_as_wanted(&mut self, purpose: &Purpose) -> Option<Fetched> {
+        if !matches!(purpose, Purpose::Read) {
+            return None;
+        }
+        let mirror = self.engine.registry.at(&self.target.git_dir).ok()??;
+        // After a push that nobody has settled, or a change of what is tracked, only upstream knows.
+        if self.engine.gates.of(&mirror.git_dir).is_in_doubt() {
+            return None;
+        }
+        let state = self.engine.state(&mirror);
+        let now = SystemTime::now();
+        let remind_after = self.engine.config().remind_after;
+        let mut warnings = match freshness::judge(
+            &mirror.settings,
+            state.synced,
+            state.failing.is_some(),
+            now,
+            remind_after,
+        ) {
+            Freshness::Ask => return None,
+            Freshness::Fresh => Vec::new(),
+            Freshness::Aged(age) => {
+                let age = age.map_or("of unknown age".to_owned(), |age| {
+                    format!("synced {} ago", span(age.as_secs()))
+                });
+                let why = state.failing.map(|reason| format!(": {reason}"));
+                vec![format!("serving the copy {age}{}", why.unwrap_or_default())]
+            }
+        };
+        if !self.has_read(&mirror).await {
+            return None;
+        }
+        warnings.extend(held(&mirror));
+        self.ready(mirror, warnings, None, None).await
+    }
+
+    /// What is said when upstream could not be asked: the copy that is here with its age, or the failure.
+    ///
+    /// # Errors
+    /// Fails when the client has gone.
+    pub(super) async fn without_upstream(
+        &mut self,
+        failure: Failure,
+        purpose: &Purpose,
+    ) -> Result<Result<Fetched, Failure>, WireError> {
+        let Ok(Some(mirror)) = self.engine.registry.at(&self.target.git_dir) else {
+            return Ok(Err(failure));
+        };
+        let refused = matches!(
+            failure.kind,
+            FailureKind::Refused | FailureKind::LoginNeeded
+        );
+        let serve = match (purpose, self.fetch.stale) {
+            (Purpose::Sync(_), _) => false,
+            // What goes upstream will fail with the reason; what stays here needs nobody.
+            (Purpose::Push, _) | (Purpose::Read, Some(Stale::Serve)) => true,
+            (Purpose::Read, Some(Stale::Fail)) => false,
+            (Purpose::Read, None) => !refused && mirror.settings.stale == Stale::Serve,
+        };
+        let synced = self.engine.state(&mirror).synced;
+        // What has never been in step is nobody's answer.
+        let is_empty = || refs::read(&mirror.git_dir).is_ok_and(|refs| refs.is_empty());
+        let never = synced.is_none() && is_empty();
+        if !serve || failure.kind == FailureKind::Cancelled || never {
+            return Ok(Err(failure));
+        }
+        let mut known = self.has_read || self.has_read(&mirror).await;
+        // Upstream had no chance to ask for a login; one that has read it before is as good today.
+        if !known && self.login.is_none() && self.may_ask() && self.ask(Vec::new()).await? {
+            known = self.has_read(&mirror).await;
+        }
+        if matches!(purpose, Purpose::Push) {
+            known |= self
+                .engine
+                .credentials
+                .knows(&mirror.git_dir, &self.place());
+        }
+        if !known {
+            let hint = "there is a copy here, but this login has never read it from upstream";
+            return Ok(Err(failure.hinted(hint)));
+        }
+        // A clock that was set back makes an answer of now, not of the future.
+        let age = synced.map(|synced| SystemTime::now().duration_since(synced).unwrap_or_default());
+        let aged = Aged {
+            seconds: age.map(|age| age.as_secs()),
+            reason: failure.message.clone(),
+            // Whoever reads is served; whoever pushes, or is asked whether upstream is meant so, has something to do.
+            hint: failure
+                .hint
+                .clone()
+                .filter(|_| failure.kind == FailureKind::Wiped || matches!(purpose, Purpose::Push)),
+        };
+        let warnings = held(&mirror);
+        let Some(mut fetched) = self.ready(mirror, warnings, Some(aged), None).await else {
+            return Ok(Err(failure));
+        };
+        fetched.trouble = Some(failure);
+        Ok(Ok(fetched))
+    }
+
+    /// The mirror, to be read from now on; when it is no longer there `gone`, if anything.
+    pub(super) async fn ready(
+        &self,
+        mirror: Mirror,
+        warnings: Vec<String>,
+        stale: Option<Aged>,
+        gone: Option<Mirror>,
+    ) -> Option<Fetched> {
+        let reading = self.engine.gates.of(&mirror.git_dir).read().await;
+        let mirror = match self.engine.registry.at(&mirror.git_dir) {
+            Ok(Some(now)) if now.settings.url == mirror.settings.url => now,
+            _ => gone?,
+        };
+        let ready = Ready {
+            git_dir: mirror.git_dir.clone(),
+            // Two that are alike today may be two projects all the same.
+            url: if self.alike {
+                self.typed.to_string()
+            } else {
+                mirror.settings.url.to_string()
+            },
+            stale,
+            warnings,
+        };
+        Some(Fetched {
+            ready,
+            mirror,
+            moved: 0,
+            login: self.login.clone(),
+            typed: self.login.is_some() && self.login == self.fetch.login,
+            trouble: None,
+            reading,
+        })
+    }
+}
+
+/// What the mirror does not show of upstream, which is said at each fetch, also when upstream is not asked.
+fn held(mirror: &Mirror) -> Vec<String> {
+    let refs = refs::read(&mirror.git_dir).unwrap_or_default();
+    let held = local::held(&refs, &mirror.settings.track).into_iter();
+    local::some_of(held.map(|held| held.line).collect())
+}

@@ -1,0 +1,108 @@
+//! Everybody in their turn, and nobody who waits for one who does not come.
+
+use super::*;
+
+fn names(list: &[&str]) -> BTreeSet<BString> {
+    list.iter().map(|name| BString::from(*name)).collect()
+}
+
+fn mirror() -> Arc<Gate> {
+    // Nothing is written there unless a push is in doubt.
+    Gates::default().of(Path::new("/nowhere"))
+}
+
+#[tokio::test]
+async fn a_push_of_a_ref_waits_for_the_one_before_it_and_for_no_other() {
+    let mirror = mirror();
+    let first = mirror.reserve(names(&["a", "b"])).await;
+    drop(mirror.reserve(names(&["c"])).await);
+    let mut second = Box::pin(mirror.reserve(names(&["b", "d"])));
+    assert!(futures_are_pending(&mut second).await);
+    drop(mirror.reserve(names(&["d"])).await);
+    first.settle(|_| Ok(())).expect("written");
+    drop(second.await);
+}
+
+#[tokio::test]
+async fn a_change_waits_for_all_and_holds_up_nobody_before_it_begins() {
+    let mirror = mirror();
+    let reader = mirror.read().await;
+    let sync = mirror.begin_sync();
+    let mut moving = Box::pin(mirror.change(true));
+    assert!(futures_are_pending(&mut moving).await);
+    drop(mirror.read().await);
+    drop(mirror.reserve(names(&["a"])).await);
+    drop(sync);
+    assert!(futures_are_pending(&mut moving).await, "somebody reads");
+    drop(mirror.change(false).await);
+    drop(reader);
+    let changing = moving.await;
+    let mut next = Box::pin(mirror.reserve(names(&["a"])));
+    assert!(futures_are_pending(&mut next).await);
+    drop(changing);
+    drop(next.await);
+}
+
+async fn futures_are_pending(future: &mut (impl Future + Unpin)) -> bool {
+    tokio::select! {
+        biased;
+        _ = future => false,
+        () = std::future::ready(()) => true,
+    }
+}
+
+#[tokio::test]
+async fn a_push_knows_the_last_word_unless_a_sync_ran_beside_it() {
+    let mirror = mirror();
+    drop(mirror.begin_sync());
+    let alone = mirror.reserve(names(&["a"])).await;
+    assert!(alone.settle(Ok).expect("written"));
+
+    let during = mirror.reserve(names(&["a"])).await;
+    drop(mirror.begin_sync());
+    assert!(!during.settle(Ok).expect("written"), "one began and ended");
+
+    let sync = mirror.begin_sync();
+    let across = mirror.reserve(names(&["a"])).await;
+    drop(sync);
+    assert!(!across.settle(Ok).expect("written"), "one ran already");
+
+    let sync = mirror.begin_sync();
+    let within = mirror.reserve(names(&["a"])).await;
+    assert!(!within.settle(Ok).expect("written"), "one runs still");
+    drop(sync);
+}
+
+#[tokio::test]
+async fn what_may_have_reached_upstream_is_in_doubt_until_a_later_sync_has_looked() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let gate = Gates::default().of(dir.path());
+    let begin = async || {
+        let mut push = gate.reserve(names(&["a"])).await;
+        push.doubt().expect("written");
+        assert!(gate.is_in_doubt());
+        push
+    };
+    begin().await.settle(Ok).expect("written");
+    assert!(!gate.is_in_doubt(), "it was written");
+
+    drop(begin().await);
+    assert!(gate.is_in_doubt(), "nobody knows what became of it");
+    let sync = gate.begin_sync();
+    drop(begin().await);
+    sync.caught_up();
+    drop(sync);
+    assert!(gate.is_in_doubt(), "upstream was asked before");
+    gate.begin_sync().caught_up();
+    assert!(!gate.is_in_doubt());
+
+    let failed = begin()
+        .await
+        .settle(|_| Err::<(), _>(io::Error::other("full")));
+    assert!(failed.is_err() && gate.is_in_doubt());
+    // Another daemon finds the file, and no reason for it but that.
+    let gate = Gates::default().of(dir.path());
+    assert!(gate.is_in_doubt());
+    gate.begin_sync().caught_up();
+    assert!(!gate.is_in_doubt());
+}

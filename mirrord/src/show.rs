@@ -1,0 +1,103 @@
+//! What is said of mirrors, and of the daemon's own settings.
+
+use std::{
+    io,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use common::protocol::{self, Failure, LocalRef, Mirror as Wanted, MirrorInfo, Setting, Shown};
+
+use crate::{config::Config, fetch::existing, local, refs, registry::Mirror, sync::Engine};
+
+/// All mirrors.
+///
+/// # Errors
+/// Fails when they cannot be read.
+pub(crate) fn list(engine: &Engine) -> Result<Vec<MirrorInfo>, Failure> {
+    let mirrors = engine.registry.all();
+    let mirrors = mirrors.map_err(|err| Failure::io("cannot list the mirrors", &err))?;
+    Ok(mirrors.iter().map(|mirror| info(engine, mirror)).collect())
+}
+
+/// All of one mirror, and what is in it alone.
+///
+/// # Errors
+/// Fails when there is none, or it cannot be read.
+pub(crate) fn show(engine: &Engine, wanted: &Wanted) -> Result<(Shown, Vec<LocalRef>), Failure> {
+    let mirror = existing(engine, wanted)?;
+    let cannot = |err: io::Error| Failure::io("cannot read the mirror's refs", &err);
+    let refs = refs::read(&mirror.git_dir).map_err(cannot)?;
+    let track = &mirror.settings.track;
+    let entries = mirror.settings.entries().into_iter();
+    let shown = Shown {
+        info: info(engine, &mirror),
+        settings: entries
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect(),
+        held: local::some_of(
+            local::held(&refs, track)
+                .into_iter()
+                .flat_map(|held| held.shown)
+                .collect(),
+        ),
+        tracked: local::count_tracked(&refs, track) as u64,
+    };
+    Ok((shown, local::listed(local::refs(&refs, track))))
+}
+
+/// The daemon's own settings, after a change of one of them if one is asked for.
+///
+/// # Errors
+/// Fails when there is no such setting or value, and when the file cannot be read or written.
+pub(crate) fn config(path: &Path, config: protocol::Config) -> Result<Vec<Setting>, Failure> {
+    let wanted = match config {
+        protocol::Config::List => None,
+        protocol::Config::Get(key) => Some(key),
+        protocol::Config::Set(key, value) => {
+            Config::set(path, &key, &value)?;
+            Some(key)
+        }
+        protocol::Config::Unset(key) => {
+            Config::unset(path, &key)?;
+            Some(key)
+        }
+    };
+    if let Some(key) = &wanted {
+        // One that there is not is refused with the nearest that there is.
+        Config::get(path, key)?;
+    }
+    let entries = Config::entries(path)?.into_iter();
+    let is_wanted = |key: &str| {
+        wanted
+            .as_ref()
+            .is_none_or(|wanted| wanted.eq_ignore_ascii_case(key))
+    };
+    Ok(entries
+        .filter(|(key, _, _)| is_wanted(key))
+        .map(|(key, value, is_default)| Setting {
+            key: key.to_owned(),
+            value,
+            is_default,
+        })
+        .collect())
+}
+
+fn info(engine: &Engine, mirror: &Mirror) -> MirrorInfo {
+    let state = engine.state(mirror);
+    MirrorInfo {
+        name: mirror.settings.name.to_string(),
+        url: mirror.settings.url.to_string(),
+        description: mirror.settings.description.clone(),
+        git_dir: mirror.git_dir.clone(),
+        synced: state.synced.map(seconds),
+        failing: state.failing,
+        syncing: state.syncing,
+    }
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}

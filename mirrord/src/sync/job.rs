@@ -1,0 +1,88 @@
+//! What is asked of a mirror's task, and what comes of it.
+
+use std::time::SystemTime;
+
+use common::{protocol::Progress, upstream_url::UpstreamUrl};
+use tokio::sync::{broadcast, oneshot};
+
+use crate::{
+    registry::Mirror,
+    settings::Settings,
+    upstream::{Access, Asked, Trouble},
+};
+
+/// What a sync is to do beside its usual work.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wish {
+    /// What to do where there is no mirror.
+    pub birth: Birth,
+    /// Whether upstream is believed even if it suddenly looks empty or replaced.
+    pub accept: bool,
+}
+
+/// What a sync does that finds no mirror.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Birth {
+    /// Nothing: it was there when somebody asked for it, and is gone or lies elsewhere.
+    #[default]
+    None,
+    /// Makes one, because somebody asked for its URL.
+    Automatic,
+    /// Makes one with these settings.
+    Named(Box<Settings>),
+}
+
+impl Birth {
+    /// Of several wishes, the one that says most.
+    pub(super) fn rank(&self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Automatic => 1,
+            Self::Named(_) => 2,
+        }
+    }
+}
+
+/// A sync that somebody waits for.
+pub(super) struct Job {
+    /// With what to ask upstream.
+    pub access: Access,
+    /// What to do beside.
+    pub wish: Wish,
+    /// Who waits.
+    pub answer: oneshot::Sender<Result<Outcome, Trouble>>,
+}
+
+/// How a sync ended.
+#[derive(Debug, Clone)]
+pub(crate) enum Outcome {
+    /// The mirror has what upstream had after the request was made.
+    InStep {
+        /// The mirror.
+        mirror: Box<Mirror>,
+        /// What the person should know, one line each.
+        warnings: Vec<String>,
+        /// How many public refs this sync changed.
+        moved: usize,
+        /// Whether this sync changed something.
+        changed: bool,
+        /// Whether git signed in with something that only it has seen.
+        signed_in_by_git: bool,
+        /// When upstream was asked: what it has had since then, nobody here knows.
+        asked: SystemTime,
+    },
+    /// There is no such mirror yet, and upstream says that its URL is this one.
+    Moved(UpstreamUrl),
+    /// There is no mirror, and none was to be made.
+    Gone,
+    /// Upstream was only asked what it has.
+    Answered(Box<Asked>),
+}
+
+/// A sync that was asked for.
+pub(crate) struct Pending {
+    /// What is seen of this mirror's syncs. While nobody holds one, a running sync is not wanted.
+    pub progress: broadcast::Receiver<Progress>,
+    /// The end of the sync.
+    pub outcome: oneshot::Receiver<Result<Outcome, Trouble>>,
+}

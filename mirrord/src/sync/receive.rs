@@ -1,0 +1,130 @@
+//! Brings what upstream has into the mirror, checked, and judges whether it can be meant so.
+
+use std::{collections::BTreeSet, io, path::Path};
+
+use common::{git, protocol::Failure, refspec, upstream_url::UpstreamUrl};
+use gix::{ObjectId, bstr::BString};
+
+use crate::{
+    guard,
+    plan::{Advertisement, Head, held_below},
+    quarantine::{self, Quarantine},
+    refs::{self, Refs},
+    upstream::{Session, Trouble},
+    watch::Watch,
+};
+
+/// What upstream still has of what the mirror says it has, and has lost: somebody removed a pack, or a disk did.
+pub(super) fn lost(
+    git_dir: &Path,
+    refs: &Refs,
+    upstream: &Advertisement,
+) -> io::Result<BTreeSet<ObjectId>> {
+    let repo = refs::open(git_dir)?;
+    let recorded = |name: &BString| refs.contains_key(&BString::from(refspec::record(name)));
+    let missing = upstream
+        .refs
+        .iter()
+        .filter(|(name, oid)| recorded(name) && !repo.has_object(*oid));
+    Ok(missing.map(|(_, oid)| *oid).collect())
+}
+
+/// What a sync brings, and what was there before.
+pub(super) struct Source<'s> {
+    /// Upstream.
+    pub url: &'s UpstreamUrl,
+    /// What it has.
+    pub advertisement: &'s Advertisement,
+    /// What the mirror had before it was asked.
+    pub refs: &'s Refs,
+    /// What upstream was seen to have since then, and is not believed.
+    pub doubted: Option<&'s Refs>,
+    /// Public refs that pushes through this mirror change, or have just changed.
+    pub pushed: &'s BTreeSet<BString>,
+    /// Whether what comes is looked at for faults.
+    pub fsck: bool,
+}
+
+impl Source<'_> {
+    /// What upstream once had and is here, by the names of the records or below one of them.
+    fn known(&self) -> Refs {
+        let records = self.refs.iter();
+        let records = records.filter(|(name, _)| refspec::recorded(name).is_some());
+        let records = records.map(|(name, oid)| (name.clone(), *oid));
+        let doubted = self.doubted.into_iter().flatten().map(|(name, oid)| {
+            let name = refspec::record(&[b"refs/doubted/", name.as_slice()].concat());
+            (BString::from(name), *oid)
+        });
+        records.chain(doubted).collect()
+    }
+
+    /// What upstream had and is believed to have had: what is held back here has been believed, and what was pushed
+    /// through this mirror is no surprise.
+    fn believed(&self, track: &refspec::Refspecs) -> Refs {
+        let mut before = refs::records(self.refs, track);
+        before.retain(|name, oid| {
+            if let Some(held) = self.refs.get(&held_below(name)) {
+                *oid = *held;
+            }
+            let public = track.public(name).map(BString::from);
+            !public.is_some_and(|public| self.pushed.contains(&public))
+        });
+        before
+    }
+}
+
+/// Brings the objects that a plan needs into the mirror, checked. Nothing is downloaded that is already here.
+pub(super) fn receive(
+    session: &mut Session,
+    git_dir: &Path,
+    source: &Source<'_>,
+    tips: &BTreeSet<ObjectId>,
+    watch: &Watch,
+) -> Result<(), Trouble> {
+    if tips.is_empty() || quarantine::is_complete(git_dir, tips, watch)? {
+        return Ok(());
+    }
+    let mut wants: Refs = source
+        .advertisement
+        .refs
+        .iter()
+        .filter(|(_, oid)| tips.contains(*oid))
+        .map(|(name, oid)| (name.clone(), *oid))
+        .collect();
+    if let Head::Detached(oid) = source.advertisement.head {
+        wants.insert("HEAD".into(), oid);
+    }
+    let cannot = |err: io::Error| Failure::io("cannot store what upstream sent", &err);
+    let quarantine = Quarantine::new(git_dir).map_err(cannot)?;
+    session.fetch(&wants, &source.known(), &quarantine, watch)?;
+    watch.checking();
+    if source.fsck {
+        quarantine.fsck(source.url, watch)?;
+    }
+    quarantine.vet(tips, watch)?;
+    Ok(quarantine.release().map_err(cannot)?)
+}
+
+/// Why what upstream has now is not to be believed without asking, when it is not. Its objects are here.
+pub(super) fn suspicion(
+    session: &mut Session,
+    git_dir: &Path,
+    source: &Source<'_>,
+    track: &refspec::Refspecs,
+    watch: &Watch,
+) -> Result<Option<String>, Trouble> {
+    let before = source.believed(track);
+    let now = &source.advertisement.refs;
+    if before.is_empty() || before == *now {
+        return Ok(None);
+    }
+    // Refspecs may name the one branch that is gone, of many that are not.
+    let is_empty = now.is_empty() && {
+        let all = session.ask(&refspec::Refspecs::everything(), watch)?;
+        let head = all.advertisement.head;
+        all.advertisement.refs.is_empty() && !matches!(head, Head::Detached(_))
+    };
+    let repo = refs::open(git_dir).map_err(|err| Failure::io("cannot open the mirror", &err))?;
+    let words = guard::wiped(&before, now, is_empty, &repo, git::at(git_dir), watch)?;
+    Ok(words.map(|words| format!("'{}' looks wiped: {words}", source.url)))
+}
