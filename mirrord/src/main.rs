@@ -36,14 +36,20 @@ mod watch;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use common::{paths::Paths, protocol::Failure};
 
-/// Keeps local mirrors of git projects in step with their upstreams.
+/// Keeps local mirrors of git projects in step with their upstreams
 ///
-/// git starts the daemon itself: `git clone mirror::https://gitlab.example/group/project.git`
+/// git starts the daemon by itself, and a clone makes a mirror:
+///
+///     git clone mirror::https://gitlab.example/group/project.git
+///     mirrord list
+///
+/// A mirror can have a name, settings, and branches that never leave it; see
+/// 'mirrord add --help'. Wherever a command wants the NAME of a mirror, its URL will do too.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(version, verbatim_doc_comment, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -51,33 +57,53 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the daemon in the foreground
-    Run(commands::run::Run),
-    /// Stop the daemon, after what it is serving
-    Stop,
-    /// Say how the daemon is; exit code 3 when it does not run
-    Status(commands::status::Status),
-    /// List the mirrors
+    Add(commands::add::Add),
     #[command(visible_alias = "ls")]
     List(commands::list::List),
+    Show(commands::show::Show),
+    Sync(commands::sync::Sync),
+    Set(commands::settings::Set),
+    History(commands::history::History),
+    Restore(commands::history::Restore),
+    Accept(commands::sync::Accept),
+    Rename(commands::rename::Rename),
+    #[command(visible_alias = "rm")]
+    Remove(commands::remove::Remove),
+    Config(commands::config::Config),
+    Status(commands::status::Status),
+    Stop(commands::stop::Stop),
+    Run(commands::run::Run),
+    Completions(commands::completions::Completions),
 }
 
 fn main() -> ExitCode {
-    let Arguments { command } = Arguments::parse();
-    let result = Paths::from_env()
-        .map_err(|err| Failure::from(err).into())
-        .and_then(|paths| match command {
-            Command::Run(run) => run.execute(paths),
-            Command::Stop => commands::stop::execute(&paths),
-            Command::Status(status) => status.execute(&paths),
-            Command::List(list) => list.execute(&paths),
-        });
-    match result {
+    match execute(&Arguments::parse().command) {
         Ok(code) => code,
         Err(error) => {
             commands::complain(&error);
-            ExitCode::FAILURE
+            commands::exit_code(&error)
         }
+    }
+}
+
+fn execute(command: &Command) -> anyhow::Result<ExitCode> {
+    let paths = || Paths::from_env().map_err(Failure::from);
+    match command {
+        Command::Add(add) => add.execute(&paths()?),
+        Command::List(list) => list.execute(&paths()?),
+        Command::Show(show) => show.execute(&paths()?),
+        Command::Sync(sync) => sync.execute(&paths()?),
+        Command::Set(set) => set.execute(&paths()?),
+        Command::History(history) => history.execute(&paths()?),
+        Command::Restore(restore) => restore.execute(&paths()?),
+        Command::Accept(accept) => accept.execute(&paths()?),
+        Command::Rename(rename) => rename.execute(&paths()?),
+        Command::Remove(remove) => remove.execute(&paths()?),
+        Command::Config(config) => config.execute(&paths()?),
+        Command::Status(status) => status.execute(&paths()?),
+        Command::Stop(stop) => stop.execute(&paths()?),
+        Command::Run(run) => run.execute(paths()?),
+        Command::Completions(completions) => completions.execute(Arguments::command()),
     }
 }
 

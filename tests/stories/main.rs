@@ -8,6 +8,7 @@ mod differential;
 mod errors;
 mod fence;
 mod fetch;
+mod help;
 mod hostile;
 mod http;
 mod progress;

@@ -4,19 +4,20 @@ use std::{fs, path::PathBuf};
 
 use tests::World;
 
-/// The console transcript: each command with what it is said to print.
-fn transcript() -> Vec<(String, Vec<String>)> {
+/// A console transcript: each command with what it is said to print. A line with `#` is what happens elsewhere.
+fn transcript(number: usize) -> Vec<(String, Vec<String>)> {
     let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"))
         .expect("README.md is there");
     let session = readme
         .split("```console\n")
-        .nth(1)
-        .expect("README.md has a transcript");
+        .nth(number)
+        .expect("README.md has so many transcripts");
     let session = session.split("```").next().expect("it ends");
     let mut steps: Vec<(String, Vec<String>)> = Vec::new();
     for line in session.lines() {
-        match line.strip_prefix("$ ") {
-            Some(command) => steps.push((command.to_owned(), Vec::new())),
+        let step = line.strip_prefix("$ ");
+        match step.or_else(|| line.starts_with("# ").then_some(line)) {
+            Some(step) => steps.push((step.to_owned(), Vec::new())),
             None => steps
                 .last_mut()
                 .expect("a transcript begins with a command")
@@ -29,18 +30,32 @@ fn transcript() -> Vec<(String, Vec<String>)> {
 
 /// Whether a line is what README shows; `…` stands for anything.
 fn fits(shown: &str, printed: &str) -> bool {
-    match shown.split_once('…') {
-        None => shown == printed,
-        Some((before, after)) => {
-            printed.starts_with(before)
-                && printed.ends_with(after)
-                && printed.len() >= before.len() + after.len()
-        }
+    let Some((before, mut shown)) = shown.split_once('…') else {
+        return shown == printed;
+    };
+    let Some(mut printed) = printed.strip_prefix(before) else {
+        return false;
+    };
+    while let Some((part, rest)) = shown.split_once('…') {
+        let Some((_, after)) = printed.split_once(part) else {
+            return false;
+        };
+        (shown, printed) = (rest, after);
     }
+    printed.ends_with(shown)
 }
 
 #[test]
 fn the_first_session_in_the_readme_is_what_happens() {
+    replay(1);
+}
+
+#[test]
+fn the_fork_that_never_leaves_in_the_readme_is_what_happens() {
+    replay(2);
+}
+
+fn replay(number: usize) {
     let world = World::new();
     let gitlab = world.gitlab_tls();
     world.config("http.sslCAInfo", gitlab.ca_file().to_str().expect("text"));
@@ -50,16 +65,24 @@ fn the_first_session_in_the_readme_is_what_happens() {
     // README's server has a name and the usual port.
     let address = gitlab.host();
     let name = address.replace(':', "+");
+    let host = address.split(':').next().expect("there is a host");
     let told = |line: &str| {
         line.replace("mirror::gitlab.example", &format!("mirror::{name}"))
             .replace("gitlab.example", &address)
     };
     let heard = |line: &str| {
-        line.replace(&address, "gitlab.example")
+        // git fills up what upstream says with blanks, to wipe what was there before.
+        line.trim_end()
+            .replace(&address, "gitlab.example")
             .replace(&name, "gitlab.example")
+            .replace(host, "gitlab.example")
     };
     let mut here = PathBuf::new();
-    for (command, shown) in transcript() {
+    for (command, shown) in transcript(number) {
+        if command.starts_with("# ") {
+            project.commit("main", "file", &command);
+            continue;
+        }
         if let Some(dir) = command.strip_prefix("cd ") {
             here.push(dir);
             continue;
@@ -79,17 +102,4 @@ fn the_first_session_in_the_readme_is_what_happens() {
             printed.join("\n")
         );
     }
-}
-
-#[test]
-fn every_command_explains_itself() {
-    let world = World::new();
-    for command in ["", "run", "stop", "status", "list", "ls"] {
-        let help = world
-            .mirrord(command.split_whitespace().chain(["--help"]))
-            .ok();
-        assert!(help.stdout.contains("Usage: mirrord"), "{help}");
-    }
-    world.mirrord(["frobnicate"]).code(2);
-    world.mirrord(["--version"]).ok();
 }

@@ -7,15 +7,22 @@ use std::{
 
 use clap::Args;
 use common::{
-    client::Client,
     paths::Paths,
-    protocol::{MirrorInfo, Reply, Request},
+    progress::masked,
+    protocol::{Failure, MirrorInfo, Reply, Request},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{ago, converse, print};
+use super::{
+    converse, listed,
+    print::{ago, print, print_json},
+};
 
-/// List the mirrors: name, upstream, and when each was last seen to be in step.
+/// What is printed where nothing can be listed.
+pub(super) const NONE: &str =
+    "there is no mirror yet: git clone mirror::https://HOST/GROUP/PROJECT.git makes one\n";
+
+/// List the mirrors: name, upstream, and how old what each has is
 ///
 ///     mirrord list --json
 #[derive(Args)]
@@ -27,70 +34,63 @@ pub(crate) struct List {
 }
 
 impl List {
-    /// Asks, starting the daemon when it does not run, and prints.
+    /// Asks and prints.
     pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
-        let mirrors = converse(ask(paths))?;
+        let mirrors = converse(mirrors(paths))?;
         if self.json {
-            let mirrors: Vec<_> = mirrors.iter().map(described).collect();
-            print(&format!("{:#}\n", json!(mirrors)))?;
+            print_json(&mirrors.iter().map(described).collect())?;
             return Ok(ExitCode::SUCCESS);
         }
         if mirrors.is_empty() {
-            print(
-                "there is no mirror yet: git clone mirror::https://HOST/GROUP/PROJECT.git makes one\n",
-            )?;
+            print(NONE)?;
         }
-        let width = mirrors
+        let names: Vec<_> = mirrors
             .iter()
-            .map(|mirror| mirror.name.chars().count())
-            .max()
-            .unwrap_or_default();
-        for mirror in &mirrors {
-            print(&format!(
-                "{:width$}  {}  {}\n",
-                mirror.name,
-                mirror.url,
-                freshness(mirror)
-            ))?;
+            .map(|mirror| masked(mirror.name.as_bytes()))
+            .collect();
+        let width = names.iter().map(|name| name.chars().count()).max();
+        let width = width.unwrap_or_default();
+        for (name, mirror) in names.iter().zip(&mirrors) {
+            let (url, state) = (masked(mirror.url.as_bytes()), state(mirror));
+            print(&format!("{name:width$}  {url}  {state}\n"))?;
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-async fn ask(paths: &Paths) -> anyhow::Result<Vec<MirrorInfo>> {
-    let mut client = Client::connect_or_start(paths).await?;
-    client.say(&Request::List).await?;
-    let mut mirrors = Vec::new();
-    loop {
-        match client.hear().await? {
-            Reply::Mirrors(batch) => mirrors.extend(batch),
-            Reply::Done => return Ok(mirrors),
-            Reply::Failed(failure) => return Err(failure.into()),
-            reply => anyhow::bail!("mirrord answered something else: {reply:?}"),
-        }
-    }
+/// All mirrors.
+pub(super) async fn mirrors(paths: &Paths) -> Result<Vec<MirrorInfo>, Failure> {
+    let batch = |reply| match reply {
+        Reply::Mirrors(batch) => Some(batch),
+        _ => None,
+    };
+    listed(paths, &Request::List, batch).await
 }
 
-fn freshness(mirror: &MirrorInfo) -> String {
+/// How a mirror is, for people.
+pub(super) fn state(mirror: &MirrorInfo) -> String {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
         .as_secs();
     let synced = mirror.synced.map(|synced| ago(now.saturating_sub(synced)));
-    match (&synced, &mirror.failing) {
+    let failing = mirror.failing.as_ref();
+    match (synced, failing.map(|why| masked(why.as_bytes()))) {
         _ if mirror.syncing => "syncing".into(),
         (Some(synced), Some(failing)) => format!("in step {synced} ago; since then: {failing}"),
         (Some(synced), None) => format!("in step {synced} ago"),
-        (None, Some(failing)) => failing.clone(),
+        (None, Some(failing)) => failing,
         (None, None) => "not yet in step".into(),
     }
 }
 
-fn described(mirror: &MirrorInfo) -> serde_json::Value {
+/// How a mirror is, for scripts.
+pub(super) fn described(mirror: &MirrorInfo) -> Value {
     json!({
         "name": mirror.name,
         "url": mirror.url,
-        "git_dir": mirror.git_dir,
+        "description": mirror.description,
+        "git_dir": mirror.git_dir.to_string_lossy(),
         "last_sync": mirror.synced,
         "last_error": mirror.failing,
         "syncing": mirror.syncing,

@@ -1,55 +1,140 @@
-//! One file a command: ask the socket, print.
+//! One file a command, or a few that belong together: ask the socket, print.
 
+pub(crate) mod add;
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod history;
 pub(crate) mod list;
+mod print;
+pub(crate) mod remove;
+pub(crate) mod rename;
 pub(crate) mod run;
+pub(crate) mod settings;
+pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod stop;
+pub(crate) mod sync;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Stderr};
 
+use clap::Args;
 use common::{
-    client::{Client, ConnectError},
+    client::{Client, ConnectError, something_else},
+    errand,
     paths::Paths,
-    progress::tell,
-    protocol::{Reply, Request},
+    progress::{Renderer, masked},
+    protocol::{Failure, Mirror, Reply, Request},
+    standing::UserConfig,
+    upstream_url::{Address, redact},
 };
 
-/// Prints an error, with what to do about it, where people read errors.
-pub(crate) fn complain(error: &anyhow::Error) {
-    tell(&format!("error: {error:#}"));
-    if let Some(hint) = crate::hint(error) {
-        tell(&format!("hint: {hint}"));
+pub(crate) use print::{complain, exit_code};
+
+/// How much is said of what takes long.
+#[derive(Args)]
+pub(crate) struct Noise {
+    /// Print nothing but warnings and errors
+    #[arg(short, long)]
+    quiet: bool,
+    /// Show progress even when stderr is not a terminal
+    #[arg(long)]
+    progress: bool,
+}
+
+impl Noise {
+    /// Shows progress where git would: when asked to, or on a terminal unless quiet.
+    fn renderer(&self) -> Renderer<Stderr> {
+        Renderer::stderr(self.progress || !self.quiet && io::stderr().is_terminal())
     }
 }
 
-/// Prints facts. A reader that went away, such as `head`, is no error.
-fn print(text: &str) -> anyhow::Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => Err(err.into()),
-        _ => Ok(()),
-    }
+/// Shows progress on a terminal.
+fn on_terminal() -> Renderer<Stderr> {
+    Renderer::stderr(io::stderr().is_terminal())
 }
 
 /// Runs one conversation.
-fn converse<T>(conversation: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+fn converse<T, E: Into<anyhow::Error>>(
+    conversation: impl Future<Output = Result<T, E>>,
+) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
         .block_on(conversation)
+        .map_err(Into::into)
 }
 
 /// Asks the daemon that runs; `None` when none does.
 async fn ask(paths: &Paths, request: &Request) -> anyhow::Result<Option<(Client, Reply)>> {
     let mut client = match Client::connect(paths).await {
         Err(ConnectError::NotRunning) => return Ok(None),
-        client => client.map_err(common::protocol::Failure::from)?,
+        client => client.map_err(Failure::from)?,
     };
     client.say(request).await?;
     let reply = client.hear().await?;
     Ok(Some((client, reply)))
 }
 
-/// A time span as people say it.
-fn ago(seconds: u64) -> String {
-    common::progress::span(seconds)
+/// Has the daemon do something, starting it when it does not run, until it has come to something.
+async fn carry_out(
+    paths: &Paths,
+    request: &Request,
+    mut renderer: Renderer<Stderr>,
+) -> Result<Reply, Failure> {
+    let mut client = Client::connect_or_start(paths).await?;
+    client.converse(request, &mut renderer).await
+}
+
+/// Asks for a list, starting the daemon when it does not run; `batch` takes a part of it from a reply.
+async fn listed<T>(
+    paths: &Paths,
+    request: &Request,
+    batch: fn(Reply) -> Option<Vec<T>>,
+) -> Result<Vec<T>, Failure> {
+    let mut client = Client::connect_or_start(paths).await?;
+    client.say(request).await?;
+    rest(&mut client, batch).await
+}
+
+/// Hears the rest of a list.
+async fn rest<T>(
+    client: &mut Client,
+    batch: fn(Reply) -> Option<Vec<T>>,
+) -> Result<Vec<T>, Failure> {
+    let mut all = Vec::new();
+    loop {
+        match client.hear().await? {
+            Reply::Done => return Ok(all),
+            Reply::Failed(failure) => return Err(failure),
+            reply => all.extend(batch(reply).ok_or_else(something_else)?),
+        }
+    }
+}
+
+/// What git would read where the person stands.
+fn user_config() -> Result<UserConfig, Failure> {
+    UserConfig::read().map_err(|err| Failure::io("cannot read git's configuration", &err))
+}
+
+/// What a person means by a name or an address.
+fn address(typed: &str, config: &UserConfig) -> Result<Address, Failure> {
+    errand::resolve(bare(typed), config)
+}
+
+/// A name or an address as it is printed: what was typed, without a login that may be in it.
+fn called(typed: &str) -> String {
+    masked(redact(bare(typed)).as_bytes())
+}
+
+/// Either may be typed as it is given to git.
+fn bare(typed: &str) -> &str {
+    typed.strip_prefix("mirror::").unwrap_or(typed)
+}
+
+/// Which mirror a person means.
+fn mirror(typed: &str) -> Result<Mirror, Failure> {
+    Ok(match address(typed, &user_config()?)? {
+        Address::Url(url, _) => Mirror::Url(url.to_string()),
+        Address::Name(name) => Mirror::Name(name),
+    })
 }

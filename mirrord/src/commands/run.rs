@@ -16,9 +16,10 @@ use crate::{commands::complain, daemon};
 /// Log files that are kept, one a day.
 const LOGS: usize = 7;
 
-/// Run the daemon in the foreground, its log on stderr. Stop it with Ctrl-C or `mirrord stop`.
+/// Run the daemon in the foreground, its log on stderr
 ///
-/// git starts it by itself when it is needed; this is for seeing what it does:
+/// git and the commands start it by themselves when it is needed; this is for seeing what
+/// it does, when none runs yet. Ctrl-C or 'mirrord stop' stops it.
 ///
 ///     mirrord run --log-level debug
 #[derive(Args)]

@@ -9,12 +9,17 @@ use common::{
 };
 use serde_json::json;
 
-use super::{ago, ask, converse, print};
+use super::{
+    ask, converse,
+    print::{ago, print, print_json, write},
+};
 
 /// The exit code for 'does not run', as systemctl has it.
 const NOT_RUNNING: u8 = 3;
 
-/// Say how the daemon is. It is not started for this; exit code 3 says that it does not run.
+/// Say how the daemon is; exit code 3 when it does not run
+///
+/// It is not started for this.
 ///
 ///     mirrord status --json
 #[derive(Args)]
@@ -33,11 +38,11 @@ impl Status {
                 Some((_, Reply::Status(status))) => status,
                 Some((_, reply)) => anyhow::bail!("mirrord answered something else: {reply:?}"),
                 None => {
-                    print(&if self.json {
-                        format!("{}\n", json!({ "running": false }))
+                    if self.json {
+                        write(&format!("{}\n", json!({ "running": false })))?;
                     } else {
-                        "mirrord does not run\n".into()
-                    })?;
+                        print("mirrord does not run\n")?;
+                    }
                     return Ok(ExitCode::from(NOT_RUNNING));
                 }
             };
@@ -54,7 +59,7 @@ impl Status {
                     "waiting": status.waiting,
                     "syncing": status.syncing,
                 });
-                print(&format!("{status:#}\n"))?;
+                print_json(&status)?;
                 return Ok(ExitCode::SUCCESS);
             }
             let mut text = format!(
@@ -72,7 +77,7 @@ impl Status {
                 text.push_str(&format!("syncing: {url}\n"));
             }
             print(&text)?;
-            Ok(ExitCode::SUCCESS)
+            anyhow::Ok(ExitCode::SUCCESS)
         })
     }
 }

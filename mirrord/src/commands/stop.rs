@@ -2,20 +2,32 @@
 
 use std::process::ExitCode;
 
+use clap::Args;
 use common::{paths::Paths, protocol::Request};
 
-use super::{ask, converse, print};
+use super::{ask, converse, print::print};
 
-/// Stops the daemon; it is no error that none runs.
-pub(crate) fn execute(paths: &Paths) -> anyhow::Result<ExitCode> {
-    converse(async {
-        match ask(paths, &Request::Stop).await? {
-            None => print("mirrord does not run\n")?,
-            Some((client, _)) => {
-                client.wait_for_end().await;
-                print("mirrord has stopped\n")?;
+/// Stop the daemon, after what it is serving
+///
+/// The next command that needs it starts it again. It is no error that it does not run.
+///
+///     mirrord stop
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Stop {}
+
+impl Stop {
+    /// Asks for the end, and waits for it.
+    pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
+        converse(async {
+            match ask(paths, &Request::Stop).await? {
+                None => print("mirrord does not run\n")?,
+                Some((client, _)) => {
+                    client.wait_for_end().await;
+                    print("mirrord has stopped\n")?;
+                }
             }
-        }
-        Ok(ExitCode::SUCCESS)
-    })
+            anyhow::Ok(ExitCode::SUCCESS)
+        })
+    }
 }

@@ -1,0 +1,90 @@
+//! `mirrord add`: a mirror with a name and settings of its own.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use common::{
+    client::something_else,
+    errand,
+    paths::Paths,
+    progress::masked,
+    protocol::{self, Reply, Request},
+    upstream_url::Address,
+};
+
+use super::{
+    Noise, address, carry_out, converse,
+    print::{print, quoted, warn},
+    settings::{Options, no_url},
+    user_config,
+};
+
+/// Make a mirror with a name and settings of its own
+///
+/// Upstream is asked first, and nothing is made when it cannot be read; then everything
+/// that is tracked is downloaded. From then on the name is all that has to be typed:
+/// git clone mirror::NAME.
+///
+///     mirrord add project https://gitlab.example/group/project.git --track refs/heads/main
+///
+/// Here main alone follows upstream. A branch with any other name can be pushed to the
+/// mirror too: it is local, every clone of the mirror sees it, and upstream never does.
+///
+/// A clone of a URL makes a mirror by itself; 'add' is for those that are to have a name
+/// or settings. What is not set here is as 'mirrord config' says for new mirrors.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Add {
+    /// What it is to be called
+    name: String,
+    /// The upstream, as git clone would take it. A login in it is used now and not stored
+    url: String,
+    /// Do not ask upstream whether it can be read
+    #[arg(long)]
+    no_test: bool,
+    /// Download nothing yet; the first fetch or 'mirrord sync' does
+    #[arg(long)]
+    no_sync: bool,
+    #[command(flatten)]
+    noise: Noise,
+    // The last: its heading would be that of all that follow.
+    #[command(flatten)]
+    options: Options,
+}
+
+impl Add {
+    /// Has the daemon make it, and says what to type next.
+    pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
+        let config = user_config()?;
+        let address = address(&self.url, &config)?;
+        if let Address::Name(name) = &address {
+            return Err(no_url(name.as_ref()).into());
+        }
+        let request = Request::Add(protocol::Add {
+            fetch: errand::request(&address, &config)?,
+            name: self.name.clone(),
+            settings: self.options.typed(),
+            test: !self.no_test,
+            sync: !self.no_sync,
+        });
+        let reply = converse(carry_out(paths, &request, self.noise.renderer()))?;
+        let Reply::Added {
+            name,
+            url,
+            warnings,
+        } = reply
+        else {
+            return Err(something_else().into());
+        };
+        if !self.noise.quiet {
+            let name = masked(name.as_bytes());
+            print(&format!(
+                "'{name}' mirrors {}\n    git clone {}\n",
+                masked(url.as_bytes()),
+                quoted(&format!("mirror::{name}"))
+            ))?;
+        }
+        warn(None, &warnings);
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,92 @@
+//! `mirrord config`: the daemon's own settings.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use common::{
+    client::something_else,
+    paths::Paths,
+    progress::masked,
+    protocol::{self, Reply, Request, Setting},
+};
+use serde_json::{Value, json};
+
+use super::{
+    carry_out, converse, on_terminal,
+    print::{print, print_json},
+};
+
+/// Show or change the daemon's own settings, and what new mirrors are given
+///
+/// Without arguments it lists every key with its value, and says which are as they come.
+/// With a key it prints the value alone; with a value too, it sets it. The keys that are
+/// called as options of 'mirrord add' are what a new mirror is given; mirrors that exist
+/// keep what they have.
+///
+///     mirrord config
+///     mirrord config fresh-for 30s
+///     mirrord config fresh-for
+///     mirrord config --unset fresh-for
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Config {
+    /// Which setting
+    #[arg(conflicts_with = "unset")]
+    key: Option<String>,
+    /// What it is to be; several refspecs for 'track' are one value, with spaces between them
+    #[arg(requires = "key")]
+    value: Option<String>,
+    /// Make this setting what it was by itself
+    #[arg(long, value_name = "KEY")]
+    unset: Option<String>,
+    /// Print as JSON: one object for a key, an array of all without
+    #[arg(long)]
+    json: bool,
+}
+
+impl Config {
+    /// Asks and prints.
+    pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
+        let config = match (&self.unset, &self.key, &self.value) {
+            (Some(key), ..) => protocol::Config::Unset(key.clone()),
+            (None, Some(key), Some(value)) => protocol::Config::Set(key.clone(), value.clone()),
+            (None, Some(key), None) => protocol::Config::Get(key.clone()),
+            (None, None, _) => protocol::Config::List,
+        };
+        let one = config != protocol::Config::List;
+        let alone = matches!(config, protocol::Config::Get(_));
+        let request = Request::Config(config);
+        let reply = converse(carry_out(paths, &request, on_terminal()))?;
+        let Reply::Settings(settings) = reply else {
+            return Err(something_else().into());
+        };
+        let mut described = settings.iter().map(described);
+        match self.json {
+            true if one => print_json(&described.next().ok_or_else(something_else)?)?,
+            true => print_json(&described.collect())?,
+            false => {
+                let show = if alone { value } else { line };
+                print(&settings.iter().map(show).collect::<String>())?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn value(setting: &Setting) -> String {
+    format!("{}\n", masked(setting.value.as_bytes()))
+}
+
+fn line(setting: &Setting) -> String {
+    let line = format!("{} = {}", setting.key, masked(setting.value.as_bytes()));
+    let mark = if setting.is_default { " (default)" } else { "" };
+    format!("{}{mark}\n", line.trim_end())
+}
+
+fn described(setting: &Setting) -> Value {
+    json!({
+        "key": setting.key,
+        "value": setting.value,
+        "is_default": setting.is_default,
+    })
+}

@@ -1,0 +1,190 @@
+//! What the programs say of themselves: every command explains itself, and what it shows as an example works.
+
+use tests::{GitLab, Project, World};
+
+/// The commands, in the order in which `mirrord --help` lists them; clap's own `help` aside.
+#[track_caller]
+fn commands(world: &World) -> Vec<String> {
+    let help = world.mirrord(["--help"]).ok().stdout;
+    let (_, list) = help.split_once("Commands:\n").expect("it lists them");
+    let commands: Vec<_> = list
+        .lines()
+        .map_while(|line| line.split_whitespace().next())
+        .filter(|command| *command != "help")
+        .map(str::to_owned)
+        .collect();
+    assert!(commands.len() > 10, "it is the whole list: {help}");
+    commands
+}
+
+/// What a help text shows to be typed, indented by four spaces.
+fn examples(help: &str) -> Vec<&str> {
+    let typed = |line: &&str| line.starts_with("mirrord ") || line.starts_with("git ");
+    help.lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .filter(typed)
+        .collect()
+}
+
+/// A world with the server and the project that the help texts speak of.
+struct Stage {
+    world: World,
+    gitlab: GitLab,
+    project: Project,
+    /// The first of the project's two commits.
+    first: String,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let world = World::new();
+        let gitlab = world.gitlab_tls();
+        world.config("http.sslCAInfo", gitlab.ca_file().to_str().expect("text"));
+        let project = gitlab.project("group/project");
+        let first = project.commit("main", "file", "first");
+        project.commit("main", "file", "second");
+        Self {
+            world,
+            gitlab,
+            project,
+            first,
+        }
+    }
+
+    /// Prepares a line of a help text as a person would type it here.
+    fn typed(&self, line: &str) -> tests::Run {
+        let line = line.replace("gitlab.example", &self.gitlab.host());
+        self.world.program("sh", ["-c", &line])
+    }
+}
+
+#[test]
+fn every_command_explains_itself() {
+    let world = World::new();
+    let mut commands = commands(&world);
+    commands.extend(["ls".into(), "rm".into()]);
+    for command in &commands {
+        let help = world.mirrord([command, "--help"]).ok();
+        assert!(help.stdout.contains("Usage: mirrord"), "{help}");
+        let name = match command.as_str() {
+            "ls" => "list",
+            "rm" => "remove",
+            command => command,
+        };
+        let examples = examples(&help.stdout);
+        assert!(!examples.is_empty(), "'{command}' has no example: {help}");
+        for example in examples {
+            let of = example.split(' ').nth(1);
+            assert_eq!(of, Some(name), "an example of '{command}' is its own");
+        }
+        let short = world.mirrord([command, "-h"]).ok();
+        assert!(short.stdout.lines().count() > 2, "{short}");
+    }
+    world.mirrord(["--version"]).ok();
+    assert_eq!(world.daemon_pid(), None, "nobody is started for that");
+}
+
+#[test]
+fn the_first_minute_of_the_help_is_what_happens() {
+    let stage = Stage::new();
+    let help = stage.world.mirrord(["--help"]).ok().stdout;
+    let examples = examples(&help);
+    assert!(examples.len() >= 2, "{help}");
+    for example in examples {
+        stage.typed(example).ok();
+    }
+    assert!(stage.world.path("project/file").exists());
+}
+
+#[test]
+fn every_example_in_a_help_works_as_it_is_written() {
+    let stage = Stage::new();
+    for command in commands(&stage.world) {
+        let help = stage.world.mirrord([&command, "--help"]).ok().stdout;
+        if command == "history" {
+            // There is something to be found, and then to be restored.
+            stage.project.force("main", &stage.first);
+            stage.world.mirrord(["sync", "project"]).ok();
+        }
+        for example in examples(&help) {
+            if command != "run" {
+                stage.typed(example).ok();
+                continue;
+            }
+            // It runs until somebody stops it.
+            let daemon = stage.typed(example).start();
+            daemon.printed("listens at");
+            stage.world.mirrord(["stop"]).ok();
+            let ran = daemon.wait();
+            assert!(ran.status.success(), "{ran}");
+        }
+    }
+}
+
+#[test]
+fn shells_learn_the_words_without_a_home_and_without_the_daemon() {
+    let world = World::new();
+    let homeless = |args: &[&str]| {
+        let nowhere = world.mirrord(args).env("MIRROR_HOME", "nowhere");
+        nowhere.env_remove("HOME")
+    };
+    homeless(&["list"]).code(1);
+    for shell in ["bash", "zsh", "fish"] {
+        let script = homeless(&["completions", shell]).ok();
+        assert_eq!(script.stderr, "", "{shell}");
+        for word in ["keep-history", "accept", "completions"] {
+            assert!(script.stdout.contains(word), "{shell}: {word}");
+        }
+    }
+    let script = "eval \"$(mirrord completions bash)\" && complete -p mirrord";
+    world.program("bash", ["-c", script]).ok();
+    homeless(&["completions", "tcl"]).code(2);
+    assert_eq!(world.daemon_pid(), None);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_before_anybody_is_asked() {
+    let world = World::new();
+    let secret = "https://me:hunter2@gitlab.example/group/project.git";
+    let refused: [&[&str]; 11] = [
+        &["frobnicate"],
+        &["add", "project"],
+        &["add", "project", "group/project"],
+        &["set", "project"],
+        &["set", "project", "--keep"],
+        &["set", "project", "--url", "group/project"],
+        &["set", "project", "--url", secret],
+        &["sync"],
+        &["sync", "--all", "project"],
+        &["config", "--unset", "stale", "fresh-for"],
+        &["restore", "project"],
+    ];
+    for args in refused {
+        let ran = world.mirrord(args).code(2);
+        assert_eq!(ran.stdout, "", "{ran}");
+        assert!(ran.stderr.starts_with("error: "), "{ran}");
+        assert!(!ran.stderr.contains("hunter2"), "{ran}");
+    }
+    assert_eq!(world.daemon_pid(), None, "nobody is started for that");
+}
+
+#[test]
+fn a_login_in_an_address_is_not_repeated() {
+    let world = World::new();
+    let secret = "https://me:hunter2@nowhere.invalid/group/project.git";
+    let commands: [&[&str]; 6] = [
+        &["show", secret],
+        &["history", secret],
+        &["rename", secret, "project"],
+        &["remove", secret],
+        &["sync", "--no-such-option", secret],
+        &["sync", "no-such-mirror", &format!("mirror::{secret} ")],
+    ];
+    for args in commands {
+        let ran = world.mirrord(args).fails();
+        assert!(
+            !format!("{}{}", ran.stdout, ran.stderr).contains("hunter2"),
+            "{ran}"
+        );
+    }
+}
