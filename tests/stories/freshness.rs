@@ -1,0 +1,337 @@
+//! Answers that upstream was not asked for: silent while they are young, else with their age, and only for who has read
+//! it before. Nobody waits: a mirror is made old by what it notes of its last sync, while no daemon runs.
+
+mod logins;
+
+use std::fs;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tests::{Fault, On, Run};
+
+use crate::named::Stage;
+
+const HOUR: u64 = 3600;
+const DAY: u64 = 24 * HOUR;
+
+/// A mirror called `work` with a clone called `ours`.
+#[track_caller]
+fn stage(options: &[&str]) -> Stage {
+    let stage = Stage::new();
+    stage.add("work", options);
+    stage.clone("work", "ours").ok();
+    stage
+}
+
+impl Stage {
+    /// Notes in the mirror that it was last in step so many seconds ago. Ends the daemon.
+    #[track_caller]
+    fn age(&self, seconds: u64) {
+        self.note(SystemTime::now() - Duration::from_secs(seconds));
+    }
+
+    #[track_caller]
+    fn note(&self, time: SystemTime) {
+        self.mirrord(&["stop"]).ok();
+        let since = time.duration_since(UNIX_EPOCH).expect("after 1970");
+        let note = self.world.only_mirror().join("synced");
+        fs::write(note, format!("{}\n", since.as_secs())).expect("the mirror is ours");
+    }
+
+    /// Asserts that a command succeeds, says this on stderr, and asks upstream nothing.
+    #[track_caller]
+    fn unasked(&self, run: Run, says: &str) {
+        self.gitlab.forget_requests();
+        let ran = run.ok();
+        let requests = self.gitlab.requests();
+        assert!(requests.is_empty(), "nobody is asked: {requests:?}");
+        match says {
+            "" => assert_eq!(ran.stderr, "", "silent: {ran}"),
+            words => {
+                assert_eq!(ran.stderr.lines().count(), 1, "one line: {ran}");
+                assert!(
+                    ran.stderr.starts_with("warning: serving the copy "),
+                    "{ran}"
+                );
+                assert!(ran.stderr.contains(words), "it says '{words}': {ran}");
+            }
+        }
+    }
+
+    /// Asserts that a command succeeds, in silence, and asks upstream.
+    #[track_caller]
+    fn asks(&self, run: Run) {
+        self.gitlab.forget_requests();
+        let ran = run.ok();
+        assert_eq!(ran.stderr, "", "silent: {ran}");
+        assert!(!self.gitlab.requests().is_empty(), "upstream is asked");
+    }
+
+    #[track_caller]
+    fn has(&self, dir: &str, tip: Option<String>) {
+        assert_eq!(Some(self.tip(dir, "origin/main")), tip);
+    }
+}
+
+#[test]
+fn every_fetch_asks_unless_it_is_told_otherwise() {
+    let stage = stage(&[]);
+    for _ in 0..3 {
+        stage.asks(stage.fetch("ours"));
+    }
+}
+
+#[test]
+fn without_sync_on_fetch_a_fetch_and_a_clone_are_silent_and_ask_nobody() {
+    let stage = stage(&["--sync-on-fetch", "no"]);
+    let old = stage.project.tip("main");
+    stage.project.commit("main", "new", "new");
+    stage.unasked(stage.fetch("ours"), "");
+    stage.unasked(stage.clone("work", "again"), "");
+    stage.unasked(stage.clone(&stage.url, "by-url"), "");
+    for dir in ["ours", "again", "by-url"] {
+        stage.has(dir, old.clone());
+    }
+    stage.gitlab.stop();
+    stage.unasked(stage.fetch("ours"), "");
+}
+
+#[test]
+fn a_sync_brings_what_such_a_fetch_does_not() {
+    let stage = stage(&["--sync-on-fetch", "no", "--fresh-for", "1d"]);
+    stage.project.commit("main", "new", "new");
+    stage.gitlab.forget_requests();
+    let synced = stage.mirrord(&["sync", "work"]).ok();
+    assert_eq!(synced.stdout, "work: 1 ref changed\n");
+    stage.unasked(stage.fetch("ours"), "");
+    stage.has("ours", stage.project.tip("main"));
+    stage.project.commit("main", "new", "newer");
+    stage.mirrord(&["sync", "--all"]).ok();
+    stage.unasked(stage.fetch("ours"), "");
+    stage.has("ours", stage.project.tip("main"));
+}
+
+#[test]
+fn inside_fresh_for_nobody_is_asked_and_after_it_they_are() {
+    let stage = stage(&["--fresh-for", "2h"]);
+    let old = stage.project.tip("main");
+    stage.project.commit("main", "new", "new");
+    stage.unasked(stage.fetch("ours"), "");
+    stage.age(HOUR);
+    stage.unasked(stage.fetch("ours"), "");
+    stage.has("ours", old);
+    stage.age(3 * HOUR);
+    stage.asks(stage.fetch("ours"));
+    stage.has("ours", stage.project.tip("main"));
+    stage.project.commit("main", "new", "newer");
+    stage.unasked(stage.fetch("ours"), "");
+}
+
+#[test]
+fn after_a_day_an_answer_that_was_not_checked_says_its_age() {
+    for options in [["--sync-on-fetch", "no"], ["--fresh-for", "10d"]] {
+        let stage = stage(&options);
+        stage.age(23 * HOUR);
+        stage.unasked(stage.fetch("ours"), "");
+        stage.age(2 * DAY);
+        for _ in 0..2 {
+            stage.unasked(stage.fetch("ours"), "synced 2 days ago");
+        }
+        stage.unasked(stage.clone("work", "again"), "synced 2 days ago");
+        stage.mirrord(&["sync", "work"]).ok();
+        stage.unasked(stage.fetch("ours"), "");
+    }
+}
+
+#[test]
+fn when_the_age_is_said_can_be_set() {
+    let stage = stage(&["--sync-on-fetch", "no"]);
+    stage.mirrord(&["config", "remind-after", "3d"]).ok();
+    stage.age(2 * DAY);
+    stage.unasked(stage.fetch("ours"), "");
+    stage.age(4 * DAY);
+    stage.unasked(stage.fetch("ours"), "synced 4 days ago");
+    stage.mirrord(&["config", "remind-after", "1h"]).ok();
+    stage.age(2 * HOUR);
+    stage.unasked(stage.fetch("ours"), "synced 2 hours ago");
+}
+
+#[test]
+fn an_answer_of_the_future_is_of_unknown_age() {
+    let stage = stage(&["--sync-on-fetch", "no"]);
+    stage.note(SystemTime::now() + Duration::from_secs(2 * DAY));
+    stage.unasked(stage.fetch("ours"), "of unknown age");
+    stage
+        .mirrord(&["set", "work", "--sync-on-fetch", "yes", "--fresh-for", "1d"])
+        .ok();
+    stage.asks(stage.fetch("ours"));
+}
+
+#[test]
+fn after_a_sync_that_failed_an_answer_is_not_silent() {
+    for options in [["--sync-on-fetch", "no"], ["--fresh-for", "1h"]] {
+        let stage = stage(&options);
+        stage.gitlab.stop();
+        stage.mirrord(&["sync", "work"]).fails();
+        stage.unasked(stage.fetch("ours"), "cannot reach");
+        stage.gitlab.start();
+        stage.mirrord(&["sync", "work"]).ok();
+        stage.unasked(stage.fetch("ours"), "");
+    }
+}
+
+#[test]
+fn a_sync_that_failed_is_not_forgotten_with_the_daemon() {
+    let stage = stage(&["--sync-on-fetch", "no"]);
+    stage.gitlab.stop();
+    stage.mirrord(&["sync", "work"]).fails();
+    for kill in [false, true] {
+        match kill {
+            false => drop(stage.mirrord(&["stop"]).ok()),
+            true => stage.world.kill_daemon(),
+        }
+        let ran = stage.fetch("ours").ok();
+        assert!(ran.stderr.contains("serving the copy synced "), "{ran}");
+    }
+    stage.gitlab.start();
+    stage.mirrord(&["sync", "work"]).ok();
+    stage.mirrord(&["stop"]).ok();
+    stage.unasked(stage.fetch("ours"), "");
+}
+
+#[test]
+fn what_looks_wiped_is_no_sync_that_succeeded() {
+    let stage = stage(&["--sync-on-fetch", "no"]);
+    for (name, _) in stage.project.refs() {
+        stage.project.delete(&name);
+    }
+    stage.mirrord(&["sync", "work"]).fails();
+    stage.unasked(stage.fetch("ours"), "wiped");
+    stage.mirrord(&["accept", "work"]).ok();
+    stage.unasked(stage.fetch("ours"), "");
+}
+
+#[test]
+fn a_mirror_that_was_never_in_step_is_asked_for() {
+    let quiet = ["--sync-on-fetch", "no", "--fresh-for", "10d"];
+    for options in [&["--no-sync"][..], &["--no-test", "--no-sync"]] {
+        let stage = Stage::new();
+        stage.add("work", &[&quiet, options].concat());
+        stage.asks(stage.clone("work", "ours"));
+        stage.has("ours", stage.project.tip("main"));
+        stage.unasked(stage.fetch("ours"), "");
+    }
+}
+
+#[test]
+fn a_mirror_whose_note_is_lost_or_torn_is_asked_for() {
+    let stage = stage(&["--sync-on-fetch", "no"]);
+    let note = stage.world.only_mirror().join("synced");
+    for torn in [None, Some(""), Some("12 o'clock\n"), Some("-1\n")] {
+        stage.mirrord(&["stop"]).ok();
+        match torn {
+            None => fs::remove_file(&note),
+            Some(text) => fs::write(&note, text),
+        }
+        .expect("the mirror is ours");
+        stage.asks(stage.fetch("ours"));
+    }
+}
+
+#[test]
+fn a_push_asks_upstream_however_fresh_the_mirror_is() {
+    let stage = stage(&["--sync-on-fetch", "no", "--fresh-for", "10d"]);
+    let theirs = stage.project.commit("main", "theirs", "theirs");
+    stage.commit("ours", "mine");
+    let ran = stage.push("ours", "main").code(1);
+    assert!(ran.stderr.contains("rejected"), "{ran}");
+    assert_eq!(stage.project.tip("main"), Some(theirs.clone()));
+    // Whoever was refused for what upstream has can fetch it.
+    stage.unasked(stage.fetch("ours"), "");
+    stage.has("ours", Some(theirs));
+    stage
+        .world
+        .git(["rebase", "-q", "origin/main"])
+        .at("ours")
+        .ok();
+    stage.push("ours", "main").ok();
+    stage.unasked(stage.clone("work", "again"), "");
+    assert_eq!(stage.project.tip("main"), Some(stage.tip("again", "HEAD")));
+}
+
+#[test]
+fn a_push_that_a_sync_ran_beside_is_seen_by_the_next_fetch() {
+    let stage = stage(&["--sync-on-fetch", "no"]);
+    let mine = stage.commit("ours", "mine");
+    let held = stage.gitlab.hold(On::PushInfoRefs);
+    let push = stage.push("ours", "main").start();
+    held.reached();
+    stage.mirrord(&["sync", "work"]).ok();
+    held.release();
+    let ran = push.wait();
+    assert!(ran.status.success(), "{ran}");
+    assert_eq!(stage.project.tip("main").as_deref(), Some(&*mine));
+    stage.clone("work", "again").ok();
+    assert_eq!(
+        stage.tip("again", "HEAD"),
+        mine,
+        "what was said ok is served"
+    );
+}
+
+#[test]
+fn what_is_tracked_from_now_on_is_not_missing_from_a_fresh_answer() {
+    let stage = stage(&["--fresh-for", "1d", "--track", "+refs/heads/main"]);
+    let track = [
+        "--track",
+        "+refs/heads/main",
+        "--track",
+        "+refs/heads/topic",
+    ];
+    stage.mirrord(&[&["set", "work"][..], &track].concat()).ok();
+    stage.fetch("ours").ok();
+    let topic = stage.tip("ours", "origin/topic");
+    assert_eq!(Some(topic), stage.project.tip("topic"));
+}
+
+#[test]
+fn the_settings_can_be_changed_back() {
+    let stage = stage(&["--sync-on-fetch", "no"]);
+    stage.unasked(stage.fetch("ours"), "");
+    stage
+        .mirrord(&["set", "work", "--sync-on-fetch", "yes"])
+        .ok();
+    stage.asks(stage.fetch("ours"));
+    stage.mirrord(&["set", "work", "--fresh-for", "1h"]).ok();
+    stage.unasked(stage.fetch("ours"), "");
+    stage.mirrord(&["set", "work", "--fresh-for", "0s"]).ok();
+    stage.asks(stage.fetch("ours"));
+}
+
+#[test]
+fn a_word_on_stale_answers_does_not_make_a_fresh_one_stale() {
+    let stage = stage(&["--sync-on-fetch", "no", "--stale", "fail"]);
+    for stale in ["", "fail", "serve"] {
+        stage.unasked(stage.fetch("ours").env("MIRROR_STALE", stale), "");
+    }
+}
+
+#[test]
+fn past_fresh_for_the_settings_and_the_person_say_what_is_served() {
+    let stage = stage(&["--fresh-for", "1h", "--stale", "fail"]);
+    stage.age(2 * HOUR);
+    stage.gitlab.fault(Fault::status(503));
+    let ran = stage.fetch("ours").code(128);
+    assert!(!ran.stderr.contains("serving"), "{ran}");
+    let ran = stage.fetch("ours").env("MIRROR_STALE", "serve").ok();
+    assert!(
+        ran.stderr.contains("serving the copy synced 2 hours ago"),
+        "{ran}"
+    );
+    stage.mirrord(&["set", "work", "--stale", "serve"]).ok();
+    let ran = stage.fetch("ours").ok();
+    assert!(
+        ran.stderr.contains("serving the copy synced 2 hours ago"),
+        "{ran}"
+    );
+    stage.fetch("ours").env("MIRROR_STALE", "fail").code(128);
+}

@@ -1,0 +1,190 @@
+//! `mirrord set`: each setting can be changed later, and from then on counts.
+
+use tests::Fault;
+
+use super::{Stage, refused};
+
+#[test]
+fn every_setting_can_be_changed_and_only_what_is_given_changes() {
+    let stage = Stage::new();
+    stage.add("work", &[]);
+    let others = |key: &str| {
+        let shown = stage.mirrord(&["show", "work"]).ok().stdout;
+        let without = shown
+            .lines()
+            .filter(|line| !line.starts_with(&format!("{key}:")) && !line.starts_with("state:"));
+        without.map(str::to_owned).collect::<Vec<_>>()
+    };
+    stage.gitlab.forget_requests();
+    let changes = [
+        ("description", "another"),
+        ("description", ""),
+        (
+            "track",
+            "+refs/tags/*:refs/tags/* +refs/heads/*:refs/heads/*",
+        ),
+        ("sync-on-fetch", "no"),
+        ("fresh-for", "2h"),
+        ("stale", "fail"),
+        ("atomic", "no"),
+        ("push", "no"),
+        ("keep-history", "90d"),
+        ("fsck", "yes"),
+    ];
+    for (key, value) in changes {
+        let before = others(key);
+        let set = stage
+            .mirrord(&["set", "work", &format!("--{key}={value}")])
+            .ok();
+        assert_eq!((&*set.stdout, &*set.stderr), ("work: changed\n", ""));
+        assert_eq!(stage.setting("work", key), value, "{key}");
+        assert_eq!(others(key), before, "{key}");
+    }
+    assert!(stage.gitlab.requests().is_empty(), "upstream is not asked");
+    stage.mirrord(&["stop"]).ok();
+    assert_eq!(
+        stage.setting("work", "fresh-for"),
+        "2h",
+        "another daemon too"
+    );
+}
+
+#[test]
+fn several_settings_change_together_or_not_at_all() {
+    let stage = Stage::new();
+    stage.add("work", &[]);
+    let words = ["set", "work", "--push", "no", "--stale", "fail"];
+    stage.mirrord(&words).ok();
+    assert_eq!(stage.setting("work", "push"), "no");
+    assert_eq!(stage.setting("work", "stale"), "fail");
+    let words = ["set", "work", "--push", "yes", "--fresh-for", "soon"];
+    stage.mirrord(&words).fails();
+    assert_eq!(stage.setting("work", "push"), "no");
+}
+
+#[test]
+fn track_replaces_the_whole_list() {
+    let stage = Stage::new();
+    stage.add(
+        "work",
+        &["--track", "+refs/heads/main", "--track", "+refs/tags/*"],
+    );
+    stage
+        .mirrord(&["set", "work", "--track", "+refs/heads/topic"])
+        .ok();
+    let tracked = stage.setting("work", "track");
+    assert_eq!(tracked, "+refs/heads/topic:refs/heads/topic");
+    stage.clone("work", "ours").ok();
+    let branches = stage.world.git(["branch", "-r"]).at("ours").ok();
+    assert!(branches.stdout.contains("origin/topic"), "{branches}");
+    assert!(!branches.stdout.contains("origin/main"), "{branches}");
+}
+
+#[test]
+fn a_mirror_is_told_of_by_its_url_or_as_git_is_given_it() {
+    let stage = Stage::new();
+    stage.add("work", &[]);
+    let spellings = [
+        stage.url.clone(),
+        format!("mirror::{}", stage.url),
+        "mirror::work".into(),
+    ];
+    for name in spellings {
+        let set = stage.mirrord(&["set", &name, "--description", &name]).ok();
+        assert_eq!(set.line(), "work: changed");
+        assert_eq!(stage.setting("work", "description"), name);
+    }
+}
+
+#[test]
+fn a_mirror_that_is_not_there_cannot_be_changed() {
+    let stage = Stage::new();
+    let unknown = "no mirror is called 'work'";
+    let url = format!("there is no mirror of '{}'", stage.url);
+    for (name, why) in [("work", unknown), (&stage.url, &url)] {
+        let commands: [&[&str]; 8] = [
+            &["set", name, "--push", "no"],
+            &["show", name],
+            &["rename", name, "play"],
+            &["remove", name],
+            &["remove", name, "--force"],
+            &["sync", name],
+            &["history", name],
+            &["accept", name],
+        ];
+        for words in commands {
+            let ran = refused(stage.mirrord(words), 1, why);
+            assert!(ran.stderr.contains("hint: "), "{ran}");
+        }
+    }
+    assert_eq!(stage.world.mirrors(), [""; 0], "and none is made for it");
+    assert!(stage.gitlab.requests().is_empty());
+}
+
+#[test]
+fn stale_answers_can_be_forbidden_and_allowed() {
+    let stage = Stage::new();
+    stage.add("work", &["--stale", "fail"]);
+    stage.clone("work", "ours").ok();
+    for fault in [Fault::status(503), Fault::hang_up()] {
+        stage.gitlab.fault(fault);
+        let ran = stage.fetch("ours").code(128);
+        assert!(!ran.stderr.contains("serving"), "{ran}");
+        let ran = stage.fetch("ours").env("MIRROR_STALE", "serve").ok();
+        assert!(ran.stderr.contains("serving the copy"), "{ran}");
+        stage.gitlab.clear_faults();
+    }
+    stage.mirrord(&["set", "work", "--stale", "serve"]).ok();
+    stage.gitlab.stop();
+    let ran = stage.fetch("ours").ok();
+    assert!(ran.stderr.contains("serving the copy"), "{ran}");
+    stage.fetch("ours").env("MIRROR_STALE", "fail").code(128);
+}
+
+#[test]
+fn pushes_can_be_forbidden_and_allowed() {
+    let stage = Stage::new();
+    stage.add("work", &["--push", "no", "--track", "+refs/heads/main"]);
+    stage.clone("work", "ours").ok();
+    let tip = stage.project.tip("main");
+    stage.commit("ours", "mine");
+    for refspec in ["main", "main:refs/heads/mine", ":refs/heads/main"] {
+        let ran = stage.push("ours", refspec).fails();
+        assert!(
+            ran.stderr.contains("the mirror 'work' takes no pushes"),
+            "{ran}"
+        );
+        assert!(
+            ran.stderr.contains("hint: 'mirrord set work --push yes'"),
+            "{ran}"
+        );
+    }
+    assert_eq!(stage.project.tip("main"), tip);
+    assert_eq!(stage.shown("work", "local"), [""; 0]);
+    stage.fetch("ours").ok();
+    stage.mirrord(&["set", "work", "--push", "yes"]).ok();
+    stage.push("ours", "main").ok();
+    assert_eq!(stage.project.tip("main"), Some(stage.tip("ours", "HEAD")));
+    stage.push("ours", "main:refs/heads/mine").ok();
+}
+
+#[test]
+fn a_clone_goes_on_by_the_new_settings() {
+    let stage = Stage::new();
+    stage.add("work", &["--track", "+refs/heads/main"]);
+    stage.clone("work", "ours").ok();
+    let topic = ["rev-parse", "-q", "--verify", "origin/topic"];
+    stage.world.git(topic).at("ours").fails();
+    let track = [
+        "--track",
+        "+refs/heads/main",
+        "--track",
+        "+refs/heads/topic",
+    ];
+    stage.mirrord(&[&["set", "work"][..], &track].concat()).ok();
+    stage.fetch("ours").ok();
+    assert_eq!(
+        Some(stage.tip("ours", "origin/topic")),
+        stage.project.tip("topic")
+    );
+}

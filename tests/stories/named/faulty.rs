@@ -1,0 +1,165 @@
+//! `--fsck yes`: what is faulty does not come in, from either side, but for what GitLab itself lets pass.
+
+use tests::{Project, public_refs};
+
+use super::{Stage, refused};
+
+/// Commits that git finds faulty: each its name, and how it differs from a good one.
+const FAULTY: [(&str, &str); 2] = [
+    (
+        "missingEmail",
+        "author a <a> 1 +0000\\ncommitter no mail 1 +0000",
+    ),
+    ("badDate", "author a <a> x +0000\\ncommitter c <c> 1 +0000"),
+];
+
+/// Commits that GitLab lets pass.
+const TOLERATED: [(&str, &str); 2] = [
+    (
+        "badTimezone",
+        "author a <a> 1 +051800\\ncommitter c <c> 1 +051800",
+    ),
+    (
+        "missingSpaceBeforeDate",
+        "author a <a>1 +0000\\ncommitter c <c>1 +0000",
+    ),
+];
+
+/// A script that writes a commit with these people; it prints its name. Without a tree it takes one whose mode is padded,
+/// which GitLab lets pass as well.
+fn script(people: &str, padded: bool) -> String {
+    let tree = match padded {
+        false => "git rev-parse main^{tree}",
+        true => {
+            "blob=$(echo hello | git hash-object -w --stdin) && \
+             { printf '0100644 file\\0'; printf \"$(echo $blob | sed 's/../\\\\x&/g')\"; } | \
+             git hash-object -t tree -w --stdin --literally"
+        }
+    };
+    format!(
+        "tree=$({tree}) && printf \"tree $tree\\n{people}\\n\\nm\\n\" | \
+         git hash-object -t commit -w --stdin --literally"
+    )
+}
+
+/// Puts such a commit on a branch of the project.
+#[track_caller]
+fn commit_upstream(stage: &Stage, project: &Project, branch: &str, script: &str) -> String {
+    let made = stage
+        .world
+        .program("bash", ["-c", script])
+        .at(project.dir())
+        .ok();
+    project.force(branch, made.line());
+    made.line().to_owned()
+}
+
+const GOOD: &str = "author a <a> 1 +0000\\ncommitter c <c> 1 +0000";
+
+#[test]
+fn a_faulty_object_of_upstream_is_refused_by_a_sync() {
+    let stage = Stage::new();
+    stage.add("work", &["--fsck", "yes"]);
+    stage.clone("work", "ours").ok();
+    let before = public_refs(&stage.world, &stage.world.only_mirror());
+    for (fault, people) in FAULTY {
+        let faulty = commit_upstream(&stage, &stage.project, "faulty", &script(people, false));
+        let ran = refused(stage.mirrord(&["sync", "work"]), 1, "has faults");
+        assert!(ran.stderr.contains(fault), "it says which: {ran}");
+        let fetched = stage.fetch("ours").run();
+        assert!(fetched.stderr.contains("has faults"), "{fetched}");
+        let mirror = stage.world.only_mirror();
+        assert_eq!(public_refs(&stage.world, &mirror), before);
+        stage
+            .world
+            .git(["cat-file", "-e", &faulty])
+            .at(&mirror)
+            .fails();
+    }
+    stage.mirrord(&["set", "work", "--fsck", "no"]).ok();
+    stage.fetch("ours").ok();
+    assert_eq!(
+        Some(stage.tip("ours", "origin/faulty")),
+        stage.project.tip("faulty")
+    );
+}
+
+#[test]
+fn a_project_with_faults_is_not_added_where_they_are_looked_for() {
+    let stage = Stage::new();
+    let (_, people) = FAULTY[0];
+    commit_upstream(&stage, &stage.project, "faulty", &script(people, false));
+    refused(stage.adding("work", &["--fsck", "yes"]), 1, "has faults");
+    assert_eq!(stage.world.mirrors(), [""; 0]);
+    stage.add("work", &["--fsck", "no"]);
+}
+
+#[test]
+fn what_gitlab_lets_pass_comes_in() {
+    let stage = Stage::new();
+    for (fault, people) in TOLERATED {
+        commit_upstream(&stage, &stage.project, fault, &script(people, false));
+    }
+    commit_upstream(
+        &stage,
+        &stage.project,
+        "zeroPaddedFilemode",
+        &script(GOOD, true),
+    );
+    let fsck = stage.project.git(["fsck", "--strict"]).fails();
+    for fault in [
+        "badTimezone",
+        "missingSpaceBeforeDate",
+        "zeroPaddedFilemode",
+    ] {
+        assert!(fsck.stderr.contains(fault), "the stage is set: {fsck}");
+    }
+    stage.add("work", &["--fsck", "yes"]);
+    let mirrored = public_refs(&stage.world, &stage.world.only_mirror());
+    assert_eq!(mirrored, stage.project.refs());
+}
+
+/// Commits in a clone, and pushes that to a tracked branch and to one that stays here.
+#[track_caller]
+fn push_both(stage: &Stage, people: &str, padded: bool, goes: bool) {
+    let script = script(people, padded);
+    let made = stage.world.program("bash", ["-c", &script]).at("ours").ok();
+    let oid = made.line();
+    for branch in ["tracked", "local"] {
+        let push = stage.push("ours", &format!("+{oid}:refs/heads/{branch}"));
+        if goes {
+            push.ok();
+        } else {
+            let ran = push.fails();
+            assert!(
+                ran.stderr.contains("remote rejected") || ran.stderr.contains("error:"),
+                "{ran}"
+            );
+        }
+    }
+    let mirror = stage.world.only_mirror();
+    let kept = stage.world.git(["cat-file", "-e", oid]).at(&mirror).run();
+    assert_eq!(kept.status.success(), goes, "{people}");
+}
+
+#[test]
+fn a_faulty_object_is_refused_in_a_push_and_what_gitlab_lets_pass_is_not() {
+    let stage = Stage::new();
+    stage.project.branch("tracked", "main");
+    let track = [
+        "--track",
+        "+refs/heads/main",
+        "--track",
+        "+refs/heads/tracked",
+    ];
+    stage.add("work", &[&["--fsck", "yes"][..], &track].concat());
+    stage.clone("work", "ours").ok();
+    for (_, people) in FAULTY {
+        push_both(&stage, people, false, false);
+    }
+    assert_eq!(stage.project.tip("tracked"), stage.project.tip("main"));
+    for (_, people) in TOLERATED {
+        push_both(&stage, people, false, true);
+    }
+    push_both(&stage, GOOD, true, true);
+}

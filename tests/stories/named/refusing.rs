@@ -1,0 +1,283 @@
+//! What `mirrord add` refuses, and that it then makes nothing.
+
+use tests::{Fault, On, Run, Signal};
+
+use super::{Stage, refused};
+
+/// Asserts that there is no mirror, on disk or in a list, and that the name is free.
+#[track_caller]
+fn nothing_is_made(stage: &Stage) {
+    stage.world.wait_until_no_sync();
+    assert_eq!(stage.world.mirrors(), [""; 0], "no mirror is left");
+    assert_eq!(stage.names(), [""; 0], "none is listed");
+}
+
+#[test]
+fn a_mirror_whose_upstream_cannot_be_read_is_not_made() {
+    let stage = Stage::new();
+    let faults = [
+        (Fault::status(401), "could not read Username"),
+        (Fault::status(403), "403"),
+        (Fault::status(404), "not found"),
+        (Fault::status(500), "500"),
+        (Fault::html(), "'text/html' answered, not git"),
+        (Fault::hang_up(), "cannot reach"),
+        (Fault::cut_after(20).on(On::Fetch), &stage.url),
+        (Fault::flip_at(2500).on(On::Fetch), ""),
+    ];
+    for (fault, why) in faults {
+        stage.gitlab.fault(fault);
+        refused(stage.adding("work", &[]), 1, why);
+        stage.gitlab.clear_faults();
+        nothing_is_made(&stage);
+    }
+    stage.gitlab.stop();
+    let why = format!("cannot reach '{}': connection refused", stage.url);
+    // Nothing is there to be served, whatever the person would rather have.
+    let serve = stage.adding("work", &[]).env("MIRROR_STALE", "serve");
+    refused(serve, 1, &why);
+    nothing_is_made(&stage);
+    stage.gitlab.start();
+    stage.add("work", &[]);
+}
+
+#[test]
+fn a_private_project_is_not_added_without_a_login() {
+    let stage = Stage::new();
+    stage.gitlab.require_login("group/project", "me", "right");
+    refused(stage.adding("work", &[]), 1, "");
+    nothing_is_made(&stage);
+    let helper = "!f() { cat >/dev/null; echo username=me; echo password=right; }; f";
+    stage.world.config("credential.helper", helper);
+    stage.add("work", &[]);
+}
+
+#[test]
+fn a_directory_that_is_no_repository_is_not_added() {
+    let stage = Stage::new();
+    for below in ["home", "not/there"] {
+        let path = stage.world.path(below);
+        let path = path.to_string_lossy();
+        refused(stage.mirrord(&["add", "work", &path]), 1, "");
+        nothing_is_made(&stage);
+    }
+}
+
+/// Interrupts an `add` that waits for GitLab here, as a person does with Ctrl-C.
+#[track_caller]
+fn interrupted(on: On) {
+    let stage = Stage::new();
+    let held = stage.gitlab.hold_answer(on);
+    let add = stage.adding("work", &[]).start();
+    held.reached();
+    add.kill_group(Signal::INT);
+    let ran = add.wait();
+    stage
+        .gitlab
+        .wait_for(|asked| asked.iter().any(|one| one.cancelled));
+    assert!(!ran.status.success(), "{ran}");
+    drop(held);
+    nothing_is_made(&stage);
+    stage.add("work", &[]);
+    assert_eq!(stage.names(), ["work"]);
+}
+
+#[test]
+fn an_interrupted_question_leaves_nothing() {
+    interrupted(On::LsRefs);
+}
+
+#[test]
+fn an_interrupted_download_leaves_nothing() {
+    interrupted(On::Fetch);
+}
+
+#[test]
+fn a_download_whose_daemon_dies_leaves_nothing() {
+    let stage = Stage::new();
+    let held = stage.gitlab.hold_answer(On::Fetch);
+    let add = stage.adding("work", &[]).start();
+    held.reached();
+    stage.world.kill_daemon();
+    let ran = add.wait();
+    assert_eq!(ran.status.code(), Some(1), "{ran}");
+    drop(held);
+    assert_eq!(stage.names(), [""; 0], "none is listed");
+    assert_eq!(stage.world.mirrors(), [""; 0], "it is swept");
+    stage.add("work", &[]);
+}
+
+#[test]
+fn a_name_that_is_none_is_wrong_usage() {
+    let stage = Stage::new();
+    let long = "a".repeat(256);
+    let names = [
+        "",
+        " a",
+        "/a",
+        "a/",
+        "a//b",
+        "a/../b",
+        ".",
+        "~/a",
+        "host:path",
+        "http://host/p",
+        "a\tb",
+        &long,
+    ];
+    for name in names {
+        refused(stage.adding(name, &[]), 2, "invalid name");
+    }
+    // What begins with '-' is an option to every program.
+    stage.mirrord(&["add", "--", "-a", &stage.url]).code(2);
+    assert!(stage.gitlab.requests().is_empty(), "nobody is asked");
+    nothing_is_made(&stage);
+}
+
+#[test]
+fn a_value_that_is_none_is_wrong_usage() {
+    let stage = Stage::new();
+    let options = [
+        ("--sync-on-fetch", "perhaps"),
+        ("--fresh-for", "soon"),
+        ("--fresh-for", ""),
+        ("--stale", "never"),
+        ("--atomic", "sometimes"),
+        ("--push", "maybe"),
+        ("--keep-history", "-1d"),
+        ("--fsck", "hard"),
+        ("--track", "refs/heads/*:refs/heads/one"),
+    ];
+    stage.add("there", &[]);
+    let before = stage.mirrord(&["show", "there"]).ok().stdout;
+    stage.gitlab.forget_requests();
+    for (option, value) in options {
+        let option = format!("{option}={value}");
+        refused(stage.adding("work", &[&option]), 2, "");
+        refused(stage.mirrord(&["set", "there", &option]), 2, "");
+    }
+    assert!(stage.gitlab.requests().is_empty(), "nobody is asked");
+    assert_eq!(stage.names(), ["there"]);
+    let settings = |shown: &str| {
+        let kept = shown.lines().filter(|line| !line.starts_with("state: "));
+        kept.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let after = stage.mirrord(&["show", "there"]).ok().stdout;
+    assert_eq!(settings(&before), settings(&after), "nothing has changed");
+}
+
+#[test]
+fn a_name_that_is_taken_stays_with_whoever_has_it() {
+    let stage = Stage::new();
+    stage.add("work", &["--description", "the first"]);
+    let other = stage.gitlab.project("group/other");
+    other.commit("main", "a", "a");
+    let url = stage.gitlab.url("group/other");
+    let adding = |options: &[&str]| stage.mirrord(&[&["add", "work", &url], options].concat());
+    for options in [
+        &[][..],
+        &["--no-test"],
+        &["--no-sync"],
+        &["--no-test", "--no-sync"],
+    ] {
+        let ran = refused(adding(options), 1, "'work'");
+        assert!(
+            ran.stderr.contains(&stage.url),
+            "it says whose it is: {ran}"
+        );
+        refused(stage.adding("work", options), 1, "'work'");
+    }
+    assert_eq!(stage.setting("work", "description"), "the first");
+    assert_eq!(stage.world.mirrors().len(), 1);
+    // A mirror that was made by itself has a name too.
+    stage.clone(&url, "theirs").ok();
+    let names = stage.names();
+    let automatic = names.iter().find(|name| *name != "work").expect("its name");
+    refused(stage.adding(automatic, &[]), 1, "already");
+}
+
+/// The requests of a command, which succeeds.
+#[track_caller]
+fn requests_of(stage: &Stage, run: Run) -> usize {
+    stage.gitlab.forget_requests();
+    run.ok();
+    stage.gitlab.requests().len()
+}
+
+#[test]
+fn without_a_sync_nothing_is_downloaded_until_somebody_fetches() {
+    let stage = Stage::new();
+    assert!(requests_of(&stage, stage.adding("tested", &["--no-sync"])) > 0);
+    assert!(!stage.was_asked_for_objects());
+    let blind = ["--no-test", "--no-sync"];
+    assert_eq!(requests_of(&stage, stage.adding("blind", &blind)), 0);
+    for (name, dir) in [("tested", "one"), ("blind", "two")] {
+        let state = stage.setting(name, "state");
+        assert_eq!(state, "not yet in step");
+        stage.clone(name, dir).ok();
+        assert!(stage.was_asked_for_objects(), "the first fetch downloads");
+        let main = stage.project.tip("main");
+        assert_eq!(Some(stage.tip(dir, "HEAD")), main);
+        stage.gitlab.forget_requests();
+    }
+}
+
+#[test]
+fn a_test_without_a_sync_refuses_what_cannot_be_read() {
+    let stage = Stage::new();
+    stage.gitlab.stop();
+    refused(stage.adding("work", &["--no-sync"]), 1, "cannot reach");
+    nothing_is_made(&stage);
+}
+
+#[test]
+fn without_a_test_a_mirror_is_made_for_the_day_when_upstream_can_be_read() {
+    let stage = Stage::new();
+    stage.gitlab.stop();
+    let added = stage.add("work", &["--no-test"]);
+    assert!(added.stdout.contains("git clone mirror::work"), "{added}");
+    assert!(
+        added.stderr.contains("warning: it is not in step: "),
+        "{added}"
+    );
+    let quiet = stage.add("other", &["--no-test", "--no-sync"]);
+    assert_eq!(quiet.stderr, "", "there was nothing to fail");
+    for stale in ["", "serve"] {
+        let ran = stage.clone("work", "ours").env("MIRROR_STALE", stale);
+        let ran = ran.code(128);
+        assert!(ran.stderr.contains("error: cannot reach"), "{ran}");
+        assert!(
+            !ran.stderr.contains("serving"),
+            "nothing is no answer: {ran}"
+        );
+    }
+    stage.gitlab.start();
+    for (name, dir) in [("work", "ours"), ("other", "others")] {
+        stage.clone(name, dir).ok();
+        assert_eq!(Some(stage.tip(dir, "HEAD")), stage.project.tip("main"));
+    }
+}
+
+#[test]
+fn a_project_of_another_object_format_can_be_added_in_every_way() {
+    let stage = Stage::new();
+    let modern = stage.gitlab.sha256_project("group/modern");
+    let tip = modern.commit("main", "a", "a");
+    let url = stage.gitlab.url("group/modern");
+    let ways: [&[&str]; 4] = [
+        &[],
+        &["--no-sync"],
+        &["--no-test"],
+        &["--no-test", "--no-sync"],
+    ];
+    for (at, options) in ways.iter().enumerate() {
+        let name = format!("modern-{at}");
+        let added = stage
+            .mirrord(&[&["add", &name, &url], *options].concat())
+            .ok();
+        assert_eq!(added.stderr, "", "{added}");
+        stage.clone(&name, &name).ok();
+        assert_eq!(stage.tip(&name, "HEAD"), tip, "{options:?}");
+        stage.mirrord(&["remove", &name]).ok();
+    }
+}

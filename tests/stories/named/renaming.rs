@@ -1,0 +1,121 @@
+//! `mirrord rename`: another name, and nothing else changes.
+
+use tests::On;
+
+use super::{Stage, refused};
+
+#[test]
+fn a_renamed_mirror_has_all_that_it_had() {
+    let stage = Stage::new();
+    let mine = stage.add_with_local();
+    let dir = stage.world.only_mirror();
+    stage.gitlab.forget_requests();
+    let renamed = stage.mirrord(&["rename", "work", "play"]).ok();
+    assert_eq!(renamed.stdout, "'work' is now 'play'\n");
+    let advice = "hint: each clone of mirror::work needs: git remote set-url origin mirror::play\n";
+    assert_eq!(renamed.stderr, advice);
+    assert_eq!(stage.names(), ["play"]);
+    assert_eq!(stage.world.only_mirror(), dir);
+    assert!(stage.gitlab.requests().is_empty());
+    assert_eq!(
+        stage.setting("play", "track"),
+        "+refs/heads/main:refs/heads/main"
+    );
+
+    let ran = stage.fetch("ours").code(128);
+    assert!(
+        ran.stderr.contains("error: no mirror is called 'work'"),
+        "{ran}"
+    );
+    let set_url = ["remote", "set-url", "origin", "mirror::play"];
+    stage.world.git(set_url).at("ours").ok();
+    stage.fetch("ours").ok();
+    assert_eq!(stage.tip("ours", "origin/mine"), mine);
+    assert!(!stage.was_asked_for_objects());
+}
+
+#[test]
+fn clones_of_the_url_need_nothing_when_the_name_changes() {
+    let stage = Stage::new();
+    stage.clone(&stage.url, "ours").ok();
+    for name in ["work", "play", "group/project"] {
+        let url = stage.mirrord(&["rename", &stage.url, name]).ok();
+        assert_eq!(url.stderr, "", "nobody has to do anything: {url}");
+        let tip = stage.project.commit("main", "file", name);
+        stage.fetch("ours").ok();
+        assert_eq!(stage.tip("ours", "origin/main"), tip);
+    }
+    assert_eq!(stage.names(), ["group/project"]);
+}
+
+#[test]
+fn a_name_that_is_given_away_is_free_again() {
+    let stage = Stage::new();
+    stage.add("work", &["--description", "first"]);
+    stage.mirrord(&["rename", "work", "play"]).ok();
+    stage.add("work", &["--description", "second"]);
+    assert_eq!(stage.setting("play", "description"), "first");
+    assert_eq!(stage.setting("work", "description"), "second");
+}
+
+#[test]
+fn a_name_that_is_taken_or_none_is_refused_and_nothing_changes() {
+    let stage = Stage::new();
+    stage.add("work", &[]);
+    stage.add("play", &[]);
+    let rename = |name: &str| stage.mirrord(&["rename", "work", name]);
+    refused(rename("play"), 1, "'play' already");
+    for name in ["", "a:b", "/abs", "a/../b", "http://h/p"] {
+        refused(rename(name), 2, "invalid name");
+    }
+    assert_eq!(stage.names(), ["play", "work"]);
+    rename("work").ok();
+    assert_eq!(stage.names(), ["play", "work"]);
+}
+
+#[test]
+fn a_rename_in_the_middle_of_a_fetch_lets_it_end() {
+    let stage = Stage::new();
+    stage.add("work", &[]);
+    stage.clone("work", "ours").ok();
+    let tip = stage.project.commit("main", "new", "new");
+    let held = stage.gitlab.hold(On::Fetch);
+    let fetch = stage.fetch("ours").start();
+    held.reached();
+    let rename = stage.mirrord(&["rename", "work", "play"]).start();
+    held.release();
+    for ran in [fetch.wait(), rename.wait()] {
+        assert!(ran.status.success(), "{ran}");
+    }
+    assert_eq!(stage.tip("ours", "origin/main"), tip);
+    assert_eq!(stage.names(), ["play"]);
+}
+
+#[test]
+fn a_rename_in_the_middle_of_a_push_lets_it_end() {
+    let stage = Stage::new();
+    stage.add("work", &[]);
+    stage.clone("work", "ours").ok();
+    let mine = stage.commit("ours", "mine");
+    let held = stage.gitlab.hold(On::Push);
+    let push = stage.push("ours", "main").start();
+    held.reached();
+    let rename = stage.mirrord(&["rename", "work", "play"]).start();
+    held.release();
+    for ran in [push.wait(), rename.wait()] {
+        assert!(ran.status.success(), "{ran}");
+    }
+    assert_eq!(stage.project.tip("main").as_deref(), Some(&*mine));
+    stage.clone("play", "again").ok();
+    assert_eq!(stage.tip("again", "HEAD"), mine);
+}
+
+#[test]
+fn a_reader_does_not_hold_up_a_rename() {
+    let stage = Stage::new();
+    stage.add("work", &[]);
+    let reader = stage.reader("work");
+    stage.mirrord(&["rename", "work", "play"]).ok();
+    let ran = stage.lets_go(reader);
+    assert!(ran.stdout.contains("refs/heads/main"), "{ran}");
+}

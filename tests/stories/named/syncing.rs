@@ -1,0 +1,131 @@
+//! `mirrord sync`: in step now, without a clone.
+
+use tests::{Fault, On, public_refs};
+
+use super::{Stage, refused};
+
+#[test]
+fn a_sync_brings_what_is_new_and_says_how_much() {
+    let stage = Stage::new();
+    stage.add("work", &[]);
+    let sync = || stage.mirrord(&["sync", "work"]).ok();
+    let unchanged = sync();
+    assert_eq!(
+        (&*unchanged.stdout, &*unchanged.stderr),
+        ("work: in step\n", "")
+    );
+    let tip = stage.project.commit("main", "new", "new");
+    assert_eq!(sync().stdout, "work: 1 ref changed\n");
+    stage.project.commit("main", "new", "newer");
+    stage.project.delete("topic");
+    assert_eq!(sync().stdout, "work: 2 refs changed\n");
+    let mirrored = public_refs(&stage.world, &stage.world.only_mirror());
+    assert_eq!(mirrored, stage.project.refs());
+    assert_ne!(stage.project.tip("main"), Some(tip));
+}
+
+#[test]
+fn a_sync_shows_its_progress_to_who_wants_it() {
+    let stage = Stage::new();
+    stage.add("work", &["--no-sync"]);
+    let loud = stage.mirrord(&["sync", "work", "--progress"]).ok();
+    assert!(loud.stderr.contains("Receiving objects: 100%"), "{loud}");
+    stage.project.commit("main", "new", "new");
+    let quiet = stage.mirrord(&["sync", "work", "-q"]).ok();
+    assert_eq!((quiet.stdout, quiet.stderr), Default::default());
+}
+
+/// Three mirrors: two of projects, and in the middle one of a project that has gone.
+#[track_caller]
+fn three(stage: &Stage) {
+    let other = stage.gitlab.project("group/other");
+    other.commit("main", "a", "a");
+    stage.add("a", &[]);
+    let words = ["add", "b", &stage.gitlab.url("group/gone")];
+    stage
+        .mirrord(&[&words[..], &["--no-test", "--no-sync"]].concat())
+        .ok();
+    stage
+        .mirrord(&["add", "c", &stage.gitlab.url("group/other")])
+        .ok();
+    stage.project.commit("main", "new", "new");
+    other.commit("main", "new", "new");
+}
+
+#[test]
+fn one_that_fails_does_not_keep_the_others_from_it() {
+    for words in [&["sync", "a", "b", "c"][..], &["sync", "--all"]] {
+        let stage = Stage::new();
+        three(&stage);
+        let ran = stage.mirrord(words).code(1);
+        assert_eq!(ran.stdout, "a: 1 ref changed\nc: 1 ref changed\n");
+        let errors: Vec<_> = ran
+            .stderr
+            .lines()
+            .filter(|line| line.starts_with("error: "))
+            .collect();
+        assert_eq!(errors.len(), 1, "{ran}");
+        assert!(errors[0].starts_with("error: b: "), "{ran}");
+        assert!(errors[0].contains("not found"), "{ran}");
+    }
+}
+
+#[test]
+fn all_mirrors_that_are_in_step_are_a_success() {
+    let stage = Stage::new();
+    let none = stage.mirrord(&["sync", "--all"]).ok();
+    assert!(none.stdout.starts_with("there is no mirror yet"), "{none}");
+    stage.add("one", &[]);
+    stage.add("two", &["--track", "+refs/heads/main"]);
+    let all = stage.mirrord(&["sync", "--all"]).ok();
+    assert_eq!(all.stdout, "one: in step\ntwo: in step\n");
+}
+
+#[test]
+fn a_sync_is_never_answered_from_the_copy() {
+    let stage = Stage::new();
+    stage.add("work", &["--stale", "serve"]);
+    stage.gitlab.stop();
+    for stale in ["", "serve", "fail"] {
+        let ran = stage.mirrord(&["sync", "work"]).env("MIRROR_STALE", stale);
+        let ran = refused(ran, 1, "cannot reach");
+        assert!(!ran.stderr.contains("serving"), "{ran}");
+    }
+    stage.gitlab.start();
+    stage.gitlab.fault(Fault::cut_after(40).on(On::Fetch));
+    stage.project.commit("main", "new", "new");
+    refused(stage.mirrord(&["sync", "work"]), 1, "");
+    stage.gitlab.clear_faults();
+    stage.mirrord(&["sync", "work"]).ok();
+}
+
+#[test]
+fn a_sync_does_not_touch_local_branches() {
+    let stage = Stage::new();
+    let mine = stage.add_with_local();
+    stage
+        .project
+        .commit("mine", "theirs", "untracked, of the same name");
+    stage.project.commit("main", "new", "new");
+    let ran = stage.mirrord(&["sync", "work"]).ok();
+    assert_eq!(ran.stdout, "work: 1 ref changed\n");
+    stage.fetch("ours").ok();
+    assert_eq!(stage.tip("ours", "origin/mine"), mine);
+}
+
+#[test]
+fn what_a_sync_holds_back_is_said() {
+    let stage = Stage::new();
+    stage.add("work", &["--track", "refs/heads/main"]);
+    let old = stage.project.tip("main");
+    stage.project.force("main", "topic");
+    for _ in 0..2 {
+        let ran = stage.mirrord(&["sync", "work"]).ok();
+        assert!(ran.stderr.contains("warning: "), "{ran}");
+        assert!(ran.stderr.contains("refs/heads/main"), "{ran}");
+    }
+    let mirrored = public_refs(&stage.world, &stage.world.only_mirror());
+    assert_eq!(Some(&mirrored[0].1), old.as_ref());
+    let two = stage.mirrord(&["sync", "work", "work"]).ok();
+    assert!(two.stderr.contains("warning: work: "), "{two}");
+}

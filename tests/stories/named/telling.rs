@@ -1,0 +1,221 @@
+//! What `list` and `show` say, to people and to scripts, and which commands start the daemon.
+
+use super::Stage;
+
+/// The keys of the outermost objects in what `--json` printed, in order.
+fn keys(json: &str, indent: usize) -> Vec<String> {
+    let start = format!("{}\"", " ".repeat(indent));
+    let key = |line: &str| Some(line.strip_prefix(&start)?.split_once('"')?.0.to_owned());
+    json.lines().filter_map(key).collect()
+}
+
+#[test]
+fn a_list_has_a_line_for_each_mirror() {
+    let stage = Stage::new();
+    let none = stage.mirrord(&["list"]).ok();
+    assert!(
+        none.stdout.starts_with("there is no mirror yet: "),
+        "{none}"
+    );
+    assert_eq!(stage.mirrord(&["list", "--json"]).ok().line(), "[]");
+    stage.add("one", &["--no-sync"]);
+    stage.add("another", &[]);
+    for command in ["list", "ls"] {
+        let list = stage.mirrord(&[command]).ok().stdout;
+        let lines: Vec<_> = list.lines().collect();
+        assert_eq!(lines.len(), 2, "{list}");
+        let another = format!("another  {}  in step ", stage.url);
+        assert!(lines[0].starts_with(&another), "{list}");
+        assert_eq!(lines[1], format!("one      {}  not yet in step", stage.url));
+    }
+    stage.gitlab.stop();
+    stage.mirrord(&["sync", "another"]).fails();
+    let list = stage.mirrord(&["list"]).ok().stdout;
+    assert!(list.contains("; since then: cannot reach"), "{list}");
+}
+
+#[test]
+fn scripts_find_the_same_keys_for_ever() {
+    let stage = Stage::new();
+    stage.add_with_local();
+    let list = stage.mirrord(&["list", "--json"]).ok().stdout;
+    let of_all = [
+        "description",
+        "git_dir",
+        "last_error",
+        "last_sync",
+        "name",
+        "syncing",
+        "url",
+    ];
+    assert_eq!(keys(&list, 4), of_all, "{list}");
+    let show = stage.mirrord(&["show", "work", "--json"]).ok().stdout;
+    let of_one = [
+        "description",
+        "git_dir",
+        "held",
+        "last_error",
+        "last_sync",
+        "local",
+        "name",
+        "settings",
+        "syncing",
+        "tracked",
+        "url",
+    ];
+    assert_eq!(keys(&show, 2), of_one, "{show}");
+    let settings = [
+        "atomic",
+        "fresh_for",
+        "fsck",
+        "keep_history",
+        "push",
+        "stale",
+        "sync_on_fetch",
+        "track",
+    ];
+    assert_eq!(keys(&show, 4), settings, "{show}");
+    let lines = [
+        "  \"name\": \"work\",".to_owned(),
+        format!("  \"url\": \"{}\"", stage.url),
+        format!(
+            "  \"git_dir\": \"{}\",",
+            stage.world.only_mirror().display()
+        ),
+        "  \"last_error\": null,".to_owned(),
+        "  \"syncing\": false,".to_owned(),
+        "  \"tracked\": 1,".to_owned(),
+        "    \"stale\": \"serve\",".to_owned(),
+        "      \"+refs/heads/main:refs/heads/main\"".to_owned(),
+        "      \"ref\": \"refs/heads/mine\"".to_owned(),
+        format!("      \"oid\": \"{}\",", stage.tip("ours", "HEAD")),
+    ];
+    for line in lines {
+        assert!(
+            show.lines().any(|shown| shown == line),
+            "'{line}' in {show}"
+        );
+    }
+}
+
+#[test]
+fn show_says_all_of_a_mirror_in_the_order_of_its_help() {
+    let stage = Stage::new();
+    stage.add_with_local();
+    stage
+        .mirrord(&["set", "work", "--description", "ours"])
+        .ok();
+    for name in ["work", &stage.url] {
+        let shown = stage.mirrord(&["show", name]).ok().stdout;
+        let keys = shown.lines().filter_map(|line| line.split_once(':'));
+        let keys: Vec<_> = keys.map(|(key, _)| key).collect();
+        let expected = [
+            "name",
+            "url",
+            "description",
+            "directory",
+            "state",
+            "track",
+            "sync-on-fetch",
+            "fresh-for",
+            "stale",
+            "atomic",
+            "push",
+            "keep-history",
+            "fsck",
+            "tracked refs",
+            "local",
+        ];
+        assert_eq!(keys, expected, "{shown}");
+    }
+    let local = format!("refs/heads/mine {}", &stage.tip("ours", "HEAD")[..7]);
+    assert_eq!(stage.shown("work", "local"), [local]);
+    let state = stage.setting("work", "state");
+    assert!(state.starts_with("in step "), "{state}");
+}
+
+#[test]
+fn show_says_why_a_mirror_is_not_in_step() {
+    let stage = Stage::new();
+    stage.add("work", &[]);
+    stage.gitlab.stop();
+    stage.mirrord(&["sync", "work"]).fails();
+    let state = stage.setting("work", "state");
+    assert!(state.contains("; since then: cannot reach"), "{state}");
+    stage.gitlab.start();
+    stage.mirrord(&["sync", "work"]).ok();
+    let state = stage.setting("work", "state");
+    assert!(!state.contains("since then"), "{state}");
+}
+
+#[test]
+fn what_people_wrote_cannot_play_with_a_terminal() {
+    let stage = Stage::new();
+    stage.add("work", &["--description", "two\nlines"]);
+    let shown = stage.mirrord(&["show", "work"]).ok().stdout;
+    assert!(!shown.contains("\nlines"), "{shown}");
+    let utf8 = stage.mirrord(&["set", "work", "--description", "Stra\u{df}e"]);
+    utf8.ok();
+    let shown = stage.mirrord(&["show", "work"]).ok().stdout;
+    assert!(shown.contains("Stra?e") && shown.is_ascii(), "{shown}");
+    let show = stage
+        .mirrord(&["show", "work"])
+        .env("LC_ALL", "C.UTF-8")
+        .ok();
+    assert!(show.stdout.contains("Stra\u{df}e"), "{show}");
+    let json = stage.mirrord(&["show", "work", "--json"]).ok().stdout;
+    assert!(json.contains("Stra\u{df}e"), "{json}");
+}
+
+#[test]
+fn every_command_starts_the_daemon_when_it_does_not_run() {
+    let stage = Stage::new();
+    let url = stage.url.as_str();
+    let commands: [(&[&str], i32); 16] = [
+        (&["add", "work", url], 0),
+        (&["list"], 0),
+        (&["ls", "--json"], 0),
+        (&["show", "work"], 0),
+        (&["sync", "work"], 0),
+        (&["sync", "--all"], 0),
+        (&["set", "work", "--push", "no"], 0),
+        (&["history", "work"], 0),
+        (&["restore", "work", "main"], 1),
+        (&["accept", "work"], 0),
+        (&["config"], 0),
+        (&["config", "fresh-for"], 0),
+        (&["config", "fresh-for", "0s"], 0),
+        (&["config", "--unset", "fresh-for"], 0),
+        (&["rename", "work", "play"], 0),
+        (&["remove", "play"], 0),
+    ];
+    for (words, code) in commands {
+        assert_eq!(stage.world.daemon_pid(), None);
+        stage.mirrord(words).code(code);
+        assert!(stage.world.daemon_pid().is_some(), "{words:?} starts it");
+        stage.mirrord(&["stop"]).ok();
+    }
+}
+
+#[test]
+fn status_stop_and_completions_never_start_it() {
+    let stage = Stage::new();
+    let status = stage.mirrord(&["status"]).code(3);
+    assert_eq!(status.stdout, "mirrord does not run\n");
+    let json = stage.mirrord(&["status", "--json"]).code(3);
+    assert_eq!(json.line(), "{\"running\":false}");
+    assert_eq!(
+        stage.mirrord(&["stop"]).ok().stdout,
+        "mirrord does not run\n"
+    );
+    stage.mirrord(&["completions", "bash"]).ok();
+    assert_eq!(stage.world.daemon_pid(), None);
+    stage.add("work", &[]);
+    let pid = stage.world.daemon_pid();
+    stage.mirrord(&["status"]).ok();
+    stage.mirrord(&["completions", "fish"]).ok();
+    assert_eq!(stage.world.daemon_pid(), pid);
+    stage.mirrord(&["stop"]).ok();
+    stage.mirrord(&["status"]).code(3);
+    assert_eq!(stage.world.daemon_pid(), None);
+}

@@ -1,0 +1,229 @@
+//! Which mirror serves an address: many spellings of one project are one mirror, and two projects are never.
+
+mod alike;
+
+use tests::{World, refs};
+
+use crate::clone::listed;
+use crate::named::{Stage, asks_for_objects};
+
+/// Where nobody is, but for a proxy that passes everything on to one GitLab.
+const FAR: &str = "http://gitlab.invalid/group/project.git";
+
+#[test]
+fn spellings_of_a_host_and_a_slash_at_the_end_make_no_difference() {
+    let stage = Stage::new();
+    let proxy = format!("http://{}", stage.gitlab.host());
+    stage.world.config("http.proxy", &proxy);
+    stage.mirrord(&["add", "work", FAR]).ok();
+    stage.gitlab.forget_requests();
+    let spellings = [
+        FAR,
+        "HTTP://gitlab.invalid/group/project.git",
+        "http://GITLAB.Invalid/group/project.git",
+        "http://gitlab.invalid:80/group/project.git",
+        "http://gitlab.invalid/group/project.git/",
+        "http://GitLab.INVALID:80/group/project.git/",
+    ];
+    for (at, spelling) in spellings.iter().enumerate() {
+        stage.clone(spelling, &format!("clone-{at}")).ok();
+        let shown = stage.mirrord(&["show", spelling]).ok();
+        assert!(shown.stdout.starts_with("name: work\n"), "{shown}");
+    }
+    assert_eq!(stage.names(), ["work"]);
+    assert!(
+        !stage.was_asked_for_objects(),
+        "nothing is downloaded twice"
+    );
+}
+
+#[test]
+fn default_ports_of_all_schemes_make_no_difference_and_other_ports_do() {
+    let world = World::new();
+    let blind = |name: &str, url: &str| world.mirrord(["add", name, url, "--no-test", "--no-sync"]);
+    let found = |url: &str| world.mirrord(["show", url]);
+    let table = [
+        (
+            "https://host.invalid/g/p.git",
+            "https://HOST.invalid:443/g/p.git/",
+        ),
+        (
+            "http://host.invalid:80/g/p.git",
+            "http://host.invalid/g/p.git",
+        ),
+        (
+            "ssh://git@host.invalid/g/p.git",
+            "ssh://git@Host.Invalid:22/g/p.git/",
+        ),
+    ];
+    for (at, (url, spelling)) in table.into_iter().enumerate() {
+        // Not even http and https of one host are one project unless upstream says so.
+        found(spelling).code(1);
+        let name = format!("m{at}");
+        blind(&name, url).ok();
+        let shown = found(spelling).ok();
+        assert!(
+            shown.stdout.starts_with(&format!("name: {name}\n")),
+            "{shown}"
+        );
+    }
+    for other in [
+        "https://host.invalid:80/g/p.git",
+        "http://host.invalid:443/g/p.git",
+        "https://host.invalid/G/p.git",
+        "https://host.invalid/g/p",
+        "ssh://host.invalid/g/p.git",
+        "git@host.invalid:g/p.git",
+    ] {
+        found(other).code(1);
+    }
+}
+
+#[test]
+fn projects_that_differ_in_case_have_directories_that_differ_in_more() {
+    let stage = Stage::new();
+    let other = stage.gitlab.project("group/Project");
+    other.commit("main", "a", "another one");
+    let url = stage.gitlab.url("group/Project");
+    stage.clone(&stage.url, "one").ok();
+    stage.clone(&url, "two").ok();
+    assert_eq!(Some(stage.tip("one", "HEAD")), stage.project.tip("main"));
+    assert_eq!(Some(stage.tip("two", "HEAD")), other.tip("main"));
+    let mut dirs = stage.world.mirrors();
+    dirs.iter_mut().for_each(|dir| dir.make_ascii_lowercase());
+    dirs.sort();
+    dirs.dedup();
+    assert_eq!(dirs.len(), 2, "on no file system are they one: {dirs:?}");
+}
+
+#[test]
+fn an_address_that_upstream_redirects_to_git_is_the_same_mirror() {
+    let stage = Stage::new();
+    let bare = stage.url.trim_end_matches(".git");
+    stage.add("work", &["--track", "+refs/heads/main"]);
+    stage.gitlab.forget_requests();
+    for (address, dir) in [(bare, "one"), (&format!("{bare}/"), "two")] {
+        stage.clone(address, dir).ok();
+        assert_eq!(Some(stage.tip(dir, "HEAD")), stage.project.tip("main"));
+    }
+    assert!(!stage.was_asked_for_objects());
+    assert_eq!(stage.names(), ["work"]);
+    stage.push_local("one", "mine");
+    stage.fetch("two").ok();
+    assert_eq!(stage.tip("two", "origin/mine"), stage.tip("one", "HEAD"));
+    stage.mirrord(&["remove", "work", "--force"]).ok();
+    let added = stage.mirrord(&["add", "again", bare]).ok();
+    assert_eq!(stage.setting("again", "url"), stage.url, "upstream's own");
+    let said = format!("'again' mirrors {}\n", stage.url);
+    assert!(added.stdout.starts_with(&said), "{added}");
+}
+
+#[test]
+fn several_mirrors_of_one_project_are_told_apart_by_their_names() {
+    let stage = Stage::new();
+    stage.add("one", &["--track", "+refs/heads/main"]);
+    stage.add("two", &["--track", "+refs/heads/topic"]);
+    let ran = stage.clone(&stage.url, "which").code(128);
+    for word in ["'one'", "'two'", "by its name"] {
+        assert!(ran.stderr.contains(word), "{ran}");
+    }
+    stage.mirrord(&["set", &stage.url, "--push", "no"]).code(1);
+    stage.mirrord(&["remove", &stage.url]).code(1);
+    for (name, branch) in [("one", "main"), ("two", "topic")] {
+        stage.clone(name, name).ok();
+        let tracked = format!("origin/{branch}");
+        assert_eq!(Some(stage.tip(name, &tracked)), stage.project.tip(branch));
+        assert_eq!(
+            refs(&stage.world, &stage.world.path(name)).len(),
+            3,
+            "one branch"
+        );
+    }
+    stage.push_local("one", "mine");
+    stage.fetch("two").ok();
+    let mine = ["rev-parse", "-q", "--verify", "origin/mine"];
+    stage.world.git(mine).at("two").fails();
+    stage.mirrord(&["remove", "two"]).ok();
+    stage.clone(&stage.url, "the-only-one").ok();
+    assert_eq!(stage.names(), ["one"], "and then it serves the URL");
+    assert_eq!(
+        stage.tip("the-only-one", "origin/mine"),
+        stage.tip("one", "HEAD")
+    );
+}
+
+#[test]
+fn a_third_mirror_of_one_project_can_be_added() {
+    let stage = Stage::new();
+    for name in ["one", "two", "three"] {
+        stage.add(name, &[]);
+    }
+    stage.add("four", &["--no-test"]);
+    stage.add("five", &["--no-test", "--no-sync"]);
+    assert_eq!(stage.names().len(), 5);
+}
+
+#[test]
+fn of_several_the_one_that_is_called_by_the_url_serves_it() {
+    let stage = Stage::new();
+    stage.clone(&stage.url, "ours").ok();
+    let automatic = stage.names().concat();
+    stage.mirrord(&["rename", &stage.url, "work"]).ok();
+    stage.add("other", &[]);
+    stage.fetch("ours").code(128);
+    stage.mirrord(&["rename", "work", &automatic]).ok();
+    stage.fetch("ours").ok();
+    stage
+        .mirrord(&["set", &stage.url, "--description", "meant"])
+        .ok();
+    assert_eq!(stage.setting(&automatic, "description"), "meant");
+}
+
+#[test]
+fn a_name_that_looks_like_another_projects_does_not_take_its_place() {
+    let stage = Stage::new();
+    let other = stage.gitlab.project("group/other");
+    other.commit("main", "a", "another project");
+    let url = stage.gitlab.url("group/other");
+    let host = stage.gitlab.host().replace(':', "+");
+    stage.add(&format!("http+{host}/group/other"), &[]);
+    stage.clone(&url, "other").ok();
+    assert_eq!(Some(stage.tip("other", "HEAD")), other.tip("main"));
+    stage.clone(&stage.url, "ours").ok();
+    assert_eq!(Some(stage.tip("ours", "HEAD")), stage.project.tip("main"));
+    let mut urls = listed(&stage.world, "url");
+    urls.sort();
+    assert_eq!(urls, [url, stage.url.clone()]);
+}
+
+#[test]
+fn the_same_path_over_http_and_https_is_two_projects() {
+    let stage = Stage::new();
+    let secure = stage.world.gitlab_tls();
+    stage
+        .world
+        .config("http.sslCAInfo", &secure.ca_file().to_string_lossy());
+    let theirs = secure
+        .project("group/project")
+        .commit("main", "a", "over there");
+    stage.clone(&stage.url, "ours").ok();
+    stage.clone(&secure.url("group/project"), "theirs").ok();
+    assert_eq!(Some(stage.tip("ours", "HEAD")), stage.project.tip("main"));
+    assert_eq!(stage.tip("theirs", "HEAD"), theirs);
+    assert_eq!(stage.names().len(), 2);
+}
+
+#[test]
+fn an_unchanged_fetch_of_a_named_mirror_costs_one_request_in_every_spelling() {
+    let stage = Stage::new();
+    stage.add("work", &[]);
+    let bare = stage.url.trim_end_matches(".git");
+    for (address, dir) in [("work", "one"), (&*stage.url, "two"), (bare, "three")] {
+        stage.clone(address, dir).ok();
+        stage.gitlab.forget_requests();
+        stage.fetch(dir).ok();
+        let requests = stage.gitlab.requests();
+        assert_eq!(requests.len(), 1, "{address}: {requests:?}");
+        assert!(!requests.iter().any(asks_for_objects));
+    }
+}
