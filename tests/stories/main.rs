@@ -1,6 +1,7 @@
 //! Every story in one program, so that they share one build and run at once.
 
 mod addresses;
+mod atomic;
 mod clone;
 mod credentials;
 mod daemon;
@@ -12,7 +13,9 @@ mod freshness;
 mod help;
 mod hostile;
 mod http;
+mod local;
 mod named;
+mod nothing_leaves;
 mod progress;
 mod push;
 mod push_cuts;

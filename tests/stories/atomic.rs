@@ -1,0 +1,287 @@
+//! The mirror's atomic switch: whether the tracked refs of one push stand or fall together.
+
+use tests::Ran;
+
+use crate::local::{Fork, says_of, stayed};
+
+/// Upstream lets everything pass but `safe`.
+const SAFE: &str = "test $1 != refs/heads/safe || { echo 'GitLab: protected' >&2; exit 1; }";
+
+/// A fork that tracks all but `wip/`, with a switch, and with `main`, `side` and `safe` to be pushed.
+fn fork(switch: &str) -> Fork {
+    let fork = Fork::new();
+    for name in ["side", "safe"] {
+        fork.project.branch(name, "main~1");
+    }
+    let track = ["+refs/heads/*", "+refs/tags/*", "^refs/heads/wip/*"];
+    let track = track.map(|refspec| ["--track", refspec]);
+    fork.set(&[track.as_flattened(), &["--atomic", switch]].concat());
+    fork.git(&["switch", "-q", "main"]).ok();
+    fork.commit("next");
+    fork
+}
+
+/// What `--porcelain` says of each ref, without the objects.
+fn verdicts(ran: &Ran) -> Vec<String> {
+    let lines = ran.stdout.lines().filter(|line| line.contains(":refs/"));
+    lines
+        .map(|line| line.replace("HEAD:", ":").replace("main:", ":"))
+        .collect()
+}
+
+/// Whether upstream is asked for all or nothing by each push that it has seen.
+fn asked_for_atomicity(fork: &Fork) -> Vec<bool> {
+    let requests = fork.gitlab.requests();
+    let pushes = requests.iter();
+    pushes
+        .filter(|request| request.method == "POST" && request.path.ends_with("git-receive-pack"))
+        // The other is git's question whether it is let in.
+        .filter(|request| request.body.len() > 4)
+        .map(|request| {
+            let text = request.body_text();
+            let first = text.split('\n').next().unwrap_or_default().to_owned();
+            let (_, capabilities) = text.split_once('\0').unwrap_or(("", &first));
+            let end = capabilities.find("PACK").unwrap_or(capabilities.len());
+            capabilities[..end].split([' ', '\n']).any(|word| {
+                // The last one is followed by the flush packet.
+                word.trim_end_matches('0') == "atomic"
+            })
+        })
+        .collect()
+}
+
+/// Pushes `main`, `side` and `safe`, which is refused, and compares what is said with plain git, which is told
+/// `plain_says`.
+#[track_caller]
+fn as_plain_git(fork: &Fork, words: &[&str], plain_says: &[&str]) -> Ran {
+    let refs = ["main", "main:side", "main:safe"];
+    let before = fork.project.refs();
+    let push = ["push", "--porcelain"];
+    let plain = [&push, plain_says, &[fork.url.as_str()], &refs].concat();
+    let plain = fork.git(&plain).code(1);
+    for (name, oid) in &before {
+        fork.project.force(name, oid);
+    }
+    let ours = [&push, words, &["origin"], &refs].concat();
+    let ours = fork.git(&ours).code(1);
+    assert_eq!(verdicts(&ours), verdicts(&plain), "{ours}\n{plain}");
+    ours
+}
+
+#[test]
+fn auto_is_atomic_when_the_push_says_so_and_only_then() {
+    let fork = fork("auto");
+    fork.project.hook("update", SAFE);
+    let before = fork.project.refs();
+    let ran = as_plain_git(&fork, &["--atomic"], &["--atomic"]);
+    assert_eq!(ran.stdout.matches("(hook declined)").count(), 1, "{ran}");
+    assert_eq!(
+        ran.stdout.matches("(atomic push failure)").count(),
+        2,
+        "{ran}"
+    );
+    assert_eq!(fork.project.refs(), before);
+    fork.gitlab.forget_requests();
+    let ran = as_plain_git(&fork, &[], &[]);
+    assert_eq!(ran.stdout.matches("! ").count(), 0, "{ran}");
+    assert_eq!(fork.project.tip("side"), fork.has("ours", "main"));
+    assert_eq!(asked_for_atomicity(&fork), [false, false]);
+    fork.is_sound();
+}
+
+#[test]
+fn yes_lets_the_tracked_refs_of_any_push_stand_or_fall_together() {
+    let fork = fork("yes");
+    fork.project.hook("update", SAFE);
+    let before = fork.project.refs();
+    // It is as if each push had said --atomic.
+    let ran = as_plain_git(&fork, &[], &["--atomic"]);
+    assert!(ran.stderr.contains("remote: GitLab: protected"), "{ran}");
+    assert_eq!(fork.project.refs(), before);
+    fork.gitlab.forget_requests();
+    let ran = fork.push(&["main", "main:side"]).ok();
+    assert_eq!(asked_for_atomicity(&fork), [true], "{ran}");
+    for name in ["main", "side"] {
+        assert_eq!(fork.project.tip(name), fork.has("ours", "main"));
+    }
+    fork.is_sound();
+}
+
+#[test]
+fn yes_leaves_local_refs_of_the_same_push_to_themselves() {
+    let fork = fork("yes");
+    fork.project.hook("update", SAFE);
+    let before = fork.project.refs();
+    let words = ["main", "main:safe", "main:refs/heads/wip/x"];
+    let ran = fork.push(&words).code(1);
+    says_of(&ran, &["wip/x"]);
+    assert_eq!(fork.project.refs(), before);
+    assert_eq!(fork.here("refs/heads/wip/x"), fork.has("ours", "main"));
+    // Nor does a local one that is refused keep the tracked ones from upstream.
+    let words = ["main", "main:side", "main:refs/heads/wip/x/y"];
+    let ran = fork.push(&words).code(1);
+    assert!(ran.stderr.contains("('refs/heads/wip/x' exists)"), "{ran}");
+    assert_eq!(fork.project.tip("main"), fork.has("ours", "main"));
+    assert_eq!(fork.project.tip("side"), fork.has("ours", "main"));
+    fork.is_sound();
+}
+
+#[test]
+fn yes_and_a_push_that_says_atomic_take_local_refs_along() {
+    let fork = fork("yes");
+    fork.project.hook("update", SAFE);
+    let words = ["--atomic", "main", "main:safe", "main:refs/heads/wip/x"];
+    let ran = fork.upstream_stays(|| fork.push(&words).code(1));
+    says_of(&ran, &[]);
+    assert_eq!(fork.here("refs/heads/wip/x"), None);
+    let words = ["--atomic", "main", "main:side", "main:refs/heads/wip/x"];
+    stayed(fork.push(&words), &["wip/x"]);
+    fork.is_sound();
+}
+
+#[test]
+fn yes_refuses_all_tracked_refs_when_one_is_refused_before_upstream_is_asked() {
+    let fork = fork("yes");
+    let hidden = "main:refs/upstream/heads/x";
+    let words = ["push", "--porcelain", "origin", "main", hidden];
+    fork.gitlab.forget_requests();
+    let ran = fork.upstream_stays(|| fork.git(&words).code(1));
+    assert_eq!(fork.pushes_seen(), 0, "{ran}");
+    let reason = "(deny updating a hidden ref)";
+    assert!(ran.stdout.contains(reason), "{ran}");
+    assert!(ran.stdout.contains("(atomic push failure)"), "{ran}");
+    fork.is_sound();
+}
+
+#[test]
+fn yes_refuses_all_tracked_refs_when_somebody_moved_one_meanwhile() {
+    let fork = fork("yes");
+    fork.git(&["fetch", "-q"]).ok();
+    let held = fork.gitlab.hold(tests::On::PushInfoRefs);
+    let push = fork.push(&["--porcelain", "main", "main:side"]).start();
+    held.reached();
+    fork.project.commit("side", "theirs", "theirs");
+    let before = fork.project.refs();
+    held.release();
+    let ran = push.wait();
+    assert_eq!(ran.status.code(), Some(1), "{ran}");
+    assert!(ran.stdout.contains("(stale info)"), "{ran}");
+    assert!(ran.stdout.contains("(atomic push failure)"), "{ran}");
+    assert_eq!(fork.project.refs(), before);
+    fork.is_sound();
+}
+
+#[test]
+fn no_never_asks_upstream_for_atomicity() {
+    let fork = fork("no");
+    fork.project.hook("update", SAFE);
+    as_plain_git(&fork, &[], &[]);
+    fork.gitlab.forget_requests();
+    fork.commit("more");
+    fork.push(&["main", "main:side", "main:new"]).ok();
+    fork.commit("again");
+    fork.push(&["--atomic", "main"]).ok();
+    assert_eq!(asked_for_atomicity(&fork), [false, false]);
+    fork.is_sound();
+}
+
+#[test]
+fn no_refuses_an_atomic_push_of_several_tracked_refs_with_the_reason() {
+    let fork = fork("no");
+    fork.gitlab.forget_requests();
+    let words = ["--atomic", "main", "main:side", "main:refs/heads/wip/x"];
+    let ran = fork.upstream_stays(|| fork.push(&words).code(1));
+    assert_eq!(fork.pushes_seen(), 0, "{ran}");
+    let lines: Vec<_> = ran.stderr.lines().filter(|it| it.contains(" ! ")).collect();
+    assert_eq!(lines.len(), 3, "{ran}");
+    let reason = "asks upstream for no atomic push; 'mirrord set fork --atomic auto' lets it";
+    let with_reason = lines.iter().filter(|line| line.contains(reason)).count();
+    assert_eq!(with_reason, 2, "both tracked ones say why: {ran}");
+    assert_eq!(
+        ran.stderr.matches("(atomic push failure)").count(),
+        1,
+        "{ran}"
+    );
+    assert_eq!(fork.here("refs/heads/wip/x"), None);
+    // The way out, as it is printed.
+    fork.world.mirrord(["set", "fork", "--atomic", "auto"]).ok();
+    stayed(fork.push(&words), &["wip/x"]);
+    fork.is_sound();
+}
+
+#[test]
+fn no_lets_an_atomic_push_of_one_tracked_ref_and_local_ones() {
+    let fork = fork("no");
+    let words = ["--atomic", "main", "main:refs/heads/wip/x"];
+    stayed(fork.push(&words), &["wip/x"]);
+    assert_eq!(fork.project.tip("main"), fork.has("ours", "main"));
+    fork.project.hook("update", "exit 1");
+    fork.commit("more");
+    let words = [
+        "--atomic",
+        "main",
+        "main:refs/heads/wip/y",
+        "+main:refs/heads/wip/x",
+    ];
+    let before = fork.here("refs/heads/wip/x");
+    let ran = fork.upstream_stays(|| fork.push(&words).code(1));
+    assert_eq!(
+        ran.stderr.matches("(atomic push failure)").count(),
+        2,
+        "{ran}"
+    );
+    assert_eq!(fork.here("refs/heads/wip/x"), before);
+    assert_eq!(fork.here("refs/heads/wip/y"), None);
+    fork.is_sound();
+}
+
+#[test]
+fn an_upstream_that_cannot_gets_a_clear_error_with_the_way_out() {
+    let fork = fork("yes");
+    fork.project.config("receive.advertiseAtomic", "false");
+    let words = ["main", "main:side", "main:refs/heads/wip/x"];
+    let ran = fork.upstream_stays(|| fork.push(&words).code(1));
+    let reason = "the receiving end does not support --atomic push";
+    assert_eq!(ran.stderr.matches(reason).count(), 2, "{ran}");
+    assert!(!ran.stderr.contains("may have"), "it is certain: {ran}");
+    says_of(&ran, &["wip/x"]);
+    let way = ran
+        .stderr
+        .lines()
+        .find_map(|line| line.split_once("mirrord set "))
+        .unwrap_or_else(|| panic!("it says what to do: {ran}"));
+    let way = format!("mirrord set {}", way.1.trim_end());
+    fork.world.program("sh", ["-c", &way]).ok();
+    fork.push(&["main", "main:side"]).ok();
+    for name in ["main", "side"] {
+        assert_eq!(fork.project.tip(name), fork.has("ours", "main"));
+    }
+}
+
+#[test]
+fn an_upstream_that_cannot_still_takes_one_ref_at_a_time() {
+    let fork = fork("yes");
+    fork.project.config("receive.advertiseAtomic", "false");
+    stayed(fork.push(&["main", "main:refs/heads/wip/x"]), &["wip/x"]);
+    assert_eq!(fork.project.tip("main"), fork.has("ours", "main"));
+}
+
+#[test]
+fn what_a_push_asks_of_an_upstream_that_cannot_is_answered_as_by_plain_git() {
+    let fork = fork("auto");
+    fork.project.config("receive.advertiseAtomic", "false");
+    let refs = ["main", "main:side"];
+    let reason = "the receiving end does not support --atomic push";
+    let before = fork.project.refs();
+    let plain = [["push", "--atomic", &fork.url].as_slice(), &refs].concat();
+    let plain = fork.git(&plain).fails();
+    assert!(plain.stderr.contains(reason), "{plain}");
+    let ours = fork
+        .push(&[["--atomic"].as_slice(), &refs].concat())
+        .fails();
+    assert!(ours.stderr.contains(reason), "{ours}");
+    assert_eq!(fork.project.refs(), before);
+    // Where all of it stays here, nobody upstream needs to be able to.
+    let words = ["--atomic", "main:refs/heads/wip/x", "main:refs/heads/wip/y"];
+    stayed(fork.push(&words), &["wip/x", "wip/y"]);
+}

@@ -1,0 +1,268 @@
+//! One push of tracked and local refs: each has its own verdict, or with `--atomic` all or none.
+
+use tests::Ran;
+
+use super::{Fork, says_of, stayed};
+
+impl Fork {
+    /// Commits to `main`, and to a local branch beside it.
+    fn both(&self) -> (String, String) {
+        self.git(&["switch", "-q", "-C", "main", "origin/main"])
+            .ok();
+        let main = self.commit("tracked");
+        self.git(&["switch", "-q", "-C", "mine", "origin/main"])
+            .ok();
+        (main, self.commit("local"))
+    }
+
+    /// All refs of the mirror, and of upstream.
+    fn all(&self) -> [Vec<(String, String)>; 2] {
+        let mirror = self.world.only_mirror();
+        [tests::refs(&self.world, &mirror), self.project.refs()]
+    }
+}
+
+/// Returns what `--porcelain` says of each ref: its flag, and the reason or summary.
+fn verdicts(ran: &Ran) -> Vec<(String, String)> {
+    let lines = ran.stdout.lines();
+    let fields = lines.filter_map(|line| {
+        let mut fields = line.split('\t');
+        let (flag, refs, summary) = (fields.next()?, fields.next()?, fields.next()?);
+        let (_, name) = refs.split_once(':')?;
+        Some((format!("{flag}{name}"), summary.to_owned()))
+    });
+    fields.collect()
+}
+
+#[track_caller]
+fn verdict(ran: &Ran, name: &str) -> String {
+    let all = verdicts(ran);
+    let found = all.iter().find(|(flagged, _)| flagged == name);
+    let (_, summary) = found.unwrap_or_else(|| panic!("'{name}' is told: {all:?} {ran}"));
+    summary.clone()
+}
+
+#[test]
+fn a_mixed_push_sends_what_is_tracked_and_keeps_what_is_not() {
+    let fork = Fork::new();
+    let (main, mine) = fork.both();
+    fork.gitlab.forget_requests();
+    let words = [
+        "main",
+        "mine",
+        "mine:refs/tags/mark",
+        "main:refs/heads/copy",
+    ];
+    stayed(fork.push(&words), &["mine", "mark", "copy"]);
+    assert_eq!(fork.project.tip("main"), Some(main.clone()));
+    assert_eq!(fork.here("refs/heads/main"), Some(main.clone()));
+    assert_eq!(fork.here("refs/heads/copy"), Some(main));
+    assert_eq!(fork.here("refs/heads/mine"), Some(mine.clone()));
+    for name in ["mine", "copy", "refs/tags/mark"] {
+        assert_eq!(fork.project.tip(name), None, "{name} does not leave");
+    }
+    let has = fork.project.git(["cat-file", "-e", &mine]);
+    has.fails();
+    fork.theirs(&["fetch", "-q"]).ok();
+    assert_eq!(fork.has("theirs", "origin/mine"), Some(mine));
+    fork.is_sound();
+}
+
+#[test]
+fn in_a_mixed_push_what_upstream_refuses_is_no_matter_to_what_stays() {
+    let fork = Fork::new();
+    fork.project.hook("update", "echo 'GitLab: no' >&2; exit 1");
+    let (main, mine) = fork.both();
+    let words = ["--porcelain", "main", "mine"];
+    let ran = fork.upstream_stays(|| fork.push(&words).code(1));
+    says_of(&ran, &["mine"]);
+    assert!(ran.stderr.contains("remote: GitLab: no"), "{ran}");
+    assert_eq!(
+        verdict(&ran, "!refs/heads/main"),
+        "[remote rejected] (hook declined)"
+    );
+    assert_eq!(verdict(&ran, "*refs/heads/mine"), "[new branch]");
+    assert_eq!(fork.here("refs/heads/mine"), Some(mine));
+    assert_ne!(fork.here("refs/heads/main"), Some(main.clone()));
+    let has = fork.world.git(["cat-file", "-e", &main]);
+    has.at(fork.world.only_mirror()).fails();
+    fork.is_sound();
+}
+
+#[test]
+fn in_a_mixed_push_what_is_refused_here_is_no_matter_to_what_goes_upstream() {
+    let fork = Fork::new();
+    let (main, mine) = fork.both();
+    let words = ["--porcelain", "main", "mine", "mine:refs/heads/main/x"];
+    let ran = fork.push(&words).code(1);
+    let exists = "[remote rejected] ('refs/heads/main' exists)";
+    assert_eq!(verdict(&ran, "!refs/heads/main/x"), exists);
+    assert_eq!(verdict(&ran, "*refs/heads/mine"), "[new branch]");
+    assert!(verdict(&ran, " refs/heads/main").contains(".."), "{ran}");
+    assert_eq!(fork.project.tip("main"), Some(main));
+    assert_eq!(fork.here("refs/heads/mine"), Some(mine));
+    fork.is_sound();
+}
+
+#[test]
+fn in_a_mixed_push_while_gitlab_is_down_what_stays_is_pushed() {
+    let fork = Fork::new();
+    let (_, mine) = fork.both();
+    fork.gitlab.stop();
+    let ran = fork.push(&["--porcelain", "main", "mine"]).code(1);
+    assert!(
+        verdict(&ran, "!refs/heads/main").contains("cannot reach"),
+        "{ran}"
+    );
+    assert_eq!(verdict(&ran, "*refs/heads/mine"), "[new branch]");
+    assert_eq!(fork.here("refs/heads/mine"), Some(mine));
+    says_of(&ran, &["mine"]);
+    let before = fork.all();
+    let words = ["--porcelain", "--atomic", "main", "main:mine2"];
+    let ran = fork.push(&words).code(1);
+    assert!(
+        verdict(&ran, "!refs/heads/main").contains("cannot reach"),
+        "{ran}"
+    );
+    let rest = verdict(&ran, "!refs/heads/mine2");
+    assert!(rest.contains("atomic push failure"), "{ran}");
+    assert_eq!(fork.all(), before);
+    says_of(&ran, &[]);
+}
+
+#[test]
+fn an_atomic_mixed_push_does_all() {
+    let fork = Fork::new();
+    let (main, mine) = fork.both();
+    stayed(fork.push(&["--atomic", "main", "mine"]), &["mine"]);
+    assert_eq!(fork.project.tip("main"), Some(main));
+    assert_eq!(fork.here("refs/heads/mine"), Some(mine));
+    assert_eq!(fork.project.tip("mine"), None);
+    fork.is_sound();
+}
+
+#[test]
+fn when_a_local_ref_of_an_atomic_push_is_refused_upstream_is_not_asked() {
+    let fork = Fork::new();
+    fork.both();
+    let before = fork.all();
+    fork.gitlab.forget_requests();
+    let words = [
+        "--porcelain",
+        "--atomic",
+        "main",
+        "mine",
+        "mine:refs/heads/main/x",
+    ];
+    let ran = fork.push(&words).code(1);
+    assert_eq!(fork.pushes_seen(), 0, "no request for a push: {ran}");
+    let exists = "[remote rejected] ('refs/heads/main' exists)";
+    assert_eq!(verdict(&ran, "!refs/heads/main/x"), exists);
+    for name in ["!refs/heads/main", "!refs/heads/mine"] {
+        let rest = "[remote rejected] (atomic push failure)";
+        assert_eq!(verdict(&ran, name), rest);
+    }
+    assert_eq!(fork.all(), before);
+    says_of(&ran, &[]);
+    fork.is_sound();
+}
+
+#[test]
+fn when_upstream_refuses_its_part_of_an_atomic_push_no_local_ref_moves() {
+    let fork = Fork::new();
+    fork.begin("old");
+    fork.push(&["old", "old:refs/heads/gone"]).ok();
+    fork.project.hook("update", "exit 1");
+    fork.both();
+    let before = fork.all();
+    let words = [
+        "--porcelain",
+        "--atomic",
+        "main",
+        "mine",
+        "+mine:old",
+        ":gone",
+    ];
+    let ran = fork.push(&words).code(1);
+    assert_eq!(
+        verdict(&ran, "!refs/heads/main"),
+        "[remote rejected] (hook declined)"
+    );
+    for name in ["!refs/heads/mine", "!refs/heads/old", "!refs/heads/gone"] {
+        let rest = "[remote rejected] (atomic push failure)";
+        assert_eq!(verdict(&ran, name), rest);
+    }
+    assert_eq!(fork.all(), before);
+    says_of(&ran, &[]);
+    fork.is_sound();
+}
+
+#[test]
+fn when_the_line_breaks_in_an_atomic_push_no_local_ref_moves_and_again_does_all() {
+    let fork = Fork::new();
+    let (main, mine) = fork.both();
+    fork.gitlab
+        .fault(tests::Fault::cut_after_work().on(tests::On::Push));
+    let words = ["--porcelain", "--atomic", "main", "mine"];
+    let ran = fork.push(&words).code(1);
+    assert!(
+        verdict(&ran, "!refs/heads/main").contains("may have reached"),
+        "{ran}"
+    );
+    assert_eq!(fork.here("refs/heads/mine"), None);
+    fork.gitlab.clear_faults();
+    fork.push(&words).ok();
+    assert_eq!(fork.project.tip("main"), Some(main));
+    assert_eq!(fork.here("refs/heads/mine"), Some(mine));
+    fork.is_sound();
+}
+
+#[test]
+fn a_read_only_mirror_takes_no_local_branch_either() {
+    let fork = Fork::new();
+    fork.set(&["--push", "no"]);
+    fork.begin("mine");
+    let before = fork.all();
+    let ran = fork.push(&["mine"]).fails();
+    assert!(
+        ran.stderr.contains("the mirror 'fork' takes no pushes"),
+        "{ran}"
+    );
+    assert!(ran.stderr.contains("mirrord set fork --push yes"), "{ran}");
+    assert_eq!(fork.all(), before);
+}
+
+#[test]
+fn what_stays_is_whole_when_upstream_refuses_what_it_stands_on() {
+    let fork = Fork::new();
+    fork.project.hook("update", "exit 1");
+    fork.git(&["switch", "-q", "-C", "main", "origin/main"])
+        .ok();
+    let refused = fork.commit("refused");
+    fork.git(&["switch", "-q", "-C", "mine"]).ok();
+    let mine = fork.commit("on-top");
+    let ran = fork.upstream_stays(|| fork.push(&["main", "mine"]).code(1));
+    says_of(&ran, &["mine"]);
+    fork.world.clone_mirror("fork", "fresh").ok();
+    assert_eq!(fork.has("fresh", "origin/mine"), Some(mine));
+    assert_eq!(fork.has("fresh", "origin/mine~1"), Some(refused));
+    fork.is_sound();
+}
+
+#[test]
+fn when_somebody_moved_the_local_ref_of_an_atomic_push_upstream_is_not_asked() {
+    let fork = Fork::new();
+    fork.both();
+    fork.push(&["mine"]).ok();
+    fork.commit("more");
+    let meanwhile = "git push -q --force origin main:mine";
+    let words = ["--porcelain", "--atomic", "main", "mine"];
+    fork.gitlab.forget_requests();
+    let ran = fork.upstream_stays(|| fork.push_while(&words, meanwhile).code(1));
+    assert_eq!(fork.pushes_seen(), 0, "no request for a push: {ran}");
+    let stale = "[remote rejected] (stale info)";
+    assert_eq!(verdict(&ran, "!refs/heads/mine"), stale);
+    let rest = "[remote rejected] (atomic push failure)";
+    assert_eq!(verdict(&ran, "!refs/heads/main"), rest);
+    assert_eq!(fork.here("refs/heads/mine"), fork.has("theirs", "main"));
+}

@@ -1,0 +1,243 @@
+//! Names of local branches and tags: in each other's way, many at once, and object ids of the other kind.
+
+use tests::GitLab;
+
+use super::{Fork, stayed};
+
+/// Pushes, and asserts that one ref is refused because another is there.
+#[track_caller]
+fn in_the_way(fork: &Fork, words: &[&str], other: &str) {
+    let refs = |fork: &Fork| tests::public_refs(&fork.world, &fork.world.only_mirror());
+    let before = refs(fork);
+    let ran = fork.push(words).code(1);
+    let why = format!("('{other}' exists)");
+    assert_eq!(ran.stderr.matches(&why).count(), 1, "says {why}: {ran}");
+    assert_eq!(refs(fork), before, "{ran}");
+}
+
+#[test]
+fn a_local_name_in_the_way_of_another_is_refused_until_that_is_gone() {
+    let fork = Fork::new();
+    fork.begin("a");
+    fork.push(&["a"]).ok();
+    in_the_way(&fork, &["a:refs/heads/a/b"], "refs/heads/a");
+    in_the_way(&fork, &["--force", "a:refs/heads/a/b/c"], "refs/heads/a");
+    in_the_way(&fork, &["a:refs/heads/main/b"], "refs/heads/main");
+    stayed(fork.push(&[":a", "a:refs/heads/a/b"]), &["a/b"]);
+    in_the_way(&fork, &["a"], "refs/heads/a/b");
+    stayed(fork.push(&["a:refs/heads/a/c"]), &["a/c"]);
+    stayed(fork.push(&["a", ":a/b", ":a/c"]), &["a"]);
+    fork.theirs(&["fetch", "-q", "--prune"]).ok();
+    assert_eq!(fork.has("theirs", "origin/a"), fork.has("ours", "a"));
+    fork.is_sound();
+}
+
+#[test]
+fn of_two_names_in_one_push_that_are_in_each_others_way_one_is_made() {
+    let fork = Fork::new();
+    fork.begin("mine");
+    let ran = fork
+        .push(&["mine:refs/heads/a/b", "mine:refs/heads/a"])
+        .code(1);
+    let made = ["refs/heads/a", "refs/heads/a/b"].map(|name| fork.here(name).is_some());
+    assert!(made[0] != made[1], "one of them, {made:?}: {ran}");
+    assert!(ran.stderr.contains("exists)"), "{ran}");
+    let words = ["--atomic", "mine:refs/heads/c/d", "mine:refs/heads/c"];
+    let ran = fork.push(&words).code(1);
+    for name in ["refs/heads/c", "refs/heads/c/d"] {
+        assert_eq!(fork.here(name), None, "{ran}");
+    }
+    fork.is_sound();
+}
+
+#[test]
+fn a_local_name_below_a_tracked_one_is_refused_and_one_that_upstream_has_untracked_is_free() {
+    let fork = Fork::new();
+    fork.begin("mine");
+    // Upstream has it, and this mirror does not follow it.
+    let topic = fork.project.tip("topic");
+    fork.upstream_stays(|| stayed(fork.push(&["mine:refs/heads/topic/mine"]), &["topic/mine"]));
+    fork.push(&[":topic/mine"]).ok();
+    fork.upstream_stays(|| stayed(fork.push(&["mine:refs/heads/topic"]), &["topic"]));
+    assert_ne!(fork.here("refs/heads/topic"), topic);
+    fork.git(&["fetch", "-q"]).ok();
+    assert_eq!(fork.here("refs/heads/topic"), fork.has("ours", "mine"));
+    let fetched = fork.theirs(&["fetch"]).ok();
+    assert!(
+        !fetched.stderr.contains("warning"),
+        "nothing is held: {fetched}"
+    );
+}
+
+#[test]
+fn local_tags_of_both_kinds_come_move_and_go() {
+    let fork = Fork::new();
+    fork.begin("mine");
+    fork.git(&["tag", "light"]).ok();
+    fork.git(&["tag", "-a", "-m", "mine", "heavy"]).ok();
+    fork.upstream_stays(|| {
+        stayed(fork.push(&["light", "heavy"]), &["light", "heavy"]);
+        let heavy = fork.has("ours", "refs/tags/heavy");
+        assert_eq!(fork.here("refs/tags/heavy"), heavy);
+        fork.theirs(&["fetch", "-q", "--tags"]).ok();
+        assert_eq!(fork.has("theirs", "refs/tags/heavy"), heavy);
+        let listed = fork.theirs(&["ls-remote", "origin", "refs/tags/*"]).ok();
+        assert!(listed.stdout.contains("refs/tags/heavy^{}"), "{listed}");
+        fork.commit("more");
+        fork.git(&["tag", "-f", "-a", "-m", "anew", "heavy"]).ok();
+        let ran = fork.push(&["heavy"]).code(1);
+        assert!(ran.stderr.contains("(already exists)"), "{ran}");
+        stayed(fork.push(&["--force", "heavy"]), &["heavy"]);
+        fork.push(&[":refs/tags/heavy", ":refs/tags/light"]).ok();
+    });
+    assert_eq!(fork.here("refs/tags/heavy"), None);
+    // Along with a branch that goes upstream, where the person's git says so.
+    fork.git(&["switch", "-q", "-C", "main", "origin/main"])
+        .ok();
+    fork.commit("tracked");
+    fork.git(&["tag", "-a", "-m", "mine", "along"]).ok();
+    stayed(fork.push(&["--follow-tags", "main"]), &["along"]);
+    assert_eq!(fork.project.tip("refs/tags/along"), None);
+    assert_eq!(fork.project.tip("main"), fork.has("ours", "main"));
+    fork.is_sound();
+}
+
+#[test]
+fn a_thousand_local_branches_come_move_and_go_in_one_push_each() {
+    let fork = Fork::new();
+    let refs = |from: &str| {
+        let lines = (0..1000).map(|n| format!("create refs/heads/many/{n:04} {from}\n"));
+        let lines = lines.collect::<String>();
+        if from == "main~1" {
+            lines
+        } else {
+            lines.replace("create ", "update ")
+        }
+    };
+    let update = |from: &str| {
+        let update = fork.git(&["update-ref", "--stdin"]);
+        update.stdin(refs(from)).ok();
+    };
+    let count = || {
+        let mirror = fork.world.only_mirror();
+        let shown = tests::public_refs(&fork.world, &mirror).into_iter();
+        shown
+            .filter(|(name, _)| name.starts_with("refs/heads/many/"))
+            .map(|(_, oid)| oid)
+            .collect::<Vec<_>>()
+    };
+    fork.upstream_stays(|| {
+        for from in ["main~1", "main"] {
+            update(from);
+            let ran = fork.push(&["refs/heads/many/*:refs/heads/many/*"]).ok();
+            let tip = fork.has("ours", from).expect("it is there");
+            assert_eq!(count(), vec![tip; 1000]);
+            let named = ran
+                .stderr
+                .matches("is local to this mirror; not sent")
+                .count();
+            assert!((1..100).contains(&named), "not a screen full: {ran}");
+            let more = format!("remote: {} more are local to this mirror", 1000 - named);
+            assert!(ran.stderr.contains(&more), "{ran}");
+        }
+        fork.theirs(&["fetch", "-q"]).ok();
+        assert!(fork.has("theirs", "origin/many/0999").is_some());
+        fork.push(&["-q", "--prune", "refs/heads/many-none/*:refs/heads/many/*"])
+            .ok();
+        assert_eq!(count(), Vec::<String>::new());
+    });
+    fork.is_sound();
+}
+
+#[test]
+fn local_branches_of_a_project_with_sha_256_ids_come_move_and_go() {
+    let fork = Fork::of(GitLab::sha256_project, |_, _| ());
+    fork.upstream_stays(|| {
+        let mine = fork.begin("mine");
+        assert_eq!(mine.len(), 64);
+        stayed(fork.push(&["mine"]), &["mine"]);
+        fork.git(&["commit", "-q", "--amend", "-m", "anew"]).ok();
+        fork.git(&["tag", "-a", "-m", "mine", "heavy"]).ok();
+        let words = ["--force", "mine", "heavy", "mine:refs/heads/a/b"];
+        stayed(fork.push(&words), &["mine", "heavy", "a/b"]);
+        fork.gitlab.stop();
+        stayed(fork.push(&[":a/b", "mine:refs/heads/a"]), &["a"]);
+        fork.gitlab.start();
+    });
+    fork.theirs(&["fetch", "-q"]).ok();
+    assert_eq!(fork.has("theirs", "origin/a"), fork.has("ours", "mine"));
+    in_the_way(&fork, &["mine:refs/heads/a/c"], "refs/heads/a");
+    fork.is_sound();
+}
+
+#[test]
+fn local_branches_of_any_name_come_move_and_go() {
+    let fork = Fork::new();
+    fork.begin("mine");
+    let names = [
+        "ünïcode",
+        "with'quote",
+        "a\"b",
+        "$(date)",
+        "%s%n",
+        "-dash",
+        "x.lo",
+        "@x",
+    ];
+    for name in names {
+        let full = format!("mine:refs/heads/{name}");
+        fork.upstream_stays(|| stayed(fork.push(&[&full]), &[name]));
+        assert!(fork.here(&format!("refs/heads/{name}")).is_some());
+        fork.push(&[&format!(":refs/heads/{name}")]).ok();
+    }
+    let ran = fork.push(&["mine:refs/upstream/heads/main"]).code(1);
+    assert!(ran.stderr.contains("[remote rejected]"), "{ran}");
+    fork.is_sound();
+}
+
+#[test]
+fn a_local_branch_is_never_what_a_clone_checks_out() {
+    let fork = Fork::new();
+    fork.begin("aaa");
+    fork.push(&["aaa", "aaa:refs/heads/master"]).ok();
+    let head = |dir: &str| {
+        fork.world.clone_mirror("fork", dir).ok();
+        let words = ["symbolic-ref", "-q", "HEAD"];
+        fork.world.git(words).at(dir).ok().line().to_owned()
+    };
+    assert_eq!(head("one"), "refs/heads/main");
+    fork.project.set_head("topic");
+    assert_eq!(head("two"), "refs/heads/main");
+}
+
+#[test]
+fn commits_that_hang_together_with_nothing_of_upstreams_stay_local_too() {
+    let fork = Fork::new();
+    fork.git(&["switch", "-q", "--orphan", "island"]).ok();
+    let island = fork.commit("alone");
+    fork.upstream_stays(|| stayed(fork.push(&["island"]), &["island"]));
+    fork.theirs(&["fetch", "-q"]).ok();
+    assert_eq!(fork.has("theirs", "origin/island"), Some(island));
+    fork.is_sound();
+}
+
+#[test]
+fn a_local_branch_is_pushed_from_clones_that_have_not_all() {
+    let fork = Fork::new();
+    let options: [(&str, &[&str]); 2] = [
+        ("shallow", &["--depth=1"]),
+        ("partial", &["--filter=blob:none"]),
+    ];
+    for (dir, option) in options {
+        let clone = [&["clone", "-q"], option, &["mirror::fork", dir]].concat();
+        fork.world.git(&clone).ok();
+        let oid = fork.commit_in(dir, dir);
+        let word = format!("HEAD:refs/heads/of/{dir}");
+        let push = ["push", "origin", "-o", "an.option", &word];
+        let name = format!("of/{dir}");
+        fork.upstream_stays(|| stayed(fork.world.git(push).at(dir), &[&name]));
+        fork.theirs(&["fetch", "-q"]).ok();
+        assert_eq!(fork.has("theirs", &format!("origin/{name}")), Some(oid));
+    }
+    fork.is_sound();
+}

@@ -1,0 +1,234 @@
+//! Local branches that several people push at the same time, and syncs beside them: nobody's commit is lost.
+
+use std::fs;
+
+use tests::{On, Run};
+
+use super::{Fork, says_of, stayed};
+
+impl Fork {
+    /// Prepares a push during which, after git has seen what the mirror has, this is done in the other clone.
+    pub(super) fn push_while(&self, words: &[&str], meanwhile: &str) -> Run {
+        let theirs = self.world.path("theirs");
+        // What git sets for a hook is about our clone.
+        let hook = format!(
+            "unset $(git rev-parse --local-env-vars)\ncd '{}' && {meanwhile}",
+            theirs.display()
+        );
+        let install = "mkdir -p .git/hooks && printf '#!/bin/sh\n%s\n' \"$0\" >.git/hooks/pre-push && chmod 755 .git/hooks/pre-push";
+        let install = self.world.program("sh", ["-c", install, &hook]);
+        install.at("ours").ok();
+        self.push(words)
+    }
+
+    /// Nothing is done during pushes any more.
+    fn alone(&self) {
+        let hook = self.world.path("ours/.git/hooks/pre-push");
+        fs::remove_file(hook).expect("it was installed");
+    }
+}
+
+#[test]
+fn what_somebody_pushed_to_a_local_branch_meanwhile_is_not_overwritten() {
+    let fork = Fork::new();
+    fork.begin("mine");
+    fork.push(&["mine"]).ok();
+    fork.theirs(&["fetch", "-q"]).ok();
+    fork.theirs(&["switch", "-q", "mine"]).ok();
+    let theirs = fork.commit_in("theirs", "theirs");
+    let old = fork.has("ours", "mine");
+    fork.commit("ours");
+    for words in [
+        ["mine"].as_slice(),
+        &["--force", "mine"],
+        &["--force-with-lease", "mine"],
+        &[":mine"],
+    ] {
+        let reset = format!("{}:refs/heads/mine", old.clone().expect("it is there"));
+        fork.theirs(&["push", "-q", "--force", "origin", &reset])
+            .ok();
+        fork.git(&["fetch", "-q"]).ok();
+        let ran = fork.push_while(words, "git push -q origin mine").code(1);
+        assert!(
+            ran.stderr.contains("! [remote rejected]") && ran.stderr.contains("(stale info)"),
+            "{words:?}: {ran}"
+        );
+        assert_eq!(fork.here("refs/heads/mine"), Some(theirs.clone()), "{ran}");
+    }
+    fork.alone();
+    fork.git(&["pull", "-q", "--rebase", "origin", "mine"]).ok();
+    stayed(fork.push(&["mine"]), &["mine"]);
+    fork.is_sound();
+}
+
+#[test]
+fn of_two_who_make_the_same_local_branch_the_second_is_told() {
+    let fork = Fork::new();
+    fork.begin("mine");
+    let made = fork
+        .push_while(&["mine"], "git push -q origin main:refs/heads/mine")
+        .code(1);
+    assert!(made.stderr.contains("(stale info)"), "{made}");
+    assert_eq!(fork.here("refs/heads/mine"), fork.has("theirs", "main"));
+    let moved = fork
+        .push_while(&["--force", "mine"], "git push -q origin :mine")
+        .code(1);
+    assert!(moved.stderr.contains("(stale info)"), "{moved}");
+    assert_eq!(fork.here("refs/heads/mine"), None, "it stays deleted");
+    // Both want the same.
+    fork.theirs(&["fetch", "-q"]).ok();
+    fork.alone();
+    fork.push(&["mine:refs/heads/other"]).ok();
+    fork.theirs(&["fetch", "-q"]).ok();
+    fork.push_while(&["mine"], "git push -q origin origin/other:refs/heads/mine")
+        .ok();
+    assert_eq!(fork.here("refs/heads/mine"), fork.has("ours", "mine"));
+    // Or a name that is in the way.
+    let ran = fork
+        .push_while(
+            &["mine:refs/heads/a"],
+            "git push -q origin main:refs/heads/a/b",
+        )
+        .code(1);
+    assert!(ran.stderr.contains("('refs/heads/a/b' exists)"), "{ran}");
+    fork.is_sound();
+}
+
+#[test]
+fn of_many_local_pushes_at_the_same_time_each_is_there() {
+    let fork = Fork::new();
+    let people: Vec<_> = (0..6).map(|n| format!("person{n}")).collect();
+    let cloning: Vec<_> = people
+        .iter()
+        .map(|person| fork.world.clone_mirror("fork", person).start())
+        .collect();
+    for cloning in cloning {
+        let ran = cloning.wait();
+        assert!(ran.status.success(), "{ran}");
+    }
+    for round in 0..3 {
+        let pushing: Vec<_> = people
+            .iter()
+            .map(|person| {
+                let oid = fork.commit_in(person, &format!("{person}-{round}"));
+                let word = format!("HEAD:refs/heads/of/{person}");
+                let push = ["push", "-q", "origin", &word];
+                (person, oid, fork.world.git(push).at(person).start())
+            })
+            .collect();
+        for (person, oid, push) in pushing {
+            let ran = push.wait();
+            assert!(ran.status.success(), "{ran}");
+            let name = format!("refs/heads/of/{person}");
+            assert_eq!(fork.here(&name), Some(oid), "ok means that it is there");
+        }
+    }
+    fork.is_sound();
+}
+
+#[test]
+fn of_many_who_push_one_local_branch_at_the_same_time_one_wins_and_the_others_know() {
+    let fork = Fork::new();
+    fork.begin("mine");
+    fork.push(&["mine"]).ok();
+    let before = fork.has("ours", "mine").expect("it is there");
+    let rivals: Vec<_> = (0..6)
+        .map(|n| {
+            fork.git(&["switch", "-q", "-C", &format!("rival{n}"), &before])
+                .ok();
+            let oid = fork.commit(&format!("rival{n}"));
+            (format!("rival{n}:mine"), oid)
+        })
+        .collect();
+    let pushing: Vec<_> = rivals
+        .iter()
+        .map(|(word, oid)| (oid, fork.push(&["--porcelain", word]).start()))
+        .collect();
+    let mut won = Vec::new();
+    for (oid, push) in pushing {
+        let ran = push.wait();
+        match ran.status.code() {
+            Some(0) => won.push(oid.clone()),
+            _ => assert!(
+                ran.stdout.contains("[rejected]") || ran.stdout.contains("(stale info)"),
+                "{ran}"
+            ),
+        }
+    }
+    let [winner] = &won[..] else {
+        panic!("one wins: {won:?}");
+    };
+    assert_eq!(fork.here("refs/heads/mine").as_ref(), Some(winner));
+    fork.is_sound();
+}
+
+#[test]
+fn local_refs_of_a_push_stand_when_a_sync_ran_beside_it() {
+    let fork = Fork::new();
+    fork.git(&["switch", "-q", "main"]).ok();
+    fork.commit("tracked");
+    let held = fork.gitlab.hold_answer(On::Push);
+    let push = fork.push(&["main", "main:refs/heads/mine"]).start();
+    held.reached();
+    // Upstream has it, and a sync sees that before the push is told.
+    fork.theirs(&["fetch", "-q"]).ok();
+    assert_eq!(fork.has("theirs", "origin/mine"), None, "not before ok");
+    held.release();
+    let ran = push.wait();
+    assert!(ran.status.success(), "{ran}");
+    says_of(&ran, &["mine"]);
+    let main = fork.has("ours", "main");
+    fork.theirs(&["fetch", "-q"]).ok();
+    for name in ["origin/main", "origin/mine"] {
+        assert_eq!(fork.has("theirs", name), main, "{name}");
+    }
+    fork.is_sound();
+}
+
+#[test]
+fn a_local_push_does_not_wait_for_a_push_of_something_else_that_is_on_its_way() {
+    let fork = Fork::new();
+    fork.git(&["switch", "-q", "main"]).ok();
+    fork.commit("tracked");
+    let held = fork.gitlab.hold(On::Push);
+    let tracked = fork.push(&["main"]).start();
+    held.reached();
+    fork.begin("mine");
+    stayed(fork.push(&["mine"]), &["mine"]);
+    fork.theirs(&["fetch", "-q"]).ok();
+    assert_eq!(fork.has("theirs", "origin/mine"), fork.has("ours", "mine"));
+    held.release();
+    let ran = tracked.wait();
+    assert!(ran.status.success(), "{ran}");
+    fork.theirs(&["fetch", "-q"]).ok();
+    assert_eq!(fork.here("refs/heads/main"), fork.project.tip("main"));
+    assert_eq!(fork.here("refs/heads/mine"), fork.has("ours", "mine"));
+    fork.is_sound();
+}
+
+#[test]
+fn a_sync_that_was_asked_before_a_local_push_does_not_undo_it() {
+    let fork = Fork::new();
+    // A push that is open, and waits in the hook of the person's git while a sync takes upstream's answer.
+    let gate = fork.world.path("gate");
+    fork.world.program("mkfifo", [&gate]).ok();
+    fork.begin("mine");
+    let wait = format!("cat \"{}\" >/dev/null", gate.display());
+    let push = fork.push_while(&["mine"], &wait).start();
+    fork.world.wait_for_part(&push, tests::Part::ReceivePack);
+    fork.project.commit("main", "next", "next");
+    let asked = fork.gitlab.hold_answer(On::Fetch);
+    let fetch = fork.theirs(&["fetch", "-q"]).start();
+    asked.reached();
+    fork.world.program("tee", [&gate]).stdin("go on\n").ok();
+    let ran = push.wait();
+    assert!(ran.status.success(), "{ran}");
+    asked.release();
+    let ran = fetch.wait();
+    assert!(ran.status.success(), "{ran}");
+    let mine = fork.has("ours", "mine");
+    assert_eq!(fork.here("refs/heads/mine"), mine);
+    assert_eq!(fork.has("theirs", "origin/mine"), mine, "and it is shown");
+    assert_eq!(fork.has("theirs", "origin/main"), fork.project.tip("main"));
+    fork.is_sound();
+}

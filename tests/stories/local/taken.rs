@@ -1,0 +1,318 @@
+//! Upstream takes the name of a local branch: that is never overwritten, everybody is told, and both ways out work as
+//! they are printed.
+
+use super::{Fork, stayed};
+
+/// Makes all branches and tags tracked but those below `wip/`.
+fn widen(fork: &Fork) {
+    fork.set(&[
+        "--track",
+        "+refs/heads/*",
+        "--track",
+        "+refs/tags/*",
+        "--track",
+        "^refs/heads/wip/*",
+    ]);
+}
+
+/// A fork with a local `feat`, which upstream makes, too, when its name is tracked already. Returns what upstream has.
+fn taken() -> (Fork, String) {
+    let fork = Fork::new();
+    fork.begin("feat");
+    fork.push(&["feat"]).ok();
+    widen(&fork);
+    let theirs = fork.project.commit("feat", "theirs", "of somebody else");
+    (fork, theirs)
+}
+
+/// Returns what somebody is told to type, without the words before it; `feat` is what it is about.
+#[track_caller]
+fn way_out(told: &str, begin: &str) -> String {
+    let line = told.lines().find_map(|line| line.split_once(begin));
+    let (_, way) = line.unwrap_or_else(|| panic!("'{begin}' is told: {told}"));
+    way.trim().to_owned()
+}
+
+#[test]
+fn each_fetch_and_show_say_that_a_local_branch_hides_upstreams() {
+    let (fork, theirs) = taken();
+    let mine = fork.has("ours", "feat");
+    for person in ["ours", "theirs", "ours"] {
+        let fetched = fork.world.git(["fetch"]).at(person).ok();
+        let said = "warning: 'refs/heads/feat' is local to this mirror; upstream's";
+        assert!(fetched.stderr.contains(said), "{fetched}");
+        assert_eq!(fork.has(person, "origin/feat"), mine, "it is as it was");
+        assert_eq!(fork.here("refs/heads/feat"), mine);
+    }
+    let shown = fork.show();
+    let held = format!("held: 'refs/heads/feat' is local to this mirror; upstream's is {theirs}");
+    assert!(shown.contains(&held), "{shown}");
+    assert!(shown.contains("local: refs/heads/feat "), "{shown}");
+    // Nor does a daemon that was started anew forget it, nor upstream that goes on.
+    fork.world.kill_daemon();
+    let theirs = fork.project.commit("feat", "theirs", "more");
+    let fetched = fork.git(&["fetch"]).ok();
+    assert!(
+        fetched.stderr.contains("warning: 'refs/heads/feat'"),
+        "{fetched}"
+    );
+    assert!(fork.show().contains(&theirs), "{}", fork.show());
+    fork.project.delete("feat");
+    let fetched = fork.git(&["fetch"]).ok();
+    assert!(
+        !fetched.stderr.contains("warning"),
+        "nothing is hidden: {fetched}"
+    );
+    assert_eq!(fork.here("refs/heads/feat"), mine);
+    fork.is_sound();
+}
+
+#[test]
+fn also_a_fetch_that_asks_nobody_says_that_a_local_branch_hides_upstreams() {
+    let (fork, _) = taken();
+    fork.git(&["fetch", "-q"]).ok();
+    let said = "'refs/heads/feat' is local to this mirror";
+    for settings in [["--sync-on-fetch", "no"], ["--fresh-for", "1d"]] {
+        fork.set(&settings);
+        let fetched = fork.git(&["fetch"]).ok();
+        assert!(fetched.stderr.contains(said), "{settings:?}: {fetched}");
+        fork.set(&["--sync-on-fetch", "yes", "--fresh-for", "0s"]);
+    }
+    fork.gitlab.stop();
+    let fetched = fork.git(&["fetch"]).ok();
+    assert!(fetched.stderr.contains(said), "of the copy: {fetched}");
+}
+
+#[test]
+fn set_names_the_ways_out_when_a_local_name_becomes_tracked() {
+    let fork = Fork::new();
+    fork.project.branch("feat", "topic");
+    fork.begin("feat");
+    fork.push(&["feat", "feat:refs/heads/wip/x"]).ok();
+    let words = [
+        "set",
+        "fork",
+        "--track",
+        "+refs/heads/*",
+        "--track",
+        "^refs/heads/wip/*",
+    ];
+    let set = fork.world.mirrord(words).ok();
+    let told = format!("{}{}", set.stdout, set.stderr);
+    assert_eq!(told.matches("to keep 'feat'").count(), 1, "{set}");
+    assert_eq!(told.matches("to send 'feat'").count(), 1, "{set}");
+    assert!(!told.contains("wip/x"), "it stays local: {set}");
+    fork.git(&["fetch", "-q"]).ok();
+    assert_eq!(fork.here("refs/heads/feat"), fork.has("ours", "feat"));
+}
+
+#[test]
+fn a_hidden_branch_is_seen_when_the_local_one_was_renamed_as_told() {
+    for by_set in [true, false] {
+        let fork = Fork::new();
+        let theirs = fork.project.commit("feat", "theirs", "of somebody else");
+        let mine = fork.begin("feat");
+        fork.push(&["feat"]).ok();
+        let words = ["--track", "+refs/heads/*", "--track", "^refs/heads/wip/*"];
+        let set = fork.set(&words);
+        fork.git(&["fetch", "-q"]).ok();
+        let told = if by_set { set.stderr } else { fork.show() };
+        let typed = way_out(&told, "to keep 'feat' and see upstream's: ");
+        let type_it = ["-c", typed.as_str()];
+        fork.upstream_stays(|| {
+            let ran = fork.world.program("sh", type_it).at("ours").ok();
+            assert!(
+                !ran.stderr
+                    .contains("feat is local to this mirror; not sent to 127.0.0.1 upstream")
+            );
+            let stays = "remote: wip/feat is local to this mirror; not sent to 127.0.0.1";
+            assert!(ran.stderr.contains(stays), "{ran}");
+        });
+        let fetched = fork.git(&["fetch"]).ok();
+        assert!(!fetched.stderr.contains("warning"), "{fetched}");
+        assert_eq!(fork.has("ours", "origin/feat"), Some(theirs.clone()));
+        assert_eq!(fork.has("ours", "origin/wip/feat"), Some(mine.clone()));
+        assert!(!fork.show().contains("held:"), "{}", fork.show());
+        fork.is_sound();
+    }
+}
+
+#[test]
+fn a_local_branch_is_sent_upstream_as_told() {
+    let (fork, theirs) = taken();
+    fork.git(&["fetch", "-q"]).ok();
+    let told = fork.show();
+    let typed = way_out(&told, "to send 'feat' to upstream: ");
+    assert!(typed.contains("mirrord show"), "{typed}");
+    assert!(
+        told.contains(&theirs),
+        "the commit is named in full: {told}"
+    );
+    // As it is, it would take something from upstream.
+    let refused = fork.upstream_stays(|| {
+        fork.commit("more");
+        fork.push(&["feat"]).code(1)
+    });
+    assert!(
+        refused.stderr.contains("upstream has another one"),
+        "{refused}"
+    );
+    let forced = fork.upstream_stays(|| fork.push(&["--force", "feat"]).code(1));
+    assert!(
+        forced.stderr.contains("upstream has another one"),
+        "{forced}"
+    );
+    assert!(typed.contains("'git fetch origin COMMIT'"), "{typed}");
+    fork.git(&["fetch", "-q", "origin", &theirs]).ok();
+    fork.git(&["rebase", "-q", "FETCH_HEAD"]).ok();
+    let ran = fork.push(&["--force-with-lease", "feat"]).ok();
+    assert!(!ran.stderr.contains("not sent"), "{ran}");
+    assert_eq!(fork.project.tip("feat"), fork.has("ours", "feat"));
+    let fetched = fork.theirs(&["fetch"]).ok();
+    assert!(!fetched.stderr.contains("warning"), "{fetched}");
+    assert_eq!(fork.has("theirs", "origin/feat"), fork.project.tip("feat"));
+    assert!(!fork.show().contains("held:"), "{}", fork.show());
+    fork.is_sound();
+}
+
+#[test]
+fn a_local_tag_is_kept_beside_upstreams_as_told() {
+    let fork = Fork::new();
+    fork.begin("mine");
+    fork.git(&["tag", "v9"]).ok();
+    fork.push(&["v9"]).ok();
+    fork.set(&["--track", "+refs/heads/*", "--track", "+refs/tags/v*"]);
+    fork.project.tag("v9", "topic");
+    let fetched = fork.git(&["fetch"]).ok();
+    assert!(
+        fetched.stderr.contains("'refs/tags/v9' is local"),
+        "{fetched}"
+    );
+    assert_eq!(fork.here("refs/tags/v9"), fork.has("ours", "mine"));
+    let told = fork.show();
+    let line = told
+        .lines()
+        .find_map(|line| line.strip_prefix("held: to keep "));
+    let (_, typed) = line.and_then(|line| line.split_once(": ")).expect("told");
+    let type_it = ["-c", typed];
+    fork.upstream_stays(|| fork.world.program("sh", type_it).at("ours").ok());
+    fork.theirs(&["fetch", "-q", "--tags"]).ok();
+    assert_eq!(fork.here("refs/tags/v9"), fork.project.tip("refs/tags/v9"));
+    assert_eq!(fork.here("refs/tags/local/v9"), fork.has("ours", "mine"));
+}
+
+#[test]
+fn the_way_out_takes_no_branch_away_when_its_new_name_cannot_be_made() {
+    let fork = Fork::new();
+    let mine = fork.begin("feat");
+    fork.push(&["feat"]).ok();
+    // Every name is tracked, and so the new one goes upstream.
+    fork.set(&["--track", ""]);
+    fork.project.branch("feat", "topic");
+    fork.git(&["fetch", "-q"]).ok();
+    let typed = way_out(&fork.show(), "to keep 'feat' and see upstream's: ");
+    fork.gitlab.stop();
+    let type_it = ["-c", typed.as_str()];
+    fork.world.program("sh", type_it).at("ours").ok();
+    assert_eq!(
+        fork.has("ours", "local/feat"),
+        Some(mine),
+        "it is kept where it cannot be pushed"
+    );
+}
+
+#[test]
+fn a_local_name_that_is_in_the_way_of_upstreams_is_kept_and_named() {
+    let fork = Fork::new();
+    fork.begin("a");
+    fork.push(&["a", "a:refs/heads/b/mine"]).ok();
+    widen(&fork);
+    fork.project.branch("a/theirs", "topic");
+    fork.project.branch("b", "topic");
+    for _ in 0..2 {
+        let fetched = fork.theirs(&["fetch"]).ok();
+        for line in [
+            "warning: 'refs/heads/a/theirs' is not shown: 'refs/heads/a' exists",
+            "warning: 'refs/heads/b' is not shown: 'refs/heads/b/mine' exists",
+        ] {
+            assert!(fetched.stderr.contains(line), "{fetched}");
+        }
+        assert_eq!(
+            fork.has("theirs", "origin/topic"),
+            fork.project.tip("topic")
+        );
+    }
+    let shown = fork.show();
+    for name in ["refs/heads/a/theirs", "refs/heads/b"] {
+        let line = format!("held: '{name}' is not shown: ");
+        assert!(shown.contains(&line), "{shown}");
+    }
+    // Out of the way, by the person alone.
+    fork.upstream_stays(|| {
+        let words = ["a:refs/heads/wip/a", ":a", ":b/mine"];
+        stayed(fork.push(&words), &["wip/a"]);
+    });
+    let fetched = fork.theirs(&["fetch", "--prune"]).ok();
+    assert!(!fetched.stderr.contains("warning"), "{fetched}");
+    for name in ["a/theirs", "b"] {
+        let seen = fork.has("theirs", &format!("origin/{name}"));
+        assert_eq!(seen, fork.project.tip(name), "{name}");
+    }
+    fork.is_sound();
+}
+
+#[test]
+fn a_local_branch_that_hides_upstreams_is_deleted_and_upstreams_is_seen() {
+    let (fork, theirs) = taken();
+    fork.git(&["fetch", "-q"]).ok();
+    let ran = fork.upstream_stays(|| fork.push(&[":feat"]).ok());
+    assert!(
+        ran.stderr
+            .contains("the next fetch shows what 127.0.0.1 has"),
+        "{ran}"
+    );
+    fork.git(&["fetch", "-q"]).ok();
+    assert_eq!(fork.has("ours", "origin/feat"), Some(theirs));
+    fork.world
+        .mirrord(["restore", "fork", "feat", "--as", "wip/feat"])
+        .ok();
+    assert_eq!(fork.here("refs/heads/wip/feat"), fork.has("ours", "feat"));
+}
+
+#[test]
+fn a_local_branch_that_equals_what_upstream_makes_simply_moves_on() {
+    let fork = Fork::new();
+    fork.begin("feat");
+    fork.push(&["feat"]).ok();
+    widen(&fork);
+    let send = ["push", "-q", &fork.url, "feat"];
+    fork.git(&send).ok();
+    let fetched = fork.theirs(&["fetch"]).ok();
+    assert!(!fetched.stderr.contains("warning"), "{fetched}");
+    let next = fork.project.commit("feat", "next", "next");
+    fork.theirs(&["fetch", "-q"]).ok();
+    assert_eq!(fork.has("theirs", "origin/feat"), Some(next));
+}
+
+#[test]
+fn a_tracked_name_that_upstream_does_not_have_yet_goes_upstream() {
+    let fork = Fork::new();
+    fork.begin("new");
+    fork.push(&["new", "new:refs/heads/wip/new"]).ok();
+    widen(&fork);
+    let before = fork.project.tip("new");
+    assert_eq!(before, None, "a change of the refspecs sends nothing");
+    fork.theirs(&["fetch", "-q"]).ok();
+    assert_eq!(fork.project.tip("new"), None, "nor does a fetch");
+    fork.commit("more");
+    let ran = fork
+        .push(&["new", "new:refs/heads/other", "new:refs/tags/t"])
+        .ok();
+    assert!(!ran.stderr.contains("is local"), "{ran}");
+    let tip = fork.has("ours", "new");
+    for name in ["new", "other", "refs/tags/t"] {
+        assert_eq!(fork.project.tip(name), tip, "{name}");
+    }
+    assert_eq!(fork.project.tip("wip/new"), None);
+    fork.is_sound();
+}
