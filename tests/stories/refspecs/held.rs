@@ -1,0 +1,162 @@
+//! Refspecs without '+': what upstream rewrites is held back, as git does, until somebody says otherwise.
+
+use tests::{public_refs, refs};
+
+use crate::tracking::{NAME, Tracking};
+
+/// A mirror in which `main` and the tags are not forced, and one branch is.
+fn unforced() -> (Tracking, [&'static str; 3]) {
+    let tracking = Tracking::new(|project| {
+        project.history(3);
+        project.branch("free", "main");
+        project.tag("v1", "main~1");
+    });
+    let track = ["refs/heads/main", "+refs/heads/free", "refs/tags/*"];
+    tracking.add(&track);
+    tracking.plain("plain", &track);
+    tracking.plain_fetch("plain").ok();
+    tracking.clone("ours");
+    (tracking, track)
+}
+
+/// Asserts that the mirror shows what git would have, and that it is silent or warns of these.
+#[track_caller]
+fn holds_back(tracking: &Tracking, names: &[&str]) {
+    let plain = tracking.plain_fetch("plain").run();
+    assert_eq!(plain.status.success(), names.is_empty(), "{plain}");
+    let fetched = tracking.git("ours", &["fetch", "--quiet"]);
+    let warnings = fetched.stderr.lines();
+    let warnings: Vec<_> = warnings
+        .filter(|line| line.starts_with("warning: "))
+        .collect();
+    assert_eq!(
+        warnings.len(),
+        names.len(),
+        "one for each, each time: {fetched}"
+    );
+    for name in names {
+        let says = |line: &&str| line.contains(&format!("'{name}'")) && line.contains("held back");
+        assert!(
+            warnings.iter().any(says),
+            "'{name}' is spoken of: {fetched}"
+        );
+        assert!(
+            tracking.show().contains(&format!("'{name}'")),
+            "in show too"
+        );
+    }
+    let shown = public_refs(&tracking.world, &tracking.world.only_mirror());
+    let plain = refs(&tracking.world, &tracking.world.path("plain"));
+    assert_eq!(
+        shown, plain,
+        "what git holds back is held back, and nothing else"
+    );
+}
+
+#[test]
+fn what_is_rewritten_without_a_plus_is_held_back_and_spoken_of_at_each_fetch() {
+    let (tracking, _) = unforced();
+    let project = &tracking.project;
+    let old = project.tip("main").expect("it is there");
+    project.force("main", "main~1");
+    let rewritten = project.commit("main", "file", "rewritten");
+    project.force("free", &rewritten);
+    // git calls that clobbering, although it is a step ahead.
+    project.force("refs/tags/v1", &old);
+    for _ in 0..3 {
+        holds_back(&tracking, &["refs/heads/main", "refs/tags/v1"]);
+    }
+    assert_eq!(tracking.shown("refs/heads/main"), Some(old.clone()));
+    assert_eq!(tracking.tip("ours", "origin/free"), Some(rewritten));
+    // A clone is warned as well, and a daemon that begins anew has not forgotten.
+    tracking.world.kill_daemon();
+    let cloned = tracking.clone_run("later").ok();
+    assert!(cloned.stderr.contains("held back"), "{cloned}");
+    holds_back(&tracking, &["refs/heads/main", "refs/tags/v1"]);
+}
+
+#[test]
+fn what_was_held_back_is_followed_when_it_is_a_step_ahead_again() {
+    let (tracking, _) = unforced();
+    let project = &tracking.project;
+    let old = project.tip("main").expect("it is there");
+    project.force("main", "main~2");
+    holds_back(&tracking, &["refs/heads/main"]);
+    project.commit("main", "file", "elsewhere");
+    holds_back(&tracking, &["refs/heads/main"]);
+    project.force("main", &old);
+    holds_back(&tracking, &[]);
+    project.force("main", "main~1");
+    holds_back(&tracking, &["refs/heads/main"]);
+    project.force("main", &old);
+    let next = project.commit("main", "file", "next");
+    holds_back(&tracking, &[]);
+    assert_eq!(tracking.tip("ours", "origin/main"), Some(next));
+}
+
+#[test]
+fn what_is_held_back_goes_when_upstream_deletes_it() {
+    let (tracking, _) = unforced();
+    let project = &tracking.project;
+    let old = project.tip("main").expect("it is there");
+    project.force("main", "main~2");
+    holds_back(&tracking, &["refs/heads/main"]);
+    project.set_head("free");
+    project.delete("main");
+    // As git does with --prune, plus or not; and it can be brought back.
+    let fetched = tracking.git("ours", &["fetch", "--quiet", "--prune"]);
+    assert_eq!(fetched.stderr, "", "{fetched}");
+    assert_eq!(tracking.shown("refs/heads/main"), None);
+    assert!(!tracking.show().contains("held"), "{}", tracking.show());
+    let restore = ["restore", NAME, "main", "--as", "again"];
+    tracking.world.mirrord(restore).ok();
+    assert_eq!(tracking.shown("refs/heads/again"), Some(old));
+}
+
+#[test]
+fn a_plus_lets_go_what_was_held_back() {
+    let (tracking, _) = unforced();
+    let project = &tracking.project;
+    let old = project.tip("main").expect("it is there");
+    project.force("main", "main~1");
+    let rewritten = project.commit("main", "file", "rewritten");
+    project.force("refs/tags/v1", &rewritten);
+    holds_back(&tracking, &["refs/heads/main", "refs/tags/v1"]);
+    let set = tracking
+        .set(&["+refs/heads/main", "+refs/heads/free", "+refs/tags/*"])
+        .ok();
+    assert_eq!(set.stderr, "", "nothing of the user's own is in the way");
+    let shown = tracking.show();
+    assert!(!shown.contains("no '+'"), "it has one by now: {shown}");
+    let fetched = tracking.git("ours", &["fetch", "--quiet", "--tags", "--force"]);
+    assert_eq!(fetched.stderr, "", "{fetched}");
+    assert_eq!(tracking.tip("ours", "origin/main"), Some(rewritten.clone()));
+    assert_eq!(tracking.tip("ours", "refs/tags/v1"), Some(rewritten));
+    let history = tracking.world.mirrord(["history", NAME]).ok().stdout;
+    let was = |line: &str| line.contains(&old[..7]) && line.ends_with("rewritten");
+    assert!(
+        history.lines().any(was),
+        "what it was is remembered: {history}"
+    );
+    assert!(
+        !tracking
+            .all()
+            .iter()
+            .any(|(name, _)| name.contains("/held/"))
+    );
+}
+
+#[test]
+fn a_push_does_not_overwrite_what_is_held_back() {
+    let (tracking, _) = unforced();
+    let project = &tracking.project;
+    project.force("main", "main~1");
+    let rewritten = project.commit("main", "file", "rewritten");
+    let mine = tracking.commit("ours", "origin/main", "mine");
+    for force in ["--no-force", "--force", "--force-with-lease"] {
+        let push = ["push", force, "origin", &format!("{mine}:refs/heads/main")];
+        let pushed = tracking.world.git(push).at("ours").fails();
+        assert!(pushed.stderr.contains("rejected"), "{force}: {pushed}");
+        assert_eq!(project.tip("main"), Some(rewritten.clone()), "{force}");
+    }
+}

@@ -1,0 +1,380 @@
+//! What becomes of a ref in each state when it is tracked no longer, from now on, or under another name.
+
+use super::{Change, Matrix, STATES};
+use crate::tracking::{NAME, Tracking};
+
+#[test]
+fn what_is_no_longer_tracked_goes_to_the_history_and_what_is_ones_own_stays() {
+    for change in [Change::Untracked, Change::Negative] {
+        let matrix = Matrix::new(change);
+        let (behind, diverged) = (matrix.behind.as_str(), matrix.diverged.as_str());
+        let before = [None, Some(matrix.theirs()[1]), Some(behind), Some(diverged)];
+        matrix.shows("x", before);
+        let tips = matrix.tips();
+        let set = matrix.set().ok();
+        assert_eq!(set.stderr, "", "nothing is in the way any more: {set}");
+        let after = [None, None, Some(behind), Some(diverged)];
+        matrix.shows("x", after);
+        matrix.lost_nothing(&tips);
+        assert_eq!(
+            matrix.tracking.shown("refs/heads/x/absent/not").as_deref(),
+            Some(diverged)
+        );
+        let show = matrix.tracking.show();
+        for (name, is_local) in [("behind", true), ("diverged", true), ("equal", false)] {
+            let local = format!("local: refs/heads/x/{name} ");
+            assert_eq!(show.contains(&local), is_local, "{name}: {show}");
+        }
+        assert!(!show.contains("held: "), "{show}");
+        let history = matrix.history();
+        let untracked: Vec<_> = history
+            .lines()
+            .filter(|line| line.contains("/x/"))
+            .collect();
+        assert_eq!(untracked.len(), 1, "{history}");
+        assert!(
+            untracked[0].contains("refs/heads/x/equal ") && untracked[0].ends_with("untracked")
+        );
+
+        // Whatever upstream does with them now is none of ours.
+        for state in STATES {
+            matrix
+                .tracking
+                .project
+                .commit(&format!("x/{state}"), "x", "3");
+        }
+        matrix.tracking.project.delete("x/equal");
+        let fetched = matrix.tracking.git("ours", &["fetch", "-q", "--prune"]);
+        assert_eq!(fetched.stderr, "", "{fetched}");
+        matrix.shows("x", after);
+
+        // And what went comes back as one's own.
+        let restore = ["restore", NAME, "x/equal"];
+        matrix.tracking.world.mirrord(restore).ok();
+        matrix.shows("x", before);
+        matrix.tracking.git("ours", &["fetch", "-q"]);
+        assert_eq!(
+            matrix.tracking.tip("ours", "origin/x/equal"),
+            Some(matrix.upstream[1].clone())
+        );
+        matrix.tracking.sync();
+        matrix.shows("x", before);
+    }
+}
+
+#[test]
+fn what_becomes_tracked_is_not_overwritten_and_every_fetch_says_so() {
+    let matrix = Matrix::new(Change::Tracked);
+    let (behind, diverged) = (matrix.behind.clone(), matrix.diverged.clone());
+    let tips = matrix.tips();
+    let set = matrix.set().ok();
+    for state in ["behind", "diverged"] {
+        let keep = format!("to keep 'x/{state}'");
+        let send = format!("to send 'x/{state}'");
+        assert!(
+            set.stderr.contains(&keep) && set.stderr.contains(&send),
+            "{set}"
+        );
+    }
+    matrix.lost_nothing(&tips);
+    let [absent, equal, _, theirs] = matrix.theirs();
+    for round in 0..3 {
+        if round == 2 {
+            matrix.tracking.world.kill_daemon();
+        }
+        let fetched = matrix.tracking.git("ours", &["fetch", "-q"]);
+        for (state, is_held) in [
+            ("absent", false),
+            ("equal", false),
+            ("behind", true),
+            ("diverged", true),
+        ] {
+            let says = format!("'refs/heads/x/{state}' is local to this mirror");
+            assert_eq!(
+                fetched.stderr.contains(&says),
+                is_held,
+                "{state}: {fetched}"
+            );
+            assert_eq!(matrix.tracking.show().contains(&says), is_held, "{state}");
+        }
+        matrix.shows(
+            "x",
+            [Some(absent), Some(equal), Some(&behind), Some(&diverged)],
+        );
+    }
+    assert!(
+        matrix
+            .tracking
+            .show()
+            .contains(&format!("upstream's is {theirs}")),
+        "show names the commit that is not shown"
+    );
+    // The others move on with upstream, and these do not.
+    for state in STATES {
+        matrix
+            .tracking
+            .project
+            .commit(&format!("x/{state}"), "x", "3");
+    }
+    let moved = matrix.tracking.project.tip("x/equal").expect("it is there");
+    let fetched = matrix.tracking.git("ours", &["fetch", "-q"]);
+    assert!(
+        fetched.stderr.contains("'refs/heads/x/diverged' is local"),
+        "{fetched}"
+    );
+    let absent = matrix
+        .tracking
+        .project
+        .tip("x/absent")
+        .expect("it is there");
+    matrix.shows(
+        "x",
+        [
+            Some(absent.as_str()),
+            Some(&moved),
+            Some(&behind),
+            Some(&diverged),
+        ],
+    );
+    // Nor do they go when upstream's go.
+    for state in STATES {
+        matrix.tracking.project.delete(&format!("x/{state}"));
+    }
+    let fetched = matrix.tracking.git("ours", &["fetch", "-q"]);
+    assert_eq!(fetched.stderr, "", "nobody is in anybody's way: {fetched}");
+    matrix.shows("x", [None, None, Some(&behind), Some(&diverged)]);
+}
+
+#[test]
+fn what_gets_another_name_goes_there_at_once_and_overwrites_nothing_there() {
+    let matrix = Matrix::new(Change::Renamed);
+    let (behind, diverged) = (matrix.behind.clone(), matrix.diverged.clone());
+    let [absent, equal, ..] = matrix.theirs();
+    matrix.shows("x", matrix.theirs().map(Some));
+    let tips = matrix.tips();
+    matrix.tracking.gitlab.stop();
+    matrix.set().ok();
+    matrix.shows("x", [None; 4]);
+    let renamed = [Some(absent), Some(equal), Some(&behind), Some(&diverged)];
+    // Nothing has to be asked for it.
+    matrix.shows("up", renamed);
+    matrix.lost_nothing(&tips);
+    let history = matrix.history();
+    for state in STATES {
+        let was = |line: &&str| line.contains(&format!("refs/heads/x/{state} "));
+        assert!(history.lines().any(|line| was(&line)), "{state}: {history}");
+    }
+    matrix.tracking.gitlab.start();
+    let fetched = matrix.tracking.git("ours", &["fetch", "-q", "--prune"]);
+    for (state, is_held) in [
+        ("absent", false),
+        ("equal", false),
+        ("behind", true),
+        ("diverged", true),
+    ] {
+        let says = format!("'refs/heads/up/{state}' is local to this mirror");
+        assert_eq!(
+            fetched.stderr.contains(&says),
+            is_held,
+            "{state}: {fetched}"
+        );
+    }
+    matrix.shows("up", renamed);
+    let moved = matrix.tracking.project.commit("x/equal", "x", "3");
+    matrix.tracking.git("ours", &["fetch", "-q", "--prune"]);
+    matrix.shows(
+        "up",
+        [Some(absent), Some(&moved), Some(&behind), Some(&diverged)],
+    );
+}
+
+#[test]
+fn what_is_kept_is_local_and_moves_on_when_it_is_tracked_again() {
+    let matrix = Matrix::new(Change::Kept);
+    let tips = matrix.tips();
+    let before = [
+        None,
+        Some(matrix.theirs()[1]),
+        Some(&matrix.behind),
+        Some(&matrix.diverged),
+    ];
+    matrix.set().ok();
+    matrix.shows("x", before);
+    matrix.lost_nothing(&tips);
+    assert!(
+        matrix
+            .tracking
+            .show()
+            .contains("local: refs/heads/x/equal ")
+    );
+    assert!(
+        !matrix.history().contains("/x/"),
+        "nothing went: {}",
+        matrix.history()
+    );
+    let moved = matrix.tracking.project.commit("x/equal", "x", "3");
+    let fetched = matrix.tracking.git("ours", &["fetch", "-q"]);
+    assert_eq!(fetched.stderr, "", "it is local: {fetched}");
+    matrix.shows("x", before);
+    matrix.tracking.set(matrix.change.before()).ok();
+    let fetched = matrix.tracking.git("ours", &["fetch", "-q"]);
+    assert!(
+        !fetched.stderr.contains("x/equal"),
+        "it just moves: {fetched}"
+    );
+    let after = [
+        None,
+        Some(moved.as_str()),
+        Some(&matrix.behind),
+        Some(&matrix.diverged),
+    ];
+    matrix.shows("x", after);
+}
+
+#[test]
+fn what_was_kept_and_changed_here_is_ones_own_when_it_is_tracked_again() {
+    let matrix = Matrix::new(Change::Kept);
+    matrix.set().ok();
+    let mine = matrix.tracking.commit("ours", matrix.theirs()[1], "more");
+    let push = [
+        "push",
+        "-q",
+        "origin",
+        &format!("{mine}:refs/heads/x/equal"),
+    ];
+    matrix.tracking.git("ours", &push);
+    assert_eq!(
+        matrix.tracking.project.tip("x/equal"),
+        Some(matrix.upstream[1].clone()),
+        "it is local"
+    );
+    let moved = matrix.tracking.project.commit("x/equal", "x", "3");
+    matrix.tracking.set(matrix.change.before()).ok();
+    let fetched = matrix.tracking.git("ours", &["fetch", "-q"]);
+    assert!(
+        fetched.stderr.contains("'refs/heads/x/equal' is local"),
+        "{fetched}"
+    );
+    assert_eq!(matrix.tracking.shown("refs/heads/x/equal"), Some(mine));
+    assert!(
+        matrix.tracking.show().contains(&moved),
+        "{}",
+        matrix.tracking.show()
+    );
+}
+
+#[test]
+fn there_and_back_again_leaves_what_follows_upstream() {
+    let matrix = Matrix::new(Change::Negative);
+    for _ in 0..2 {
+        let tips = matrix.tips();
+        matrix.tracking.set(matrix.change.after()).ok();
+        matrix.tracking.set(&[]).ok();
+        matrix.tracking.sync();
+        matrix.lost_nothing(&tips);
+        matrix.shows(
+            "x",
+            [
+                None,
+                Some(matrix.theirs()[1]),
+                Some(&matrix.behind),
+                Some(&matrix.diverged),
+            ],
+        );
+    }
+    let main = matrix.tracking.project.tip("main");
+    assert_eq!(matrix.tracking.shown("refs/heads/main"), main);
+}
+
+#[test]
+fn the_next_fetch_goes_by_the_new_refspecs_however_fresh_the_mirror_is() {
+    let tracking = Tracking::new(|project| {
+        project.history(3);
+        project.commit("topic", "topic", "1");
+    });
+    tracking.add(&["+refs/heads/main"]);
+    let fresh = ["set", NAME, "--fresh-for", "1d"];
+    tracking.world.mirrord(fresh).ok();
+    tracking.clone("ours");
+    tracking.set(&[]).ok();
+    tracking.git("ours", &["fetch", "-q"]);
+    let topic = tracking.project.tip("topic");
+    assert_eq!(tracking.tip("ours", "origin/topic"), topic);
+}
+
+#[test]
+fn a_mirror_that_was_never_in_step_can_be_told_other_refspecs() {
+    let tracking = Tracking::new(|project| {
+        project.history(3);
+        project.commit("topic", "topic", "1");
+    });
+    tracking
+        .add_as(NAME, &["+refs/heads/main"])
+        .arg("--no-sync")
+        .ok();
+    let set = tracking.set(&["+refs/heads/topic:refs/heads/theirs"]).ok();
+    assert_eq!(set.stderr, "", "{set}");
+    tracking.clone("ours");
+    let refs = tests::public_refs(&tracking.world, &tracking.world.only_mirror());
+    let topic = tracking.project.tip("topic").expect("it is there");
+    assert_eq!(refs, [("refs/heads/theirs".to_owned(), topic)]);
+}
+
+#[test]
+fn names_that_change_places_are_shown_without_upstream() {
+    let tracking = Tracking::new(|project| {
+        project.history(3);
+        project.commit("topic", "topic", "1");
+    });
+    tracking.add(&["+refs/heads/main", "+refs/heads/topic"]);
+    tracking.clone("ours");
+    let [main, topic] = ["main", "topic"].map(|name| tracking.project.tip(name));
+    tracking.gitlab.stop();
+    let track = [
+        "+refs/heads/main:refs/heads/topic",
+        "+refs/heads/topic:refs/heads/main",
+    ];
+    tracking.set(&track).ok();
+    tracking.git("ours", &["fetch", "-q", "--prune", "--force"]);
+    assert_eq!(tracking.tip("ours", "origin/main"), topic);
+    assert_eq!(tracking.tip("ours", "origin/topic"), main);
+}
+
+#[test]
+fn a_name_may_become_a_directory_of_itself() {
+    let tracking = Tracking::new(|project| drop(project.history(3)));
+    tracking.add(&["+refs/heads/main"]);
+    tracking.clone("ours");
+    let main = tracking.project.tip("main");
+    for name in ["main/upstream", "main"] {
+        tracking
+            .set(&[&format!("+refs/heads/main:refs/heads/{name}")])
+            .ok();
+        assert_eq!(tracking.shown(&format!("refs/heads/{name}")), main);
+        let fetched = tracking.git("ours", &["fetch", "-q", "--prune"]);
+        assert_eq!(fetched.stderr, "", "{fetched}");
+        assert_eq!(tracking.tip("ours", &format!("origin/{name}")), main);
+    }
+}
+
+#[test]
+fn tags_and_whatever_else_is_no_longer_tracked_can_be_brought_back() {
+    let tracking = Tracking::new(|project| {
+        project.history(3);
+        project.annotated_tag("v1", "main");
+        project.tag("v2", "main~1");
+        project.force("refs/notes/commits", "main~1");
+    });
+    tracking.add(&["+refs/*:refs/*"]);
+    tracking.clone("ours");
+    let names = ["refs/tags/v1", "refs/tags/v2", "refs/notes/commits"];
+    let before = names.map(|name| tracking.shown(name));
+    assert!(before.iter().all(Option::is_some), "{before:?}");
+    tracking.set(&["+refs/heads/*"]).ok();
+    assert_eq!(names.map(|name| tracking.shown(name)), [None, None, None]);
+    for name in names {
+        tracking.world.mirrord(["restore", NAME, name]).ok();
+    }
+    tracking.sync();
+    assert_eq!(names.map(|name| tracking.shown(name)), before);
+}
