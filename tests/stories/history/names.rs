@@ -1,0 +1,150 @@
+//! Under which names the past is found.
+
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
+use super::{Stage, past};
+
+#[test]
+fn a_ref_is_named_as_git_takes_names() {
+    let stage = Stage::new();
+    let topic = stage.tip("topic");
+    stage.project.delete("topic");
+    stage.sync();
+    for (number, name) in ["topic", "heads/topic", "refs/heads/topic"]
+        .iter()
+        .enumerate()
+    {
+        let ran = stage.mirrord(&["history", "project", name]).ok();
+        assert!(ran.stdout.contains("refs/heads/topic"), "{ran}");
+        let to = format!("was-{number}");
+        let ran = stage.restore(&[name, "--as", &to]);
+        assert!(
+            ran.stdout.contains(&format!(" as 'refs/heads/{to}'")),
+            "{ran}"
+        );
+        stage.shows(&format!("refs/heads/{to}"), &topic);
+    }
+    for name in ["opic", "refs/topic", "tags/topic", "topic/", "origin/topic"] {
+        stage.restoring(&[name, "--as", "other"]).code(1);
+    }
+}
+
+#[test]
+fn of_a_branch_and_a_tag_of_one_name_each_comes_back_as_itself() {
+    let stage = Stage::new();
+    let branch = stage.project.commit("same", "a", "branch");
+    let tag = stage.project.annotated_tag("same", "main");
+    stage.sync();
+    for name in ["refs/heads/same", "refs/tags/same"] {
+        stage.project.delete(name);
+    }
+    stage.sync();
+    let history = stage.history();
+    assert!(history.contains(&past("refs/heads/same", &branch, "deleted")));
+    assert!(history.contains(&past("refs/tags/same", &tag, "deleted")));
+    stage.restore(&["same"]);
+    stage.shows("refs/heads/same", &branch);
+    assert!(!stage.public().contains_key("refs/tags/same"));
+    stage.restore(&["tags/same"]);
+    stage.shows("refs/tags/same", &tag);
+    // What it is to be called is of the kind of what it was, unless it is said in full.
+    stage.restore(&["refs/tags/same", "--as", "another"]);
+    stage.shows("refs/tags/another", &tag);
+    stage.restore(&["tags/same", "--as", "refs/heads/from-tag"]);
+    let listed = stage.public();
+    assert_eq!(listed.get("refs/heads/same"), Some(&branch));
+}
+
+#[test]
+fn a_branch_of_a_tag_object_is_not_made() {
+    let stage = Stage::new();
+    stage.project.delete("refs/tags/v1");
+    stage.sync();
+    let commit = stage.ours(&["rev-parse", "v1^{commit}"]).ok();
+    stage
+        .restoring(&["v1", "--as", "refs/heads/from-tag"])
+        .run();
+    let listed = stage.public();
+    let made = listed.get("refs/heads/from-tag").map(String::as_str);
+    assert!(
+        made.is_none_or(|oid| oid == commit.line()),
+        "git lets a branch be a commit alone: {made:?}"
+    );
+    stage.is_sound();
+}
+
+#[test]
+fn a_name_that_is_not_utf8_is_listed_and_comes_back() {
+    let stage = Stage::new();
+    let bytes = |bytes| OsStr::from_bytes(bytes);
+    let main = stage.tip("main");
+    let name = bytes(b"refs/heads/caf\xe9");
+    let made = stage.project.git(["update-ref"]).arg(name).arg(&main);
+    made.ok();
+    stage.sync();
+    stage.project.git(["update-ref", "-d"]).arg(name).ok();
+    stage.sync();
+    let ran = stage.mirrord(&["history", "project", "--json"]).ok();
+    assert!(ran.stdout.contains(&main), "{ran}");
+    assert_eq!(stage.history().len(), 1);
+    let restore = stage
+        .mirrord(&["restore", "project"])
+        .arg(bytes(b"caf\xe9"));
+    restore.ok();
+    let mirror = stage.world.only_mirror();
+    let verify = stage.world.git(["rev-parse", "--verify"]).arg(name);
+    assert_eq!(verify.at(&mirror).ok().line(), main);
+}
+
+#[test]
+fn names_of_many_letters_and_signs_come_back() {
+    let stage = Stage::new();
+    let main = stage.tip("main");
+    let long = format!("{}/{}", "d".repeat(100), "n".repeat(120));
+    let names = [
+        "stra\u{df}e",
+        "a'b",
+        "a\"b",
+        "a;b",
+        "a$b",
+        "a%2fb",
+        "deleted/heads/x",
+        &long,
+    ];
+    for name in names {
+        stage.project.branch(name, &main);
+    }
+    stage.sync();
+    for name in names {
+        stage.project.delete(name);
+    }
+    stage.sync();
+    assert_eq!(stage.history().len(), names.len());
+    for name in names {
+        stage.restore(&[name]);
+    }
+    for name in names {
+        let name = format!("refs/heads/{name}");
+        assert_eq!(stage.public().get(&name), Some(&main), "{name}");
+    }
+    stage.is_sound();
+}
+
+#[test]
+fn a_branch_that_is_no_commit_is_refused_as_git_by_itself_does() {
+    let stage = Stage::local();
+    stage.ours(&["tag", "-a", "-m", "v", "v1"]).ok();
+    for what in ["v1", "main^{tree}"] {
+        let refspec = format!("{what}:refs/heads/new");
+        let words = [
+            "push",
+            stage.project.dir().to_str().expect("text"),
+            &refspec,
+        ];
+        stage.ours(&words).code(1);
+        let ran = stage.ours(&["push", "origin", &refspec]).code(1);
+        assert!(ran.stderr.contains("! [remote rejected]"), "{ran}");
+        assert!(!stage.public().contains_key("refs/heads/new"), "{ran}");
+    }
+    stage.is_sound();
+}

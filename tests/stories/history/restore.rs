@@ -1,0 +1,238 @@
+//! Bringing something back: where it goes, what is in its way, and what becomes of it.
+
+use tests::On;
+
+use super::{Stage, past};
+
+#[test]
+fn what_exists_is_not_overwritten_and_a_way_out_is_named() {
+    let stage = Stage::new();
+    let main = stage.tip("main");
+    stage.project.force("main", "main~1");
+    stage.sync();
+    let before = stage.public();
+    let refused: [&[&str]; 4] = [
+        &["main"],
+        &["main", "--as", "topic"],
+        &["main", "--as", "topic/below"],
+        &["main", "--as", "refs/tags/v1"],
+    ];
+    for words in refused {
+        let ran = stage.restoring(words).code(1);
+        assert!(ran.stderr.contains("' exists"), "{ran}");
+        assert!(
+            ran.stderr.contains("hint: ") && ran.stderr.contains("--as"),
+            "{ran}"
+        );
+        assert_eq!(stage.public(), before);
+    }
+    stage.restore(&["main", "--as", "was"]);
+    stage.shows("refs/heads/was", &main);
+}
+
+#[test]
+fn a_name_that_is_not_one_of_a_branch_or_a_tag_is_refused() {
+    let stage = Stage::new();
+    stage.project.delete("topic");
+    stage.sync();
+    let before = stage.public();
+    for name in [
+        "refs/upstream/heads/x",
+        "refs/mirror/x",
+        "refs/replace/x",
+        "refs/notes/x",
+        "refs/heads/",
+        "a..b",
+        "with space",
+        "HEAD~1",
+        "",
+    ] {
+        let to = format!("--as={name}");
+        let ran = stage.restoring(&["topic", &to]).code(2);
+        assert!(ran.stderr.starts_with("error: "), "{name}: {ran}");
+        assert_eq!(stage.public(), before, "{name}");
+    }
+}
+
+#[test]
+fn a_branch_that_git_branch_would_not_make_is_not_made() {
+    let stage = Stage::new();
+    stage.project.delete("topic");
+    stage.sync();
+    for name in ["-x", "HEAD"] {
+        stage
+            .world
+            .git(["check-ref-format", "--branch", name])
+            .fails();
+        let to = format!("--as={name}");
+        stage.restoring(&["topic", &to]).code(2);
+    }
+}
+
+#[test]
+fn a_directory_of_branches_comes_back_when_the_branch_in_its_place_has_gone() {
+    let stage = Stage::new();
+    let topic = stage.tip("topic");
+    stage.project.delete("topic");
+    let below = stage.project.commit("topic/below", "a", "a");
+    stage.sync();
+    let ran = stage.restoring(&["topic"]).code(1);
+    assert!(
+        ran.stderr.contains("'refs/heads/topic/below' exists"),
+        "{ran}"
+    );
+    stage.project.delete("topic/below");
+    stage.sync();
+    let listed = [
+        past("refs/heads/topic/below", &below, "deleted"),
+        past("refs/heads/topic", &topic, "deleted"),
+    ];
+    assert_eq!(stage.history(), listed);
+    stage.restore(&["topic"]);
+    stage.shows("refs/heads/topic", &topic);
+    // Now the local branch is in the way of the other.
+    let ran = stage.restoring(&["topic/below"]).code(1);
+    assert!(ran.stderr.contains("'refs/heads/topic' exists"), "{ran}");
+    stage.push(&[":topic"]);
+    stage.restore(&["topic/below"]);
+    stage.shows("refs/heads/topic/below", &below);
+}
+
+#[test]
+fn what_came_back_is_local_until_it_is_pushed() {
+    let stage = Stage::new();
+    let topic = stage.tip("topic");
+    stage.project.delete("topic");
+    stage.sync();
+    stage.restore(&["topic"]);
+    for _ in 0..2 {
+        stage.sync();
+        stage.ours(&["fetch", "-q"]).ok();
+        assert_eq!(stage.project.tip("topic"), None, "it is not sent by itself");
+        stage.shows("refs/heads/topic", &topic);
+    }
+    let shown = stage.mirrord(&["show", "project"]).ok();
+    let local = format!("local: refs/heads/topic {}", &topic[..7]);
+    assert!(shown.stdout.contains(&local), "{shown}");
+    stage.ours(&["checkout", "-q", "topic"]).ok();
+    let more = stage.commit("goes on");
+    stage.push(&["topic"]);
+    assert_eq!(stage.tip("topic"), more, "it is upstream's again");
+    let shown = stage.mirrord(&["show", "project"]).ok();
+    assert!(!shown.stdout.contains("local: "), "{shown}");
+    stage.project.commit("topic", "a", "a");
+    stage.sync();
+    stage.shows("refs/heads/topic", &stage.tip("topic"));
+}
+
+#[test]
+fn what_came_back_goes_upstream_when_it_is_pushed_as_it_was() {
+    let stage = Stage::new();
+    let topic = stage.tip("topic");
+    stage.push(&[":topic"]);
+    let restored = stage.restore(&["topic"]);
+    let told = restored.stdout.lines().last().expect("it says how");
+    let type_it = ["-c", told.trim()];
+    stage.world.program("sh", type_it).at("ours").ok();
+    let there = stage.project.tip("topic");
+    assert_eq!(there, Some(topic), "a push that says ok is true");
+}
+
+#[test]
+fn upstream_that_has_it_again_takes_over_what_came_back() {
+    let stage = Stage::new();
+    let topic = stage.tip("topic");
+    stage.project.delete("topic");
+    stage.sync();
+    stage.restore(&["topic"]);
+    stage.project.force("topic", &topic);
+    let fetch = stage.ours(&["fetch"]).ok();
+    assert!(!fetch.stderr.contains("warning"), "{fetch}");
+    let next = stage.project.commit("topic", "a", "next");
+    stage.sync();
+    stage.shows("refs/heads/topic", &next);
+}
+
+#[test]
+fn upstream_that_has_another_one_of_that_name_does_not_overwrite_what_came_back() {
+    let stage = Stage::new();
+    let topic = stage.tip("topic");
+    stage.project.delete("topic");
+    stage.sync();
+    stage.restore(&["topic"]);
+    stage.project.commit("topic", "another", "one");
+    for _ in 0..2 {
+        let fetch = stage.ours(&["fetch"]).ok();
+        let warning = "warning: 'refs/heads/topic' is local to this mirror";
+        assert!(fetch.stderr.contains(warning), "{fetch}");
+        stage.shows("refs/heads/topic", &topic);
+    }
+}
+
+#[test]
+fn it_comes_back_while_upstream_is_down_and_says_nothing_of_that() {
+    let stage = Stage::new();
+    let topic = stage.tip("topic");
+    stage.project.delete("topic");
+    stage.sync();
+    stage.gitlab.forget_requests();
+    stage.gitlab.stop();
+    stage.restore(&["topic"]);
+    stage.restore(&["topic", "--as", "second"]);
+    stage.shows("refs/heads/topic", &topic);
+    stage.shows("refs/heads/second", &topic);
+    assert_eq!(stage.gitlab.requests().len(), 0, "nobody is asked");
+}
+
+#[test]
+fn it_comes_back_while_others_wait_for_an_upstream_that_says_nothing() {
+    let stage = Stage::new();
+    let topic = stage.tip("topic");
+    stage.project.delete("topic");
+    stage.sync();
+    stage.gitlab.forget_requests();
+    let held = stage.gitlab.hold(On::LsRefs);
+    // It gives up by itself, so that whoever waits for it is seen to have waited.
+    let impatient = ["-c", "http.lowSpeedTime=3", "fetch"];
+    let fetch = stage.ours(&impatient).start();
+    held.reached();
+    stage.restore(&["topic"]);
+    let requests = stage.gitlab.requests();
+    let is_given_up = requests.iter().any(|request| request.cancelled);
+    assert!(!is_given_up, "nobody is waited for: {requests:?}");
+    held.release();
+    let fetch = fetch.wait();
+    assert!(fetch.status.success(), "{fetch}");
+    stage.shows("refs/heads/topic", &topic);
+}
+
+#[test]
+fn a_wiped_upstream_comes_back_ref_by_ref() {
+    let stage = Stage::new();
+    let had = stage.public();
+    for (name, _) in stage.project.refs() {
+        stage.project.delete(&name);
+    }
+    stage.mirrord(&["accept", "project"]).ok();
+    assert!(stage.public().is_empty());
+    for name in had.keys() {
+        stage.restore(&[name]);
+    }
+    assert_eq!(stage.public(), had);
+    for (name, oid) in &had {
+        stage.shows(name, oid);
+    }
+}
+
+#[test]
+fn what_came_back_and_is_deleted_again_comes_back_again() {
+    let stage = Stage::local();
+    let mine = stage.commit("mine");
+    stage.push(&["main:mine"]);
+    for round in 1..=3 {
+        stage.push(&[":mine"]);
+        assert_eq!(stage.history().len(), round);
+        stage.restore(&["mine"]);
+        stage.shows("refs/heads/mine", &mine);
+    }
+}

@@ -1,0 +1,291 @@
+//! Somebody says that it is meant: the mirror takes upstream as it is, and what it had can be brought back.
+
+use tests::{Fault, On, Project, public_refs, same_clone};
+
+use super::{Stage, alarmed, empty, refill, replace, silent};
+
+impl Stage {
+    /// Asserts that whoever fetches now gets what upstream has, and hears nothing but of that.
+    #[track_caller]
+    fn follows(&self) {
+        for url in ["mirror::project", self.url.as_str()] {
+            let dir = if url == self.url { "plain2" } else { "ours2" };
+            let words = ["clone", "-q", "--mirror", url, dir];
+            let ran = self.world.git(words).ok();
+            assert!(!ran.stderr.contains("wiped"), "{ran}");
+        }
+        let [ours, plain] = ["ours2", "plain2"].map(|dir| self.world.path(dir));
+        same_clone(&self.world, &ours, &plain);
+        self.has(&self.project.refs());
+        for dir in [ours, plain] {
+            std::fs::remove_dir_all(dir).expect("the world is ours");
+        }
+    }
+
+    #[track_caller]
+    fn accept(&self) {
+        silent(self.mirrord(&["accept", "project"]));
+    }
+}
+
+#[test]
+fn what_an_emptied_upstream_had_comes_back_after_it_was_accepted() {
+    let stage = Stage::new();
+    empty(&stage.project);
+    alarmed(stage.fetch());
+    stage.accept();
+    stage.has(&[]);
+    silent(stage.ours(&["fetch"]));
+    for (name, _) in &stage.had {
+        stage.mirrord(&["restore", "project", name]).ok();
+    }
+    stage.has(&stage.had);
+    silent(stage.ours(&["fetch"]));
+    // None of it is upstream's any more, and so the mirror has nothing to check out by itself.
+    let later = ["clone", "-q", "-b", "main", "mirror::project", "later"];
+    silent(stage.world.git(later));
+    let head = ["remote", "set-head", "origin", "main"];
+    stage.world.git(head).at("later").ok();
+    let [later, plain] = ["later", "plain"].map(|dir| stage.world.path(dir));
+    same_clone(&stage.world, &later, &plain);
+    assert_eq!(stage.project.refs(), [], "nothing goes upstream by itself");
+}
+
+#[test]
+fn what_a_replaced_upstream_had_comes_back_beside_what_it_has() {
+    let stage = Stage::new();
+    stage
+        .mirrord(&["set", "project", "--track", "+refs/heads/*:refs/heads/*"])
+        .ok();
+    stage.fetch().ok();
+    let had = public_refs(&stage.world, &stage.world.only_mirror());
+    replace(&stage.project, 20);
+    alarmed(stage.fetch());
+    stage.accept();
+    stage.follows();
+    for (name, oid) in &had {
+        let short = name.rsplit('/').next().expect("a name");
+        let to = format!("was-{short}");
+        stage
+            .mirrord(&["restore", "project", name, "--as", &to])
+            .ok();
+        stage.fetch().ok();
+        let ours = format!("refs/remotes/origin/{to}");
+        let tip = stage.ours(&["rev-parse", &ours]).ok();
+        assert_eq!(tip.line(), oid);
+        let objects = |at: &str| {
+            let listed = stage.world.git(["rev-list", "--objects", oid]).at(at);
+            listed.ok().stdout
+        };
+        assert_eq!(objects("ours"), objects("plain"), "all of it is there");
+    }
+}
+
+#[test]
+fn local_branches_stay_when_upstream_is_replaced() {
+    let stage = Stage::with(&["--track", "+refs/heads/main:refs/heads/main"]);
+    stage.commit("mine");
+    stage
+        .ours(&["push", "-q", "origin", "main:mine", "main:topic"])
+        .ok();
+    let mine = stage.ours(&["rev-parse", "main"]).ok();
+    replace(&stage.project, 20);
+    stage.project.branch("mine", "main");
+    alarmed(stage.fetch());
+    stage.accept();
+    let refs = public_refs(&stage.world, &stage.world.only_mirror());
+    let main = stage.project.tip("main").expect("it has one");
+    for (name, oid) in [
+        ("main", main.as_str()),
+        ("mine", mine.line()),
+        ("topic", mine.line()),
+    ] {
+        let expected = (format!("refs/heads/{name}"), oid.to_owned());
+        assert!(refs.contains(&expected), "{name}: {refs:?}");
+    }
+    assert_eq!(refs.len(), 3);
+}
+
+#[test]
+fn a_local_branch_whose_name_the_new_upstream_has_stays_and_is_named() {
+    let stage = Stage::new();
+    empty(&stage.project);
+    stage.accept();
+    stage.mirrord(&["restore", "project", "topic"]).ok();
+    replace(&stage.project, 5);
+    stage.project.branch("topic", "main");
+    for _ in 0..2 {
+        let ran = stage.ours(&["fetch"]).ok();
+        let warning = "warning: 'refs/heads/topic' is local to this mirror";
+        assert!(ran.stderr.contains(warning), "{ran}");
+    }
+    let refs = public_refs(&stage.world, &stage.world.only_mirror());
+    assert!(refs.contains(&stage.had[1]), "{refs:?}");
+}
+
+#[test]
+fn an_upstream_that_comes_back_as_it_was_needs_no_accept() {
+    let stage = Stage::new();
+    for wipe in [empty, |project: &Project| replace(project, 20)] {
+        wipe(&stage.project);
+        alarmed(stage.fetch());
+        refill(&stage.project, &stage.had);
+        silent(stage.fetch());
+        stage.follows();
+    }
+    stage.project.commit("main", "a", "and goes on");
+    stage.fetch().ok();
+    stage.follows();
+    let history = stage.mirrord(&["history", "project"]).ok();
+    assert!(history.stdout.starts_with("nothing is in"), "{history}");
+}
+
+#[test]
+fn an_accept_is_for_this_time_and_not_for_the_next() {
+    let stage = Stage::new();
+    replace(&stage.project, 20);
+    alarmed(stage.fetch());
+    stage.accept();
+    stage.follows();
+    let had = stage.project.refs();
+    replace(&stage.project, 30);
+    alarmed(stage.fetch());
+    stage.has(&had);
+    empty(&stage.project);
+    let ran = alarmed(stage.fetch());
+    assert!(
+        ran.stderr.contains("has no refs any more"),
+        "as it is now: {ran}"
+    );
+    stage.has(&had);
+    replace(&stage.project, 40);
+    // It was something else that the last fetch saw.
+    stage.accept();
+    stage.follows();
+}
+
+#[test]
+fn an_accept_with_nothing_to_accept_is_a_sync() {
+    let stage = Stage::new();
+    let ran = silent(stage.mirrord(&["accept", "project"]));
+    assert_eq!(ran.stdout, "project: in step\n");
+    stage.has(&stage.had);
+    stage.project.commit("main", "a", "next");
+    let ran = silent(stage.mirrord(&["accept", "project"]));
+    assert_eq!(ran.stdout, "project: 1 ref changed\n");
+    stage.follows();
+    // It was no promise for later.
+    let had = stage.project.refs();
+    empty(&stage.project);
+    alarmed(stage.fetch());
+    stage.has(&had);
+    let url = stage.url.clone();
+    let ran = silent(stage.mirrord(&["accept", &url]));
+    assert_eq!(ran.stdout, "project: 3 refs changed\n");
+    stage.has(&[]);
+    let ran = stage.mirrord(&["accept", "no-such"]).code(1);
+    assert!(
+        ran.stderr.contains("no mirror is called 'no-such'"),
+        "{ran}"
+    );
+}
+
+#[test]
+fn an_accept_while_upstream_is_unreachable_fails_and_changes_nothing() {
+    let stage = Stage::new();
+    empty(&stage.project);
+    alarmed(stage.fetch());
+    stage.gitlab.stop();
+    for stale in ["fail", "serve"] {
+        let accept = stage.mirrord(&["accept", "project"]);
+        let ran = accept.env("MIRROR_STALE", stale).code(1);
+        assert!(ran.stderr.contains("error: cannot reach"), "{ran}");
+        assert_eq!(ran.stdout, "", "{ran}");
+    }
+    let ran = stage.fetch().ok();
+    assert!(ran.stderr.contains("warning: cannot reach"), "{ran}");
+    stage.gitlab.start();
+    alarmed(stage.fetch());
+    stage.has(&stage.had);
+}
+
+#[test]
+fn an_accept_that_breaks_off_leaves_what_was_there() {
+    let stage = Stage::new();
+    replace(&stage.project, 40);
+    stage.gitlab.fault(Fault::cut_after(300).on(On::Fetch));
+    stage.mirrord(&["accept", "project"]).code(1);
+    stage.gitlab.clear_faults();
+    stage.has(&stage.had);
+    let held = stage.gitlab.hold(On::Fetch);
+    let accept = stage.mirrord(&["accept", "project"]).start();
+    held.reached();
+    stage.world.kill_daemon();
+    held.release();
+    let ran = accept.wait();
+    assert_eq!(ran.status.code(), Some(1), "{ran}");
+    alarmed(stage.fetch());
+    stage.has(&stage.had);
+    stage.accept();
+    stage.follows();
+}
+
+#[test]
+fn who_fetches_beside_an_accept_gets_the_one_or_the_other_whole() {
+    let stage = Stage::new();
+    replace(&stage.project, 20);
+    alarmed(stage.fetch());
+    let held = stage.gitlab.hold_answer(On::LsRefs);
+    let accept = stage.mirrord(&["accept", "project"]).start();
+    held.reached();
+    let ask = || {
+        let words = ["ls-remote", "--refs", "mirror::project"];
+        stage.world.git(words).start()
+    };
+    let asked: Vec<_> = (0..4).map(|_| ask()).collect();
+    stage.world.wait_until_clients(5);
+    held.release();
+    let accept = accept.wait();
+    assert!(accept.status.success(), "{accept}");
+    let lines = |refs: &[(String, String)]| {
+        let lines = refs.iter().map(|(name, oid)| format!("{oid}\t{name}\n"));
+        lines.collect::<String>()
+    };
+    for asked in asked {
+        let ran = asked.wait();
+        assert_eq!(ran.stdout, lines(&stage.project.refs()), "{ran}");
+        assert_eq!(ran.stderr, "", "{ran}");
+    }
+}
+
+#[test]
+fn an_accept_is_for_one_mirror_and_not_for_another_of_the_same_upstream() {
+    let stage = Stage::new();
+    let add = ["add", "second", &stage.url, "-q"];
+    stage.mirrord(&add).ok();
+    empty(&stage.project);
+    alarmed(stage.fetch());
+    silent(stage.mirrord(&["accept", "second"]));
+    alarmed(stage.fetch());
+    let second = ["ls-remote", "--refs", "mirror::second"];
+    assert_eq!(silent(stage.world.git(second)).stdout, "");
+}
+
+#[test]
+fn after_an_accept_there_is_no_alarm_where_rewrites_are_held_back_either() {
+    let stage = Stage::with(&["--track", "refs/heads/main:refs/heads/main"]);
+    replace(&stage.project, 20);
+    alarmed(stage.fetch());
+    stage.mirrord(&["accept", "project"]).ok();
+    for _ in 0..2 {
+        let ran = stage.fetch().ok();
+        assert!(ran.stderr.contains("its refspec has no '+'"), "{ran}");
+        assert!(!ran.stderr.contains("wiped"), "it was accepted: {ran}");
+    }
+    stage.has(&stage.had[..1]);
+    let track = "+refs/heads/main:refs/heads/main";
+    stage.mirrord(&["set", "project", "--track", track]).ok();
+    let ran = stage.fetch().ok();
+    assert!(!ran.stderr.contains("wiped"), "{ran}");
+    stage.has(&stage.project.refs());
+}

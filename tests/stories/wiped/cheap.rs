@@ -1,0 +1,66 @@
+//! While the alarm stands, upstream is asked and nothing more: nothing is downloaded again, whoever comes.
+
+use tests::{Project, Request};
+
+use super::{Stage, alarmed, empty, replace};
+
+fn downloads(requests: &[Request]) -> Vec<&Request> {
+    let asks = |request: &&Request| request.body_text().contains("command=fetch");
+    requests.iter().filter(asks).collect()
+}
+
+#[test]
+fn a_fetch_costs_one_request_while_the_alarm_stands() {
+    let stage = Stage::new();
+    for wipe in [empty, |project: &Project| replace(project, 300)] {
+        wipe(&stage.project);
+        alarmed(stage.fetch());
+        stage.gitlab.forget_requests();
+        for _ in 0..3 {
+            alarmed(stage.fetch());
+        }
+        let requests = stage.gitlab.requests();
+        assert_eq!(requests.len(), 3, "{requests:?}");
+        let lists = |request: &Request| request.body_text().contains("command=ls-refs");
+        assert!(requests.iter().all(lists), "{requests:?}");
+    }
+}
+
+#[test]
+fn what_was_downloaded_before_the_alarm_is_not_downloaded_for_the_accept() {
+    let stage = Stage::new();
+    replace(&stage.project, 300);
+    alarmed(stage.fetch());
+    stage.gitlab.forget_requests();
+    stage.world.kill_daemon();
+    alarmed(stage.fetch());
+    stage.mirrord(&["accept", "project"]).ok();
+    let requests = stage.gitlab.requests();
+    assert!(downloads(&requests).is_empty(), "{requests:?}");
+    stage.has(&stage.project.refs());
+}
+
+#[test]
+fn an_upstream_that_goes_on_under_the_alarm_sends_only_what_is_new() {
+    let stage = Stage::new();
+    replace(&stage.project, 300);
+    stage.gitlab.forget_requests();
+    alarmed(stage.fetch());
+    let all = stage.gitlab.requests();
+    let all = downloads(&all)[0].response_bytes;
+    for content in ["one", "two", "three"] {
+        stage.project.commit("main", "small", content);
+        stage.gitlab.forget_requests();
+        alarmed(stage.fetch());
+        let requests = stage.gitlab.requests();
+        let new: u64 = downloads(&requests)
+            .iter()
+            .map(|request| request.response_bytes)
+            .sum();
+        assert!(
+            new * 10 < all,
+            "one small commit costs {new} bytes, and all of it was {all}"
+        );
+    }
+    stage.has(&stage.had);
+}

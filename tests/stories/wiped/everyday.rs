@@ -1,0 +1,83 @@
+//! What people do on purpose, here and with the mirror's own settings, is no alarm.
+
+use tests::On;
+
+use super::{Stage, alarmed, alarms::main_and, empty, silent};
+
+/// Prepares the push of somebody who deletes 14 of 22 refs, none of which another one contains.
+fn deletions(stage: &Stage) -> tests::Run {
+    let deleted = (1..=14).map(|number| format!(":b{number}"));
+    let words = ["push", "-q", "origin"].map(str::to_owned);
+    let words: Vec<_> = words.into_iter().chain(deleted).collect();
+    stage.world.git(words).at("ours")
+}
+
+#[test]
+fn the_only_tracked_branch_deleted_among_others_is_no_alarm() {
+    let stage = Stage::with(&["--track", "+refs/heads/main:refs/heads/main"]);
+    stage.project.set_head("topic");
+    stage.project.delete("main");
+    let ran = stage.fetch().ok();
+    assert!(!ran.stderr.contains("wiped"), "{ran}");
+    stage.has(&[]);
+    let history = stage.mirrord(&["history", "project"]).ok();
+    assert!(history.stdout.contains("refs/heads/main"), "{history}");
+}
+
+#[test]
+fn with_the_last_of_the_others_it_is_one() {
+    let stage = Stage::with(&["--track", "+refs/heads/main:refs/heads/upstream/main"]);
+    empty(&stage.project);
+    alarmed(stage.fetch());
+    let ours = (
+        "refs/heads/upstream/main".to_owned(),
+        stage.had[0].1.clone(),
+    );
+    stage.has(&[ours]);
+}
+
+#[test]
+fn refspecs_that_show_less_are_no_alarm() {
+    let stage = Stage::new();
+    main_and::<19>(&stage.project);
+    stage.fetch().ok();
+    let track = [
+        "set",
+        "project",
+        "--track",
+        "+refs/heads/main:refs/heads/main",
+    ];
+    stage.mirrord(&track).ok();
+    let ran = stage.fetch().ok();
+    assert!(!ran.stderr.contains("wiped"), "{ran}");
+}
+
+#[test]
+fn what_somebody_deletes_through_us_is_no_alarm() {
+    let stage = Stage::new();
+    main_and::<19>(&stage.project);
+    stage.fetch().ok();
+    deletions(&stage).ok();
+    silent(stage.fetch());
+    stage.has(&stage.project.refs());
+}
+
+#[test]
+fn what_somebody_deletes_through_us_while_others_fetch_is_no_alarm() {
+    let stage = Stage::new();
+    main_and::<19>(&stage.project);
+    stage.fetch().ok();
+    stage
+        .world
+        .git(["clone", "-q", "mirror::project", "theirs"])
+        .ok();
+    let held = stage.gitlab.hold(On::Push);
+    let push = deletions(&stage).start();
+    held.reached();
+    stage.world.git(["fetch", "-q"]).at("theirs").ok();
+    held.release();
+    let push = push.wait();
+    assert!(push.status.success(), "{push}");
+    silent(stage.world.git(["fetch", "-q", "--prune"]).at("theirs"));
+    stage.has(&stage.project.refs());
+}
