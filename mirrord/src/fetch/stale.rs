@@ -98,8 +98,8 @@ impl Request<'_> {
             let hint = "there is a copy here, but this login has never read it from upstream";
             return Ok(Err(failure.hinted(hint)));
         }
-        // A clock that was set back makes an answer of now, not of the future.
-        let age = synced.map(|synced| SystemTime::now().duration_since(synced).unwrap_or_default());
+        // By a clock that was set back, nobody knows how long ago it was.
+        let age = synced.and_then(|synced| SystemTime::now().duration_since(synced).ok());
         let aged = Aged {
             seconds: age.map(|age| age.as_secs()),
             reason: failure.message.clone(),
