@@ -127,7 +127,7 @@ fn wanted(engine: &Engine, add: &Add) -> Result<Settings, Failure> {
             .hinted("mirrord add NAME https://HOST/GROUP/PROJECT.git"));
     };
     let defaults = Config::read(&engine.config)?.defaults;
-    let mut settings = Settings::new(name, parse(url)?, &defaults);
+    let mut settings = Settings::new(name, parse(url)?, defaults);
     edit::apply(&mut settings, &add.settings)?;
     Ok(settings)
 }

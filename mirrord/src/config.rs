@@ -13,7 +13,7 @@ use common::protocol::Failure;
 use crate::{
     durable,
     settings::{
-        Defaults,
+        Rules,
         entries::{BadSetting, Entries, SECTION, full},
         file::ConfigFile,
     },
@@ -26,7 +26,7 @@ static WRITING: Mutex<()> = Mutex::new(());
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Config {
     /// What new mirrors are told.
-    pub defaults: Defaults,
+    pub defaults: Rules,
     /// `mirror.syncs`
     pub syncs: usize,
     /// `mirror.syncs-per-host`
@@ -38,7 +38,7 @@ pub(crate) struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            defaults: Defaults::default(),
+            defaults: Rules::default(),
             syncs: 16,
             syncs_per_host: 8,
             remind_after: Duration::from_secs(24 * 60 * 60),

@@ -118,12 +118,12 @@ pub(crate) async fn change(
         let mut settings = mirror.settings.clone();
         edit(&mut settings)?;
         let mut warnings = Vec::new();
-        if settings.track != mirror.settings.track {
+        if settings.rules.track != mirror.settings.rules.track {
             let refs = refs::read(&git_dir).map_err(cannot)?;
-            warnings = local::caught(&refs, &mirror.settings.track, &settings.track);
+            warnings = local::caught(&refs, &mirror.settings.rules.track, &settings.rules.track);
             // What is tracked from now on is not here yet, however fresh the rest is.
             changing.doubt().map_err(cannot)?;
-            let track = settings.track.clone();
+            let track = settings.rules.track.clone();
             mirror = retrack::change(&engine.registry, &mirror, track, keep).map_err(cannot)?;
         }
         let moves = settings.url != mirror.settings.url;
@@ -171,7 +171,7 @@ pub(crate) async fn remove(
         let _changing = changing;
         let mirror = its_turn(&engine, &git_dir)?;
         let refs = refs::read(&git_dir).map_err(cannot)?;
-        let locals = local::refs(&refs, &mirror.settings.track);
+        let locals = local::refs(&refs, &mirror.settings.rules.track);
         if !locals.is_empty() && !force {
             return Ok(Removed::Locals(local::listed(locals)));
         }

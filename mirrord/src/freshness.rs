@@ -2,9 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::settings::Settings;
+use crate::settings::Rules;
 
-/// What the settings of a mirror make of its age.
+/// What the rules of a mirror make of its age.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Freshness {
     /// Upstream must be asked.
@@ -18,7 +18,7 @@ pub(crate) enum Freshness {
 /// Judges at this time what a mirror has that was last `synced` then, and whose last sync `fails`. An answer that is
 /// older than `remind_after` is never silent.
 pub(crate) fn judge(
-    settings: &Settings,
+    rules: &Rules,
     synced: Option<SystemTime>,
     fails: bool,
     now: SystemTime,
@@ -29,8 +29,8 @@ pub(crate) fn judge(
     };
     // A clock that was set back: nobody knows how long ago it was.
     let age = now.duration_since(synced).ok();
-    let is_fresh = age.is_some_and(|age| age < settings.fresh_for);
-    if settings.sync_on_fetch && !is_fresh {
+    let is_fresh = age.is_some_and(|age| age < rules.fresh_for);
+    if rules.sync_on_fetch && !is_fresh {
         return Freshness::Ask;
     }
     match age {
@@ -41,25 +41,19 @@ pub(crate) fn judge(
 
 #[cfg(test)]
 mod tests {
-    use common::upstream_url::Address;
-
     use super::*;
-    use crate::settings::Defaults;
 
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn judged(sync_on_fetch: bool, fresh_for: Duration, age: Duration, fails: bool) -> Freshness {
-        let Ok(Address::Url(url, _)) = Address::parse("https://gitlab.example/g/p.git") else {
-            unreachable!("it is a URL");
-        };
-        let settings = Settings {
+        let rules = Rules {
             sync_on_fetch,
             fresh_for,
-            ..Settings::of_url(&url, &Defaults::default())
+            ..Rules::default()
         };
         let now = SystemTime::UNIX_EPOCH + 1000 * DAY;
-        judge(&settings, Some(now - age), fails, now, DAY)
+        judge(&rules, Some(now - age), fails, now, DAY)
     }
 
     #[test]
@@ -91,18 +85,17 @@ mod tests {
     #[test]
     fn what_was_never_in_step_is_asked_for_and_what_is_of_the_future_has_no_age() {
         let now = SystemTime::UNIX_EPOCH + DAY;
-        let Ok(Address::Url(url, _)) = Address::parse("https://gitlab.example/g/p.git") else {
-            unreachable!("it is a URL");
+        let mut rules = Rules {
+            sync_on_fetch: false,
+            ..Rules::default()
         };
-        let mut settings = Settings::of_url(&url, &Defaults::default());
-        settings.sync_on_fetch = false;
-        assert_eq!(judge(&settings, None, false, now, DAY), Freshness::Ask);
+        assert_eq!(judge(&rules, None, false, now, DAY), Freshness::Ask);
         let future = Some(now + DAY);
-        let aged = judge(&settings, future, false, now, DAY);
+        let aged = judge(&rules, future, false, now, DAY);
         assert_eq!(aged, Freshness::Aged(None));
-        settings.sync_on_fetch = true;
-        settings.fresh_for = DAY;
-        let asked = judge(&settings, future, false, now, DAY);
+        rules.sync_on_fetch = true;
+        rules.fresh_for = DAY;
+        let asked = judge(&rules, future, false, now, DAY);
         assert_eq!(asked, Freshness::Ask);
     }
 }

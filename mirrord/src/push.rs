@@ -25,7 +25,7 @@ use crate::{
     pushes::Opened,
     quarantine::{self, Quarantine},
     refs,
-    settings::Settings,
+    settings::Rules,
     sync::Engine,
     upstream::random_id,
 };
@@ -69,7 +69,7 @@ fn prepare(engine: &Engine, fetched: Fetched) -> Result<(String, Open), Failure>
         reading,
         ..
     } = fetched;
-    if !mirror.settings.push {
+    if !mirror.settings.rules.push {
         let name = &mirror.settings.name;
         let message = format!("the mirror '{name}' takes no pushes");
         let failure = Failure::new(FailureKind::Refused, message);
@@ -94,7 +94,7 @@ fn prepare(engine: &Engine, fetched: Fetched) -> Result<(String, Open), Failure>
     let open = Open {
         ready,
         id: id.clone(),
-        fsck: mirror.settings.fsck,
+        fsck: mirror.settings.rules.fsck,
         quarantine: quarantine.path().to_owned(),
         login,
     };
@@ -240,11 +240,11 @@ fn settle(
         here,
         all,
     } = outcome;
-    let Settings {
+    let Rules {
         track,
         keep_history,
         ..
-    } = &mirror.settings;
+    } = &mirror.settings.rules;
     reservation.settle(|known| {
         let accepted_tips = accepted.iter().filter_map(|accepted| accepted.new);
         let tips: BTreeSet<ObjectId> = here

@@ -82,7 +82,7 @@ pub(crate) async fn restore(engine: &Arc<Engine>, request: &Restore) -> Result<R
         });
         settled.map_err(cannot_read)?;
         written?;
-        let hint = match mirror.settings.track.route(&name) {
+        let hint = match mirror.settings.rules.track.route(&name) {
             Route::Tracked(_) if name == entry.name => Some(to_upstream(&entry)),
             _ => None,
         };
@@ -121,7 +121,7 @@ fn write(mirror: &Mirror, entry: &Entry, name: &BString) -> Result<(), Failure> 
         old: None,
         new: Some(oid),
     };
-    let track = &mirror.settings.track;
+    let track = &mirror.settings.rules.track;
     let plan = Plan::of_push(&refs, &[], &[here], track);
     let published = publish::publish(&mirror.git_dir, &plan, None, track);
     let published = published.map_err(|err| Failure::io("cannot bring it back", &err))?;

@@ -14,7 +14,7 @@ use crate::{
     plan::Plan,
     publish, quarantine, refs,
     registry::{Mirror, Registry},
-    settings::{Leaving, Settings},
+    settings::{Leaving, Rules},
 };
 
 /// Nobody else writes the refs meanwhile but a hand from outside.
@@ -30,14 +30,12 @@ pub(crate) fn change(
     track: Refspecs,
     keep: bool,
 ) -> io::Result<Mirror> {
-    let settings = Settings {
-        track,
-        leaving: Some(Leaving {
-            track: mirror.settings.track.clone(),
-            keep,
-        }),
-        ..mirror.settings.clone()
-    };
+    let mut settings = mirror.settings.clone();
+    let before = std::mem::replace(&mut settings.rules.track, track);
+    settings.leaving = Some(Leaving {
+        track: before,
+        keep,
+    });
     let mut changed = registry.change(mirror, settings)?;
     finish(&mut changed)?;
     Ok(changed)
@@ -55,11 +53,11 @@ pub(crate) fn finish(mirror: &mut Mirror) -> io::Result<()> {
     else {
         return Ok(());
     };
-    let Settings {
+    let Rules {
         track,
         keep_history,
         ..
-    } = &mirror.settings;
+    } = &mirror.settings.rules;
     let git_dir = &mirror.git_dir;
     let mut ancestry = Ancestry::new(&refs::open(git_dir)?);
     let mut looks = 0..MOST_LOOKS;

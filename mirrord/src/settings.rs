@@ -61,22 +61,8 @@ pub(crate) struct Settings {
     pub url: UpstreamUrl,
     /// `mirror.description`
     pub description: String,
-    /// `mirror.track`
-    pub track: Refspecs,
-    /// `mirror.sync-on-fetch`
-    pub sync_on_fetch: bool,
-    /// `mirror.fresh-for`
-    pub fresh_for: Duration,
-    /// `mirror.stale`
-    pub stale: Stale,
-    /// `mirror.atomic`
-    pub atomic: Atomic,
-    /// `mirror.push`
-    pub push: bool,
-    /// `mirror.keep-history`
-    pub keep_history: Duration,
-    /// `mirror.fsck`
-    pub fsck: bool,
+    /// What it goes by, and new mirrors unless somebody says otherwise.
+    pub rules: Rules,
     /// Set while a change of `track` is under way.
     pub leaving: Option<Leaving>,
 }
@@ -90,9 +76,9 @@ pub(crate) struct Leaving {
     pub keep: bool,
 }
 
-/// What a new mirror is told unless somebody says otherwise.
+/// What a mirror goes by. Of the daemon's own settings: what a new one does unless somebody says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Defaults {
+pub(crate) struct Rules {
     /// `mirror.track`
     pub track: Refspecs,
     /// `mirror.sync-on-fetch`
@@ -148,7 +134,7 @@ const REPOSITORY: [(&str, &[&str]); 13] = [
     ("uploadpack.allowAnySHA1InWant", &["true"]),
 ];
 
-impl Default for Defaults {
+impl Default for Rules {
     fn default() -> Self {
         Self {
             track: Refspecs::everything(),
@@ -163,7 +149,7 @@ impl Default for Defaults {
     }
 }
 
-impl Defaults {
+impl Rules {
     /// All of them by their keys.
     pub(crate) fn values(&mut self) -> Entries<'_> {
         Entries(vec![
@@ -182,37 +168,20 @@ impl Defaults {
 impl Settings {
     /// The settings of a new mirror.
     #[must_use]
-    pub(crate) fn new(name: Name, url: UpstreamUrl, defaults: &Defaults) -> Self {
-        let Defaults {
-            track,
-            sync_on_fetch,
-            fresh_for,
-            stale,
-            atomic,
-            push,
-            keep_history,
-            fsck,
-        } = defaults.clone();
+    pub(crate) fn new(name: Name, url: UpstreamUrl, rules: Rules) -> Self {
         Self {
             name,
             url,
             description: String::new(),
-            track,
-            sync_on_fetch,
-            fresh_for,
-            stale,
-            atomic,
-            push,
-            keep_history,
-            fsck,
+            rules,
             leaving: None,
         }
     }
 
     /// The settings of a mirror that is made because somebody asked for this URL.
     #[must_use]
-    pub(crate) fn of_url(url: &UpstreamUrl, defaults: &Defaults) -> Self {
-        Self::new(url.mirror_name(), url.clone(), defaults)
+    pub(crate) fn of_url(url: &UpstreamUrl, rules: Rules) -> Self {
+        Self::new(url.mirror_name(), url.clone(), rules)
     }
 
     /// Gives a new, empty repository the other object format: nobody knew upstream's when it was made.
@@ -246,7 +215,7 @@ impl Settings {
             Ok(_) => return Err(bad(&"it is not a URL without credentials")),
             Err(err) => return Err(bad(&err)),
         };
-        let mut settings = Self::of_url(&url, &Defaults::default());
+        let mut settings = Self::of_url(&url, Rules::default());
         // A name that is none today was made from the URL by other rules than today's.
         if let Some(Ok(name)) = last(NAME).map(|name| Name::parse(&name)) {
             settings.name = name;
@@ -321,17 +290,9 @@ impl Settings {
 
     /// What people may change, by its keys.
     fn values(&mut self) -> Entries<'_> {
-        Entries(vec![
-            ("description", &mut self.description),
-            ("track", &mut self.track),
-            ("sync-on-fetch", &mut self.sync_on_fetch),
-            ("fresh-for", &mut self.fresh_for),
-            ("stale", &mut self.stale),
-            ("atomic", &mut self.atomic),
-            ("push", &mut self.push),
-            ("keep-history", &mut self.keep_history),
-            ("fsck", &mut self.fsck),
-        ])
+        let Entries(mut values) = self.rules.values();
+        values.insert(0, ("description", &mut self.description));
+        Entries(values)
     }
 }
 

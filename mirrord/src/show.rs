@@ -28,7 +28,7 @@ pub(crate) fn show(engine: &Engine, wanted: &Wanted) -> Result<(Shown, Vec<Local
     let mirror = existing(engine, wanted)?;
     let cannot = |err: io::Error| Failure::io("cannot read the mirror's refs", &err);
     let refs = refs::read(&mirror.git_dir).map_err(cannot)?;
-    let track = &mirror.settings.track;
+    let track = &mirror.settings.rules.track;
     let entries = mirror.settings.entries().into_iter();
     let shown = Shown {
         info: info(engine, &mirror),

@@ -235,7 +235,7 @@ impl Engine {
     /// Fails when the defaults cannot be read, or the names of the others.
     pub(crate) fn automatic(&self, url: &UpstreamUrl) -> Result<Settings, Failure> {
         let config = Config::read(&self.config)?;
-        let mut settings = Settings::of_url(url, &config.defaults);
+        let mut settings = Settings::of_url(url, config.defaults);
         let name = self.registry.free_name(&settings.name);
         settings.name = name.map_err(|err| Failure::io("cannot name the mirror", &err))?;
         Ok(settings)

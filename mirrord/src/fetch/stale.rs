@@ -30,7 +30,7 @@ impl Request<'_> {
         let now = SystemTime::now();
         let remind_after = self.engine.config().remind_after;
         let mut warnings = match freshness::judge(
-            &mirror.settings,
+            &mirror.settings.rules,
             state.synced,
             state.failing.is_some(),
             now,
@@ -74,7 +74,7 @@ impl Request<'_> {
             // What goes upstream will fail with the reason; what stays here needs nobody.
             (Purpose::Push, _) | (Purpose::Read, Some(Stale::Serve)) => true,
             (Purpose::Read, Some(Stale::Fail)) => false,
-            (Purpose::Read, None) => !refused && mirror.settings.stale == Stale::Serve,
+            (Purpose::Read, None) => !refused && mirror.settings.rules.stale == Stale::Serve,
         };
         let synced = self.engine.state(&mirror).synced;
         // What has never been in step is nobody's answer.
@@ -156,6 +156,6 @@ impl Request<'_> {
 /// What the mirror does not show of upstream, which is said at each fetch, also when upstream is not asked.
 fn held(mirror: &Mirror) -> Vec<String> {
     let refs = refs::read(&mirror.git_dir).unwrap_or_default();
-    let held = local::held(&refs, &mirror.settings.track).into_iter();
+    let held = local::held(&refs, &mirror.settings.rules.track).into_iter();
     local::some_of(held.map(|held| held.line).collect())
 }

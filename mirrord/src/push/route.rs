@@ -108,7 +108,7 @@ impl Routed {
     /// Decides what stands or falls together: what the client says does, and what goes upstream if the mirror's switch
     /// says so.
     fn stand_or_fall(&mut self, client: bool) {
-        let switch = self.mirror.settings.atomic;
+        let switch = self.mirror.settings.rules.atomic;
         let is_refused = |route: &Route| matches!(route, Route::Refused(_));
         let goes_up = |route: &Route| matches!(route, Route::Upstream { .. });
         let upstreams = self.routes.iter().filter(|route| goes_up(route)).count();
@@ -123,7 +123,7 @@ impl Routed {
         if client && missing {
             self.refuse(ATOMIC_PUSH_FAILURE, |route| !is_refused(route));
         }
-        let track = &self.mirror.settings.track;
+        let track = &self.mirror.settings.rules.track;
         let is_local = |command: &Command| track.route(&command.name) == refspec::Route::Local;
         let missing = self.incomplete
             || self
@@ -204,7 +204,7 @@ impl Desk<'_> {
         if gix::validate::reference::name(BStr::new(&command.name)).is_err() {
             return Err("funny refname".to_owned());
         }
-        let route = match self.mirror.settings.track.route(&command.name) {
+        let route = match self.mirror.settings.rules.track.route(&command.name) {
             refspec::Route::Tracked(upstream) => self.tracked(command, upstream)?,
             refspec::Route::Through => Route::Upstream {
                 name: command.name.clone(),
@@ -240,7 +240,7 @@ impl Desk<'_> {
 
     /// Whether a ref is the user's own. What is upstream's, upstream itself judges.
     fn is_local(&self, name: &BString) -> bool {
-        let track = &self.mirror.settings.track;
+        let track = &self.mirror.settings.rules.track;
         match track.route(name) {
             refspec::Route::Tracked(upstream) => {
                 self.value(name) != self.value(&refspec::record(&upstream))

@@ -3,7 +3,7 @@
 use common::upstream_url::Address;
 
 use super::*;
-use crate::settings::Defaults;
+use crate::settings::Rules;
 
 fn url(text: &str) -> UpstreamUrl {
     match Address::parse(text) {
@@ -24,12 +24,12 @@ fn begin(registry: &Registry, settings: Settings) -> Unborn {
 }
 
 fn of_url(url: &UpstreamUrl) -> Settings {
-    Settings::of_url(url, &Defaults::default())
+    Settings::of_url(url, Rules::default())
 }
 
 fn named(name: &str, url: &UpstreamUrl) -> Settings {
     let name = Name::parse(name).expect("a name");
-    Settings::new(name, url.clone(), &Defaults::default())
+    Settings::new(name, url.clone(), Rules::default())
 }
 
 fn made(registry: &Registry, settings: Settings) -> Mirror {

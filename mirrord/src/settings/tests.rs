@@ -33,7 +33,7 @@ fn url(text: &str) -> UpstreamUrl {
 fn settings() -> Settings {
     Settings::of_url(
         &url("https://gitlab.example/group/project.git"),
-        &Defaults::default(),
+        Rules::default(),
     )
 }
 
@@ -53,7 +53,7 @@ fn a_new_mirrors_settings_read_back_as_they_were_written() {
         "git@gitlab.example:group/project.git",
     ] {
         let dir = repository(BARE);
-        let settings = Settings::of_url(&url(upstream), &Defaults::default());
+        let settings = Settings::of_url(&url(upstream), Rules::default());
         settings.write_new(dir.path()).expect("written");
         assert_eq!(read(&dir), settings);
     }
@@ -77,7 +77,7 @@ fn a_mirror_that_was_made_before_there_were_settings_has_their_defaults() {
         found,
         Settings::of_url(
             &url("https://gitlab.example//project.git"),
-            &Defaults::default()
+            Rules::default()
         )
     );
     assert_eq!(
@@ -106,7 +106,7 @@ fn a_change_of_refspecs_that_is_under_way_is_known_and_leaves_no_trace() {
     let dir = repository(BARE);
     let mut settings = settings();
     settings.write_new(dir.path()).expect("written");
-    let track = settings.track.clone();
+    let track = settings.rules.track.clone();
     settings
         .set("track", "refs/heads/main:refs/heads/main")
         .expect("sound");
@@ -283,14 +283,16 @@ fn any_settings() -> impl Strategy<Value = Settings> {
                 name: Name::parse(&name).expect("a name"),
                 url: url("https://gitlab.example/group/project.git"),
                 description,
-                track,
-                sync_on_fetch,
-                fresh_for,
-                stale,
-                atomic,
-                push,
-                keep_history,
-                fsck,
+                rules: Rules {
+                    track,
+                    sync_on_fetch,
+                    fresh_for,
+                    stale,
+                    atomic,
+                    push,
+                    keep_history,
+                    fsck,
+                },
                 leaving,
             }
         })
@@ -313,7 +315,7 @@ proptest! {
 
     #[test]
     fn what_is_shown_can_be_typed(settings in any_settings()) {
-        let mut typed = Settings::new(settings.name.clone(), settings.url.clone(), &Defaults::default());
+        let mut typed = Settings::new(settings.name.clone(), settings.url.clone(), Rules::default());
         for (key, value) in settings.entries().into_iter().skip(2) {
             typed.set(key, &value).expect("a value");
         }

@@ -132,7 +132,7 @@ fn run(
         (None, Birth::Automatic) => engine.automatic(url)?,
         (None, Birth::None) => return Ok(Some(Outcome::Gone)),
     };
-    let track = settings.track.clone();
+    let track = settings.rules.track.clone();
     let asked_at = SystemTime::now();
     let (mut session, asked) = ask(engine, url, access, &track, watch, memory)?;
     let signed_in_by_git = session.signed_in_by_git();
@@ -224,7 +224,7 @@ fn run(
         refs: &refs,
         doubted: doubted.as_ref(),
         pushed: &touched,
-        fsck: settings.fsck,
+        fsck: settings.rules.fsck,
     };
     receive(&mut session, git_dir, &source, &tips, watch)?;
     if !wish.accept
@@ -253,7 +253,7 @@ fn run(
             &track,
             Why::Deleted,
             asked_at,
-            settings.keep_history,
+            settings.rules.keep_history,
             |name, old, new| ancestry.is_fast_forward(name, old, new),
         );
     }
