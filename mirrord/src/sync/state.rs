@@ -71,7 +71,8 @@ impl State {
     /// Writes down what only memory knows. An unchanged upstream costs no write, so what is on disk is older.
     pub(super) fn save(&self) {
         if let (Some(synced), Some(git_dir)) = (self.synced, &self.git_dir)
-            && read_synced(git_dir) < Some(synced)
+            // Older as a rule, and younger where a clock was wrong.
+            && read_synced(git_dir).map(seconds) != Some(seconds(synced))
             && let Err(err) = write_synced(git_dir, synced)
         {
             let git_dir = git_dir.display();
@@ -91,9 +92,13 @@ pub(super) fn read_synced(git_dir: &Path) -> Option<SystemTime> {
 /// # Errors
 /// Fails when the disk refuses.
 pub(super) fn write_synced(git_dir: &Path, synced: SystemTime) -> io::Result<()> {
-    let since = synced.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let line = format!("{}\n", since.as_secs());
+    let line = format!("{}\n", seconds(synced));
     durable::replace(&git_dir.join(SYNCED), line.as_bytes())
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_secs()
 }
 
 fn read_failing(git_dir: &Path) -> Option<String> {
