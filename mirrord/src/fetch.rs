@@ -166,12 +166,7 @@ impl<'c> Request<'c> {
         typed: UpstreamUrl,
         target: Target,
     ) -> Result<Self, Failure> {
-        let transport = target.url.scheme().to_string();
-        if !fetch.transports.contains(&transport) {
-            return Err(Failure::here(format!(
-                "transport '{transport}' not allowed"
-            )));
-        }
+        require_allowed(&fetch, &target)?;
         // A login in a URL is for where the URL points, not for where its upstream once redirected to.
         let login = fetch
             .login
@@ -248,8 +243,12 @@ impl<'c> Request<'c> {
                 // Somebody has moved or removed it since we looked.
                 Ok(Outcome::Gone) if moves < MOST_MOVES => {
                     moves += 1;
-                    match resolve(self.engine, &self.fetch.mirror) {
-                        Ok((_, target)) => self.retarget(target),
+                    let target =
+                        resolve(self.engine, &self.fetch.mirror).and_then(|(_, target)| {
+                            require_allowed(&self.fetch, &target).map(|()| target)
+                        });
+                    match target {
+                        Ok(target) => self.retarget(target),
                         Err(failure) => return Ok(Err(failure)),
                     }
                 }
@@ -350,6 +349,17 @@ impl<'c> Request<'c> {
         let url = &self.target.url;
         url.host().unwrap_or(url.path()).to_owned()
     }
+}
+
+/// Fails where git's own rules forbid the transport of an upstream.
+fn require_allowed(fetch: &Fetch, target: &Target) -> Result<(), Failure> {
+    let transport = target.url.scheme().to_string();
+    if fetch.transports.contains(&transport) {
+        return Ok(());
+    }
+    Err(Failure::here(format!(
+        "transport '{transport}' not allowed"
+    )))
 }
 
 /// The mirror that serves a URL, or the place of the one that will.
