@@ -116,6 +116,9 @@ pub(crate) struct Restore {
     /// The branch or tag that it is to become
     #[arg(long = "as", value_name = "NEWREF")]
     to: Option<OsString>,
+    /// Print what was done as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 impl Restore {
@@ -132,6 +135,12 @@ impl Restore {
         let Reply::Restored { past, name, hint } = reply else {
             return Err(something_else().into());
         };
+        if self.json {
+            let mut done = described(&past);
+            done["restored_as"] = json!(String::from_utf8_lossy(&name));
+            print_json(&done)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let mut text = format!(
             "restored '{}' of {} ({})",
             masked(&past.name),

@@ -12,10 +12,11 @@ use common::{
     progress::masked,
     protocol::{Failure, LocalRef, Reply, Request},
 };
+use serde_json::json;
 
 use super::{
     called, converse, mirror, on_terminal,
-    print::{complain_listing, exit_code, print, quoted},
+    print::{complain_listing, exit_code, print, print_json, quoted},
 };
 
 /// Remove a mirror and everything in it; upstream and clones are not touched
@@ -33,6 +34,9 @@ pub(crate) struct Remove {
     /// Also when it has local branches or tags; they are left in a bundle
     #[arg(long)]
     force: bool,
+    /// Print what was done as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// What became of it: it went, and its local branches are in a bundle when it had any; or they are in the way.
@@ -49,6 +53,10 @@ impl Remove {
             force: self.force,
         };
         match converse(ask(paths, &request))? {
+            Outcome::Removed(bundle) if self.json => {
+                print_json(&json!({ "removed": called(&self.name), "bundle": bundle }))?;
+                Ok(ExitCode::SUCCESS)
+            }
             Outcome::Removed(bundle) => {
                 print(&format!("'{}' is removed\n", called(&self.name)))?;
                 if let Some(bundle) = bundle {

@@ -13,11 +13,12 @@ use common::{
     standing::UserConfig,
     upstream_url::Address,
 };
+use serde_json::{Value, json};
 
 use super::{
     Noise, address, called, carry_out, complain, converse,
     list::{NONE, mirrors},
-    print::{count, print, warn},
+    print::{count, print, print_json, warn},
     user_config,
 };
 
@@ -38,6 +39,9 @@ pub(crate) struct Sync {
     /// All mirrors that there are
     #[arg(long, conflicts_with = "names")]
     all: bool,
+    /// Print what came of it as one JSON array
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     noise: Noise,
 }
@@ -52,9 +56,10 @@ impl Sync {
         } else {
             self.names.clone()
         };
-        if names.is_empty() && !self.noise.quiet {
+        if names.is_empty() && !self.noise.quiet && !self.json {
             print(NONE)?;
         }
+        let mut done = Vec::new();
         let mut code = ExitCode::SUCCESS;
         for name in &names {
             let address = match self.all {
@@ -69,13 +74,17 @@ impl Sync {
                 .map_err(Into::into)
                 .and_then(|address| in_step(paths, &address, &config, Request::Sync, &self.noise));
             match (synced, of) {
-                (Ok(warnings), of) => warn(of.as_deref(), &warnings),
+                (Ok(in_step), _) if self.json => done.push(in_step.described()),
+                (Ok(in_step), of) => in_step.say(of.as_deref(), &self.noise)?,
                 (Err(error), None) => return Err(error),
                 (Err(error), Some(name)) => {
                     complain(&error.context(name));
                     code = ExitCode::FAILURE;
                 }
             }
+        }
+        if self.json {
+            print_json(&json!(done))?;
         }
         Ok(code)
     }
@@ -94,6 +103,9 @@ impl Sync {
 pub(crate) struct Accept {
     /// The mirror's name, or its URL
     name: String,
+    /// Print what came of it as JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     noise: Noise,
 }
@@ -103,36 +115,61 @@ impl Accept {
     pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
         let config = user_config()?;
         let address = address(&self.name, &config)?;
-        let warnings = in_step(paths, &address, &config, Request::Accept, &self.noise)?;
-        warn(None, &warnings);
+        let in_step = in_step(paths, &address, &config, Request::Accept, &self.noise)?;
+        if self.json {
+            print_json(&in_step.described())?;
+        } else {
+            in_step.say(None, &self.noise)?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Brings one mirror in step and says what came of it; returns what the person should know.
+/// A mirror that is in step.
+struct InStep {
+    name: String,
+    changed: u64,
+    warnings: Vec<String>,
+}
+
+impl InStep {
+    fn described(&self) -> Value {
+        json!({ "name": self.name, "changed": self.changed, "warnings": self.warnings })
+    }
+
+    /// Says what came of it; `of` is its name where more than one is spoken of.
+    fn say(&self, of: Option<&str>, noise: &Noise) -> anyhow::Result<()> {
+        if !noise.quiet {
+            let name = masked(self.name.as_bytes());
+            print(&match self.changed {
+                0 => format!("{name}: in step\n"),
+                changed => format!("{name}: {} changed\n", count(changed, "ref")),
+            })?;
+        }
+        warn(of, &self.warnings);
+        Ok(())
+    }
+}
+
+/// Brings one mirror in step.
 fn in_step(
     paths: &Paths,
     address: &Address,
     config: &UserConfig,
     request: fn(Fetch) -> Request,
     noise: &Noise,
-) -> anyhow::Result<Vec<String>> {
+) -> anyhow::Result<InStep> {
     let request = request(errand::request(address, config)?);
-    let reply = converse(carry_out(paths, &request, noise.renderer()))?;
-    let Reply::Synced {
-        name,
-        changed,
-        warnings,
-    } = reply
-    else {
-        return Err(something_else().into());
-    };
-    if !noise.quiet {
-        let name = masked(name.as_bytes());
-        print(&match changed {
-            0 => format!("{name}: in step\n"),
-            _ => format!("{name}: {} changed\n", count(changed, "ref")),
-        })?;
+    match converse(carry_out(paths, &request, noise.renderer()))? {
+        Reply::Synced {
+            name,
+            changed,
+            warnings,
+        } => Ok(InStep {
+            name,
+            changed,
+            warnings,
+        }),
+        _ => Err(something_else().into()),
     }
-    Ok(warnings)
 }

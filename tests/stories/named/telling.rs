@@ -219,3 +219,23 @@ fn status_stop_and_completions_never_start_it() {
     stage.mirrord(&["status"]).code(3);
     assert_eq!(stage.world.daemon_pid(), None);
 }
+
+#[test]
+fn scripts_hear_what_was_done() {
+    let stage = Stage::new();
+    stage.add_with_local();
+    let done = |words: &[&str], indent: usize| {
+        let ran = stage.mirrord(&[words, &["--json"]].concat()).ok();
+        assert_eq!(ran.stderr, "", "{ran}");
+        keys(&ran.stdout, indent)
+    };
+    let in_step = ["changed", "name", "warnings"];
+    assert_eq!(done(&["sync", "work"], 4), in_step);
+    assert_eq!(done(&["accept", "work"], 2), in_step);
+    let delete = ["push", "-q", "origin", ":mine"];
+    stage.world.git(delete).at("ours").ok();
+    let restored = ["at", "oid", "ref", "restored_as", "why"];
+    assert_eq!(done(&["restore", "work", "mine"], 2), restored);
+    let removed = ["bundle", "removed"];
+    assert_eq!(done(&["remove", "work", "--force"], 2), removed);
+}
