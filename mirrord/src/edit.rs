@@ -117,6 +117,13 @@ pub(crate) async fn change(
         let mut mirror = its_turn(&engine, &git_dir)?;
         let mut settings = mirror.settings.clone();
         edit(&mut settings)?;
+        // Before anything changes: what cannot be done whole is not begun.
+        let moves = settings.url != mirror.settings.url;
+        let _lease = if moves {
+            Some(self::alone(&mirror)?)
+        } else {
+            None
+        };
         let mut warnings = Vec::new();
         if settings.rules.track != mirror.settings.rules.track {
             let refs = refs::read(&git_dir).map_err(cannot)?;
@@ -126,12 +133,6 @@ pub(crate) async fn change(
             let track = settings.rules.track.clone();
             mirror = retrack::change(&engine.registry, &mirror, track, keep).map_err(cannot)?;
         }
-        let moves = settings.url != mirror.settings.url;
-        let _lease = if moves {
-            Some(self::alone(&mirror)?)
-        } else {
-            None
-        };
         if moves {
             // Who could read the old upstream, and when it was asked, says nothing of the new one.
             engine
