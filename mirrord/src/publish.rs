@@ -114,13 +114,15 @@ pub(crate) fn publish(
     let name = head
         .strip_prefix(b"ref: ")
         .map(|name| BStr::new(name.trim_ascii_end()));
-    let is_new = name.is_some_and(|name| {
+    let moves = head != now;
+    // Only where it moves: with many refs this look back takes time.
+    let is_new = name.filter(|_| moves).is_some_and(|name| {
         refs.contains_key(name)
             && !before
                 .refs(git_dir)
                 .is_ok_and(|refs| refs.contains_key(name))
     });
-    if head != now && !is_new {
+    if moves && !is_new {
         durable::replace(&git_dir.join("HEAD"), &head)?;
     }
     if changed {
@@ -131,7 +133,7 @@ pub(crate) fn publish(
         })?;
         lock.commit().map_err(|err| err.error)?;
     }
-    if head != now && is_new {
+    if is_new {
         durable::replace(&git_dir.join("HEAD"), &head)?;
     }
     if changed {
