@@ -8,6 +8,7 @@
 //! ├── socket                     mode 0600                                              runtime
 //! ├── ssh/                       sockets of the ssh connections that are kept            runtime
 //! ├── log/                       the log of a daemon that a helper started              state
+//! ├── secrets/                   one file per secret that no keyring has                 data
 //! ├── bundles/                   the local branches of mirrors that were removed        data
 //! └── mirrors/                   one bare repository per mirror                         data
 //! ```
@@ -179,6 +180,12 @@ impl Paths {
     #[must_use]
     pub fn bundles(&self) -> PathBuf {
         self.data.join("bundles")
+    }
+
+    /// The folder of the secrets that no keyring has. It is made by whoever writes the first.
+    #[must_use]
+    pub fn secrets(&self) -> PathBuf {
+        self.data.join("secrets")
     }
 
     /// The folder of the logs.
