@@ -14,6 +14,7 @@ pub mod progress;
 pub mod protocol;
 pub mod refspec;
 pub mod standing;
+pub mod terminal;
 pub mod upstream_url;
 pub mod url_config;
 pub mod wire;
