@@ -17,6 +17,7 @@ mod programs;
 mod project;
 mod run;
 mod ssh;
+mod terminal;
 mod trial;
 mod world;
 
@@ -29,5 +30,6 @@ pub use project::Project;
 pub use run::{Ran, Run, Running};
 pub use rustix::process::Signal;
 pub use ssh::{Sshd, processes};
+pub use terminal::Terminal;
 pub use trial::{Kind, Trial, Trials, Verdict, mixed};
 pub use world::World;

@@ -31,6 +31,13 @@ impl Output {
         output
     }
 
+    /// Collects from the one end at which all can be read.
+    pub(crate) fn of_one(end: impl Read + Send + 'static) -> Self {
+        let output = Self::default();
+        output.collect(end, |printed| &mut printed.stdout);
+        output
+    }
+
     fn collect(
         &self,
         mut pipe: impl Read + Send + 'static,
@@ -72,6 +79,20 @@ impl Output {
         let seen = |printed: &Printed| holds(&printed.stdout) || holds(&printed.stderr);
         self.wait_until(deadline, |printed| seen(printed) || printed.open == 0);
         seen(&self.lock())
+    }
+
+    /// Waits until stdout has this text behind a place; returns the place behind it, or nothing once that cannot happen
+    /// in time.
+    pub(crate) fn found(&self, text: &str, from: usize, deadline: Instant) -> Option<usize> {
+        let place = |printed: &Printed| {
+            let mut windows = printed.stdout.get(from..)?.windows(text.len());
+            let at = windows.position(|window| window == text.as_bytes())?;
+            Some(from + at + text.len())
+        };
+        self.wait_until(deadline, |printed| {
+            place(printed).is_some() || printed.open == 0
+        });
+        place(&self.lock())
     }
 
     fn wait_until(&self, deadline: Instant, done: impl Fn(&Printed) -> bool) {

@@ -16,11 +16,11 @@ use crate::output::Output;
 use crate::process::Process;
 
 /// How long a program may run; then it is killed and the test fails with what was printed.
-const DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 /// How long output may stay open after the program ended: someone it started holds the pipe,
 /// and a person's `$(git fetch)` would hang.
-const OUTPUT_DEADLINE: Duration = Duration::from_secs(5);
+pub(crate) const OUTPUT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A program about to run; nothing happens until [`ok`](Self::ok) or one of its kin.
 #[must_use = "nothing runs before ok(), fails(), code(), run() or start()"]
@@ -125,7 +125,7 @@ impl Run {
     /// Starts it in its own process group and returns at once.
     #[track_caller]
     pub fn start(mut self) -> Running {
-        let name = format!("{:?}", CommandLine(&self.command));
+        let name = self.name();
         let stdin = match self.stdin {
             Some(_) => Stdio::piped(),
             None => Stdio::null(),
@@ -149,6 +149,16 @@ impl Run {
             child,
             name,
         }
+    }
+
+    /// Returns the command as it is now.
+    pub(crate) fn command(&self) -> &Command {
+        &self.command
+    }
+
+    /// Returns the command as one would type it.
+    pub(crate) fn name(&self) -> String {
+        format!("{:?}", CommandLine(&self.command))
     }
 }
 

@@ -4,3 +4,4 @@ mod answers;
 mod faults;
 mod projects;
 mod stage;
+mod terminal;
