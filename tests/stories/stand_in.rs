@@ -2,6 +2,7 @@
 
 mod answers;
 mod faults;
+mod keyring;
 mod projects;
 mod stage;
 mod terminal;
