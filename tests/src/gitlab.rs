@@ -10,6 +10,7 @@ mod certificate;
 mod cgi;
 mod faults;
 mod holds;
+mod lfs;
 mod log;
 mod pour;
 mod server;
@@ -17,6 +18,7 @@ mod server;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -205,6 +207,11 @@ impl GitLab {
     /// Answers 403 to this user's right token, as GitLab does to the blocked and the banned.
     pub fn forbid(&self, user: &str) {
         self.access(|access| access.forbid(user));
+    }
+
+    /// Switches large files off, as an administrator may for all projects.
+    pub fn switch_lfs_off(&self) {
+        self.shared.without_lfs.store(true, Ordering::Relaxed);
     }
 
     /// Answers 401 instead of 404 to those who ask for an unknown project without a login,

@@ -65,6 +65,12 @@ impl Run {
         self
     }
 
+    /// Adds more arguments.
+    pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.command.args(args);
+        self
+    }
+
     /// Runs it in this directory; a relative one is in the world's.
     pub fn at(mut self, dir: impl AsRef<Path>) -> Self {
         let here = self.command.get_current_dir().unwrap_or(Path::new("/"));

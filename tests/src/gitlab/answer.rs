@@ -14,6 +14,7 @@ use super::access::{Refusal, Wish};
 use super::cgi::{self, Call};
 use super::faults::Heard;
 use super::holds::Moment;
+use super::lfs;
 use super::lock;
 use super::log::{Entry, Request};
 use super::pour::{Pour, Source, pour};
@@ -168,6 +169,9 @@ async fn real_answer(
         Ok(user) => user,
         Err(refusal) => return refusal.answer(),
     };
+    if service == lfs::BATCH {
+        return lfs::answer(shared, input, entry).await;
+    }
     let call = Call {
         root: &shared.dir,
         parts,
@@ -184,7 +188,7 @@ async fn real_answer(
 fn route<'a>(method: &Method, path: &'a str) -> Option<(&'a str, &'a str)> {
     let services: &[&str] = match *method {
         Method::GET => &["info/refs"],
-        Method::POST => &["git-upload-pack", "git-receive-pack"],
+        Method::POST => &["git-upload-pack", "git-receive-pack", lfs::BATCH],
         _ => &[],
     };
     let path = path.strip_prefix('/')?;

@@ -7,6 +7,7 @@ use hyper::StatusCode;
 use tokio::sync::watch;
 
 use super::answer::Answer;
+use super::lfs;
 use super::lock;
 use super::log::Request;
 use super::pour::Spoiled;
@@ -26,6 +27,8 @@ pub enum On {
     Fetch,
     /// `POST git-receive-pack`.
     Push,
+    /// The question of git-lfs after files.
+    Lfs,
 }
 
 impl On {
@@ -41,6 +44,7 @@ impl On {
             Self::LsRefs => asks && command("command=ls-refs"),
             Self::Fetch => asks && (command("command=fetch") || !command("command=")),
             Self::Push => request.path.ends_with("/git-receive-pack"),
+            Self::Lfs => request.path.ends_with(lfs::BATCH),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use hyper::server::conn::http1;
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     pub(super) log: Log,
     pub(super) faults: Faults,
     pub(super) holds: Holds,
+    /// Its administrator has switched large files off.
+    pub(super) without_lfs: AtomicBool,
 }
 
 impl Shared {
@@ -41,6 +44,7 @@ impl Shared {
             log: Log::default(),
             faults: Faults::default(),
             holds: Holds::default(),
+            without_lfs: AtomicBool::default(),
         }
     }
 }
