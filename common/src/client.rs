@@ -21,7 +21,7 @@ use crate::{
     ask, git,
     paths::Paths,
     progress::Renderer,
-    protocol::{Answer, Failure, Reply, Request, VERSION},
+    protocol::{Answer, Failure, Reply, Request, Step, VERSION},
     wire::{self, WireError},
 };
 
@@ -223,11 +223,28 @@ impl Client {
         request: &Request,
         renderer: &mut Renderer<io::Stderr>,
     ) -> Result<Reply, Failure> {
+        self.converse_in_steps(request, renderer, |_| ()).await
+    }
+
+    /// The same about something that is done in steps: `done` sees each of them.
+    ///
+    /// # Errors
+    /// Fails with what the person should read.
+    pub async fn converse_in_steps(
+        &mut self,
+        request: &Request,
+        renderer: &mut Renderer<io::Stderr>,
+        mut done: impl FnMut(Step),
+    ) -> Result<Reply, Failure> {
         self.say(request).await?;
         let mut found = None;
         loop {
             match self.hear().await? {
                 Reply::Progress(progress) => renderer.show(&progress),
+                Reply::Step(step) => {
+                    renderer.close();
+                    done(step);
+                }
                 Reply::Ask(question) => {
                     renderer.close();
                     found = ask::ask(&question)

@@ -6,6 +6,7 @@
 
 mod failure;
 mod mirrors;
+mod test;
 
 use std::{fmt, path::PathBuf};
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     failure::{Failure, FailureKind, words},
     mirrors::{Add, Config, LocalRef, MirrorInfo, Past, Restore, Set, Setting, Shown, Status},
+    test::{Check, Step, Test, Verdict},
 };
 use crate::name::Name;
 pub use crate::standing::Standing;
@@ -22,7 +24,7 @@ pub use crate::standing::Standing;
 pub const ATOMIC_PUSH_FAILURE: &str = "atomic push failure";
 
 /// The version of everything below. It is exchanged before any message, so that two builds which differ can say so.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 /// What a client may ask; the first message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,8 +49,11 @@ pub enum Request {
         /// The scheme, host and port for which git wants it: `https://host:port`.
         origin: String,
     },
-    /// Make a mirror with a name. Answered as [`Request::Fetch`] is, with [`Reply::Added`] for [`Reply::Ready`].
+    /// Make a mirror with a name. Answered as [`Request::Test`] is, with [`Reply::Added`] for [`Reply::Tested`].
     Add(Add),
+    /// Try out an upstream, and change nothing. Answered as [`Request::Fetch`] is, with a [`Reply::Step`] for each step as
+    /// it is done, and [`Reply::Tested`] for [`Reply::Ready`]; with [`Reply::Failed`] where it could not begin.
+    Test(Test),
     /// Bring a mirror in line with upstream, however fresh it is. Answered as [`Request::Fetch`] is, with
     /// [`Reply::Synced`] for [`Reply::Ready`] and never with a stale answer.
     Sync(Fetch),
@@ -230,6 +235,15 @@ pub enum Reply {
         changed: u64,
         /// What the person should know, one line each.
         warnings: Vec<String>,
+    },
+    /// A step of a test is done; never final.
+    Step(Step),
+    /// A test has come to its end; final.
+    Tested {
+        /// Whether a mirror would work.
+        works: bool,
+        /// The upstream: what was typed may have been redirected.
+        url: String,
     },
     /// There is a mirror; final.
     Added {

@@ -13,7 +13,7 @@ use crate::{
     config::Config,
     conversation::Conversation,
     edit,
-    fetch::{Purpose, Request, parse},
+    fetch::{Extent, Purpose, Request, parse},
     registry::{Mirror, Target},
     settings::Settings,
     sync::{Birth, Engine, Wish},
@@ -58,9 +58,13 @@ async fn carry_out(
     };
     let mut format = gix::hash::Kind::Sha1;
     if add.test {
-        match request.test().await? {
+        let extent = match add.watched {
+            true => Extent::Full,
+            false => Extent::Needed,
+        };
+        match request.test(&settings.rules.track, extent).await? {
             Ok((url, asked)) => (settings.url, format) = (url, asked.format),
-            Err(failure) => return Ok(Err(failure)),
+            Err(unfit) => return Ok(Err(unfit.failure)),
         }
     }
     for _ in 0..MOST_PLACES {

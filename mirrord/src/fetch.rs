@@ -3,6 +3,7 @@
 mod alike;
 mod login;
 mod stale;
+mod test;
 
 use std::{io, sync::Arc};
 
@@ -13,12 +14,14 @@ use common::{
 };
 use tokio::sync::OwnedMutexGuard;
 
+pub(crate) use self::test::{Extent, test};
+
 use crate::{
     conversation::Conversation,
     gate::Reading,
     registry::{Mirror, Target},
     sync::{Birth, Engine, Outcome, Pending, Wish},
-    upstream::{Access, Asked, Trouble, cancelled},
+    upstream::{Access, Trouble, cancelled},
 };
 
 /// A URL that redirects to one that redirects is followed by the http layer; between mirrors one step is enough.
@@ -271,36 +274,6 @@ impl<'c> Request<'c> {
                         continue;
                     }
                     return self.without_upstream(trouble.failure, purpose).await;
-                }
-            }
-        }
-    }
-
-    /// Asks upstream what it has, with one login after the other; gives the URL that answered, too.
-    ///
-    /// # Errors
-    /// Fails when the client has gone.
-    pub(crate) async fn test(
-        &mut self,
-    ) -> Result<Result<(UpstreamUrl, Box<Asked>), Failure>, WireError> {
-        let mut moves = 0;
-        loop {
-            let pending = self.engine.test(&self.target.url, self.access());
-            match self.wait(pending).await? {
-                Ok(Outcome::Answered(asked)) => {
-                    self.accepted().await?;
-                    return Ok(Ok((self.target.url.clone(), asked)));
-                }
-                Ok(Outcome::Moved(url)) if moves < MOST_MOVES => {
-                    moves += 1;
-                    let git_dir = self.engine.registry.place(&url);
-                    self.retarget(Target { url, git_dir });
-                }
-                Ok(outcome) => return Ok(Err(self.nowhere(&outcome))),
-                Err(trouble) => {
-                    if !self.try_another_login(&trouble).await? {
-                        return Ok(Err(trouble.failure));
-                    }
                 }
             }
         }

@@ -60,6 +60,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Add(commands::add::Add),
+    Test(commands::test::Test),
     #[command(visible_alias = "ls")]
     List(commands::list::List),
     Show(commands::show::Show),
@@ -92,6 +93,7 @@ fn execute(command: &Command) -> anyhow::Result<ExitCode> {
     let paths = || Paths::from_env().map_err(Failure::from);
     match command {
         Command::Add(add) => add.execute(&paths()?),
+        Command::Test(test) => test.execute(&paths()?),
         Command::List(list) => list.execute(&paths()?),
         Command::Show(show) => show.execute(&paths()?),
         Command::Sync(sync) => sync.execute(&paths()?),

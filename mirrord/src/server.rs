@@ -131,6 +131,7 @@ impl Server {
                     .await
             }
             Request::Add(request) => add::add(&self.engine, &mut conversation, request).await,
+            Request::Test(request) => fetch::test(&self.engine, &mut conversation, request).await,
             Request::Sync(request) => self.sync(&mut conversation, request, false).await,
             Request::Accept(request) => self.sync(&mut conversation, request, true).await,
             Request::Set(request) => {

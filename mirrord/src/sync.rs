@@ -112,8 +112,12 @@ impl Engine {
         Pending { progress, outcome }
     }
 
-    /// Asks an upstream what it has, and does nothing with the answer.
-    pub(crate) fn test(self: &Arc<Self>, url: &UpstreamUrl, access: Access) -> Pending {
+    /// Has something else to do with an upstream than a sync, in its turn; seen and cancelled as a sync is.
+    pub(crate) fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        url: &UpstreamUrl,
+        work: impl FnOnce(&Upstreams, &Watch) -> T + Send + 'static,
+    ) -> Pending<T> {
         let (listeners, progress) = broadcast::channel(PROGRESS_BACKLOG);
         let (answer, outcome) = oneshot::channel();
         let (engine, url) = (self.clone(), url.clone());
@@ -123,11 +127,11 @@ impl Engine {
             else {
                 return;
             };
-            let (testing, tested) = (engine.clone(), url.clone());
-            let work = move |watch: &Watch| once::test(&testing, &tested, &access, watch);
+            let asking = engine.clone();
+            let work = move |watch: &Watch| work(&asking.upstreams, watch);
             let result = engine.watched(&url, listeners, work).await;
             // Whoever has gone needs no answer.
-            let _ = answer.send(result.unwrap_or_else(|panic| Err(broke(&url, &panic))));
+            let _ = answer.send(result.map_err(|panic| broke(&url, &panic)));
         });
         Pending { progress, outcome }
     }
@@ -352,7 +356,7 @@ fn log(url: &UpstreamUrl, took: Duration, result: &Result<Outcome, Trouble>) {
     match result {
         Ok(Outcome::InStep { .. }) => tracing::info!("'{url}' in step after {took} ms"),
         Ok(Outcome::Moved(to)) => tracing::info!("'{url}' redirects to '{to}'"),
-        Ok(Outcome::Gone | Outcome::Answered(_)) => {}
+        Ok(Outcome::Gone) => {}
         Err(trouble) => tracing::warn!("no sync of '{url}' after {took} ms: {}", trouble.failure),
     }
 }

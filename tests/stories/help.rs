@@ -146,7 +146,8 @@ fn shells_learn_the_words_without_a_home_and_without_the_daemon() {
 fn what_makes_no_sense_is_refused_before_anybody_is_asked() {
     let world = World::new();
     let secret = "https://me:hunter2@gitlab.example/group/project.git";
-    let refused: [&[&str]; 11] = [
+    let refused: [&[&str]; 12] = [
+        &["test"],
         &["frobnicate"],
         &["add", "project"],
         &["add", "project", "group/project"],
@@ -172,7 +173,8 @@ fn what_makes_no_sense_is_refused_before_anybody_is_asked() {
 fn a_login_in_an_address_is_not_repeated() {
     let world = World::new();
     let secret = "https://me:hunter2@nowhere.invalid/group/project.git";
-    let commands: [&[&str]; 6] = [
+    let commands: [&[&str]; 7] = [
+        &["test", secret],
         &["show", secret],
         &["history", secret],
         &["rename", secret, "project"],

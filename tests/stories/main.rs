@@ -42,5 +42,6 @@ mod ssh_push;
 mod stale;
 mod stand_in;
 mod sync;
+mod testing;
 mod tracking;
 mod wiped;

@@ -17,6 +17,8 @@ pub struct Add {
     pub settings: Vec<(String, String)>,
     /// Whether upstream must answer first.
     pub test: bool,
+    /// Whether somebody sees the steps of that: then it looks at what no mirror needs, too.
+    pub watched: bool,
     /// Whether to download it at once.
     pub sync: bool,
 }

@@ -65,6 +65,7 @@ impl Add {
             name: self.name.clone(),
             settings: self.options.typed(),
             test: !self.no_test,
+            watched: false,
             sync: !self.no_sync,
         });
         let reply = converse(carry_out(paths, &request, self.noise.renderer()))?;

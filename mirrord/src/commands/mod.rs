@@ -14,6 +14,7 @@ pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod stop;
 pub(crate) mod sync;
+pub(crate) mod test;
 
 use std::io::{self, IsTerminal, Stderr};
 
@@ -44,7 +45,11 @@ pub(crate) struct Noise {
 impl Noise {
     /// Shows progress where git would: when asked to, or on a terminal unless quiet.
     fn renderer(&self) -> Renderer<Stderr> {
-        Renderer::stderr(self.progress || !self.quiet && io::stderr().is_terminal())
+        Renderer::stderr(self.is_loud())
+    }
+
+    fn is_loud(&self) -> bool {
+        self.progress || !self.quiet && io::stderr().is_terminal()
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) fn write(text: &str) -> anyhow::Result<()> {
 }
 
 /// Says one line on stderr. What comes from outside has been masked before.
-fn tell(line: &str) {
+pub(super) fn tell(line: &str) {
     progress::tell(&readable(line));
 }
 
@@ -127,8 +127,17 @@ fn in_zone(seconds: u64, zone: TimeZone) -> String {
 
 /// The text as this terminal can show it.
 fn readable(text: &str) -> String {
+    if speaks_utf8() {
+        text.to_owned()
+    } else {
+        ascii(text)
+    }
+}
+
+/// Whether this terminal shows more than ASCII.
+pub(super) fn speaks_utf8() -> bool {
     static UTF8: LazyLock<bool> = LazyLock::new(|| is_utf8(|name| env::var_os(name)));
-    if *UTF8 { text.to_owned() } else { ascii(text) }
+    *UTF8
 }
 
 fn ascii(text: &str) -> String {

@@ -1,11 +1,12 @@
 //! Two spellings of one project: with and without `.git`, over http and https.
 
 use common::{
+    refspec::Refspecs,
     upstream_url::{Address, Scheme, UpstreamUrl},
     wire::WireError,
 };
 
-use super::Request;
+use super::{Extent, Request};
 use crate::registry::Mirror;
 
 /// A push may move upstream between two questions; then they are asked once more.
@@ -41,13 +42,14 @@ impl Request<'_> {
         let Some(Ok(Some(other))) = other_spelling(&typed).map(|url| registry.find(&url)) else {
             return Ok(());
         };
+        let everything = Refspecs::everything();
         for _ in 0..MOST_LOOKS {
             self.retarget(other.target());
-            let Ok((there, one)) = self.test().await? else {
+            let Ok((there, one)) = self.test(&everything, Extent::Answer).await? else {
                 break;
             };
             self.retarget(here.clone());
-            let Ok((url, two)) = self.test().await? else {
+            let Ok((url, two)) = self.test(&everything, Extent::Answer).await? else {
                 break;
             };
             // A redirect tells more than a comparison.

@@ -8,7 +8,7 @@ use tokio::sync::{broadcast, oneshot};
 use crate::{
     registry::Mirror,
     settings::Settings,
-    upstream::{Access, Asked, Trouble},
+    upstream::{Access, Trouble},
 };
 
 /// What a sync is to do beside its usual work.
@@ -75,14 +75,12 @@ pub(crate) enum Outcome {
     Moved(UpstreamUrl),
     /// There is no mirror, and none was to be made.
     Gone,
-    /// Upstream was only asked what it has.
-    Answered(Box<Asked>),
 }
 
-/// A sync that was asked for.
-pub(crate) struct Pending {
+/// A sync that was asked for, or something else to do with an upstream.
+pub(crate) struct Pending<T = Outcome> {
     /// What is seen of this mirror's syncs. While nobody holds one, a running sync is not wanted.
     pub progress: broadcast::Receiver<Progress>,
-    /// The end of the sync.
-    pub outcome: oneshot::Receiver<Result<Outcome, Trouble>>,
+    /// The end of it.
+    pub outcome: oneshot::Receiver<Result<T, Trouble>>,
 }

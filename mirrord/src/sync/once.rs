@@ -68,21 +68,6 @@ pub(super) fn sync(
     Err(Failure::here("the mirror's refs change faster than it can be brought in step").into())
 }
 
-/// Asks upstream what it has, and no more.
-pub(super) fn test(
-    engine: &Engine,
-    url: &UpstreamUrl,
-    access: &Access,
-    watch: &Watch,
-) -> Result<Outcome, Trouble> {
-    let mut session = Session::open(url, access, &engine.upstreams, watch)?;
-    let asked = session.ask(&refspec::Refspecs::everything(), watch)?;
-    Ok(match session.moved_to() {
-        Some(moved) => Outcome::Moved(moved),
-        None => Outcome::Answered(Box::new(asked)),
-    })
-}
-
 /// `None` when refs moved under it and it should run again.
 fn run(
     engine: &Engine,

@@ -50,7 +50,7 @@ impl State {
                     _ => message.clone(),
                 });
             }
-            Ok(Outcome::Moved(_) | Outcome::Gone | Outcome::Answered(_)) | Err(_) => return,
+            Ok(Outcome::Moved(_) | Outcome::Gone) | Err(_) => return,
         }
         if self.failing != failed_before
             && let Err(err) = write_failing(git_dir, self.failing.as_deref())

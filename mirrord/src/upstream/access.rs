@@ -39,6 +39,8 @@ pub(crate) struct Access {
 pub(crate) struct Http {
     /// A proxy's URL; `None` is a direct connection.
     pub proxy: Option<String>,
+    /// The setting or variable that names it.
+    pub proxy_setting: Option<&'static str>,
     /// Hosts to which no proxy leads, in curl's syntax.
     pub no_proxy: Option<String>,
     /// Certificate authorities that replace the system's.
@@ -154,15 +156,16 @@ impl Http {
                 .map(|(_, value)| value.as_str())
         };
         let set = |name: &str| get(name).filter(|value| !value.is_empty());
-        let scheme_proxy = if url.origin().starts_with("https:") {
-            env("https_proxy").or_else(|| env("HTTPS_PROXY"))
+        let variables: &[_] = if url.origin().starts_with("https:") {
+            &["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
         } else {
-            env("http_proxy")
+            &["http_proxy", "all_proxy", "ALL_PROXY"]
         };
-        let proxy = get("proxy")
-            .or(scheme_proxy)
-            .or_else(|| env("all_proxy"))
-            .or_else(|| env("ALL_PROXY"));
+        let named = |name: &&'static str| Some((*name, env(name)?));
+        let proxy = get("proxy").map(|proxy| ("http.proxy", proxy));
+        let proxy = proxy
+            .or_else(|| variables.iter().find_map(named))
+            .filter(|(_, proxy)| !proxy.is_empty());
         let ca_file = env("GIT_SSL_CAINFO")
             .or_else(|| set("sslcainfo"))
             .or_else(|| env("SSL_CERT_FILE"));
@@ -170,7 +173,8 @@ impl Http {
             .or_else(|| get("lowspeedtime"))
             .and_then(|text| text.parse().ok());
         Self {
-            proxy: proxy.filter(|proxy| !proxy.is_empty()).map(str::to_owned),
+            proxy: proxy.map(|(_, proxy)| proxy.to_owned()),
+            proxy_setting: proxy.map(|(setting, _)| setting),
             no_proxy: env("no_proxy")
                 .or_else(|| env("NO_PROXY"))
                 .map(str::to_owned),
@@ -196,6 +200,15 @@ impl Http {
                 .map_or(NO_PROGRESS, Duration::from_secs),
             needs_git: Self::needs_git(&set, &env),
         }
+    }
+
+    /// The proxy's URL in full: curl takes one without a scheme for an http one.
+    pub(super) fn proxy_url(&self) -> Option<String> {
+        let proxy = self.proxy.as_ref()?;
+        Some(match proxy.contains("://") {
+            true => proxy.clone(),
+            false => format!("http://{proxy}"),
+        })
     }
 
     /// Client certificates, cookies, pinned keys, other proxies' sign-in: git's client (libcurl) knows them, ours does

@@ -5,6 +5,7 @@
 
 mod bodies;
 mod clients;
+mod look;
 
 use std::{
     any::Any,
@@ -29,7 +30,7 @@ use reqwest::{
 use tokio::{runtime::Handle, time::timeout};
 
 use self::bodies::{Body, Head, Post};
-pub(super) use self::clients::Clients;
+pub(super) use self::{clients::Clients, look::Look};
 use super::{Access, Trouble, answers};
 use crate::watch::Watch;
 

@@ -13,12 +13,21 @@ use super::{Access, Trouble};
 
 /// The child for `url`, which is a file.
 pub(super) fn command(url: &UpstreamUrl, access: &Access) -> Command {
+    run("upload-pack", url, access)
+}
+
+/// What would take a push to `url`.
+pub(super) fn receive_pack(url: &UpstreamUrl, access: &Access) -> Command {
+    run("receive-pack", url, access)
+}
+
+fn run(program: &str, url: &UpstreamUrl, access: &Access) -> Command {
     let path = url.file_path().unwrap_or(Path::new("/"));
     let mut command = git::fenced();
     for directory in &access.safe_directories {
         command.args(["-c", &format!("safe.directory={directory}")]);
     }
-    command.arg("upload-pack").arg(path);
+    command.arg(program).arg(path);
     command.env("GIT_PROTOCOL", "version=2");
     command
 }

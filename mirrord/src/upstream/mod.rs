@@ -10,6 +10,7 @@ mod child;
 mod fallback;
 mod http;
 mod local;
+mod probe;
 mod sideband;
 mod ssh;
 mod v2;
@@ -34,6 +35,7 @@ pub(crate) use self::{
     access::Access,
     asked::Asked,
     fallback::{Logins, random_id},
+    probe::{Probe, Reading, Unread},
 };
 use self::{
     answers::{explain, refusal},

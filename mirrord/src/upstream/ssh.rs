@@ -6,6 +6,7 @@
 mod client;
 mod kept;
 mod probe;
+mod sign_in;
 mod words;
 
 use std::{
@@ -19,8 +20,11 @@ use std::{
 use common::{protocol::Failure, upstream_url::UpstreamUrl};
 
 pub(crate) use self::client::Client;
-pub(super) use self::words::explain;
 use self::{client::quoted, kept::Kept, probe::Probe};
+pub(super) use self::{
+    sign_in::{Heard, Seen},
+    words::explain,
+};
 use super::{Access, Trouble};
 use crate::watch::Watch;
 
@@ -74,6 +78,17 @@ impl Who {
         })
     }
 
+    /// OpenSSH with these options, and a program of git's on the other side.
+    fn run(&self, program: &str, url: &UpstreamUrl, options: Vec<String>) -> Command {
+        let path = quoted(url.ssh_path().unwrap_or_default());
+        let words = options
+            .into_iter()
+            .chain(["-o".into(), "SendEnv=GIT_PROTOCOL".into()])
+            .chain(self.port())
+            .chain([self.destination.clone(), format!("{program} {path}")]);
+        self.client.command(words, &self.environment)
+    }
+
     fn port(&self) -> impl Iterator<Item = String> {
         self.port
             .into_iter()
@@ -115,15 +130,23 @@ impl Ssh {
         }
         let options = self.options(&who, probe, access);
         let for_git = who.client.for_git(Some(&options));
-        let path = quoted(url.ssh_path().unwrap_or_default());
-        let words = options
-            .into_iter()
-            .chain(["-o".into(), "SendEnv=GIT_PROTOCOL".into()])
-            .chain(who.port())
-            .chain([who.destination.clone(), format!("git-upload-pack {path}")]);
         let is_old = lock(&self.old).contains(&url.origin());
-        let ours = (!is_old).then(|| who.client.command(words, &who.environment));
+        let ours = (!is_old).then(|| who.run("git-upload-pack", url, options));
         Ok(Line { ours, for_git })
+    }
+
+    /// What would take a push to `url`; None where only git can run it.
+    pub(super) fn receive_pack(
+        &self,
+        url: &UpstreamUrl,
+        access: &Access,
+        watch: &Watch,
+    ) -> Result<Option<Command>, Trouble> {
+        let who = Who::new(url, access)?;
+        let probe = self.probe(&who, watch)?;
+        let options = self.options(&who, probe, access);
+        let ours = || who.run("git-receive-pack", url, options);
+        Ok(probe.is_openssh.then(ours))
     }
 
     /// Remembers that a server speaks only the old protocol.

@@ -41,6 +41,8 @@ fn build(http: &access::Http) -> Result<reqwest::Client, Failure> {
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
+        // Each answer then comes with the certificate of who gave it, for a test to show.
+        .tls_info(true)
         .connect_timeout(CONNECT.min(http.no_progress))
         .pool_idle_timeout(IDLE)
         .tcp_keepalive(Duration::from_secs(30))
@@ -49,13 +51,7 @@ fn build(http: &access::Http) -> Result<reqwest::Client, Failure> {
                 .as_deref()
                 .unwrap_or(concat!("git/mirrord-", env!("CARGO_PKG_VERSION"))),
         );
-    if let Some(url) = &http.proxy {
-        // curl takes a proxy without a scheme for an http one.
-        let url = if url.contains("://") {
-            url.clone()
-        } else {
-            format!("http://{url}")
-        };
+    if let Some(url) = http.proxy_url() {
         let proxy = reqwest::Proxy::all(url)
             .map_err(|_| Failure::here("the proxy's address (http.proxy) is not a URL"))?;
         let exceptions = http

@@ -1,0 +1,195 @@
+//! `mirrord test`: tries out an upstream step by step, and changes nothing.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use common::{
+    client::{Client, something_else},
+    errand,
+    paths::Paths,
+    progress::{Renderer, masked},
+    protocol::{self, Check, Failure, Reply, Request, Step, Verdict},
+};
+use serde_json::{Value, json};
+
+use super::{
+    address, converse, on_terminal,
+    print::{print, print_json, speaks_utf8},
+    settings::Options,
+    user_config,
+};
+
+/// Try out an upstream step by step, and change nothing
+///
+/// It goes the way of a sync, with the same settings and logins: the name, the connection,
+/// the certificate or host key, the login, and what there is to read. Then it looks at
+/// what pushes and large files would meet, and at what the refspecs match. Nothing is
+/// downloaded or pushed, and no mirror is made.
+///
+///     mirrord test https://gitlab.example/group/project.git --track +refs/heads/main
+///
+/// For a mirror that exists its own settings hold, where no others are given here. The
+/// exit code is 0 if a mirror works, else 1; what is marked behind the line 'may read'
+/// does not decide that. 'mirrord add' makes the same test first.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Test {
+    /// A mirror's name, or an upstream as git clone would take it
+    #[arg(value_name = "NAME|URL")]
+    what: String,
+    /// Print it as one JSON object
+    #[arg(long)]
+    json: bool,
+    // The last: its heading would be that of all that follow.
+    #[command(flatten)]
+    options: Options,
+}
+
+impl Test {
+    /// Has the daemon test it, and prints each step as it is done.
+    pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
+        let config = user_config()?;
+        let address = address(&self.what, &config)?;
+        let request = Request::Test(protocol::Test {
+            fetch: errand::request(&address, &config)?,
+            settings: self.options.typed(),
+        });
+        let mut steps = Vec::new();
+        let mut printed = Ok(());
+        let done = |step: Step| {
+            if self.json {
+                steps.push(step);
+            } else if printed.is_ok() {
+                let hint = step.hint.as_ref();
+                let hint = hint.map(|hint| format!("hint: {}\n", masked(hint.as_bytes())));
+                let text = format!("{}\n{}", line(&step), hint.unwrap_or_default());
+                printed = print(&text);
+            }
+        };
+        let reply = converse(in_steps(paths, &request, on_terminal(), done))?;
+        printed?;
+        let Reply::Tested { works, url } = reply else {
+            return Err(something_else().into());
+        };
+        let url = masked(url.as_bytes());
+        if self.json {
+            print_json(&described(works, &url, &steps))?;
+        } else {
+            let verdict = match works {
+                true => "would work",
+                false => "would not work",
+            };
+            print(&format!("a mirror of '{url}' {verdict}\n"))?;
+        }
+        Ok(match works {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        })
+    }
+}
+
+/// Has the daemon do something in steps, starting it when it does not run, until it has come to something.
+pub(super) async fn in_steps(
+    paths: &Paths,
+    request: &Request,
+    mut renderer: Renderer<std::io::Stderr>,
+    done: impl FnMut(Step),
+) -> Result<Reply, Failure> {
+    let mut client = Client::connect_or_start(paths).await?;
+    client.converse_in_steps(request, &mut renderer, done).await
+}
+
+/// A step as people read it.
+pub(super) fn line(step: &Step) -> String {
+    let time = match step.took {
+        took if took >= 1000 => format!("{} ms", took / 1000),
+        _ => "<1 ms".to_owned(),
+    };
+    let words = masked(step.words.as_bytes());
+    format!(
+        "{} {:13} {time:>8}  {words}",
+        mark(step.verdict, speaks_utf8()),
+        label(step.check)
+    )
+}
+
+fn mark(verdict: Verdict, utf8: bool) -> &'static str {
+    match (verdict, utf8) {
+        (Verdict::Passed, true) => "✓",
+        (Verdict::Failed, true) => "✗",
+        (Verdict::Unknown, true) => "–",
+        (Verdict::Passed, false) => "ok    ",
+        (Verdict::Failed, false) => "FAILED",
+        (Verdict::Unknown, false) => "-     ",
+    }
+}
+
+fn label(check: Check) -> &'static str {
+    match check {
+        Check::Resolve => "name resolved",
+        Check::Connect => "connected",
+        Check::Certificate => "certificate",
+        Check::HostKey => "host key",
+        Check::Redirect => "redirected",
+        Check::SignIn => "signed in",
+        Check::Read => "may read",
+        Check::Push => "may push",
+        Check::Atomic => "atomic pushes",
+        Check::PushOptions => "push options",
+        Check::Lfs => "LFS endpoint",
+        Check::Refspecs => "refspecs",
+    }
+}
+
+/// The whole test, for scripts.
+fn described(works: bool, url: &str, steps: &[Step]) -> Value {
+    let steps = steps.iter().map(|step| {
+        json!({
+            "step": key(step.check),
+            "outcome": match step.verdict {
+                Verdict::Passed => "passed",
+                Verdict::Failed => "failed",
+                Verdict::Unknown => "unknown",
+            },
+            "milliseconds": milliseconds(step.took),
+            "detail": step.words,
+            "hint": step.hint,
+        })
+    });
+    json!({ "works": works, "url": url, "steps": steps.collect::<Vec<_>>() })
+}
+
+fn milliseconds(micros: u64) -> f64 {
+    micros as f64 / 1000.0
+}
+
+fn key(check: Check) -> &'static str {
+    match check {
+        Check::Resolve => "resolve",
+        Check::Connect => "connect",
+        Check::Certificate => "certificate",
+        Check::HostKey => "host-key",
+        Check::Redirect => "redirect",
+        Check::SignIn => "sign-in",
+        Check::Read => "read",
+        Check::Push => "push",
+        Check::Atomic => "atomic",
+        Check::PushOptions => "push-options",
+        Check::Lfs => "lfs",
+        Check::Refspecs => "refspecs",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_readable_on_every_terminal() {
+        for verdict in [Verdict::Passed, Verdict::Failed, Verdict::Unknown] {
+            assert!(mark(verdict, false).is_ascii());
+            assert_eq!(mark(verdict, false).len(), "FAILED".len(), "lines align");
+            assert_eq!(mark(verdict, true).chars().count(), 1);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What a test asks over http beside git's own questions: one request, one answer, no redirect.
+
+use reqwest::{
+    Method, StatusCode,
+    header::{CONTENT_TYPE, HeaderValue},
+    tls::TlsInfo,
+};
+
+use super::Line;
+use crate::upstream::Trouble;
+
+/// More than the longest line of git's, and than any page that says no.
+const LONGEST: usize = 128 << 10;
+
+/// The answer to one look.
+pub(crate) struct Look {
+    /// Its status.
+    pub status: StatusCode,
+    /// What kind of text follows.
+    pub kind: String,
+    /// The beginning of it.
+    pub body: Vec<u8>,
+}
+
+impl Line {
+    /// The certificate of whoever answers for upstream's host, as syncs would judge it. No secret is sent for that.
+    ///
+    /// # Errors
+    /// Fails when there is no answer, or the certificate is not trusted.
+    pub(crate) fn certificate(&self) -> Result<Option<Vec<u8>>, Trouble> {
+        let origin = format!("{}/", self.0.url.origin());
+        self.watch().asking();
+        let response = self.wait(self.0.client.head(origin).send())?;
+        let info = response.extensions().get::<TlsInfo>();
+        Ok(info.and_then(TlsInfo::peer_certificate).map(<[u8]>::to_vec))
+    }
+
+    /// Asks for something below upstream's URL, with the same login as everything else.
+    ///
+    /// # Errors
+    /// Fails when there is no answer.
+    pub(crate) fn peek(&self, below: &str) -> Result<Look, Trouble> {
+        self.look(Method::GET, &format!("{}{below}", self.0.url), None)
+    }
+
+    /// Sends a question in JSON of this kind.
+    ///
+    /// # Errors
+    /// Fails when there is no answer.
+    pub(crate) fn question(
+        &self,
+        url: &str,
+        kind: &'static str,
+        body: &str,
+    ) -> Result<Look, Trouble> {
+        self.look(Method::POST, url, Some((kind, body)))
+    }
+
+    fn look(
+        &self,
+        method: Method,
+        url: &str,
+        question: Option<(&'static str, &str)>,
+    ) -> Result<Look, Trouble> {
+        let lines = question.iter().map(|(kind, _)| format!("Accept: {kind}"));
+        let mut headers = self.headers(&self.0.url, lines);
+        if let Some((kind, _)) = question {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
+        let body = question.map(|(_, body)| body.as_bytes().to_vec());
+        let mut response = self.send(method, &self.0.url, url, headers, body)?;
+        let kind = response.headers().get(CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let mut look = Look {
+            status: response.status(),
+            kind: kind.to_owned(),
+            body: Vec::new(),
+        };
+        while look.body.len() < LONGEST
+            && let Some(piece) = self.wait(response.chunk())?
+        {
+            look.body.extend_from_slice(&piece);
+        }
+        Ok(look)
+    }
+}

@@ -1,0 +1,247 @@
+//! What upstream says of pushes and of large files. Nothing is pushed: its advertisement is read, and then it is told
+//! that this was all.
+
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use common::{
+    progress::masked,
+    protocol::{Check, Failure, Verdict},
+    refspec::Refspecs,
+    upstream_url::Scheme,
+};
+use reqwest::StatusCode;
+
+use super::{Probe, is_end, read::Read, reason, step, timed};
+use crate::{
+    children,
+    upstream::{Trouble, cancelled, http, local, ssh},
+};
+
+/// What ends a push that has nothing in it.
+const FLUSH: &[u8] = b"0000";
+
+/// What git-lfs sends and wants.
+const LFS: &str = "application/vnd.git-lfs+json";
+
+/// A question after a file that nobody has. GitLab answers one after no file as if there were no large files at all (its
+/// `lfs_api_controller.rb`).
+const NO_FILE: &str = r#"{"operation":"download","transfers":["basic"],"objects":[{"oid":"0000000000000000000000000000000000000000000000000000000000000000","size":1}]}"#;
+
+/// Why something was not asked where git signs in with what only it can use.
+const ONLY_GIT: &str = "only git itself can ask here";
+
+/// What upstream said of pushes.
+enum Offer {
+    /// It would take one, and can do this.
+    Takes(Vec<String>),
+    /// It would not.
+    Refuses(String),
+    /// There is no telling.
+    Silent(String),
+}
+
+impl Probe<'_> {
+    /// Asks what no mirror needs to be made, but its owner should know.
+    ///
+    /// # Errors
+    /// Fails when nobody waits for it any more.
+    pub(crate) fn look_around(&self, track: &Refspecs, read: &Read) -> Result<(), Failure> {
+        self.push(read.by_git)?;
+        self.large_files(read.by_git)?;
+        let is_empty = read.everything.advertisement.refs.is_empty();
+        self.refspecs(track, &read.tracked, is_empty);
+        Ok(())
+    }
+
+    fn push(&self, by_git: bool) -> Result<(), Failure> {
+        let (offer, took) = timed(|| match self.url.scheme() {
+            _ if by_git => Ok(Offer::Silent(ONLY_GIT.into())),
+            Scheme::Http | Scheme::Https => self.offer_by_http(),
+            Scheme::Ssh => {
+                match self
+                    .upstreams
+                    .ssh
+                    .receive_pack(self.url, self.access, self.watch)?
+                {
+                    Some(command) => self.offer_of_child(command, ssh::explain),
+                    None => Ok(Offer::Silent(ONLY_GIT.into())),
+                }
+            }
+            Scheme::File => {
+                let command = local::receive_pack(self.url, self.access);
+                self.offer_of_child(command, local::explain)
+            }
+        });
+        let offer = match offer {
+            Ok(offer) => offer,
+            Err(trouble) if is_end(&trouble) => return Err(trouble.failure),
+            Err(trouble) => Offer::Silent(reason(self.url, &trouble.failure)),
+        };
+        match offer {
+            Offer::Takes(capabilities) => {
+                self.passed(Check::Push, took, "as far as upstream tells beforehand");
+                for (check, name) in [
+                    (Check::Atomic, "atomic"),
+                    (Check::PushOptions, "push-options"),
+                ] {
+                    let (verdict, words) = match capabilities.iter().any(|one| one == name) {
+                        true => (Verdict::Passed, "advertised"),
+                        false => (Verdict::Failed, "not advertised"),
+                    };
+                    (self.tell)(step(check, verdict, Duration::ZERO, words.into()));
+                }
+            }
+            Offer::Refuses(why) => {
+                (self.tell)(step(Check::Push, Verdict::Failed, took, why));
+            }
+            Offer::Silent(why) => self.unknown(Check::Push, took, why),
+        }
+        Ok(())
+    }
+
+    fn offer_by_http(&self) -> Result<Offer, Trouble> {
+        let clients = &self.upstreams.clients;
+        let line = http::Line::new(self.url, self.access, clients, self.watch)?;
+        let look = line.peek("/info/refs?service=git-receive-pack")?;
+        Ok(match look.status {
+            StatusCode::OK => match capabilities(&look.body) {
+                Some(capabilities) => Offer::Takes(capabilities),
+                None => Offer::Silent("what answered is not git".into()),
+            },
+            StatusCode::UNAUTHORIZED if self.access.is_anonymous() => {
+                Offer::Silent("upstream wants a login for that, and to read none was needed".into())
+            }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Offer::Refuses(said(&look)),
+            status if status.is_client_error() => Offer::Refuses(said(&look)),
+            _ => Offer::Silent(said(&look)),
+        })
+    }
+
+    fn offer_of_child(
+        &self,
+        mut command: Command,
+        meaning: crate::upstream::child::Meaning,
+    ) -> Result<Offer, Trouble> {
+        command.stdout(Stdio::piped());
+        let ended = children::run(command, FLUSH.to_vec(), self.watch)
+            .map_err(|err| Failure::io("cannot ask for a push", &err))?;
+        if self.watch.is_cancelled() {
+            return Err(cancelled().into());
+        }
+        if let Some(capabilities) = capabilities(&ended.stdout) {
+            return Ok(Offer::Takes(capabilities));
+        }
+        let words = String::from_utf8_lossy(&ended.stderr);
+        let why = meaning(self.url, &words, ended.status.code());
+        Ok(match why {
+            Some(trouble) => Offer::Refuses(reason(self.url, &trouble.failure)),
+            None => Offer::Silent("upstream said nothing".into()),
+        })
+    }
+
+    fn large_files(&self, by_git: bool) -> Result<(), Failure> {
+        let unasked = match self.url.scheme() {
+            Scheme::Ssh => Some("not asked over ssh"),
+            Scheme::File => Some("not asked on this machine"),
+            Scheme::Http | Scheme::Https => by_git.then_some(ONLY_GIT),
+        };
+        if let Some(why) = unasked {
+            self.unknown(Check::Lfs, Duration::ZERO, why);
+            return Ok(());
+        }
+        // Where git-lfs itself looks.
+        let stem = self.url.as_str();
+        let stem = stem.strip_suffix(".git").unwrap_or(stem);
+        let endpoint = format!("{stem}.git/info/lfs");
+        let (look, took) = timed(|| {
+            let clients = &self.upstreams.clients;
+            let line = http::Line::new(self.url, self.access, clients, self.watch)?;
+            line.question(&format!("{endpoint}/objects/batch"), LFS, NO_FILE)
+        });
+        let (verdict, words) = match look {
+            Err(trouble) if is_end(&trouble) => return Err(trouble.failure),
+            Err(trouble) => (Verdict::Unknown, reason(self.url, &trouble.failure)),
+            Ok(look) => match look.status {
+                // Whoever finds fault with the question has understood it.
+                StatusCode::OK | StatusCode::UNPROCESSABLE_ENTITY => (Verdict::Passed, endpoint),
+                StatusCode::UNAUTHORIZED => (
+                    Verdict::Unknown,
+                    format!("{endpoint} wants a login, and to read none was needed"),
+                ),
+                StatusCode::FORBIDDEN => (
+                    Verdict::Failed,
+                    format!("{endpoint} is switched off, or not for this login"),
+                ),
+                _ => (Verdict::Failed, "none".to_owned()),
+            },
+        };
+        (self.tell)(step(Check::Lfs, verdict, took, words));
+        Ok(())
+    }
+}
+
+/// What a refusal says, in one line.
+fn said(look: &http::Look) -> String {
+    let error = format!("error {}", look.status.as_u16());
+    if !look.kind.starts_with("text/plain") {
+        return error;
+    }
+    let text = String::from_utf8_lossy(&look.body);
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty());
+    match line {
+        Some(line) => {
+            let line: String = masked(line.as_bytes()).chars().take(200).collect();
+            format!("{} ({error})", line.trim_end_matches('.'))
+        }
+        None => error,
+    }
+}
+
+/// What the first ref of an advertisement is followed by, in git's line format.
+fn capabilities(advertisement: &[u8]) -> Option<Vec<String>> {
+    let mut rest = advertisement;
+    loop {
+        let (length, _) = rest.split_at_checked(4)?;
+        let length = usize::from_str_radix(std::str::from_utf8(length).ok()?, 16).ok()?;
+        // What ends a part has no content.
+        let line = rest.get(4..length.max(4))?;
+        rest = rest.get(length.max(4)..)?;
+        if let Some(at) = line.iter().position(|byte| *byte == 0) {
+            let words = String::from_utf8_lossy(&line[at + 1..]);
+            return Some(words.split_whitespace().map(str::to_owned).collect());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_found_behind_the_first_ref() {
+        let oid = "0123456789012345678901234567890123456789";
+        let line = |text: String| format!("{:04x}{text}", text.len() + 4);
+        let first = line(format!("{oid} refs/heads/main\0 report-status atomic\n"));
+        let second = line(format!("{oid} refs/heads/other\n"));
+        let over_http = format!(
+            "{}0000{first}{second}0000",
+            line("# service=git-receive-pack\n".into())
+        );
+        let expected = Some(vec!["report-status".to_owned(), "atomic".to_owned()]);
+        for advertisement in [over_http, first] {
+            assert_eq!(capabilities(advertisement.as_bytes()), expected);
+        }
+        for none in [
+            "",
+            "0000",
+            "<html>",
+            "00ff",
+            "001e# service=git-receive-pack\n",
+        ] {
+            assert_eq!(capabilities(none.as_bytes()), None, "{none}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Whether upstream lets us in, and what it lets us read, by the layer that syncs use.
+
+use std::time::Duration;
+
+use common::{
+    protocol::{Check, FailureKind, Step, Verdict},
+    refspec::Refspecs,
+    upstream_url::UpstreamUrl,
+};
+
+use super::{Probe, failed, step, timed};
+use crate::{
+    plan::{Advertisement, Head},
+    refs::Refs,
+    upstream::{Access, Asked, Session, Trouble},
+};
+
+/// An upstream that answered.
+pub(crate) enum Reading {
+    /// It says that it is elsewhere.
+    Moved(UpstreamUrl),
+    /// It said what it has.
+    Here(Read),
+}
+
+/// What an upstream said of itself.
+pub(crate) struct Read {
+    /// All its branches and tags.
+    pub everything: Box<Asked>,
+    /// What of it would be tracked.
+    pub(super) tracked: Refs,
+    /// Only git itself can sign in here.
+    pub(super) by_git: bool,
+}
+
+/// An upstream that did not.
+pub(crate) struct Unread {
+    /// Why.
+    pub trouble: Trouble,
+    /// How long that took.
+    pub took: Duration,
+}
+
+impl Probe<'_> {
+    /// Signs in and asks what upstream has.
+    ///
+    /// # Errors
+    /// Fails with what another login may mend; nothing of it has been told yet.
+    pub(crate) fn read(&self, track: &Refspecs) -> Result<Reading, Unread> {
+        let (session, opening) =
+            timed(|| Session::open(self.url, self.access, self.upstreams, self.watch));
+        let unread = |trouble, took| Unread { trouble, took };
+        let mut session = session.map_err(|trouble| unread(trouble, opening))?;
+        if let Some(url) = session.moved_to() {
+            return Ok(Reading::Moved(url));
+        }
+        let everything = Refspecs::everything();
+        let (asked, asking) = timed(|| {
+            let asked = session.ask(&everything, self.watch)?;
+            // What lies elsewhere has not been asked for.
+            let is_asked = |prefix: &str| {
+                let mut asked = everything.prefixes();
+                asked.any(|asked| prefix.starts_with(asked))
+            };
+            let refs = match track.prefixes().all(is_asked) {
+                true => asked.advertisement.refs.clone(),
+                false => session.ask(track, self.watch)?.advertisement.refs,
+            };
+            Ok((asked, refs))
+        });
+        let (asked, refs) = asked.map_err(|trouble| unread(trouble, opening + asking))?;
+        let by_git = session.signed_in_by_git() || self.access.http.needs_git.is_some();
+        if self.is_http() {
+            let who = who(self.access, session.signed_in_by_git());
+            self.passed(Check::SignIn, opening, who);
+        }
+        let took = if self.is_http() {
+            asking
+        } else {
+            opening + asking
+        };
+        self.passed(Check::Read, took, described(&asked.advertisement));
+        let tracked = refs.into_iter();
+        Ok(Reading::Here(Read {
+            everything: Box::new(asked),
+            tracked: tracked
+                .filter(|(name, _)| track.public(name).is_some())
+                .collect(),
+            by_git: by_git && self.is_http(),
+        }))
+    }
+}
+
+impl Unread {
+    /// The step at which it ended.
+    pub(crate) fn step(&self, url: &UpstreamUrl, access: &Access) -> Step {
+        let Self { trouble, took } = self;
+        let failure = &trouble.failure;
+        let fail = |check| failed(url, check, *took, failure);
+        let refused = |words: String| Step {
+            hint: token(url, trouble).or_else(|| failure.hint.clone()),
+            ..step(Check::SignIn, Verdict::Failed, *took, words)
+        };
+        if failure.kind == FailureKind::LoginNeeded {
+            return refused("upstream wants a login, and none was found".to_owned());
+        }
+        if trouble.login_refused {
+            let who = who(access, false);
+            return refused(format!("upstream refuses the login {who}"));
+        }
+        if failure.message == format!("'{url}' has moved") {
+            return Step {
+                words: "elsewhere, and a redirect to there is not followed".into(),
+                ..fail(Check::Redirect)
+            };
+        }
+        fail(Check::Read)
+    }
+}
+
+/// Where to make what GitLab takes for a password.
+fn token(url: &UpstreamUrl, trouble: &Trouble) -> Option<String> {
+    let is_gitlab = |challenge: &String| challenge.contains("\"GitLab\"");
+    trouble.challenges.iter().any(is_gitlab).then(|| {
+        format!(
+            "make a token at {}/-/user_settings/personal_access_tokens \
+             with scopes read_repository, write_repository, and store it with a credential helper",
+            url.origin()
+        )
+    })
+}
+
+/// Who we are to upstream over http.
+fn who(access: &Access, by_ticket: bool) -> String {
+    match (&access.login, &access.http.needs_git) {
+        (Some(login), _) if login.username.is_empty() => "without a user name".to_owned(),
+        (Some(login), _) => format!("as '{}'", login.username),
+        (None, Some(setting)) => format!("as git does it with '{setting}'"),
+        (None, None) if by_ticket => "with a Kerberos ticket".to_owned(),
+        (None, None) if !access.http.headers.is_empty() => "with 'http.extraHeader'".to_owned(),
+        (None, None) => "anonymous".to_owned(),
+    }
+}
+
+fn described(upstream: &Advertisement) -> String {
+    let count = |space: &[u8], one: &str, many: &str| {
+        let names = upstream.refs.keys();
+        match names.filter(|name| name.starts_with(space)).count() {
+            1 => format!("1 {one}"),
+            number => format!("{number} {many}"),
+        }
+    };
+    let has = match upstream.refs.is_empty() {
+        true => "it is empty".to_owned(),
+        false => {
+            let branches = count(b"refs/heads/", "branch", "branches");
+            format!("{branches}, {}", count(b"refs/tags/", "tag", "tags"))
+        }
+    };
+    let head = match &upstream.head {
+        Head::Branch(name) => {
+            let name = name.strip_prefix(b"refs/heads/").unwrap_or(name);
+            format!(", default branch {}", String::from_utf8_lossy(name))
+        }
+        Head::Detached(_) | Head::Unknown => ", no default branch".to_owned(),
+    };
+    has + &head
+}

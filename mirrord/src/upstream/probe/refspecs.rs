@@ -1,0 +1,136 @@
+//! What refspecs mean for this upstream.
+
+use std::time::Duration;
+
+use common::{
+    progress::masked,
+    protocol::{Check, Step, Verdict},
+    refspec::Refspecs,
+};
+use gix::bstr::BString;
+
+use super::{Probe, step};
+use crate::refs::Refs;
+
+/// Names that are shown; the others are counted.
+const MOST_NAMES: usize = 3;
+
+impl Probe<'_> {
+    /// Tells which refs would be tracked.
+    pub(super) fn refspecs(&self, track: &Refspecs, tracked: &Refs, is_empty: bool) {
+        let mut step = matching(track, tracked, is_empty);
+        if step.verdict == Verdict::Failed {
+            step.hint = Some(format!(
+                "this shows what there is: git ls-remote {}",
+                self.url
+            ));
+        }
+        (self.tell)(step);
+    }
+}
+
+fn matching(track: &Refspecs, tracked: &Refs, is_empty: bool) -> Step {
+    let names: Vec<_> = tracked.keys().take(MOST_NAMES).map(short).collect();
+    let more = match tracked.len().saturating_sub(MOST_NAMES) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let mut words = match tracked.len() {
+        0 => "no refs".to_owned(),
+        1 => format!("1 ref: {}", names.join(", ")),
+        number => format!("{number} refs: {}{more}", names.join(", ")),
+    };
+    // Who tracks all that there is means nothing by each half of it, and to an empty upstream much may still come.
+    let said = is_empty || *track == Refspecs::everything();
+    let in_vain = if said {
+        Vec::new()
+    } else {
+        in_vain(track, tracked)
+    };
+    for refspec in &in_vain {
+        words.push_str(&format!(
+            "; '{}' matches nothing",
+            masked(refspec.as_bytes())
+        ));
+    }
+    let verdict = match in_vain.is_empty() {
+        true => Verdict::Passed,
+        false => Verdict::Failed,
+    };
+    step(Check::Refspecs, verdict, Duration::ZERO, words)
+}
+
+/// The refspecs that show nothing of what there is.
+fn in_vain(track: &Refspecs, tracked: &Refs) -> Vec<String> {
+    let lines: Vec<_> = track.lines().collect();
+    let excluded: Vec<_> = lines.iter().filter(|line| line.starts_with('^')).collect();
+    let shows_nothing = |line: &&String| {
+        let alone = excluded.iter().copied().chain([*line]);
+        let alone = Refspecs::parse(alone.map(String::as_str));
+        alone.is_ok_and(|alone| tracked.keys().all(|name| alone.public(name).is_none()))
+    };
+    let showing = lines.iter().filter(|line| !line.starts_with('^'));
+    showing.filter(shows_nothing).cloned().collect()
+}
+
+/// A name as people say it.
+fn short(name: &BString) -> String {
+    let spaces: [&[u8]; 2] = [b"refs/heads/", b"refs/tags/"];
+    let bare = spaces
+        .into_iter()
+        .find_map(|space| name.strip_prefix(space));
+    masked(bare.unwrap_or(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use gix::ObjectId;
+
+    use super::*;
+
+    fn told(track: &[&str], names: &[&str]) -> (Verdict, String) {
+        let track = Refspecs::parse(track.iter().copied()).expect("they are sound");
+        let oid = ObjectId::null(gix::hash::Kind::Sha1);
+        let refs = names.iter().map(|name| (BString::from(*name), oid));
+        let tracked = refs
+            .filter(|(name, _)| track.public(name).is_some())
+            .collect();
+        let step = matching(&track, &tracked, names.is_empty());
+        (step.verdict, step.words)
+    }
+
+    #[test]
+    fn what_would_be_tracked_is_counted_and_the_first_are_named() {
+        let names = [
+            "refs/heads/a",
+            "refs/heads/b",
+            "refs/tags/v1",
+            "refs/tags/v2",
+        ];
+        let (verdict, words) = told(&[], &names);
+        assert_eq!(verdict, Verdict::Passed);
+        assert_eq!(words, "4 refs: a, b, v1 and 1 more");
+        let one = told(&["+refs/heads/a"], &names);
+        assert_eq!(one, (Verdict::Passed, "1 ref: a".into()));
+    }
+
+    #[test]
+    fn a_refspec_that_matches_nothing_is_said() {
+        let names = ["refs/heads/main", "refs/heads/wip/x"];
+        let (verdict, words) = told(&["+refs/heads/mian", "+refs/heads/main"], &names);
+        assert_eq!(verdict, Verdict::Failed);
+        let mian = "'+refs/heads/mian:refs/heads/mian' matches nothing";
+        assert_eq!(words, format!("1 ref: main; {mian}"));
+        let excluded = ["+refs/heads/wip/*", "^refs/heads/wip/x"];
+        let (verdict, words) = told(&excluded, &names);
+        assert!(verdict == Verdict::Failed && words.starts_with("no refs; '+refs/heads/wip/*"));
+    }
+
+    #[test]
+    fn nothing_is_wrong_with_what_may_still_come() {
+        let empty = told(&["+refs/heads/main"], &[]);
+        assert_eq!(empty, (Verdict::Passed, "no refs".into()));
+        let untagged = told(&[], &["refs/heads/main"]);
+        assert_eq!(untagged, (Verdict::Passed, "1 ref: main".into()));
+    }
+}

@@ -1,0 +1,260 @@
+//! Signs in and does nothing else, and listens to what ssh says of each step (`ssh -v`).
+
+use std::{
+    io,
+    os::unix::process::CommandExt,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use common::{
+    progress::masked,
+    protocol::Failure,
+    upstream_url::{UpstreamUrl, redact},
+};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    runtime::Handle,
+    time::timeout,
+};
+
+use super::{Ssh, Who, words};
+use crate::{
+    upstream::{Access, Trouble, answers, cancelled},
+    watch::Watch,
+};
+
+/// Something that ssh said, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::upstream) struct Seen {
+    /// What there is to say of it.
+    pub words: String,
+    /// How long after the start.
+    pub at: Duration,
+}
+
+/// What ssh said of signing in, as far as it got.
+#[derive(Debug, Default)]
+pub(in crate::upstream) struct Heard {
+    /// The address that the name stands for, or the program that connects instead.
+    pub resolved: Option<Seen>,
+    /// Where somebody listens.
+    pub connected: Option<Seen>,
+    /// The fingerprint of the key that the server showed.
+    pub host_key: Option<Seen>,
+    /// As whom, with what.
+    pub signed_in: Option<Seen>,
+    /// Why it got no further.
+    pub trouble: Option<Trouble>,
+    address: String,
+    user: Option<String>,
+    key: Option<String>,
+    /// Hosts on the way, each of which is signed in to first.
+    jumps: usize,
+    /// What was no debugging.
+    rest: String,
+}
+
+impl Ssh {
+    /// Signs in on a connection of its own; None where the user's ssh is not OpenSSH.
+    pub(in crate::upstream) fn sign_in(
+        &self,
+        url: &UpstreamUrl,
+        access: &Access,
+        watch: &Watch,
+    ) -> Result<Option<Heard>, Trouble> {
+        let who = Who::new(url, access)?;
+        let probe = self.probe(&who, watch)?;
+        if !probe.is_openssh {
+            return Ok(None);
+        }
+        let mut words = vec!["-v".to_owned(), "-N".into()];
+        // A connection that is there already would tell nothing, and forwarding ports is not what this one is for.
+        for option in [
+            "ControlMaster=no",
+            "ControlPath=none",
+            "ClearAllForwardings=yes",
+        ] {
+            words.extend(["-o".into(), option.into()]);
+        }
+        words.extend(self.options(&who, probe, access));
+        words.extend(who.port().chain([who.destination.clone()]));
+        let mut command = who.client.command(words, &who.environment);
+        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        // It has its own limit for connecting; this one is for all that comes after.
+        let budget = access.http.no_progress * 2;
+        let mut heard = Heard::default();
+        let listening = listen(command.into(), &mut heard, budget, watch);
+        match Handle::current().block_on(listening) {
+            Err(err) => return Err(Failure::io("cannot run ssh", &err).into()),
+            Ok(_) if watch.is_cancelled() => return Err(cancelled().into()),
+            Ok(_) if heard.signed_in.is_some() => {}
+            Ok(Some(status)) => {
+                let ended = words::explain(url, &heard.rest, status.code());
+                let silent = || Failure::here("ssh ended and did not say why").into();
+                heard.trouble = Some(ended.unwrap_or_else(silent));
+            }
+            Ok(None) => heard.trouble = Some(answers::silent(url, budget)),
+        }
+        Ok(Some(heard))
+    }
+}
+
+/// Runs ssh until it is signed in or ends; None when it does neither.
+async fn listen(
+    mut command: tokio::process::Command,
+    heard: &mut Heard,
+    budget: Duration,
+    watch: &Watch,
+) -> io::Result<Option<std::process::ExitStatus>> {
+    let began = Instant::now();
+    let mut child = command.kill_on_drop(true).spawn()?;
+    let pid = child.id().and_then(|pid| pid.try_into().ok());
+    let group = pid.and_then(Pid::from_raw);
+    let Some(stderr) = child.stderr.take() else {
+        return Err(io::Error::other("it has no stderr"));
+    };
+    let listening = async {
+        let mut lines = BufReader::new(stderr).split(b'\n');
+        while let Some(line) = lines.next_segment().await? {
+            heard.line(&String::from_utf8_lossy(&line), began.elapsed());
+            if heard.signed_in.is_some() {
+                return Ok(None);
+            }
+        }
+        child.wait().await.map(Some)
+    };
+    let ended = tokio::select! {
+        ended = timeout(budget, listening) => ended.unwrap_or(Ok(None)),
+        () = watch.cancelled() => Ok(None),
+    };
+    // With whatever connects in its place.
+    if let (Ok(None), Some(group)) = (&ended, group) {
+        let _ = kill_process_group(group, Signal::KILL);
+        let _ = child.wait().await;
+    }
+    ended
+}
+
+impl Heard {
+    fn line(&mut self, line: &str, at: Duration) {
+        let line = line.trim_end();
+        let seen = |words: &str| {
+            Some(Seen {
+                words: masked(redact(words).as_bytes()),
+                at,
+            })
+        };
+        // Authenticated to gitlab.example ([192.0.2.1]:22) using "publickey".
+        if let Some(rest) = line.strip_prefix("Authenticated to ") {
+            if self.jumps > 0 {
+                self.jumps -= 1;
+                (self.host_key, self.user, self.key) = (None, None, None);
+                return;
+            }
+            let method = rest.split('"').nth(1).unwrap_or("something");
+            let with = self.key.clone().filter(|_| method == "publickey");
+            let user = self.user.take();
+            let user = user.map(|user| format!("as '{user}' ")).unwrap_or_default();
+            self.signed_in = seen(&format!("{user}with {}", with.as_deref().unwrap_or(method)));
+            return;
+        }
+        let Some(said) = line.strip_prefix("debug1: ") else {
+            let is_noise = line.starts_with("debug") || line.starts_with("OpenSSH_");
+            if !is_noise {
+                self.rest.push_str(line);
+                self.rest.push('\n');
+            }
+            return;
+        };
+        // Connecting to gitlab.example [192.0.2.1] port 22.
+        if let Some(rest) = said.strip_prefix("Connecting to ") {
+            let address = rest.split(['[', ']']).nth(1).unwrap_or(rest);
+            let port = rest.rsplit(' ').next().unwrap_or_default();
+            self.address = format!("{address}:{}", port.trim_end_matches('.'));
+            self.resolved = self.resolved.take().or_else(|| seen(address));
+        } else if said.starts_with("Executing proxy command: ") {
+            // What it is may hold anything.
+            self.resolved = seen("left to ProxyCommand");
+            self.address = "by ProxyCommand".into();
+        } else if said.starts_with("Setting implicit ProxyCommand from ProxyJump: ") {
+            self.jumps += 1;
+        } else if said.starts_with("Connection established")
+            || said.starts_with("Remote protocol version ")
+        {
+            let address = self.address.clone();
+            self.connected = self.connected.take().or_else(|| seen(&address));
+        } else if let Some(key) = said.strip_prefix("Server host key: ") {
+            self.host_key = seen(key);
+        } else if let Some(rest) = said.strip_prefix("Authenticating to ") {
+            // Authenticating to gitlab.example:22 as 'git'
+            self.user = rest.split('\'').nth(1).map(str::to_owned);
+        } else if let Some(key) = said.strip_prefix("Server accepts key: ") {
+            // Server accepts key: /home/me/.ssh/id_ed25519 ED25519 SHA256:… agent
+            let mut words: Vec<_> = key.split(' ').collect();
+            let end = words.iter().position(|word| word.starts_with("SHA256:"));
+            words.truncate(end.map_or(words.len(), |end| end + 1));
+            self.key = Some(words.join(" "));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(said: &str) -> Heard {
+        let mut heard = Heard::default();
+        for line in said.lines() {
+            heard.line(line, Duration::ZERO);
+        }
+        heard
+    }
+
+    fn words(seen: Option<&Seen>) -> &str {
+        seen.map_or("", |seen| &seen.words)
+    }
+
+    #[test]
+    fn each_step_is_heard() {
+        let heard = heard(
+            "OpenSSH_9.2p1 Debian-2, OpenSSL 3.0\n\
+             debug1: Reading configuration data /home/me/.ssh/config\n\
+             debug1: Connecting to gitlab.example [192.0.2.1] port 2222.\r\n\
+             debug1: Connection established.\n\
+             debug1: Authenticating to gitlab.example:2222 as 'git'\n\
+             debug1: Server host key: ssh-ed25519 SHA256:abc\n\
+             debug1: Server accepts key: /home/me/my key ED25519 SHA256:def agent\n\
+             Welcome\n\
+             Authenticated to gitlab.example ([192.0.2.1]:2222) using \"publickey\".\n",
+        );
+        assert_eq!(words(heard.resolved.as_ref()), "192.0.2.1");
+        assert_eq!(words(heard.connected.as_ref()), "192.0.2.1:2222");
+        assert_eq!(words(heard.host_key.as_ref()), "ssh-ed25519 SHA256:abc");
+        let signed_in = "as 'git' with /home/me/my key ED25519 SHA256:def";
+        assert_eq!(words(heard.signed_in.as_ref()), signed_in);
+        assert_eq!(heard.rest, "Welcome\n", "the rest may say what went wrong");
+    }
+
+    #[test]
+    fn a_host_on_the_way_is_not_the_end_of_it() {
+        let heard = heard(
+            "debug1: Setting implicit ProxyCommand from ProxyJump: ssh -v -W '[%h]:%p' jump\n\
+             debug1: Executing proxy command: exec ssh -v -W '[gitlab.example]:22' jump\n\
+             debug1: Connecting to jump [192.0.2.2] port 22.\n\
+             debug1: Server host key: ssh-ed25519 SHA256:jump\n\
+             debug1: Authenticating to jump:22 as 'me'\n\
+             Authenticated to jump ([192.0.2.2]:22) using \"publickey\".\n\
+             debug1: Remote protocol version 2.0, remote software version OpenSSH\n\
+             debug1: Server host key: ssh-ed25519 SHA256:there\n\
+             Authenticated to gitlab.example (via proxy) using \"none\".\n",
+        );
+        assert_eq!(words(heard.resolved.as_ref()), "left to ProxyCommand");
+        assert_eq!(words(heard.host_key.as_ref()), "ssh-ed25519 SHA256:there");
+        assert_eq!(words(heard.signed_in.as_ref()), "with none");
+    }
+}
