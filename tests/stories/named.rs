@@ -154,12 +154,22 @@ pub(crate) fn asks_for_objects(request: &Request) -> bool {
     request.body_text().contains("command=fetch")
 }
 
-/// Asserts that a command failed with this code, in git's voice and with nothing on stdout.
+/// Asserts that a command failed with this code, in git's voice and with nothing on stdout. Before the error there may be
+/// the steps of a test.
 #[track_caller]
 pub(crate) fn refused(run: Run, code: i32, why: &str) -> Ran {
     let ran = run.code(code);
     assert_eq!(ran.stdout, "", "{ran}");
-    let first = ran.stderr.lines().next().unwrap_or_default();
+    let step = |line: &&str| {
+        ["ok ", "FAILED ", "- "]
+            .iter()
+            .any(|mark| line.starts_with(mark))
+    };
+    let first = ran
+        .stderr
+        .lines()
+        .find(|line| !step(line))
+        .unwrap_or_default();
     assert!(
         first.starts_with("error: ") && first.contains(why) && !first.ends_with('.'),
         "one line says '{why}': {ran}"

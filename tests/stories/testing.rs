@@ -1,5 +1,6 @@
 //! `mirrord test`: what works and what does not, step by step, and nothing is changed by it.
 
+mod adding;
 mod logins;
 mod offers;
 mod over_ssh;

@@ -8,20 +8,21 @@ use common::{
     errand,
     paths::Paths,
     progress::masked,
-    protocol::{self, Reply, Request},
+    protocol::{self, Reply, Request, Step},
     upstream_url::Address,
 };
 
 use super::{
-    Noise, address, carry_out, converse,
-    print::{print, quoted, warn},
+    Noise, address, converse,
+    print::{print, quoted, tell, warn},
     settings::{Options, no_url},
+    test::{in_steps, line},
     user_config,
 };
 
 /// Make a mirror with a name and settings of its own
 ///
-/// Upstream is asked first, and nothing is made when it cannot be read; then everything
+/// Upstream is tested first, and nothing is made when it cannot be read; then everything
 /// that is tracked is downloaded. From then on the name is all that has to be typed:
 /// git clone mirror::NAME.
 ///
@@ -39,7 +40,7 @@ pub(crate) struct Add {
     name: String,
     /// The upstream, as git clone would take it. A login in it is used now and not stored
     url: String,
-    /// Do not ask upstream whether it can be read
+    /// Do not ask upstream whether it can be read ('mirrord test' does that alone)
     #[arg(long)]
     no_test: bool,
     /// Download nothing yet; the first fetch or 'mirrord sync' does
@@ -65,15 +66,24 @@ impl Add {
             name: self.name.clone(),
             settings: self.options.typed(),
             test: !self.no_test,
-            watched: false,
+            watched: self.noise.is_loud(),
             sync: !self.no_sync,
         });
-        let reply = converse(carry_out(paths, &request, self.noise.renderer()))?;
+        let mut unseen = Vec::new();
+        let done = |step: Step| match self.noise.is_loud() {
+            true => tell(&line(&step)),
+            false => unseen.push(step),
+        };
+        let reply = converse(in_steps(paths, &request, self.noise.renderer(), done));
+        // How far it came is worth seeing where it came no further.
+        if !self.noise.quiet && unseen.last().is_some_and(Step::is_fatal) {
+            unseen.iter().for_each(|step| tell(&line(step)));
+        }
         let Reply::Added {
             name,
             url,
             warnings,
-        } = reply
+        } = reply?
         else {
             return Err(something_else().into());
         };
