@@ -112,6 +112,18 @@ fn a_proxy_that_is_not_there_is_named_with_its_setting() {
 }
 
 #[test]
+fn a_proxy_that_wants_a_login_is_named() {
+    let stage = Stage::new();
+    let proxy = stage.gitlab.host();
+    stage.gitlab.fault(tests::Fault::status(407));
+    let far = stage.world.mirrord(["test", "http://gitlab.invalid/p.git"]);
+    let far = far.env("http_proxy", format!("http://{proxy}"));
+    let ran = fails_at(far, "may read", "error: 407");
+    let expected = format!("the proxy {proxy} is that of 'http_proxy'");
+    assert_eq!(hint(&ran), expected);
+}
+
+#[test]
 fn a_redirect_is_told_and_followed_as_a_sync_would() {
     let stage = Stage::new();
     let short = stage.url.trim_end_matches(".git");

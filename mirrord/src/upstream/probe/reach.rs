@@ -9,7 +9,7 @@ use std::{
 use common::{
     progress::masked,
     protocol::{Check, Failure, FailureKind},
-    upstream_url::Scheme,
+    upstream_url::{Scheme, UpstreamUrl},
 };
 use hyper_util::client::proxy::matcher::Matcher;
 use tokio::{
@@ -20,7 +20,7 @@ use tokio::{
 use x509_cert::{Certificate, der::Decode};
 
 use super::{Probe, is_end, reason, timed};
-use crate::upstream::{answers, cancelled, http, ssh};
+use crate::upstream::{Access, access, answers, cancelled, http, ssh};
 
 /// More addresses than this of one name are only counted.
 const MOST_ADDRESSES: usize = 3;
@@ -34,6 +34,42 @@ struct Door {
 }
 
 impl Door {
+    /// Where our client would connect to, found as it finds it.
+    fn to(url: &UpstreamUrl, http: &access::Http) -> Self {
+        let proxy = http.proxy_url().and_then(|proxy| {
+            let exceptions = http.no_proxy.as_deref().unwrap_or_default();
+            let matcher = Matcher::builder().all(proxy).no(exceptions).build();
+            let proxy = matcher.intercept(&url.origin().parse().ok()?)?;
+            let uri = proxy.uri();
+            let usual = match uri.scheme_str() {
+                Some("http") => 80,
+                Some("https") => 443,
+                _ => 1080,
+            };
+            Some((uri.host()?.to_owned(), uri.port_u16().unwrap_or(usual)))
+        });
+        let (host, port, proxy) = match proxy {
+            Some((host, port)) => (host, port, http.proxy_setting),
+            None => (
+                url.host().unwrap_or_default().to_owned(),
+                url.port().unwrap_or_default(),
+                None,
+            ),
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        Self {
+            host: host.to_owned(),
+            port,
+            proxy,
+        }
+    }
+
+    /// What to know of a proxy that may be the reason.
+    fn hint(&self) -> Option<String> {
+        let (host, port, setting) = (self.shown_host(), self.port, self.proxy?);
+        Some(format!("the proxy {host}:{port} is that of '{setting}'"))
+    }
+
     /// What every line says where it is not upstream itself.
     fn through(&self) -> String {
         match self.proxy {
@@ -71,7 +107,7 @@ impl Probe<'_> {
             self.unknown(Check::Connect, Duration::ZERO, words);
             return Ok(());
         }
-        let door = self.door();
+        let door = Door::to(self.url, &self.access.http);
         let through = door.through();
         let (found, took) = timed(|| {
             let looking = lookup_host((door.host.as_str(), door.port));
@@ -103,37 +139,6 @@ impl Probe<'_> {
             self.certificate()?;
         }
         Ok(())
-    }
-
-    /// Where our client would connect to, found as it finds it.
-    fn door(&self) -> Door {
-        let http = &self.access.http;
-        let proxy = http.proxy_url().and_then(|proxy| {
-            let exceptions = http.no_proxy.as_deref().unwrap_or_default();
-            let matcher = Matcher::builder().all(proxy).no(exceptions).build();
-            let proxy = matcher.intercept(&self.url.origin().parse().ok()?)?;
-            let uri = proxy.uri();
-            let usual = match uri.scheme_str() {
-                Some("http") => 80,
-                Some("https") => 443,
-                _ => 1080,
-            };
-            Some((uri.host()?.to_owned(), uri.port_u16().unwrap_or(usual)))
-        });
-        let (host, port, proxy) = match proxy {
-            Some((host, port)) => (host, port, http.proxy_setting),
-            None => (
-                self.url.host().unwrap_or_default().to_owned(),
-                self.url.port().unwrap_or_default(),
-                None,
-            ),
-        };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        Door {
-            host: host.to_owned(),
-            port,
-            proxy,
-        }
     }
 
     /// Waits as long as upstream may be silent, and while somebody waits for us.
@@ -262,13 +267,17 @@ fn shown_key(failure: &Failure, key: Option<&ssh::Seen>) -> Failure {
     shown
 }
 
-/// What to know of a proxy that may be the reason.
 fn hinted(failure: Failure, door: &Door) -> Failure {
-    let Some(setting) = door.proxy else {
-        return failure;
-    };
-    let (host, port) = (door.shown_host(), door.port);
-    failure.hinted(format!("the proxy {host}:{port} is that of '{setting}'"))
+    match door.hint() {
+        Some(hint) => failure.hinted(hint),
+        None => failure,
+    }
+}
+
+/// What to know of a proxy before upstream, where there is one.
+pub(super) fn proxy_hint(url: &UpstreamUrl, access: &Access) -> Option<String> {
+    let is_http = matches!(url.scheme(), Scheme::Http | Scheme::Https);
+    is_http.then(|| Door::to(url, &access.http).hint())?
 }
 
 async fn connect(addresses: &[SocketAddr]) -> io::Result<SocketAddr> {

@@ -8,7 +8,7 @@ use common::{
     upstream_url::UpstreamUrl,
 };
 
-use super::{Probe, failed, step, timed};
+use super::{Probe, failed, reach::proxy_hint, step, timed};
 use crate::{
     plan::{Advertisement, Head},
     refs::Refs,
@@ -114,7 +114,11 @@ impl Unread {
                 ..fail(Check::Redirect)
             };
         }
-        fail(Check::Read)
+        let step = fail(Check::Read);
+        Step {
+            hint: step.hint.or_else(|| proxy_hint(url, access)),
+            ..step
+        }
     }
 }
 
