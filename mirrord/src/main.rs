@@ -77,6 +77,8 @@ enum Command {
     Stop(commands::stop::Stop),
     Run(commands::run::Run),
     Completions(commands::completions::Completions),
+    #[command(hide = true)]
+    Keyring(commands::keyring::Keyring),
 }
 
 fn main() -> ExitCode {
@@ -107,6 +109,7 @@ fn execute(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Status(status) => status.execute(&paths()?),
         Command::Stop(stop) => stop.execute(&paths()?),
         Command::Run(run) => run.execute(paths()?),
+        Command::Keyring(keyring) => keyring.execute(),
         Command::Completions(completions) => completions.execute(Arguments::command()),
     }
 }

@@ -13,6 +13,8 @@ use std::{fmt, io, path::PathBuf};
 
 use common::protocol::{Failure, FailureKind};
 
+pub(crate) use self::keyring::serve;
+
 /// The random bytes of an id, which are twice as many digits.
 const ID_BYTES: usize = 16;
 
@@ -173,5 +175,5 @@ fn out_of_reach() -> Failure {
 
 fn no_longer_there(store: &str) -> Failure {
     let message = format!("the {store} no longer has this mirror's secret");
-    Failure::new(FailureKind::LoginNeeded, message).hinted("store it anew")
+    Failure::new(FailureKind::LoginNeeded, message)
 }

@@ -4,6 +4,7 @@ pub(crate) mod add;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod history;
+pub(crate) mod keyring;
 pub(crate) mod list;
 mod print;
 pub(crate) mod remove;

@@ -1,21 +1,23 @@
 //! Secrets in the desktop's keyring: whatever offers the Secret Service on the session bus, and on macOS the login
 //! keychain.
 //!
-//! It is opened anew each time: a daemon that was started before the desktop finds the keyring once it is there. A locked
-//! one asks the person for its password, and no call of it ends before they answer; so each runs beside, with a limit,
-//! and one that is over its limit is left to end by itself.
+//! A locked one asks the person for its password, and no call of its library ends before they answer, if they ever do. So
+//! each use is a process of its own, this program once more, which opens the keyring anew and is killed when it is over
+//! its limit; and with it goes the question on the desktop. Secrets travel through its pipes.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    env,
+    io::{self, Read, Write},
+    process::{ExitCode, Stdio},
+    time::Duration,
+};
 
 #[cfg(target_os = "macos")]
 use apple_native_keyring_store::keychain::Store;
-use common::{progress::masked, protocol::Failure};
+use common::{git, progress::masked, protocol::Failure};
 use keyring_core::{Entry, Error, api::CredentialStoreApi};
-use tokio::{
-    sync::{Semaphore, oneshot},
-    task::spawn_blocking,
-    time::timeout,
-};
+use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 #[cfg(not(target_os = "macos"))]
 use zbus_secret_service_keyring_store::Store;
 
@@ -27,34 +29,27 @@ const SERVICE: &str = "mirror";
 /// How long the keyring, and the person whom it asks for its password, may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// One use at a time: a keyring that waits for its owner holds up one thread, and not one for each who asks.
-static TURN: Semaphore = Semaphore::const_new(1);
-
 /// What the Secret Service says where nobody has made a keyring yet.
 const NO_KEYRING: &str = "result not returned";
+
+/// How the process of a use ends, when it has not come to what was wanted.
+const NOBODY: u8 = 3;
+const LOCKED: u8 = 4;
+const NO_ENTRY: u8 = 5;
 
 /// Stores a secret; says whether there is a keyring for it.
 ///
 /// # Errors
 /// Fails when there is one that is locked or cannot take it.
 pub(super) async fn put(id: &str, label: &str, secret: &str) -> Result<bool, Failure> {
-    let (id, label, secret) = (id.to_owned(), label.to_owned(), secret.to_owned());
-    let undone = id.clone();
-    let storing = move || {
-        let Some(entry) = open(&id, Some(&label)) else {
-            return Ok(false);
-        };
-        match entry.set_password(&secret) {
-            Ok(()) => Ok(true),
-            Err(Error::NoStorageAccess(why)) if why.to_string().contains(NO_KEYRING) => Ok(false),
-            Err(err) => Err(refused(&err)),
-        }
-    };
-    // Nobody will ever name what was stored too late.
-    let undo = move || {
-        let _ = delete(&undone);
-    };
-    within(storing, undo).await
+    // A label is one line.
+    let label = label.replace('\n', " ");
+    let used = use_it("put", id, &format!("{label}\n{secret}")).await?;
+    match used.code {
+        Some(0) => Ok(true),
+        Some(code) if code == i32::from(NOBODY) => Ok(false),
+        _ => Err(used.failure()),
+    }
 }
 
 /// Looks a secret up.
@@ -62,17 +57,13 @@ pub(super) async fn put(id: &str, label: &str, secret: &str) -> Result<bool, Fai
 /// # Errors
 /// Fails when the keyring cannot be reached, is locked, or does not have it.
 pub(super) async fn get(id: &str) -> Result<String, Failure> {
-    let id = id.to_owned();
-    let getting = move || match open(&id, None).ok_or_else(out_of_reach)?.get_password() {
-        Ok(secret) => Ok(secret),
-        Err(Error::NoEntry) => Err(no_longer_there("keyring")),
-        // What is in there must not be quoted.
-        Err(Error::BadEncoding(_) | Error::BadDataFormat(..)) => {
-            Err(Failure::here("the secret in the keyring is not text"))
-        }
-        Err(err) => Err(refused(&err)),
-    };
-    within(getting, || ()).await
+    let used = use_it("get", id, "").await?;
+    if used.code != Some(0) {
+        return Err(used.failure());
+    }
+    // The message must not quote what is in there.
+    String::from_utf8(used.stdout)
+        .map_err(|_| Failure::here("the secret in the keyring is not text"))
 }
 
 /// Removes a secret.
@@ -80,60 +71,112 @@ pub(super) async fn get(id: &str) -> Result<String, Failure> {
 /// # Errors
 /// Fails when the keyring cannot be reached or is locked.
 pub(super) async fn remove(id: &str) -> Result<(), Failure> {
-    let id = id.to_owned();
-    within(move || delete(&id), || ()).await
-}
-
-fn delete(id: &str) -> Result<(), Failure> {
-    match open(id, None).ok_or_else(out_of_reach)?.delete_credential() {
-        Ok(()) | Err(Error::NoEntry) => Ok(()),
-        Err(err) => Err(refused(&err)),
+    let used = use_it("remove", id, "").await?;
+    match used.code {
+        Some(0) => Ok(()),
+        Some(code) if code == i32::from(NO_ENTRY) => Ok(()),
+        _ => Err(used.failure()),
     }
 }
 
-/// Reaches the keyring, and in it the entry of a secret, which need not be there; `None` when there is no keyring: no
-/// bus, or nobody on it who keeps secrets.
-fn open(id: &str, label: Option<&str>) -> Option<Entry> {
-    let store = Store::new().ok()?;
-    let label = label.filter(|_| cfg!(not(target_os = "macos")));
-    let label = label.map(|label| HashMap::from([("label", label)]));
-    store.build(SERVICE, id, label.as_ref()).ok()
+/// How one use of the keyring ended.
+struct Used {
+    code: Option<i32>,
+    stdout: Vec<u8>,
+    words: String,
 }
 
-/// Runs what may wait for a person, beside and not for ever; `undo` is run when it has succeeded too late.
-async fn within<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-    undo: impl FnOnce() + Send + 'static,
-) -> Result<T, Failure> {
+impl Used {
+    fn failure(&self) -> Failure {
+        match self.code.and_then(|code| u8::try_from(code).ok()) {
+            Some(NOBODY) => out_of_reach(),
+            Some(LOCKED) => locked(),
+            Some(NO_ENTRY) => no_longer_there("keyring"),
+            _ => Failure::here(format!(
+                "cannot use the keyring: {}",
+                masked(self.words.trim().as_bytes())
+            )),
+        }
+    }
+}
+
+async fn use_it(action: &str, id: &str, input: &str) -> Result<Used, Failure> {
+    let cannot = |err: io::Error| Failure::io("cannot use the keyring", &err);
     let using = async {
-        let turn = TURN.acquire().await;
-        let (answer, answered) = oneshot::channel();
-        spawn_blocking(move || {
-            let _turn = turn;
-            if let Err(Ok(_)) = answer.send(work()) {
-                undo();
-            }
-        });
-        answered.await
+        let mut child = Command::new(env::current_exe()?)
+            .args(["keyring", action, id])
+            .env_clear()
+            .envs(git::environment())
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // One that ends early says why by its code.
+            let _ = stdin.write_all(input.as_bytes()).await;
+        }
+        child.wait_with_output().await
     };
     match timeout(LIMIT, using).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(_)) => Err(Failure::here("the keyring's library has failed")),
+        Ok(Ok(output)) => Ok(Used {
+            code: output.status.code(),
+            stdout: output.stdout,
+            words: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }),
+        Ok(Err(err)) => Err(cannot(err)),
         // One that is not locked answers at once.
         Err(_) => Err(locked()),
     }
 }
 
-/// What the keyring does not do.
-fn refused(error: &Error) -> Failure {
-    match error {
-        Error::NoStorageAccess(_) => locked(),
+/// The other side: one use of the keyring, in a process of its own.
+///
+/// # Errors
+/// Fails when it cannot hear or answer whoever started it.
+pub(crate) fn serve(action: &str, id: &str) -> io::Result<ExitCode> {
+    let mut input = String::new();
+    io::stdin().read_to_string(&mut input)?;
+    let Ok(store) = Store::new() else {
+        // No bus, or nobody on it who keeps secrets.
+        return Ok(NOBODY.into());
+    };
+    let (label, secret) = input.split_once('\n').unwrap_or_default();
+    let done = match action {
+        "put" => entry(&*store, id, Some(label)).and_then(|entry| entry.set_password(secret)),
+        "get" => match entry(&*store, id, None).and_then(|entry| entry.get_password()) {
+            Ok(secret) => {
+                return io::stdout()
+                    .write_all(secret.as_bytes())
+                    .map(|()| ExitCode::SUCCESS);
+            }
+            Err(err) => Err(err),
+        },
+        "remove" => entry(&*store, id, None).and_then(|entry| entry.delete_credential()),
+        _ => return Err(io::Error::other("there is no such use of a keyring")),
+    };
+    Ok(match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Error::NoEntry) => NO_ENTRY.into(),
+        Err(Error::NoStorageAccess(why)) if why.to_string().contains(NO_KEYRING) => NOBODY.into(),
+        Err(Error::NoStorageAccess(_)) => LOCKED.into(),
         // Locked again between two questions.
-        Error::PlatformFailure(why) if why.to_string().contains("IsLocked") => locked(),
-        Error::PlatformFailure(why) => {
-            let why = masked(why.to_string().as_bytes());
-            Failure::here(format!("cannot use the keyring: {why}"))
-        }
-        _ => Failure::here("cannot use the keyring"),
-    }
+        Err(Error::PlatformFailure(why)) if why.to_string().contains("IsLocked") => LOCKED.into(),
+        Err(Error::PlatformFailure(why)) => return Err(io::Error::other(why.to_string())),
+        // What the others say may quote what is in there.
+        Err(_) => return Err(io::Error::other("it does not do what was asked")),
+    })
+}
+
+/// The entry of a secret, which need not be there.
+fn entry(
+    store: &dyn CredentialStoreApi,
+    id: &str,
+    label: Option<&str>,
+) -> keyring_core::Result<Entry> {
+    // The keychain has no labels.
+    let label = label.filter(|label| !label.is_empty() && cfg!(not(target_os = "macos")));
+    let label = label.map(|label| HashMap::from([("label", label)]));
+    store.build(SERVICE, id, label.as_ref())
 }
