@@ -1,46 +1,56 @@
-//! Puts a question to the person: what `git credential` knows where they stand.
+//! Puts a question to the person, as git and ssh themselves would where they stand: `git credential` for a login, their
+//! askpass program or the terminal for what ssh wants to know.
 
 use std::{
-    env, fs,
-    io::{self, Write},
+    env,
+    ffi::OsString,
+    fs,
+    io::{self, BufRead, BufReader, Read, Write},
     path::PathBuf,
     process::Stdio,
+    thread,
 };
+
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::{
     git, netrc,
-    protocol::{Ask, Login},
+    progress::{masked, tell},
+    protocol::{Answer, Ask, Login, Secret},
+    standing::UserConfig,
+    terminal,
 };
 
-/// A login that git's credential helpers gave, with the words in which they gave it.
+/// What `git credential fill` says last when it has no answer; what keeps the answer away is then said by whoever asked.
+const NO_ANSWER: &str = "could not read ";
+
+/// A login that git's credential helpers or the person gave, with the words in which they gave it.
 pub struct Found {
-    /// What to sign in with.
-    pub login: Login,
     /// Everything that `git credential fill` printed: the helpers want it back, with fields that we do not know. Empty
     /// when it was not they who knew.
     description: Vec<u8>,
 }
 
-/// Asks the user's credential helpers, without a terminal.
+/// Asks `~/.netrc`, the user's credential helpers, their askpass program, and them, in the order of plain git.
 ///
-/// `None` when they know nothing: git then says itself on stderr what it missed, which is repeated by nobody.
-///
-/// # Errors
-/// Fails when git cannot be run.
-pub fn ask(question: &Ask) -> io::Result<Option<Found>> {
+/// What is found is to be approved or rejected when upstream has said what it thinks of it.
+#[must_use]
+pub fn login(question: &Ask) -> (Answer, Option<Found>) {
     let Ask::Login {
         url,
         username,
         challenges,
-    } = question;
-    let Some(mut description) = describe(url, username.as_deref()) else {
-        return Ok(None);
+    } = question
+    else {
+        return (Answer::Nothing(None), None);
     };
-    if let Some(login) = of_netrc(url, username.as_deref()) {
-        return Ok(Some(Found {
-            login,
-            description: Vec::new(),
-        }));
+    let username = username.as_ref().map(|Secret(name)| name.as_str());
+    let Some(mut description) = describe(url, username) else {
+        return (Answer::Nothing(None), None);
+    };
+    if let Some(login) = of_netrc(url, username) {
+        let description = Vec::new();
+        return (Answer::Login(login), Some(Found { description }));
     }
     for challenge in challenges
         .iter()
@@ -48,32 +58,124 @@ pub fn ask(question: &Ask) -> io::Result<Option<Found>> {
     {
         description.push_str(&format!("wwwauth[]={challenge}\n"));
     }
-    let (success, output) = credential("fill", description.as_bytes())?;
+    let filled = match fill(&description) {
+        Ok(filled) => filled,
+        Err(err) => {
+            let why = format!("cannot run git credential: {err}");
+            return (Answer::Nothing(Some(why)), None);
+        }
+    };
     let field = |name: &str| {
-        let text = std::str::from_utf8(&output).ok()?;
+        let text = std::str::from_utf8(&filled.output).ok()?;
         text.lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
             .map(str::to_owned)
     };
-    match (success, field("username"), field("password")) {
-        (true, Some(username), Some(password)) => Ok(Some(Found {
-            login: Login { username, password },
-            description: output,
-        })),
-        _ => Ok(None),
+    match (filled.success, field("username"), field("password")) {
+        (true, Some(username), Some(password)) => (
+            Answer::Login(Login { username, password }),
+            Some(Found {
+                description: filled.output,
+            }),
+        ),
+        _ => (Answer::Nothing(filled.why), None),
     }
+}
+
+/// Asks what ssh wants to know, where ssh itself would ask: `SSH_ASKPASS` as its rules say, the terminal, and where there
+/// is none also what git's own questions go to.
+#[must_use]
+pub fn question(prompt: &str, echo: bool) -> Answer {
+    let prompt = shown(prompt);
+    let (first, last) = programs(UserConfig::read().ok().as_ref());
+    let answered = match (first, last) {
+        (Some(program), _) => run_askpass(&program, &prompt),
+        (None, _) if terminal::is_there() => terminal::ask(&prompt, echo),
+        (None, Some(program)) => run_askpass(&program, &prompt),
+        (None, None) => Ok(None),
+    };
+    match answered {
+        Ok(Some(answer)) => Answer::Said(Secret(answer)),
+        Ok(None) => Answer::Nothing(None),
+        Err(err) => Answer::Nothing(Some(format!("cannot ask: {err}"))),
+    }
+}
+
+/// Asks for a password or a passphrase that a person gives to a command of ours.
+///
+/// # Errors
+/// Fails when their askpass program or their terminal cannot be used.
+pub fn secret(prompt: &str, config: &UserConfig) -> io::Result<Option<Secret>> {
+    let program = env::var_os("GIT_ASKPASS").filter(|program| !program.is_empty());
+    let program = program.or_else(|| config.get("core.askpass").map(OsString::from));
+    let answer = match program {
+        Some(program) => run_askpass(&program, prompt)?,
+        None if terminal::is_there() => terminal::ask(prompt, false)?,
+        None => None,
+    };
+    Ok(answer.map(Secret))
+}
+
+/// Sees to it that no core file is ever written of this process, nor of its children: what was asked for would be in it.
+pub fn forbid_core_dumps() {
+    let nothing = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    // Where the system refuses, it is as it was.
+    let _ = setrlimit(Resource::Core, nothing);
+}
+
+/// Whether somebody, or a program of theirs, can be asked what ssh wants to know.
+#[must_use]
+pub fn can_ask(config: &UserConfig) -> bool {
+    let (first, last) = programs(Some(config));
+    first.is_some() || last.is_some() || terminal::is_there()
+}
+
+/// The askpass programs that come before the terminal, and where there is none.
+fn programs(config: Option<&UserConfig>) -> (Option<OsString>, Option<OsString>) {
+    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+    let (of_ssh, require) = (set("SSH_ASKPASS"), set("SSH_ASKPASS_REQUIRE"));
+    let has_display = set("DISPLAY").is_some() || set("WAYLAND_DISPLAY").is_some();
+    let is = |word: &str| require.as_ref().is_some_and(|require| require == word);
+    if is("force") || is("prefer") && has_display {
+        return (of_ssh, None);
+    }
+    let of_ssh = of_ssh.filter(|_| has_display && !is("never"));
+    let of_git = || {
+        let of_config = || Some(OsString::from(config?.get("core.askpass")?));
+        set("GIT_ASKPASS").or_else(of_config)
+    };
+    (None, of_ssh.or_else(of_git))
+}
+
+/// Runs a program that asks on its own. The first line of what it prints is the answer; failing is none.
+fn run_askpass(program: &OsString, prompt: &str) -> io::Result<Option<String>> {
+    let output = git::as_user(program)
+        .arg(prompt)
+        .stderr(Stdio::inherit())
+        .output()?;
+    let answer = String::from_utf8_lossy(&output.stdout);
+    let line = answer.lines().next().unwrap_or_default();
+    Ok(output.status.success().then(|| line.to_owned()))
+}
+
+/// A prompt that comes from elsewhere, line by line fit for a terminal.
+fn shown(prompt: &str) -> String {
+    let lines = prompt.split('\n').map(|line| masked(line.as_bytes()));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 impl Found {
     /// Tells the helpers that the login worked, so that they may keep it.
     pub fn approve(&self) {
-        // A helper that cannot store costs the next fetch a question; this one has what it came for.
-        let _ = credential("approve", &self.description);
+        report("approve", &self.description);
     }
 
     /// Tells the helpers that the login was refused, so that they do not give it again.
     pub fn reject(&self) {
-        let _ = credential("reject", &self.description);
+        report("reject", &self.description);
     }
 }
 
@@ -99,23 +201,85 @@ fn describe(url: &str, username: Option<&str>) -> Option<String> {
     Some(description)
 }
 
-fn credential(action: &str, description: &[u8]) -> io::Result<(bool, Vec<u8>)> {
-    if description.is_empty() {
-        return Ok((true, Vec::new()));
-    }
-    let mut child = git::of_user()
-        .args(["credential", action])
-        .env("GIT_TERMINAL_PROMPT", "0")
+/// What came of `git credential fill`.
+struct Filled {
+    success: bool,
+    output: Vec<u8>,
+    /// Why there is no answer, in git's words.
+    why: Option<String>,
+}
+
+/// Asks, and repeats what the helpers say meanwhile: some tell there where to sign in.
+fn fill(description: &str) -> io::Result<Filled> {
+    let mut child = credential("fill")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()?;
+    let stderr = child.stderr.take().map(BufReader::new);
+    let listener = thread::spawn(|| stderr.and_then(repeat));
     if let Some(mut stdin) = child.stdin.take() {
         // git may have ended already, for example because a helper failed; its status tells.
+        let _ = stdin.write_all(description.as_bytes());
+    }
+    let mut output = Vec::new();
+    if let Some(mut stdout) = child.stdout.take() {
+        stdout.read_to_end(&mut output)?;
+    }
+    let success = child.wait()?.success();
+    // A helper that stays behind, such as a cache, may hold the other end: what git said is there by now.
+    let why = if success {
+        None
+    } else {
+        listener.join().ok().flatten()
+    };
+    Ok(Filled {
+        success,
+        output,
+        why,
+    })
+}
+
+/// Repeats what is said, but for git's last word, which is returned.
+fn repeat(stderr: impl BufRead) -> Option<String> {
+    for line in stderr.split(b'\n').map_while(Result::ok) {
+        let words = masked(&line);
+        match words.strip_prefix("fatal: ") {
+            Some(why) if why.starts_with(NO_ANSWER) => return Some(why.to_owned()),
+            _ => tell(&words),
+        }
+    }
+    None
+}
+
+/// Tells the user's helpers how a login of theirs went.
+fn report(action: &str, description: &[u8]) {
+    if description.is_empty() {
+        return;
+    }
+    let child = credential(action)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    // A helper that cannot store costs the next fetch a question; this one has what it came for.
+    let Ok(mut child) = child else {
+        return;
+    };
+    if let Some(mut stdin) = child.stdin.take() {
         let _ = stdin.write_all(description);
     }
-    let output = child.wait_with_output()?;
-    Ok((output.status.success(), output.stdout))
+    let _ = child.wait();
+}
+
+fn credential(action: &str) -> std::process::Command {
+    let mut command = git::of_user();
+    command.args(["credential", action]);
+    if terminal::is_for_others() {
+        // Asking there would stop a job in the background, and nobody would know why.
+        command.env("GIT_TERMINAL_PROMPT", "0");
+    }
+    command
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::{
     ask, git,
     paths::Paths,
     progress::Renderer,
-    protocol::{Answer, Failure, Reply, Request, Step, VERSION},
+    protocol::{Answer, Ask, Failure, Reply, Request, Step, VERSION},
     wire::{self, WireError},
 };
 
@@ -247,11 +247,14 @@ impl Client {
                 }
                 Reply::Ask(question) => {
                     renderer.close();
-                    found = ask::ask(&question)
-                        .map_err(|err| Failure::io("cannot run git credential", &err))?;
-                    let answer = found
-                        .as_ref()
-                        .map_or(Answer::Nothing, |found| Answer::Login(found.login.clone()));
+                    let answer = match &question {
+                        Ask::Login { .. } => {
+                            let (answer, login) = ask::login(&question);
+                            found = login;
+                            answer
+                        }
+                        Ask::Question { prompt, echo } => ask::question(prompt, *echo),
+                    };
                     self.answer(&answer).await?;
                 }
                 Reply::LoginAccepted => found.iter().for_each(ask::Found::approve),

@@ -4,9 +4,9 @@
 use std::env;
 
 use crate::{
-    policy,
+    ask, policy,
     progress::masked,
-    protocol::{Failure, FailureKind, Fetch, Login, Mirror, Stale},
+    protocol::{Failure, FailureKind, Fetch, Login, Mirror, Secret, Stale},
     standing::UserConfig,
     upstream_url::Address,
     url_config,
@@ -49,7 +49,7 @@ pub fn request(address: &Address, config: &UserConfig) -> Result<Fetch, Failure>
                 }),
                 None,
             ),
-            None => (None, Some(typed.username)),
+            None => (None, Some(Secret(typed.username))),
         },
         None => (None, None),
     };
@@ -71,5 +71,6 @@ pub fn request(address: &Address, config: &UserConfig) -> Result<Fetch, Failure>
         standing: config.standing(),
         transports: policy::transports(config),
         stale,
+        can_ask: ask::can_ask(config),
     })
 }

@@ -99,7 +99,14 @@ pub fn at(git_dir: &Path) -> Command {
 /// child that is what [`carry_user`] gave along.
 #[must_use]
 pub fn of_user() -> Command {
-    let mut git = Command::new("git");
+    as_user("git")
+}
+
+/// A program of the user's where they stand, as [`of_user`] is git. No trace that they have turned on is written by it:
+/// what it is told and says may be secret.
+#[must_use]
+pub fn as_user(program: impl AsRef<OsStr>) -> Command {
+    let mut git = Command::new(program);
     if let Some(place) = env::var_os(PLACE) {
         let carried = |(name, value): (OsString, OsString)| {
             let name = name.as_bytes().strip_prefix(CARRIED.as_bytes())?;
@@ -109,12 +116,39 @@ pub fn of_user() -> Command {
             .env_clear()
             .envs(env::vars_os().filter_map(carried));
     }
+    for name in TRACES {
+        git.env_remove(name);
+    }
+    // These three the user's configuration may turn on, too.
+    for name in ["GIT_TRACE2", "GIT_TRACE2_EVENT", "GIT_TRACE2_PERF"] {
+        git.env(name, "0");
+    }
     // Only `git config` obeys GIT_CONFIG, and what it then reads is not what the user's other commands do.
     git.env(GUARD, "1")
         .env_remove("GIT_CONFIG")
         .stdin(Stdio::null());
     git
 }
+
+/// What makes git write down what it does, and what curl says and hears.
+const TRACES: [&str; 16] = [
+    "GIT_CURL_VERBOSE",
+    "GIT_TRACE",
+    "GIT_TRACE_BARE_OPTIONS",
+    "GIT_TRACE_CURL",
+    "GIT_TRACE_CURL_NO_DATA",
+    "GIT_TRACE_CURL_COMPONENTS",
+    "GIT_TRACE_FSMONITOR",
+    "GIT_TRACE_PACKET",
+    "GIT_TRACE_PACKFILE",
+    "GIT_TRACE_PACK_ACCESS",
+    "GIT_TRACE_PERFORMANCE",
+    "GIT_TRACE_REDACT",
+    "GIT_TRACE_REFS",
+    "GIT_TRACE_SETUP",
+    "GIT_TRACE_SHALLOW",
+    "GIT_TRACE2_DST_DEBUG",
+];
 
 /// Lets the hooks of a fenced child make children where the user stands: it sees the user's variables only under names
 /// that mean nothing to it.
@@ -155,6 +189,16 @@ pub fn to_upstream(scratch: &Path) -> Command {
         .env("GIT_NO_REPLACE_OBJECTS", "1")
         .env("GIT_NO_LAZY_FETCH", "1");
     git
+}
+
+/// Keeps git's http client from looking into `~/.netrc`. Returns what a credential helper of ours, in the words of the
+/// shell, must begin with to find its home again.
+pub fn hide_netrc(git: &mut Command) -> String {
+    git.env("HOME", "/nonexistent");
+    match env::var("HOME") {
+        Ok(home) => format!("HOME='{}' ", home.replace('\'', r"'\''")),
+        Err(_) => String::new(),
+    }
 }
 
 /// What variables of git's begin with that are about the repository in which somebody stands, or about how git works.

@@ -8,7 +8,9 @@
 //! ├── socket                     mode 0600                                              runtime
 //! ├── ssh/                       sockets of the ssh connections that are kept            runtime
 //! ├── log/                       the log of a daemon that a helper started              state
-//! ├── secrets/                   one file per secret that no keyring has                 data
+//! ├── ssh.d/                     ssh configurations of mirrors with a key of their own     runtime
+//! ├── refused                    which logins upstream has refused, hashed               data
+//! ├── secrets/                   passwords and passphrases, where there is no keyring    data
 //! ├── bundles/                   the local branches of mirrors that were removed        data
 //! └── mirrors/                   one bare repository per mirror                         data
 //! ```
@@ -170,6 +172,24 @@ impl Paths {
             .find(|dir| dir.as_os_str().len() <= LONGEST_FOLDER)
     }
 
+    /// The folder of the ssh configurations of mirrors with a key of their own.
+    #[must_use]
+    pub fn ssh_configurations(&self) -> PathBuf {
+        self.runtime.join("ssh.d")
+    }
+
+    /// The file of the logins that upstream has refused.
+    #[must_use]
+    pub fn refused(&self) -> PathBuf {
+        self.data.join("refused")
+    }
+
+    /// The folder of the secrets that no keyring has. It is made by whoever writes the first.
+    #[must_use]
+    pub fn secrets(&self) -> PathBuf {
+        self.data.join("secrets")
+    }
+
     /// The folder of the mirrors.
     #[must_use]
     pub fn mirrors(&self) -> PathBuf {
@@ -180,12 +200,6 @@ impl Paths {
     #[must_use]
     pub fn bundles(&self) -> PathBuf {
         self.data.join("bundles")
-    }
-
-    /// The folder of the secrets that no keyring has. It is made by whoever writes the first.
-    #[must_use]
-    pub fn secrets(&self) -> PathBuf {
-        self.data.join("secrets")
     }
 
     /// The folder of the logs.

@@ -4,15 +4,17 @@
 //! Where a reply asks something, the client sends one [`Answer`] on the same connection. Adding or changing a variant
 //! anywhere in this file or below it is a new [`VERSION`].
 
+mod credential;
 mod failure;
 mod mirrors;
 mod test;
 
-use std::{fmt, path::PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    credential::{Credential, Login, OneTimeId, Secret, SignIn},
     failure::{Failure, FailureKind, words},
     mirrors::{Add, Config, LocalRef, MirrorInfo, Past, Restore, Set, Setting, Shown, Status},
     test::{Check, Step, Test, Verdict},
@@ -42,12 +44,26 @@ pub enum Request {
     /// client has sent what is to be: what upstream accepted, and what stays here, in [`Answer::Accepted`] batches, the
     /// last one empty. Answered by [`Reply::Settled`] or [`Reply::Failed`].
     Reserve(Reserve),
-    /// Give the login registered under a one-time id. Answered by [`Reply::Login`] or [`Reply::Failed`].
+    /// Give the login that waits under a one-time id. Answered by [`Reply::Login`] or [`Reply::Failed`].
     Login {
         /// The id; it is good for one use.
-        id: String,
+        id: OneTimeId,
+        /// The push that it is for, when it is for one.
+        push: Option<String>,
         /// The scheme, host and port for which git wants it: `https://host:port`.
         origin: String,
+    },
+    /// Upstream refused the login that was given under this id. Answered by [`Reply::Done`].
+    LoginRefused(OneTimeId),
+    /// Put a question of ssh's to whoever waits for it, or answer it with what waits under this id. Answered by
+    /// [`Reply::Said`] or [`Reply::Failed`].
+    Question {
+        /// The id that the ssh was given.
+        id: OneTimeId,
+        /// The push that it is for, when it is for one.
+        push: Option<String>,
+        /// What ssh asks, as it would print it.
+        prompt: String,
     },
     /// Make a mirror with a name. Answered as [`Request::Test`] is, with [`Reply::Added`] for [`Reply::Tested`].
     Add(Add),
@@ -99,14 +115,17 @@ pub struct Fetch {
     pub mirror: Mirror,
     /// The login that was part of the URL, for this request only.
     pub login: Option<Login>,
-    /// The user name that was part of the URL without a password: whoever is asked is asked for that one's.
-    pub username: Option<String>,
+    /// The user name that was part of the URL without a password: whoever is asked is asked for that one's. Some hosts
+    /// take a token there.
+    pub username: Option<Secret>,
     /// What git would read where the user stands.
     pub standing: Standing,
     /// The transports that git's own rules allow where the user stands (`protocol.<name>.allow`).
     pub transports: Vec<String>,
     /// The user's word on stale answers (`MIRROR_STALE`); `None` leaves it to the mirror.
     pub stale: Option<Stale>,
+    /// Whether somebody, or a program of theirs, can be asked what ssh wants to know.
+    pub can_ask: bool,
 }
 
 /// What a push asks before anything is sent to upstream.
@@ -170,21 +189,6 @@ pub enum Mirror {
     Name(Name),
 }
 
-/// A user name and, when known, a password or token. Its `Debug` shows neither.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Login {
-    /// The user name; empty when upstream does not care.
-    pub username: String,
-    /// The password or token.
-    pub password: String,
-}
-
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Login(…)")
-    }
-}
-
 /// Whether an answer that could not be checked is better than none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stale {
@@ -225,6 +229,8 @@ pub enum Reply {
     Failed(Failure),
     /// The login asked for with [`Request::Login`]; final.
     Login(Login),
+    /// The answer to [`Request::Question`]; final.
+    Said(Secret),
     /// Some of the mirrors; more follow until [`Reply::Done`].
     Mirrors(Vec<MirrorInfo>),
     /// A mirror is in step; final.
@@ -291,8 +297,10 @@ pub enum Reply {
 pub enum Answer {
     /// The login for [`Ask::Login`].
     Login(Login),
-    /// Nobody and nothing here knows.
-    Nothing,
+    /// The answer to [`Ask::Question`].
+    Said(Secret),
+    /// Nobody and nothing here knows; git's own words for that, where it has any.
+    Nothing(Option<String>),
     /// Some commands of a push.
     Commands(Vec<Command>),
     /// Some commands that upstream accepted, or that stay here, by their places in the order in which they were sent.
@@ -307,9 +315,16 @@ pub enum Ask {
         /// The upstream's URL, without credentials.
         url: String,
         /// The user name that was part of the URL.
-        username: Option<String>,
+        username: Option<Secret>,
         /// Upstream's `WWW-Authenticate` headers, which some credential helpers look at.
         challenges: Vec<String>,
+    },
+    /// What ssh wants to know: a passphrase, whether a host key is right.
+    Question {
+        /// As ssh would print it.
+        prompt: String,
+        /// Whether the answer may be seen while it is typed.
+        echo: bool,
     },
 }
 
@@ -366,17 +381,8 @@ pub struct Open {
     pub fsck: bool,
     /// Where what the client sends is kept apart until upstream has accepted it: an object directory.
     pub quarantine: PathBuf,
-    /// The login that upstream took, to be fetched by one child.
-    pub login: Option<OfferedLogin>,
-}
-
-/// A login that waits for [`Request::Login`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OfferedLogin {
-    /// Its one-time id.
-    pub id: String,
-    /// Whether it stood in the URL: then it is for this request alone, and nobody else is asked or told.
-    pub typed: bool,
+    /// What it signs in with at upstream.
+    pub sign_in: SignIn,
 }
 
 /// An answer that is not fresh.

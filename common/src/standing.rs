@@ -178,6 +178,40 @@ impl UserConfig {
     }
 }
 
+/// With what somebody talks to an upstream who does not sign in as the user's git would.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alone {
+    /// With a credential that they were given.
+    Given,
+    /// With none.
+    Anonymous,
+}
+
+impl Alone {
+    /// Whether an `http.*` setting of the user's may have a part in what is sent: one that could tell who they are, beside
+    /// the credential or in its place, has none.
+    #[must_use]
+    pub fn allows(self, key: &str, value: &str) -> bool {
+        let variable = key.rsplit('.').next().unwrap_or_default();
+        let is = |names: &[&str]| names.iter().any(|name| variable.eq_ignore_ascii_case(name));
+        if is(&["cookiefile", "emptyauth", "proactiveauth", "delegation"]) {
+            return false;
+        }
+        match self {
+            // A proxy in front of upstream may want a certificate or a header as well.
+            Self::Given => {
+                let name = value.split(':').next().unwrap_or_default().trim();
+                let signs_in = ["authorization", "cookie", "private-token", "job-token"]
+                    .iter()
+                    .any(|header| name.eq_ignore_ascii_case(header));
+                !(is(&["extraheader"]) && signs_in)
+            }
+            // What a header is for only its owner knows.
+            Self::Anonymous => !is(&["extraheader", "sslcert", "sslkey"]),
+        }
+    }
+}
+
 /// The keys that bear on talking to an upstream; `safe.directory` counts because a local upstream may be another user's.
 fn bears_on_upstream(key: &str) -> bool {
     let (section, rest) = key.split_once('.').unwrap_or((key, ""));
@@ -237,6 +271,22 @@ mod tests {
             place("credential.helper\nstore\0"),
             place("credential.helper\ncache\0")
         );
+    }
+
+    #[test]
+    fn who_signs_in_alone_sends_nothing_of_the_users_that_tells_who_they_are() {
+        let (given, anonymous) = (Alone::Given, Alone::Anonymous);
+        for alone in [given, anonymous] {
+            assert!(alone.allows("http.proxy", "http://proxy:3128"));
+            assert!(alone.allows("http.https://h/.sslCAInfo", "/ca"));
+            assert!(!alone.allows("http.cookieFile", "/jar"));
+            assert!(!alone.allows("http.https://h/.extraHeader", "authorization: Basic eA=="));
+            assert!(!alone.allows("http.extraheader", "PRIVATE-TOKEN: x"));
+        }
+        let of_a_gate = ("http.extraheader", "X-Gate: x");
+        assert!(given.allows(of_a_gate.0, of_a_gate.1) && given.allows("http.sslcert", "/c"));
+        assert!(!anonymous.allows(of_a_gate.0, of_a_gate.1));
+        assert!(!anonymous.allows("http.sslCert", "/c"));
     }
 
     #[test]

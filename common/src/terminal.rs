@@ -10,8 +10,10 @@ use std::{
 
 use rustix::{
     io::{Errno, read},
-    process::{Signal, kill_current_process_group},
-    termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr},
+    process::{Signal, getpgrp, kill_current_process_group},
+    termios::{
+        LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcsetattr,
+    },
 };
 
 /// The terminal that this process was started from, whatever its stdin is.
@@ -23,10 +25,21 @@ const LONGEST: usize = 4096;
 const BACKSPACE: u8 = 0x08;
 const DELETE: u8 = 0x7f;
 
-/// Whether there is a terminal to ask at.
+/// Whether there is a terminal to ask at: one whose keys are for us.
 #[must_use]
 pub fn is_there() -> bool {
-    open().is_ok()
+    open().is_ok_and(|terminal| is_ours(&terminal))
+}
+
+/// Whether there is a terminal, and its keys are for others: this is a job in the background. Asking there would stop
+/// it, and nobody would know why.
+#[must_use]
+pub fn is_for_others() -> bool {
+    open().is_ok_and(|terminal| !is_ours(&terminal))
+}
+
+fn is_ours(terminal: &File) -> bool {
+    tcgetpgrp(terminal).is_ok_and(|foreground| foreground == getpgrp())
 }
 
 /// Asks a question and returns the line that is typed; without `echo` nobody sees it. What was typed before the
@@ -38,7 +51,7 @@ pub fn is_there() -> bool {
 /// # Errors
 /// Fails when the terminal does, or when what is typed is no text or too long.
 pub fn ask(prompt: &str, echo: bool) -> io::Result<Option<String>> {
-    let Ok(terminal) = open() else {
+    let Some(terminal) = open().ok().filter(is_ours) else {
         return Ok(None);
     };
     let keys = if echo {

@@ -159,7 +159,7 @@ mod tests {
     use tokio::io::{AsyncWriteExt, duplex};
 
     use super::*;
-    use crate::protocol::{Reply, Request};
+    use crate::protocol::{OneTimeId, Reply, Request};
 
     fn run<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread()
@@ -190,7 +190,8 @@ mod tests {
     #[test]
     fn a_message_arrives_as_it_was_sent() {
         let sent = Request::Login {
-            id: "one".into(),
+            id: OneTimeId("one".into()),
+            push: None,
             origin: "https://h".into(),
         };
         assert_eq!(run(received(&frame(&sent))).expect("whole"), sent);
@@ -199,7 +200,8 @@ mod tests {
     #[test]
     fn a_truncated_message_is_an_error_at_every_length() {
         let whole = frame(&Request::Login {
-            id: "one-time".into(),
+            id: OneTimeId("one-time".into()),
+            push: None,
             origin: "https://h".into(),
         });
         assert!(

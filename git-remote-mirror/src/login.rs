@@ -1,5 +1,5 @@
 //! The credential helper of our own children: `git-remote-mirror login get` gives the login that waits at the daemon
-//! under the one-time id in `MIRROR_LOGIN`.
+//! under the one-time id in `MIRROR_LOGIN`, and `erase` tells it that upstream refused that login.
 
 use std::{
     env,
@@ -9,23 +9,32 @@ use std::{
 use common::{
     client::{Client, something_else},
     paths::Paths,
-    protocol::{Failure, Reply, Request},
+    protocol::{Failure, OneTimeId, Reply, Request},
 };
 
-use crate::{helper::answer, stream::runtime};
+use crate::{forward, helper::answer, send, stream::runtime};
 
-/// Answers git's credential protocol. The id is for one child and one scheme, host and port: whoever leads that child
-/// elsewhere gets nothing.
+/// Answers git's credential protocol. The id is for one child, one push, and one scheme, host and port: whoever leads
+/// that child elsewhere gets nothing.
 ///
 /// # Errors
 /// Fails when no login waits.
 pub(crate) fn run(action: &str) -> Result<(), Failure> {
-    // `store` and `erase` need no answer; the daemon learns from the child how it went.
-    if action != "get" {
-        return Ok(());
+    let id = env::var(send::LOGIN)
+        .map_err(|_| Failure::here("no login waits for this process"))
+        .map(OneTimeId)?;
+    match action {
+        "get" => get(id),
+        "erase" => match ask(&Request::LoginRefused(id))? {
+            Reply::Done => Ok(()),
+            _ => Err(something_else()),
+        },
+        // `store`: what worked is known to whoever gave it.
+        _ => Ok(()),
     }
-    let id =
-        env::var("MIRROR_LOGIN").map_err(|_| Failure::here("no login waits for this process"))?;
+}
+
+fn get(id: OneTimeId) -> Result<(), Failure> {
     let mut wanted = String::new();
     let read = io::stdin().read_to_string(&mut wanted);
     read.map_err(|err| Failure::io("cannot hear git", &err))?;
@@ -34,13 +43,8 @@ pub(crate) fn run(action: &str) -> Result<(), Failure> {
         return Err(Failure::here("git does not say what the login is for"));
     };
     let origin = format!("{scheme}://{host}");
-    let paths = Paths::from_env()?;
-    let reply = runtime()?.block_on(async {
-        let mut client = Client::connect(&paths).await.map_err(Failure::from)?;
-        client.say(&Request::Login { id, origin }).await?;
-        client.hear().await
-    })?;
-    match reply {
+    let push = env::var(forward::PUSH).ok();
+    match ask(&Request::Login { id, push, origin })? {
         Reply::Login(login) => answer(&format!(
             "username={}\npassword={}\n",
             login.username, login.password
@@ -48,4 +52,13 @@ pub(crate) fn run(action: &str) -> Result<(), Failure> {
         Reply::Failed(failure) => Err(failure),
         _ => Err(something_else()),
     }
+}
+
+fn ask(request: &Request) -> Result<Reply, Failure> {
+    let paths = Paths::from_env()?;
+    runtime()?.block_on(async {
+        let mut client = Client::connect(&paths).await.map_err(Failure::from)?;
+        client.say(request).await?;
+        client.hear().await
+    })
 }

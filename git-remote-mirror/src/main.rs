@@ -1,5 +1,6 @@
 //! `git-remote-mirror`: what git runs for `mirror::` URLs. stdout belongs to git; people read stderr.
 
+mod askpass;
 mod fetch;
 mod forward;
 mod helper;
@@ -19,12 +20,13 @@ use std::{
     process::ExitCode,
 };
 
-use common::{git, progress::tell, protocol::Failure};
+use common::{ask, git, progress::tell, protocol::Failure};
 
 /// What git itself exits with when it dies.
 const DIED: u8 = 128;
 
 fn main() -> ExitCode {
+    ask::forbid_core_dumps();
     let arguments: Vec<String> = env::args_os()
         .skip(1)
         .map(|word| word.to_string_lossy().into_owned())
@@ -38,6 +40,8 @@ fn main() -> ExitCode {
         [] if called == forward::PROC_RECEIVE => forward::proc_receive(),
         [_, _] if called == forward::PRE_PUSH => forward::pre_push(),
         ["login", action] => login::run(action),
+        // ssh, of a child of ours.
+        [prompt] if env::var_os(askpass::QUESTION).is_some() => askpass::run(prompt),
         [remote, address] if !io::stdin().is_terminal() => {
             guarded(address, || helper::run(remote, address))
         }

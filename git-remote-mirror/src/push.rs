@@ -58,11 +58,8 @@ pub(crate) fn run(errand: &Errand) -> Result<(), Failure> {
         .env(forward::PUSH, &open.id)
         .env(forward::QUARANTINE, &open.quarantine)
         .env(send::UPSTREAM, &open.ready.url);
-    if let Some(login) = &open.login {
-        server.env(send::LOGIN, &login.id);
-        if login.typed {
-            server.env(send::LOGIN_TYPED, "1");
-        }
+    for (name, value) in send::variables(&open.sign_in) {
+        server.env(name, value);
     }
     if let Some(username) = errand.username() {
         server.env(send::USERNAME, username);

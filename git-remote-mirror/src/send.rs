@@ -21,13 +21,14 @@ use std::{
 
 use common::{
     git,
-    protocol::{Command, Lease},
-    standing::UserConfig,
+    protocol::{Command, Lease, OneTimeId, SignIn},
+    standing::{Alone, UserConfig},
     upstream_url::Address,
     url_config,
 };
 
 use crate::{
+    askpass::QUESTION,
     forward,
     outcome::{NEW, Outcomes, Words},
     quarantine,
@@ -37,8 +38,10 @@ use crate::{
 pub(crate) const UPSTREAM: &str = "MIRROR_UPSTREAM";
 /// The one-time id of the login that upstream took when it was asked what it has.
 pub(crate) const LOGIN: &str = "MIRROR_LOGIN";
-/// Set when that login stood in the URL: it is for this push alone.
-pub(crate) const LOGIN_TYPED: &str = "MIRROR_LOGIN_TYPED";
+/// Set when that login, or none at all, is for this push alone: nobody else is asked, nor told.
+pub(crate) const ALONE: &str = "MIRROR_ALONE";
+/// How ssh is run, where the mirror has a key of its own.
+pub(crate) const SSH: &str = "MIRROR_SSH";
 /// The user name that stood in the URL.
 pub(crate) const USERNAME: &str = "MIRROR_USERNAME";
 /// Set when the person wants to see how far it is.
@@ -80,7 +83,12 @@ pub(crate) fn send(
     }
     let standing = UserConfig::read()?.standing().config;
     push.env("GIT_CONFIG_GLOBAL", scratch.trust(&standing)?);
-    let settings = settings(&url, &standing)?.into_iter();
+    let home = match alone() {
+        // What signs in on its own signs in as nobody else: `~/.netrc` is not for it.
+        Some(_) => git::hide_netrc(&mut push),
+        None => String::new(),
+    };
+    let settings = settings(&url, &standing, &home)?.into_iter();
     let settings = settings.map(|(key, value)| (key, OsString::from(value)));
     // Not in arguments: some are secrets for pipelines. An empty one would take back those before it.
     let options = options.iter().filter(|option| !option.is_empty()).cloned();
@@ -93,9 +101,7 @@ pub(crate) fn send(
     }
     push.env("GIT_CONFIG_COUNT", count.to_string())
         .env("GIT_ALLOW_PROTOCOL", transports(&url));
-    if let Some(id) = env::var_os(LOGIN) {
-        push.env(LOGIN, id);
-    }
+    sign_in(&mut push)?;
     push.env(forward::QUARANTINE, quarantine)
         .arg("-c")
         .arg(quarantine::hooks_setting(quarantine))
@@ -136,6 +142,65 @@ pub(crate) fn send(
         .iter()
         .map(|order| outcomes.of(&order.name))
         .collect())
+}
+
+/// What the hooks are told of how to sign in.
+pub(crate) fn variables(sign_in: &SignIn) -> Vec<(&'static str, String)> {
+    let alone = (ALONE, "1".to_owned());
+    match sign_in {
+        SignIn::AsGit => Vec::new(),
+        SignIn::LoginFirst(OneTimeId(id)) => vec![(LOGIN, id.clone())],
+        SignIn::LoginAlone(OneTimeId(id)) => vec![(LOGIN, id.clone()), alone],
+        SignIn::Anonymous => vec![alone],
+        SignIn::SshKey {
+            command,
+            passphrase,
+        } => {
+            let passphrase = passphrase.iter();
+            let passphrase = passphrase.map(|OneTimeId(id)| (QUESTION, id.clone()));
+            passphrase.chain([(SSH, command.clone())]).collect()
+        }
+    }
+}
+
+/// How the git that sends signs in, beyond its settings.
+fn sign_in(push: &mut std::process::Command) -> io::Result<()> {
+    if let Some(command) = env::var_os(SSH) {
+        push.env("GIT_SSH_COMMAND", command)
+            .env("GIT_SSH_VARIANT", "ssh");
+        if let Some(id) = env::var_os(QUESTION) {
+            push.env("SSH_ASKPASS", env::current_exe()?)
+                .env("SSH_ASKPASS_REQUIRE", "force")
+                .env(QUESTION, id);
+        }
+    }
+    if let Some(id) = env::var_os(LOGIN) {
+        push.env(LOGIN, id);
+    }
+    // What is asked for by a child of ours belongs to this push.
+    push.env(
+        forward::PUSH,
+        env::var_os(forward::PUSH).unwrap_or_default(),
+    );
+    if let Some(alone) = alone() {
+        // Nobody is asked.
+        push.env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_ASKPASS", "false")
+            .env_remove("SSH_ASKPASS");
+        if alone == Alone::Anonymous {
+            push.env_remove("GIT_SSL_CERT").env_remove("GIT_SSL_KEY");
+        }
+    }
+    Ok(())
+}
+
+/// With what the push signs in, where that is not what the user's git would.
+fn alone() -> Option<Alone> {
+    env::var_os(ALONE)?;
+    Some(match env::var_os(LOGIN) {
+        Some(_) => Alone::Given,
+        None => Alone::Anonymous,
+    })
 }
 
 /// Hears in the background, to be asked for it later.
@@ -186,23 +251,43 @@ fn leases(orders: &[Order<'_>]) -> Vec<OsString> {
 }
 
 /// The settings of the user's that say how to talk to this upstream. They travel in the environment of one child.
-fn settings(url: &str, standing: &[(String, String)]) -> io::Result<Vec<(String, String)>> {
+fn settings(
+    url: &str,
+    standing: &[(String, String)],
+    home: &str,
+) -> io::Result<Vec<(String, String)>> {
     let mut settings = vec![
         ("http.lowSpeedLimit".to_owned(), "1".to_owned()),
         ("http.lowSpeedTime".to_owned(), NO_PROGRESS.to_owned()),
+        ("http.followRedirects".to_owned(), "false".to_owned()),
     ];
-    let bears = |key: &str| !key.starts_with("url.") && !key.starts_with("safe.");
-    settings.extend(standing.iter().filter(|(key, _)| bears(key)).cloned());
-    if let Ok(username) = env::var(USERNAME) {
+    let has_login = env::var_os(LOGIN).is_some();
+    let alone = alone();
+    // A redirect would take the login along: git sends it to wherever the first answer led. Upstream has just been asked
+    // at this very address, and redirected nobody.
+    let redirects = |key: &str| key.to_ascii_lowercase().ends_with(".followredirects");
+    let bears = |key: &str, value: &str| match alone {
+        _ if redirects(key) => false,
+        None => !key.starts_with("url.") && !key.starts_with("safe."),
+        Some(alone) => key.starts_with("http.") && alone.allows(key, value),
+    };
+    let bearing = standing.iter().filter(|(key, value)| bears(key, value));
+    settings.extend(bearing.cloned());
+    if let (Ok(username), None) = (env::var(USERNAME), alone) {
         settings.push(("credential.username".into(), username));
     }
-    if env::var_os(LOGIN).is_some() {
+    if alone.is_some() || has_login {
+        settings.push(("credential.helper".into(), String::new()));
+    }
+    if has_login {
         // The login that is known already comes first; when it is refused, git asks whom it would have asked.
         let program = env::current_exe()?;
         let program = program.to_string_lossy().replace('\'', r"'\''");
-        settings.push(("credential.helper".into(), String::new()));
-        settings.push(("credential.helper".into(), format!("!'{program}' login")));
-        if env::var_os(LOGIN_TYPED).is_none() {
+        let helper = format!("!{home}'{program}' login");
+        settings.push(("credential.helper".into(), helper));
+        if alone.is_some() {
+            settings.push(("http.proactiveAuth".into(), "basic".into()));
+        } else {
             settings.extend(helpers(url, standing));
         }
     }

@@ -14,8 +14,9 @@ use crate::{
     conversation::Conversation,
     edit,
     fetch::{Extent, Purpose, Request, parse},
+    given::{self, Given},
     registry::{Mirror, Target},
-    settings::Settings,
+    settings::{Auth, Settings},
     sync::{Birth, Engine, Wish},
 };
 
@@ -56,6 +57,13 @@ async fn carry_out(
         Ok(request) => request,
         Err(failure) => return Ok(Err(failure)),
     };
+    let given = match Given::new(add.credential, &settings.url) {
+        Ok(given) => given,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    if given.auth != Auth::AsGit {
+        request.give(given.clone());
+    }
     let mut format = gix::hash::Kind::Sha1;
     if add.test {
         let extent = match add.watched {
@@ -67,12 +75,45 @@ async fn carry_out(
             Err(unfit) => return Ok(Err(unfit.failure)),
         }
     }
+    let given = match given.store(engine).await {
+        Ok(given) => given,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    settings.auth = given.auth.clone();
+    if given.auth != Auth::AsGit {
+        request.give(given.clone());
+    }
+    let made = make(
+        engine,
+        &mut request,
+        settings,
+        &add.settings,
+        format,
+        (add.test, add.sync),
+    );
+    let made = made.await;
+    if !matches!(made, Ok(Ok(_))) {
+        // Whether the client has gone or there is no mirror: nothing names it.
+        given::forget(engine, &given.auth).await;
+    }
+    made
+}
+
+/// Makes it, now that all is known of it.
+async fn make(
+    engine: &Arc<Engine>,
+    request: &mut Request<'_>,
+    settings: Settings,
+    typed: &[(String, String)],
+    format: gix::hash::Kind,
+    (test, sync): (bool, bool),
+) -> Result<Result<Reply, Failure>, WireError> {
     for _ in 0..MOST_PLACES {
-        match adopted(engine, &settings, &add.settings).await {
+        match adopted(engine, &settings, typed).await {
             Ok(None) => {}
             Ok(Some(mirror)) => {
                 request.retarget(mirror.target());
-                return finish(&mut request, &mirror, add.sync).await;
+                return finish(request, &mirror, sync).await;
             }
             Err(failure) => return Ok(Err(failure)),
         }
@@ -85,13 +126,13 @@ async fn carry_out(
         };
         request.retarget(target.clone());
         // What could not be tested is made in any case, and what is not to be downloaded is made empty.
-        if !(add.test && add.sync) {
+        if !(test && sync) {
             let made = engine
                 .registry
                 .begin(settings.clone(), format)
                 .and_then(|unborn| engine.registry.settle(unborn, &target.git_dir));
             match made {
-                Ok(mirror) => return finish(&mut request, &mirror, add.sync).await,
+                Ok(mirror) => return finish(request, &mirror, sync).await,
                 // Somebody has just made one there.
                 Err(_) if target.git_dir.exists() => continue,
                 Err(err) => return Ok(Err(cannot_make(&err))),
@@ -152,6 +193,7 @@ async fn adopted(
         settings.name.clone(),
         typed.to_vec(),
     );
+    let (auth, before) = (settings.auth.clone(), mirror.settings.auth.clone());
     let changed = edit::change(engine, &mirror, false, false, move |settings| {
         if settings.name != own {
             return Err(Failure::here(format!(
@@ -160,9 +202,16 @@ async fn adopted(
             )));
         }
         settings.name = name;
+        if auth != Auth::AsGit {
+            settings.auth = auth;
+        }
         edit::apply(settings, &typed)
     });
-    Ok(Some(changed.await?.mirror))
+    let changed = changed.await?.mirror;
+    if changed.settings.auth != before {
+        given::forget(engine, &before).await;
+    }
+    Ok(Some(changed))
 }
 
 /// Brings a mirror that is there in step. What fails is then only something to know.

@@ -3,14 +3,19 @@
 use std::time::Duration;
 
 use common::{
-    protocol::{Answer, Ask, Failure, LocalRef, Progress, Reply},
+    protocol::{Answer, Ask, Failure, LocalRef, Progress, Reply, Secret},
     wire::{self, WireError, batches},
 };
 use interprocess::local_socket::tokio::Stream;
 use tokio::{
-    sync::broadcast::{self, error::RecvError},
+    sync::{
+        broadcast::{self, error::RecvError},
+        mpsc,
+    },
     time::Instant,
 };
+
+use crate::questions::{Question, is_for_passphrase, may_be_seen};
 
 /// A client hears something at least this often.
 const ALIVE: Duration = Duration::from_secs(5);
@@ -22,13 +27,17 @@ const DEAF: Duration = Duration::from_secs(30);
 pub(crate) struct Conversation {
     stream: Stream,
     heard: Instant,
+    passphrase: Option<Secret>,
 }
 
 impl Conversation {
     /// With a client that has been greeted.
     pub(crate) fn new(stream: Stream) -> Self {
-        let heard = Instant::now();
-        Self { stream, heard }
+        Self {
+            stream,
+            heard: Instant::now(),
+            passphrase: None,
+        }
     }
 
     /// Says what comes of something that may take a while.
@@ -106,6 +115,21 @@ impl Conversation {
         progress: &mut broadcast::Receiver<Progress>,
         future: impl Future<Output = T>,
     ) -> Result<T, WireError> {
+        let (_, mut nothing) = mpsc::channel(1);
+        self.wait_asked(host, progress, &mut nothing, future).await
+    }
+
+    /// The same, while the client is asked what there is to ask.
+    ///
+    /// # Errors
+    /// Fails when the client has gone; what was waited for is dropped.
+    pub(crate) async fn wait_asked<T>(
+        &mut self,
+        host: &str,
+        progress: &mut broadcast::Receiver<Progress>,
+        questions: &mut mpsc::Receiver<Question>,
+        future: impl Future<Output = T>,
+    ) -> Result<T, WireError> {
         let began = Instant::now();
         let mut closed = false;
         tokio::pin!(future);
@@ -124,6 +148,10 @@ impl Conversation {
                         continue;
                     }
                 },
+                Some(question) = questions.recv() => {
+                    self.put(question).await?;
+                    continue;
+                }
                 () = tokio::time::sleep_until(self.heard + ALIVE) => {
                     let seconds = u32::try_from(began.elapsed().as_secs()).unwrap_or(u32::MAX);
                     Progress::Asking { host: host.to_owned(), seconds }
@@ -136,6 +164,34 @@ impl Conversation {
             self.say(&Reply::Progress(progress)).await?;
         }
         Ok(outcome)
+    }
+
+    /// Puts a question of ssh's to the person.
+    async fn put(&mut self, question: Question) -> Result<(), WireError> {
+        let Question {
+            prompt,
+            answer: waiting,
+        } = question;
+        let ask = Ask::Question {
+            echo: may_be_seen(&prompt),
+            prompt: prompt.clone(),
+        };
+        let is_passphrase = is_for_passphrase(&prompt);
+        let answer = match self.ask(ask).await? {
+            Answer::Said(answer) => Some(answer),
+            _ => None,
+        };
+        if is_passphrase {
+            self.passphrase.clone_from(&answer);
+        }
+        // The sync may have ended meanwhile.
+        let _ = waiting.send(answer);
+        Ok(())
+    }
+
+    /// The passphrase that the person has just given, if they were asked for one.
+    pub(crate) fn take_passphrase(&mut self) -> Option<Secret> {
+        self.passphrase.take()
     }
 
     /// Waits until the client has gone.

@@ -17,11 +17,17 @@ use argon2::{
     Argon2,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
-use common::{protocol::Login, upstream_url::UpstreamUrl};
+use common::{
+    protocol::{Failure, Login, Secret},
+    upstream_url::UpstreamUrl,
+};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use crate::durable;
+use crate::{
+    durable,
+    secrets::{SecretId, Secrets},
+};
 
 /// An unused login is forgotten after this time.
 pub(crate) const KEEP: Duration = Duration::from_secs(15 * 60);
@@ -41,14 +47,17 @@ pub(crate) struct Place {
     /// The upstream.
     pub(crate) url: UpstreamUrl,
     /// The user name that the URL was typed with.
-    pub(crate) username: Option<String>,
+    pub(crate) username: Option<Secret>,
     /// The fingerprint of where the user stands.
     pub(crate) standing: [u8; 32],
 }
 
 /// All that is known of logins.
-#[derive(Default)]
 pub(crate) struct Credentials {
+    /// Those of the mirrors' own, where they are stored.
+    pub secrets: Secrets,
+    /// Secrets that were read lately.
+    read: Mutex<HashMap<SecretId, (Secret, Instant)>>,
     kept: Mutex<HashMap<Place, (Login, Instant)>>,
     questions: Mutex<HashMap<Place, Arc<tokio::sync::Mutex<()>>>>,
     /// Proofs of this daemon's life, by mirror and hash of identity, so that each is computed once.
@@ -60,6 +69,52 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
+    /// With what is stored.
+    pub(crate) fn new(secrets: Secrets) -> Self {
+        Self {
+            secrets,
+            read: Mutex::default(),
+            kept: Mutex::default(),
+            questions: Mutex::default(),
+            proven: Mutex::default(),
+            places: Mutex::default(),
+            writing: Mutex::default(),
+        }
+    }
+
+    /// A stored secret. It is kept in memory for as long as a login is, so that an unchanged fetch needs no store.
+    ///
+    /// # Errors
+    /// Fails when the store that has it does not give it.
+    pub(crate) async fn stored(&self, id: &SecretId) -> Result<Secret, Failure> {
+        let known = {
+            let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+            read.retain(|_, (_, used)| used.elapsed() < KEEP);
+            read.get_mut(id).map(|(secret, used)| {
+                *used = Instant::now();
+                secret.clone()
+            })
+        };
+        if let Some(secret) = known {
+            return Ok(secret);
+        }
+        let secret = Secret(self.secrets.get(id).await?);
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.insert(id.clone(), (secret.clone(), Instant::now()));
+        Ok(secret)
+    }
+
+    /// Removes a secret that nothing names any more.
+    pub(crate) async fn remove(&self, id: &SecretId) {
+        self.read
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
+        if let Err(failure) = self.secrets.remove(id).await {
+            tracing::warn!("cannot remove a secret: {failure}");
+        }
+    }
+
     /// The login kept for a place.
     pub(crate) fn kept(&self, place: &Place) -> Option<Login> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -152,10 +207,7 @@ impl Credentials {
         if !lines.iter().any(|line| matches(line, identity)) {
             let line = match identity {
                 [] => ANYBODY.to_owned(),
-                identity => Argon2::default()
-                    .hash_password(identity)
-                    .map_err(io::Error::other)?
-                    .to_string(),
+                identity => hashed(identity)?,
             };
             lines.push(line);
             let surplus = lines.len().saturating_sub(MOST_READERS);
@@ -206,7 +258,17 @@ fn write(git_dir: &Path, lines: &[String]) -> io::Result<()> {
     durable::replace(&git_dir.join(READERS), text.as_bytes())
 }
 
-fn matches(line: &str, identity: &[u8]) -> bool {
+/// A slow salted hash, by which an identity is recognised and of which it cannot be made.
+///
+/// # Errors
+/// Fails when the system has no randomness.
+pub(crate) fn hashed(identity: &[u8]) -> io::Result<String> {
+    let hash = Argon2::default().hash_password(identity);
+    Ok(hash.map_err(io::Error::other)?.to_string())
+}
+
+/// Whether a line of a note is of an identity. Slow by design.
+pub(crate) fn matches(line: &str, identity: &[u8]) -> bool {
     match identity {
         [] => line == ANYBODY,
         identity => PasswordHash::new(line)
@@ -231,6 +293,12 @@ mod tests {
         }
     }
 
+    fn credentials() -> Credentials {
+        let nowhere = tempfile::tempdir().expect("temp dir");
+        let nowhere = nowhere.path();
+        Credentials::new(Secrets::new(nowhere.join("secrets")))
+    }
+
     fn login() -> Login {
         Login {
             username: "me".into(),
@@ -240,7 +308,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_login_is_kept_while_it_is_used_and_only_where_it_was_found() {
-        let credentials = Credentials::default();
+        let credentials = credentials();
         credentials.keep(&place(1), &login());
         assert_eq!(
             credentials.kept(&place(2)),
@@ -266,10 +334,10 @@ mod tests {
     #[test]
     fn who_has_read_is_known_after_a_restart_and_nobody_else_is_let_in() {
         let mirror = tempfile::tempdir().expect("temp dir");
-        Credentials::default()
+        credentials()
             .note_read(mirror.path(), b"me and my token")
             .expect("written");
-        let restarted = Credentials::default();
+        let restarted = credentials();
         assert!(restarted.has_read(mirror.path(), b"me and my token"));
         assert!(!restarted.has_read(mirror.path(), b"me and a guess"));
         assert!(!restarted.has_read(mirror.path(), b""));
@@ -280,7 +348,7 @@ mod tests {
     #[test]
     fn what_anybody_may_read_everybody_may_until_it_becomes_private() {
         let mirror = tempfile::tempdir().expect("temp dir");
-        let credentials = Credentials::default();
+        let credentials = credentials();
         credentials.note_read(mirror.path(), b"").expect("written");
         assert!(credentials.has_read(mirror.path(), b"whoever"));
         credentials.note_private(mirror.path()).expect("written");

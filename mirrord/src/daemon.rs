@@ -11,7 +11,10 @@ use common::{paths::Paths, protocol::Failure};
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName, tokio::Listener};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{registry::Registry, retrack, server::Server, sync::Engine, upstream::Upstreams};
+use crate::{
+    credentials::Credentials, registry::Registry, retrack, secrets::Secrets, server::Server,
+    sync::Engine, upstream::Upstreams,
+};
 
 /// A daemon that was started while its predecessor stops waits for it: that may still be serving somebody.
 const PREDECESSOR: Duration = Duration::from_secs(40);
@@ -52,9 +55,10 @@ pub(crate) async fn run(
         }
     }
     let listener = listen(&paths)?;
-    let upstreams = Upstreams::new(paths.ssh());
+    let upstreams = Upstreams::new(&paths);
+    let credentials = credentials(&paths, &registry)?;
     let server = Server::new(
-        Engine::new(registry, upstreams, paths.config()),
+        Engine::new(registry, upstreams, credentials, paths.config()),
         paths.clone(),
     );
     tracing::info!(
@@ -71,6 +75,22 @@ pub(crate) async fn run(
     // the connections of those who wait for the end. So the next daemon can start when they hear of it, and not before.
     std::mem::forget((lock, server));
     Ok(())
+}
+
+/// What is stored to sign in with. What no mirror names, a daemon before left when it was killed.
+fn credentials(paths: &Paths, registry: &Registry) -> anyhow::Result<Credentials> {
+    let secrets = Secrets::new(paths.secrets());
+    let mirrors = registry.all().context("cannot read the mirrors")?;
+    let named = mirrors
+        .iter()
+        .filter_map(|mirror| mirror.settings.auth.secret());
+    // A mirror that cannot be read today may name one.
+    if registry.is_whole()
+        && let Err(err) = secrets.sweep(&named.cloned().collect::<Vec<_>>())
+    {
+        tracing::warn!("cannot clean up the secrets: {err}");
+    }
+    Ok(Credentials::new(secrets))
 }
 
 /// Resolves when the system or a person wants the daemon to stop.
@@ -153,16 +173,4 @@ fn raise_limits() {
             maximum: limit.maximum,
         },
     );
-    // What a core file of this process would hold is nobody's business.
-    let _ = setrlimit(
-        Resource::Core,
-        Rlimit {
-            current: Some(0),
-            maximum: limit_of_core(),
-        },
-    );
-}
-
-fn limit_of_core() -> Option<u64> {
-    rustix::process::getrlimit(rustix::process::Resource::Core).maximum
 }

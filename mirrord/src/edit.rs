@@ -13,7 +13,8 @@ use std::{
 use common::{
     git,
     name::Name,
-    protocol::{Failure, FailureKind, LocalRef, Mirror as Wanted, Reply, Set},
+    protocol::{Credential, Failure, FailureKind, LocalRef, Mirror as Wanted, Reply, Set},
+    upstream_url::UpstreamUrl,
 };
 use gix::{ObjectId, bstr::BString};
 use tokio::time::timeout;
@@ -22,6 +23,7 @@ use crate::{
     durable,
     fetch::{existing, parse},
     gate::Changing,
+    given::{self, Given},
     local, refs,
     registry::Mirror,
     retrack,
@@ -63,14 +65,56 @@ pub(crate) async fn set(engine: &Arc<Engine>, set: Set) -> Result<Reply, Failure
     // What makes no sense is told at once.
     apply(&mut mirror.settings.clone(), &set.settings)?;
     let url = set.url.as_deref().map(parse).transpose()?;
-    let (alone, keep) = (url.is_some(), set.keep);
+    let given = new_credential(&mirror, url.as_ref(), set.credential)?;
+    let given = match given {
+        Some(given) => Some(given.store(engine).await?),
+        None => None,
+    };
+    let auth = given.map(|given| given.auth);
+    let (alone, keep, before) = (url.is_some(), set.keep, mirror.settings.auth.clone());
+    let (new, typed) = (auth.clone(), set.settings);
     let changed = change(engine, &mirror, alone, keep, move |settings| {
         if let Some(url) = url {
             settings.url = url;
         }
-        apply(settings, &set.settings)
+        if let Some(auth) = new {
+            settings.auth = auth;
+        }
+        apply(settings, &typed)
     });
-    Ok(reply(changed.await?))
+    let changed = changed.await;
+    match (&changed, &auth) {
+        (Ok(_), Some(_)) => given::forget(engine, &before).await,
+        (Err(_), Some(auth)) => given::forget(engine, auth).await,
+        _ => {}
+    }
+    Ok(reply(changed?))
+}
+
+/// What a mirror is to sign in with from now on, if something else. What it has now must make sense at a new upstream.
+fn new_credential(
+    mirror: &Mirror,
+    url: Option<&UpstreamUrl>,
+    credential: Option<Credential>,
+) -> Result<Option<Given>, Failure> {
+    let Settings { url: old, auth, .. } = &mirror.settings;
+    let url = url.unwrap_or(old);
+    if let Some(credential) = credential {
+        return Given::new(credential, url).map(Some);
+    }
+    auth.check(url)?;
+    if auth.is_for_one_origin() && url.origin() != old.origin() {
+        let message = format!(
+            "what '{}' signs in with is for '{}', and not for '{}'",
+            mirror.settings.name,
+            old.origin(),
+            url.origin()
+        );
+        return Err(Failure::new(FailureKind::Usage, message).hinted(
+            "say with it what signs in there: --username NAME, --anonymous or --forget-credential",
+        ));
+    }
+    Ok(None)
 }
 
 /// Carries out `mirrord rename`.
@@ -167,9 +211,10 @@ pub(crate) async fn remove(
 ) -> Result<Removed, Failure> {
     let mirror = existing(engine, wanted)?;
     let changing = begin(engine, &mirror, true).await?;
-    let (engine, git_dir) = (engine.clone(), mirror.git_dir);
-    blocking(move || {
+    let (working, git_dir) = (engine.clone(), mirror.git_dir.clone());
+    let removed = blocking(move || {
         let _changing = changing;
+        let engine = working;
         let mirror = its_turn(&engine, &git_dir)?;
         let refs = refs::read(&git_dir).map_err(cannot)?;
         let locals = local::refs(&refs, &mirror.settings.rules.track);
@@ -190,7 +235,11 @@ pub(crate) async fn remove(
         engine.registry.remove(&mirror).map_err(cannot)?;
         Ok(Removed::Gone(bundle))
     })
-    .await
+    .await;
+    if matches!(removed, Ok(Removed::Gone(_))) {
+        given::forget(engine, &mirror.settings.auth).await;
+    }
+    removed
 }
 
 /// Waits until nobody is in the way of a change.

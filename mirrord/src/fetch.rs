@@ -8,7 +8,7 @@ mod test;
 use std::{io, sync::Arc};
 
 use common::{
-    protocol::{Failure, FailureKind, Fetch, Login, Mirror as Wanted, Ready},
+    protocol::{Failure, FailureKind, Fetch, Login, Mirror as Wanted, Ready, Secret},
     upstream_url::{Address, UpstreamUrl},
     wire::WireError,
 };
@@ -19,7 +19,9 @@ pub(crate) use self::test::{Extent, test};
 use crate::{
     conversation::Conversation,
     gate::Reading,
+    given::Given,
     registry::{Mirror, Target},
+    settings::Auth,
     sync::{Birth, Engine, Outcome, Pending, Wish},
     upstream::{Access, Trouble, cancelled},
 };
@@ -46,8 +48,10 @@ enum Source {
     Url,
     /// An earlier request from the same place.
     Kept,
+    /// The mirror's own.
+    Own,
     /// This client, just now; the others of its place wait for how it goes.
-    Asked { _turn: Option<OwnedMutexGuard<()>> },
+    Asked { _turn: OwnedMutexGuard<()> },
 }
 
 /// One request for a mirror, on its way.
@@ -57,8 +61,16 @@ pub(crate) struct Request<'c> {
     fetch: Fetch,
     typed: UpstreamUrl,
     target: Target,
+    /// What the mirror is told to sign in with.
+    auth: Auth,
+    /// What it is to be told, where it does not have it yet.
+    given: Option<Given>,
     login: Option<Login>,
     source: Source,
+    /// The passphrase of the mirror's own key.
+    passphrase: Option<Secret>,
+    /// Why nobody could be asked for a login, in git's words.
+    unanswered: Option<String>,
     /// Whether upstream redirected what was typed.
     redirected: bool,
     /// Whether upstream answered what was typed as it does the mirror's URL, without a redirect.
@@ -75,9 +87,9 @@ pub(crate) struct Fetched {
     pub mirror: Mirror,
     /// How many of its refs have just changed.
     pub moved: usize,
-    /// The login that upstream took.
-    pub login: Option<Login>,
-    /// Whether that login stood in the URL.
+    /// With what upstream was asked, or would be.
+    pub access: Access,
+    /// Whether the login was for this request alone: it stood in the URL.
     pub typed: bool,
     /// Why upstream could not be asked, when it could not.
     pub trouble: Option<Failure>,
@@ -180,20 +192,34 @@ impl<'c> Request<'c> {
         } else {
             Source::Nowhere
         };
+        let auth = auth_of(engine, &target)?;
         let mut request = Self {
             engine,
             conversation,
             fetch,
             typed,
             target,
+            auth,
+            given: None,
             login,
             source,
+            passphrase: None,
+            unanswered: None,
             redirected: false,
             alike: false,
             has_read: false,
         };
+        request.mind_what_was_typed();
         request.begin_with_a_login();
         Ok(request)
+    }
+
+    /// The same request, for a mirror that will sign in with something of its own.
+    pub(crate) fn give(&mut self, given: Given) {
+        self.auth = given.auth.clone();
+        self.given = Some(given);
+        (self.login, self.source, self.passphrase) = (None, Source::Nowhere, None);
+        self.begin_with_a_login();
     }
 
     /// The same request, for a mirror that is to lie elsewhere.
@@ -204,6 +230,14 @@ impl<'c> Request<'c> {
         }
         self.has_read &= target == self.target;
         self.target = target;
+        if self.given.is_none()
+            && let Ok(auth) = auth_of(self.engine, &self.target)
+            && auth != self.auth
+        {
+            self.auth = auth;
+            (self.login, self.source, self.passphrase) = (None, Source::Nowhere, None);
+            self.begin_with_a_login();
+        }
     }
 
     /// Brings the mirror in step, with one login after the other, until it has come to something.
@@ -216,12 +250,18 @@ impl<'c> Request<'c> {
     ) -> Result<Result<Fetched, Failure>, WireError> {
         let mut moves = 0;
         loop {
+            if let Err(failure) = self.fetch_own().await? {
+                return self.without_upstream(failure, purpose).await;
+            }
             let access = self.access();
             let wish = match purpose {
                 Purpose::Sync(wish) => wish.clone(),
                 Purpose::Read | Purpose::Push => self.wish(),
             };
-            let pending = self.engine.sync(&self.target, access.clone(), wish);
+            let can_ask = self.fetch.can_ask;
+            let pending = self
+                .engine
+                .sync(&self.target, access.clone(), wish, can_ask);
             match self.wait(pending).await? {
                 Ok(Outcome::InStep {
                     mirror,
@@ -273,7 +313,8 @@ impl<'c> Request<'c> {
                     if self.try_another_login(&trouble).await? {
                         continue;
                     }
-                    return self.without_upstream(trouble.failure, purpose).await;
+                    let failure = self.explained(trouble.failure);
+                    return self.without_upstream(failure, purpose).await;
                 }
             }
         }
@@ -283,15 +324,22 @@ impl<'c> Request<'c> {
         let Pending {
             mut progress,
             outcome,
+            mut questions,
         } = pending;
         let host = self.host();
-        let waited = self.conversation.wait(&host, &mut progress, outcome);
+        let waited = self
+            .conversation
+            .wait_asked(&host, &mut progress, &mut questions, outcome);
         let outcome = waited.await?;
         Ok(outcome.unwrap_or_else(|_| Err(cancelled().into())))
     }
 
     fn access(&self) -> Access {
-        Access::new(&self.target.url, self.login.clone(), &self.fetch.standing)
+        let login = self.login.clone();
+        Access {
+            passphrase: self.passphrase.clone(),
+            ..Access::new(&self.target.url, &self.auth, login, &self.fetch.standing)
+        }
     }
 
     /// A mirror is made of a URL, and never of a name.
@@ -333,6 +381,13 @@ fn require_allowed(fetch: &Fetch, target: &Target) -> Result<(), Failure> {
     Err(Failure::here(format!(
         "transport '{transport}' not allowed"
     )))
+}
+
+/// What the mirror in a place is told to sign in with; where there is none yet, what git would.
+fn auth_of(engine: &Engine, target: &Target) -> Result<Auth, Failure> {
+    let found = engine.registry.at(&target.git_dir);
+    let found = found.map_err(|err| Failure::io("cannot read the mirrors", &err))?;
+    Ok(found.map_or_else(Auth::default, |mirror| mirror.settings.auth))
 }
 
 /// The mirror that serves a URL, or the place of the one that will.

@@ -10,9 +10,11 @@ mod credentials;
 mod daemon;
 mod durable;
 mod edit;
+mod expiry;
 mod fetch;
 mod freshness;
 mod gate;
+mod given;
 mod guard;
 mod history;
 mod local;
@@ -21,13 +23,13 @@ mod publish;
 mod push;
 mod pushes;
 mod quarantine;
+mod questions;
 mod recall;
 mod refs;
 mod registry;
 mod retrack;
 #[cfg(test)]
 mod sample;
-#[cfg_attr(not(test), expect(dead_code, reason = "no setting names a secret yet"))]
 mod secrets;
 mod server;
 mod settings;
@@ -39,7 +41,7 @@ mod watch;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use common::{paths::Paths, protocol::Failure};
+use common::{ask, paths::Paths, protocol::Failure};
 
 /// Keeps local mirrors of git projects in step with their upstreams
 ///
@@ -82,6 +84,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    ask::forbid_core_dumps();
     match execute(&Arguments::parse().command) {
         Ok(code) => code,
         Err(error) => {

@@ -6,7 +6,10 @@ mod route;
 use std::{collections::BTreeSet, io, sync::Arc, time::SystemTime};
 
 use common::{
-    protocol::{Answer, Failure, FailureKind, Fetch, OfferedLogin, Open, Reply, Reserve, Route},
+    protocol::{
+        Answer, Failure, FailureKind, Fetch, OneTimeId, Open, Reply, Reserve, Route, SignIn,
+    },
+    upstream_url::UpstreamUrl,
     wire::{WireError, batches},
 };
 use gix::{ObjectId, bstr::BString};
@@ -16,6 +19,7 @@ use self::route::{Outcome, Routed};
 use crate::{
     ancestry::Ancestry,
     conversation::Conversation,
+    edit::blocking,
     fetch::{self, Fetched, Purpose},
     gate::Reservation,
     history::Why,
@@ -24,10 +28,11 @@ use crate::{
     publish,
     pushes::Opened,
     quarantine::{self, Quarantine},
-    refs,
-    settings::Rules,
+    questions, refs,
+    settings::{Auth, Rules},
     sync::Engine,
-    upstream::random_id,
+    upstream::{Access, random_id},
+    watch::Watch,
 };
 
 /// Makes the mirror fresh and opens a push, which stays open until the client has gone.
@@ -43,11 +48,13 @@ pub(crate) async fn open(
         Ok(fetched) => fetched,
         Err(failure) => return conversation.say(&Reply::Failed(failure)).await,
     };
-    let (id, open) = match prepare(engine, fetched) {
+    let preparing = engine.clone();
+    let prepared = blocking(move || prepare(&preparing, fetched));
+    let (open, asking) = match conversation.wait_quietly(prepared).await? {
         Ok(prepared) => prepared,
         Err(failure) => return conversation.say(&Reply::Failed(failure)).await,
     };
-    let login = open.login.as_ref().map(|login| login.id.clone());
+    let (id, login) = (open.id.clone(), login_of(&open.sign_in).cloned());
     let said = conversation.say(&Reply::Open(open)).await;
     if said.is_ok() {
         conversation.end().await;
@@ -56,14 +63,24 @@ pub(crate) async fn open(
     if let Some(login) = login {
         engine.upstreams.logins.withdraw(&login);
     }
+    drop(asking);
     said
 }
 
-fn prepare(engine: &Engine, fetched: Fetched) -> Result<(String, Open), Failure> {
+/// The id under which a login waits for a push.
+fn login_of(sign_in: &SignIn) -> Option<&OneTimeId> {
+    match sign_in {
+        SignIn::LoginFirst(id) | SignIn::LoginAlone(id) => Some(id),
+        SignIn::AsGit | SignIn::Anonymous | SignIn::SshKey { .. } => None,
+    }
+}
+
+/// Opens a push; what lets its ssh ask is for as long as it is open. Blocks.
+fn prepare(engine: &Engine, fetched: Fetched) -> Result<(Open, Option<questions::Open>), Failure> {
     let Fetched {
         ready,
         mirror,
-        login,
+        access,
         typed,
         trouble,
         reading,
@@ -79,24 +96,14 @@ fn prepare(engine: &Engine, fetched: Fetched) -> Result<(String, Open), Failure>
     // Those of pushes that outlived whoever opened them.
     quarantine::sweep(&mirror.git_dir).map_err(cannot)?;
     let quarantine = Quarantine::new(&mirror.git_dir).map_err(cannot)?;
-    let login = match login {
-        Some(login) => {
-            let logins = &engine.upstreams.logins;
-            let id = logins.offer(&mirror.settings.url.origin(), &login);
-            Some(OfferedLogin {
-                id: id.map_err(cannot)?,
-                typed,
-            })
-        }
-        None => None,
-    };
     let id = random_id().map_err(cannot)?;
+    let (sign_in, asking) = sign_in(engine, &mirror.settings.url, &access, typed, &id)?;
     let open = Open {
         ready,
         id: id.clone(),
         fsck: mirror.settings.rules.fsck,
         quarantine: quarantine.path().to_owned(),
-        login,
+        sign_in,
     };
     let opened = Opened {
         mirror,
@@ -105,7 +112,37 @@ fn prepare(engine: &Engine, fetched: Fetched) -> Result<(String, Open), Failure>
         _reading: reading,
     };
     engine.pushes.open(&id, opened);
-    Ok((id, open))
+    Ok((open, asking))
+}
+
+/// What the push signs in with at upstream: what upstream has just been read with, or would have been.
+fn sign_in(
+    engine: &Engine,
+    url: &UpstreamUrl,
+    access: &Access,
+    typed: bool,
+    push: &str,
+) -> Result<(SignIn, Option<questions::Open>), Failure> {
+    let upstreams = &engine.upstreams;
+    if let Auth::SshKey { .. } = &access.auth {
+        let watch = Watch::new("ssh", broadcast::channel(1).0, Vec::new());
+        let for_push = upstreams.ssh.for_push(url, access, push, &watch);
+        return for_push.map_err(|trouble| trouble.failure);
+    }
+    let Some(login) = &access.login else {
+        return Ok(match access.auth {
+            Auth::AsGit => (SignIn::AsGit, None),
+            // Without a login to give: it is known by now that it could not be had, or is refused.
+            _ => (SignIn::Anonymous, None),
+        });
+    };
+    let id = upstreams.logins.offer(&url.origin(), login, Some(push));
+    let id = id.map_err(|err| Failure::io("cannot prepare the push", &err))?;
+    let alone = typed || access.auth != Auth::AsGit;
+    Ok(match alone {
+        true => (SignIn::LoginAlone(id), None),
+        false => (SignIn::LoginFirst(id), None),
+    })
 }
 
 /// Carries out an open push: reserve, wait for what upstream says, settle.

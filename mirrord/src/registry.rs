@@ -170,6 +170,18 @@ impl Registry {
         Ok(mirrors)
     }
 
+    /// Whether all mirrors can be read.
+    pub(crate) fn is_whole(&self) -> bool {
+        let Ok(mut entries) = fs::read_dir(&self.root) else {
+            return false;
+        };
+        entries.all(|entry| {
+            let readable =
+                |path: PathBuf| !path.is_dir() || matches!(Self::mirror_at(path), Ok(Some(_)));
+            entry.is_ok_and(|entry| is_unfinished(&entry.file_name()) || readable(entry.path()))
+        })
+    }
+
     /// Begins a mirror, beside the others and invisible to them.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use std::{
 
 use common::{
     paths::Paths,
-    protocol::{Failure, Fetch, Mirror, MirrorInfo, Past, Reply, Request, Status},
+    protocol::{Failure, Fetch, Mirror, MirrorInfo, OneTimeId, Past, Reply, Request, Status},
     wire::{self, WireError, batches},
 };
 use interprocess::local_socket::tokio::{Listener, Stream, prelude::*};
@@ -27,6 +27,9 @@ use crate::{
 
 /// Conversations that are still open this long after a stop are cut off.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Mirrors that the status names; 'mirrord list' has them all.
+const MOST_NAMED: usize = 100;
 
 /// What conversations need.
 pub(crate) struct Server {
@@ -123,11 +126,25 @@ impl Server {
             Request::Reserve(request) => {
                 push::carry_out(&self.engine, &mut conversation, request).await
             }
-            Request::Login { id, origin } => {
-                let login = self.engine.upstreams.logins.take(&id, &origin);
+            Request::Login { id, push, origin } => {
+                let logins = &self.engine.upstreams.logins;
+                let login = logins.take(&id, push.as_deref(), &origin);
                 let unknown = || Reply::Failed(Failure::here("no login waits under this id"));
                 conversation
                     .say(&login.map_or_else(unknown, Reply::Login))
+                    .await
+            }
+            Request::LoginRefused(id) => {
+                self.note_refused(&id).await;
+                conversation.say(&Reply::Done).await
+            }
+            Request::Question { id, push, prompt } => {
+                let questions = &self.engine.upstreams.questions;
+                let answering = questions.answer(&id, push.as_deref(), prompt);
+                let answer = conversation.wait_quietly(answering).await?;
+                let unknown = || Reply::Failed(Failure::here("nobody answers"));
+                conversation
+                    .say(&answer.map_or_else(unknown, Reply::Said))
                     .await
             }
             Request::Add(request) => add::add(&self.engine, &mut conversation, request).await,
@@ -231,6 +248,19 @@ impl Server {
         conversation.say(&reply).await
     }
 
+    /// Upstream refused a login that a child of ours had from us: that counts as a try like any other.
+    async fn note_refused(&self, id: &OneTimeId) {
+        let Some((origin, login)) = self.engine.upstreams.logins.taken(id) else {
+            return;
+        };
+        let engine = self.engine.clone();
+        // Slow by design.
+        let noting = move || engine.upstreams.trials.refused(&origin, &login, false);
+        if let Err(panic) = tokio::task::spawn_blocking(noting).await {
+            tracing::error!("noting a refused login broke: {panic}");
+        }
+    }
+
     async fn remove(
         &self,
         conversation: &mut Conversation,
@@ -258,6 +288,14 @@ impl Server {
     }
 
     fn status(&self) -> Status {
+        let mirrors = show::list(&self.engine).unwrap_or_default();
+        let soon = show::soon();
+        let expiring = mirrors.iter().filter_map(|mirror| {
+            let expires = mirror.expires.filter(|expires| *expires < soon)?;
+            Some((mirror.name.clone(), expires))
+        });
+        let needy = mirrors.iter().filter(|mirror| mirror.needs_you);
+        let needy = needy.filter_map(|mirror| Some((mirror.name.clone(), mirror.failing.clone()?)));
         let syncing = self.engine.syncing().into_iter().map(|url| url.to_string());
         Status {
             pid: std::process::id(),
@@ -265,15 +303,13 @@ impl Server {
             uptime: self.started.elapsed().as_secs(),
             socket: self.paths.socket(),
             mirrors_dir: self.paths.mirrors(),
-            mirrors: self
-                .engine
-                .registry
-                .all()
-                .map_or(0, |mirrors| mirrors.len()),
+            mirrors: mirrors.len(),
             // The one who asks is one of them.
             clients: self.clients.load(Ordering::Relaxed).saturating_sub(1),
             waiting: self.engine.waiting(),
             syncing: syncing.collect(),
+            needs_you: needy.take(MOST_NAMED).collect(),
+            expiring: expiring.take(MOST_NAMED).collect(),
         }
     }
 }

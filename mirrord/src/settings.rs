@@ -17,6 +17,10 @@
 //! | `mirror.push` | whether it can be pushed to | `yes`, `no` | `yes` |
 //! | `mirror.keep-history` | for how long what upstream rewrote or deleted can be brought back | a time span | `30d` |
 //! | `mirror.fsck` | whether what upstream sends is checked as `git fsck` does | `yes`, `no` | `no` |
+//! | `mirror.auth` | what it signs in with at upstream: whatever the user's git would, nothing, a password or token, an ssh key | `git`, `anonymous`, `password`, `ssh-key` | `git` |
+//! | `mirror.username` | who signs in with a password | text | absent |
+//! | `mirror.ssh-key` | the private key, used where it lies | a path | absent |
+//! | `mirror.secret` | which store has the password, or the key's passphrase, under which id | `keyring:ID`, `file:ID` | absent |
 //! | `mirror.track-before` | not for people: what was tracked before a change that is under way | refspecs | absent |
 //! | `mirror.keep-untracked` | not for people: whether that change makes local what it no longer tracks | `yes`, `no` | absent |
 //!
@@ -33,6 +37,7 @@
 //!
 //! A time span is a number and a unit, `s`, `m`, `h` or `d`. For `yes` and `no` whatever git takes for them will do.
 
+mod auth;
 pub(crate) mod entries;
 pub(crate) mod file;
 #[cfg(test)]
@@ -48,6 +53,7 @@ use common::{
     upstream_url::{Address, UpstreamUrl},
 };
 
+pub(crate) use auth::Auth;
 use entries::{BadSetting, Entries, full};
 use file::ConfigFile;
 use value::Value;
@@ -61,6 +67,8 @@ pub(crate) struct Settings {
     pub url: UpstreamUrl,
     /// `mirror.description`
     pub description: String,
+    /// `mirror.auth` and what goes with it. Not for `set`: a secret is stored before it is named here.
+    pub auth: Auth,
     /// What it goes by, and new mirrors unless somebody says otherwise.
     pub rules: Rules,
     /// Set while a change of `track` is under way.
@@ -173,6 +181,7 @@ impl Settings {
             name,
             url,
             description: String::new(),
+            auth: Auth::AsGit,
             rules,
             leaving: None,
         }
@@ -230,6 +239,10 @@ impl Settings {
             leaving.values().read(&file).map_err(in_file)?;
             settings.leaving = Some(leaving);
         }
+        let of_auth = Auth::read(&file);
+        settings.auth = of_auth.map_err(|why| {
+            io::Error::other(format!("'{}' has a bad {why}", file.path().display()))
+        })?;
         Ok(Some(settings))
     }
 
@@ -275,11 +288,19 @@ impl Settings {
             .collect()
     }
 
+    /// What people may know of how it signs in, by the keys of the table above.
+    pub(crate) fn signing_in(&self) -> impl Iterator<Item = (&'static str, String)> {
+        self.auth.shown()
+    }
+
     fn put(&self, file: &mut ConfigFile) -> io::Result<()> {
         file.put(&full(NAME), &[self.name.to_string()])?;
         file.put(&full(URL), &[self.url.to_string()])?;
         for (key, lines) in self.clone().values().lines() {
             file.put(&full(key), &lines)?;
+        }
+        for (key, value) in self.auth.lines() {
+            file.put(&full(key), &value.into_iter().collect::<Vec<_>>())?;
         }
         let leaving = self.leaving.as_ref();
         let track = leaving.map(|leaving| leaving.track.lines().collect::<Vec<_>>());

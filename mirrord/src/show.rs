@@ -3,12 +3,15 @@
 use std::{
     io,
     path::Path,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use common::protocol::{self, Failure, LocalRef, Mirror as Wanted, MirrorInfo, Setting, Shown};
 
-use crate::{config::Config, fetch::existing, local, refs, registry::Mirror, sync::Engine};
+use crate::{config::Config, expiry, fetch::existing, local, refs, registry::Mirror, sync::Engine};
+
+/// For so long before a token expires it is said.
+const WARNED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// All mirrors.
 ///
@@ -33,6 +36,7 @@ pub(crate) fn show(engine: &Engine, wanted: &Wanted) -> Result<(Shown, Vec<Local
     let shown = Shown {
         info: info(engine, &mirror),
         settings: entries
+            .chain(mirror.settings.signing_in())
             .map(|(key, value)| (key.to_owned(), value))
             .collect(),
         held: local::some_of(
@@ -91,9 +95,16 @@ fn info(engine: &Engine, mirror: &Mirror) -> MirrorInfo {
         description: mirror.settings.description.clone(),
         git_dir: mirror.git_dir.clone(),
         synced: state.synced.map(seconds),
+        needs_you: state.needs_you,
+        expires: expiry::known(mirror),
         failing: state.failing,
         syncing: state.syncing,
     }
+}
+
+/// Before when a token expires about which its owner should know: in seconds since 1970.
+pub(crate) fn soon() -> u64 {
+    seconds(SystemTime::now() + WARNED)
 }
 
 fn seconds(time: SystemTime) -> u64 {

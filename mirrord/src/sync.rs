@@ -37,6 +37,7 @@ use crate::{
     credentials::{Credentials, KEEP},
     gate::Gates,
     pushes::Pushes,
+    questions::Askable,
     registry::{Mirror, Registry, Target},
     settings::Settings,
     upstream::{Access, Trouble, Upstreams},
@@ -78,7 +79,12 @@ struct Task {
 
 impl Engine {
     /// An engine for the mirrors of a registry.
-    pub(crate) fn new(registry: Registry, upstreams: Upstreams, config: PathBuf) -> Arc<Self> {
+    pub(crate) fn new(
+        registry: Registry,
+        upstreams: Upstreams,
+        credentials: Credentials,
+        config: PathBuf,
+    ) -> Arc<Self> {
         let limits = Config::read(&config).unwrap_or_else(|failure| {
             tracing::warn!("{failure}");
             Config::default()
@@ -88,7 +94,7 @@ impl Engine {
             upstreams,
             config,
             syncs_per_host: limits.syncs_per_host,
-            credentials: Credentials::default(),
+            credentials,
             pushes: Pushes::default(),
             gates: Gates::default(),
             tasks: Mutex::default(),
@@ -98,28 +104,43 @@ impl Engine {
         })
     }
 
-    /// Asks for a sync that begins after now.
-    pub(crate) fn sync(self: &Arc<Self>, target: &Target, access: Access, wish: Wish) -> Pending {
+    /// Asks for a sync that begins after now, for somebody who can be asked something or not.
+    pub(crate) fn sync(
+        self: &Arc<Self>,
+        target: &Target,
+        access: Access,
+        wish: Wish,
+        can_ask: bool,
+    ) -> Pending {
         let task = self.task(target);
         let progress = task.listeners.subscribe();
         let (answer, outcome) = oneshot::channel();
+        let (asker, questions) = mpsc::channel(1);
         // The task ends with the engine; a job that it does not take answers by dropping its sender.
         let _ = task.queue.send(Job {
             access,
             wish,
             answer,
+            questions: can_ask.then_some(asker),
         });
-        Pending { progress, outcome }
+        Pending {
+            progress,
+            outcome,
+            questions,
+        }
     }
 
-    /// Has something else to do with an upstream than a sync, in its turn; seen and cancelled as a sync is.
+    /// Has something else to do with an upstream than a sync, in its turn; seen, asked and cancelled as a sync is.
     pub(crate) fn ask<T: Send + 'static>(
         self: &Arc<Self>,
         url: &UpstreamUrl,
+        can_ask: bool,
         work: impl FnOnce(&Upstreams, &Watch) -> T + Send + 'static,
     ) -> Pending<T> {
         let (listeners, progress) = broadcast::channel(PROGRESS_BACKLOG);
         let (answer, outcome) = oneshot::channel();
+        let (asker, questions) = mpsc::channel(1);
+        let askable = can_ask.then_some(asker).into_iter().collect();
         let (engine, url) = (self.clone(), url.clone());
         tokio::spawn(async move {
             let host = engine.host(&url);
@@ -129,11 +150,15 @@ impl Engine {
             };
             let asking = engine.clone();
             let work = move |watch: &Watch| work(&asking.upstreams, watch);
-            let result = engine.watched(&url, listeners, work).await;
+            let result = engine.watched(&url, listeners, askable, work).await;
             // Whoever has gone needs no answer.
             let _ = answer.send(result.map_err(|panic| broke(&url, &panic)));
         });
-        Pending { progress, outcome }
+        Pending {
+            progress,
+            outcome,
+            questions,
+        }
     }
 
     /// What is seen of a mirror's syncs, for somebody who will ask for one.
@@ -182,6 +207,20 @@ impl Engine {
         state
     }
 
+    /// Notes why a mirror could not even ask its upstream.
+    pub(crate) fn note_failure(
+        self: &Arc<Self>,
+        target: &Target,
+        access: &Access,
+        failure: &Failure,
+    ) {
+        let task = self.task(target);
+        let mut state = lock(&task.state);
+        let syncing = state.syncing;
+        state.note(&Err(failure.clone().into()), access, &target.git_dir);
+        state.syncing = syncing;
+    }
+
     /// The turns at one host; upstreams on this machine are one.
     fn host(&self, url: &UpstreamUrl) -> Arc<Semaphore> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -213,9 +252,10 @@ impl Engine {
         &self,
         url: &UpstreamUrl,
         listeners: broadcast::Sender<Progress>,
+        askable: Askable,
         work: impl FnOnce(&Watch) -> T + Send + 'static,
     ) -> Result<T, JoinError> {
-        let watch = Watch::new(url.host().unwrap_or(url.path()), listeners);
+        let watch = Watch::new(url.host().unwrap_or(url.path()), listeners, askable);
         self.running().push(watch.clone());
         let ticker = tokio::spawn(watch.clone().tick());
         let working = watch.clone();
@@ -317,6 +357,7 @@ async fn follow(
                 .unwrap_or_default(),
             accept: batch.iter().any(|job| job.wish.accept),
         };
+        let asked_with = access.clone();
         lock(&state).syncing = true;
         let work = {
             let (engine, target) = (engine.clone(), target.clone());
@@ -327,7 +368,10 @@ async fn follow(
                 (result, memory)
             }
         };
-        let result = match engine.watched(&url, listeners.clone(), work).await {
+        let askable = batch.iter().filter_map(|job| job.questions.clone());
+        let askable = askable.collect();
+        let watched = engine.watched(&url, listeners.clone(), askable, work);
+        let result = match watched.await {
             Ok((result, after)) => {
                 memory = after;
                 result
@@ -338,7 +382,7 @@ async fn follow(
                 Err(broke(&url, &panic))
             }
         };
-        lock(&state).note(&result, &target.git_dir);
+        lock(&state).note(&result, &asked_with, &target.git_dir);
         for job in batch {
             // Whoever has gone needs no answer.
             let _ = job.answer.send(result.clone());

@@ -18,6 +18,8 @@ use gix::{
 };
 use tokio::sync::{Notify, broadcast};
 
+use crate::questions::Askable;
+
 /// How often counters are sampled: the first line is seen well within a quarter of a second.
 const SAMPLE: Duration = Duration::from_millis(100);
 
@@ -36,6 +38,8 @@ struct Inner {
     cancelled: AtomicBool,
     cancel: Notify,
     host: String,
+    /// Who can be asked what ssh wants to know.
+    askable: Askable,
     stage: Mutex<Stage>,
     objects: Counter,
     deltas: Counter,
@@ -65,13 +69,18 @@ impl Counter {
 }
 
 impl Watch {
-    /// A sync with `host`, shown to all who subscribed to `listeners`.
-    pub(crate) fn new(host: &str, listeners: broadcast::Sender<Progress>) -> Self {
+    /// A sync with `host`, shown to all who subscribed to `listeners`, of whom those of `askable` can be asked.
+    pub(crate) fn new(
+        host: &str,
+        listeners: broadcast::Sender<Progress>,
+        askable: Askable,
+    ) -> Self {
         Self(Arc::new(Inner {
             listeners,
             cancelled: AtomicBool::new(false),
             cancel: Notify::new(),
             host: host.to_owned(),
+            askable,
             stage: Mutex::new(Stage::Asking(Instant::now())),
             objects: Counter::default(),
             deltas: Counter::default(),
@@ -82,6 +91,11 @@ impl Watch {
     /// Whether both watch the same sync.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Who of those that wait can be asked what ssh wants to know.
+    pub(crate) fn askable(&self) -> &Askable {
+        &self.0.askable
     }
 
     /// Upstream has been asked something and has not answered.

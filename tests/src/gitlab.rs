@@ -204,6 +204,11 @@ impl GitLab {
         self.access(|access| access.revoke(user));
     }
 
+    /// Lets a token ask when it expires: on this date, or never. Others are told nothing.
+    pub fn expires(&self, token: &str, date: Option<&str>) {
+        self.access(|access| access.expires(token, date));
+    }
+
     /// Answers 403 to this user's right token, as GitLab does to the blocked and the banned.
     pub fn forbid(&self, user: &str) {
         self.access(|access| access.forbid(user));

@@ -398,6 +398,6 @@ fn a_sign_in_by_kerberos_is_left_to_git_and_fails_without_a_ticket() {
     fill(&gitlab);
     gitlab.fault(Fault::status(401).header("WWW-Authenticate", "Negotiate"));
     let ran = world.git(["clone", &url(&gitlab), "clone"]).code(128);
-    one_error(&ran, "cannot read");
+    one_error(&ran, "could not read Username");
     nothing_is_left_and_the_next_try_works(&world, &gitlab);
 }

@@ -197,6 +197,9 @@ fn a_refusal_is_no_reason_to_serve_the_copy_unless_the_person_says_so() {
         served(copied.fetch().env("MIRROR_STALE", "serve"), &why);
         copied.gitlab.clear_faults();
     }
+    // A login that was refused twice is not tried again before somebody says that it is right.
+    let set = ["set", url, "--username", "me", "--password-stdin"];
+    copied.world.mirrord(set).stdin("right").ok();
     assert_eq!(copied.fetch().ok().stderr, "", "nothing was lost");
 }
 

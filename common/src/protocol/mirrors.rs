@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fetch, Mirror};
+use super::{Credential, Fetch, Mirror};
 
 /// A mirror to be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,8 @@ pub struct Add {
     pub name: String,
     /// Settings that differ from the defaults, as they are typed: key and value.
     pub settings: Vec<(String, String)>,
+    /// What it is to sign in with.
+    pub credential: Credential,
     /// Whether upstream must answer first.
     pub test: bool,
     /// Whether somebody sees the steps of that: then it looks at what no mirror needs, too.
@@ -32,6 +34,8 @@ pub struct Set {
     pub url: Option<String>,
     /// Settings, as they are typed: key and value.
     pub settings: Vec<(String, String)>,
+    /// What it is to sign in with from now on.
+    pub credential: Option<Credential>,
     /// Whether branches that are no longer tracked stay as local ones, where they would go to the history.
     pub keep: bool,
 }
@@ -123,6 +127,10 @@ pub struct MirrorInfo {
     pub synced: Option<u64>,
     /// Why the last sync of this daemon's life failed, when it did.
     pub failing: Option<String>,
+    /// Whether that needs somebody: a credential was refused, or cannot be had.
+    pub needs_you: bool,
+    /// When the token that it signs in with expires, in seconds since 1970, when upstream has told.
+    pub expires: Option<u64>,
     /// What it is for, in its owner's words.
     pub description: String,
     /// Whether a sync runs now.
@@ -150,4 +158,8 @@ pub struct Status {
     pub waiting: usize,
     /// The upstreams with a running sync.
     pub syncing: Vec<String>,
+    /// The mirrors that need somebody, and why: their credential was refused, or cannot be had.
+    pub needs_you: Vec<(String, String)>,
+    /// The mirrors whose token is about to expire, or has expired, and when: in seconds since 1970.
+    pub expiring: Vec<(String, u64)>,
 }

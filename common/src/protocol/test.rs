@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Fetch;
+use super::{Credential, Fetch};
 
 /// A test of an upstream, of which a mirror need not exist.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +11,8 @@ pub struct Test {
     pub fetch: Fetch,
     /// Settings that differ from the mirror's, or from the defaults, as they are typed: key and value.
     pub settings: Vec<(String, String)>,
+    /// What to sign in with, where that differs from the mirror's.
+    pub credential: Option<Credential>,
 }
 
 /// One step of a test that is done.

@@ -8,12 +8,12 @@ use common::{
     errand,
     paths::Paths,
     progress::masked,
-    protocol::{self, Reply, Request, Step},
+    protocol::{self, Credential, Reply, Request, Step},
     upstream_url::Address,
 };
 
 use super::{
-    Noise, address, converse,
+    Noise, address, converse, credential,
     print::{print, quoted, tell, warn},
     settings::{Options, no_url},
     test::{in_steps, line},
@@ -30,6 +30,9 @@ use super::{
 ///
 /// Here main alone follows upstream. A branch with any other name can be pushed to the
 /// mirror too: it is local, every clone of the mirror sees it, and upstream never does.
+///
+/// It signs in as your git would, unless --username, --ssh-key or --anonymous says otherwise.
+/// What it then signs in with is asked for, and kept for syncs that nobody is there for.
 ///
 /// A clone of a URL makes a mirror by itself; 'add' is for those that are to have a name
 /// or settings. What is not set here is as 'mirrord config' says for new mirrors.
@@ -48,6 +51,8 @@ pub(crate) struct Add {
     no_sync: bool,
     #[command(flatten)]
     noise: Noise,
+    #[command(flatten)]
+    credential: credential::SigningIn,
     // The last: its heading would be that of all that follow.
     #[command(flatten)]
     options: Options,
@@ -58,13 +63,15 @@ impl Add {
     pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
         let config = user_config()?;
         let address = address(&self.url, &config)?;
-        if let Address::Name(name) = &address {
-            return Err(no_url(name.as_ref()).into());
-        }
+        let Address::Url(url, _) = &address else {
+            return Err(no_url(&self.url).into());
+        };
+        let credential = self.credential.read(&url.origin(), &config)?;
         let request = Request::Add(protocol::Add {
             fetch: errand::request(&address, &config)?,
             name: self.name.clone(),
             settings: self.options.typed(),
+            credential: credential.unwrap_or(Credential::AsGit),
             test: !self.no_test,
             watched: self.noise.is_loud(),
             sync: !self.no_sync,

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     converse, listed,
-    print::{ago, print, print_json},
+    print::{ago, date, print, print_json},
 };
 
 /// What is printed where nothing can be listed.
@@ -93,6 +93,8 @@ pub(super) fn described(mirror: &MirrorInfo) -> Value {
         "git_dir": mirror.git_dir.to_string_lossy(),
         "last_sync": mirror.synced,
         "last_error": mirror.failing,
+        "needs_you": mirror.needs_you,
+        "token_expires": mirror.expires.map(date),
         "syncing": mirror.syncing,
     })
 }

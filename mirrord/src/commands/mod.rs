@@ -3,6 +3,7 @@
 pub(crate) mod add;
 pub(crate) mod completions;
 pub(crate) mod config;
+mod credential;
 pub(crate) mod history;
 pub(crate) mod keyring;
 pub(crate) mod list;

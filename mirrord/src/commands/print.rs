@@ -6,6 +6,7 @@ use std::{
     io::{self, Write},
     process::ExitCode,
     sync::LazyLock,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use common::{
@@ -16,6 +17,9 @@ use jiff::{Timestamp, tz::TimeZone};
 
 /// Exit code for what makes no sense; clap has the same for what it refuses itself.
 const USAGE: u8 = 2;
+
+/// From so many seconds before its end on, it is said how soon that is.
+const SOON: u64 = 7 * 24 * 60 * 60;
 
 /// Digits of an object's name that people are shown, as git shows them.
 const SHORT: usize = 7;
@@ -111,6 +115,24 @@ pub(super) fn short(oid: &str) -> &str {
 /// same to whoever it is given to.
 pub(super) fn time(seconds: u64) -> String {
     in_zone(seconds, TimeZone::system())
+}
+
+/// The day of a point in time, in UTC: as GitLab says when a token expires.
+pub(super) fn date(seconds: u64) -> String {
+    let time = in_zone(seconds, TimeZone::UTC);
+    time.split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// When a token expires, and how soon that is.
+pub(super) fn expiry(expires: u64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.unwrap_or_default().as_secs();
+    let date = date(expires);
+    match expires.checked_sub(now) {
+        None | Some(0) => format!("expired on {date}"),
+        Some(left) if left < SOON => format!("expires on {date}, in {}", ago(left)),
+        Some(_) => format!("expires on {date}"),
+    }
 }
 
 fn in_zone(seconds: u64, zone: TimeZone) -> String {

@@ -7,12 +7,12 @@ use common::{
     client::something_else,
     paths::Paths,
     progress::masked,
-    protocol::{self, Failure, FailureKind, Reply, Request},
+    protocol::{self, Credential, Failure, FailureKind, Reply, Request},
     upstream_url::Address,
 };
 
 use super::{
-    address, carry_out, converse, mirror, on_terminal,
+    address, called, carry_out, converse, credential, mirror, on_terminal,
     print::{print, warn},
     user_config,
 };
@@ -119,6 +119,11 @@ pub(crate) struct Set {
     /// With --track: what is no longer tracked stays here, as local branches and tags
     #[arg(long, requires = "track")]
     keep: bool,
+    /// Forget what the mirror signs in with: from now on it does as your git would
+    #[arg(long, help_heading = "Signing in", conflicts_with_all = ["anonymous", "username", "ssh_key"])]
+    forget_credential: bool,
+    #[command(flatten)]
+    credential: credential::SigningIn,
     #[command(flatten)]
     options: Options,
 }
@@ -127,7 +132,13 @@ impl Set {
     /// Has the daemon change them.
     pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
         let settings = self.options.typed();
-        if settings.is_empty() && self.url.is_none() {
+        let credential = if self.forget_credential {
+            Some(Credential::AsGit)
+        } else {
+            let at = called(&self.name);
+            self.credential.read(&at, &user_config()?)?
+        };
+        if settings.is_empty() && self.url.is_none() && credential.is_none() {
             let failure = Failure::new(FailureKind::Usage, "there is nothing to change");
             return Err(failure
                 .hinted("see 'mirrord set --help' for what there is")
@@ -137,6 +148,7 @@ impl Set {
             mirror: mirror(&self.name)?,
             url: self.url.as_deref().map(storable).transpose()?,
             settings,
+            credential,
             keep: self.keep,
         });
         let reply = converse(carry_out(paths, &request, on_terminal()))?;
@@ -156,7 +168,7 @@ fn storable(typed: &str) -> Result<String, Failure> {
         Address::Url(url, Some(_)) => {
             let failure = format!("the address '{url}' was typed with a login in it");
             Err(Failure::new(FailureKind::Usage, failure)
-                .hinted("leave it out: a login is never stored, git's own credential helpers are asked for it"))
+                .hinted("leave it out: --username NAME gives the mirror one of its own, and otherwise git's credential helpers are asked"))
         }
         Address::Name(name) => Err(no_url(name.as_ref())),
     }

@@ -15,7 +15,7 @@ use super::{
     converse,
     list::{described, state},
     mirror,
-    print::{print, print_json, short},
+    print::{expiry, print, print_json, short},
     rest,
 };
 
@@ -85,6 +85,9 @@ fn text(shown: &Shown, locals: &[LocalRef]) -> String {
     line("directory", &info.git_dir.to_string_lossy());
     line("state", &state(info));
     settings(shown).for_each(|(key, value)| line(key, value));
+    if let Some(expires) = info.expires {
+        line("token", &expiry(expires));
+    }
     line("tracked refs", &shown.tracked.to_string());
     for local in locals {
         let name = String::from_utf8_lossy(&local.name);

@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use clap::Args;
 use common::{
     paths::Paths,
+    progress::masked,
     protocol::{Reply, Request},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     ask, converse,
-    print::{ago, print, print_json, write},
+    print::{ago, date, expiry, print, print_json, write},
 };
 
 /// The exit code for 'does not run', as systemctl has it.
@@ -58,6 +59,8 @@ impl Status {
                     "clients": status.clients,
                     "waiting": status.waiting,
                     "syncing": status.syncing,
+                    "needs_you": pairs("reason", status.needs_you),
+                    "expiring": pairs("expires", status.expiring.into_iter().map(|(name, at)| (name, date(at)))),
                 });
                 print_json(&status)?;
                 return Ok(ExitCode::SUCCESS);
@@ -76,8 +79,27 @@ impl Status {
             for url in &status.syncing {
                 text.push_str(&format!("syncing: {url}\n"));
             }
+            for (name, why) in &status.needs_you {
+                let (name, why) = (masked(name.as_bytes()), masked(why.as_bytes()));
+                text.push_str(&format!("needs you: {name}: {why}\n"));
+            }
+            for (name, expires) in &status.expiring {
+                let name = masked(name.as_bytes());
+                text.push_str(&format!(
+                    "warning: the token of {name} {}\n",
+                    expiry(*expires)
+                ));
+            }
             print(&text)?;
             anyhow::Ok(ExitCode::SUCCESS)
         })
     }
+}
+
+/// Mirrors by name, and something of each.
+fn pairs(what: &str, of: impl IntoIterator<Item = (String, String)>) -> Value {
+    let pairs = of.into_iter();
+    pairs
+        .map(|(name, value)| json!({ "name": name, what: value }))
+        .collect()
 }

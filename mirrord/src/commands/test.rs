@@ -9,11 +9,12 @@ use common::{
     paths::Paths,
     progress::{Renderer, masked},
     protocol::{self, Check, Failure, Reply, Request, Step, Verdict},
+    upstream_url::Address,
 };
 use serde_json::{Value, json};
 
 use super::{
-    address, converse, on_terminal,
+    address, converse, credential, on_terminal,
     print::{print, print_json, speaks_utf8},
     settings::Options,
     user_config,
@@ -40,6 +41,8 @@ pub(crate) struct Test {
     /// Print it as one JSON object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    credential: credential::SigningIn,
     // The last: its heading would be that of all that follow.
     #[command(flatten)]
     options: Options,
@@ -50,9 +53,14 @@ impl Test {
     pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
         let config = user_config()?;
         let address = address(&self.what, &config)?;
+        let at = match &address {
+            Address::Url(url, _) => url.origin(),
+            Address::Name(name) => name.to_string(),
+        };
         let request = Request::Test(protocol::Test {
             fetch: errand::request(&address, &config)?,
             settings: self.options.typed(),
+            credential: self.credential.read(&at, &config)?,
         });
         let mut steps = Vec::new();
         let mut printed = Ok(());

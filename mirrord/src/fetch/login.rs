@@ -1,22 +1,21 @@
 //! With which login a request is made: one that is kept, one that a client is asked for, and who has proved what.
 
-use std::time::Duration;
-
+use super::{Request, Source};
+use crate::{
+    credentials::Place,
+    expiry,
+    registry::Mirror,
+    settings::Auth,
+    upstream::{Access, Trouble},
+};
 use common::{
-    protocol::{Answer, Ask, FailureKind, Reply},
+    protocol::{Answer, Ask, Failure, FailureKind, Login, Reply, Secret},
     upstream_url::Scheme,
     wire::WireError,
 };
 
-use super::{Request, Source};
-use crate::{
-    credentials::Place,
-    registry::Mirror,
-    upstream::{Access, Trouble},
-};
-
-/// Whoever is asked first may have gone to lunch: after this time the next one of the same place is asked too.
-const TURN: Duration = Duration::from_secs(10);
+/// Where a token comes from.
+const MAKE_A_TOKEN: &str = "GitLab makes tokens under Preferences, Access tokens (scopes read_repository, write_repository)";
 
 impl Request<'_> {
     /// Upstream answered to this login: keep it, and note who may read what is here.
@@ -28,6 +27,7 @@ impl Request<'_> {
         signed_in_by_git: bool,
     ) -> Result<(), WireError> {
         self.accepted().await?;
+        expiry::ask(self.engine, mirror, access);
         self.engine
             .credentials
             .note_place(&mirror.git_dir, self.place());
@@ -74,6 +74,116 @@ impl Request<'_> {
         Ok(())
     }
 
+    /// A login that was typed goes before what the mirror has of its own, and a mirror that signs in with nothing does so
+    /// whatever was typed.
+    pub(super) fn mind_what_was_typed(&mut self) {
+        match (&self.auth, &self.login) {
+            (Auth::Password { .. }, Some(_)) => self.auth = Auth::AsGit,
+            (Auth::Anonymous, Some(_)) => {
+                (self.login, self.source) = (None, Source::Nowhere);
+            }
+            _ => {}
+        }
+    }
+
+    /// Fetches what the mirror has of its own, before upstream is asked. Fails where the store that has it does not give
+    /// it.
+    ///
+    /// # Errors
+    /// Fails when the client has gone.
+    pub(super) async fn fetch_own(&mut self) -> Result<Result<(), Failure>, WireError> {
+        if self.login.is_some() || self.passphrase.is_some() {
+            return Ok(Ok(()));
+        }
+        let given = match &self.given {
+            Some(given) => given.secret_for(&self.target.url),
+            None => Ok(None),
+        };
+        let secret = match (given, self.auth.secret().cloned()) {
+            (Ok(None), None) => return Ok(Ok(())),
+            (Ok(None), Some(id)) => {
+                let (engine, conversation) = (self.engine, &mut *self.conversation);
+                let reading = engine.credentials.stored(&id);
+                conversation.wait_quietly(reading).await?
+            }
+            (Ok(Some(secret)), _) => Ok(secret),
+            (Err(failure), _) => Err(failure),
+        };
+        let secret = match secret {
+            Ok(secret) => secret,
+            Err(mut failure) => {
+                // Whatever keeps it away, it is somebody's to mend.
+                if failure.kind == FailureKind::Here {
+                    failure.kind = FailureKind::LoginNeeded;
+                }
+                if failure.hint.is_none() {
+                    failure.hint = self.stored_anew();
+                }
+                let access = self.access();
+                self.engine.note_failure(&self.target, &access, &failure);
+                return Ok(Err(failure));
+            }
+        };
+        match &self.auth {
+            Auth::Password { username, .. } => {
+                let Secret(password) = secret;
+                let username = username.clone();
+                (self.login, self.source) = (Some(Login { username, password }), Source::Own);
+            }
+            _ => self.passphrase = Some(secret),
+        }
+        Ok(Ok(()))
+    }
+
+    /// What stores anew what the mirror has of its own.
+    fn stored_anew(&self) -> Option<String> {
+        let mirror = self.engine.registry.at(&self.target.git_dir).ok()??;
+        let what = match &self.auth {
+            Auth::Password { username, .. } => format!("--username {username}"),
+            Auth::SshKey { file, .. } => format!("--ssh-key {}", file.display()),
+            Auth::AsGit | Auth::Anonymous => return None,
+        };
+        let name = mirror.settings.name;
+        Some(format!("'mirrord set {name} {what}' stores it anew"))
+    }
+
+    /// What a failure means for whoever asked: what they could do about the mirror's own credential, and why nobody was
+    /// asked for theirs.
+    pub(super) fn explained(&self, mut failure: Failure) -> Failure {
+        let refused = failure.message.starts_with("Authentication failed");
+        let wants = failure.kind == FailureKind::LoginNeeded;
+        let name = self.engine.registry.at(&self.target.git_dir).ok().flatten();
+        let name = name.map(|mirror| mirror.settings.name);
+        match (&self.auth, name) {
+            (Auth::Password { username, .. }, Some(name)) if refused => failure.hinted(format!(
+                "'mirrord set {name} --username {username}' gives the mirror another password or token; {MAKE_A_TOKEN}"
+            )),
+            (Auth::Anonymous, name) if wants => {
+                let url = &self.target.url;
+                let message = format!("'{url}' wants a login, and the mirror is anonymous");
+                let failure = Failure::new(FailureKind::LoginNeeded, message);
+                match name {
+                    Some(name) => failure.hinted(format!(
+                        "'mirrord set {name} --username USER' gives it one; --forget-credential lets git look for one"
+                    )),
+                    None => failure.hinted("--username USER gives it one"),
+                }
+            }
+            (Auth::AsGit, name) if wants => {
+                if let Some(words) = &self.unanswered {
+                    failure.message.clone_from(words);
+                }
+                let command = match name {
+                    Some(name) => format!("mirrord set {name} --username USER"),
+                    None => format!("mirrord add NAME {} --username USER", self.target.url),
+                };
+                let hint = failure.hint.take().unwrap_or_default();
+                failure.hinted(format!("{hint}; or give the mirror one of its own: {command}"))
+            }
+            _ => failure,
+        }
+    }
+
     /// A login that is kept is sent at once. Otherwise it begins as git does, with none: nobody is asked for what
     /// anybody may read.
     pub(super) fn begin_with_a_login(&mut self) {
@@ -88,8 +198,15 @@ impl Request<'_> {
     /// Whether a login could make a difference: not for a path, nor where ssh, a header, a certificate or a ticket signs
     /// in.
     pub(super) fn may_ask(&self) -> bool {
-        matches!(self.target.url.scheme(), Scheme::Http | Scheme::Https)
-            && Access::new(&self.target.url, None, &self.fetch.standing).is_anonymous()
+        let Request {
+            target,
+            auth,
+            fetch,
+            ..
+        } = self;
+        matches!(target.url.scheme(), Scheme::Http | Scheme::Https)
+            && *auth == Auth::AsGit
+            && Access::new(&target.url, auth, None, &fetch.standing).is_anonymous()
     }
 
     /// After a refusal: whether there is another login to try.
@@ -106,7 +223,7 @@ impl Request<'_> {
             self.has_read |= self.has_read(&mirror).await;
         }
         match std::mem::replace(&mut self.source, Source::Nowhere) {
-            Source::Nowhere if wants && self.login.is_none() => {
+            Source::Nowhere if wants && self.login.is_none() && self.auth == Auth::AsGit => {
                 self.ask(trouble.challenges.clone()).await
             }
             Source::Kept => {
@@ -126,7 +243,7 @@ impl Request<'_> {
                 self.conversation.say(&Reply::LoginRefused).await?;
                 Ok(false)
             }
-            Source::Nowhere | Source::Url => Ok(false),
+            Source::Nowhere | Source::Url | Source::Own => Ok(false),
         }
     }
 
@@ -147,10 +264,9 @@ impl Request<'_> {
         let place = self.place();
         let question = self.engine.credentials.question(&place);
         let mut progress = self.engine.listen(&self.target);
-        let turn = tokio::time::timeout(TURN, question.lock_owned());
         let turn = self
             .conversation
-            .wait(&self.host(), &mut progress, turn)
+            .wait(&self.host(), &mut progress, question.lock_owned())
             .await?;
         if let Some(login) = self.engine.credentials.kept(&place) {
             (self.login, self.source) = (Some(login), Source::Kept);
@@ -163,8 +279,12 @@ impl Request<'_> {
         };
         match self.conversation.ask(question).await? {
             Answer::Login(login) => {
-                (self.login, self.source) = (Some(login), Source::Asked { _turn: turn.ok() });
+                (self.login, self.source) = (Some(login), Source::Asked { _turn: turn });
                 Ok(true)
+            }
+            Answer::Nothing(why) => {
+                self.unanswered = why;
+                Ok(false)
             }
             _ => Ok(false),
         }
@@ -172,7 +292,7 @@ impl Request<'_> {
 
     /// Whether what this request signs in with has read the upstream of a mirror before.
     pub(super) async fn has_read(&self, mirror: &Mirror) -> bool {
-        let access = Access::new(&self.target.url, self.login.clone(), &self.fetch.standing);
+        let access = self.access();
         let (engine, git_dir) = (self.engine.clone(), mirror.git_dir.clone());
         let reading = move || engine.credentials.has_read(&git_dir, &access.identity());
         tokio::task::spawn_blocking(reading).await.unwrap_or(false)

@@ -27,12 +27,13 @@ impl Request<'_> {
             return None;
         }
         let state = self.engine.state(&mirror);
+        let failing = state.failing_for(&self.access()).cloned();
         let now = SystemTime::now();
         let remind_after = self.engine.config().remind_after;
         let mut warnings = match freshness::judge(
             &mirror.settings.rules,
             state.synced,
-            state.failing.is_some(),
+            failing.is_some(),
             now,
             remind_after,
         ) {
@@ -42,7 +43,7 @@ impl Request<'_> {
                 let age = age.map_or("of unknown age".to_owned(), |age| {
                     format!("synced {} ago", span(age.as_secs()))
                 });
-                let why = state.failing.map(|reason| format!(": {reason}"));
+                let why = failing.map(|reason| format!(": {reason}"));
                 vec![format!("serving the copy {age}{}", why.unwrap_or_default())]
             }
         };
@@ -145,7 +146,7 @@ impl Request<'_> {
             ready,
             mirror,
             moved: 0,
-            login: self.login.clone(),
+            access: self.access(),
             typed: self.login.is_some() && self.login == self.fetch.login,
             trouble: None,
             reading,

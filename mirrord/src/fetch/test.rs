@@ -16,8 +16,9 @@ use crate::{
     config::Config,
     conversation::Conversation,
     edit,
+    given::Given,
     registry::Target,
-    settings::Settings,
+    settings::{Auth, Settings},
     sync::{Engine, Outcome, Pending},
     upstream::{Asked, Probe, Reading, Unread, cancelled},
 };
@@ -71,7 +72,11 @@ async fn carry_out(
     conversation: &mut Conversation,
     test: Test,
 ) -> Result<Result<Reply, Failure>, WireError> {
-    let Test { fetch, settings } = test;
+    let Test {
+        fetch,
+        settings,
+        credential,
+    } = test;
     let meant = resolve(engine, &fetch.mirror).and_then(|(typed, target)| {
         let settings = wanted(engine, &typed, &target, &settings)?;
         Ok((typed, target, settings.rules.track))
@@ -84,6 +89,12 @@ async fn carry_out(
         Ok(request) => request,
         Err(failure) => return Ok(Err(failure)),
     };
+    if let Some(credential) = credential {
+        match Given::new(credential, &request.target.url) {
+            Ok(given) => request.give(given),
+            Err(failure) => return Ok(Err(failure)),
+        }
+    }
     let works = match request.test(&track, Extent::Full).await? {
         Ok(_) => true,
         Err(Unfit { told: true, .. }) => false,
@@ -129,6 +140,9 @@ impl Request<'_> {
         let told = extent != Extent::Answer;
         let (mut moves, mut reached) = (0, None);
         loop {
+            if let Err(failure) = self.fetch_own().await? {
+                return Ok(Err(Unfit::untold(failure)));
+            }
             let origin = self.target.url.origin();
             if told && reached.as_ref() != Some(&origin) {
                 match self.probe(told, |probe: &Probe<'_>| probe.reach()).await? {
@@ -200,11 +214,19 @@ impl Request<'_> {
 
     /// Says why upstream cannot be read.
     async fn give_up(&mut self, unread: &Unread, told: bool) -> Result<Unfit, WireError> {
-        let mut failure = unread.trouble.failure.clone();
+        let mut failure = self.explained(unread.trouble.failure.clone());
         let told = told && failure.kind != FailureKind::Cancelled;
         if told {
             let step = unread.step(&self.target.url, &self.access());
-            failure.hint = step.hint.clone();
+            // What is said of the mirror's own credential says more.
+            let step = match self.auth {
+                Auth::AsGit => step,
+                _ => Step {
+                    hint: failure.hint.clone().or(step.hint),
+                    ..step
+                },
+            };
+            failure.hint.clone_from(&step.hint);
             self.conversation.say(&Reply::Step(step)).await?;
         }
         Ok(Unfit { failure, told })
@@ -221,16 +243,21 @@ impl Request<'_> {
         let Pending {
             mut progress,
             mut outcome,
-        } = self.engine.ask(&self.target.url, move |upstreams, watch| {
-            work(&Probe {
-                url: &url,
-                access: &access,
-                upstreams,
-                watch,
-                // Whoever has gone need not know.
-                tell: &|step| drop(tell.send(step)),
-            })
-        });
+            mut questions,
+        } = self.engine.ask(
+            &self.target.url,
+            self.fetch.can_ask,
+            move |upstreams, watch| {
+                work(&Probe {
+                    url: &url,
+                    access: &access,
+                    upstreams,
+                    watch,
+                    // Whoever has gone need not know.
+                    tell: &|step| drop(tell.send(step)),
+                })
+            },
+        );
         let host = self.host();
         loop {
             let next = async {
@@ -240,7 +267,15 @@ impl Request<'_> {
                     outcome = &mut outcome => Next::End(outcome),
                 }
             };
-            match self.conversation.wait(&host, &mut progress, next).await? {
+            let next = self
+                .conversation
+                .wait_asked(&host, &mut progress, &mut questions, next)
+                .await?;
+            if let Some(passphrase) = self.conversation.take_passphrase() {
+                // The next part of the test runs an ssh of its own, and nobody wants to be asked twice.
+                self.passphrase = Some(passphrase);
+            }
+            match next {
                 Next::Step(step) if told => self.conversation.say(&Reply::Step(step)).await?,
                 Next::Step(_) => {}
                 Next::End(outcome) => {

@@ -31,7 +31,7 @@ fn refs(sample: &Imported, named: &Named) -> Refs {
 fn ask(sample: &Imported, before: &Named, upstream: &Named, git: Command) -> Option<String> {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let _inside = runtime.enter();
-    let watch = Watch::new("host", broadcast::channel(1).0);
+    let watch = Watch::new("host", broadcast::channel(1).0, Vec::new());
     let (before, upstream) = (refs(sample, before), refs(sample, upstream));
     wiped(&before, &upstream, false, &sample.open(), git, &watch).expect("compared")
 }
@@ -53,7 +53,7 @@ fn project(branches: usize) -> (Sample, usize, Vec<usize>) {
 fn an_upstream_without_any_ref_is_not_believed_when_it_had_one() {
     let (sample, main, _) = project(0);
     let sample = sample.import();
-    let watch = Watch::new("host", broadcast::channel(1).0);
+    let watch = Watch::new("host", broadcast::channel(1).0, Vec::new());
     let empty = |before: &Refs| {
         let repo = sample.open();
         wiped(before, &Refs::new(), true, &repo, sample.git(), &watch).expect("compared")

@@ -4,6 +4,7 @@ use common::protocol::Failure;
 use proptest::prelude::*;
 
 use super::*;
+use crate::secrets::SecretId;
 
 /// A new bare repository's configuration, as git's format requires it.
 const BARE: &str = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n";
@@ -272,12 +273,12 @@ fn any_settings() -> impl Strategy<Value = Settings> {
     let leaving = (track(), any::<bool>()).prop_map(|(track, keep)| Leaving { track, keep });
     let name = "[a-zé#;\"\\\\]{1,9}( [a-z]{1,3})?";
     (
-        (name, text, track(), prop::option::of(leaving)),
+        (name, text, track(), prop::option::of(leaving), auth()),
         (span(), span(), stale, atomic),
         any::<[bool; 3]>(),
     )
         .prop_map(|(texts, others, [sync_on_fetch, push, fsck])| {
-            let (name, description, track, leaving) = texts;
+            let (name, description, track, leaving, auth) = texts;
             let (fresh_for, keep_history, stale, atomic) = others;
             Settings {
                 name: Name::parse(&name).expect("a name"),
@@ -293,9 +294,22 @@ fn any_settings() -> impl Strategy<Value = Settings> {
                     keep_history,
                     fsck,
                 },
+                auth,
                 leaving,
             }
         })
+}
+
+fn auth() -> impl Strategy<Value = Auth> {
+    let id = || prop_oneof!["keyring:[0-9a-f]{32}", "file:[0-9a-f]{32}"];
+    let id = move || id().prop_map(|text| SecretId::parse(&text));
+    let text = "[a-z@ \"#;\\\\]{0,8}[a-z]";
+    let password = (text, id()).prop_map(|(username, secret)| Auth::Password { username, secret });
+    let ssh_key = (text, any::<bool>(), id()).prop_map(|(name, has, id)| Auth::SshKey {
+        file: format!("/{name}").into(),
+        passphrase: id.filter(|_| has),
+    });
+    prop_oneof![Just(Auth::AsGit), Just(Auth::Anonymous), password, ssh_key]
 }
 
 proptest! {
@@ -319,6 +333,8 @@ proptest! {
         for (key, value) in settings.entries().into_iter().skip(2) {
             typed.set(key, &value).expect("a value");
         }
+        // What signs in is not for `set`.
+        typed.auth = settings.auth.clone();
         prop_assert_eq!(typed, Settings { leaving: None, ..settings });
     }
 }

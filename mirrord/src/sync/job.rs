@@ -3,9 +3,10 @@
 use std::time::SystemTime;
 
 use common::{protocol::Progress, upstream_url::UpstreamUrl};
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::{
+    questions::Question,
     registry::Mirror,
     settings::Settings,
     upstream::{Access, Trouble},
@@ -51,6 +52,8 @@ pub(super) struct Job {
     pub wish: Wish,
     /// Who waits.
     pub answer: oneshot::Sender<Result<Outcome, Trouble>>,
+    /// Where they can be asked, when they can.
+    pub questions: Option<mpsc::Sender<Question>>,
 }
 
 /// How a sync ended.
@@ -83,4 +86,6 @@ pub(crate) struct Pending<T = Outcome> {
     pub progress: broadcast::Receiver<Progress>,
     /// The end of it.
     pub outcome: oneshot::Receiver<Result<T, Trouble>>,
+    /// What whoever waits is asked meanwhile.
+    pub questions: mpsc::Receiver<Question>,
 }

@@ -284,8 +284,23 @@ fn run(
     }))
 }
 
-/// Asks upstream what it has: on the conversation that is open, or on a new one when that has gone stale.
+/// Asks upstream what it has, with a login that it has not refused too often.
 fn ask(
+    engine: &Engine,
+    url: &UpstreamUrl,
+    access: &Access,
+    track: &refspec::Refspecs,
+    watch: &Watch,
+    memory: &mut Memory,
+) -> Result<(Session, Asked), Trouble> {
+    let attempt = engine.upstreams.trials.begin(url, access, watch)?;
+    let asked = ask_whoever(engine, url, access, track, watch, memory);
+    attempt.ended(asked.as_ref().err());
+    asked
+}
+
+/// Asks upstream what it has: on the conversation that is open, or on a new one when that has gone stale.
+fn ask_whoever(
     engine: &Engine,
     url: &UpstreamUrl,
     access: &Access,
@@ -300,7 +315,10 @@ fn ask(
     if let Some(mut session) = kept.map(|at| memory.sessions.remove(at)) {
         match session.ask(track, watch) {
             Ok(asked) => return Ok((session, asked)),
-            Err(trouble) if !trouble.surprise || watch.is_cancelled() => return Err(trouble),
+            // Another conversation would only have it refused once more.
+            Err(trouble) if !trouble.surprise || trouble.login_refused || watch.is_cancelled() => {
+                return Err(trouble);
+            }
             Err(_) => {}
         }
     }

@@ -8,14 +8,26 @@ use std::{
 
 use common::protocol::{Failure, FailureKind};
 
+use sha2::{Digest, Sha256};
+
 use super::Outcome;
-use crate::{durable, upstream::Trouble};
+use crate::{
+    durable,
+    settings::Auth,
+    upstream::{Access, Trouble},
+};
 
 /// When the last good sync was, in seconds since 1970; a file in the mirror.
 pub(super) const SYNCED: &str = "synced";
 
 /// Why the last sync failed, when it did; a file in the mirror.
 const FAILING: &str = "failing";
+
+/// The mark there of what needs somebody.
+const NEEDS_YOU: &str = "needs-you";
+
+/// The mark there of what is about one of those who use the mirror.
+const PERSONAL: &str = "personal";
 
 /// How a mirror is, as far as this daemon has seen.
 #[derive(Debug, Clone, Default)]
@@ -24,24 +36,71 @@ pub(crate) struct State {
     pub synced: Option<SystemTime>,
     /// Why the last sync failed, if it did.
     pub failing: Option<String>,
+    /// Whether that needs somebody: a credential was refused, or cannot be had.
+    pub needs_you: bool,
+    /// Whom it is about, where it is one of those who use the mirror with logins of their own.
+    pub about: Option<About>,
     /// Whether a sync runs.
     pub syncing: bool,
     git_dir: Option<PathBuf>,
 }
 
+/// One of those who use a mirror, by what they sign in with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum About {
+    /// This one.
+    One([u8; 32]),
+    /// One of whom a daemon before this knew.
+    Somebody,
+}
+
+impl About {
+    /// Whom a failure is about that is no fault of upstream's: a login that it refuses is one person's, unless it is the
+    /// mirror's own.
+    fn new(access: &Access, trouble: &Trouble) -> Option<Self> {
+        let kinds = [FailureKind::Refused, FailureKind::LoginNeeded];
+        let is_personal = access.auth == Auth::AsGit && kinds.contains(&trouble.failure.kind);
+        is_personal.then(|| Self::one(access))
+    }
+
+    fn one(access: &Access) -> Self {
+        Self::One(Sha256::digest(access.identity()).into())
+    }
+}
+
 impl State {
-    /// Notes how a sync of the mirror in `git_dir` ended.
-    pub(super) fn note(&mut self, result: &Result<Outcome, Trouble>, git_dir: &Path) {
+    /// Why the last sync failed, as far as it concerns somebody with this access: what upstream says to another's login
+    /// does not.
+    pub(crate) fn failing_for(&self, access: &Access) -> Option<&String> {
+        let concerns = self.about.is_none_or(|about| about == About::one(access));
+        self.failing.as_ref().filter(|_| concerns)
+    }
+
+    /// Notes how a sync of the mirror in `git_dir` with some access ended.
+    pub(super) fn note(
+        &mut self,
+        result: &Result<Outcome, Trouble>,
+        access: &Access,
+        git_dir: &Path,
+    ) {
         self.syncing = false;
-        let failed_before = self.failing.clone().or_else(|| read_failing(git_dir));
+        let failed_before = self.failed().or_else(|| read_failing(git_dir));
         match result {
             Ok(Outcome::InStep { mirror, asked, .. }) => {
                 self.synced = Some(*asked);
                 self.git_dir = Some(mirror.git_dir.clone());
-                self.failing = None;
+                (self.failing, self.needs_you, self.about) = (None, false, None);
             }
             Err(trouble) if trouble.failure.kind != FailureKind::Cancelled => {
-                let Failure { message, hint, .. } = &trouble.failure;
+                let Failure {
+                    message,
+                    hint,
+                    kind,
+                } = &trouble.failure;
+                self.needs_you = trouble.login_refused
+                    || trouble.key_refused
+                    || *kind == FailureKind::LoginNeeded;
+                self.about = About::new(access, trouble);
                 self.failing = Some(match hint {
                     // It stays so until somebody does something.
                     Some(hint) if trouble.failure.kind == FailureKind::Wiped => {
@@ -52,19 +111,33 @@ impl State {
             }
             Ok(Outcome::Moved(_) | Outcome::Gone) | Err(_) => return,
         }
-        if self.failing != failed_before
-            && let Err(err) = write_failing(git_dir, self.failing.as_deref())
+        let failed = self.failed();
+        if failed != failed_before
+            && let Err(err) = write_failing(git_dir, failed.as_ref())
         {
             let git_dir = git_dir.display();
             tracing::warn!("cannot note how the last sync of '{git_dir}' went: {err}");
         }
     }
 
+    fn failed(&self) -> Option<Failed> {
+        Some(Failed {
+            words: self.failing.clone()?,
+            needs_you: self.needs_you,
+            is_personal: self.about.is_some(),
+        })
+    }
+
     /// What this daemon has not seen is as another one has left it.
     pub(super) fn or_as_on_disk(&mut self, git_dir: &Path) {
         if self.synced.is_none() {
             self.synced = read_synced(git_dir);
-            self.failing = self.failing.take().or_else(|| read_failing(git_dir));
+            if self.failing.is_none()
+                && let Some(failed) = read_failing(git_dir)
+            {
+                (self.failing, self.needs_you) = (Some(failed.words), failed.needs_you);
+                self.about = failed.is_personal.then_some(About::Somebody);
+            }
         }
     }
 
@@ -101,19 +174,45 @@ fn seconds(time: SystemTime) -> u64 {
     since.as_secs()
 }
 
-fn read_failing(git_dir: &Path) -> Option<String> {
-    let text = fs::read_to_string(git_dir.join(FAILING)).ok()?;
-    Some(text.trim().to_owned())
+/// How the last sync failed, as it is on disk: the words, and a line of marks.
+#[derive(PartialEq, Eq)]
+struct Failed {
+    words: String,
+    needs_you: bool,
+    is_personal: bool,
 }
 
-fn write_failing(git_dir: &Path, failing: Option<&str>) -> io::Result<()> {
+fn read_failing(git_dir: &Path) -> Option<Failed> {
+    let text = fs::read_to_string(git_dir.join(FAILING)).ok()?;
+    let (words, marks) = text.split_once('\n').unwrap_or((&text, ""));
+    let has = |mark| marks.split_whitespace().any(|word| word == mark);
+    Some(Failed {
+        words: words.trim().to_owned(),
+        needs_you: has(NEEDS_YOU),
+        is_personal: has(PERSONAL),
+    })
+}
+
+fn write_failing(git_dir: &Path, failed: Option<&Failed>) -> io::Result<()> {
     let path = git_dir.join(FAILING);
-    match failing {
-        // Of a mirror that there is not yet, nothing is noted.
-        Some(_) if !git_dir.exists() => Ok(()),
-        Some(words) => durable::replace(&path, format!("{words}\n").as_bytes()),
-        None => remove(&path),
+    let Some(failed) = failed else {
+        return remove(&path);
+    };
+    // Of a mirror that there is not yet, nothing is noted.
+    if !git_dir.exists() {
+        return Ok(());
     }
+    let marks = [
+        (failed.needs_you, NEEDS_YOU),
+        (failed.is_personal, PERSONAL),
+    ];
+    let marks = marks
+        .iter()
+        .filter(|(holds, _)| *holds)
+        .map(|(_, mark)| *mark);
+    let marks = marks.collect::<Vec<_>>().join(" ");
+    let text = format!("{}\n{marks}\n", failed.words);
+    durable::replace(&path, text.as_bytes())
 }
 
 /// Removes what is on disk of how a mirror is.

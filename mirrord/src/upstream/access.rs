@@ -7,12 +7,14 @@ use std::{
 };
 
 use common::{
-    protocol::{Login, Standing},
+    protocol::{Login, Secret, Standing},
+    standing::Alone,
     upstream_url::{Scheme, UpstreamUrl},
     url_config,
 };
 
 use super::ssh::Client;
+use crate::settings::Auth;
 
 /// Without news for this long an upstream is given up, unless `http.lowSpeedTime` says otherwise.
 const NO_PROGRESS: Duration = Duration::from_secs(30);
@@ -20,8 +22,12 @@ const NO_PROGRESS: Duration = Duration::from_secs(30);
 /// Two requests with equal access may share an answer. Its `Debug` shows nothing: headers and proxies hold secrets.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Access {
-    /// What to sign in with; `None` is anonymous.
+    /// What the mirror is told to sign in with.
+    pub auth: Auth,
+    /// The login to sign in with; `None` is anonymous.
     pub login: Option<Login>,
+    /// The passphrase of the mirror's own ssh key, where it is stored.
+    pub passphrase: Option<Secret>,
     /// `http.*` and its environment.
     pub http: Http,
     /// The user's ssh; None where it is of no use.
@@ -70,34 +76,53 @@ impl fmt::Debug for Access {
 }
 
 impl Access {
-    /// What holds for `url` where the request comes from.
-    pub(crate) fn new(url: &UpstreamUrl, login: Option<Login>, standing: &Standing) -> Self {
+    /// What holds for `url` where the request comes from, for a mirror that is told to sign in with `auth`.
+    pub(crate) fn new(
+        url: &UpstreamUrl,
+        auth: &Auth,
+        login: Option<Login>,
+        standing: &Standing,
+    ) -> Self {
         let all = |key: &str| {
             let values = standing.config.iter().filter(|(name, _)| name == key);
             values.map(|(_, value)| value.clone()).collect::<Vec<_>>()
         };
         let is_ssh = url.scheme() == Scheme::Ssh;
         let is_wanted = |name: &str| match name {
-            "KRB5CCNAME" => true,
+            "KRB5CCNAME" => *auth == Auth::AsGit,
             "SSH_AUTH_SOCK" => is_ssh,
             name => !is_ssh && !name.starts_with("GIT_SSH_") && name != "GIT_SSH",
         };
+        let alone = match auth {
+            Auth::AsGit => None,
+            Auth::Anonymous => Some(Alone::Anonymous),
+            Auth::Password { .. } | Auth::SshKey { .. } => Some(Alone::Given),
+        };
+        let may_be_sent =
+            |key: &str, value: &str| alone.is_none_or(|alone| alone.allows(key, value));
+        let config = standing.config.iter();
+        let config: Vec<_> = config
+            .filter(|(key, value)| key.starts_with("http.") && may_be_sent(key, value))
+            .cloned()
+            .collect();
+        let certificate = |name: &str| name == "GIT_SSL_CERT" || name == "GIT_SSL_KEY";
+        let env = standing.env.iter();
+        let env = env.filter(|(name, _)| *auth != Auth::Anonymous || !certificate(name));
+        let env: Vec<_> = env.cloned().collect();
         Self {
-            login,
-            http: Http::new(url, standing),
-            ssh: is_ssh.then(|| Client::new(standing)),
+            auth: auth.clone(),
+            login: login.filter(|_| *auth != Auth::Anonymous),
+            passphrase: None,
+            http: Http::new(url, &config, &env),
+            ssh: is_ssh.then(|| match auth {
+                Auth::SshKey { file, .. } => Client::with_key(file),
+                _ => Client::new(standing),
+            }),
             safe_directories: all("safe.directory"),
-            settings: standing
-                .config
-                .iter()
-                .filter(|(key, _)| key.starts_with("http."))
-                .cloned()
-                .collect(),
-            environment: standing
-                .env
-                .iter()
+            settings: config,
+            environment: env
+                .into_iter()
                 .filter(|(name, _)| is_wanted(name))
-                .cloned()
                 .collect(),
         }
     }
@@ -117,6 +142,27 @@ impl Access {
             identity.extend_from_slice(&(part.len() as u64).to_be_bytes());
             identity.extend_from_slice(part.as_bytes());
         };
+        match &self.auth {
+            // Recognised without the secret, which may be out of reach; its id is new with each secret.
+            Auth::Password {
+                secret: Some(secret),
+                ..
+            } => {
+                let secret = secret.to_string();
+                ["", "password", "of the mirror", &secret]
+                    .into_iter()
+                    .for_each(add);
+                return identity;
+            }
+            Auth::SshKey { file, .. } => {
+                let file = file.to_string_lossy();
+                ["", "ssh key", "of the mirror", &file]
+                    .into_iter()
+                    .for_each(add);
+                return identity;
+            }
+            Auth::AsGit | Auth::Anonymous | Auth::Password { secret: None, .. } => {}
+        }
         if let Some(ssh) = &self.ssh {
             // Not the agent: its socket has another name in each session of the same person.
             ["ssh"].into_iter().chain(ssh.identity()).for_each(add);
@@ -139,8 +185,9 @@ impl Access {
 }
 
 impl Http {
-    fn new(url: &UpstreamUrl, standing: &Standing) -> Self {
-        let config = url_config::matching("http", &standing.config, url);
+    /// What `http.*` settings and the variables beside them make of it.
+    fn new(url: &UpstreamUrl, config: &[(String, String)], env: &[(String, String)]) -> Self {
+        let config = url_config::matching("http", config, url);
         let get = |name: &str| {
             config
                 .iter()
@@ -149,9 +196,7 @@ impl Http {
                 .map(|(_, value)| value.as_str())
         };
         let env = |name: &str| {
-            standing
-                .env
-                .iter()
+            env.iter()
                 .find(|(key, _)| key == name)
                 .map(|(_, value)| value.as_str())
         };
@@ -276,7 +321,7 @@ mod tests {
             env: env.iter().map(pair).collect(),
             ..Standing::default()
         };
-        Access::new(&url, None, &standing)
+        Access::new(&url, &Auth::AsGit, None, &standing)
     }
 
     #[test]

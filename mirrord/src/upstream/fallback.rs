@@ -4,23 +4,24 @@
 //! helper of ours that asks this daemon with an id that is good for one use: neither is in an argument or a file.
 
 use std::{
-    collections::HashMap,
     io,
     process::{Command, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use common::{
     git,
     progress::masked,
-    protocol::{Amount, Failure, FailureKind, Login, Progress},
+    protocol::{Amount, Failure, FailureKind, Progress},
     refspec::Refspecs,
     upstream_url::{Scheme, UpstreamUrl, redact},
 };
 use gix::{ObjectId, bstr::BString};
 
-use super::{Access, Asked, Trouble, ssh};
-use crate::{children, plan::Head, quarantine::Quarantine, refs::Refs, watch::Watch};
+use super::{Access, Asked, Logins, Trouble, ssh};
+use crate::{
+    children, plan::Head, quarantine::Quarantine, refs::Refs, settings::Auth, watch::Watch,
+};
 
 /// The name under which the child knows its upstream. No rule of the user's rewrites it, and the URL, rewritten from it
 /// exactly once, cannot lead back to us.
@@ -28,54 +29,6 @@ const ALIAS: &str = "mirror-upstream:";
 
 /// Words without a line end are shown in pieces of this size.
 const LONGEST_LINE: usize = 4096;
-
-/// Logins that wait to be fetched by a child, by their one-time ids.
-#[derive(Default)]
-pub(crate) struct Logins(Mutex<HashMap<String, Waiting>>);
-
-/// An id that nobody can guess.
-///
-/// # Errors
-/// Fails when the system has no randomness.
-pub(crate) fn random_id() -> io::Result<String> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(io::Error::other)?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// A login, and the scheme, host and port that it is for.
-struct Waiting {
-    origin: String,
-    login: Login,
-}
-
-impl Logins {
-    /// Keeps a login for one child and returns the id to ask for it with.
-    pub(crate) fn offer(&self, origin: &str, login: &Login) -> io::Result<String> {
-        let id = random_id()?;
-        let waiting = Waiting {
-            origin: origin.to_owned(),
-            login: login.clone(),
-        };
-        self.waiting().insert(id.clone(), waiting);
-        Ok(id)
-    }
-
-    /// Gives a login away, once, and only for where it belongs.
-    pub(crate) fn take(&self, id: &str, origin: &str) -> Option<Login> {
-        let waiting = self.waiting().remove(id)?;
-        (waiting.origin == origin).then_some(waiting.login)
-    }
-
-    /// Forgets a login that nobody fetched.
-    pub(crate) fn withdraw(&self, id: &str) {
-        self.waiting().remove(id);
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, HashMap<String, Waiting>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// A conversation by way of git.
 pub(crate) struct Git {
@@ -177,15 +130,24 @@ impl Git {
             self.access.http.no_progress.as_secs().to_string(),
         ));
         settings.push(("credential.helper".into(), String::new()));
+        // What signs in on its own signs in as nobody else: `~/.netrc` is not for it.
+        let home = match self.access.auth {
+            Auth::AsGit => String::new(),
+            _ => git::hide_netrc(&mut command),
+        };
         let mut id = None;
         if let Some(login) = &self.access.login {
             let offered = self
                 .logins
-                .offer(&self.url.origin(), login)
+                .offer(&self.url.origin(), login, None)
                 .map_err(cannot)?;
             let helper = beside("git-remote-mirror").map_err(cannot)?;
-            settings.push(("credential.helper".into(), format!("!'{helper}' login")));
-            command.env("MIRROR_LOGIN", &offered);
+            let helper = format!("!{home}'{helper}' login");
+            settings.push(("credential.helper".into(), helper));
+            if self.access.auth != Auth::AsGit {
+                settings.push(("http.proactiveAuth".into(), "basic".into()));
+            }
+            command.env("MIRROR_LOGIN", &offered.0);
             id = Some(offered);
         }
         command.env_remove("SSH_AUTH_SOCK").envs(
@@ -248,7 +210,11 @@ impl Git {
     }
 }
 
-fn beside(program: &str) -> io::Result<String> {
+/// A program of ours that was installed beside this one.
+///
+/// # Errors
+/// Fails when its path is not fit for a line of the shell.
+pub(super) fn beside(program: &str) -> io::Result<String> {
     let path = std::env::current_exe()?.with_file_name(program);
     let path = path
         .into_os_string()
@@ -329,22 +295,5 @@ mod tests {
             Some(Progress::Resolving(amount(30, 30)))
         );
         assert_eq!(counted("From https://gitlab.example/group/project\n"), None);
-    }
-
-    #[test]
-    fn a_login_is_given_once() {
-        let logins = Logins::default();
-        let login = Login {
-            username: "me".into(),
-            password: "secret".into(),
-        };
-        let here = "https://gitlab.example";
-        let id = logins.offer(here, &login).expect("random");
-        assert_eq!(logins.take("another", here), None);
-        assert_eq!(logins.take(&id, here), Some(login.clone()));
-        assert_eq!(logins.take(&id, here), None);
-        let id = logins.offer(here, &login).expect("random");
-        assert_eq!(logins.take(&id, "https://elsewhere.example"), None);
-        assert_eq!(logins.take(&id, here), None, "and not afterwards either");
     }
 }

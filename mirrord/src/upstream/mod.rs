@@ -10,14 +10,18 @@ mod child;
 mod fallback;
 mod http;
 mod local;
+mod logins;
 mod probe;
 mod sideband;
 mod ssh;
+mod token;
+mod trials;
 mod v2;
 
-use std::{path::PathBuf, process::Command, sync::Arc};
+use std::{process::Command, sync::Arc};
 
 use common::{
+    paths::Paths,
     protocol::{Failure, FailureKind},
     refspec::Refspecs,
     upstream_url::{Scheme, UpstreamUrl},
@@ -34,14 +38,22 @@ use gix_transport::{
 pub(crate) use self::{
     access::Access,
     asked::Asked,
-    fallback::{Logins, random_id},
+    logins::{Logins, random_id},
     probe::{Probe, Reading, Unread},
+    token::Told,
+    trials::Trials,
 };
 use self::{
     answers::{explain, refusal},
     child::{Child, Meaning},
 };
-use crate::{quarantine::Quarantine, refs::Refs, watch::Watch};
+use crate::{
+    quarantine::Quarantine,
+    questions::{self, Questions},
+    refs::Refs,
+    settings::Auth,
+    watch::Watch,
+};
 
 /// A failure, with what those who deal with it here need beside its words.
 #[derive(Debug, Clone)]
@@ -52,6 +64,8 @@ pub(crate) struct Trouble {
     pub challenges: Vec<String>,
     /// Upstream refused the login that it was given.
     pub login_refused: bool,
+    /// Upstream refused the ssh key that it was given.
+    pub key_refused: bool,
     /// On a kept session: it may have gone stale, and a new one may do better.
     pub surprise: bool,
 }
@@ -62,6 +76,7 @@ impl From<Failure> for Trouble {
             failure,
             challenges: Vec::new(),
             login_refused: false,
+            key_refused: false,
             surprise: false,
         }
     }
@@ -86,26 +101,47 @@ pub(crate) fn cancelled() -> Failure {
 
 /// What all conversations with upstreams share.
 pub(crate) struct Upstreams {
+    /// Logins that are refused.
+    pub trials: Trials,
     clients: http::Clients,
-    ssh: ssh::Ssh,
+    /// What speaks ssh.
+    pub ssh: ssh::Ssh,
     /// Logins on their way to a child of ours.
     pub logins: Arc<Logins>,
+    /// What children of ours want to know.
+    pub questions: Arc<Questions>,
 }
 
 impl Upstreams {
-    /// With a folder for the sockets of ssh.
-    pub(crate) fn new(ssh: Option<PathBuf>) -> Self {
+    /// With what lies in these places.
+    pub(crate) fn new(paths: &Paths) -> Self {
+        let questions = Arc::<Questions>::default();
         Self {
+            trials: Trials::new(paths.refused()),
             clients: http::Clients::default(),
-            ssh: ssh::Ssh::new(ssh),
+            ssh: ssh::Ssh::new(paths.ssh(), paths.ssh_configurations(), questions.clone()),
             logins: Arc::default(),
+            questions,
         }
+    }
+
+    /// Asks when the token expires that an access signs in with.
+    pub(crate) async fn expiry(&self, url: &UpstreamUrl, access: &Access) -> Told {
+        token::expiry(&self.clients, url, access).await
     }
 
     /// Ends every connection that would outlive this process. Blocks until they have ended.
     pub(crate) fn end(&self) {
         self.ssh.end();
     }
+}
+
+/// A refusal of a mirror's own key says what to do about that key.
+fn of_own_key(url: &UpstreamUrl, access: &Access, mut trouble: Trouble) -> Trouble {
+    if let (true, Auth::SshKey { file, .. }) = (trouble.key_refused, &access.auth) {
+        trouble.failure.hint = Some(ssh::refused(url, file));
+    }
+    trouble
 }
 
 /// A conversation with one upstream, by one access.
@@ -115,6 +151,8 @@ pub(crate) struct Session {
     way: Way,
     /// git signed in with something that only it has seen.
     signed_in_by_git: bool,
+    /// What lets its child ask.
+    _asking: Option<questions::Open>,
 }
 
 enum Way {
@@ -125,10 +163,16 @@ enum Way {
     },
     Child {
         child: Child,
-        transport: child::Connection,
+        transport: Box<child::Connection>,
         capabilities: Capabilities,
     },
-    Git(fallback::Git),
+    Git(Box<fallback::Git>),
+}
+
+impl Way {
+    fn by_git(url: &UpstreamUrl, access: &Access, upstreams: &Upstreams) -> Self {
+        Self::Git(Box::new(fallback::Git::new(url, access, &upstreams.logins)))
+    }
 }
 
 impl Session {
@@ -142,22 +186,27 @@ impl Session {
         upstreams: &Upstreams,
         watch: &Watch,
     ) -> Result<Self, Trouble> {
-        let mut signed_in_by_git = false;
+        let (mut signed_in_by_git, mut asking) = (false, None);
         let way = match url.scheme() {
             Scheme::File => Self::open_local(url, access, upstreams, watch)?,
-            Scheme::Ssh => match Self::open_ssh(url, access, upstreams, watch) {
-                // It may have shared a connection that broke.
-                Err(trouble) if trouble.surprise && !watch.is_cancelled() => {
-                    Self::open_ssh(url, access, upstreams, watch)?
-                }
-                way => way?,
-            },
+            Scheme::Ssh => {
+                let opened = match Self::open_ssh(url, access, upstreams, watch) {
+                    // It may have shared a connection that broke.
+                    Err(trouble) if trouble.surprise && !watch.is_cancelled() => {
+                        Self::open_ssh(url, access, upstreams, watch)
+                    }
+                    opened => opened,
+                };
+                let way;
+                (way, asking) = opened.map_err(|trouble| of_own_key(url, access, trouble))?;
+                way
+            }
             Scheme::Http | Scheme::Https => match &access.http.needs_git {
-                Some(_) => Way::Git(fallback::Git::new(url, access, &upstreams.logins)),
+                Some(_) => Way::by_git(url, access, upstreams),
                 None => match Self::open_http(url, access, upstreams, watch) {
                     Err(trouble) if access.is_anonymous() && trouble.wants_ticket() => {
                         signed_in_by_git = true;
-                        Way::Git(fallback::Git::new(url, access, &upstreams.logins))
+                        Way::by_git(url, access, upstreams)
                     }
                     way => way?,
                 },
@@ -168,6 +217,7 @@ impl Session {
             access: access.clone(),
             way,
             signed_in_by_git,
+            _asking: asking,
         })
     }
 
@@ -196,7 +246,7 @@ impl Session {
                 transport,
                 capabilities,
             }),
-            Ok(_) => Ok(Way::Git(fallback::Git::new(url, access, &upstreams.logins))),
+            Ok(_) => Ok(Way::by_git(url, access, upstreams)),
             Err(err) => match line.trouble() {
                 Some(trouble) => Err(trouble),
                 None => Err(explain(url, &err.raise(), None)),
@@ -212,7 +262,7 @@ impl Session {
     ) -> Result<Way, Trouble> {
         let command = local::command(url, access);
         let way = Self::open_child(url, command, "git", local::explain, watch)?;
-        Ok(way.unwrap_or_else(|| Way::Git(fallback::Git::new(url, access, &upstreams.logins))))
+        Ok(way.unwrap_or_else(|| Way::by_git(url, access, upstreams)))
     }
 
     fn open_ssh(
@@ -220,16 +270,16 @@ impl Session {
         access: &Access,
         upstreams: &Upstreams,
         watch: &Watch,
-    ) -> Result<Way, Trouble> {
+    ) -> Result<(Way, Option<questions::Open>), Trouble> {
         let line = upstreams.ssh.line(url, access, watch)?;
         if let Some(command) = line.ours {
             if let Some(way) = Self::open_child(url, command, "ssh", ssh::explain, watch)? {
-                return Ok(way);
+                return Ok((way, line.asking));
             }
             upstreams.ssh.note_old(url);
         }
         let git = fallback::Git::new(url, access, &upstreams.logins);
-        Ok(Way::Git(git.over_ssh(line.for_git)))
+        Ok((Way::Git(Box::new(git.over_ssh(line.for_git))), line.asking))
     }
 
     /// None where the other side speaks an old protocol.
@@ -245,7 +295,7 @@ impl Session {
         match shake.map(|answer| (answer.actual_protocol, answer.capabilities)) {
             Ok((Protocol::V2, capabilities)) => Ok(Some(Way::Child {
                 child,
-                transport,
+                transport: Box::new(transport),
                 capabilities,
             })),
             Ok(_) => Ok(None),
@@ -309,7 +359,7 @@ impl Session {
                 child,
                 transport,
                 capabilities,
-            } => v2::list(transport, capabilities, track)
+            } => v2::list(transport.as_mut(), capabilities, track)
                 .map_err(|err| {
                     child
                         .explain(&self.url, &err)
@@ -364,7 +414,7 @@ impl Session {
             } => {
                 let mut said = None;
                 v2::receive(
-                    transport,
+                    transport.as_mut(),
                     capabilities,
                     wants,
                     records,

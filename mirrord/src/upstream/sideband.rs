@@ -118,7 +118,7 @@ mod tests {
 
     fn heard(pieces: &[&[u8]]) -> Vec<u8> {
         let (sender, mut receiver) = broadcast::channel(256);
-        let watch = Watch::new("host", sender);
+        let watch = Watch::new("host", sender, Vec::new());
         let mut listener = Listener::default();
         for piece in pieces {
             listener.hear(piece, &watch);

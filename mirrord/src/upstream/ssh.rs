@@ -5,28 +5,37 @@
 
 mod client;
 mod kept;
+mod own_key;
 mod probe;
 mod sign_in;
 mod words;
 
 use std::{
     collections::{HashMap, HashSet},
+    io,
     path::PathBuf,
     process::Command,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use common::{protocol::Failure, upstream_url::UpstreamUrl};
+use common::{
+    protocol::{Failure, SignIn},
+    upstream_url::UpstreamUrl,
+};
 
 pub(crate) use self::client::Client;
-use self::{client::quoted, kept::Kept, probe::Probe};
+use self::{client::quoted, kept::Kept, own_key::Configurations, probe::Probe};
 pub(super) use self::{
+    own_key::refused,
     sign_in::{Heard, Seen},
     words::explain,
 };
-use super::{Access, Trouble};
-use crate::watch::Watch;
+use super::{Access, Trouble, fallback::beside};
+use crate::{
+    questions::{self, Questions},
+    watch::Watch,
+};
 
 /// Where ssh connects to when nobody says otherwise; then it may be the user's configuration that does.
 const PORT: u16 = 22;
@@ -37,6 +46,9 @@ const KEEP: Duration = Duration::from_secs(60);
 /// What all conversations over ssh share.
 pub(crate) struct Ssh {
     kept: Kept,
+    /// For mirrors with a key of their own.
+    configurations: Configurations,
+    questions: Arc<Questions>,
     probes: Mutex<HashMap<Who, (Probe, Instant)>>,
     /// Servers that were found to speak only the old protocol, for as long as this daemon lives.
     old: Mutex<HashSet<String>>,
@@ -52,12 +64,17 @@ struct Who {
     port: Option<u16>,
 }
 
+/// The variables by which an ssh may ask, and what they are good for as long as it lives.
+type Asking = (Vec<(String, String)>, Option<questions::Open>);
+
 /// How to reach an upstream.
 pub(super) struct Line {
     /// A child of our own; None where only git can do it.
     pub ours: Option<Command>,
     /// The variables with which git does.
     pub for_git: Vec<(String, String)>,
+    /// What lets ssh ask, for as long as it runs.
+    pub asking: Option<questions::Open>,
 }
 
 impl Who {
@@ -97,12 +114,19 @@ impl Who {
 }
 
 impl Ssh {
-    /// With a folder for the sockets of kept connections. Ends those that a dead daemon has left there.
-    pub(crate) fn new(folder: Option<PathBuf>) -> Self {
-        let kept = Kept::new(folder);
+    /// With a folder for the sockets of kept connections, and one for configurations. Ends and removes those that a dead
+    /// daemon has left there.
+    pub(crate) fn new(
+        sockets: Option<PathBuf>,
+        configurations: PathBuf,
+        questions: Arc<Questions>,
+    ) -> Self {
+        let kept = Kept::new(sockets);
         kept.end();
         Self {
             kept,
+            configurations: Configurations::new(configurations),
+            questions,
             probes: Mutex::default(),
             old: Mutex::default(),
         }
@@ -126,27 +150,96 @@ impl Ssh {
             return Ok(Line {
                 ours: None,
                 for_git: who.client.for_git(None),
+                asking: None,
             });
         }
-        let options = self.options(&who, probe, access);
-        let for_git = who.client.for_git(Some(&options));
+        let can_ask = !watch.askable().is_empty();
+        let options = self.options(&who, &probe, access, can_ask)?;
+        let (variables, asking) = self.let_ask(access, watch)?;
+        let mut for_git = who.client.for_git(Some(&options));
+        for_git.extend(variables.iter().cloned());
         let is_old = lock(&self.old).contains(&url.origin());
-        let ours = (!is_old).then(|| who.run("git-upload-pack", url, options));
-        Ok(Line { ours, for_git })
+        let ours = (!is_old).then(|| {
+            let mut command = who.run("git-upload-pack", url, options);
+            command.envs(variables);
+            command
+        });
+        Ok(Line {
+            ours,
+            for_git,
+            asking,
+        })
     }
 
-    /// What would take a push to `url`; None where only git can run it.
+    /// Lets an ssh ask whoever waits, where it may: the variables for it, and what they are good for as long as it lives.
+    fn let_ask(&self, access: &Access, watch: &Watch) -> Result<Asking, Failure> {
+        let (passphrase, askable) = (access.passphrase.clone(), watch.askable().clone());
+        if passphrase.is_none() && askable.is_empty() {
+            return Ok((Vec::new(), None));
+        }
+        let cannot = |err: io::Error| Failure::io("cannot let ssh ask", &err);
+        let open = self.questions.open(passphrase, askable, None);
+        let open = open.map_err(cannot)?;
+        let variables = askpass(&open).map_err(cannot)?;
+        Ok((variables, Some(open)))
+    }
+
+    /// How the `git push` to upstream signs in where the mirror has a key of its own; and what lets it ask for the
+    /// passphrase, for as long as the push is open.
+    ///
+    /// # Errors
+    /// Fails when ssh cannot be run.
+    pub(crate) fn for_push(
+        &self,
+        url: &UpstreamUrl,
+        access: &Access,
+        push: &str,
+        watch: &Watch,
+    ) -> Result<(SignIn, Option<questions::Open>), Trouble> {
+        let who = Who::new(url, access)?;
+        let probe = self.probe(&who, watch)?;
+        // Where nothing is stored, ssh asks the person who pushes by itself.
+        let options = self.options(&who, &probe, access, access.passphrase.is_none())?;
+        let mut command = "ssh".to_owned();
+        for option in options {
+            command.push(' ');
+            command.push_str(&quoted(&option));
+        }
+        let asking = match access.passphrase.clone() {
+            Some(passphrase) => {
+                let open = self
+                    .questions
+                    .open(Some(passphrase), Vec::new(), Some(push));
+                Some(open.map_err(|err| Failure::io("cannot let ssh ask", &err))?)
+            }
+            None => None,
+        };
+        let passphrase = asking.as_ref().map(|open| open.id.clone());
+        let sign_in = SignIn::SshKey {
+            command,
+            passphrase,
+        };
+        Ok((sign_in, asking))
+    }
+
+    /// What would take a push to `url`, and what lets it ask; None where only git can run it.
     pub(super) fn receive_pack(
         &self,
         url: &UpstreamUrl,
         access: &Access,
         watch: &Watch,
-    ) -> Result<Option<Command>, Trouble> {
+    ) -> Result<Option<(Command, Option<questions::Open>)>, Trouble> {
         let who = Who::new(url, access)?;
         let probe = self.probe(&who, watch)?;
-        let options = self.options(&who, probe, access);
-        let ours = || who.run("git-receive-pack", url, options);
-        Ok(probe.is_openssh.then(ours))
+        if !probe.is_openssh {
+            return Ok(None);
+        }
+        let can_ask = !watch.askable().is_empty();
+        let options = self.options(&who, &probe, access, can_ask)?;
+        let (variables, asking) = self.let_ask(access, watch)?;
+        let mut command = who.run("git-receive-pack", url, options);
+        command.envs(variables);
+        Ok(Some((command, asking)))
     }
 
     /// Remembers that a server speaks only the old protocol.
@@ -158,19 +251,37 @@ impl Ssh {
         if let Some((probe, at)) = lock(&self.probes).get(who)
             && at.elapsed() < KEEP
         {
-            return Ok(*probe);
+            return Ok(probe.clone());
         }
         let probe = probe::probe(who, watch)?;
         let mut probes = lock(&self.probes);
         probes.retain(|_, (_, at)| at.elapsed() < KEEP);
-        probes.insert(who.clone(), (probe, Instant::now()));
+        probes.insert(who.clone(), (probe.clone(), Instant::now()));
         Ok(probe)
     }
 
     /// What OpenSSH is told beside what the user has told it. What stands in their command comes first, and so wins;
     /// what stands in their configuration would not, and is left alone.
-    fn options(&self, who: &Who, probe: Probe, access: &Access) -> Vec<String> {
-        let mut settings = vec!["BatchMode=yes".to_owned()];
+    fn options(
+        &self,
+        who: &Who,
+        probe: &Probe,
+        access: &Access,
+        can_ask: bool,
+    ) -> Result<Vec<String>, Failure> {
+        let mut settings = Vec::new();
+        if !(can_ask || access.passphrase.is_some()) {
+            settings.push("BatchMode=yes".to_owned());
+        }
+        let mut words = Vec::new();
+        if let Some(key) = &who.client.key {
+            let written = self.configurations.write(who, &probe.configuration);
+            let configuration =
+                written.map_err(|err| Failure::io("cannot prepare ssh's configuration", &err))?;
+            let strict = if can_ask { "ask" } else { "yes" };
+            let strict = format!("StrictHostKeyChecking={strict}");
+            words = own_key::options(key, &configuration, &strict);
+        }
         if !probe.sets_timeout {
             // As long as a server may be silent over http.
             let seconds = access.http.no_progress.as_secs();
@@ -182,7 +293,8 @@ impl Ssh {
                 "ServerAliveCountMax=3".into(),
             ]);
         }
-        if !probe.sets_control
+        // With a key of the mirror's own, no connection of the user's will do.
+        if (!probe.sets_control || who.client.key.is_some())
             && let Some(socket) = self.kept.socket(who)
         {
             settings.extend([
@@ -193,11 +305,21 @@ impl Ssh {
                 "ClearAllForwardings=yes".into(),
             ]);
         }
-        settings
-            .into_iter()
-            .flat_map(|setting| ["-o".to_owned(), setting])
-            .collect()
+        let settings = settings.into_iter();
+        words.extend(settings.flat_map(|setting| ["-o".to_owned(), setting]));
+        Ok(words)
     }
+}
+
+/// The variables by which ssh asks us, whatever terminal there is.
+fn askpass(open: &questions::Open) -> io::Result<Vec<(String, String)>> {
+    let program = beside("git-remote-mirror")?;
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    Ok(vec![
+        pair("SSH_ASKPASS", &program),
+        pair("SSH_ASKPASS_REQUIRE", "force"),
+        pair("MIRROR_QUESTION", &open.id.0),
+    ])
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

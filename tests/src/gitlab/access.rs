@@ -21,6 +21,8 @@ pub(super) struct Access {
     logins: Vec<Login>,
     forbidden: Vec<String>,
     hide_unknown: bool,
+    /// Tokens that may ask about themselves, and when each expires.
+    expiries: Vec<(String, Option<String>)>,
 }
 
 #[derive(Debug)]
@@ -59,6 +61,36 @@ impl Access {
 
     pub(super) fn forbid(&mut self, user: &str) {
         self.forbidden.push(user.to_owned());
+    }
+
+    pub(super) fn expires(&mut self, token: &str, date: Option<&str>) {
+        let date = date.map(str::to_owned);
+        self.expiries.push((token.to_owned(), date));
+    }
+
+    /// Answers `GET /api/v4/personal_access_tokens/self`, see GitLab's `doc/api/personal_access_tokens.md`.
+    pub(super) fn about_itself(&self, token: Option<&str>) -> Answer {
+        let found = self
+            .expiries
+            .iter()
+            .find(|(known, _)| Some(known.as_str()) == token);
+        let (status, body) = match found {
+            None => (
+                StatusCode::UNAUTHORIZED,
+                r#"{"message":"401 Unauthorized"}"#.to_owned(),
+            ),
+            Some((_, date)) => {
+                let date = date
+                    .as_ref()
+                    .map_or("null".to_owned(), |date| format!("\"{date}\""));
+                let token = r#""id":4,"name":"mirror","revoked":false,"scopes":["read_repository"],"active":true"#;
+                (
+                    StatusCode::OK,
+                    format!(r#"{{{token},"expires_at":{date}}}"#),
+                )
+            }
+        };
+        Answer::new(status, body).header(CONTENT_TYPE.as_str(), "application/json")
     }
 
     pub(super) fn hide_unknown(&mut self) {

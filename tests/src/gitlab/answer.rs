@@ -152,6 +152,11 @@ async fn real_answer(
     old_protocol: bool,
     entry: &Arc<Entry>,
 ) -> Answer {
+    if request.path == "/api/v4/personal_access_tokens/self" {
+        let token = parts.headers.get("private-token");
+        let token = token.and_then(|token| token.to_str().ok());
+        return lock(&shared.access).about_itself(token);
+    }
     let Some((repository, service)) = route(&parts.method, &request.path) else {
         return Refusal::NotFound.answer();
     };

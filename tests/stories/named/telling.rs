@@ -45,7 +45,9 @@ fn scripts_find_the_same_keys_for_ever() {
         "last_error",
         "last_sync",
         "name",
+        "needs_you",
         "syncing",
+        "token_expires",
         "url",
     ];
     assert_eq!(keys(&list, 4), of_all, "{list}");
@@ -58,14 +60,17 @@ fn scripts_find_the_same_keys_for_ever() {
         "last_sync",
         "local",
         "name",
+        "needs_you",
         "settings",
         "syncing",
+        "token_expires",
         "tracked",
         "url",
     ];
     assert_eq!(keys(&show, 2), of_one, "{show}");
     let settings = [
         "atomic",
+        "auth",
         "fresh_for",
         "fsck",
         "keep_history",
@@ -123,6 +128,7 @@ fn show_says_all_of_a_mirror_in_the_order_of_its_help() {
             "push",
             "keep-history",
             "fsck",
+            "auth",
             "tracked refs",
             "local",
         ];

@@ -82,7 +82,7 @@ fn a_host_key_that_has_changed() {
     let line = format!("[127.0.0.1]:{} {another}", stage.sshd.port());
     fs::write(stage.world.path("ssh/known_hosts"), line).expect("the world is ours");
     let ran = fails_at(testing(&stage), "host key", "its host key has changed");
-    assert!(hint(&ran).contains("ssh-keygen -R"), "{ran}");
+    assert!(hint(&ran).contains("ssh-keygen -f"), "{ran}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ const IDLE: Duration = Duration::from_secs(75);
 pub(crate) struct Clients(Mutex<HashMap<access::Http, reqwest::Client>>);
 
 impl Clients {
-    pub(super) fn get(&self, http: &access::Http) -> Result<reqwest::Client, Failure> {
+    pub(in crate::upstream) fn get(&self, http: &access::Http) -> Result<reqwest::Client, Failure> {
         let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(http) {
             return Ok(client.clone());

@@ -66,7 +66,7 @@ impl Probe<'_> {
                     .ssh
                     .receive_pack(self.url, self.access, self.watch)?
                 {
-                    Some(command) => self.offer_of_child(command, ssh::explain),
+                    Some((command, _asking)) => self.offer_of_child(command, ssh::explain),
                     None => Ok(Offer::Silent(ONLY_GIT.into())),
                 }
             }

@@ -261,7 +261,8 @@ fn faulty(heard: &ssh::Heard) -> Check {
 /// The failure with the key that the server showed, for whoever has to judge it.
 fn shown_key(failure: &Failure, key: Option<&ssh::Seen>) -> Failure {
     let mut shown = failure.clone();
-    if let Some(key) = key {
+    // A changed one is in the message already, beside the one that was known.
+    if let Some(key) = key.filter(|_| !failure.message.contains("SHA256:")) {
         shown.message = format!("{}: {}", failure.message, key.words);
     }
     shown

@@ -47,6 +47,25 @@ impl Probe<'_> {
     /// # Errors
     /// Fails with what another login may mend; nothing of it has been told yet.
     pub(crate) fn read(&self, track: &Refspecs) -> Result<Reading, Unread> {
+        let attempt = self
+            .upstreams
+            .trials
+            .begin(self.url, self.access, self.watch);
+        let attempt = attempt.map_err(|trouble| Unread {
+            trouble,
+            took: Duration::ZERO,
+        })?;
+        let read = self.try_to_read(track);
+        match &read {
+            // A redirect says nothing of the login.
+            Ok(Reading::Moved(_)) => {}
+            Ok(Reading::Here(_)) => attempt.ended(None),
+            Err(unread) => attempt.ended(Some(&unread.trouble)),
+        }
+        read
+    }
+
+    fn try_to_read(&self, track: &Refspecs) -> Result<Reading, Unread> {
         let (session, opening) =
             timed(|| Session::open(self.url, self.access, self.upstreams, self.watch));
         let unread = |trouble, took| Unread { trouble, took };

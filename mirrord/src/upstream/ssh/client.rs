@@ -1,6 +1,9 @@
 //! Which ssh the user has chosen, found as git finds it, and how it is run.
 
-use std::process::{Command, Stdio};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use common::{git, protocol::Standing};
 
@@ -8,6 +11,8 @@ use common::{git, protocol::Standing};
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Client {
     program: Program,
+    /// The mirror's own key; with it no other signs in, and it is always OpenSSH that runs.
+    pub(super) key: Option<PathBuf>,
     /// What kind of program it is.
     pub(super) variant: Variant,
 }
@@ -56,7 +61,20 @@ impl Client {
             }
             Some(_) => Variant::OpenSsh,
         };
-        Self { program, variant }
+        Self {
+            program,
+            key: None,
+            variant,
+        }
+    }
+
+    /// The ssh of a mirror that has a key of its own. What the user's git runs in its place may have another.
+    pub(crate) fn with_key(key: &Path) -> Self {
+        Self {
+            program: Program::Name("ssh".into()),
+            key: Some(key.to_owned()),
+            variant: Variant::OpenSsh,
+        }
     }
 
     /// What tells this ssh from others: another one may sign in as somebody else.

@@ -44,6 +44,10 @@ impl Kept {
             hash.update(part);
         };
         who.client.identity().into_iter().for_each(&mut add);
+        if let Some(key) = &who.client.key {
+            add("key");
+            add(&key.to_string_lossy());
+        }
         add(&who.destination);
         add(&who.port.unwrap_or_default().to_string());
         for (name, value) in &who.environment {

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What matters of ssh's configuration for one host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Probe {
     /// Whether it takes OpenSSH's options.
     pub is_openssh: bool,
@@ -24,6 +24,8 @@ pub(super) struct Probe {
     pub sets_timeout: bool,
     /// Whether the user says when a silent server is given up.
     pub sets_alive: bool,
+    /// All of it, as ssh says it.
+    pub configuration: String,
 }
 
 /// Runs ssh without connecting to anybody.
@@ -33,6 +35,7 @@ pub(super) fn probe(who: &Who, watch: &Watch) -> Result<Probe, Trouble> {
         sets_control: true,
         sets_timeout: false,
         sets_alive: false,
+        configuration: String::new(),
     };
     if let Variant::Other(_) = who.client.variant {
         return Ok(nothing);
@@ -79,6 +82,7 @@ fn read(configuration: &str) -> Probe {
             || get("loglevel").is_some_and(|level| level.starts_with("DEBUG")),
         sets_timeout: !is("connecttimeout", "none"),
         sets_alive: !is("serveraliveinterval", "0"),
+        configuration: configuration.to_owned(),
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{Ssh, Who, words};
 use crate::{
-    upstream::{Access, Trouble, answers, cancelled},
+    upstream::{Access, Trouble, answers, cancelled, of_own_key},
     watch::Watch,
 };
 
@@ -78,10 +78,13 @@ impl Ssh {
         ] {
             words.extend(["-o".into(), option.into()]);
         }
-        words.extend(self.options(&who, probe, access));
+        let can_ask = !watch.askable().is_empty();
+        words.extend(self.options(&who, &probe, access, can_ask)?);
         words.extend(who.port().chain([who.destination.clone()]));
         let mut command = who.client.command(words, &who.environment);
+        let (variables, _asking) = self.let_ask(access, watch)?;
         command
+            .envs(variables)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .process_group(0);
@@ -96,7 +99,8 @@ impl Ssh {
             Ok(Some(status)) => {
                 let ended = words::explain(url, &heard.rest, status.code());
                 let silent = || Failure::here("ssh ended and did not say why").into();
-                heard.trouble = Some(ended.unwrap_or_else(silent));
+                let trouble = ended.unwrap_or_else(silent);
+                heard.trouble = Some(of_own_key(url, access, trouble));
             }
             Ok(None) => heard.trouble = Some(answers::silent(url, budget)),
         }

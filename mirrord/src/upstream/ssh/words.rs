@@ -1,13 +1,20 @@
 //! What the last words of ssh, or of the git behind it, mean: the kind of failure, one line in git's voice, and what to
 //! do about it.
 
+use std::fs;
+
+use base64::{
+    Engine,
+    prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD},
+};
 use common::{
     progress::masked,
     protocol::{Failure, FailureKind},
     upstream_url::{UpstreamUrl, redact},
 };
+use sha2::{Digest, Sha256};
 
-use super::PORT;
+use super::{PORT, client::quoted};
 use crate::upstream::Trouble;
 
 /// The status of a shell that does not find a program.
@@ -51,6 +58,7 @@ pub(in crate::upstream) fn explain(
     Some(Trouble {
         // A shared connection that broke is worth one of its own.
         surprise: has(&lines, "mux_client") || has(&lines, "Shared connection to"),
+        key_refused: has(&lines, ": Permission denied ("),
         ..failure.into()
     })
 }
@@ -76,7 +84,8 @@ fn by_hand(url: &UpstreamUrl) -> String {
     format!("{port}{user}{}", bare_host(url))
 }
 
-fn bare_host(url: &UpstreamUrl) -> &str {
+/// The host without the brackets of an IPv6 address.
+pub(super) fn bare_host(url: &UpstreamUrl) -> &str {
     let host = url.host().unwrap_or_default();
     host.trim_start_matches('[').trim_end_matches(']')
 }
@@ -91,9 +100,22 @@ fn of_host_key(url: &UpstreamUrl, lines: &[String]) -> Option<Failure> {
             Some(port) => format!("'[{}]:{port}'", bare_host(url)),
             None => bare_host(url).to_owned(),
         };
+        let (now, offending) = (new_fingerprint(lines), offending(lines));
+        let before = offending.and_then(|(file, line)| known_fingerprint(file, line));
+        let which = match (before, now) {
+            (Some(before), Some(now)) => format!(": {before} was known, {now} answers"),
+            (None, Some(now)) => format!(": {now} answers"),
+            _ => String::new(),
+        };
+        let file = match offending {
+            Some((file, _)) => format!("-f {} ", quoted(&shown(file))),
+            None => String::new(),
+        };
         return Some(
-            refused(format!("cannot reach '{url}': its host key has changed")).hinted(format!(
-                "somebody may be in the middle; if it should have, forget the old one: ssh-keygen -R {name}"
+            refused(format!("cannot reach '{url}': its host key has changed{which}")).hinted(format!(
+                "somebody may be in the middle; if it should have, forget the old one and look at the new: \
+                 ssh-keygen {file}-R {name} && ssh {}",
+                by_hand(url)
             )),
         );
     }
@@ -103,6 +125,37 @@ fn of_host_key(url: &UpstreamUrl, lines: &[String]) -> Option<Failure> {
             by_hand(url)
         ))
     })
+}
+
+/// The fingerprint of the key that answers, which ssh says in a line of its own.
+fn new_fingerprint(lines: &[String]) -> Option<String> {
+    let at = lines
+        .iter()
+        .position(|line| line.starts_with("The fingerprint for the ") && line.ends_with(" is"))?;
+    let line = lines.get(at + 1)?.trim_end_matches('.');
+    line.starts_with("SHA256:").then(|| shown(line))
+}
+
+/// The place of the key that was known: `Offending ED25519 key in FILE:LINE`.
+fn offending(lines: &[String]) -> Option<(&str, usize)> {
+    let line = lines
+        .iter()
+        .find_map(|line| line.strip_prefix("Offending "))?;
+    let (file, number) = line.split_once(" key in ")?.1.rsplit_once(':')?;
+    Some((file, number.parse().ok()?))
+}
+
+/// The fingerprint of a key in a file of known hosts, as ssh writes it: the SHA-256 of the key in base64, without `=`.
+fn known_fingerprint(file: &str, line: usize) -> Option<String> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text.lines().nth(line.checked_sub(1)?)?;
+    // A marker such as `@revoked` may come first, then the hosts and the kind of key.
+    let mut words = line
+        .split_whitespace()
+        .skip_while(|word| word.starts_with('@'));
+    let key = BASE64_STANDARD.decode(words.nth(2)?).ok()?;
+    let hash = BASE64_STANDARD_NO_PAD.encode(Sha256::digest(key));
+    Some(format!("SHA256:{hash}"))
 }
 
 fn of_key(url: &UpstreamUrl, lines: &[String]) -> Option<Failure> {

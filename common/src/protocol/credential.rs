@@ -1,0 +1,79 @@
+//! How somebody signs in at an upstream.
+
+use std::{fmt, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// A password, a token, a passphrase, or what may be one. Its `Debug` shows nothing.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Secret(pub String);
+
+/// A user name and a password or token. Its `Debug` shows neither: some hosts take a token for the name.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Login {
+    /// The user name; empty when upstream does not care.
+    pub username: String,
+    /// The password or token.
+    pub password: String,
+}
+
+/// What a mirror is to sign in with, whoever uses it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Credential {
+    /// Nothing of its own: what git would use where the user stands.
+    AsGit,
+    /// Nothing at all, even if the user's git knows something.
+    Anonymous,
+    /// A password or token.
+    Password(Login),
+    /// An ssh key, used where it lies.
+    SshKey {
+        /// The private key, an absolute path.
+        file: PathBuf,
+        /// Its passphrase, to be stored.
+        passphrase: Option<Secret>,
+    },
+}
+
+/// What the `git push` to upstream signs in with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SignIn {
+    /// What git would use where the user stands.
+    AsGit,
+    /// The login that waits under a one-time id; when it is refused, whatever git would use where the user stands.
+    LoginFirst(OneTimeId),
+    /// The login that waits under a one-time id, and nothing else.
+    LoginAlone(OneTimeId),
+    /// Nothing at all.
+    Anonymous,
+    /// The mirror's own ssh key.
+    SshKey {
+        /// How ssh is run, as a line for the shell.
+        command: String,
+        /// The one-time id under which its passphrase waits.
+        passphrase: Option<OneTimeId>,
+    },
+}
+
+/// An id under which a secret waits for one child, which gets it once. Its `Debug` shows nothing: until it is used, it
+/// is as good as the secret.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct OneTimeId(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Login(…)")
+    }
+}
+
+impl fmt::Debug for OneTimeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OneTimeId(…)")
+    }
+}

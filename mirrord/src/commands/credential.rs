@@ -1,0 +1,170 @@
+//! What a mirror is to sign in with, as options; what is secret comes from stdin or the terminal, never from them.
+
+use std::{
+    fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use clap::Args;
+use common::{
+    ask,
+    progress::masked,
+    protocol::{self, Failure, FailureKind, Login, Secret, words},
+    standing::UserConfig,
+};
+
+/// No password, token or passphrase comes near this.
+const LONGEST: u64 = 1 << 16;
+
+/// How a mirror signs in.
+#[derive(Args)]
+#[command(next_help_heading = "Signing in")]
+pub(crate) struct SigningIn {
+    /// Sign in with nothing, even if your git knows a login
+    #[arg(long, conflicts_with_all = ["username", "ssh_key"])]
+    anonymous: bool,
+    /// Sign in with this name and a password or token, which is asked for
+    ///
+    /// It is kept in your keyring, or where there is none in a file that only you can read,
+    /// in plain text. GitLab takes a personal access token (scopes read_repository,
+    /// write_repository), with any name.
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with = "ssh_key",
+        verbatim_doc_comment
+    )]
+    username: Option<String>,
+    /// Read the password or token from stdin
+    #[arg(long, requires = "username")]
+    password_stdin: bool,
+    /// Sign in with this private ssh key alone, which is used where it lies
+    ///
+    /// Its passphrase, if it has one, is asked for and kept as a password is.
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    ssh_key: Option<PathBuf>,
+    /// Read the key's passphrase from stdin
+    #[arg(long, requires = "ssh_key")]
+    passphrase_stdin: bool,
+}
+
+impl SigningIn {
+    /// What was said of it, with what had to be asked; `at` is for what, in the words of the question.
+    pub(super) fn read(
+        &self,
+        at: &str,
+        config: &UserConfig,
+    ) -> Result<Option<protocol::Credential>, Failure> {
+        if self.anonymous {
+            return Ok(Some(protocol::Credential::Anonymous));
+        }
+        if let Some(username) = &self.username {
+            let Secret(password) = self.password(username, at, config)?;
+            let username = username.clone();
+            let login = Login { username, password };
+            return Ok(Some(protocol::Credential::Password(login)));
+        }
+        let Some(file) = &self.ssh_key else {
+            return Ok(None);
+        };
+        let file = private_key(file)?;
+        let passphrase = if self.passphrase_stdin {
+            Some(of_stdin("passphrase")?)
+        } else if has_passphrase(&file) {
+            // Without anybody to ask, ssh asks whoever waits for it, or its agent has the key.
+            let prompt = format!("Enter passphrase for key '{}': ", shown(&file));
+            asked(&prompt, config)?.filter(|Secret(text)| !text.is_empty())
+        } else {
+            None
+        };
+        Ok(Some(protocol::Credential::SshKey { file, passphrase }))
+    }
+
+    fn password(&self, username: &str, at: &str, config: &UserConfig) -> Result<Secret, Failure> {
+        // Basic authentication ends the name at the first one.
+        if username.contains(|c: char| c == ':' || c.is_control()) {
+            let failure = format!("'{}' is not a user name", masked(username.as_bytes()));
+            return Err(Failure::new(FailureKind::Usage, failure)
+                .hinted("it has no colon, and no control characters"));
+        }
+        if self.password_stdin {
+            return of_stdin("password");
+        }
+        let name = masked(username.as_bytes());
+        let password = asked(&format!("Password for '{name}' at '{at}': "), config)?;
+        password
+            .filter(|Secret(text)| !text.is_empty())
+            .ok_or_else(|| {
+                let failure =
+                    format!("could not read the password for '{name}': nobody can be asked");
+                Failure::here(failure).hinted("give it on stdin: --password-stdin")
+            })
+    }
+}
+
+fn asked(prompt: &str, config: &UserConfig) -> Result<Option<Secret>, Failure> {
+    ask::secret(prompt, config).map_err(|err| Failure::io("cannot ask", &err))
+}
+
+/// A secret on stdin, without the line end behind it.
+fn of_stdin(what: &str) -> Result<Secret, Failure> {
+    let mut text = String::new();
+    let read = io::stdin().lock().take(LONGEST).read_to_string(&mut text);
+    read.map_err(|err| Failure::io(&format!("cannot read the {what} from stdin"), &err))?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.is_empty() || line.contains(['\n', '\r', '\0']) {
+        let failure = Failure::new(
+            FailureKind::Usage,
+            format!("the {what} on stdin is not one line"),
+        );
+        return Err(failure);
+    }
+    Ok(Secret(line.to_owned()))
+}
+
+/// The absolute path of what looks like a private key.
+fn private_key(file: &Path) -> Result<PathBuf, Failure> {
+    let bad = |why: String| {
+        Failure::new(
+            FailureKind::Usage,
+            format!("cannot use the key '{}': {why}", shown(file)),
+        )
+    };
+    let path = std::path::absolute(file).map_err(|err| bad(words(&err)))?;
+    let text = fs::read(&path).map_err(|err| bad(words(&err)))?;
+    if ["ssh-", "ecdsa-", "sk-"]
+        .iter()
+        .any(|kind| text.starts_with(kind.as_bytes()))
+    {
+        return Err(bad("it is a public one".into()).hinted("name the file of the private key"));
+    }
+    if !text.starts_with(b"-----BEGIN ") {
+        return Err(bad("it is not a private key".into()));
+    }
+    if path
+        .to_str()
+        .is_none_or(|path| path.contains(char::is_control))
+    {
+        return Err(bad("its path is not plain text".into()));
+    }
+    Ok(path)
+}
+
+/// Whether a key cannot be read without a passphrase, as far as ssh-keygen tells.
+fn has_passphrase(key: &Path) -> bool {
+    let read = Command::new("ssh-keygen")
+        .args(["-y", "-P", "", "-f"])
+        .arg(key)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    read.is_ok_and(|status| !status.success())
+}
+
+fn shown(path: &Path) -> String {
+    masked(path.to_string_lossy().as_bytes())
+}

@@ -1,0 +1,138 @@
+//! Logins on their way to a child of ours: git asks its credential helper, which is ours and asks this daemon.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use common::protocol::{Login, OneTimeId};
+
+/// Logins that wait to be fetched by a child, by their one-time ids.
+#[derive(Default)]
+pub(crate) struct Logins(Mutex<HashMap<OneTimeId, Waiting>>);
+
+/// An id that nobody can guess.
+///
+/// # Errors
+/// Fails when the system has no randomness.
+pub(crate) fn random_id() -> io::Result<String> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// A login, and who may have it.
+struct Waiting {
+    /// The scheme, host and port that it is for.
+    origin: String,
+    /// The push that it is for, when it is for one.
+    push: Option<String>,
+    login: Login,
+    taken: bool,
+}
+
+impl Logins {
+    /// Keeps a login for one child, and for one push when it is part of one. Returns the id to ask for it with.
+    ///
+    /// # Errors
+    /// Fails when the system has no randomness.
+    pub(crate) fn offer(
+        &self,
+        origin: &str,
+        login: &Login,
+        push: Option<&str>,
+    ) -> io::Result<OneTimeId> {
+        let id = OneTimeId(random_id()?);
+        let waiting = Waiting {
+            origin: origin.to_owned(),
+            push: push.map(str::to_owned),
+            login: login.clone(),
+            taken: false,
+        };
+        self.waiting().insert(id.clone(), waiting);
+        Ok(id)
+    }
+
+    /// Gives a login away, once, and only where it belongs. Whoever brings the id of another push, or wants it for
+    /// elsewhere, gets nothing, and nobody does any more.
+    pub(crate) fn take(&self, id: &OneTimeId, push: Option<&str>, origin: &str) -> Option<Login> {
+        let mut all = self.waiting();
+        let waiting = all.get_mut(id)?;
+        if waiting.taken || waiting.origin != origin || waiting.push.as_deref() != push {
+            all.remove(id);
+            return None;
+        }
+        waiting.taken = true;
+        Some(waiting.login.clone())
+    }
+
+    /// The login that was taken with this id, and the origin that it is for: git says that it was refused there.
+    pub(crate) fn taken(&self, id: &OneTimeId) -> Option<(String, Login)> {
+        let all = self.waiting();
+        let waiting = all.get(id).filter(|waiting| waiting.taken)?;
+        Some((waiting.origin.clone(), waiting.login.clone()))
+    }
+
+    /// Forgets a login: what it waited for is over.
+    pub(crate) fn withdraw(&self, id: &OneTimeId) {
+        self.waiting().remove(id);
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<OneTimeId, Waiting>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: &str = "https://gitlab.example";
+
+    fn login() -> Login {
+        Login {
+            username: "me".into(),
+            password: "secret".into(),
+        }
+    }
+
+    #[test]
+    fn a_login_is_given_once_and_only_for_where_it_is_meant() {
+        let logins = Logins::default();
+        let id = logins.offer(HERE, &login(), None).expect("random");
+        let other = OneTimeId("another".into());
+        assert_eq!(logins.take(&other, None, HERE), None);
+        assert_eq!(logins.taken(&id), None);
+        assert_eq!(logins.take(&id, None, HERE), Some(login()));
+        assert_eq!(logins.taken(&id), Some((HERE.to_owned(), login())));
+        assert_eq!(logins.take(&id, None, HERE), None, "a used one");
+        let id = logins.offer(HERE, &login(), None).expect("random");
+        assert_eq!(logins.take(&id, None, "https://elsewhere.example"), None);
+        assert_eq!(
+            logins.take(&id, None, HERE),
+            None,
+            "and not afterwards either"
+        );
+        assert!(!format!("{id:?}").contains(&id.0));
+    }
+
+    #[test]
+    fn a_login_of_one_push_is_not_for_another() {
+        let logins = Logins::default();
+        for stranger in [None, Some("mine")] {
+            let id = logins
+                .offer(HERE, &login(), Some("theirs"))
+                .expect("random");
+            assert_eq!(logins.take(&id, stranger, HERE), None);
+            assert_eq!(logins.take(&id, Some("theirs"), HERE), None);
+        }
+        let id = logins.offer(HERE, &login(), Some("mine")).expect("random");
+        logins.withdraw(&id);
+        assert_eq!(
+            logins.take(&id, Some("mine"), HERE),
+            None,
+            "the push is over"
+        );
+    }
+}

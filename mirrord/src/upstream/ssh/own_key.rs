@@ -1,0 +1,144 @@
+//! A mirror's own ssh key: it signs in, and no other.
+//!
+//! ssh adds to a key that it is given those that the user's configuration names for the host. So it is given another
+//! configuration: what the user's comes to for this host, without what signs in.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use common::{progress::masked, upstream_url::UpstreamUrl};
+use sha2::{Digest, Sha256};
+
+use super::{Who, client::quoted, words::bare_host};
+use crate::durable;
+
+/// What in a configuration signs in, or says how.
+const SIGNS_IN: [&str; 9] = [
+    "batchmode",
+    "certificatefile",
+    "controlmaster",
+    "controlpath",
+    "controlpersist",
+    "identitiesonly",
+    "identityfile",
+    "preferredauthentications",
+    "stricthostkeychecking",
+];
+
+/// Where those configurations lie.
+pub(super) struct Configurations(PathBuf);
+
+impl Configurations {
+    /// In this folder. What a daemon before left there is removed.
+    pub(super) fn new(folder: PathBuf) -> Self {
+        // It is made again for whoever needs it.
+        let _ = fs::remove_dir_all(&folder);
+        Self(folder)
+    }
+
+    /// Writes the configuration for one end of a connection and the other, of what ssh says (`ssh -G`) of the user's.
+    ///
+    /// # Errors
+    /// Fails when the disk refuses.
+    pub(super) fn write(&self, who: &Who, configuration: &str) -> io::Result<PathBuf> {
+        let host = who.destination.rsplit('@').next().unwrap_or_default();
+        let text = without_keys(configuration, host);
+        let hash = Sha256::digest(text.as_bytes());
+        let name: String = hash
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let path = self.0.join(name);
+        if !path.exists() {
+            durable::make_dir(&self.0)?;
+            durable::replace(&path, text.as_bytes())?;
+        }
+        Ok(path)
+    }
+}
+
+/// The same without what signs in. A host on the way there, through which ssh goes, is reached as the user reaches it.
+fn without_keys(configuration: &str, host: &str) -> String {
+    let is_ours = |line: &&str| {
+        let key = line.split(' ').next().unwrap_or_default();
+        !SIGNS_IN.contains(&key) && key != "host"
+    };
+    let ours: Vec<_> = configuration.lines().filter(is_ours).collect();
+    format!(
+        "Match originalhost {host}\n{}\nMatch !originalhost {host}\nInclude ~/.ssh/config\nInclude /etc/ssh/ssh_config\n",
+        ours.join("\n")
+    )
+}
+
+/// How ssh is told to sign in with this key alone.
+pub(super) fn options(key: &Path, configuration: &Path, strict: &str) -> Vec<String> {
+    let mut words = vec![
+        "-F".to_owned(),
+        configuration.to_string_lossy().into_owned(),
+    ];
+    words.extend(["-i".to_owned(), key.to_string_lossy().into_owned()]);
+    let settings = [
+        "IdentitiesOnly=yes",
+        "PreferredAuthentications=publickey",
+        strict,
+    ];
+    words.extend(
+        settings
+            .into_iter()
+            .flat_map(|setting| ["-o".to_owned(), setting.to_owned()]),
+    );
+    words
+}
+
+/// What to do where upstream refuses the key.
+pub(in crate::upstream) fn refused(url: &UpstreamUrl, key: &Path) -> String {
+    let page = format!("https://{}/-/user_settings/ssh_keys", bare_host(url));
+    match public_key(key) {
+        Some(line) => format!("GitLab takes the public key at {page}: {line}"),
+        None => format!(
+            "GitLab takes the public key at {page}; this prints it: ssh-keygen -y -f {}",
+            quoted(&key.to_string_lossy())
+        ),
+    }
+}
+
+/// The public key that belongs to a private one: from the file beside it, or from itself where it has no passphrase.
+fn public_key(key: &Path) -> Option<String> {
+    let mut beside = key.as_os_str().to_owned();
+    beside.push(".pub");
+    let text = fs::read_to_string(beside).ok().or_else(|| {
+        let output = Command::new("ssh-keygen")
+            .args(["-y", "-P", "", "-f"])
+            .arg(key)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()
+            .ok()?;
+        String::from_utf8(output.stdout).ok()
+    })?;
+    let line = text.lines().next()?.trim();
+    let is_key = ["ssh-", "ecdsa-", "sk-"]
+        .iter()
+        .any(|kind| line.starts_with(kind));
+    is_key.then(|| masked(line.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_signs_in_is_left_out_and_a_host_on_the_way_is_reached_as_ever() {
+        let configuration = "host h\nuser git\nhostname real.example\nbatchmode no\nidentityfile /x/y\n\
+             identityfile /x/z\ncertificatefile /x/cert\nproxyjump jump\nuserknownhostsfile /a /b\n";
+        assert_eq!(
+            without_keys(configuration, "h"),
+            "Match originalhost h\nuser git\nhostname real.example\nproxyjump jump\nuserknownhostsfile /a /b\n\
+             Match !originalhost h\nInclude ~/.ssh/config\nInclude /etc/ssh/ssh_config\n"
+        );
+    }
+}

@@ -1,0 +1,497 @@
+//! Logins that upstream refuses: each is tried at most twice, whoever brings it and whatever for. GitLab shuts out an
+//! address for an hour after a few dozen failures, and with it everybody behind it.
+//!
+//! What was refused is remembered across restarts as a slow salted hash, of which nobody can make a login again.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::PathBuf,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use common::{
+    protocol::{Failure, FailureKind, Login},
+    upstream_url::UpstreamUrl,
+};
+use sha2::{Digest, Sha256};
+
+use super::{Access, Trouble, cancelled};
+use crate::{
+    credentials::{hashed, matches},
+    durable,
+    settings::Auth,
+    watch::Watch,
+};
+
+/// A login is not tried more often.
+const MOST_TRIES: u8 = 2;
+
+/// A login that a person's git knows may be good again without being another: it is tried again after this time, within
+/// which GitLab counts failures several times over. One that a mirror has of its own stays refused until it is given anew.
+const FORGOTTEN: Duration = Duration::from_secs(10 * 60);
+
+/// More have not been refused lately; the oldest goes first.
+const MOST_LINES: usize = 64;
+
+/// Those who wait for the outcome of somebody else's try look this often whether they are still wanted.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// All that is known of refusals.
+#[derive(Default)]
+pub(crate) struct Trials {
+    file: PathBuf,
+    known: Mutex<Known>,
+    /// A try has come to its end.
+    ended: Condvar,
+}
+
+#[derive(Default)]
+struct Known {
+    /// What this daemon has seen of each login, by a hash that never leaves it.
+    seen: HashMap<[u8; 32], Trial>,
+    /// What is on disk.
+    lines: Vec<Line>,
+}
+
+#[derive(Default, Clone, Copy)]
+struct Trial {
+    refused: u8,
+    under_way: u8,
+    /// When it was refused last, in seconds since 1970.
+    at: u64,
+    /// Whether a mirror has it of its own.
+    own: bool,
+}
+
+/// A login that was refused, as it is on disk.
+struct Line {
+    /// When, in seconds since 1970.
+    at: u64,
+    /// Whether it is a mirror's own.
+    own: bool,
+    refused: u8,
+    origin: String,
+    hash: String,
+}
+
+/// What is asked of upstream with a login, or with none. Without a word of how it went, nothing is known.
+pub(crate) struct Attempt<'t>(Option<Try<'t>>);
+
+/// A login on its way to upstream.
+struct Try<'t> {
+    trials: &'t Trials,
+    key: [u8; 32],
+    subject: Subject,
+}
+
+/// Whose login it is, and where.
+struct Subject {
+    origin: String,
+    own: bool,
+    identity: Vec<u8>,
+}
+
+/// Why there is no try.
+enum NoTry {
+    /// It was refused too often.
+    Refused,
+    /// Nobody wants to know any more.
+    Cancelled,
+}
+
+impl Trials {
+    /// What `file` has of what was refused.
+    pub(crate) fn new(file: PathBuf) -> Self {
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        let now = seconds(SystemTime::now());
+        let lines = text.lines().filter_map(Line::parse);
+        let known = Known {
+            seen: HashMap::new(),
+            lines: lines.filter(|line| holds(line.own, line.at, now)).collect(),
+        };
+        Self {
+            file,
+            known: Mutex::new(known),
+            ended: Condvar::new(),
+        }
+    }
+
+    /// Begins to ask an upstream. Blocks while others try the same login of whom it is not known yet how it went.
+    ///
+    /// # Errors
+    /// Fails where the login has been refused too often, and upstream is not to be asked.
+    pub(crate) fn begin(
+        &self,
+        url: &UpstreamUrl,
+        access: &Access,
+        watch: &Watch,
+    ) -> Result<Attempt<'_>, Trouble> {
+        let Some(login) = &access.login else {
+            return Ok(Attempt(None));
+        };
+        let own = access.auth != Auth::AsGit;
+        match self.begin_try(&url.origin(), login, own, watch) {
+            Ok(one) => Ok(Attempt(Some(one))),
+            Err(NoTry::Cancelled) => Err(cancelled().into()),
+            Err(NoTry::Refused) => Err(refused_too_often(url, own)),
+        }
+    }
+
+    /// Begins a try of a login; `own` says whether it is a mirror's own.
+    fn begin_try(
+        &self,
+        origin: &str,
+        login: &Login,
+        own: bool,
+        watch: &Watch,
+    ) -> Result<Try<'_>, NoTry> {
+        let subject = Subject::new(origin, login, own);
+        let key = subject.key();
+        let mut known = self.known();
+        loop {
+            let trial = known.trial(key, &subject);
+            if trial.refused >= MOST_TRIES {
+                return Err(NoTry::Refused);
+            }
+            if trial.refused + trial.under_way < MOST_TRIES {
+                trial.under_way += 1;
+                return Ok(Try {
+                    trials: self,
+                    key,
+                    subject,
+                });
+            }
+            if watch.is_cancelled() {
+                return Err(NoTry::Cancelled);
+            }
+            let waited = self.ended.wait_timeout(known, LOOK);
+            known = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Notes that upstream refused a login elsewhere, such as in a push. Blocks.
+    pub(crate) fn refused(&self, origin: &str, login: &Login, own: bool) {
+        let subject = Subject::new(origin, login, own);
+        let mut known = self.known();
+        known.trial(subject.key(), &subject).refuse(own);
+        self.write_down(&mut known, &subject);
+    }
+
+    /// Forgets that a login was refused: somebody has just said that it is right. Blocks.
+    pub(crate) fn forget(&self, origin: &str, login: &Login) {
+        let subject = Subject::new(origin, login, false);
+        let mut known = self.known();
+        let trial = known.trial(subject.key(), &subject);
+        if trial.refused > 0 {
+            trial.refused = 0;
+            self.write_down(&mut known, &subject);
+        }
+    }
+
+    /// Makes what is on disk of a login what is known of it.
+    fn write_down(&self, known: &mut Known, subject: &Subject) {
+        let Trial {
+            refused, at, own, ..
+        } = *known.trial(subject.key(), subject);
+        known.lines.retain(|line| !line.is_of(subject));
+        if refused > 0 {
+            match hashed(&subject.identity) {
+                Ok(hash) => known.lines.push(Line {
+                    at,
+                    own,
+                    refused,
+                    origin: subject.origin.clone(),
+                    hash,
+                }),
+                Err(err) => tracing::warn!("cannot note a login that was refused: {err}"),
+            }
+        }
+        let surplus = known.lines.len().saturating_sub(MOST_LINES);
+        known.lines.drain(..surplus);
+        let text: String = known.lines.iter().map(Line::text).collect();
+        if let Err(err) = write(&self.file, &text) {
+            tracing::warn!("cannot note a login that was refused: {err}");
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn write(file: &std::path::Path, text: &str) -> io::Result<()> {
+    match text {
+        "" if !file.exists() => Ok(()),
+        text => durable::replace(file, text.as_bytes()),
+    }
+}
+
+impl Known {
+    /// What is known of a login; what is on disk is looked through the first time.
+    fn trial(&mut self, key: [u8; 32], subject: &Subject) -> &mut Trial {
+        let lines = &self.lines;
+        let trial = self.seen.entry(key).or_insert_with(|| {
+            let line = lines.iter().find(|line| line.is_of(subject));
+            line.map_or_else(Trial::default, |line| Trial {
+                refused: line.refused,
+                under_way: 0,
+                at: line.at,
+                own: line.own,
+            })
+        });
+        if !holds(trial.own, trial.at, seconds(SystemTime::now())) {
+            trial.refused = 0;
+        }
+        trial
+    }
+}
+
+impl Trial {
+    fn refuse(&mut self, own: bool) {
+        self.refused = self.refused.saturating_add(1);
+        self.own |= own;
+        self.at = seconds(SystemTime::now());
+    }
+}
+
+/// Whether a refusal still counts. What a wrong clock says is of the future does not.
+fn holds(own: bool, at: u64, now: u64) -> bool {
+    own || now
+        .checked_sub(at)
+        .is_some_and(|age| age < FORGOTTEN.as_secs())
+}
+
+impl Subject {
+    fn new(origin: &str, login: &Login, own: bool) -> Self {
+        let mut identity = Vec::new();
+        for part in [origin, &login.username, &login.password] {
+            identity.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            identity.extend_from_slice(part.as_bytes());
+        }
+        Self {
+            origin: origin.to_owned(),
+            own,
+            identity,
+        }
+    }
+
+    fn key(&self) -> [u8; 32] {
+        Sha256::digest(&self.identity).into()
+    }
+}
+
+impl Line {
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        Some(Self {
+            at: words.next()?.parse().ok()?,
+            own: words.next()? == "own",
+            refused: words.next()?.parse().ok()?,
+            origin: words.next()?.to_owned(),
+            hash: words.next()?.to_owned(),
+        })
+    }
+
+    fn text(&self) -> String {
+        let Self {
+            at,
+            refused,
+            origin,
+            hash,
+            ..
+        } = self;
+        let whose = if self.own { "own" } else { "git" };
+        format!("{at} {whose} {refused} {origin} {hash}\n")
+    }
+
+    /// Whether it still counts. What a wrong clock says is of the future does not.
+    fn is_of(&self, subject: &Subject) -> bool {
+        self.origin == subject.origin && matches(&self.hash, &subject.identity)
+    }
+}
+
+impl Attempt<'_> {
+    /// Upstream has answered, or why it has not.
+    pub(crate) fn ended(self, trouble: Option<&Trouble>) {
+        match (self.0, trouble) {
+            (Some(one), None) => one.accepted(),
+            (Some(one), Some(trouble)) if trouble.login_refused => one.refused(),
+            _ => {}
+        }
+    }
+}
+
+/// A login that has been refused too often is as good as refused.
+fn refused_too_often(url: &UpstreamUrl, own: bool) -> Trouble {
+    let message = format!("Authentication failed for '{url}': this login was refused twice");
+    let failure = Failure::new(FailureKind::Refused, message);
+    let hint = if own {
+        "it is not tried again"
+    } else {
+        "another one is tried at once, this one in ten minutes: too many failures would shut you out"
+    };
+    Trouble {
+        login_refused: true,
+        ..failure.hinted(hint).into()
+    }
+}
+
+impl Try<'_> {
+    /// Upstream took it.
+    fn accepted(self) {
+        let mut known = self.trials.known();
+        let trial = known.trial(self.key, &self.subject);
+        if trial.refused > 0 {
+            trial.refused = 0;
+            self.trials.write_down(&mut known, &self.subject);
+        }
+    }
+
+    /// Upstream refused it.
+    fn refused(self) {
+        let mut known = self.trials.known();
+        let own = self.subject.own;
+        known.trial(self.key, &self.subject).refuse(own);
+        self.trials.write_down(&mut known, &self.subject);
+    }
+}
+
+impl Drop for Try<'_> {
+    fn drop(&mut self) {
+        let mut known = self.trials.known();
+        let trial = known.trial(self.key, &self.subject);
+        trial.under_way = trial.under_way.saturating_sub(1);
+        drop(known);
+        self.trials.ended.notify_all();
+    }
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::broadcast;
+
+    use super::*;
+
+    const HERE: &str = "https://gitlab.example";
+
+    fn login(password: &str) -> Login {
+        Login {
+            username: "me".into(),
+            password: password.into(),
+        }
+    }
+
+    fn watch() -> Watch {
+        Watch::new("host", broadcast::channel(1).0, Vec::new())
+    }
+
+    fn refuse(trials: &Trials, password: &str, own: bool) -> bool {
+        match trials.begin_try(HERE, &login(password), own, &watch()) {
+            Ok(one) => {
+                one.refused();
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    #[test]
+    fn a_refused_login_is_tried_twice_also_across_a_restart_and_another_at_once() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let file = dir.path().join("refused");
+        let trials = Trials::new(file.clone());
+        assert!(refuse(&trials, "wrong", false));
+        let restarted = Trials::new(file.clone());
+        assert!(refuse(&restarted, "wrong", false));
+        assert!(!refuse(&restarted, "wrong", false));
+        assert!(
+            !refuse(&Trials::new(file.clone()), "wrong", true),
+            "whoever brings it"
+        );
+        assert!(
+            restarted
+                .begin_try(HERE, &login("new"), false, &watch())
+                .is_ok()
+        );
+        let elsewhere = "https://elsewhere.example";
+        assert!(
+            restarted
+                .begin_try(elsewhere, &login("wrong"), false, &watch())
+                .is_ok()
+        );
+        let text = fs::read_to_string(&file).expect("written");
+        assert!(!text.contains("wrong") && !text.contains("me "), "{text}");
+        restarted.forget(HERE, &login("wrong"));
+        assert!(
+            refuse(&Trials::new(file), "wrong", false),
+            "somebody says that it is right"
+        );
+    }
+
+    #[test]
+    fn one_that_is_taken_after_all_may_be_refused_twice_again() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let trials = Trials::new(dir.path().join("refused"));
+        assert!(refuse(&trials, "token", false));
+        if let Ok(one) = trials.begin_try(HERE, &login("token"), false, &watch()) {
+            one.accepted();
+        }
+        assert!(refuse(&trials, "token", false) && refuse(&trials, "token", false));
+        assert!(!refuse(&trials, "token", false));
+    }
+
+    #[test]
+    fn what_a_persons_git_knows_is_forgotten_after_a_while_and_a_mirrors_own_is_not() {
+        let (now, span) = (1_000_000_000, FORGOTTEN.as_secs());
+        assert!(holds(false, now - span + 1, now) && !holds(false, now - span, now));
+        assert!(holds(true, 1, now));
+        assert!(!holds(false, now + 1, now), "of the future");
+    }
+
+    #[test]
+    fn many_at_once_try_it_no_more_often() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let trials = Trials::new(dir.path().join("refused"));
+        let tried = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    if refuse(&trials, "wrong", true) {
+                        tried.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        assert_eq!(tried.into_inner(), 2);
+    }
+
+    #[test]
+    fn who_waits_for_anothers_try_ends_when_nobody_wants_it_any_more() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let trials = Trials::new(dir.path().join("refused"));
+        let (one, two) = (
+            trials.begin_try(HERE, &login("token"), false, &watch()),
+            trials.begin_try(HERE, &login("token"), false, &watch()),
+        );
+        let unwanted = watch();
+        unwanted.cancel();
+        let third = trials.begin_try(HERE, &login("token"), false, &unwanted);
+        assert!(matches!(third, Err(NoTry::Cancelled)));
+        drop((one, two));
+        assert!(
+            trials
+                .begin_try(HERE, &login("token"), false, &watch())
+                .is_ok()
+        );
+    }
+}

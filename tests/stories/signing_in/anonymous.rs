@@ -1,0 +1,84 @@
+//! A mirror that signs in with nothing, whatever the user's git knows.
+
+use std::fs;
+
+use crate::credentials::{Private, nothing};
+
+#[test]
+fn an_anonymous_mirror_never_sends_a_credential_whatever_the_user_has() {
+    let private = Private::not_yet().with_helper("right");
+    let netrc = "machine 127.0.0.1\nlogin me\npassword right\n";
+    fs::write(private.world.home().join(".netrc"), netrc).expect("the home is ours");
+    private
+        .world
+        .config("http.extraHeader", "Authorization: Basic bWU6cmlnaHQ=");
+    let add = ["add", "project", &private.url, "--anonymous"];
+    private.world.mirrord(add).ok();
+    private
+        .world
+        .git(["clone", "-q", "mirror::project", "ours"])
+        .ok();
+    private.fetch().ok();
+    let typed = private.url.replace("http://", "mirror::http://me:right@");
+    private.world.git(["ls-remote", &typed]).ok();
+    private
+        .world
+        .git(["commit", "-q", "--allow-empty", "-m", "c"])
+        .at("ours")
+        .ok();
+    private
+        .world
+        .git(["push", "-q", "origin", "HEAD:refs/heads/pushed"])
+        .at("ours")
+        .ok();
+    for word in ["HEAD", "old"] {
+        if word == "old" {
+            // A proxy's sign-in is a thing that only git itself can do; it does not look into ~/.netrc either.
+            private.world.config("http.proxyAuthMethod", "anyauth");
+        }
+        private.look_at("project").ok();
+    }
+    let sent: Vec<_> = private
+        .gitlab
+        .requests()
+        .into_iter()
+        .filter(|request| {
+            let signs_in = ["authorization", "private-token", "cookie"];
+            let mut headers = request.headers.iter();
+            headers.any(|(name, _)| signs_in.contains(&name.as_str()))
+        })
+        .collect();
+    assert!(sent.is_empty(), "{sent:?}");
+    assert_eq!(private.told("helper"), [""; 0]);
+    let listed = private.world.git(["ls-remote", &private.url, "pushed"]);
+    let listed = listed.env("HOME", "/nonexistent").run();
+    assert!(listed.stdout.contains("refs/heads/pushed"), "{listed}");
+}
+
+#[test]
+fn an_anonymous_mirror_of_what_became_private_says_so_and_asks_nobody() {
+    let private = Private::not_yet().with_helper("right");
+    let add = ["add", "project", &private.url, "--anonymous"];
+    private.world.mirrord(add).ok();
+    private
+        .world
+        .git(["clone", "-q", "mirror::project", "ours"])
+        .ok();
+    private.gitlab.require_login("group/project", "me", "right");
+    let ran = nothing(
+        private.fetch(),
+        "wants a login, and the mirror is anonymous",
+    );
+    assert!(
+        ran.stderr
+            .contains("hint: 'mirrord set project --username USER'"),
+        "{ran}"
+    );
+    assert_eq!(private.told("helper"), [""; 0]);
+    private
+        .world
+        .mirrord(["set", "project", "--forget-credential"])
+        .ok();
+    private.fetch().ok();
+    assert_eq!(private.told("helper"), ["get", "store right"]);
+}

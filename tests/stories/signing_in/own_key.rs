@@ -1,0 +1,206 @@
+//! An ssh key of the mirror's own: it signs in where it lies, and no other does.
+
+use std::fs;
+
+use tests::{Run, World};
+
+use crate::ssh::Stage;
+
+/// A stage whose server lets in `ssh/own` and `ssh/key`, the person's, as told.
+fn stage(authorized: &[&str]) -> Stage {
+    let stage = Stage::small();
+    stage.world.ssh_key("ssh/own");
+    stage.sshd.authorize(authorized);
+    stage
+}
+
+fn path(stage: &Stage, file: &str) -> String {
+    stage.world.path(file).display().to_string()
+}
+
+fn add(stage: &Stage, options: &[&str]) -> Run {
+    let key = path(stage, "ssh/own");
+    let words = ["add", "project", &stage.url, "--ssh-key", &key];
+    stage.world.mirrord([&words, options].concat())
+}
+
+fn look(stage: &Stage) -> Run {
+    stage.world.git(["ls-remote", "mirror::project"])
+}
+
+/// Gives a key a passphrase.
+fn protect(world: &World, file: &str, passphrase: &str) {
+    let words = ["-q", "-p", "-P", "", "-N", passphrase, "-f"];
+    world
+        .program("ssh-keygen", words)
+        .arg(world.path(file))
+        .ok();
+}
+
+#[test]
+fn a_key_of_the_mirrors_own_signs_in_for_fetches_and_pushes_and_is_not_copied() {
+    let stage = stage(&["ssh/own"]);
+    add(&stage, &[]).ok();
+    stage
+        .world
+        .git(["clone", "-q", "mirror::project", "ours"])
+        .ok();
+    stage.in_ours(&["fetch", "-q"]).ok();
+    stage
+        .in_ours(&["commit", "-q", "--allow-empty", "-m", "c"])
+        .ok();
+    let other = ["push", "origin", "HEAD:refs/heads/pushed"];
+    stage.in_ours(&other).env("GIT_SSH_COMMAND", "false").ok();
+    let refs = stage
+        .world
+        .git(["for-each-ref"])
+        .at(stage.project.dir())
+        .ok();
+    assert!(refs.stdout.contains("refs/heads/pushed"), "{refs}");
+    let shown = stage.world.mirrord(["show", "project"]).ok();
+    let line = format!("ssh-key: {}\n", path(&stage, "ssh/own"));
+    assert!(
+        shown.stdout.contains(&line) && shown.stdout.contains("auth: ssh-key\n"),
+        "{shown}"
+    );
+    let private = fs::read_to_string(stage.world.path("ssh/own")).expect("a key");
+    let line = private.lines().nth(2).expect("it has lines");
+    let copies = stage
+        .world
+        .program("grep", ["-rlF", line, "m", "run", "tmp"])
+        .run();
+    assert_eq!(copies.stdout, "");
+}
+
+#[test]
+fn no_other_key_signs_in_for_it_whatever_the_user_has() {
+    let stage = stage(&["ssh/own"]);
+    add(&stage, &[]).ok();
+    // Only the one that the person's own configuration names would do.
+    stage.sshd.authorize(&["ssh/key"]);
+    stage.world.mirrord(["stop"]).ok();
+    let agent = stage.world.ssh_agent("agent", "ssh/key");
+    let ran = look(&stage)
+        .env("SSH_AUTH_SOCK", stage.world.path("agent"))
+        .code(128);
+    assert!(ran.stderr.contains("refuses your key"), "{ran}");
+    stage
+        .ls_remote()
+        .env("SSH_AUTH_SOCK", stage.world.path("agent"))
+        .code(128);
+    stage
+        .world
+        .mirrord(["set", "project", "--forget-credential"])
+        .ok();
+    look(&stage).ok();
+    drop(agent);
+}
+
+#[test]
+fn a_refused_key_is_shown_in_public_with_where_gitlab_takes_it() {
+    let stage = stage(&["ssh/key"]);
+    let ran = add(&stage, &[]).code(1);
+    let public = fs::read_to_string(stage.world.path("ssh/own.pub")).expect("a public key");
+    let hint = format!(
+        "hint: GitLab takes the public key at https://127.0.0.1/-/user_settings/ssh_keys: {}",
+        public.trim()
+    );
+    assert!(
+        ran.stderr.contains("refuses your key") && ran.stderr.contains(&hint),
+        "{ran}"
+    );
+    fs::remove_file(stage.world.path("ssh/own.pub")).expect("ours");
+    let ran = add(&stage, &[]).code(1);
+    let kind = public.split(' ').take(2).collect::<Vec<_>>().join(" ");
+    assert!(
+        ran.stderr.contains(&kind),
+        "read from the key itself: {ran}"
+    );
+    assert_eq!(stage.world.mirrors(), [""; 0]);
+}
+
+#[test]
+fn host_keys_are_strict_and_a_changed_one_is_shown_with_both_fingerprints() {
+    let stage = stage(&["ssh/own"]);
+    let fingerprint = |file: &str| {
+        let printed = stage.world.program("ssh-keygen", ["-l", "-f"]);
+        let printed = printed.arg(stage.world.path(file)).ok();
+        let word = printed.stdout.split(' ').nth(1);
+        word.expect("a fingerprint").to_owned()
+    };
+    stage.sshd.configure("Host *\n\tStrictHostKeyChecking no");
+    stage.sshd.forget_host_key();
+    let ran = add(&stage, &[]).code(1);
+    assert!(ran.stderr.contains("its host key is not known"), "{ran}");
+    let known = fs::read_to_string(stage.world.path("ssh/known_hosts")).unwrap_or_default();
+    assert_eq!(known, "", "nothing is learnt in silence");
+    stage.world.ssh_key("ssh/old_host_key");
+    let old = fs::read_to_string(stage.world.path("ssh/old_host_key.pub")).expect("a key");
+    let line = format!("# a comment\n[127.0.0.1]:{} {old}", stage.sshd.port());
+    let file = stage.world.path("ssh/known_hosts");
+    fs::write(&file, line).expect("ours");
+    let ran = add(&stage, &[]).code(1);
+    let (before, now) = (
+        fingerprint("ssh/old_host_key.pub"),
+        fingerprint("sshd/host_key.pub"),
+    );
+    let error = format!("its host key has changed: {before} was known, {now} answers");
+    let forget = format!(
+        "ssh-keygen -f '{}' -R '[127.0.0.1]:{}'",
+        file.display(),
+        stage.sshd.port()
+    );
+    assert!(
+        ran.stderr.contains(&error) && ran.stderr.contains(&forget),
+        "{ran}"
+    );
+    // As it says.
+    stage.world.program("sh", ["-c", &forget]).ok();
+    stage.sshd.accept_host_key();
+    add(&stage, &[]).ok();
+}
+
+#[test]
+fn a_passphrase_from_stdin_is_stored_and_used_without_anybody_to_ask() {
+    let stage = stage(&["ssh/own"]);
+    protect(&stage.world, "ssh/own", "open sesame");
+    let ran = add(&stage, &[]).code(1);
+    assert!(
+        ran.stderr.contains("refuses your key"),
+        "nobody knows it: {ran}"
+    );
+    let ran = add(&stage, &["--passphrase-stdin"])
+        .stdin("wrong\n")
+        .code(1);
+    assert!(
+        ran.stderr.contains("refuses your key") && !ran.stderr.contains("wrong"),
+        "{ran}"
+    );
+    add(&stage, &["--passphrase-stdin"])
+        .stdin("open sesame\n")
+        .ok();
+    stage
+        .world
+        .git(["clone", "-q", "mirror::project", "ours"])
+        .ok();
+    stage.world.kill_daemon();
+    stage.in_ours(&["fetch", "-q"]).ok();
+    stage
+        .in_ours(&["commit", "-q", "--allow-empty", "-m", "c"])
+        .ok();
+    stage
+        .in_ours(&["push", "-q", "origin", "HEAD:refs/heads/pushed"])
+        .ok();
+    let shown = stage.world.mirrord(["show", "project"]).ok();
+    assert!(shown.stdout.contains("secret: in a file\n"), "{shown}");
+    stage.world.mirrord(["stop"]).ok();
+    let found = stage
+        .world
+        .program("grep", ["-rlF", "open sesame", "m", "run", "tmp"])
+        .run();
+    assert_eq!(
+        found.stdout.lines().count(),
+        1,
+        "in the store and nowhere else: {found}"
+    );
+}

@@ -1,0 +1,279 @@
+//! Who has nothing stored is asked at their terminal, as plain git would ask, once for all who wait.
+
+use std::fs;
+
+use tests::{On, Run};
+
+use crate::{credentials::Private, ssh::Stage};
+
+/// What a terminal shows of a plain clone and of ours, with the words that may differ made the same.
+fn alike(private: &Private, shown: &str) -> String {
+    shown
+        .replace("mirror::", "")
+        .replace("'ours'", "'plain'")
+        .replace(&private.gitlab.host(), "HOST")
+}
+
+fn clone(private: &Private, dir: &str) -> Run {
+    private.clone(dir).env_remove("GIT_TERMINAL_PROMPT")
+}
+
+#[test]
+fn a_clone_of_something_private_asks_as_plain_git_does_and_offers_what_worked() {
+    let private = Private::new().with_helper("none");
+    fs::remove_file(private.world.path("helper")).expect("it is ours");
+    let mut shown = Vec::new();
+    for dir in ["plain", "ours"] {
+        private.told("helper");
+        let clone = match dir {
+            "plain" => private.world.git(["clone", "-q", &private.url, "plain"]),
+            _ => clone(&private, "ours"),
+        };
+        let mut terminal = clone.on_terminal();
+        terminal.shows("Username for 'http://");
+        terminal.types("me\n");
+        terminal.shows("Password for 'http://me@");
+        terminal.types("right\n");
+        let (code, all) = terminal.ended();
+        assert_eq!(code, 0, "{all}");
+        assert_eq!(private.told("helper"), ["get", "store right"], "{dir}");
+        shown.push(alike(&private, &all));
+    }
+    assert_eq!(shown[0], shown[1]);
+    let terminal = private.fetch().on_terminal();
+    assert_eq!(
+        terminal.ended(),
+        (0, String::new()),
+        "nobody is asked again"
+    );
+}
+
+#[test]
+fn a_wrong_answer_is_refused_as_by_plain_git_and_can_be_given_anew() {
+    let private = Private::new();
+    let mut terminal = clone(&private, "ours").on_terminal();
+    terminal.shows("Username for");
+    terminal.types("me\n");
+    terminal.shows("Password for");
+    terminal.types("wr0ng\n");
+    let (code, shown) = terminal.ended();
+    assert_eq!(code, 128, "{shown}");
+    assert!(
+        shown.contains("Authentication failed") && !shown.contains("wr0ng"),
+        "{shown}"
+    );
+    assert_eq!(private.tries("wr0ng"), 1);
+    let mut terminal = clone(&private, "ours").on_terminal();
+    terminal.shows("Username for");
+    terminal.types("me\n");
+    terminal.shows("Password for");
+    terminal.types("right\n");
+    assert_eq!(terminal.ended().0, 0);
+}
+
+#[test]
+fn of_many_who_wait_one_is_asked() {
+    let private = Private::new();
+    let held = private.gitlab.hold(On::InfoRefs);
+    let mut first = clone(&private, "ours").on_terminal();
+    held.reached();
+    let others = [1, 2, 3].map(|n| clone(&private, &format!("theirs-{n}")).on_terminal());
+    private.world.wait_until_clients(4);
+    held.release();
+    first.shows("Username for");
+    first.types("me\n");
+    first.shows("Password for");
+    first.types("right\n");
+    assert_eq!(first.ended().0, 0);
+    for other in others {
+        let (code, shown) = other.ended();
+        assert!(code == 0 && !shown.contains("Username"), "{shown}");
+    }
+}
+
+#[test]
+fn ctrl_c_at_the_question_leaves_nothing_behind_and_the_next_who_waits_is_asked() {
+    let private = Private::new();
+    let held = private.gitlab.hold(On::InfoRefs);
+    let mut first = clone(&private, "ours").on_terminal();
+    held.reached();
+    let mut second = clone(&private, "theirs").on_terminal();
+    private.world.wait_until_clients(2);
+    held.release();
+    first.shows("Username for");
+    first.types("me\n");
+    first.shows("Password for");
+    assert!(!first.echoes());
+    first.interrupt();
+    second.shows("Username for");
+    second.types("me\n");
+    second.shows("Password for");
+    second.types("right\n");
+    let (code, shown) = second.ended();
+    assert_eq!(code, 0, "{shown}");
+    assert!(first.echoes(), "the terminal is as it was");
+    let (code, shown) = first.ended();
+    assert_ne!(code, 0, "{shown}");
+    assert!(!private.world.path("ours").exists());
+    assert_eq!(private.world.mirrors().len(), 1);
+}
+
+#[test]
+fn a_program_that_asks_goes_before_the_terminal_as_in_plain_git() {
+    let private = Private::new();
+    let script = "#!/bin/sh\ncase $1 in User*) echo me;; *) echo right;; esac\n";
+    private.world.script("ask", script);
+    let ask = private.world.path("ask").display().to_string();
+    let setting = format!("core.askPass={ask}");
+    let url = format!("mirror::{}", private.url);
+    let clone = |dir: &str, before: &[&str]| {
+        let words = [before, &["clone", "-q", &url, dir]].concat();
+        private.world.git(words)
+    };
+    let table: [(&str, &[&str], &str); 3] = [
+        ("a", &[], "GIT_ASKPASS"),
+        ("b", &["-c", &setting], "UNUSED"),
+        ("c", &[], "SSH_ASKPASS"),
+    ];
+    for (dir, words, variable) in table {
+        // Nothing that is known from before.
+        private.world.mirrord(["stop"]).run();
+        let terminal = clone(dir, words).env(variable, &ask).on_terminal();
+        let (code, shown) = terminal.ended();
+        assert!(
+            code == 0 && !shown.contains("Username"),
+            "{variable}: {shown}"
+        );
+    }
+}
+
+#[test]
+fn without_anybody_to_ask_it_fails_at_once_and_says_what_to_type() {
+    let private = Private::new();
+    let ran = private
+        .clone("ours")
+        .env_remove("GIT_TERMINAL_PROMPT")
+        .code(128);
+    assert!(
+        ran.stderr.contains("error: could not read Username for")
+            && ran.stderr.contains("\nhint: "),
+        "{ran}"
+    );
+    assert!(ran.stderr.contains("mirrord add"), "{ran}");
+}
+
+/// A stage with a key that has a passphrase, and nobody else's.
+fn with_passphrase() -> Stage {
+    let stage = Stage::small();
+    let words = ["-q", "-p", "-P", "", "-N", "open sesame", "-f"];
+    let key = stage.world.path("ssh/key");
+    stage.world.program("ssh-keygen", words).arg(key).ok();
+    stage
+}
+
+#[test]
+fn a_passphrase_is_asked_for_at_the_terminal_for_a_clone_over_ssh() {
+    let stage = with_passphrase();
+    let mut terminal = stage.clone("ours").on_terminal();
+    terminal.shows("Enter passphrase for key '");
+    assert!(!terminal.echoes());
+    terminal.types("open sesame\n");
+    let (code, shown) = terminal.ended();
+    assert!(code == 0 && !shown.contains("sesame"), "{shown}");
+    let terminal = stage.in_ours(&["fetch", "-q"]).on_terminal();
+    assert_eq!(
+        terminal.ended(),
+        (0, String::new()),
+        "the connection is kept"
+    );
+}
+
+#[test]
+fn a_wrong_passphrase_is_asked_for_again_as_ssh_does_and_ctrl_c_ends_it() {
+    let stage = with_passphrase();
+    let mut terminal = stage.clone("ours").on_terminal();
+    for _ in 0..2 {
+        terminal.shows("Enter passphrase for key '");
+        terminal.types("wrong\n");
+    }
+    terminal.shows("Enter passphrase for key '");
+    terminal.interrupt();
+    assert_ne!(terminal.ended().0, 0);
+    assert!(!stage.world.path("ours").exists());
+    stage.world.wait_until_no_sync();
+    assert_eq!(stage.world.mirrors(), [""; 0]);
+}
+
+#[test]
+fn an_unknown_host_key_is_asked_about_and_learnt_when_it_is_accepted() {
+    let stage = Stage::small();
+    stage.sshd.forget_host_key();
+    let known = || fs::read_to_string(stage.world.path("ssh/known_hosts")).unwrap_or_default();
+    let mut terminal = stage.clone("ours").on_terminal();
+    terminal.shows("The authenticity of host");
+    terminal.shows("fingerprint is SHA256:");
+    terminal.shows("(yes/no/[fingerprint])? ");
+    assert!(terminal.echoes(), "there is no secret in it");
+    terminal.types("no\n");
+    let (code, shown) = terminal.ended();
+    assert!(
+        code == 128 && shown.contains("its host key is not known"),
+        "{shown}"
+    );
+    assert_eq!(known(), "");
+    let mut terminal = stage.clone("ours").on_terminal();
+    terminal.shows("(yes/no/[fingerprint])? ");
+    terminal.types("yes\n");
+    let (code, shown) = terminal.ended();
+    assert_eq!(code, 0, "{shown}");
+    assert!(known().contains(&format!("[127.0.0.1]:{}", stage.sshd.port())));
+}
+
+#[test]
+fn of_two_clones_over_ssh_one_is_asked_for_both() {
+    let stage = with_passphrase();
+    let mut first = stage.clone("ours").on_terminal();
+    first.shows("Enter passphrase for key '");
+    let second = stage.clone("theirs").on_terminal();
+    stage.world.wait_until_clients(2);
+    first.types("open sesame\n");
+    assert_eq!(first.ended().0, 0);
+    let (code, shown) = second.ended();
+    assert!(
+        code == 0 && !shown.contains("passphrase"),
+        "the connection is kept: {shown}"
+    );
+}
+
+#[test]
+fn the_persons_own_askpass_answers_ssh_where_ssh_would_ask_it() {
+    let script = "#!/bin/sh\necho \"$1\" >>\"$0.heard\"\necho open sesame\n";
+    for (variable, others) in [
+        ("SSH_ASKPASS", &[("SSH_ASKPASS_REQUIRE", "force")][..]),
+        ("SSH_ASKPASS", &[("DISPLAY", ":99")][..]),
+        ("GIT_ASKPASS", &[][..]),
+    ] {
+        let stage = with_passphrase();
+        stage.world.script("ask", script);
+        let mut clone = stage.clone("ours").env(variable, stage.world.path("ask"));
+        for (name, value) in others {
+            clone = clone.env(name, value);
+        }
+        clone.ok();
+        let heard = fs::read_to_string(stage.world.path("ask.heard")).expect("it was run");
+        assert!(heard.starts_with("Enter passphrase for key '"), "{heard}");
+    }
+}
+
+#[test]
+fn a_password_for_a_new_mirror_is_asked_for_at_the_terminal() {
+    let private = Private::new();
+    let words = ["add", "project", &private.url, "--username", "me"];
+    let mut terminal = private.world.mirrord(words).on_terminal();
+    terminal.shows("Password for 'me' at 'http://");
+    assert!(!terminal.echoes());
+    terminal.types("right\n");
+    let (code, shown) = terminal.ended();
+    assert!(code == 0 && !shown.contains("right"), "{shown}");
+    private.look_at("project").ok();
+}

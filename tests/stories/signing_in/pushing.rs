@@ -1,0 +1,152 @@
+//! A push signs in with what the mirror has, through an id that is good once and for that push.
+
+use std::fs;
+
+use tests::On;
+
+use crate::credentials::Private;
+
+/// A private project with a token of its mirror's own, cloned.
+fn with_token() -> Private {
+    let private = Private::new().with_helper("another");
+    private.adding("project", "right").ok();
+    private
+        .world
+        .git(["clone", "-q", "mirror::project", "ours"])
+        .ok();
+    private
+        .world
+        .git(["commit", "-q", "--allow-empty", "-m", "c"])
+        .at("ours")
+        .ok();
+    private
+}
+
+fn push(private: &Private, branch: &str) -> tests::Run {
+    let refspec = format!("HEAD:refs/heads/{branch}");
+    private.world.git(["push", "origin", &refspec]).at("ours")
+}
+
+#[test]
+fn a_push_signs_in_with_the_mirrors_own_token_at_once_and_tells_nobody() {
+    let private = with_token();
+    let netrc = "machine 127.0.0.1\nlogin somebody\npassword else\n";
+    fs::write(private.world.home().join(".netrc"), netrc).expect("the home is ours");
+    private.logins();
+    push(&private, "one").ok();
+    let logins = private.logins();
+    assert!(
+        !logins.is_empty() && logins.iter().all(|login| login == "me:right"),
+        "{logins:?}"
+    );
+    assert_eq!(private.told("helper"), [""; 0]);
+}
+
+#[test]
+fn a_push_whose_token_is_refused_counts_as_a_try_and_asks_nobody() {
+    let private = Private::not_yet();
+    private
+        .gitlab
+        .require_login_to_push("group/project", "me", "right");
+    let private = private.with_helper("right");
+    private.adding("project", "right").ok();
+    private
+        .world
+        .git(["clone", "-q", "mirror::project", "ours"])
+        .ok();
+    private
+        .world
+        .git(["commit", "-q", "--allow-empty", "-m", "c"])
+        .at("ours")
+        .ok();
+    // Between the fetch and the push.
+    let held = private.gitlab.hold(On::PushInfoRefs);
+    let pushing = push(&private, "one").start();
+    held.reached();
+    private.gitlab.revoke("me");
+    private.logins();
+    held.release();
+    let ran = pushing.wait();
+    assert!(
+        !ran.status.success() && ran.stderr.contains("Authentication failed"),
+        "{ran}"
+    );
+    assert!(!ran.stderr.contains("right"), "{ran}");
+    for _ in 0..3 {
+        private.look_at("project").run();
+    }
+    assert!(
+        private.tries("right") <= 1,
+        "the push was the first try, and there is one more"
+    );
+    assert_eq!(private.told("helper"), [""; 0]);
+}
+
+/// What the helper of our own children says to these ids.
+fn login(private: &Private, id: &str, push: &str) -> tests::Ran {
+    let (scheme, host) = ("protocol=http", format!("host={}", private.gitlab.host()));
+    let helper = private.world.helper(["login", "get"]);
+    let helper = helper.env("MIRROR_LOGIN", id).env("MIRROR_PUSH", push);
+    helper.stdin(format!("{scheme}\n{host}\n")).run()
+}
+
+/// A variable in the environment of a process of this world whose command line has these words.
+fn variable(private: &Private, words: &str, name: &str) -> String {
+    let world = private.world.root().to_string_lossy().into_owned();
+    let prefix = format!("{name}=");
+    let processes = fs::read_dir("/proc").expect("this is Linux").flatten();
+    let mut found = processes.filter_map(|process| {
+        let line = fs::read_to_string(process.path().join("cmdline")).ok()?;
+        let environment = fs::read_to_string(process.path().join("environ")).ok()?;
+        let is_it = line.replace('\0', " ").contains(words) && environment.contains(&world);
+        let mut variables = environment.split('\0').filter(|_| is_it);
+        let value = variables.find_map(|variable| variable.strip_prefix(&prefix))?;
+        Some(value.to_owned())
+    });
+    found
+        .next()
+        .unwrap_or_else(|| panic!("there is {name} in '{words}'"))
+}
+
+#[test]
+fn an_id_is_good_once_and_for_its_own_push_alone() {
+    let private = with_token();
+    let held = private.gitlab.hold(On::PushInfoRefs);
+    let pushing = push(&private, "one").start();
+    held.reached();
+    let sender = "push --porcelain";
+    let id = variable(&private, sender, "MIRROR_LOGIN");
+    let mine = variable(&private, sender, "MIRROR_PUSH");
+    let nothing = |id: &str, push: &str, why: &str| {
+        let ran = login(&private, id, push);
+        assert!(
+            !ran.status.success() && ran.stdout.is_empty(),
+            "{why}: {ran}"
+        );
+    };
+    nothing(&id, &mine, "it has been used");
+    nothing("0123456789abcdef0123456789abcdef", &mine, "a guess");
+    held.release();
+    assert!(pushing.wait().status.success());
+    nothing(&id, &mine, "the push is over");
+
+    // The client's own hook runs when the push is open, and before anybody has asked for its login.
+    let fifo = private.world.path("fifo").display().to_string();
+    private.world.program("mkfifo", [&fifo]).ok();
+    let hook = format!("#!/bin/sh\necho waiting >&2\ncat '{fifo}' >/dev/null\n");
+    private.world.script("ours/.git/hooks/pre-push", &hook);
+    for stranger in [true, false] {
+        let pushing = push(&private, &format!("branch-{stranger}")).start();
+        pushing.printed("waiting");
+        let server = "receive-pack";
+        let id = variable(&private, server, "MIRROR_LOGIN");
+        let theirs = variable(&private, server, "MIRROR_PUSH");
+        if stranger {
+            nothing(&id, &mine, "it is for another push");
+            nothing(&id, &theirs, "and now for nobody");
+        }
+        fs::write(&fifo, "go on").expect("somebody reads it");
+        let ran = pushing.wait();
+        assert_eq!(ran.status.success(), !stranger, "{ran}");
+    }
+}

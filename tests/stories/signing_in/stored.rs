@@ -1,0 +1,286 @@
+//! A password or token that a mirror has of its own, in a file.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+};
+
+use tests::World;
+
+use crate::credentials::Private;
+
+#[test]
+fn a_token_of_the_mirrors_own_is_sent_at_once_and_nobody_else_is_asked() {
+    let private = Private::new().with_helper("another");
+    private.adding("project", "right").ok();
+    private.logins();
+    private
+        .world
+        .git(["clone", "-q", "mirror::project", "ours"])
+        .ok();
+    for end in ["", "stop", "kill"] {
+        match end {
+            "stop" => drop(private.world.mirrord(["stop"]).ok()),
+            "kill" => private.world.kill_daemon(),
+            _ => {}
+        }
+        private.logins();
+        private.fetch().ok();
+        let logins = private.logins();
+        assert!(
+            !logins.is_empty() && logins.iter().all(|login| login == "me:right"),
+            "not even the first request goes without: {logins:?}"
+        );
+    }
+    assert_eq!(
+        private.told("helper"),
+        [""; 0],
+        "the user's helper is not asked"
+    );
+}
+
+#[test]
+fn whoever_uses_the_url_uses_the_mirrors_own_token() {
+    let private = Private::new();
+    private.adding("project", "right").ok();
+    private.clone("ours").ok();
+    private.fetch().ok();
+    let other = private.url.replace("http://", "mirror::http://me:wrong@");
+    let typed = private.world.git(["ls-remote", &other]).fails();
+    assert!(
+        typed.stderr.contains("Authentication failed") && typed.stdout.is_empty(),
+        "what is typed goes first: {typed}"
+    );
+    private.look_at("project").ok();
+}
+
+#[test]
+fn a_token_lies_in_a_file_for_its_owner_alone_and_nowhere_else() {
+    let private = Private::new();
+    private.adding("project", "right").ok();
+    private.look_at("project").ok();
+    let secrets = private.secrets();
+    let [secret] = &secrets[..] else {
+        panic!("there is one secret: {secrets:?}");
+    };
+    let found = fs::symlink_metadata(secret).expect("it is there");
+    assert!(
+        found.is_file() && found.mode() & 0o777 == 0o600,
+        "{found:?}"
+    );
+    let dir = fs::metadata(secret.parent().expect("a folder")).expect("it is there");
+    assert_eq!(dir.mode() & 0o777, 0o700);
+    private.world.mirrord(["stop"]).ok();
+    let holders = private
+        .world
+        .program("grep", ["-rlF", "right", "m", "run", "home", "tmp"]);
+    let holders = holders.run();
+    assert_eq!(holders.stdout.lines().count(), 1, "{holders}");
+    let shown = private.world.mirrord(["show", "project"]).ok();
+    for line in ["auth: password\n", "username: me\n", "secret: in a file\n"] {
+        assert!(shown.stdout.contains(line), "{shown}");
+    }
+    assert!(!shown.stdout.contains("right"), "{shown}");
+}
+
+#[test]
+fn a_secret_that_others_could_read_or_change_is_refused_with_what_to_do() {
+    let private = Private::new();
+    private.adding("project", "right").ok();
+    private
+        .world
+        .git(["clone", "-q", "mirror::project", "ours"])
+        .ok();
+    let secret = private.secrets().remove(0);
+    let aside = private.world.path("aside");
+    let refused = |what: &str| {
+        private.world.mirrord(["stop"]).ok();
+        private.logins();
+        let ran = private.fetch().code(128);
+        assert!(
+            ran.stderr.contains("\nhint: ") && ran.stderr.starts_with("error: "),
+            "{what}: {ran}"
+        );
+        assert_eq!(private.logins(), [""; 0], "{what}: upstream is not asked");
+    };
+    let mode = |mode| fs::set_permissions(&secret, fs::Permissions::from_mode(mode));
+    for wrong in [0o640, 0o604, 0o620, 0o660] {
+        mode(wrong).expect("ours");
+        refused(&format!("{wrong:o}"));
+    }
+    mode(0o600).expect("ours");
+    fs::rename(&secret, &aside).expect("ours");
+    refused("it is gone");
+    symlink(&aside, &secret).expect("ours");
+    refused("a link");
+    fs::remove_file(&secret).expect("ours");
+    fs::rename(&aside, &secret).expect("ours");
+    private.fetch().ok();
+}
+
+#[test]
+fn a_secret_goes_when_it_is_replaced_forgotten_or_its_mirror_is_removed() {
+    let private = Private::new();
+    private.adding("project", "right").ok();
+    let first = private.secrets();
+    private.setting("project", "right").ok();
+    let second = private.secrets();
+    assert!(second.len() == 1 && first != second, "{first:?} {second:?}");
+    private.look_at("project").ok();
+    private
+        .world
+        .mirrord(["set", "project", "--forget-credential"])
+        .ok();
+    assert!(private.secrets().is_empty());
+    private.look_at("project").fails();
+    private.setting("project", "right").ok();
+    private.look_at("project").ok();
+    private.world.mirrord(["remove", "project"]).ok();
+    assert!(private.secrets().is_empty());
+}
+
+#[test]
+fn an_add_that_fails_leaves_no_secret_and_no_mirror() {
+    let private = Private::new();
+    let ran = private.adding("project", "wrong").code(1);
+    assert!(ran.stderr.contains("Authentication failed"), "{ran}");
+    assert!(!ran.stderr.contains("wrong"), "{ran}");
+    assert!(private.secrets().is_empty() && private.world.mirrors().is_empty());
+    assert_eq!(private.tries("wrong"), 1, "GitLab bans who guesses");
+}
+
+#[test]
+fn what_a_killed_daemon_left_behind_is_swept_and_what_is_named_stays() {
+    let private = Private::new();
+    private.adding("project", "right").ok();
+    let named = private.secrets();
+    private.world.kill_daemon();
+    let orphan = named[0].with_file_name("0123456789abcdef0123456789abcdef");
+    fs::write(&orphan, "orphan").expect("ours");
+    fs::set_permissions(&orphan, fs::Permissions::from_mode(0o600)).expect("ours");
+    private.look_at("project").ok();
+    assert_eq!(private.secrets(), named);
+}
+
+#[test]
+fn a_token_is_not_told_to_another_host_when_the_address_changes() {
+    let private = Private::new();
+    private.adding("project", "right").ok();
+    let elsewhere = private.world.gitlab();
+    elsewhere.project("group/project").commit("main", "a", "a");
+    let url = elsewhere.url("group/project");
+    let ran = private
+        .world
+        .mirrord(["set", "project", "--url", &url])
+        .code(2);
+    assert!(
+        ran.stderr
+            .contains("error: what 'project' signs in with is for")
+            && ran.stderr.contains("hint: ")
+            && ran.stderr.contains("--forget-credential"),
+        "{ran}"
+    );
+    assert_eq!(elsewhere.requests().len(), 0);
+    let words = ["set", "project", "--url", &url, "--anonymous"];
+    private.world.mirrord(words).ok();
+    private.look_at("project").ok();
+    let told = elsewhere.requests();
+    assert!(
+        !told.is_empty() && told.iter().all(|request| request.authorization.is_none()),
+        "{told:?}"
+    );
+    assert!(private.secrets().is_empty());
+}
+
+#[test]
+fn a_credential_that_makes_no_sense_for_an_address_is_refused_before_anything_happens() {
+    let world = World::new();
+    let project = world.project("project.git");
+    project.commit("main", "a", "a");
+    let path = project.dir().display().to_string();
+    let key = world.path("key").display().to_string();
+    let public = format!("{key}.pub");
+    world
+        .program("ssh-keygen", ["-q", "-N", "", "-f", &key])
+        .ok();
+    let table: [(&str, &[&str], &str); 9] = [
+        (
+            "git@h:p",
+            &["--username", "me", "--password-stdin"],
+            "--ssh-key",
+        ),
+        ("git@h:p", &["--anonymous"], "--ssh-key"),
+        (
+            "https://h/p",
+            &["--ssh-key", &key],
+            "only ssh signs in with a key",
+        ),
+        (
+            &path,
+            &["--username", "me", "--password-stdin"],
+            "only https and http",
+        ),
+        (
+            "git@h:p",
+            &["--ssh-key", "/nowhere"],
+            "cannot use the key '/nowhere'",
+        ),
+        ("git@h:p", &["--ssh-key", &public], "it is a public one"),
+        (
+            "https://h/p",
+            &["--username", "a:b", "--password-stdin"],
+            "is not a user name",
+        ),
+        (
+            "https://h/p",
+            &["--anonymous", "--username", "me"],
+            "cannot be used with",
+        ),
+        ("https://h/p", &["--password-stdin"], "--username"),
+    ];
+    for (url, options, why) in table {
+        let words = [&["add", "p", url], options].concat();
+        let ran = world.mirrord(words).stdin("x\n").code(2);
+        assert!(ran.stderr.contains(why), "{url} {options:?}: {ran}");
+    }
+    for empty in ["", "\n", "two\nlines\n"] {
+        let words = [
+            "add",
+            "p",
+            "https://h/p",
+            "--username",
+            "me",
+            "--password-stdin",
+        ];
+        let ran = world.mirrord(words).stdin(empty).code(2);
+        assert!(ran.stderr.contains("is not one line"), "{ran}");
+    }
+    let asked = world
+        .mirrord(["add", "p", "https://h/p", "--username", "me"])
+        .code(1);
+    assert!(
+        asked
+            .stderr
+            .contains("could not read the password for 'me'")
+            && asked
+                .stderr
+                .contains("hint: give it on stdin: --password-stdin"),
+        "nobody can be asked here: {asked}"
+    );
+    assert_eq!(world.mirrors(), [""; 0]);
+}
+
+#[test]
+fn a_password_is_asked_for_by_the_persons_askpass_program() {
+    let private = Private::new();
+    private
+        .world
+        .script("ask", "#!/bin/sh\necho \"$1\" >>\"$0.heard\"\necho right\n");
+    let ask = private.world.path("ask");
+    let words = ["add", "project", &private.url, "--username", "me"];
+    private.world.mirrord(words).env("GIT_ASKPASS", &ask).ok();
+    let heard = fs::read_to_string(private.world.path("ask.heard")).expect("it was run");
+    let at = format!("http://{}", private.gitlab.host());
+    assert_eq!(heard, format!("Password for 'me' at '{at}': \n"));
+    private.look_at("project").ok();
+}
