@@ -17,6 +17,7 @@ mod hostile;
 mod http;
 mod local;
 mod named;
+mod no_leak;
 mod nothing_leaves;
 mod progress;
 mod push;

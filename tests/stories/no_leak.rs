@@ -1,0 +1,367 @@
+//! Every kind of secret, through everything that the programs do, with the log at its fullest: none is ever seen outside
+//! its store, in a file, a log, an argument list, or an environment.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use tests::{Run, World};
+
+/// How often every process is looked at.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// One secret of each kind, of this test alone.
+struct Canaries {
+    /// A password of a mirror's own.
+    stored: String,
+    /// A token that the person's credential helper has.
+    helper: String,
+    /// A token in an address.
+    typed: String,
+    /// The passphrase of a mirror's own key.
+    passphrase: String,
+    /// What the person's askpass program answers.
+    answer: String,
+    /// One that upstream refuses.
+    refused: String,
+}
+
+impl Canaries {
+    fn new() -> Self {
+        let of = |kind: &str| format!("canary-{kind}-{}", std::process::id());
+        Self {
+            stored: of("stored"),
+            helper: of("helper"),
+            typed: of("typed"),
+            passphrase: of("passphrase"),
+            answer: of("answer"),
+            refused: of("refused"),
+        }
+    }
+
+    fn all(&self) -> [&String; 6] {
+        let Self {
+            stored,
+            helper,
+            typed,
+            passphrase,
+            answer,
+            refused,
+        } = self;
+        [stored, helper, typed, passphrase, answer, refused]
+    }
+
+    /// Each as it is, and as Basic authentication has it.
+    fn forms(&self) -> Vec<String> {
+        let plain = self.all().into_iter().cloned();
+        let encoded = self
+            .all()
+            .map(|one| BASE64_STANDARD.encode(format!("me:{one}")));
+        plain.chain(encoded).collect()
+    }
+}
+
+/// Looks at the argument list and the environment of every process, over and over.
+struct Lookout {
+    seen: Arc<Mutex<BTreeSet<String>>>,
+    over: Arc<AtomicBool>,
+    looking: Option<thread::JoinHandle<usize>>,
+}
+
+impl Lookout {
+    fn new(forms: Vec<String>) -> Self {
+        let (seen, over) = (
+            Arc::<Mutex<BTreeSet<_>>>::default(),
+            Arc::<AtomicBool>::default(),
+        );
+        let (ours, stop) = (seen.clone(), over.clone());
+        let looking = thread::spawn(move || {
+            let mut looks = 0;
+            while !stop.load(Ordering::Relaxed) {
+                looks += 1;
+                for hit in look(&forms) {
+                    ours.lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .insert(hit);
+                }
+                thread::park_timeout(LOOK);
+            }
+            looks
+        });
+        Self {
+            seen,
+            over,
+            looking: Some(looking),
+        }
+    }
+
+    /// What was seen, and how often somebody looked.
+    fn end(mut self) -> (BTreeSet<String>, usize) {
+        self.over.store(true, Ordering::Relaxed);
+        let looks = self.looking.take().map(thread::JoinHandle::join);
+        let looks = looks.and_then(Result::ok).unwrap_or_default();
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        (seen.clone(), looks)
+    }
+}
+
+/// Processes that show one of these texts: what, and their command line.
+fn look(forms: &[String]) -> Vec<String> {
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let mut hits = Vec::new();
+    for process in processes.flatten().map(|entry| entry.path()) {
+        for file in ["cmdline", "environ"] {
+            // Most are not ours, and some end while we look.
+            let Ok(bytes) = fs::read(process.join(file)) else {
+                continue;
+            };
+            let text = String::from_utf8_lossy(&bytes).replace('\0', " ");
+            if forms.iter().any(|form| text.contains(form)) {
+                let line = fs::read(process.join("cmdline")).unwrap_or_default();
+                let line = String::from_utf8_lossy(&line).replace('\0', " ");
+                hits.push(format!("{file} of: {line}"));
+            }
+        }
+    }
+    hits
+}
+
+/// What git itself shows of an address that it was given with a login in it, before we have a say.
+fn is_gits_own(hit: &str) -> bool {
+    let shows_the_address = hit.contains("mirror::http://me:") || hit.contains("remote-mirror ");
+    hit.starts_with("cmdline") && shows_the_address
+}
+
+/// A git of the person's that traces all that it does, and whose children of ours should not.
+fn traced(run: Run, world: &World) -> Run {
+    let file = world.path("trace");
+    [
+        "GIT_TRACE",
+        "GIT_TRACE_CURL",
+        "GIT_TRACE_PACKET",
+        "GIT_TRACE2_EVENT",
+        "GIT_TRACE_SETUP",
+    ]
+    .into_iter()
+    .fold(run, |run, name| run.env(name, &file))
+    .env("GIT_CURL_VERBOSE", "1")
+}
+
+#[test]
+fn no_secret_is_ever_seen_outside_its_store() {
+    let canaries = Canaries::new();
+    let world = World::new();
+    let gitlab = world.gitlab();
+    let kinds = [
+        ("stored", &canaries.stored),
+        ("helper", &canaries.helper),
+        ("typed", &canaries.typed),
+        ("answer", &canaries.answer),
+    ];
+    for (project, token) in kinds {
+        gitlab.project(&format!("group/{project}")).history(3);
+        gitlab.require_login(&format!("group/{project}"), "me", token);
+    }
+    let url = |project: &str| gitlab.url(&format!("group/{project}"));
+    let sshd = world.sshd();
+    let over_ssh = sshd.project("project.git");
+    over_ssh.history(3);
+    let key = world.path("ssh/own").display().to_string();
+    // ssh-keygen takes a new passphrase in an argument, which is over before anybody looks.
+    let words = [
+        "-q",
+        "-t",
+        "ed25519",
+        "-N",
+        &canaries.passphrase,
+        "-f",
+        &key,
+    ];
+    world.program("ssh-keygen", words).ok();
+    sshd.authorize(&["ssh/own"]);
+    // The person's own stores: a helper and an askpass program with a file each, beside the mirrors.
+    let store = |name: &str, text: &str| {
+        fs::create_dir_all(world.path("stores")).expect("the world is ours");
+        fs::write(world.path(format!("stores/{name}")), text).expect("the world is ours");
+        world.path(format!("stores/{name}")).display().to_string()
+    };
+    let login = store(
+        "login",
+        &format!("username=me\npassword={}\n", canaries.helper),
+    );
+    let helper = format!("!f() {{ test $1 != get || cat {login}; }}; f");
+    let helper_key = format!("credential.{}.helper", url("helper"));
+    world.config("credential.useHttpPath", "true");
+    world.config(&helper_key, &helper);
+    let answer = store("answer", &format!("{}\n", canaries.answer));
+    let ask = format!("#!/bin/sh\ncase $1 in User*) echo me;; *) cat '{answer}';; esac\n");
+    world.script("ask", &ask);
+
+    let lookout = Lookout::new(canaries.forms());
+    let daemon = world.mirrord(["run", "--log-level", "trace"]).start();
+    daemon.printed("listens at");
+
+    let add = [
+        "add",
+        "stored",
+        &url("stored"),
+        "--username",
+        "me",
+        "--password-stdin",
+    ];
+    traced(world.mirrord(add), &world)
+        .stdin(format!("{}\n", canaries.stored))
+        .ok();
+    let wrong = [
+        "add",
+        "wrong",
+        &url("stored"),
+        "--username",
+        "me",
+        "--password-stdin",
+    ];
+    traced(world.mirrord(wrong), &world)
+        .stdin(format!("{}\n", canaries.refused))
+        .fails();
+    let by_key = [
+        "add",
+        "by-key",
+        &sshd.url(&over_ssh),
+        "--ssh-key",
+        &key,
+        "--passphrase-stdin",
+    ];
+    traced(world.mirrord(by_key), &world)
+        .stdin(format!("{}\n", canaries.passphrase))
+        .ok();
+    let typed = url("typed").replace("http://", &format!("mirror::http://me:{}@", canaries.typed));
+    let addresses = [
+        ("stored", "mirror::stored".to_owned()),
+        ("by-key", "mirror::by-key".to_owned()),
+        ("typed", typed),
+        ("helper", format!("mirror::{}", url("helper"))),
+        ("answer", format!("mirror::{}", url("answer"))),
+    ];
+    let asking = |run: Run| traced(run, &world).env("GIT_ASKPASS", world.path("ask"));
+    for (dir, address) in &addresses {
+        asking(world.git(["clone", "-q", address, dir])).ok();
+        asking(world.git(["fetch", "-q"]).at(dir)).ok();
+        world
+            .git(["commit", "-q", "--allow-empty", "-m", "c"])
+            .at(dir)
+            .ok();
+        asking(
+            world
+                .git(["push", "-q", "origin", "HEAD:refs/heads/pushed"])
+                .at(dir),
+        )
+        .ok();
+        asking(world.git(["ls-remote", "origin"]).at(dir)).ok();
+    }
+    for name in ["stored", "by-key"] {
+        for command in ["test", "show", "sync", "history"] {
+            asking(world.mirrord([command, name])).ok();
+        }
+    }
+    for command in ["list", "status", "config"] {
+        asking(world.mirrord([command])).ok();
+    }
+    // git alone signs in where a setting is one that only it knows.
+    world.config("http.proxyAuthMethod", "anyauth");
+    asking(world.git(["fetch", "-q"]).at("stored")).ok();
+    asking(world.mirrord(["sync", "stored"])).ok();
+    // A refusal is said in many places.
+    gitlab.revoke("me");
+    for (dir, _) in &addresses[2..] {
+        asking(world.git(["fetch"]).at(dir)).fails();
+    }
+    asking(world.git(["fetch"]).at("stored")).fails();
+    asking(world.mirrord(["status"])).ok();
+
+    let pid = world.daemon_pid().expect("it runs");
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("this is Linux");
+    let cores = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    let cores: Vec<_> = cores
+        .expect("there is a limit")
+        .split_whitespace()
+        .collect();
+    assert_eq!(cores[4], "0", "no core dump: {cores:?}");
+
+    world.mirrord(["stop"]).ok();
+    let ran = daemon.wait();
+    let (seen, looks) = lookout.end();
+    let seen: Vec<_> = seen.into_iter().filter(|hit| !is_gits_own(hit)).collect();
+    assert!(looks > 100, "somebody looked: {looks}");
+    assert_eq!(seen, [""; 0], "no process shows a secret");
+    for form in canaries.forms() {
+        let log = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(!log.contains(&form), "the log does not have '{form}'");
+    }
+    assert!(
+        ran.stderr.contains("TRACE") || ran.stderr.contains("DEBUG") || ran.stderr.contains("INFO")
+    );
+    // The passphrase and the password are in the store of the mirrors, each once; the others in those of the person, and
+    // where git itself puts an address.
+    for form in canaries.forms() {
+        let files = files_with(&world, &form);
+        let ours = files.iter().filter(|file| file.starts_with("m/"));
+        let stored = [&canaries.stored, &canaries.passphrase].contains(&&form);
+        let ours: Vec<_> = ours.collect();
+        assert_eq!(ours.len(), usize::from(stored), "'{form}' is in {ours:?}");
+        assert!(
+            ours.iter().all(|file| file.starts_with("m/secrets/")),
+            "{ours:?}"
+        );
+        let is_known = |file: &&String| {
+            let of_git = form == canaries.typed && file.starts_with("typed/.git/");
+            file.starts_with("m/") || file.starts_with("stores/") || of_git
+        };
+        let elsewhere = |file: &&String| !is_known(file);
+        let elsewhere: Vec<_> = files.iter().filter(elsewhere).collect();
+        // What git itself traces of an address that it was given is its own.
+        let traces = |file: &&&String| form != canaries.typed || file.as_str() != "trace";
+        let elsewhere: Vec<_> = elsewhere.iter().filter(traces).collect();
+        assert!(elsewhere.is_empty(), "'{form}' is in {elsewhere:?}");
+    }
+    // Children of ours write no trace: those that sign in, and those that serve.
+    let trace =
+        fs::read_to_string(world.path("trace")).expect("the person's own git has written one");
+    for ours in [
+        "credential fill",
+        "push --porcelain",
+        "remote-http",
+        "receive-pack --",
+    ] {
+        assert!(!trace.contains(ours), "'{ours}' is traced");
+    }
+    world.mirrord(["remove", "stored"]).ok();
+    world.mirrord(["remove", "by-key"]).ok();
+    for secret in [&canaries.stored, &canaries.passphrase] {
+        let files = files_with(&world, secret);
+        assert!(files.is_empty(), "'{secret}' is in {files:?}");
+    }
+}
+
+/// The files of a world that have a text, by their paths in it.
+fn files_with(world: &World, text: &str) -> Vec<String> {
+    let grep = ["-rlF", "--", text, "."];
+    let found = world.program("grep", grep).run();
+    let paths = found
+        .stdout
+        .lines()
+        .map(|line| PathBuf::from(line.trim_start_matches("./")));
+    paths.map(|path| path.display().to_string()).collect()
+}
