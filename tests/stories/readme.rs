@@ -55,6 +55,11 @@ fn the_fork_that_never_leaves_in_the_readme_is_what_happens() {
     replay(2);
 }
 
+#[test]
+fn the_test_of_a_connection_in_the_readme_is_what_happens() {
+    replay(3);
+}
+
 fn replay(number: usize) {
     let world = World::new();
     let gitlab = world.gitlab_tls();
@@ -88,7 +93,8 @@ fn replay(number: usize) {
             continue;
         }
         let line = format!("{} 2>&1", told(&command));
-        let ran = world.program("sh", ["-c", &line]).at(&here).run();
+        let shell = world.program("sh", ["-c", &line]).at(&here);
+        let ran = shell.env("LC_ALL", "C.UTF-8").run();
         let printed: Vec<_> = ran.stdout.lines().map(heard).collect();
         let same = printed.len() == shown.len()
             && printed
