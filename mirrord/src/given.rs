@@ -114,3 +114,79 @@ pub(crate) async fn forget(engine: &Engine, auth: &Auth) {
         engine.credentials.remove(id).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use common::upstream_url::Address;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn url(text: &str) -> Option<UpstreamUrl> {
+        match Address::parse(text) {
+            Ok(Address::Url(url, _)) => Some(url),
+            _ => None,
+        }
+    }
+
+    fn password(url: &UpstreamUrl) -> Given {
+        let login = Login {
+            username: "me".into(),
+            password: "secret".into(),
+        };
+        Given::new(Credential::Password(login), url).expect("for http")
+    }
+
+    /// Addresses that are alike: hosts that begin, end or look like others, with and without a port, a login, a path.
+    fn address() -> impl Strategy<Value = String> {
+        let scheme = prop_oneof![Just("http"), Just("https")];
+        let login = prop_oneof![Just(""), Just("me@"), Just("me:x@"), Just("a.example@")];
+        let host = "(a|b|a\\.a|A|a-)\\.(example|example\\.b|exampl)";
+        let port = prop_oneof![Just(""), Just(":80"), Just(":443"), Just(":8443")];
+        let path = "(/[a-b@:.]{0,4}){1,3}";
+        (scheme, login, host, port, path).prop_map(|(scheme, login, host, port, path)| {
+            format!("{scheme}://{login}{host}{port}{path}")
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn a_secret_is_for_one_scheme_host_and_port(here in address(), there in address()) {
+            let (Some(here), Some(there)) = (url(&here), url(&there)) else {
+                return Ok(());
+            };
+            let same = (here.scheme(), here.host(), here.port())
+                == (there.scheme(), there.host(), there.port());
+            let told = password(&here).secret_for(&there);
+            prop_assert_eq!(told.is_ok_and(|secret| secret.is_some()), same, "{} {}", here, there);
+        }
+    }
+
+    #[test]
+    fn no_text_makes_a_secret_go_to_another_host() {
+        let Some(here) = url("https://gitlab.example/g/p.git") else {
+            panic!("it is a URL");
+        };
+        // What git's own tests of its credential helpers try, and what others have been caught by.
+        for text in [
+            "https://gitlab.example%0ahost=evil.example/g/p.git",
+            "https://evil.example%0d%0ahost=gitlab.example/g/p.git",
+            "https://evil.example\nhost=gitlab.example/g/p.git",
+            "https://evil.example?@gitlab.example/g/p.git",
+            "https://evil.example#@gitlab.example/g/p.git",
+            "https://evil.example\\@gitlab.example/g/p.git",
+            "https://gitlab.example@evil.example/g/p.git",
+            "https://gitlab.example.evil.example/g/p.git",
+            "https://gitlab.exampleevil/g/p.git",
+            "https://gitlab.example:444/g/p.git",
+            "http://gitlab.example/g/p.git",
+            "https://:x@/g/p.git",
+            "https:///g/p.git",
+        ] {
+            let told = url(text).map(|there| password(&here).secret_for(&there));
+            assert!(!matches!(told, Some(Ok(Some(_)))), "'{text}'");
+        }
+    }
+}

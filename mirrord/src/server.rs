@@ -289,11 +289,12 @@ impl Server {
 
     fn status(&self) -> Status {
         let mirrors = show::list(&self.engine).unwrap_or_default();
-        let soon = show::soon();
-        let expiring = mirrors.iter().filter_map(|mirror| {
-            let expires = mirror.expires.filter(|expires| *expires < soon)?;
-            Some((mirror.name.clone(), expires))
-        });
+        let tokens = mirrors
+            .iter()
+            .filter_map(|mirror| Some((mirror.name.clone(), mirror.expires?)));
+        let mut tokens: Vec<_> = tokens.collect();
+        tokens.sort_by_key(|(_, expires)| *expires);
+        tokens.truncate(MOST_NAMED);
         let needy = mirrors.iter().filter(|mirror| mirror.needs_you);
         let needy = needy.filter_map(|mirror| Some((mirror.name.clone(), mirror.failing.clone()?)));
         let syncing = self.engine.syncing().into_iter().map(|url| url.to_string());
@@ -309,7 +310,7 @@ impl Server {
             waiting: self.engine.waiting(),
             syncing: syncing.collect(),
             needs_you: needy.take(MOST_NAMED).collect(),
-            expiring: expiring.take(MOST_NAMED).collect(),
+            tokens,
         }
     }
 }

@@ -3,15 +3,12 @@
 use std::{
     io,
     path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use common::protocol::{self, Failure, LocalRef, Mirror as Wanted, MirrorInfo, Setting, Shown};
 
 use crate::{config::Config, expiry, fetch::existing, local, refs, registry::Mirror, sync::Engine};
-
-/// For so long before a token expires it is said.
-const WARNED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// All mirrors.
 ///
@@ -100,11 +97,6 @@ fn info(engine: &Engine, mirror: &Mirror) -> MirrorInfo {
         failing: state.failing,
         syncing: state.syncing,
     }
-}
-
-/// Before when a token expires about which its owner should know: in seconds since 1970.
-pub(crate) fn soon() -> u64 {
-    seconds(SystemTime::now() + WARNED)
 }
 
 fn seconds(time: SystemTime) -> u64 {

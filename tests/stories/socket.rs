@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::thread;
 
-use tests::Run;
+use tests::{Run, World};
 
 use crate::daemon::{Stage, hints};
 
@@ -154,4 +154,53 @@ fn a_daemon_that_ends_before_it_greets_is_as_good_as_none() {
     let dying = thread::spawn(move || drop(listener.accept().expect("somebody connects")));
     stage.ls_remote().ok();
     dying.join().expect("somebody came");
+}
+
+/// Connects as a user, greets, and says how many bytes came back; the greeting is `mirror` and a version.
+const STRANGER: &str = r#"
+use strict; use Socket; use POSIX;
+my ($path, $user) = @ARGV;
+POSIX::setuid($user) if $user != $<;
+die "not that user" if $> != $user;
+socket(my $line, AF_UNIX, SOCK_STREAM, 0) or die "socket: $!";
+connect($line, pack_sockaddr_un($path)) or die "connect: $!";
+syswrite($line, "mirror\0\4");
+my $heard = 0;
+while (sysread($line, my $piece, 100)) { $heard += length $piece; last if $heard >= 8; }
+print "$heard\n";
+"#;
+
+#[test]
+fn another_user_hears_nothing_even_where_the_socket_is_open_to_all() {
+    let world = World::new();
+    world.mirrord(["list"]).ok();
+    let socket = world.mirror_home().join("socket");
+    let open = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+    };
+    let me = rustix::process::geteuid().as_raw();
+    let heard = |user: u32| {
+        let words = [
+            "-e",
+            STRANGER,
+            &socket.display().to_string(),
+            &user.to_string(),
+        ];
+        world.program("perl", words).ok().line().to_owned()
+    };
+    assert_eq!(heard(me), "8", "its owner is greeted");
+    if me == 0 {
+        // Only root can be somebody else; and somebody else cannot even get here as long as nobody opens the way.
+        open(world.root(), 0o755);
+        open(&world.mirror_home(), 0o755);
+        open(&socket, 0o777);
+        assert_eq!(heard(65534), "0", "nobody else is");
+        assert!(
+            world.log().contains("another user tried to connect"),
+            "{}",
+            world.log()
+        );
+    } else {
+        assert_eq!((mode(world.mirror_home()), mode(&socket)), (0o700, 0o600));
+    }
 }

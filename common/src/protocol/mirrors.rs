@@ -160,6 +160,6 @@ pub struct Status {
     pub syncing: Vec<String>,
     /// The mirrors that need somebody, and why: their credential was refused, or cannot be had.
     pub needs_you: Vec<(String, String)>,
-    /// The mirrors whose token is about to expire, or has expired, and when: in seconds since 1970.
-    pub expiring: Vec<(String, u64)>,
+    /// The mirrors of whose token it is known when it expires, and when: in seconds since 1970.
+    pub tokens: Vec<(String, u64)>,
 }

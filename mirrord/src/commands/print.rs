@@ -18,7 +18,7 @@ use jiff::{Timestamp, tz::TimeZone};
 /// Exit code for what makes no sense; clap has the same for what it refuses itself.
 const USAGE: u8 = 2;
 
-/// From so many seconds before its end on, it is said how soon that is.
+/// From so many seconds before a token expires on, its owner is warned: seven days.
 const SOON: u64 = 7 * 24 * 60 * 60;
 
 /// Digits of an object's name that people are shown, as git shows them.
@@ -123,15 +123,15 @@ pub(super) fn date(seconds: u64) -> String {
     time.split(' ').next().unwrap_or_default().to_owned()
 }
 
-/// When a token expires, and how soon that is.
-pub(super) fn expiry(expires: u64) -> String {
+/// When a token expires, and how soon that is; whether its owner should do something about it.
+pub(super) fn expiry(expires: u64) -> (String, bool) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.unwrap_or_default().as_secs();
     let date = date(expires);
     match expires.checked_sub(now) {
-        None | Some(0) => format!("expired on {date}"),
-        Some(left) if left < SOON => format!("expires on {date}, in {}", ago(left)),
-        Some(_) => format!("expires on {date}"),
+        None | Some(0) => (format!("expired on {date}"), true),
+        Some(left) if left < SOON => (format!("expires on {date}, in {}", ago(left)), true),
+        Some(_) => (format!("expires on {date}"), false),
     }
 }
 

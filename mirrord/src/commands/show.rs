@@ -86,7 +86,7 @@ fn text(shown: &Shown, locals: &[LocalRef]) -> String {
     line("state", &state(info));
     settings(shown).for_each(|(key, value)| line(key, value));
     if let Some(expires) = info.expires {
-        line("token", &expiry(expires));
+        line("token", &expiry(expires).0);
     }
     line("tracked refs", &shown.tracked.to_string());
     for local in locals {

@@ -60,7 +60,7 @@ impl Status {
                     "waiting": status.waiting,
                     "syncing": status.syncing,
                     "needs_you": pairs("reason", status.needs_you),
-                    "expiring": pairs("expires", status.expiring.into_iter().map(|(name, at)| (name, date(at)))),
+                    "tokens": pairs("expires", status.tokens.into_iter().map(|(name, at)| (name, date(at)))),
                 });
                 print_json(&status)?;
                 return Ok(ExitCode::SUCCESS);
@@ -83,12 +83,12 @@ impl Status {
                 let (name, why) = (masked(name.as_bytes()), masked(why.as_bytes()));
                 text.push_str(&format!("needs you: {name}: {why}\n"));
             }
-            for (name, expires) in &status.expiring {
+            for (name, expires) in &status.tokens {
                 let name = masked(name.as_bytes());
-                text.push_str(&format!(
-                    "warning: the token of {name} {}\n",
-                    expiry(*expires)
-                ));
+                text.push_str(&match expiry(*expires) {
+                    (when, true) => format!("warning: the token of {name} {when}\n"),
+                    (when, false) => format!("token:   that of {name} {when}\n"),
+                });
             }
             print(&text)?;
             anyhow::Ok(ExitCode::SUCCESS)

@@ -4,6 +4,7 @@
 //! connection is kept for the next check, unless the user has arranged that in their own way.
 
 mod client;
+mod host_key;
 mod kept;
 mod own_key;
 mod probe;

@@ -78,6 +78,8 @@ fn a_token_with_time_left_is_told_and_not_warned_of() {
     );
     let status = private.world.mirrord(["status"]).ok();
     assert!(!status.stdout.contains("warning"), "{status}");
+    let line = format!("token:   that of project expires on {date}\n");
+    assert!(status.stdout.contains(&line), "{status}");
     // Of another one, nothing is known yet.
     private.gitlab.require_login("group/project", "me", "new");
     private.gitlab.expires("new", None);

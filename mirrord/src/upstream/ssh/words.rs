@@ -1,20 +1,13 @@
 //! What the last words of ssh, or of the git behind it, mean: the kind of failure, one line in git's voice, and what to
 //! do about it.
 
-use std::fs;
-
-use base64::{
-    Engine,
-    prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD},
-};
 use common::{
     progress::masked,
     protocol::{Failure, FailureKind},
     upstream_url::{UpstreamUrl, redact},
 };
-use sha2::{Digest, Sha256};
 
-use super::{PORT, client::quoted};
+use super::{PORT, host_key};
 use crate::upstream::Trouble;
 
 /// The status of a shell that does not find a program.
@@ -49,7 +42,7 @@ pub(in crate::upstream) fn explain(
             .to_owned()
     };
     let lines: Vec<_> = words.lines().map(line).collect();
-    let failure = of_host_key(url, &lines)
+    let failure = host_key::explain(url, &lines)
         .or_else(|| of_key(url, &lines))
         .or_else(|| of_connection(url, &lines))
         .or_else(|| of_other_side(url, &lines))
@@ -63,18 +56,18 @@ pub(in crate::upstream) fn explain(
     })
 }
 
-fn has(lines: &[String], text: &str) -> bool {
+pub(super) fn has(lines: &[String], text: &str) -> bool {
     lines.iter().any(|line| line.contains(text))
 }
 
 /// Words that are not ours, fit to be shown.
-fn shown(words: &str) -> String {
+pub(super) fn shown(words: &str) -> String {
     let words = masked(redact(words).as_bytes());
     words.trim_end_matches('.').chars().take(LONGEST).collect()
 }
 
 /// How a person would run ssh themselves.
-fn by_hand(url: &UpstreamUrl) -> String {
+pub(super) fn by_hand(url: &UpstreamUrl) -> String {
     let port = url.port().filter(|port| *port != PORT);
     let port = port.map(|port| format!("-p {port} ")).unwrap_or_default();
     let user = url
@@ -90,72 +83,8 @@ pub(super) fn bare_host(url: &UpstreamUrl) -> &str {
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
-fn refused(message: String) -> Failure {
+pub(super) fn refused(message: String) -> Failure {
     Failure::new(FailureKind::Refused, message)
-}
-
-fn of_host_key(url: &UpstreamUrl, lines: &[String]) -> Option<Failure> {
-    if has(lines, "REMOTE HOST IDENTIFICATION HAS CHANGED") || has(lines, "REVOKED HOST KEY") {
-        let name = match url.port().filter(|port| *port != PORT) {
-            Some(port) => format!("'[{}]:{port}'", bare_host(url)),
-            None => bare_host(url).to_owned(),
-        };
-        let (now, offending) = (new_fingerprint(lines), offending(lines));
-        let before = offending.and_then(|(file, line)| known_fingerprint(file, line));
-        let which = match (before, now) {
-            (Some(before), Some(now)) => format!(": {before} was known, {now} answers"),
-            (None, Some(now)) => format!(": {now} answers"),
-            _ => String::new(),
-        };
-        let file = match offending {
-            Some((file, _)) => format!("-f {} ", quoted(&shown(file))),
-            None => String::new(),
-        };
-        return Some(
-            refused(format!("cannot reach '{url}': its host key has changed{which}")).hinted(format!(
-                "somebody may be in the middle; if it should have, forget the old one and look at the new: \
-                 ssh-keygen {file}-R {name} && ssh {}",
-                by_hand(url)
-            )),
-        );
-    }
-    has(lines, "Host key verification failed").then(|| {
-        refused(format!("cannot reach '{url}': its host key is not known")).hinted(format!(
-            "look at it, and accept it if it is right: ssh {}",
-            by_hand(url)
-        ))
-    })
-}
-
-/// The fingerprint of the key that answers, which ssh says in a line of its own.
-fn new_fingerprint(lines: &[String]) -> Option<String> {
-    let at = lines
-        .iter()
-        .position(|line| line.starts_with("The fingerprint for the ") && line.ends_with(" is"))?;
-    let line = lines.get(at + 1)?.trim_end_matches('.');
-    line.starts_with("SHA256:").then(|| shown(line))
-}
-
-/// The place of the key that was known: `Offending ED25519 key in FILE:LINE`.
-fn offending(lines: &[String]) -> Option<(&str, usize)> {
-    let line = lines
-        .iter()
-        .find_map(|line| line.strip_prefix("Offending "))?;
-    let (file, number) = line.split_once(" key in ")?.1.rsplit_once(':')?;
-    Some((file, number.parse().ok()?))
-}
-
-/// The fingerprint of a key in a file of known hosts, as ssh writes it: the SHA-256 of the key in base64, without `=`.
-fn known_fingerprint(file: &str, line: usize) -> Option<String> {
-    let text = fs::read_to_string(file).ok()?;
-    let line = text.lines().nth(line.checked_sub(1)?)?;
-    // A marker such as `@revoked` may come first, then the hosts and the kind of key.
-    let mut words = line
-        .split_whitespace()
-        .skip_while(|word| word.starts_with('@'));
-    let key = BASE64_STANDARD.decode(words.nth(2)?).ok()?;
-    let hash = BASE64_STANDARD_NO_PAD.encode(Sha256::digest(key));
-    Some(format!("SHA256:{hash}"))
 }
 
 fn of_key(url: &UpstreamUrl, lines: &[String]) -> Option<Failure> {

@@ -1,0 +1,81 @@
+//! What is said of a host key that is not known, or has changed: with both fingerprints, and how to accept the new one.
+
+use std::fs;
+
+use base64::{
+    Engine,
+    prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD},
+};
+use common::{protocol::Failure, upstream_url::UpstreamUrl};
+use sha2::{Digest, Sha256};
+
+use super::{
+    PORT,
+    client::quoted,
+    words::{bare_host, by_hand, has, refused, shown},
+};
+
+/// What these lines of ssh's mean of the host key; None if nothing.
+pub(super) fn explain(url: &UpstreamUrl, lines: &[String]) -> Option<Failure> {
+    if has(lines, "REMOTE HOST IDENTIFICATION HAS CHANGED") || has(lines, "REVOKED HOST KEY") {
+        let name = match url.port().filter(|port| *port != PORT) {
+            Some(port) => format!("'[{}]:{port}'", bare_host(url)),
+            None => bare_host(url).to_owned(),
+        };
+        let (now, offending) = (new_fingerprint(lines), offending(lines));
+        let before = offending.and_then(|(file, line)| known_fingerprint(file, line));
+        let which = match (before, now) {
+            (Some(before), Some(now)) => format!(": {before} was known, {now} answers"),
+            (None, Some(now)) => format!(": {now} answers"),
+            _ => String::new(),
+        };
+        let file = match offending {
+            Some((file, _)) => format!("-f {} ", quoted(&shown(file))),
+            None => String::new(),
+        };
+        return Some(
+            refused(format!("cannot reach '{url}': its host key has changed{which}")).hinted(format!(
+                "somebody may be in the middle; if it should have, forget the old one and look at the new: \
+                 ssh-keygen {file}-R {name} && ssh {}",
+                by_hand(url)
+            )),
+        );
+    }
+    has(lines, "Host key verification failed").then(|| {
+        refused(format!("cannot reach '{url}': its host key is not known")).hinted(format!(
+            "look at it, and accept it if it is right: ssh {}",
+            by_hand(url)
+        ))
+    })
+}
+
+/// The fingerprint of the key that answers, which ssh says in a line of its own.
+fn new_fingerprint(lines: &[String]) -> Option<String> {
+    let at = lines
+        .iter()
+        .position(|line| line.starts_with("The fingerprint for the ") && line.ends_with(" is"))?;
+    let line = lines.get(at + 1)?.trim_end_matches('.');
+    line.starts_with("SHA256:").then(|| shown(line))
+}
+
+/// The place of the key that was known: `Offending ED25519 key in FILE:LINE`.
+fn offending(lines: &[String]) -> Option<(&str, usize)> {
+    let line = lines
+        .iter()
+        .find_map(|line| line.strip_prefix("Offending "))?;
+    let (file, number) = line.split_once(" key in ")?.1.rsplit_once(':')?;
+    Some((file, number.parse().ok()?))
+}
+
+/// The fingerprint of a key in a file of known hosts, as ssh writes it: the SHA-256 of the key in base64, without `=`.
+fn known_fingerprint(file: &str, line: usize) -> Option<String> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text.lines().nth(line.checked_sub(1)?)?;
+    // A marker such as `@revoked` may come first, then the hosts and the kind of key.
+    let mut words = line
+        .split_whitespace()
+        .skip_while(|word| word.starts_with('@'));
+    let key = BASE64_STANDARD.decode(words.nth(2)?).ok()?;
+    let hash = BASE64_STANDARD_NO_PAD.encode(Sha256::digest(key));
+    Some(format!("SHA256:{hash}"))
+}

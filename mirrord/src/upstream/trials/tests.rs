@@ -1,0 +1,118 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::broadcast;
+
+use super::*;
+
+const HERE: &str = "https://gitlab.example";
+
+fn login(password: &str) -> Login {
+    Login {
+        username: "me".into(),
+        password: password.into(),
+    }
+}
+
+fn watch() -> Watch {
+    Watch::new("host", broadcast::channel(1).0, Vec::new())
+}
+
+fn refuse(trials: &Trials, password: &str, own: bool) -> bool {
+    match trials.begin_try(HERE, &login(password), own, &watch()) {
+        Ok(one) => {
+            one.refused();
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+#[test]
+fn a_refused_login_is_tried_twice_also_across_a_restart_and_another_at_once() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let file = dir.path().join("refused");
+    let trials = Trials::new(file.clone());
+    assert!(refuse(&trials, "wrong", false));
+    let restarted = Trials::new(file.clone());
+    assert!(refuse(&restarted, "wrong", false));
+    assert!(!refuse(&restarted, "wrong", false));
+    assert!(
+        !refuse(&Trials::new(file.clone()), "wrong", true),
+        "whoever brings it"
+    );
+    assert!(
+        restarted
+            .begin_try(HERE, &login("new"), false, &watch())
+            .is_ok()
+    );
+    let elsewhere = "https://elsewhere.example";
+    assert!(
+        restarted
+            .begin_try(elsewhere, &login("wrong"), false, &watch())
+            .is_ok()
+    );
+    let text = fs::read_to_string(&file).expect("written");
+    assert!(!text.contains("wrong") && !text.contains("me "), "{text}");
+    restarted.forget(HERE, &login("wrong"));
+    assert!(
+        refuse(&Trials::new(file), "wrong", false),
+        "somebody says that it is right"
+    );
+}
+
+#[test]
+fn one_that_is_taken_after_all_may_be_refused_twice_again() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let trials = Trials::new(dir.path().join("refused"));
+    assert!(refuse(&trials, "token", false));
+    if let Ok(one) = trials.begin_try(HERE, &login("token"), false, &watch()) {
+        one.accepted();
+    }
+    assert!(refuse(&trials, "token", false) && refuse(&trials, "token", false));
+    assert!(!refuse(&trials, "token", false));
+}
+
+#[test]
+fn what_a_persons_git_knows_is_forgotten_after_a_while_and_a_mirrors_own_is_not() {
+    let (now, span) = (1_000_000_000, FORGOTTEN.as_secs());
+    assert!(holds(false, now - span + 1, now) && !holds(false, now - span, now));
+    assert!(holds(true, 1, now));
+    assert!(!holds(false, now + 1, now), "of the future");
+}
+
+#[test]
+fn many_at_once_try_it_no_more_often() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let trials = Trials::new(dir.path().join("refused"));
+    let tried = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                if refuse(&trials, "wrong", true) {
+                    tried.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(tried.into_inner(), 2);
+}
+
+#[test]
+fn who_waits_for_anothers_try_ends_when_nobody_wants_it_any_more() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let trials = Trials::new(dir.path().join("refused"));
+    let (one, two) = (
+        trials.begin_try(HERE, &login("token"), false, &watch()),
+        trials.begin_try(HERE, &login("token"), false, &watch()),
+    );
+    let unwanted = watch();
+    unwanted.cancel();
+    let third = trials.begin_try(HERE, &login("token"), false, &unwanted);
+    assert!(matches!(third, Err(NoTry::Cancelled)));
+    drop((one, two));
+    assert!(
+        trials
+            .begin_try(HERE, &login("token"), false, &watch())
+            .is_ok()
+    );
+}
