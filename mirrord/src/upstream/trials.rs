@@ -8,7 +8,7 @@ use std::{
     fs, io,
     path::PathBuf,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use common::{
@@ -35,6 +35,9 @@ const FORGOTTEN: Duration = Duration::from_secs(10 * 60);
 /// More have not been refused lately; the oldest goes first.
 const MOST_LINES: usize = 64;
 
+/// A refusal comes at once. A project whose upstream takes longer than this does not hold up the others of the same login.
+const SLOW: Duration = Duration::from_secs(5);
+
 /// Those who wait for the outcome of somebody else's try look this often whether they are still wanted.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -55,10 +58,11 @@ struct Known {
     lines: Vec<Line>,
 }
 
-#[derive(Default, Clone, Copy)]
+#[derive(Default)]
 struct Trial {
     refused: u8,
-    under_way: u8,
+    /// When each try began of which it is not known how it went.
+    under_way: Vec<Instant>,
     /// When it was refused last, in seconds since 1970.
     at: u64,
     /// Whether a mirror has it of its own.
@@ -86,6 +90,7 @@ struct Try<'t> {
     trials: &'t Trials,
     key: [u8; 32],
     subject: Subject,
+    began: Instant,
 }
 
 /// Whose login it is, and where.
@@ -157,12 +162,14 @@ impl Trials {
             if trial.refused >= MOST_TRIES {
                 return Err(NoTry::Refused);
             }
-            if trial.refused + trial.under_way < MOST_TRIES {
-                trial.under_way += 1;
+            if trial.refused + trial.awaited() < MOST_TRIES {
+                let began = Instant::now();
+                trial.under_way.push(began);
                 return Ok(Try {
                     trials: self,
                     key,
                     subject,
+                    began,
                 });
             }
             if watch.is_cancelled() {
@@ -196,7 +203,8 @@ impl Trials {
     fn write_down(&self, known: &mut Known, subject: &Subject) {
         let Trial {
             refused, at, own, ..
-        } = *known.trial(subject.key(), subject);
+        } = known.trial(subject.key(), subject);
+        let (refused, at, own) = (*refused, *at, *own);
         known.lines.retain(|line| line.key != Some(subject.key()));
         if refused > 0 {
             match hashed(&subject.identity) {
@@ -244,7 +252,7 @@ impl Known {
             line.key = Some(key);
             Trial {
                 refused: line.refused,
-                under_way: 0,
+                under_way: Vec::new(),
                 at: line.at,
                 own: line.own,
             }
@@ -257,6 +265,12 @@ impl Known {
 }
 
 impl Trial {
+    /// How many tries there are that may yet be refused.
+    fn awaited(&self) -> u8 {
+        let awaited = self.under_way.iter().filter(|began| began.elapsed() < SLOW);
+        awaited.count().try_into().unwrap_or(u8::MAX)
+    }
+
     fn refuse(&mut self, own: bool) {
         self.refused = self.refused.saturating_add(1);
         self.own |= own;
@@ -374,7 +388,13 @@ impl Drop for Try<'_> {
     fn drop(&mut self) {
         let mut known = self.trials.known();
         let trial = known.trial(self.key, &self.subject);
-        trial.under_way = trial.under_way.saturating_sub(1);
+        if let Some(at) = trial
+            .under_way
+            .iter()
+            .position(|began| *began == self.began)
+        {
+            trial.under_way.swap_remove(at);
+        }
         drop(known);
         self.trials.ended.notify_all();
     }
