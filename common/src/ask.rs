@@ -108,6 +108,7 @@ pub fn question(prompt: &str, echo: bool) -> Answer {
 pub fn secret(prompt: &str, config: &UserConfig) -> io::Result<Option<Secret>> {
     let program = env::var_os("GIT_ASKPASS").filter(|program| !program.is_empty());
     let program = program.or_else(|| config.get("core.askpass").map(OsString::from));
+    let program = program.or_else(|| env::var_os("SSH_ASKPASS").filter(|it| !it.is_empty()));
     let answer = match program {
         Some(program) => run_askpass(&program, prompt)?,
         None if terminal::is_there() => terminal::ask(prompt, false)?,

@@ -144,7 +144,7 @@ impl UserConfig {
             .entries
             .iter()
             .filter(|(key, _)| bears_on_upstream(key))
-            .cloned()
+            .map(|(key, value)| (key.clone(), at_home(key, value)))
             .collect();
         let env = VARIABLES
             .iter()
@@ -201,14 +201,38 @@ impl Alone {
             // A proxy in front of upstream may want a certificate or a header as well.
             Self::Given => {
                 let name = value.split(':').next().unwrap_or_default().trim();
-                let signs_in = ["authorization", "cookie", "private-token", "job-token"]
-                    .iter()
-                    .any(|header| name.eq_ignore_ascii_case(header));
+                let signs_in = [
+                    "authorization",
+                    "cookie",
+                    "private-token",
+                    "job-token",
+                    "deploy-token",
+                ]
+                .iter()
+                .any(|header| name.eq_ignore_ascii_case(header));
                 !(is(&["extraheader"]) && signs_in)
             }
             // What a header is for only its owner knows.
             Self::Anonymous => !is(&["extraheader", "sslcert", "sslkey"]),
         }
+    }
+}
+
+/// A value with the home in it spelled out, where git would do so: those who use it may have another home, or none.
+fn at_home(key: &str, value: &str) -> String {
+    const PATHS: [&str; 6] = [
+        "sslcainfo",
+        "sslcapath",
+        "sslcert",
+        "sslkey",
+        "cookiefile",
+        "proxysslcainfo",
+    ];
+    let variable = key.rsplit('.').next().unwrap_or_default();
+    let is_path = PATHS.iter().any(|path| variable.eq_ignore_ascii_case(path));
+    match (value.strip_prefix("~/"), env::var("HOME")) {
+        (Some(rest), Ok(home)) if key.starts_with("http.") && is_path => format!("{home}/{rest}"),
+        _ => value.to_owned(),
     }
 }
 

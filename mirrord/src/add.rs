@@ -14,7 +14,7 @@ use crate::{
     conversation::Conversation,
     edit,
     fetch::{Extent, Purpose, Request, parse},
-    given::{self, Given},
+    given::{Given, Loose},
     registry::{Mirror, Target},
     settings::{Auth, Settings},
     sync::{Birth, Engine, Wish},
@@ -75,10 +75,12 @@ async fn carry_out(
             Err(unfit) => return Ok(Err(unfit.failure)),
         }
     }
+    let mut loose = Loose::new(engine, &settings.url, None);
     let given = match given.store(engine).await {
         Ok(given) => given,
         Err(failure) => return Ok(Err(failure)),
     };
+    loose.add(&given.auth);
     settings.auth = given.auth.clone();
     if given.auth != Auth::AsGit {
         request.give(given.clone());
@@ -91,12 +93,12 @@ async fn carry_out(
         format,
         (add.test, add.sync),
     );
-    let made = made.await;
-    if !matches!(made, Ok(Ok(_))) {
-        // Whether the client has gone or there is no mirror: nothing names it.
-        given::forget(engine, &given.auth).await;
+    let mut made = made.await?;
+    loose.settle().await;
+    if let Ok(Reply::Added { warnings, .. }) = &mut made {
+        warnings.extend(given.warning());
     }
-    made
+    Ok(made)
 }
 
 /// Makes it, now that all is known of it.
@@ -193,7 +195,7 @@ async fn adopted(
         settings.name.clone(),
         typed.to_vec(),
     );
-    let (auth, before) = (settings.auth.clone(), mirror.settings.auth.clone());
+    let auth = settings.auth.clone();
     let changed = edit::change(engine, &mirror, false, false, move |settings| {
         if settings.name != own {
             return Err(Failure::here(format!(
@@ -207,11 +209,11 @@ async fn adopted(
         }
         edit::apply(settings, &typed)
     });
-    let changed = changed.await?.mirror;
-    if changed.settings.auth != before {
-        given::forget(engine, &before).await;
-    }
-    Ok(Some(changed))
+    let changed = changed.await?;
+    let mut loose = Loose::new(engine, &settings.url, Some(&mirror.git_dir));
+    loose.add(&changed.before);
+    loose.settle().await;
+    Ok(Some(changed.mirror))
 }
 
 /// Brings a mirror that is there in step. What fails is then only something to know.

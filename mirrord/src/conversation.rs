@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use common::{
-    protocol::{Answer, Ask, Failure, LocalRef, Progress, Reply, Secret},
+    protocol::{Answer, Ask, Failure, LocalRef, Progress, Reply},
     wire::{self, WireError, batches},
 };
 use interprocess::local_socket::tokio::Stream;
@@ -15,7 +15,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::questions::{Question, is_for_passphrase, may_be_seen};
+use crate::questions::{Passphrase, Question, is_for_passphrase, may_be_seen};
 
 /// A client hears something at least this often.
 const ALIVE: Duration = Duration::from_secs(5);
@@ -27,7 +27,7 @@ const DEAF: Duration = Duration::from_secs(30);
 pub(crate) struct Conversation {
     stream: Stream,
     heard: Instant,
-    passphrase: Option<Secret>,
+    passphrase: Option<Passphrase>,
 }
 
 impl Conversation {
@@ -181,8 +181,9 @@ impl Conversation {
             Answer::Said(answer) => Some(answer),
             _ => None,
         };
-        if is_passphrase {
-            self.passphrase.clone_from(&answer);
+        if is_passphrase && let Some(answer) = answer.clone() {
+            let question = prompt;
+            self.passphrase = Some(Passphrase { question, answer });
         }
         // The sync may have ended meanwhile.
         let _ = waiting.send(answer);
@@ -190,7 +191,7 @@ impl Conversation {
     }
 
     /// The passphrase that the person has just given, if they were asked for one.
-    pub(crate) fn take_passphrase(&mut self) -> Option<Secret> {
+    pub(crate) fn take_passphrase(&mut self) -> Option<Passphrase> {
         self.passphrase.take()
     }
 

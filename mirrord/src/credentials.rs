@@ -24,10 +24,7 @@ use common::{
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use crate::{
-    durable,
-    secrets::{SecretId, Secrets},
-};
+use crate::{durable, secrets::Secrets, settings::SecretId};
 
 /// An unused login is forgotten after this time.
 pub(crate) const KEEP: Duration = Duration::from_secs(15 * 60);
@@ -82,11 +79,23 @@ impl Credentials {
         }
     }
 
-    /// A stored secret. It is kept in memory for as long as a login is, so that an unchanged fetch needs no store.
+    /// A stored secret, for the place that it is for. It is kept in memory for as long as a login is, so that an unchanged
+    /// fetch needs no store.
     ///
     /// # Errors
-    /// Fails when the store that has it does not give it.
-    pub(crate) async fn stored(&self, id: &SecretId) -> Result<Secret, Failure> {
+    /// Fails when the store that has it does not give it, and when it is for another place.
+    pub(crate) async fn stored(&self, id: &SecretId, place: &str) -> Result<Secret, Failure> {
+        let Secret(text) = self.read(id).await?;
+        match text.split_once('\n') {
+            Some((bound, secret)) if bound == place => Ok(Secret(secret.to_owned())),
+            // Somebody has edited the mirror's configuration.
+            _ => Err(Failure::here(format!(
+                "the stored secret is not for '{place}'"
+            ))),
+        }
+    }
+
+    async fn read(&self, id: &SecretId) -> Result<Secret, Failure> {
         let known = {
             let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
             read.retain(|_, (_, used)| used.elapsed() < KEEP);
@@ -256,6 +265,11 @@ fn readers(git_dir: &Path) -> Vec<String> {
 fn write(git_dir: &Path, lines: &[String]) -> io::Result<()> {
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     durable::replace(&git_dir.join(READERS), text.as_bytes())
+}
+
+/// A secret as it is stored: with the place that it is for, an origin or a key, and for no other.
+pub(crate) fn bound(place: &str, secret: &str) -> String {
+    format!("{place}\n{secret}")
 }
 
 /// A slow salted hash, by which an identity is recognised and of which it cannot be made.

@@ -13,7 +13,7 @@ use std::{
 use common::{
     git,
     name::Name,
-    protocol::{Credential, Failure, FailureKind, LocalRef, Mirror as Wanted, Reply, Set},
+    protocol::{Failure, FailureKind, LocalRef, Mirror as Wanted, Reply, Set},
     upstream_url::UpstreamUrl,
 };
 use gix::{ObjectId, bstr::BString};
@@ -23,11 +23,11 @@ use crate::{
     durable,
     fetch::{existing, parse},
     gate::Changing,
-    given::{self, Given},
+    given::{Given, Loose},
     local, refs,
     registry::Mirror,
     retrack,
-    settings::Settings,
+    settings::{Auth, Settings},
     sync::Engine,
 };
 
@@ -41,6 +41,8 @@ const LEASE: Duration = Duration::from_secs(10);
 pub(crate) struct Changed {
     /// As it is now.
     pub mirror: Mirror,
+    /// What it signed in with before.
+    pub before: Auth,
     /// What the person should know, one line each.
     pub warnings: Vec<String>,
 }
@@ -65,48 +67,57 @@ pub(crate) async fn set(engine: &Arc<Engine>, set: Set) -> Result<Reply, Failure
     // What makes no sense is told at once.
     apply(&mut mirror.settings.clone(), &set.settings)?;
     let url = set.url.as_deref().map(parse).transpose()?;
-    let given = new_credential(&mirror, url.as_ref(), set.credential)?;
+    let new_url = url.as_ref().unwrap_or(&mirror.settings.url);
+    let given = set
+        .credential
+        .map(|credential| Given::new(credential, new_url));
+    let given = given.transpose()?;
+    fits(
+        &mirror.settings,
+        new_url,
+        given.as_ref().map(|given| &given.auth),
+    )?;
+    let mut loose = Loose::new(engine, new_url, Some(&mirror.git_dir));
     let given = match given {
         Some(given) => Some(given.store(engine).await?),
         None => None,
     };
+    let warning = given.as_ref().and_then(Given::warning);
     let auth = given.map(|given| given.auth);
-    let (alone, keep, before) = (url.is_some(), set.keep, mirror.settings.auth.clone());
-    let (new, typed) = (auth.clone(), set.settings);
-    let changed = change(engine, &mirror, alone, keep, move |settings| {
-        if let Some(url) = url {
-            settings.url = url;
+    auth.iter().for_each(|auth| loose.add(auth));
+    loose.add(&mirror.settings.auth);
+    let (alone, typed, new_url) = (url.is_some(), set.settings, new_url.clone());
+    let changed = change(engine, &mirror, alone, set.keep, move |settings| {
+        // By now it may have been given another address, or another credential.
+        if !alone && settings.url != new_url {
+            return Err(Failure::here("somebody else has just changed its address"));
         }
-        if let Some(auth) = new {
+        fits(settings, &new_url, auth.as_ref())?;
+        settings.url = new_url;
+        if let Some(auth) = auth {
             settings.auth = auth;
         }
         apply(settings, &typed)
     });
     let changed = changed.await;
-    match (&changed, &auth) {
-        (Ok(_), Some(_)) => given::forget(engine, &before).await,
-        (Err(_), Some(auth)) => given::forget(engine, auth).await,
-        _ => {}
+    if let Ok(changed) = &changed {
+        loose.add(&changed.before);
     }
-    Ok(reply(changed?))
+    loose.settle().await;
+    let mut changed = changed?;
+    changed.warnings.extend(warning);
+    Ok(reply(changed))
 }
 
-/// What a mirror is to sign in with from now on, if something else. What it has now must make sense at a new upstream.
-fn new_credential(
-    mirror: &Mirror,
-    url: Option<&UpstreamUrl>,
-    credential: Option<Credential>,
-) -> Result<Option<Given>, Failure> {
-    let Settings { url: old, auth, .. } = &mirror.settings;
-    let url = url.unwrap_or(old);
-    if let Some(credential) = credential {
-        return Given::new(credential, url).map(Some);
-    }
-    auth.check(url)?;
-    if auth.is_for_one_origin() && url.origin() != old.origin() {
+/// Whether a mirror can have this URL with what it will sign in with: something new, or what it has now, which must not be
+/// told to another host.
+fn fits(settings: &Settings, url: &UpstreamUrl, new: Option<&Auth>) -> Result<(), Failure> {
+    let Settings { url: old, auth, .. } = settings;
+    new.unwrap_or(auth).check(url)?;
+    if new.is_none() && auth.is_for_one_origin() && url.origin() != old.origin() {
         let message = format!(
             "what '{}' signs in with is for '{}', and not for '{}'",
-            mirror.settings.name,
+            settings.name,
             old.origin(),
             url.origin()
         );
@@ -114,7 +125,7 @@ fn new_credential(
             "say with it what signs in there: --username NAME, --anonymous or --forget-credential",
         ));
     }
-    Ok(None)
+    Ok(())
 }
 
 /// Carries out `mirrord rename`.
@@ -160,6 +171,7 @@ pub(crate) async fn change(
     blocking(move || {
         let mut mirror = its_turn(&engine, &git_dir)?;
         let mut settings = mirror.settings.clone();
+        let before = settings.auth.clone();
         edit(&mut settings)?;
         // Before anything changes: what cannot be done whole is not begun.
         let moves = settings.url != mirror.settings.url;
@@ -186,7 +198,14 @@ pub(crate) async fn change(
             engine.forget(&mirror).map_err(cannot)?;
         }
         let mirror = engine.registry.change(&mirror, settings).map_err(cannot)?;
-        Ok(Changed { mirror, warnings })
+        if mirror.settings.auth != before {
+            engine.needs_nobody(&mirror);
+        }
+        Ok(Changed {
+            mirror,
+            before,
+            warnings,
+        })
     })
     .await
 }
@@ -212,6 +231,8 @@ pub(crate) async fn remove(
     let mirror = existing(engine, wanted)?;
     let changing = begin(engine, &mirror, true).await?;
     let (working, git_dir) = (engine.clone(), mirror.git_dir.clone());
+    let mut loose = Loose::new(engine, &mirror.settings.url, Some(&git_dir));
+    loose.add(&mirror.settings.auth);
     let removed = blocking(move || {
         let _changing = changing;
         let engine = working;
@@ -236,9 +257,7 @@ pub(crate) async fn remove(
         Ok(Removed::Gone(bundle))
     })
     .await;
-    if matches!(removed, Ok(Removed::Gone(_))) {
-        given::forget(engine, &mirror.settings.auth).await;
-    }
+    loose.settle().await;
     removed
 }
 

@@ -13,8 +13,7 @@ use std::{
 use crate::{
     durable,
     registry::Mirror,
-    secrets::SecretId,
-    settings::Auth,
+    settings::{Auth, SecretId},
     sync::Engine,
     upstream::{Access, Told},
 };
@@ -27,6 +26,9 @@ const UNTOLD: &str = "untold";
 
 /// The answer of one that says that it does not expire.
 const NEVER: &str = "never";
+
+/// The answer of a host that could not be asked.
+const UNKNOWN: &str = "unknown";
 
 /// How often it is asked.
 const AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
@@ -55,7 +57,8 @@ pub(crate) fn ask(engine: &Arc<Engine>, mirror: &Mirror, access: &Access) {
         return;
     };
     let now = seconds(SystemTime::now());
-    let is_due = read(&mirror.git_dir, &secret).is_none_or(|known| {
+    let known = read(&mirror.git_dir, &secret);
+    let is_due = known.as_ref().is_none_or(|known| {
         let age = now.checked_sub(known.asked);
         known.said != UNTOLD && age.is_none_or(|age| age >= AGAIN.as_secs())
     });
@@ -69,10 +72,12 @@ pub(crate) fn ask(engine: &Arc<Engine>, mirror: &Mirror, access: &Access) {
             Told::Expires(at) => at.to_string(),
             Told::Never => NEVER.to_owned(),
             Told::Nothing => UNTOLD.to_owned(),
-            // It may tell tomorrow.
-            Told::Unreachable => return,
+            // It may tell tomorrow; until then what it said before is true.
+            Told::Unreachable => known.map_or(UNKNOWN.to_owned(), |known| known.said),
         };
-        if let Err(err) = write(&mirror.git_dir, &secret, now, &said) {
+        let git_dir = mirror.git_dir.clone();
+        let writing = tokio::task::spawn_blocking(move || write(&git_dir, &secret, now, &said));
+        if let Ok(Err(err)) = writing.await {
             tracing::warn!("cannot note when the token for '{url}' expires: {err}");
         }
     });

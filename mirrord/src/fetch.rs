@@ -8,7 +8,7 @@ mod test;
 use std::{io, sync::Arc};
 
 use common::{
-    protocol::{Failure, FailureKind, Fetch, Login, Mirror as Wanted, Ready, Secret},
+    protocol::{Failure, FailureKind, Fetch, Login, Mirror as Wanted, Ready},
     upstream_url::{Address, UpstreamUrl},
     wire::WireError,
 };
@@ -20,6 +20,7 @@ use crate::{
     conversation::Conversation,
     gate::Reading,
     given::Given,
+    questions::Passphrase,
     registry::{Mirror, Target},
     settings::Auth,
     sync::{Birth, Engine, Outcome, Pending, Wish},
@@ -67,8 +68,8 @@ pub(crate) struct Request<'c> {
     given: Option<Given>,
     login: Option<Login>,
     source: Source,
-    /// The passphrase of the mirror's own key.
-    passphrase: Option<Secret>,
+    /// A passphrase that is known.
+    passphrase: Option<Passphrase>,
     /// Why nobody could be asked for a login, in git's words.
     unanswered: Option<String>,
     /// Whether upstream redirected what was typed.
@@ -182,16 +183,6 @@ impl<'c> Request<'c> {
         target: Target,
     ) -> Result<Self, Failure> {
         require_allowed(&fetch, &target)?;
-        // A login in a URL is for where the URL points, not for where its upstream once redirected to.
-        let login = fetch
-            .login
-            .clone()
-            .filter(|_| typed.origin() == target.url.origin());
-        let source = if login.is_some() {
-            Source::Url
-        } else {
-            Source::Nowhere
-        };
         let auth = auth_of(engine, &target)?;
         let mut request = Self {
             engine,
@@ -201,16 +192,15 @@ impl<'c> Request<'c> {
             target,
             auth,
             given: None,
-            login,
-            source,
+            login: None,
+            source: Source::Nowhere,
             passphrase: None,
             unanswered: None,
             redirected: false,
             alike: false,
             has_read: false,
         };
-        request.mind_what_was_typed();
-        request.begin_with_a_login();
+        request.begin_as_typed();
         Ok(request)
     }
 
@@ -230,13 +220,15 @@ impl<'c> Request<'c> {
         }
         self.has_read &= target == self.target;
         self.target = target;
-        if self.given.is_none()
-            && let Ok(auth) = auth_of(self.engine, &self.target)
+        if self.given.is_some() {
+            return;
+        }
+        if let Ok(auth) = auth_of(self.engine, &self.target)
             && auth != self.auth
         {
             self.auth = auth;
             (self.login, self.source, self.passphrase) = (None, Source::Nowhere, None);
-            self.begin_with_a_login();
+            self.begin_as_typed();
         }
     }
 
@@ -313,7 +305,7 @@ impl<'c> Request<'c> {
                     if self.try_another_login(&trouble).await? {
                         continue;
                     }
-                    let failure = self.explained(trouble.failure);
+                    let failure = self.explained(trouble);
                     return self.without_upstream(failure, purpose).await;
                 }
             }

@@ -1,13 +1,21 @@
 //! A credential that a person gives to a mirror, on its way from them to where it is kept.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use common::{
     protocol::{Credential, Failure, FailureKind, Login, Secret},
     upstream_url::UpstreamUrl,
 };
 
-use crate::{settings::Auth, sync::Engine};
+use crate::{
+    credentials,
+    settings::{Auth, SecretId, Store},
+    sync::Engine,
+};
 
 /// What a mirror will sign in with.
 #[derive(Clone)]
@@ -61,7 +69,16 @@ impl Given {
             "'{}' redirects to '{url}', and what signs in at the one is not told to the other",
             self.origin
         );
-        Err(Failure::new(FailureKind::Refused, message).hinted(format!("say it for '{url}'")))
+        let hint = format!("name that address: mirrord add NAME {url} --username USER");
+        Err(Failure::new(FailureKind::Refused, message).hinted(hint))
+    }
+
+    /// What the person should know of where its secret is now.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let store = self.auth.secret()?.store();
+        let words =
+            "there is no keyring: the secret is in a file that only you can read, in plain text";
+        (store == Store::File).then(|| words.to_owned())
     }
 
     /// Stores its secret.
@@ -78,7 +95,8 @@ impl Given {
                 secret: id,
             } => {
                 let label = format!("mirror: {username} at {}", self.origin);
-                *id = Some(engine.credentials.secrets.put(&label, secret).await?);
+                let text = credentials::bound(&self.origin, secret);
+                *id = Some(engine.credentials.secrets.put(&label, &text).await?);
                 // Whoever gives it says that it is right, whatever upstream said before.
                 let login = Login {
                     username: username.clone(),
@@ -91,7 +109,8 @@ impl Given {
             }
             Auth::SshKey { file, passphrase } => {
                 let label = format!("mirror: passphrase of {}", file.display());
-                *passphrase = Some(engine.credentials.secrets.put(&label, secret).await?);
+                let text = credentials::bound(&file.to_string_lossy(), secret);
+                *passphrase = Some(engine.credentials.secrets.put(&label, &text).await?);
             }
             Auth::AsGit | Auth::Anonymous => {}
         }
@@ -108,9 +127,78 @@ fn absolute(file: PathBuf) -> Result<PathBuf, Failure> {
     Err(Failure::new(FailureKind::Usage, message))
 }
 
-/// Removes a secret that a mirror has no more.
-pub(crate) async fn forget(engine: &Engine, auth: &Auth) {
-    if let Some(id) = auth.secret() {
+/// Secrets that a change makes or leaves behind. Those that no mirror names when it is over are removed, also when nobody
+/// has waited for its end.
+pub(crate) struct Loose {
+    engine: Arc<Engine>,
+    mirror: UpstreamUrl,
+    git_dir: Option<PathBuf>,
+    ids: Vec<SecretId>,
+}
+
+/// Nothing tells when a sync of a mirror that nobody wants any more has ended.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A change that takes longer has gone wrong, and the daemon's next start cleans up after it.
+const LONGEST: Duration = Duration::from_secs(120);
+
+impl Loose {
+    /// For a change of a mirror, or of one that is to be made of an upstream.
+    pub(crate) fn new(engine: &Arc<Engine>, mirror: &UpstreamUrl, git_dir: Option<&Path>) -> Self {
+        Self {
+            engine: engine.clone(),
+            mirror: mirror.clone(),
+            git_dir: git_dir.map(Path::to_owned),
+            ids: Vec::new(),
+        }
+    }
+
+    /// The secret of this, when it has one, may be left without a mirror.
+    pub(crate) fn add(&mut self, auth: &Auth) {
+        self.ids.extend(auth.secret().cloned());
+    }
+
+    /// The change is over.
+    pub(crate) async fn settle(mut self) {
+        let ids = std::mem::take(&mut self.ids);
+        remove_unnamed(&self.engine, &ids).await;
+    }
+}
+
+impl Drop for Loose {
+    fn drop(&mut self) {
+        let ids = std::mem::take(&mut self.ids);
+        if ids.is_empty() {
+            return;
+        }
+        let (engine, mirror) = (self.engine.clone(), self.mirror.clone());
+        let git_dir = self.git_dir.clone();
+        tokio::spawn(async move {
+            let over = async {
+                if let Some(git_dir) = git_dir {
+                    // Whoever changes it now may be about to name one of them.
+                    drop(engine.gates.of(&git_dir).change(false).await);
+                }
+                while engine.syncing().contains(&mirror) {
+                    tokio::time::sleep(LOOK).await;
+                }
+            };
+            if tokio::time::timeout(LONGEST, over).await.is_ok() {
+                remove_unnamed(&engine, &ids).await;
+            }
+        });
+    }
+}
+
+async fn remove_unnamed(engine: &Arc<Engine>, ids: &[SecretId]) {
+    let Ok(mirrors) = engine.registry.all() else {
+        return;
+    };
+    let named = |id| {
+        let mut secrets = mirrors.iter().map(|mirror| mirror.settings.auth.secret());
+        secrets.any(|secret| secret == Some(id))
+    };
+    for id in ids.iter().filter(|id| !named(id)) {
         engine.credentials.remove(id).await;
     }
 }

@@ -17,6 +17,7 @@ mod gate;
 mod given;
 mod guard;
 mod history;
+mod id;
 mod local;
 mod plan;
 mod publish;

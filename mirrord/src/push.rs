@@ -23,7 +23,7 @@ use crate::{
     fetch::{self, Fetched, Purpose},
     gate::Reservation,
     history::Why,
-    local,
+    id, local,
     plan::{Here, Plan},
     publish,
     pushes::Opened,
@@ -31,7 +31,7 @@ use crate::{
     questions, refs,
     settings::{Auth, Rules},
     sync::Engine,
-    upstream::{Access, random_id},
+    upstream::Access,
     watch::Watch,
 };
 
@@ -50,21 +50,32 @@ pub(crate) async fn open(
     };
     let preparing = engine.clone();
     let prepared = blocking(move || prepare(&preparing, fetched));
-    let (open, asking) = match conversation.wait_quietly(prepared).await? {
+    let (open, _held) = match conversation.wait_quietly(prepared).await? {
         Ok(prepared) => prepared,
         Err(failure) => return conversation.say(&Reply::Failed(failure)).await,
     };
-    let (id, login) = (open.id.clone(), login_of(&open.sign_in).cloned());
     let said = conversation.say(&Reply::Open(open)).await;
     if said.is_ok() {
         conversation.end().await;
     }
-    engine.pushes.close(&id);
-    if let Some(login) = login {
-        engine.upstreams.logins.withdraw(&login);
-    }
-    drop(asking);
     said
+}
+
+/// What is there for as long as a push is open, however its conversation ends.
+struct Held {
+    engine: Arc<Engine>,
+    id: String,
+    login: Option<OneTimeId>,
+    _asking: Option<questions::Open>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.engine.pushes.close(&self.id);
+        if let Some(login) = &self.login {
+            self.engine.upstreams.logins.withdraw(login);
+        }
+    }
 }
 
 /// The id under which a login waits for a push.
@@ -75,14 +86,14 @@ fn login_of(sign_in: &SignIn) -> Option<&OneTimeId> {
     }
 }
 
-/// Opens a push; what lets its ssh ask is for as long as it is open. Blocks.
-fn prepare(engine: &Engine, fetched: Fetched) -> Result<(Open, Option<questions::Open>), Failure> {
+/// Opens a push. Blocks.
+fn prepare(engine: &Arc<Engine>, fetched: Fetched) -> Result<(Open, Held), Failure> {
     let Fetched {
         ready,
         mirror,
         access,
         typed,
-        trouble,
+        mut trouble,
         reading,
         ..
     } = fetched;
@@ -96,8 +107,19 @@ fn prepare(engine: &Engine, fetched: Fetched) -> Result<(Open, Option<questions:
     // Those of pushes that outlived whoever opened them.
     quarantine::sweep(&mirror.git_dir).map_err(cannot)?;
     let quarantine = Quarantine::new(&mirror.git_dir).map_err(cannot)?;
-    let id = random_id().map_err(cannot)?;
-    let (sign_in, asking) = sign_in(engine, &mirror.settings.url, &access, typed, &id)?;
+    let id = id::random().map_err(cannot)?;
+    let signing_in = sign_in(engine, &mirror.settings.url, &access, typed, &id);
+    let (sign_in, asking) = signing_in.unwrap_or_else(|failure| {
+        // Nothing can go to upstream; what stays here needs nobody.
+        trouble.get_or_insert(failure);
+        (SignIn::Anonymous, None)
+    });
+    let held = Held {
+        engine: engine.clone(),
+        id: id.clone(),
+        login: login_of(&sign_in).cloned(),
+        _asking: asking,
+    };
     let open = Open {
         ready,
         id: id.clone(),
@@ -112,7 +134,7 @@ fn prepare(engine: &Engine, fetched: Fetched) -> Result<(Open, Option<questions:
         _reading: reading,
     };
     engine.pushes.open(&id, opened);
-    Ok((open, asking))
+    Ok((open, held))
 }
 
 /// What the push signs in with at upstream: what upstream has just been read with, or would have been.
@@ -136,7 +158,10 @@ fn sign_in(
             _ => (SignIn::Anonymous, None),
         });
     };
-    let id = upstreams.logins.offer(&url.origin(), login, Some(push));
+    let own = access.has_own_login();
+    let id = upstreams
+        .logins
+        .offer(&url.origin(), login, own, Some(push));
     let id = id.map_err(|err| Failure::io("cannot prepare the push", &err))?;
     let alone = typed || access.auth != Auth::AsGit;
     Ok(match alone {

@@ -4,16 +4,39 @@
 use std::{
     collections::HashMap,
     io,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use common::protocol::{OneTimeId, Secret};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::upstream::random_id;
+use crate::id;
 
-/// What ssh calls the thing that it wants, when it wants a passphrase.
-const PASSPHRASE: &str = "passphrase for";
+/// How ssh asks for the passphrase of a key. What a server wants to know it asks in other words.
+const PASSPHRASE: &str = "Enter passphrase for key '";
+
+/// A passphrase, and the question to which it is the answer: no other is answered with it, whoever puts it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Passphrase {
+    /// As ssh would print it.
+    pub question: String,
+    /// The passphrase.
+    pub answer: Secret,
+}
+
+impl Passphrase {
+    /// That of a key, for which ssh asks so.
+    pub(crate) fn of_key(file: &Path, answer: Secret) -> Self {
+        let file = file.to_string_lossy();
+        // ssh shows no more of a path (`load_identity_file` in its sshconnect2.c).
+        let shown = file.get(..file.floor_char_boundary(100)).unwrap_or(&file);
+        Self {
+            question: format!("Enter passphrase for key '{shown}': "),
+            answer,
+        }
+    }
+}
 
 /// A question for one client.
 pub(crate) struct Question {
@@ -29,7 +52,7 @@ pub(crate) type Askable = Vec<mpsc::Sender<Question>>;
 /// What is known under an id, or can be asked for.
 #[derive(Clone)]
 struct Source {
-    passphrase: Arc<Mutex<Option<Secret>>>,
+    passphrase: Arc<Mutex<Option<Passphrase>>>,
     askable: Askable,
     push: Option<String>,
 }
@@ -53,11 +76,11 @@ impl Questions {
     /// Fails when the system has no randomness.
     pub(crate) fn open(
         self: &Arc<Self>,
-        passphrase: Option<Secret>,
+        passphrase: Option<Passphrase>,
         askable: Askable,
         push: Option<&str>,
     ) -> io::Result<Open> {
-        let id = OneTimeId(random_id()?);
+        let id = OneTimeId(id::random()?);
         let source = Source {
             passphrase: Arc::new(Mutex::new(passphrase)),
             askable,
@@ -83,15 +106,12 @@ impl Questions {
             self.sources().remove(id);
             return None;
         }
-        if is_for_passphrase(&prompt) {
-            let stored = source
-                .passphrase
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
-            if stored.is_some() {
-                return stored;
-            }
+        let stored = {
+            let mut passphrase = lock(&source.passphrase);
+            passphrase.take_if(|passphrase| passphrase.question == prompt)
+        };
+        if let Some(passphrase) = stored {
+            return Some(passphrase.answer);
         }
         for client in source.askable {
             let (answer, answered) = oneshot::channel();
@@ -122,10 +142,89 @@ impl Drop for Open {
 
 /// Whether ssh wants a passphrase.
 pub(crate) fn is_for_passphrase(prompt: &str) -> bool {
-    prompt.contains(PASSPHRASE)
+    prompt.starts_with(PASSPHRASE)
 }
 
 /// Whether the answer to a question may be seen while it is typed, as ssh lets it be.
 pub(crate) fn may_be_seen(prompt: &str) -> bool {
-    prompt.contains("(yes/no")
+    // Of a host's key it asks first so, and again where the answer was none of these.
+    prompt.contains("(yes/no") || prompt.starts_with("Please type 'yes', 'no'")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_passphrase_is_the_answer_to_one_question_alone_and_once() {
+        let questions = Arc::<Questions>::default();
+        let file = Path::new("/home/me/key");
+        let passphrase = Passphrase::of_key(file, Secret("open sesame".into()));
+        let open = questions
+            .open(Some(passphrase), Vec::new(), None)
+            .expect("random");
+        let ask = async |prompt: &str| questions.answer(&open.id, None, prompt.to_owned()).await;
+        for other in [
+            "(git@h) Enter passphrase for key '/home/me/key': ",
+            "Enter passphrase for key '/home/me/key2': ",
+            "Enter passphrase for key '/home/me/other': ",
+            "passphrase for: ",
+            "git@h's password: ",
+        ] {
+            assert_eq!(ask(other).await, None, "{other}");
+        }
+        let question = "Enter passphrase for key '/home/me/key': ";
+        assert_eq!(ask(question).await, Some(Secret("open sesame".into())));
+        assert_eq!(ask(question).await, None, "it was wrong");
+    }
+
+    #[tokio::test]
+    async fn who_goes_leaves_the_question_to_the_next() {
+        let questions = Arc::<Questions>::default();
+        let (gone, there) = (mpsc::channel(1), mpsc::channel(1));
+        let askable = vec![gone.0, there.0];
+        drop(gone.1);
+        let open = questions.open(None, askable, None).expect("random");
+        let mut there = there.1;
+        let answering = async {
+            let Some(question) = there.recv().await else {
+                return;
+            };
+            assert_eq!(question.prompt, "well?");
+            let _ = question.answer.send(Some(Secret("yes".into())));
+        };
+        let asking = questions.answer(&open.id, None, "well?".into());
+        let (answer, ()) = tokio::join!(asking, answering);
+        assert_eq!(answer, Some(Secret("yes".into())));
+    }
+
+    #[tokio::test]
+    async fn an_id_is_for_its_own_push_and_for_as_long_as_it_lives() {
+        let questions = Arc::<Questions>::default();
+        let open = || {
+            let file = Path::new("/key");
+            let passphrase = Passphrase::of_key(file, Secret("open sesame".into()));
+            questions
+                .open(Some(passphrase), Vec::new(), Some("mine"))
+                .expect("random")
+        };
+        let question = || "Enter passphrase for key '/key': ".to_owned();
+        let one = open();
+        assert_eq!(
+            questions.answer(&one.id, Some("theirs"), question()).await,
+            None
+        );
+        assert_eq!(
+            questions.answer(&one.id, Some("mine"), question()).await,
+            None
+        );
+        let two = open();
+        let id = two.id.clone();
+        drop(two);
+        assert_eq!(questions.answer(&id, Some("mine"), question()).await, None);
+    }
 }

@@ -9,62 +9,16 @@ mod keyring;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, io, path::PathBuf};
+use std::{io, path::PathBuf};
 
 use common::protocol::{Failure, FailureKind};
 
+use crate::{
+    id,
+    settings::{SecretId, Store},
+};
+
 pub(crate) use self::keyring::serve;
-
-/// The random bytes of an id, which are twice as many digits.
-const ID_BYTES: usize = 16;
-
-/// Which of the two stores has a secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Store {
-    /// The keyring of the desktop.
-    Keyring,
-    /// A file of our own.
-    File,
-}
-
-/// The name of a stored secret: the store that has it, and a random id. Not itself a secret.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct SecretId {
-    store: Store,
-    /// 32 hexadecimal digits, so that it can be the name of a file.
-    id: String,
-}
-
-impl SecretId {
-    /// The name that was written as text; `None` when this is none.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (store, id) = text.split_once(':')?;
-        let store = match store {
-            "keyring" => Store::Keyring,
-            "file" => Store::File,
-            _ => return None,
-        };
-        is_id(id).then(|| Self {
-            store,
-            id: id.to_owned(),
-        })
-    }
-
-    /// The store that has it.
-    pub(crate) fn store(&self) -> Store {
-        self.store
-    }
-}
-
-impl fmt::Display for SecretId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let store = match self.store {
-            Store::Keyring => "keyring",
-            Store::File => "file",
-        };
-        write!(f, "{store}:{}", self.id)
-    }
-}
 
 /// The secrets on this machine.
 #[derive(Debug, Clone)]
@@ -151,15 +105,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 fn new_id() -> Result<String, Failure> {
-    let mut random = [0; ID_BYTES];
-    getrandom::fill(&mut random)
-        .map_err(|err| Failure::here(format!("cannot make a name for a secret: {err}")))?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// Whether this can be the id of a secret. Upper case is nobody's: a file system may not tell it from lower.
-fn is_id(text: &str) -> bool {
-    text.len() == 2 * ID_BYTES && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    id::random().map_err(|err| Failure::io("cannot make a name for a secret", &err))
 }
 
 fn locked() -> Failure {

@@ -250,12 +250,13 @@ impl Server {
 
     /// Upstream refused a login that a child of ours had from us: that counts as a try like any other.
     async fn note_refused(&self, id: &OneTimeId) {
-        let Some((origin, login)) = self.engine.upstreams.logins.taken(id) else {
+        let taken = self.engine.upstreams.logins.taken_by_push(id);
+        let Some((origin, login, own)) = taken else {
             return;
         };
         let engine = self.engine.clone();
         // Slow by design.
-        let noting = move || engine.upstreams.trials.refused(&origin, &login, false);
+        let noting = move || engine.upstreams.trials.refused(&origin, &login, own);
         if let Err(panic) = tokio::task::spawn_blocking(noting).await {
             tracing::error!("noting a refused login broke: {panic}");
         }

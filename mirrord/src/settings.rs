@@ -40,6 +40,7 @@
 mod auth;
 pub(crate) mod entries;
 pub(crate) mod file;
+mod secret_id;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -56,6 +57,7 @@ use common::{
 pub(crate) use auth::Auth;
 use entries::{BadSetting, Entries, full};
 use file::ConfigFile;
+pub(crate) use secret_id::{SecretId, Store, is_secret_id};
 use value::Value;
 
 /// What a mirror is told to do. The table above says what each means.

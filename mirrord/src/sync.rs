@@ -208,17 +208,36 @@ impl Engine {
     }
 
     /// Notes why a mirror could not even ask its upstream.
-    pub(crate) fn note_failure(
+    pub(crate) async fn note_failure(
         self: &Arc<Self>,
         target: &Target,
         access: &Access,
         failure: &Failure,
     ) {
-        let task = self.task(target);
-        let mut state = lock(&task.state);
-        let syncing = state.syncing;
-        state.note(&Err(failure.clone().into()), access, &target.git_dir);
-        state.syncing = syncing;
+        let (task, git_dir) = (self.task(target), target.git_dir.clone());
+        let (access, trouble) = (access.clone(), Trouble::from(failure.clone()));
+        let noting = move || {
+            let mut state = lock(&task.state);
+            let syncing = state.syncing;
+            state.note(&Err(trouble), &access, &git_dir);
+            state.syncing = syncing;
+        };
+        // Nothing but a bug fails here.
+        let _ = tokio::task::spawn_blocking(noting).await;
+    }
+
+    /// A mirror has a new credential: what kept the old one from being of use is over.
+    pub(crate) fn needs_nobody(&self, mirror: &Mirror) {
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(task) = tasks.get(&mirror.target()) {
+            lock(&task.state).needs_nobody();
+        }
+        if let Err(err) = state::forget_failing(&mirror.git_dir) {
+            tracing::warn!(
+                "cannot note that '{}' needs nobody: {err}",
+                mirror.settings.name
+            );
+        }
     }
 
     /// The turns at one host; upstreams on this machine are one.

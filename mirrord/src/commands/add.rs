@@ -66,7 +66,7 @@ impl Add {
         let Address::Url(url, _) = &address else {
             return Err(no_url(&self.url).into());
         };
-        let credential = self.credential.read(&url.origin(), &config)?;
+        let credential = self.credential.read(|| Ok(url.origin()), &config)?;
         let request = Request::Add(protocol::Add {
             fetch: errand::request(&address, &config)?,
             name: self.name.clone(),

@@ -51,10 +51,10 @@ pub(crate) struct SigningIn {
 }
 
 impl SigningIn {
-    /// What was said of it, with what had to be asked; `at` is for what, in the words of the question.
+    /// What was said of it, with what had to be asked; `at` is what a question is about, for when there is one.
     pub(super) fn read(
         &self,
-        at: &str,
+        at: impl FnOnce() -> Result<String, Failure>,
         config: &UserConfig,
     ) -> Result<Option<protocol::Credential>, Failure> {
         if self.anonymous {
@@ -82,7 +82,12 @@ impl SigningIn {
         Ok(Some(protocol::Credential::SshKey { file, passphrase }))
     }
 
-    fn password(&self, username: &str, at: &str, config: &UserConfig) -> Result<Secret, Failure> {
+    fn password(
+        &self,
+        username: &str,
+        at: impl FnOnce() -> Result<String, Failure>,
+        config: &UserConfig,
+    ) -> Result<Secret, Failure> {
         // Basic authentication ends the name at the first one.
         if username.contains(|c: char| c == ':' || c.is_control()) {
             let failure = format!("'{}' is not a user name", masked(username.as_bytes()));
@@ -93,6 +98,7 @@ impl SigningIn {
             return of_stdin("password");
         }
         let name = masked(username.as_bytes());
+        let at = at()?;
         let password = asked(&format!("Password for '{name}' at '{at}': "), config)?;
         password
             .filter(|Secret(text)| !text.is_empty())

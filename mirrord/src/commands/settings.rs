@@ -12,8 +12,9 @@ use common::{
 };
 
 use super::{
-    address, called, carry_out, converse, credential, mirror, on_terminal,
+    address, carry_out, converse, credential, mirror, on_terminal,
     print::{print, warn},
+    show::shown,
     user_config,
 };
 
@@ -135,8 +136,8 @@ impl Set {
         let credential = if self.forget_credential {
             Some(Credential::AsGit)
         } else {
-            let at = called(&self.name);
-            self.credential.read(&at, &user_config()?)?
+            let at = || self.origin(paths);
+            self.credential.read(at, &user_config()?)?
         };
         if settings.is_empty() && self.url.is_none() && credential.is_none() {
             let failure = Failure::new(FailureKind::Usage, "there is nothing to change");
@@ -158,6 +159,29 @@ impl Set {
         print(&format!("{}: changed\n", masked(name.as_bytes())))?;
         warn(None, &warnings);
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Set {
+    /// The scheme, host and port that the mirror will sign in at.
+    fn origin(&self, paths: &Paths) -> Result<String, Failure> {
+        let url = match &self.url {
+            Some(typed) => storable(typed)?,
+            None => {
+                converse(shown(paths, mirror(&self.name)?))
+                    .map_err(|err| {
+                        err.downcast::<Failure>()
+                            .unwrap_or_else(|_| something_else())
+                    })?
+                    .0
+                    .info
+                    .url
+            }
+        };
+        match Address::parse(&url) {
+            Ok(Address::Url(url, _)) => Ok(url.origin()),
+            _ => Ok(url),
+        }
     }
 }
 

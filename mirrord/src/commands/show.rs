@@ -38,7 +38,7 @@ pub(crate) struct Show {
 impl Show {
     /// Asks and prints.
     pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
-        let (shown, locals) = converse(ask(paths, mirror(&self.name)?))?;
+        let (shown, locals) = converse(shown(paths, mirror(&self.name)?))?;
         if self.json {
             print_json(&all(&shown, &locals))?;
         } else {
@@ -48,7 +48,11 @@ impl Show {
     }
 }
 
-async fn ask(paths: &Paths, mirror: Mirror) -> Result<(Shown, Vec<LocalRef>), Failure> {
+/// Asks for all of one mirror.
+pub(super) async fn shown(
+    paths: &Paths,
+    mirror: Mirror,
+) -> Result<(Shown, Vec<LocalRef>), Failure> {
     let mut client = Client::connect_or_start(paths).await?;
     client.say(&Request::Show(mirror)).await?;
     let shown = match client.hear().await? {

@@ -53,14 +53,16 @@ impl Test {
     pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
         let config = user_config()?;
         let address = address(&self.what, &config)?;
-        let at = match &address {
-            Address::Url(url, _) => url.origin(),
-            Address::Name(name) => name.to_string(),
+        let at = || {
+            Ok(match &address {
+                Address::Url(url, _) => url.origin(),
+                Address::Name(name) => name.to_string(),
+            })
         };
         let request = Request::Test(protocol::Test {
             fetch: errand::request(&address, &config)?,
             settings: self.options.typed(),
-            credential: self.credential.read(&at, &config)?,
+            credential: self.credential.read(at, &config)?,
         });
         let mut steps = Vec::new();
         let mut printed = Ok(());

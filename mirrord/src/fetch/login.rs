@@ -1,9 +1,12 @@
 //! With which login a request is made: one that is kept, one that a client is asked for, and who has proved what.
 
 use super::{Request, Source};
+use tokio::sync::broadcast;
+
 use crate::{
     credentials::Place,
     expiry,
+    questions::Passphrase,
     registry::Mirror,
     settings::Auth,
     upstream::{Access, Trouble},
@@ -74,16 +77,17 @@ impl Request<'_> {
         Ok(())
     }
 
-    /// A login that was typed goes before what the mirror has of its own, and a mirror that signs in with nothing does so
-    /// whatever was typed.
-    pub(super) fn mind_what_was_typed(&mut self) {
-        match (&self.auth, &self.login) {
-            (Auth::Password { .. }, Some(_)) => self.auth = Auth::AsGit,
-            (Auth::Anonymous, Some(_)) => {
-                (self.login, self.source) = (None, Source::Nowhere);
-            }
-            _ => {}
+    /// Begins with what was typed, or else with what is known. A login that was typed goes before what the mirror has of
+    /// its own; a mirror that signs in with nothing does so whatever was typed.
+    pub(super) fn begin_as_typed(&mut self) {
+        // It is for where the URL points, not for where its upstream once redirected to.
+        let is_here = self.typed.origin() == self.target.url.origin();
+        let typed = self.fetch.login.clone();
+        if let Some(login) = typed.filter(|_| is_here && self.auth != Auth::Anonymous) {
+            self.auth = Auth::AsGit;
+            (self.login, self.source) = (Some(login), Source::Url);
         }
+        self.begin_with_a_login();
     }
 
     /// Fetches what the mirror has of its own, before upstream is asked. Fails where the store that has it does not give
@@ -102,9 +106,16 @@ impl Request<'_> {
         let secret = match (given, self.auth.secret().cloned()) {
             (Ok(None), None) => return Ok(Ok(())),
             (Ok(None), Some(id)) => {
+                let place = match &self.auth {
+                    Auth::SshKey { file, .. } => file.to_string_lossy().into_owned(),
+                    _ => self.target.url.origin(),
+                };
                 let (engine, conversation) = (self.engine, &mut *self.conversation);
-                let reading = engine.credentials.stored(&id);
-                conversation.wait_quietly(reading).await?
+                let (_, mut silence) = broadcast::channel(1);
+                let reading = engine.credentials.stored(&id, &place);
+                conversation
+                    .wait("the keyring", &mut silence, reading)
+                    .await?
             }
             (Ok(Some(secret)), _) => Ok(secret),
             (Err(failure), _) => Err(failure),
@@ -119,8 +130,12 @@ impl Request<'_> {
                 if failure.hint.is_none() {
                     failure.hint = self.stored_anew();
                 }
-                let access = self.access();
-                self.engine.note_failure(&self.target, &access, &failure);
+                if self.given.is_none() {
+                    let access = self.access();
+                    self.engine
+                        .note_failure(&self.target, &access, &failure)
+                        .await;
+                }
                 return Ok(Err(failure));
             }
         };
@@ -130,7 +145,8 @@ impl Request<'_> {
                 let username = username.clone();
                 (self.login, self.source) = (Some(Login { username, password }), Source::Own);
             }
-            _ => self.passphrase = Some(secret),
+            Auth::SshKey { file, .. } => self.passphrase = Some(Passphrase::of_key(file, secret)),
+            Auth::AsGit | Auth::Anonymous => {}
         }
         Ok(Ok(()))
     }
@@ -149,8 +165,8 @@ impl Request<'_> {
 
     /// What a failure means for whoever asked: what they could do about the mirror's own credential, and why nobody was
     /// asked for theirs.
-    pub(super) fn explained(&self, mut failure: Failure) -> Failure {
-        let refused = failure.message.starts_with("Authentication failed");
+    pub(super) fn explained(&self, trouble: Trouble) -> Failure {
+        let (refused, mut failure) = (trouble.login_refused, trouble.failure);
         let wants = failure.kind == FailureKind::LoginNeeded;
         let name = self.engine.registry.at(&self.target.git_dir).ok().flatten();
         let name = name.map(|mirror| mirror.settings.name);
@@ -177,8 +193,12 @@ impl Request<'_> {
                     Some(name) => format!("mirrord set {name} --username USER"),
                     None => format!("mirrord add NAME {} --username USER", self.target.url),
                 };
-                let hint = failure.hint.take().unwrap_or_default();
-                failure.hinted(format!("{hint}; or give the mirror one of its own: {command}"))
+                let own = format!("give the mirror a login of its own: {command}");
+                let hint = match failure.hint.take() {
+                    Some(hint) => format!("{hint}; or {own}"),
+                    None => own,
+                };
+                failure.hinted(hint)
             }
             _ => failure,
         }
@@ -215,7 +235,10 @@ impl Request<'_> {
         if !(wants || trouble.login_refused) {
             return Ok(false);
         }
-        self.note_private().await;
+        // What is only tried out, or was not even asked for, says nothing of who may read.
+        if self.given.is_none() && !trouble.unasked {
+            self.note_private().await;
+        }
         if let Ok(Some(mirror)) = self.engine.registry.at(&self.target.git_dir)
             && self.login.is_some()
         {

@@ -214,7 +214,7 @@ impl Request<'_> {
 
     /// Says why upstream cannot be read.
     async fn give_up(&mut self, unread: &Unread, told: bool) -> Result<Unfit, WireError> {
-        let mut failure = self.explained(unread.trouble.failure.clone());
+        let mut failure = self.explained(unread.trouble.clone());
         let told = told && failure.kind != FailureKind::Cancelled;
         if told {
             let step = unread.step(&self.target.url, &self.access());

@@ -16,9 +16,9 @@ use rustix::{
     io::Errno,
 };
 
-use crate::durable;
+use crate::{durable, settings::is_secret_id};
 
-use super::{is_id, no_longer_there};
+use super::no_longer_there;
 
 /// A secret file that is longer is not ours.
 const LONGEST: u64 = 64 * 1024;
@@ -100,7 +100,7 @@ pub(super) fn sweep(dir: &Path, named: &[&str]) -> io::Result<()> {
         let entry = entry?;
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
-        let ours = is_id(name) || name.starts_with(durable::UNFINISHED);
+        let ours = is_secret_id(name) || name.starts_with(durable::UNFINISHED);
         if ours && !named.contains(&name) {
             result = result.and(erase(&entry.path()));
         }

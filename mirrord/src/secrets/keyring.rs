@@ -17,7 +17,7 @@ use std::{
 use apple_native_keyring_store::keychain::Store;
 use common::{git, progress::masked, protocol::Failure};
 use keyring_core::{Entry, Error, api::CredentialStoreApi};
-use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
+use tokio::{io::AsyncWriteExt, process::Command, sync::Semaphore, time::timeout};
 #[cfg(not(target_os = "macos"))]
 use zbus_secret_service_keyring_store::Store;
 
@@ -31,6 +31,18 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// What the Secret Service says where nobody has made a keyring yet.
 const NO_KEYRING: &str = "result not returned";
+
+/// What it says where there is no bus, nobody on it who keeps secrets, or one who does not start.
+const NOBODY_THERE: [&str; 5] = [
+    "Failed to connect",
+    "no secret service provider",
+    "org.freedesktop.DBus.Error.ServiceUnknown",
+    "org.freedesktop.DBus.Error.NameHasNoOwner",
+    "org.freedesktop.DBus.Error.Spawn",
+];
+
+/// One at a time: of many who want something of a locked keyring, its owner is asked once.
+static TURN: Semaphore = Semaphore::const_new(1);
 
 /// How the process of a use ends, when it has not come to what was wanted.
 const NOBODY: u8 = 3;
@@ -94,7 +106,7 @@ impl Used {
             Some(NO_ENTRY) => no_longer_there("keyring"),
             _ => Failure::here(format!(
                 "cannot use the keyring: {}",
-                masked(self.words.trim().as_bytes())
+                masked(self.words.trim().trim_start_matches("error: ").as_bytes())
             )),
         }
     }
@@ -103,6 +115,7 @@ impl Used {
 async fn use_it(action: &str, id: &str, input: &str) -> Result<Used, Failure> {
     let cannot = |err: io::Error| Failure::io("cannot use the keyring", &err);
     let using = async {
+        let _turn = TURN.acquire().await;
         let mut child = Command::new(env::current_exe()?)
             .args(["keyring", action, id])
             .env_clear()
@@ -138,9 +151,15 @@ async fn use_it(action: &str, id: &str, input: &str) -> Result<Used, Failure> {
 pub(crate) fn serve(action: &str, id: &str) -> io::Result<ExitCode> {
     let mut input = String::new();
     io::stdin().read_to_string(&mut input)?;
-    let Ok(store) = Store::new() else {
-        // No bus, or nobody on it who keeps secrets.
-        return Ok(NOBODY.into());
+    let store = match Store::new() {
+        Ok(store) => store,
+        Err(err) => {
+            let words = err.to_string();
+            if NOBODY_THERE.iter().any(|said| words.contains(said)) {
+                return Ok(NOBODY.into());
+            }
+            return Err(io::Error::other(words));
+        }
     };
     let (label, secret) = input.split_once('\n').unwrap_or_default();
     let done = match action {

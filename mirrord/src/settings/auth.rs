@@ -7,8 +7,7 @@ use common::{
     upstream_url::{Scheme, UpstreamUrl},
 };
 
-use super::{entries::full, file::ConfigFile};
-use crate::secrets::{SecretId, Store};
+use super::{SecretId, Store, entries::full, file::ConfigFile};
 
 const AUTH: &str = "auth";
 const USERNAME: &str = "username";

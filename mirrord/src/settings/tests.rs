@@ -4,7 +4,6 @@ use common::protocol::Failure;
 use proptest::prelude::*;
 
 use super::*;
-use crate::secrets::SecretId;
 
 /// A new bare repository's configuration, as git's format requires it.
 const BARE: &str = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n";

@@ -295,7 +295,11 @@ fn ask(
 ) -> Result<(Session, Asked), Trouble> {
     let attempt = engine.upstreams.trials.begin(url, access, watch)?;
     let asked = ask_whoever(engine, url, access, track, watch, memory);
-    attempt.ended(asked.as_ref().err());
+    // A redirect says nothing of the login.
+    let moved = matches!(&asked, Ok((session, _)) if session.moved_to().is_some());
+    if !moved {
+        attempt.ended(asked.as_ref().err());
+    }
     asked
 }
 

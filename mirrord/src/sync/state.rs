@@ -89,7 +89,7 @@ impl State {
             Ok(Outcome::InStep { mirror, asked, .. }) => {
                 self.synced = Some(*asked);
                 self.git_dir = Some(mirror.git_dir.clone());
-                (self.failing, self.needs_you, self.about) = (None, false, None);
+                self.needs_nobody();
             }
             Err(trouble) if trouble.failure.kind != FailureKind::Cancelled => {
                 let Failure {
@@ -118,6 +118,11 @@ impl State {
             let git_dir = git_dir.display();
             tracing::warn!("cannot note how the last sync of '{git_dir}' went: {err}");
         }
+    }
+
+    /// Forgets a failure that is over.
+    pub(super) fn needs_nobody(&mut self) {
+        (self.failing, self.needs_you, self.about) = (None, false, None);
     }
 
     fn failed(&self) -> Option<Failed> {
@@ -221,6 +226,14 @@ fn write_failing(git_dir: &Path, failed: Option<&Failed>) -> io::Result<()> {
 /// Fails when the disk refuses.
 pub(super) fn forget(git_dir: &Path) -> io::Result<()> {
     remove(&git_dir.join(SYNCED))?;
+    remove(&git_dir.join(FAILING))
+}
+
+/// Removes what is on disk of how the last sync failed.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(super) fn forget_failing(git_dir: &Path) -> io::Result<()> {
     remove(&git_dir.join(FAILING))
 }
 

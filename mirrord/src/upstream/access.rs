@@ -7,14 +7,14 @@ use std::{
 };
 
 use common::{
-    protocol::{Login, Secret, Standing},
+    protocol::{Login, Standing},
     standing::Alone,
     upstream_url::{Scheme, UpstreamUrl},
     url_config,
 };
 
 use super::ssh::Client;
-use crate::settings::Auth;
+use crate::{questions::Passphrase, settings::Auth};
 
 /// Without news for this long an upstream is given up, unless `http.lowSpeedTime` says otherwise.
 const NO_PROGRESS: Duration = Duration::from_secs(30);
@@ -26,8 +26,8 @@ pub(crate) struct Access {
     pub auth: Auth,
     /// The login to sign in with; `None` is anonymous.
     pub login: Option<Login>,
-    /// The passphrase of the mirror's own ssh key, where it is stored.
-    pub passphrase: Option<Secret>,
+    /// A passphrase that is known.
+    pub passphrase: Option<Passphrase>,
     /// `http.*` and its environment.
     pub http: Http,
     /// The user's ssh; None where it is of no use.
@@ -133,6 +133,17 @@ impl Access {
             && self.ssh.is_none()
             && self.http.headers.is_empty()
             && self.http.needs_git.is_none()
+    }
+
+    /// Whether its login is one that a mirror has of its own, and not one that somebody brings.
+    pub(crate) fn has_own_login(&self) -> bool {
+        matches!(
+            self.auth,
+            Auth::Password {
+                secret: Some(_),
+                ..
+            }
+        )
     }
 
     /// What makes this requester who it is, for recognising it later; empty for anybody.

@@ -139,7 +139,7 @@ impl Git {
         if let Some(login) = &self.access.login {
             let offered = self
                 .logins
-                .offer(&self.url.origin(), login, None)
+                .offer(&self.url.origin(), login, false, None)
                 .map_err(cannot)?;
             let helper = beside("git-remote-mirror").map_err(cannot)?;
             let helper = format!("!{home}'{helper}' login");

@@ -8,19 +8,11 @@ use std::{
 
 use common::protocol::{Login, OneTimeId};
 
+use crate::id;
+
 /// Logins that wait to be fetched by a child, by their one-time ids.
 #[derive(Default)]
 pub(crate) struct Logins(Mutex<HashMap<OneTimeId, Waiting>>);
-
-/// An id that nobody can guess.
-///
-/// # Errors
-/// Fails when the system has no randomness.
-pub(crate) fn random_id() -> io::Result<String> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(io::Error::other)?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
-}
 
 /// A login, and who may have it.
 struct Waiting {
@@ -28,12 +20,15 @@ struct Waiting {
     origin: String,
     /// The push that it is for, when it is for one.
     push: Option<String>,
+    /// Whether it is a mirror's own.
+    own: bool,
     login: Login,
     taken: bool,
 }
 
 impl Logins {
-    /// Keeps a login for one child, and for one push when it is part of one. Returns the id to ask for it with.
+    /// Keeps a login for one child, and for one push when it is part of one; `own` says whether it is a mirror's own.
+    /// Returns the id to ask for it with.
     ///
     /// # Errors
     /// Fails when the system has no randomness.
@@ -41,12 +36,14 @@ impl Logins {
         &self,
         origin: &str,
         login: &Login,
+        own: bool,
         push: Option<&str>,
     ) -> io::Result<OneTimeId> {
-        let id = OneTimeId(random_id()?);
+        let id = OneTimeId(id::random()?);
         let waiting = Waiting {
             origin: origin.to_owned(),
             push: push.map(str::to_owned),
+            own,
             login: login.clone(),
             taken: false,
         };
@@ -67,11 +64,13 @@ impl Logins {
         Some(waiting.login.clone())
     }
 
-    /// The login that was taken with this id, and the origin that it is for: git says that it was refused there.
-    pub(crate) fn taken(&self, id: &OneTimeId) -> Option<(String, Login)> {
+    /// What a push has taken with this id, of which git says that it was refused: the origin, the login, and whether it is
+    /// a mirror's own. How it goes where nothing is pushed, whoever made the child hears from it.
+    pub(crate) fn taken_by_push(&self, id: &OneTimeId) -> Option<(String, Login, bool)> {
         let all = self.waiting();
-        let waiting = all.get(id).filter(|waiting| waiting.taken)?;
-        Some((waiting.origin.clone(), waiting.login.clone()))
+        let waiting = all.get(id)?;
+        let is_it = waiting.taken && waiting.push.is_some();
+        is_it.then(|| (waiting.origin.clone(), waiting.login.clone(), waiting.own))
     }
 
     /// Forgets a login: what it waited for is over.
@@ -100,14 +99,13 @@ mod tests {
     #[test]
     fn a_login_is_given_once_and_only_for_where_it_is_meant() {
         let logins = Logins::default();
-        let id = logins.offer(HERE, &login(), None).expect("random");
+        let id = logins.offer(HERE, &login(), false, None).expect("random");
         let other = OneTimeId("another".into());
         assert_eq!(logins.take(&other, None, HERE), None);
-        assert_eq!(logins.taken(&id), None);
         assert_eq!(logins.take(&id, None, HERE), Some(login()));
-        assert_eq!(logins.taken(&id), Some((HERE.to_owned(), login())));
+        assert_eq!(logins.taken_by_push(&id), None);
         assert_eq!(logins.take(&id, None, HERE), None, "a used one");
-        let id = logins.offer(HERE, &login(), None).expect("random");
+        let id = logins.offer(HERE, &login(), false, None).expect("random");
         assert_eq!(logins.take(&id, None, "https://elsewhere.example"), None);
         assert_eq!(
             logins.take(&id, None, HERE),
@@ -122,12 +120,20 @@ mod tests {
         let logins = Logins::default();
         for stranger in [None, Some("mine")] {
             let id = logins
-                .offer(HERE, &login(), Some("theirs"))
+                .offer(HERE, &login(), true, Some("theirs"))
                 .expect("random");
             assert_eq!(logins.take(&id, stranger, HERE), None);
             assert_eq!(logins.take(&id, Some("theirs"), HERE), None);
         }
-        let id = logins.offer(HERE, &login(), Some("mine")).expect("random");
+        let id = logins
+            .offer(HERE, &login(), true, Some("mine"))
+            .expect("random");
+        assert_eq!(logins.taken_by_push(&id), None);
+        assert_eq!(logins.take(&id, Some("mine"), HERE), Some(login()));
+        assert_eq!(
+            logins.taken_by_push(&id),
+            Some((HERE.to_owned(), login(), true))
+        );
         logins.withdraw(&id);
         assert_eq!(
             logins.take(&id, Some("mine"), HERE),

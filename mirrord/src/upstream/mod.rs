@@ -30,7 +30,7 @@ use common::{
 pub(crate) use self::{
     access::Access,
     asked::Asked,
-    logins::{Logins, random_id},
+    logins::Logins,
     probe::{Probe, Reading, Unread},
     session::Session,
     token::Told,
@@ -49,6 +49,8 @@ pub(crate) struct Trouble {
     pub login_refused: bool,
     /// Upstream refused the ssh key that it was given.
     pub key_refused: bool,
+    /// It was not even asked: it has said the same too often.
+    pub unasked: bool,
     /// On a kept session: it may have gone stale, and a new one may do better.
     pub surprise: bool,
 }
@@ -60,6 +62,7 @@ impl From<Failure> for Trouble {
             challenges: Vec::new(),
             login_refused: false,
             key_refused: false,
+            unasked: false,
             surprise: false,
         }
     }

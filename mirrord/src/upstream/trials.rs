@@ -21,7 +21,6 @@ use super::{Access, Trouble, cancelled};
 use crate::{
     credentials::{hashed, matches},
     durable,
-    settings::Auth,
     watch::Watch,
 };
 
@@ -102,8 +101,8 @@ struct Subject {
 
 /// Why there is no try.
 enum NoTry {
-    /// It was refused too often.
-    Refused,
+    /// It was refused too often; as one that a mirror has of its own, or not.
+    Refused { own: bool },
     /// Nobody wants to know any more.
     Cancelled,
 }
@@ -138,11 +137,11 @@ impl Trials {
         let Some(login) = &access.login else {
             return Ok(Attempt(None));
         };
-        let own = access.auth != Auth::AsGit;
+        let own = access.has_own_login();
         match self.begin_try(&url.origin(), login, own, watch) {
             Ok(one) => Ok(Attempt(Some(one))),
             Err(NoTry::Cancelled) => Err(cancelled().into()),
-            Err(NoTry::Refused) => Err(refused_too_often(url, own)),
+            Err(NoTry::Refused { own }) => Err(refused_too_often(url, own)),
         }
     }
 
@@ -160,7 +159,7 @@ impl Trials {
         loop {
             let trial = known.trial(key, &subject);
             if trial.refused >= MOST_TRIES {
-                return Err(NoTry::Refused);
+                return Err(NoTry::Refused { own: trial.own });
             }
             if trial.refused + trial.awaited() < MOST_TRIES {
                 let began = Instant::now();
@@ -194,7 +193,7 @@ impl Trials {
         let mut known = self.known();
         let trial = known.trial(subject.key(), &subject);
         if trial.refused > 0 {
-            trial.refused = 0;
+            trial.forget();
             self.write_down(&mut known, &subject);
         }
     }
@@ -258,13 +257,17 @@ impl Known {
             }
         });
         if !holds(trial.own, trial.at, now) {
-            trial.refused = 0;
+            trial.forget();
         }
         trial
     }
 }
 
 impl Trial {
+    fn forget(&mut self) {
+        (self.refused, self.own) = (0, false);
+    }
+
     /// How many tries there are that may yet be refused.
     fn awaited(&self) -> u8 {
         let awaited = self.under_way.iter().filter(|began| began.elapsed() < SLOW);
@@ -354,12 +357,13 @@ fn refused_too_often(url: &UpstreamUrl, own: bool) -> Trouble {
     let message = format!("Authentication failed for '{url}': this login was refused twice");
     let failure = Failure::new(FailureKind::Refused, message);
     let hint = if own {
-        "it is not tried again"
+        "it is not tried again before 'mirrord set' says that it is right"
     } else {
         "another one is tried at once, this one in ten minutes: too many failures would shut you out"
     };
     Trouble {
         login_refused: true,
+        unasked: true,
         ..failure.hinted(hint).into()
     }
 }
@@ -370,7 +374,7 @@ impl Try<'_> {
         let mut known = self.trials.known();
         let trial = known.trial(self.key, &self.subject);
         if trial.refused > 0 {
-            trial.refused = 0;
+            trial.forget();
             self.trials.write_down(&mut known, &self.subject);
         }
     }

@@ -147,7 +147,8 @@ fn token(url: &UpstreamUrl, trouble: &Trouble) -> Option<String> {
     trouble.challenges.iter().any(is_gitlab).then(|| {
         format!(
             "make a token at {}/-/user_settings/personal_access_tokens \
-             with scopes read_repository, write_repository, and store it with a credential helper",
+             with scopes read_repository, write_repository, and store it with a credential helper, \
+             or in the mirror: --username NAME",
             url.origin()
         )
     })
@@ -157,6 +158,10 @@ fn token(url: &UpstreamUrl, trouble: &Trouble) -> Option<String> {
 fn who(access: &Access, by_ticket: bool) -> String {
     match (&access.login, &access.http.needs_git) {
         (Some(login), _) if login.username.is_empty() => "without a user name".to_owned(),
+        // As in `https://TOKEN@host` and `https://TOKEN:x-oauth-basic@host`.
+        (Some(login), _) if ["", "x-oauth-basic"].contains(&login.password.as_str()) => {
+            "with a token for a user name".to_owned()
+        }
         (Some(login), _) => format!("as '{}'", login.username),
         (None, Some(setting)) => format!("as git does it with '{setting}'"),
         (None, None) if by_ticket => "with a Kerberos ticket".to_owned(),

@@ -16,7 +16,7 @@ use super::{Who, client::quoted, words::bare_host};
 use crate::durable;
 
 /// What in a configuration signs in, or says how.
-const SIGNS_IN: [&str; 9] = [
+const SIGNS_IN: [&str; 10] = [
     "batchmode",
     "certificatefile",
     "controlmaster",
@@ -24,8 +24,17 @@ const SIGNS_IN: [&str; 9] = [
     "controlpersist",
     "identitiesonly",
     "identityfile",
+    "pkcs11provider",
     "preferredauthentications",
     "stricthostkeychecking",
+];
+
+/// What is one path, which `ssh -G` prints as it is, and ssh reads in quotes where it has a space.
+const PATHS: [&str; 4] = [
+    "identityagent",
+    "revokedhostkeys",
+    "securitykeyprovider",
+    "xauthlocation",
 ];
 
 /// Where those configurations lie.
@@ -67,7 +76,14 @@ fn without_keys(configuration: &str, host: &str) -> String {
         let key = line.split(' ').next().unwrap_or_default();
         !SIGNS_IN.contains(&key) && key != "host"
     };
-    let ours: Vec<_> = configuration.lines().filter(is_ours).collect();
+    let quoted = |line: &str| match line.split_once(' ') {
+        Some((key, path)) if PATHS.contains(&key) && path.contains(' ') => {
+            format!("{key} \"{path}\"")
+        }
+        _ => line.to_owned(),
+    };
+    let ours = configuration.lines().filter(is_ours).map(quoted);
+    let ours: Vec<_> = ours.collect();
     format!(
         "Match originalhost {host}\n{}\nMatch !originalhost {host}\nInclude ~/.ssh/config\nInclude /etc/ssh/ssh_config\n",
         ours.join("\n")
@@ -134,11 +150,11 @@ mod tests {
     #[test]
     fn what_signs_in_is_left_out_and_a_host_on_the_way_is_reached_as_ever() {
         let configuration = "host h\nuser git\nhostname real.example\nbatchmode no\nidentityfile /x/y\n\
-             identityfile /x/z\ncertificatefile /x/cert\nproxyjump jump\nuserknownhostsfile /a /b\n";
+             identityfile /x/z\ncertificatefile /x/cert\nidentityagent /a b/agent\nproxyjump jump\nuserknownhostsfile /a /b\n";
         assert_eq!(
             without_keys(configuration, "h"),
-            "Match originalhost h\nuser git\nhostname real.example\nproxyjump jump\nuserknownhostsfile /a /b\n\
-             Match !originalhost h\nInclude ~/.ssh/config\nInclude /etc/ssh/ssh_config\n"
+            "Match originalhost h\nuser git\nhostname real.example\nidentityagent \"/a b/agent\"\nproxyjump jump\n\
+             userknownhostsfile /a /b\nMatch !originalhost h\nInclude ~/.ssh/config\nInclude /etc/ssh/ssh_config\n"
         );
     }
 }

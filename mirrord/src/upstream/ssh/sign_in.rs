@@ -25,6 +25,9 @@ use crate::{
     watch::Watch,
 };
 
+/// How long somebody who is asked may think. Servers give them about as long (`LoginGraceTime`).
+const PERSON: Duration = Duration::from_secs(120);
+
 /// Something that ssh said, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::upstream) struct Seen {
@@ -89,7 +92,10 @@ impl Ssh {
             .stderr(Stdio::piped())
             .process_group(0);
         // It has its own limit for connecting; this one is for all that comes after.
-        let budget = access.http.no_progress * 2;
+        let mut budget = access.http.no_progress * 2;
+        if can_ask {
+            budget += PERSON;
+        }
         let mut heard = Heard::default();
         let listening = listen(command.into(), &mut heard, budget, watch);
         match Handle::current().block_on(listening) {

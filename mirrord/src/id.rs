@@ -1,0 +1,13 @@
+//! Ids that nobody can guess.
+
+use std::io;
+
+/// 32 hexadecimal digits.
+///
+/// # Errors
+/// Fails when the system has no randomness.
+pub(crate) fn random() -> io::Result<String> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}

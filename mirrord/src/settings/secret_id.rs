@@ -1,0 +1,59 @@
+//! The name of a stored secret, as a mirror's configuration has it.
+
+use std::fmt;
+
+/// The digits of an id.
+const ID_DIGITS: usize = 32;
+
+/// Which of the two stores has a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Store {
+    /// The keyring of the desktop.
+    Keyring,
+    /// A file of our own.
+    File,
+}
+
+/// The name of a stored secret: the store that has it, and a random id. Not itself a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct SecretId {
+    pub(crate) store: Store,
+    /// 32 hexadecimal digits, so that it can be the name of a file.
+    pub(crate) id: String,
+}
+
+impl SecretId {
+    /// The name that was written as text; `None` when this is none.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (store, id) = text.split_once(':')?;
+        let store = match store {
+            "keyring" => Store::Keyring,
+            "file" => Store::File,
+            _ => return None,
+        };
+        is_secret_id(id).then(|| Self {
+            store,
+            id: id.to_owned(),
+        })
+    }
+
+    /// The store that has it.
+    pub(crate) fn store(&self) -> Store {
+        self.store
+    }
+}
+
+impl fmt::Display for SecretId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let store = match self.store {
+            Store::Keyring => "keyring",
+            Store::File => "file",
+        };
+        write!(f, "{store}:{}", self.id)
+    }
+}
+
+/// Whether this can be the id of a secret. Upper case is nobody's: a file system may not tell it from lower.
+pub(crate) fn is_secret_id(text: &str) -> bool {
+    text.len() == ID_DIGITS && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
