@@ -53,8 +53,13 @@ pub enum Request {
         /// The scheme, host and port for which git wants it: `https://host:port`.
         origin: String,
     },
-    /// Upstream refused the login that was given under this id. Answered by [`Reply::Done`].
-    LoginRefused(OneTimeId),
+    /// How it went with the login that was given under this id. Answered by [`Reply::Done`].
+    LoginTried {
+        /// The id.
+        id: OneTimeId,
+        /// Whether upstream took it.
+        accepted: bool,
+    },
     /// Put a question of ssh's to whoever waits for it, or answer it with what waits under this id. Answered by
     /// [`Reply::Said`] or [`Reply::Failed`].
     Question {

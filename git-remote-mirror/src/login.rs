@@ -1,5 +1,5 @@
 //! The credential helper of our own children: `git-remote-mirror login get` gives the login that waits at the daemon
-//! under the one-time id in `MIRROR_LOGIN`, and `erase` tells it that upstream refused that login.
+//! under the one-time id in `MIRROR_LOGIN`, and `store` and `erase` tell it whether upstream took that login.
 
 use std::{
     env,
@@ -25,11 +25,8 @@ pub(crate) fn run(action: &str) -> Result<(), Failure> {
         .map(OneTimeId)?;
     match action {
         "get" => get(id),
-        "erase" => match ask(&Request::LoginRefused(id))? {
-            Reply::Done => Ok(()),
-            _ => Err(something_else()),
-        },
-        // `store`: what worked is known to whoever gave it.
+        "store" => tried(id, true),
+        "erase" => tried(id, false),
         _ => Ok(()),
     }
 }
@@ -50,6 +47,13 @@ fn get(id: OneTimeId) -> Result<(), Failure> {
             login.username, login.password
         )),
         Reply::Failed(failure) => Err(failure),
+        _ => Err(something_else()),
+    }
+}
+
+fn tried(id: OneTimeId, accepted: bool) -> Result<(), Failure> {
+    match ask(&Request::LoginTried { id, accepted })? {
+        Reply::Done => Ok(()),
         _ => Err(something_else()),
     }
 }

@@ -49,6 +49,9 @@ pub(crate) struct Place {
     pub(crate) standing: [u8; 32],
 }
 
+/// Held while somebody is asked.
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
 /// All that is known of logins.
 pub(crate) struct Credentials {
     /// Those of the mirrors' own, where they are stored.
@@ -56,7 +59,7 @@ pub(crate) struct Credentials {
     /// Secrets that were read lately.
     read: Mutex<HashMap<SecretId, (Secret, Instant)>>,
     kept: Mutex<HashMap<Place, (Login, Instant)>>,
-    questions: Mutex<HashMap<Place, Arc<tokio::sync::Mutex<()>>>>,
+    questions: Mutex<HashMap<(Place, bool), Turn>>,
     /// Proofs of this daemon's life, by mirror and hash of identity, so that each is computed once.
     proven: Mutex<HashSet<(PathBuf, [u8; 32])>>,
     /// Places from which a mirror's upstream was read in this daemon's life, whatever was signed in with.
@@ -147,15 +150,19 @@ impl Credentials {
             .remove(place);
     }
 
-    /// Held while somebody in a place is asked, so that the others there wait for the answer instead.
-    pub(crate) fn question(&self, place: &Place) -> Arc<tokio::sync::Mutex<()>> {
+    /// Held while somebody in a place is asked, so that the others there wait for the answer instead. Where only programs
+    /// answer, nobody waits for a person.
+    pub(crate) fn question(&self, place: &Place, can_ask: bool) -> Turn {
         let mut questions = self
             .questions
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         // What only this map still holds, nobody waits for.
         questions.retain(|_, question| Arc::strong_count(question) > 1);
-        questions.entry(place.clone()).or_default().clone()
+        questions
+            .entry((place.clone(), can_ask))
+            .or_default()
+            .clone()
     }
 
     /// Notes that a mirror's upstream was read from a place.

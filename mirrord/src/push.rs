@@ -159,6 +159,12 @@ fn sign_in(
         });
     };
     let own = access.has_own_login();
+    match upstreams.trials.may_push(url, login, own) {
+        Err(failure) if typed || own => return Err(failure),
+        // The user's git may know another one by now.
+        Err(_) => return Ok((SignIn::AsGit, None)),
+        Ok(()) => {}
+    }
     let id = upstreams
         .logins
         .offer(&url.origin(), login, own, Some(push));

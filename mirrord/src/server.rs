@@ -134,8 +134,8 @@ impl Server {
                     .say(&login.map_or_else(unknown, Reply::Login))
                     .await
             }
-            Request::LoginRefused(id) => {
-                self.note_refused(&id).await;
+            Request::LoginTried { id, accepted } => {
+                self.note_tried(&id, accepted).await;
                 conversation.say(&Reply::Done).await
             }
             Request::Question { id, push, prompt } => {
@@ -248,17 +248,27 @@ impl Server {
         conversation.say(&reply).await
     }
 
-    /// Upstream refused a login that a child of ours had from us: that counts as a try like any other.
-    async fn note_refused(&self, id: &OneTimeId) {
-        let taken = self.engine.upstreams.logins.taken_by_push(id);
-        let Some((origin, login, own)) = taken else {
+    /// A push has tried a login that it had from us: that counts as a try like any other.
+    async fn note_tried(&self, id: &OneTimeId, accepted: bool) {
+        let logins = &self.engine.upstreams.logins;
+        let Some((origin, login, own)) = logins.taken_by_push(id) else {
             return;
         };
+        if !accepted {
+            // What git says next is of another.
+            logins.withdraw(id);
+        }
         let engine = self.engine.clone();
         // Slow by design.
-        let noting = move || engine.upstreams.trials.refused(&origin, &login, own);
+        let noting = move || {
+            let trials = &engine.upstreams.trials;
+            match accepted {
+                true => trials.push_accepted(&origin, &login),
+                false => trials.push_refused(&origin, &login, own),
+            }
+        };
         if let Err(panic) = tokio::task::spawn_blocking(noting).await {
-            tracing::error!("noting a refused login broke: {panic}");
+            tracing::error!("noting how a login was taken broke: {panic}");
         }
     }
 

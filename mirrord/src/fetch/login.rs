@@ -285,7 +285,8 @@ impl Request<'_> {
     /// Asks this client for a login, unless somebody in the same place has just found one. Says whether there is one.
     pub(super) async fn ask(&mut self, challenges: Vec<String>) -> Result<bool, WireError> {
         let place = self.place();
-        let question = self.engine.credentials.question(&place);
+        let can_ask = self.fetch.can_ask;
+        let question = self.engine.credentials.question(&place, can_ask);
         let mut progress = self.engine.listen(&self.target);
         let turn = self
             .conversation

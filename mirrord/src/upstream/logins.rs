@@ -64,7 +64,7 @@ impl Logins {
         Some(waiting.login.clone())
     }
 
-    /// What a push has taken with this id, of which git says that it was refused: the origin, the login, and whether it is
+    /// What a push has taken with this id, of which git says how it went: the origin, the login, and whether it is
     /// a mirror's own. How it goes where nothing is pushed, whoever made the child hears from it.
     pub(crate) fn taken_by_push(&self, id: &OneTimeId) -> Option<(String, Login, bool)> {
         let all = self.waiting();

@@ -23,7 +23,7 @@ use super::{
     child::{self, Child, Meaning},
     fallback, http, local, of_own_key, ssh, v2,
 };
-use crate::{quarantine::Quarantine, questions, refs::Refs, watch::Watch};
+use crate::{quarantine::Quarantine, questions, refs::Refs, settings::Auth, watch::Watch};
 
 /// A conversation with one upstream, by one access.
 pub(crate) struct Session {
@@ -85,7 +85,11 @@ impl Session {
             Scheme::Http | Scheme::Https => match &access.http.needs_git {
                 Some(_) => Way::by_git(url, access, upstreams),
                 None => match Self::open_http(url, access, upstreams, watch) {
-                    Err(trouble) if access.is_anonymous() && trouble.wants_ticket() => {
+                    Err(trouble)
+                        if access.auth == Auth::AsGit
+                            && access.is_anonymous()
+                            && trouble.wants_ticket() =>
+                    {
                         signed_in_by_git = true;
                         Way::by_git(url, access, upstreams)
                     }

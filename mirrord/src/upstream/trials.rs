@@ -31,6 +31,10 @@ const MOST_TRIES: u8 = 2;
 /// which GitLab counts failures several times over. One that a mirror has of its own stays refused until it is given anew.
 const FORGOTTEN: Duration = Duration::from_secs(10 * 60);
 
+/// What a login is for. That it may read does not say that it is not refused again in a push.
+const READ: &str = "read";
+const PUSH: &str = "push";
+
 /// More have not been refused lately; the oldest goes first.
 const MOST_LINES: usize = 64;
 
@@ -92,7 +96,7 @@ struct Try<'t> {
     began: Instant,
 }
 
-/// Whose login it is, and where.
+/// Whose login it is, where, and what for.
 struct Subject {
     origin: String,
     own: bool,
@@ -153,7 +157,7 @@ impl Trials {
         own: bool,
         watch: &Watch,
     ) -> Result<Try<'_>, NoTry> {
-        let subject = Subject::new(origin, login, own);
+        let subject = Subject::new(origin, login, READ, own);
         let key = subject.key();
         let mut known = self.known();
         loop {
@@ -179,22 +183,55 @@ impl Trials {
         }
     }
 
-    /// Notes that upstream refused a login elsewhere, such as in a push. Blocks.
-    pub(crate) fn refused(&self, origin: &str, login: &Login, own: bool) {
-        let subject = Subject::new(origin, login, own);
+    /// Whether a login may push: upstream may refuse it that while it lets it read. Blocks.
+    ///
+    /// # Errors
+    /// Fails where it has been refused too often.
+    pub(crate) fn may_push(
+        &self,
+        url: &UpstreamUrl,
+        login: &Login,
+        own: bool,
+    ) -> Result<(), Failure> {
+        let subject = Subject::new(&url.origin(), login, PUSH, own);
         let mut known = self.known();
-        known.trial(subject.key(), &subject).refuse(own);
-        self.write_down(&mut known, &subject);
+        let trial = known.trial(subject.key(), &subject);
+        match trial.refused {
+            ..MOST_TRIES => Ok(()),
+            _ => Err(refused_too_often(url, trial.own).failure),
+        }
+    }
+
+    /// Notes that upstream refused a login in a push: it may be good for nothing. Blocks.
+    pub(crate) fn push_refused(&self, origin: &str, login: &Login, own: bool) {
+        let mut known = self.known();
+        for what in [READ, PUSH] {
+            let subject = Subject::new(origin, login, what, own);
+            known.trial(subject.key(), &subject).refuse(own);
+            self.write_down(&mut known, &subject);
+        }
     }
 
     /// Forgets that a login was refused: somebody has just said that it is right. Blocks.
     pub(crate) fn forget(&self, origin: &str, login: &Login) {
-        let subject = Subject::new(origin, login, false);
         let mut known = self.known();
-        let trial = known.trial(subject.key(), &subject);
+        for what in [READ, PUSH] {
+            let subject = Subject::new(origin, login, what, false);
+            self.forget_trial(&mut known, &subject);
+        }
+    }
+
+    /// Forgets that a login was refused in a push: one was taken. Blocks.
+    pub(crate) fn push_accepted(&self, origin: &str, login: &Login) {
+        let subject = Subject::new(origin, login, PUSH, false);
+        self.forget_trial(&mut self.known(), &subject);
+    }
+
+    fn forget_trial(&self, known: &mut Known, subject: &Subject) {
+        let trial = known.trial(subject.key(), subject);
         if trial.refused > 0 {
             trial.forget();
-            self.write_down(&mut known, &subject);
+            self.write_down(known, subject);
         }
     }
 
@@ -289,9 +326,9 @@ fn holds(own: bool, at: u64, now: u64) -> bool {
 }
 
 impl Subject {
-    fn new(origin: &str, login: &Login, own: bool) -> Self {
+    fn new(origin: &str, login: &Login, what_for: &str, own: bool) -> Self {
         let mut identity = Vec::new();
-        for part in [origin, &login.username, &login.password] {
+        for part in [origin, &login.username, &login.password, what_for] {
             identity.extend_from_slice(&(part.len() as u64).to_be_bytes());
             identity.extend_from_slice(part.as_bytes());
         }
@@ -332,7 +369,6 @@ impl Line {
         format!("{at} {whose} {refused} {origin} {hash}\n")
     }
 
-    /// Whether it still counts. What a wrong clock says is of the future does not.
     /// Whether a line that a daemon before this wrote is of a login. Slow by design.
     fn is_of(&self, subject: &Subject) -> bool {
         self.key.is_none()
@@ -372,11 +408,7 @@ impl Try<'_> {
     /// Upstream took it.
     fn accepted(self) {
         let mut known = self.trials.known();
-        let trial = known.trial(self.key, &self.subject);
-        if trial.refused > 0 {
-            trial.forget();
-            self.trials.write_down(&mut known, &self.subject);
-        }
+        self.trials.forget_trial(&mut known, &self.subject);
     }
 
     /// Upstream refused it.

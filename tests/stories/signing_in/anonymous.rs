@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use tests::Fault;
+
 use crate::credentials::{Private, nothing};
 
 #[test]
@@ -53,6 +55,24 @@ fn an_anonymous_mirror_never_sends_a_credential_whatever_the_user_has() {
     let listed = private.world.git(["ls-remote", &private.url, "pushed"]);
     let listed = listed.env("HOME", "/nonexistent").run();
     assert!(listed.stdout.contains("refs/heads/pushed"), "{listed}");
+}
+
+#[test]
+fn an_anonymous_mirror_has_no_ticket_either() {
+    let private = Private::not_yet();
+    let add = ["add", "project", &private.url, "--anonymous"];
+    private.world.mirrord(add).ok();
+    private.gitlab.forget_requests();
+    let wants_ticket = Fault::status(401).header("WWW-Authenticate", "Negotiate");
+    private.gitlab.fault(wants_ticket);
+    let ran = private.look_at("project").code(128);
+    assert!(ran.stderr.contains("the mirror is anonymous"), "{ran}");
+    let requests = private.gitlab.requests();
+    let by_git = |request: &&tests::Request| {
+        let mut headers = request.headers.iter();
+        headers.any(|(name, value)| name == "user-agent" && value.starts_with("git/2."))
+    };
+    assert_eq!(requests.iter().filter(by_git).count(), 0, "{requests:?}");
 }
 
 #[test]

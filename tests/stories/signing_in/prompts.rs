@@ -163,6 +163,19 @@ fn without_anybody_to_ask_it_fails_at_once_and_says_what_to_type() {
 }
 
 /// A stage with a key that has a passphrase, and nobody else's.
+#[test]
+fn who_has_no_terminal_does_not_wait_for_somebody_elses_answer() {
+    let private = Private::new();
+    let mut asked = clone(&private, "ours").on_terminal();
+    asked.shows("Username for");
+    let ran = private.clone("theirs").code(128);
+    assert!(ran.stderr.contains("could not read Username"), "{ran}");
+    asked.types("me\n");
+    asked.shows("Password for");
+    asked.types("right\n");
+    assert_eq!(asked.ended().0, 0);
+}
+
 fn with_passphrase() -> Stage {
     let stage = Stage::small();
     let words = ["-q", "-p", "-P", "", "-N", "open sesame", "-f"];

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tests::On;
+use tests::{Fault, On};
 
 use crate::credentials::Private;
 
@@ -80,6 +80,48 @@ fn a_push_whose_token_is_refused_counts_as_a_try_and_asks_nobody() {
         "the push was the first try, and there is one more"
     );
     assert_eq!(private.told("helper"), [""; 0]);
+}
+
+#[test]
+fn a_token_that_may_read_and_is_refused_in_pushes_is_tried_there_twice_in_all() {
+    let private = with_token();
+    private.logins();
+    let refused = Fault::status(401).header("WWW-Authenticate", "Basic realm=\"GitLab\"");
+    private.gitlab.fault(refused.on(On::PushInfoRefs));
+    for branch in ["one", "two", "three", "four"] {
+        let ran = push(&private, branch).fails();
+        assert!(ran.stderr.contains("Authentication failed"), "{ran}");
+        private.fetch().ok();
+    }
+    private.world.mirrord(["test", "project"]).run();
+    private.world.kill_daemon();
+    let ran = push(&private, "five").fails();
+    assert!(ran.stderr.contains("refused twice"), "{ran}");
+    let tries = |requests: Vec<tests::Request>| {
+        let in_push = |request: &&tests::Request| request.query.contains("git-receive-pack");
+        let pushes = requests.iter().filter(in_push);
+        pushes.filter(|one| one.authorization.is_some()).count()
+    };
+    assert_eq!(
+        tries(private.gitlab.requests()),
+        2,
+        "GitLab bans who guesses"
+    );
+    private.gitlab.clear_faults();
+    private.setting("project", "right").ok();
+    push(&private, "six").ok();
+    private.gitlab.fault(refused_once());
+    push(&private, "seven").fails();
+    push(&private, "eight").ok();
+    private.gitlab.fault(refused_once());
+    push(&private, "nine").fails();
+    push(&private, "ten").ok();
+}
+
+/// Refuses the login of the next push.
+fn refused_once() -> Fault {
+    let refused = Fault::status(401).header("WWW-Authenticate", "Basic realm=\"GitLab\"");
+    refused.on(On::PushInfoRefs).times(1)
 }
 
 /// What the helper of our own children says to these ids.

@@ -17,7 +17,7 @@ use reqwest::StatusCode;
 use super::{Probe, is_end, read::Read, reason, step, timed};
 use crate::{
     children,
-    upstream::{Trouble, cancelled, http, local, ssh},
+    upstream::{Trouble, Upstreams, cancelled, http, local, ssh},
 };
 
 /// What ends a push that has nothing in it.
@@ -103,9 +103,18 @@ impl Probe<'_> {
     }
 
     fn offer_by_http(&self) -> Result<Offer, Trouble> {
-        let clients = &self.upstreams.clients;
+        let Upstreams {
+            clients, trials, ..
+        } = self.upstreams;
+        let (login, own) = (&self.access.login, self.access.has_own_login());
+        if let Some(login) = login {
+            trials.may_push(self.url, login, own)?;
+        }
         let line = http::Line::new(self.url, self.access, clients, self.watch)?;
         let look = line.peek("/info/refs?service=git-receive-pack")?;
+        if let (Some(login), StatusCode::UNAUTHORIZED) = (login, look.status) {
+            trials.push_refused(&self.url.origin(), login, own);
+        }
         Ok(match look.status {
             StatusCode::OK => match capabilities(&look.body) {
                 Some(capabilities) => Offer::Takes(capabilities),
