@@ -276,8 +276,13 @@ pub enum Reply {
     Shown(Box<Shown>),
     /// Some branches and tags that are in the mirror alone.
     Locals(Vec<LocalRef>),
-    /// A mirror is gone; where its local branches are, when it had any. Final.
-    Removed(Option<PathBuf>),
+    /// A mirror is gone. Final.
+    Removed {
+        /// Where its local branches are, when it had any.
+        bundle: Option<PathBuf>,
+        /// What the person should know.
+        warnings: Vec<String>,
+    },
     /// Some past tips; more follow until [`Reply::Done`].
     Past(Vec<Past>),
     /// A past tip is back; final.

@@ -94,9 +94,9 @@ async fn carry_out(
         (add.test, add.sync),
     );
     let mut made = made.await?;
-    loose.settle().await;
+    let left = loose.settle().await;
     if let Ok(Reply::Added { warnings, .. }) = &mut made {
-        warnings.extend(given.warning());
+        warnings.extend(given.warning().into_iter().chain(left));
     }
     Ok(made)
 }

@@ -117,14 +117,15 @@ impl Credentials {
     }
 
     /// Removes a secret that nothing names any more.
-    pub(crate) async fn remove(&self, id: &SecretId) {
+    ///
+    /// # Errors
+    /// Fails when it is still there.
+    pub(crate) async fn remove(&self, id: &SecretId) -> Result<(), Failure> {
         self.read
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(id);
-        if let Err(failure) = self.secrets.remove(id).await {
-            tracing::warn!("cannot remove a secret: {failure}");
-        }
+        self.secrets.remove(id).await
     }
 
     /// The login kept for a place.

@@ -103,9 +103,9 @@ pub(crate) async fn set(engine: &Arc<Engine>, set: Set) -> Result<Reply, Failure
     if let Ok(changed) = &changed {
         loose.add(&changed.before);
     }
-    loose.settle().await;
+    let left = loose.settle().await;
     let mut changed = changed?;
-    changed.warnings.extend(warning);
+    changed.warnings.extend(warning.into_iter().chain(left));
     Ok(reply(changed))
 }
 
@@ -212,8 +212,13 @@ pub(crate) async fn change(
 
 /// How a removal went.
 pub(crate) enum Removed {
-    /// It is gone; the bundle has its local branches, when it had any.
-    Gone(Option<PathBuf>),
+    /// It is gone.
+    Gone {
+        /// What has its local branches, when it had any.
+        bundle: Option<PathBuf>,
+        /// What the person should know.
+        warnings: Vec<String>,
+    },
     /// These are in the way.
     Locals(Vec<LocalRef>),
 }
@@ -254,11 +259,18 @@ pub(crate) async fn remove(
             .map_err(cannot)?;
         engine.forget(&mirror).map_err(cannot)?;
         engine.registry.remove(&mirror).map_err(cannot)?;
-        Ok(Removed::Gone(bundle))
+        Ok(Removed::Gone {
+            bundle,
+            warnings: Vec::new(),
+        })
     })
     .await;
-    loose.settle().await;
-    removed
+    let left = loose.settle().await;
+    let mut removed = removed?;
+    if let Removed::Gone { warnings, .. } = &mut removed {
+        warnings.extend(left);
+    }
+    Ok(removed)
 }
 
 /// Waits until nobody is in the way of a change.

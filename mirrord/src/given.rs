@@ -158,10 +158,10 @@ impl Loose {
         self.ids.extend(auth.secret().cloned());
     }
 
-    /// The change is over.
-    pub(crate) async fn settle(mut self) {
+    /// The change is over. Returns what the person should know: what is still there and should not be.
+    pub(crate) async fn settle(mut self) -> Vec<String> {
         let ids = std::mem::take(&mut self.ids);
-        remove_unnamed(&self.engine, &ids).await;
+        remove_unnamed(&self.engine, &ids).await
     }
 }
 
@@ -190,17 +190,25 @@ impl Drop for Loose {
     }
 }
 
-async fn remove_unnamed(engine: &Arc<Engine>, ids: &[SecretId]) {
+async fn remove_unnamed(engine: &Arc<Engine>, ids: &[SecretId]) -> Vec<String> {
+    let mut warnings = Vec::new();
     let Ok(mirrors) = engine.registry.all() else {
-        return;
+        return warnings;
     };
     let named = |id| {
         let mut secrets = mirrors.iter().map(|mirror| mirror.settings.auth.secret());
         secrets.any(|secret| secret == Some(id))
     };
     for id in ids.iter().filter(|id| !named(id)) {
-        engine.credentials.remove(id).await;
+        if let Err(failure) = engine.credentials.remove(id).await {
+            let place = id.store().place();
+            let warning =
+                format!("a secret that nothing uses any more is still {place}: {failure}");
+            tracing::warn!("{warning}");
+            warnings.push(warning);
+        }
     }
+    warnings
 }
 
 #[cfg(test)]

@@ -280,7 +280,7 @@ impl Server {
     ) -> Result<(), WireError> {
         let removing = edit::remove(&self.engine, mirror, force, self.paths.bundles());
         let reply = match conversation.wait_quietly(removing).await? {
-            Ok(Removed::Gone(bundle)) => Reply::Removed(bundle),
+            Ok(Removed::Gone { bundle, warnings }) => Reply::Removed { bundle, warnings },
             Ok(Removed::Locals(locals)) => {
                 let count = locals.len();
                 conversation.say_locals(locals).await?;

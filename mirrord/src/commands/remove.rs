@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::{
     called, converse, mirror, on_terminal,
-    print::{complain_listing, exit_code, print, print_json, quoted},
+    print::{complain_listing, exit_code, print, print_json, quoted, warn},
 };
 
 /// Remove a mirror and everything in it; upstream and clones are not touched
@@ -41,7 +41,7 @@ pub(crate) struct Remove {
 
 /// What became of it: it went, and its local branches are in a bundle when it had any; or they are in the way.
 enum Outcome {
-    Removed(Option<PathBuf>),
+    Removed(Option<PathBuf>, Vec<String>),
     InTheWay(Failure, Vec<LocalRef>),
 }
 
@@ -53,15 +53,16 @@ impl Remove {
             force: self.force,
         };
         match converse(ask(paths, &request))? {
-            Outcome::Removed(bundle) if self.json => {
-                print_json(&json!({ "removed": called(&self.name), "bundle": bundle }))?;
-                Ok(ExitCode::SUCCESS)
-            }
-            Outcome::Removed(bundle) => {
-                print(&format!("'{}' is removed\n", called(&self.name)))?;
-                if let Some(bundle) = bundle {
-                    print(&left(&bundle))?;
+            Outcome::Removed(bundle, warnings) => {
+                if self.json {
+                    print_json(&json!({ "removed": called(&self.name), "bundle": bundle }))?;
+                } else {
+                    print(&format!("'{}' is removed\n", called(&self.name)))?;
+                    if let Some(bundle) = bundle {
+                        print(&left(&bundle))?;
+                    }
                 }
+                warn(None, &warnings);
                 Ok(ExitCode::SUCCESS)
             }
             Outcome::InTheWay(failure, locals) => {
@@ -81,7 +82,7 @@ async fn ask(paths: &Paths, request: &Request) -> Result<Outcome, Failure> {
     loop {
         match reply {
             Reply::Locals(batch) => locals.extend(batch),
-            Reply::Removed(bundle) => return Ok(Outcome::Removed(bundle)),
+            Reply::Removed { bundle, warnings } => return Ok(Outcome::Removed(bundle, warnings)),
             Reply::Failed(failure) => return Ok(Outcome::InTheWay(failure, locals)),
             _ => return Err(something_else()),
         }

@@ -7,7 +7,7 @@ use common::{
     upstream_url::{Scheme, UpstreamUrl},
 };
 
-use super::{SecretId, Store, entries::full, file::ConfigFile};
+use super::{SecretId, entries::full, file::ConfigFile};
 
 const AUTH: &str = "auth";
 const USERNAME: &str = "username";
@@ -145,10 +145,7 @@ impl Auth {
 
     /// What people may know: of the secret, which store has it.
     pub(super) fn shown(&self) -> impl Iterator<Item = (&'static str, String)> {
-        let store = self.secret().map(|secret| match secret.store() {
-            Store::Keyring => "in the keyring",
-            Store::File => "in a file",
-        });
+        let store = self.secret().map(|secret| secret.store().place());
         self.lines().into_iter().filter_map(move |(key, value)| {
             let value = if key == SECRET {
                 store.map(str::to_owned)

@@ -22,6 +22,16 @@ pub(crate) struct SecretId {
     pub(crate) id: String,
 }
 
+impl Store {
+    /// Where a secret in it is, for people.
+    pub(crate) fn place(self) -> &'static str {
+        match self {
+            Self::Keyring => "in the keyring",
+            Self::File => "in a file",
+        }
+    }
+}
+
 impl SecretId {
     /// The name that was written as text; `None` when this is none.
     pub(crate) fn parse(text: &str) -> Option<Self> {

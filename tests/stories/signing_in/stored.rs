@@ -140,6 +140,26 @@ fn a_secret_goes_when_it_is_replaced_forgotten_or_its_mirror_is_removed() {
 }
 
 #[test]
+fn a_secret_that_cannot_be_removed_is_told_of() {
+    let private = Private::new();
+    private.adding("project", "right").ok();
+    for words in [
+        vec!["set", "project", "--forget-credential"],
+        vec!["remove", "project"],
+    ] {
+        private.setting("project", "right").ok();
+        let secret = private.secrets().remove(0);
+        fs::remove_file(&secret).expect("ours");
+        fs::create_dir_all(secret.join("in the way")).expect("ours");
+        let ran = private.world.mirrord(words).ok();
+        let warning =
+            "warning: a secret that nothing uses any more is still in a file: cannot remove";
+        assert!(ran.stderr.contains(warning), "{ran}");
+        fs::remove_dir_all(&secret).expect("ours");
+    }
+}
+
+#[test]
 fn an_add_that_fails_leaves_no_secret_and_no_mirror() {
     let private = Private::new();
     let ran = private.adding("project", "wrong").code(1);
