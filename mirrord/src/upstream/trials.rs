@@ -1,42 +1,26 @@
 //! Logins that upstream refuses: each is tried at most twice, whoever brings it and whatever for. GitLab shuts out an
 //! address for an hour after a few dozen failures, and with it everybody behind it.
-//!
-//! What was refused is remembered across restarts as a slow salted hash, of which nobody can make a login again.
+
+mod record;
 
 use std::{
     collections::HashMap,
-    fs, io,
     path::PathBuf,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use common::{
     protocol::{Failure, FailureKind, Login},
     upstream_url::UpstreamUrl,
 };
-use sha2::{Digest, Sha256};
 
+use self::record::{Line, PUSH, READ, Subject, holds};
 use super::{Access, Trouble, cancelled};
-use crate::{
-    credentials::{hashed, matches},
-    durable,
-    watch::Watch,
-};
+use crate::watch::Watch;
 
 /// A login is not tried more often.
 const MOST_TRIES: u8 = 2;
-
-/// A login that a person's git knows may be good again without being another: it is tried again after this time, within
-/// which GitLab counts failures several times over. One that a mirror has of its own stays refused until it is given anew.
-const FORGOTTEN: Duration = Duration::from_secs(10 * 60);
-
-/// What a login is for. That it may read does not say that it is not refused again in a push.
-const READ: &str = "read";
-const PUSH: &str = "push";
-
-/// More have not been refused lately; the oldest goes first.
-const MOST_LINES: usize = 64;
 
 /// A refusal comes at once. A project whose upstream takes longer than this does not hold up the others of the same login.
 const SLOW: Duration = Duration::from_secs(5);
@@ -72,19 +56,6 @@ struct Trial {
     own: bool,
 }
 
-/// A login that was refused, as it is on disk.
-struct Line {
-    /// Which of those that this daemon has seen it is; of what a daemon before it wrote, only the slow hash tells.
-    key: Option<[u8; 32]>,
-    /// When, in seconds since 1970.
-    at: u64,
-    /// Whether it is a mirror's own.
-    own: bool,
-    refused: u8,
-    origin: String,
-    hash: String,
-}
-
 /// What is asked of upstream with a login, or with none. Without a word of how it went, nothing is known.
 pub(crate) struct Attempt<'t>(Option<Try<'t>>);
 
@@ -94,13 +65,6 @@ struct Try<'t> {
     key: [u8; 32],
     subject: Subject,
     began: Instant,
-}
-
-/// Whose login it is, where, and what for.
-struct Subject {
-    origin: String,
-    own: bool,
-    identity: Vec<u8>,
 }
 
 /// Why there is no try.
@@ -114,12 +78,9 @@ enum NoTry {
 impl Trials {
     /// What `file` has of what was refused.
     pub(crate) fn new(file: PathBuf) -> Self {
-        let text = fs::read_to_string(&file).unwrap_or_default();
-        let now = seconds(SystemTime::now());
-        let lines = text.lines().filter_map(Line::parse);
         let known = Known {
             seen: HashMap::new(),
-            lines: lines.filter(|line| holds(line.own, line.at, now)).collect(),
+            lines: record::read(&file),
         };
         Self {
             file,
@@ -243,22 +204,12 @@ impl Trials {
         let (refused, at, own) = (*refused, *at, *own);
         known.lines.retain(|line| line.key != Some(subject.key()));
         if refused > 0 {
-            match hashed(&subject.identity) {
-                Ok(hash) => known.lines.push(Line {
-                    key: Some(subject.key()),
-                    at,
-                    own,
-                    refused,
-                    origin: subject.origin.clone(),
-                    hash,
-                }),
+            match Line::of(subject, refused, at, own) {
+                Ok(line) => known.lines.push(line),
                 Err(err) => tracing::warn!("cannot note a login that was refused: {err}"),
             }
         }
-        let surplus = known.lines.len().saturating_sub(MOST_LINES);
-        known.lines.drain(..surplus);
-        let text: String = known.lines.iter().map(Line::text).collect();
-        if let Err(err) = write(&self.file, &text) {
+        if let Err(err) = record::write(&self.file, &mut known.lines) {
             tracing::warn!("cannot note a login that was refused: {err}");
         }
     }
@@ -268,19 +219,12 @@ impl Trials {
     }
 }
 
-fn write(file: &std::path::Path, text: &str) -> io::Result<()> {
-    match text {
-        "" if !file.exists() => Ok(()),
-        text => durable::replace(file, text.as_bytes()),
-    }
-}
-
 impl Known {
     /// What is known of a login; what is on disk is looked through the first time.
     fn trial(&mut self, key: [u8; 32], subject: &Subject) -> &mut Trial {
-        let (lines, now) = (&mut self.lines, seconds(SystemTime::now()));
+        let (lines, now) = (&mut self.lines, record::now());
         let trial = self.seen.entry(key).or_insert_with(|| {
-            lines.retain(|line| holds(line.own, line.at, now));
+            lines.retain(|line| line.holds(now));
             let line = lines.iter_mut().find(|line| line.is_of(subject));
             let Some(line) = line else {
                 return Trial::default();
@@ -314,66 +258,7 @@ impl Trial {
     fn refuse(&mut self, own: bool) {
         self.refused = self.refused.saturating_add(1);
         self.own |= own;
-        self.at = seconds(SystemTime::now());
-    }
-}
-
-/// Whether a refusal still counts. What a wrong clock says is of the future does not.
-fn holds(own: bool, at: u64, now: u64) -> bool {
-    own || now
-        .checked_sub(at)
-        .is_some_and(|age| age < FORGOTTEN.as_secs())
-}
-
-impl Subject {
-    fn new(origin: &str, login: &Login, what_for: &str, own: bool) -> Self {
-        let mut identity = Vec::new();
-        for part in [origin, &login.username, &login.password, what_for] {
-            identity.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            identity.extend_from_slice(part.as_bytes());
-        }
-        Self {
-            origin: origin.to_owned(),
-            own,
-            identity,
-        }
-    }
-
-    fn key(&self) -> [u8; 32] {
-        Sha256::digest(&self.identity).into()
-    }
-}
-
-impl Line {
-    fn parse(text: &str) -> Option<Self> {
-        let mut words = text.split(' ');
-        Some(Self {
-            key: None,
-            at: words.next()?.parse().ok()?,
-            own: words.next()? == "own",
-            refused: words.next()?.parse().ok()?,
-            origin: words.next()?.to_owned(),
-            hash: words.next()?.to_owned(),
-        })
-    }
-
-    fn text(&self) -> String {
-        let Self {
-            at,
-            refused,
-            origin,
-            hash,
-            ..
-        } = self;
-        let whose = if self.own { "own" } else { "git" };
-        format!("{at} {whose} {refused} {origin} {hash}\n")
-    }
-
-    /// Whether a line that a daemon before this wrote is of a login. Slow by design.
-    fn is_of(&self, subject: &Subject) -> bool {
-        self.key.is_none()
-            && self.origin == subject.origin
-            && matches(&self.hash, &subject.identity)
+        self.at = record::now();
     }
 }
 
@@ -434,12 +319,6 @@ impl Drop for Try<'_> {
         drop(known);
         self.trials.ended.notify_all();
     }
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
 }
 
 #[cfg(test)]

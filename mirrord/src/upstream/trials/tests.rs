@@ -1,8 +1,11 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    fs,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use tokio::sync::broadcast;
 
-use super::*;
+use super::{record::FORGOTTEN, *};
 
 const HERE: &str = "https://gitlab.example";
 
