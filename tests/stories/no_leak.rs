@@ -128,8 +128,14 @@ fn look(forms: &[String]) -> Vec<String> {
             };
             let text = String::from_utf8_lossy(&bytes).replace('\0', " ");
             if forms.iter().any(|form| text.contains(form)) {
-                let line = fs::read(process.join("cmdline")).unwrap_or_default();
-                let line = String::from_utf8_lossy(&line).replace('\0', " ");
+                // Read again it could be that of another program, or of none any more.
+                let line = match file {
+                    "cmdline" => text,
+                    _ => {
+                        let line = fs::read(process.join("cmdline")).unwrap_or_default();
+                        String::from_utf8_lossy(&line).replace('\0', " ")
+                    }
+                };
                 hits.push(format!("{file} of: {line}"));
             }
         }
