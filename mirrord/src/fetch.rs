@@ -317,13 +317,20 @@ impl<'c> Request<'c> {
             mut progress,
             outcome,
             mut questions,
+            mut asking,
         } = pending;
-        let host = self.host();
+        let (host, url, can_ask) = (self.host(), self.target.url.clone(), self.fetch.can_ask);
+        let outcome = async move {
+            tokio::select! {
+                outcome = outcome => outcome.unwrap_or_else(|_| Err(cancelled().into())),
+                // How long a person takes to answer, nobody knows.
+                Ok(_) = asking.wait_for(|asking| *asking), if !can_ask => Err(login::elsewhere(&url).into()),
+            }
+        };
         let waited = self
             .conversation
             .wait_asked(&host, &mut progress, &mut questions, outcome);
-        let outcome = waited.await?;
-        Ok(outcome.unwrap_or_else(|_| Err(cancelled().into())))
+        waited.await
     }
 
     fn access(&self) -> Access {

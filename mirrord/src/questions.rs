@@ -9,7 +9,7 @@ use std::{
 };
 
 use common::protocol::{OneTimeId, Secret};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::id;
 
@@ -46,8 +46,33 @@ pub(crate) struct Question {
     pub answer: oneshot::Sender<Option<Secret>>,
 }
 
+/// A client that can be asked.
+#[derive(Clone)]
+pub(crate) struct Asker {
+    /// Where it hears questions.
+    pub client: mpsc::Sender<Question>,
+    /// Whether somebody is being asked, for those who cannot be and wait for the same.
+    pub asking: watch::Sender<bool>,
+}
+
 /// Those who can be asked, in the order in which they are.
-pub(crate) type Askable = Vec<mpsc::Sender<Question>>;
+pub(crate) type Askable = Vec<Asker>;
+
+/// For as long as it lives, somebody is being asked.
+struct Asking<'a>(&'a watch::Sender<bool>);
+
+impl Asker {
+    fn begin(&self) -> Asking<'_> {
+        self.asking.send_replace(true);
+        Asking(&self.asking)
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.send_replace(false);
+    }
+}
 
 /// What is known under an id, or can be asked for.
 #[derive(Clone)]
@@ -113,14 +138,15 @@ impl Questions {
         if let Some(passphrase) = stored {
             return Some(passphrase.answer);
         }
-        for client in source.askable {
+        for asker in source.askable {
+            let _asking = asker.begin();
             let (answer, answered) = oneshot::channel();
             let question = Question {
                 prompt: prompt.clone(),
                 answer,
             };
             // One that has gone leaves the question to the next.
-            if client.send(question).await.is_ok()
+            if asker.client.send(question).await.is_ok()
                 && let Ok(answer) = answered.await
             {
                 return answer;
@@ -186,7 +212,12 @@ mod tests {
     async fn who_goes_leaves_the_question_to_the_next() {
         let questions = Arc::<Questions>::default();
         let (gone, there) = (mpsc::channel(1), mpsc::channel(1));
-        let askable = vec![gone.0, there.0];
+        let asker = |client| Asker {
+            client,
+            asking: watch::Sender::new(false),
+        };
+        let askable = vec![asker(gone.0), asker(there.0)];
+        let mut under_way = askable[1].asking.subscribe();
         drop(gone.1);
         let open = questions.open(None, askable, None).expect("random");
         let mut there = there.1;
@@ -195,11 +226,13 @@ mod tests {
                 return;
             };
             assert_eq!(question.prompt, "well?");
+            assert!(*under_way.borrow_and_update());
             let _ = question.answer.send(Some(Secret("yes".into())));
         };
         let asking = questions.answer(&open.id, None, "well?".into());
         let (answer, ()) = tokio::join!(asking, answering);
         assert_eq!(answer, Some(Secret("yes".into())));
+        assert!(!*under_way.borrow(), "it is over");
     }
 
     #[tokio::test]

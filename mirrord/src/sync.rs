@@ -4,17 +4,17 @@
 //! A request that arrives during a run is left in the queue: upstream may already have been asked, so only a later run
 //! can vouch for what it has now. A batch is of one access; what one login may read says nothing about another.
 
+mod follow;
 mod job;
 mod once;
 mod receive;
 mod state;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     io,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use common::{
@@ -24,20 +24,19 @@ use common::{
 use tokio::{
     sync::{Semaphore, broadcast, mpsc, oneshot},
     task::JoinError,
-    time::timeout,
 };
 
-use self::{job::Job, once::Memory};
+use self::{follow::follow, job::Job};
 pub(crate) use self::{
     job::{Birth, Outcome, Pending, Wish},
     state::State,
 };
 use crate::{
     config::Config,
-    credentials::{Credentials, KEEP},
+    credentials::Credentials,
     gate::Gates,
     pushes::Pushes,
-    questions::Askable,
+    questions::{Askable, Asker},
     registry::{Mirror, Registry, Target},
     settings::Settings,
     upstream::{Access, Trouble, Upstreams},
@@ -75,6 +74,8 @@ struct Task {
     queue: mpsc::UnboundedSender<Job>,
     listeners: broadcast::Sender<Progress>,
     state: Arc<Mutex<State>>,
+    /// Whether somebody is being asked for it.
+    asking: tokio::sync::watch::Sender<bool>,
 }
 
 impl Engine {
@@ -115,18 +116,20 @@ impl Engine {
         let task = self.task(target);
         let progress = task.listeners.subscribe();
         let (answer, outcome) = oneshot::channel();
-        let (asker, questions) = mpsc::channel(1);
+        let (client, questions) = mpsc::channel(1);
+        let (asking, is_asking) = (task.asking.clone(), task.asking.subscribe());
         // The task ends with the engine; a job that it does not take answers by dropping its sender.
         let _ = task.queue.send(Job {
             access,
             wish,
             answer,
-            questions: can_ask.then_some(asker),
+            questions: can_ask.then_some(Asker { client, asking }),
         });
         Pending {
             progress,
             outcome,
             questions,
+            asking: is_asking,
         }
     }
 
@@ -139,8 +142,10 @@ impl Engine {
     ) -> Pending<T> {
         let (listeners, progress) = broadcast::channel(PROGRESS_BACKLOG);
         let (answer, outcome) = oneshot::channel();
-        let (asker, questions) = mpsc::channel(1);
-        let askable = can_ask.then_some(asker).into_iter().collect();
+        let (client, questions) = mpsc::channel(1);
+        let (asking, is_asking) = tokio::sync::watch::channel(false);
+        let askable = can_ask.then_some(Asker { client, asking });
+        let askable = askable.into_iter().collect();
         let (engine, url) = (self.clone(), url.clone());
         tokio::spawn(async move {
             let host = engine.host(&url);
@@ -158,6 +163,7 @@ impl Engine {
             progress,
             outcome,
             questions,
+            asking: is_asking,
         }
     }
 
@@ -174,6 +180,7 @@ impl Engine {
                 queue,
                 listeners: broadcast::channel(PROGRESS_BACKLOG).0,
                 state: Arc::new(Mutex::default()),
+                asking: tokio::sync::watch::Sender::new(false),
             };
             tokio::spawn(follow(
                 self.clone(),
@@ -328,98 +335,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The life of one mirror's task.
-async fn follow(
-    engine: Arc<Engine>,
-    target: Target,
-    mut jobs: mpsc::UnboundedReceiver<Job>,
-    listeners: broadcast::Sender<Progress>,
-    state: Arc<Mutex<State>>,
-) {
-    let url = target.url.clone();
-    let mut waiting = VecDeque::new();
-    let mut memory = Memory::default();
-    loop {
-        if waiting.is_empty() {
-            match timeout(KEEP, jobs.recv()).await {
-                Ok(Some(job)) => waiting.push_back(job),
-                Ok(None) => return,
-                // An open conversation knows a login, and a login is not kept longer than this.
-                Err(_) => {
-                    memory.hang_up();
-                    continue;
-                }
-            }
-        }
-        let host = engine.host(&url);
-        let (Ok(_at_host), Ok(_turn)) = (host.acquire().await, engine.at_once.acquire().await)
-        else {
-            return;
-        };
-        while let Ok(job) = jobs.try_recv() {
-            waiting.push_back(job);
-        }
-        waiting.retain(|job: &Job| !job.answer.is_closed());
-        let Some(first) = waiting.front() else {
-            continue;
-        };
-        let access = first.access.clone();
-        let (batch, rest): (VecDeque<_>, VecDeque<_>) =
-            waiting.into_iter().partition(|job| job.access == access);
-        waiting = rest;
-        let wish = Wish {
-            birth: batch
-                .iter()
-                .map(|job| &job.wish.birth)
-                .max_by_key(|birth| birth.rank())
-                .cloned()
-                .unwrap_or_default(),
-            accept: batch.iter().any(|job| job.wish.accept),
-        };
-        let asked_with = access.clone();
-        lock(&state).syncing = true;
-        let work = {
-            let (engine, target) = (engine.clone(), target.clone());
-            move |watch: &Watch| {
-                let began = std::time::Instant::now();
-                let result = once::sync(&engine, &target, &wish, &access, watch, &mut memory);
-                log(&target.url, began.elapsed(), &result);
-                (result, memory)
-            }
-        };
-        let askable = batch.iter().filter_map(|job| job.questions.clone());
-        let askable = askable.collect();
-        let watched = engine.watched(&url, listeners.clone(), askable, work);
-        let result = match watched.await {
-            Ok((result, after)) => {
-                memory = after;
-                result
-            }
-            // A bug in the sync must not end the service of this mirror.
-            Err(panic) => {
-                memory = Memory::default();
-                Err(broke(&url, &panic))
-            }
-        };
-        lock(&state).note(&result, &asked_with, &target.git_dir);
-        for job in batch {
-            // Whoever has gone needs no answer.
-            let _ = job.answer.send(result.clone());
-        }
-    }
-}
-
 fn broke(url: &UpstreamUrl, panic: &JoinError) -> Trouble {
     tracing::error!("a sync of '{url}' broke: {panic}");
     Failure::here("the sync broke; the daemon's log says how").into()
-}
-
-fn log(url: &UpstreamUrl, took: Duration, result: &Result<Outcome, Trouble>) {
-    let took = took.as_millis();
-    match result {
-        Ok(Outcome::InStep { .. }) => tracing::info!("'{url}' in step after {took} ms"),
-        Ok(Outcome::Moved(to)) => tracing::info!("'{url}' redirects to '{to}'"),
-        Ok(Outcome::Gone) => {}
-        Err(trouble) => tracing::warn!("no sync of '{url}' after {took} ms: {}", trouble.failure),
-    }
 }

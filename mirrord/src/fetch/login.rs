@@ -13,7 +13,7 @@ use crate::{
 };
 use common::{
     protocol::{Answer, Ask, Failure, FailureKind, Login, Reply, Secret},
-    upstream_url::Scheme,
+    upstream_url::{Scheme, UpstreamUrl},
     wire::WireError,
 };
 
@@ -329,4 +329,11 @@ impl Request<'_> {
             standing: self.fetch.standing.place,
         }
     }
+}
+
+/// Somebody else is asked something for the same mirror, and nobody can be asked here.
+pub(super) fn elsewhere(url: &UpstreamUrl) -> Failure {
+    let message = format!("cannot sign in to '{url}': somebody is being asked at another terminal");
+    Failure::new(FailureKind::Refused, message)
+        .hinted("the same again works when they have answered; a key in an agent needs nobody")
 }

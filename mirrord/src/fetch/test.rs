@@ -244,6 +244,7 @@ impl Request<'_> {
             mut progress,
             mut outcome,
             mut questions,
+            asking: _,
         } = self.engine.ask(
             &self.target.url,
             self.fetch.can_ask,

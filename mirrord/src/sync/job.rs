@@ -3,10 +3,10 @@
 use std::time::SystemTime;
 
 use common::{protocol::Progress, upstream_url::UpstreamUrl};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{
-    questions::Question,
+    questions::{Asker, Question},
     registry::Mirror,
     settings::Settings,
     upstream::{Access, Trouble},
@@ -53,7 +53,7 @@ pub(super) struct Job {
     /// Who waits.
     pub answer: oneshot::Sender<Result<Outcome, Trouble>>,
     /// Where they can be asked, when they can.
-    pub questions: Option<mpsc::Sender<Question>>,
+    pub questions: Option<Asker>,
 }
 
 /// How a sync ended.
@@ -88,4 +88,6 @@ pub(crate) struct Pending<T = Outcome> {
     pub outcome: oneshot::Receiver<Result<T, Trouble>>,
     /// What whoever waits is asked meanwhile.
     pub questions: mpsc::Receiver<Question>,
+    /// Whether anybody who waits is being asked.
+    pub asking: watch::Receiver<bool>,
 }

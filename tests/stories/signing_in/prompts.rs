@@ -259,6 +259,21 @@ fn of_two_clones_over_ssh_one_is_asked_for_both() {
 }
 
 #[test]
+fn who_has_no_terminal_does_not_wait_for_somebody_elses_passphrase() {
+    let stage = with_passphrase();
+    let mut asked = stage.clone("ours").on_terminal();
+    asked.shows("Enter passphrase for key '");
+    let ran = stage.clone("theirs").code(128);
+    assert!(
+        ran.stderr.contains("asked at another terminal") && ran.stderr.contains("hint: "),
+        "{ran}"
+    );
+    asked.types("open sesame\n");
+    assert_eq!(asked.ended().0, 0);
+    stage.clone("theirs").ok();
+}
+
+#[test]
 fn the_persons_own_askpass_answers_ssh_where_ssh_would_ask_it() {
     let script = "#!/bin/sh\necho \"$1\" >>\"$0.heard\"\necho open sesame\n";
     for (variable, others) in [

@@ -1,0 +1,113 @@
+//! The life of one mirror's task: what waits in its queue, a batch at a time.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use common::{protocol::Progress, upstream_url::UpstreamUrl};
+use tokio::{
+    sync::{broadcast, mpsc},
+    time::timeout,
+};
+
+use super::{
+    Engine, broke,
+    job::{Job, Outcome, Wish},
+    lock,
+    once::{self, Memory},
+    state::State,
+};
+use crate::{credentials::KEEP, registry::Target, upstream::Trouble, watch::Watch};
+
+/// Follows the queue until nobody can ask any more.
+pub(super) async fn follow(
+    engine: Arc<Engine>,
+    target: Target,
+    mut jobs: mpsc::UnboundedReceiver<Job>,
+    listeners: broadcast::Sender<Progress>,
+    state: Arc<Mutex<State>>,
+) {
+    let url = target.url.clone();
+    let mut waiting = VecDeque::new();
+    let mut memory = Memory::default();
+    loop {
+        if waiting.is_empty() {
+            match timeout(KEEP, jobs.recv()).await {
+                Ok(Some(job)) => waiting.push_back(job),
+                Ok(None) => return,
+                // An open conversation knows a login, and a login is not kept longer than this.
+                Err(_) => {
+                    memory.hang_up();
+                    continue;
+                }
+            }
+        }
+        let host = engine.host(&url);
+        let (Ok(_at_host), Ok(_turn)) = (host.acquire().await, engine.at_once.acquire().await)
+        else {
+            return;
+        };
+        while let Ok(job) = jobs.try_recv() {
+            waiting.push_back(job);
+        }
+        waiting.retain(|job: &Job| !job.answer.is_closed());
+        let Some(first) = waiting.front() else {
+            continue;
+        };
+        let access = first.access.clone();
+        let (batch, rest): (VecDeque<_>, VecDeque<_>) =
+            waiting.into_iter().partition(|job| job.access == access);
+        waiting = rest;
+        let wish = Wish {
+            birth: batch
+                .iter()
+                .map(|job| &job.wish.birth)
+                .max_by_key(|birth| birth.rank())
+                .cloned()
+                .unwrap_or_default(),
+            accept: batch.iter().any(|job| job.wish.accept),
+        };
+        let asked_with = access.clone();
+        lock(&state).syncing = true;
+        let work = {
+            let (engine, target) = (engine.clone(), target.clone());
+            move |watch: &Watch| {
+                let began = std::time::Instant::now();
+                let result = once::sync(&engine, &target, &wish, &access, watch, &mut memory);
+                log(&target.url, began.elapsed(), &result);
+                (result, memory)
+            }
+        };
+        let askable = batch.iter().filter_map(|job| job.questions.clone());
+        let askable = askable.collect();
+        let watched = engine.watched(&url, listeners.clone(), askable, work);
+        let result = match watched.await {
+            Ok((result, after)) => {
+                memory = after;
+                result
+            }
+            // A bug in the sync must not end the service of this mirror.
+            Err(panic) => {
+                memory = Memory::default();
+                Err(broke(&url, &panic))
+            }
+        };
+        lock(&state).note(&result, &asked_with, &target.git_dir);
+        for job in batch {
+            // Whoever has gone needs no answer.
+            let _ = job.answer.send(result.clone());
+        }
+    }
+}
+
+fn log(url: &UpstreamUrl, took: Duration, result: &Result<Outcome, Trouble>) {
+    let took = took.as_millis();
+    match result {
+        Ok(Outcome::InStep { .. }) => tracing::info!("'{url}' in step after {took} ms"),
+        Ok(Outcome::Moved(to)) => tracing::info!("'{url}' redirects to '{to}'"),
+        Ok(Outcome::Gone) => {}
+        Err(trouble) => tracing::warn!("no sync of '{url}' after {took} ms: {}", trouble.failure),
+    }
+}
