@@ -107,8 +107,10 @@ impl Probe<'_> {
             clients, trials, ..
         } = self.upstreams;
         let (login, own) = (&self.access.login, self.access.has_own_login());
-        if let Some(login) = login {
-            trials.may_push(self.url, login, own)?;
+        if let Some(login) = login
+            && let Err(failure) = trials.may_push(self.url, login, own)
+        {
+            return Ok(Offer::Refuses(reason(self.url, &failure)));
         }
         let line = http::Line::new(self.url, self.access, clients, self.watch)?;
         let look = line.peek("/info/refs?service=git-receive-pack")?;
