@@ -320,11 +320,12 @@ impl<'c> Request<'c> {
             mut asking,
         } = pending;
         let (host, url, can_ask) = (self.host(), self.target.url.clone(), self.fetch.can_ask);
+        let access = self.access();
         let outcome = async move {
             tokio::select! {
                 outcome = outcome => outcome.unwrap_or_else(|_| Err(cancelled().into())),
-                // How long a person takes to answer, nobody knows.
-                Ok(_) = asking.wait_for(|asking| *asking), if !can_ask => Err(login::elsewhere(&url).into()),
+                // Alone it would fail at once for want of that answer; and how long a person takes, nobody knows.
+                Ok(_) = asking.wait_for(|asked| asked.as_ref() == Some(&access)), if !can_ask => Err(login::elsewhere(&url).into()),
             }
         };
         let waited = self

@@ -11,7 +11,7 @@ use std::{
 use common::protocol::{OneTimeId, Secret};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::id;
+use crate::{id, upstream::Access};
 
 /// How ssh asks for the passphrase of a key. What a server wants to know it asks in other words.
 const PASSPHRASE: &str = "Enter passphrase for key '";
@@ -51,26 +51,28 @@ pub(crate) struct Question {
 pub(crate) struct Asker {
     /// Where it hears questions.
     pub client: mpsc::Sender<Question>,
-    /// Whether somebody is being asked, for those who cannot be and wait for the same.
-    pub asking: watch::Sender<bool>,
+    /// With what it goes to upstream.
+    pub access: Access,
+    /// With what somebody goes there who is being asked: whoever has the same and cannot be asked need not wait.
+    pub asking: watch::Sender<Option<Access>>,
 }
 
 /// Those who can be asked, in the order in which they are.
 pub(crate) type Askable = Vec<Asker>;
 
 /// For as long as it lives, somebody is being asked.
-struct Asking<'a>(&'a watch::Sender<bool>);
+struct Asking<'a>(&'a watch::Sender<Option<Access>>);
 
 impl Asker {
     fn begin(&self) -> Asking<'_> {
-        self.asking.send_replace(true);
+        self.asking.send_replace(Some(self.access.clone()));
         Asking(&self.asking)
     }
 }
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        self.0.send_replace(false);
+        self.0.send_replace(None);
     }
 }
 
@@ -183,7 +185,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use common::{protocol::Standing, upstream_url::Address};
+
     use super::*;
+    use crate::settings::Auth;
 
     #[tokio::test]
     async fn a_passphrase_is_the_answer_to_one_question_alone_and_once() {
@@ -212,9 +217,14 @@ mod tests {
     async fn who_goes_leaves_the_question_to_the_next() {
         let questions = Arc::<Questions>::default();
         let (gone, there) = (mpsc::channel(1), mpsc::channel(1));
+        let Ok(Address::Url(url, _)) = Address::parse("git@h:p") else {
+            panic!("it is an address");
+        };
+        let access = Access::new(&url, &Auth::AsGit, None, &Standing::default());
         let asker = |client| Asker {
             client,
-            asking: watch::Sender::new(false),
+            access: access.clone(),
+            asking: watch::Sender::new(None),
         };
         let askable = vec![asker(gone.0), asker(there.0)];
         let mut under_way = askable[1].asking.subscribe();
@@ -226,13 +236,13 @@ mod tests {
                 return;
             };
             assert_eq!(question.prompt, "well?");
-            assert!(*under_way.borrow_and_update());
+            assert!(*under_way.borrow_and_update() == Some(access.clone()));
             let _ = question.answer.send(Some(Secret("yes".into())));
         };
         let asking = questions.answer(&open.id, None, "well?".into());
         let (answer, ()) = tokio::join!(asking, answering);
         assert_eq!(answer, Some(Secret("yes".into())));
-        assert!(!*under_way.borrow(), "it is over");
+        assert!(under_way.borrow().is_none(), "it is over");
     }
 
     #[tokio::test]

@@ -22,7 +22,7 @@ use common::{
     upstream_url::UpstreamUrl,
 };
 use tokio::{
-    sync::{Semaphore, broadcast, mpsc, oneshot},
+    sync::{Semaphore, broadcast, mpsc, oneshot, watch},
     task::JoinError,
 };
 
@@ -74,8 +74,8 @@ struct Task {
     queue: mpsc::UnboundedSender<Job>,
     listeners: broadcast::Sender<Progress>,
     state: Arc<Mutex<State>>,
-    /// Whether somebody is being asked for it.
-    asking: tokio::sync::watch::Sender<bool>,
+    /// With what somebody goes to upstream who is being asked.
+    asking: watch::Sender<Option<Access>>,
 }
 
 impl Engine {
@@ -118,12 +118,17 @@ impl Engine {
         let (answer, outcome) = oneshot::channel();
         let (client, questions) = mpsc::channel(1);
         let (asking, is_asking) = (task.asking.clone(), task.asking.subscribe());
+        let asker = can_ask.then(|| Asker {
+            client,
+            access: access.clone(),
+            asking,
+        });
         // The task ends with the engine; a job that it does not take answers by dropping its sender.
         let _ = task.queue.send(Job {
             access,
             wish,
             answer,
-            questions: can_ask.then_some(Asker { client, asking }),
+            questions: asker,
         });
         Pending {
             progress,
@@ -137,15 +142,20 @@ impl Engine {
     pub(crate) fn ask<T: Send + 'static>(
         self: &Arc<Self>,
         url: &UpstreamUrl,
+        access: &Access,
         can_ask: bool,
         work: impl FnOnce(&Upstreams, &Watch) -> T + Send + 'static,
     ) -> Pending<T> {
         let (listeners, progress) = broadcast::channel(PROGRESS_BACKLOG);
         let (answer, outcome) = oneshot::channel();
         let (client, questions) = mpsc::channel(1);
-        let (asking, is_asking) = tokio::sync::watch::channel(false);
-        let askable = can_ask.then_some(Asker { client, asking });
-        let askable = askable.into_iter().collect();
+        let (asking, is_asking) = watch::channel(None);
+        let asker = can_ask.then(|| Asker {
+            client,
+            access: access.clone(),
+            asking,
+        });
+        let askable = asker.into_iter().collect();
         let (engine, url) = (self.clone(), url.clone());
         tokio::spawn(async move {
             let host = engine.host(&url);
@@ -180,7 +190,7 @@ impl Engine {
                 queue,
                 listeners: broadcast::channel(PROGRESS_BACKLOG).0,
                 state: Arc::new(Mutex::default()),
-                asking: tokio::sync::watch::Sender::new(false),
+                asking: watch::Sender::new(None),
             };
             tokio::spawn(follow(
                 self.clone(),

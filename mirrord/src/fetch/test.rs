@@ -247,6 +247,7 @@ impl Request<'_> {
             asking: _,
         } = self.engine.ask(
             &self.target.url,
+            &self.access(),
             self.fetch.can_ask,
             move |upstreams, watch| {
                 work(&Probe {

@@ -88,6 +88,6 @@ pub(crate) struct Pending<T = Outcome> {
     pub outcome: oneshot::Receiver<Result<T, Trouble>>,
     /// What whoever waits is asked meanwhile.
     pub questions: mpsc::Receiver<Question>,
-    /// Whether anybody who waits is being asked.
-    pub asking: watch::Receiver<bool>,
+    /// With what somebody goes to upstream who is being asked.
+    pub asking: watch::Receiver<Option<Access>>,
 }

@@ -274,6 +274,27 @@ fn who_has_no_terminal_does_not_wait_for_somebody_elses_passphrase() {
 }
 
 #[test]
+fn who_signs_in_otherwise_waits_for_their_turn_behind_somebody_who_is_asked() {
+    let stage = with_passphrase();
+    let (locked, free) = (stage.world.path("ssh/key"), stage.world.path("ssh/free"));
+    fs::copy(&locked, &free).expect("ours");
+    let words = ["-q", "-p", "-P", "open sesame", "-N", "", "-f"];
+    stage.world.program("ssh-keygen", words).arg(&free).ok();
+    let mut asked = stage.clone("ours").on_terminal();
+    asked.shows("Enter passphrase for key '");
+    let ssh = format!("ssh -i '{}'", free.display());
+    let other = stage.ls_remote().env("GIT_SSH_COMMAND", ssh).start();
+    stage.world.wait_until_clients(2);
+    asked.types("open sesame\n");
+    assert_eq!(asked.ended().0, 0);
+    let ran = other.wait();
+    assert!(
+        ran.status.success() && ran.stdout.contains("refs/heads/"),
+        "{ran}"
+    );
+}
+
+#[test]
 fn the_persons_own_askpass_answers_ssh_where_ssh_would_ask_it() {
     let script = "#!/bin/sh\necho \"$1\" >>\"$0.heard\"\necho open sesame\n";
     for (variable, others) in [
