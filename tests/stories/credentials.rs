@@ -69,6 +69,14 @@ impl Private {
         self.world.clone_mirror(&self.url, dir)
     }
 
+    /// Clones the mirror that is called `project` into `ours`, and commits something there that can be pushed.
+    pub(crate) fn clone_and_commit(&self) {
+        let clone = ["clone", "-q", "mirror::project", "ours"];
+        self.world.git(clone).ok();
+        let commit = ["commit", "-q", "--allow-empty", "-m", "c"];
+        self.world.git(commit).at("ours").ok();
+    }
+
     pub(crate) fn fetch(&self) -> Run {
         self.world.git(["fetch", "-q"]).at("ours")
     }

@@ -77,15 +77,7 @@ fn no_redirect_of_a_push_takes_it_along_either() {
     let other = private.world.gitlab();
     other.project("group/project").commit("main", "a", "a");
     private.adding("project", "right").ok();
-    private
-        .world
-        .git(["clone", "-q", "mirror::project", "ours"])
-        .ok();
-    private
-        .world
-        .git(["commit", "-q", "--allow-empty", "-m", "c"])
-        .at("ours")
-        .ok();
+    private.clone_and_commit();
     let base = format!("http://{}/group/project.git", other.host());
     for (on, tail) in [
         (On::PushInfoRefs, "/info/refs?service=git-receive-pack"),

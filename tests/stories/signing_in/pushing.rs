@@ -10,15 +10,7 @@ use crate::credentials::Private;
 fn with_token() -> Private {
     let private = Private::new().with_helper("another");
     private.adding("project", "right").ok();
-    private
-        .world
-        .git(["clone", "-q", "mirror::project", "ours"])
-        .ok();
-    private
-        .world
-        .git(["commit", "-q", "--allow-empty", "-m", "c"])
-        .at("ours")
-        .ok();
+    private.clone_and_commit();
     private
 }
 
@@ -50,15 +42,7 @@ fn a_push_whose_token_is_refused_counts_as_a_try_and_asks_nobody() {
         .require_login_to_push("group/project", "me", "right");
     let private = private.with_helper("right");
     private.adding("project", "right").ok();
-    private
-        .world
-        .git(["clone", "-q", "mirror::project", "ours"])
-        .ok();
-    private
-        .world
-        .git(["commit", "-q", "--allow-empty", "-m", "c"])
-        .at("ours")
-        .ok();
+    private.clone_and_commit();
     // Between the fetch and the push.
     let held = private.gitlab.hold(On::PushInfoRefs);
     let pushing = push(&private, "one").start();
