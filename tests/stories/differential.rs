@@ -60,8 +60,11 @@ fn apply(project: &Project, deed: &Deed, count: usize) {
             if there(to) && there(from) {
                 // Whatever the two have in common, and whatever would conflict.
                 let git = |args: &[&str]| project.git(args).ok().line().to_owned();
-                let tree = git(&["rev-parse", &format!("{to}^{{tree}}")]);
-                let merge = git(&["commit-tree", "-m", "merge", "-p", to, "-p", from, &tree]);
+                // By their whole names: a tag of the same name would come first.
+                let [ours, theirs] = [to, from].map(|name| format!("refs/heads/{name}"));
+                let tree = git(&["rev-parse", &format!("{ours}^{{tree}}")]);
+                let parents = ["-p", &ours, "-p", &theirs];
+                let merge = git(&[&["commit-tree", "-m", "merge", &tree][..], &parents].concat());
                 project.force(to, &merge);
             }
         }
