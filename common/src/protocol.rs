@@ -6,6 +6,7 @@
 
 mod credential;
 mod failure;
+mod journal;
 mod mirrors;
 mod test;
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     credential::{Credential, Login, OneTimeId, Secret, SignIn},
     failure::{Failure, FailureKind, words},
+    journal::Cause,
     mirrors::{Add, Config, LocalRef, MirrorInfo, Past, Restore, Set, Setting, Shown, Status},
     test::{Check, Step, Test, Verdict},
 };

@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 
 use common::{
     name::Name,
-    protocol::{Add, Failure, FailureKind, Reply},
+    protocol::{Add, Cause, Failure, FailureKind, Reply},
     wire::WireError,
 };
 
@@ -142,7 +142,7 @@ async fn make(
         }
         let wish = Wish {
             birth: Birth::Named(Box::new(settings.clone())),
-            ..Wish::default()
+            ..Wish::new(Cause::Command)
         };
         match request.run(&Purpose::Sync(wish)).await? {
             Ok(fetched) if fetched.mirror.settings == settings => {
@@ -224,7 +224,10 @@ async fn finish(
 ) -> Result<Result<Reply, Failure>, WireError> {
     let mut warnings = Vec::new();
     if sync {
-        match request.run(&Purpose::Sync(Wish::default())).await? {
+        match request
+            .run(&Purpose::Sync(Wish::new(Cause::Command)))
+            .await?
+        {
             Ok(fetched) => return Ok(Ok(added(&fetched.mirror, fetched.ready.warnings))),
             Err(failure) => {
                 warnings.push(format!("it is not in step: {}", failure.message));

@@ -8,7 +8,7 @@ mod test;
 use std::{io, sync::Arc};
 
 use common::{
-    protocol::{Failure, FailureKind, Fetch, Login, Mirror as Wanted, Ready},
+    protocol::{Cause, Failure, FailureKind, Fetch, Login, Mirror as Wanted, Ready},
     upstream_url::{Address, UpstreamUrl},
     wire::WireError,
 };
@@ -248,7 +248,8 @@ impl<'c> Request<'c> {
             let access = self.access();
             let wish = match purpose {
                 Purpose::Sync(wish) => wish.clone(),
-                Purpose::Read | Purpose::Push => self.wish(),
+                Purpose::Read => self.wish(Cause::Fetch),
+                Purpose::Push => self.wish(Cause::Push),
             };
             let can_ask = self.fetch.can_ask;
             let pending = self
@@ -343,14 +344,14 @@ impl<'c> Request<'c> {
     }
 
     /// A mirror is made of a URL, and never of a name.
-    fn wish(&self) -> Wish {
+    fn wish(&self, cause: Cause) -> Wish {
         let birth = match self.fetch.mirror {
             Wanted::Url(_) => Birth::Automatic,
             Wanted::Name(_) => Birth::None,
         };
         Wish {
             birth,
-            ..Wish::default()
+            ..Wish::new(cause)
         }
     }
 

@@ -10,7 +10,9 @@ use std::{
 
 use common::{
     paths::Paths,
-    protocol::{Failure, Fetch, Mirror, MirrorInfo, OneTimeId, Past, Reply, Request, Status},
+    protocol::{
+        Cause, Failure, Fetch, Mirror, MirrorInfo, OneTimeId, Past, Reply, Request, Status,
+    },
     wire::{self, WireError, batches},
 };
 use interprocess::local_socket::tokio::{Listener, Stream, prelude::*};
@@ -228,7 +230,7 @@ impl Server {
     ) -> Result<(), WireError> {
         let wish = Wish {
             accept,
-            ..Wish::default()
+            ..Wish::new(Cause::Command)
         };
         let wanted = request.mirror.clone();
         let reply = match fetch::existing(&self.engine, &wanted) {

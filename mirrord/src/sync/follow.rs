@@ -56,11 +56,17 @@ pub(super) async fn follow(
         let Some(first) = waiting.front() else {
             continue;
         };
-        let access = first.access.clone();
+        let (access, first_cause) = (first.access.clone(), first.wish.cause);
         let (batch, rest): (VecDeque<_>, VecDeque<_>) =
             waiting.into_iter().partition(|job| job.access == access);
         waiting = rest;
         let wish = Wish {
+            // The one for whose sake it goes first.
+            cause: batch
+                .iter()
+                .map(|job| job.wish.cause)
+                .min()
+                .unwrap_or(first_cause),
             birth: batch
                 .iter()
                 .map(|job| &job.wish.birth)

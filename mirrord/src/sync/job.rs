@@ -2,7 +2,10 @@
 
 use std::time::SystemTime;
 
-use common::{protocol::Progress, upstream_url::UpstreamUrl};
+use common::{
+    protocol::{Cause, Progress},
+    upstream_url::UpstreamUrl,
+};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{
@@ -13,12 +16,25 @@ use crate::{
 };
 
 /// What a sync is to do beside its usual work.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Wish {
+    /// Why it is wanted.
+    pub cause: Cause,
     /// What to do where there is no mirror.
     pub birth: Birth,
     /// Whether upstream is believed even if it suddenly looks empty or replaced.
     pub accept: bool,
+}
+
+impl Wish {
+    /// Of a mirror that there is, and nothing beside.
+    pub(crate) fn new(cause: Cause) -> Self {
+        Self {
+            cause,
+            birth: Birth::None,
+            accept: false,
+        }
+    }
 }
 
 /// What a sync does that finds no mirror.
