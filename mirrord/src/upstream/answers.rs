@@ -1,6 +1,8 @@
 //! What an upstream's answer means, when it is not the one hoped for: the kind of failure, one line in git's voice, and
 //! what to do about it.
 
+pub(super) mod patience;
+
 use std::{error::Error, io, time::Duration};
 
 use common::{
@@ -80,7 +82,7 @@ pub(crate) fn refused(
     status: StatusCode,
     words: &str,
     challenges: Vec<String>,
-    retry_after: Option<&str>,
+    retry_after: Option<Duration>,
 ) -> Trouble {
     let words = masked(
         words
@@ -105,6 +107,15 @@ pub(crate) fn refused(
     let new = |kind, message| Trouble {
         surprise: true,
         ..Failure::new(kind, message).into()
+    };
+    let busy = |message: String| {
+        let wants = retry_after
+            .map(|time| format!("; it wants to be left alone for {}", span(time.as_secs())));
+        let message = format!("{message}{said}{}", wants.unwrap_or_default());
+        Trouble {
+            retry_after,
+            ..Failure::new(FailureKind::Unreachable, message).into()
+        }
     };
     match status {
         StatusCode::UNAUTHORIZED if access.is_anonymous() => {
@@ -162,28 +173,11 @@ pub(crate) fn refused(
             trouble.failure.hint = Some(hint.into());
             trouble
         }
-        StatusCode::TOO_MANY_REQUESTS => {
-            let failure = Failure::new(
-                FailureKind::Unreachable,
-                format!("'{url}' asks for patience (error 429){said}"),
-            );
-            match retry_after {
-                Some(when) => failure
-                    .hinted(format!(
-                        "it wants to be left alone for {} seconds",
-                        masked(when.as_bytes())
-                    ))
-                    .into(),
-                None => failure.into(),
-            }
-        }
-        status if status.is_server_error() => {
-            let message = format!(
-                "cannot reach '{url}': the server answered with error {}{said}",
-                status.as_u16()
-            );
-            Failure::new(FailureKind::Unreachable, message).into()
-        }
+        StatusCode::TOO_MANY_REQUESTS => busy(format!("'{url}' asks for patience (error 429)")),
+        status if status.is_server_error() => busy(format!(
+            "cannot reach '{url}': the server answered with error {}",
+            status.as_u16()
+        )),
         status => new(
             FailureKind::Refused,
             format!(

@@ -11,7 +11,7 @@ use std::{
     any::Any,
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use common::{
@@ -23,8 +23,7 @@ use gix_transport::client::blocking_io::http::{GetResponse, Http, PostBodyDataKi
 use reqwest::{
     StatusCode,
     header::{
-        AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
-        WWW_AUTHENTICATE,
+        AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE,
     },
 };
 use tokio::{runtime::Handle, time::timeout};
@@ -225,7 +224,7 @@ impl Line {
         let challenges: Vec<_> = challenges
             .filter_map(|value| Some(value.to_str().ok()?.to_owned()))
             .collect();
-        let retry_after = header(RETRY_AFTER);
+        let retry_after = answers::patience::wanted(status, response.headers(), SystemTime::now());
         let plain = header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/plain"));
         self.state().response = Some(response);
         let rest = self.rest();
@@ -240,7 +239,7 @@ impl Line {
             status,
             &words,
             challenges,
-            retry_after.as_deref(),
+            retry_after,
         )
     }
 

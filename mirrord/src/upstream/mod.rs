@@ -19,7 +19,7 @@ mod token;
 mod trials;
 mod v2;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use common::{
     paths::Paths,
@@ -53,6 +53,9 @@ pub(crate) struct Trouble {
     pub unasked: bool,
     /// On a kept session: it may have gone stale, and a new one may do better.
     pub surprise: bool,
+    /// For how long upstream wants to be left alone, when it says so: by everybody, whatever they want. An hour at most.
+    #[expect(dead_code, reason = "for those who ask upstream again on their own")]
+    pub retry_after: Option<Duration>,
 }
 
 impl From<Failure> for Trouble {
@@ -64,6 +67,7 @@ impl From<Failure> for Trouble {
             key_refused: false,
             unasked: false,
             surprise: false,
+            retry_after: None,
         }
     }
 }
