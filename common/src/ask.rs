@@ -7,7 +7,7 @@ use std::{
     fs,
     io::{self, BufRead, BufReader, Read, Write},
     path::PathBuf,
-    process::Stdio,
+    process::{Command, Stdio},
     thread,
 };
 
@@ -36,6 +36,16 @@ pub struct Found {
 /// What is found is to be approved or rejected when upstream has said what it thinks of it.
 #[must_use]
 pub fn login(question: &Ask) -> (Answer, Option<Found>) {
+    found(question, credential)
+}
+
+/// The same for a sync that nobody waits for: of those who know a login only programs are asked, and nobody is disturbed.
+#[must_use]
+pub fn login_of_programs(question: &Ask) -> (Answer, Option<Found>) {
+    found(question, credential_of_programs)
+}
+
+fn found(question: &Ask, credential: fn(&str) -> Command) -> (Answer, Option<Found>) {
     let Ask::Login {
         url,
         username,
@@ -58,7 +68,7 @@ pub fn login(question: &Ask) -> (Answer, Option<Found>) {
     {
         description.push_str(&format!("wwwauth[]={challenge}\n"));
     }
-    let filled = match fill(&description) {
+    let filled = match fill(credential("fill"), &description) {
         Ok(filled) => filled,
         Err(err) => {
             let why = format!("cannot run git credential: {err}");
@@ -211,8 +221,8 @@ struct Filled {
 }
 
 /// Asks, and repeats what the helpers say meanwhile: some tell there where to sign in.
-fn fill(description: &str) -> io::Result<Filled> {
-    let mut child = credential("fill")
+fn fill(mut git: Command, description: &str) -> io::Result<Filled> {
+    let mut child = git
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -273,7 +283,20 @@ fn report(action: &str, description: &[u8]) {
     let _ = child.wait();
 }
 
-fn credential(action: &str) -> std::process::Command {
+/// Where nobody is to be asked: neither at a terminal nor in a window.
+fn credential_of_programs(action: &str) -> Command {
+    let mut command = git::of_user_at_large();
+    command
+        .args(["-c", "core.askPass=", "credential", action])
+        .env_remove("GIT_ASKPASS")
+        .env_remove("SSH_ASKPASS")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        // Git Credential Manager has a word of its own for that.
+        .env("GCM_INTERACTIVE", "never");
+    command
+}
+
+fn credential(action: &str) -> Command {
     let mut command = git::of_user();
     command.args(["credential", action]);
     if terminal::is_for_others() {

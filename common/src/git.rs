@@ -102,6 +102,23 @@ pub fn of_user() -> Command {
     as_user("git")
 }
 
+/// A git of the user's that stands nowhere: with their environment and their own configuration, and of no repository's.
+#[must_use]
+pub fn of_user_at_large() -> Command {
+    let mut git = of_user();
+    for name in [
+        "GIT_DIR",
+        "GIT_WORK_TREE",
+        "GIT_COMMON_DIR",
+        "GIT_CONFIG_PARAMETERS",
+        "GIT_CONFIG_COUNT",
+    ] {
+        git.env_remove(name);
+    }
+    git.current_dir("/");
+    git
+}
+
 /// A program of the user's where they stand, as [`of_user`] is git. No trace that they have turned on is written by it:
 /// what it is told and says may be secret.
 #[must_use]

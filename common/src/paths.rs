@@ -10,6 +10,7 @@
 //! ├── log/                       the log of a daemon that a helper started              state
 //! ├── ssh.d/                     ssh configurations of mirrors with a key of their own     runtime
 //! ├── refused                    which logins upstream has refused, hashed               data
+//! ├── rests                      which hosts are left alone for a while                  data
 //! ├── secrets/                   passwords and passphrases, where there is no keyring    data
 //! ├── bundles/                   the local branches of mirrors that were removed        data
 //! └── mirrors/                   one bare repository per mirror                         data
@@ -182,6 +183,12 @@ impl Paths {
     #[must_use]
     pub fn refused(&self) -> PathBuf {
         self.data.join("refused")
+    }
+
+    /// The file of the hosts that are left alone for a while.
+    #[must_use]
+    pub fn rests(&self) -> PathBuf {
+        self.data.join("rests")
     }
 
     /// The folder of the secrets that no keyring has. It is made by whoever writes the first.

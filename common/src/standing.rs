@@ -4,7 +4,7 @@
 //! sends the few settings that bear on talking to an upstream, together with a fingerprint of the place: two requests
 //! of the same place would be given the same credentials by the same credential helpers.
 
-use std::{env, fmt, io, os::unix::ffi::OsStrExt};
+use std::{env, fmt, io, os::unix::ffi::OsStrExt, process::Command};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -94,7 +94,19 @@ impl UserConfig {
     /// # Errors
     /// Fails when git cannot be run or cannot read its configuration; git's own words are the error.
     pub fn read() -> io::Result<Self> {
-        let output = git::of_user()
+        Self::read_by(git::of_user())
+    }
+
+    /// Reads the configuration that the user has wherever they stand: system, and global with its includes.
+    ///
+    /// # Errors
+    /// Fails as [`UserConfig::read`] does.
+    pub fn read_at_large() -> io::Result<Self> {
+        Self::read_by(git::of_user_at_large())
+    }
+
+    fn read_by(mut git: Command) -> io::Result<Self> {
+        let output = git
             .args(["config", "-z", "--list", "--includes"])
             .output()?;
         if !output.status.success() {

@@ -134,7 +134,10 @@ async fn make(
                 .begin(settings.clone(), format)
                 .and_then(|unborn| engine.registry.settle(unborn, &target.git_dir));
             match made {
-                Ok(mirror) => return finish(request, &mirror, sync).await,
+                Ok(mirror) => {
+                    engine.schedule.add(&mirror, None, false);
+                    return finish(request, &mirror, sync).await;
+                }
                 // Somebody has just made one there.
                 Err(_) if target.git_dir.exists() => continue,
                 Err(err) => return Ok(Err(cannot_make(&err))),

@@ -186,6 +186,7 @@ mod tests {
             .collect();
         let expected = [
             "track=+refs/heads/*:refs/heads/* +refs/tags/*:refs/tags/*",
+            "every=1h",
             "sync-on-fetch=yes",
             "fresh-for=0s",
             "stale=serve",

@@ -12,8 +12,8 @@ use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName, tok
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    credentials::Credentials, registry::Registry, retrack, secrets::Secrets, server::Server,
-    sync::Engine, upstream::Upstreams,
+    credentials::Credentials, registry::Registry, retrack, schedule::Schedule, secrets::Secrets,
+    server::Server, sync::Engine, upstream::Upstreams,
 };
 
 /// A daemon that was started while its predecessor stops waits for it: that may still be serving somebody.
@@ -58,7 +58,13 @@ pub(crate) async fn run(
     let upstreams = Upstreams::new(&paths);
     let credentials = credentials(&paths, &registry)?;
     let server = Server::new(
-        Engine::new(registry, upstreams, credentials, paths.config()),
+        Engine::new(
+            registry,
+            upstreams,
+            credentials,
+            Schedule::new(paths.rests()),
+            paths.config(),
+        ),
         paths.clone(),
     );
     tracing::info!(
@@ -66,6 +72,7 @@ pub(crate) async fn run(
         env!("CARGO_PKG_VERSION"),
         paths.socket().display()
     );
+    plan(&server.engine)?;
     ready().context("cannot say that the daemon is ready")?;
     server.clone().run(listener, shutdown).await;
     let ending = server.clone();
@@ -91,6 +98,15 @@ fn credentials(paths: &Paths, registry: &Registry) -> anyhow::Result<Credentials
         tracing::warn!("cannot clean up the secrets: {err}");
     }
     Ok(Credentials::new(secrets))
+}
+
+/// Plans the syncs of all mirrors that nobody will ask for.
+fn plan(engine: &Engine) -> anyhow::Result<()> {
+    for mirror in engine.registry.all().context("cannot read the mirrors")? {
+        let state = engine.state(&mirror);
+        engine.schedule.add(&mirror, state.synced, state.needs_you);
+    }
+    Ok(())
 }
 
 /// Resolves when the system or a person wants the daemon to stop.

@@ -198,6 +198,11 @@ pub(crate) async fn change(
             engine.forget(&mirror).map_err(cannot)?;
         }
         let mirror = engine.registry.change(&mirror, settings).map_err(cannot)?;
+        if moves {
+            engine.schedule.add(&mirror, None, false);
+        } else {
+            engine.schedule.change(&mirror);
+        }
         if mirror.settings.auth != before {
             engine.needs_nobody(&mirror);
         }

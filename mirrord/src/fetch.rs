@@ -4,6 +4,7 @@ mod alike;
 mod login;
 mod stale;
 mod test;
+mod unasked;
 
 use std::{io, sync::Arc};
 
@@ -14,7 +15,10 @@ use common::{
 };
 use tokio::sync::OwnedMutexGuard;
 
-pub(crate) use self::test::{Extent, test};
+pub(crate) use self::{
+    test::{Extent, test},
+    unasked::unasked,
+};
 
 use crate::{
     conversation::Conversation,
@@ -251,6 +255,9 @@ impl<'c> Request<'c> {
                 Purpose::Read => self.wish(Cause::Fetch),
                 Purpose::Push => self.wish(Cause::Push),
             };
+            if let Some(failure) = self.left_alone(purpose) {
+                return self.without_upstream(failure, purpose).await;
+            }
             let can_ask = self.fetch.can_ask;
             let pending = self
                 .engine

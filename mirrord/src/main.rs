@@ -31,11 +31,14 @@ mod registry;
 mod retrack;
 #[cfg(test)]
 mod sample;
+mod schedule;
 mod secrets;
 mod server;
 mod settings;
 mod show;
 mod sync;
+mod turns;
+mod unasked;
 mod upstream;
 mod watch;
 

@@ -25,6 +25,7 @@ use crate::{
     fetch::{self, Purpose},
     push, recall, show,
     sync::{Engine, Wish},
+    unasked,
 };
 
 /// Conversations that are still open this long after a stop are cut off.
@@ -65,6 +66,7 @@ impl Server {
         shutdown: impl Future<Output = ()>,
     ) {
         let mut conversations = JoinSet::new();
+        let unasked = tokio::spawn(unasked::drive(self.engine.clone()));
         tokio::pin!(shutdown);
         loop {
             tokio::select! {
@@ -84,6 +86,7 @@ impl Server {
         tracing::info!("stopping");
         // From here on clients find nobody, and the next one starts a new daemon, which waits for our lock.
         drop(listener);
+        unasked.abort();
         self.engine.stop();
         let _ = tokio::time::timeout(PATIENCE, async {
             while conversations.join_next().await.is_some() {}

@@ -10,6 +10,7 @@
 //! | `mirror.url` | the upstream's canonical URL, never with credentials | a URL | none |
 //! | `mirror.description` | what people say about it | text | blank |
 //! | `mirror.track` | the tracked refs: a refspec, one line each | refspecs | all branches and tags |
+//! | `mirror.every` | how often it is brought in step without anybody asking | a time span from `1s`, `never` | `1h` |
 //! | `mirror.sync-on-fetch` | whether a fetch asks upstream first | `yes`, `no` | `yes` |
 //! | `mirror.fresh-for` | how old an answer may be without asking again | a time span | `0s` |
 //! | `mirror.stale` | what a fetch gets when upstream cannot be asked: the copy, or an error | `serve`, `fail` | `serve` |
@@ -91,6 +92,8 @@ pub(crate) struct Leaving {
 pub(crate) struct Rules {
     /// `mirror.track`
     pub track: Refspecs,
+    /// `mirror.every`; `None` is never.
+    pub every: Option<Duration>,
     /// `mirror.sync-on-fetch`
     pub sync_on_fetch: bool,
     /// `mirror.fresh-for`
@@ -148,6 +151,7 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             track: Refspecs::everything(),
+            every: Some(Duration::from_secs(60 * 60)),
             sync_on_fetch: true,
             fresh_for: Duration::ZERO,
             stale: Stale::Serve,
@@ -164,6 +168,7 @@ impl Rules {
     pub(crate) fn values(&mut self) -> Entries<'_> {
         Entries(vec![
             ("track", &mut self.track),
+            ("every", &mut self.every),
             ("sync-on-fetch", &mut self.sync_on_fetch),
             ("fresh-for", &mut self.fresh_for),
             ("stale", &mut self.stale),

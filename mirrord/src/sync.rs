@@ -14,7 +14,10 @@ use std::{
     collections::HashMap,
     io,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use common::{
@@ -22,7 +25,7 @@ use common::{
     upstream_url::UpstreamUrl,
 };
 use tokio::{
-    sync::{Semaphore, broadcast, mpsc, oneshot, watch},
+    sync::{broadcast, mpsc, oneshot, watch},
     task::JoinError,
 };
 
@@ -38,7 +41,9 @@ use crate::{
     pushes::Pushes,
     questions::{Askable, Asker},
     registry::{Mirror, Registry, Target},
+    schedule::Schedule,
     settings::Settings,
+    turns::{Lane, Turns},
     upstream::{Access, Trouble, Upstreams},
     watch::Watch,
 };
@@ -58,14 +63,16 @@ pub(crate) struct Engine {
     pub pushes: Pushes,
     /// Who uses which mirror.
     pub gates: Gates,
+    /// When mirrors go that nobody asks for.
+    pub schedule: Schedule,
     /// The file of the daemon's own settings.
     pub config: PathBuf,
-    /// One slow host must not take the turns of all others.
-    syncs_per_host: usize,
     tasks: Mutex<HashMap<Target, Task>>,
-    at_once: Semaphore,
-    hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
+    /// Whose turn it is.
+    turns: Turns,
     running: Mutex<Vec<Watch>>,
+    /// Syncs that nobody has asked for.
+    pub unasked: AtomicUsize,
 }
 
 /// What a mirror's task can be told and asked.
@@ -84,6 +91,7 @@ impl Engine {
         registry: Registry,
         upstreams: Upstreams,
         credentials: Credentials,
+        schedule: Schedule,
         config: PathBuf,
     ) -> Arc<Self> {
         let limits = Config::read(&config).unwrap_or_else(|failure| {
@@ -93,15 +101,15 @@ impl Engine {
         Arc::new(Self {
             registry,
             upstreams,
+            schedule,
             config,
-            syncs_per_host: limits.syncs_per_host,
             credentials,
             pushes: Pushes::default(),
             gates: Gates::default(),
             tasks: Mutex::default(),
-            at_once: Semaphore::new(limits.syncs),
-            hosts: Mutex::default(),
+            turns: Turns::new(limits.syncs, limits.syncs_per_host),
             running: Mutex::default(),
+            unasked: AtomicUsize::new(0),
         })
     }
 
@@ -158,9 +166,7 @@ impl Engine {
         let askable = asker.into_iter().collect();
         let (engine, url) = (self.clone(), url.clone());
         tokio::spawn(async move {
-            let host = engine.host(&url);
-            let (Ok(_at_host), Ok(_turn)) = (host.acquire().await, engine.at_once.acquire().await)
-            else {
+            let Some(_turn) = engine.turns.take(&url.origin(), Lane::Person).await else {
                 return;
             };
             let asking = engine.clone();
@@ -175,6 +181,12 @@ impl Engine {
             questions,
             asking: is_asking,
         }
+    }
+
+    /// Upstream says that it has something new for a mirror: that is looked at soon, whatever it was.
+    #[expect(dead_code, reason = "nobody says so yet")]
+    pub(crate) fn hint(&self, mirror: &Mirror) {
+        self.schedule.hint(&mirror.git_dir);
     }
 
     /// What is seen of a mirror's syncs, for somebody who will ask for one.
@@ -212,6 +224,7 @@ impl Engine {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         // Its task ends when nobody can ask it for anything any more.
         tasks.remove(&mirror.target());
+        self.schedule.remove(&mirror.git_dir);
         state::forget(&mirror.git_dir)
     }
 
@@ -249,6 +262,7 @@ impl Engine {
         if let Some(task) = tasks.get(&mirror.target()) {
             lock(&task.state).needs_nobody();
         }
+        self.schedule.resume(&mirror.git_dir);
         if let Err(err) = state::forget_failing(&mirror.git_dir) {
             tracing::warn!(
                 "cannot note that '{}' needs nobody: {err}",
@@ -257,20 +271,14 @@ impl Engine {
         }
     }
 
-    /// The turns at one host; upstreams on this machine are one.
-    fn host(&self, url: &UpstreamUrl) -> Arc<Semaphore> {
-        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let turns = || Arc::new(Semaphore::new(self.syncs_per_host));
-        hosts.entry(url.origin()).or_insert_with(turns).clone()
-    }
-
     /// How many wait for a sync.
     pub(crate) fn waiting(&self) -> usize {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks
+        let waiting: usize = tasks
             .values()
             .map(|task| task.listeners.receiver_count())
-            .sum()
+            .sum();
+        waiting.saturating_sub(self.unasked.load(Ordering::Relaxed))
     }
 
     /// The upstreams with a running sync.
@@ -323,7 +331,7 @@ impl Engine {
 
     /// Cancels what runs, and begins nothing new.
     pub(crate) fn stop(&self) {
-        self.at_once.close();
+        self.turns.close();
         self.running().iter().for_each(Watch::cancel);
     }
 

@@ -35,6 +35,7 @@ mod readme;
 mod recognition;
 mod refspecs;
 mod retrack;
+mod schedule;
 mod signing_in;
 mod socket;
 mod space;

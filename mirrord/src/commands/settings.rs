@@ -37,6 +37,12 @@ pub(crate) struct Options {
     /// not tracked is local to the mirror: it can be pushed there, and never goes upstream.
     #[arg(long, value_name = "REFSPEC", verbatim_doc_comment)]
     track: Vec<String>,
+    /// How often it is brought in step without anybody asking (new mirrors: 1h)
+    ///
+    /// Such as 10m, 1h or 1d, and about so often: not all mirrors at once. With 'never' only
+    /// fetches, pushes, 'mirrord sync' and the webhook do it.
+    #[arg(long, value_name = "TIME|never", verbatim_doc_comment)]
+    every: Option<String>,
     /// Whether a fetch first asks upstream what is new (new mirrors: yes)
     ///
     /// With 'no' it is answered from the mirror, and says how old that is when the last sync
@@ -79,6 +85,7 @@ impl Options {
         [
             ("description", &self.description),
             ("track", &track),
+            ("every", &self.every),
             ("sync-on-fetch", &self.sync_on_fetch),
             ("fresh-for", &self.fresh_for),
             ("stale", &self.stale),

@@ -54,6 +54,14 @@ impl Request<'_> {
         self.ready(mirror, warnings, None, None).await
     }
 
+    /// Why upstream is not asked now, where it has said for how long it wants to be left alone. Whoever has no copy to be
+    /// content with asks all the same, and so does whoever says that it is to be.
+    pub(super) fn left_alone(&self, purpose: &Purpose) -> Option<Failure> {
+        let rest = self.engine.schedule.rest(&self.target.url)?;
+        let is_content = !matches!(purpose, Purpose::Sync(_)) && self.target.git_dir.exists();
+        (rest.asked_for && is_content).then(|| rest.refusal(&self.target.url).failure)
+    }
+
     /// What is said when upstream could not be asked: the copy that is here with its age, or the failure.
     ///
     /// # Errors

@@ -135,6 +135,7 @@ fn every_setting_is_shown_as_it_is_typed() {
         "url=https://gitlab.example/group/project.git",
         "description=",
         "track=+refs/heads/*:refs/heads/* +refs/tags/*:refs/tags/*",
+        "every=1h",
         "sync-on-fetch=yes",
         "fresh-for=0s",
         "stale=serve",
@@ -170,7 +171,7 @@ fn an_unknown_setting_is_refused_with_the_one_that_was_meant() {
     let (_, hint) = refusal("interval", "1h");
     assert_eq!(
         hint,
-        "there are 'description', 'track', 'sync-on-fetch', 'fresh-for', 'stale', 'atomic', 'push', \
+        "there are 'description', 'track', 'every', 'sync-on-fetch', 'fresh-for', 'stale', 'atomic', 'push', \
          'keep-history' and 'fsck'"
     );
 }
@@ -267,24 +268,26 @@ fn any_settings() -> impl Strategy<Value = Settings> {
             track
         })
     };
+    let every = prop::option::of(span().prop_map(|span| span.max(Duration::from_secs(1))));
     let stale = prop_oneof![Just(Stale::Serve), Just(Stale::Fail)];
     let atomic = prop_oneof![Just(Atomic::Yes), Just(Atomic::No), Just(Atomic::Auto)];
     let leaving = (track(), any::<bool>()).prop_map(|(track, keep)| Leaving { track, keep });
     let name = "[a-zé#;\"\\\\]{1,9}( [a-z]{1,3})?";
     (
         (name, text, track(), prop::option::of(leaving), auth()),
-        (span(), span(), stale, atomic),
+        (every, span(), span(), stale, atomic),
         any::<[bool; 3]>(),
     )
         .prop_map(|(texts, others, [sync_on_fetch, push, fsck])| {
             let (name, description, track, leaving, auth) = texts;
-            let (fresh_for, keep_history, stale, atomic) = others;
+            let (every, fresh_for, keep_history, stale, atomic) = others;
             Settings {
                 name: Name::parse(&name).expect("a name"),
                 url: url("https://gitlab.example/group/project.git"),
                 description,
                 rules: Rules {
                     track,
+                    every,
                     sync_on_fetch,
                     fresh_for,
                     stale,

@@ -36,6 +36,11 @@ const SECONDS: [(char, u64); 4] = [('d', 24 * 60 * 60), ('h', 60 * 60), ('m', 60
 /// The longest time span: a hundred years, so that adding one to a clock is always possible.
 const LONGEST: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
 
+/// The shortest time between two things that come again and again.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+const NEVER: &str = "never";
+
 /// What a number may be: more would be a mistake.
 const NUMBERS: RangeInclusive<usize> = 1..=1000;
 
@@ -92,6 +97,28 @@ impl Value for Duration {
         let fits = units.find(|(_, unit)| seconds != 0 && seconds.is_multiple_of(*unit));
         let (name, unit) = fits.unwrap_or(('s', 1));
         vec![format!("{}{name}", seconds / unit)]
+    }
+}
+
+/// How often: a time span, or never.
+impl Value for Option<Duration> {
+    fn set(&mut self, text: &str) -> Result<(), Refusal> {
+        if text.eq_ignore_ascii_case(NEVER) {
+            *self = None;
+            return Ok(());
+        }
+        let span = span(text).filter(|span| (SHORTEST..=LONGEST).contains(span));
+        *self = Some(span.ok_or_else(|| {
+            let kind = format!(
+                "a number and one of 's', 'm', 'h', 'd', as in '10m' or '1h', or '{NEVER}'"
+            );
+            Refusal::Not(kind)
+        })?);
+        Ok(())
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.map_or_else(|| vec![NEVER.to_owned()], |span| span.lines())
     }
 }
 
@@ -242,6 +269,20 @@ mod tests {
         ] {
             assert_eq!(read(Duration::ZERO, text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn how_often_is_a_time_span_or_never() {
+        let every = |text: &str| read(Some(Duration::MAX), text);
+        assert_eq!(every("never"), Some(None));
+        assert_eq!(every("Never"), Some(None));
+        assert_eq!(every("10m"), Some(Some(Duration::from_secs(600))));
+        for text in ["", "0", "0s", "no", "1", "hourly", "99999999d"] {
+            assert_eq!(every(text), None, "{text:?}");
+        }
+        let written = |text: &str| every(text).map(|every| every.lines());
+        assert_eq!(written("NEVER"), Some(vec!["never".to_owned()]));
+        assert_eq!(written("60m"), Some(vec!["1h".to_owned()]));
     }
 
     #[test]

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use common::{protocol::Progress, upstream_url::UpstreamUrl};
+use common::{
+    protocol::{Cause, Progress},
+    upstream_url::UpstreamUrl,
+};
 use tokio::{
     sync::{broadcast, mpsc},
     time::timeout,
@@ -19,7 +22,14 @@ use super::{
     once::{self, Memory},
     state::State,
 };
-use crate::{credentials::KEEP, registry::Target, upstream::Trouble, watch::Watch};
+use crate::{
+    credentials::KEEP,
+    registry::Target,
+    settings::Auth,
+    turns::{Lane, Turn},
+    upstream::{Access, Trouble},
+    watch::Watch,
+};
 
 /// Follows the queue until nobody can ask any more.
 pub(super) async fn follow(
@@ -29,7 +39,7 @@ pub(super) async fn follow(
     listeners: broadcast::Sender<Progress>,
     state: Arc<Mutex<State>>,
 ) {
-    let url = target.url.clone();
+    let (url, host) = (target.url.clone(), target.url.origin());
     let mut waiting = VecDeque::new();
     let mut memory = Memory::default();
     loop {
@@ -44,16 +54,14 @@ pub(super) async fn follow(
                 }
             }
         }
-        let host = engine.host(&url);
-        let (Ok(_at_host), Ok(_turn)) = (host.acquire().await, engine.at_once.acquire().await)
-        else {
+        let Some(_turn) = turn(&engine, &host, &mut jobs, &mut waiting).await else {
             return;
         };
         while let Ok(job) = jobs.try_recv() {
             waiting.push_back(job);
         }
         waiting.retain(|job: &Job| !job.answer.is_closed());
-        let Some(first) = waiting.front() else {
+        let Some(first) = waiting.iter().min_by_key(|job| Lane::from(job.wish.cause)) else {
             continue;
         };
         let (access, first_cause) = (first.access.clone(), first.wish.cause);
@@ -75,7 +83,13 @@ pub(super) async fn follow(
                 .unwrap_or_default(),
             accept: batch.iter().any(|job| job.wish.accept),
         };
-        let asked_with = access.clone();
+        if !wish.cause.is_awaited()
+            && let Some(rest) = engine.schedule.hold(&target.git_dir)
+        {
+            answer(batch, &Err(rest.refusal(&url)));
+            continue;
+        }
+        let (asked_with, cause) = (access.clone(), wish.cause);
         lock(&state).syncing = true;
         let work = {
             let (engine, target) = (engine.clone(), target.clone());
@@ -101,9 +115,61 @@ pub(super) async fn follow(
             }
         };
         lock(&state).note(&result, &asked_with, &target.git_dir);
-        for job in batch {
-            // Whoever has gone needs no answer.
-            let _ = job.answer.send(result.clone());
+        plan(&engine, &target, &result, &asked_with, cause);
+        answer(batch, &result);
+    }
+}
+
+/// Plans the next sync that nobody asks for by how this one ended.
+fn plan(
+    engine: &Engine,
+    target: &Target,
+    result: &Result<Outcome, Trouble>,
+    access: &Access,
+    cause: Cause,
+) {
+    match result {
+        Ok(Outcome::InStep { mirror, .. }) => engine.schedule.in_step(mirror),
+        Ok(Outcome::Moved(_) | Outcome::Gone) => {}
+        // It says nothing of what the mirror itself would sign in with.
+        Err(trouble) if trouble.needs_you() && cause.is_awaited() && access.auth == Auth::AsGit => {
+        }
+        Err(trouble) => engine.schedule.failed(&target.git_dir, trouble),
+    }
+}
+
+fn answer(batch: impl IntoIterator<Item = Job>, result: &Result<Outcome, Trouble>) {
+    for job in batch {
+        // Whoever has gone needs no answer.
+        let _ = job.answer.send(result.clone());
+    }
+}
+
+/// Waits for this mirror's turn, which comes sooner when somebody joins those who wait for it. None comes when the daemon
+/// stops.
+async fn turn(
+    engine: &Engine,
+    host: &str,
+    jobs: &mut mpsc::UnboundedReceiver<Job>,
+    waiting: &mut VecDeque<Job>,
+) -> Option<Turn> {
+    loop {
+        let most_urgent = waiting.iter().map(|job| Lane::from(job.wish.cause)).min();
+        let lane = most_urgent.unwrap_or(Lane::Schedule);
+        let taking = engine.turns.take(host, lane);
+        tokio::pin!(taking);
+        loop {
+            tokio::select! {
+                biased;
+                turn = &mut taking => return turn,
+                Some(job) = jobs.recv() => {
+                    let is_more_urgent = Lane::from(job.wish.cause) < lane;
+                    waiting.push_back(job);
+                    if is_more_urgent {
+                        break;
+                    }
+                }
+            }
         }
     }
 }

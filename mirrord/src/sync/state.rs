@@ -92,14 +92,8 @@ impl State {
                 self.needs_nobody();
             }
             Err(trouble) if trouble.failure.kind != FailureKind::Cancelled => {
-                let Failure {
-                    message,
-                    hint,
-                    kind,
-                } = &trouble.failure;
-                self.needs_you = trouble.login_refused
-                    || trouble.key_refused
-                    || *kind == FailureKind::LoginNeeded;
+                let Failure { message, hint, .. } = &trouble.failure;
+                self.needs_you = trouble.needs_you();
                 self.about = About::new(access, trouble);
                 self.failing = Some(match hint {
                     // It stays so until somebody does something.

@@ -54,7 +54,6 @@ pub(crate) struct Trouble {
     /// On a kept session: it may have gone stale, and a new one may do better.
     pub surprise: bool,
     /// For how long upstream wants to be left alone, when it says so: by everybody, whatever they want. An hour at most.
-    #[expect(dead_code, reason = "for those who ask upstream again on their own")]
     pub retry_after: Option<Duration>,
 }
 
@@ -73,6 +72,11 @@ impl From<Failure> for Trouble {
 }
 
 impl Trouble {
+    /// Whether it needs somebody: a credential was refused, or cannot be had.
+    pub(crate) fn needs_you(&self) -> bool {
+        self.login_refused || self.key_refused || self.failure.kind == FailureKind::LoginNeeded
+    }
+
     /// Whether upstream takes nothing but a Kerberos ticket, which signs in without asking anybody.
     fn wants_ticket(&self) -> bool {
         let negotiate = |line: &String| line.to_ascii_lowercase().starts_with("negotiate");

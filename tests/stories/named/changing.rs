@@ -23,6 +23,8 @@ fn every_setting_can_be_changed_and_only_what_is_given_changes() {
             "track",
             "+refs/tags/*:refs/tags/* +refs/heads/*:refs/heads/*",
         ),
+        ("every", "10m"),
+        ("every", "never"),
         ("sync-on-fetch", "no"),
         ("fresh-for", "2h"),
         ("stale", "fail"),

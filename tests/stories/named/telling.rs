@@ -71,6 +71,7 @@ fn scripts_find_the_same_keys_for_ever() {
     let settings = [
         "atomic",
         "auth",
+        "every",
         "fresh_for",
         "fsck",
         "keep_history",
@@ -121,6 +122,7 @@ fn show_says_all_of_a_mirror_in_the_order_of_its_help() {
             "directory",
             "state",
             "track",
+            "every",
             "sync-on-fetch",
             "fresh-for",
             "stale",

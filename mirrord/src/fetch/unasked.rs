@@ -1,0 +1,84 @@
+//! Syncs that nobody asked for. The daemon is its own client then: one that can ask nobody, and sends along what the
+//! user's git reads wherever they stand.
+
+use std::sync::Arc;
+
+use common::{
+    ask, policy,
+    protocol::{Cause, Failure, Fetch, Mirror as Wanted, Reply},
+    standing::UserConfig,
+    wire,
+};
+use interprocess::local_socket::tokio::Stream;
+use tokio::{net::UnixStream, task::spawn_blocking};
+
+use super::{Purpose, Request};
+use crate::{
+    conversation::Conversation,
+    registry::Mirror,
+    sync::{Engine, Wish},
+};
+
+/// Brings a mirror in step although nobody asks for it. How that ends its task notes, for all who want to know.
+///
+/// # Errors
+/// Fails where it does not come to a sync.
+pub(crate) async fn unasked(
+    engine: &Arc<Engine>,
+    mirror: &Mirror,
+    config: &UserConfig,
+    cause: Cause,
+) -> Result<(), Failure> {
+    let cannot = |err: std::io::Error| Failure::io("cannot talk to itself", &err);
+    let (ours, theirs) = UnixStream::pair().map_err(cannot)?;
+    let mut conversation = Conversation::new(Stream::UdSocket(ours.into()));
+    let fetch = Fetch {
+        mirror: Wanted::Name(mirror.settings.name.clone()),
+        login: None,
+        username: None,
+        standing: config.standing(),
+        transports: policy::transports(config),
+        stale: None,
+        can_ask: false,
+    };
+    let url = mirror.settings.url.clone();
+    let mut request = Request::new(engine, &mut conversation, fetch, url, mirror.target())?;
+    let purpose = Purpose::Sync(Wish::new(cause));
+    tokio::select! {
+        fetched = request.run(&purpose) => match fetched {
+            Ok(fetched) => fetched.map(drop),
+            Err(err) => Err(Failure::here(format!("cannot talk to itself: {err}"))),
+        },
+        () = answer(theirs) => Ok(()),
+    }
+}
+
+/// The client's side: what programs know without disturbing anybody.
+async fn answer(stream: UnixStream) {
+    let mut stream = Stream::UdSocket(stream.into());
+    let mut found = None;
+    while let Ok(reply) = wire::recv::<Reply>(&mut stream).await {
+        match reply {
+            Reply::Ask(question) => {
+                let asking = spawn_blocking(move || ask::login_of_programs(&question));
+                let Ok((answer, login)) = asking.await else {
+                    return;
+                };
+                found = login;
+                if wire::send(&mut stream, &answer).await.is_err() {
+                    return;
+                }
+            }
+            Reply::LoginAccepted => tell(found.take(), ask::Found::approve).await,
+            Reply::LoginRefused => tell(found.take(), ask::Found::reject).await,
+            _ => {}
+        }
+    }
+}
+
+/// Tells the user's helpers how a login of theirs went.
+async fn tell(found: Option<ask::Found>, how: fn(&ask::Found)) {
+    if let Some(found) = found {
+        let _ = spawn_blocking(move || how(&found)).await;
+    }
+}

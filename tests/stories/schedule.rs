@@ -1,0 +1,313 @@
+//! Mirrors that stay in step without anybody asking, and leave a host alone that asks for it. An hour is a second here.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use tests::{Fault, On, Project, Request, World, refs};
+
+use crate::{credentials::Private, named::Stage};
+
+/// How often upstream was asked for the advertisement of a project.
+fn asked(requests: &[Request], project: &str) -> usize {
+    let path = format!("/{project}.git/");
+    let asking = requests.iter().filter(|request| {
+        request.path.starts_with(&path) && request.body_text().contains("ls-refs")
+    });
+    asking.count()
+}
+
+impl Stage {
+    /// Waits until a mirror has been brought in step so many times more. Each time is one look at upstream.
+    #[track_caller]
+    fn rounds(&self, project: &str, times: usize) {
+        let before = asked(&self.gitlab.requests(), project);
+        self.gitlab
+            .wait_for(|requests| asked(requests, project) >= before + times);
+    }
+
+    /// One more project, whose mirror is called `name`.
+    #[track_caller]
+    fn another(&self, name: &str, options: &[&str]) -> Project {
+        let path = format!("group/{name}");
+        let project = self.gitlab.project(&path);
+        project.commit("main", "file", name);
+        let url = self.gitlab.url(&path);
+        self.mirrord(&[&["add", name, &url][..], options].concat())
+            .ok();
+        project
+    }
+}
+
+/// Waits for what no event tells.
+#[track_caller]
+fn until(done: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < deadline, "it never comes");
+    }
+}
+
+/// The commit that a mirror has for a branch.
+fn has(mirror: &Path, world: &World, branch: &str) -> Option<String> {
+    let name = format!("refs/heads/{branch}");
+    let refs = refs(world, mirror);
+    let found = refs.iter().find(|(each, _)| *each == name);
+    found.map(|(_, oid)| oid.clone())
+}
+
+#[test]
+fn a_mirror_stays_in_step_without_anybody_asking() {
+    let stage = Stage::new();
+    stage.add("work", &["--every", "1s"]);
+    let commit = stage.project.commit("main", "new", "new");
+    let mirror = stage.world.only_mirror();
+    stage.rounds("group/project", 2);
+    assert_eq!(has(&mirror, &stage.world, "main"), Some(commit));
+    stage.rounds("group/project", 3);
+    let status = stage.mirrord(&["status"]).ok();
+    assert!(status.stdout.contains("0 of them waiting"), "{status}");
+}
+
+#[test]
+fn one_that_is_never_to_go_does_not() {
+    let stage = Stage::new();
+    stage.add("work", &["--every", "1s"]);
+    stage.another("quiet", &["--every", "never"]);
+    stage.another("hourly", &[]);
+    stage.gitlab.forget_requests();
+    stage.rounds("group/project", 4);
+    let requests = stage.gitlab.requests();
+    assert_eq!(asked(&requests, "group/quiet"), 0);
+    assert_eq!(asked(&requests, "group/hourly"), 0);
+    stage.mirrord(&["set", "quiet", "--every", "1s"]).ok();
+    stage.rounds("group/quiet", 2);
+    stage.mirrord(&["set", "work", "--every", "never"]).ok();
+    stage.rounds("group/quiet", 1);
+    stage.gitlab.forget_requests();
+    stage.rounds("group/quiet", 3);
+    assert_eq!(asked(&stage.gitlab.requests(), "group/project"), 0);
+}
+
+#[test]
+fn new_mirrors_go_as_often_as_the_daemon_is_told() {
+    let stage = Stage::new();
+    stage.mirrord(&["config", "every", "1s"]).ok();
+    stage.clone(&stage.url, "ours").ok();
+    stage.rounds("group/project", 2);
+    let set = stage.mirrord(&["config", "every", "soon"]).code(2);
+    assert!(
+        set.stderr
+            .contains("error: 'soon' is not a value of 'every'")
+            && set.stderr.contains("or 'never'"),
+        "{set}"
+    );
+}
+
+#[test]
+fn the_next_daemon_goes_on_with_what_was_planned() {
+    let stage = Stage::new();
+    stage.add("work", &["--every", "1s"]);
+    for end in ["kill", "stop"] {
+        match end {
+            "kill" => stage.world.kill_daemon(),
+            _ => drop(stage.mirrord(&["stop"]).ok()),
+        }
+        let commit = stage.project.commit("main", "file", end);
+        // Whatever starts it.
+        stage.mirrord(&["list"]).ok();
+        stage.rounds("group/project", 2);
+        let mirror = stage.world.only_mirror();
+        assert_eq!(has(&mirror, &stage.world, "main"), Some(commit));
+    }
+}
+
+#[test]
+fn a_mirror_that_moves_or_goes_is_not_asked_for_where_it_was() {
+    let stage = Stage::new();
+    stage.add("work", &["--every", "1s"]);
+    stage.gitlab.project("group/new").history(1);
+    let new = stage.gitlab.url("group/new");
+    stage.mirrord(&["set", "work", "--url", &new]).ok();
+    stage.gitlab.forget_requests();
+    stage.rounds("group/new", 2);
+    assert_eq!(asked(&stage.gitlab.requests(), "group/project"), 0);
+    stage.another("other", &["--every", "1s"]);
+    stage.mirrord(&["rm", "work"]).ok();
+    stage.gitlab.forget_requests();
+    stage.rounds("group/other", 3);
+    assert_eq!(asked(&stage.gitlab.requests(), "group/new"), 0);
+}
+
+#[test]
+fn a_private_project_is_read_with_what_the_users_git_knows_and_nobody_is_disturbed() {
+    let private = Private::new().with_helper("right");
+    private.world.config("core.askPass", "/nonexistent/askpass");
+    private.clone("ours").ok();
+    private.world.mirrord(["stop"]).ok();
+    private.told("helper");
+    private.gitlab.forget_requests();
+    private
+        .world
+        .mirrord(["set", &private.url, "--every", "1s"])
+        .ok();
+    private.gitlab.wait_for(|requests| {
+        let reads = requests.iter().filter(|request| {
+            request.authorization.is_some() && request.body_text().contains("ls-refs")
+        });
+        reads.count() >= 2
+    });
+    let told = private.told("helper");
+    assert!(told.contains(&"get".to_owned()), "{told:?}");
+    assert!(told.contains(&"store right".to_owned()), "{told:?}");
+}
+
+#[test]
+fn a_token_that_is_refused_is_not_tried_again_by_the_schedule_before_there_is_another() {
+    let private = Private::new();
+    private.adding("project", "right").ok();
+    let other = private.gitlab.project("group/other");
+    other.commit("main", "b", "b");
+    let url = private.gitlab.url("group/other");
+    private
+        .world
+        .mirrord(["add", "other", &url, "--every", "1s"])
+        .ok();
+    private.gitlab.revoke("me");
+    private.logins();
+    private
+        .world
+        .mirrord(["set", "project", "--every", "1s"])
+        .ok();
+    private
+        .gitlab
+        .wait_for(|requests| asked(requests, "group/other") >= 6);
+    let tries = private.tries("right");
+    assert!((1..=2).contains(&tries), "{tries} tries");
+    let status = private.world.mirrord(["status"]).ok();
+    assert!(status.stdout.contains("needs you: project"), "{status}");
+    private.gitlab.require_login("group/project", "me", "new");
+    private.setting("project", "new").ok();
+    private.gitlab.wait_for(|requests| {
+        let reads = requests.iter().filter(|request| {
+            request.authorization.as_deref() == Some("me:new")
+                && request.body_text().contains("ls-refs")
+        });
+        reads.count() >= 2
+    });
+    let status = private.world.mirrord(["status"]).ok();
+    assert!(!status.stdout.contains("needs you"), "{status}");
+}
+
+#[test]
+fn a_host_that_asks_for_patience_gets_it_and_fetches_are_served_from_what_is_here() {
+    let stage = Stage::new();
+    stage.add("work", &["--every", "never"]);
+    stage.clone("work", "ours").ok();
+    let others = ["a", "b", "c", "d", "e"];
+    for name in others {
+        stage.another(name, &["--every", "1s"]);
+    }
+    stage
+        .gitlab
+        .fault(Fault::status(429).header("Retry-After", "600"));
+    stage
+        .gitlab
+        .wait_for(|requests| requests.iter().any(|request| request.status == Some(429)));
+    // Those that were on their way are back.
+    stage.world.wait_until_no_sync();
+    stage.gitlab.forget_requests();
+    for _ in 0..3 {
+        let fetched = stage.fetch("ours").ok();
+        assert!(
+            fetched.stderr.contains("is left alone for 9 minutes")
+                || fetched.stderr.contains("is left alone for 10 minutes"),
+            "{fetched}"
+        );
+    }
+    // What it noted outlives it.
+    stage.world.kill_daemon();
+    let fetched = stage.fetch("ours").ok();
+    assert!(fetched.stderr.contains("is left alone for "), "{fetched}");
+    let path = stage.world.path("elsewhere.git");
+    let elsewhere = Project::new(&path);
+    elsewhere.history(1);
+    let options = [
+        "add",
+        "elsewhere",
+        path.to_str().expect("text"),
+        "--every",
+        "1s",
+    ];
+    stage.mirrord(&options).ok();
+    let mirror = |name: &str| {
+        let shown = stage.shown(name, "directory");
+        PathBuf::from(&shown[0])
+    };
+    // By its clock: a host that is another goes on.
+    for content in ["x", "y", "z"] {
+        let commit = elsewhere.commit("main", "file", content);
+        until(|| has(&mirror("elsewhere"), &stage.world, "main") == Some(commit.clone()));
+    }
+    assert_eq!(stage.gitlab.requests().len(), 0, "it is left alone");
+    // Somebody who says so goes all the same.
+    stage.mirrord(&["sync", "work"]).code(1);
+    assert_eq!(stage.gitlab.requests().len(), 1);
+    stage.gitlab.clear_faults();
+    stage.mirrord(&["sync", "work"]).ok();
+    let fetched = stage.fetch("ours").ok();
+    assert!(!fetched.stderr.contains("left alone"), "{fetched}");
+    stage.rounds("group/a", 1);
+}
+
+#[test]
+fn a_hanging_host_does_not_hold_up_who_fetches_from_it() {
+    let stage = Stage::new();
+    stage.add("work", &["--every", "never"]);
+    stage.clone("work", "ours").ok();
+    let names: Vec<_> = (0..12).map(|number| format!("p{number}")).collect();
+    for name in &names {
+        stage.another(name, &["--every", "1s"]);
+        let path = format!("group/{name}");
+        stage
+            .gitlab
+            .fault(Fault::hang_before_headers().project(&path));
+    }
+    let hang = |requests: &[Request]| {
+        let hanging = requests.iter().filter(|request| request.status.is_none());
+        hanging.count() >= 4
+    };
+    stage.gitlab.wait_for(hang);
+    let commit = stage.project.commit("main", "new", "new");
+    let fetched = stage.fetch("ours").ok();
+    assert_eq!(fetched.stderr, "", "{fetched}");
+    assert_eq!(stage.tip("ours", "origin/main"), commit);
+    // And its end does not wait for them either.
+    stage.mirrord(&["stop"]).ok();
+}
+
+#[test]
+fn a_daemon_that_stops_ends_a_sync_that_nobody_asked_for() {
+    let stage = Stage::new();
+    stage.add("work", &["--every", "1s"]);
+    let held = stage.gitlab.hold_answer(On::LsRefs);
+    stage.project.commit("main", "new", "new");
+    held.reached();
+    stage.mirrord(&["stop"]).ok();
+    drop(held);
+    stage.mirrord(&["list"]).ok();
+    stage.rounds("group/project", 1);
+}
+
+#[test]
+fn what_a_daemon_noted_of_hosts_may_be_torn() {
+    let stage = Stage::new();
+    stage.add("work", &["--every", "1s"]);
+    stage.mirrord(&["stop"]).ok();
+    let noted = stage.world.mirror_home().join("rests");
+    fs::write(&noted, "https://x\t17\n\0\0\0").expect("the world is ours");
+    stage.mirrord(&["list"]).ok();
+    stage.rounds("group/project", 1);
+}
