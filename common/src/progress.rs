@@ -191,7 +191,8 @@ fn counted(title: Title, amount: Amount) -> String {
 }
 
 /// An amount of bytes as git's `strbuf_humanise_bytes` writes it.
-fn size(bytes: f64) -> String {
+#[must_use]
+pub fn size(bytes: f64) -> String {
     for (unit, name) in [
         (1024.0 * 1024.0 * 1024.0, "GiB"),
         (1024.0 * 1024.0, "MiB"),

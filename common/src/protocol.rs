@@ -18,7 +18,10 @@ pub use self::{
     credential::{Credential, Login, OneTimeId, Secret, SignIn},
     failure::{Failure, FailureKind, words},
     journal::Cause,
-    mirrors::{Add, Config, LocalRef, MirrorInfo, Past, Restore, Set, Setting, Shown, Status},
+    mirrors::{
+        Add, Config, Health, LocalRef, MirrorInfo, Next, Past, Restore, Set, Setting, Shown,
+        Status, Why,
+    },
     test::{Check, Step, Test, Verdict},
 };
 use crate::name::Name;
@@ -109,7 +112,8 @@ pub enum Request {
     Config(Config),
     /// List the mirrors. Answered by [`Reply::Mirrors`] batches, then [`Reply::Done`].
     List,
-    /// Say how the daemon is. Answered by [`Reply::Status`].
+    /// Say how the daemon and its mirrors are. Answered by [`Reply::Status`], [`Reply::Healths`] batches and
+    /// [`Reply::Done`].
     Status,
     /// Stop in order. Answered by [`Reply::Done`] at once; the connection closes when the daemon has stopped.
     Stop,
@@ -298,8 +302,10 @@ pub enum Reply {
     },
     /// The daemon's own settings; final.
     Settings(Vec<Setting>),
-    /// The daemon's state; final.
+    /// The daemon's state.
     Status(Status),
+    /// How some of the mirrors are; more follow until [`Reply::Done`].
+    Healths(Vec<Health>),
     /// Nothing more to say; final.
     Done,
 }

@@ -189,10 +189,7 @@ impl Credentials {
         let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         self.proven().retain(|(mirror, _)| mirror != git_dir);
         self.places().retain(|(mirror, _)| mirror != git_dir);
-        match fs::remove_file(git_dir.join(READERS)) {
-            Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
-            _ => Ok(()),
-        }
+        durable::remove(&git_dir.join(READERS))
     }
 
     /// Whether an identity has read the upstream of this mirror before; the empty one is anybody. Blocks.

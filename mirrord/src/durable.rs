@@ -65,6 +65,17 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     sync_dir(dir)
 }
 
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
+        _ => Ok(()),
+    }
+}
+
 /// Whether an error is about room on a disk of this machine rather than about what was being written.
 #[must_use]
 pub(crate) fn is_our_disk(error: &io::Error) -> bool {

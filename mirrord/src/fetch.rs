@@ -265,12 +265,15 @@ impl<'c> Request<'c> {
             match self.wait(pending).await? {
                 Ok(Outcome::InStep {
                     mirror,
-                    warnings,
+                    mut warnings,
                     moved,
                     changed,
                     signed_in_by_git,
                     ..
                 }) => {
+                    if matches!(purpose, Purpose::Read) {
+                        warnings.extend(stale::over(&mirror));
+                    }
                     // From here on nobody moves it. Who only wants it in step is content with what it was.
                     let gone = matches!(purpose, Purpose::Sync(_)).then(|| (*mirror).clone());
                     let ready = self.ready(*mirror, warnings, None, gone).await;

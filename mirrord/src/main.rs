@@ -70,6 +70,7 @@ enum Command {
     #[command(visible_alias = "ls")]
     List(commands::list::List),
     Show(commands::show::Show),
+    Why(commands::why::Why),
     Sync(commands::sync::Sync),
     Set(commands::settings::Set),
     History(commands::history::History),
@@ -114,6 +115,7 @@ fn execute(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Remove(remove) => remove.execute(&paths()?),
         Command::Config(config) => config.execute(&paths()?),
         Command::Status(status) => status.execute(&paths()?),
+        Command::Why(why) => why.execute(&paths()?),
         Command::Stop(stop) => stop.execute(&paths()?),
         Command::Run(run) => run.execute(paths()?),
         Command::Keyring(keyring) => keyring.execute(),

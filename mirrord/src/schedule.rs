@@ -13,17 +13,17 @@ use std::{
 
 use common::{
     progress::span,
-    protocol::{Cause, Failure, FailureKind},
+    protocol::{Cause, Failure, FailureKind, Next},
     upstream_url::UpstreamUrl,
 };
 use rustix::time::{ClockId, clock_gettime};
 use tokio::{sync::Notify, time::Instant};
 
+pub(crate) use self::rests::Rest;
 use self::{
     dice::Dice,
     timetable::{Ended, Timetable},
 };
-pub(crate) use self::{rests::Rest, timetable::Next};
 use crate::{registry::Mirror, upstream::Trouble};
 
 /// How often it is looked whether the machine has slept.

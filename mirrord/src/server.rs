@@ -31,9 +31,6 @@ use crate::{
 /// Conversations that are still open this long after a stop are cut off.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Mirrors that the status names; 'mirrord list' has them all.
-const MOST_NAMED: usize = 100;
-
 /// What conversations need.
 pub(crate) struct Server {
     /// What syncs.
@@ -208,8 +205,19 @@ impl Server {
                 Err(failure) => conversation.say(&Reply::Failed(failure)).await,
             },
             Request::Status => {
-                let status = self.status();
-                conversation.say(&Reply::Status(status)).await
+                let engine = self.engine.clone();
+                let healths = edit::blocking(move || Ok(show::healths(&engine)));
+                let healths = conversation
+                    .wait_quietly(healths)
+                    .await?
+                    .unwrap_or_default();
+                conversation
+                    .say(&Reply::Status(self.status(healths.len())))
+                    .await?;
+                for batch in batches(healths, |health| health.info.description.len() + 8000) {
+                    conversation.say(&Reply::Healths(batch)).await?;
+                }
+                conversation.say(&Reply::Done).await
             }
             Request::Stop => {
                 conversation.say(&Reply::Done).await?;
@@ -303,16 +311,7 @@ impl Server {
         conversation.say(&reply).await
     }
 
-    fn status(&self) -> Status {
-        let mirrors = show::list(&self.engine).unwrap_or_default();
-        let tokens = mirrors
-            .iter()
-            .filter_map(|mirror| Some((mirror.name.clone(), mirror.expires?)));
-        let mut tokens: Vec<_> = tokens.collect();
-        tokens.sort_by_key(|(_, expires)| *expires);
-        tokens.truncate(MOST_NAMED);
-        let needy = mirrors.iter().filter(|mirror| mirror.needs_you);
-        let needy = needy.filter_map(|mirror| Some((mirror.name.clone(), mirror.failing.clone()?)));
+    fn status(&self, mirrors: usize) -> Status {
         let syncing = self.engine.syncing().into_iter().map(|url| url.to_string());
         Status {
             pid: std::process::id(),
@@ -320,13 +319,12 @@ impl Server {
             uptime: self.started.elapsed().as_secs(),
             socket: self.paths.socket(),
             mirrors_dir: self.paths.mirrors(),
-            mirrors: mirrors.len(),
+            mirrors,
             // The one who asks is one of them.
             clients: self.clients.load(Ordering::Relaxed).saturating_sub(1),
             waiting: self.engine.waiting(),
             syncing: syncing.collect(),
-            needs_you: needy.take(MOST_NAMED).collect(),
-            tokens,
+            webhook: None,
         }
     }
 }

@@ -1,12 +1,14 @@
 //! What is said of mirrors, and of the daemon's own settings.
 
 use std::{
-    io,
+    fs, io,
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use common::protocol::{self, Failure, LocalRef, Mirror as Wanted, MirrorInfo, Setting, Shown};
+use common::protocol::{
+    self, Failure, Health, LocalRef, Mirror as Wanted, MirrorInfo, Setting, Shown,
+};
 
 use crate::{config::Config, expiry, fetch::existing, local, refs, registry::Mirror, sync::Engine};
 
@@ -20,6 +22,20 @@ pub(crate) fn list(engine: &Engine) -> Result<Vec<MirrorInfo>, Failure> {
     Ok(mirrors.iter().map(|mirror| info(engine, mirror)).collect())
 }
 
+/// How all mirrors are.
+pub(crate) fn healths(engine: &Engine) -> Vec<Health> {
+    let mirrors = engine.registry.all().unwrap_or_else(|err| {
+        tracing::warn!("cannot list the mirrors: {err}");
+        Vec::new()
+    });
+    let health = |mirror: &Mirror| {
+        let refs = refs::read(&mirror.git_dir).unwrap_or_default();
+        let locals = local::refs(&refs, &mirror.settings.rules.track);
+        health(engine, mirror, locals.len() as u64)
+    };
+    mirrors.iter().map(health).collect()
+}
+
 /// All of one mirror, and what is in it alone.
 ///
 /// # Errors
@@ -30,8 +46,10 @@ pub(crate) fn show(engine: &Engine, wanted: &Wanted) -> Result<(Shown, Vec<Local
     let refs = refs::read(&mirror.git_dir).map_err(cannot)?;
     let track = &mirror.settings.rules.track;
     let entries = mirror.settings.entries().into_iter();
+    let locals = local::refs(&refs, track);
     let shown = Shown {
-        info: info(engine, &mirror),
+        health: health(engine, &mirror, locals.len() as u64),
+        in_doubt: engine.gates.of(&mirror.git_dir).is_in_doubt(),
         settings: entries
             .chain(mirror.settings.signing_in())
             .map(|(key, value)| (key.to_owned(), value))
@@ -44,7 +62,7 @@ pub(crate) fn show(engine: &Engine, wanted: &Wanted) -> Result<(Shown, Vec<Local
         ),
         tracked: local::count_tracked(&refs, track) as u64,
     };
-    Ok((shown, local::listed(local::refs(&refs, track))))
+    Ok((shown, local::listed(locals)))
 }
 
 /// The daemon's own settings, after a change of one of them if one is asked for.
@@ -82,6 +100,25 @@ pub(crate) fn config(path: &Path, config: protocol::Config) -> Result<Vec<Settin
             is_default,
         })
         .collect())
+}
+
+fn health(engine: &Engine, mirror: &Mirror, locals: u64) -> Health {
+    Health {
+        info: info(engine, mirror),
+        behind: engine.state(mirror).behind.map(seconds),
+        next: engine.schedule.next(&mirror.git_dir),
+        progress: engine.progress(mirror),
+        size: size(&mirror.git_dir),
+        locals,
+    }
+}
+
+/// What the objects of a mirror take on disk, in bytes.
+fn size(git_dir: &Path) -> u64 {
+    let packs = fs::read_dir(git_dir.join("objects/pack"));
+    let files = packs.into_iter().flatten().flatten();
+    let sizes = files.filter_map(|file| Some(file.metadata().ok()?.len()));
+    sizes.sum()
 }
 
 fn info(engine: &Engine, mirror: &Mirror) -> MirrorInfo {

@@ -9,6 +9,7 @@ mod job;
 mod once;
 mod receive;
 mod state;
+mod trouble;
 
 use std::{
     collections::HashMap,
@@ -33,6 +34,7 @@ use self::{follow::follow, job::Job};
 pub(crate) use self::{
     job::{Birth, Outcome, Pending, Wish},
     state::State,
+    trouble::{Failed, take_mended},
 };
 use crate::{
     config::Config,
@@ -263,7 +265,7 @@ impl Engine {
             lock(&task.state).needs_nobody();
         }
         self.schedule.resume(&mirror.git_dir);
-        if let Err(err) = state::forget_failing(&mirror.git_dir) {
+        if let Err(err) = trouble::forget(&mirror.git_dir) {
             tracing::warn!(
                 "cannot note that '{}' needs nobody: {err}",
                 mirror.settings.name
@@ -327,6 +329,18 @@ impl Engine {
         let name = self.registry.free_name(&settings.name);
         settings.name = name.map_err(|err| Failure::io("cannot name the mirror", &err))?;
         Ok(settings)
+    }
+
+    /// How far the sync of a mirror is that runs now, when one does.
+    pub(crate) fn progress(&self, mirror: &Mirror) -> Option<Progress> {
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let listeners = tasks.get(&mirror.target())?.listeners.clone();
+        drop(tasks);
+        let running = self.running();
+        running
+            .iter()
+            .find(|watch| watch.is_seen_by(&listeners))?
+            .sample()
     }
 
     /// Cancels what runs, and begins nothing new.

@@ -184,7 +184,13 @@ impl Watch {
         }
     }
 
-    fn sample(&self) -> Option<Progress> {
+    /// Whether these see it.
+    pub(crate) fn is_seen_by(&self, listeners: &broadcast::Sender<Progress>) -> bool {
+        self.0.listeners.same_channel(listeners)
+    }
+
+    /// How far it is.
+    pub(crate) fn sample(&self) -> Option<Progress> {
         let stage = *self.0.stage.lock().unwrap_or_else(PoisonError::into_inner);
         match stage {
             Stage::Asking(since) if since.elapsed() < SLOW => None,

@@ -45,6 +45,7 @@ mod ssh_own;
 mod ssh_push;
 mod stale;
 mod stand_in;
+mod status;
 mod sync;
 mod testing;
 mod tracking;

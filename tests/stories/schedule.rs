@@ -187,7 +187,7 @@ fn a_token_that_is_refused_is_not_tried_again_by_the_schedule_before_there_is_an
     let tries = private.tries("right");
     assert!((1..=2).contains(&tries), "{tries} tries");
     let status = private.world.mirrord(["status"]).ok();
-    assert!(status.stdout.contains("needs you: project"), "{status}");
+    assert!(status.stdout.contains("project  needs you: "), "{status}");
     private.gitlab.require_login("group/project", "me", "new");
     private.setting("project", "new").ok();
     private.gitlab.wait_for(|requests| {

@@ -1,10 +1,10 @@
 //! What is said of mirrors, and of the daemon, by those who look after them.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Credential, Fetch, Mirror};
+use super::{Credential, Fetch, Mirror, Progress};
 
 /// A mirror to be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,8 +82,11 @@ pub struct Setting {
 /// One mirror in full.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shown {
-    /// What the list says of it.
-    pub info: MirrorInfo,
+    /// How it is.
+    pub health: Health,
+    /// Whether the next answer must be upstream's, however fresh the mirror is: a push may have reached it, or what is
+    /// tracked has changed.
+    pub in_doubt: bool,
     /// Its settings.
     pub settings: Vec<(String, String)>,
     /// What it does not show of upstream, and why, one line each.
@@ -137,6 +140,53 @@ pub struct MirrorInfo {
     pub syncing: bool,
 }
 
+/// How a mirror is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// What the list says of it.
+    pub info: MirrorInfo,
+    /// Since when its syncs have failed, in seconds since 1970, when the last one did.
+    pub behind: Option<u64>,
+    /// What its next sync depends on for which nobody asks.
+    pub next: Option<Next>,
+    /// How far the sync is that runs now.
+    pub progress: Option<Progress>,
+    /// What its objects take on disk, in bytes.
+    pub size: u64,
+    /// How many branches and tags are in it alone.
+    pub locals: u64,
+}
+
+/// What the next sync of a mirror depends on for which nobody asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Next {
+    /// In how long it goes; `None` is not before something changes, or that it has gone.
+    pub wait: Option<Duration>,
+    /// Why it goes then, or does not.
+    pub why: Why,
+    /// Whether it has gone already.
+    pub running: bool,
+}
+
+/// Why a mirror goes when it goes, or does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Why {
+    /// Its time has come, as its settings say.
+    Interval,
+    /// Upstream has said that it has something new.
+    Webhook,
+    /// It failed, and is tried again.
+    Retry,
+    /// Upstream refused it; it is looked at again now and then.
+    Refused,
+    /// Its host is left alone for a while.
+    HostRests,
+    /// It needs somebody first.
+    NeedsYou,
+    /// Its settings say so.
+    Never,
+}
+
 /// The daemon, as it describes itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -158,8 +208,6 @@ pub struct Status {
     pub waiting: usize,
     /// The upstreams with a running sync.
     pub syncing: Vec<String>,
-    /// The mirrors that need somebody, and why: their credential was refused, or cannot be had.
-    pub needs_you: Vec<(String, String)>,
-    /// The mirrors of whose token it is known when it expires, and when: in seconds since 1970.
-    pub tokens: Vec<(String, u64)>,
+    /// Where it hears that an upstream has something new, when it does.
+    pub webhook: Option<String>,
 }

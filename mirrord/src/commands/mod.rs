@@ -4,6 +4,7 @@ pub(crate) mod add;
 pub(crate) mod completions;
 pub(crate) mod config;
 mod credential;
+mod health;
 pub(crate) mod history;
 pub(crate) mod keyring;
 pub(crate) mod list;
@@ -17,6 +18,7 @@ pub(crate) mod status;
 pub(crate) mod stop;
 pub(crate) mod sync;
 pub(crate) mod test;
+pub(crate) mod why;
 
 use std::io::{self, IsTerminal, Stderr};
 

@@ -148,7 +148,7 @@ fn in_zone(seconds: u64, zone: TimeZone) -> String {
 }
 
 /// The text as this terminal can show it.
-fn readable(text: &str) -> String {
+pub(super) fn readable(text: &str) -> String {
     if speaks_utf8() {
         text.to_owned()
     } else {

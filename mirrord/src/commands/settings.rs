@@ -181,6 +181,7 @@ impl Set {
                             .unwrap_or_else(|_| something_else())
                     })?
                     .0
+                    .health
                     .info
                     .url
             }

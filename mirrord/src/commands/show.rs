@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use super::{
     converse,
-    list::{described, state},
+    health::in_json,
+    list::state,
     mirror,
     print::{expiry, print, print_json, short},
     rest,
@@ -76,7 +77,7 @@ fn settings(shown: &Shown) -> impl Iterator<Item = (&str, &str)> {
 }
 
 fn text(shown: &Shown, locals: &[LocalRef]) -> String {
-    let info = &shown.info;
+    let info = &shown.health.info;
     let mut text = String::new();
     let mut line = |key: &str, value: &str| {
         let line = format!("{}: {}", masked(key.as_bytes()), masked(value.as_bytes()));
@@ -102,7 +103,7 @@ fn text(shown: &Shown, locals: &[LocalRef]) -> String {
 }
 
 fn all(shown: &Shown, locals: &[LocalRef]) -> Value {
-    let mut all = described(&shown.info);
+    let mut all = in_json(&shown.health);
     let mut track = Vec::new();
     let mut others = BTreeMap::new();
     for (key, value) in settings(shown) {

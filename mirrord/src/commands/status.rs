@@ -1,105 +1,202 @@
-//! `mirrord status`: how the daemon is.
+//! `mirrord status`: how the daemon and its mirrors are.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::Args;
 use common::{
+    client::something_else,
     paths::Paths,
     progress::masked,
-    protocol::{Reply, Request},
+    protocol::{self, Health, Reply, Request},
 };
 use serde_json::{Value, json};
 
 use super::{
     ask, converse,
-    print::{ago, date, expiry, print, print_json, write},
+    health::{freshness, holds, in_json, next, now},
+    print::{ago, date, expiry, readable},
+    rest,
 };
 
 /// The exit code for 'does not run', as systemctl has it.
 const NOT_RUNNING: u8 = 3;
 
-/// Say how the daemon is; exit code 3 when it does not run
+/// How often it is looked again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// To the top of the screen, and nothing below.
+const CLEAR: &str = "\u{1b}[H\u{1b}[J";
+
+/// Say how the daemon and its mirrors are; exit code 3 when it does not run
 ///
-/// It is not started for this.
+/// For each mirror: how fresh it is or since when it is behind and why, what runs, when it
+/// is brought in step next, and how much it holds. The daemon is not started for this.
 ///
 ///     mirrord status --json
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Status {
-    /// Print it as one JSON object
+    /// Print it as one JSON object; with --watch one a line, whenever something changes
     #[arg(long)]
     json: bool,
+    /// Look again every second, until interrupted
+    #[arg(short, long)]
+    watch: bool,
+}
+
+/// What the daemon says of itself and of its mirrors.
+struct Seen {
+    daemon: protocol::Status,
+    mirrors: Vec<Health>,
 }
 
 impl Status {
     /// Asks and prints.
     pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
-        converse(async {
-            let status = match ask(paths, &Request::Status).await? {
-                Some((_, Reply::Status(status))) => status,
-                Some((_, reply)) => anyhow::bail!("mirrord answered something else: {reply:?}"),
-                None => {
-                    if self.json {
-                        write(&format!("{}\n", json!({ "running": false })))?;
-                    } else {
-                        print("mirrord does not run\n")?;
-                    }
-                    return Ok(ExitCode::from(NOT_RUNNING));
-                }
+        converse(self.run(paths))
+    }
+
+    async fn run(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
+        let mut last = String::new();
+        loop {
+            let seen = look(paths).await?;
+            let text = match (&seen, self.json) {
+                (Some(seen), true) => self.as_json(&seen.described()),
+                (None, true) => self.as_json(&json!({ "running": false })),
+                (Some(seen), false) => readable(&seen.text()),
+                (None, false) => "mirrord does not run\n".to_owned(),
             };
-            if self.json {
-                let status = json!({
-                    "running": true,
-                    "pid": status.pid,
-                    "version": status.version,
-                    "uptime_seconds": status.uptime,
-                    "socket": status.socket,
-                    "mirrors_dir": status.mirrors_dir,
-                    "mirrors": status.mirrors,
-                    "clients": status.clients,
-                    "waiting": status.waiting,
-                    "syncing": status.syncing,
-                    "needs_you": pairs("reason", status.needs_you),
-                    "tokens": pairs("expires", status.tokens.into_iter().map(|(name, at)| (name, date(at)))),
-                });
-                print_json(&status)?;
+            let is_screen = self.watch && !self.json && io::stdout().is_terminal();
+            if text != last && !shown(is_screen, &text)? {
+                // Nobody reads on.
                 return Ok(ExitCode::SUCCESS);
             }
-            let mut text = format!(
-                "mirrord {} runs as process {} for {}\nsocket:  {}\nmirrors: {} in {}\nclients: {}, {} of them waiting for a sync\n",
-                status.version,
-                status.pid,
-                ago(status.uptime),
-                status.socket.display(),
-                status.mirrors,
-                status.mirrors_dir.display(),
-                status.clients,
-                status.waiting,
-            );
-            for url in &status.syncing {
-                text.push_str(&format!("syncing: {url}\n"));
+            if !self.watch {
+                return Ok(match seen {
+                    Some(_) => ExitCode::SUCCESS,
+                    None => ExitCode::from(NOT_RUNNING),
+                });
             }
-            for (name, why) in &status.needs_you {
-                let (name, why) = (masked(name.as_bytes()), masked(why.as_bytes()));
-                text.push_str(&format!("needs you: {name}: {why}\n"));
-            }
-            for (name, expires) in &status.tokens {
-                let name = masked(name.as_bytes());
-                text.push_str(&match expiry(*expires) {
+            last = text;
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    fn as_json(&self, value: &Value) -> String {
+        match self.watch || value["running"] == false {
+            true => format!("{value}\n"),
+            false => format!("{value:#}\n"),
+        }
+    }
+}
+
+/// Asks the daemon, if it runs.
+async fn look(paths: &Paths) -> anyhow::Result<Option<Seen>> {
+    let (mut client, daemon) = match ask(paths, &Request::Status).await? {
+        None => return Ok(None),
+        Some((client, Reply::Status(daemon))) => (client, daemon),
+        Some(_) => return Err(something_else().into()),
+    };
+    let batch = |reply| match reply {
+        Reply::Healths(batch) => Some(batch),
+        _ => None,
+    };
+    let mirrors = rest(&mut client, batch).await?;
+    Ok(Some(Seen { daemon, mirrors }))
+}
+
+/// Prints, over what stands there when it is a screen. Says whether somebody reads it.
+fn shown(is_screen: bool, text: &str) -> io::Result<bool> {
+    let mut out = io::stdout();
+    let clear = if is_screen { CLEAR } else { "" };
+    let printed = out.write_all(format!("{clear}{text}").as_bytes());
+    match printed.and_then(|()| out.flush()) {
+        Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        printed => printed.map(|()| true),
+    }
+}
+
+impl Seen {
+    fn text(&self) -> String {
+        let (daemon, now) = (&self.daemon, now());
+        let mut text = format!(
+            "mirrord {} runs as process {} for {}\nsocket:  {}\nwebhook: {}\nmirrors: {} in {}\nclients: {}, {} of them waiting for a sync\n",
+            daemon.version,
+            daemon.pid,
+            ago(daemon.uptime),
+            daemon.socket.display(),
+            daemon.webhook.as_deref().unwrap_or("off"),
+            daemon.mirrors,
+            daemon.mirrors_dir.display(),
+            daemon.clients,
+            daemon.waiting,
+        );
+        let lines: Vec<_> = self
+            .mirrors
+            .iter()
+            .map(|mirror| line(mirror, now))
+            .collect();
+        if !lines.is_empty() {
+            text.push('\n');
+        }
+        let width = lines.iter().map(|(name, _)| name.chars().count()).max();
+        let width = width.unwrap_or_default();
+        for (name, words) in &lines {
+            text.push_str(&format!("{name:width$}  {words}\n"));
+        }
+        for mirror in &self.mirrors {
+            if let Some(expires) = mirror.info.expires {
+                let name = masked(mirror.info.name.as_bytes());
+                text.push_str(&match expiry(expires) {
                     (when, true) => format!("warning: the token of {name} {when}\n"),
                     (when, false) => format!("token:   that of {name} {when}\n"),
                 });
             }
-            print(&text)?;
-            anyhow::Ok(ExitCode::SUCCESS)
+        }
+        text
+    }
+
+    fn described(&self) -> Value {
+        let daemon = &self.daemon;
+        let infos = || self.mirrors.iter().map(|mirror| &mirror.info);
+        let needy = infos().filter(|info| info.needs_you);
+        let needy: Value = needy
+            .map(|info| json!({ "name": info.name, "reason": info.failing }))
+            .collect();
+        let tokens = infos().filter_map(|info| Some((&info.name, info.expires?)));
+        let tokens: Value = tokens
+            .map(|(name, at)| json!({ "name": name, "expires": date(at) }))
+            .collect();
+        json!({
+            "running": true,
+            "pid": daemon.pid,
+            "version": daemon.version,
+            "uptime_seconds": daemon.uptime,
+            "socket": daemon.socket,
+            "webhook": daemon.webhook,
+            "mirrors_dir": daemon.mirrors_dir,
+            "mirrors": daemon.mirrors,
+            "clients": daemon.clients,
+            "waiting": daemon.waiting,
+            "syncing": daemon.syncing,
+            "needs_you": needy,
+            "tokens": tokens,
+            "states": self.mirrors.iter().map(in_json).collect::<Value>(),
         })
     }
 }
 
-/// Mirrors by name, and something of each.
-fn pairs(what: &str, of: impl IntoIterator<Item = (String, String)>) -> Value {
-    let pairs = of.into_iter();
-    pairs
-        .map(|(name, value)| json!({ "name": name, what: value }))
-        .collect()
+/// One mirror, by name, and how it is.
+fn line(mirror: &Health, now: u64) -> (String, String) {
+    let words = [
+        Some(freshness(mirror, now)),
+        next(mirror),
+        Some(holds(mirror)),
+    ];
+    let words: Vec<_> = words.into_iter().flatten().collect();
+    (masked(mirror.info.name.as_bytes()), words.join("; "))
 }

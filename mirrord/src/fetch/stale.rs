@@ -13,6 +13,7 @@ use crate::{
     freshness::{self, Freshness},
     local, refs,
     registry::Mirror,
+    sync::{Failed, take_mended},
 };
 
 impl Request<'_> {
@@ -50,6 +51,7 @@ impl Request<'_> {
         if !self.has_read(&mirror).await {
             return None;
         }
+        warnings.extend(over(&mirror));
         warnings.extend(held(&mirror));
         self.ready(mirror, warnings, None, None).await
     }
@@ -160,6 +162,17 @@ impl Request<'_> {
             reading,
         })
     }
+}
+
+/// That syncs which have failed do so no longer, for the first who fetches then.
+pub(super) fn over(mirror: &Mirror) -> Option<String> {
+    let Failed { words, since, .. } = take_mended(&mirror.git_dir)?;
+    let time = since.and_then(|since| SystemTime::now().duration_since(since).ok());
+    let time = time.map(|time| format!(" after {}", span(time.as_secs())));
+    Some(format!(
+        "in step again{}: {words}",
+        time.unwrap_or_default()
+    ))
 }
 
 /// What the mirror does not show of upstream, which is said at each fetch, also when upstream is not asked.

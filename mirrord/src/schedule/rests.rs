@@ -134,10 +134,7 @@ impl Rests {
     /// Fails when the disk refuses.
     pub(super) fn write(&self, path: &Path, now: Instant, wall: SystemTime) -> io::Result<()> {
         if self.0.is_empty() {
-            return match fs::remove_file(path) {
-                Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
-                _ => Ok(()),
-            };
+            return durable::remove(path);
         }
         let since = wall
             .duration_since(UNIX_EPOCH)

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use common::protocol::{Cause, FailureKind};
+use common::protocol::{Cause, FailureKind, Next, Why};
 use tokio::time::Instant;
 
 use super::{
@@ -53,36 +53,6 @@ struct Planned {
     running: bool,
     /// Upstream has said that it has something new.
     hinted: bool,
-}
-
-/// Why a mirror goes when it goes, or does not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Why {
-    /// Its time has come, as its settings say.
-    Interval,
-    /// Upstream has said that it has something new.
-    Webhook,
-    /// It failed, and is tried again.
-    Retry,
-    /// Upstream refused it; it is looked at again now and then.
-    Refused,
-    /// Its host is left alone for a while.
-    HostRests,
-    /// It needs somebody first.
-    NeedsYou,
-    /// Its settings say so.
-    Never,
-}
-
-/// What a mirror's next sync depends on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Next {
-    /// In how long; `None` is not before something changes, or now.
-    pub wait: Option<Duration>,
-    /// Why.
-    pub why: Why,
-    /// Whether it has gone already.
-    pub running: bool,
 }
 
 /// How a sync ended, as far as it decides when the next one is.

@@ -10,7 +10,10 @@ use common::protocol::{Failure, FailureKind};
 
 use sha2::{Digest, Sha256};
 
-use super::Outcome;
+use super::{
+    Outcome,
+    trouble::{self, Failed},
+};
 use crate::{
     durable,
     settings::Auth,
@@ -20,15 +23,6 @@ use crate::{
 /// When the last good sync was, in seconds since 1970; a file in the mirror.
 pub(super) const SYNCED: &str = "synced";
 
-/// Why the last sync failed, when it did; a file in the mirror.
-const FAILING: &str = "failing";
-
-/// The mark there of what needs somebody.
-const NEEDS_YOU: &str = "needs-you";
-
-/// The mark there of what is about one of those who use the mirror.
-const PERSONAL: &str = "personal";
-
 /// How a mirror is, as far as this daemon has seen.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
@@ -36,6 +30,8 @@ pub(crate) struct State {
     pub synced: Option<SystemTime>,
     /// Why the last sync failed, if it did.
     pub failing: Option<String>,
+    /// Since when they fail.
+    pub behind: Option<SystemTime>,
     /// Whether that needs somebody: a credential was refused, or cannot be had.
     pub needs_you: bool,
     /// Whom it is about, where it is one of those who use the mirror with logins of their own.
@@ -84,7 +80,7 @@ impl State {
         git_dir: &Path,
     ) {
         self.syncing = false;
-        let failed_before = self.failed().or_else(|| read_failing(git_dir));
+        let failed_before = self.failed().or_else(|| trouble::read(git_dir));
         match result {
             Ok(Outcome::InStep { mirror, asked, .. }) => {
                 self.synced = Some(*asked);
@@ -94,6 +90,8 @@ impl State {
             Err(trouble) if trouble.failure.kind != FailureKind::Cancelled => {
                 let Failure { message, hint, .. } = &trouble.failure;
                 self.needs_you = trouble.needs_you();
+                let since = failed_before.as_ref().and_then(|failed| failed.since);
+                self.behind = since.or_else(|| Some(SystemTime::now()));
                 self.about = About::new(access, trouble);
                 self.failing = Some(match hint {
                     // It stays so until somebody does something.
@@ -106,8 +104,8 @@ impl State {
             Ok(Outcome::Moved(_) | Outcome::Gone) | Err(_) => return,
         }
         let failed = self.failed();
-        if failed != failed_before
-            && let Err(err) = write_failing(git_dir, failed.as_ref())
+        if !trouble::are_alike(failed.as_ref(), failed_before.as_ref())
+            && let Err(err) = trouble::write(git_dir, failed.as_ref())
         {
             let git_dir = git_dir.display();
             tracing::warn!("cannot note how the last sync of '{git_dir}' went: {err}");
@@ -116,12 +114,14 @@ impl State {
 
     /// Forgets a failure that is over.
     pub(super) fn needs_nobody(&mut self) {
-        (self.failing, self.needs_you, self.about) = (None, false, None);
+        (self.failing, self.behind, self.about) = (None, None, None);
+        self.needs_you = false;
     }
 
     fn failed(&self) -> Option<Failed> {
         Some(Failed {
             words: self.failing.clone()?,
+            since: self.behind,
             needs_you: self.needs_you,
             is_personal: self.about.is_some(),
         })
@@ -132,9 +132,10 @@ impl State {
         if self.synced.is_none() {
             self.synced = read_synced(git_dir);
             if self.failing.is_none()
-                && let Some(failed) = read_failing(git_dir)
+                && let Some(failed) = trouble::read(git_dir)
             {
                 (self.failing, self.needs_you) = (Some(failed.words), failed.needs_you);
+                self.behind = failed.since;
                 self.about = failed.is_personal.then_some(About::Somebody);
             }
         }
@@ -168,50 +169,9 @@ pub(super) fn write_synced(git_dir: &Path, synced: SystemTime) -> io::Result<()>
     durable::replace(&git_dir.join(SYNCED), line.as_bytes())
 }
 
-fn seconds(time: SystemTime) -> u64 {
+pub(super) fn seconds(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_secs()
-}
-
-/// How the last sync failed, as it is on disk: the words, and a line of marks.
-#[derive(PartialEq, Eq)]
-struct Failed {
-    words: String,
-    needs_you: bool,
-    is_personal: bool,
-}
-
-fn read_failing(git_dir: &Path) -> Option<Failed> {
-    let text = fs::read_to_string(git_dir.join(FAILING)).ok()?;
-    let (words, marks) = text.split_once('\n').unwrap_or((&text, ""));
-    let has = |mark| marks.split_whitespace().any(|word| word == mark);
-    Some(Failed {
-        words: words.trim().to_owned(),
-        needs_you: has(NEEDS_YOU),
-        is_personal: has(PERSONAL),
-    })
-}
-
-fn write_failing(git_dir: &Path, failed: Option<&Failed>) -> io::Result<()> {
-    let path = git_dir.join(FAILING);
-    let Some(failed) = failed else {
-        return remove(&path);
-    };
-    // Of a mirror that there is not yet, nothing is noted.
-    if !git_dir.exists() {
-        return Ok(());
-    }
-    let marks = [
-        (failed.needs_you, NEEDS_YOU),
-        (failed.is_personal, PERSONAL),
-    ];
-    let marks = marks
-        .iter()
-        .filter(|(holds, _)| *holds)
-        .map(|(_, mark)| *mark);
-    let marks = marks.collect::<Vec<_>>().join(" ");
-    let text = format!("{}\n{marks}\n", failed.words);
-    durable::replace(&path, text.as_bytes())
 }
 
 /// Removes what is on disk of how a mirror is.
@@ -219,21 +179,6 @@ fn write_failing(git_dir: &Path, failed: Option<&Failed>) -> io::Result<()> {
 /// # Errors
 /// Fails when the disk refuses.
 pub(super) fn forget(git_dir: &Path) -> io::Result<()> {
-    remove(&git_dir.join(SYNCED))?;
-    remove(&git_dir.join(FAILING))
-}
-
-/// Removes what is on disk of how the last sync failed.
-///
-/// # Errors
-/// Fails when the disk refuses.
-pub(super) fn forget_failing(git_dir: &Path) -> io::Result<()> {
-    remove(&git_dir.join(FAILING))
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
-        _ => Ok(()),
-    }
+    durable::remove(&git_dir.join(SYNCED))?;
+    trouble::forget(git_dir)
 }

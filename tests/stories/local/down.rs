@@ -111,9 +111,10 @@ fn local_branches_are_pushed_while_gitlab_says_no_or_something_else() {
         Fault::status(401),
         Fault::redirect(301, &elsewhere),
         Fault::status(500),
-        Fault::status(429).header("Retry-After", "60"),
         Fault::html(),
         Fault::cut_after(10),
+        // From here on it is left alone.
+        Fault::status(429).header("Retry-After", "60"),
     ];
     for fault in faults {
         fork.gitlab.fault(fault);

@@ -53,15 +53,21 @@ fn scripts_find_the_same_keys_for_ever() {
     assert_eq!(keys(&list, 4), of_all, "{list}");
     let show = stage.mirrord(&["show", "work", "--json"]).ok().stdout;
     let of_one = [
+        "behind_since",
         "description",
         "git_dir",
         "held",
         "last_error",
         "last_sync",
         "local",
+        "local_refs",
         "name",
         "needs_you",
+        "next_sync_in_seconds",
+        "next_sync_why",
+        "progress",
         "settings",
+        "size_bytes",
         "syncing",
         "token_expires",
         "tracked",

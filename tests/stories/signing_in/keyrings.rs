@@ -70,7 +70,7 @@ fn a_locked_keyring_is_not_waited_for_and_its_secret_is_looked_for_nowhere_else(
     assert!(
         status
             .stdout
-            .contains("needs you: project: the keyring is locked"),
+            .contains("project  needs you: the keyring is locked"),
         "{status}"
     );
     let ran = at(private.setting("project", "new"), &address).code(1);

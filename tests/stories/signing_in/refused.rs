@@ -41,7 +41,7 @@ fn a_refused_token_is_tried_twice_across_all_mirrors_that_have_it() {
     assert!(private.tries("right") <= 2, "GitLab bans who guesses");
     let status = private.world.mirrord(["status"]).ok();
     for name in ["one", "two"] {
-        let line = format!("needs you: {name}: Authentication failed for ");
+        let line = format!("{name}  needs you: Authentication failed for ");
         assert!(status.stdout.contains(&line), "{status}");
     }
     let status = private.world.mirrord(["status", "--json"]).ok();

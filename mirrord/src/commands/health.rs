@@ -1,0 +1,216 @@
+//! How a mirror is, in the words of `status` and `why`.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use common::{
+    progress::{masked, size},
+    protocol::{Health, Next, Progress, Why},
+};
+use serde_json::{Value, json};
+
+use super::{
+    list::described,
+    print::{ago, count},
+};
+
+/// Now, in seconds since 1970.
+pub(super) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}
+
+/// How fresh a mirror is, and what it is doing about it.
+pub(super) fn freshness(health: &Health, now: u64) -> String {
+    let info = &health.info;
+    let since = |at: u64| ago(now.saturating_sub(at));
+    if info.syncing {
+        let far = health.progress.as_ref().and_then(far);
+        return match far {
+            Some(far) => format!("syncing: {far}"),
+            None => "syncing".to_owned(),
+        };
+    }
+    let why = info.failing.as_ref().map(|why| masked(why.as_bytes()));
+    match (why, info.synced) {
+        (Some(why), _) if info.needs_you => format!("needs you: {why}"),
+        (Some(why), _) => match health.behind {
+            Some(behind) => format!("behind since {}: {why}", since(behind)),
+            None => format!("behind: {why}"),
+        },
+        (None, Some(synced)) => format!("in step {} ago", since(synced)),
+        (None, None) => "not yet in step".to_owned(),
+    }
+}
+
+/// When the next sync is for which nobody asks, and why not sooner.
+pub(super) fn next(health: &Health) -> Option<String> {
+    let Next { wait, why, running } = health.next?;
+    if running || health.info.syncing {
+        return None;
+    }
+    let soon = wait.map(within);
+    Some(match (why, soon) {
+        (Why::NeedsYou, _) => "not tried again before that is mended".to_owned(),
+        (Why::Never, _) | (_, None) => "next sync when somebody asks".to_owned(),
+        (Why::Interval, Some(soon)) => format!("next sync {soon}"),
+        (Why::Webhook, Some(soon)) => format!("upstream has something new, next sync {soon}"),
+        (Why::Retry | Why::Refused, Some(soon)) => format!("next try {soon}"),
+        (Why::HostRests, Some(soon)) => format!("its host is left alone, next try {soon}"),
+    })
+}
+
+/// What it holds.
+pub(super) fn holds(health: &Health) -> String {
+    let size = size(health.size as f64);
+    match health.locals {
+        0 => size,
+        locals => format!("{size}, {} of its own", count(locals, "ref")),
+    }
+}
+
+/// All of it for scripts.
+pub(super) fn in_json(health: &Health) -> Value {
+    let mut all = described(&health.info);
+    all["behind_since"] = json!(health.behind);
+    let wait = health.next.and_then(|next| next.wait);
+    all["next_sync_in_seconds"] = json!(wait.map(|wait| wait.as_secs()));
+    all["next_sync_why"] = json!(health.next.map(|next| match next.why {
+        Why::Interval => "interval",
+        Why::Webhook => "webhook",
+        Why::Retry => "retry",
+        Why::Refused => "refused",
+        Why::HostRests => "host-rests",
+        Why::NeedsYou => "needs-you",
+        Why::Never => "never",
+    }));
+    all["progress"] = json!(health.progress.as_ref().and_then(far));
+    all["size_bytes"] = json!(health.size);
+    all["local_refs"] = json!(health.locals);
+    all
+}
+
+fn within(wait: Duration) -> String {
+    match wait.as_secs() {
+        0 => "now".to_owned(),
+        seconds => format!("in {}", ago(seconds)),
+    }
+}
+
+/// How far a sync is.
+fn far(progress: &Progress) -> Option<String> {
+    Some(match progress {
+        Progress::Asking { host, seconds } => {
+            let host = masked(host.as_bytes());
+            format!("no answer from {host} for {}", ago((*seconds).into()))
+        }
+        Progress::Receiving(amount, bytes) => {
+            let percent = (amount.done * 100)
+                .checked_div(amount.of)
+                .unwrap_or_default();
+            format!("receiving objects, {percent}%, {}", size(*bytes as f64))
+        }
+        Progress::Resolving(amount) => {
+            let percent = (amount.done * 100)
+                .checked_div(amount.of)
+                .unwrap_or_default();
+            format!("resolving deltas, {percent}%")
+        }
+        Progress::Checking => "checking what came".to_owned(),
+        Progress::Remote(_) => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use common::protocol::{Amount, MirrorInfo};
+
+    use super::*;
+
+    const NOW: u64 = 1_795_514_403;
+
+    fn health() -> Health {
+        Health {
+            info: MirrorInfo {
+                name: "work".into(),
+                url: "https://gitlab.example/group/project.git".into(),
+                git_dir: "/m/work.git".into(),
+                synced: Some(NOW - 40),
+                failing: None,
+                needs_you: false,
+                expires: None,
+                description: String::new(),
+                syncing: false,
+            },
+            behind: None,
+            next: Some(Next {
+                wait: Some(Duration::from_secs(52 * 60)),
+                why: Why::Interval,
+                running: false,
+            }),
+            progress: None,
+            size: 3 << 20,
+            locals: 0,
+        }
+    }
+
+    fn said(health: &Health) -> (String, Option<String>) {
+        (freshness(health, NOW), next(health))
+    }
+
+    #[test]
+    fn a_mirror_says_how_fresh_it_is_and_when_it_goes_next() {
+        let mut mirror = health();
+        let (fresh, goes) = said(&mirror);
+        assert_eq!(fresh, "in step 40 seconds ago");
+        assert_eq!(goes.as_deref(), Some("next sync in 52 minutes"));
+        mirror.info.failing = Some("cannot reach 'x': connection refused".into());
+        mirror.behind = Some(NOW - 3 * 3600);
+        mirror.next = mirror.next.map(|next| Next {
+            wait: Some(Duration::from_secs(240)),
+            why: Why::Retry,
+            ..next
+        });
+        let (fresh, goes) = said(&mirror);
+        assert_eq!(
+            fresh,
+            "behind since 3 hours: cannot reach 'x': connection refused"
+        );
+        assert_eq!(goes.as_deref(), Some("next try in 4 minutes"));
+        mirror.info.needs_you = true;
+        mirror.next = mirror.next.map(|next| Next {
+            wait: None,
+            why: Why::NeedsYou,
+            ..next
+        });
+        let (fresh, goes) = said(&mirror);
+        assert!(fresh.starts_with("needs you: cannot"), "{fresh}");
+        assert_eq!(
+            goes.as_deref(),
+            Some("not tried again before that is mended")
+        );
+    }
+
+    #[test]
+    fn a_running_sync_says_how_far_it_is_in_words_that_fit_a_terminal() {
+        let mut mirror = health();
+        mirror.info.syncing = true;
+        mirror.progress = Some(Progress::Receiving(Amount { done: 45, of: 90 }, 5 << 20));
+        let (fresh, goes) = said(&mirror);
+        assert_eq!(fresh, "syncing: receiving objects, 50%, 5.00 MiB");
+        assert_eq!(goes, None);
+        mirror.progress = Some(Progress::Asking {
+            host: "gitlab\u{1b}[2J".into(),
+            seconds: 3,
+        });
+        let (fresh, _) = said(&mirror);
+        assert!(!fresh.contains('\u{1b}'), "{fresh:?}");
+    }
+
+    #[test]
+    fn what_it_holds_counts_what_is_here_alone() {
+        let mut mirror = health();
+        assert_eq!(holds(&mirror), "3.00 MiB");
+        mirror.locals = 1;
+        assert_eq!(holds(&mirror), "3.00 MiB, 1 ref of its own");
+    }
+}
