@@ -8,6 +8,7 @@
 //! ├── socket                     mode 0600                                              runtime
 //! ├── ssh/                       sockets of the ssh connections that are kept            runtime
 //! ├── log/                       the log of a daemon that a helper started              state
+//! ├── journal, journal.old       what syncs and pushes did                               state
 //! ├── ssh.d/                     ssh configurations of mirrors with a key of their own     runtime
 //! ├── refused                    which logins upstream has refused, hashed               data
 //! ├── rests                      which hosts are left alone for a while                  data
@@ -207,6 +208,12 @@ impl Paths {
     #[must_use]
     pub fn bundles(&self) -> PathBuf {
         self.data.join("bundles")
+    }
+
+    /// The file of what syncs and pushes did; what no longer fits lies beside it.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.state.join("journal")
     }
 
     /// The folder of the logs.

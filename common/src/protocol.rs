@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     credential::{Credential, Login, OneTimeId, Secret, SignIn},
     failure::{Failure, FailureKind, words},
-    journal::Cause,
+    journal::{Cause, Entry, Log, Outcome, What},
     mirrors::{
         Add, Config, Health, LocalRef, MirrorInfo, Next, Past, Restore, Set, Setting, Shown,
         Status, Why,
@@ -115,6 +115,10 @@ pub enum Request {
     /// Say how the daemon and its mirrors are. Answered by [`Reply::Status`], [`Reply::Healths`] batches and
     /// [`Reply::Done`].
     Status,
+    /// Say what syncs and pushes did. Answered by [`Reply::Entries`] batches, oldest first, and [`Reply::Done`], or
+    /// [`Reply::Failed`]. Who follows hears of more until the daemon stops, with [`Reply::Progress`] and
+    /// [`Reply::Missed`] in between.
+    Log(Log),
     /// Stop in order. Answered by [`Reply::Done`] at once; the connection closes when the daemon has stopped.
     Stop,
 }
@@ -300,6 +304,10 @@ pub enum Reply {
         /// What to do to have it at upstream, when that could be meant.
         hint: Option<String>,
     },
+    /// Some of what syncs and pushes did; more follow until [`Reply::Done`].
+    Entries(Vec<Entry>),
+    /// So many entries were left out, of whatever mirrors: this client was too slow. Never final.
+    Missed(u64),
     /// The daemon's own settings; final.
     Settings(Vec<Setting>),
     /// The daemon's state.

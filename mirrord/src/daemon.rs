@@ -12,8 +12,8 @@ use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName, tok
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    credentials::Credentials, registry::Registry, retrack, schedule::Schedule, secrets::Secrets,
-    server::Server, sync::Engine, upstream::Upstreams,
+    credentials::Credentials, journal::Journal, registry::Registry, retrack, schedule::Schedule,
+    secrets::Secrets, server::Server, sync::Engine, upstream::Upstreams,
 };
 
 /// A daemon that was started while its predecessor stops waits for it: that may still be serving somebody.
@@ -63,6 +63,7 @@ pub(crate) async fn run(
             upstreams,
             credentials,
             Schedule::new(paths.rests()),
+            Journal::new(paths.journal()),
             paths.config(),
         ),
         paths.clone(),

@@ -246,15 +246,16 @@ impl<'c> Request<'c> {
     ) -> Result<Result<Fetched, Failure>, WireError> {
         let mut moves = 0;
         loop {
-            if let Err(failure) = self.fetch_own().await? {
-                return self.without_upstream(failure, purpose).await;
-            }
-            let access = self.access();
             let wish = match purpose {
                 Purpose::Sync(wish) => wish.clone(),
                 Purpose::Read => self.wish(Cause::Fetch),
                 Purpose::Push => self.wish(Cause::Push),
             };
+            if let Err(failure) = self.fetch_own().await? {
+                self.engine.could_not_begin(&self.target, &wish, &failure);
+                return self.without_upstream(failure, purpose).await;
+            }
+            let access = self.access();
             if let Some(failure) = self.left_alone(purpose) {
                 return self.without_upstream(failure, purpose).await;
             }

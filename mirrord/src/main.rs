@@ -18,6 +18,7 @@ mod given;
 mod guard;
 mod history;
 mod id;
+mod journal;
 mod local;
 mod plan;
 mod publish;
@@ -26,6 +27,7 @@ mod pushes;
 mod quarantine;
 mod questions;
 mod recall;
+mod recount;
 mod refs;
 mod registry;
 mod retrack;
@@ -73,6 +75,7 @@ enum Command {
     Why(commands::why::Why),
     Sync(commands::sync::Sync),
     Set(commands::settings::Set),
+    Log(commands::log::Log),
     History(commands::history::History),
     Restore(commands::history::Restore),
     Accept(commands::sync::Accept),
@@ -108,6 +111,7 @@ fn execute(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Show(show) => show.execute(&paths()?),
         Command::Sync(sync) => sync.execute(&paths()?),
         Command::Set(set) => set.execute(&paths()?),
+        Command::Log(log) => log.execute(&paths()?),
         Command::History(history) => history.execute(&paths()?),
         Command::Restore(restore) => restore.execute(&paths()?),
         Command::Accept(accept) => accept.execute(&paths()?),

@@ -1,13 +1,15 @@
 //! The daemon's side of a push: opens it, tells where each command goes and reserves those refs, and makes the mirror
 //! what upstream accepted and what stays here.
 
+mod noted;
 mod route;
 
 use std::{collections::BTreeSet, io, sync::Arc, time::SystemTime};
 
 use common::{
     protocol::{
-        Answer, Failure, FailureKind, Fetch, OneTimeId, Open, Reply, Reserve, Route, SignIn,
+        Answer, Failure, FailureKind, Fetch, OneTimeId, Open, Outcome as Came, Reply, Reserve,
+        Route, SignIn,
     },
     upstream_url::UpstreamUrl,
     wire::{WireError, batches},
@@ -15,7 +17,10 @@ use common::{
 use gix::{ObjectId, bstr::BString};
 use tokio::sync::broadcast;
 
-use self::route::{Outcome, Routed};
+use self::{
+    noted::Noted,
+    route::{Outcome, Routed},
+};
 use crate::{
     ancestry::Ancestry,
     conversation::Conversation,
@@ -48,11 +53,15 @@ pub(crate) async fn open(
         Ok(fetched) => fetched,
         Err(failure) => return conversation.say(&Reply::Failed(failure)).await,
     };
+    let noted = Noted::begins(engine, &fetched.mirror);
     let preparing = engine.clone();
     let prepared = blocking(move || prepare(&preparing, fetched));
     let (open, _held) = match conversation.wait_quietly(prepared).await? {
         Ok(prepared) => prepared,
-        Err(failure) => return conversation.say(&Reply::Failed(failure)).await,
+        Err(failure) => {
+            noted.ended(Came::Failed(failure.message.clone()));
+            return conversation.say(&Reply::Failed(failure)).await;
+        }
     };
     let said = conversation.say(&Reply::Open(open)).await;
     if said.is_ok() {
@@ -197,6 +206,8 @@ pub(crate) async fn carry_out(
             .hinted("the same push again starts it anew");
         return conversation.say(&Reply::Failed(failure)).await;
     };
+    let mut noted = Noted::begins(engine, &opened.mirror);
+    noted.outcome = Some(Came::Cancelled);
     let names = commands
         .iter()
         .map(|command| BString::from(command.name.clone()))
@@ -222,7 +233,7 @@ pub(crate) async fn carry_out(
             if routed.goes_upstream() {
                 reservation.doubt()?;
             }
-            Ok((routed, reservation))
+            Ok((routed, reservation, opened.quarantine.bytes()))
         }
     };
     let routing = tokio::task::spawn_blocking(routing);
@@ -232,8 +243,14 @@ pub(crate) async fn carry_out(
         Err(panic) => Err(broke(&panic)),
     };
     let (routed, reservation) = match routed {
-        Ok(routed) => routed,
-        Err(failure) => return conversation.say(&Reply::Failed(failure)).await,
+        Ok((routed, reservation, bytes)) => {
+            noted.bytes = bytes;
+            (routed, reservation)
+        }
+        Err(failure) => {
+            noted.ended(Came::Failed(failure.message.clone()));
+            return conversation.say(&Reply::Failed(failure)).await;
+        }
     };
     let size = |route: &Route| match route {
         Route::Upstream { name, .. } => name.len() + 20,
@@ -247,10 +264,17 @@ pub(crate) async fn carry_out(
         atomic: routed.atomic,
         name: opened.mirror.settings.name.to_string(),
     };
-    conversation.say(&reserved).await?;
     if routed.are_all_refused() {
-        return Ok(());
+        noted.ended(routed.tally(&BTreeSet::new()));
+        return conversation.say(&reserved).await;
     }
+    let goes_up = |route: &Route| matches!(route, Route::Upstream { .. });
+    if routed.routes.iter().any(goes_up) {
+        // Whoever sends it may vanish before saying how that went.
+        let words = "interrupted, and it may have reached upstream";
+        noted.outcome = Some(Came::Failed(words.to_owned()));
+    }
+    conversation.say(&reserved).await?;
     let accepted = |answer| match answer {
         Answer::Accepted(batch) => Some(batch),
         _ => None,
@@ -261,14 +285,19 @@ pub(crate) async fn carry_out(
     let accepted: BTreeSet<_> = accepted.into_iter().collect();
     let url = &opened.mirror.settings.url;
     tracing::info!("push to '{url}': {} refs are to be", accepted.len());
+    let tally = routed.tally(&accepted);
     let outcome = routed.outcome(&accepted);
     let settling =
         tokio::task::spawn_blocking(move || settle(&opened.quarantine, reservation, &outcome));
-    let reply = match conversation.wait(&host, &mut silence, settling).await? {
-        Ok(Ok(warnings)) => Reply::Settled(warnings),
-        Ok(Err(err)) => Reply::Failed(Failure::io("cannot write it down", &err)),
-        Err(panic) => Reply::Failed(broke(&panic)),
+    let settled = match conversation.wait(&host, &mut silence, settling).await? {
+        Ok(settled) => settled.map_err(|err| Failure::io("cannot write it down", &err)),
+        Err(panic) => Err(broke(&panic)),
     };
+    noted.ended(match &settled {
+        Ok(_) => tally,
+        Err(failure) => Came::Failed(failure.message.clone()),
+    });
+    let reply = settled.map_or_else(Reply::Failed, Reply::Settled);
     conversation.say(&reply).await
 }
 

@@ -194,6 +194,17 @@ impl Quarantine {
         &self.dir
     }
 
+    /// How long the packs are that came, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        let entries = fs::read_dir(self.dir.join("pack")).into_iter().flatten();
+        let packs = entries
+            .flatten()
+            .filter(|entry| entry.path().extension() == Some("pack".as_ref()));
+        packs
+            .filter_map(|pack| Some(pack.metadata().ok()?.len()))
+            .sum()
+    }
+
     /// Lets what is here into the mirror's object store; it lasts when this returns.
     ///
     /// # Errors

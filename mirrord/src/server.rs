@@ -23,7 +23,7 @@ use crate::{
     conversation::Conversation,
     edit::{self, Removed},
     fetch::{self, Purpose},
-    push, recall, show,
+    push, recall, recount, show,
     sync::{Engine, Wish},
     unasked,
 };
@@ -219,6 +219,7 @@ impl Server {
                 }
                 conversation.say(&Reply::Done).await
             }
+            Request::Log(request) => recount::log(&self.engine, &mut conversation, request).await,
             Request::Stop => {
                 conversation.say(&Reply::Done).await?;
                 // Kept open for as long as this process lives: its end is the end that the client waits for.

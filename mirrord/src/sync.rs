@@ -6,6 +6,7 @@
 
 mod follow;
 mod job;
+mod noted;
 mod once;
 mod receive;
 mod state;
@@ -30,7 +31,7 @@ use tokio::{
     task::JoinError,
 };
 
-use self::{follow::follow, job::Job};
+use self::{follow::follow, job::Job, noted::Noted};
 pub(crate) use self::{
     job::{Birth, Outcome, Pending, Wish},
     state::State,
@@ -40,6 +41,7 @@ use crate::{
     config::Config,
     credentials::Credentials,
     gate::Gates,
+    journal::Journal,
     pushes::Pushes,
     questions::{Askable, Asker},
     registry::{Mirror, Registry, Target},
@@ -67,6 +69,8 @@ pub(crate) struct Engine {
     pub gates: Gates,
     /// When mirrors go that nobody asks for.
     pub schedule: Schedule,
+    /// What happened.
+    pub journal: Journal,
     /// The file of the daemon's own settings.
     pub config: PathBuf,
     tasks: Mutex<HashMap<Target, Task>>,
@@ -94,6 +98,7 @@ impl Engine {
         upstreams: Upstreams,
         credentials: Credentials,
         schedule: Schedule,
+        journal: Journal,
         config: PathBuf,
     ) -> Arc<Self> {
         let limits = Config::read(&config).unwrap_or_else(|failure| {
@@ -108,6 +113,7 @@ impl Engine {
             credentials,
             pushes: Pushes::default(),
             gates: Gates::default(),
+            journal,
             tasks: Mutex::default(),
             turns: Turns::new(limits.syncs, limits.syncs_per_host),
             running: Mutex::default(),
@@ -258,6 +264,12 @@ impl Engine {
         let _ = tokio::task::spawn_blocking(noting).await;
     }
 
+    /// Notes in the journal that a sync could not even begin.
+    pub(crate) fn could_not_begin(&self, target: &Target, wish: &Wish, failure: &Failure) {
+        let result = Err(Trouble::from(failure.clone()));
+        Noted::begins(target, wish).ended(self, 0, &result);
+    }
+
     /// A mirror has a new credential: what kept the old one from being of use is over.
     pub(crate) fn needs_nobody(&self, mirror: &Mirror) {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -347,6 +359,7 @@ impl Engine {
     pub(crate) fn stop(&self) {
         self.turns.close();
         self.running().iter().for_each(Watch::cancel);
+        self.journal.close();
     }
 
     fn running(&self) -> MutexGuard<'_, Vec<Watch>> {

@@ -122,6 +122,10 @@ impl Watch {
     /// Progress that a child of git counted.
     pub(crate) fn counted(&self, progress: Option<Progress>) {
         if let Some(progress) = progress {
+            if let Progress::Receiving(_, bytes) = &progress {
+                let bytes = usize::try_from(*bytes).unwrap_or(usize::MAX);
+                self.0.bytes.store(bytes, Ordering::Relaxed);
+            }
             self.say(progress);
         }
     }
@@ -184,6 +188,11 @@ impl Watch {
         }
     }
 
+    /// Bytes of packs that have come so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.bytes.load(Ordering::Relaxed) as u64
+    }
+
     /// Whether these see it.
     pub(crate) fn is_seen_by(&self, listeners: &broadcast::Sender<Progress>) -> bool {
         self.0.listeners.same_channel(listeners)
@@ -208,7 +217,7 @@ impl Watch {
 
     fn received(&self) -> Option<Progress> {
         let amount = self.0.objects.amount();
-        let bytes = self.0.bytes.load(Ordering::Relaxed) as u64;
+        let bytes = self.bytes();
         (amount.of > 0).then_some(Progress::Receiving(amount, bytes))
     }
 

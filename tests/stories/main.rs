@@ -16,6 +16,7 @@ mod history;
 mod hostile;
 mod http;
 mod local;
+mod log;
 mod named;
 mod no_leak;
 mod nothing_leaves;

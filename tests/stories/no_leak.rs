@@ -280,7 +280,7 @@ fn no_secret_is_ever_seen_outside_its_store() {
             asking(world.mirrord([command, name])).ok();
         }
     }
-    for command in ["list", "status", "config"] {
+    for command in ["list", "status", "log", "config"] {
         asking(world.mirrord([command])).ok();
     }
     // git alone signs in where a setting is one that only it knows.

@@ -87,7 +87,7 @@ fn a_clone_through_the_mirror_is_a_clone_of_upstream() {
 }
 
 #[test]
-fn an_unchanged_upstream_costs_one_request_and_the_daemon_no_write() {
+fn an_unchanged_upstream_costs_one_request_and_the_mirror_no_write() {
     let pair = Pair::new(|project| drop(project.commit("main", "a", "a")));
     pair.world.git(["fetch"]).at("ours").ok();
     let written = files_under(&pair.world.only_mirror());
@@ -99,7 +99,7 @@ fn an_unchanged_upstream_costs_one_request_and_the_daemon_no_write() {
         assert!(requests[0].body_text().contains("command=ls-refs"));
     }
     let now = files_under(&pair.world.only_mirror());
-    assert_eq!(written, now, "an unchanged fetch writes nothing");
+    assert_eq!(written, now, "an unchanged fetch writes nothing into it");
 }
 
 #[test]

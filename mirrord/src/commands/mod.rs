@@ -8,6 +8,7 @@ mod health;
 pub(crate) mod history;
 pub(crate) mod keyring;
 pub(crate) mod list;
+pub(crate) mod log;
 mod print;
 pub(crate) mod remove;
 pub(crate) mod rename;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, io};
 
 use common::{
-    protocol::{ATOMIC_PUSH_FAILURE, Command, Lease, Reserve, Route},
+    protocol::{ATOMIC_PUSH_FAILURE, Command, Lease, Outcome as Came, Reserve, Route},
     refspec::{self, is_ours},
 };
 use gix::{
@@ -143,6 +143,29 @@ impl Routed {
     fn refuse(&mut self, reason: &str, which: impl Fn(&Route) -> bool) {
         for route in self.routes.iter_mut().filter(|route| which(route)) {
             *route = Route::Refused(reason.to_owned());
+        }
+    }
+
+    /// What comes of it when the commands in these places are accepted.
+    pub(super) fn tally(&self, places: &BTreeSet<u32>) -> Came {
+        let (mut sent, mut kept, mut refused) = (0, 0, 0);
+        for (at, route) in self.routes.iter().enumerate() {
+            let is_accepted = u32::try_from(at).is_ok_and(|at| places.contains(&at));
+            match route {
+                Route::Upstream { .. } if is_accepted => sent += 1,
+                Route::Here { .. } if is_accepted => kept += 1,
+                _ => refused += 1,
+            }
+        }
+        let reason = self.routes.iter().find_map(|route| match route {
+            Route::Refused(reason) => Some(reason.clone()),
+            Route::Upstream { .. } | Route::Here { .. } => None,
+        });
+        Came::Pushed {
+            sent,
+            kept,
+            refused,
+            reason,
         }
     }
 

@@ -3,13 +3,9 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
-use common::{
-    protocol::{Cause, Progress},
-    upstream_url::UpstreamUrl,
-};
+use common::protocol::{Cause, Progress};
 use tokio::{
     sync::{broadcast, mpsc},
     time::timeout,
@@ -19,6 +15,7 @@ use super::{
     Engine, broke,
     job::{Job, Outcome, Wish},
     lock,
+    noted::Noted,
     once::{self, Memory},
     state::State,
 };
@@ -90,13 +87,13 @@ pub(super) async fn follow(
             continue;
         }
         let (asked_with, cause) = (access.clone(), wish.cause);
+        let noted = Noted::begins(&target, &wish);
         lock(&state).syncing = true;
         let work = {
-            let (engine, target) = (engine.clone(), target.clone());
+            let (engine, target, noting) = (engine.clone(), target.clone(), noted.clone());
             move |watch: &Watch| {
-                let began = std::time::Instant::now();
                 let result = once::sync(&engine, &target, &wish, &access, watch, &mut memory);
-                log(&target.url, began.elapsed(), &result);
+                noting.ended(&engine, watch.bytes(), &result);
                 (result, memory)
             }
         };
@@ -111,7 +108,9 @@ pub(super) async fn follow(
             // A bug in the sync must not end the service of this mirror.
             Err(panic) => {
                 memory = Memory::default();
-                Err(broke(&url, &panic))
+                let result = Err(broke(&url, &panic));
+                noted.ended(&engine, 0, &result);
+                result
             }
         };
         lock(&state).note(&result, &asked_with, &target.git_dir);
@@ -171,15 +170,5 @@ async fn turn(
                 }
             }
         }
-    }
-}
-
-fn log(url: &UpstreamUrl, took: Duration, result: &Result<Outcome, Trouble>) {
-    let took = took.as_millis();
-    match result {
-        Ok(Outcome::InStep { .. }) => tracing::info!("'{url}' in step after {took} ms"),
-        Ok(Outcome::Moved(to)) => tracing::info!("'{url}' redirects to '{to}'"),
-        Ok(Outcome::Gone) => {}
-        Err(trouble) => tracing::warn!("no sync of '{url}' after {took} ms: {}", trouble.failure),
     }
 }

@@ -1,0 +1,338 @@
+//! `mirrord log`: what syncs and pushes did, and do.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::Args;
+use common::{
+    client::{Client, something_else},
+    paths::Paths,
+    progress::{masked, size},
+    protocol::{self, Entry, Outcome, Reply, Request, What},
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde_json::{Value, json};
+
+use super::{
+    called, converse, mirror,
+    print::{count, print, readable, tell, time},
+};
+
+/// What is shown of the past to one who follows, unless they say otherwise; as `tail -f` has it.
+const LAST: u64 = 10;
+
+/// Say what each sync and each push did
+///
+/// One line for each, the newest last: when it ended, of which mirror, why it was done,
+/// and what came of it. A sync is done for the 'schedule', a 'webhook', a 'fetch', a
+/// 'push', or a 'command' such as 'mirrord sync'. What is kept has a bound: a thousand
+/// mirrors that sync hourly leave two days or more, a few mirrors leave months.
+///
+///     mirrord log
+///     mirrord log project -n 20
+///
+/// With --follow it goes on with what happens, until Ctrl-C or the end of the daemon.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Log {
+    /// The mirror's name, or its URL; all mirrors without
+    name: Option<String>,
+    /// Go on with what happens; of what happened before, the last 10 unless -n says otherwise
+    #[arg(short, long)]
+    follow: bool,
+    /// Only the last so many
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    count: Option<u64>,
+    /// Print each as one JSON object on a line of its own
+    #[arg(long)]
+    json: bool,
+}
+
+impl Log {
+    /// Asks and prints, until nobody reads it any more.
+    pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
+        let wanted = self.name.as_deref().map(mirror).transpose()?;
+        let request = Request::Log(protocol::Log {
+            mirror: wanted,
+            count: self.count.or(self.follow.then_some(LAST)),
+            follow: self.follow,
+        });
+        converse(async {
+            let mut client = Client::connect_or_start(paths).await?;
+            client.say(&request).await?;
+            let (mut width, mut nothing) = (0, true);
+            loop {
+                match client.hear().await? {
+                    Reply::Entries(entries) => {
+                        nothing &= entries.is_empty();
+                        let text = match self.json {
+                            true => entries.iter().map(in_json).collect(),
+                            false => lines(&entries, &mut width),
+                        };
+                        if !is_written(&text)? {
+                            return anyhow::Ok(());
+                        }
+                    }
+                    Reply::Missed(missed) => tell(&format!(
+                        "warning: {} left out: they came faster than this was read",
+                        count(missed, "line")
+                    )),
+                    // Nothing happens. A reader that goes away meanwhile must not be waited for.
+                    Reply::Progress(_) if !is_read() => return Ok(()),
+                    Reply::Progress(_) => {}
+                    Reply::Done => break,
+                    Reply::Failed(failure) => return Err(failure.into()),
+                    _ => return Err(something_else().into()),
+                }
+            }
+            if self.follow {
+                tell("mirrord has stopped");
+            } else if nothing && !self.json {
+                print(&self.nothing())?;
+            }
+            Ok(())
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn nothing(&self) -> String {
+        match &self.name {
+            None => "nothing is in the log\n".to_owned(),
+            Some(name) => format!("nothing of '{}' is in the log\n", called(name)),
+        }
+    }
+}
+
+/// Prints what has come, at once; says whether there is still somebody who reads it.
+fn is_written(text: &str) -> anyhow::Result<bool> {
+    let mut stdout = io::stdout();
+    let written = stdout.write_all(text.as_bytes());
+    match written.and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(err) => Err(err.into()),
+    }
+}
+
+/// Whether somebody may still read what is printed.
+fn is_read() -> bool {
+    let stdout = io::stdout();
+    let mut stdout = [PollFd::new(&stdout, PollFlags::empty())];
+    let polled = poll(&mut stdout, Some(&Timespec::default()));
+    polled.is_err() || !stdout[0].revents().intersects(PollFlags::ERR)
+}
+
+/// Entries for people; `width` is that of the longest name so far.
+fn lines(entries: &[Entry], width: &mut usize) -> String {
+    let names: Vec<_> = entries
+        .iter()
+        .map(|entry| masked(entry.mirror.as_bytes()))
+        .collect();
+    let longest = names.iter().map(|name| name.chars().count()).max();
+    *width = longest.unwrap_or_default().max(*width);
+    let lines = entries.iter().zip(&names).map(|(entry, name)| {
+        let (time, width) = (time(entry.at), *width);
+        let what = match entry.what {
+            What::Sync => format!("sync ({})", entry.cause),
+            What::Push => "push".to_owned(),
+        };
+        format!("{time}  {name:width$}  {what:15}  {}\n", came(entry))
+    });
+    readable(&lines.collect::<String>())
+}
+
+/// What came of it.
+fn came(entry: &Entry) -> String {
+    let took = took(entry.milliseconds);
+    let mut parts = match &entry.outcome {
+        Outcome::Failed(words) => {
+            return format!("failed after {took}: {}", masked(words.as_bytes()));
+        }
+        Outcome::Cancelled => return format!("cancelled after {took}"),
+        Outcome::Unchanged => vec!["unchanged".to_owned()],
+        Outcome::InStep => vec![
+            "in step".to_owned(),
+            format!("{} moved", count(entry.refs, "ref")),
+        ],
+        Outcome::Pushed {
+            sent,
+            kept,
+            refused,
+            reason,
+        } => {
+            let by = reason.as_deref().unwrap_or("by upstream");
+            let parts = [
+                (sent, format!("{} sent to upstream", count(*sent, "ref"))),
+                (kept, format!("{} kept here", count(*kept, "ref"))),
+                (
+                    refused,
+                    format!(
+                        "{} refused ({})",
+                        count(*refused, "ref"),
+                        masked(by.as_bytes())
+                    ),
+                ),
+            ];
+            let parts = parts.into_iter().filter(|(number, _)| **number > 0);
+            parts.map(|(_, words)| words).collect()
+        }
+    };
+    if entry.bytes > 0 {
+        parts.push(size(entry.bytes as f64));
+    }
+    parts.push(took);
+    parts.join(", ")
+}
+
+fn took(milliseconds: u64) -> String {
+    match milliseconds {
+        0..100 => format!("{milliseconds} ms"),
+        _ => format!("{:.1} s", milliseconds as f64 / 1000.0),
+    }
+}
+
+/// An entry for scripts: every one has all keys.
+fn in_json(entry: &Entry) -> String {
+    let (mut reason, mut counts) = (None, None);
+    let outcome = match &entry.outcome {
+        Outcome::InStep => "in-step",
+        Outcome::Unchanged => "unchanged",
+        Outcome::Cancelled => "cancelled",
+        Outcome::Failed(words) => {
+            reason = Some(words);
+            "failed"
+        }
+        Outcome::Pushed {
+            sent,
+            kept,
+            refused,
+            reason: why,
+        } => {
+            reason = why.as_ref();
+            counts = Some([sent, kept, refused]);
+            match sent + kept {
+                0 => "refused",
+                _ => "pushed",
+            }
+        }
+    };
+    let [sent, kept, refused] = match counts {
+        Some(counts) => counts.map(|count| json!(count)),
+        None => [const { Value::Null }; 3],
+    };
+    let entry = json!({
+        "at": entry.at,
+        "mirror": entry.mirror,
+        "what": entry.what,
+        "cause": entry.cause,
+        "milliseconds": entry.milliseconds,
+        "bytes": entry.bytes,
+        "refs": entry.refs,
+        "outcome": outcome,
+        "reason": reason,
+        "sent": sent,
+        "kept": kept,
+        "refused": refused,
+    });
+    format!("{entry}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use common::protocol::Cause;
+
+    use super::*;
+
+    fn entry(what: What, outcome: Outcome) -> Entry {
+        Entry {
+            at: 1_795_514_403,
+            mirror: "project".into(),
+            what,
+            cause: Cause::Fetch,
+            milliseconds: 412,
+            bytes: 1_258_291,
+            refs: 3,
+            outcome,
+        }
+    }
+
+    #[test]
+    fn a_line_says_why_and_what_came_of_it() {
+        let line = |what, outcome| {
+            let line = lines(&[entry(what, outcome)], &mut 0);
+            let (_, words) = line.split_at(27);
+            words.to_owned()
+        };
+        assert_eq!(
+            line(What::Sync, Outcome::InStep),
+            "project  sync (fetch)     in step, 3 refs moved, 1.20 MiB, 0.4 s\n"
+        );
+        let failed = Outcome::Failed("cannot reach \u{1b}[2J".into());
+        assert_eq!(
+            line(What::Sync, failed),
+            "project  sync (fetch)     failed after 0.4 s: cannot reach ^[[2J\n"
+        );
+        let pushed = |sent, kept, refused, reason: Option<&str>| Outcome::Pushed {
+            sent,
+            kept,
+            refused,
+            reason: reason.map(str::to_owned),
+        };
+        assert_eq!(
+            line(What::Push, pushed(1, 2, 1, None)),
+            "project  push             1 ref sent to upstream, 2 refs kept here, 1 ref refused (by upstream), 1.20 MiB, 0.4 s\n"
+        );
+        assert_eq!(
+            line(What::Push, pushed(0, 0, 1, Some("stale info"))),
+            "project  push             1 ref refused (stale info), 1.20 MiB, 0.4 s\n"
+        );
+    }
+
+    #[test]
+    fn names_stand_in_a_column_that_only_grows() {
+        let (mut width, named) = (0, |name: &str| {
+            let mut entry = entry(What::Push, Outcome::Cancelled);
+            entry.mirror = name.into();
+            entry
+        });
+        let column = |text: &str| {
+            let lines = text.lines();
+            lines.map(|line| line.find("push")).collect::<Vec<_>>()
+        };
+        let first = lines(&[named("a"), named("a-long-name")], &mut width);
+        let second = lines(&[named("b")], &mut width);
+        assert_eq!(column(&first), [Some(40), Some(40)], "{first}");
+        assert_eq!(column(&second), [Some(40)], "{second}");
+    }
+
+    #[test]
+    fn every_object_has_the_same_keys() {
+        let outcomes = [
+            Outcome::InStep,
+            Outcome::Unchanged,
+            Outcome::Cancelled,
+            Outcome::Failed("no".into()),
+            Outcome::Pushed {
+                sent: 0,
+                kept: 0,
+                refused: 1,
+                reason: None,
+            },
+        ];
+        let words = ["in-step", "unchanged", "cancelled", "failed", "refused"];
+        for (outcome, word) in outcomes.into_iter().zip(words) {
+            let line = in_json(&entry(What::Sync, outcome));
+            assert_eq!(line.matches('\n').count(), 1, "{line}");
+            let object: Value = serde_json::from_str(&line).expect("an object");
+            let object = object.as_object().expect("an object");
+            assert_eq!(object.len(), 12, "{line}");
+            assert_eq!(object["outcome"], word);
+            assert_eq!(
+                (&object["what"], &object["cause"]),
+                (&json!("sync"), &json!("fetch"))
+            );
+        }
+    }
+}

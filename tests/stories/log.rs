@@ -1,0 +1,434 @@
+//! `mirrord log`: each sync and each push is a line that says why it was done and what came of it, and that stays.
+
+mod following;
+mod keeping;
+
+use std::{fs, path::PathBuf};
+
+use tests::{Fault, GitLab, On, Part, Project, Run, Signal, World};
+
+/// A world with a project, and a mirror of it that is called `project` and tracks `main` alone.
+struct Stage {
+    world: World,
+    gitlab: GitLab,
+    project: Project,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let world = World::new();
+        let gitlab = world.gitlab();
+        let project = gitlab.project("group/project");
+        project.history(3);
+        let url = gitlab.url("group/project");
+        let add = ["add", "-q", "project", &url, "--track", "+refs/heads/main"];
+        world.mirrord(add).ok();
+        Self {
+            world,
+            gitlab,
+            project,
+        }
+    }
+
+    /// One with a clone.
+    fn cloned() -> Self {
+        let stage = Self::new();
+        stage.world.clone_mirror("project", "ours").ok();
+        stage
+    }
+
+    fn git(&self, words: &[&str]) -> Run {
+        self.world.git(words).at("ours")
+    }
+
+    fn mirrord(&self, words: &[&str]) -> Run {
+        self.world.mirrord(words)
+    }
+
+    /// Commits in the clone.
+    fn commit(&self) {
+        let words = ["commit", "-q", "--allow-empty", "-m", "ours"];
+        self.git(&words).ok();
+    }
+
+    /// What `mirrord log` prints with these words, each line as [`read`] has it.
+    #[track_caller]
+    fn log(&self, words: &[&str]) -> Vec<String> {
+        let ran = self.mirrord(&[&["log"], words].concat()).ok();
+        assert_eq!(ran.stderr, "", "{ran}");
+        ran.stdout.lines().map(read).collect()
+    }
+
+    /// The last line of it.
+    #[track_caller]
+    fn last(&self) -> String {
+        self.log(&[]).pop().expect("something is in the log")
+    }
+
+    fn file(&self) -> PathBuf {
+        self.world.mirror_home().join("journal")
+    }
+}
+
+/// A line of the log with one space between its columns, and without what differs each time: when, how long, and how
+/// many bytes.
+#[track_caller]
+fn read(line: &str) -> String {
+    let mut columns = line.split("  ").filter(|column| !column.is_empty());
+    let time = columns.next().expect("a time");
+    assert_eq!(time.len(), "2026-01-01 00:00:00 +0000".len(), "{line}");
+    let columns: Vec<_> = columns.map(str::trim).collect();
+    let [before @ .., came] = columns.as_slice() else {
+        panic!("a line without columns: {line}");
+    };
+    let came = match came.split_once(" after ") {
+        Some((how, rest)) => {
+            let words = rest.split_once(": ").map(|(_, words)| format!(": {words}"));
+            format!("{how}{}", words.unwrap_or_default())
+        }
+        None => {
+            let (came, took) = came.rsplit_once(", ").expect("how long it took");
+            assert!(took.ends_with(" s") || took.ends_with(" ms"), "{line}");
+            match came.rsplit_once(", ") {
+                Some((came, bytes)) if bytes.ends_with("B") || bytes.ends_with("bytes") => {
+                    assert!(!bytes.starts_with("0 "), "{line}");
+                    format!("{came}, bytes")
+                }
+                _ => came.to_owned(),
+            }
+        }
+    };
+    format!("{} {came}", before.join(" "))
+}
+
+/// Asserts that a line begins and goes on so.
+#[track_caller]
+fn is_line(line: &str, begins: &str, has: &str) {
+    assert!(line.starts_with(begins) && line.contains(has), "{line}");
+}
+
+#[test]
+fn a_sync_says_why_it_was_done_and_what_came_of_it() {
+    let stage = Stage::cloned();
+    stage.project.commit("main", "file", "more");
+    stage.git(&["fetch", "-q"]).ok();
+    stage.git(&["fetch", "-q"]).ok();
+    stage.mirrord(&["sync", "project"]).ok();
+    stage.project.commit("main", "file", "and more");
+    stage.mirrord(&["accept", "project"]).ok();
+    stage.git(&["push", "-q", "origin", "main"]).fails();
+    assert_eq!(
+        stage.log(&[]),
+        [
+            "project sync (command) in step, 1 ref moved, bytes",
+            "project sync (fetch) unchanged",
+            "project sync (fetch) in step, 1 ref moved, bytes",
+            "project sync (fetch) unchanged",
+            "project sync (command) unchanged",
+            "project sync (command) in step, 1 ref moved, bytes",
+            "project sync (push) unchanged",
+        ]
+    );
+}
+
+#[test]
+fn a_sync_that_nobody_asked_for_says_that_it_was_time() {
+    let stage = Stage::new();
+    let follow = stage.mirrord(&["log", "-f"]).start();
+    let every = ["set", "project", "--every", "1s"];
+    stage.mirrord(&every).ok();
+    follow.printed("sync (schedule)  unchanged");
+    stage.project.commit("main", "file", "more");
+    follow.printed("sync (schedule)  in step, 1 ref moved");
+    stage.gitlab.stop();
+    follow.printed("sync (schedule)  failed after");
+}
+
+#[test]
+fn a_push_says_where_each_of_its_refs_went() {
+    let stage = Stage::cloned();
+    let push = |words: &[&str]| stage.git(&[&["push", "-q", "origin"], words].concat());
+    stage.commit();
+    push(&["main:refs/heads/mine"]).ok();
+    assert_eq!(stage.last(), "project push 1 ref kept here, bytes");
+    push(&["main"]).ok();
+    is_line(&stage.last(), "project push 1 ref sent to upstream", "");
+    stage.commit();
+    push(&["main", "main:other", "main:another"]).ok();
+    let line = stage.last();
+    is_line(
+        &line,
+        "project push 1 ref sent to upstream, 2 refs kept here",
+        "bytes",
+    );
+    stage.commit();
+    stage.project.hook("update", "exit 1");
+    push(&["main", "main:more"]).fails();
+    let line = stage.last();
+    is_line(
+        &line,
+        "project push 1 ref kept here, 1 ref refused (by upstream)",
+        "",
+    );
+    push(&["main"]).fails();
+    is_line(
+        &stage.last(),
+        "project push 1 ref refused (by upstream)",
+        "",
+    );
+    push(&[":mine"]).ok();
+    assert_eq!(stage.last(), "project push 1 ref kept here");
+    stage.gitlab.stop();
+    push(&["main"]).fails();
+    let lines: [String; 2] = stage.log(&["-n", "2"]).try_into().expect("two");
+    let [sync, line] = lines;
+    is_line(
+        &sync,
+        "project sync (push) failed: cannot reach '",
+        "refused",
+    );
+    is_line(
+        &line,
+        "project push 1 ref refused (cannot reach '",
+        "refused",
+    );
+    stage.mirrord(&["set", "project", "--push", "no"]).ok();
+    push(&["main:mine"]).fails();
+    assert_eq!(
+        stage.last(),
+        "project push failed: the mirror 'project' takes no pushes"
+    );
+}
+
+#[test]
+fn a_push_whose_parts_are_killed_may_have_reached_upstream() {
+    let stage = Stage::cloned();
+    stage.commit();
+    let held = stage.gitlab.hold(On::Push);
+    let push = stage.git(&["push", "-q", "origin", "main"]).start();
+    held.reached();
+    stage.world.signal_part(&push, Part::Hook, Signal::KILL);
+    held.release();
+    push.wait();
+    let line = "project push failed: interrupted, and it may have reached upstream";
+    // The daemon hears of it when the connection closes, which nobody waits for.
+    let follow = stage.mirrord(&["log", "--follow"]).start();
+    follow.printed(line.split_once(": ").expect("words").1);
+}
+
+#[test]
+fn a_sync_that_fails_says_why() {
+    let stage = Stage::cloned();
+    let fault = |fault: Fault| {
+        stage.gitlab.fault(fault);
+        stage.git(&["fetch", "-q"]).run();
+        stage.gitlab.clear_faults();
+        stage.last()
+    };
+    is_line(
+        &fault(Fault::status(503)),
+        "project sync (fetch) failed: ",
+        "503",
+    );
+    is_line(
+        &fault(Fault::status(404)),
+        "project sync (fetch) failed: ",
+        "not found",
+    );
+    is_line(
+        &fault(Fault::hang_up()),
+        "project sync (fetch) failed: ",
+        "http",
+    );
+    stage.gitlab.stop();
+    stage.mirrord(&["sync", "project"]).fails();
+    let line = stage.last();
+    is_line(
+        &line,
+        "project sync (command) failed: cannot reach",
+        "refused",
+    );
+    stage.gitlab.start();
+    stage.mirrord(&["sync", "project"]).ok();
+    assert_eq!(stage.last(), "project sync (command) unchanged");
+}
+
+#[test]
+fn a_sync_that_nobody_waits_for_any_more_was_cancelled() {
+    let stage = Stage::new();
+    let held = stage.gitlab.hold(On::LsRefs);
+    let follow = stage.mirrord(&["log", "-f"]).start();
+    let sync = stage.mirrord(&["sync", "project"]).start();
+    held.reached();
+    sync.kill_group(Signal::INT);
+    sync.wait();
+    follow.printed("sync (command)   cancelled after");
+    held.release();
+    // A first one leaves no mirror, and is known by what that would have been called.
+    let url = stage.gitlab.url("group/other");
+    stage.gitlab.project("group/other").history(1);
+    let again = stage.gitlab.hold(On::Fetch);
+    let clone = stage.world.clone_mirror(&url, "other").start();
+    again.reached();
+    clone.kill_group(Signal::INT);
+    clone.wait();
+    follow.printed("group/other  sync (fetch)     cancelled after");
+}
+
+#[test]
+fn many_who_wait_for_one_sync_are_one_line() {
+    let stage = Stage::cloned();
+    let before = stage.log(&[]).len();
+    stage.project.commit("main", "file", "more");
+    let held = stage.gitlab.hold(On::LsRefs);
+    let first = stage.git(&["fetch", "-q"]).start();
+    held.reached();
+    let waiting: Vec<_> = (0..5)
+        .map(|_| stage.mirrord(&["sync", "project"]).start())
+        .collect();
+    stage.world.wait_until_clients(6);
+    held.release();
+    for run in waiting.into_iter().chain([first]) {
+        run.wait();
+    }
+    assert_eq!(
+        stage.log(&[])[before..],
+        [
+            "project sync (fetch) in step, 1 ref moved, bytes",
+            "project sync (command) unchanged"
+        ]
+    );
+}
+
+#[test]
+fn of_one_mirror_only_what_happened_to_it_is_shown() {
+    let stage = Stage::cloned();
+    let other = stage.gitlab.project("group/other");
+    other.history(1);
+    let url = stage.gitlab.url("group/other");
+    stage.world.clone_mirror(&url, "theirs").ok();
+    stage.mirrord(&["sync", "project"]).ok();
+    let named = |line: &String| line.starts_with("project ");
+    let all = stage.log(&[]);
+    assert_eq!(all.len(), 4, "{all:?}");
+    let ours = stage.log(&["project"]);
+    assert_eq!(ours.len(), 3, "{ours:?}");
+    assert!(ours.iter().all(named));
+    let theirs = stage.log(&[&url]);
+    assert_eq!(theirs.len(), 1, "{theirs:?}");
+    assert!(!theirs.iter().any(named));
+    assert_eq!(stage.log(&["project", "-n", "1"]), ours[2..]);
+    assert_eq!(stage.log(&["-n", "2"]), all[2..]);
+    assert_eq!(stage.log(&["-n", "100"]), all);
+    assert_eq!(
+        stage.mirrord(&["log", "-n", "0"]).ok().stdout,
+        "nothing is in the log\n"
+    );
+    let ran = stage.mirrord(&["log", "no-such"]).code(1);
+    assert!(
+        ran.stderr.contains("no mirror is called 'no-such'"),
+        "{ran}"
+    );
+}
+
+#[test]
+fn a_mirror_keeps_its_past_under_a_new_name_and_a_new_address() {
+    let stage = Stage::new();
+    let before = stage.log(&["project"]);
+    stage.mirrord(&["rename", "project", "renamed"]).ok();
+    assert_eq!(stage.log(&["renamed"]), before, "in the words of then");
+    stage.mirrord(&["sync", "renamed"]).ok();
+    let other = stage.gitlab.url("group/moved");
+    let moved = stage.gitlab.project("group/moved");
+    stage
+        .project
+        .git(["push", "-q", "--mirror"])
+        .arg(moved.dir())
+        .ok();
+    stage.mirrord(&["set", "renamed", "--url", &other]).ok();
+    stage.mirrord(&["sync", "renamed"]).ok();
+    let lines = stage.log(&["renamed"]);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines.iter().all(|line| line.starts_with("renamed ")));
+    stage.mirrord(&["remove", "renamed"]).ok();
+    assert_eq!(
+        stage.log(&["renamed"]).len(),
+        2,
+        "what is gone is still known"
+    );
+    let ran = stage.mirrord(&["log", "never"]).code(1);
+    assert!(ran.stderr.contains("no mirror is called"), "{ran}");
+    assert_eq!(stage.log(&[]).len(), 3);
+}
+
+#[test]
+fn scripts_get_an_object_a_line() {
+    let stage = Stage::cloned();
+    stage.commit();
+    stage.git(&["push", "-q", "origin", "main"]).ok();
+    let ran = stage.mirrord(&["log", "--json"]).ok();
+    let lines: Vec<_> = ran.stdout.lines().collect();
+    assert_eq!(lines.len(), 4, "{ran}");
+    for line in &lines {
+        for key in [
+            "at",
+            "mirror",
+            "what",
+            "cause",
+            "milliseconds",
+            "bytes",
+            "refs",
+            "outcome",
+            "reason",
+            "sent",
+            "kept",
+            "refused",
+        ] {
+            assert!(line.contains(&format!("\"{key}\":")), "{key}: {line}");
+        }
+    }
+    let has = |line: &str, words: &[&str]| words.iter().all(|word| line.contains(word));
+    let push = [
+        "\"what\":\"push\"",
+        "\"cause\":\"push\"",
+        "\"outcome\":\"pushed\"",
+        "\"sent\":1",
+        "\"kept\":0",
+        "\"refused\":0",
+        "\"reason\":null",
+    ];
+    assert!(has(lines[3], &push), "{ran}");
+    let sync = [
+        "\"mirror\":\"project\"",
+        "\"what\":\"sync\"",
+        "\"cause\":\"command\"",
+        "\"outcome\":\"in-step\"",
+        "\"refs\":1",
+        "\"sent\":null",
+    ];
+    assert!(has(lines[0], &sync), "{ran}");
+    let none = stage.mirrord(&["log", "--json", "-n", "0"]).ok();
+    assert_eq!(none.stdout, "", "nothing is no line");
+}
+
+#[test]
+fn no_login_is_in_it() {
+    let world = World::new();
+    let gitlab = world.gitlab();
+    gitlab.project("group/project").history(1);
+    gitlab.require_login("group/project", "me", "right");
+    let url = gitlab.url("group/project");
+    let with = |token: &str| url.replace("http://", &format!("http://me:{token}@"));
+    world.clone_mirror(&with("canary-wrong"), "one").fails();
+    world.clone_mirror(&with("right"), "two").ok();
+    gitlab.revoke("me");
+    world.git(["fetch", "-q"]).at("two").fails();
+    gitlab.stop();
+    world.git(["fetch", "-q"]).at("two").run();
+    let log = world.mirrord(["log"]).ok();
+    assert_eq!(log.stdout.matches("failed after").count(), 3, "{log}");
+    let file = fs::read_to_string(world.mirror_home().join("journal")).expect("text");
+    for text in [&log.stdout, &file] {
+        assert!(!text.contains("canary") && !text.contains("me:"), "{text}");
+    }
+}

@@ -1,0 +1,85 @@
+//! `mirrord log --follow`: what happens is seen as it happens.
+
+use tests::Signal;
+
+use super::Stage;
+
+#[test]
+fn who_follows_sees_a_fetch_as_it_happens() {
+    let stage = Stage::cloned();
+    let follow = stage.mirrord(&["log", "-f"]).start();
+    follow.printed("sync (fetch)");
+    stage.project.commit("main", "file", "more");
+    stage.git(&["fetch", "-q"]).ok();
+    follow.printed("in step, 1 ref moved");
+    stage.commit();
+    stage.git(&["push", "-q", "origin", "main:mine"]).ok();
+    follow.printed("push             1 ref kept here");
+    stage.mirrord(&["stop"]).ok();
+    let ran = follow.wait();
+    assert!(ran.status.success(), "{ran}");
+    assert_eq!(ran.stderr, "mirrord has stopped\n", "{ran}");
+    assert_eq!(ran.stdout.lines().count(), 5, "each once: {ran}");
+}
+
+#[test]
+fn who_follows_one_mirror_sees_nothing_of_another() {
+    let stage = Stage::cloned();
+    stage.gitlab.project("group/other").history(1);
+    let other = stage.gitlab.url("group/other");
+    let follow = stage.mirrord(&["log", "-f", "-n", "1", "project"]).start();
+    follow.printed("sync (fetch)     unchanged");
+    stage.world.clone_mirror(&other, "theirs").ok();
+    stage.mirrord(&["sync", "project"]).ok();
+    follow.printed("sync (command)   unchanged");
+    let (stdout, _) = follow.so_far();
+    assert!(!stdout.contains("group/other"), "{stdout}");
+    assert_eq!(stdout.lines().count(), 2, "{stdout}");
+}
+
+#[test]
+fn ctrl_c_ends_it() {
+    let stage = Stage::new();
+    let mut follow = stage.mirrord(&["log", "-f"]).on_terminal();
+    follow.shows("in step");
+    follow.interrupt();
+    let (code, shown) = follow.ended();
+    assert_eq!(code, 130, "{shown}");
+    assert!(!shown.contains("error"), "{shown}");
+}
+
+#[test]
+fn a_daemon_that_is_killed_ends_it_with_an_error() {
+    let stage = Stage::new();
+    let follow = stage.mirrord(&["log", "-f"]).start();
+    follow.printed("in step");
+    stage.world.kill_daemon();
+    let ran = follow.wait();
+    assert_eq!(ran.status.code(), Some(1), "{ran}");
+    assert!(ran.stderr.starts_with("error: mirrord ended"), "{ran}");
+}
+
+#[test]
+fn a_reader_that_has_enough_ends_it_without_a_word() {
+    let stage = Stage::cloned();
+    for command in ["mirrord log | head -n 1", "mirrord log -f | head -n 1"] {
+        let ran = stage.world.program("sh", ["-c", command]).ok();
+        assert_eq!(ran.stdout.lines().count(), 1, "{ran}");
+        assert_eq!(ran.stderr, "", "{ran}");
+    }
+}
+
+#[test]
+fn who_follows_and_does_not_read_holds_up_nobody() {
+    let stage = Stage::cloned();
+    let follow = stage.mirrord(&["log", "-f"]).start();
+    follow.printed("sync (fetch)");
+    follow.kill(Signal::STOP);
+    for _ in 0..20 {
+        stage.git(&["fetch", "-q"]).ok();
+    }
+    follow.kill(Signal::CONT);
+    stage.mirrord(&["stop"]).ok();
+    let ran = follow.wait();
+    assert_eq!(ran.stdout.lines().count(), 22, "{ran}");
+}

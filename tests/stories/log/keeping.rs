@@ -1,0 +1,99 @@
+//! What happened is kept: beyond the daemon's life, within a bound, whatever else is in the file.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+};
+
+use super::Stage;
+
+/// How long each of the two files may become, in bytes.
+const FULL: u64 = 16 * 1024 * 1024;
+
+#[test]
+fn what_happened_is_known_after_a_kill_and_after_a_stop() {
+    let stage = Stage::cloned();
+    stage.commit();
+    stage.git(&["push", "-q", "origin", "main"]).ok();
+    let before = stage.log(&[]);
+    assert_eq!(before.len(), 4, "{before:?}");
+    stage.world.kill_daemon();
+    assert_eq!(stage.log(&[]), before);
+    stage.mirrord(&["stop"]).ok();
+    stage.git(&["fetch", "-q"]).ok();
+    let after = stage.log(&[]);
+    assert_eq!(after[..4], before);
+    assert_eq!(after[4..], ["project sync (fetch) unchanged"]);
+}
+
+#[test]
+fn what_is_torn_or_of_another_version_is_left_out_alone() {
+    let stage = Stage::cloned();
+    let ours = fs::read_to_string(stage.file()).expect("text");
+    let other = ours.replace("\"form\":1", "\"form\":2");
+    assert_ne!(ours, other);
+    let append = |bytes: &[u8]| {
+        let mut file = File::options()
+            .append(true)
+            .open(stage.file())
+            .expect("ours");
+        file.write_all(bytes).expect("the world is ours");
+    };
+    append(other.as_bytes());
+    append(&[0xff, 0, 1, b'\n']);
+    append(&ours.as_bytes()[..50]);
+    stage.git(&["fetch", "-q"]).ok();
+    append(&[0; 300]);
+    stage.git(&["fetch", "-q"]).ok();
+    let lines = stage.log(&[]);
+    assert_eq!(lines.len(), 4, "{lines:?}");
+}
+
+#[test]
+fn it_does_not_grow_beyond_its_bound() {
+    let stage = Stage::cloned();
+    let old = stage.world.mirror_home().join("journal.old");
+    let ours = fs::read(stage.file()).expect("ours");
+    for round in 0..3 {
+        // As if that had been written while many mirrors synced.
+        let room = usize::try_from(FULL).expect("it fits") / ours.len();
+        fs::write(stage.file(), ours.repeat(room)).expect("the world is ours");
+        stage.git(&["fetch", "-q"]).ok();
+        stage.git(&["fetch", "-q"]).ok();
+        let sizes = [stage.file(), old.clone()].map(|path| {
+            let found = fs::metadata(path).expect("it is there");
+            found.len()
+        });
+        assert!(sizes.iter().all(|size| *size <= FULL), "{round}: {sizes:?}");
+        assert!(sizes[0] < 1000, "{round}: {sizes:?}");
+        let last = stage.log(&["-n", "3"]);
+        assert_eq!(last[1..], ["project sync (fetch) unchanged"; 2], "{last:?}");
+    }
+    let files = fs::read_dir(stage.world.mirror_home()).expect("ours");
+    let names = files.map(|file| file.expect("readable").file_name());
+    let journals = names.filter(|name| name.to_string_lossy().starts_with("journal"));
+    assert_eq!(journals.count(), 2);
+}
+
+#[test]
+fn where_nothing_can_be_noted_all_else_works_and_it_is_said_once() {
+    let stage = Stage::cloned();
+    fs::remove_file(stage.file()).expect("it is there");
+    fs::create_dir(stage.file()).expect("the world is ours");
+    for _ in 0..3 {
+        stage.git(&["fetch", "-q"]).ok();
+    }
+    stage.commit();
+    stage.git(&["push", "-q", "origin", "main"]).ok();
+    let ran = stage.mirrord(&["log"]).code(1);
+    assert!(
+        ran.stderr.starts_with("error: cannot read what happened: "),
+        "{ran}"
+    );
+    stage.mirrord(&["stop"]).ok();
+    let log = stage.world.log();
+    assert_eq!(log.matches("cannot note in '").count(), 1, "{log}");
+    fs::remove_dir(stage.file()).expect("it is empty");
+    stage.git(&["fetch", "-q"]).ok();
+    assert_eq!(stage.log(&[]), ["project sync (fetch) unchanged"]);
+}
