@@ -32,7 +32,7 @@ use crate::{
     plan::{Here, Plan},
     publish,
     pushes::Opened,
-    quarantine::{self, Quarantine},
+    quarantine::{self, Quarantine, Whose},
     questions, refs,
     settings::{Auth, Rules},
     sync::Engine,
@@ -350,11 +350,17 @@ fn settle(
             .chain(accepted_tips)
             .collect();
         if !tips.is_empty() {
+            let stays = here.iter().any(|here| here.new.is_some());
+            let whose = if stays {
+                Whose::Locals
+            } else {
+                Whose::Upstreams
+            };
             // What a refused ref brought goes with the quarantine.
             if *all {
-                quarantine.release()?;
+                quarantine.release(whose)?;
             } else {
-                quarantine.release_only(&tips)?;
+                quarantine.release_only(&tips, whose)?;
             }
         }
         let accepted = if known { accepted.as_slice() } else { &[] };

@@ -34,6 +34,15 @@ pub(crate) struct Quarantine {
     lock: File,
 }
 
+/// Whose the objects are that are let into a mirror.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// Upstream has them, or had them.
+    Upstreams,
+    /// Some may be in this mirror alone. Their pack is kept apart: git itself and our own upkeep leave it as it is.
+    Locals,
+}
+
 /// Held while a quarantine is made: one without its lock would look like a dead daemon's.
 static MAKING: Mutex<()> = Mutex::new(());
 
@@ -209,7 +218,7 @@ impl Quarantine {
     ///
     /// # Errors
     /// Fails when the disk refuses.
-    pub(crate) fn release(&self) -> io::Result<()> {
+    pub(crate) fn release(&self, whose: Whose) -> io::Result<()> {
         let (from, to) = (self.dir.join("pack"), self.git_dir.join("objects/pack"));
         let mut names = Vec::new();
         for entry in fs::read_dir(&from)? {
@@ -224,6 +233,16 @@ impl Quarantine {
         for name in &names {
             fs::File::open(from.join(name))?.sync_all()?;
         }
+        if whose == Whose::Locals {
+            let packs = names.iter().map(Path::new);
+            for pack in packs.filter(|name| name.extension() == Some("pack".as_ref())) {
+                // Before the pack is there: at no time may it look like one of upstream's.
+                let mut mark = File::create(to.join(pack.with_extension("keep")))?;
+                mark.write_all(b"has what this mirror alone has\n")?;
+                mark.sync_all()?;
+            }
+            durable::sync_dir(&to)?;
+        }
         for name in &names {
             fs::rename(from.join(name), to.join(name))?;
         }
@@ -234,7 +253,7 @@ impl Quarantine {
     ///
     /// # Errors
     /// Fails when it cannot be put together, or the disk refuses.
-    pub(crate) fn release_only(&self, tips: &BTreeSet<ObjectId>) -> io::Result<()> {
+    pub(crate) fn release_only(&self, tips: &BTreeSet<ObjectId>, whose: Whose) -> io::Result<()> {
         let only = Self::new(&self.git_dir)?;
         let mut git = self.git();
         git.args(["pack-objects", "--revs", "--delta-base-offset", "-q"])
@@ -253,7 +272,7 @@ impl Quarantine {
             let words = words.trim().trim_start_matches("fatal: ").to_owned();
             return Err(io::Error::other(words));
         }
-        only.release()
+        only.release(whose)
     }
 }
 
@@ -324,6 +343,8 @@ impl Drop for Quarantine {
     fn drop(&mut self) {
         if self.lock.try_lock().is_ok()
             && let Err(err) = fs::remove_dir_all(&self.dir)
+            // It may have gone with its mirror.
+            && err.kind() != io::ErrorKind::NotFound
         {
             tracing::warn!("cannot remove '{}': {err}", self.dir.display());
         }

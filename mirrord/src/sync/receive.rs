@@ -8,7 +8,7 @@ use gix::{ObjectId, bstr::BString};
 use crate::{
     guard,
     plan::{Advertisement, Head, held_below},
-    quarantine::{self, Quarantine},
+    quarantine::{self, Quarantine, Whose},
     refs::{self, Refs},
     upstream::{Session, Trouble},
     watch::Watch,
@@ -102,7 +102,7 @@ pub(super) fn receive(
         quarantine.fsck(source.url, watch)?;
     }
     quarantine.vet(tips, watch)?;
-    Ok(quarantine.release().map_err(cannot)?)
+    Ok(quarantine.release(Whose::Upstreams).map_err(cannot)?)
 }
 
 /// Why what upstream has now is not to be believed without asking, when it is not. Its objects are here.
