@@ -95,6 +95,24 @@ pub fn at(git_dir: &Path) -> Command {
     git
 }
 
+/// A fenced child, still without input, at a low priority: whoever waits for something goes first.
+#[must_use]
+pub fn niced(fenced: &Command) -> Command {
+    let mut nice = Command::new("nice");
+    nice.args(["-n", "10"])
+        .arg(fenced.get_program())
+        .args(fenced.get_args())
+        .env_clear()
+        .envs(
+            fenced
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .stdin(Stdio::null())
+        .current_dir(fenced.get_current_dir().unwrap_or(Path::new("/")));
+    nice
+}
+
 /// A git where the user stands: their environment, their configuration, their credential helpers. In a hook of a fenced
 /// child that is what [`carry_user`] gave along.
 #[must_use]

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use crate::{
     durable,
     fetch::{existing, parse},
-    gate::Changing,
+    gate::{self, Changing},
     given::{Given, Loose},
     local, refs,
     registry::Mirror,
@@ -324,12 +324,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 
 /// Waits until nobody reads a mirror who was told of it by a daemon that is dead by now.
 fn alone(mirror: &Mirror) -> Result<File, Failure> {
-    let lease = fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(mirror.git_dir.join("lease"))
-        .map_err(cannot)?;
+    let lease = gate::lease(&mirror.git_dir).map_err(cannot)?;
     let deadline = Instant::now() + LEASE;
     loop {
         match lease.try_lock() {

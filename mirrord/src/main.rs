@@ -41,6 +41,7 @@ mod show;
 mod sync;
 mod turns;
 mod unasked;
+mod upkeep;
 mod upstream;
 mod watch;
 

@@ -287,8 +287,15 @@ pub(crate) async fn carry_out(
     tracing::info!("push to '{url}': {} refs are to be", accepted.len());
     let tally = routed.tally(&accepted);
     let outcome = routed.outcome(&accepted);
-    let settling =
-        tokio::task::spawn_blocking(move || settle(&opened.quarantine, reservation, &outcome));
+    let settling = {
+        let (engine, opened) = (engine.clone(), opened.clone());
+        tokio::task::spawn_blocking(move || {
+            let settled = settle(&opened.quarantine, reservation, &outcome);
+            // Also when whoever pushed has gone by now.
+            engine.upkeep.after_change(&engine.gates, &opened.mirror);
+            settled
+        })
+    };
     let settled = match conversation.wait(&host, &mut silence, settling).await? {
         Ok(settled) => settled.map_err(|err| Failure::io("cannot write it down", &err)),
         Err(panic) => Err(broke(&panic)),

@@ -90,6 +90,7 @@ impl Server {
         })
         .await;
         conversations.shutdown().await;
+        self.engine.upkeep.ended().await;
         self.engine.settle();
     }
 

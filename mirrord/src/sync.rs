@@ -48,6 +48,7 @@ use crate::{
     schedule::Schedule,
     settings::Settings,
     turns::{Lane, Turns},
+    upkeep::Upkeep,
     upstream::{Access, Trouble, Upstreams},
     watch::Watch,
 };
@@ -71,6 +72,8 @@ pub(crate) struct Engine {
     pub schedule: Schedule,
     /// What happened.
     pub journal: Journal,
+    /// Keeps the mirrors in shape.
+    pub upkeep: Arc<Upkeep>,
     /// The file of the daemon's own settings.
     pub config: PathBuf,
     tasks: Mutex<HashMap<Target, Task>>,
@@ -114,6 +117,7 @@ impl Engine {
             pushes: Pushes::default(),
             gates: Gates::default(),
             journal,
+            upkeep: Upkeep::new(),
             tasks: Mutex::default(),
             turns: Turns::new(limits.syncs, limits.syncs_per_host),
             running: Mutex::default(),
@@ -358,6 +362,7 @@ impl Engine {
     /// Cancels what runs, and begins nothing new.
     pub(crate) fn stop(&self) {
         self.turns.close();
+        self.upkeep.stop();
         self.running().iter().for_each(Watch::cancel);
         self.journal.close();
     }

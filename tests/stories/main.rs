@@ -50,4 +50,5 @@ mod status;
 mod sync;
 mod testing;
 mod tracking;
+mod upkeep;
 mod wiped;

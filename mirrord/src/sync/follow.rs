@@ -115,6 +115,14 @@ pub(super) async fn follow(
         };
         lock(&state).note(&result, &asked_with, &target.git_dir);
         plan(&engine, &target, &result, &asked_with, cause);
+        if let Ok(Outcome::InStep {
+            mirror,
+            changed: true,
+            ..
+        }) = &result
+        {
+            engine.upkeep.after_change(&engine.gates, mirror);
+        }
         answer(batch, &result);
     }
 }

@@ -1,0 +1,252 @@
+//! Keeps mirrors in shape while everybody goes on using them: many small packs become few, one mirror at a time.
+//!
+//! A repack writes a new pack beside the old ones and takes nothing away; nobody waits for it. What the new one replaces
+//! is dropped in a moment in which nobody reads the mirror, and stays until there is one.
+
+mod packs;
+mod repack;
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::{File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::{Semaphore, broadcast},
+    task::JoinSet,
+    time::{Instant, sleep, timeout, timeout_at},
+};
+
+use crate::{
+    gate::{self, Changing, Gate, Gates},
+    registry::Mirror,
+    watch::Watch,
+};
+
+/// More packs than this make each look for an object slow.
+const MOST_PACKS: usize = 50;
+
+/// Whoever reads a mirror is waited for before packs are dropped, and not for ever: the next change is another occasion.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Nothing tells when a client that a dead daemon has left behind is done: this often we look.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What has failed is not tried again before this time is over.
+const AGAIN: Duration = Duration::from_secs(15 * 60);
+
+/// How long the end of the daemon waits for a child that was killed, and for what it left to be removed.
+const END: Duration = Duration::from_secs(10);
+
+/// Looks after mirrors, one at a time.
+pub(crate) struct Upkeep {
+    /// Whose mirror is being repacked.
+    turn: Semaphore,
+    /// Ends all of it.
+    watch: Watch,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    tasks: JoinSet<()>,
+    /// The mirrors that are looked after, or wait for their turn.
+    under_way: HashSet<PathBuf>,
+    /// Where it failed, and until when it is left at that.
+    failed: HashMap<PathBuf, Instant>,
+}
+
+/// What was done to a mirror.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Tended {
+    /// How many packs there were.
+    before: usize,
+    /// How many there are.
+    after: usize,
+    /// How many bytes were written.
+    bytes: u64,
+    /// Whether packs that are not needed any more wait for the end of those who read.
+    waits: bool,
+}
+
+impl Upkeep {
+    /// Nothing to do yet.
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            turn: Semaphore::new(1),
+            watch: Watch::new("", broadcast::channel(1).0, Vec::new()),
+            state: Mutex::default(),
+        })
+    }
+
+    /// Looks after a mirror that a sync or a push has just changed, if it needs that. Returns at once; what fails is told
+    /// in the log, and tried again after a later change.
+    pub(crate) fn after_change(self: &Arc<Self>, gates: &Gates, mirror: &Mirror) {
+        let mut state = self.state();
+        while state.tasks.try_join_next().is_some() {}
+        let git_dir = &mirror.git_dir;
+        let failed = state.failed.get(git_dir);
+        if self.watch.is_cancelled()
+            || failed.is_some_and(|until| Instant::now() < *until)
+            || !state.under_way.insert(git_dir.clone())
+        {
+            return;
+        }
+        state.failed.remove(git_dir);
+        let (upkeep, gate, mirror) = (self.clone(), gates.of(git_dir), mirror.clone());
+        state.tasks.spawn(async move {
+            let began = Instant::now();
+            let tended = upkeep.tend(&gate, &mirror).await;
+            upkeep.note(&mirror, began.elapsed(), tended);
+        });
+    }
+
+    /// Ends what is under way, and begins nothing new.
+    pub(crate) fn stop(&self) {
+        self.watch.cancel();
+    }
+
+    /// Waits until what was under way has ended, and has left nothing.
+    pub(crate) async fn ended(&self) {
+        let mut tasks = std::mem::take(&mut self.state().tasks);
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        if timeout(END, ended).await.is_err() {
+            tracing::warn!("a repack does not end");
+        }
+    }
+
+    fn note(&self, mirror: &Mirror, took: Duration, tended: io::Result<Option<Tended>>) {
+        let mut state = self.state();
+        state.under_way.remove(&mirror.git_dir);
+        let name = &mirror.settings.name;
+        match tended {
+            Ok(None) => {}
+            Ok(Some(tended)) => {
+                let Tended {
+                    before,
+                    after,
+                    bytes,
+                    waits,
+                } = tended;
+                let took = took.as_millis();
+                let rest = match waits {
+                    true => "; some go when nobody reads it",
+                    false => "",
+                };
+                tracing::info!(
+                    "'{name}' had {before} packs and has {after}, {bytes} bytes of them new, after {took} ms{rest}"
+                );
+            }
+            // It was removed, or the daemon stops.
+            Err(_) if self.watch.is_cancelled() || !mirror.git_dir.exists() => {}
+            Err(err) => {
+                tracing::warn!("cannot repack '{name}': {err}");
+                let until = Instant::now() + AGAIN;
+                state.failed.insert(mirror.git_dir.clone(), until);
+            }
+        }
+    }
+
+    /// Does what a mirror needs, if it needs anything.
+    async fn tend(&self, gate: &Arc<Gate>, mirror: &Mirror) -> io::Result<Option<Tended>> {
+        let count = || {
+            let git_dir = mirror.git_dir.clone();
+            blocking(move || Ok((packs::count(&git_dir)?, packs::are_going(&git_dir)?)))
+        };
+        let (before, mut are_going) = count().await?;
+        let (mut after, mut bytes, mut waits) = (before, 0, false);
+        while after > MOST_PACKS || are_going {
+            let git_dir = mirror.git_dir.clone();
+            let replaced = blocking(move || packs::replaced(&git_dir)).await?;
+            if !replaced.is_empty() || are_going {
+                let Some(alone) = self.alone(gate, &mirror.git_dir).await? else {
+                    waits = true;
+                    break;
+                };
+                let git_dir = mirror.git_dir.clone();
+                blocking(move || {
+                    let _alone = alone;
+                    packs::drop_replaced(&git_dir, &replaced, SystemTime::now())
+                })
+                .await?;
+            } else {
+                let Some(written) = self.repack(mirror).await? else {
+                    break;
+                };
+                bytes += written;
+            }
+            (after, are_going) = count().await?;
+        }
+        let tended = Tended {
+            before,
+            after,
+            bytes,
+            waits,
+        };
+        Ok((before > MOST_PACKS).then_some(tended))
+    }
+
+    /// Puts packs together when it is this mirror's turn. Returns how many bytes that gave, if there was a need.
+    async fn repack(&self, mirror: &Mirror) -> io::Result<Option<u64>> {
+        let Ok(_turn) = self.turn.acquire().await else {
+            return Ok(None);
+        };
+        let (mirror, watch) = (mirror.clone(), self.watch.clone());
+        blocking(move || {
+            let written = repack::repack(&mirror, &watch)?;
+            // Else it would be done over and over.
+            if written.is_some() && packs::replaced(&mirror.git_dir)?.is_empty() {
+                return Err(io::Error::other("the new pack replaces none"));
+            }
+            Ok(written)
+        })
+        .await
+    }
+
+    /// Waits until nobody reads a mirror or changes it. While the result lives, nobody begins to.
+    async fn alone(
+        &self,
+        gate: &Arc<Gate>,
+        git_dir: &Path,
+    ) -> io::Result<Option<(Changing, File)>> {
+        let deadline = Instant::now() + PATIENCE;
+        let wait = async {
+            loop {
+                let changing = gate.change(true).await;
+                // Also of those who were told of it by a daemon that is dead by now.
+                let lease = gate::lease(git_dir)?;
+                match lease.try_lock() {
+                    Ok(()) => return Ok((changing, lease)),
+                    Err(TryLockError::WouldBlock) => {}
+                    Err(TryLockError::Error(err)) => return Err(err),
+                }
+                drop(changing);
+                sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            alone = timeout_at(deadline, wait) => alone.ok().transpose(),
+            () = self.watch.cancelled() => Ok(None),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs work that blocks.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|panic| Err(io::Error::other(format!("it broke: {panic}"))))
+}
+
+#[cfg(test)]
+mod tests;

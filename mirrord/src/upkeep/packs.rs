@@ -1,0 +1,279 @@
+//! The packs of a mirror: which of them may be put together, which are not needed any more, and how those go.
+//!
+//! Nothing is written down of a repack. A pack has been replaced when a bigger one has every object that it has, and the
+//! indexes say so: whoever is killed, the next look finds the same.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use gix::{
+    ObjectId,
+    odb::pack::index::{self, File as Index},
+};
+
+use crate::{durable, refs};
+
+/// What git calls a pack that it leaves alone; and so do we: what only this mirror has is in such packs, and a hand from
+/// outside may have made others. Those without all of their objects, or with objects that nobody reaches, have endings
+/// of their own.
+const APART: [&str; 3] = ["keep", "promisor", "mtimes"];
+
+/// The ending that the index of a pack has in the moment in which the pack goes: without one, nobody looks into it.
+const GOING: &str = "going";
+
+/// How many times more objects than all smaller packs together a pack has that is left as it is.
+const FACTOR: u64 = 2;
+
+/// Files of no pack that are as old as this are nobody's any more.
+const FORGOTTEN: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The files of each pack, by its name: their endings.
+type Files = BTreeMap<String, BTreeSet<String>>;
+
+/// One pack of objects that upstream has, or once had.
+pub(super) struct Pack {
+    name: String,
+    index: Index,
+}
+
+/// A pack that is not needed any more, and the one that has all that it has.
+pub(super) struct Replaced {
+    name: String,
+    by: String,
+}
+
+/// How many packs a mirror has that may be put together.
+///
+/// # Errors
+/// Fails when the object store cannot be read.
+pub(super) fn count(git_dir: &Path) -> io::Result<usize> {
+    let files = files(&folder(git_dir))?;
+    Ok(files.values().filter(|endings| is_common(endings)).count())
+}
+
+/// Whether packs were about to go when somebody was killed.
+///
+/// # Errors
+/// Fails when the object store cannot be read.
+pub(super) fn are_going(git_dir: &Path) -> io::Result<bool> {
+    let files = files(&folder(git_dir))?;
+    Ok(files.values().any(|endings| endings.contains(GOING)))
+}
+
+/// The packs that are too small for what they have: those that make one, so that each of the rest has at least twice as
+/// many objects as all that are smaller. As `git repack --geometric=2` chooses them.
+///
+/// # Errors
+/// Fails when an index cannot be read.
+pub(super) fn too_small(git_dir: &Path) -> io::Result<Vec<Pack>> {
+    let mut packs = common(git_dir)?;
+    let sizes: Vec<_> = packs.iter().map(|pack| pack.size().into()).collect();
+    packs.truncate(rolled_up(&sizes));
+    Ok(packs)
+}
+
+/// How many of these sizes, the smallest first, are to become one.
+fn rolled_up(sizes: &[u64]) -> usize {
+    let is_step = |at: usize| sizes[at] >= FACTOR * sizes[at - 1];
+    let Some(last) = (1..sizes.len()).rev().find(|at| !is_step(*at)) else {
+        return 0;
+    };
+    // What becomes of them may be too big for those that were well above.
+    let mut count = last + 1;
+    let mut sum: u64 = sizes[..count].iter().sum();
+    while sizes.get(count).is_some_and(|size| *size < FACTOR * sum) {
+        sum += sizes[count];
+        count += 1;
+    }
+    count
+}
+
+/// The packs of which a bigger one has every object.
+///
+/// # Errors
+/// Fails when an index cannot be read.
+pub(super) fn replaced(git_dir: &Path) -> io::Result<Vec<Replaced>> {
+    let packs = common(git_dir)?;
+    let replaced = packs.iter().enumerate().filter_map(|(at, pack)| {
+        let by = packs[at + 1..].iter().rev().find(|other| other.has(pack))?;
+        Some(Replaced {
+            name: pack.name.clone(),
+            by: by.name.clone(),
+        })
+    });
+    Ok(replaced.collect())
+}
+
+/// The objects of these that no pack has which is kept apart.
+///
+/// # Errors
+/// Fails when an index cannot be read.
+pub(super) fn not_apart(git_dir: &Path, objects: Vec<ObjectId>) -> io::Result<Vec<ObjectId>> {
+    let apart = open(git_dir, |endings| {
+        is_whole(endings) && endings.contains("keep")
+    })?;
+    let is_there = |oid: &ObjectId| apart.iter().any(|pack| pack.index.lookup(oid).is_some());
+    Ok(objects.into_iter().filter(|oid| !is_there(oid)).collect())
+}
+
+/// Drops packs that have been replaced, and what others left who were killed over it. Nobody may be reading the mirror.
+///
+/// Their indexes go first, all of them: a pack without one is seen by nobody. What then is left of it goes whenever
+/// somebody comes by.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(super) fn drop_replaced(
+    git_dir: &Path,
+    replaced: &[Replaced],
+    now: SystemTime,
+) -> io::Result<()> {
+    let dir = folder(git_dir);
+    let files = files(&dir)?;
+    // Since they were compared, one may have become somebody's own.
+    let is_still = |name: &String| files.get(name).is_some_and(is_common);
+    let replaced: Vec<_> = replaced
+        .iter()
+        .filter(|pack| is_still(&pack.name) && is_still(&pack.by))
+        .collect();
+    if !replaced.is_empty() {
+        forget_index_of_all(&dir)?;
+    }
+    for pack in &replaced {
+        let file = |ending: &str| dir.join(format!("{}.{ending}", pack.name));
+        fs::rename(file("idx"), file(GOING))?;
+    }
+    // After a power cut no index may be there without its pack.
+    durable::sync_dir(&dir)?;
+    finish(&dir)?;
+    sweep(&dir, now)
+}
+
+/// Removes what is left of the packs that were about to go.
+fn finish(dir: &Path) -> io::Result<()> {
+    for (name, endings) in files(dir)? {
+        if !endings.contains(GOING) {
+            continue;
+        }
+        // It may have come again since then; then it is as good as any.
+        let has_come_again = endings.contains("idx");
+        let rest = endings.iter().filter(|ending| *ending != GOING);
+        for ending in rest.filter(|_| !has_come_again) {
+            fs::remove_file(dir.join(format!("{name}.{ending}")))?;
+        }
+        fs::remove_file(dir.join(format!("{name}.{GOING}")))?;
+    }
+    Ok(())
+}
+
+/// Removes the index over all packs that git may have made, and what belongs to it: it names packs that go.
+fn forget_index_of_all(dir: &Path) -> io::Result<()> {
+    const INDEX: &str = "multi-pack-index";
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if !entry.file_name().to_string_lossy().starts_with(INDEX) {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what belongs to no pack and has lain there for long: git, killed under somebody's hand, leaves such files.
+fn sweep(dir: &Path, now: SystemTime) -> io::Result<()> {
+    let files = files(dir)?;
+    let now = now.duration_since(UNIX_EPOCH);
+    let now = now.unwrap_or_default().as_secs().cast_signed();
+    let old = now.saturating_sub(FORGOTTEN.as_secs().cast_signed());
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_temporary = name.starts_with("tmp_") || name.starts_with(".tmp-");
+        let of = name.split_once('.').and_then(|(pack, _)| files.get(pack));
+        let is_orphan = of.is_some_and(|endings| !endings.contains("idx"));
+        let found = entry.metadata()?;
+        // A file gets its name after it was written.
+        if (is_temporary || is_orphan) && found.is_file() && found.ctime() < old {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// The packs that may be put together, the smallest first.
+fn common(git_dir: &Path) -> io::Result<Vec<Pack>> {
+    let mut packs = open(git_dir, is_common)?;
+    packs.sort_by(|a, b| (a.size(), &a.name).cmp(&(b.size(), &b.name)));
+    Ok(packs)
+}
+
+fn open(git_dir: &Path, which: impl Fn(&BTreeSet<String>) -> bool) -> io::Result<Vec<Pack>> {
+    let dir = folder(git_dir);
+    let format = refs::open(git_dir)?.object_hash();
+    let names = files(&dir)?.into_iter();
+    let names = names.filter(|(_, endings)| which(endings));
+    let open = |(name, _): (String, _)| {
+        let path = dir.join(format!("{name}.idx"));
+        let index = index::File::at(&path, format)
+            .map_err(|err| io::Error::other(format!("'{}': {err}", path.display())))?;
+        Ok(Pack { name, index })
+    };
+    names.map(open).collect()
+}
+
+fn files(dir: &Path) -> io::Result<Files> {
+    let mut files = Files::new();
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        if let Some((pack, ending)) = name.split_once('.')
+            && pack.starts_with("pack-")
+        {
+            let endings = files.entry(pack.to_owned()).or_default();
+            endings.insert(ending.to_owned());
+        }
+    }
+    Ok(files)
+}
+
+fn folder(git_dir: &Path) -> PathBuf {
+    git_dir.join("objects/pack")
+}
+
+fn is_whole(endings: &BTreeSet<String>) -> bool {
+    ["pack", "idx"]
+        .iter()
+        .all(|ending| endings.contains(*ending))
+}
+
+fn is_common(endings: &BTreeSet<String>) -> bool {
+    is_whole(endings) && !APART.iter().any(|ending| endings.contains(*ending))
+}
+
+impl Pack {
+    /// Its file, without the folder.
+    pub(super) fn file_name(&self) -> String {
+        format!("{}.pack", self.name)
+    }
+
+    fn size(&self) -> u32 {
+        self.index.num_objects()
+    }
+
+    fn has(&self, other: &Self) -> bool {
+        (0..other.size()).all(|at| self.index.lookup(other.index.oid_at_index(at)).is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests;

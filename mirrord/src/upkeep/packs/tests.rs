@@ -1,0 +1,303 @@
+//! Which packs become one and which go, in repositories that git has made.
+
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
+
+use common::git;
+
+use super::*;
+
+/// A bare repository. Each pack that is put into it has objects of its own.
+struct Store {
+    dir: tempfile::TempDir,
+    made: usize,
+}
+
+impl Store {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let options = gix::create::Options::default();
+        gix::create::into(dir.path(), gix::create::Kind::Bare, options).expect("created");
+        Self { dir, made: 0 }
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        folder(self.path()).join(name)
+    }
+
+    fn git(&self, words: &[&str], input: &str) -> String {
+        let mut git: Command = git::at(self.path());
+        let mut child = git
+            .args(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("git runs");
+        let mut stdin = child.stdin.take().expect("piped");
+        stdin.write_all(input.as_bytes()).expect("git reads it");
+        drop(stdin);
+        let ended = child.wait_with_output().expect("git ends");
+        assert!(ended.status.success(), "git {words:?}");
+        String::from_utf8_lossy(&ended.stdout).trim().to_owned()
+    }
+
+    /// Adds a pack of so many blobs; returns its name.
+    fn pack(&mut self, blobs: usize) -> String {
+        let before = self.names();
+        let mut stream = String::new();
+        for _ in 0..blobs {
+            self.made += 1;
+            let words = format!("blob {}", self.made);
+            stream += &format!("blob\ndata {}\n{words}\n", words.len());
+        }
+        let import = ["-c", "fastimport.unpackLimit=0", "fast-import", "--quiet"];
+        self.git(&import, &stream);
+        let mut new = self.names();
+        new.retain(|name| !before.contains(name));
+        new.pop().expect("there is a new one")
+    }
+
+    /// Puts what these have into one more pack; returns its name.
+    fn together(&self, names: &[&str]) -> String {
+        let input: String = names.iter().map(|name| format!("{name}.pack\n")).collect();
+        let base = self.file("pack");
+        let base = base.to_str().expect("plain");
+        let hash = self.git(&["pack-objects", "--stdin-packs", "-q", base], &input);
+        format!("pack-{hash}")
+    }
+
+    /// The names of all packs that a reader finds.
+    fn names(&self) -> Vec<String> {
+        let files = files(&folder(self.path())).expect("readable").into_iter();
+        let whole = files.filter(|(_, endings)| is_whole(endings));
+        whole.map(|(name, _)| name).collect()
+    }
+
+    fn leftovers(&self) -> Vec<String> {
+        let entries = fs::read_dir(folder(self.path())).expect("readable");
+        let names = entries.map(|entry| entry.expect("readable").file_name());
+        let names = names.map(|name| name.to_string_lossy().into_owned());
+        let packs = self.names();
+        names
+            .filter(|name| !packs.iter().any(|pack| name.starts_with(pack.as_str())))
+            .collect()
+    }
+
+    fn replaced(&self) -> Vec<String> {
+        let replaced = replaced(self.path()).expect("readable").into_iter();
+        let mut names: Vec<_> = replaced.map(|pack| pack.name).collect();
+        names.sort();
+        names
+    }
+
+    fn drop_replaced(&self) {
+        let replaced = replaced(self.path()).expect("readable");
+        drop_replaced(self.path(), &replaced, SystemTime::now()).expect("dropped");
+    }
+
+    fn has_all(&self) -> bool {
+        let listed = self.git(
+            &[
+                "cat-file",
+                "--batch-all-objects",
+                "--batch-check=%(objectname)",
+            ],
+            "",
+        );
+        self.git(&["fsck", "--full", "--strict"], "");
+        listed.lines().count() == self.made
+    }
+}
+
+fn sorted(mut names: Vec<String>) -> Vec<String> {
+    names.sort();
+    names
+}
+
+#[test]
+fn those_that_are_too_small_for_what_they_have_become_one() {
+    let cases: [(&[u64], usize); 10] = [
+        (&[], 0),
+        (&[7], 0),
+        (&[1, 2, 4, 8], 0),
+        (&[1, 1], 2),
+        (&[1, 1, 1, 1, 1], 5),
+        (&[1, 1, 4, 100], 2),
+        (&[1, 1, 3, 100], 3),
+        (&[3, 3, 11, 22], 4),
+        (&[1, 2, 4, 7, 100], 4),
+        (&[0, 0, 5], 0),
+    ];
+    for (sizes, count) in cases {
+        assert_eq!(rolled_up(sizes), count, "{sizes:?}");
+    }
+    assert_eq!(rolled_up(&[1; 60]), 60);
+}
+
+#[test]
+fn git_chooses_the_same_packs() {
+    for sizes in [
+        vec![1, 1, 4, 100],
+        vec![1, 1, 3, 100],
+        vec![3, 3, 11, 22],
+        vec![1, 2, 4, 8],
+        vec![1, 2, 4, 7, 40],
+        vec![5, 1, 1, 1, 30, 2],
+    ] {
+        let mut store = Store::new();
+        let all: Vec<_> = sizes.iter().map(|size| store.pack(*size)).collect();
+        let small = too_small(store.path()).expect("readable").into_iter();
+        let small = sorted(small.map(|pack| pack.name).collect());
+        store.git(&["repack", "--geometric=2", "-d", "-q"], "");
+        let left = store.names();
+        let gone = all.into_iter().filter(|name| !left.contains(name));
+        assert_eq!(small, sorted(gone.collect()), "{sizes:?}");
+    }
+}
+
+#[test]
+fn a_pack_goes_when_a_bigger_one_has_all_of_it_and_not_before() {
+    let mut store = Store::new();
+    let [one, two, other] = [3, 4, 5].map(|size| store.pack(size));
+    assert_eq!(store.replaced(), [""; 0]);
+    let both = store.together(&[&one, &two]);
+    assert_eq!(store.replaced(), sorted(vec![one, two]));
+    store.drop_replaced();
+    assert_eq!(store.names(), sorted(vec![both, other]));
+    assert_eq!(store.leftovers(), [""; 0]);
+    assert!(store.has_all());
+}
+
+#[test]
+fn of_two_packs_with_the_same_objects_one_stays() {
+    let mut store = Store::new();
+    let one = store.pack(20);
+    let words = ["-c", "pack.compression=0", "pack-objects", "-q"];
+    let listed = store.git(
+        &[
+            "cat-file",
+            "--batch-all-objects",
+            "--batch-check=%(objectname)",
+        ],
+        "",
+    );
+    let base = store.file("pack");
+    let base = base.to_str().expect("plain");
+    let other = store.git(
+        &[&words[..], &["--no-reuse-object", base]].concat(),
+        &listed,
+    );
+    assert_ne!(one, format!("pack-{other}"), "they are not the same");
+    store.drop_replaced();
+    assert_eq!(store.names().len(), 1);
+    assert!(store.has_all());
+}
+
+#[test]
+fn what_is_kept_apart_neither_goes_nor_replaces() {
+    let mut store = Store::new();
+    let [mine, one] = [2, 3].map(|size| store.pack(size));
+    fs::write(store.file(&format!("{mine}.keep")), "").expect("written");
+    let both = store.together(&[&mine, &one]);
+    assert_eq!(count(store.path()).expect("readable"), 2);
+    assert_eq!(store.replaced(), [one.as_str()]);
+    fs::write(store.file(&format!("{both}.keep")), "").expect("written");
+    assert_eq!(store.replaced(), [""; 0]);
+}
+
+#[test]
+fn what_has_become_somebodys_own_since_it_was_compared_stays() {
+    for whose in ["the one that goes", "the one that replaces it"] {
+        let mut store = Store::new();
+        let [one, two] = [2, 3].map(|size| store.pack(size));
+        let both = store.together(&[&one, &two]);
+        let compared = replaced(store.path()).expect("readable");
+        let kept = if whose == "the one that goes" {
+            &one
+        } else {
+            &both
+        };
+        fs::write(store.file(&format!("{kept}.keep")), "").expect("written");
+        drop_replaced(store.path(), &compared, SystemTime::now()).expect("dropped");
+        assert!(store.names().contains(&one), "{whose} is somebody's own");
+        assert!(store.names().contains(kept));
+        assert!(store.has_all());
+    }
+}
+
+#[test]
+fn packs_that_were_going_when_somebody_was_killed_go_for_good() {
+    let mut store = Store::new();
+    let names: Vec<_> = (0..5).map(|_| store.pack(2)).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let whole = store.together(&names);
+    let remove = |name: &str, ending: &str| {
+        fs::remove_file(store.file(&format!("{name}.{ending}"))).expect("removed");
+    };
+    // Each of them killed one step later; the last has not begun.
+    for name in &names[..4] {
+        let [index, going] = ["idx", GOING].map(|ending| store.file(&format!("{name}.{ending}")));
+        fs::rename(index, going).expect("renamed");
+    }
+    remove(names[1], "pack");
+    remove(names[2], "pack");
+    remove(names[2], GOING);
+    // One has come again, as the same pack does that is received twice.
+    let [index, going] = ["idx", GOING].map(|ending| store.file(&format!("{}.{ending}", names[3])));
+    fs::copy(going, index).expect("copied");
+    assert!(are_going(store.path()).expect("readable"));
+    assert!(store.has_all(), "nobody misses anything in between");
+    drop_replaced(store.path(), &[], SystemTime::now()).expect("dropped");
+    assert!(!are_going(store.path()).expect("readable"));
+    assert_eq!(store.leftovers(), [""; 0]);
+    let expected = vec![names[3].to_owned(), names[4].to_owned(), whole];
+    assert_eq!(store.names(), sorted(expected));
+    assert!(store.has_all());
+}
+
+#[test]
+fn an_index_over_all_packs_does_not_name_one_that_is_gone() {
+    let mut store = Store::new();
+    let [one, two] = [2, 3].map(|size| store.pack(size));
+    store.together(&[&one, &two]);
+    store.git(&["multi-pack-index", "write"], "");
+    assert!(store.file("multi-pack-index").exists());
+    store.drop_replaced();
+    assert!(!store.file("multi-pack-index").exists());
+    assert_eq!(store.names().len(), 1);
+    assert!(store.has_all());
+}
+
+#[test]
+fn rubbish_is_swept_when_it_is_old() {
+    let mut store = Store::new();
+    let pack = store.pack(2);
+    let rubbish = [
+        "tmp_pack_a1b2c3",
+        ".tmp-77-pack-1",
+        "pack-11.pack",
+        "pack-22.keep",
+    ];
+    for name in rubbish {
+        fs::write(store.file(name), "half").expect("written");
+    }
+    fs::write(store.file(&format!("{pack}.keep")), "").expect("written");
+    let soon = SystemTime::now();
+    drop_replaced(store.path(), &[], soon).expect("dropped");
+    assert_eq!(
+        store.leftovers().len(),
+        rubbish.len(),
+        "somebody may be at work"
+    );
+    let later = soon + 2 * FORGOTTEN;
+    drop_replaced(store.path(), &[], later).expect("dropped");
+    assert_eq!(store.leftovers(), [""; 0]);
+    assert_eq!(store.names(), [pack.as_str()]);
+    assert!(store.file(&format!("{pack}.keep")).exists());
+}

@@ -1,0 +1,134 @@
+//! Puts packs together: a new pack beside the old ones, which nobody is told of before it is whole and on disk.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use common::{git, refspec};
+use gix::ObjectId;
+
+use super::packs;
+use crate::{
+    children::{self, Ended},
+    local,
+    quarantine::{self, Quarantine, Whose},
+    refs,
+    registry::Mirror,
+    watch::Watch,
+};
+
+/// What keeps one child from taking the machine from those who wait for something.
+const LIMITS: [&str; 6] = [
+    "-c",
+    "pack.threads=1",
+    "-c",
+    "pack.windowMemory=64m",
+    "-c",
+    "pack.deltaCacheSize=32m",
+];
+
+/// Puts the packs together that are too small. Returns how many bytes the new one has; nothing when there is no need.
+///
+/// # Errors
+/// Fails when git cannot, when it is cancelled, or the disk refuses; the mirror is then as it was.
+pub(super) fn repack(mirror: &Mirror, watch: &Watch) -> io::Result<Option<u64>> {
+    let git_dir = &mirror.git_dir;
+    quarantine::sweep(git_dir)?;
+    keep_apart(mirror, watch)?;
+    let small = packs::too_small(git_dir)?;
+    if small.len() < 2 {
+        return Ok(None);
+    }
+    // All that they have, also what a bigger pack has as well: then it alone replaces each of them.
+    let names = small.iter().map(|pack| pack.file_name() + "\n");
+    write(
+        git_dir,
+        &["--stdin-packs"],
+        names.collect(),
+        Whose::Upstreams,
+        watch,
+    )
+    .map(Some)
+}
+
+/// Copies what only the user's own branches and tags reach into a pack of its own, where it is in none: it came before
+/// such packs were kept apart, or was upstream's and was brought back.
+fn keep_apart(mirror: &Mirror, watch: &Watch) -> io::Result<()> {
+    let git_dir = &mirror.git_dir;
+    let refs = refs::read(git_dir)?;
+    let repo = refs::open(git_dir)?;
+    let is_there = |oid: &ObjectId| repo.has_object(*oid);
+    let locals = local::refs(&refs, &mirror.settings.rules.track);
+    let locals: BTreeSet<_> = locals.into_iter().map(|(_, oid)| oid).collect();
+    let mut walk: String = locals
+        .iter()
+        .filter(|oid| is_there(oid))
+        .map(|oid| format!("{oid}\n"))
+        .collect();
+    if walk.is_empty() {
+        return Ok(());
+    }
+    let upstreams = refs.iter();
+    let upstreams = upstreams.filter(|(name, _)| refspec::recorded(name).is_some());
+    let upstreams: BTreeSet<_> = upstreams.map(|(_, oid)| *oid).collect();
+    let known = upstreams.iter().filter(|oid| is_there(oid));
+    walk.extend(known.map(|oid| format!("^{oid}\n")));
+    let mut git = git::at(git_dir);
+    git.args(["rev-list", "--objects", "--no-object-names", "--stdin"]);
+    let listed = run(&git, walk, watch)?;
+    let listed = String::from_utf8_lossy(&listed.stdout);
+    let objects = listed.lines();
+    let objects = objects.filter_map(|line| ObjectId::from_hex(line.as_bytes()).ok());
+    let missing = packs::not_apart(git_dir, objects.collect())?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing = missing.iter().map(|oid| format!("{oid}\n")).collect();
+    write(git_dir, &[], missing, Whose::Locals, watch).map(drop)
+}
+
+/// Has git write one pack, and lets it into the mirror when it is whole. Returns how many bytes it has.
+fn write(
+    git_dir: &Path,
+    options: &[&str],
+    input: String,
+    whose: Whose,
+    watch: &Watch,
+) -> io::Result<u64> {
+    let quarantine = Quarantine::new(git_dir)?;
+    let folder = quarantine.path().join("pack");
+    let mut git = quarantine.git();
+    git.args(LIMITS)
+        .args(["pack-objects", "--delta-base-offset", "-q"])
+        .args(options)
+        .arg(folder.join("pack"));
+    run(&git, input, watch)?;
+    let mut bytes = 0;
+    for entry in fs::read_dir(&folder)? {
+        bytes += entry?.metadata()?.len();
+    }
+    quarantine.release(whose)?;
+    Ok(bytes)
+}
+
+fn run(git: &Command, input: String, watch: &Watch) -> io::Result<Ended> {
+    let mut nice = git::niced(git);
+    nice.stdout(Stdio::piped());
+    let ended = children::run(nice, input.into_bytes(), watch)?;
+    if watch.is_cancelled() {
+        return Err(io::ErrorKind::Interrupted.into());
+    }
+    if ended.status.success() {
+        return Ok(ended);
+    }
+    let words = String::from_utf8_lossy(&ended.stderr);
+    let words = words.lines().find(|line| !line.trim().is_empty());
+    let words = words.unwrap_or("git failed");
+    let words = words
+        .trim_start_matches("error: ")
+        .trim_start_matches("fatal: ");
+    Err(io::Error::other(words.to_owned()))
+}

@@ -1,0 +1,110 @@
+//! Who waits for whom, and for how long.
+
+use super::*;
+use crate::{
+    sample::Sample,
+    settings::{Rules, Settings},
+};
+
+fn mirror(dir: &Path) -> Mirror {
+    let address = common::upstream_url::Address::parse("https://gitlab.example/group/project.git");
+    let Ok(common::upstream_url::Address::Url(url, _)) = address else {
+        panic!("it is a URL");
+    };
+    Mirror {
+        git_dir: dir.to_owned(),
+        settings: Settings::of_url(&url, Rules::default()),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_read_are_waited_for_and_not_for_ever() {
+    let made = Sample::new().import();
+    let gate = Gates::default().of(made.path());
+    let upkeep = Upkeep::new();
+    let reader = gate.read().await;
+    let began = Instant::now();
+    let alone = upkeep.alone(&gate, made.path()).await;
+    assert!(alone.expect("no trouble").is_none(), "somebody reads");
+    assert_eq!(began.elapsed(), PATIENCE);
+    drop(gate.read().await);
+    drop(reader);
+    let alone = upkeep.alone(&gate, made.path()).await.expect("no trouble");
+    let alone = alone.expect("nobody reads");
+    let mut next = Box::pin(gate.read());
+    let comes_in = timeout(Duration::from_secs(1), &mut next).await;
+    assert!(comes_in.is_err(), "nobody begins to read meanwhile");
+    drop(alone);
+    drop(next.await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lease_of_a_client_whose_daemon_is_dead_counts_and_holds_up_nobody() {
+    let made = Sample::new().import();
+    let gate = Gates::default().of(made.path());
+    let upkeep = Upkeep::new();
+    let lease = gate::lease(made.path()).expect("there");
+    lease.lock_shared().expect("free");
+    {
+        let mut waits = Box::pin(upkeep.alone(&gate, made.path()));
+        assert!(timeout(PATIENCE / 2, &mut waits).await.is_err());
+        drop(gate.read().await);
+        drop(lease);
+        assert!(waits.await.expect("no trouble").is_some());
+    }
+    let alone = upkeep.alone(&gate, made.path()).await;
+    assert!(alone.expect("no trouble").is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_daemon_ends_the_wait_and_begins_nothing() {
+    let made = Sample::new().import();
+    let gates = Gates::default();
+    let gate = gates.of(made.path());
+    let upkeep = Upkeep::new();
+    let _reader = gate.read().await;
+    let began = Instant::now();
+    let waits = upkeep.alone(&gate, made.path());
+    let stops = async { upkeep.stop() };
+    let (alone, ()) = tokio::join!(waits, stops);
+    assert!(alone.expect("no trouble").is_none());
+    upkeep.after_change(&gates, &mirror(made.path()));
+    assert!(upkeep.state().tasks.is_empty());
+    upkeep.ended().await;
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_is_tried_again_later_and_not_at_once() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let gates = Gates::default();
+    let upkeep = Upkeep::new();
+    // There is no object store in it.
+    let mirror = mirror(dir.path());
+    let tries = || {
+        upkeep.after_change(&gates, &mirror);
+        let begun = !upkeep.state().tasks.is_empty();
+        (begun, upkeep.ended())
+    };
+    let (begun, ended) = tries();
+    assert!(begun);
+    ended.await;
+    assert!(upkeep.state().failed.contains_key(dir.path()));
+    assert!(!tries().0, "not at once");
+    sleep(AGAIN).await;
+    let (begun, ended) = tries();
+    assert!(begun);
+    ended.await;
+}
+
+#[tokio::test]
+async fn a_mirror_that_is_gone_is_no_failure() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let gates = Gates::default();
+    let upkeep = Upkeep::new();
+    let mirror = mirror(&dir.path().join("gone.git"));
+    upkeep.after_change(&gates, &mirror);
+    upkeep.ended().await;
+    assert!(upkeep.state().failed.is_empty());
+    assert!(upkeep.state().under_way.is_empty());
+}

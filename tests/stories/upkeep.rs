@@ -1,0 +1,231 @@
+//! Many small packs become few while everybody goes on, nothing that somebody reads is dropped, and what the mirror alone
+//! has stays as it is.
+
+mod apart;
+mod beside;
+mod cuts;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    thread::yield_now,
+    time::{Duration, Instant},
+};
+
+use tests::public_refs;
+
+use crate::local::Fork;
+
+/// How many packs of upstream's a mirror may have.
+const MOST: usize = 50;
+
+/// More of them than it may have.
+const MANY: usize = 55;
+
+/// How long an upkeep may take that is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A fork whose mirror gets many packs.
+struct Shelf {
+    fork: Fork,
+    /// What its mirror must have, beside what its refs reach.
+    blobs: Vec<String>,
+}
+
+impl Shelf {
+    fn new() -> Self {
+        let (fork, blobs) = (Fork::new(), Vec::new());
+        Self { fork, blobs }
+    }
+
+    fn mirror(&self) -> PathBuf {
+        self.fork.world.only_mirror()
+    }
+
+    /// Adds so many packs to the mirror, each with one object that nobody else has.
+    #[track_caller]
+    fn add_packs(&mut self, count: usize) {
+        let first = self.blobs.len();
+        let mut stream = String::new();
+        for number in first..first + count {
+            let words = format!("blob {number} of many");
+            stream += &format!(
+                "blob\nmark :1\ndata {}\n{words}\nget-mark :1\n",
+                words.len()
+            );
+            stream += "checkpoint\n\n";
+        }
+        let import = ["-c", "fastimport.unpackLimit=0", "fast-import", "--quiet"];
+        let git = self.fork.world.git(import).env("GIT_DIR", self.mirror());
+        let made = git.stdin(stream).ok();
+        self.blobs.extend(made.stdout.lines().map(str::to_owned));
+        assert_eq!(self.blobs.len(), first + count);
+    }
+
+    /// Has somebody else commit upstream, and the mirror brought in step.
+    #[track_caller]
+    fn sync(&self, file: &str) {
+        self.fork.project.commit("main", file, file);
+        self.fork.world.mirrord(["sync", "-q", "fork"]).ok();
+    }
+
+    /// Waits until the mirror has few packs, and nothing is left of those that went.
+    #[track_caller]
+    fn settles(&self) {
+        let mirror = self.mirror();
+        let deadline = Instant::now() + PATIENCE;
+        // The daemon does this when nobody waits for it, which is no event for anybody.
+        while !is_settled(&mirror) {
+            assert!(
+                Instant::now() < deadline,
+                "never came to rest: {:?} and {:?}",
+                packs(&mirror, "pack"),
+                unfinished(&mirror)
+            );
+            yield_now();
+        }
+    }
+
+    /// Asserts that the mirror has everything that it ever had, and shows what upstream and its own people have.
+    #[track_caller]
+    fn is_whole(&self) {
+        self.fork.is_sound();
+        let world = &self.fork.world;
+        let asked: String = self.blobs.iter().map(|oid| format!("{oid}\n")).collect();
+        let check = ["cat-file", "--batch-check=%(objecttype)"];
+        let found = world.git(check).env("GIT_DIR", self.mirror());
+        let found = found.stdin(asked).ok();
+        let lost = found.stdout.lines().filter(|line| *line != "blob");
+        assert_eq!(lost.count(), 0, "{found}");
+        let shown = public_refs(world, &self.mirror());
+        let main = shown.iter().find(|(name, _)| name == "refs/heads/main");
+        assert_eq!(
+            main.map(|(_, oid)| oid.clone()),
+            self.fork.project.tip("main")
+        );
+    }
+
+    /// Puts something before the program with which the daemon makes its repacks nice.
+    #[track_caller]
+    fn install_nice(&self, script: &str) {
+        let bin = self.fork.world.path("bin");
+        fs::create_dir_all(&bin).expect("it is ours");
+        let nice = bin.join("nice");
+        fs::write(&nice, format!("#!/bin/sh\n{script}")).expect("written");
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&nice, mode).expect("it is ours");
+    }
+}
+
+/// Whether a mirror has few packs, and nothing is left of those that went.
+fn is_settled(mirror: &Path) -> bool {
+    packs(mirror, "pack").len() <= MOST && unfinished(mirror).is_empty()
+}
+
+/// The names of the packs of a mirror that have a file with this ending. Of those with a mark, `pack` tells nothing.
+fn packs(mirror: &Path, ending: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(mirror.join("objects/pack")).expect("it is there");
+    let names: BTreeSet<_> = entries
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    let with = |ending: &str| -> BTreeSet<String> {
+        let names = names.iter();
+        let stems = names.filter_map(|name| name.strip_suffix(&format!(".{ending}")));
+        stems.map(str::to_owned).collect()
+    };
+    match ending {
+        "pack" => &with("pack") - &with("keep"),
+        ending => with(ending),
+    }
+}
+
+/// What is not whole yet in a mirror's object store, or no longer.
+fn unfinished(mirror: &Path) -> Vec<String> {
+    let objects = mirror.join("objects");
+    let all = [objects.clone(), objects.join("pack")].into_iter();
+    let names = all.flat_map(|dir| fs::read_dir(dir).expect("it is there").flatten());
+    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let is_wrong = |name: &String| {
+        ["incoming-", "tmp_", ".tmp-"]
+            .iter()
+            .any(|begin| name.starts_with(begin))
+            || name.ends_with(".going")
+    };
+    names.filter(is_wrong).collect()
+}
+
+#[test]
+fn after_sixty_small_syncs_a_mirror_has_few_packs_and_every_object() {
+    let shelf = Shelf::new();
+    for number in 0..60 {
+        shelf.sync(&format!("file-{number}"));
+    }
+    shelf.settles();
+    shelf.is_whole();
+    let log = shelf.fork.world.log();
+    assert!(log.contains("'fork' had 51 packs and has "), "{log}");
+    // They can be cloned as ever.
+    shelf.fork.world.clone_mirror("fork", "fresh").ok();
+    let plain = ["clone", "-q", "--single-branch", &shelf.fork.url, "plain"];
+    shelf.fork.world.git(plain).ok();
+    assert_eq!(
+        shelf.fork.has("fresh", "HEAD"),
+        shelf.fork.has("plain", "HEAD")
+    );
+    let fsck = ["fsck", "--full", "--strict"];
+    shelf.fork.world.git(fsck).at("fresh").ok();
+}
+
+#[test]
+fn a_push_may_be_the_one_that_is_too_many_whether_it_goes_to_upstream_or_stays() {
+    for (branch, refspec) in [("main", "HEAD:main"), ("mine", "HEAD:mine")] {
+        let mut shelf = Shelf::new();
+        shelf.fork.begin("ours");
+        shelf.add_packs(MANY);
+        shelf.fork.push(&["-q", refspec]).ok();
+        shelf.settles();
+        shelf.is_whole();
+        let here = shelf.fork.here(&format!("refs/heads/{branch}"));
+        assert_eq!(here, shelf.fork.has("ours", "HEAD"));
+    }
+}
+
+#[test]
+fn a_few_packs_are_left_as_they_are() {
+    let mut shelf = Shelf::new();
+    shelf.sync("first");
+    let count = packs(&shelf.mirror(), "pack").len();
+    shelf.add_packs(MOST - count - 1);
+    let before = packs(&shelf.mirror(), "pack");
+    shelf.sync("last");
+    shelf.fork.world.mirrord(["stop"]).ok();
+    let after = packs(&shelf.mirror(), "pack");
+    assert_eq!(after.len(), MOST);
+    assert!(before.is_subset(&after));
+    shelf.is_whole();
+}
+
+#[test]
+fn a_repack_that_fails_is_said_in_the_log_and_harms_nobody() {
+    let mut shelf = Shelf::new();
+    shelf.install_nice("echo 'fatal: not today' >&2\nexit 128\n");
+    shelf.add_packs(MANY);
+    let before = packs(&shelf.mirror(), "pack");
+    let words = "cannot repack 'fork': not today";
+    shelf.sync("one");
+    let deadline = Instant::now() + PATIENCE;
+    while !shelf.fork.world.log().contains(words) {
+        assert!(Instant::now() < deadline, "{}", shelf.fork.world.log());
+        yield_now();
+    }
+    // Not at once again.
+    shelf.sync("two");
+    shelf.fork.world.clone_mirror("fork", "fresh").ok();
+    shelf.fork.world.mirrord(["stop"]).ok();
+    assert_eq!(shelf.fork.world.log().matches(words).count(), 1);
+    assert!(before.is_subset(&packs(&shelf.mirror(), "pack")));
+    shelf.is_whole();
+}

@@ -1,0 +1,103 @@
+//! What the mirror alone has is in packs of its own, which no repack touches.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
+
+use super::{MANY, Shelf, packs};
+
+impl Shelf {
+    /// The objects of the packs with or without a mark.
+    #[track_caller]
+    fn objects(&self, marked: bool) -> BTreeSet<String> {
+        let (mirror, keeps) = (self.mirror(), packs(&self.mirror(), "keep"));
+        let names = packs(&mirror, "idx").into_iter();
+        let names = names.filter(|name| keeps.contains(name) == marked);
+        let listed = names.flat_map(|name| {
+            let index = fs::read(mirror.join(format!("objects/pack/{name}.idx")));
+            let index = index.expect("readable");
+            let shown = self.fork.world.git(["show-index"]).stdin(index);
+            let shown = shown.env("GIT_DIR", &mirror).ok();
+            let second = |line: &str| line.split(' ').nth(1).map(str::to_owned);
+            shown.stdout.lines().filter_map(second).collect::<Vec<_>>()
+        });
+        listed.collect()
+    }
+
+    /// The objects that these reach.
+    #[track_caller]
+    fn reached(&self, words: &[&str]) -> BTreeSet<String> {
+        let list = [&["rev-list", "--objects", "--no-object-names"], words].concat();
+        let listed = self.fork.world.git(list).env("GIT_DIR", self.mirror()).ok();
+        listed.stdout.lines().map(str::to_owned).collect()
+    }
+
+    /// The files of the packs with a mark: what is in them.
+    fn kept(&self) -> BTreeMap<String, Vec<u8>> {
+        let dir = self.mirror().join("objects/pack");
+        let names = packs(&self.mirror(), "keep").into_iter();
+        let names = names.flat_map(|name| ["pack", "idx"].map(|ending| format!("{name}.{ending}")));
+        names
+            .map(|name| (name.clone(), fs::read(dir.join(name)).expect("readable")))
+            .collect()
+    }
+}
+
+#[test]
+fn what_the_mirror_alone_has_stays_apart_byte_for_byte_through_many_repacks() {
+    let mut shelf = Shelf::new();
+    let fork = &shelf.fork;
+    let mut mine = Vec::new();
+    for name in ["one", "two", "three"] {
+        mine.push(fork.begin(name));
+        fork.push(&["-q", name]).ok();
+    }
+    // One that goes to upstream along with one that stays.
+    fork.git(&["switch", "-q", "-C", "both", "origin/main"])
+        .ok();
+    let sent = fork.commit("sent");
+    let beside = fork.begin("beside");
+    fork.push(&["-q", &format!("{sent}:main"), "beside"]).ok();
+    mine.push(beside);
+    let kept = shelf.kept();
+    assert_eq!(packs(&shelf.mirror(), "keep").len(), 4);
+    for round in 0..4 {
+        shelf.add_packs(MANY);
+        shelf.sync(&format!("round-{round}"));
+        shelf.settles();
+        shelf.is_whole();
+        assert_eq!(shelf.kept(), kept, "round {round}");
+        // Before it came here, all of upstream was in packs of its own.
+        let upstreams = shelf.reached(&["main", "--not", &sent]);
+        let theirs = shelf.objects(false);
+        assert!(upstreams.is_subset(&theirs), "round {round}");
+        let locals: Vec<_> = mine.iter().map(String::as_str).collect();
+        let locals = shelf.reached(&[&locals, &["--not", "main"][..]].concat());
+        assert!(locals.is_subset(&shelf.objects(true)));
+        assert!(locals.is_disjoint(&theirs), "nobody is given the only copy");
+    }
+}
+
+#[test]
+fn what_was_pushed_before_packs_were_kept_apart_is_from_now_on() {
+    let mut shelf = Shelf::new();
+    shelf.fork.begin("mine");
+    shelf.fork.push(&["-q", "mine"]).ok();
+    for name in packs(&shelf.mirror(), "keep") {
+        let mark = shelf.mirror().join(format!("objects/pack/{name}.keep"));
+        fs::remove_file(mark).expect("removed");
+    }
+    shelf.add_packs(MANY);
+    shelf.sync("next");
+    shelf.settles();
+    shelf.is_whole();
+    let locals = shelf.reached(&["mine", "--not", "main"]);
+    let apart = shelf.objects(true);
+    assert!(locals.is_subset(&apart), "they have a copy");
+    let kept = shelf.kept();
+    shelf.add_packs(MANY);
+    shelf.sync("and-next");
+    shelf.settles();
+    assert_eq!(shelf.kept(), kept, "one is enough");
+}
