@@ -47,8 +47,9 @@ pub(crate) const USERNAME: &str = "MIRROR_USERNAME";
 /// Set when the person wants to see how far it is.
 pub(crate) const PROGRESS: &str = "MIRROR_PROGRESS";
 
-/// An upstream that says nothing for so many seconds is given up. A server at work on a push says something every five.
-const NO_PROGRESS: &str = "120";
+/// An upstream that says nothing for so many seconds is given up, unless `http.lowSpeedTime` says otherwise. A server at
+/// work on a push says something every five.
+const NO_PROGRESS: &str = "30";
 
 /// What git has said is there at once when it has ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);

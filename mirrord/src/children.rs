@@ -3,17 +3,23 @@
 //! Each child leads a process group of its own: that is what is killed.
 
 use std::{
+    cell::Cell,
     io,
     os::unix::process::CommandExt,
     process::{Command, ExitStatus, Stdio},
+    time::Duration,
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     runtime::Handle,
+    time::{Instant, sleep_until},
 };
 
 use crate::watch::Watch;
+
+/// How often it is looked at least whether somebody is being asked something.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What a child left behind.
 pub(crate) struct Ended {
@@ -23,6 +29,8 @@ pub(crate) struct Ended {
     pub stdout: Vec<u8>,
     /// What it said on stderr.
     pub stderr: Vec<u8>,
+    /// Whether it was ended because it said nothing for too long.
+    pub was_silent: bool,
 }
 
 /// Runs a child. Ends it early when the watch is cancelled; its status is then that of the kill.
@@ -30,16 +38,18 @@ pub(crate) struct Ended {
 /// # Errors
 /// Fails when it cannot be started.
 pub(crate) fn run(command: Command, input: Vec<u8>, watch: &Watch) -> io::Result<Ended> {
-    run_reading(command, input, watch, |_| ())
+    run_reading(command, input, None, watch, |_| ())
 }
 
-/// The same, and shows each piece of its stderr as it comes.
+/// The same, and shows each piece of its stderr as it comes. With a `budget` it is ended when it says nothing at all for
+/// so long, unless somebody is being asked something meanwhile.
 ///
 /// # Errors
 /// Fails when it cannot be started.
 pub(crate) fn run_reading(
     mut command: Command,
     input: Vec<u8>,
+    budget: Option<Duration>,
     watch: &Watch,
     mut said: impl FnMut(&[u8]),
 ) -> io::Result<Ended> {
@@ -62,36 +72,24 @@ pub(crate) fn run_reading(
                 let _ = stdin.write_all(&input).await;
             }
         };
-        let collect = async {
-            let mut all = Vec::new();
-            if let Some(mut stdout) = stdout {
-                stdout.read_to_end(&mut all).await?;
-            }
-            Ok::<_, io::Error>(all)
-        };
-        let listen = async {
-            let mut all = Vec::new();
-            if let Some(mut stderr) = stderr {
-                let mut piece = [0; 4096];
-                loop {
-                    match stderr.read(&mut piece).await? {
-                        0 => break,
-                        length => {
-                            said(&piece[..length]);
-                            all.extend_from_slice(&piece[..length]);
-                        }
-                    }
-                }
-            }
-            Ok::<_, io::Error>(all)
-        };
+        let heard = Cell::new(Instant::now());
+        let collect = read(stdout, |_| heard.set(Instant::now()));
+        let listen = read(stderr, |piece| {
+            heard.set(Instant::now());
+            said(piece);
+        });
         let work = async {
             let ((), stdout, stderr) = tokio::join!(feed, collect, listen);
             Ok::<_, io::Error>((stdout?, stderr?))
         };
+        let mut was_silent = false;
         let output = tokio::select! {
             output = work => Some(output?),
             () = watch.cancelled() => None,
+            () = silence(&heard, budget, watch) => {
+                was_silent = true;
+                None
+            }
         };
         if output.is_none()
             && let Some(group) = group
@@ -105,6 +103,35 @@ pub(crate) fn run_reading(
             status,
             stdout,
             stderr,
+            was_silent,
         })
     })
+}
+
+async fn read(
+    from: Option<impl AsyncRead + Unpin>,
+    mut said: impl FnMut(&[u8]),
+) -> io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    if let Some(mut from) = from {
+        let mut piece = [0; 16 * 1024];
+        while let length @ 1.. = from.read(&mut piece).await? {
+            said(&piece[..length]);
+            all.extend_from_slice(&piece[..length]);
+        }
+    }
+    Ok(all)
+}
+
+/// Resolves when nothing was heard for so long. How long a person takes to answer does not count.
+async fn silence(heard: &Cell<Instant>, budget: Option<Duration>, watch: &Watch) {
+    let Some(budget) = budget else {
+        return std::future::pending().await;
+    };
+    while heard.get().elapsed() < budget {
+        sleep_until((heard.get() + budget).min(Instant::now() + LOOK)).await;
+        if watch.is_asking() {
+            heard.set(Instant::now());
+        }
+    }
 }

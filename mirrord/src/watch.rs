@@ -16,7 +16,7 @@ use gix::{
     NestedProgress,
     progress::{Count, Id, MessageLevel, Step, StepShared, Unit},
 };
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, watch::Sender};
 
 use crate::questions::Askable;
 
@@ -40,6 +40,8 @@ struct Inner {
     host: String,
     /// Who can be asked what ssh wants to know.
     askable: Askable,
+    /// Tells those who wait that something moves.
+    moves: Sender<()>,
     stage: Mutex<Stage>,
     objects: Counter,
     deltas: Counter,
@@ -75,12 +77,23 @@ impl Watch {
         listeners: broadcast::Sender<Progress>,
         askable: Askable,
     ) -> Self {
+        Self::telling(host, listeners, askable, Sender::default())
+    }
+
+    /// The same, of which others hear when something moves.
+    pub(crate) fn telling(
+        host: &str,
+        listeners: broadcast::Sender<Progress>,
+        askable: Askable,
+        moves: Sender<()>,
+    ) -> Self {
         Self(Arc::new(Inner {
             listeners,
             cancelled: AtomicBool::new(false),
             cancel: Notify::new(),
             host: host.to_owned(),
             askable,
+            moves,
             stage: Mutex::new(Stage::Asking(Instant::now())),
             objects: Counter::default(),
             deltas: Counter::default(),
@@ -98,6 +111,17 @@ impl Watch {
         &self.0.askable
     }
 
+    /// Whether somebody is being asked what ssh wants to know: how long that takes is not upstream's fault.
+    pub(crate) fn is_asking(&self) -> bool {
+        let mut askable = self.0.askable.iter();
+        askable.any(|asker| asker.asking.borrow().is_some())
+    }
+
+    /// Something moves: upstream got us further, or we are at work on what it sent.
+    pub(crate) fn moved(&self) {
+        self.0.moves.send_replace(());
+    }
+
     /// Upstream has been asked something and has not answered.
     pub(crate) fn asking(&self) {
         self.enter(Stage::Asking(Instant::now()));
@@ -110,6 +134,7 @@ impl Watch {
 
     /// The pack is here and is being checked.
     pub(crate) fn checking(&self) {
+        self.moved();
         self.enter(Stage::Checking);
         self.say(Progress::Checking);
     }
@@ -169,6 +194,10 @@ impl Watch {
                 continue;
             };
             let (before, at) = &last;
+            let is_at_work = matches!(progress, Progress::Resolving(_) | Progress::Checking);
+            if is_at_work {
+                self.moved();
+            }
             // Everybody sees the end of one stage before the beginning of the next.
             let resolving = |progress: &Progress| matches!(progress, Progress::Resolving(_));
             if resolving(&progress) && !before.as_ref().is_some_and(resolving) {

@@ -170,6 +170,9 @@ impl Request<'_> {
         let wants = failure.kind == FailureKind::LoginNeeded;
         let name = self.engine.registry.at(&self.target.git_dir).ok().flatten();
         let name = name.map(|mirror| mirror.settings.name);
+        if let (Some(to), Some(name)) = (trouble.moved_to, &name) {
+            return failure.hinted(format!("'mirrord set {name} --url {to}' follows it"));
+        }
         match (&self.auth, name) {
             (Auth::Password { username, .. }, Some(name)) if refused => failure.hinted(format!(
                 "'mirrord set {name} --username {username}' gives the mirror another password or token; {MAKE_A_TOKEN}"

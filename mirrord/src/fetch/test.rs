@@ -214,13 +214,14 @@ impl Request<'_> {
 
     /// Says why upstream cannot be read.
     async fn give_up(&mut self, unread: &Unread, told: bool) -> Result<Unfit, WireError> {
-        let mut failure = self.explained(unread.trouble.clone());
+        let mut failure = self.explained((*unread.trouble).clone());
         let told = told && failure.kind != FailureKind::Cancelled;
         if told {
             let step = unread.step(&self.target.url, &self.access());
-            // What is said of the mirror's own credential says more.
+            // What is said of the mirror's own credential, or of a move, says more.
+            let has_moved = unread.trouble.moved_to.is_some();
             let step = match self.auth {
-                Auth::AsGit => step,
+                Auth::AsGit if !has_moved => step,
                 _ => Step {
                     hint: failure.hint.clone().or(step.hint),
                     ..step

@@ -22,7 +22,7 @@ use crate::{
     registry::{Mirror, Target, Unborn},
     retrack,
     settings::Settings,
-    upstream::{Access, Asked, Session, Trouble},
+    upstream::{Access, Asked, Session, Trouble, moved_to},
     watch::Watch,
 };
 
@@ -124,10 +124,7 @@ fn run(
     if let Some(moved) = session.moved_to() {
         return match mirror {
             None => Ok(Some(Outcome::Moved(moved))),
-            Some(_) => {
-                let failure = Failure::new(FailureKind::Refused, format!("'{url}' has moved"));
-                Err(failure.hinted(format!("it redirects to '{moved}'")).into())
-            }
+            Some(_) => Err(moved_to(url, moved)),
         };
     }
     let advertisement = asked.advertisement;

@@ -1,7 +1,8 @@
 //! What an upstream's answer means, when it is not the one hoped for: the kind of failure, one line in git's voice, and
 //! what to do about it.
 
-pub(super) mod patience;
+pub(super) mod retry_after;
+pub(super) mod said;
 
 use std::{error::Error, io, time::Duration};
 
@@ -21,6 +22,10 @@ use crate::durable;
 /// GitLab takes no account password where two-factor or single sign-on is in force, and says so at length.
 const TOKEN: &str = "GitLab takes a personal access token (scopes read_repository, write_repository) as the password; \
                      accounts with two-factor or single sign-on need one";
+
+/// Somebody else answers for upstream, or it is something else.
+const SIGN_IN_PAGE: &str =
+    "a network's sign-in page may be in the way, or the address may not be a repository's";
 
 /// No answer at all: not connected, not trusted, or cut off.
 pub(crate) fn unreachable(url: &UpstreamUrl, error: &reqwest::Error) -> Trouble {
@@ -58,20 +63,41 @@ pub(crate) fn endless(url: &UpstreamUrl) -> Trouble {
     Failure::new(FailureKind::Unusable, message).into()
 }
 
-/// A redirect that is not followed.
-pub(crate) fn moved(url: &UpstreamUrl, target: Option<&str>, tail: &str) -> Trouble {
-    let failure = Failure::new(FailureKind::Refused, format!("'{url}' has moved"));
-    let target = target.map(redact);
-    let failure = match target
-        .as_deref()
-        .map(|target| target.strip_suffix(tail).unwrap_or(target))
-    {
-        Some(target) => failure.hinted(format!("it redirects to '{}'", masked(target.as_bytes()))),
-        None => failure,
+/// A redirect that is not followed. `tail` is what was asked for below the URL.
+pub(crate) fn moved(
+    url: &UpstreamUrl,
+    status: StatusCode,
+    target: Option<&str>,
+    tail: &str,
+) -> Trouble {
+    let stem = target.and_then(|target| target.strip_suffix(tail));
+    let shown = target.map(|target| masked(redact(stem.unwrap_or(target)).as_bytes()));
+    let is_passing = matches!(status.as_u16(), 302 | 303 | 307);
+    let trouble = match (stem.and_then(said::offered), shown) {
+        (Some(to), _) => {
+            let hint = format!("it redirects to '{to}'");
+            let mut trouble = said::moved_to(url, to);
+            trouble.failure.hint = Some(hint);
+            trouble
+        }
+        // Whoever has a repository elsewhere sends us to what we asked for there.
+        (None, Some(shown)) if is_passing && stem.is_none() => {
+            let message = format!("cannot reach '{url}': it redirects to '{shown}', not to git");
+            Failure::new(FailureKind::Unreachable, message)
+                .hinted(SIGN_IN_PAGE)
+                .into()
+        }
+        (None, shown) => {
+            let failure = Failure::new(FailureKind::Refused, format!("'{url}' has moved"));
+            match shown {
+                Some(shown) => failure.hinted(format!("it redirects to '{shown}'")).into(),
+                None => failure.into(),
+            }
+        }
     };
     Trouble {
         surprise: true,
-        ..failure.into()
+        ..trouble
     }
 }
 
@@ -84,6 +110,9 @@ pub(crate) fn refused(
     challenges: Vec<String>,
     retry_after: Option<Duration>,
 ) -> Trouble {
+    if let Some(trouble) = said::moved(url, words) {
+        return trouble;
+    }
     let words = masked(
         words
             .lines()
@@ -212,7 +241,7 @@ pub(crate) fn check_kind(
         FailureKind::Unreachable,
         format!("cannot reach '{url}': {kind} answered, not git"),
     )
-    .hinted("a network's sign-in page may be in the way, or the address may not be a repository's");
+    .hinted(SIGN_IN_PAGE);
     Err(failure.into())
 }
 
@@ -298,6 +327,9 @@ pub(super) fn explain(url: &UpstreamUrl, error: &gix::Error, said: Option<String
     if let Some(failure) = error.downcast_any_ref::<Failure>() {
         return failure.clone().into();
     }
+    if let Some(trouble) = refusal(url, error) {
+        return trouble;
+    }
     let io = error.downcast_any_ref::<io::Error>();
     if let Some(io) = io.filter(|io| durable::is_our_disk(io)) {
         return Failure::io(&format!("cannot store what '{url}' sent"), io).into();
@@ -322,16 +354,14 @@ pub(super) fn explain(url: &UpstreamUrl, error: &gix::Error, said: Option<String
 }
 
 /// What a git says in the place of an answer (an ERR line).
-pub(super) fn refusal(url: &UpstreamUrl, error: &gix::Error) -> Option<Trouble> {
+fn refusal(url: &UpstreamUrl, error: &gix::Error) -> Option<Trouble> {
     use gix_transport::packetline::read::Error as Said;
     let within = |io: &io::Error| Some(io.get_ref()?.downcast_ref::<Said>()?.message.to_string());
     let said = error
         .downcast_any_ref::<Said>()
         .map(|said| said.message.to_string())
         .or_else(|| within(error.downcast_any_ref::<io::Error>()?))?;
-    let said = masked(redact(said.trim().trim_end_matches('.')).as_bytes());
-    let message = format!("cannot read '{url}': {said}");
-    Some(Failure::new(FailureKind::Refused, message).into())
+    Some(said::refusal(url, &said))
 }
 
 /// Whether the other side has stopped talking.

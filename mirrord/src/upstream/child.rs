@@ -4,8 +4,11 @@ use std::{
     io,
     os::unix::process::CommandExt,
     process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use common::{protocol::Failure, upstream_url::UpstreamUrl};
@@ -14,19 +17,27 @@ use gix_transport::{
     client::git::{ConnectMode, blocking_io},
 };
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::{io::AsyncReadExt, runtime::Handle, task::JoinHandle, time::timeout};
+use tokio::{
+    io::AsyncReadExt,
+    runtime::Handle,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
-use super::{Trouble, answers::has_ended, cancelled, sideband::Overheard};
+use super::{Trouble, answers, cancelled, sideband::Overheard, silence::Silence};
 use crate::watch::Watch;
 
 /// A child that failed says why at once; a child of the child may hold the other end for longer.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// How often it is looked whether it is still silent, at most and at least.
+const LOOK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
 /// Of what it says the end is kept.
 const MOST_WORDS: usize = 16 * 1024;
 
 /// What gix speaks through.
-pub(crate) type Connection = blocking_io::Connection<Overheard<ChildStdout>, ChildStdin>;
+pub(crate) type Connection = blocking_io::Connection<Overheard<ChildStdout>, Overheard<ChildStdin>>;
 
 /// What a kind of child means by its last words, and by the status that it ended with.
 pub(crate) type Meaning = fn(&UpstreamUrl, &str, Option<i32>) -> Option<Trouble>;
@@ -37,17 +48,22 @@ pub(crate) struct Child {
     words: Arc<Mutex<Vec<u8>>>,
     /// Reads its stderr, so that it never waits for somebody to do so.
     listener: Mutex<Option<JoinHandle<()>>>,
-    /// Kills the child and all that it started when nobody waits any more; reads of its output are blocking.
+    /// Kills the child and all that it started when nobody waits any more, or it is silent for too long; reads of its
+    /// output are blocking.
     reaper: JoinHandle<()>,
+    /// How long it may be silent.
+    budget: Duration,
+    was_silent: Arc<AtomicBool>,
     meaning: Meaning,
 }
 
 impl Child {
-    /// Starts `command`, whose name for errors is `name`.
+    /// Starts `command`, whose name for errors is `name`. It is killed when it says nothing of use for `budget`.
     pub(crate) fn start(
         mut command: Command,
         name: &str,
         meaning: Meaning,
+        budget: Duration,
         watch: &Watch,
     ) -> Result<(Self, Connection), Trouble> {
         if watch.is_cancelled() {
@@ -66,10 +82,11 @@ impl Child {
         else {
             return Err(cannot(io::Error::other("it has no pipes")).into());
         };
+        let silence = Arc::<Mutex<Silence>>::default();
         // Path and host matter to a daemon on the other side, and there is none.
         let connection = Connection::new(
-            Overheard::new(stdout, watch),
-            stdin,
+            Overheard::new(stdout, watch, &silence),
+            Overheard::new(stdin, watch, &silence),
             Protocol::V2,
             "",
             None::<(&str, Option<u16>)>,
@@ -78,9 +95,13 @@ impl Child {
         );
         let words = Arc::<Mutex<Vec<u8>>>::default();
         let listener = Handle::current().spawn(listen(stderr, words.clone()));
-        let watch = watch.clone();
+        let (watch, was_silent) = (watch.clone(), Arc::<AtomicBool>::default());
+        let note = was_silent.clone();
         let reaper = Handle::current().spawn(async move {
-            watch.cancelled().await;
+            tokio::select! {
+                () = watch.cancelled() => {}
+                () = too_long(&silence, budget, &watch) => note.store(true, Ordering::Relaxed),
+            }
             if let Some(group) = group {
                 let _ = kill_process_group(group, Signal::KILL);
             }
@@ -90,6 +111,8 @@ impl Child {
             words,
             listener: Mutex::new(Some(listener)),
             reaper,
+            budget,
+            was_silent,
             meaning,
         };
         Ok((child, connection))
@@ -97,7 +120,10 @@ impl Child {
 
     /// What the child itself said was wrong, when it is the one that stopped talking.
     pub(crate) fn explain(&self, url: &UpstreamUrl, error: &gix::Error) -> Option<Trouble> {
-        if !has_ended(error) {
+        if self.was_silent.load(Ordering::Relaxed) {
+            return Some(answers::silent(url, self.budget));
+        }
+        if !answers::has_ended(error) {
             return None;
         }
         let mut listener = lock(&self.listener).take()?;
@@ -125,6 +151,23 @@ impl Drop for Child {
         let mut child = lock(&self.child);
         let _ = child.kill();
         let _ = child.wait();
+    }
+}
+
+/// Resolves when a child has been silent for so long, and not because somebody is being asked something.
+async fn too_long(silence: &Mutex<Silence>, budget: Duration, watch: &Watch) {
+    loop {
+        let left = {
+            let mut silence = lock(silence);
+            if watch.is_asking() {
+                silence.broken(Instant::now());
+            }
+            silence.left(budget, Instant::now())
+        };
+        if left.is_zero() {
+            return;
+        }
+        sleep(left.clamp(LOOK.0, LOOK.1)).await;
     }
 }
 

@@ -18,7 +18,11 @@ use common::{
 };
 use gix::{ObjectId, bstr::BString};
 
-use super::{Access, Asked, Logins, Trouble, ssh};
+use super::{
+    Access, Asked, Logins, Trouble,
+    answers::{self, said},
+    ssh,
+};
 use crate::{
     children, plan::Head, quarantine::Quarantine, refs::Refs, settings::Auth, watch::Watch,
 };
@@ -26,6 +30,10 @@ use crate::{
 /// The name under which the child knows its upstream. No rule of the user's rewrites it, and the URL, rewritten from it
 /// exactly once, cannot lead back to us.
 const ALIAS: &str = "mirror-upstream:";
+
+/// git gives up by itself what comes over http and is silent for the budget. What it does not look at, the connection
+/// and what ssh brings, is given up by us, with room for a list of refs, of which it says nothing before it has it all.
+const WORDLESS: u32 = 4;
 
 /// Words without a line end are shown in pieces of this size.
 const LONGEST_LINE: usize = 4096;
@@ -164,12 +172,18 @@ impl Git {
                 .env(format!("GIT_CONFIG_VALUE_{index}"), value);
         }
         let mut relay = Relay::default();
-        let ended = children::run_reading(command, input, watch, |piece| relay.hear(piece, watch));
+        let budget = self.access.http.no_progress * WORDLESS;
+        let ended = children::run_reading(command, input, Some(budget), watch, |piece| {
+            watch.moved();
+            relay.hear(piece, watch);
+        });
         if let Some(id) = id {
             self.logins.withdraw(&id);
         }
         let ended = ended.map_err(cannot)?;
-        if ended.status.success() {
+        if ended.was_silent {
+            Err(answers::silent(&self.url, budget))
+        } else if ended.status.success() {
             Ok(ended.stdout)
         } else {
             Err(self.explain(&String::from_utf8_lossy(&ended.stderr)))
@@ -181,6 +195,9 @@ impl Git {
         if self.url.scheme() == Scheme::Ssh
             && let Some(trouble) = ssh::explain(&self.url, words, None)
         {
+            return trouble;
+        }
+        if let Some(trouble) = said::meaning(&self.url, words) {
             return trouble;
         }
         let fatal = words
@@ -196,7 +213,10 @@ impl Git {
         } else if any(&[
             "Authentication failed",
             "not found",
+            "returned error: 30",
             "returned error: 40",
+            // Not a passing fault: it may be somebody in the middle.
+            "certificate",
             "protocol",
         ]) {
             FailureKind::Refused

@@ -11,7 +11,7 @@ use std::{
     any::Any,
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use common::{
@@ -30,7 +30,7 @@ use tokio::{runtime::Handle, time::timeout};
 
 use self::bodies::{Body, Head, Post};
 pub(super) use self::{clients::Clients, look::Look};
-use super::{Access, Trouble, answers};
+use super::{Access, Trouble, answers, silence::Silence};
 use crate::watch::Watch;
 
 /// More hops than any host needs to find its own repository.
@@ -59,6 +59,7 @@ struct State {
     trouble: Option<Trouble>,
     /// What the response in progress has still to say.
     response: Option<reqwest::Response>,
+    silence: Silence,
 }
 
 impl Line {
@@ -75,6 +76,7 @@ impl Line {
             watch: watch.clone(),
             trouble: None,
             response: None,
+            silence: Silence::default(),
         };
         Ok(Self(Arc::new(Inner {
             client,
@@ -138,19 +140,32 @@ impl Line {
         error
     }
 
-    /// Waits for something of upstream: not longer than it may be silent, and not when nobody waits for us.
+    /// Waits for something of upstream: not longer than it may be silent in all, and not when nobody waits for us.
     fn wait<T>(&self, future: impl Future<Output = reqwest::Result<T>>) -> Result<T, Trouble> {
         let watch = self.watch();
         let budget = self.0.access.http.no_progress;
-        Handle::current().block_on(async {
+        let left = {
+            let now = Instant::now();
+            let silence = &mut self.state().silence;
+            silence.begin(now);
+            silence.left(budget, now)
+        };
+        let waited = Handle::current().block_on(async {
             tokio::select! {
-                result = timeout(budget, future) => match result {
+                result = timeout(left, future) => match result {
                     Ok(result) => result.map_err(|err| answers::unreachable(&self.0.url, &err)),
                     Err(_) => Err(answers::silent(&self.0.url, budget)),
                 },
                 () = watch.cancelled() => Err(super::cancelled().into()),
             }
-        })
+        });
+        self.state().silence.end(Instant::now());
+        waited
+    }
+
+    /// Upstream got us further.
+    fn moved(&self) {
+        self.state().silence.broken(Instant::now());
     }
 
     fn headers<'h>(
@@ -207,7 +222,11 @@ impl Line {
             request = request.body(body);
         }
         self.watch().asking();
-        self.wait(request.send())
+        self.moved();
+        let response = self.wait(request.send())?;
+        self.moved();
+        self.watch().moved();
+        Ok(response)
     }
 
     /// What an answer that is not 200 means.
@@ -224,7 +243,8 @@ impl Line {
         let challenges: Vec<_> = challenges
             .filter_map(|value| Some(value.to_str().ok()?.to_owned()))
             .collect();
-        let retry_after = answers::patience::wanted(status, response.headers(), SystemTime::now());
+        let retry_after =
+            answers::retry_after::wanted(status, response.headers(), SystemTime::now());
         let plain = header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/plain"));
         self.state().response = Some(response);
         let rest = self.rest();
@@ -292,6 +312,7 @@ impl Line {
                 _ => {
                     return Err(answers::moved(
                         &self.0.url,
+                        status,
                         target.as_ref().map(reqwest::Url::as_str),
                         &tail,
                     ));
@@ -299,7 +320,12 @@ impl Line {
             };
             url = format!("{base}{tail}");
         }
-        Err(answers::moved(&self.0.url, None, &tail))
+        Err(answers::moved(
+            &self.0.url,
+            StatusCode::MOVED_PERMANENTLY,
+            None,
+            &tail,
+        ))
     }
 }
 

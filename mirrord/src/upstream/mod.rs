@@ -14,6 +14,7 @@ mod logins;
 mod probe;
 mod session;
 mod sideband;
+mod silence;
 mod ssh;
 mod token;
 mod trials;
@@ -29,6 +30,7 @@ use common::{
 
 pub(crate) use self::{
     access::Access,
+    answers::said::moved_to,
     asked::Asked,
     logins::Logins,
     probe::{Probe, Reading, Unread},
@@ -53,6 +55,8 @@ pub(crate) struct Trouble {
     pub unasked: bool,
     /// On a kept session: it may have gone stale, and a new one may do better.
     pub surprise: bool,
+    /// Where upstream says that it is now.
+    pub moved_to: Option<Box<UpstreamUrl>>,
     /// For how long upstream wants to be left alone, when it says so: by everybody, whatever they want. An hour at most.
     pub retry_after: Option<Duration>,
 }
@@ -66,6 +70,7 @@ impl From<Failure> for Trouble {
             key_refused: false,
             unasked: false,
             surprise: false,
+            moved_to: None,
             retry_after: None,
         }
     }

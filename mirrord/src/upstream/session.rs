@@ -18,7 +18,7 @@ use gix_transport::{
 
 use super::{
     Access, Asked, Trouble, Upstreams,
-    answers::{explain, refusal},
+    answers::explain,
     cancelled,
     child::{self, Child, Meaning},
     fallback, http, local, of_own_key, ssh, v2,
@@ -146,7 +146,7 @@ impl Session {
         watch: &Watch,
     ) -> Result<Way, Trouble> {
         let command = local::command(url, access);
-        let way = Self::open_child(url, command, "git", local::explain, watch)?;
+        let way = Self::open_child(url, command, ("git", local::explain), access, watch)?;
         Ok(way.unwrap_or_else(|| Way::by_git(url, access, upstreams)))
     }
 
@@ -158,7 +158,8 @@ impl Session {
     ) -> Result<(Way, Option<questions::Open>), Trouble> {
         let line = upstreams.ssh.line(url, access, watch)?;
         if let Some(command) = line.ours {
-            if let Some(way) = Self::open_child(url, command, "ssh", ssh::explain, watch)? {
+            if let Some(way) = Self::open_child(url, command, ("ssh", ssh::explain), access, watch)?
+            {
                 return Ok((way, line.asking));
             }
             upstreams.ssh.note_old(url);
@@ -171,11 +172,12 @@ impl Session {
     fn open_child(
         url: &UpstreamUrl,
         command: Command,
-        name: &str,
-        meaning: Meaning,
+        (name, meaning): (&str, Meaning),
+        access: &Access,
         watch: &Watch,
     ) -> Result<Option<Way>, Trouble> {
-        let (child, mut transport) = Child::start(command, name, meaning, watch)?;
+        let budget = access.http.no_progress;
+        let (child, mut transport) = Child::start(command, name, meaning, budget, watch)?;
         let shake = transport.handshake(Service::UploadPack, &[]);
         match shake.map(|answer| (answer.actual_protocol, answer.capabilities)) {
             Ok((Protocol::V2, capabilities)) => Ok(Some(Way::Child {
@@ -188,9 +190,7 @@ impl Session {
             Err(err) => {
                 let err = err.raise();
                 let said = child.explain(url, &err);
-                Err(said
-                    .or_else(|| refusal(url, &err))
-                    .unwrap_or_else(|| explain(url, &err, None)))
+                Err(said.unwrap_or_else(|| explain(url, &err, None)))
             }
         }
     }
@@ -248,7 +248,6 @@ impl Session {
                 .map_err(|err| {
                     child
                         .explain(&self.url, &err)
-                        .or_else(|| refusal(&self.url, &err))
                         .unwrap_or_else(|| explain(&self.url, &err, None))
                 })
                 .and_then(|refs| Asked::new(&self.url, refs, v2::format(capabilities), track)),

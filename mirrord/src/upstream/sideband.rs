@@ -1,9 +1,16 @@
-//! Listens in on a `fetch` answer for what upstream says on its side band, byte for byte.
+//! Listens in on an answer for what upstream says on its side band, byte for byte, and for whether it gets anywhere.
 //!
 //! gix hands out these words without their line ends, which leaves no way to tell a line from half of one.
 
-use std::io::{self, Read};
+use std::{
+    io::{self, Read, Write},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
 
+use gix_transport::packetline::read::Error as Refusal;
+
+use super::silence::Silence;
 use crate::watch::Watch;
 
 /// Follows an answer of protocol v2 as it comes, in whatever pieces.
@@ -18,20 +25,29 @@ pub(super) struct Listener {
     keeps: bool,
     /// After the `packfile` line every line begins with the number of its band.
     in_pack: bool,
+    /// What upstream says in the place of an answer.
+    refusal: Option<String>,
+    /// How much of a pkt-line came since that was last worth anything.
+    part: usize,
 }
 
 const PROGRESS: u8 = 2;
 
+/// So much of a pkt-line gets us further before it is complete: the longest takes a slow line its time.
+const PART: usize = 1024;
+
 impl Listener {
-    /// Follows some more of the answer.
-    pub(super) fn hear(&mut self, mut bytes: &[u8], watch: &Watch) {
+    /// Follows some more of the answer. Says whether it gets us further: a pkt-line is complete, if only one that keeps
+    /// the line alive, or a good part of one has come.
+    pub(super) fn hear(&mut self, mut bytes: &[u8], watch: &Watch) -> bool {
+        let mut moved = false;
         while !bytes.is_empty() {
             if self.left == 0 {
                 let missing = (4 - self.header.len()).min(bytes.len());
                 self.header.extend_from_slice(&bytes[..missing]);
                 bytes = &bytes[missing..];
                 if self.header.len() == 4 {
-                    self.begin();
+                    moved |= self.begin();
                 }
                 continue;
             }
@@ -45,11 +61,24 @@ impl Listener {
                     .extend_from_slice(&bytes[..if self.keeps { here } else { 1 }]);
             }
             self.left -= here;
+            self.part += here;
             bytes = &bytes[here..];
+            if self.part >= PART || self.left == 0 {
+                (self.part, moved) = (0, true);
+            }
             if self.left == 0 {
                 self.end(watch);
             }
         }
+        if moved {
+            watch.moved();
+        }
+        moved
+    }
+
+    /// What upstream said in the place of an answer (an ERR line), if it did since this was last asked.
+    pub(super) fn refusal(&mut self) -> Option<String> {
+        self.refusal.take()
     }
 
     /// Whether what comes now is a pack, which goes to disk and not into memory.
@@ -57,7 +86,8 @@ impl Listener {
         self.in_pack
     }
 
-    fn begin(&mut self) {
+    /// Says whether there is nothing to come of it.
+    fn begin(&mut self) -> bool {
         let header = std::mem::take(&mut self.header);
         let length = std::str::from_utf8(&header)
             .ok()
@@ -67,6 +97,7 @@ impl Listener {
             Some(length @ 5..) => self.left = length - 4,
             _ => self.in_pack = false,
         }
+        length.is_some_and(|length| length < 3)
     }
 
     fn end(&mut self, watch: &Watch) {
@@ -75,32 +106,69 @@ impl Listener {
             watch.remote(&line[1..]);
         } else if line == b"packfile\n" {
             self.in_pack = true;
+        } else if let Some(words) = line.strip_prefix(b"ERR ")
+            && !self.in_pack
+        {
+            self.refusal = Some(String::from_utf8_lossy(words).into_owned());
         }
     }
 }
 
-/// A reader that is listened in on.
-pub(crate) struct Overheard<R> {
-    inner: R,
+/// An end of a line that is listened in on, and whose silence is told to others.
+pub(crate) struct Overheard<E> {
+    inner: E,
     listener: Listener,
     watch: Watch,
+    silence: Arc<Mutex<Silence>>,
 }
 
-impl<R> Overheard<R> {
-    pub(super) fn new(inner: R, watch: &Watch) -> Self {
+impl<E> Overheard<E> {
+    pub(super) fn new(inner: E, watch: &Watch, silence: &Arc<Mutex<Silence>>) -> Self {
         Self {
             inner,
             listener: Listener::default(),
             watch: watch.clone(),
+            silence: silence.clone(),
         }
+    }
+
+    fn silence(&self) -> MutexGuard<'_, Silence> {
+        self.silence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waiting<T>(&mut self, wait: impl FnOnce(&mut E) -> io::Result<T>) -> io::Result<T> {
+        self.silence().begin(Instant::now());
+        let result = wait(&mut self.inner);
+        self.silence().end(Instant::now());
+        result
     }
 }
 
 impl<R: Read> Read for Overheard<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.inner.read(buffer)?;
-        self.listener.hear(&buffer[..length], &self.watch);
+        let length = self.waiting(|inner| inner.read(buffer))?;
+        if self.listener.hear(&buffer[..length], &self.watch) {
+            self.silence().broken(Instant::now());
+        }
+        // gix looks for it in an advertisement alone.
+        match self.listener.refusal() {
+            Some(words) => Err(io::Error::other(Refusal {
+                message: words.into(),
+            })),
+            None => Ok(length),
+        }
+    }
+}
+
+impl<W: Write> Write for Overheard<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = self.waiting(|inner| inner.write(bytes))?;
+        self.silence().broken(Instant::now());
         Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.waiting(Write::flush)
     }
 }
 
@@ -143,6 +211,44 @@ mod tests {
             b"0000",
         ];
         parts.concat()
+    }
+
+    #[test]
+    fn a_refusal_is_heard_wherever_an_answer_should_be_and_not_in_a_pack() {
+        let (sender, _receiver) = broadcast::channel(16);
+        let watch = Watch::new("host", sender, Vec::new());
+        let refusal = |pieces: &[&[u8]]| {
+            let mut listener = Listener::default();
+            for piece in pieces {
+                listener.hear(piece, &watch);
+            }
+            listener.refusal()
+        };
+        let said = line(b"ERR no\n");
+        assert_eq!(refusal(&[&said]).as_deref(), Some("no\n"));
+        let halves = said.split_at(6);
+        assert_eq!(refusal(&[halves.0, halves.1]).as_deref(), Some("no\n"));
+        let service = line(b"# service=git-upload-pack\n");
+        assert!(refusal(&[&service, b"0000", &said]).is_some());
+        assert!(refusal(&[&line(b"packfile\n"), &line(b"\x01ERR no\n")]).is_none());
+    }
+
+    #[test]
+    fn what_gets_us_further_is_a_line_or_a_good_part_of_one() {
+        let (sender, _receiver) = broadcast::channel(1);
+        let watch = Watch::new("host", sender, Vec::new());
+        let mut listener = Listener::default();
+        let mut moves = |bytes: &[u8]| listener.hear(bytes, &watch);
+        assert!(moves(&line(b"packfile\n")));
+        assert!(
+            !moves(b"00") && !moves(b"05") && moves(b"\x01"),
+            "keeps alive"
+        );
+        assert!(moves(b"0000"), "the end of a list");
+        assert!(!moves(b"ffff") && !moves(&[1; 1000]), "drops");
+        assert!(moves(&[1; 100]) && !moves(&[1; 100]) && moves(&[1; 1000]));
+        let mut garbage = Listener::default();
+        assert!(!garbage.hear(&[b'x'; 60_000], &watch));
     }
 
     #[test]

@@ -152,7 +152,13 @@ impl BufRead for Body {
             };
             match self.line.wait(response.chunk()) {
                 Ok(Some(piece)) => {
-                    self.listener.hear(&piece, &self.line.watch());
+                    if self.listener.hear(&piece, &self.line.watch()) {
+                        self.line.moved();
+                    }
+                    if let Some(words) = self.listener.refusal() {
+                        let trouble = answers::said::refusal(&self.line.0.url, &words);
+                        return Err(self.line.fail(trouble));
+                    }
                     self.talk = if self.listener.is_in_pack() {
                         0
                     } else {

@@ -30,6 +30,7 @@ impl Line {
     pub(crate) fn certificate(&self) -> Result<Option<Vec<u8>>, Trouble> {
         let origin = format!("{}/", self.0.url.origin());
         self.watch().asking();
+        self.moved();
         let response = self.wait(self.0.client.head(origin).send())?;
         let info = response.extensions().get::<TlsInfo>();
         Ok(info.and_then(TlsInfo::peer_certificate).map(<[u8]>::to_vec))

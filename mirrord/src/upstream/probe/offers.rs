@@ -137,7 +137,8 @@ impl Probe<'_> {
         meaning: crate::upstream::child::Meaning,
     ) -> Result<Offer, Trouble> {
         command.stdout(Stdio::piped());
-        let ended = children::run(command, FLUSH.to_vec(), self.watch)
+        let budget = Some(self.access.http.no_progress);
+        let ended = children::run_reading(command, FLUSH.to_vec(), budget, self.watch, |_| ())
             .map_err(|err| Failure::io("cannot ask for a push", &err))?;
         if self.watch.is_cancelled() {
             return Err(cancelled().into());

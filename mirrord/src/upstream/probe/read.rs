@@ -36,7 +36,7 @@ pub(crate) struct Read {
 /// An upstream that did not.
 pub(crate) struct Unread {
     /// Why.
-    pub trouble: Trouble,
+    pub trouble: Box<Trouble>,
     /// How long that took.
     pub took: Duration,
 }
@@ -52,7 +52,7 @@ impl Probe<'_> {
             .trials
             .begin(self.url, self.access, self.watch);
         let attempt = attempt.map_err(|trouble| Unread {
-            trouble,
+            trouble: Box::new(trouble),
             took: Duration::ZERO,
         })?;
         let read = self.try_to_read(track);
@@ -68,7 +68,10 @@ impl Probe<'_> {
     fn try_to_read(&self, track: &Refspecs) -> Result<Reading, Unread> {
         let (session, opening) =
             timed(|| Session::open(self.url, self.access, self.upstreams, self.watch));
-        let unread = |trouble, took| Unread { trouble, took };
+        let unread = |trouble, took| Unread {
+            trouble: Box::new(trouble),
+            took,
+        };
         let mut session = session.map_err(|trouble| unread(trouble, opening))?;
         if let Some(url) = session.moved_to() {
             return Ok(Reading::Moved(url));

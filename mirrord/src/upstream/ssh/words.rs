@@ -8,7 +8,7 @@ use common::{
 };
 
 use super::{PORT, host_key};
-use crate::upstream::Trouble;
+use crate::upstream::{Trouble, answers::said};
 
 /// The status of a shell that does not find a program.
 pub(super) const NOT_FOUND: i32 = 127;
@@ -34,6 +34,9 @@ pub(in crate::upstream) fn explain(
     words: &str,
     status: Option<i32>,
 ) -> Option<Trouble> {
+    if let Some(trouble) = said::meaning(url, words) {
+        return Some(trouble);
+    }
     let line = |line: &str| {
         let line = line.trim();
         line.strip_prefix("remote:")
