@@ -190,6 +190,7 @@ mod tests {
             "sync-on-fetch=yes",
             "fresh-for=0s",
             "stale=serve",
+            "stale-after=10s",
             "atomic=auto",
             "push=yes",
             "keep-history=30d",

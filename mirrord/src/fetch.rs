@@ -5,6 +5,7 @@ mod login;
 mod stale;
 mod test;
 mod unasked;
+mod waiting;
 
 use std::{io, sync::Arc};
 
@@ -15,6 +16,7 @@ use common::{
 };
 use tokio::sync::OwnedMutexGuard;
 
+use self::waiting::Waited;
 pub(crate) use self::{
     test::{Extent, test},
     unasked::unasked,
@@ -27,8 +29,8 @@ use crate::{
     questions::Passphrase,
     registry::{Mirror, Target},
     settings::Auth,
-    sync::{Birth, Engine, Outcome, Pending, Wish},
-    upstream::{Access, Trouble, cancelled},
+    sync::{Birth, Engine, Outcome, Wish},
+    upstream::Access,
 };
 
 /// A URL that redirects to one that redirects is followed by the http layer; between mirrors one step is enough.
@@ -263,7 +265,13 @@ impl<'c> Request<'c> {
             let pending = self
                 .engine
                 .sync(&self.target, access.clone(), wish, can_ask);
-            match self.wait(pending).await? {
+            let ended = match self.wait(pending, purpose).await? {
+                Waited::Ended(ended) => *ended,
+                Waited::OutOfPatience(failure) => {
+                    return self.without_upstream(failure, purpose).await;
+                }
+            };
+            match ended {
                 Ok(Outcome::InStep {
                     mirror,
                     mut warnings,
@@ -322,28 +330,6 @@ impl<'c> Request<'c> {
                 }
             }
         }
-    }
-
-    async fn wait(&mut self, pending: Pending) -> Result<Result<Outcome, Trouble>, WireError> {
-        let Pending {
-            mut progress,
-            outcome,
-            mut questions,
-            mut asking,
-        } = pending;
-        let (host, url, can_ask) = (self.host(), self.target.url.clone(), self.fetch.can_ask);
-        let access = self.access();
-        let outcome = async move {
-            tokio::select! {
-                outcome = outcome => outcome.unwrap_or_else(|_| Err(cancelled().into())),
-                // Alone it would fail at once for want of that answer; and how long a person takes, nobody knows.
-                Ok(_) = asking.wait_for(|asked| asked.as_ref() == Some(&access)), if !can_ask => Err(login::elsewhere(&url).into()),
-            }
-        };
-        let waited = self
-            .conversation
-            .wait_asked(&host, &mut progress, &mut questions, outcome);
-        waited.await
     }
 
     fn access(&self) -> Access {

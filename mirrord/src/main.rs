@@ -20,6 +20,7 @@ mod history;
 mod id;
 mod journal;
 mod local;
+mod patience;
 mod plan;
 mod publish;
 mod push;

@@ -14,6 +14,7 @@
 //! | `mirror.sync-on-fetch` | whether a fetch asks upstream first | `yes`, `no` | `yes` |
 //! | `mirror.fresh-for` | how old an answer may be without asking again | a time span | `0s` |
 //! | `mirror.stale` | what a fetch gets when upstream cannot be asked: the copy, or an error | `serve`, `fail` | `serve` |
+//! | `mirror.stale-after` | how long a fetch waits for an upstream that says nothing of use before it gets the copy; the sync goes on | a time span | `10s` |
 //! | `mirror.atomic` | whether the tracked refs of a push stand or fall together; `auto`: when the client says so | `yes`, `no`, `auto` | `auto` |
 //! | `mirror.push` | whether it can be pushed to | `yes`, `no` | `yes` |
 //! | `mirror.keep-history` | for how long what upstream rewrote or deleted can be brought back | a time span | `30d` |
@@ -100,6 +101,8 @@ pub(crate) struct Rules {
     pub fresh_for: Duration,
     /// `mirror.stale`
     pub stale: Stale,
+    /// `mirror.stale-after`
+    pub stale_after: Duration,
     /// `mirror.atomic`
     pub atomic: Atomic,
     /// `mirror.push`
@@ -155,6 +158,7 @@ impl Default for Rules {
             sync_on_fetch: true,
             fresh_for: Duration::ZERO,
             stale: Stale::Serve,
+            stale_after: Duration::from_secs(10),
             atomic: Atomic::Auto,
             push: true,
             keep_history: Duration::from_secs(30 * 24 * 60 * 60),
@@ -172,6 +176,7 @@ impl Rules {
             ("sync-on-fetch", &mut self.sync_on_fetch),
             ("fresh-for", &mut self.fresh_for),
             ("stale", &mut self.stale),
+            ("stale-after", &mut self.stale_after),
             ("atomic", &mut self.atomic),
             ("push", &mut self.push),
             ("keep-history", &mut self.keep_history),

@@ -92,6 +92,8 @@ struct Task {
     state: Arc<Mutex<State>>,
     /// With what somebody goes to upstream who is being asked.
     asking: watch::Sender<Option<Access>>,
+    /// Tells when something of a sync moves.
+    moves: watch::Sender<()>,
 }
 
 impl Engine {
@@ -155,6 +157,7 @@ impl Engine {
             outcome,
             questions,
             asking: is_asking,
+            moves: task.moves.subscribe(),
         }
     }
 
@@ -170,6 +173,7 @@ impl Engine {
         let (answer, outcome) = oneshot::channel();
         let (client, questions) = mpsc::channel(1);
         let (asking, is_asking) = watch::channel(None);
+        let (moves, moving) = watch::channel(());
         let asker = can_ask.then(|| Asker {
             client,
             access: access.clone(),
@@ -183,7 +187,7 @@ impl Engine {
             };
             let asking = engine.clone();
             let work = move |watch: &Watch| work(&asking.upstreams, watch);
-            let result = engine.watched(&url, listeners, askable, work).await;
+            let result = engine.watched(&url, listeners, askable, moves, work).await;
             // Whoever has gone needs no answer.
             let _ = answer.send(result.map_err(|panic| broke(&url, &panic)));
         });
@@ -192,6 +196,7 @@ impl Engine {
             outcome,
             questions,
             asking: is_asking,
+            moves: moving,
         }
     }
 
@@ -215,12 +220,14 @@ impl Engine {
                 listeners: broadcast::channel(PROGRESS_BACKLOG).0,
                 state: Arc::new(Mutex::default()),
                 asking: watch::Sender::new(None),
+                moves: watch::Sender::default(),
             };
             tokio::spawn(follow(
                 self.clone(),
                 target.clone(),
                 jobs,
                 task.listeners.clone(),
+                task.moves.clone(),
                 task.state.clone(),
             ));
             task
@@ -315,9 +322,11 @@ impl Engine {
         url: &UpstreamUrl,
         listeners: broadcast::Sender<Progress>,
         askable: Askable,
+        moves: watch::Sender<()>,
         work: impl FnOnce(&Watch) -> T + Send + 'static,
     ) -> Result<T, JoinError> {
-        let watch = Watch::new(url.host().unwrap_or(url.path()), listeners, askable);
+        let host = url.host().unwrap_or(url.path());
+        let watch = Watch::telling(host, listeners, askable, moves);
         self.running().push(watch.clone());
         let ticker = tokio::spawn(watch.clone().tick());
         let working = watch.clone();

@@ -60,6 +60,12 @@ pub(crate) struct Options {
     /// MIRROR_STALE says otherwise for one command.
     #[arg(long, value_name = "serve|fail", verbatim_doc_comment)]
     stale: Option<String>,
+    /// How long a fetch waits for upstream to say something of use (new mirrors: 10s)
+    ///
+    /// After that it gets what is here, with its age, while the sync goes on. Only where
+    /// '--stale serve' holds; a first clone, a push and 'mirrord sync' wait to the end.
+    #[arg(long, value_name = "TIME", verbatim_doc_comment)]
+    stale_after: Option<String>,
     /// Whether the tracked branches of one push stand or fall together (new mirrors: auto)
     ///
     /// 'yes' always, 'no' never, 'auto' when the push says --atomic, as in plain git.
@@ -89,6 +95,7 @@ impl Options {
             ("sync-on-fetch", &self.sync_on_fetch),
             ("fresh-for", &self.fresh_for),
             ("stale", &self.stale),
+            ("stale-after", &self.stale_after),
             ("atomic", &self.atomic),
             ("push", &self.push),
             ("keep-history", &self.keep_history),

@@ -246,6 +246,7 @@ impl Request<'_> {
             mut outcome,
             mut questions,
             asking: _,
+            moves: _,
         } = self.engine.ask(
             &self.target.url,
             &self.access(),

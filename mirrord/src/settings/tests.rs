@@ -139,6 +139,7 @@ fn every_setting_is_shown_as_it_is_typed() {
         "sync-on-fetch=yes",
         "fresh-for=0s",
         "stale=serve",
+        "stale-after=10s",
         "atomic=auto",
         "push=yes",
         "keep-history=30d",
@@ -171,7 +172,7 @@ fn an_unknown_setting_is_refused_with_the_one_that_was_meant() {
     let (_, hint) = refusal("interval", "1h");
     assert_eq!(
         hint,
-        "there are 'description', 'track', 'every', 'sync-on-fetch', 'fresh-for', 'stale', 'atomic', 'push', \
+        "there are 'description', 'track', 'every', 'sync-on-fetch', 'fresh-for', 'stale', 'stale-after', 'atomic', 'push', \
          'keep-history' and 'fsck'"
     );
 }
@@ -275,12 +276,12 @@ fn any_settings() -> impl Strategy<Value = Settings> {
     let name = "[a-zé#;\"\\\\]{1,9}( [a-z]{1,3})?";
     (
         (name, text, track(), prop::option::of(leaving), auth()),
-        (every, span(), span(), stale, atomic),
+        (every, span(), span(), span(), stale, atomic),
         any::<[bool; 3]>(),
     )
         .prop_map(|(texts, others, [sync_on_fetch, push, fsck])| {
             let (name, description, track, leaving, auth) = texts;
-            let (every, fresh_for, keep_history, stale, atomic) = others;
+            let (every, fresh_for, stale_after, keep_history, stale, atomic) = others;
             Settings {
                 name: Name::parse(&name).expect("a name"),
                 url: url("https://gitlab.example/group/project.git"),
@@ -291,6 +292,7 @@ fn any_settings() -> impl Strategy<Value = Settings> {
                     sync_on_fetch,
                     fresh_for,
                     stale,
+                    stale_after,
                     atomic,
                     push,
                     keep_history,

@@ -7,7 +7,7 @@ use std::{
 
 use common::protocol::{Cause, Progress};
 use tokio::{
-    sync::{broadcast, mpsc},
+    sync::{broadcast, mpsc, watch},
     time::timeout,
 };
 
@@ -34,6 +34,7 @@ pub(super) async fn follow(
     target: Target,
     mut jobs: mpsc::UnboundedReceiver<Job>,
     listeners: broadcast::Sender<Progress>,
+    moves: watch::Sender<()>,
     state: Arc<Mutex<State>>,
 ) {
     let (url, host) = (target.url.clone(), target.url.origin());
@@ -99,7 +100,7 @@ pub(super) async fn follow(
         };
         let askable = batch.iter().filter_map(|job| job.questions.clone());
         let askable = askable.collect();
-        let watched = engine.watched(&url, listeners.clone(), askable, work);
+        let watched = engine.watched(&url, listeners.clone(), askable, moves.clone(), work);
         let result = match watched.await {
             Ok((result, after)) => {
                 memory = after;

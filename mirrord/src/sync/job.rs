@@ -106,4 +106,19 @@ pub(crate) struct Pending<T = Outcome> {
     pub questions: mpsc::Receiver<Question>,
     /// With what somebody goes to upstream who is being asked.
     pub asking: watch::Receiver<Option<Access>>,
+    /// Hears when something of it moves.
+    pub moves: watch::Receiver<()>,
+}
+
+impl<T: Send + 'static> Pending<T> {
+    /// Waits no longer, and lets it go on: whoever comes next has something of it.
+    pub(crate) fn leave(self) {
+        let Self {
+            progress, outcome, ..
+        } = self;
+        tokio::spawn(async move {
+            let _ = outcome.await;
+            drop(progress);
+        });
+    }
 }

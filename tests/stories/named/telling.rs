@@ -83,6 +83,7 @@ fn scripts_find_the_same_keys_for_ever() {
         "keep_history",
         "push",
         "stale",
+        "stale_after",
         "sync_on_fetch",
         "track",
     ];
@@ -132,6 +133,7 @@ fn show_says_all_of_a_mirror_in_the_order_of_its_help() {
             "sync-on-fetch",
             "fresh-for",
             "stale",
+            "stale-after",
             "atomic",
             "push",
             "keep-history",
