@@ -34,7 +34,7 @@ pub use faults::{Fault, On};
 pub use holds::Held;
 use holds::Moment;
 pub use log::Request;
-use server::{Listening, Shared};
+use server::{Deaf, Listening, Shared};
 
 /// What GitLab sets on each repository, see its `internal/git/gitcmd/command_description.go`.
 const LIKE_GITLAB: &str = "
@@ -64,6 +64,7 @@ const LIKE_GITLAB: &str = "
 #[derive(Debug)]
 pub struct GitLab {
     listening: Mutex<Option<Listening>>,
+    deaf: Mutex<Option<Deaf>>,
     shared: Arc<Shared>,
     runtime: Runtime,
     tls: Option<Arc<ServerConfig>>,
@@ -106,6 +107,7 @@ impl GitLab {
         let base = format!("{scheme}://{}", address(&port));
         let gitlab = Self {
             listening: Mutex::default(),
+            deaf: Mutex::default(),
             shared: Arc::new(Shared::new(dir.path(), base)),
             runtime: runtime::Builder::new_multi_thread()
                 .worker_threads(1)
@@ -172,11 +174,20 @@ impl GitLab {
         }
     }
 
-    /// Comes back at the same address after [`stop`](Self::stop).
+    /// Vanishes: closes every connection, and nobody hears anything of a new one, as behind a firewall that drops what it
+    /// does not like.
+    pub fn vanish(&self) {
+        self.stop();
+        let address = self.port.local_addr().expect("the port is bound");
+        *lock(&self.deaf) = Some(self.runtime.block_on(Deaf::new(address)));
+    }
+
+    /// Comes back at the same address after [`stop`](Self::stop) or [`vanish`](Self::vanish).
     #[track_caller]
     pub fn start(&self) {
         let mut listening = lock(&self.listening);
         assert!(listening.is_none(), "GitLab is already up");
+        lock(&self.deaf).take();
         let _context = self.runtime.enter();
         let address = self.port.local_addr().expect("the port is bound");
         *listening = Some(Listening::start(address, self.tls.clone(), &self.shared));

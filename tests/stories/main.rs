@@ -7,6 +7,7 @@ mod credentials;
 mod daemon;
 mod differential;
 mod errors;
+mod failures;
 mod fence;
 mod fetch;
 mod freshness;

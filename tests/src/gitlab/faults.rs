@@ -69,6 +69,7 @@ enum What {
     },
     HangUp,
     HangOnAccept,
+    ResetOnAccept,
     HangBeforeHeaders,
     HangAfter(u64),
     CutAfter(u64),
@@ -111,6 +112,23 @@ impl Fault {
             .body("<!DOCTYPE html>\n<title>Welcome</title>\n<p>Please sign in to the network.\n")
     }
 
+    /// Says no in git's protocol, in the place of the answer to such a request, with status 200.
+    pub fn err_line(on: On, words: &str) -> Self {
+        let line = |text: &str| format!("{:04x}{text}", text.len() + 4);
+        let said = line(&format!("ERR {words}"));
+        let (kind, body) = match on {
+            On::InfoRefs => {
+                let service = line("# service=git-upload-pack\n");
+                ("upload-pack-advertisement", format!("{service}0000{said}"))
+            }
+            _ => ("upload-pack-result", said),
+        };
+        Self::status(200)
+            .header("Content-Type", &format!("application/x-git-{kind}"))
+            .body(body)
+            .on(on)
+    }
+
     /// Closes the connection without an answer.
     pub fn hang_up() -> Self {
         Self::new(What::HangUp)
@@ -120,6 +138,11 @@ impl Fault {
     /// request, so [`on`](Self::on) and [`project`](Self::project) mean nothing here.
     pub fn hang_on_accept() -> Self {
         Self::new(What::HangOnAccept)
+    }
+
+    /// Accepts the connection and resets it. It looks at no request, either.
+    pub fn reset_on_accept() -> Self {
+        Self::new(What::ResetOnAccept)
     }
 
     /// Reads the request and says nothing.
@@ -214,7 +237,7 @@ impl Fault {
 
     fn fits(&self, request: &Request) -> bool {
         let project = self.project.as_ref();
-        !matches!(self.what, What::HangOnAccept)
+        !matches!(self.what, What::HangOnAccept | What::ResetOnAccept)
             && project.is_none_or(|path| request.path.starts_with(path.as_str()))
             && self.on.fits(request)
     }
@@ -279,7 +302,7 @@ impl Plan {
                 self.instead = Some(headers.iter().fold(answer, with));
             }
             What::HangUp => self.hang_up = true,
-            What::HangOnAccept => {}
+            What::HangOnAccept | What::ResetOnAccept => {}
             What::HangBeforeHeaders => self.hang_before_headers = true,
             What::HangAfter(bytes) => self.body.hang_after = Some(*bytes),
             What::CutAfter(bytes) => self.body.cut_after = Some(*bytes),
@@ -327,6 +350,12 @@ impl Faults {
         lock(&self.inner)
             .iter_mut()
             .any(|fault| matches!(fault.what, What::HangOnAccept) && fault.spend())
+    }
+
+    pub(super) fn resets_on_accept(&self) -> bool {
+        lock(&self.inner)
+            .iter_mut()
+            .any(|fault| matches!(fault.what, What::ResetOnAccept) && fault.spend())
     }
 
     /// Decides about one request, and counts it where a fault counts.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -13,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::access::Access;
@@ -20,6 +22,9 @@ use super::answer::answer;
 use super::faults::Faults;
 use super::holds::Holds;
 use super::log::Log;
+
+/// On this machine whoever has no connection by now gets none.
+const UNANSWERED: Duration = Duration::from_millis(500);
 
 /// What every connection needs to know.
 #[derive(Debug)]
@@ -90,6 +95,34 @@ impl Listening {
     }
 }
 
+/// A door at which nobody gets an answer, not even that it is closed.
+#[derive(Debug)]
+pub(super) struct Deaf {
+    _listener: TcpListener,
+    _queue: Vec<TcpStream>,
+}
+
+impl Deaf {
+    /// Listens, and lets the queue of those who are to be accepted fill up: whoever comes now is not even refused.
+    pub(super) async fn new(address: SocketAddr) -> Self {
+        let listener = TcpSocket::new_v4()
+            .and_then(|socket| {
+                socket.set_reuseaddr(true)?;
+                socket.bind(address)?;
+                socket.listen(0)
+            })
+            .expect("the port is reserved for us");
+        let mut queue = Vec::new();
+        while let Ok(Ok(stream)) = timeout(UNANSWERED, TcpStream::connect(address)).await {
+            queue.push(stream);
+        }
+        Self {
+            _listener: listener,
+            _queue: queue,
+        }
+    }
+}
+
 async fn accept(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
@@ -116,6 +149,11 @@ async fn converse(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Share
     let _ = stream.set_nodelay(true);
     let released = shared.faults.released();
     let id = shared.log.connected();
+    if shared.faults.resets_on_accept() {
+        // Closed with something unread, a connection is reset.
+        let _ = stream.readable().await;
+        return;
+    }
     if shared.faults.hangs_on_accept() {
         released.wait().await;
     }

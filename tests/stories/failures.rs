@@ -1,0 +1,107 @@
+//! Failure by kind: what each of the commands does when upstream fails in each of the ways in which one can.
+
+mod hanging;
+mod kinds;
+mod moving;
+mod waiting;
+
+use tests::{GitLab, Project, Ran, Run, World};
+
+/// A project on a GitLab, its mirror `work`, which tracks `main` alone, and a clone of that.
+struct Stage {
+    world: World,
+    gitlab: GitLab,
+    project: Project,
+    url: String,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let world = World::new();
+        let gitlab = world.gitlab();
+        Self::of(world, gitlab)
+    }
+
+    /// With a server of its own kind.
+    fn of(world: World, gitlab: GitLab) -> Self {
+        let project = gitlab.project("group/project");
+        project.commit("main", "a", "a");
+        // Of this one there is no mirror.
+        gitlab.project("group/other").commit("main", "a", "a");
+        let url = gitlab.url("group/project");
+        let add = ["add", "work", &url, "--track", "+refs/heads/main"];
+        world.mirrord(add).ok();
+        world.git(["clone", "-q", "mirror::work", "ours"]).ok();
+        Self {
+            world,
+            gitlab,
+            project,
+            url,
+        }
+    }
+
+    fn git(&self, words: &[&str]) -> Run {
+        self.world.git(words).at("ours")
+    }
+
+    fn fetch(&self) -> Run {
+        self.git(&["fetch"])
+    }
+
+    fn commit(&self) {
+        let words = ["commit", "-q", "--allow-empty", "-m", "mine"];
+        self.git(&words).ok();
+    }
+
+    /// The next thing that is asked of upstream begins with `info/refs`.
+    fn forget_session(&self) {
+        self.world.mirrord(["stop"]).ok();
+    }
+
+    /// Lets upstream be silent for so many seconds and no longer.
+    fn impatient(&self, seconds: u32) {
+        impatient(&self.world, seconds);
+    }
+
+    /// Nothing but what a test does ends a wait.
+    fn patient(&self) {
+        impatient(&self.world, 600);
+    }
+}
+
+fn impatient(world: &World, seconds: u32) {
+    world.config("http.lowSpeedLimit", "1");
+    world.config("http.lowSpeedTime", &seconds.to_string());
+}
+
+/// Asserts that a fetch was answered from the copy, with the reason and its age.
+#[track_caller]
+fn served(run: Run, why: &str) -> Ran {
+    let ran = run.ok();
+    let [warning, hint] = ran.stderr.lines().collect::<Vec<_>>()[..] else {
+        panic!("a warning and a hint, nothing else: {ran}");
+    };
+    assert!(
+        warning.starts_with("warning: ") && warning.contains(why),
+        "the warning says '{why}': {ran}"
+    );
+    assert!(
+        hint.starts_with("hint: serving the copy synced ") && hint.ends_with(" ago"),
+        "the hint says how old the copy is: {ran}"
+    );
+    ran
+}
+
+/// Asserts that something failed with one error, which says why, and served nothing.
+#[track_caller]
+fn failed(run: Run, why: &str) -> Ran {
+    let ran = run.fails();
+    let lines = ran.stderr.lines();
+    let errors: Vec<_> = lines.filter(|line| line.starts_with("error: ")).collect();
+    let [error] = errors[..] else {
+        panic!("one error: {ran}");
+    };
+    assert!(error.contains(why), "it says '{why}': {ran}");
+    assert!(!ran.stderr.contains("serving"), "nothing is served: {ran}");
+    ran
+}

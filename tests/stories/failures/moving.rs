@@ -1,0 +1,94 @@
+//! A project that has moved: where to, and how to follow it.
+
+use tests::{Fault, On};
+
+use super::{Stage, failed};
+use crate::ssh;
+
+/// GitLab's words (`Gitlab::Checks::ContainerMoved`).
+fn words(to: &str) -> String {
+    format!(
+        "Project 'group/project' was moved to 'group/new'.\n\nPlease update your Git remote:\n\n  \
+         git remote set-url origin {to}\n"
+    )
+}
+
+/// Follows what a hint says, word for word.
+#[track_caller]
+fn follow(stage: &Stage, stderr: &str) {
+    let hint = stderr.lines().find_map(|line| line.strip_prefix("hint: '"));
+    let (command, _) = hint
+        .and_then(|hint| hint.split_once("' follows it"))
+        .unwrap_or_else(|| panic!("a hint says what to type: {stderr}"));
+    assert!(!command.contains("t0ken"), "{command}");
+    stage.world.program("sh", ["-c", command]).ok();
+}
+
+#[test]
+fn a_project_that_says_where_it_went_is_followed_as_the_hint_says() {
+    let stage = Stage::new();
+    let new = stage.gitlab.project("group/new");
+    new.git(["fetch", "-q", &stage.project.url(), "main:main"])
+        .ok();
+    let to = stage.gitlab.url("group/new");
+    let with_login = to.replace("://", "://me:t0ken@");
+    let plain = ("Content-Type", "text/plain");
+    let faults = [
+        Fault::status(404)
+            .header(plain.0, plain.1)
+            .body(words(&with_login)),
+        Fault::err_line(On::LsRefs, &words(&with_login)),
+        Fault::redirect(301, &format!("{to}/info/refs?service=git-upload-pack")),
+    ];
+    for fault in faults {
+        stage.forget_session();
+        stage.gitlab.fault(fault.project("group/project"));
+        let why = format!("'{}' has moved", stage.url);
+        let ran = failed(stage.fetch(), &why);
+        assert!(ran.stderr.contains(&format!("--url {to}")), "{ran}");
+        failed(stage.world.mirrord(["sync", "work"]), &why);
+        let push = stage.git(&["push", "origin", "HEAD:main"]).run();
+        assert!(push.stderr.contains(&format!("--url {to}")), "{push}");
+        follow(&stage, &ran.stderr);
+        assert_eq!(stage.fetch().ok().stderr, "", "it is followed");
+        stage.gitlab.clear_faults();
+        let back = ["set", "work", "--url", &stage.url];
+        stage.world.mirrord(back).ok();
+        // Of another URL nobody has proved anything yet.
+        stage.fetch().ok();
+    }
+}
+
+#[test]
+fn nothing_is_offered_that_a_shell_or_git_would_stumble_over() {
+    let stage = Stage::new();
+    for odd in [
+        "ext::sh",
+        "https://h/$(id)",
+        "/etc",
+        "--upload-pack=x",
+        "https://h/a;id",
+    ] {
+        let fault = Fault::err_line(On::LsRefs, &words(odd));
+        stage.gitlab.fault(fault);
+        let ran = failed(stage.fetch(), "has moved");
+        assert!(!ran.stderr.contains(odd), "{ran}");
+        stage.gitlab.clear_faults();
+    }
+}
+
+#[test]
+fn a_project_behind_ssh_that_says_where_it_went_is_named() {
+    let stage = ssh::Stage::small();
+    stage.clone("ours").ok();
+    let to = "git@gitlab.example:group/new.git";
+    let text = words(to).replace('\n', "\\nremote: ");
+    stage
+        .sshd
+        .fault(&format!("printf \"remote: {text}\\n\" >&2; exit 1"));
+    let ran = failed(stage.world.git(["fetch"]).at("ours"), "has moved");
+    assert!(
+        ran.stderr.contains(&format!("--url {to}' follows it")),
+        "{ran}"
+    );
+}
