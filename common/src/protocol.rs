@@ -9,6 +9,7 @@ mod failure;
 mod journal;
 mod mirrors;
 mod test;
+mod webhook;
 
 use std::path::PathBuf;
 
@@ -23,6 +24,7 @@ pub use self::{
         Status, Why,
     },
     test::{Check, Step, Test, Verdict},
+    webhook::{AtGitLab, Delivery, Found, Hook, Listen, Webhook, WebhookSaid},
 };
 use crate::name::Name;
 pub use crate::standing::Standing;
@@ -110,6 +112,9 @@ pub enum Request {
     Restore(Restore),
     /// Say or change the daemon's own settings. Answered by [`Reply::Settings`] or [`Reply::Failed`].
     Config(Config),
+    /// Do something with the webhook. Answered by any number of [`Reply::Progress`], then [`Reply::Webhook`] or
+    /// [`Reply::Failed`].
+    Webhook(Webhook),
     /// List the mirrors. Answered by [`Reply::Mirrors`] batches, then [`Reply::Done`].
     List,
     /// Say how the daemon and its mirrors are. Answered by [`Reply::Status`], [`Reply::Healths`] batches and
@@ -310,6 +315,8 @@ pub enum Reply {
     Missed(u64),
     /// The daemon's own settings; final.
     Settings(Vec<Setting>),
+    /// What there is to say of the webhook; final.
+    Webhook(WebhookSaid),
     /// The daemon's state.
     Status(Status),
     /// How some of the mirrors are; more follow until [`Reply::Done`].

@@ -3,6 +3,7 @@
 
 use std::{
     fs, io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -16,6 +17,7 @@ use crate::{
         Rules,
         entries::{BadSetting, Entries, SECTION, full},
         file::ConfigFile,
+        value::{Value, WebUrl},
     },
 };
 
@@ -33,6 +35,55 @@ pub(crate) struct Config {
     pub syncs_per_host: usize,
     /// `mirror.remind-after`
     pub remind_after: Duration,
+    /// `mirror.webhook` and what begins with it.
+    pub webhook: Webhook,
+}
+
+/// How the webhook listens, if it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Webhook {
+    /// `mirror.webhook`
+    pub on: bool,
+    /// `mirror.webhook-listen`
+    pub listen: SocketAddr,
+    /// `mirror.webhook-public-url`
+    pub public_url: WebUrl,
+    /// `mirror.webhook-tls-cert`
+    pub tls_cert: String,
+    /// `mirror.webhook-tls-key`
+    pub tls_key: String,
+}
+
+impl Default for Webhook {
+    fn default() -> Self {
+        Self {
+            on: false,
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            public_url: WebUrl::default(),
+            tls_cert: String::new(),
+            tls_key: String::new(),
+        }
+    }
+}
+
+impl Webhook {
+    /// Changes one of them.
+    ///
+    /// # Errors
+    /// Fails when there is no such setting or value, and changes nothing.
+    pub(crate) fn set(&mut self, key: &str, value: &str) -> Result<(), BadSetting> {
+        Entries(self.values().into()).set(key, value)
+    }
+
+    fn values(&mut self) -> [(&'static str, &mut dyn Value); 5] {
+        [
+            ("webhook", &mut self.on),
+            ("webhook-listen", &mut self.listen),
+            ("webhook-public-url", &mut self.public_url),
+            ("webhook-tls-cert", &mut self.tls_cert),
+            ("webhook-tls-key", &mut self.tls_key),
+        ]
+    }
 }
 
 impl Default for Config {
@@ -42,6 +93,7 @@ impl Default for Config {
             syncs: 16,
             syncs_per_host: 8,
             remind_after: Duration::from_secs(24 * 60 * 60),
+            webhook: Webhook::default(),
         }
     }
 }
@@ -96,6 +148,28 @@ impl Config {
         change(path, |file| file.put(&full(key), &lines))
     }
 
+    /// Writes how the webhook listens, all of it at once.
+    ///
+    /// # Errors
+    /// Fails when the file cannot be changed; it is then as it was.
+    pub(crate) fn set_webhook(path: &Path, webhook: &Webhook) -> Result<(), Failure> {
+        let _turn = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+        if Self::read(path)?.webhook == *webhook {
+            return Ok(());
+        }
+        let (mut webhook, mut default) = (webhook.clone(), Webhook::default());
+        let lines = Entries(webhook.values().into()).lines().into_iter();
+        let defaults = Entries(default.values().into()).lines();
+        change(path, |file| {
+            lines
+                .zip(defaults)
+                .try_for_each(|((key, lines), (_, default))| {
+                    let lines = if lines == default { &[][..] } else { &lines };
+                    file.put(&full(key), lines)
+                })
+        })
+    }
+
     /// Gives a setting its default again. One that is unknown can be taken out of the file where it stands in it.
     ///
     /// # Errors
@@ -125,6 +199,7 @@ impl Config {
         values.push(("syncs", &mut self.syncs));
         values.push(("syncs-per-host", &mut self.syncs_per_host));
         values.push(("remind-after", &mut self.remind_after));
+        values.extend(self.webhook.values());
         Entries(values)
     }
 }
@@ -198,6 +273,11 @@ mod tests {
             "syncs=16",
             "syncs-per-host=8",
             "remind-after=1d",
+            "webhook=no",
+            "webhook-listen=127.0.0.1:0",
+            "webhook-public-url=",
+            "webhook-tls-cert=",
+            "webhook-tls-key=",
         ];
         assert_eq!(shown, expected);
         assert!(!path.exists(), "to ask is to write nothing");
@@ -305,6 +385,28 @@ mod tests {
         Config::set(&path, "syncs", "many").expect_err("no number");
         Config::set(&path, "description", "x").expect_err("every mirror has its own");
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn how_the_webhook_listens_is_written_as_a_whole_and_without_its_defaults() {
+        let (_dir, path) = written("# mine\n[mirror]\n\tsyncs = 2\n");
+        let before = fs::read_to_string(&path).expect("readable");
+        Config::set_webhook(&path, &Webhook::default()).expect("nothing to do");
+        assert_eq!(fs::read_to_string(&path).expect("readable"), before);
+        let mut webhook = Webhook::default();
+        for (key, value) in [
+            ("webhook", "yes"),
+            ("webhook-listen", "[::1]:4711"),
+            ("webhook-public-url", "https://hooks.example/mirror"),
+            ("webhook-tls-cert", "/etc/a certificate;#.pem"),
+            ("webhook-tls-key", "/etc/key.pem"),
+        ] {
+            webhook.set(key, value).expect("a setting");
+        }
+        Config::set_webhook(&path, &webhook).expect("written");
+        assert_eq!(Config::read(&path).expect("readable").webhook, webhook);
+        Config::set_webhook(&path, &Webhook::default()).expect("written");
+        assert_eq!(fs::read_to_string(&path).expect("readable"), before);
     }
 
     #[test]

@@ -45,6 +45,7 @@ mod unasked;
 mod upkeep;
 mod upstream;
 mod watch;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -78,6 +79,7 @@ enum Command {
     Sync(commands::sync::Sync),
     Set(commands::settings::Set),
     Log(commands::log::Log),
+    Webhook(commands::webhook::Webhook),
     History(commands::history::History),
     Restore(commands::history::Restore),
     Accept(commands::sync::Accept),
@@ -120,6 +122,7 @@ fn execute(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Rename(rename) => rename.execute(&paths()?),
         Command::Remove(remove) => remove.execute(&paths()?),
         Command::Config(config) => config.execute(&paths()?),
+        Command::Webhook(webhook) => webhook.execute(&paths()?),
         Command::Status(status) => status.execute(&paths()?),
         Command::Why(why) => why.execute(&paths()?),
         Command::Stop(stop) => stop.execute(&paths()?),

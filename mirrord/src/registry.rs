@@ -170,6 +170,21 @@ impl Registry {
         Ok(mirrors)
     }
 
+    /// Where mirrors lie, whether they can be read or not.
+    ///
+    /// # Errors
+    /// Fails when the folder cannot be read.
+    pub(crate) fn places(&self) -> io::Result<Vec<PathBuf>> {
+        let mut places = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            if !is_unfinished(&entry.file_name()) && entry.file_type()?.is_dir() {
+                places.push(entry.path());
+            }
+        }
+        Ok(places)
+    }
+
     /// Whether all mirrors can be read.
     pub(crate) fn is_whole(&self) -> bool {
         let Ok(mut entries) = fs::read_dir(&self.root) else {

@@ -9,7 +9,10 @@ mod keyring;
 #[cfg(test)]
 mod tests;
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use common::protocol::{Failure, FailureKind};
 
@@ -93,6 +96,22 @@ impl Secrets {
         let named: Vec<_> = named.map(|id| id.id.as_str()).collect();
         file::sweep(&self.dir, &named)
     }
+}
+
+/// Stores something of a mirror's in a file of this name in it, as secrets are stored in files. Blocks.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(crate) fn write_in(git_dir: &Path, name: &str, secret: &str) -> Result<(), Failure> {
+    file::write(git_dir, name, secret)
+}
+
+/// What has been stored there; `None` where nothing has. Blocks.
+///
+/// # Errors
+/// Fails when it is not whole, or others may read or change it.
+pub(crate) fn read_in(git_dir: &Path, name: &str) -> Result<Option<String>, Failure> {
+    file::find(git_dir, name)
 }
 
 /// Does work on files where it may block.

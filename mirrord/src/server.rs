@@ -26,6 +26,7 @@ use crate::{
     push, recall, recount, show,
     sync::{Engine, Wish},
     unasked,
+    webhook::Webhook,
 };
 
 /// Conversations that are still open this long after a stop are cut off.
@@ -35,6 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Server {
     /// What syncs.
     pub engine: Arc<Engine>,
+    /// What hosts of mirrors talk to, when it is on.
+    pub webhook: Arc<Webhook>,
     paths: Paths,
     started: Instant,
     clients: AtomicUsize,
@@ -47,6 +50,7 @@ impl Server {
     pub(crate) fn new(engine: Arc<Engine>, paths: Paths) -> Arc<Self> {
         let clients = AtomicUsize::new(0);
         Arc::new(Self {
+            webhook: Webhook::new(&engine),
             engine,
             paths,
             started: Instant::now(),
@@ -64,6 +68,7 @@ impl Server {
     ) {
         let mut conversations = JoinSet::new();
         let unasked = tokio::spawn(unasked::drive(self.engine.clone()));
+        let resuming = tokio::spawn(self.webhook.clone().resume());
         tokio::pin!(shutdown);
         loop {
             tokio::select! {
@@ -84,6 +89,8 @@ impl Server {
         // From here on clients find nobody, and the next one starts a new daemon, which waits for our lock.
         drop(listener);
         unasked.abort();
+        resuming.abort();
+        self.webhook.end().await;
         self.engine.stop();
         let _ = tokio::time::timeout(PATIENCE, async {
             while conversations.join_next().await.is_some() {}
@@ -194,6 +201,10 @@ impl Server {
                 conversation
                     .say(&reply.map_or_else(Reply::Failed, Reply::Settings))
                     .await
+            }
+            Request::Webhook(request) => {
+                let done = self.webhook.carry_out(request);
+                conversation.report(done).await
             }
             Request::List => match show::list(&self.engine) {
                 Ok(mirrors) => {
@@ -326,7 +337,7 @@ impl Server {
             clients: self.clients.load(Ordering::Relaxed).saturating_sub(1),
             waiting: self.engine.waiting(),
             syncing: syncing.collect(),
-            webhook: None,
+            webhook: self.webhook.address(),
         }
     }
 }

@@ -34,8 +34,14 @@
 //! | `mirror.syncs` | how many syncs run at once | 1 to 1000 | `16` |
 //! | `mirror.syncs-per-host` | how many of them at one host | 1 to 1000 | `8` |
 //! | `mirror.remind-after` | how old an answer that was not checked may be before a fetch says its age | a time span | `1d` |
+//! | `mirror.webhook` | whether the webhook is on | `yes`, `no` | `no` |
+//! | `mirror.webhook-listen` | where it listens; port 0 becomes the one that it gets | address and port | `127.0.0.1:0` |
+//! | `mirror.webhook-public-url` | under which URL others reach it, when that is another one | a URL | blank |
+//! | `mirror.webhook-tls-cert` | the file of its own certificate, and those that it was signed with | a path | blank |
+//! | `mirror.webhook-tls-key` | the file of that certificate's key | a path | blank |
 //!
-//! The first two hold from the daemon's next start.
+//! The first two hold from the daemon's next start, and so do those of the webhook; `mirrord webhook on` and `off`
+//! change them and take effect at once.
 //!
 //! A time span is a number and a unit, `s`, `m`, `h` or `d`. For `yes` and `no` whatever git takes for them will do.
 
@@ -45,7 +51,7 @@ pub(crate) mod file;
 mod secret_id;
 #[cfg(test)]
 mod tests;
-mod value;
+pub(crate) mod value;
 
 use std::{io, path::Path, time::Duration};
 

@@ -201,7 +201,6 @@ impl Engine {
     }
 
     /// Upstream says that it has something new for a mirror: that is looked at soon, whatever it was.
-    #[expect(dead_code, reason = "nobody says so yet")]
     pub(crate) fn hint(&self, mirror: &Mirror) {
         self.schedule.hint(&mirror.git_dir);
     }

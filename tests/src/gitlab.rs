@@ -6,12 +6,14 @@
 
 mod access;
 mod answer;
-mod certificate;
+pub(crate) mod certificate;
 mod cgi;
 mod faults;
 mod holds;
+mod hooks;
 mod lfs;
 mod log;
+mod memory;
 mod pour;
 mod server;
 
@@ -228,6 +230,58 @@ impl GitLab {
     /// Switches large files off, as an administrator may for all projects.
     pub fn switch_lfs_off(&self) {
         self.shared.without_lfs.store(true, Ordering::Relaxed);
+    }
+
+    /// Makes one project be as another one is, and answers from memory from now on: for loads that are not to measure
+    /// git itself. All projects are then public.
+    pub fn stand_in(&self, project: &str, for_it: &str) {
+        self.shared.memory.stand_in(project, for_it);
+    }
+
+    /// Returns when a project was last asked for its refs, while answers come from memory.
+    pub fn last_asked(&self, project: &str) -> Option<std::time::Instant> {
+        self.shared.memory.asked(project)
+    }
+
+    /// Lets whoever has this token see and change the hooks of a project.
+    pub fn maintainer(&self, project: &str, token: &str) {
+        self.hooks().maintainer(project, token);
+    }
+
+    /// Makes it one that cannot sign what its hooks send, as GitLab could not before 19.
+    pub fn without_signing(&self) {
+        self.hooks().never_signs();
+    }
+
+    /// Refuses hooks that lead into the local network, as GitLab does unless it is told otherwise.
+    pub fn refuse_local_hooks(&self) {
+        self.hooks().refuse_local();
+    }
+
+    /// Returns the hooks of a project as its own form shows them, with what is secret in them.
+    pub fn hooks_of(&self, project: &str) -> Vec<serde_json::Value> {
+        self.hooks().of(project)
+    }
+
+    /// Changes a field of all hooks of a project, as somebody does in the form, or GitLab itself.
+    pub fn change_hooks(&self, project: &str, field: &str, value: serde_json::Value) {
+        self.hooks().change(project, field, &value);
+    }
+
+    /// Has the hooks of a project send what they send after a push of `main`; returns what was answered.
+    #[track_caller]
+    pub fn deliver(&self, project: &str) -> Vec<u16> {
+        let deliveries = self.hooks().after_a_push(project);
+        let answers = deliveries.into_iter().map(|(id, delivery)| {
+            let answer = delivery.send();
+            self.hooks().note(id, &answer);
+            answer.status
+        });
+        answers.collect()
+    }
+
+    fn hooks(&self) -> std::sync::MutexGuard<'_, hooks::Hooks> {
+        lock(&self.shared.hooks)
     }
 
     /// Answers 401 instead of 404 to those who ask for an unknown project without a login,

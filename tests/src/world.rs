@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::gitlab::certificate::Certificate;
 use crate::process::{Process, all_that_mention};
 use crate::{GitLab, Project, Run, programs};
 
@@ -43,6 +44,17 @@ pub struct World {
     path: OsString,
     /// Held so that the directory goes last.
     _dir: TempDir,
+}
+
+/// A certificate for `localhost` and `127.0.0.1`, in files.
+#[derive(Debug)]
+pub struct CertificateFiles {
+    /// Who has signed it.
+    pub authority: PathBuf,
+    /// The certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 impl World {
@@ -162,6 +174,24 @@ impl World {
     #[track_caller]
     pub fn gitlab_expired(&self) -> GitLab {
         GitLab::expired()
+    }
+
+    /// Makes a certificate for this machine, in files below the root.
+    #[track_caller]
+    pub fn certificate(&self) -> CertificateFiles {
+        let certificate = Certificate::valid();
+        let dir = self.path("tls");
+        fs::create_dir_all(&dir).expect("the world is ours");
+        let file = |name: &str, text: &str| {
+            let path = dir.join(name);
+            fs::write(&path, text).expect("the world is ours");
+            path
+        };
+        CertificateFiles {
+            authority: file("ca.pem", &certificate.ca_pem),
+            certificate: file("cert.pem", &certificate.pem),
+            key: file("key.pem", &certificate.key_pem),
+        }
     }
 
     /// Returns the daemon's process id if it runs.

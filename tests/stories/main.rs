@@ -52,4 +52,5 @@ mod sync;
 mod testing;
 mod tracking;
 mod upkeep;
+mod webhook;
 mod wiped;

@@ -14,7 +14,7 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use tests::{Run, World};
+use tests::{Delivery, GitLab, Run, World};
 
 /// How often every process is looked at.
 const LOOK: Duration = Duration::from_millis(1);
@@ -33,6 +33,10 @@ struct Canaries {
     answer: String,
     /// One that upstream refuses.
     refused: String,
+    /// A token for GitLab's API, used once.
+    api: String,
+    /// What GitLab signs its deliveries with: in the form in which it shows it.
+    signing: String,
 }
 
 impl Canaries {
@@ -45,10 +49,15 @@ impl Canaries {
             passphrase: of("passphrase"),
             answer: of("answer"),
             refused: of("refused"),
+            api: of("api"),
+            signing: format!(
+                "whsec_{}",
+                BASE64_STANDARD.encode(format!("{:0<32}", of("signing")))
+            ),
         }
     }
 
-    fn all(&self) -> [&String; 6] {
+    fn all(&self) -> [&String; 8] {
         let Self {
             stored,
             helper,
@@ -56,8 +65,12 @@ impl Canaries {
             passphrase,
             answer,
             refused,
+            api,
+            signing,
         } = self;
-        [stored, helper, typed, passphrase, answer, refused]
+        [
+            stored, helper, typed, passphrase, answer, refused, api, signing,
+        ]
     }
 
     /// Each as it is, and as Basic authentication has it.
@@ -275,6 +288,7 @@ fn no_secret_is_ever_seen_outside_its_store() {
         .ok();
         asking(world.git(["ls-remote", "origin"]).at(dir)).ok();
     }
+    let hook = tell_of_pushes(&world, &gitlab, &canaries);
     for name in ["stored", "by-key"] {
         for command in ["test", "show", "sync", "history"] {
             asking(world.mirrord([command, name])).ok();
@@ -312,17 +326,28 @@ fn no_secret_is_ever_seen_outside_its_store() {
     let seen: Vec<_> = seen.into_iter().filter(|hit| !is_gits_own(hit)).collect();
     assert!(looks > 100, "somebody looked: {looks}");
     assert_eq!(seen, [""; 0], "no process shows a secret");
-    for form in canaries.forms() {
+    for form in canaries.forms().iter().chain([&hook]) {
         let log = format!("{}{}", ran.stdout, ran.stderr);
-        assert!(!log.contains(&form), "the log does not have '{form}'");
+        assert!(!log.contains(form), "the log does not have '{form}'");
     }
     assert!(
         ran.stderr.contains("TRACE") || ran.stderr.contains("DEBUG") || ran.stderr.contains("INFO")
     );
     // The passphrase and the password are in the store of the mirrors, each once; the others in those of the person, and
     // where git itself puts an address.
+    let token = files_with(&world, &hook);
+    let is_in_its_mirror =
+        |file: &String| file.starts_with("m/mirrors/") && file.ends_with("/webhook");
+    assert!(
+        token.len() == 1 && token.iter().all(is_in_its_mirror),
+        "{token:?}"
+    );
     for form in canaries.forms() {
         let files = files_with(&world, &form);
+        if form == canaries.signing {
+            assert_eq!(files, token, "beside the secret token");
+            continue;
+        }
         let ours = files.iter().filter(|file| file.starts_with("m/"));
         let stored = [&canaries.stored, &canaries.passphrase].contains(&&form);
         let ours: Vec<_> = ours.collect();
@@ -355,10 +380,48 @@ fn no_secret_is_ever_seen_outside_its_store() {
     }
     world.mirrord(["remove", "stored"]).ok();
     world.mirrord(["remove", "by-key"]).ok();
-    for secret in [&canaries.stored, &canaries.passphrase] {
+    for secret in [
+        &canaries.stored,
+        &canaries.passphrase,
+        &canaries.signing,
+        &hook,
+    ] {
         let files = files_with(&world, secret);
         assert!(files.is_empty(), "'{secret}' is in {files:?}");
     }
+}
+
+/// The webhook from the first to the last: on, shown, registered, signed, told, checked, refused. Returns the secret
+/// token, which is only printed where somebody asks for it.
+fn tell_of_pushes(world: &World, gitlab: &GitLab, canaries: &Canaries) -> String {
+    traced(world.mirrord(["webhook", "on"]), world).ok();
+    let show = ["webhook", "show", "stored", "--json"];
+    let shown = traced(world.mirrord(show), world).ok().stdout;
+    let shown: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+    let text = |key: &str| shown[key].as_str().expect("text").to_owned();
+    let (url, token) = (text("url"), text("secret_token"));
+    let delivery = Delivery::of_gitlab(&url, "Push Hook", "{}");
+    assert_eq!(delivery.clone().token(&token).send().status, 202);
+    gitlab.maintainer("group/stored", &canaries.api);
+    gitlab.without_signing();
+    for command in ["register", "check", "register"] {
+        let words = ["webhook", command, "stored", "--token-stdin"];
+        let told = traced(world.mirrord(words), world).stdin(format!("{}\n", canaries.api));
+        let ran = told.ok();
+        assert!(!format!("{ran}").contains(&canaries.api), "{ran}");
+    }
+    assert_eq!(gitlab.deliver("group/stored"), [202]);
+    let sign = ["webhook", "secret", "stored", "--signing-token-stdin"];
+    traced(world.mirrord(sign), world)
+        .stdin(format!("{}\n", canaries.signing))
+        .ok();
+    let now = Delivery::now();
+    let signed = delivery.clone().signed(&canaries.signing, "one", now);
+    assert_eq!(signed.send().status, 202);
+    for refused in [delivery.clone().token(&token), delivery] {
+        assert_eq!(refused.send().status, 401);
+    }
+    token
 }
 
 /// The files of a world that have a text, by their paths in it.

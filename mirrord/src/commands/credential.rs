@@ -110,12 +110,13 @@ impl SigningIn {
     }
 }
 
-fn asked(prompt: &str, config: &UserConfig) -> Result<Option<Secret>, Failure> {
+/// What the person answers to a question without echo; `None` when nobody can be asked.
+pub(super) fn asked(prompt: &str, config: &UserConfig) -> Result<Option<Secret>, Failure> {
     ask::secret(prompt, config).map_err(|err| Failure::io("cannot ask", &err))
 }
 
 /// A secret on stdin, without the line end behind it.
-fn of_stdin(what: &str) -> Result<Secret, Failure> {
+pub(super) fn of_stdin(what: &str) -> Result<Secret, Failure> {
     let mut text = String::new();
     let read = io::stdin().lock().take(LONGEST).read_to_string(&mut text);
     read.map_err(|err| Failure::io(&format!("cannot read the {what} from stdin"), &err))?;

@@ -19,6 +19,7 @@ pub(crate) mod status;
 pub(crate) mod stop;
 pub(crate) mod sync;
 pub(crate) mod test;
+pub(crate) mod webhook;
 pub(crate) mod why;
 
 use std::io::{self, IsTerminal, Stderr};

@@ -36,6 +36,20 @@ pub(super) fn put(dir: &Path, id: &str, secret: &str) -> Result<(), Failure> {
     };
     durable::make_dir(dir).map_err(refused)?;
     check_dir(dir)?;
+    write(dir, id, secret)
+}
+
+/// Writes a secret into a directory that is there for something else, which others may look into: not into the file.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(super) fn write(dir: &Path, id: &str, secret: &str) -> Result<(), Failure> {
+    let refused = |err| {
+        Failure::io(
+            &format!("cannot store a secret in '{}'", dir.display()),
+            &err,
+        )
+    };
     if secret.len() as u64 >= LONGEST {
         let message = "cannot store a secret of more than 64 KiB";
         return Err(Failure::new(FailureKind::Usage, message));
@@ -49,15 +63,24 @@ pub(super) fn put(dir: &Path, id: &str, secret: &str) -> Result<(), Failure> {
 /// # Errors
 /// Fails when it is gone, not whole, or not closed to everybody else.
 pub(super) fn get(dir: &Path, id: &str) -> Result<String, Failure> {
+    let found = find(dir, id)?.ok_or_else(|| no_longer_there("file"))?;
+    check_dir(dir)?;
+    Ok(found)
+}
+
+/// Looks for a secret, which need not be there.
+///
+/// # Errors
+/// Fails when it is not whole, or not closed to everybody else.
+pub(super) fn find(dir: &Path, id: &str) -> Result<Option<String>, Failure> {
     let path = dir.join(id);
     let unreadable = |err: io::Error| Failure::io(&cannot_read(&path), &err);
     let file = match open(&path, OFlags::RDONLY) {
         Ok(file) => file,
-        Err(Errno::NOENT) => return Err(no_longer_there("file")),
+        Err(Errno::NOENT) => return Ok(None),
         Err(Errno::LOOP) => return Err(not_ours(&path, "it is a symbolic link")),
         Err(err) => return Err(unreadable(err.into())),
     };
-    check_dir(dir)?;
     check(&path, &file.metadata().map_err(unreadable)?)?;
     let mut text = Vec::new();
     file.take(LONGEST + 1)
@@ -66,7 +89,7 @@ pub(super) fn get(dir: &Path, id: &str) -> Result<String, Failure> {
     // The message must not quote what is in there.
     let text = String::from_utf8(text).map_err(|_| not_ours(&path, "it is not text"))?;
     match text.strip_suffix('\n') {
-        Some(secret) if text.len() as u64 <= LONGEST => Ok(secret.to_owned()),
+        Some(secret) if text.len() as u64 <= LONGEST => Ok(Some(secret.to_owned())),
         _ => Err(not_ours(&path, "it is not whole").hinted("store the secret anew")),
     }
 }

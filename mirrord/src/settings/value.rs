@@ -1,6 +1,6 @@
 //! How the values of settings are written, and which there are.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
 use common::{protocol::Stale, refspec::Refspecs};
 
@@ -155,6 +155,52 @@ impl Value for bool {
 
     fn lines(&self) -> Vec<String> {
         vec![if *self { "yes" } else { "no" }.to_owned()]
+    }
+}
+
+/// An address, not a name, and a port.
+impl Value for SocketAddr {
+    fn set(&mut self, text: &str) -> Result<(), Refusal> {
+        let kind = "an address and a port, as in '127.0.0.1:8080', '0.0.0.0:8080' or '[::1]:8080'";
+        *self = text.parse().map_err(|_| Refusal::Not(kind.to_owned()))?;
+        Ok(())
+    }
+
+    fn lines(&self) -> Vec<String> {
+        vec![self.to_string()]
+    }
+}
+
+/// A URL of http or https that others can be told, or nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct WebUrl(String);
+
+impl WebUrl {
+    /// As it was typed; blank when there is none.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Value for WebUrl {
+    fn set(&mut self, text: &str) -> Result<(), Refusal> {
+        let is_plain = |url: reqwest::Url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.username().is_empty()
+                && url.password().is_none()
+                && url.query().is_none()
+                && url.fragment().is_none()
+        };
+        if !text.is_empty() && !reqwest::Url::parse(text).is_ok_and(is_plain) {
+            let kind = "the beginning of a URL without a login, as in 'https://hooks.example'";
+            return Err(Refusal::Not(kind.to_owned()));
+        }
+        text.clone_into(&mut self.0);
+        Ok(())
+    }
+
+    fn lines(&self) -> Vec<String> {
+        vec![self.0.clone()]
     }
 }
 
@@ -314,6 +360,46 @@ mod tests {
             "99999999999999999999999",
         ] {
             assert_eq!(read(5, text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_no_name_and_has_a_port() {
+        let nowhere = || SocketAddr::from(([0, 0, 0, 0], 0));
+        for text in ["127.0.0.1:0", "0.0.0.0:8080", "[::1]:8080"] {
+            let address = read(nowhere(), text).expect(text);
+            assert_eq!(address.lines(), [text]);
+        }
+        for text in [
+            "",
+            "8080",
+            ":8080",
+            "127.0.0.1",
+            "::1:8080",
+            "localhost:80",
+            "127.0.0.1:x",
+        ] {
+            assert_eq!(read(nowhere(), text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_url_that_others_are_told_has_no_login_in_it() {
+        for text in ["", "https://h", "http://h:80/a/", "https://[::1]:1"] {
+            let url = read(WebUrl::default(), text).expect(text);
+            assert_eq!(url.lines(), [text]);
+        }
+        for text in [
+            "h",
+            "h:80",
+            "ftp://h",
+            "https://",
+            "https://me@h",
+            "https://me:x@h",
+            "https://h/?a=b",
+            "https://h/#a",
+        ] {
+            assert_eq!(read(WebUrl::default(), text), None, "{text:?}");
         }
     }
 

@@ -8,6 +8,7 @@ mod answers;
 mod asked;
 mod child;
 mod fallback;
+mod hooks;
 mod http;
 mod local;
 mod logins;
@@ -32,6 +33,7 @@ pub(crate) use self::{
     access::Access,
     answers::said::moved_to,
     asked::Asked,
+    hooks::{ProjectHook, ProjectHooks},
     logins::Logins,
     probe::{Probe, Reading, Unread},
     session::Session,

@@ -14,6 +14,7 @@ use super::access::{Refusal, Wish};
 use super::cgi::{self, Call};
 use super::faults::Heard;
 use super::holds::Moment;
+use super::hooks;
 use super::lfs;
 use super::lock;
 use super::log::{Entry, Request};
@@ -157,6 +158,9 @@ async fn real_answer(
         let token = token.and_then(|token| token.to_str().ok());
         return lock(&shared.access).about_itself(token);
     }
+    if let Some(path) = request.path.strip_prefix("/api/v4/projects/") {
+        return hooks::answer(shared, parts, path, input, entry).await;
+    }
     let Some((repository, service)) = route(&parts.method, &request.path) else {
         return Refusal::NotFound.answer();
     };
@@ -165,7 +169,7 @@ async fn real_answer(
     };
     let wish = Wish {
         project,
-        exists: shared.dir.join(repository).is_dir(),
+        exists: shared.memory.is_on() || shared.dir.join(repository).is_dir(),
         push: service == "git-receive-pack" || request.query.contains("service=git-receive-pack"),
         login: request.authorization.as_deref(),
     };
@@ -177,6 +181,12 @@ async fn real_answer(
     if service == lfs::BATCH {
         return lfs::answer(shared, input, entry).await;
     }
+    if shared.memory.is_on() {
+        let from_memory = from_memory(shared, parts, request, (project, service), input, entry);
+        return from_memory.await.unwrap_or_else(|error| {
+            Answer::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+        });
+    }
     let call = Call {
         root: &shared.dir,
         parts,
@@ -187,6 +197,34 @@ async fn real_answer(
         Ok(answer) => answer,
         Err(error) => Answer::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }
+}
+
+/// Answers what was answered before, and asks git only once.
+async fn from_memory(
+    shared: &Shared,
+    parts: &Parts,
+    request: &Request,
+    (project, service): (&str, &str),
+    input: Input,
+    entry: &Arc<Entry>,
+) -> io::Result<Answer> {
+    let (real, question) = shared.memory.question(project, service, request);
+    if let Some(answer) = shared.memory.answer(&question) {
+        return Ok(answer);
+    }
+    let mut parts = parts.clone();
+    let uri = format!("/{real}.git/{service}?{}", request.query);
+    parts.uri = uri.parse().map_err(io::Error::other)?;
+    let call = Call {
+        root: &shared.dir,
+        parts: &parts,
+        user: None,
+        old_protocol: false,
+    };
+    let mut answer = cgi::run(&call, input, Arc::clone(entry)).await?;
+    answer.source = answer.source.read_all().await?;
+    shared.memory.keep(question, &answer);
+    Ok(answer)
 }
 
 /// Splits `/group/project.git/info/refs` into the repository and what is asked of it.

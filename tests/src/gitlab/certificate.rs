@@ -9,14 +9,17 @@ use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// A server's certificate with the CA to check it by.
-pub(super) struct Certificate {
-    pub(super) ca_pem: String,
+pub(crate) struct Certificate {
+    pub(crate) ca_pem: String,
+    /// The certificate and its key, as files have them.
+    pub(crate) pem: String,
+    pub(crate) key_pem: String,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 }
 
 impl Certificate {
-    pub(super) fn valid() -> Self {
+    pub(crate) fn valid() -> Self {
         Self::signed(4096)
     }
 
@@ -42,6 +45,8 @@ impl Certificate {
         let leaf = leaf.signed_by(&key, &ca)?;
         Ok(Self {
             ca_pem: ca.pem(),
+            pem: leaf.pem(),
+            key_pem: key.serialize_pem(),
             chain: vec![leaf.der().clone()],
             key: PrivateKeyDer::Pkcs8(key.serialize_der().into()),
         })

@@ -260,7 +260,8 @@ impl Entry {
     fn change(&self, change: impl FnOnce(&mut Request)) {
         self.log.change(|written| {
             // A forgotten request is still answered.
-            let mut requests = written.requests.iter_mut();
+            // The last ones are the likeliest.
+            let mut requests = written.requests.iter_mut().rev();
             if let Some((_, request)) = requests.find(|(id, _)| *id == self.id) {
                 change(request);
             }

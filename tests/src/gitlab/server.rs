@@ -21,7 +21,9 @@ use super::access::Access;
 use super::answer::answer;
 use super::faults::Faults;
 use super::holds::Holds;
+use super::hooks::Hooks;
 use super::log::Log;
+use super::memory::Memory;
 
 /// On this machine whoever has no connection by now gets none.
 const UNANSWERED: Duration = Duration::from_millis(500);
@@ -36,6 +38,8 @@ pub(super) struct Shared {
     pub(super) log: Log,
     pub(super) faults: Faults,
     pub(super) holds: Holds,
+    pub(super) hooks: Mutex<Hooks>,
+    pub(super) memory: Memory,
     /// Its administrator has switched large files off.
     pub(super) without_lfs: AtomicBool,
 }
@@ -49,6 +53,8 @@ impl Shared {
             log: Log::default(),
             faults: Faults::default(),
             holds: Holds::default(),
+            hooks: Mutex::default(),
+            memory: Memory::default(),
             without_lfs: AtomicBool::default(),
         }
     }

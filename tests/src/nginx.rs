@@ -1,0 +1,89 @@
+//! A real nginx in front of something, as README shows it.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::{CertificateFiles, Running, World};
+
+/// How long it may take to listen.
+const START: Duration = Duration::from_secs(10);
+
+/// A running nginx, where TLS ends. Dropping it stops it.
+#[derive(Debug)]
+pub struct Nginx {
+    running: Running,
+    port: u16,
+}
+
+impl Nginx {
+    /// Starts one for this part of a configuration: what stands in `server`, without where to listen and the
+    /// certificate. nginx itself cannot be given port 0, so the port was free a moment ago.
+    #[track_caller]
+    pub fn new(world: &World, server: &str, certificate: &CertificateFiles) -> Self {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let port = free.local_addr().expect("it is bound").port();
+        drop(free);
+        let dir = world.path("nginx");
+        fs::create_dir_all(&dir).expect("the world is ours");
+        let file = |name: &str| dir.join(name).display().to_string();
+        let path = |path: &Path| path.display().to_string();
+        let configuration = format!(
+            "daemon off;\nmaster_process off;\npid {};\nerror_log {};\nevents {{}}\nhttp {{\n\
+             access_log off;\nclient_body_temp_path {};\nproxy_temp_path {};\nfastcgi_temp_path {};\n\
+             uwsgi_temp_path {};\nscgi_temp_path {};\nserver {{\nlisten 127.0.0.1:{port} ssl;\n\
+             ssl_certificate {};\nssl_certificate_key {};\n{server}\n}}\n}}\n",
+            file("pid"),
+            file("error.log"),
+            file("body"),
+            file("proxy"),
+            file("fastcgi"),
+            file("uwsgi"),
+            file("scgi"),
+            path(&certificate.certificate),
+            path(&certificate.key),
+        );
+        fs::write(dir.join("nginx.conf"), configuration).expect("the world is ours");
+        let arguments = [
+            "-e",
+            &file("error.log"),
+            "-p",
+            &path(&dir),
+            "-c",
+            &file("nginx.conf"),
+        ];
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let sbin = ["/usr/sbin".into(), "/usr/local/sbin".into()];
+        let paths = std::env::split_paths(&path).chain(sbin);
+        let path = std::env::join_paths(paths).expect("they are paths");
+        let running = world.program(
+            "env",
+            [format!("PATH={}", path.display()).as_str(), "nginx"],
+        );
+        let running = running.args(arguments).start();
+        let deadline = Instant::now() + START;
+        while TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).is_err() {
+            assert!(
+                Instant::now() < deadline && !running.has_ended(),
+                "nginx does not listen: {:?}\n{}",
+                running.so_far(),
+                fs::read_to_string(dir.join("error.log")).unwrap_or_default()
+            );
+            // It tells nobody when it does.
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Self { running, port }
+    }
+
+    /// Returns what its URLs begin with.
+    pub fn base(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        self.running.kill(crate::Signal::TERM);
+    }
+}

@@ -1,0 +1,105 @@
+//! The webhook: a host tells of a push, and the mirror is in step before anybody asks.
+
+mod at_gitlab;
+mod behind;
+mod hosts;
+mod lifecycle;
+mod refused;
+mod secrets;
+mod slow;
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tests::{Delivery, GitLab, Project, World, public_refs};
+
+/// How long a mirror may take to be in step after a delivery.
+const SOON: Duration = Duration::from_secs(30);
+
+/// A mirror that nobody fetches from, whose webhook is on.
+pub(crate) struct Stage {
+    pub(crate) world: World,
+    pub(crate) gitlab: GitLab,
+    pub(crate) project: Project,
+}
+
+/// What `mirrord webhook show` says.
+pub(crate) struct Shown {
+    pub(crate) url: String,
+    pub(crate) token: String,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let stage = Self::off();
+        stage.world.mirrord(["webhook", "on"]).ok();
+        stage
+    }
+
+    /// The same before anybody has switched it on.
+    fn off() -> Self {
+        let world = World::new();
+        let gitlab = world.gitlab();
+        let project = gitlab.project("group/project");
+        project.history(2);
+        let add = ["add", "project", &gitlab.url("group/project"), "--quiet"];
+        world.mirrord(add).ok();
+        Self {
+            world,
+            gitlab,
+            project,
+        }
+    }
+
+    #[track_caller]
+    fn show(&self) -> Shown {
+        let ran = self
+            .world
+            .mirrord(["webhook", "show", "project", "--json"])
+            .ok();
+        let shown: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        let text = |key: &str| shown[key].as_str().expect("text").to_owned();
+        Shown {
+            url: text("url"),
+            token: text("secret_token"),
+        }
+    }
+
+    /// What GitLab sends, with the secret token.
+    #[track_caller]
+    fn delivery(&self) -> Delivery {
+        let Shown { url, token } = self.show();
+        Delivery::of_gitlab(&url, "Push Hook", "{}").token(&token)
+    }
+
+    /// Waits until the mirror has what upstream has. Nothing tells when, as nobody is there.
+    #[track_caller]
+    fn wait_until_in_step(&self) {
+        let deadline = Instant::now() + SOON;
+        let mirror = self.world.only_mirror();
+        loop {
+            let (ours, theirs) = (public_refs(&self.world, &mirror), self.project.refs());
+            if ours == theirs {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "never in step: {ours:?}\nupstream has {theirs:?}"
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// How often upstream was asked, as far as that is over.
+    fn questions(&self) -> usize {
+        self.world.wait_until_no_sync();
+        let asked = self.gitlab.requests();
+        let asked = asked.iter();
+        asked
+            .filter(|request| request.body_text().contains("command=ls-refs"))
+            .count()
+    }
+}

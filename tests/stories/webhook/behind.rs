@@ -1,0 +1,82 @@
+//! Where TLS ends: at an nginx in front of it, as README shows, or here.
+
+use std::fs;
+
+use tests::{Nginx, World};
+
+use super::{Shown, Stage};
+
+/// The part of nginx's configuration that README shows, for this port.
+fn snippet(at: &str) -> String {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let readme = fs::read_to_string(readme).expect("README.md is there");
+    let snippet = readme.split("```nginx\n").nth(1);
+    let snippet = snippet.and_then(|rest| rest.split("```").next());
+    let snippet = snippet.expect("README.md shows it");
+    assert!(snippet.contains("127.0.0.1:4711"), "{snippet}");
+    snippet.replace("127.0.0.1:4711", at)
+}
+
+fn at(world: &World) -> String {
+    let config = world.mirrord(["config", "webhook-listen"]).ok();
+    config.line().to_owned()
+}
+
+#[test]
+fn behind_nginx_it_is_reached_by_the_name_of_that() {
+    let stage = Stage::new();
+    let certificate = stage.world.certificate();
+    let nginx = Nginx::new(&stage.world, &snippet(&at(&stage.world)), &certificate);
+    let base = nginx.base();
+    stage
+        .world
+        .mirrord(["webhook", "on", "--public-url", &base])
+        .ok();
+    let Shown { url, token } = stage.show();
+    assert!(url.starts_with(&base), "{url}");
+    let delivery = stage.delivery().trusting(&certificate.authority);
+    stage.project.commit("main", "file", "new");
+    assert_eq!(delivery.send().status, 202);
+    stage.wait_until_in_step();
+    assert_eq!(delivery.clone().token("another").send().status, 401);
+    let elsewhere = delivery.clone().to(&format!("{base}/other"));
+    assert_eq!(elsewhere.send().status, 404);
+    let long = tests::Delivery::of_gitlab(&url, "Push Hook", "x".repeat(1 << 20)).token(&token);
+    assert_eq!(long.trusting(&certificate.authority).send().status, 202);
+    // A name that is neither nginx's nor ours does not come through.
+    let evil = delivery.header("Host", "evil.example");
+    assert_eq!(evil.send().status, 421);
+}
+
+#[test]
+fn with_its_own_certificate_it_speaks_https_alone() {
+    let stage = Stage::new();
+    let certificate = stage.world.certificate();
+    let path = |path: &std::path::Path| path.display().to_string();
+    let (cert, key) = (path(&certificate.certificate), path(&certificate.key));
+    let on = ["webhook", "on", "--tls-cert", &cert, "--tls-key", &key];
+    stage.world.mirrord(on).ok();
+    let Shown { url, .. } = stage.show();
+    assert!(url.starts_with("https://127.0.0.1:"), "{url}");
+    let delivery = stage.delivery().trusting(&certificate.authority);
+    stage.project.commit("main", "file", "new");
+    assert_eq!(delivery.send().status, 202);
+    stage.wait_until_in_step();
+    let plain = delivery.clone().to(&url.replace("https:", "http:"));
+    plain.try_send().expect_err("it speaks nothing else");
+    stage.world.mirrord(["stop"]).ok();
+    stage.world.mirrord(["list"]).ok();
+    stage.show();
+    assert_eq!(delivery.send().status, 202, "after a restart too");
+    let wrong = ["webhook", "on", "--tls-cert", &key, "--tls-key", &cert];
+    let ran = stage.world.mirrord(wrong).code(1);
+    assert!(
+        ran.stderr.contains("error: cannot use the certificate"),
+        "{ran}"
+    );
+    assert_eq!(delivery.send().status, 202, "it is as it was");
+    let off = ["webhook", "on", "--tls-cert", "", "--tls-key", ""];
+    stage.world.mirrord(off).ok();
+    assert!(stage.show().url.starts_with("http://"));
+    assert_eq!(stage.delivery().send().status, 202);
+}

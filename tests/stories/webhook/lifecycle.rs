@@ -1,0 +1,203 @@
+//! On, off, and on again: where it listens, and what is said of it.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpListener},
+    path::Path,
+    time::Instant,
+};
+
+use tests::World;
+
+use super::{SOON, Shown, Stage};
+
+/// The addresses at which a process listens for anybody, as the system says it.
+fn listens(pid: u32) -> Vec<String> {
+    let sockets: Vec<_> = fs::read_dir(format!("/proc/{pid}/fd"))
+        .expect("it runs")
+        .filter_map(|fd| fs::read_link(fd.ok()?.path()).ok())
+        .map(|link| link.display().to_string())
+        .collect();
+    let mut found = Vec::new();
+    for table in ["tcp", "tcp6", "udp", "udp6"] {
+        let path = format!("/proc/{pid}/net/{table}");
+        let text = fs::read_to_string(Path::new(&path)).unwrap_or_default();
+        for line in text.lines().skip(1) {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            let is_open = fields[3] == "0A" || table.starts_with("udp");
+            if is_open && sockets.contains(&format!("socket:[{}]", fields[9])) {
+                found.push(fields[1].to_owned());
+            }
+        }
+    }
+    found
+}
+
+impl Stage {
+    fn listens(&self) -> usize {
+        listens(self.world.daemon_pid().expect("it runs")).len()
+    }
+}
+
+fn config(world: &World, key: &str) -> String {
+    world.mirrord(["config", key]).ok().line().to_owned()
+}
+
+#[test]
+fn no_port_is_open_until_somebody_asks_for_it_and_none_after() {
+    let stage = Stage::off();
+    assert_eq!(stage.listens(), 0);
+    let ran = stage.world.mirrord(["webhook", "show", "project"]).code(2);
+    assert!(ran.stderr.contains("the webhook is off\nhint: "), "{ran}");
+    stage.world.mirrord(["webhook", "on"]).ok();
+    assert_eq!(stage.listens(), 1, "at once");
+    let delivery = stage.delivery();
+    assert_eq!(delivery.send().status, 202);
+    stage.world.mirrord(["webhook", "off"]).ok();
+    assert_eq!(stage.listens(), 0);
+    delivery.try_send().expect_err("nobody listens");
+    stage.world.mirrord(["stop"]).ok();
+    stage.world.mirrord(["list"]).ok();
+    assert_eq!(stage.listens(), 0, "off is off for the next daemon too");
+    stage.world.mirrord(["webhook", "off"]).ok();
+}
+
+#[test]
+fn a_port_is_chosen_once_and_kept_and_everybody_says_the_real_one() {
+    let stage = Stage::new();
+    let Shown { url, .. } = stage.show();
+    let delivery = stage.delivery();
+    let at = config(&stage.world, "webhook-listen");
+    assert!(at.starts_with("127.0.0.1:") && !at.ends_with(":0"), "{at}");
+    assert!(url.starts_with(&format!("http://{at}/hooks/")), "{url}");
+    let says_it = |command: &[&str]| {
+        let ran = stage.world.mirrord(command).ok();
+        assert!(ran.stdout.contains(&at), "{ran}");
+    };
+    says_it(&["status"]);
+    says_it(&["status", "--json"]);
+    says_it(&["webhook", "on"]);
+    says_it(&["webhook", "on", "--listen", "127.0.0.1:0"]);
+    says_it(&["webhook", "on", "--json"]);
+    for end in ["stop", "kill", "off"] {
+        match end {
+            "stop" => drop(stage.world.mirrord(["stop"]).ok()),
+            "kill" => stage.world.kill_daemon(),
+            _ => {
+                stage.world.mirrord(["webhook", "off"]).ok();
+                stage.world.mirrord(["webhook", "on"]).ok();
+            }
+        }
+        stage.world.mirrord(["list"]).ok();
+        says_it(&["webhook", "show", "project"]);
+        assert_eq!(delivery.send().status, 202, "{end}");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_said_so_and_taken_when_it_is_free() {
+    let stage = Stage::off();
+    let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    let at = other.local_addr().expect("it is bound").to_string();
+    let ran = stage
+        .world
+        .mirrord(["webhook", "on", "--listen", &at])
+        .code(1);
+    let said = format!("error: cannot listen at '{at}': address already in use\nhint: ");
+    assert!(ran.stderr.to_lowercase().contains(&said), "{ran}");
+    assert_eq!(config(&stage.world, "webhook"), "no", "nothing has changed");
+    // It was free when it was chosen, and is taken when the next daemon starts.
+    drop(other);
+    stage.world.mirrord(["webhook", "on", "--listen", &at]).ok();
+    stage.world.mirrord(["stop"]).ok();
+    let other = TcpListener::bind(&at).expect("nobody has it");
+    stage.world.mirrord(["list"]).ok();
+    let ran = stage.world.mirrord(["webhook", "show", "project"]).code(1);
+    assert!(ran.stderr.contains("cannot listen at"), "{ran}");
+    stage.world.mirrord(["sync", "project"]).ok();
+    drop(other);
+    let deadline = Instant::now() + SOON;
+    while stage
+        .world
+        .mirrord(["webhook", "show", "project"])
+        .run()
+        .status
+        .code()
+        != Some(0)
+    {
+        assert!(Instant::now() < deadline, "it never takes the port");
+    }
+    assert_eq!(stage.delivery().send().status, 202);
+}
+
+#[test]
+fn it_moves_without_losing_anybody_and_says_by_which_url_it_is_reached() {
+    let stage = Stage::new();
+    let old = stage.delivery();
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    let at = free.local_addr().expect("it is bound").to_string();
+    drop(free);
+    let public = "https://hooks.example/mirror/";
+    let on = ["webhook", "on", "--listen", &at, "--public-url", public];
+    let ran = stage.world.mirrord(on).ok();
+    assert!(
+        ran.stdout.contains(&at) && ran.stdout.contains("hooks.example"),
+        "{ran}"
+    );
+    old.try_send().expect_err("it has moved");
+    let Shown { url, token } = stage.show();
+    assert!(
+        url.starts_with("https://hooks.example/mirror/hooks/"),
+        "{url}"
+    );
+    let id = url.rsplit('/').next().expect("an id");
+    let here = format!("http://{at}/hooks/{id}");
+    let delivery = old.to(&here).token(&token);
+    assert_eq!(delivery.send().status, 202);
+    assert_eq!(delivery.header("Host", "hooks.example").send().status, 202);
+    stage
+        .world
+        .mirrord(["webhook", "on", "--public-url", ""])
+        .ok();
+    assert_eq!(stage.show().url, here);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_and_changes_nothing() {
+    let stage = Stage::new();
+    let before = stage.show().url;
+    let missing = stage.world.path("missing.pem").display().to_string();
+    let table: [(&[&str], i32); 8] = [
+        (&["--listen", "localhost:80"], 2),
+        (&["--listen", "127.0.0.1"], 2),
+        (&["--listen", "8080"], 2),
+        (&["--public-url", "hooks.example"], 2),
+        (&["--public-url", "ftp://hooks.example"], 2),
+        (&["--public-url", "https://me:hunter2@hooks.example"], 2),
+        (&["--tls-cert", "cert.pem"], 2),
+        (&["--tls-cert", &missing, "--tls-key", &missing], 1),
+    ];
+    for (options, code) in table {
+        let ran = stage
+            .world
+            .mirrord(["webhook", "on"])
+            .args(options)
+            .code(code);
+        assert!(ran.stderr.starts_with("error: "), "{ran}");
+    }
+    assert_eq!(stage.show().url, before);
+    assert_eq!(stage.delivery().send().status, 202);
+    stage.world.mirrord(["webhook", "show", "nobody"]).code(1);
+    stage.world.mirrord(["webhook"]).code(2);
+}
+
+#[test]
+fn every_part_of_it_explains_itself() {
+    let world = World::new();
+    for part in ["on", "off", "show", "secret", "register", "check"] {
+        let help = world.mirrord(["webhook", part, "--help"]).ok();
+        let example = format!("    mirrord webhook {part}");
+        assert!(help.stdout.contains(&example), "{help}");
+    }
+    assert_eq!(world.daemon_pid(), None, "nobody is started for that");
+}

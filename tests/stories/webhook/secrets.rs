@@ -1,0 +1,216 @@
+//! What deliveries prove themselves with: signatures, tokens, and their life.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use tests::{Delivery, Run};
+
+use super::{Shown, Stage};
+
+const SIGNING: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDC2FVsBQIhrs=";
+
+impl Stage {
+    fn secret(&self, options: &[&str]) -> Run {
+        self.world
+            .mirrord(["webhook", "secret", "project"])
+            .args(options)
+    }
+
+    /// GitLab has shown a signing token, and from now on signs with it.
+    #[track_caller]
+    fn sign(&self) -> Shown {
+        let told = self.secret(&["--signing-token-stdin"]);
+        let ran = told.stdin(format!("{SIGNING}\n")).ok();
+        assert!(!format!("{ran}").contains("whsec_"), "{ran}");
+        self.show()
+    }
+}
+
+#[test]
+fn with_a_signing_token_only_what_gitlab_has_signed_just_now_is_taken() {
+    let stage = Stage::new();
+    let Shown { url, token } = stage.sign();
+    let now = Delivery::now();
+    let body = r#"{"object_kind":"push"}"#;
+    let bare = || Delivery::of_gitlab(&url, "Push Hook", body);
+    let signed = |at| bare().signed(SIGNING, "one", at);
+    let signature = |at| tests::signature(SIGNING, "one", at, body.as_bytes());
+    let other = "whsec_dGVzdHRlc3R0ZXN0dGVzdHRlc3R0ZXN0dGVzdHRlc3Q=";
+    let table = [
+        ("the secret token alone", bare().token(&token)),
+        ("nothing", bare()),
+        ("another key", bare().signed(other, "one", now)),
+        (
+            "the key undecoded",
+            bare().signed_undecoded(SIGNING, "one", now),
+        ),
+        (
+            "another id",
+            bare().with_signature("two", now, &signature(now)),
+        ),
+        (
+            "another time",
+            bare().with_signature("one", now + 1, &signature(now)),
+        ),
+        ("an old one", signed(now - 310)),
+        ("one of tomorrow", signed(now + 310)),
+        ("no id", signed(now).without("webhook-id")),
+        ("no time", signed(now).without("webhook-timestamp")),
+        ("no signature", signed(now).without("webhook-signature")),
+        (
+            "a bad time",
+            signed(now).header("webhook-timestamp", "today"),
+        ),
+        (
+            "another version",
+            bare().with_signature("one", now, &signature(now).replace("v1,", "v2,")),
+        ),
+        (
+            "half of it",
+            bare().with_signature("one", now, &signature(now)[..20]),
+        ),
+        (
+            "the token too",
+            bare().token(&token).with_signature("one", now, "v1,AAAA"),
+        ),
+    ];
+    for (what, delivery) in table {
+        assert_eq!(delivery.send().status, 401, "{what}");
+    }
+    stage.project.commit("main", "file", "new");
+    let two = format!("v1,AAAA {}", signature(now));
+    let answer = bare().with_signature("one", now, &two).send();
+    assert_eq!(answer.status, 202, "one of two is right: {answer:?}");
+    stage.wait_until_in_step();
+    stage.project.commit("main", "file", "newer");
+    let late = bare().token(&token).signed(SIGNING, "three", now - 240);
+    assert_eq!(late.send().status, 202, "four minutes are not too long");
+    stage.wait_until_in_step();
+}
+
+#[test]
+fn a_replay_is_answered_and_costs_nothing_and_resending_is_a_check() {
+    let stage = Stage::new();
+    let Shown { url, .. } = stage.sign();
+    let bare = Delivery::of_gitlab(&url, "Push Hook", "{}");
+    let at = Delivery::now() - 20;
+    let first = bare.clone().signed(SIGNING, "one", at);
+    assert_eq!(first.send().status, 202);
+    stage.wait_until_in_step();
+    let before = stage.questions();
+    stage.project.commit("main", "file", "new");
+    for _ in 0..100 {
+        assert_eq!(first.send().status, 202);
+    }
+    assert_eq!(stage.questions(), before, "what was seen is not news");
+    // GitLab's 'Resend' keeps the id, and signs anew.
+    assert_eq!(bare.signed(SIGNING, "one", at + 10).send().status, 202);
+    stage.wait_until_in_step();
+}
+
+#[test]
+fn what_is_no_signing_token_changes_nothing_and_is_not_repeated() {
+    let stage = Stage::new();
+    let delivery = stage.delivery();
+    for wrong in ["hunter2", "whsec_hunter2", "whsec_aHVudGVyMg==", "", "a\nb"] {
+        let told = stage.secret(&["--signing-token-stdin"]);
+        let ran = told.stdin(format!("{wrong}\n")).code(2);
+        let said = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(
+            !said.contains("hunter2") && !said.contains("aHVudGVyMg"),
+            "{ran}"
+        );
+    }
+    assert_eq!(delivery.send().status, 202);
+    stage.secret(&[]).code(2);
+    stage.secret(&["--rotate", "--signing-token-stdin"]).code(2);
+}
+
+#[test]
+fn a_rotated_token_is_another_and_the_address_stays() {
+    let stage = Stage::new();
+    let (before, old) = (stage.show(), stage.delivery());
+    let ran = stage.secret(&["--rotate"]).ok();
+    let after = stage.show();
+    assert!(before.url == after.url && before.token != after.token);
+    assert!(
+        ran.stdout.contains(&after.token),
+        "it says what to tell GitLab: {ran}"
+    );
+    assert_eq!(old.send().status, 401);
+    assert_eq!(old.token(&after.token).send().status, 202);
+}
+
+#[test]
+fn a_hook_is_the_mirrors_own_for_life_and_goes_with_it() {
+    let stage = Stage::new();
+    let before = stage.show();
+    let same = |name: &str| {
+        let ran = stage.world.mirrord(["webhook", "show", name]).ok();
+        assert!(
+            ran.stdout.contains(&before.url) && ran.stdout.contains(&before.token),
+            "{ran}"
+        );
+    };
+    stage.world.mirrord(["rename", "project", "other"]).ok();
+    same("other");
+    let moved = stage.gitlab.project("group/moved");
+    moved
+        .git([
+            "fetch",
+            "-q",
+            &stage.project.url(),
+            "+refs/heads/*:refs/heads/*",
+        ])
+        .ok();
+    let url = stage.gitlab.url("group/moved");
+    stage.world.mirrord(["set", "other", "--url", &url]).ok();
+    let delivery = Delivery::of_gitlab(&before.url, "Push Hook", "{}").token(&before.token);
+    let tip = moved.commit("main", "file", "at the new place");
+    assert_eq!(delivery.send().status, 202);
+    let mirror = stage.world.only_mirror();
+    let deadline = std::time::Instant::now() + super::SOON;
+    while !tests::public_refs(&stage.world, &mirror)
+        .iter()
+        .any(|(_, oid)| *oid == tip)
+    {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "it goes where the mirror goes"
+        );
+    }
+    for end in ["stop", "kill"] {
+        match end {
+            "stop" => drop(stage.world.mirrord(["stop"]).ok()),
+            _ => stage.world.kill_daemon(),
+        }
+        stage.world.mirrord(["list"]).ok();
+        same("other");
+    }
+    let file = mirror.join("webhook");
+    let mode = fs::metadata(&file)
+        .expect("it is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    stage.world.mirrord(["remove", "other"]).ok();
+    assert_eq!(delivery.send().status, 404);
+    let left = stage
+        .world
+        .program("grep", ["-rlF", &before.token, "m"])
+        .run();
+    assert_eq!(left.stdout, "", "{left}");
+}
+
+#[test]
+fn a_file_that_others_could_read_is_not_believed() {
+    let stage = Stage::new();
+    let delivery = stage.delivery();
+    let file = stage.world.only_mirror().join("webhook");
+    let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("ours");
+    mode(0o644);
+    assert_eq!(delivery.send().status, 500);
+    let ran = stage.world.mirrord(["webhook", "show", "project"]).code(1);
+    assert!(ran.stderr.contains("hint: chmod 600"), "{ran}");
+    mode(0o600);
+    assert_eq!(delivery.send().status, 202);
+}
