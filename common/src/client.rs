@@ -21,15 +21,19 @@ use crate::{
     ask, git,
     paths::Paths,
     progress::Renderer,
-    protocol::{Answer, Ask, Failure, Reply, Request, Step, VERSION},
+    protocol::{Answer, Ask, Failure, FailureKind, Reply, Request, Step, VERSION},
     wire::{self, WireError},
 };
 
 /// A daemon that says nothing at all for this long is stuck: it sends progress every second while it works.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// A daemon may first wait for its predecessor to finish what it serves, which takes at most thirty seconds.
+/// A daemon may first wait for its predecessor to finish what it serves, which takes at most thirty seconds. Whoever has
+/// connected to a service's socket waits for that, too.
 const START: Duration = Duration::from_secs(45);
+
+/// So many daemons may end, one after the other, before one of them has carried out what it was asked.
+const DAEMONS: usize = 3;
 
 /// How often those who wait for somebody else's start look again.
 const AGAIN: Duration = Duration::from_millis(10);
@@ -118,7 +122,7 @@ impl Client {
             return Err(ConnectError::Stranger(socket));
         }
         let pid = peer.pid().and_then(|pid| pid.try_into().ok());
-        match wire::greet(&mut stream).await {
+        match wire::greet(&mut stream, START).await {
             Ok(()) => Ok(Self { stream }),
             Err(WireError::OtherVersion(version)) => {
                 Err(ConnectError::OtherVersion { version, pid })
@@ -175,6 +179,33 @@ impl Client {
                 Ok(Self::connect(paths).await?)
             }
             result => Ok(result?),
+        }
+    }
+
+    /// Has the daemon do something, starting it when none runs, until it has come to something. A daemon that stops before
+    /// it has, and behind whose socket the service manager starts the next, is as good as that one. The returned client is
+    /// the lease on what it was about.
+    ///
+    /// # Errors
+    /// Fails with what the person should read.
+    pub async fn carry_out(
+        paths: &Paths,
+        request: &Request,
+        renderer: &mut Renderer<io::Stderr>,
+    ) -> Result<(Self, Reply), Failure> {
+        let mut client = Self::connect_or_start(paths).await?;
+        let mut daemons = 1;
+        loop {
+            let failure = match client.converse(request, renderer).await {
+                Ok(reply) => return Ok((client, reply)),
+                Err(failure) => failure,
+            };
+            if failure.kind != FailureKind::Cancelled || daemons == DAEMONS {
+                return Err(failure);
+            }
+            daemons += 1;
+            // Without a service nobody listens any more, and whoever stopped it meant that.
+            client = Self::connect(paths).await.map_err(|_| failure)?;
         }
     }
 

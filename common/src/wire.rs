@@ -17,7 +17,7 @@ use crate::protocol::{VERSION, words};
 pub const MAX_FRAME: u32 = 1 << 20;
 
 /// A frame that has begun must be complete within this time.
-const FRAME_DEADLINE: Duration = Duration::from_secs(10);
+pub const FRAME_DEADLINE: Duration = Duration::from_secs(10);
 
 const MAGIC: [u8; 6] = *b"mirror";
 
@@ -47,11 +47,14 @@ pub enum WireError {
     Io(#[from] io::Error),
 }
 
-/// Says who we are and reads who they are.
+/// Says who we are and reads who they are, within some time.
 ///
 /// # Errors
 /// [`WireError::OtherVersion`] and [`WireError::NotOurs`] tell the two ways in which they are not like us.
-pub async fn greet(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<(), WireError> {
+pub async fn greet(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    within: Duration,
+) -> Result<(), WireError> {
     let mut ours = [0; 8];
     ours[..6].copy_from_slice(&MAGIC);
     ours[6..].copy_from_slice(&VERSION.to_be_bytes());
@@ -62,7 +65,7 @@ pub async fn greet(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result
         stream.read_exact(&mut theirs).await?;
         Ok::<_, io::Error>(theirs)
     };
-    let theirs = match timeout(FRAME_DEADLINE, exchange).await {
+    let theirs = match timeout(within, exchange).await {
         Err(_) => return Err(WireError::Late),
         Ok(Err(err)) if err.kind() == io::ErrorKind::UnexpectedEof => {
             return Err(WireError::Closed);
@@ -251,7 +254,9 @@ mod tests {
             let error = run(async {
                 let (mut ours, mut other) = duplex(64);
                 other.write_all(&theirs).await.expect("room in the pipe");
-                greet(&mut ours).await.expect_err("not ours")
+                greet(&mut ours, FRAME_DEADLINE)
+                    .await
+                    .expect_err("not ours")
             });
             assert!(error.to_string().contains(expected), "{error}");
         }

@@ -37,9 +37,8 @@ pub(crate) async fn open_push(errand: &Errand) -> Result<(Client, Open), Failure
 
 async fn converse(errand: &Errand, request: &Request) -> Result<(Client, Reply), Failure> {
     let paths = Paths::from_env()?;
-    let mut client = Client::connect_or_start(&paths).await?;
     let mut renderer = Renderer::stderr(errand.options.progress && errand.options.verbosity > 0);
-    let reply = client.converse(request, &mut renderer).await?;
+    let (client, reply) = Client::carry_out(&paths, request, &mut renderer).await?;
     if let Reply::Ready(ready) | Reply::Open(Open { ready, .. }) = &reply {
         warn(ready);
     }

@@ -1,26 +1,57 @@
 //! The daemon's life: lock, sweep, listen, serve, stop in order.
 
 use std::{
-    fs::{self, File},
-    io::{self, Read, Seek, Write},
-    time::{Duration, Instant},
+    fs, io,
+    os::unix::{fs::MetadataExt, net::UnixListener},
+    path::Path,
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use common::{paths::Paths, protocol::Failure};
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName, tokio::Listener};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    credentials::Credentials, journal::Journal, registry::Registry, retrack, schedule::Schedule,
-    secrets::Secrets, server::Server, sync::Engine, upstream::Upstreams,
+    activation,
+    credentials::Credentials,
+    journal::Journal,
+    lock::{self, Rival},
+    registry::Registry,
+    retrack,
+    schedule::Schedule,
+    secrets::Secrets,
+    server::{Ending, Server},
+    service,
+    sync::Engine,
+    upstream::Upstreams,
 };
-
-/// A daemon that was started while its predecessor stops waits for it: that may still be serving somebody.
-const PREDECESSOR: Duration = Duration::from_secs(40);
 
 /// A file that is larger than a limit allows is an error of that write, not the end of the daemon.
 const SIGXFSZ: i32 = 25;
+
+/// Who has started the daemon.
+#[derive(Debug)]
+pub(crate) enum Starter {
+    /// A person, who watches it.
+    Person,
+    /// A client that found none.
+    Client,
+    /// The service manager, which may listen for it.
+    Service(Option<UnixListener>),
+}
+
+impl Starter {
+    /// What is done about a daemon that is there already.
+    fn rival(&self) -> Rival {
+        match self {
+            Self::Person => Rival::Stays,
+            // Whoever is there does not listen any more.
+            Self::Client => Rival::Ends,
+            // Whoever is there was started by one of those two.
+            Self::Service(_) => Rival::IsReplaced,
+        }
+    }
+}
 
 /// Makes this process the daemon and serves until `shutdown` resolves. `ready` is called when clients can connect.
 ///
@@ -28,11 +59,11 @@ const SIGXFSZ: i32 = 25;
 /// Fails when another daemon runs, or the socket or the mirrors' folder cannot be used.
 pub(crate) async fn run(
     paths: Paths,
-    wait: bool,
-    shutdown: impl Future<Output = ()>,
+    starter: Starter,
+    shutdown: impl Future<Output = Ending>,
     ready: impl FnOnce() -> io::Result<()>,
 ) -> anyhow::Result<()> {
-    let lock = lock(&paths, wait)?;
+    let lock = lock::take(&paths.lock(), starter.rival())?;
     raise_limits();
     // Twice is no harm: there is one provider in this build.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -54,7 +85,16 @@ pub(crate) async fn run(
             );
         }
     }
-    let listener = listen(&paths)?;
+    let (listener, own) = match starter {
+        Starter::Service(Some(socket)) => {
+            let listener = activation::listen(socket)
+                .with_context(|| format!("cannot listen at '{}'", paths.socket().display()))?;
+            (listener, None)
+        }
+        Starter::Service(None) | Starter::Person | Starter::Client => {
+            (listen(&paths)?, made(&paths.socket()))
+        }
+    };
     let upstreams = Upstreams::new(&paths);
     let credentials = credentials(&paths, &registry)?;
     let server = Server::new(
@@ -75,7 +115,16 @@ pub(crate) async fn run(
     );
     plan(&server.engine)?;
     ready().context("cannot say that the daemon is ready")?;
+    let (alive, served) = (paths.clone(), server.clone());
+    let proving = tokio::spawn(async move {
+        activation::prove_alive(&alive, || served.look()).await;
+    });
     server.clone().run(listener, shutdown).await;
+    proving.abort();
+    // What the service manager has put there in the meantime is not ours.
+    if own.is_some() && own == made(&paths.socket()) {
+        let _ = fs::remove_file(paths.socket());
+    }
     let ending = server.clone();
     let _ = tokio::task::spawn_blocking(move || ending.engine.upstreams.end()).await;
     tracing::info!("stopped");
@@ -126,43 +175,14 @@ pub(crate) async fn stopped_by_signal() -> io::Result<()> {
     Ok(())
 }
 
-/// The lock decides who is the daemon. The system gives it back when its holder dies, however it dies.
-fn lock(paths: &Paths, wait: bool) -> anyhow::Result<File> {
-    let path = paths.lock();
-    let mut file = fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(&path)
-        .with_context(|| format!("cannot open '{}'", path.display()))?;
-    let deadline = Instant::now() + PREDECESSOR;
-    loop {
-        match file.try_lock() {
-            Ok(()) => break,
-            Err(fs::TryLockError::WouldBlock) if wait && Instant::now() < deadline => {
-                // Nothing tells when a lock becomes free, save waiting for it without an end.
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            Err(fs::TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                let _ = file.read_to_string(&mut pid);
-                let failure =
-                    Failure::here(format!("mirrord already runs (process {})", pid.trim()));
-                return Err(failure.hinted("'mirrord stop' stops it").into());
-            }
-            Err(fs::TryLockError::Error(err)) => bail!("cannot lock '{}': {err}", path.display()),
-        }
-    }
-    file.set_len(0)?;
-    file.rewind()?;
-    write!(file, "{}", std::process::id())?;
-    Ok(file)
-}
-
-/// Only the holder of the lock gets here, so a socket that exists is a dead daemon's.
+/// Only the holder of the lock gets here, so a socket that exists is a dead daemon's, unless the service manager listens
+/// there: nobody would find it any more.
 fn listen(paths: &Paths) -> anyhow::Result<Listener> {
     let socket = paths.socket();
+    if socket.exists() && service::listens(paths) {
+        let failure = Failure::here(format!("the service listens at '{}'", socket.display()));
+        return Err(failure.hinted(service::HOW_TO_STOP).into());
+    }
     let cannot = || format!("cannot listen at '{}'", socket.display());
     let options = ListenerOptions::new()
         .name(
@@ -171,12 +191,19 @@ fn listen(paths: &Paths) -> anyhow::Result<Listener> {
                 .to_fs_name::<GenericFilePath>()
                 .with_context(cannot)?,
         )
+        .reclaim_name(false)
         .try_overwrite(true);
     let listener = options.create_tokio().with_context(cannot)?;
     // The directory is 0700 already; some systems cannot make the socket so from the start.
     fs::set_permissions(&socket, std::os::unix::fs::PermissionsExt::from_mode(0o600))
         .with_context(cannot)?;
     Ok(listener)
+}
+
+/// Which file this is, and since when; numbers of files are used again.
+fn made(path: &Path) -> Option<(u64, u64, i64, i64)> {
+    let found = fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino(), found.ctime(), found.ctime_nsec()))
 }
 
 /// A hundred waiting clients and the children of their syncs need more descriptors than the customary soft limit.

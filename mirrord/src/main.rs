@@ -1,5 +1,6 @@
 //! `mirrord`: the daemon that keeps mirrors in step with their upstreams, and the commands that talk to it.
 
+mod activation;
 mod add;
 mod ancestry;
 mod children;
@@ -20,6 +21,7 @@ mod history;
 mod id;
 mod journal;
 mod local;
+mod lock;
 mod patience;
 mod plan;
 mod publish;
@@ -37,6 +39,7 @@ mod sample;
 mod schedule;
 mod secrets;
 mod server;
+mod service;
 mod settings;
 mod show;
 mod sync;
@@ -89,6 +92,7 @@ enum Command {
     Config(commands::config::Config),
     Status(commands::status::Status),
     Stop(commands::stop::Stop),
+    Service(commands::service::Service),
     Run(commands::run::Run),
     Completions(commands::completions::Completions),
     #[command(hide = true)]
@@ -126,6 +130,7 @@ fn execute(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Status(status) => status.execute(&paths()?),
         Command::Why(why) => why.execute(&paths()?),
         Command::Stop(stop) => stop.execute(&paths()?),
+        Command::Service(service) => service.execute(&paths()?),
         Command::Run(run) => run.execute(paths()?),
         Command::Keyring(keyring) => keyring.execute(),
         Command::Completions(completions) => completions.execute(Arguments::command()),

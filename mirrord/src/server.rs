@@ -13,13 +13,13 @@ use common::{
     protocol::{
         Cause, Failure, Fetch, Mirror, MirrorInfo, OneTimeId, Past, Reply, Request, Status,
     },
-    wire::{self, WireError, batches},
+    wire::{self, FRAME_DEADLINE, WireError, batches},
 };
 use interprocess::local_socket::tokio::{Listener, Stream, prelude::*};
 use tokio::{sync::Notify, task::JoinSet, time::Instant};
 
 use crate::{
-    add,
+    activation, add,
     conversation::Conversation,
     edit::{self, Removed},
     fetch::{self, Purpose},
@@ -31,6 +31,18 @@ use crate::{
 
 /// Conversations that are still open this long after a stop are cut off.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A daemon that another one will follow goes on serving for so long, unless nobody is there.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// How a daemon ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// At once: whoever waits for a sync is told so.
+    Stop,
+    /// When nobody is there, or soon: another one follows, and it is all the same who answers.
+    MakeWay,
+}
 
 /// What conversations need.
 pub(crate) struct Server {
@@ -64,13 +76,14 @@ impl Server {
     pub(crate) async fn run(
         self: Arc<Self>,
         listener: Listener,
-        shutdown: impl Future<Output = ()>,
+        shutdown: impl Future<Output = Ending>,
     ) {
         let mut conversations = JoinSet::new();
         let unasked = tokio::spawn(unasked::drive(self.engine.clone()));
         let resuming = tokio::spawn(self.webhook.clone().resume());
+        let mut last = None;
         tokio::pin!(shutdown);
-        loop {
+        while last.is_none() || !conversations.is_empty() {
             tokio::select! {
                 connection = listener.accept() => match connection {
                     Ok(stream) => drop(conversations.spawn(self.clone().converse(stream))),
@@ -81,10 +94,18 @@ impl Server {
                     }
                 },
                 Some(_) = conversations.join_next() => {}
-                () = &mut shutdown => break,
+                ending = &mut shutdown, if last.is_none() => match ending {
+                    Ending::Stop => break,
+                    Ending::MakeWay => {
+                        tracing::info!("making way for the next daemon");
+                        last = Some(Instant::now() + GRACE);
+                    }
+                },
                 () = self.stop.notified() => break,
+                () = tokio::time::sleep_until(last.unwrap_or_else(Instant::now)), if last.is_some() => break,
             }
         }
+        activation::say_stopping();
         tracing::info!("stopping");
         // From here on clients find nobody, and the next one starts a new daemon, which waits for our lock.
         drop(listener);
@@ -99,6 +120,11 @@ impl Server {
         conversations.shutdown().await;
         self.engine.upkeep.ended().await;
         self.engine.settle();
+    }
+
+    /// Looks at what all conversations share; whoever holds it for good is stuck, and so is whoever looks.
+    pub(crate) fn look(&self) {
+        self.engine.waiting();
     }
 
     async fn converse(self: Arc<Self>, stream: Stream) {
@@ -116,7 +142,7 @@ impl Server {
             tracing::warn!("another user tried to connect");
             return Ok(());
         }
-        wire::greet(&mut stream).await?;
+        wire::greet(&mut stream, FRAME_DEADLINE).await?;
         let request = wire::recv(&mut stream).await?;
         let mut conversation = Conversation::new(stream);
         match request {

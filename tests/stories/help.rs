@@ -107,6 +107,11 @@ fn every_example_in_a_help_works_as_it_is_written() {
             stage.world.mirrord(["sync", "project"]).ok();
         }
         for example in examples(&help) {
+            if command == "service" {
+                // Nobody has installed it; the service's own stories do.
+                stage.typed(example).code(3);
+                continue;
+            }
             if command != "run" {
                 stage.typed(example).ok();
                 continue;

@@ -38,6 +38,7 @@ mod recognition;
 mod refspecs;
 mod retrack;
 mod schedule;
+mod service;
 mod signing_in;
 mod socket;
 mod space;

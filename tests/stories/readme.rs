@@ -60,8 +60,19 @@ fn the_test_of_a_connection_in_the_readme_is_what_happens() {
     replay(3);
 }
 
-fn replay(number: usize) {
+#[test]
+fn the_life_of_the_service_in_the_readme_is_what_happens() {
     let world = World::new();
+    if let Some(_systemd) = world.systemd() {
+        replay_in(&world, 4);
+    }
+}
+
+fn replay(number: usize) {
+    replay_in(&World::new(), number);
+}
+
+fn replay_in(world: &World, number: usize) {
     let gitlab = world.gitlab_tls();
     world.config("http.sslCAInfo", gitlab.ca_file().to_str().expect("text"));
     let project = gitlab.project("group/project");

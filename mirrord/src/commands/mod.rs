@@ -13,6 +13,7 @@ mod print;
 pub(crate) mod remove;
 pub(crate) mod rename;
 pub(crate) mod run;
+pub(crate) mod service;
 pub(crate) mod settings;
 pub(crate) mod show;
 pub(crate) mod status;
@@ -36,6 +37,8 @@ use common::{
 };
 
 pub(crate) use print::{complain, exit_code};
+
+use crate::lock;
 
 /// How much is said of what takes long.
 #[derive(Args)]
@@ -77,6 +80,10 @@ fn converse<T, E: Into<anyhow::Error>>(
 
 /// Asks the daemon that runs; `None` when none does.
 async fn ask(paths: &Paths, request: &Request) -> anyhow::Result<Option<(Client, Reply)>> {
+    // Behind the socket of a service one would be started for whoever connects.
+    if crate::service::is_installed(paths) && matches!(lock::holder(&paths.lock()), Ok(None)) {
+        return Ok(None);
+    }
     let mut client = match Client::connect(paths).await {
         Err(ConnectError::NotRunning) => return Ok(None),
         client => client.map_err(Failure::from)?,
@@ -92,8 +99,8 @@ async fn carry_out(
     request: &Request,
     mut renderer: Renderer<Stderr>,
 ) -> Result<Reply, Failure> {
-    let mut client = Client::connect_or_start(paths).await?;
-    client.converse(request, &mut renderer).await
+    let (_, reply) = Client::carry_out(paths, request, &mut renderer).await?;
+    Ok(reply)
 }
 
 /// Asks for a list, starting the daemon when it does not run; `batch` takes a part of it from a reply.

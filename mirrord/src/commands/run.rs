@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, Write},
+    os::unix::net::UnixListener,
     process::ExitCode,
 };
 
@@ -11,7 +12,12 @@ use clap::Args;
 use common::paths::Paths;
 use tracing_subscriber::EnvFilter;
 
-use crate::{commands::complain, daemon};
+use crate::{
+    activation,
+    commands::complain,
+    daemon::{self, Starter},
+    server::Ending,
+};
 
 /// Log files that are kept, one a day.
 const LOGS: usize = 7;
@@ -31,6 +37,9 @@ pub(crate) struct Run {
     /// Started by a client: leave its session, log to a file, and say on stdout when ready
     #[arg(long, hide = true)]
     autostarted: bool,
+    /// Started by the service manager: log to a file, and tell it how the daemon is
+    #[arg(long, hide = true, conflicts_with = "autostarted")]
+    service: bool,
 }
 
 impl Run {
@@ -55,22 +64,43 @@ impl Run {
             // The Ctrl-C of the terminal that we were started from is not for us.
             rustix::process::setsid().context("cannot leave the session of the starter")?;
         }
+        // The log has a thread.
+        let socket = self.service.then(|| activation::socket(&paths));
         let _flush = self.log(&paths)?;
+        let result = match socket.transpose() {
+            Ok(socket) => self.live(paths, socket),
+            Err(error) => Err(error),
+        };
+        if let (true, Err(error)) = (self.service, &result) {
+            activation::say_failed(&format!("{error:#}"));
+            tracing::error!("{error:#}");
+        }
+        result
+    }
+
+    fn live(&self, paths: Paths, service: Option<Option<UnixListener>>) -> anyhow::Result<()> {
+        let (starter, at_a_signal) = match service {
+            Some(socket) => (Starter::Service(socket), Ending::MakeWay),
+            None if self.autostarted => (Starter::Client, Ending::Stop),
+            None => (Starter::Person, Ending::Stop),
+        };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?;
-        let autostarted = self.autostarted;
+        let ready = match starter {
+            Starter::Person => || Ok(()),
+            Starter::Client => say_ready,
+            Starter::Service(_) => activation::say_ready,
+        };
         runtime.block_on(async {
             let shutdown = async {
                 if let Err(err) = daemon::stopped_by_signal().await {
                     tracing::error!("cannot wait for signals: {err}");
                     std::future::pending::<()>().await;
                 }
+                at_a_signal
             };
-            daemon::run(paths, autostarted, shutdown, || {
-                if autostarted { say_ready() } else { Ok(()) }
-            })
-            .await
+            daemon::run(paths, starter, shutdown, ready).await
         })?;
         // A sync that is still blocked in a read has been told to stop and has nothing that must be saved.
         runtime.shutdown_background();
@@ -87,7 +117,7 @@ impl Run {
             .with_env_filter(filter)
             .with_target(false)
             .with_ansi(false);
-        if !self.autostarted {
+        if !self.autostarted && !self.service {
             builder.with_writer(io::stderr).init();
             return Ok(None);
         }

@@ -5,11 +5,16 @@ use std::process::ExitCode;
 use clap::Args;
 use common::{paths::Paths, protocol::Request};
 
-use super::{ask, converse, print::print};
+use super::{
+    ask, converse,
+    print::{advise, print},
+};
+use crate::service;
 
 /// Stop the daemon, after what it is serving
 ///
-/// The next command that needs it starts it again. It is no error that it does not run.
+/// The next command that needs it starts it again, also where it is a service. It is no error
+/// that it does not run.
 ///
 ///     mirrord stop
 #[derive(Args)]
@@ -25,6 +30,10 @@ impl Stop {
                 Some((client, _)) => {
                     client.wait_for_end().await;
                     print("mirrord has stopped\n")?;
+                    if service::is_installed(paths) {
+                        let how = service::HOW_TO_STOP;
+                        advise(&format!("its next use starts it again; {how}"));
+                    }
                 }
             }
             anyhow::Ok(ExitCode::SUCCESS)

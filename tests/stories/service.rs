@@ -1,0 +1,210 @@
+//! The daemon as a service of the person's systemd: it listens for it, starts it, and starts it anew.
+
+mod changes;
+mod states;
+
+use std::fs;
+use std::path::Path;
+
+use tests::{GitLab, Ran, Run, Signal, Systemd, World};
+
+/// The person's systemd, a project in GitLab, and nothing installed yet.
+pub(crate) struct Stage<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) systemd: Systemd<'a>,
+    pub(crate) gitlab: GitLab,
+    address: String,
+}
+
+/// Does something on a stage of its own, where there can be one.
+#[track_caller]
+pub(crate) fn on_stage(story: impl FnOnce(&Stage)) {
+    let world = World::new();
+    let Some(systemd) = world.systemd() else {
+        return;
+    };
+    let gitlab = world.gitlab();
+    gitlab.project("group/project").history(30);
+    story(&Stage {
+        address: format!("mirror::{}", gitlab.url("group/project")),
+        world: &world,
+        systemd,
+        gitlab,
+    });
+}
+
+impl Stage<'_> {
+    pub(crate) fn clone(&self, dir: &str) -> Run {
+        self.world.git(["clone", "-q", &self.address, dir])
+    }
+
+    pub(crate) fn ls_remote(&self) -> Run {
+        self.world.git(["ls-remote", &self.address])
+    }
+
+    #[track_caller]
+    pub(crate) fn service(&self, command: &str) -> Ran {
+        self.systemd.mirrord(["service", command]).ok()
+    }
+
+    /// What the status says in this field.
+    #[track_caller]
+    pub(crate) fn says(&self, field: &str) {
+        let told = self.systemd.mirrord(["service", "status", "--json"]).run();
+        assert!(told.stdout.contains(field), "{field}: {told}");
+    }
+
+    /// The process of the service, which is the daemon.
+    #[track_caller]
+    pub(crate) fn pid(&self) -> u32 {
+        let pid = self.systemd.main_pid().expect("the service runs");
+        assert_eq!(self.world.daemon_pid(), Some(pid), "there is one daemon");
+        pid
+    }
+}
+
+#[test]
+fn installed_it_is_there_and_its_first_use_starts_it_again() {
+    on_stage(|stage| {
+        let told = stage.service("install");
+        assert_eq!(told.line(), "mirrord is now a service of your systemd");
+        assert_eq!(told.stderr, "", "{told}");
+        let first = stage.pid();
+        stage.systemd.ctl(["stop", "mirrord.service"]).ok();
+        assert_eq!(stage.systemd.main_pid(), None);
+        let ran = stage.clone("ours").ok();
+        assert_eq!(ran.stderr, "", "{ran}");
+        assert_ne!(stage.pid(), first);
+        for (unit, target) in [
+            ("mirrord.socket", "sockets.target"),
+            ("mirrord.service", "default.target"),
+        ] {
+            let wants = stage.systemd.property(target, "Wants");
+            assert!(wants.contains(unit), "it is there after a login: {wants}");
+        }
+    });
+}
+
+#[test]
+fn it_finds_what_its_clients_find_and_keeps_it_to_itself() {
+    on_stage(|stage| {
+        stage.service("install");
+        stage.clone("ours").ok();
+        // Neither the places nor the programs are known to the manager.
+        let environ = fs::read(format!("/proc/{}/environ", stage.pid())).expect("ours");
+        let environ = String::from_utf8_lossy(&environ).into_owned();
+        let path = stage.world.search_path().to_string_lossy().into_owned();
+        let home = stage.world.mirror_home();
+        for entry in [
+            format!("MIRROR_HOME={}", home.display()),
+            format!("PATH={path}"),
+        ] {
+            assert!(environ.split('\0').any(|found| found == entry), "{environ}");
+        }
+        assert_eq!(stage.world.mirrors().len(), 1);
+        let limits = fs::read_to_string(format!("/proc/{}/limits", stage.pid())).expect("ours");
+        let core = limits.lines().find(|line| line.starts_with("Max core"));
+        let core = core.expect("it has a limit").split_whitespace();
+        assert_eq!(
+            core.skip(4).take(2).collect::<Vec<_>>(),
+            ["0", "0"],
+            "{limits}"
+        );
+        let status = fs::read_to_string(format!("/proc/{}/status", stage.pid())).expect("ours");
+        assert!(status.contains("Umask:\t0077"), "{status}");
+        assert!(
+            stage.world.log().contains("in step"),
+            "its log is where it is"
+        );
+        // The socket that it has been given is nobody else's.
+        let fds = fs::read_dir(format!("/proc/{}/fd", stage.pid())).expect("ours");
+        assert!(fds.count() > 3);
+        let flags = fs::read_to_string(format!("/proc/{}/fdinfo/3", stage.pid())).expect("ours");
+        let flags = flags.lines().find_map(|line| line.strip_prefix("flags:\t"));
+        let flags = u32::from_str_radix(flags.expect("it has flags"), 8).expect("octal");
+        assert_ne!(flags & 0o2_000_000, 0, "it is closed for every child");
+    });
+}
+
+#[test]
+fn a_killed_one_comes_back_by_itself() {
+    on_stage(|stage| {
+        stage.service("install");
+        stage.clone("ours").ok();
+        let killed = stage.pid();
+        stage.world.kill_daemon();
+        // Whoever comes at once waits for the next.
+        let ran = stage.world.git(["fetch"]).at("ours").ok();
+        assert_eq!(ran.stderr, "", "{ran}");
+        let next = stage.systemd.runs_another_than(killed);
+        assert_eq!(stage.pid(), next);
+        stage.says("\"restarts\": 1");
+    });
+}
+
+#[test]
+fn one_that_hangs_is_killed_and_comes_back() {
+    on_stage(|stage| {
+        let folder = stage.world.units().join("mirrord.service.d");
+        fs::create_dir_all(&folder).expect("the world is ours");
+        let soon = "[Service]\nWatchdogSec=2\n";
+        fs::write(folder.join("soon.conf"), soon).expect("the world is ours");
+        stage.service("install");
+        stage.clone("ours").ok();
+        let stopped = stage.pid();
+        stage.systemd.signal(stopped, Signal::STOP);
+        // It was connected to before anybody knew that it hangs.
+        let ran = stage.world.git(["fetch"]).at("ours").ok();
+        assert_eq!(ran.stderr, "", "{ran}");
+        let next = stage.systemd.runs_another_than(stopped);
+        assert_eq!(stage.pid(), next);
+        assert!(folder.join("soon.conf").exists());
+    });
+}
+
+#[test]
+fn one_that_is_alive_is_left_alone() {
+    on_stage(|stage| {
+        let folder = stage.world.units().join("mirrord.service.d");
+        fs::create_dir_all(&folder).expect("the world is ours");
+        fs::write(folder.join("soon.conf"), "[Service]\nWatchdogSec=1\n")
+            .expect("the world is ours");
+        stage.service("install");
+        let pid = stage.pid();
+        let watched = || {
+            stage
+                .systemd
+                .property("mirrord.service", "WatchdogTimestampMonotonic")
+        };
+        let mut last = watched();
+        // The watchdog is fed several times over, and so would have bitten.
+        for _ in 0..5 {
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+            while watched() == last {
+                assert!(
+                    std::time::Instant::now() < deadline,
+                    "nobody feeds the watchdog"
+                );
+            }
+            last = watched();
+        }
+        assert_eq!(stage.pid(), pid);
+        stage.says("\"restarts\": 0");
+    });
+}
+
+#[test]
+fn an_odd_home_is_no_hindrance() {
+    on_stage(|stage| {
+        let home = stage.world.path(r#"50% "of" $me & \you"#);
+        let there = |run: Run| run.env("MIRROR_HOME", &home);
+        there(stage.systemd.mirrord(["service", "install"])).ok();
+        there(stage.clone("ours")).ok();
+        let told = there(stage.systemd.mirrord(["service", "status"])).ok();
+        assert!(told.stdout.starts_with("the service runs"), "{told}");
+        assert_eq!(told.stderr, "", "{told}");
+        assert!(!stage.world.mirror_home().join("mirrors").exists());
+        assert!(Path::new(&home).join("mirrors").exists());
+        there(stage.systemd.mirrord(["service", "uninstall"])).ok();
+    });
+}

@@ -1,0 +1,225 @@
+//! One daemon makes way for another: at an installation, an upgrade, a stop, and for good.
+
+use std::fs;
+
+use tests::{On, Running};
+
+use super::{Stage, on_stage};
+
+/// How often the daemon's log says something.
+fn said(stage: &Stage, words: &str) -> usize {
+    stage.world.log().matches(words).count()
+}
+
+/// Plays git, and keeps the mirror in use until it is told more.
+fn reader(stage: &Stage) -> Running {
+    let script = "mkfifo more; { echo connect git-upload-pack; cat more; } | git-remote-mirror origin \"$0\"";
+    let url = stage.gitlab.url("group/project");
+    let reader = stage.world.program("sh", ["-c", script, &url]).start();
+    reader.printed("version 2");
+    reader
+}
+
+#[test]
+fn a_daemon_that_git_has_started_gives_way_when_it_is_installed() {
+    on_stage(|stage| {
+        stage.clone("ours").ok();
+        let started = stage.world.daemon_pid().expect("git has started one");
+        assert_eq!(stage.systemd.main_pid(), None);
+        stage.service("install");
+        assert_ne!(stage.pid(), started);
+        assert_eq!(said(stage, "asking the daemon that runs to stop"), 1);
+        let ran = stage.world.git(["fetch"]).at("ours").ok();
+        assert_eq!(ran.stderr, "", "{ran}");
+    });
+}
+
+#[test]
+fn a_daemon_that_git_has_started_gives_way_to_one_that_a_login_starts() {
+    on_stage(|stage| {
+        stage.service("install");
+        let words = ["stop", "mirrord.socket", "mirrord.service"];
+        stage.systemd.ctl(words).ok();
+        stage.clone("ours").ok();
+        let started = stage.world.daemon_pid().expect("git has started one");
+        assert_eq!(stage.systemd.main_pid(), None, "nobody else has");
+        // A login has systemd listen first. Nobody finds the other one any more.
+        stage.systemd.ctl(["start", "mirrord.socket"]).ok();
+        assert_eq!(stage.world.daemon_pid(), Some(started));
+        let ran = stage.world.git(["fetch"]).at("ours").ok();
+        assert_eq!(ran.stderr, "", "{ran}");
+        assert_ne!(stage.pid(), started);
+        // The one that went took nobody's socket along.
+        let ran = stage.world.git(["fetch"]).at("ours").ok();
+        assert_eq!(ran.stderr, "", "{ran}");
+    });
+}
+
+#[test]
+fn whoever_waits_for_a_sync_of_the_one_that_gives_way_is_served_by_the_next() {
+    on_stage(|stage| {
+        let held = stage.gitlab.hold(On::Fetch);
+        let clone = stage.clone("ours").start();
+        held.reached();
+        let started = stage.world.daemon_pid().expect("git has started one");
+        stage.service("install");
+        let ran = clone.wait();
+        assert!(ran.status.success() && ran.stderr.is_empty(), "{ran}");
+        assert_ne!(stage.pid(), started);
+        held.release();
+    });
+}
+
+#[test]
+fn an_upgrade_while_somebody_clones_is_not_seen_by_them() {
+    on_stage(|stage| {
+        stage.service("install");
+        let old = stage.pid();
+        let held = stage.gitlab.hold(On::Fetch);
+        let clone = stage.clone("ours").start();
+        held.reached();
+        // A file that is there and a process that runs another one.
+        stage.world.install("mirrord");
+        stage.world.install("git-remote-mirror");
+        let install = stage.systemd.mirrord(["service", "install"]).start();
+        stage
+            .systemd
+            .becomes("mirrord.service", "ActiveState", "deactivating");
+        // The old one goes on with what it has begun, and even with what is new.
+        let listed = stage.systemd.mirrord(["list"]).ok();
+        assert_eq!(listed.stderr, "", "{listed}");
+        assert_eq!(stage.world.daemon_pid(), Some(old));
+        held.release();
+        let ran = clone.wait();
+        assert!(ran.status.success() && ran.stderr.is_empty(), "{ran}");
+        let ran = install.wait();
+        assert_eq!(
+            ran.line(),
+            "mirrord is now a service of your systemd",
+            "{ran}"
+        );
+        assert_ne!(stage.pid(), old);
+        let exe = fs::read_link(format!("/proc/{}/exe", stage.pid())).expect("ours");
+        assert_eq!(exe, stage.world.path("bin/mirrord"), "it is the new one");
+        stage.world.git(["fsck"]).at("ours").ok();
+    });
+}
+
+#[test]
+fn stop_stops_it_until_its_next_use_and_says_so() {
+    on_stage(|stage| {
+        stage.service("install");
+        let first = stage.pid();
+        let told = stage.systemd.mirrord(["stop"]).ok();
+        assert_eq!(told.line(), "mirrord has stopped");
+        assert!(
+            told.stderr
+                .starts_with("hint: its next use starts it again;"),
+            "{told}"
+        );
+        for _ in 0..2 {
+            // Neither starts what it asks after.
+            let told = stage.systemd.mirrord(["status"]).code(3);
+            assert_eq!(told.line(), "mirrord does not run");
+            let told = stage.systemd.mirrord(["stop"]).ok();
+            assert_eq!(told.line(), "mirrord does not run");
+        }
+        stage.says("\"state\": \"listening\"");
+        assert_eq!(stage.world.daemon_pid(), None);
+        stage.clone("ours").ok();
+        assert_ne!(stage.pid(), first);
+    });
+}
+
+#[test]
+fn a_clone_outlives_a_stop() {
+    on_stage(|stage| {
+        stage.service("install");
+        let held = stage.gitlab.hold(On::Fetch);
+        let clone = stage.clone("ours").start();
+        held.reached();
+        let first = stage.pid();
+        stage.systemd.mirrord(["stop"]).ok();
+        let ran = clone.wait();
+        assert!(ran.status.success() && ran.stderr.is_empty(), "{ran}");
+        assert_ne!(stage.pid(), first);
+        held.release();
+    });
+}
+
+#[test]
+fn a_push_outlives_a_restart() {
+    on_stage(|stage| {
+        stage.service("install");
+        stage.clone("ours").ok();
+        let old = stage.pid();
+        let words = ["commit", "-q", "--allow-empty", "-m", "mine"];
+        stage.world.git(words).at("ours").ok();
+        let held = stage.gitlab.hold(On::Push);
+        let push = stage.world.git(["push", "-q"]).at("ours").start();
+        held.reached();
+        let restart = stage.systemd.ctl(["restart", "mirrord.service"]).start();
+        stage
+            .systemd
+            .becomes("mirrord.service", "ActiveState", "deactivating");
+        held.release();
+        let ran = push.wait();
+        assert!(ran.status.success(), "{ran}");
+        let ran = restart.wait();
+        assert!(ran.status.success(), "{ran}");
+        assert_ne!(stage.pid(), old);
+    });
+}
+
+#[test]
+fn uninstalled_it_leaves_nothing() {
+    on_stage(|stage| {
+        stage.clone("before").ok();
+        stage.systemd.mirrord(["stop"]).ok();
+        let files = |dir: &str| {
+            let words = [dir, "-not", "-path", "*/systemd/generator*"];
+            let found = stage.world.program("find", words).ok().stdout;
+            let mut found: Vec<_> = found.lines().map(str::to_owned).collect();
+            found.sort();
+            found
+        };
+        fs::create_dir_all(stage.world.home().join(".config/systemd")).expect("the world is ours");
+        let before = (files("home/.config"), files("run"));
+        stage.service("install");
+        stage.clone("ours").ok();
+        assert_ne!(files("home/.config"), before.0);
+        let told = stage.service("uninstall");
+        assert_eq!(told.line(), "mirrord is no service any more");
+        assert_eq!(told.stderr, "", "{told}");
+        assert_eq!(files("home/.config"), before.0);
+        assert_eq!(files("run"), before.1);
+        assert_eq!(stage.world.daemon_pid(), None);
+        assert_eq!(stage.systemd.started(), 0);
+        for unit in ["mirrord.socket", "mirrord.service"] {
+            assert_eq!(stage.systemd.property(unit, "LoadState"), "not-found");
+        }
+        assert_eq!(stage.service("uninstall").line(), "mirrord is no service");
+        // git starts it by itself again, as ever.
+        stage.world.git(["fetch"]).at("ours").ok();
+        assert!(stage.world.daemon_pid().is_some());
+        assert_eq!(stage.systemd.started(), 0);
+    });
+}
+
+#[test]
+fn somebody_who_reads_is_waited_for() {
+    on_stage(|stage| {
+        stage.service("install");
+        let reader = reader(stage);
+        let uninstall = stage.systemd.mirrord(["service", "uninstall"]).start();
+        stage
+            .systemd
+            .becomes("mirrord.service", "ActiveState", "deactivating");
+        fs::write(stage.world.path("more"), "0014command=ls-refs\n00000000").expect("it is read");
+        let ran = reader.wait();
+        assert!(ran.stdout.contains("refs/heads/main"), "{ran}");
+        let ran = uninstall.wait();
+        assert!(ran.status.success(), "{ran}");
+        assert_eq!(stage.systemd.started(), 0);
+    });
+}

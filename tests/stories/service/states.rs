@@ -1,0 +1,186 @@
+//! What is said of the service in each of its states, and what is refused.
+
+use std::fs;
+
+use tests::World;
+
+use super::{Stage, on_stage};
+use crate::daemon::hints;
+
+/// The first line of the status, and its exit code.
+#[track_caller]
+fn status(stage: &Stage) -> (String, Option<i32>) {
+    let ran = stage.systemd.mirrord(["service", "status"]).run();
+    let line = ran.stdout.lines().next().unwrap_or_default().to_owned();
+    (line, ran.status.code())
+}
+
+#[test]
+fn each_state_has_its_word_and_its_code() {
+    on_stage(|stage| {
+        assert_eq!(status(stage), ("mirrord is no service".into(), Some(3)));
+        stage.says("\"state\": \"not installed\"");
+        stage.ls_remote().ok();
+        let other = stage.world.daemon_pid().expect("git has started one");
+        stage.says(&format!("\"daemon_pid\": {other}"));
+
+        stage.service("install");
+        let pid = stage.pid();
+        let told = (format!("the service runs as process {pid}"), Some(0));
+        assert_eq!(status(stage), told);
+        stage.says(&format!("\"pid\": {pid}"));
+
+        stage.systemd.ctl(["stop", "mirrord.service"]).ok();
+        let told = "systemd listens, and starts mirrord when it is used";
+        assert_eq!(status(stage), (told.into(), Some(0)));
+        assert_eq!(stage.systemd.main_pid(), None, "it is not started for that");
+
+        stage.systemd.ctl(["stop", "mirrord.socket"]).ok();
+        let told = "the service is installed and stopped";
+        assert_eq!(status(stage), (told.into(), Some(3)));
+        stage.ls_remote().ok();
+        let other = stage.world.daemon_pid().expect("git has started one");
+        let told = stage.systemd.mirrord(["service", "status"]).run();
+        let line = format!("process {other}, which the service has not started");
+        assert!(told.stdout.contains(&line), "{told}");
+    });
+}
+
+#[test]
+fn twice_installed_is_installed() {
+    on_stage(|stage| {
+        stage.service("install");
+        let pid = stage.pid();
+        let told = stage.service("install");
+        assert_eq!(told.line(), "mirrord is already a service of your systemd");
+        assert_eq!(stage.pid(), pid, "what is as it should be goes on");
+        stage
+            .systemd
+            .ctl(["stop", "mirrord.socket", "mirrord.service"])
+            .ok();
+        stage.service("install");
+        stage.pid();
+    });
+}
+
+#[test]
+fn a_socket_that_somebody_removes_is_made_anew() {
+    on_stage(|stage| {
+        stage.service("install");
+        fs::remove_file(stage.world.mirror_home().join("socket")).expect("it is there");
+        stage.service("install");
+        stage.ls_remote().ok();
+        stage.pid();
+    });
+}
+
+#[test]
+fn another_place_is_told_and_taken_over() {
+    on_stage(|stage| {
+        stage.service("install");
+        let home = stage.world.path("elsewhere");
+        let there = |command| {
+            let run = stage.systemd.mirrord(["service", command]);
+            run.env("MIRROR_HOME", &home)
+        };
+        let told = there("status").ok();
+        assert_eq!(hint_lines(&told.stderr), 1, "{told}");
+        there("install").ok();
+        let told = there("status").ok();
+        assert_eq!(told.stderr, "", "{told}");
+        let socket = stage.world.mirror_home().join("socket");
+        assert!(!socket.exists(), "nobody listens at the old place");
+        assert!(home.join("socket").exists());
+        there("uninstall").ok();
+    });
+}
+
+fn hint_lines(stderr: &str) -> usize {
+    stderr
+        .lines()
+        .filter(|line| line.starts_with("hint: "))
+        .count()
+}
+
+#[test]
+fn a_service_whose_program_is_gone_does_not_keep_git_from_working() {
+    on_stage(|stage| {
+        let folder = stage.world.units().join("mirrord.service.d");
+        fs::create_dir_all(&folder).expect("the world is ours");
+        stage.service("install");
+        let gone = "[Service]\nExecStart=\nExecStart=/nonexistent/mirrord run --service\n";
+        fs::write(folder.join("gone.conf"), gone).expect("the world is ours");
+        stage.systemd.ctl(["daemon-reload"]).ok();
+        stage.systemd.ctl(["stop", "mirrord.service"]).ok();
+        stage.ls_remote().ok();
+        assert!(stage.world.daemon_pid().is_some(), "git has started one");
+        let (told, code) = status(stage);
+        assert!(told.starts_with("the service does not run: "), "{told}");
+        assert_eq!(code, Some(3));
+        let ran = stage.systemd.mirrord(["service", "install"]).run();
+        assert_eq!(hints(&ran, "the service does not start"), 1, "{ran}");
+    });
+}
+
+#[test]
+fn a_second_daemon_is_refused_whoever_starts_it() {
+    on_stage(|stage| {
+        stage.service("install");
+        let ran = stage.systemd.mirrord(["run"]).code(1);
+        assert_eq!(hints(&ran, "mirrord already runs"), 1, "{ran}");
+        stage.systemd.mirrord(["stop"]).ok();
+        // It would take the socket away from systemd.
+        let ran = stage.systemd.mirrord(["run"]).code(1);
+        assert_eq!(hints(&ran, "the service listens at"), 1, "{ran}");
+        stage.ls_remote().ok();
+        stage.pid();
+    });
+}
+
+#[test]
+fn somebody_elses_unit_is_not_overwritten_nor_removed() {
+    on_stage(|stage| {
+        let unit = stage.world.units().join("mirrord.service");
+        fs::create_dir_all(stage.world.units()).expect("the world is ours");
+        fs::write(&unit, "[Service]\nExecStart=/bin/true\n").expect("the world is ours");
+        for command in ["install", "uninstall", "status"] {
+            let ran = stage.systemd.mirrord(["service", command]).code(1);
+            assert_eq!(hints(&ran, "was not written by mirrord"), 1, "{ran}");
+        }
+        let text = fs::read_to_string(&unit).expect("it is there");
+        assert_eq!(text, "[Service]\nExecStart=/bin/true\n");
+    });
+}
+
+#[test]
+fn without_a_user_manager_it_says_so_and_changes_nothing() {
+    let world = World::new();
+    let ran = world.mirrord(["service", "install"]).code(1);
+    assert_eq!(
+        hints(&ran, "there is no systemd user manager: "),
+        1,
+        "{ran}"
+    );
+    assert!(!world.units().exists(), "nothing is written");
+    let ran = world.mirrord(["service", "status"]).code(3);
+    assert_eq!(ran.line(), "mirrord is no service");
+    let ran = world.mirrord(["service", "uninstall"]).ok();
+    assert_eq!(ran.line(), "mirrord is no service");
+}
+
+#[test]
+fn without_a_user_manager_it_can_still_be_removed() {
+    let world = World::new();
+    let left = {
+        let Some(systemd) = world.systemd() else {
+            return;
+        };
+        systemd.mirrord(["service", "install"]).ok();
+        world.units().join("sockets.target.wants/mirrord.socket")
+    };
+    assert!(left.symlink_metadata().is_ok());
+    let ran = world.mirrord(["service", "status"]).code(3);
+    assert!(ran.stdout.contains("does not say how it is"), "{ran}");
+    world.mirrord(["service", "uninstall"]).ok();
+    assert!(!world.units().exists(), "nothing is left");
+}
