@@ -230,10 +230,16 @@ fn short(runtime: &Path, own: &Path) -> PathBuf {
     runtime.join(format!("mirror-{}", hash.collect::<String>()))
 }
 
-/// `XDG_RUNTIME_DIR`, if it is what its specification says: a directory of ours with mode 0700. Anything else could
-/// let somebody else put a socket where we look for ours.
+/// `XDG_RUNTIME_DIR`; for those whom nobody tells, such as cron's jobs, where systemd puts it.
 fn runtime_dir() -> Option<PathBuf> {
-    let dir = PathBuf::from(env::var_os("XDG_RUNTIME_DIR")?);
+    let uid = rustix::process::geteuid().as_raw();
+    let usual = || Some(format!("/run/user/{uid}").into()).filter(|_| cfg!(target_os = "linux"));
+    private(env::var_os("XDG_RUNTIME_DIR").or_else(usual)?.into())
+}
+
+/// A runtime directory, if it is what its specification says: a directory of ours with mode 0700. Anything else could
+/// let somebody else put a socket where we look for ours.
+fn private(dir: PathBuf) -> Option<PathBuf> {
     let found = fs::symlink_metadata(&dir).ok()?;
     let ours = found.is_dir()
         && found.uid() == rustix::process::geteuid().as_raw()
@@ -312,6 +318,24 @@ mod tests {
         assert_eq!(folder(long.clone(), None), None);
         let short = folder(long, Some("/run/user/1000")).expect("there is a shorter one");
         assert!(short.starts_with("/run/user/1000"), "{}", short.display());
+    }
+
+    #[test]
+    fn a_runtime_directory_that_others_may_enter_is_none() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let with = |mode| {
+            let permissions = fs::Permissions::from_mode(mode);
+            fs::set_permissions(dir.path(), permissions).expect("it is ours");
+            private(dir.path().to_path_buf())
+        };
+        assert_eq!(with(0o700).as_deref(), Some(dir.path()));
+        assert_eq!(with(0o750), None);
+        assert_eq!(
+            private(PathBuf::new()),
+            None,
+            "an empty variable names none"
+        );
+        assert_eq!(private("/nonexistent".into()), None);
     }
 
     #[test]
