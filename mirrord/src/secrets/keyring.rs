@@ -9,6 +9,7 @@ use std::{
     collections::HashMap,
     env,
     io::{self, Read, Write},
+    path::{Path, PathBuf},
     process::{ExitCode, Stdio},
     time::Duration,
 };
@@ -112,11 +113,20 @@ impl Used {
     }
 }
 
+/// The program that this process runs, also when an upgrade has put another one into its place.
+fn this_program() -> io::Result<PathBuf> {
+    let running = Path::new("/proc/self/exe");
+    match running.exists() {
+        true => Ok(running.into()),
+        false => env::current_exe(),
+    }
+}
+
 async fn use_it(action: &str, id: &str, input: &str) -> Result<Used, Failure> {
     let cannot = |err: io::Error| Failure::io("cannot use the keyring", &err);
     let using = async {
         let _turn = TURN.acquire().await;
-        let mut child = Command::new(env::current_exe()?)
+        let mut child = Command::new(this_program()?)
             .args(["keyring", action, id])
             .env_clear()
             .envs(git::environment())

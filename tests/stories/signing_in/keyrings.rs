@@ -40,6 +40,25 @@ fn with_a_keyring_the_secret_is_in_it_and_nowhere_else() {
 }
 
 #[test]
+fn a_daemon_whose_program_has_been_replaced_still_finds_the_keyring() {
+    let private = Private::new();
+    let keyring = private.world.keyring();
+    let address = keyring.address();
+    private.world.install("mirrord");
+    let program = private.world.path("bin/mirrord");
+    at(private.world.program(program, ["list"]), &address).ok();
+    let pid = private.world.daemon_pid();
+    private.world.install("mirrord");
+    at(private.adding("project", "right"), &address).ok();
+    assert!(private.secrets().is_empty());
+    let shown = private.world.mirrord(["show", "project"]).ok();
+    assert!(shown.stdout.contains("secret: in the keyring\n"), "{shown}");
+    assert_eq!(private.world.daemon_pid(), pid, "it is the old one");
+    at(private.world.mirrord(["remove", "project"]), &address).ok();
+    drop(keyring);
+}
+
+#[test]
 fn a_locked_keyring_is_not_waited_for_and_its_secret_is_looked_for_nowhere_else() {
     let private = Private::new();
     let mut keyring = private.world.keyring();
