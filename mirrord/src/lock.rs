@@ -18,6 +18,9 @@ use rustix::process::{Pid, Signal, kill_process};
 /// A daemon that stops may still be serving somebody, for half a minute at most.
 const PREDECESSOR: Duration = Duration::from_secs(40);
 
+/// One that was asked to stop and has not by then is stuck: it cuts off whom it serves before.
+const STUCK: Duration = Duration::from_secs(28);
+
 /// Whoever looks whether somebody is the daemon holds the lock for a moment.
 const GLANCE: Duration = Duration::from_millis(100);
 
@@ -40,23 +43,40 @@ pub(crate) enum Rival {
 /// # Errors
 /// Fails when another daemon keeps it, or the file cannot be used.
 pub(crate) fn take(path: &Path, rival: Rival) -> anyhow::Result<File> {
+    take_over(path, rival, STUCK)
+}
+
+fn take_over(path: &Path, rival: Rival, stuck: Duration) -> anyhow::Result<File> {
     let mut file = open(path).with_context(|| format!("cannot open '{}'", path.display()))?;
     let patience = match rival {
         Rival::Stays => GLANCE,
         Rival::Ends | Rival::IsReplaced => PREDECESSOR,
     };
     let deadline = Instant::now() + patience;
-    let mut asked = None;
+    let mut asked: Option<(u32, Instant)> = None;
     loop {
         match file.try_lock() {
             Ok(()) => break,
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
-                let holder = number(&mut file);
-                // Of several that come and go, each is asked once.
-                if rival == Rival::IsReplaced && holder.is_some() && holder != asked {
-                    tracing::info!("asking the daemon that runs to stop");
-                    ask_to_stop(holder);
-                    asked = holder;
+                if let (Rival::IsReplaced, Some(holder)) = (rival, number(&mut file)) {
+                    match asked {
+                        Some((pid, since)) if pid == holder => {
+                            if since.elapsed() > stuck {
+                                tracing::warn!("killing process {pid}, which does not stop");
+                                send(pid, Signal::KILL);
+                                asked = Some((pid, Instant::now()));
+                            }
+                        }
+                        // Of several that come and go, each is asked.
+                        _ => {
+                            tracing::info!("asking the daemon that runs to stop");
+                            // Its socket may lead to us by now. To it this is the same as 'mirrord stop'; one that
+                            // somebody has stopped in its tracks must go on to hear of it.
+                            send(holder, Signal::TERM);
+                            send(holder, Signal::CONT);
+                            asked = Some((holder, Instant::now()));
+                        }
+                    }
                 }
                 thread::sleep(AGAIN);
             }
@@ -101,14 +121,14 @@ fn number(file: &mut File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-/// Its socket may lead to us by now, so it is asked by a signal: to it the same as 'mirrord stop'.
-fn ask_to_stop(holder: Option<u32>) {
-    let Some(pid) = holder.filter(|pid| is_one_of_us(*pid)) else {
+/// Sends a signal to a daemon, and to nobody else.
+fn send(pid: u32, signal: Signal) {
+    if !is_one_of_us(pid) {
         return;
-    };
+    }
     if let Some(pid) = pid.try_into().ok().and_then(Pid::from_raw) {
         // It may have ended by itself in the meantime.
-        let _ = kill_process(pid, Signal::TERM);
+        let _ = kill_process(pid, signal);
     }
 }
 
@@ -151,7 +171,52 @@ mod tests {
 
     #[test]
     fn a_stranger_with_the_number_of_a_daemon_is_left_alone() {
-        // These tests are a program of their own name; the first of all processes is no mirrord.
+        // The first of all processes is no mirrord; this program is called after it.
         assert!(!is_one_of_us(1) || !Path::new("/proc/self/exe").exists());
+        assert!(is_one_of_us(std::process::id()));
+    }
+
+    /// In a process of its own: who holds the lock, and says so.
+    const HOLD: &str = "MIRROR_TEST_HOLD";
+
+    /// And does not hear that it is to stop.
+    const DEAF: &str = "MIRROR_TEST_DEAF";
+
+    #[tokio::test]
+    async fn somebody_holds_it_when_told_to() {
+        let Some(path) = std::env::var_os(HOLD) else {
+            return;
+        };
+        let terminate = tokio::signal::unix::SignalKind::terminate();
+        let _deaf = std::env::var_os(DEAF).map(|_| tokio::signal::unix::signal(terminate));
+        let held = take(Path::new(&path), Rival::Stays).expect("it is free");
+        std::future::pending::<()>().await;
+        drop(held);
+    }
+
+    #[test]
+    fn whoever_is_to_be_replaced_is_asked_and_then_killed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for deaf in [false, true] {
+            let path = dir.path().join(format!("lock-{deaf}"));
+            let mut holder =
+                std::process::Command::new(std::env::current_exe().expect("this program"));
+            holder
+                .args(["--exact", "lock::tests::somebody_holds_it_when_told_to"])
+                .env(HOLD, &path)
+                .stdout(std::process::Stdio::null());
+            if deaf {
+                holder.env(DEAF, "1");
+            }
+            let mut holder = holder.spawn().expect("it starts");
+            while self::holder(&path).expect("usable") != Some(holder.id()) {
+                assert_eq!(holder.try_wait().expect("ours"), None, "it holds the lock");
+            }
+            take_over(&path, Rival::IsReplaced, Duration::from_millis(200)).expect("it is had");
+            let status = holder.wait().expect("ours");
+            let expected = if deaf { Signal::KILL } else { Signal::TERM };
+            let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+            assert_eq!(signal, Some(expected.as_raw()));
+        }
     }
 }

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Conversations that are still open this long after a stop are cut off.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// A daemon that another one will follow goes on serving for so long, unless nobody is there.
 const GRACE: Duration = Duration::from_secs(15);

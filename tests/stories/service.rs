@@ -8,6 +8,8 @@ use std::path::Path;
 
 use tests::{GitLab, Ran, Run, Signal, Systemd, World};
 
+use crate::ssh;
+
 /// The person's systemd, a project in GitLab, and nothing installed yet.
 pub(crate) struct Stage<'a> {
     pub(crate) world: &'a World,
@@ -147,7 +149,7 @@ fn one_that_hangs_is_killed_and_comes_back() {
     on_stage(|stage| {
         let folder = stage.world.units().join("mirrord.service.d");
         fs::create_dir_all(&folder).expect("the world is ours");
-        let soon = "[Service]\nWatchdogSec=2\n";
+        let soon = "[Service]\nWatchdogSec=4\n";
         fs::write(folder.join("soon.conf"), soon).expect("the world is ours");
         stage.service("install");
         stage.clone("ours").ok();
@@ -167,7 +169,7 @@ fn one_that_is_alive_is_left_alone() {
     on_stage(|stage| {
         let folder = stage.world.units().join("mirrord.service.d");
         fs::create_dir_all(&folder).expect("the world is ours");
-        fs::write(folder.join("soon.conf"), "[Service]\nWatchdogSec=1\n")
+        fs::write(folder.join("soon.conf"), "[Service]\nWatchdogSec=5\n")
             .expect("the world is ours");
         stage.service("install");
         let pid = stage.pid();
@@ -177,8 +179,8 @@ fn one_that_is_alive_is_left_alone() {
                 .property("mirrord.service", "WatchdogTimestampMonotonic")
         };
         let mut last = watched();
-        // The watchdog is fed several times over, and so would have bitten.
-        for _ in 0..5 {
+        // It is fed three times in the time after which it bites.
+        for _ in 0..4 {
             let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
             while watched() == last {
                 assert!(
@@ -191,6 +193,28 @@ fn one_that_is_alive_is_left_alone() {
         assert_eq!(stage.pid(), pid);
         stage.says("\"restarts\": 0");
     });
+}
+
+#[test]
+fn over_ssh_it_serves_as_ever_and_a_kill_leaves_no_connection() {
+    let stage = ssh::Stage::small();
+    let Some(systemd) = stage.world.systemd() else {
+        return;
+    };
+    systemd.mirrord(["service", "install"]).ok();
+    let ran = stage.clone("ours").ok();
+    assert_eq!(ran.stderr, "", "{ran}");
+    assert_eq!(stage.masters(), 1);
+    let killed = systemd.main_pid().expect("the service runs");
+    stage.world.kill_daemon();
+    systemd.runs_another_than(killed);
+    assert_eq!(
+        stage.masters(),
+        0,
+        "what belongs to a killed one goes with it"
+    );
+    let ran = stage.in_ours(&["fetch"]).ok();
+    assert_eq!(ran.stderr, "", "{ran}");
 }
 
 #[test]

@@ -49,7 +49,7 @@ impl Stage {
     }
 
     /// The connections that are kept, which are processes of their own.
-    fn masters(&self) -> usize {
+    pub(crate) fn masters(&self) -> usize {
         processes(self.world.root(), "[mux]").len()
     }
 }

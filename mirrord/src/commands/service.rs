@@ -164,6 +164,9 @@ fn print_state(state: &State, paths: &Paths) -> anyhow::Result<()> {
         text.push_str(&format!("restarts: {}\n", state.restarts));
     }
     print(&text)?;
+    if word(state) == "failed" {
+        advise("'mirrord service install' starts it again");
+    }
     if state.is_installed() && !state.up_to_date {
         advise(
             "its files are not those of this program and place; 'mirrord service install' writes them anew",
