@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 /// How long a file may become, in bytes. A thousand mirrors that sync hourly write 48,000 lines in two days; a file has
-/// room for so many of 349 bytes, where a usual one has about 200. Even when the current file is new the one before has
+/// room for so many of 349 bytes, where a usual one has about 240. Even when the current file is new the one before has
 /// them all.
 const FULL: u64 = 16 * 1024 * 1024;
 

@@ -120,6 +120,18 @@ fn what_another_version_wrote_is_skipped() {
 }
 
 #[test]
+fn many_who_note_at_once_do_not_tear_each_others_lines() {
+    let (_dir, journal) = journal(100_000);
+    std::thread::scope(|scope| {
+        for name in ["one", "two", "three", "four"] {
+            let journal = &journal;
+            scope.spawn(move || (0..100).for_each(|_| note(journal, name)));
+        }
+    });
+    assert_eq!(names(&journal).len(), 400);
+}
+
+#[test]
 fn two_files_of_a_bounded_size_are_all_that_there_ever_is() {
     let full = 10_000;
     let (dir, journal) = journal(full);
