@@ -33,7 +33,7 @@ pub use crate::standing::Standing;
 pub const ATOMIC_PUSH_FAILURE: &str = "atomic push failure";
 
 /// The version of everything below. It is exchanged before any message, so that two builds which differ can say so.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// What a client may ask; the first message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -110,6 +110,7 @@ impl Engine {
             tracing::warn!("{failure}");
             Config::default()
         });
+        let turns = Turns::new(limits.syncs, limits.syncs_per_host);
         Arc::new(Self {
             registry,
             upstreams,
@@ -119,9 +120,9 @@ impl Engine {
             pushes: Pushes::default(),
             gates: Gates::default(),
             journal,
-            upkeep: Upkeep::new(),
+            upkeep: Upkeep::new(turns.clone()),
             tasks: Mutex::default(),
-            turns: Turns::new(limits.syncs, limits.syncs_per_host),
+            turns,
             running: Mutex::default(),
             unasked: AtomicUsize::new(0),
         })

@@ -21,6 +21,8 @@ pub(crate) enum Lane {
     Webhook,
     /// It is time.
     Schedule,
+    /// A mirror wants to be kept in shape.
+    Upkeep,
 }
 
 impl From<Cause> for Lane {

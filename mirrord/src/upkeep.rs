@@ -24,6 +24,7 @@ use tokio::{
 use crate::{
     gate::{self, Changing, Gate, Gates},
     registry::Mirror,
+    turns::{Lane, Turns},
     watch::Watch,
 };
 
@@ -46,6 +47,8 @@ const END: Duration = Duration::from_secs(10);
 pub(crate) struct Upkeep {
     /// Whose mirror is being repacked.
     turn: Semaphore,
+    /// Among the syncs, of which all go first.
+    turns: Turns,
     /// Ends all of it.
     watch: Watch,
     state: Mutex<State>,
@@ -75,8 +78,9 @@ struct Tended {
 
 impl Upkeep {
     /// Nothing to do yet.
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(turns: Turns) -> Arc<Self> {
         Arc::new(Self {
+            turns,
             turn: Semaphore::new(1),
             watch: Watch::new("", broadcast::channel(1).0, Vec::new()),
             state: Mutex::default(),
@@ -193,6 +197,9 @@ impl Upkeep {
     /// Puts packs together when it is this mirror's turn. Returns how many bytes that gave, if there was a need.
     async fn repack(&self, mirror: &Mirror) -> io::Result<Option<u64>> {
         let Ok(_turn) = self.turn.acquire().await else {
+            return Ok(None);
+        };
+        let Some(_among_all) = self.turns.take("", Lane::Upkeep).await else {
             return Ok(None);
         };
         let (mirror, watch) = (mirror.clone(), self.watch.clone());
