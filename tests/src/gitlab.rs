@@ -238,6 +238,16 @@ impl GitLab {
         self.shared.memory.stand_in(project, for_it);
     }
 
+    /// Makes each answer from memory take this long.
+    pub fn takes(&self, time: std::time::Duration) {
+        self.shared.memory.take(time);
+    }
+
+    /// Returns how many questions were open at once at most that are answered from memory.
+    pub fn most_at_once(&self) -> usize {
+        self.shared.memory.most_at_once()
+    }
+
     /// Returns when a project was last asked for its refs, while answers come from memory.
     pub fn last_asked(&self, project: &str) -> Option<std::time::Instant> {
         self.shared.memory.asked(project)

@@ -12,6 +12,7 @@ mod delivery;
 mod gitlab;
 mod keyring;
 mod leftovers;
+pub mod measure;
 mod nginx;
 mod output;
 mod parts;

@@ -15,6 +15,16 @@ struct Stage {
     url: String,
 }
 
+/// Asserts that nothing was lost: the first fetch says at most that trouble is over, and the next is silent.
+#[track_caller]
+fn is_back(fetch: impl Fn() -> Run) {
+    let first = fetch().ok();
+    let lines: Vec<_> = first.stderr.lines().collect();
+    let is_told = matches!(&*lines, [line] if line.starts_with("warning: in step again"));
+    assert!(lines.is_empty() || is_told, "{first}");
+    assert_eq!(fetch().ok().stderr, "");
+}
+
 impl Stage {
     fn new() -> Self {
         let world = World::new();

@@ -17,7 +17,11 @@ use std::{
 };
 
 use serde_json::Value;
-use tests::{Delivery, GitLab, World, public_refs};
+use tests::{
+    Delivery, GitLab, World,
+    measure::{ms, peak, processor, processor_of_thread},
+    public_refs,
+};
 
 /// Deliveries on their way at once, at most: as many as there are places.
 const LANES: usize = 32;
@@ -30,9 +34,6 @@ const SOON: Duration = Duration::from_secs(5);
 
 /// When this program gives up waiting for that.
 const NEVER: Duration = Duration::from_secs(60);
-
-/// The kernel's unit of processor time, in `/proc`.
-const TICKS: f64 = 100.0;
 
 struct Target {
     name: String,
@@ -285,40 +286,4 @@ fn wait(
     let unasked = targets.iter().filter(|target| asked(target).is_none());
     stray.extend(unasked.map(|target| target.name.clone()));
     (in_step, stray)
-}
-
-fn ms(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
-}
-
-/// Seconds of processor time of a process, and of its children that have ended.
-fn processor(pid: u32) -> (f64, f64) {
-    let fields = fields(&format!("/proc/{pid}/stat"));
-    (
-        (fields[11] + fields[12]) / TICKS,
-        (fields[13] + fields[14]) / TICKS,
-    )
-}
-
-fn processor_of_thread() -> f64 {
-    let fields = fields("/proc/thread-self/stat");
-    (fields[11] + fields[12]) / TICKS
-}
-
-/// The numbers behind the name, which may hold anything.
-fn fields(path: &str) -> Vec<f64> {
-    let stat = fs::read_to_string(path).expect("it runs");
-    let (_, rest) = stat.rsplit_once(')').expect("it has a name");
-    let fields = rest.split_whitespace();
-    fields
-        .map(|field| field.parse().unwrap_or_default())
-        .collect()
-}
-
-/// The most memory that a process has had, in KiB.
-fn peak(pid: u32) -> usize {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
-    number.unwrap_or_default()
 }

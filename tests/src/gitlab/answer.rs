@@ -209,6 +209,7 @@ async fn from_memory(
     entry: &Arc<Entry>,
 ) -> io::Result<Answer> {
     let (real, question) = shared.memory.question(project, service, request);
+    shared.memory.think().await;
     if let Some(answer) = shared.memory.answer(&question) {
         return Ok(answer);
     }

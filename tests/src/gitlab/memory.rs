@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::HeaderMap;
 use hyper::StatusCode;
@@ -24,6 +24,10 @@ pub(super) struct Memory {
     stand_ins: Mutex<HashMap<String, String>>,
     /// When each project was last asked for its refs.
     asked: Mutex<HashMap<String, Instant>>,
+    /// How long each answer takes, as one of a real host does.
+    takes: Mutex<Duration>,
+    /// Questions without an answer: how many there are, and the most that there were at once.
+    open: Mutex<(usize, usize)>,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -77,6 +81,26 @@ impl Memory {
             body: request.body.clone(),
         };
         (real, question)
+    }
+
+    pub(super) fn take(&self, time: Duration) {
+        *lock(&self.takes) = time;
+    }
+
+    pub(super) fn most_at_once(&self) -> usize {
+        lock(&self.open).1
+    }
+
+    /// Takes its time.
+    pub(super) async fn think(&self) {
+        let time = *lock(&self.takes);
+        {
+            let mut open = lock(&self.open);
+            open.0 += 1;
+            open.1 = open.1.max(open.0);
+        }
+        tokio::time::sleep(time).await;
+        lock(&self.open).0 -= 1;
     }
 
     pub(super) fn answer(&self, question: &Question) -> Option<Answer> {

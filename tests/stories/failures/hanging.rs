@@ -2,7 +2,7 @@
 
 use tests::{Fault, On, World};
 
-use super::{Stage, failed, impatient, served};
+use super::{Stage, failed, impatient, is_back, served};
 use crate::ssh;
 
 const SILENT: &str = "no answer for 1 second";
@@ -89,7 +89,7 @@ fn an_upstream_that_does_not_answer_a_connection_is_given_up() {
     stage.git(&["push", "-q", "origin", "main:idea"]).ok();
     stage.gitlab.start();
     stage.patient();
-    assert_eq!(stage.fetch().ok().stderr, "");
+    is_back(|| stage.fetch());
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn words_that_come_in_drops_and_say_nothing_are_a_silence() {
     failed(sync, SILENT);
     stage.gitlab.clear_faults();
     stage.patient();
-    assert_eq!(stage.fetch().ok().stderr, "");
+    is_back(|| stage.fetch());
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn a_git_behind_ssh_that_says_nothing_is_given_up() {
     served(stage.world.git(["fetch"]).at("ours"), SILENT);
     stage.sshd.clear_fault();
     impatient(&stage.world, 600);
-    assert_eq!(stage.world.git(["fetch"]).at("ours").ok().stderr, "");
+    is_back(|| stage.world.git(["fetch"]).at("ours"));
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn a_gitlab_behind_ssh_that_has_too_much_to_do_is_answered_for_by_the_copy() {
     stage.sshd.fault(&words);
     served(fetch(), load);
     stage.sshd.clear_fault();
-    assert_eq!(fetch().ok().stderr, "");
+    is_back(fetch);
 }
 
 #[test]
@@ -207,5 +207,5 @@ fn an_upstream_on_this_machine_that_hangs_is_given_up() {
     served(world.git(["fetch"]).at("ours"), SILENT);
     std::fs::remove_file(&packed).expect("the world is ours");
     impatient(&world, 600);
-    assert_eq!(world.git(["fetch"]).at("ours").ok().stderr, "");
+    is_back(|| world.git(["fetch"]).at("ours"));
 }
