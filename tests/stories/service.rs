@@ -8,6 +8,7 @@ use std::path::Path;
 
 use tests::{GitLab, Ran, Run, Signal, Systemd, World};
 
+use crate::clone::listed;
 use crate::ssh;
 
 /// The person's systemd, a project in GitLab, and nothing installed yet.
@@ -215,6 +216,43 @@ fn over_ssh_it_serves_as_ever_and_a_kill_leaves_no_connection() {
     );
     let ran = stage.in_ours(&["fetch"]).ok();
     assert_eq!(ran.stderr, "", "{ran}");
+}
+
+#[test]
+fn it_does_with_as_little_as_the_readme_says() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"));
+    let readme = readme.expect("README.md is there");
+    let filters = readme.split("```ini\n").nth(1).expect("it has a drop-in");
+    let filters = filters.split("```").next().expect("it ends");
+    let stage = ssh::Stage::small();
+    let Some(systemd) = stage.world.systemd() else {
+        return;
+    };
+    let folder = stage.world.units().join("mirrord.service.d");
+    fs::create_dir_all(&folder).expect("the world is ours");
+    fs::write(folder.join("override.conf"), filters).expect("the world is ours");
+    systemd.mirrord(["service", "install"]).ok();
+    let unprivileged = systemd.property("mirrord.service", "NoNewPrivileges");
+    assert_eq!(unprivileged, "yes", "it is read");
+    let pid = systemd.main_pid().expect("the service runs");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("ours");
+    assert!(status.contains("Seccomp:\t2"), "{status}");
+
+    let ran = stage.clone("ours").ok();
+    assert_eq!(ran.stderr, "", "{ran}");
+    let commit = ["commit", "-q", "--allow-empty", "-m", "mine"];
+    stage.in_ours(&commit).ok();
+    stage.in_ours(&["push", "-q"]).ok();
+    let gitlab = stage.world.gitlab();
+    gitlab.project("group/project").history(30);
+    let url = gitlab.url("group/project");
+    stage.world.clone_mirror(&url, "theirs").ok();
+    let mut found = listed(&stage.world, "url");
+    found.sort();
+    let mut expected = [url, stage.url.clone()];
+    expected.sort();
+    assert_eq!(found, expected);
+    assert_eq!(systemd.main_pid(), Some(pid), "nothing ended it");
 }
 
 #[test]
