@@ -1,6 +1,11 @@
 //! The page on which JetBrains Space mirrored a repository from GitLab, field by field, on one's own machine.
 
-use tests::World;
+use std::time::{Duration, Instant};
+
+use tests::{World, public_refs};
+
+/// How long a mirror may take to be in step after it was told of something.
+const SOON: Duration = Duration::from_secs(30);
 
 /// What upstream has of its branches.
 fn branches(world: &World, url: &str) -> Vec<String> {
@@ -135,6 +140,22 @@ fn the_page_is_filled_in_field_by_field_and_every_box_does_what_it_says() {
         there.stdout.starts_with(idea.line()),
         "all or nothing: {there}"
     );
+
+    // "Check remote repository periodically", and told by GitLab in between: nobody fetches, and it is in step.
+    world
+        .mirrord(["set", "project", "--every", "1h", "--sync-on-fetch", "no"])
+        .ok();
+    world.mirrord(["webhook", "on"]).ok();
+    gitlab.maintainer("group/project", "glpat-api");
+    let register = ["webhook", "register", "project", "--token-stdin"];
+    world.mirrord(register).stdin("glpat-api\n").ok();
+    let told = upstream.commit("main", "told", "of");
+    assert_eq!(gitlab.deliver("group/project"), [202]);
+    let (mirror, deadline) = (world.only_mirror(), Instant::now() + SOON);
+    let is_told = |(name, oid): &(String, String)| name == "refs/heads/main" && *oid == told;
+    while !public_refs(&world, &mirror).iter().any(is_told) {
+        assert!(Instant::now() < deadline, "it was told, and is not in step");
+    }
 
     // "Authentication: anonymous".
     gitlab.project("group/public").commit("main", "a", "a");

@@ -39,19 +39,7 @@ impl Webhook {
         });
         let is_new = there.is_none();
         let mut now = match there {
-            Some(there) => {
-                let mut now = api.edit(there.id, &fields).await?;
-                if now.status != WORKS {
-                    // One that was switched off is on again when a test has arrived.
-                    api.test(now.id).await?;
-                    let again = api.list().await?.into_iter();
-                    now = again
-                        .into_iter()
-                        .find(|hook| hook.id == now.id)
-                        .unwrap_or(now);
-                }
-                now
-            }
+            Some(there) => api.edit(there.id, &fields).await?,
             None => {
                 fields["name"] = json!("mirror");
                 fields["enable_ssl_verification"] = json!(true);
@@ -72,8 +60,12 @@ impl Webhook {
                 Ok(())
             })
             .await?;
-        if now.has_token.is_none() {
-            now.has_token = Some(true);
+        if now.status != WORKS {
+            // One that was switched off is on again when a test has arrived.
+            api.test(now.id).await?;
+            let id = now.id;
+            let again = api.list().await?.into_iter().find(|hook| hook.id == id);
+            now = again.unwrap_or(now);
         }
         let mut told = self.listening().await?.told(&mirror, &hook);
         if has_dropped {
