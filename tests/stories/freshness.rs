@@ -57,6 +57,14 @@ impl Stage {
         }
     }
 
+    /// Asserts that a command succeeds, and says that there was trouble until now.
+    #[track_caller]
+    fn is_told_that_it_is_over(&self, run: Run) {
+        let ran = run.ok();
+        let over = "warning: in step again after ";
+        assert!(ran.stderr.starts_with(over), "{ran}");
+    }
+
     /// Asserts that a command succeeds, in silence, and asks upstream.
     #[track_caller]
     fn asks(&self, run: Run) {
@@ -175,6 +183,7 @@ fn after_a_sync_that_failed_an_answer_is_not_silent() {
         stage.unasked(stage.fetch("ours"), "cannot reach");
         stage.gitlab.start();
         stage.mirrord(&["sync", "work"]).ok();
+        stage.is_told_that_it_is_over(stage.fetch("ours"));
         stage.unasked(stage.fetch("ours"), "");
     }
 }
@@ -195,6 +204,7 @@ fn a_sync_that_failed_is_not_forgotten_with_the_daemon() {
     stage.gitlab.start();
     stage.mirrord(&["sync", "work"]).ok();
     stage.mirrord(&["stop"]).ok();
+    stage.is_told_that_it_is_over(stage.fetch("ours"));
     stage.unasked(stage.fetch("ours"), "");
 }
 

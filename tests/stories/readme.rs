@@ -68,6 +68,11 @@ fn the_life_of_the_service_in_the_readme_is_what_happens() {
     }
 }
 
+#[test]
+fn what_the_readme_shows_of_status_why_and_log_is_what_they_print() {
+    replay(5);
+}
+
 fn replay(number: usize) {
     replay_in(&World::new(), number);
 }

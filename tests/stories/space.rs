@@ -157,6 +157,19 @@ fn the_page_is_filled_in_field_by_field_and_every_box_does_what_it_says() {
         assert!(Instant::now() < deadline, "it was told, and is not in step");
     }
 
+    // Periodically alone: an hour is a second here.
+    world.mirrord(["webhook", "off"]).ok();
+    world.mirrord(["set", "project", "--every", "1s"]).ok();
+    let untold = upstream.commit("main", "untold", "of");
+    let deadline = Instant::now() + SOON;
+    let is_there = |(name, oid): &(String, String)| name == "refs/heads/main" && *oid == untold;
+    while !public_refs(&world, &mirror).iter().any(is_there) {
+        assert!(
+            Instant::now() < deadline,
+            "its time has come, and it is not in step"
+        );
+    }
+
     // "Authentication: anonymous".
     gitlab.project("group/public").commit("main", "a", "a");
     let public = gitlab.url("group/public");

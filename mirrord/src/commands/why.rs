@@ -187,7 +187,7 @@ fn unasked(shown: &Shown) -> Said {
         Some(Reason::Interval) => (
             format!("{next}: every is '{every}'"),
             Some(format!(
-                "'mirrord set {name} --every 10m' goes more often, --every never not at all"
+                "'mirrord set {name} --every 10m' goes more often, --every never not at all; 'mirrord webhook on' lets upstream tell"
             )),
         ),
         Some(Reason::Retry | Reason::HostRests) => (

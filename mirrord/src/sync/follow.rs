@@ -18,6 +18,7 @@ use super::{
     noted::Noted,
     once::{self, Memory},
     state::State,
+    trouble::take_mended,
 };
 use crate::{
     credentials::KEEP,
@@ -87,7 +88,7 @@ pub(super) async fn follow(
             answer(batch, &Err(rest.refusal(&url)));
             continue;
         }
-        let (asked_with, cause) = (access.clone(), wish.cause);
+        let (asked_with, cause, accept) = (access.clone(), wish.cause, wish.accept);
         let noted = Noted::begins(&target, &wish);
         lock(&state).syncing = true;
         let work = {
@@ -115,6 +116,10 @@ pub(super) async fn follow(
             }
         };
         lock(&state).note(&result, &asked_with, &target.git_dir);
+        if accept {
+            // Whoever has accepted it knows.
+            drop(take_mended(&target.git_dir));
+        }
         plan(&engine, &target, &result, &asked_with, cause);
         if let Ok(Outcome::InStep {
             mirror,
