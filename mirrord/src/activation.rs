@@ -90,6 +90,8 @@ pub(crate) async fn prove_alive(paths: &Paths, look: impl Fn()) {
     };
     let pause = limit / FEEDS;
     loop {
+        // Not at once: whoever comes at the end of a daemon that has just begun would start the next one.
+        tokio::time::sleep(pause).await;
         match greeted(paths, pause).await {
             Ok(()) => {
                 look();
@@ -97,7 +99,6 @@ pub(crate) async fn prove_alive(paths: &Paths, look: impl Fn()) {
             }
             Err(why) => tracing::warn!("this daemon does not reach itself: {why}"),
         }
-        tokio::time::sleep(pause).await;
     }
 }
 

@@ -17,7 +17,7 @@ struct Stage {
 
 /// Asserts that nothing was lost: the first fetch says at most that trouble is over, and the next is silent.
 #[track_caller]
-fn is_back(fetch: impl Fn() -> Run) {
+pub(crate) fn is_back(fetch: impl Fn() -> Run) {
     let first = fetch().ok();
     let lines: Vec<_> = first.stderr.lines().collect();
     let is_told = matches!(&*lines, [line] if line.starts_with("warning: in step again"));

@@ -147,5 +147,4 @@ fn the_answer_does_not_wait_for_the_mirror() {
     assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
     stage.gitlab.stop();
     assert_eq!(delivery.send().status, 202, "nor for one that is down");
-    stage.gitlab.start();
 }
