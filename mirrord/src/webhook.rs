@@ -160,7 +160,7 @@ impl Webhook {
             }
             old => old,
         };
-        let listener = match listening.bind().await {
+        let listener = match listening.bind() {
             Ok(listener) => listener,
             Err(failure) => {
                 *open = old;

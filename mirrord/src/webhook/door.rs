@@ -92,15 +92,11 @@ async fn accept(
                 continue;
             }
         };
-        let Some(slot) = slots.take() else {
-            continue;
-        };
+        let slot = slots.take().await;
         let number = slot.number();
         let (tls, router, closed) = (tls.clone(), router.clone(), closed.clone());
         let connection = connections.spawn(converse(stream, tls, router, slot, closed));
         slots.can_end(number, connection);
-        // Whoever has come before gets to speak before the next one is let in.
-        tokio::task::yield_now().await;
     }
     drop(listener);
     let _ = timeout(PATIENCE, async {

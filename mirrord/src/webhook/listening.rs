@@ -8,13 +8,16 @@ use std::{
 
 use common::protocol::{self, Failure, FailureKind, Listen};
 use reqwest::Url;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::{hooks::Hook, tls::Tls};
 use crate::{
     config::{self, Config},
     registry::Mirror,
 };
+
+/// How many may wait to be let in; the system may have a limit of its own.
+const WAITING: u32 = 4096;
 
 /// How the webhook listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,12 +85,23 @@ pub(super) async fn prepare(
     Ok((tls, Listening(wanted)))
 }
 
+/// Listens, with room for those who come all at once and have to wait to be let in.
+fn listen(at: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match at {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(at)?;
+    socket.listen(WAITING)
+}
+
 impl Listening {
     /// Listens. From then on the port is known.
     ///
     /// # Errors
     /// Fails when the address cannot be had.
-    pub(super) async fn bind(&mut self) -> Result<TcpListener, Failure> {
+    pub(super) fn bind(&mut self) -> Result<TcpListener, Failure> {
         let cannot = |err: &std::io::Error, at: SocketAddr| {
             let failure = Failure::io(&format!("cannot listen at '{at}'"), err);
             match err.kind() {
@@ -99,9 +113,7 @@ impl Listening {
             }
         };
         let at = self.0.listen;
-        let listener = TcpListener::bind(at)
-            .await
-            .map_err(|err| cannot(&err, at))?;
+        let listener = listen(at).map_err(|err| cannot(&err, at))?;
         self.0.listen = listener.local_addr().map_err(|err| cannot(&err, at))?;
         Ok(listener)
     }

@@ -1,15 +1,23 @@
 //! The connections that are open, and which of them has to go when there is no room for one more: the one that has been
-//! longest about its headers, or else about its body. Whoever says nothing, or a byte now and then, is in nobody's way.
+//! longest about its headers, or else about its body. Whoever says nothing, or a byte now and then, is in nobody's way;
+//! and who has just come gets to say what it has to say.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::{task::AbortHandle, time::Instant};
 
 /// How many may be open at once.
 const MOST: usize = 64;
+
+/// Nobody has to go sooner than this: what has been sent with the connection is read by then.
+const GRACE: Duration = Duration::from_millis(20);
+
+/// How soon it is looked again whether one can go.
+const AGAIN: Duration = Duration::from_millis(2);
 
 /// The connections that are open.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +40,15 @@ enum Stage {
     Answer,
 }
 
+impl Stage {
+    fn may_go(&self) -> bool {
+        match self {
+            Self::Headers(since) | Self::Body(since) => since.elapsed() >= GRACE,
+            Self::Answer => false,
+        }
+    }
+}
+
 /// The place of one connection; dropping it makes room.
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -40,18 +57,25 @@ pub(super) struct Slot {
 }
 
 impl Slots {
-    /// Makes room for one more connection, at the cost of another if need be. `None` where all are being answered.
-    pub(super) fn take(&self) -> Option<Slot> {
+    /// Makes room for one more connection, at the cost of another if need be.
+    pub(super) async fn take(&self) -> Slot {
+        loop {
+            if let Some(slot) = self.try_take() {
+                return slot;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// `None` where all are being answered, or have just come.
+    fn try_take(&self) -> Option<Slot> {
         let mut open = self.lock();
         if open.slots.len() >= MOST {
             let stages = open
                 .slots
                 .iter()
                 .map(|(number, (stage, _))| (*stage, *number));
-            let (stage, number) = stages.min()?;
-            if stage == Stage::Answer {
-                return None;
-            }
+            let (_, number) = stages.filter(|(stage, _)| stage.may_go()).min()?;
             if let Some((_, Some(connection))) = open.slots.remove(&number) {
                 connection.abort();
             }
@@ -125,7 +149,7 @@ mod tests {
         let slots = Slots::default();
         let mut taken = Vec::new();
         for _ in 0..MOST {
-            taken.push(slots.take().expect("there is room"));
+            taken.push(slots.try_take().expect("there is room"));
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         (slots, taken)
@@ -142,7 +166,7 @@ mod tests {
         taken[1].awaits_headers();
         let waiting = tokio::spawn(std::future::pending::<()>());
         slots.can_end(taken[2].number, waiting.abort_handle());
-        let one_more = slots.take().expect("room was made");
+        let one_more = slots.try_take().expect("room was made");
         assert!(!is_open(&slots, &taken[2]), "it had been so the longest");
         assert!(waiting.await.is_err_and(|err| err.is_cancelled()));
         assert!(is_open(&slots, &one_more));
@@ -150,12 +174,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_has_just_come_does_not_go() {
+        let (slots, taken) = full().await;
+        taken.iter().for_each(Slot::awaits_headers);
+        assert!(slots.try_take().is_none());
+        let began = Instant::now();
+        let one_more = slots.take().await;
+        assert!(is_open(&slots, &one_more) && began.elapsed() >= GRACE);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_body_that_does_not_come_goes_before_an_answer() {
         let (slots, taken) = full().await;
         taken.iter().for_each(Slot::is_answered);
-        assert!(slots.take().is_none(), "all have something to come");
+        assert!(slots.try_take().is_none(), "all have something to come");
         taken[7].awaits_body();
-        assert!(slots.take().is_some());
+        tokio::time::advance(GRACE).await;
+        assert!(slots.try_take().is_some());
         assert!(!is_open(&slots, &taken[7]));
         drop(taken);
         assert!(slots.lock().slots.is_empty());
