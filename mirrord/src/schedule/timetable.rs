@@ -29,6 +29,9 @@ const CATCH_UP: Duration = Duration::from_secs(10 * 60);
 /// often than what may pass by itself.
 const REFUSALS: u32 = 4;
 
+/// Between two departures of one mirror for what upstream says. A storm of words costs one look in this time.
+const HINTS: Duration = Duration::from_secs(2);
+
 /// While one has gone to see whether a host is back, the others look again after about this time.
 const PROBE: Duration = Duration::from_secs(10);
 
@@ -53,6 +56,8 @@ struct Planned {
     running: bool,
     /// Upstream has said that it has something new.
     hinted: bool,
+    /// When it last went for that.
+    told: Option<Instant>,
 }
 
 /// How a sync ended, as far as it decides when the next one is.
@@ -104,6 +109,7 @@ impl Timetable {
                 failures: u32::from(needs_you),
                 running: false,
                 hinted: false,
+                told: None,
             },
         );
         if let (Some(every), Why::Interval) = (every, why) {
@@ -149,7 +155,7 @@ impl Timetable {
         // What is refused is not refused less for being asked more often.
         let in_vain = matches!(planned.why, Why::NeedsYou | Why::Refused);
         if !planned.running && !in_vain {
-            self.plan(git_dir, now, Why::Webhook);
+            self.plan_hinted(git_dir, now);
         }
         true
     }
@@ -182,6 +188,9 @@ impl Timetable {
                 Gate::Open => {
                     planned.running = true;
                     let hinted = std::mem::take(&mut planned.hinted);
+                    if hinted {
+                        planned.told = Some(now);
+                    }
                     self.unplan(&git_dir, why);
                     let cause = if hinted {
                         Cause::Webhook
@@ -209,7 +218,7 @@ impl Timetable {
         match (due, every) {
             _ if why == Why::NeedsYou => {}
             _ if hinted && !matches!(why, Why::Retry | Why::HostRests | Why::Refused) => {
-                self.plan(git_dir, now, Why::Webhook);
+                self.plan_hinted(git_dir, now);
             }
             (None, Some(every)) => {
                 let due = now + self.dice.about(every);
@@ -228,13 +237,12 @@ impl Timetable {
         let Some((kind, why)) = ended.failure else {
             planned.failures = 0;
             match every {
-                // What is hinted while it runs goes when it is back.
-                Some(every) if !hinted => {
+                // While it ran.
+                _ if hinted => self.plan_hinted(git_dir, now),
+                Some(every) => {
                     let due = now + self.dice.about(every);
                     self.plan(git_dir, due, Why::Interval);
                 }
-                Some(_) => self.plan(git_dir, now, Why::Webhook),
-                None if hinted => self.plan(git_dir, now, Why::Webhook),
                 None => self.unplan(git_dir, Why::Never),
             }
             return self.is_back(&host, now);
@@ -357,6 +365,13 @@ impl Timetable {
         wall: SystemTime,
     ) -> std::io::Result<()> {
         self.rests.write(path, now, wall)
+    }
+
+    /// It goes at once, or a moment after it last went: whoever pushes again and again has everything checked together.
+    fn plan_hinted(&mut self, git_dir: &Path, now: Instant) {
+        let told = self.mirrors.get(git_dir).and_then(|planned| planned.told);
+        let due = told.map_or(now, |told| now.max(told + HINTS));
+        self.plan(git_dir, due, Why::Webhook);
     }
 
     fn plan(&mut self, git_dir: &Path, due: Instant, why: Why) {
