@@ -115,6 +115,10 @@ pub(super) async fn follow(
                 result
             }
         };
+        if !cause.is_awaited() {
+            // Nobody is likely to fetch right now, and an open conversation takes 130 KiB.
+            memory.hang_up();
+        }
         lock(&state).note(&result, &asked_with, &target.git_dir);
         if accept {
             // Whoever has accepted it knows.
