@@ -54,7 +54,7 @@ use crate::{
 };
 
 /// What waiting clients may miss before they see the next total.
-const PROGRESS_BACKLOG: usize = 256;
+const PROGRESS_BACKLOG: usize = 64;
 
 /// Everything that syncs share.
 pub(crate) struct Engine {
@@ -87,7 +87,8 @@ pub(crate) struct Engine {
 /// What a mirror's task can be told and asked.
 #[derive(Clone)]
 struct Task {
-    queue: mpsc::UnboundedSender<Job>,
+    /// Boxed: a queue has room for 32 from the start, and there are thousands of queues.
+    queue: mpsc::UnboundedSender<Box<Job>>,
     listeners: broadcast::Sender<Progress>,
     state: Arc<Mutex<State>>,
     /// With what somebody goes to upstream who is being asked.
@@ -147,12 +148,12 @@ impl Engine {
             asking,
         });
         // The task ends with the engine; a job that it does not take answers by dropping its sender.
-        let _ = task.queue.send(Job {
+        let _ = task.queue.send(Box::new(Job {
             access,
             wish,
             answer,
             questions: asker,
-        });
+        }));
         Pending {
             progress,
             outcome,

@@ -33,13 +33,13 @@ use crate::{
 pub(super) async fn follow(
     engine: Arc<Engine>,
     target: Target,
-    mut jobs: mpsc::UnboundedReceiver<Job>,
+    mut jobs: mpsc::UnboundedReceiver<Box<Job>>,
     listeners: broadcast::Sender<Progress>,
     moves: watch::Sender<()>,
     state: Arc<Mutex<State>>,
 ) {
     let (url, host) = (target.url.clone(), target.url.origin());
-    let mut waiting = VecDeque::new();
+    let mut waiting: VecDeque<Box<Job>> = VecDeque::new();
     let mut memory = Memory::default();
     loop {
         if waiting.is_empty() {
@@ -59,7 +59,7 @@ pub(super) async fn follow(
         while let Ok(job) = jobs.try_recv() {
             waiting.push_back(job);
         }
-        waiting.retain(|job: &Job| !job.answer.is_closed());
+        waiting.retain(|job| !job.answer.is_closed());
         let Some(first) = waiting.iter().min_by_key(|job| Lane::from(job.wish.cause)) else {
             continue;
         };
@@ -155,7 +155,7 @@ fn plan(
     }
 }
 
-fn answer(batch: impl IntoIterator<Item = Job>, result: &Result<Outcome, Trouble>) {
+fn answer(batch: impl IntoIterator<Item = Box<Job>>, result: &Result<Outcome, Trouble>) {
     for job in batch {
         // Whoever has gone needs no answer.
         let _ = job.answer.send(result.clone());
@@ -167,8 +167,8 @@ fn answer(batch: impl IntoIterator<Item = Job>, result: &Result<Outcome, Trouble
 async fn turn(
     engine: &Engine,
     host: &str,
-    jobs: &mut mpsc::UnboundedReceiver<Job>,
-    waiting: &mut VecDeque<Job>,
+    jobs: &mut mpsc::UnboundedReceiver<Box<Job>>,
+    waiting: &mut VecDeque<Box<Job>>,
 ) -> Option<Turn> {
     loop {
         let most_urgent = waiting.iter().map(|job| Lane::from(job.wish.cause)).min();
