@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub needs_you: bool,
     /// Whom it is about, where it is one of those who use the mirror with logins of their own.
     pub about: Option<About>,
+    /// Whether it is that upstream is not believed.
+    wiped: bool,
     /// Whether a sync runs.
     pub syncing: bool,
     git_dir: Option<PathBuf>,
@@ -93,6 +95,7 @@ impl State {
                 let since = failed_before.as_ref().and_then(|failed| failed.since);
                 self.behind = since.or_else(|| Some(SystemTime::now()));
                 self.about = About::new(access, trouble);
+                self.wiped = trouble.failure.kind == FailureKind::Wiped;
                 self.failing = Some(match hint {
                     // It stays so until somebody does something.
                     Some(hint) if trouble.failure.kind == FailureKind::Wiped => {
@@ -115,7 +118,7 @@ impl State {
     /// Forgets a failure that is over.
     pub(super) fn needs_nobody(&mut self) {
         (self.failing, self.behind, self.about) = (None, None, None);
-        self.needs_you = false;
+        (self.needs_you, self.wiped) = (false, false);
     }
 
     fn failed(&self) -> Option<Failed> {
@@ -124,6 +127,7 @@ impl State {
             since: self.behind,
             needs_you: self.needs_you,
             is_personal: self.about.is_some(),
+            is_wiped: self.wiped,
         })
     }
 
@@ -135,7 +139,7 @@ impl State {
                 && let Some(failed) = trouble::read(git_dir)
             {
                 (self.failing, self.needs_you) = (Some(failed.words), failed.needs_you);
-                self.behind = failed.since;
+                (self.behind, self.wiped) = (failed.since, failed.is_wiped);
                 self.about = failed.is_personal.then_some(About::Somebody);
             }
         }

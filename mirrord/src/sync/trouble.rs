@@ -19,6 +19,9 @@ const MENDED: &str = "mended";
 /// The mark of what needs somebody.
 const NEEDS_YOU: &str = "needs-you";
 
+/// The mark of an upstream that is not believed.
+const WIPED: &str = "wiped";
+
 /// The mark of what is about one of those who use the mirror.
 const PERSONAL: &str = "personal";
 
@@ -32,13 +35,15 @@ pub(crate) struct Failed {
     pub needs_you: bool,
     /// Whether it is about one of those who use the mirror.
     pub is_personal: bool,
+    /// Whether upstream was not believed: everybody who fetched was told, and what to do.
+    pub is_wiped: bool,
 }
 
 /// Whether both are the same on disk, where times are whole seconds.
 pub(super) fn are_alike(one: Option<&Failed>, other: Option<&Failed>) -> bool {
     let told = |failed: &Failed| {
         let since = failed.since.map(seconds);
-        let marks = (failed.needs_you, failed.is_personal);
+        let marks = (failed.needs_you, failed.is_personal, failed.is_wiped);
         (failed.words.clone(), since, marks)
     };
     one.map(told) == other.map(told)
@@ -58,6 +63,7 @@ fn parse(text: &str) -> Option<Failed> {
         since: since.and_then(|since| UNIX_EPOCH.checked_add(Duration::from_secs(since))),
         needs_you: has(NEEDS_YOU),
         is_personal: has(PERSONAL),
+        is_wiped: has(WIPED),
     })
 }
 
@@ -68,9 +74,11 @@ fn parse(text: &str) -> Option<Failed> {
 pub(super) fn write(git_dir: &Path, failed: Option<&Failed>) -> io::Result<()> {
     let path = git_dir.join(FAILING);
     let Some(failed) = failed else {
-        // What was about one person is nobody else's business.
+        // What was about one person is nobody else's business, and an upstream that is itself again is no news.
         return match read(git_dir) {
-            Some(before) if !before.is_personal => fs::rename(&path, git_dir.join(MENDED)),
+            Some(before) if !before.is_personal && !before.is_wiped => {
+                fs::rename(&path, git_dir.join(MENDED))
+            }
             _ => durable::remove(&path),
         };
     };
@@ -81,6 +89,7 @@ pub(super) fn write(git_dir: &Path, failed: Option<&Failed>) -> io::Result<()> {
     let marks = [
         (failed.needs_you, NEEDS_YOU),
         (failed.is_personal, PERSONAL),
+        (failed.is_wiped, WIPED),
     ];
     let marks = marks.iter().filter(|(holds, _)| *holds);
     let since = failed.since.map(|since| seconds(since).to_string());
@@ -120,6 +129,7 @@ mod tests {
             since: Some(UNIX_EPOCH + Duration::from_secs(1_795_514_403)),
             needs_you: true,
             is_personal: false,
+            is_wiped: false,
         }
     }
 
