@@ -10,7 +10,9 @@ mod outcome;
 mod pkt_line;
 mod push;
 mod quarantine;
+mod scratch;
 mod send;
+mod silence;
 mod stream;
 
 use std::{

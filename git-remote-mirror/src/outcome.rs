@@ -4,9 +4,13 @@ use std::{
     collections::HashMap,
     io::{self, Read, Write},
     process::ChildStderr,
+    sync::mpsc::Sender,
+    time::Duration,
 };
 
 use common::{progress::masked, protocol::ATOMIC_PUSH_FAILURE, upstream_url::redact};
+
+use crate::silence::Event;
 
 /// Where the refs that are sent stand in the repository that sends them.
 pub(crate) const NEW: &[u8] = b"refs/new/";
@@ -27,8 +31,13 @@ pub(crate) struct Words {
 }
 
 impl Words {
-    /// Passes on what upstream says, and keeps why git gave up. Runs until git has ended.
-    pub(crate) fn relay(stderr: Option<ChildStderr>, host: &str, progress: bool) -> Self {
+    /// Passes on what upstream says, and keeps why git gave up; tells how far it is. Runs until git has ended.
+    pub(crate) fn relay(
+        stderr: Option<ChildStderr>,
+        host: &str,
+        progress: bool,
+        told: &Sender<Event>,
+    ) -> Self {
         let mut words = Self::default();
         let Some(mut stderr) = stderr else {
             return words;
@@ -42,6 +51,10 @@ impl Words {
                 }
                 if !is_end && line.len() < LONGEST_LINE {
                     continue;
+                }
+                if let Some(event) = Event::of_words(&line) {
+                    // Nobody listens any more when git has been given up.
+                    let _ = told.send(event);
                 }
                 if let Some(mut shown) = words.hear(&line, progress, host) {
                     if std::mem::replace(&mut open, is_open(&line)) {
@@ -91,6 +104,15 @@ impl Words {
         None
     }
 
+    /// It was ended, because upstream said nothing for so long.
+    pub(crate) fn give_up(&mut self, limit: Duration) {
+        let cause = match limit.as_secs() {
+            1 => "no answer for 1 second".to_owned(),
+            seconds => format!("no answer for {seconds} seconds"),
+        };
+        (self.fatal, self.error) = (Some(cause), None);
+    }
+
     /// Why upstream does not have what it did not answer for, and whether that is certain.
     fn reason(&self, sent: bool) -> String {
         let (fatal, error) = (self.fatal.as_deref(), self.error.as_deref());
@@ -127,27 +149,32 @@ fn is_open(line: &[u8]) -> bool {
 pub(crate) struct Outcomes {
     /// By upstream's name; `None` is accepted.
     reported: HashMap<Vec<u8>, Option<String>>,
-    /// For those of which nothing was reported.
-    otherwise: String,
+    /// For those of which nothing was reported; None where all of them went well.
+    otherwise: Option<String>,
 }
 
 impl Outcomes {
-    /// Reads what `git push --porcelain` printed, as far as it came. `sent` says whether git had begun to send.
-    pub(crate) fn new(report: &[u8], words: &Words, sent: bool) -> Self {
+    /// Reads what `git push --porcelain` printed, as far as it came. `sent` says whether git had begun to send;
+    /// `well`, whether a quiet git ended well: it names refs only when one of them was refused. A git that is not quiet
+    /// names them all, and one that names none knows nothing of them, whatever it ends with.
+    pub(crate) fn new(report: &[u8], words: &Words, sent: bool, well: bool) -> Self {
         let otherwise = words.reason(sent);
         let mut reported = HashMap::new();
+        let mut done = false;
         // Half a line at the end says nothing.
         for line in report.split_inclusive(|byte| *byte == b'\n') {
             let Some(line) = line.strip_suffix(b"\n") else {
                 continue;
             };
+            done |= line == b"Done";
             if let Some((name, outcome)) = outcome(line, &otherwise) {
                 reported.insert(name, outcome);
             }
         }
+        let all_went_well = well && done && reported.is_empty();
         Self {
             reported,
-            otherwise,
+            otherwise: (!all_went_well).then_some(otherwise),
         }
     }
 
@@ -155,7 +182,7 @@ impl Outcomes {
     pub(crate) fn of(&self, name: &[u8]) -> Option<String> {
         match self.reported.get(name) {
             Some(outcome) => outcome.clone(),
-            None => Some(self.otherwise.clone()),
+            None => self.otherwise.clone(),
         }
     }
 }
@@ -200,7 +227,7 @@ mod tests {
         for line in stderr.lines() {
             words.hear(line.as_bytes(), false, "gitlab.example");
         }
-        Outcomes::new(report.as_bytes(), &words, sent)
+        Outcomes::new(report.as_bytes(), &words, sent, false)
     }
 
     #[test]
@@ -220,6 +247,21 @@ mod tests {
         );
         assert_eq!(of("refs/heads/c").as_deref(), Some("stale info"));
         assert_eq!(of("refs/for/main"), None, "the server calls it otherwise");
+    }
+
+    #[test]
+    fn a_quiet_git_names_no_ref_when_all_went_well() {
+        let of = |report: &str, well: bool| {
+            let words = Words::default();
+            Outcomes::new(report.as_bytes(), &words, true, well).of(b"refs/heads/a")
+        };
+        assert_eq!(of("Done\n", true), None);
+        assert!(of("Done\n", false).is_some(), "another git says it too");
+        for cut in ["", "Done", "To x\n"] {
+            assert!(of(cut, true).is_some(), "'{cut}' is no end");
+        }
+        let refused = "!\trefs/new/heads/b:refs/heads/b\t[rejected] (stale info)\nDone\n";
+        assert!(of(refused, true).is_some(), "then each has its own line");
     }
 
     #[test]

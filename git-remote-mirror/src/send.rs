@@ -9,10 +9,9 @@
 use std::{
     env,
     ffi::OsString,
-    fs,
     io::{self, Read},
     os::unix::ffi::OsStringExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::Stdio,
     sync::mpsc::{self, Receiver},
     thread,
@@ -21,7 +20,7 @@ use std::{
 
 use common::{
     git,
-    protocol::{Command, Lease, OneTimeId, SignIn},
+    protocol::{Command, Lease, OneTimeId, SignIn, Standing},
     standing::{Alone, UserConfig},
     upstream_url::Address,
     url_config,
@@ -30,8 +29,10 @@ use common::{
 use crate::{
     askpass::QUESTION,
     forward,
-    outcome::{NEW, Outcomes, Words},
+    outcome::{Outcomes, Words},
     quarantine,
+    scratch::Scratch,
+    silence::{Transport, Watch},
 };
 
 /// The URL of the upstream, for the hooks.
@@ -40,16 +41,12 @@ pub(crate) const UPSTREAM: &str = "MIRROR_UPSTREAM";
 pub(crate) const LOGIN: &str = "MIRROR_LOGIN";
 /// Set when that login, or none at all, is for this push alone: nobody else is asked, nor told.
 pub(crate) const ALONE: &str = "MIRROR_ALONE";
-/// How ssh is run, where the mirror has a key of its own.
+/// How ssh is run, where the daemon knows it.
 pub(crate) const SSH: &str = "MIRROR_SSH";
 /// The user name that stood in the URL.
 pub(crate) const USERNAME: &str = "MIRROR_USERNAME";
 /// Set when the person wants to see how far it is.
 pub(crate) const PROGRESS: &str = "MIRROR_PROGRESS";
-
-/// An upstream that says nothing for so many seconds is given up, unless `http.lowSpeedTime` says otherwise. A server at
-/// work on a push says something every five.
-const NO_PROGRESS: &str = "30";
 
 /// What git has said is there at once when it has ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -78,18 +75,20 @@ pub(crate) fn send(
 ) -> io::Result<Vec<Option<String>>> {
     let url = env::var(UPSTREAM).map_err(io::Error::other)?;
     let scratch = Scratch::new(quarantine, &url, orders)?;
-    let mut push = git::to_upstream(&scratch.0);
+    let mut push = git::to_upstream(scratch.path());
     for name in ["GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"] {
         push.env(name, env::var_os(name).unwrap_or_default());
     }
-    let standing = UserConfig::read()?.standing().config;
+    let standing = UserConfig::read()?.standing();
+    let limit = no_progress(&url, &standing);
+    let standing = standing.config;
     push.env("GIT_CONFIG_GLOBAL", scratch.trust(&standing)?);
     let home = match alone() {
         // What signs in on its own signs in as nobody else: `~/.netrc` is not for it.
         Some(_) => git::hide_netrc(&mut push),
         None => String::new(),
     };
-    let settings = settings(&url, &standing, &home)?.into_iter();
+    let settings = settings(&url, &standing, limit, &home)?.into_iter();
     let settings = settings.map(|(key, value)| (key, OsString::from(value)));
     // Not in arguments: some are secrets for pipelines. An empty one would take back those before it.
     let options = options.iter().filter(|option| !option.is_empty()).cloned();
@@ -110,21 +109,28 @@ pub(crate) fn send(
         .args(["--recurse-submodules=no", "--no-signed"])
         .args(leases(orders));
     let progress = env::var_os(PROGRESS).is_some();
-    push.arg(if progress {
-        "--progress"
-    } else {
-        "--no-progress"
+    let transport = Transport::of(&url);
+    // We see how far it is, and upstream is told that nobody does. Over http curl has a limit of its own.
+    let quiet = !progress && transport != Transport::Http;
+    push.args(match (progress, quiet) {
+        (true, _) => &["--progress"][..],
+        (false, true) => &["--progress", "--quiet"],
+        (false, false) => &["--no-progress"],
     });
     if atomic {
         push.arg("--atomic");
     }
+    let brings = orders.iter().any(|order| order.command.new.is_some());
+    let watch = Watch::new(quarantine, transport, limit, brings)?;
+    push.envs(watch.variables());
     let mut child = push
         .arg("upstream")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let words = heard(move || Words::relay(stderr, &host(&url), progress));
+    let told = watch.teller();
+    let words = heard(move || Words::relay(stderr, &host(&url), progress, &told));
     let report = heard(move || {
         let mut report = Vec::new();
         if let Some(mut stdout) = stdout {
@@ -134,11 +140,15 @@ pub(crate) fn send(
         report
     });
     // What it has printed tells how it went; from here on nothing may be called never sent.
-    let _ = child.wait();
+    let ended = watch.wait(&mut child);
     // Whoever git left running, such as an ssh that keeps its connection, may hold the other ends.
     let report = report.recv_timeout(LAST_WORDS).unwrap_or_default();
-    let words = words.recv_timeout(LAST_WORDS).unwrap_or_default();
-    let outcomes = Outcomes::new(&report, &words, quarantine::has_begun(quarantine));
+    let mut words = words.recv_timeout(LAST_WORDS).unwrap_or_default();
+    if ended.is_none() {
+        words.give_up(limit);
+    }
+    let well = quiet && ended.is_some_and(|status| status.success());
+    let outcomes = Outcomes::new(&report, &words, quarantine::has_begun(quarantine), well);
     Ok(orders
         .iter()
         .map(|order| outcomes.of(&order.name))
@@ -153,7 +163,7 @@ pub(crate) fn variables(sign_in: &SignIn) -> Vec<(&'static str, String)> {
         SignIn::LoginFirst(OneTimeId(id)) => vec![(LOGIN, id.clone())],
         SignIn::LoginAlone(OneTimeId(id)) => vec![(LOGIN, id.clone()), alone],
         SignIn::Anonymous => vec![alone],
-        SignIn::SshKey {
+        SignIn::Ssh {
             command,
             passphrase,
         } => {
@@ -211,6 +221,16 @@ fn heard<T: Send + 'static>(hear: impl FnOnce() -> T + Send + 'static) -> Receiv
     told
 }
 
+/// For how long upstream may say nothing. A server at work on a push says something every five seconds.
+fn no_progress(url: &str, standing: &Standing) -> Duration {
+    let http = match Address::parse(url) {
+        Ok(Address::Url(url, _)) => url_config::matching("http", &standing.config, &url),
+        _ => Vec::new(),
+    };
+    let variable = env::var("GIT_HTTP_LOW_SPEED_TIME").ok();
+    url_config::no_progress(&http, variable.as_deref())
+}
+
 /// The transports that a push may take, wherever a redirect points: its own, and the safer one.
 fn transports(url: &str) -> &str {
     match url.split_once("://") {
@@ -255,11 +275,12 @@ fn leases(orders: &[Order<'_>]) -> Vec<OsString> {
 fn settings(
     url: &str,
     standing: &[(String, String)],
+    limit: Duration,
     home: &str,
 ) -> io::Result<Vec<(String, String)>> {
     let mut settings = vec![
         ("http.lowSpeedLimit".to_owned(), "1".to_owned()),
-        ("http.lowSpeedTime".to_owned(), NO_PROGRESS.to_owned()),
+        ("http.lowSpeedTime".to_owned(), limit.as_secs().to_string()),
         ("http.followRedirects".to_owned(), "false".to_owned()),
     ];
     let has_login = env::var_os(LOGIN).is_some();
@@ -309,81 +330,4 @@ fn helpers(url: &str, standing: &[(String, String)]) -> Vec<(String, String)> {
         }
     }
     helpers
-}
-
-/// A repository without objects of its own, whose refs are the push.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(quarantine: &Path, url: &str, orders: &[Order<'_>]) -> io::Result<Self> {
-        let dir = quarantine.join("push.git");
-        fs::create_dir_all(dir.join("refs"))?;
-        fs::write(dir.join("HEAD"), "ref: refs/heads/none\n")?;
-        let format = orders
-            .iter()
-            .find_map(|order| order.command.new.as_ref().or(order.command.old.as_ref()))
-            .map_or(0, String::len);
-        let mut config = Vec::new();
-        if format == 64 {
-            config.extend_from_slice(b"[core]\n\trepositoryformatversion = 1\n\tbare = true\n");
-            config.extend_from_slice(b"[extensions]\n\tobjectformat = sha256\n");
-        } else {
-            config.extend_from_slice(b"[core]\n\trepositoryformatversion = 0\n\tbare = true\n");
-        }
-        config.extend_from_slice(b"[remote \"upstream\"]\n");
-        let mut set = |key: &str, value: &[u8]| {
-            config.extend_from_slice(
-                &[b"\t", key.as_bytes(), b" = ", &quoted(value), b"\n"].concat(),
-            );
-        };
-        set("url", url.as_bytes());
-        set("fetch", b"refs/*:refs/old/*");
-        if orders.iter().any(|order| order.command.new.is_some()) {
-            set("push", b"refs/new/*:refs/*");
-        }
-        let mut refs = Vec::new();
-        for order in orders {
-            let Order { command, name, .. } = order;
-            let rest = name.strip_prefix(b"refs/").unwrap_or(name);
-            let mut add = |space: &[u8], oid: &str| {
-                refs.push(([space, rest].concat(), oid.to_owned()));
-            };
-            command.new.iter().for_each(|new| add(NEW, new));
-            if let Lease::Value(old) = &order.lease {
-                add(b"refs/old/", old);
-            }
-            if command.new.is_none() {
-                set("push", &[b":", name.as_slice()].concat());
-            }
-        }
-        refs.sort();
-        let mut packed = b"# pack-refs with: sorted \n".to_vec();
-        for (name, oid) in refs {
-            packed.extend_from_slice(&[oid.as_bytes(), b" ", &name, b"\n"].concat());
-        }
-        fs::write(dir.join("config"), config)?;
-        fs::write(dir.join("packed-refs"), packed)?;
-        Ok(Self(dir))
-    }
-
-    /// Writes down which repositories of others the user trusts: an upstream on this machine is looked at by a git of its
-    /// own, which takes that from no environment.
-    fn trust(&self, standing: &[(String, String)]) -> io::Result<PathBuf> {
-        let mut config = b"[safe]\n".to_vec();
-        for (_, directory) in standing.iter().filter(|(key, _)| key == "safe.directory") {
-            config.extend([b"\tdirectory = ", &*quoted(directory.as_bytes()), b"\n"].concat());
-        }
-        let path = self.0.join("user.config");
-        fs::write(&path, config)?;
-        Ok(path)
-    }
-}
-
-/// A value as git's configuration files have it.
-fn quoted(value: &[u8]) -> Vec<u8> {
-    let escaped = value.iter().flat_map(|byte| match byte {
-        b'"' | b'\\' => vec![b'\\', *byte],
-        byte => vec![*byte],
-    });
-    [b'"'].into_iter().chain(escaped).chain([b'"']).collect()
 }

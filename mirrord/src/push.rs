@@ -91,7 +91,7 @@ impl Drop for Held {
 fn login_of(sign_in: &SignIn) -> Option<&OneTimeId> {
     match sign_in {
         SignIn::LoginFirst(id) | SignIn::LoginAlone(id) => Some(id),
-        SignIn::AsGit | SignIn::Anonymous | SignIn::SshKey { .. } => None,
+        SignIn::AsGit | SignIn::Anonymous | SignIn::Ssh { .. } => None,
     }
 }
 
@@ -155,7 +155,7 @@ fn sign_in(
     push: &str,
 ) -> Result<(SignIn, Option<questions::Open>), Failure> {
     let upstreams = &engine.upstreams;
-    if let Auth::SshKey { .. } = &access.auth {
+    if access.ssh.is_some() {
         let watch = Watch::new("ssh", broadcast::channel(1).0, Vec::new());
         let for_push = upstreams.ssh.for_push(url, access, push, &watch);
         return for_push.map_err(|trouble| trouble.failure);

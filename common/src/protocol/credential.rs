@@ -46,11 +46,11 @@ pub enum SignIn {
     LoginAlone(OneTimeId),
     /// Nothing at all.
     Anonymous,
-    /// The mirror's own ssh key.
-    SshKey {
-        /// How ssh is run, as a line for the shell.
+    /// What this ssh signs in with.
+    Ssh {
+        /// How it is run, as a line for the shell.
         command: String,
-        /// The one-time id under which its passphrase waits.
+        /// The one-time id under which the passphrase of the mirror's own key waits.
         passphrase: Option<OneTimeId>,
     },
 }

@@ -16,9 +16,6 @@ use common::{
 use super::ssh::Client;
 use crate::{questions::Passphrase, settings::Auth};
 
-/// Without news for this long an upstream is given up, unless `http.lowSpeedTime` says otherwise.
-const NO_PROGRESS: Duration = Duration::from_secs(30);
-
 /// Two requests with equal access may share an answer. Its `Debug` shows nothing: headers and proxies hold secrets.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Access {
@@ -225,9 +222,6 @@ impl Http {
         let ca_file = env("GIT_SSL_CAINFO")
             .or_else(|| set("sslcainfo"))
             .or_else(|| env("SSL_CERT_FILE"));
-        let seconds = env("GIT_HTTP_LOW_SPEED_TIME")
-            .or_else(|| get("lowspeedtime"))
-            .and_then(|text| text.parse().ok());
         Self {
             proxy: proxy.map(|(_, proxy)| proxy.to_owned()),
             proxy_setting: proxy.map(|(setting, _)| setting),
@@ -251,9 +245,7 @@ impl Http {
             follow_redirects: get("followredirects")
                 .is_none_or(|value| value == "initial" || truth(value)),
             http2: get("version") != Some("HTTP/1.1"),
-            no_progress: seconds
-                .filter(|seconds| *seconds > 0)
-                .map_or(NO_PROGRESS, Duration::from_secs),
+            no_progress: url_config::no_progress(&config, env("GIT_HTTP_LOW_SPEED_TIME")),
             needs_git: Self::needs_git(&set, &env),
         }
     }

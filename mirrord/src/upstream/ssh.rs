@@ -185,8 +185,8 @@ impl Ssh {
         Ok((variables, Some(open)))
     }
 
-    /// How the `git push` to upstream signs in where the mirror has a key of its own; and what lets it ask for the
-    /// passphrase, for as long as the push is open.
+    /// How the `git push` to upstream runs ssh; and what lets it ask for the passphrase of the mirror's own key, for as
+    /// long as the push is open.
     ///
     /// # Errors
     /// Fails when ssh cannot be run.
@@ -199,13 +199,12 @@ impl Ssh {
     ) -> Result<(SignIn, Option<questions::Open>), Trouble> {
         let who = Who::new(url, access)?;
         let probe = self.probe(&who, watch)?;
+        if !probe.is_openssh {
+            return Ok((SignIn::AsGit, None));
+        }
         // Where nothing is stored, ssh asks the person who pushes by itself.
         let options = self.options(&who, &probe, access, access.passphrase.is_none())?;
-        let mut command = "ssh".to_owned();
-        for option in options {
-            command.push(' ');
-            command.push_str(&quoted(&option));
-        }
+        let command = who.client.line(&options);
         let asking = match access.passphrase.clone() {
             Some(passphrase) => {
                 let open = self
@@ -216,7 +215,7 @@ impl Ssh {
             None => None,
         };
         let passphrase = asking.as_ref().map(|open| open.id.clone());
-        let sign_in = SignIn::SshKey {
+        let sign_in = SignIn::Ssh {
             command,
             passphrase,
         };

@@ -5,6 +5,8 @@ use tests::{Fault, On, World};
 use super::{Stage, failed, impatient, is_back, served};
 use crate::ssh;
 
+mod pushes;
+
 const SILENT: &str = "no answer for 1 second";
 
 /// Whether a silence of a second was given up; by whom, what waits for a connection or what waits for all, is open where

@@ -114,23 +114,26 @@ impl Client {
         command
     }
 
+    /// It and these options, as a line for the shell.
+    pub(super) fn line(&self, options: &[String]) -> String {
+        let mut line = match &self.program {
+            Program::Line(line) => line.clone(),
+            Program::Name(name) => quoted(name),
+        };
+        for option in options {
+            line.push(' ');
+            line.push_str(&quoted(option));
+        }
+        line
+    }
+
     /// The variables that make git run it; with options for OpenSSH where it is that.
     pub(super) fn for_git(&self, options: Option<&[String]>) -> Vec<(String, String)> {
         let mut variables = vec![("GIT_ALLOW_PROTOCOL", "ssh".to_owned())];
         match (&self.program, options) {
             (Program::Line(line), None) => variables.push(("GIT_SSH_COMMAND", line.clone())),
             (Program::Name(name), None) => variables.push(("GIT_SSH", name.clone())),
-            (program, Some(options)) => {
-                let mut line = match program {
-                    Program::Line(line) => line.clone(),
-                    Program::Name(name) => quoted(name),
-                };
-                for option in options {
-                    line.push(' ');
-                    line.push_str(&quoted(option));
-                }
-                variables.push(("GIT_SSH_COMMAND", line));
-            }
+            (_, Some(options)) => variables.push(("GIT_SSH_COMMAND", self.line(options))),
         }
         let variant = match (&self.variant, options) {
             (_, Some(_)) => "ssh",
