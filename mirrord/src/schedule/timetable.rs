@@ -304,10 +304,11 @@ impl Timetable {
             .mirrors
             .iter()
             .filter(|(_, planned)| planned.why == Why::HostRests && planned.host == host)
-            .map(|(git_dir, planned)| (git_dir.clone(), planned.due))
+            .map(|(git_dir, planned)| (git_dir.clone(), planned.due, planned.every))
             .collect();
-        for (git_dir, due) in held_up {
-            let soon = now + self.dice.below(MINUTE);
+        for (git_dir, due, every) in held_up {
+            let within = every.unwrap_or(MINUTE).min(MINUTE);
+            let soon = now + self.dice.below(within);
             self.plan(&git_dir, due.map_or(soon, |due| due.min(soon)), Why::Retry);
         }
         true
