@@ -26,14 +26,14 @@ pub use self::{
     test::{Check, Step, Test, Verdict},
     webhook::{AtGitLab, Delivery, Found, Hook, Listen, Webhook, WebhookSaid},
 };
-use crate::name::Name;
 pub use crate::standing::Standing;
+use crate::{link::Link, name::Name};
 
 /// What git says of the refs of an atomic push that were not refused themselves.
 pub const ATOMIC_PUSH_FAILURE: &str = "atomic push failure";
 
 /// The version of everything below. It is exchanged before any message, so that two builds which differ can say so.
-pub const VERSION: u16 = 5;
+pub const VERSION: u16 = 6;
 
 /// What a client may ask; the first message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -397,6 +397,8 @@ pub struct Ready {
     pub git_dir: PathBuf,
     /// The upstream's URL, without credentials.
     pub url: String,
+    /// How its packs are handed out, unless the client says otherwise.
+    pub link: Link,
     /// Set when upstream could not be asked: the answer is of this age, for this reason.
     pub stale: Option<Aged>,
     /// Things that the person should know, one line each.

@@ -1,12 +1,22 @@
 //! The command loop of a remote helper, in the order in which git sends.
 
-use std::io::{self, Write};
-
-use common::{
-    errand, progress::masked, protocol::Failure, standing::UserConfig, upstream_url::Address,
+use std::{
+    collections::BTreeSet,
+    io::{self, Write},
 };
 
-use crate::{push, stream};
+use common::{
+    errand, link::Link, progress::masked, protocol::Failure, standing::UserConfig,
+    upstream_url::Address,
+};
+
+use crate::{
+    list::Refs,
+    place::{self, Place},
+    push,
+    serving::Serving,
+    stream,
+};
 
 /// No line that git sends comes near this.
 const LONGEST_LINE: usize = 1 << 16;
@@ -18,6 +28,13 @@ pub(crate) struct Options {
     pub progress: bool,
     /// `option verbosity`: 0 is quiet, 1 the default.
     pub verbosity: u32,
+    /// Whether only a part of the history, or of its objects, is wanted, or more than what is new: only git's own
+    /// protocol can say which.
+    pub part: bool,
+    /// `option cloning`: nothing is there yet, and all of what is fetched is checked out or left at that.
+    pub cloning: bool,
+    /// `option check-connectivity`: whether git wants to hear that nothing is missing.
+    pub check_connectivity: bool,
 }
 
 /// What a person asked for, and from where.
@@ -42,6 +59,14 @@ impl Errand {
     }
 }
 
+/// A fetch that goes by `list` and `fetch`, from a mirror that is in step.
+struct Listed {
+    serving: Serving,
+    refs: Refs,
+    place: Option<Place>,
+    link: Link,
+}
+
 /// Obeys git until it is done.
 ///
 /// # Errors
@@ -50,51 +75,210 @@ pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
     let mut options = Options {
         progress: false,
         verbosity: 1,
+        part: false,
+        cloning: false,
+        check_connectivity: false,
     };
+    let mut listed: Option<Listed> = None;
     loop {
         let line = read_line().map_err(|err| Failure::io("cannot hear git", &err))?;
         match line.split(' ').collect::<Vec<_>>().as_slice() {
-            ["capabilities"] => answer("connect\noption\n\n")?,
-            ["option", "progress", value] => {
-                options.progress = *value == "true";
-                answer("ok\n")?;
+            ["capabilities"] => {
+                answer("connect\nfetch\noption\ncheck-connectivity\nobject-format\n\n")?;
             }
-            ["option", "verbosity", value] => {
-                options.verbosity = value.parse().unwrap_or(1);
-                answer("ok\n")?;
+            ["option", name, value @ ..] => answer(options.set(name, value))?,
+            ["connect", service] => match (*service, &listed) {
+                // It is asked once more, before anything is fetched: where something is there already, git's own
+                // protocol finds out what is missing.
+                ("git-upload-pack", Some(_)) => {
+                    let Some(Listed { serving, place, .. }) =
+                        listed.take_if(|it: &mut Listed| !it.is_new())
+                    else {
+                        answer("fallback\n")?;
+                        continue;
+                    };
+                    drop(place);
+                    return stream::run(&serving, service);
+                }
+                ("git-upload-pack", None) => {
+                    let errand = errand(remote, address, options)?;
+                    match Listed::begin(&errand)? {
+                        Ok(begun) => listed = Some(begun),
+                        Err(serving) => return stream::run(&serving, service),
+                    }
+                    answer("fallback\n")?;
+                }
+                _ => return connect(service, remote, address, options),
+            },
+            ["list"] => {
+                let Some(listed) = &listed else {
+                    return Err(not_understood(&line));
+                };
+                let mut lines = listed.refs.lines();
+                lines.push(b'\n');
+                write(&lines)?;
             }
-            // Depth, filter and the like travel in the protocol that `connect` carries.
-            ["option", ..] => answer("unsupported\n")?,
-            ["connect", service] => return connect(service, remote, address, options),
+            ["fetch", first, ..] => {
+                let Some(listed) = &listed else {
+                    return Err(not_understood(&line));
+                };
+                let wants = read_wants(first)?;
+                listed.fetch(&wants, options)?;
+            }
             // git closes its end, or sends an empty line, when it is done.
             [""] => return Ok(()),
-            _ => {
-                return Err(Failure::here(format!(
-                    "git sent '{}', which is not understood",
-                    masked(line.as_bytes())
-                )));
-            }
+            _ => return Err(not_understood(&line)),
         }
     }
 }
 
+fn not_understood(line: &str) -> Failure {
+    Failure::here(format!(
+        "git sent '{}', which is not understood",
+        masked(line.as_bytes())
+    ))
+}
+
 /// Becomes the other end of git's line.
 fn connect(service: &str, remote: &str, typed: &str, options: Options) -> Result<(), Failure> {
-    let config = UserConfig::read();
-    let config = config.map_err(|err| Failure::io("cannot read git's configuration", &err))?;
-    let errand = Errand {
-        remote: remote.to_owned(),
-        address: errand::resolve(typed, &config)?,
-        config,
-        options,
-    };
+    let errand = errand(remote, typed, options)?;
     match service {
-        "git-upload-pack" | "git-upload-archive" => stream::run(&errand, service),
+        "git-upload-archive" => stream::run(&Serving::begin(&errand)?, service),
         "git-receive-pack" => push::run(&errand),
         _ => Err(Failure::here(format!(
             "git wants '{}', which is not served",
             masked(service.as_bytes())
         ))),
+    }
+}
+
+fn errand(remote: &str, typed: &str, options: Options) -> Result<Errand, Failure> {
+    let config = UserConfig::read();
+    let config = config.map_err(|err| Failure::io("cannot read git's configuration", &err))?;
+    Ok(Errand {
+        remote: remote.to_owned(),
+        address: errand::resolve(typed, &config)?,
+        config,
+        options,
+    })
+}
+
+impl Options {
+    /// Takes one, and returns what git is told of it.
+    fn set(&mut self, name: &str, value: &[&str]) -> &'static str {
+        let yes = value == ["true"];
+        match name {
+            "progress" => self.progress = yes,
+            "verbosity" => self.verbosity = value.concat().parse().unwrap_or(1),
+            "cloning" => self.cloning = yes,
+            "check-connectivity" => self.check_connectivity = yes,
+            "object-format" => {}
+            // All of it travels in git's own protocol, too, which is then spoken.
+            "depth" | "deepen-since" | "deepen-not" | "deepen-relative" | "filter"
+            | "from-promisor" | "refetch" | "update-shallow" => {
+                self.part = true;
+                return "unsupported\n";
+            }
+            "followtags" => {
+                self.part |= yes;
+                return "unsupported\n";
+            }
+            _ => return "unsupported\n",
+        }
+        "ok\n"
+    }
+}
+
+impl Listed {
+    /// Brings the mirror in step. What cannot go by `list` goes by git's own protocol.
+    fn begin(errand: &Errand) -> Result<Result<Self, Serving>, Failure> {
+        let config = &errand.config;
+        let typed = match config.get("mirror.link") {
+            Some(text) => Some(text.parse().map_err(|_| bad_link(text))?),
+            None => None,
+        };
+        let cannot = |err: io::Error| Failure::io("cannot look at the repository", &err);
+        let place = Place::find().map_err(cannot)?;
+        let part = errand.options.part
+            || typed == Some(Link::Off)
+            || place::wants_fsck(config)
+            || place.as_ref().is_some_and(|place| place.is_partial(config))
+            || place::negotiates_pushes(config);
+        let serving = Serving::begin(errand)?;
+        let link = typed.unwrap_or(serving.ready.link);
+        if part || link == Link::Off {
+            return Ok(Err(serving));
+        }
+        let refs = Refs::read(&serving.ready.git_dir);
+        let refs = refs.map_err(|err| Failure::io("cannot read the mirror's refs", &err))?;
+        Ok(match refs {
+            Some(refs) => Ok(Self {
+                serving,
+                refs,
+                place,
+                link,
+            }),
+            None => Err(serving),
+        })
+    }
+
+    /// Whether there is nothing to which what comes could be added.
+    fn is_new(&self) -> bool {
+        let place = self.place.as_ref();
+        place.is_some_and(|place| place.is_empty().unwrap_or(false))
+    }
+
+    /// Brings what git wants into the repository, and tells it.
+    fn fetch(&self, wants: &BTreeSet<Vec<u8>>, options: Options) -> Result<(), Failure> {
+        // Whoever wants less than all branches is to have no more than that.
+        let wants_all = self.refs.branches().all(|tip| wants.contains(tip));
+        let mut lock = None;
+        if let Some(place) = &self.place
+            && options.cloning
+            && wants_all
+        {
+            let linked = crate::link::link(
+                &self.serving.ready.git_dir,
+                place.objects(),
+                wants,
+                self.link,
+            );
+            // Whatever was in the way: git's own programs get it there.
+            lock = linked.ok();
+        }
+        match lock {
+            Some(pack) => {
+                let mut words = format!("lock {}.keep\n", pack.display());
+                if options.check_connectivity {
+                    words.push_str("connectivity-ok\n");
+                }
+                words.push('\n');
+                answer(&words)
+            }
+            None => {
+                stream::fetch_pack(&self.serving, wants, options)?;
+                answer("\n")
+            }
+        }
+    }
+}
+
+fn bad_link(text: &str) -> Failure {
+    let text = masked(text.as_bytes());
+    let failure = Failure::here(format!("'mirror.link' is '{text}'"));
+    failure.hinted("it may be 'auto', 'reflink', 'hardlink', 'copy' or 'off'")
+}
+
+/// Reads what is wanted, until a blank line: objects, in hexadecimal.
+fn read_wants(first: &str) -> Result<BTreeSet<Vec<u8>>, Failure> {
+    let mut wants = BTreeSet::from([first.as_bytes().to_vec()]);
+    loop {
+        let line = read_line().map_err(|err| Failure::io("cannot hear git", &err))?;
+        match line.split(' ').collect::<Vec<_>>().as_slice() {
+            [""] => return Ok(wants),
+            ["fetch", object, ..] => drop(wants.insert(object.as_bytes().to_vec())),
+            _ => return Err(not_understood(&line)),
+        }
     }
 }
 
@@ -117,9 +301,11 @@ fn read_line() -> io::Result<String> {
 /// # Errors
 /// Fails when git has gone.
 pub(crate) fn answer(words: &str) -> Result<(), Failure> {
+    write(words.as_bytes())
+}
+
+fn write(words: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout();
-    let said = stdout
-        .write_all(words.as_bytes())
-        .and_then(|()| stdout.flush());
+    let said = stdout.write_all(words).and_then(|()| stdout.flush());
     said.map_err(|err| Failure::io("cannot answer git", &err))
 }

@@ -13,7 +13,8 @@ use crate::{
     fetch, forward,
     helper::Errand,
     quarantine, send,
-    stream::{lease, runtime, serve},
+    serving::lease,
+    stream::{runtime, serve},
 };
 
 /// A hook whose server was killed ends at once, unless it has begun to send.

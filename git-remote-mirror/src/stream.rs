@@ -2,9 +2,8 @@
 //! the git that runs us.
 
 use std::{
-    fs::{self, File},
-    io::{self, BufRead, BufReader},
-    path::Path,
+    collections::BTreeSet,
+    io::{self, BufRead, BufReader, Write},
     process::{Command, ExitStatus, Stdio},
 };
 
@@ -16,20 +15,20 @@ use common::{
 use tokio::runtime::Runtime;
 
 use crate::{
-    fetch,
-    helper::{Errand, answer},
-    new_remote,
+    helper::{Options, answer},
+    serving::Serving,
 };
 
-/// Brings the mirror in step and serves from it until git is done.
+/// The server program beside a `git fetch-pack`, in the words of the shell: as fenced as one of our own.
+const SERVER: &str =
+    "GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_NO_REPLACE_OBJECTS=1 git upload-pack";
+
+/// Serves from a mirror that is in step until git is done.
 ///
 /// # Errors
-/// Fails when there is nothing to serve.
-pub(crate) fn run(errand: &Errand, service: &str) -> Result<(), Failure> {
-    let runtime = runtime()?;
-    let (_client, ready) = runtime.block_on(fetch::fetch(errand))?;
-    let _lease = lease(&ready.git_dir)?;
-    new_remote::set_up(errand, &ready);
+/// Fails when the server program cannot be run.
+pub(crate) fn run(serving: &Serving, service: &str) -> Result<(), Failure> {
+    let ready = &serving.ready;
     let mut server = git::fenced();
     server
         .arg(service.trim_start_matches("git-"))
@@ -37,6 +36,38 @@ pub(crate) fn run(errand: &Errand, service: &str) -> Result<(), Failure> {
         // git does not tell a helper which protocol it speaks; every git of the last years speaks this one.
         .env("GIT_PROTOCOL", "version=2");
     serve(server, service, &ready.url).map(drop)
+}
+
+/// Fetches from a mirror that is in step into the repository in which git runs us, by git's own programs.
+///
+/// # Errors
+/// Fails when they do, in their words.
+pub(crate) fn fetch_pack(
+    serving: &Serving,
+    wants: &BTreeSet<Vec<u8>>,
+    options: Options,
+) -> Result<(), Failure> {
+    let cannot = |err: io::Error| Failure::io("cannot run git fetch-pack", &err);
+    let mut git = git::of_user();
+    git.args(["fetch-pack", "--stdin"])
+        .args((!options.progress).then_some("--no-progress"))
+        .arg(format!("--upload-pack={SERVER}"))
+        .arg(&serving.ready.git_dir)
+        .env("GIT_ALLOW_PROTOCOL", "file")
+        .stdin(Stdio::piped())
+        // stdout is git's.
+        .stdout(Stdio::null());
+    let mut child = git.spawn().map_err(cannot)?;
+    let lines: Vec<&[u8]> = wants.iter().flat_map(|want| [&**want, b"\n"]).collect();
+    if let Some(mut stdin) = child.stdin.take() {
+        // Whether it has heard all of it, its end tells.
+        let _ = stdin.write_all(&lines.concat());
+    }
+    let ended = child.wait().map_err(cannot)?;
+    if ended.success() {
+        return Ok(());
+    }
+    Err(Failure::here("git fetch-pack failed"))
 }
 
 /// What talks to the daemon.
@@ -65,23 +96,6 @@ pub(crate) fn serve(mut server: Command, service: &str, url: &str) -> Result<Exi
         relay(BufReader::new(stderr), url);
     }
     server.wait().map_err(cannot)
-}
-
-/// Keeps everything in the mirror that somebody reads: held until this process ends, however it ends.
-///
-/// # Errors
-/// Fails when the lock's file cannot be used.
-pub(crate) fn lease(git_dir: &Path) -> Result<File, Failure> {
-    let path = git_dir.join("lease");
-    let cannot = |err: io::Error| Failure::io(&format!("cannot hold '{}'", path.display()), &err);
-    let file = fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(cannot)?;
-    file.lock_shared().map_err(cannot)?;
-    Ok(file)
 }
 
 /// Repeats what the server says, which over a network nobody would hear, and explains what git cannot.

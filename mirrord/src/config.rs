@@ -270,6 +270,7 @@ mod tests {
             "push=yes",
             "keep-history=30d",
             "fsck=no",
+            "link=auto",
             "syncs=16",
             "syncs-per-host=8",
             "remind-after=1d",

@@ -47,6 +47,7 @@ mod turns;
 mod unasked;
 mod upkeep;
 mod upstream;
+mod verified;
 mod watch;
 mod webhook;
 

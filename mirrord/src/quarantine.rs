@@ -3,8 +3,9 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io::{self, BufRead, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Mutex, PoisonError},
@@ -21,6 +22,7 @@ use gix::{ObjectId, error::ErrorExt, odb::pack};
 use crate::{
     children, durable,
     refs::{self, Refs},
+    verified,
     watch::Watch,
 };
 
@@ -231,8 +233,12 @@ impl Quarantine {
         // git looks for indexes: a pack must be there before its index says so.
         names.sort_by_key(|name| name.to_string_lossy().ends_with(".idx"));
         for name in &names {
-            fs::File::open(from.join(name))?.sync_all()?;
+            let file = File::open(from.join(name))?;
+            // As git has them: clones may be given this very file.
+            file.set_permissions(Permissions::from_mode(0o444))?;
+            file.sync_all()?;
         }
+        let packs = common::verified::packs(&from)?;
         if whose == Whose::Locals {
             let packs = names.iter().map(Path::new);
             for pack in packs.filter(|name| name.extension() == Some("pack".as_ref())) {
@@ -244,6 +250,10 @@ impl Quarantine {
             durable::sync_dir(&to)?;
         }
         for name in &names {
+            if name.to_string_lossy().ends_with(".idx") {
+                // In the moment between the two the record says more than is there, and nothing is handed out.
+                verified::note(&self.git_dir, &packs)?;
+            }
             fs::rename(from.join(name), to.join(name))?;
         }
         durable::sync_dir(&to)

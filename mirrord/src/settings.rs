@@ -19,6 +19,7 @@
 //! | `mirror.push` | whether it can be pushed to | `yes`, `no` | `yes` |
 //! | `mirror.keep-history` | for how long what upstream rewrote or deleted can be brought back | a time span | `30d` |
 //! | `mirror.fsck` | whether what upstream sends is checked as `git fsck` does | `yes`, `no` | `no` |
+//! | `mirror.link` | how clones get its packs: by what works, by reflinks, hard links, copies, or sent by git itself | `auto`, `reflink`, `hardlink`, `copy`, `off` | `auto` |
 //! | `mirror.auth` | what it signs in with at upstream: whatever the user's git would, nothing, a password or token, an ssh key | `git`, `anonymous`, `password`, `ssh-key` | `git` |
 //! | `mirror.username` | who signs in with a password | text | absent |
 //! | `mirror.ssh-key` | the private key, used where it lies | a path | absent |
@@ -27,7 +28,7 @@
 //! | `mirror.keep-untracked` | not for people: whether that change makes local what it no longer tracks | `yes`, `no` | absent |
 //!
 //! The daemon's own settings are in one file for all (`Paths::config`). It may hold, for the mirrors that will be made,
-//! other defaults for any of the keys above from `track` to `fsck`, and these:
+//! other defaults for any of the keys above from `track` to `link`, and these:
 //!
 //! | key | meaning | values | default |
 //! |---|---|---|---|
@@ -56,6 +57,7 @@ pub(crate) mod value;
 use std::{io, path::Path, time::Duration};
 
 use common::{
+    link::Link,
     name::Name,
     protocol::Stale,
     refspec::Refspecs,
@@ -117,6 +119,8 @@ pub(crate) struct Rules {
     pub keep_history: Duration,
     /// `mirror.fsck`
     pub fsck: bool,
+    /// `mirror.link`
+    pub link: Link,
 }
 
 /// Whether the tracked refs of one push stand or fall together.
@@ -169,6 +173,7 @@ impl Default for Rules {
             push: true,
             keep_history: Duration::from_secs(30 * 24 * 60 * 60),
             fsck: false,
+            link: Link::Auto,
         }
     }
 }
@@ -187,6 +192,7 @@ impl Rules {
             ("push", &mut self.push),
             ("keep-history", &mut self.keep_history),
             ("fsck", &mut self.fsck),
+            ("link", &mut self.link),
         ])
     }
 }

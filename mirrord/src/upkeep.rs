@@ -25,6 +25,7 @@ use crate::{
     gate::{self, Changing, Gate, Gates},
     registry::Mirror,
     turns::{Lane, Turns},
+    verified,
     watch::Watch,
 };
 
@@ -90,6 +91,21 @@ impl Upkeep {
     /// Looks after a mirror that a sync or a push has just changed, if it needs that. Returns at once; what fails is told
     /// in the log, and tried again after a later change.
     pub(crate) fn after_change(self: &Arc<Self>, gates: &Gates, mirror: &Mirror) {
+        self.begin(gates.of(&mirror.git_dir), mirror.clone());
+    }
+
+    /// Has the packs of a mirror looked into that somebody reads and that cannot be handed out. Returns at once.
+    pub(crate) fn after_read(self: &Arc<Self>, gates: &Gates, mirror: &Mirror) {
+        let (upkeep, gate, mirror) = (self.clone(), gates.of(&mirror.git_dir), mirror.clone());
+        tokio::spawn(async move {
+            let git_dir = mirror.git_dir.clone();
+            if let Ok(false) = blocking(move || Ok(verified::is_known(&git_dir))).await {
+                upkeep.begin(gate, mirror);
+            }
+        });
+    }
+
+    fn begin(self: &Arc<Self>, gate: Arc<Gate>, mirror: Mirror) {
         let mut state = self.state();
         while state.tasks.try_join_next().is_some() {}
         let git_dir = &mirror.git_dir;
@@ -101,7 +117,7 @@ impl Upkeep {
             return;
         }
         state.failed.remove(git_dir);
-        let (upkeep, gate, mirror) = (self.clone(), gates.of(git_dir), mirror.clone());
+        let upkeep = self.clone();
         state.tasks.spawn(async move {
             let began = Instant::now();
             let tended = upkeep.tend(&gate, &mirror).await;
@@ -161,6 +177,7 @@ impl Upkeep {
             let git_dir = mirror.git_dir.clone();
             blocking(move || Ok((packs::count(&git_dir)?, packs::are_going(&git_dir)?)))
         };
+        self.verify(mirror).await?;
         let (before, mut are_going) = count().await?;
         let (mut after, mut bytes, mut waits) = (before, 0, false);
         while after > MOST_PACKS || are_going {
@@ -192,6 +209,22 @@ impl Upkeep {
             waits,
         };
         Ok((before > MOST_PACKS).then_some(tended))
+    }
+
+    /// Looks into packs of which nobody knows whether they are as they should be, when it is this mirror's turn.
+    async fn verify(&self, mirror: &Mirror) -> io::Result<()> {
+        let git_dir = mirror.git_dir.clone();
+        if blocking(move || Ok(verified::is_known(&git_dir))).await? {
+            return Ok(());
+        }
+        let Ok(_turn) = self.turn.acquire().await else {
+            return Ok(());
+        };
+        let Some(_among_all) = self.turns.take("", Lane::Upkeep).await else {
+            return Ok(());
+        };
+        let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
+        blocking(move || verified::verify(&git_dir, &watch)).await
     }
 
     /// Puts packs together when it is this mirror's turn. Returns how many bytes that gave, if there was a need.

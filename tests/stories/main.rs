@@ -16,6 +16,7 @@ mod help;
 mod history;
 mod hostile;
 mod http;
+mod linked;
 mod local;
 mod log;
 mod named;

@@ -234,6 +234,7 @@ fn a_mirror_is_added_with_every_option() {
         ("push", "no"),
         ("keep-history", "12h"),
         ("fsck", "yes"),
+        ("link", "copy"),
     ];
     let words = options.map(|(key, value)| [format!("--{key}"), value.to_owned()]);
     let mut words: Vec<_> = words.iter().flatten().map(String::as_str).collect();
@@ -270,6 +271,7 @@ fn a_mirror_without_options_is_as_the_help_says() {
         ("push", "yes"),
         ("keep-history", "30d"),
         ("fsck", "no"),
+        ("link", "auto"),
     ];
     for (key, value) in defaults {
         assert_eq!(stage.setting("work", key), value, "{key}");

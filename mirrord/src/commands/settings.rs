@@ -82,6 +82,17 @@ pub(crate) struct Options {
     /// Whether what comes is checked as by git fsck before it is let in (new mirrors: no)
     #[arg(long, value_name = "yes|no")]
     fsck: Option<String>,
+    /// How a clone gets what is in the mirror (new mirrors: auto)
+    ///
+    /// 'auto' by what works, the cheapest first: 'reflink', 'hardlink', 'copy'; 'off' has git
+    /// itself send it, which takes longer. What this mirror alone has is never hard-linked. The
+    /// setting mirror.link of a clone's git, or 'git -c mirror.link=…', says otherwise there.
+    #[arg(
+        long,
+        value_name = "auto|reflink|hardlink|copy|off",
+        verbatim_doc_comment
+    )]
+    link: Option<String>,
 }
 
 impl Options {
@@ -100,6 +111,7 @@ impl Options {
             ("push", &self.push),
             ("keep-history", &self.keep_history),
             ("fsck", &self.fsck),
+            ("link", &self.link),
         ]
         .into_iter()
         .filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)))

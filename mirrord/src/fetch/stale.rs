@@ -141,6 +141,7 @@ impl Request<'_> {
             Ok(Some(now)) if now.settings.url == mirror.settings.url => now,
             _ => gone?,
         };
+        self.engine.upkeep.after_read(&self.engine.gates, &mirror);
         let ready = Ready {
             git_dir: mirror.git_dir.clone(),
             // Two that are alike today may be two projects all the same.
@@ -149,6 +150,7 @@ impl Request<'_> {
             } else {
                 mirror.settings.url.to_string()
             },
+            link: mirror.settings.rules.link,
             stale,
             warnings,
         };

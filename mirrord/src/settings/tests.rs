@@ -1,6 +1,6 @@
 use std::fs;
 
-use common::protocol::Failure;
+use common::{link::LINKS, protocol::Failure};
 use proptest::prelude::*;
 
 use super::*;
@@ -144,6 +144,7 @@ fn every_setting_is_shown_as_it_is_typed() {
         "push=yes",
         "keep-history=30d",
         "fsck=no",
+        "link=auto",
     ];
     assert_eq!(shown, expected);
 }
@@ -173,7 +174,7 @@ fn an_unknown_setting_is_refused_with_the_one_that_was_meant() {
     assert_eq!(
         hint,
         "there are 'description', 'track', 'every', 'sync-on-fetch', 'fresh-for', 'stale', 'stale-after', 'atomic', 'push', \
-         'keep-history' and 'fsck'"
+         'keep-history', 'fsck' and 'link'"
     );
 }
 
@@ -272,16 +273,17 @@ fn any_settings() -> impl Strategy<Value = Settings> {
     let every = prop::option::of(span().prop_map(|span| span.max(Duration::from_secs(1))));
     let stale = prop_oneof![Just(Stale::Serve), Just(Stale::Fail)];
     let atomic = prop_oneof![Just(Atomic::Yes), Just(Atomic::No), Just(Atomic::Auto)];
+    let link = prop::sample::select(LINKS.map(|(_, link)| link).to_vec());
     let leaving = (track(), any::<bool>()).prop_map(|(track, keep)| Leaving { track, keep });
     let name = "[a-zé#;\"\\\\]{1,9}( [a-z]{1,3})?";
     (
         (name, text, track(), prop::option::of(leaving), auth()),
-        (every, span(), span(), span(), stale, atomic),
+        (every, span(), span(), span(), stale, atomic, link),
         any::<[bool; 3]>(),
     )
         .prop_map(|(texts, others, [sync_on_fetch, push, fsck])| {
             let (name, description, track, leaving, auth) = texts;
-            let (every, fresh_for, stale_after, keep_history, stale, atomic) = others;
+            let (every, fresh_for, stale_after, keep_history, stale, atomic, link) = others;
             Settings {
                 name: Name::parse(&name).expect("a name"),
                 url: url("https://gitlab.example/group/project.git"),
@@ -297,6 +299,7 @@ fn any_settings() -> impl Strategy<Value = Settings> {
                     push,
                     keep_history,
                     fsck,
+                    link,
                 },
                 auth,
                 leaving,

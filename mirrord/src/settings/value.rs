@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
-use common::{protocol::Stale, refspec::Refspecs};
+use common::{
+    link::{LINKS, Link},
+    protocol::Stale,
+    refspec::Refspecs,
+};
 
 use super::Atomic;
 
@@ -234,6 +238,16 @@ impl Value for Atomic {
 
     fn lines(&self) -> Vec<String> {
         vec![word(self, &ATOMIC)]
+    }
+}
+
+impl Value for Link {
+    fn set(&mut self, text: &str) -> Result<(), Refusal> {
+        choose(self, text, &LINKS)
+    }
+
+    fn lines(&self) -> Vec<String> {
+        vec![self.to_string()]
     }
 }
 

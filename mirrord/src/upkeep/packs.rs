@@ -16,7 +16,7 @@ use gix::{
     odb::pack::index::{self, File as Index},
 };
 
-use crate::{durable, refs};
+use crate::{durable, refs, verified};
 
 /// What git calls a pack that it leaves alone; and so do we: what only this mirror has is in such packs, and a hand from
 /// outside may have made others. Those without all of their objects, or with objects that nobody reaches, have endings
@@ -144,6 +144,7 @@ pub(super) fn drop_replaced(
     if !replaced.is_empty() {
         forget_index_of_all(&dir)?;
     }
+    verified::forget(git_dir, replaced.iter().map(|pack| &pack.name))?;
     for pack in &replaced {
         let file = |ending: &str| dir.join(format!("{}.{ending}", pack.name));
         fs::rename(file("idx"), file(GOING))?;

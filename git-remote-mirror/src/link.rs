@@ -1,0 +1,254 @@
+//! Gives a clone the mirror's own packs, whole: as reflinks, hard links or copies.
+//!
+//! Nothing is computed and nothing walked: what a mirror shows has been checked, and its record says so of every file.
+//! Each file is compared with that in the moment in which it is taken.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File, OpenOptions, Permissions},
+    io::{self, ErrorKind, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use common::{
+    git,
+    link::Link,
+    verified::{self, ENDINGS, Pack, Stamp},
+};
+use rustix::fs::{OFlags, ioctl_ficlone};
+
+use crate::pack_index::PackIndex;
+
+/// git removes files of this name that nobody has finished.
+const UNFINISHED: &str = "tmp_pack_mirror";
+
+/// What git makes of a file in a pack's folder.
+const MODE: u32 = 0o444;
+
+/// A plan is made anew when packs have come or gone since, and not for ever.
+const TRIES: usize = 3;
+
+/// What has been put into a repository. It goes with this, unless somebody keeps it.
+struct Placed {
+    files: Vec<PathBuf>,
+}
+
+/// Puts all packs of a mirror into an object directory in which there are none. Returns the path of a pack, without an
+/// ending, in which all of these objects are found: names in hexadecimal.
+///
+/// # Errors
+/// Fails when it cannot be done, for whatever reason; then the directory is as it was.
+pub(crate) fn link(
+    mirror: &Path,
+    objects: &Path,
+    wants: &BTreeSet<Vec<u8>>,
+    mode: Link,
+) -> io::Result<PathBuf> {
+    let names: Option<Vec<_>> = wants.iter().map(|want| binary(want)).collect();
+    let names = names.ok_or(ErrorKind::InvalidInput)?;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let Some(packs) = verified::fit(mirror)? else {
+            if tries < TRIES {
+                // A pack is being let in just now.
+                std::thread::yield_now();
+                continue;
+            }
+            return Err(io::Error::other("its packs have not been verified"));
+        };
+        match place(mirror, &packs, objects, mode) {
+            Ok(placed) => {
+                let tips = match tips(&packs, objects, &names)? {
+                    Some(pack) => objects.join("pack").join(&pack.name),
+                    None => write_tips(mirror, objects, wants)?,
+                };
+                placed.keep();
+                return Ok(tips);
+            }
+            Err(err) if err.kind() == ErrorKind::NotFound && tries < TRIES => {}
+            Err(err) => return Err(err),
+        }
+    }
+}
+
+/// Puts the files of these packs in their places, indexes last.
+fn place(mirror: &Path, packs: &[Pack], objects: &Path, mode: Link) -> io::Result<Placed> {
+    let (from, to) = (verified::folder(mirror), objects.join("pack"));
+    fs::create_dir_all(&to)?;
+    let mut placed = Placed { files: Vec::new() };
+    let mut means = Means::of(mode);
+    for ending in ENDINGS {
+        for pack in packs {
+            let Some(stamp) = pack.files.get(ending) else {
+                continue;
+            };
+            let name = format!("{}.{ending}", pack.name);
+            let target = to.join(&name);
+            means.give(&from.join(&name), *stamp, &target, pack.apart)?;
+            placed.files.push(target);
+        }
+    }
+    Ok(placed)
+}
+
+/// The pack that has all of these.
+fn tips<'p>(packs: &'p [Pack], objects: &Path, names: &[Vec<u8>]) -> io::Result<Option<&'p Pack>> {
+    for pack in packs {
+        let index = objects.join("pack").join(format!("{}.idx", pack.name));
+        if PackIndex::open(&index)?.has_all(names)? {
+            return Ok(Some(pack));
+        }
+    }
+    Ok(None)
+}
+
+/// Writes a small pack that has just these, for git to see that all of them are there.
+fn write_tips(mirror: &Path, objects: &Path, wants: &BTreeSet<Vec<u8>>) -> io::Result<PathBuf> {
+    let stem = objects.join("pack/pack");
+    let mut git = git::at(mirror);
+    git.args(["pack-objects", "-q", "--delta-base-offset"])
+        .arg(&stem)
+        // It is put together beside where it is to be.
+        .env("GIT_OBJECT_DIRECTORY", objects)
+        .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", mirror.join("objects"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut child = git.spawn()?;
+    let lines: Vec<&[u8]> = wants.iter().flat_map(|want| [&**want, b"\n"]).collect();
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(&lines.concat())?;
+    }
+    let ended = child.wait_with_output()?;
+    let hash = String::from_utf8_lossy(&ended.stdout);
+    match hash.lines().next() {
+        Some(hash) if ended.status.success() => {
+            Ok(objects.join("pack").join(format!("pack-{hash}")))
+        }
+        _ => Err(io::Error::other("git cannot put the tips together")),
+    }
+}
+
+/// What works here; what has failed once is not tried again.
+struct Means {
+    reflink: bool,
+    hard_link: bool,
+    copy: bool,
+}
+
+impl Means {
+    fn of(mode: Link) -> Self {
+        Self {
+            reflink: matches!(mode, Link::Auto | Link::Reflink),
+            hard_link: matches!(mode, Link::Auto | Link::Hardlink),
+            copy: mode != Link::Reflink && mode != Link::Off,
+        }
+    }
+
+    /// Makes `target` be what `source` is.
+    fn give(&mut self, source: &Path, stamp: Stamp, target: &Path, apart: bool) -> io::Result<()> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+            .open(source)?;
+        let found = file.metadata()?;
+        if !found.is_file() || Stamp::of(&found) != stamp {
+            return Err(io::Error::other(format!(
+                "'{}' is not what was verified",
+                source.display()
+            )));
+        }
+        if self.reflink {
+            match fill(target, |new| Ok(ioctl_ficlone(new, &file)?)) {
+                Err(err) if is_elsewhere(&err) => self.reflink = false,
+                done => return done,
+            }
+        }
+        // The only copy of somebody's work does not share its file with a clone.
+        if self.hard_link && !apart {
+            if found.permissions().mode() & 0o777 != MODE {
+                file.set_permissions(Permissions::from_mode(MODE))?;
+            }
+            match fs::hard_link(source, target) {
+                Ok(()) => return is_same(target, stamp),
+                Err(err) if is_elsewhere(&err) => self.hard_link = false,
+                Err(err) => return Err(err),
+            }
+        }
+        if self.copy {
+            return fill(target, |new| io::copy(&mut file, new).map(drop));
+        }
+        Err(ErrorKind::Unsupported.into())
+    }
+}
+
+/// Whether it is this way of giving a file that does not work here, and another may.
+fn is_elsewhere(err: &io::Error) -> bool {
+    use ErrorKind::{CrossesDevices, InvalidInput, PermissionDenied, TooManyLinks, Unsupported};
+    let kinds = [
+        CrossesDevices,
+        InvalidInput,
+        PermissionDenied,
+        TooManyLinks,
+        Unsupported,
+    ];
+    // ENOTTY: a file system that does not know what a reflink is.
+    kinds.contains(&err.kind()) || err.raw_os_error() == Some(25)
+}
+
+/// Whoever replaced the file since it was looked at has given us another one.
+fn is_same(target: &Path, stamp: Stamp) -> io::Result<()> {
+    if Stamp::of(&fs::symlink_metadata(target)?) == stamp {
+        return Ok(());
+    }
+    fs::remove_file(target)?;
+    Err(ErrorKind::NotFound.into())
+}
+
+/// Makes a file that is there as a whole or not at all.
+fn fill(target: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let unfinished = target.with_file_name(format!("{UNFINISHED}_{name}"));
+    let mut new = File::create(&unfinished)?;
+    let filled = fill(&mut new)
+        .and_then(|()| new.set_permissions(Permissions::from_mode(MODE)))
+        .and_then(|()| fs::rename(&unfinished, target));
+    if filled.is_err() {
+        // What is left, git removes one day.
+        let _ = fs::remove_file(&unfinished);
+    }
+    filled
+}
+
+/// Reads hexadecimal.
+fn binary(hex: &[u8]) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> = hex
+        .iter()
+        .map(|digit| char::from(*digit).to_digit(16)?.try_into().ok())
+        .collect();
+    let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
+    Some(
+        digits
+            .chunks(2)
+            .map(|pair| pair[0] << 4 | pair[1])
+            .collect(),
+    )
+}
+
+impl Placed {
+    fn keep(mut self) {
+        self.files.clear();
+    }
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        // An index goes before its pack.
+        for file in self.files.iter().rev() {
+            let _ = fs::remove_file(file);
+        }
+    }
+}

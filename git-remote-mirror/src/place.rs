@@ -1,0 +1,98 @@
+//! The repository that is fetched into: where its objects are, and what of its state rules linking out.
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+};
+
+use common::standing::UserConfig;
+
+/// The client's repository, as gitrepository-layout(5) has it.
+pub(crate) struct Place {
+    /// What all of its worktrees share.
+    common: PathBuf,
+    objects: PathBuf,
+}
+
+impl Place {
+    /// The repository that git runs us in; None where there is none, as for `git ls-remote` with a URL.
+    ///
+    /// # Errors
+    /// Fails when it cannot be read.
+    pub(crate) fn find() -> io::Result<Option<Self>> {
+        let Some(git_dir) = env::var_os("GIT_DIR").map(PathBuf::from) else {
+            return Ok(None);
+        };
+        let git_dir = std::path::absolute(git_dir)?;
+        if !git_dir.is_dir() {
+            return Ok(None);
+        }
+        let common = match fs::read_to_string(git_dir.join("commondir")) {
+            Ok(text) => git_dir.join(text.trim_end_matches('\n')),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => git_dir,
+            Err(err) => return Err(err),
+        };
+        let objects = match env::var_os("GIT_OBJECT_DIRECTORY") {
+            Some(objects) => std::path::absolute(objects)?,
+            None => common.join("objects"),
+        };
+        Ok(Some(Self { common, objects }))
+    }
+
+    /// Whether some of its history or of its objects is not there on purpose: only git's own protocol can add to that.
+    pub(crate) fn is_partial(&self, config: &UserConfig) -> bool {
+        let is_shallow = fs::metadata(self.common.join("shallow")).is_ok_and(|file| file.len() > 0);
+        is_shallow
+            || config.get("extensions.partialclone").is_some()
+            || config
+                .entries()
+                .iter()
+                .any(|(key, _)| key.starts_with("remote.") && key.ends_with(".promisor"))
+    }
+
+    /// Whether it has no objects of its own yet.
+    ///
+    /// # Errors
+    /// Fails when that cannot be looked at.
+    pub(crate) fn is_empty(&self) -> io::Result<bool> {
+        for entry in fs::read_dir(&self.objects)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let is_empty = match name.to_str() {
+                Some("info") => true,
+                Some("pack") => fs::read_dir(entry.path())?.next().is_none(),
+                _ => false,
+            };
+            if !is_empty {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Where its objects are.
+    pub(crate) fn objects(&self) -> &Path {
+        &self.objects
+    }
+}
+
+/// Whether a push asks first what both sides have, by a fetch that looks like any other and that only git's own protocol
+/// can answer.
+pub(crate) fn negotiates_pushes(config: &UserConfig) -> bool {
+    config.get("push.negotiate").is_some_and(truth)
+}
+
+/// Whether whatever comes is to be looked at for faults by git, which does not look at what is there already.
+pub(crate) fn wants_fsck(config: &UserConfig) -> bool {
+    let keys = ["fetch.fsckobjects", "transfer.fsckobjects"];
+    let set = keys.into_iter().find_map(|key| config.get(key));
+    set.is_some_and(truth)
+}
+
+/// A boolean as git's configuration writes it.
+fn truth(value: &str) -> bool {
+    !matches!(
+        &*value.to_ascii_lowercase(),
+        "false" | "no" | "off" | "0" | ""
+    )
+}

@@ -1,0 +1,133 @@
+//! Writes down which packs have been verified, so that clients may be handed them, and finds out of those of which that
+//! is not known. `common::verified` says what the record means.
+
+use std::{
+    fs, io,
+    path::Path,
+    process::{Command, Stdio},
+    sync::{Mutex, PoisonError},
+};
+
+use common::{
+    git,
+    verified::{Pack, Record, folder, packs, path},
+};
+
+use crate::{children, watch::Watch};
+
+/// Held while a record is read, changed and written.
+static WRITING: Mutex<()> = Mutex::new(());
+
+/// Notes packs that are about to be let in, and of which every byte was looked at when they were made.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(crate) fn note(git_dir: &Path, added: &[Pack]) -> io::Result<()> {
+    change(git_dir, |record| {
+        // In a mirror that has no refs yet, nothing can be missing.
+        record.complete |= !git_dir.join("packed-refs").exists();
+        for pack in added {
+            record.packs.insert(pack.name.clone(), pack.files.clone());
+        }
+    })
+}
+
+/// Forgets packs that are about to go, because others have all that they have.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(crate) fn forget<'p>(
+    git_dir: &Path,
+    packs: impl Iterator<Item = &'p String>,
+) -> io::Result<()> {
+    change(git_dir, |record| {
+        for name in packs {
+            record.packs.remove(name);
+        }
+    })
+}
+
+/// Whether it is known of all packs of a mirror that they are as they should be.
+pub(crate) fn is_known(git_dir: &Path) -> bool {
+    common::verified::fit(git_dir).is_ok_and(|fit| fit.is_some())
+}
+
+/// Finds out whether the packs of a mirror are as they should be, where that is not known, and writes it down.
+///
+/// # Errors
+/// Fails with git's words when they are not, when it is cancelled, or the disk refuses.
+pub(crate) fn verify(git_dir: &Path, watch: &Watch) -> io::Result<()> {
+    let before = Record::read(git_dir)?;
+    let found = packs(&folder(git_dir))?;
+    let is_gone = |name: &String| found.iter().all(|pack| pack.name != *name);
+    let mut may_lack = !before.complete || before.packs.keys().any(is_gone);
+    let mut git = git::at(git_dir);
+    git.args(["-c", "pack.threads=1", "verify-pack"]);
+    let mut is_needed = false;
+    for pack in &found {
+        let known = before.packs.get(&pack.name);
+        if known != Some(&pack.files) {
+            may_lack |= known.is_some();
+            is_needed = true;
+            git.arg(folder(git_dir).join(format!("{}.idx", pack.name)));
+        }
+    }
+    if is_needed {
+        run(&git, watch)?;
+    }
+    if may_lack {
+        let mut git = git::at(git_dir);
+        git.args(["rev-list", "--objects", "--all", "--quiet"]);
+        run(&git, watch)?;
+    }
+    change(git_dir, |record| {
+        // What came or went meanwhile is in the record already.
+        for pack in found {
+            if record.packs.get(&pack.name) == before.packs.get(&pack.name) {
+                record.packs.insert(pack.name, pack.files);
+            }
+        }
+        record.packs.retain(|name, files| {
+            before.packs.get(name) != Some(files) || !is_absent(git_dir, name)
+        });
+        record.complete = true;
+    })
+}
+
+fn is_absent(git_dir: &Path, pack: &str) -> bool {
+    !folder(git_dir).join(format!("{pack}.idx")).exists()
+}
+
+fn run(git: &Command, watch: &Watch) -> io::Result<()> {
+    let mut nice = git::niced(git);
+    nice.stdout(Stdio::null());
+    let ended = children::run(nice, Vec::new(), watch)?;
+    if watch.is_cancelled() {
+        return Err(io::ErrorKind::Interrupted.into());
+    }
+    if ended.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&ended.stderr);
+    let words = words.lines().find(|line| !line.trim().is_empty());
+    let words = words.unwrap_or("git failed").trim();
+    let words = words.trim_start_matches("error: ");
+    let words = words.trim_start_matches("fatal: ");
+    Err(io::Error::other(format!(
+        "its packs are not whole: {words}"
+    )))
+}
+
+/// Changes a record. It need not last through a power cut: where it says anything else than what is on disk, nothing is
+/// handed out until that has been looked into.
+fn change(git_dir: &Path, change: impl FnOnce(&mut Record)) -> io::Result<()> {
+    let _turn = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut record = Record::read(git_dir)?;
+    change(&mut record);
+    let new = tempfile::Builder::new()
+        .prefix(crate::durable::UNFINISHED)
+        .tempfile_in(git_dir)?;
+    fs::write(new.path(), record.text())?;
+    new.persist(path(git_dir))?;
+    Ok(())
+}
