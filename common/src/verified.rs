@@ -15,6 +15,12 @@ use std::{
 /// Where the record is, inside a mirror.
 const RECORD: &str = "verified";
 
+/// Where the pack of tips is, inside a mirror: not among those in which git looks for objects.
+pub const TIPS: &str = "tips";
+
+/// How its line begins.
+const TIPS_LINE: &str = "tips ";
+
 /// The files of a pack that are handed out, in the order in which they appear: git looks for indexes.
 pub const ENDINGS: [&str; 3] = ["pack", "rev", "idx"];
 
@@ -40,6 +46,8 @@ pub struct Record {
     pub complete: bool,
     /// By the names of the packs.
     pub packs: BTreeMap<String, Files>,
+    /// A small pack of all that refs name and nothing else, in a folder of its own.
+    pub tips: Option<(String, Files)>,
 }
 
 /// A pack as it is on disk.
@@ -103,19 +111,20 @@ impl Record {
             "incomplete" => false,
             _ => return None,
         };
-        let mut packs = BTreeMap::new();
+        let mut record = Self {
+            complete,
+            ..Self::default()
+        };
         for line in lines {
-            let mut words = line.split(' ');
-            let name = words.next()?.to_owned();
-            let mut files = Files::new();
-            for word in words {
-                let (ending, stamp) = word.split_once('=')?;
-                let ending = ENDINGS.into_iter().find(|known| *known == ending)?;
-                files.insert(ending, Stamp::parse(stamp)?);
+            match line.strip_prefix(TIPS_LINE) {
+                Some(line) => record.tips = Some(parse(line)?),
+                None => {
+                    let (name, files) = parse(line)?;
+                    record.packs.insert(name, files);
+                }
             }
-            packs.insert(name, files);
         }
-        Some(Self { complete, packs })
+        Some(record)
     }
 
     /// As it is written.
@@ -125,7 +134,11 @@ impl Record {
             true => "complete\n",
             false => "incomplete\n",
         });
-        for (name, files) in &self.packs {
+        let packs = self.packs.iter().map(|(name, files)| ("", name, files));
+        let tips = self.tips.iter();
+        let tips = tips.map(|(name, files)| (TIPS_LINE, name, files));
+        for (begin, name, files) in packs.chain(tips) {
+            text.push_str(begin);
             text.push_str(name);
             for (ending, stamp) in files {
                 let Stamp {
@@ -147,6 +160,19 @@ impl Record {
         let same = |pack: &Pack| self.packs.get(&pack.name) == Some(&pack.files);
         self.complete && packs.len() == self.packs.len() && packs.iter().all(same)
     }
+}
+
+/// Reads a pack and its files.
+fn parse(line: &str) -> Option<(String, Files)> {
+    let mut words = line.split(' ');
+    let name = words.next()?.to_owned();
+    let mut files = Files::new();
+    for word in words {
+        let (ending, stamp) = word.split_once('=')?;
+        let ending = ENDINGS.into_iter().find(|known| *known == ending)?;
+        files.insert(ending, Stamp::parse(stamp)?);
+    }
+    Some((name, files))
 }
 
 /// Where the record of a mirror is.
@@ -210,14 +236,49 @@ impl Pack {
     }
 }
 
-/// The packs of a mirror that may be handed out, the largest first: all that it has, or else none.
+/// What of a mirror may be handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fit {
+    /// Its packs, the largest first.
+    pub packs: Vec<Pack>,
+    /// The pack of tips; it may be older than the refs.
+    pub tips: Option<Pack>,
+}
+
+/// The packs of a mirror that may be handed out: all that it has, or else none.
 ///
 /// # Errors
 /// Fails when they cannot be looked at.
-pub fn fit(git_dir: &Path) -> io::Result<Option<Vec<Pack>>> {
+pub fn fit(git_dir: &Path) -> io::Result<Option<Fit>> {
+    if has_others(git_dir)? {
+        return Ok(None);
+    }
     let packs = packs(&folder(git_dir))?;
     let record = Record::read(git_dir)?;
-    Ok(record.is_of(&packs).then_some(packs))
+    Ok(record.is_of(&packs).then(|| Fit {
+        packs,
+        tips: record.tips.map(|(name, files)| Pack {
+            name,
+            files,
+            apart: false,
+        }),
+    }))
+}
+
+/// Whether there are objects that are in no pack, or in another repository: a hand from outside can have done that.
+fn has_others(git_dir: &Path) -> io::Result<bool> {
+    let objects = git_dir.join("objects");
+    if objects.join("info/alternates").exists() {
+        return Ok(true);
+    }
+    for entry in fs::read_dir(objects)? {
+        let entry = entry?;
+        // A loose object is in a folder that is called by the first byte of its name.
+        if entry.file_name().len() == 2 && fs::read_dir(entry.path())?.next().is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(test)]
@@ -234,17 +295,27 @@ mod tests {
         fs::write(folder(dir).join(file), content).expect("ours");
     }
 
+    fn packs_of(dir: &Path) -> Vec<Pack> {
+        packs(&folder(dir)).expect("there")
+    }
+
     fn verify(dir: &Path, complete: bool) {
         let packs = packs(&folder(dir)).expect("there").into_iter();
         let packs = packs.map(|pack| (pack.name, pack.files)).collect();
-        let record = Record { complete, packs };
+        let tips = packs_of(dir).pop();
+        let tips = tips.map(|pack| (pack.name, pack.files));
+        let record = Record {
+            complete,
+            packs,
+            tips,
+        };
         fs::write(path(dir), record.text()).expect("ours");
         assert_eq!(Record::read(dir).expect("whole"), record);
     }
 
     fn names(dir: &Path) -> Option<Vec<String>> {
         let packs = fit(dir).expect("readable");
-        packs.map(|packs| packs.into_iter().map(|pack| pack.name).collect())
+        packs.map(|fit| fit.packs.into_iter().map(|pack| pack.name).collect())
     }
 
     #[test]
@@ -264,7 +335,8 @@ mod tests {
         verify(dir, true);
         let fit = fit(dir).expect("readable").expect("fit");
         assert_eq!(
-            fit.iter()
+            fit.packs
+                .iter()
                 .map(|pack| (&*pack.name, pack.apart))
                 .collect::<Vec<_>>(),
             [("pack-b", true), ("pack-a", false)]
@@ -275,7 +347,15 @@ mod tests {
 
     #[test]
     fn nothing_is_fit_where_anything_has_changed() {
-        let changes: [(&str, fn(&Path)); 5] = [
+        let changes: [(&str, fn(&Path)); 7] = [
+            ("a loose object", |dir| {
+                fs::create_dir(dir.join("objects/ab")).expect("ours");
+                fs::write(dir.join("objects/ab/cd"), "").expect("ours");
+            }),
+            ("objects elsewhere", |dir| {
+                fs::create_dir(dir.join("objects/info")).expect("ours");
+                fs::write(dir.join("objects/info/alternates"), "/x").expect("ours");
+            }),
             ("touched", |dir| put(dir, "pack-a.pack", "b")),
             ("an index gone", |dir| {
                 fs::remove_file(folder(dir).join("pack-a.rev")).expect("ours");

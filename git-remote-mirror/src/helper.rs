@@ -6,7 +6,11 @@ use std::{
 };
 
 use common::{
-    errand, link::Link, progress::masked, protocol::Failure, standing::UserConfig,
+    errand,
+    link::Link,
+    progress::{masked, tell},
+    protocol::Failure,
+    standing::UserConfig,
     upstream_url::Address,
 };
 
@@ -244,7 +248,15 @@ impl Listed {
                 self.link,
             );
             // Whatever was in the way: git's own programs get it there.
-            lock = linked.ok();
+            match linked {
+                Ok(pack) => lock = Some(pack),
+                Err(err) if options.verbosity > 1 => {
+                    tell(&format!(
+                        "the mirror's packs are sent and not linked: {err}"
+                    ));
+                }
+                Err(_) => {}
+            }
         }
         match lock {
             Some(pack) => {

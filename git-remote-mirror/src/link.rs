@@ -10,12 +10,14 @@ use std::{
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     process::Stdio,
+    thread,
+    time::Duration,
 };
 
 use common::{
     git,
     link::Link,
-    verified::{self, ENDINGS, Pack, Stamp},
+    verified::{self, ENDINGS, Fit, Pack, Stamp, TIPS},
 };
 use rustix::fs::{OFlags, ioctl_ficlone};
 
@@ -28,11 +30,13 @@ const UNFINISHED: &str = "tmp_pack_mirror";
 const MODE: u32 = 0o444;
 
 /// A plan is made anew when packs have come or gone since, and not for ever.
-const TRIES: usize = 3;
+const TRIES: usize = 5;
+const MOMENT: Duration = Duration::from_millis(2);
 
 /// What has been put into a repository. It goes with this, unless somebody keeps it.
 struct Placed {
     files: Vec<PathBuf>,
+    means: Means,
 }
 
 /// Puts all packs of a mirror into an object directory in which there are none. Returns the path of a pack, without an
@@ -51,22 +55,25 @@ pub(crate) fn link(
     let mut tries = 0;
     loop {
         tries += 1;
-        let Some(packs) = verified::fit(mirror)? else {
+        let Some(Fit { packs, tips }) = verified::fit(mirror)? else {
             if tries < TRIES {
                 // A pack is being let in just now.
-                std::thread::yield_now();
+                thread::sleep(MOMENT);
                 continue;
             }
             return Err(io::Error::other("its packs have not been verified"));
         };
         match place(mirror, &packs, objects, mode) {
-            Ok(placed) => {
-                let tips = match tips(&packs, objects, &names)? {
+            Ok(mut placed) => {
+                let pack = match has_all(&packs, objects, &names)? {
                     Some(pack) => objects.join("pack").join(&pack.name),
-                    None => write_tips(mirror, objects, wants)?,
+                    None => match placed.tips(mirror, tips, objects, &names) {
+                        Some(pack) => pack,
+                        None => write_tips(mirror, objects, wants)?,
+                    },
                 };
                 placed.keep();
-                return Ok(tips);
+                return Ok(pack);
             }
             Err(err) if err.kind() == ErrorKind::NotFound && tries < TRIES => {}
             Err(err) => return Err(err),
@@ -74,28 +81,24 @@ pub(crate) fn link(
     }
 }
 
-/// Puts the files of these packs in their places, indexes last.
+/// Puts these packs in their places.
 fn place(mirror: &Path, packs: &[Pack], objects: &Path, mode: Link) -> io::Result<Placed> {
-    let (from, to) = (verified::folder(mirror), objects.join("pack"));
+    let to = objects.join("pack");
     fs::create_dir_all(&to)?;
-    let mut placed = Placed { files: Vec::new() };
-    let mut means = Means::of(mode);
-    for ending in ENDINGS {
-        for pack in packs {
-            let Some(stamp) = pack.files.get(ending) else {
-                continue;
-            };
-            let name = format!("{}.{ending}", pack.name);
-            let target = to.join(&name);
-            means.give(&from.join(&name), *stamp, &target, pack.apart)?;
-            placed.files.push(target);
-        }
-    }
+    let mut placed = Placed {
+        files: Vec::new(),
+        means: Means::of(mode),
+    };
+    placed.add(&verified::folder(mirror), packs, &to)?;
     Ok(placed)
 }
 
 /// The pack that has all of these.
-fn tips<'p>(packs: &'p [Pack], objects: &Path, names: &[Vec<u8>]) -> io::Result<Option<&'p Pack>> {
+fn has_all<'p>(
+    packs: &'p [Pack],
+    objects: &Path,
+    names: &[Vec<u8>],
+) -> io::Result<Option<&'p Pack>> {
     for pack in packs {
         let index = objects.join("pack").join(format!("{}.idx", pack.name));
         if PackIndex::open(&index)?.has_all(names)? {
@@ -239,6 +242,41 @@ fn binary(hex: &[u8]) -> Option<Vec<u8>> {
 }
 
 impl Placed {
+    /// Puts the files of these packs in their places, indexes last.
+    fn add(&mut self, from: &Path, packs: &[Pack], to: &Path) -> io::Result<()> {
+        for ending in ENDINGS {
+            for pack in packs {
+                let Some(stamp) = pack.files.get(ending) else {
+                    continue;
+                };
+                let name = format!("{}.{ending}", pack.name);
+                let target = to.join(&name);
+                let source = from.join(&name);
+                self.means.give(&source, *stamp, &target, pack.apart)?;
+                self.files.push(target);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the mirror's pack of tips there, if it has all of these. Where it cannot be had, another one can be made.
+    fn tips(
+        &mut self,
+        mirror: &Path,
+        tips: Option<Pack>,
+        objects: &Path,
+        names: &[Vec<u8>],
+    ) -> Option<PathBuf> {
+        let (tips, from) = ([tips?], mirror.join(TIPS));
+        let index = PackIndex::open(&from.join(format!("{}.idx", tips[0].name)));
+        if !index.ok()?.has_all(names).ok()? {
+            return None;
+        }
+        let to = objects.join("pack");
+        self.add(&from, &tips, &to).ok()?;
+        Some(to.join(&tips[0].name))
+    }
+
     fn keep(mut self) {
         self.files.clear();
     }

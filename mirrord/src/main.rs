@@ -43,6 +43,7 @@ mod service;
 mod settings;
 mod show;
 mod sync;
+mod tips;
 mod turns;
 mod unasked;
 mod upkeep;

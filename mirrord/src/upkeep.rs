@@ -24,6 +24,7 @@ use tokio::{
 use crate::{
     gate::{self, Changing, Gate, Gates},
     registry::Mirror,
+    tips,
     turns::{Lane, Turns},
     verified,
     watch::Watch,
@@ -178,6 +179,8 @@ impl Upkeep {
             blocking(move || Ok((packs::count(&git_dir)?, packs::are_going(&git_dir)?)))
         };
         self.verify(mirror).await?;
+        let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
+        blocking(move || tips::renew(&git_dir, &watch)).await?;
         let (before, mut are_going) = count().await?;
         let (mut after, mut bytes, mut waits) = (before, 0, false);
         while after > MOST_PACKS || are_going {

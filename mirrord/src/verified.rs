@@ -32,6 +32,16 @@ pub(crate) fn note(git_dir: &Path, added: &[Pack]) -> io::Result<()> {
     })
 }
 
+/// Notes the pack of tips that has just been made.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(crate) fn note_tips(git_dir: &Path, tips: Pack) -> io::Result<()> {
+    change(git_dir, |record| {
+        record.tips = Some((tips.name, tips.files))
+    })
+}
+
 /// Forgets packs that are about to go, because others have all that they have.
 ///
 /// # Errors

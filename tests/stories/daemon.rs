@@ -274,7 +274,7 @@ fn stop_does_not_wait_for_somebody_to_bury_the_daemon() {
 fn stop_waits_for_those_who_read() {
     let stage = Stage::new();
     // Plays git, and keeps the mirror in use until the test says more.
-    let script = "mkfifo more; { echo connect git-upload-pack; cat more; } | git-remote-mirror origin \"$0\"";
+    let script = "mkfifo more; { echo option followtags true; echo connect git-upload-pack; cat more; } | git-remote-mirror origin \"$0\"";
     let url = stage.gitlab.url("group/project");
     let reader = stage.world.program("sh", ["-c", script, &url]).start();
     reader.printed("version 2");

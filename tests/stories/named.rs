@@ -134,7 +134,7 @@ impl Stage {
     /// Starts a client that plays git and reads a mirror until [`lets_go`](Self::lets_go).
     #[track_caller]
     pub(crate) fn reader(&self, address: &str) -> tests::Running {
-        let script = "mkfifo more; { echo connect git-upload-pack; cat more; } | git-remote-mirror origin \"$0\"";
+        let script = "mkfifo more; { echo option followtags true; echo connect git-upload-pack; cat more; } | git-remote-mirror origin \"$0\"";
         let reader = self.world.program("sh", ["-c", script, address]).start();
         reader.printed("version 2");
         reader

@@ -13,7 +13,7 @@ fn said(stage: &Stage, words: &str) -> usize {
 
 /// Plays git, and keeps the mirror in use until it is told more.
 fn reader(stage: &Stage) -> Running {
-    let script = "mkfifo more; { echo connect git-upload-pack; cat more; } | git-remote-mirror origin \"$0\"";
+    let script = "mkfifo more; { echo option followtags true; echo connect git-upload-pack; cat more; } | git-remote-mirror origin \"$0\"";
     let url = stage.gitlab.url("group/project");
     let reader = stage.world.program("sh", ["-c", script, &url]).start();
     reader.printed("version 2");

@@ -10,7 +10,7 @@ impl Shelf {
     /// Starts a client that plays git, reads the mirror until [`lets_go`](Self::lets_go), and then wants all of it.
     #[track_caller]
     fn reader(&self) -> Running {
-        let script = "mkfifo more; { echo connect git-upload-pack; cat more; } | git-remote-mirror origin fork";
+        let script = "mkfifo more; { echo option followtags true; echo connect git-upload-pack; cat more; } | git-remote-mirror origin fork";
         let reader = self.fork.world.program("sh", ["-c", script]).start();
         reader.printed("version 2");
         reader
