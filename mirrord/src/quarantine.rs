@@ -41,9 +41,13 @@ pub(crate) struct Quarantine {
 pub(crate) enum Whose {
     /// Upstream has them, or had them.
     Upstreams,
-    /// Some may be in this mirror alone. Their pack is kept apart: git itself and our own upkeep leave it as it is.
+    /// Some may be in this mirror alone. Their pack is kept apart: git itself leaves it as it is, and our own upkeep puts
+    /// it together with none but its like.
     Locals,
 }
+
+/// What is written beside a pack that is kept apart, so that it can be told from one that somebody else keeps.
+pub(crate) const MARK: &[u8] = b"has what this mirror alone has\n";
 
 /// Held while a quarantine is made: one without its lock would look like a dead daemon's.
 static MAKING: Mutex<()> = Mutex::new(());
@@ -244,7 +248,7 @@ impl Quarantine {
             for pack in packs.filter(|name| name.extension() == Some("pack".as_ref())) {
                 // Before the pack is there: at no time may it look like one of upstream's.
                 let mut mark = File::create(to.join(pack.with_extension("keep")))?;
-                mark.write_all(b"has what this mirror alone has\n")?;
+                mark.write_all(MARK)?;
                 mark.sync_all()?;
             }
             durable::sync_dir(&to)?;

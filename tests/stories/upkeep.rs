@@ -1,5 +1,5 @@
 //! Many small packs become few while everybody goes on, nothing that somebody reads is dropped, and what the mirror alone
-//! has stays as it is.
+//! has stays apart.
 
 mod apart;
 mod beside;
@@ -18,11 +18,14 @@ use tests::public_refs;
 
 use crate::local::Fork;
 
-/// How many packs of upstream's a mirror may have.
+/// How many packs a mirror may have.
 const MOST: usize = 50;
 
 /// More of them than it may have.
 const MANY: usize = 55;
+
+/// What is written beside packs that are kept apart.
+const MARK: &str = "has what this mirror alone has\n";
 
 /// How long an upkeep may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,12 +35,17 @@ struct Shelf {
     fork: Fork,
     /// What its mirror must have, beside what its refs reach.
     blobs: Vec<String>,
+    /// Which of them it alone has.
+    locals: BTreeSet<String>,
 }
 
 impl Shelf {
     fn new() -> Self {
-        let (fork, blobs) = (Fork::new(), Vec::new());
-        Self { fork, blobs }
+        Self {
+            fork: Fork::new(),
+            blobs: Vec::new(),
+            locals: BTreeSet::new(),
+        }
     }
 
     fn mirror(&self) -> PathBuf {
@@ -64,6 +72,26 @@ impl Shelf {
         assert_eq!(self.blobs.len(), first + count);
     }
 
+    /// The same, and keeps them apart, as the packs of pushes are that stay here.
+    #[track_caller]
+    fn add_local_packs(&mut self, count: usize) {
+        let (first, before) = (self.blobs.len(), packs(&self.mirror(), "pack"));
+        self.add_packs(count);
+        self.locals.extend(self.blobs[first..].iter().cloned());
+        for name in &packs(&self.mirror(), "pack") - &before {
+            let mark = self.mirror().join(format!("objects/pack/{name}.keep"));
+            fs::write(mark, MARK).expect("written");
+        }
+    }
+
+    /// Asserts that what the mirror alone has is in packs that are kept apart, and in no other.
+    #[track_caller]
+    fn keeps_apart(&self) {
+        assert!(self.locals.is_subset(&self.objects(true)), "it is kept");
+        let theirs = self.objects(false);
+        assert!(self.locals.is_disjoint(&theirs), "nobody is given it");
+    }
+
     /// Has somebody else commit upstream, and the mirror brought in step.
     #[track_caller]
     fn sync(&self, file: &str) {
@@ -81,7 +109,7 @@ impl Shelf {
             assert!(
                 Instant::now() < deadline,
                 "never came to rest: {:?} and {:?}",
-                packs(&mirror, "pack"),
+                packs(&mirror, "idx"),
                 unfinished(&mirror)
             );
             yield_now();
@@ -121,7 +149,7 @@ impl Shelf {
 
 /// Whether a mirror has few packs, and nothing is left of those that went.
 fn is_settled(mirror: &Path) -> bool {
-    packs(mirror, "pack").len() <= MOST && unfinished(mirror).is_empty()
+    packs(mirror, "idx").len() <= MOST && unfinished(mirror).is_empty()
 }
 
 /// The names of the packs of a mirror that have a file with this ending. Of those with a mark, `pack` tells nothing.
@@ -194,15 +222,39 @@ fn a_push_may_be_the_one_that_is_too_many_whether_it_goes_to_upstream_or_stays()
 }
 
 #[test]
+fn after_sixty_small_pushes_that_stay_here_a_mirror_has_few_packs_and_every_object() {
+    let shelf = Shelf::new();
+    let fork = &shelf.fork;
+    fork.begin("mine");
+    for number in 0..60 {
+        let tip = fork.commit(&format!("file-{number}"));
+        fork.push(&["-q", "mine"]).ok();
+        assert_eq!(fork.here("refs/heads/mine"), Some(tip));
+    }
+    shelf.settles();
+    shelf.is_whole();
+    let locals = shelf.reached(&["mine", "--not", "main"]);
+    assert!(locals.is_subset(&shelf.objects(true)), "they stay apart");
+    assert!(locals.is_disjoint(&shelf.objects(false)));
+    let log = fork.world.log();
+    let said = log.matches("'fork' had 51 packs and has ").count();
+    assert_eq!(said, 1, "{log}");
+    fork.theirs(&["fetch", "-q"]).ok();
+    let theirs = fork.has("theirs", "origin/mine");
+    assert_eq!(theirs, fork.has("ours", "mine"));
+}
+
+#[test]
 fn a_few_packs_are_left_as_they_are() {
     let mut shelf = Shelf::new();
     shelf.sync("first");
     let count = packs(&shelf.mirror(), "pack").len();
-    shelf.add_packs(MOST - count - 1);
-    let before = packs(&shelf.mirror(), "pack");
+    shelf.add_packs(MOST - count - 2);
+    shelf.add_local_packs(1);
+    let before = packs(&shelf.mirror(), "idx");
     shelf.sync("last");
     shelf.fork.world.mirrord(["stop"]).ok();
-    let after = packs(&shelf.mirror(), "pack");
+    let after = packs(&shelf.mirror(), "idx");
     assert_eq!(after.len(), MOST);
     assert!(before.is_subset(&after));
     shelf.is_whole();

@@ -16,12 +16,21 @@ use gix::{
     odb::pack::index::{self, File as Index},
 };
 
-use crate::{durable, refs, verified};
+use crate::{
+    durable,
+    quarantine::{MARK, Whose},
+    refs, verified,
+};
 
-/// What git calls a pack that it leaves alone; and so do we: what only this mirror has is in such packs, and a hand from
-/// outside may have made others. Those without all of their objects, or with objects that nobody reaches, have endings
-/// of their own.
-const APART: [&str; 3] = ["keep", "promisor", "mtimes"];
+/// The ending that a pack has beside it which git leaves alone. Those of what only this mirror has are ours; those that a
+/// hand from outside has made stay as they are.
+const KEPT: &str = "keep";
+
+/// The endings of packs without all of their objects, and of those with objects that nobody reaches.
+const ODD: [&str; 2] = ["promisor", "mtimes"];
+
+/// What upstream has and what this mirror alone has never come into one pack.
+pub(super) const KINDS: [Whose; 2] = [Whose::Upstreams, Whose::Locals];
 
 /// The ending that the index of a pack has in the moment in which the pack goes: without one, nobody looks into it.
 const GOING: &str = "going";
@@ -35,7 +44,7 @@ const FORGOTTEN: Duration = Duration::from_secs(24 * 60 * 60);
 /// The files of each pack, by its name: their endings.
 type Files = BTreeMap<String, BTreeSet<String>>;
 
-/// One pack of objects that upstream has, or once had.
+/// One pack that may be put together with its like.
 pub(super) struct Pack {
     name: String,
     index: Index,
@@ -43,6 +52,7 @@ pub(super) struct Pack {
 
 /// A pack that is not needed any more, and the one that has all that it has.
 pub(super) struct Replaced {
+    whose: Whose,
     name: String,
     by: String,
 }
@@ -52,8 +62,9 @@ pub(super) struct Replaced {
 /// # Errors
 /// Fails when the object store cannot be read.
 pub(super) fn count(git_dir: &Path) -> io::Result<usize> {
-    let files = files(&folder(git_dir))?;
-    Ok(files.values().filter(|endings| is_common(endings)).count())
+    KINDS.iter().try_fold(0, |count, kind| {
+        Ok(count + names(&folder(git_dir), *kind)?.len())
+    })
 }
 
 /// Whether packs were about to go when somebody was killed.
@@ -65,13 +76,13 @@ pub(super) fn are_going(git_dir: &Path) -> io::Result<bool> {
     Ok(files.values().any(|endings| endings.contains(GOING)))
 }
 
-/// The packs that are too small for what they have: those that make one, so that each of the rest has at least twice as
+/// The packs of a kind that are too small for what they have: those that make one, so that each of the rest has at least twice as
 /// many objects as all that are smaller. As `git repack --geometric=2` chooses them.
 ///
 /// # Errors
 /// Fails when an index cannot be read.
-pub(super) fn too_small(git_dir: &Path) -> io::Result<Vec<Pack>> {
-    let mut packs = common(git_dir)?;
+pub(super) fn too_small(git_dir: &Path, whose: Whose) -> io::Result<Vec<Pack>> {
+    let mut packs = of(git_dir, whose)?;
     let sizes: Vec<_> = packs.iter().map(|pack| pack.size().into()).collect();
     packs.truncate(rolled_up(&sizes));
     Ok(packs)
@@ -93,20 +104,24 @@ fn rolled_up(sizes: &[u64]) -> usize {
     count
 }
 
-/// The packs of which a bigger one has every object.
+/// The packs of which a bigger one of their kind has every object.
 ///
 /// # Errors
 /// Fails when an index cannot be read.
 pub(super) fn replaced(git_dir: &Path) -> io::Result<Vec<Replaced>> {
-    let packs = common(git_dir)?;
-    let replaced = packs.iter().enumerate().filter_map(|(at, pack)| {
-        let by = packs[at + 1..].iter().rev().find(|other| other.has(pack))?;
-        Some(Replaced {
-            name: pack.name.clone(),
-            by: by.name.clone(),
-        })
-    });
-    Ok(replaced.collect())
+    let mut replaced = Vec::new();
+    for whose in KINDS {
+        let packs = of(git_dir, whose)?;
+        replaced.extend(packs.iter().enumerate().filter_map(|(at, pack)| {
+            let by = packs[at + 1..].iter().rev().find(|other| other.has(pack))?;
+            Some(Replaced {
+                whose,
+                name: pack.name.clone(),
+                by: by.name.clone(),
+            })
+        }));
+    }
+    Ok(replaced)
 }
 
 /// The objects of these that no pack has which is kept apart.
@@ -114,9 +129,13 @@ pub(super) fn replaced(git_dir: &Path) -> io::Result<Vec<Replaced>> {
 /// # Errors
 /// Fails when an index cannot be read.
 pub(super) fn not_apart(git_dir: &Path, objects: Vec<ObjectId>) -> io::Result<Vec<ObjectId>> {
-    let apart = open(git_dir, |endings| {
-        is_whole(endings) && endings.contains("keep")
-    })?;
+    let is_apart = |endings: &BTreeSet<_>| is_whole(endings) && endings.contains(KEPT);
+    let all = files(&folder(git_dir))?.into_iter();
+    let apart = open(
+        git_dir,
+        all.filter(|(_, endings)| is_apart(endings))
+            .map(|(name, _)| name),
+    )?;
     let is_there = |oid: &ObjectId| apart.iter().any(|pack| pack.index.lookup(oid).is_some());
     Ok(objects.into_iter().filter(|oid| !is_there(oid)).collect())
 }
@@ -134,13 +153,18 @@ pub(super) fn drop_replaced(
     now: SystemTime,
 ) -> io::Result<()> {
     let dir = folder(git_dir);
-    let files = files(&dir)?;
     // Since they were compared, one may have become somebody's own.
-    let is_still = |name: &String| files.get(name).is_some_and(is_common);
-    let replaced: Vec<_> = replaced
-        .iter()
-        .filter(|pack| is_still(&pack.name) && is_still(&pack.by))
-        .collect();
+    let [upstreams, locals] = [names(&dir, KINDS[0])?, names(&dir, KINDS[1])?];
+    let is_still = |pack: &&Replaced| {
+        let all = match pack.whose {
+            Whose::Upstreams => &upstreams,
+            Whose::Locals => &locals,
+        };
+        [&pack.name, &pack.by]
+            .iter()
+            .all(|name| all.contains(*name))
+    };
+    let replaced: Vec<_> = replaced.iter().filter(is_still).collect();
     if !replaced.is_empty() {
         forget_index_of_all(&dir)?;
     }
@@ -164,7 +188,10 @@ fn finish(dir: &Path) -> io::Result<()> {
         // It may have come again since then; then it is as good as any.
         let has_come_again = endings.contains("idx");
         let rest = endings.iter().filter(|ending| *ending != GOING);
-        for ending in rest.filter(|_| !has_come_again) {
+        let mut rest: Vec<_> = rest.filter(|_| !has_come_again).collect();
+        // The pack goes before the mark that keeps it apart.
+        rest.sort_by_key(|ending| *ending != "pack");
+        for ending in rest {
             fs::remove_file(dir.join(format!("{name}.{ending}")))?;
         }
         fs::remove_file(dir.join(format!("{name}.{GOING}")))?;
@@ -211,25 +238,50 @@ fn sweep(dir: &Path, now: SystemTime) -> io::Result<()> {
     Ok(())
 }
 
-/// The packs that may be put together, the smallest first.
-fn common(git_dir: &Path) -> io::Result<Vec<Pack>> {
-    let mut packs = open(git_dir, is_common)?;
+/// The packs of a kind that may be put together, the smallest first.
+fn of(git_dir: &Path, whose: Whose) -> io::Result<Vec<Pack>> {
+    let mut packs = open(git_dir, names(&folder(git_dir), whose)?)?;
     packs.sort_by(|a, b| (a.size(), &a.name).cmp(&(b.size(), &b.name)));
     Ok(packs)
 }
 
-fn open(git_dir: &Path, which: impl Fn(&BTreeSet<String>) -> bool) -> io::Result<Vec<Pack>> {
+/// The names of the packs of a kind.
+fn names(dir: &Path, whose: Whose) -> io::Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for (name, endings) in files(dir)? {
+        if kind(dir, &name, &endings)? == Some(whose) {
+            names.insert(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Of which kind a pack is; of none when it is to be left as it is.
+fn kind(dir: &Path, name: &str, endings: &BTreeSet<String>) -> io::Result<Option<Whose>> {
+    if !is_whole(endings) || ODD.iter().any(|ending| endings.contains(*ending)) {
+        return Ok(None);
+    }
+    if !endings.contains(KEPT) {
+        return Ok(Some(Whose::Upstreams));
+    }
+    match fs::read(dir.join(format!("{name}.{KEPT}"))) {
+        Ok(mark) => Ok((mark == MARK).then_some(Whose::Locals)),
+        // Somebody's hand is at work.
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(err) => Err(err),
+    }
+}
+
+fn open(git_dir: &Path, names: impl IntoIterator<Item = String>) -> io::Result<Vec<Pack>> {
     let dir = folder(git_dir);
     let format = refs::open(git_dir)?.object_hash();
-    let names = files(&dir)?.into_iter();
-    let names = names.filter(|(_, endings)| which(endings));
-    let open = |(name, _): (String, _)| {
+    let open = |name: String| {
         let path = dir.join(format!("{name}.idx"));
         let index = index::File::at(&path, format)
             .map_err(|err| io::Error::other(format!("'{}': {err}", path.display())))?;
         Ok(Pack { name, index })
     };
-    names.map(open).collect()
+    names.into_iter().map(open).collect()
 }
 
 fn files(dir: &Path) -> io::Result<Files> {
@@ -255,10 +307,6 @@ fn is_whole(endings: &BTreeSet<String>) -> bool {
     ["pack", "idx"]
         .iter()
         .all(|ending| endings.contains(*ending))
-}
-
-fn is_common(endings: &BTreeSet<String>) -> bool {
-    is_whole(endings) && !APART.iter().any(|ending| endings.contains(*ending))
 }
 
 impl Pack {

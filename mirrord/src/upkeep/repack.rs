@@ -30,7 +30,8 @@ const LIMITS: [&str; 6] = [
     "pack.deltaCacheSize=32m",
 ];
 
-/// Puts the packs together that are too small. Returns how many bytes the new one has; nothing when there is no need.
+/// Puts the packs together that are too small, each with its like. Returns how many bytes the new ones have; nothing when
+/// there is no need.
 ///
 /// # Errors
 /// Fails when git cannot, when it is cancelled, or the disk refuses; the mirror is then as it was.
@@ -38,20 +39,18 @@ pub(super) fn repack(mirror: &Mirror, watch: &Watch) -> io::Result<Option<u64>> 
     let git_dir = &mirror.git_dir;
     quarantine::sweep(git_dir)?;
     keep_apart(mirror, watch)?;
-    let small = packs::too_small(git_dir)?;
-    if small.len() < 2 {
-        return Ok(None);
+    let mut bytes = None;
+    for whose in packs::KINDS {
+        let small = packs::too_small(git_dir, whose)?;
+        if small.len() < 2 {
+            continue;
+        }
+        // All that they have, also what a bigger pack has as well: then it alone replaces each of them.
+        let names = small.iter().map(|pack| pack.file_name() + "\n");
+        let written = write(git_dir, &["--stdin-packs"], names.collect(), whose, watch)?;
+        *bytes.get_or_insert(0) += written;
     }
-    // All that they have, also what a bigger pack has as well: then it alone replaces each of them.
-    let names = small.iter().map(|pack| pack.file_name() + "\n");
-    write(
-        git_dir,
-        &["--stdin-packs"],
-        names.collect(),
-        Whose::Upstreams,
-        watch,
-    )
-    .map(Some)
+    Ok(bytes)
 }
 
 /// Copies what only the user's own branches and tags reach into a pack of its own, where it is in none: it came before
@@ -108,7 +107,14 @@ fn write(
     run(&git, input, watch)?;
     let mut bytes = 0;
     for entry in fs::read_dir(&folder)? {
-        bytes += entry?.metadata()?.len();
+        let entry = entry?;
+        bytes += entry.metadata()?.len();
+        if whose == Whose::Locals && entry.path().extension() == Some("idx".as_ref()) {
+            // There will be no other copy: what was written is read again.
+            let mut git = quarantine.git();
+            git.args(LIMITS).arg("verify-pack").arg(entry.path());
+            run(&git, String::new(), watch)?;
+        }
     }
     quarantine.release(whose)?;
     Ok(bytes)

@@ -1,16 +1,16 @@
-//! What the mirror alone has is in packs of its own, which no repack touches.
+//! What the mirror alone has is in packs of its own, which are put together with none but their like.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
 };
 
-use super::{MANY, Shelf, packs};
+use super::{MANY, MARK, Shelf, packs};
 
 impl Shelf {
     /// The objects of the packs with or without a mark.
     #[track_caller]
-    fn objects(&self, marked: bool) -> BTreeSet<String> {
+    pub(super) fn objects(&self, marked: bool) -> BTreeSet<String> {
         let (mirror, keeps) = (self.mirror(), packs(&self.mirror(), "keep"));
         let names = packs(&mirror, "idx").into_iter();
         let names = names.filter(|name| keeps.contains(name) == marked);
@@ -27,7 +27,7 @@ impl Shelf {
 
     /// The objects that these reach.
     #[track_caller]
-    fn reached(&self, words: &[&str]) -> BTreeSet<String> {
+    pub(super) fn reached(&self, words: &[&str]) -> BTreeSet<String> {
         let list = [&["rev-list", "--objects", "--no-object-names"], words].concat();
         let listed = self.fork.world.git(list).env("GIT_DIR", self.mirror()).ok();
         listed.stdout.lines().map(str::to_owned).collect()
@@ -45,7 +45,7 @@ impl Shelf {
 }
 
 #[test]
-fn what_the_mirror_alone_has_stays_apart_byte_for_byte_through_many_repacks() {
+fn what_the_mirror_alone_has_stays_apart_through_many_repacks() {
     let mut shelf = Shelf::new();
     let fork = &shelf.fork;
     let mut mine = Vec::new();
@@ -60,14 +60,15 @@ fn what_the_mirror_alone_has_stays_apart_byte_for_byte_through_many_repacks() {
     let beside = fork.begin("beside");
     fork.push(&["-q", &format!("{sent}:main"), "beside"]).ok();
     mine.push(beside);
-    let kept = shelf.kept();
     assert_eq!(packs(&shelf.mirror(), "keep").len(), 4);
+    let kept = shelf.objects(true);
     for round in 0..4 {
         shelf.add_packs(MANY);
         shelf.sync(&format!("round-{round}"));
         shelf.settles();
         shelf.is_whole();
-        assert_eq!(shelf.kept(), kept, "round {round}");
+        assert_eq!(shelf.objects(true), kept, "round {round}");
+        assert_eq!(packs(&shelf.mirror(), "keep").len(), 1, "round {round}");
         // Before it came here, all of upstream was in packs of its own.
         let upstreams = shelf.reached(&["main", "--not", &sent]);
         let theirs = shelf.objects(false);
@@ -100,4 +101,43 @@ fn what_was_pushed_before_packs_were_kept_apart_is_from_now_on() {
     shelf.sync("and-next");
     shelf.settles();
     assert_eq!(shelf.kept(), kept, "one is enough");
+}
+
+#[test]
+fn as_many_packs_of_either_kind_become_few_each_with_its_like() {
+    let mut shelf = Shelf::new();
+    for round in 0..3 {
+        shelf.add_packs(MANY / 2);
+        shelf.add_local_packs(MANY / 2);
+        shelf.sync(&format!("round-{round}"));
+        shelf.settles();
+        shelf.is_whole();
+        shelf.keeps_apart();
+    }
+    for name in packs(&shelf.mirror(), "keep") {
+        let mark = shelf.mirror().join(format!("objects/pack/{name}.keep"));
+        assert_eq!(fs::read_to_string(mark).expect("readable"), MARK);
+    }
+}
+
+#[test]
+fn what_somebody_else_keeps_stays_as_it_is() {
+    let mut shelf = Shelf::new();
+    shelf.add_packs(3);
+    let theirs = packs(&shelf.mirror(), "pack");
+    for name in &theirs {
+        let mark = shelf.mirror().join(format!("objects/pack/{name}.keep"));
+        fs::write(mark, "by hand\n").expect("written");
+    }
+    let kept = shelf.kept();
+    shelf.add_packs(MANY);
+    shelf.add_local_packs(MANY);
+    shelf.sync("next");
+    shelf.settles();
+    shelf.is_whole();
+    let now = shelf.kept();
+    assert!(
+        kept.iter()
+            .all(|(name, bytes)| now.get(name) == Some(bytes))
+    );
 }

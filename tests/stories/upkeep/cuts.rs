@@ -17,7 +17,8 @@ impl Shelf {
     /// Kills the daemon at the so-manieth change of the object store that comes with a sync; tells whether there was one,
     /// and how many there were.
     fn is_killed_at(&mut self, at: usize) -> (bool, usize) {
-        self.add_packs(MANY);
+        self.add_packs(MANY / 2);
+        self.add_local_packs(MANY / 2);
         let file = format!("file-{at}-{}", self.blobs.len());
         self.fork.project.commit("main", &file, &file);
         let mut changes = Changes::of(&self.mirror().join("objects"));
@@ -74,9 +75,11 @@ fn the_daemon_is_killed_at_any_step_of_a_repack() {
         let fsck = ["fsck", "--full", "--strict", "--no-dangling"];
         let fsck = shelf.fork.world.git(fsck);
         fsck.env("GIT_DIR", shelf.mirror()).ok();
+        shelf.keeps_apart();
         shelf.sync(&format!("next-{at}"));
         shelf.settles();
         shelf.is_whole();
+        shelf.keeps_apart();
     }
     for stage in ["the new pack is made", "old packs go"] {
         assert!(stages.contains(&stage), "{stages:?} should have '{stage}'");

@@ -79,6 +79,13 @@ impl Store {
         whole.map(|(name, _)| name).collect()
     }
 
+    /// Keeps packs apart, as those of local pushes are.
+    fn mark(&self, names: &[&str]) {
+        for name in names {
+            fs::write(self.file(&format!("{name}.keep")), MARK).expect("written");
+        }
+    }
+
     fn leftovers(&self) -> Vec<String> {
         let entries = fs::read_dir(folder(self.path())).expect("readable");
         let names = entries.map(|entry| entry.expect("readable").file_name());
@@ -152,7 +159,8 @@ fn git_chooses_the_same_packs() {
     ] {
         let mut store = Store::new();
         let all: Vec<_> = sizes.iter().map(|size| store.pack(*size)).collect();
-        let small = too_small(store.path()).expect("readable").into_iter();
+        let small = too_small(store.path(), Whose::Upstreams).expect("readable");
+        let small = small.into_iter();
         let small = sorted(small.map(|pack| pack.name).collect());
         store.git(&["repack", "--geometric=2", "-d", "-q"], "");
         let left = store.names();
@@ -200,7 +208,39 @@ fn of_two_packs_with_the_same_objects_one_stays() {
 }
 
 #[test]
-fn what_is_kept_apart_neither_goes_nor_replaces() {
+fn what_the_mirror_alone_has_is_put_together_with_its_like_and_replaced_by_nothing_else() {
+    let mut store = Store::new();
+    let [mine, also_mine, one, two] = [2, 3, 2, 3].map(|size| store.pack(size));
+    store.mark(&[&mine, &also_mine]);
+    assert_eq!(count(store.path()).expect("readable"), 4);
+    for (whose, expected) in [
+        (Whose::Upstreams, [&one, &two]),
+        (Whose::Locals, [&mine, &also_mine]),
+    ] {
+        let small = too_small(store.path(), whose).expect("readable");
+        let small = small.into_iter().map(|pack| pack.name).collect();
+        assert_eq!(sorted(small), sorted(expected.map(String::clone).to_vec()));
+    }
+    let all = store.together(&[&mine, &also_mine, &one, &two]);
+    assert_eq!(store.replaced(), sorted(vec![one, two]), "of its own kind");
+    let ours = store.together(&[&mine, &also_mine]);
+    assert_eq!(
+        store.replaced().len(),
+        3,
+        "it has no mark yet: {all} has it"
+    );
+    store.mark(&[&ours]);
+    let gone = [mine, also_mine];
+    assert!(gone.iter().all(|name| store.replaced().contains(name)));
+    store.drop_replaced();
+    assert_eq!(store.names(), sorted(vec![all, ours.clone()]));
+    assert!(store.file(&format!("{ours}.keep")).exists());
+    assert_eq!(store.leftovers(), [""; 0]);
+    assert!(store.has_all());
+}
+
+#[test]
+fn what_somebody_else_keeps_neither_goes_nor_replaces() {
     let mut store = Store::new();
     let [mine, one] = [2, 3].map(|size| store.pack(size));
     fs::write(store.file(&format!("{mine}.keep")), "").expect("written");
@@ -229,6 +269,24 @@ fn what_has_become_somebodys_own_since_it_was_compared_stays() {
         assert!(store.names().contains(kept));
         assert!(store.has_all());
     }
+}
+
+#[test]
+fn what_was_kept_apart_keeps_its_mark_for_as_long_as_it_is_there() {
+    let mut store = Store::new();
+    let [one, two] = [2, 3].map(|size| store.pack(size));
+    let both = store.together(&[&one, &two]);
+    store.mark(&[&one, &two, &both]);
+    // Killed when the first pack itself had gone, and before the second.
+    for name in [&one, &two] {
+        let [index, going] = ["idx", GOING].map(|ending| store.file(&format!("{name}.{ending}")));
+        fs::rename(index, going).expect("renamed");
+    }
+    fs::remove_file(store.file(&format!("{one}.pack"))).expect("removed");
+    drop_replaced(store.path(), &[], SystemTime::now()).expect("dropped");
+    assert_eq!(store.names(), [both.as_str()]);
+    assert_eq!(store.leftovers(), [""; 0]);
+    assert!(store.has_all());
 }
 
 #[test]
