@@ -320,7 +320,9 @@ fn connected(
 ) -> Result<(), Failure> {
     let cannot = |err: io::Error| Failure::io("cannot check what upstream sent", &err);
     let input = walk(git_dir, tips).map_err(cannot)?;
-    git.args(["rev-list", "--objects", "--stdin", "--quiet"])
+    // Read from the objects themselves: the graph of commits may know one that is lost.
+    git.args(["-c", "core.commitGraph=false"])
+        .args(["rev-list", "--objects", "--stdin", "--quiet"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null());
     let ended = children::run(git, input.into_bytes(), watch).map_err(cannot)?;

@@ -1,14 +1,18 @@
-//! Keeps mirrors in shape while everybody goes on using them: many small packs become few, one mirror at a time.
+//! Keeps mirrors in shape while everybody goes on using them, one mirror at a time: many small packs become few, and
+//! large mirrors get what makes them quick to read.
 //!
 //! A repack writes a new pack beside the old ones and takes nothing away; nobody waits for it. What the new one replaces
 //! is dropped in a moment in which nobody reads the mirror, and stays until there is one.
 
+mod indexes;
 mod packs;
 mod repack;
+#[cfg(test)]
+mod store;
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::{File, TryLockError},
+    fs::{File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -33,10 +37,11 @@ use crate::{
 /// More packs than this make each look for an object slow.
 const MOST_PACKS: usize = 50;
 
-/// Whoever reads a mirror is waited for before packs are dropped, and not for ever: the next change is another occasion.
+/// Whoever reads a mirror is waited for before packs are dropped, and a child of a dead daemon's that is still at work
+/// before anything; but not for ever: the next change is another occasion.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Nothing tells when a client that a dead daemon has left behind is done: this often we look.
+/// Nothing tells when what a dead daemon has left behind is done, clients or children: this often we look.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// What has failed is not tried again before this time is over.
@@ -63,6 +68,31 @@ struct State {
     under_way: HashSet<PathBuf>,
     /// Where it failed, and until when it is left at that.
     failed: HashMap<PathBuf, Instant>,
+}
+
+/// What a look at a mirror finds.
+struct Look {
+    /// How many packs there are.
+    packs: usize,
+    /// Whether something lies there that is nobody's.
+    has_leftovers: bool,
+    /// Whether it is to be made quick to read.
+    is_large: bool,
+}
+
+impl Look {
+    fn at(git_dir: &Path) -> io::Result<Self> {
+        let now = SystemTime::now();
+        Ok(Self {
+            packs: packs::count(git_dir)?,
+            has_leftovers: packs::has_leftovers(git_dir, now)?,
+            is_large: indexes::are_wanted(git_dir)?,
+        })
+    }
+
+    fn has_too_much(&self) -> bool {
+        self.packs > MOST_PACKS || self.has_leftovers
+    }
 }
 
 /// What was done to a mirror.
@@ -174,19 +204,25 @@ impl Upkeep {
 
     /// Does what a mirror needs, if it needs anything.
     async fn tend(&self, gate: &Arc<Gate>, mirror: &Mirror) -> io::Result<Option<Tended>> {
-        let count = || {
+        let look = || {
             let git_dir = mirror.git_dir.clone();
-            blocking(move || Ok((packs::count(&git_dir)?, packs::are_going(&git_dir)?)))
+            blocking(move || Look::at(&git_dir))
         };
         self.verify(mirror).await?;
         let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
         blocking(move || tips::renew(&git_dir, &watch)).await?;
-        let (before, mut are_going) = count().await?;
-        let (mut after, mut bytes, mut waits) = (before, 0, false);
-        while after > MOST_PACKS || are_going {
+        let mut now = look().await?;
+        if !now.has_too_much() && !now.is_large {
+            return Ok(None);
+        }
+        let Some(held) = self.only_one(&mirror.git_dir).await? else {
+            return Ok(None);
+        };
+        let (before, mut bytes, mut waits) = (now.packs, 0, false);
+        while now.has_too_much() {
             let git_dir = mirror.git_dir.clone();
             let replaced = blocking(move || packs::replaced(&git_dir)).await?;
-            if !replaced.is_empty() || are_going {
+            if !replaced.is_empty() || now.has_leftovers {
                 let Some(alone) = self.alone(gate, &mirror.git_dir).await? else {
                     waits = true;
                     break;
@@ -203,11 +239,15 @@ impl Upkeep {
                 };
                 bytes += written;
             }
-            (after, are_going) = count().await?;
+            now = look().await?;
+        }
+        // Else what is to go would be named by what is written now.
+        if now.is_large && !waits {
+            self.index(mirror, held).await?;
         }
         let tended = Tended {
             before,
-            after,
+            after: now.packs,
             bytes,
             waits,
         };
@@ -230,6 +270,22 @@ impl Upkeep {
         blocking(move || verified::verify(&git_dir, &watch)).await
     }
 
+    /// Makes a large mirror quick to read when it is its turn.
+    async fn index(&self, mirror: &Mirror, held: File) -> io::Result<()> {
+        let Ok(_turn) = self.turn.acquire().await else {
+            return Ok(());
+        };
+        let Some(_among_all) = self.turns.take("", Lane::Upkeep).await else {
+            return Ok(());
+        };
+        let began = Instant::now();
+        let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
+        blocking(move || indexes::write(&git_dir, &held, &watch)).await?;
+        let (name, took) = (&mirror.settings.name, began.elapsed().as_millis());
+        tracing::info!("'{name}' has an index over all of its packs after {took} ms");
+        Ok(())
+    }
+
     /// Puts packs together when it is this mirror's turn. Returns how many bytes that gave, if there was a need.
     async fn repack(&self, mirror: &Mirror) -> io::Result<Option<u64>> {
         let Ok(_turn) = self.turn.acquire().await else {
@@ -248,6 +304,27 @@ impl Upkeep {
             Ok(written)
         })
         .await
+    }
+
+    /// Sees to it that nobody else looks after a mirror for as long as the result lives, nor a child of a dead daemon's, by
+    /// which it is held too.
+    async fn only_one(&self, git_dir: &Path) -> io::Result<Option<File>> {
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true);
+        let file = options.open(git_dir.join("upkeep"))?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(file)),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(err)) => return Err(err),
+            }
+            tokio::select! {
+                () = sleep(LOOK) => {}
+                () = self.watch.cancelled() => return Ok(None),
+            }
+        }
     }
 
     /// Waits until nobody reads a mirror or changes it. While the result lives, nobody begins to.

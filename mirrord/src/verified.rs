@@ -46,10 +46,7 @@ pub(crate) fn note_tips(git_dir: &Path, tips: Pack) -> io::Result<()> {
 ///
 /// # Errors
 /// Fails when the disk refuses.
-pub(crate) fn forget<'p>(
-    git_dir: &Path,
-    packs: impl Iterator<Item = &'p String>,
-) -> io::Result<()> {
+pub(crate) fn forget<'p>(git_dir: &Path, packs: impl Iterator<Item = &'p str>) -> io::Result<()> {
     change(git_dir, |record| {
         for name in packs {
             record.packs.remove(name);

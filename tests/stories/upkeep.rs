@@ -4,6 +4,7 @@
 mod apart;
 mod beside;
 mod cuts;
+mod large;
 
 use std::{
     collections::BTreeSet,
@@ -14,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tests::public_refs;
+use tests::{World, public_refs};
 
 use crate::local::Fork;
 
@@ -41,8 +42,12 @@ struct Shelf {
 
 impl Shelf {
     fn new() -> Self {
+        Self::of(Fork::new())
+    }
+
+    fn of(fork: Fork) -> Self {
         Self {
-            fork: Fork::new(),
+            fork,
             blobs: Vec::new(),
             locals: BTreeSet::new(),
         }
@@ -138,13 +143,19 @@ impl Shelf {
     /// Puts something before the program with which the daemon makes its repacks nice.
     #[track_caller]
     fn install_nice(&self, script: &str) {
-        let bin = self.fork.world.path("bin");
-        fs::create_dir_all(&bin).expect("it is ours");
-        let nice = bin.join("nice");
-        fs::write(&nice, format!("#!/bin/sh\n{script}")).expect("written");
-        let mode = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(&nice, mode).expect("it is ours");
+        install_nice(&self.fork.world, script);
     }
+}
+
+/// Puts something before the program with which the daemon of a world makes its repacks nice.
+#[track_caller]
+fn install_nice(world: &World, script: &str) {
+    let bin = world.path("bin");
+    fs::create_dir_all(&bin).expect("it is ours");
+    let nice = bin.join("nice");
+    fs::write(&nice, format!("#!/bin/sh\n{script}")).expect("written");
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(&nice, mode).expect("it is ours");
 }
 
 /// Whether a mirror has few packs, and nothing is left of those that went.

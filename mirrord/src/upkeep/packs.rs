@@ -3,12 +3,13 @@
 //! Nothing is written down of a repack. A pack has been replaced when a bigger one has every object that it has, and the
 //! indexes say so: whoever is killed, the next look finds the same.
 
+mod leftovers;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 
 use gix::{
@@ -16,6 +17,7 @@ use gix::{
     odb::pack::index::{self, File as Index},
 };
 
+use super::indexes;
 use crate::{
     durable,
     quarantine::{MARK, Whose},
@@ -38,22 +40,20 @@ const GOING: &str = "going";
 /// How many times more objects than all smaller packs together a pack has that is left as it is.
 const FACTOR: u64 = 2;
 
-/// Files of no pack that are as old as this are nobody's any more.
-const FORGOTTEN: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// The files of each pack, by its name: their endings.
 type Files = BTreeMap<String, BTreeSet<String>>;
 
 /// One pack that may be put together with its like.
 pub(super) struct Pack {
-    name: String,
+    /// Its name: that of its files, without their endings.
+    pub(super) name: String,
     index: Index,
 }
 
 /// A pack that is not needed any more, and the one that has all that it has.
 pub(super) struct Replaced {
     whose: Whose,
-    name: String,
+    pub(super) name: String,
     by: String,
 }
 
@@ -67,13 +67,29 @@ pub(super) fn count(git_dir: &Path) -> io::Result<usize> {
     })
 }
 
-/// Whether packs were about to go when somebody was killed.
+/// How many objects each pack has that readers find, of whatever kind.
+///
+/// # Errors
+/// Fails when an index cannot be read.
+pub(super) fn sizes(git_dir: &Path) -> io::Result<BTreeMap<String, u32>> {
+    let all = files(&folder(git_dir))?.into_iter();
+    let whole = all.filter(|(_, endings)| is_whole(endings));
+    let packs = open(git_dir, whole.map(|(name, _)| name))?.into_iter();
+    Ok(packs.map(|pack| (pack.name.clone(), pack.size())).collect())
+}
+
+/// Whether something lies there that is nobody's: packs that were about to go when somebody was killed, or files that
+/// somebody left half written, long ago.
 ///
 /// # Errors
 /// Fails when the object store cannot be read.
-pub(super) fn are_going(git_dir: &Path) -> io::Result<bool> {
-    let files = files(&folder(git_dir))?;
-    Ok(files.values().any(|endings| endings.contains(GOING)))
+pub(super) fn has_leftovers(git_dir: &Path, now: SystemTime) -> io::Result<bool> {
+    let dir = folder(git_dir);
+    let are_going = || {
+        let files = files(&dir)?;
+        io::Result::Ok(files.values().any(|endings| endings.contains(GOING)))
+    };
+    Ok(are_going()? || !leftovers::of(&dir, now)?.is_empty())
 }
 
 /// The packs of a kind that are too small for what they have: those that make one, so that each of the rest has at least twice as
@@ -129,15 +145,19 @@ pub(super) fn replaced(git_dir: &Path) -> io::Result<Vec<Replaced>> {
 /// # Errors
 /// Fails when an index cannot be read.
 pub(super) fn not_apart(git_dir: &Path, objects: Vec<ObjectId>) -> io::Result<Vec<ObjectId>> {
-    let is_apart = |endings: &BTreeSet<_>| is_whole(endings) && endings.contains(KEPT);
-    let all = files(&folder(git_dir))?.into_iter();
-    let apart = open(
-        git_dir,
-        all.filter(|(_, endings)| is_apart(endings))
-            .map(|(name, _)| name),
-    )?;
-    let is_there = |oid: &ObjectId| apart.iter().any(|pack| pack.index.lookup(oid).is_some());
+    let apart = apart(git_dir)?;
+    let is_there = |oid: &ObjectId| apart.iter().any(|pack| pack.at(oid).is_some());
     Ok(objects.into_iter().filter(|oid| !is_there(oid)).collect())
+}
+
+/// The packs that are kept, by us or by somebody else's hand.
+///
+/// # Errors
+/// Fails when an index cannot be read.
+pub(super) fn apart(git_dir: &Path) -> io::Result<Vec<Pack>> {
+    let all = files(&folder(git_dir))?.into_iter();
+    let apart = all.filter(|(_, endings)| is_whole(endings) && endings.contains(KEPT));
+    open(git_dir, apart.map(|(name, _)| name))
 }
 
 /// Drops packs that have been replaced, and what others left who were killed over it. Nobody may be reading the mirror.
@@ -164,19 +184,25 @@ pub(super) fn drop_replaced(
             .iter()
             .all(|name| all.contains(*name))
     };
-    let replaced: Vec<_> = replaced.iter().filter(is_still).collect();
-    if !replaced.is_empty() {
-        forget_index_of_all(&dir)?;
+    let replaced = replaced.iter().filter(is_still);
+    drop_all(git_dir, replaced.map(|pack| pack.name.as_str()))?;
+    leftovers::remove(&dir, now)
+}
+
+fn drop_all<'n>(git_dir: &Path, names: impl Iterator<Item = &'n str>) -> io::Result<()> {
+    let (dir, mut names) = (folder(git_dir), names.peekable());
+    if names.peek().is_some() {
+        indexes::forget_index(git_dir)?;
     }
-    verified::forget(git_dir, replaced.iter().map(|pack| &pack.name))?;
-    for pack in &replaced {
-        let file = |ending: &str| dir.join(format!("{}.{ending}", pack.name));
+    let names: Vec<_> = names.collect();
+    verified::forget(git_dir, names.iter().copied())?;
+    for name in names {
+        let file = |ending: &str| dir.join(format!("{name}.{ending}"));
         fs::rename(file("idx"), file(GOING))?;
     }
     // After a power cut no index may be there without its pack.
     durable::sync_dir(&dir)?;
-    finish(&dir)?;
-    sweep(&dir, now)
+    finish(&dir)
 }
 
 /// Removes what is left of the packs that were about to go.
@@ -199,47 +225,11 @@ fn finish(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes the index over all packs that git may have made, and what belongs to it: it names packs that go.
-fn forget_index_of_all(dir: &Path) -> io::Result<()> {
-    const INDEX: &str = "multi-pack-index";
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        if !entry.file_name().to_string_lossy().starts_with(INDEX) {
-            continue;
-        }
-        if entry.file_type()?.is_dir() {
-            fs::remove_dir_all(entry.path())?;
-        } else {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-/// Removes what belongs to no pack and has lain there for long: git, killed under somebody's hand, leaves such files.
-fn sweep(dir: &Path, now: SystemTime) -> io::Result<()> {
-    let files = files(dir)?;
-    let now = now.duration_since(UNIX_EPOCH);
-    let now = now.unwrap_or_default().as_secs().cast_signed();
-    let old = now.saturating_sub(FORGOTTEN.as_secs().cast_signed());
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let is_temporary = name.starts_with("tmp_") || name.starts_with(".tmp-");
-        let of = name.split_once('.').and_then(|(pack, _)| files.get(pack));
-        let is_orphan = of.is_some_and(|endings| !endings.contains("idx"));
-        let found = entry.metadata()?;
-        // A file gets its name after it was written.
-        if (is_temporary || is_orphan) && found.is_file() && found.ctime() < old {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
-}
-
 /// The packs of a kind that may be put together, the smallest first.
-fn of(git_dir: &Path, whose: Whose) -> io::Result<Vec<Pack>> {
+///
+/// # Errors
+/// Fails when an index cannot be read.
+pub(super) fn of(git_dir: &Path, whose: Whose) -> io::Result<Vec<Pack>> {
     let mut packs = open(git_dir, names(&folder(git_dir), whose)?)?;
     packs.sort_by(|a, b| (a.size(), &a.name).cmp(&(b.size(), &b.name)));
     Ok(packs)
@@ -272,7 +262,14 @@ fn kind(dir: &Path, name: &str, endings: &BTreeSet<String>) -> io::Result<Option
     }
 }
 
-fn open(git_dir: &Path, names: impl IntoIterator<Item = String>) -> io::Result<Vec<Pack>> {
+/// The packs of these names.
+///
+/// # Errors
+/// Fails when an index cannot be read.
+pub(super) fn open(
+    git_dir: &Path,
+    names: impl IntoIterator<Item = String>,
+) -> io::Result<Vec<Pack>> {
     let dir = folder(git_dir);
     let format = refs::open(git_dir)?.object_hash();
     let open = |name: String| {
@@ -299,7 +296,8 @@ fn files(dir: &Path) -> io::Result<Files> {
     Ok(files)
 }
 
-fn folder(git_dir: &Path) -> PathBuf {
+/// Where the packs of a mirror are.
+pub(super) fn folder(git_dir: &Path) -> PathBuf {
     git_dir.join("objects/pack")
 }
 
@@ -315,8 +313,14 @@ impl Pack {
         format!("{}.pack", self.name)
     }
 
-    fn size(&self) -> u32 {
+    /// How many objects it has.
+    pub(super) fn size(&self) -> u32 {
         self.index.num_objects()
+    }
+
+    /// Which of its objects this is, in their order; nothing when it does not have it.
+    pub(super) fn at(&self, oid: &gix::oid) -> Option<u32> {
+        self.index.lookup(oid)
     }
 
     fn has(&self, other: &Self) -> bool {

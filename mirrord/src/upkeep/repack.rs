@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What keeps one child from taking the machine from those who wait for something.
-const LIMITS: [&str; 6] = [
+pub(super) const LIMITS: [&str; 6] = [
     "-c",
     "pack.threads=1",
     "-c",
@@ -123,7 +123,14 @@ fn write(
 fn run(git: &Command, input: String, watch: &Watch) -> io::Result<Ended> {
     let mut nice = git::niced(git);
     nice.stdout(Stdio::piped());
-    let ended = children::run(nice, input.into_bytes(), watch)?;
+    ended(children::run(nice, input.into_bytes(), watch)?, watch)
+}
+
+/// Returns a child that did what it should.
+///
+/// # Errors
+/// Fails when it could not, or is cancelled.
+pub(super) fn ended(ended: Ended, watch: &Watch) -> io::Result<Ended> {
     if watch.is_cancelled() {
         return Err(io::ErrorKind::Interrupted.into());
     }

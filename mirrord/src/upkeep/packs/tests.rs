@@ -1,126 +1,6 @@
 //! Which packs become one and which go, in repositories that git has made.
 
-use std::{
-    io::Write,
-    process::{Command, Stdio},
-};
-
-use common::git;
-
-use super::*;
-
-/// A bare repository. Each pack that is put into it has objects of its own.
-struct Store {
-    dir: tempfile::TempDir,
-    made: usize,
-}
-
-impl Store {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().expect("temp dir");
-        let options = gix::create::Options::default();
-        gix::create::into(dir.path(), gix::create::Kind::Bare, options).expect("created");
-        Self { dir, made: 0 }
-    }
-
-    fn path(&self) -> &Path {
-        self.dir.path()
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        folder(self.path()).join(name)
-    }
-
-    fn git(&self, words: &[&str], input: &str) -> String {
-        let mut git: Command = git::at(self.path());
-        let mut child = git
-            .args(words)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("git runs");
-        let mut stdin = child.stdin.take().expect("piped");
-        stdin.write_all(input.as_bytes()).expect("git reads it");
-        drop(stdin);
-        let ended = child.wait_with_output().expect("git ends");
-        assert!(ended.status.success(), "git {words:?}");
-        String::from_utf8_lossy(&ended.stdout).trim().to_owned()
-    }
-
-    /// Adds a pack of so many blobs; returns its name.
-    fn pack(&mut self, blobs: usize) -> String {
-        let before = self.names();
-        let mut stream = String::new();
-        for _ in 0..blobs {
-            self.made += 1;
-            let words = format!("blob {}", self.made);
-            stream += &format!("blob\ndata {}\n{words}\n", words.len());
-        }
-        let import = ["-c", "fastimport.unpackLimit=0", "fast-import", "--quiet"];
-        self.git(&import, &stream);
-        let mut new = self.names();
-        new.retain(|name| !before.contains(name));
-        new.pop().expect("there is a new one")
-    }
-
-    /// Puts what these have into one more pack; returns its name.
-    fn together(&self, names: &[&str]) -> String {
-        let input: String = names.iter().map(|name| format!("{name}.pack\n")).collect();
-        let base = self.file("pack");
-        let base = base.to_str().expect("plain");
-        let hash = self.git(&["pack-objects", "--stdin-packs", "-q", base], &input);
-        format!("pack-{hash}")
-    }
-
-    /// The names of all packs that a reader finds.
-    fn names(&self) -> Vec<String> {
-        let files = files(&folder(self.path())).expect("readable").into_iter();
-        let whole = files.filter(|(_, endings)| is_whole(endings));
-        whole.map(|(name, _)| name).collect()
-    }
-
-    /// Keeps packs apart, as those of local pushes are.
-    fn mark(&self, names: &[&str]) {
-        for name in names {
-            fs::write(self.file(&format!("{name}.keep")), MARK).expect("written");
-        }
-    }
-
-    fn leftovers(&self) -> Vec<String> {
-        let entries = fs::read_dir(folder(self.path())).expect("readable");
-        let names = entries.map(|entry| entry.expect("readable").file_name());
-        let names = names.map(|name| name.to_string_lossy().into_owned());
-        let packs = self.names();
-        names
-            .filter(|name| !packs.iter().any(|pack| name.starts_with(pack.as_str())))
-            .collect()
-    }
-
-    fn replaced(&self) -> Vec<String> {
-        let replaced = replaced(self.path()).expect("readable").into_iter();
-        let mut names: Vec<_> = replaced.map(|pack| pack.name).collect();
-        names.sort();
-        names
-    }
-
-    fn drop_replaced(&self) {
-        let replaced = replaced(self.path()).expect("readable");
-        drop_replaced(self.path(), &replaced, SystemTime::now()).expect("dropped");
-    }
-
-    fn has_all(&self) -> bool {
-        let listed = self.git(
-            &[
-                "cat-file",
-                "--batch-all-objects",
-                "--batch-check=%(objectname)",
-            ],
-            "",
-        );
-        self.git(&["fsck", "--full", "--strict"], "");
-        listed.lines().count() == self.made
-    }
-}
+use super::{super::store::Store, leftovers::FORGOTTEN, *};
 
 fn sorted(mut names: Vec<String>) -> Vec<String> {
     names.sort();
@@ -309,10 +189,10 @@ fn packs_that_were_going_when_somebody_was_killed_go_for_good() {
     // One has come again, as the same pack does that is received twice.
     let [index, going] = ["idx", GOING].map(|ending| store.file(&format!("{}.{ending}", names[3])));
     fs::copy(going, index).expect("copied");
-    assert!(are_going(store.path()).expect("readable"));
+    assert!(has_leftovers(store.path(), SystemTime::now()).expect("readable"));
     assert!(store.has_all(), "nobody misses anything in between");
     drop_replaced(store.path(), &[], SystemTime::now()).expect("dropped");
-    assert!(!are_going(store.path()).expect("readable"));
+    assert!(!has_leftovers(store.path(), SystemTime::now()).expect("readable"));
     assert_eq!(store.leftovers(), [""; 0]);
     let expected = vec![names[3].to_owned(), names[4].to_owned(), whole];
     assert_eq!(store.names(), sorted(expected));
@@ -347,6 +227,7 @@ fn rubbish_is_swept_when_it_is_old() {
     }
     fs::write(store.file(&format!("{pack}.keep")), "").expect("written");
     let soon = SystemTime::now();
+    assert!(!has_leftovers(store.path(), soon).expect("readable"));
     drop_replaced(store.path(), &[], soon).expect("dropped");
     assert_eq!(
         store.leftovers().len(),
@@ -354,6 +235,7 @@ fn rubbish_is_swept_when_it_is_old() {
         "somebody may be at work"
     );
     let later = soon + 2 * FORGOTTEN;
+    assert!(has_leftovers(store.path(), later).expect("readable"));
     drop_replaced(store.path(), &[], later).expect("dropped");
     assert_eq!(store.leftovers(), [""; 0]);
     assert_eq!(store.names(), [pack.as_str()]);

@@ -1,0 +1,48 @@
+//! Files beside the packs that belong to none: git, killed under somebody's hand, leaves such.
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// Those that are as old as this are nobody's any more.
+pub(super) const FORGOTTEN: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What belongs to no pack and has lain there for long.
+///
+/// # Errors
+/// Fails when the object store cannot be read.
+pub(super) fn of(dir: &Path, now: SystemTime) -> io::Result<Vec<PathBuf>> {
+    let files = super::files(dir)?;
+    let now = now.duration_since(UNIX_EPOCH);
+    let now = now.unwrap_or_default().as_secs().cast_signed();
+    let old = now.saturating_sub(FORGOTTEN.as_secs().cast_signed());
+    let mut forgotten = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_temporary = name.starts_with("tmp_") || name.starts_with(".tmp-");
+        let of = name.split_once('.').and_then(|(pack, _)| files.get(pack));
+        let is_orphan = of.is_some_and(|endings| !endings.contains("idx"));
+        if !is_temporary && !is_orphan {
+            continue;
+        }
+        let found = entry.metadata()?;
+        // A file gets its name after it was written.
+        if found.is_file() && found.ctime() < old {
+            forgotten.push(entry.path());
+        }
+    }
+    Ok(forgotten)
+}
+
+/// Removes it.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(super) fn remove(dir: &Path, now: SystemTime) -> io::Result<()> {
+    of(dir, now)?.iter().try_for_each(fs::remove_file)
+}

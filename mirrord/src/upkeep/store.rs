@@ -1,0 +1,179 @@
+//! Object stores for tests, in repositories that git has made.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::SystemTime,
+};
+
+use common::git;
+
+use super::packs;
+use crate::quarantine::MARK;
+
+/// A bare repository. Each pack that is put into it has objects of its own.
+pub(super) struct Store {
+    dir: tempfile::TempDir,
+    made: usize,
+}
+
+impl Store {
+    /// An empty one.
+    pub(super) fn new() -> Self {
+        Self::of("sha1")
+    }
+
+    /// An empty one of an object format.
+    pub(super) fn of(format: &str) -> Self {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let init = [
+            "init",
+            "-q",
+            "--bare",
+            "-b",
+            "main",
+            "--object-format",
+            format,
+        ];
+        let made = git::fenced().args(init).arg(dir.path()).status();
+        assert!(made.expect("git runs").success());
+        Self { dir, made: 0 }
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A file beside its packs.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        packs::folder(self.path()).join(name)
+    }
+
+    /// Has git do something in it; returns what it printed.
+    pub(super) fn git(&self, words: &[&str], input: &str) -> String {
+        let mut git: Command = git::at(self.path());
+        let mut child = git
+            .args(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("git runs");
+        let mut stdin = child.stdin.take().expect("piped");
+        stdin.write_all(input.as_bytes()).expect("git reads it");
+        drop(stdin);
+        let ended = child.wait_with_output().expect("git ends");
+        assert!(ended.status.success(), "git {words:?}");
+        String::from_utf8_lossy(&ended.stdout).trim().to_owned()
+    }
+
+    /// Adds a pack of so many blobs; returns its name.
+    pub(super) fn pack(&mut self, blobs: usize) -> String {
+        let before = self.names();
+        let mut stream = String::new();
+        for _ in 0..blobs {
+            self.made += 1;
+            let words = format!("blob {}", self.made);
+            stream += &format!("blob\ndata {}\n{words}\n", words.len());
+        }
+        let import = ["-c", "fastimport.unpackLimit=0", "fast-import", "--quiet"];
+        self.git(&import, &stream);
+        let mut new = self.names();
+        new.retain(|name| !before.contains(name));
+        new.pop().expect("there is a new one")
+    }
+
+    /// Adds a pack of so many commits, each with a tree and a file of its own, the first upon what the branch has.
+    pub(super) fn history(&mut self, branch: &str, commits: usize) {
+        let mut stream = String::new();
+        for at in 0..commits {
+            self.made += 3;
+            let words = format!("{branch} {}", self.made);
+            let from = match at {
+                0 if self.has(&format!("refs/heads/{branch}")) => {
+                    format!("from refs/heads/{branch}^0\n")
+                }
+                _ => String::new(),
+            };
+            stream += &format!(
+                "commit refs/heads/{branch}\ncommitter M <m@m> {} +0000\ndata {length}\n{words}\n{from}\
+                 M 100644 inline {branch}\ndata {length}\n{words}\n\n",
+                1_700_000_000 + self.made,
+                length = words.len(),
+            );
+        }
+        let import = ["-c", "fastimport.unpackLimit=0", "fast-import", "--quiet"];
+        self.git(&import, &stream);
+        self.git(&["pack-refs", "--all"], "");
+    }
+
+    /// Whether git finds this.
+    pub(super) fn has(&self, what: &str) -> bool {
+        let check = self.git(&["cat-file", "--batch-check"], &format!("{what}\n"));
+        !check.ends_with(" missing")
+    }
+
+    /// Puts what these have into one more pack; returns its name.
+    pub(super) fn together(&self, names: &[&str]) -> String {
+        let input: String = names.iter().map(|name| format!("{name}.pack\n")).collect();
+        let base = self.file("pack");
+        let base = base.to_str().expect("plain");
+        let hash = self.git(&["pack-objects", "--stdin-packs", "-q", base], &input);
+        format!("pack-{hash}")
+    }
+
+    /// The names of all packs that a reader finds.
+    pub(super) fn names(&self) -> Vec<String> {
+        let packs = packs::sizes(self.path()).expect("readable");
+        packs.into_keys().collect()
+    }
+
+    /// Keeps packs apart, as those of local pushes are.
+    pub(super) fn mark(&self, names: &[&str]) {
+        for name in names {
+            fs::write(self.file(&format!("{name}.keep")), MARK).expect("written");
+        }
+    }
+
+    /// What lies there and belongs to no pack.
+    pub(super) fn leftovers(&self) -> Vec<String> {
+        let entries = fs::read_dir(packs::folder(self.path())).expect("readable");
+        let names = entries.map(|entry| entry.expect("readable").file_name());
+        let names = names.map(|name| name.to_string_lossy().into_owned());
+        let packs = self.names();
+        names
+            .filter(|name| !packs.iter().any(|pack| name.starts_with(pack.as_str())))
+            .collect()
+    }
+
+    /// The names of the packs that are not needed.
+    pub(super) fn replaced(&self) -> Vec<String> {
+        let replaced = packs::replaced(self.path()).expect("readable");
+        let mut names: Vec<_> = replaced.into_iter().map(|pack| pack.name).collect();
+        names.sort();
+        names
+    }
+
+    /// Drops them.
+    pub(super) fn drop_replaced(&self) {
+        let replaced = packs::replaced(self.path()).expect("readable");
+        let dropped = packs::drop_replaced(self.path(), &replaced, SystemTime::now());
+        dropped.expect("dropped");
+    }
+
+    /// Whether every object is there and right.
+    pub(super) fn has_all(&self) -> bool {
+        let listed = self.git(
+            &[
+                "cat-file",
+                "--batch-all-objects",
+                "--batch-check=%(objectname)",
+            ],
+            "",
+        );
+        self.git(&["fsck", "--full", "--strict"], "");
+        listed.lines().count() == self.made
+    }
+}
