@@ -26,6 +26,9 @@ use crate::{children, durable, watch::Watch};
 /// So many objects make it worth while; fewer are found in no time.
 const MANY: u64 = 50_000;
 
+/// More objects than this get no bitmaps: to make them takes some 250 bytes of memory for each.
+const MOST_WITH_BITMAPS: u64 = 4_000_000;
+
 /// How the names begin of the index over all packs, and of what belongs to it.
 const INDEX: &str = "multi-pack-index";
 
@@ -66,10 +69,15 @@ fn are_wanted_for(git_dir: &Path, many: u64) -> io::Result<bool> {
 /// Fails when git cannot, when it is cancelled, or the disk refuses; readers then find what they found before.
 pub(super) fn write(git_dir: &Path, held: &File, watch: &Watch) -> io::Result<()> {
     sweep(git_dir)?;
+    let sizes = packs::sizes(git_dir)?;
+    let bitmap = match sizes.values().copied().map(u64::from).sum::<u64>() {
+        ..=MOST_WITH_BITMAPS => "--bitmap",
+        _ => "--no-bitmap",
+    };
     // The one that is looked for comes last.
     let steps: [&[&str]; 2] = [
         &["commit-graph", "write", "--reachable"],
-        &["multi-pack-index", "write", "--bitmap"],
+        &["multi-pack-index", "write", bitmap],
     ];
     for step in steps {
         let mut git = git::at(git_dir);
