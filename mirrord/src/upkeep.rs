@@ -1,5 +1,5 @@
-//! Keeps mirrors in shape while everybody goes on using them, one mirror at a time: many small packs become few, and
-//! large mirrors get what makes them quick to read.
+//! Keeps mirrors in shape while everybody goes on using them, one mirror at a time: many small packs become few, what
+//! nothing reaches any more goes, and large mirrors get what makes them quick to read.
 //!
 //! A repack writes a new pack beside the old ones and takes nothing away; nobody waits for it. What the new one replaces
 //! is dropped in a moment in which nobody reads the mirror, and stays until there is one.
@@ -9,6 +9,7 @@ mod packs;
 mod repack;
 #[cfg(test)]
 mod store;
+mod unreached;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -76,6 +77,8 @@ struct Look {
     packs: usize,
     /// Whether something lies there that is nobody's.
     has_leftovers: bool,
+    /// Whether it is time to look for objects that nothing reaches.
+    is_time: bool,
     /// Whether it is to be made quick to read.
     is_large: bool,
 }
@@ -86,6 +89,7 @@ impl Look {
         Ok(Self {
             packs: packs::count(git_dir)?,
             has_leftovers: packs::has_leftovers(git_dir, now)?,
+            is_time: unreached::is_time(git_dir, now)?,
             is_large: indexes::are_wanted(git_dir)?,
         })
     }
@@ -212,7 +216,7 @@ impl Upkeep {
         let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
         blocking(move || tips::renew(&git_dir, &watch)).await?;
         let mut now = look().await?;
-        if !now.has_too_much() && !now.is_large {
+        if !now.has_too_much() && !now.is_time && !now.is_large {
             return Ok(None);
         }
         let Some(held) = self.only_one(&mirror.git_dir).await? else {
@@ -239,6 +243,10 @@ impl Upkeep {
                 };
                 bytes += written;
             }
+            now = look().await?;
+        }
+        if now.is_time && !waits {
+            waits = !self.drop_unreached(gate, mirror).await?;
             now = look().await?;
         }
         // Else what is to go would be named by what is written now.
@@ -268,6 +276,34 @@ impl Upkeep {
         };
         let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
         blocking(move || verified::verify(&git_dir, &watch)).await
+    }
+
+    /// Looks for what nothing reaches any more when it is this mirror's turn, and drops what may go. Returns whether it
+    /// could.
+    async fn drop_unreached(&self, gate: &Arc<Gate>, mirror: &Mirror) -> io::Result<bool> {
+        let going = {
+            let Ok(_turn) = self.turn.acquire().await else {
+                return Ok(false);
+            };
+            let Some(_among_all) = self.turns.take("", Lane::Upkeep).await else {
+                return Ok(false);
+            };
+            let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
+            blocking(move || unreached::sort(&git_dir, SystemTime::now(), &watch)).await?
+        };
+        if going.is_empty() {
+            return Ok(true);
+        }
+        let Some(alone) = self.alone(gate, &mirror.git_dir).await? else {
+            return Ok(false);
+        };
+        let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
+        blocking(move || {
+            let _alone = alone;
+            unreached::drop_all(&git_dir, &going, &watch)
+        })
+        .await?;
+        Ok(true)
     }
 
     /// Makes a large mirror quick to read when it is its turn.

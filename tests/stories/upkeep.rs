@@ -5,6 +5,7 @@ mod apart;
 mod beside;
 mod cuts;
 mod large;
+mod unreached;
 
 use std::{
     collections::BTreeSet,

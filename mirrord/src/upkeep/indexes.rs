@@ -132,6 +132,19 @@ pub(super) fn forget_index(git_dir: &Path) -> io::Result<()> {
     durable::sync_dir(&dir)
 }
 
+/// Forgets the graph of commits: it knows some that go. It is gone for good when this returns.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(super) fn forget_graph(git_dir: &Path) -> io::Result<()> {
+    let graph = graph(git_dir);
+    if !graph.exists() {
+        return Ok(());
+    }
+    durable::remove(&graph)?;
+    durable::sync_dir(&git_dir.join("objects/info"))
+}
+
 fn graph(git_dir: &Path) -> PathBuf {
     git_dir.join("objects/info/commit-graph")
 }

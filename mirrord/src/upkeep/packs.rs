@@ -28,8 +28,11 @@ use crate::{
 /// hand from outside has made stay as they are.
 const KEPT: &str = "keep";
 
-/// The endings of packs without all of their objects, and of those with objects that nobody reaches.
-const ODD: [&str; 2] = ["promisor", "mtimes"];
+/// The ending that a pack has beside it whose objects nothing reached when it was made; how old that is tells its age.
+pub(super) const AGING: &str = "aging";
+
+/// The endings of packs without all of their objects, and of those with objects that nobody reaches: git's, and ours.
+const ODD: [&str; 3] = ["promisor", "mtimes", AGING];
 
 /// What upstream has and what this mirror alone has never come into one pack.
 pub(super) const KINDS: [Whose; 2] = [Whose::Upstreams, Whose::Locals];
@@ -160,6 +163,24 @@ pub(super) fn apart(git_dir: &Path) -> io::Result<Vec<Pack>> {
     open(git_dir, apart.map(|(name, _)| name))
 }
 
+/// The packs of objects that nothing reached when they were made.
+///
+/// # Errors
+/// Fails when an index cannot be read.
+pub(super) fn aging(git_dir: &Path) -> io::Result<Vec<Pack>> {
+    let all = files(&folder(git_dir))?.into_iter();
+    let aging = all.filter(|(_, endings)| is_aging(endings));
+    open(git_dir, aging.map(|(name, _)| name))
+}
+
+/// When a file of a pack was written.
+///
+/// # Errors
+/// Fails when there is none.
+pub(super) fn written(git_dir: &Path, name: &str, ending: &str) -> io::Result<SystemTime> {
+    fs::metadata(folder(git_dir).join(format!("{name}.{ending}")))?.modified()
+}
+
 /// Drops packs that have been replaced, and what others left who were killed over it. Nobody may be reading the mirror.
 ///
 /// Their indexes go first, all of them: a pack without one is seen by nobody. What then is left of it goes whenever
@@ -187,6 +208,34 @@ pub(super) fn drop_replaced(
     let replaced = replaced.iter().filter(is_still);
     drop_all(git_dir, replaced.map(|pack| pack.name.as_str()))?;
     leftovers::remove(&dir, now)
+}
+
+/// Drops packs of upstream's objects all of which are in others that stay. Nobody may be reading the mirror.
+///
+/// # Errors
+/// Fails when one of those is gone, or the disk refuses.
+pub(super) fn drop_doubles(git_dir: &Path, doubles: &[String], stay: &[String]) -> io::Result<()> {
+    let dir = folder(git_dir);
+    let (all, upstreams) = (files(&dir)?, names(&dir, Whose::Upstreams)?);
+    let are_there = || stay.iter().all(|name| all.get(name).is_some_and(is_whole));
+    if !doubles.is_empty() && !are_there() {
+        return Err(io::Error::other("a pack has gone meanwhile"));
+    }
+    let doubles = doubles.iter().filter(|name| upstreams.contains(*name));
+    drop_all(git_dir, doubles.map(String::as_str))
+}
+
+/// Drops packs of objects that nothing reaches. Nobody may be reading the mirror.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(super) fn drop_aging(git_dir: &Path, old: &[String]) -> io::Result<()> {
+    let all = files(&folder(git_dir))?;
+    // One may have become somebody's own.
+    let old = old
+        .iter()
+        .filter(|name| all.get(*name).is_some_and(is_aging));
+    drop_all(git_dir, old.map(String::as_str))
 }
 
 fn drop_all<'n>(git_dir: &Path, names: impl Iterator<Item = &'n str>) -> io::Result<()> {
@@ -307,6 +356,14 @@ fn is_whole(endings: &BTreeSet<String>) -> bool {
         .all(|ending| endings.contains(*ending))
 }
 
+fn is_aging(endings: &BTreeSet<String>) -> bool {
+    is_whole(endings)
+        && endings.contains(AGING)
+        && ![KEPT, "promisor"]
+            .iter()
+            .any(|ending| endings.contains(*ending))
+}
+
 impl Pack {
     /// Its file, without the folder.
     pub(super) fn file_name(&self) -> String {
@@ -321,6 +378,11 @@ impl Pack {
     /// Which of its objects this is, in their order; nothing when it does not have it.
     pub(super) fn at(&self, oid: &gix::oid) -> Option<u32> {
         self.index.lookup(oid)
+    }
+
+    /// The object that is so many places behind the first.
+    pub(super) fn oid(&self, at: u32) -> &gix::oid {
+        self.index.oid_at_index(at)
     }
 
     fn has(&self, other: &Self) -> bool {

@@ -109,6 +109,28 @@ impl Store {
         self.git(&["pack-refs", "--all"], "");
     }
 
+    /// Adds a commit to a branch whose file takes two megabytes, whatever git does.
+    pub(super) fn big(&mut self, branch: &str) {
+        self.made += 3;
+        let mut state = self.made as u64;
+        let digits = (0..4_000_000).map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            char::from_digit((state >> 60) as u32, 16).unwrap_or('0')
+        });
+        let digits: String = digits.collect();
+        let stream = format!(
+            "commit refs/heads/{branch}\ncommitter M <m@m> {} +0000\ndata 3\nbig\n\
+             from refs/heads/{branch}^0\nM 100644 inline {branch}\ndata {}\n{digits}\n\n",
+            1_700_000_000 + self.made,
+            digits.len(),
+        );
+        let import = ["-c", "fastimport.unpackLimit=0", "fast-import", "--quiet"];
+        self.git(&import, &stream);
+        self.git(&["pack-refs", "--all"], "");
+    }
+
     /// Whether git finds this.
     pub(super) fn has(&self, what: &str) -> bool {
         let check = self.git(&["cat-file", "--batch-check"], &format!("{what}\n"));

@@ -20,7 +20,17 @@ impl Shelf {
         self.add_packs(MANY / 2);
         self.add_local_packs(MANY / 2);
         let file = format!("file-{at}-{}", self.blobs.len());
-        self.fork.project.commit("main", &file, &file);
+        self.is_killed_in_sync(&file, at, is_settled)
+    }
+
+    /// The same, of a sync that brings a file, with an upkeep that `is_done` tells the end of.
+    pub(super) fn is_killed_in_sync(
+        &self,
+        file: &str,
+        at: usize,
+        is_done: impl Fn(&Path) -> bool + Sync,
+    ) -> (bool, usize) {
+        self.fork.project.commit("main", file, file);
         let mut changes = Changes::of(&self.mirror().join("objects"));
         let sync = self.fork.world.mirrord(["sync", "-q", "fork"]).start();
         // Ends with the upkeep, of which nobody but the daemon has an end.
@@ -29,7 +39,7 @@ impl Shelf {
         let is_over = AtomicBool::new(false);
         let hit = thread::scope(|scope| {
             scope.spawn(|| {
-                while !is_over.load(Ordering::Relaxed) && !is_settled(&mirror) {
+                while !is_over.load(Ordering::Relaxed) && !is_done(&mirror) {
                     yield_now();
                 }
                 meanwhile.kill(Signal::KILL);
