@@ -1,26 +1,25 @@
 //! The daemon's side of `mirrord set`, `rename` and `remove`: changes of a mirror itself, for which everybody who uses
 //! it is waited for. What is changed is read again when its turn has come.
 
+mod remove;
+
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{File, TryLockError},
     io,
-    path::{Path, PathBuf},
-    process::Stdio,
+    path::Path,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use common::{
-    git,
     name::Name,
-    protocol::{Failure, FailureKind, LocalRef, Mirror as Wanted, Reply, Set},
+    protocol::{Failure, FailureKind, Mirror as Wanted, Reply, Set},
     upstream_url::UpstreamUrl,
 };
-use gix::{ObjectId, bstr::BString};
 use tokio::time::timeout;
 
+pub(crate) use self::remove::{Removed, remove};
 use crate::{
-    durable,
     fetch::{existing, parse},
     gate::{self, Changing},
     given::{Given, Loose},
@@ -215,69 +214,6 @@ pub(crate) async fn change(
     .await
 }
 
-/// How a removal went.
-pub(crate) enum Removed {
-    /// It is gone.
-    Gone {
-        /// What has its local branches, when it had any.
-        bundle: Option<PathBuf>,
-        /// What the person should know.
-        warnings: Vec<String>,
-    },
-    /// These are in the way.
-    Locals(Vec<LocalRef>),
-}
-
-/// Carries out `mirrord remove`.
-///
-/// # Errors
-/// Fails with what the person should read; the mirror is then still there.
-pub(crate) async fn remove(
-    engine: &Arc<Engine>,
-    wanted: &Wanted,
-    force: bool,
-    bundles: PathBuf,
-) -> Result<Removed, Failure> {
-    let mirror = existing(engine, wanted)?;
-    let changing = begin(engine, &mirror, true).await?;
-    let (working, git_dir) = (engine.clone(), mirror.git_dir.clone());
-    let mut loose = Loose::new(engine, &mirror.settings.url, Some(&git_dir));
-    loose.add(&mirror.settings.auth);
-    let removed = blocking(move || {
-        let _changing = changing;
-        let engine = working;
-        let mirror = its_turn(&engine, &git_dir)?;
-        let refs = refs::read(&git_dir).map_err(cannot)?;
-        let locals = local::refs(&refs, &mirror.settings.rules.track);
-        if !locals.is_empty() && !force {
-            return Ok(Removed::Locals(local::listed(locals)));
-        }
-        let _lease = alone(&mirror)?;
-        let bundle = if locals.is_empty() {
-            None
-        } else {
-            Some(bundle(&mirror, &locals, &bundles).map_err(cannot)?)
-        };
-        engine
-            .credentials
-            .forget_readers(&git_dir)
-            .map_err(cannot)?;
-        engine.forget(&mirror).map_err(cannot)?;
-        engine.registry.remove(&mirror).map_err(cannot)?;
-        Ok(Removed::Gone {
-            bundle,
-            warnings: Vec::new(),
-        })
-    })
-    .await;
-    let left = loose.settle().await;
-    let mut removed = removed?;
-    if let Removed::Gone { warnings, .. } = &mut removed {
-        warnings.extend(left);
-    }
-    Ok(removed)
-}
-
 /// Waits until nobody is in the way of a change.
 ///
 /// # Errors
@@ -340,53 +276,4 @@ fn alone(mirror: &Mirror) -> Result<File, Failure> {
             Err(TryLockError::Error(err)) => return Err(cannot(err)),
         }
     }
-}
-
-/// Writes refs and all that they need into one file, which any git can clone from. No two share one.
-fn bundle(mirror: &Mirror, refs: &[(BString, ObjectId)], dir: &Path) -> io::Result<PathBuf> {
-    durable::make_dir(dir)?;
-    let unfinished = tempfile::Builder::new()
-        .prefix(".")
-        .suffix(".new")
-        .tempfile_in(dir)?;
-    let mut git = git::at(&mirror.git_dir);
-    git.args(["bundle", "create", "--quiet"])
-        .arg(unfinished.path())
-        .arg("--stdin")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut child = git.spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        let names: Vec<u8> = refs
-            .iter()
-            .flat_map(|(name, _)| [name.as_slice(), b"\n"].concat())
-            .collect();
-        io::Write::write_all(&mut stdin, &names)?;
-    }
-    let ended = child.wait_with_output()?;
-    if !ended.status.success() {
-        let words = String::from_utf8_lossy(&ended.stderr);
-        let words = words.trim().trim_start_matches("fatal: ").to_owned();
-        return Err(io::Error::other(words));
-    }
-    // git has put another file in its place.
-    File::open(unfinished.path())?.sync_all()?;
-    let place = mirror.git_dir.file_stem().unwrap_or_default();
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let since = since.unwrap_or_default().as_secs();
-    for number in 1.. {
-        let name = format!("{}-{since}-{number}.bundle", place.display());
-        let path = dir.join(name);
-        // Never over one that is there.
-        match fs::hard_link(unfinished.path(), &path) {
-            Ok(()) => {
-                durable::sync_dir(dir)?;
-                return Ok(path);
-            }
-            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(err) => return Err(err),
-        }
-    }
-    unreachable!("there is always a next number")
 }
