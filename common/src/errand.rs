@@ -31,7 +31,7 @@ pub fn resolve(typed: &str, config: &UserConfig) -> Result<Address, Failure> {
     Ok(address)
 }
 
-/// What the daemon is told of a request for a mirror.
+/// What the daemon is told of a request for a mirror. Whether it is a clone, only the caller can know.
 ///
 /// # Errors
 /// Fails when `MIRROR_STALE` is none of its values.
@@ -72,5 +72,6 @@ pub fn request(address: &Address, config: &UserConfig) -> Result<Fetch, Failure>
         transports: policy::transports(config),
         stale,
         can_ask: ask::can_ask(config),
+        is_clone: false,
     })
 }

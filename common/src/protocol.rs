@@ -20,7 +20,7 @@ pub use self::{
     failure::{Failure, FailureKind, words},
     journal::{Cause, Entry, Log, Outcome, What},
     mirrors::{
-        Add, Config, Health, LocalRef, MirrorInfo, Next, Past, Restore, Set, Setting, Shown,
+        Add, Config, Health, LocalRef, MirrorInfo, Next, Past, Restore, Saved, Set, Setting, Shown,
         Status, Why,
     },
     test::{Check, Step, Test, Verdict},
@@ -146,6 +146,8 @@ pub struct Fetch {
     pub stale: Option<Stale>,
     /// Whether somebody, or a program of theirs, can be asked what ssh wants to know.
     pub can_ask: bool,
+    /// Whether this is a clone: whoever fetches has nothing yet, and wants all there is.
+    pub is_clone: bool,
 }
 
 /// What a push asks before anything is sent to upstream.

@@ -6,17 +6,21 @@ use common::{
     errand,
     paths::Paths,
     progress::{Renderer, masked, span, tell},
-    protocol::{Failure, Open, Ready, Reply, Request},
+    protocol::{Failure, Fetch, Open, Ready, Reply, Request},
 };
 
-use crate::helper::Errand;
+use crate::{helper::Errand, place::Place};
 
 /// Makes the mirror fresh. The returned client is the lease: it stays for as long as the mirror is read.
 ///
 /// # Errors
 /// Fails with what the person should read.
 pub(crate) async fn fetch(errand: &Errand) -> Result<(Client, Ready), Failure> {
-    let request = Request::Fetch(errand::request(&errand.address, &errand.config)?);
+    let request = errand::request(&errand.address, &errand.config)?;
+    let request = Request::Fetch(Fetch {
+        is_clone: !errand.options.part && errand.place.as_ref().is_some_and(Place::has_nothing),
+        ..request
+    });
     match converse(errand, &request).await? {
         (client, Reply::Ready(ready)) => Ok((client, ready)),
         _ => Err(something_else()),

@@ -25,6 +25,16 @@ use crate::{
 /// No line that git sends comes near this.
 const LONGEST_LINE: usize = 1 << 16;
 
+/// The options of git's that say, before it connects, that it does not want everything. A clone wants tags to be followed
+/// when it wants no more than one branch.
+const PARTIAL: [&str; 5] = [
+    "depth",
+    "deepen-since",
+    "deepen-not",
+    "filter",
+    "followtags",
+];
+
 /// What git said of how to behave.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Options {
@@ -49,6 +59,8 @@ pub(crate) struct Errand {
     pub address: Address,
     /// What git would read here.
     pub config: UserConfig,
+    /// The repository that git runs us in.
+    pub place: Option<Place>,
     /// How to behave.
     pub options: Options,
 }
@@ -106,7 +118,7 @@ pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
                 }
                 ("git-upload-pack", None) => {
                     let errand = errand(remote, address, options)?;
-                    match Listed::begin(&errand)? {
+                    match Listed::begin(errand)? {
                         Ok(begun) => listed = Some(begun),
                         Err(serving) => return stream::run(&serving, service),
                     }
@@ -159,7 +171,10 @@ fn connect(service: &str, remote: &str, typed: &str, options: Options) -> Result
 fn errand(remote: &str, typed: &str, options: Options) -> Result<Errand, Failure> {
     let config = UserConfig::read();
     let config = config.map_err(|err| Failure::io("cannot read git's configuration", &err))?;
+    let place = Place::find();
+    let place = place.map_err(|err| Failure::io("cannot look at the repository", &err))?;
     Ok(Errand {
+        place,
         remote: remote.to_owned(),
         address: errand::resolve(typed, &config)?,
         config,
@@ -195,20 +210,19 @@ impl Options {
 
 impl Listed {
     /// Brings the mirror in step. What cannot go by `list` goes by git's own protocol.
-    fn begin(errand: &Errand) -> Result<Result<Self, Serving>, Failure> {
+    fn begin(errand: Errand) -> Result<Result<Self, Serving>, Failure> {
         let config = &errand.config;
         let typed = match config.get("mirror.link") {
             Some(text) => Some(text.parse().map_err(|_| bad_link(text))?),
             None => None,
         };
-        let cannot = |err: io::Error| Failure::io("cannot look at the repository", &err);
-        let place = Place::find().map_err(cannot)?;
+        let place = errand.place.as_ref();
         let part = errand.options.part
             || typed == Some(Link::Off)
             || place::wants_fsck(config)
-            || place.as_ref().is_some_and(|place| place.is_partial(config))
+            || place.is_some_and(|place| place.is_partial(config))
             || place::negotiates_pushes(config);
-        let serving = Serving::begin(errand)?;
+        let serving = Serving::begin(&errand)?;
         let link = typed.unwrap_or(serving.ready.link);
         if part || link == Link::Off {
             return Ok(Err(serving));
@@ -219,7 +233,7 @@ impl Listed {
             Some(refs) => Ok(Self {
                 serving,
                 refs,
-                place,
+                place: errand.place,
                 link,
             }),
             None => Err(serving),

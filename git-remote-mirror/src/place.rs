@@ -27,16 +27,23 @@ impl Place {
         if !git_dir.is_dir() {
             return Ok(None);
         }
+        let mut place = Self::at(git_dir)?;
+        if let Some(objects) = env::var_os("GIT_OBJECT_DIRECTORY") {
+            place.objects = std::path::absolute(objects)?;
+        }
+        Ok(Some(place))
+    }
+
+    fn at(git_dir: PathBuf) -> io::Result<Self> {
         let common = match fs::read_to_string(git_dir.join("commondir")) {
             Ok(text) => git_dir.join(text.trim_end_matches('\n')),
             Err(err) if err.kind() == io::ErrorKind::NotFound => git_dir,
             Err(err) => return Err(err),
         };
-        let objects = match env::var_os("GIT_OBJECT_DIRECTORY") {
-            Some(objects) => std::path::absolute(objects)?,
-            None => common.join("objects"),
-        };
-        Ok(Some(Self { common, objects }))
+        Ok(Self {
+            objects: common.join("objects"),
+            common,
+        })
     }
 
     /// Whether some of its history or of its objects is not there on purpose: only git's own protocol can add to that.
@@ -70,6 +77,12 @@ impl Place {
         Ok(true)
     }
 
+    /// Whether it has no objects, and nobody lends it any.
+    pub(crate) fn has_nothing(&self) -> bool {
+        let borrows = self.objects.join("info/alternates").exists();
+        !borrows && self.is_empty().unwrap_or(false)
+    }
+
     /// Where its objects are.
     pub(crate) fn objects(&self) -> &Path {
         &self.objects
@@ -95,4 +108,47 @@ fn truth(value: &str) -> bool {
         &*value.to_ascii_lowercase(),
         "false" | "no" | "off" | "0" | ""
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A repository with these files among its objects.
+    fn with(files: &[&str]) -> (tempfile::TempDir, Place) {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let objects = dir.path().join("objects");
+        for folder in ["info", "pack"] {
+            fs::create_dir_all(objects.join(folder)).expect("ours");
+        }
+        for file in files {
+            let path = objects.join(file);
+            let folder = path.parent().expect("it has one");
+            fs::create_dir_all(folder).expect("ours");
+            fs::write(path, "").expect("ours");
+        }
+        let place = Place::at(dir.path().to_owned()).expect("readable");
+        (dir, place)
+    }
+
+    #[test]
+    fn a_repository_has_nothing_until_anything_comes_from_anywhere() {
+        let (_dir, place) = with(&[]);
+        assert!(place.has_nothing());
+        for file in ["pack/pack-a.pack", "0a/bc", "info/alternates"] {
+            let (_dir, place) = with(&[file]);
+            assert!(!place.has_nothing(), "{file}");
+        }
+    }
+
+    #[test]
+    fn a_worktree_has_what_its_repository_has() {
+        let (dir, store) = with(&[]);
+        let worktree = dir.path().join("worktrees/other");
+        fs::create_dir_all(&worktree).expect("ours");
+        fs::write(worktree.join("commondir"), "../..\n").expect("ours");
+        let found = Place::at(worktree).expect("readable");
+        let real = |place: &Place| fs::canonicalize(place.objects()).expect("there");
+        assert_eq!(real(&found), real(&store));
+    }
 }

@@ -29,7 +29,7 @@ use crate::{
     questions::Passphrase,
     registry::{Mirror, Target},
     settings::Auth,
-    sync::{Birth, Engine, Outcome, Wish},
+    sync::{Birth, Download, Engine, Outcome, Wish},
     upstream::Access,
 };
 
@@ -94,6 +94,8 @@ pub(crate) struct Fetched {
     pub mirror: Mirror,
     /// How many of its refs have just changed.
     pub moved: usize,
+    /// What has just been downloaded.
+    pub download: Download,
     /// With what upstream was asked, or would be.
     pub access: Access,
     /// Whether the login was for this request alone: it stood in the URL.
@@ -122,11 +124,18 @@ pub(crate) async fn fetch(
         Ok(request) => request,
         Err(failure) => return Ok(Err(failure)),
     };
+    // Before anything is waited for: a mirror that somebody wants does not go for being unused.
+    engine.usage.note(&request.target.git_dir);
     if let Some(fetched) = request.as_fresh_as_wanted(&purpose).await {
         return Ok(Ok(fetched));
     }
     request.look_for_the_same_elsewhere().await?;
-    request.run(&purpose).await
+    let fetched = request.run(&purpose).await?;
+    if let Ok(fetched) = &fetched {
+        // It may be new, or another one than was thought.
+        engine.usage.note(&fetched.mirror.git_dir);
+    }
+    Ok(fetched)
 }
 
 /// What was typed, and the mirror that is meant by it, or the place of the one that will be made.
@@ -278,6 +287,7 @@ impl<'c> Request<'c> {
                     moved,
                     changed,
                     signed_in_by_git,
+                    download,
                     ..
                 }) => {
                     if matches!(purpose, Purpose::Read) {
@@ -292,7 +302,7 @@ impl<'c> Request<'c> {
                     self.worked(&fetched.mirror, &access, changed, signed_in_by_git)
                         .await?;
                     self.remember_spelling(&fetched.mirror);
-                    fetched.moved = moved;
+                    (fetched.moved, fetched.download) = (moved, download);
                     return Ok(Ok(fetched));
                 }
                 // Somebody has moved or removed it since we looked.

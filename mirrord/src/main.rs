@@ -48,6 +48,7 @@ mod turns;
 mod unasked;
 mod upkeep;
 mod upstream;
+mod usage;
 mod verified;
 mod watch;
 mod webhook;

@@ -147,9 +147,13 @@ impl Server {
         let mut conversation = Conversation::new(stream);
         match request {
             Request::Fetch(request) => {
+                let is_clone = request.is_clone;
                 match fetch::fetch(&self.engine, &mut conversation, request, Purpose::Read).await? {
                     Ok(fetched) => {
                         conversation.say(&Reply::Ready(fetched.ready)).await?;
+                        let git_dir = &fetched.mirror.git_dir;
+                        let usage = &self.engine.usage;
+                        usage.answered(git_dir, is_clone, fetched.download);
                         // The client reads the mirror now; its connection says for how long.
                         conversation.end().await;
                         drop(fetched.reading);

@@ -10,7 +10,9 @@ use common::protocol::{
     self, Failure, Health, LocalRef, Mirror as Wanted, MirrorInfo, Setting, Shown,
 };
 
-use crate::{config::Config, expiry, fetch::existing, local, refs, registry::Mirror, sync::Engine};
+use crate::{
+    config::Config, expiry, fetch::existing, local, refs, registry::Mirror, sync::Engine, usage,
+};
 
 /// All mirrors.
 ///
@@ -110,6 +112,8 @@ fn health(engine: &Engine, mirror: &Mirror, locals: u64) -> Health {
         progress: engine.progress(mirror),
         size: size(&mirror.git_dir),
         locals,
+        used: usage::last(&mirror.git_dir).map(seconds),
+        saved: engine.usage.saved(&mirror.git_dir),
     }
 }
 

@@ -33,7 +33,7 @@ use tokio::{
 
 use self::{follow::follow, job::Job, noted::Noted};
 pub(crate) use self::{
-    job::{Birth, Outcome, Pending, Wish},
+    job::{Birth, Download, Outcome, Pending, Wish},
     state::State,
     trouble::{Failed, take_mended},
 };
@@ -50,6 +50,7 @@ use crate::{
     turns::{Lane, Turns},
     upkeep::Upkeep,
     upstream::{Access, Trouble, Upstreams},
+    usage::Usage,
     watch::Watch,
 };
 
@@ -72,6 +73,8 @@ pub(crate) struct Engine {
     pub schedule: Schedule,
     /// What happened.
     pub journal: Journal,
+    /// Who uses the mirrors, and what that saves.
+    pub usage: Usage,
     /// Keeps the mirrors in shape.
     pub upkeep: Arc<Upkeep>,
     /// The file of the daemon's own settings.
@@ -121,6 +124,7 @@ impl Engine {
             pushes: Pushes::default(),
             gates: Gates::default(),
             journal,
+            usage: Usage::default(),
             upkeep: Upkeep::new(turns.clone()),
             tasks: Mutex::default(),
             turns,
@@ -245,6 +249,7 @@ impl Engine {
         // Its task ends when nobody can ask it for anything any more.
         tasks.remove(&mirror.target());
         self.schedule.remove(&mirror.git_dir);
+        self.usage.forget(&mirror.git_dir);
         state::forget(&mirror.git_dir)
     }
 
@@ -388,6 +393,7 @@ impl Engine {
         for task in tasks.values() {
             lock(&task.state).save();
         }
+        self.usage.save();
     }
 }
 

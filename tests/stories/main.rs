@@ -2,6 +2,7 @@
 
 mod addresses;
 mod atomic;
+mod budgets;
 mod clone;
 mod credentials;
 mod daemon;

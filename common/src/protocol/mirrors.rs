@@ -155,6 +155,23 @@ pub struct Health {
     pub size: u64,
     /// How many branches and tags are in it alone.
     pub locals: u64,
+    /// When somebody last used it, in seconds since 1970, when that is known.
+    pub used: Option<u64>,
+    /// What nobody had to download for it.
+    pub saved: Saved,
+}
+
+/// What clones and fetches through a mirror were given without a download of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Saved {
+    /// How many clones.
+    pub clones: u64,
+    /// How many fetches.
+    pub fetches: u64,
+    /// How many bytes upstream would have sent for that, as far as it can be told.
+    pub bytes: u64,
+    /// How long that would have taken at the pace of the mirror's own biggest download; `None` when it has made none.
+    pub milliseconds: Option<u64>,
 }
 
 /// What the next sync of a mirror depends on for which nobody asks.

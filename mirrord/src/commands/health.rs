@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::{
     progress::{masked, size},
-    protocol::{Health, Next, Progress, Why},
+    protocol::{Health, Next, Progress, Saved, Why},
 };
 use serde_json::{Value, json};
 
@@ -68,6 +68,51 @@ pub(super) fn holds(health: &Health) -> String {
     }
 }
 
+/// What nobody had to download for it, in words, if there is anything.
+pub(super) fn saved(saved: &Saved) -> Option<String> {
+    let seconds = saved.milliseconds.unwrap_or_default() / 1000;
+    let bytes = (saved.bytes > 0).then(|| size(saved.bytes as f64))?;
+    Some(match seconds {
+        0 => bytes,
+        seconds => format!("{bytes} and {}", ago(seconds)),
+    })
+}
+
+/// What was answered without a download.
+pub(super) fn answered(saved: &Saved) -> String {
+    format!(
+        "{} and {}",
+        count(saved.clones, "clone"),
+        match saved.fetches {
+            1 => "1 fetch".to_owned(),
+            fetches => format!("{fetches} fetches"),
+        }
+    )
+}
+
+/// What all mirrors have saved together.
+pub(super) fn sum<'s>(each: impl Iterator<Item = &'s Saved>) -> Saved {
+    each.fold(Saved::default(), |sum, saved| Saved {
+        clones: sum.clones + saved.clones,
+        fetches: sum.fetches + saved.fetches,
+        bytes: sum.bytes.saturating_add(saved.bytes),
+        milliseconds: match (sum.milliseconds, saved.milliseconds) {
+            (Some(sum), Some(each)) => Some(sum.saturating_add(each)),
+            (sum, each) => sum.or(each),
+        },
+    })
+}
+
+/// The same for scripts.
+pub(super) fn saved_in_json(saved: &Saved) -> Value {
+    json!({
+        "clones": saved.clones,
+        "fetches": saved.fetches,
+        "bytes": saved.bytes,
+        "seconds": saved.milliseconds.map(|time| time / 1000),
+    })
+}
+
 /// All of it for scripts.
 pub(super) fn in_json(health: &Health) -> Value {
     let mut all = described(&health.info);
@@ -86,6 +131,8 @@ pub(super) fn in_json(health: &Health) -> Value {
     all["progress"] = json!(health.progress.as_ref().and_then(far));
     all["size_bytes"] = json!(health.size);
     all["local_refs"] = json!(health.locals);
+    all["last_used"] = json!(health.used);
+    all["saved"] = saved_in_json(&health.saved);
     all
 }
 
@@ -150,6 +197,8 @@ mod tests {
             progress: None,
             size: 3 << 20,
             locals: 0,
+            used: Some(NOW - 60),
+            saved: Saved::default(),
         }
     }
 
@@ -204,6 +253,27 @@ mod tests {
         });
         let (fresh, _) = said(&mirror);
         assert!(!fresh.contains('\u{1b}'), "{fresh:?}");
+    }
+
+    #[test]
+    fn what_was_saved_is_said_when_it_is_something() {
+        let mut one = Saved::default();
+        assert_eq!(saved(&one), None);
+        one.fetches = 7;
+        assert_eq!(
+            saved(&one),
+            None,
+            "nothing was downloaded, nor would have been"
+        );
+        (one.clones, one.bytes) = (1, 3 << 30);
+        assert_eq!(saved(&one).as_deref(), Some("3.00 GiB"));
+        one.milliseconds = Some(125_999);
+        assert_eq!(saved(&one).as_deref(), Some("3.00 GiB and 2 minutes"));
+        assert_eq!(answered(&one), "1 clone and 7 fetches");
+        let none = Saved::default();
+        let all = sum([&one, &none, &one].into_iter());
+        assert_eq!((all.clones, all.fetches, all.bytes), (2, 14, 6 << 30));
+        assert_eq!(all.milliseconds, Some(251_998));
     }
 
     #[test]

@@ -11,13 +11,13 @@ use common::{
     client::something_else,
     paths::Paths,
     progress::masked,
-    protocol::{self, Health, Reply, Request},
+    protocol::{self, Health, Reply, Request, Saved},
 };
 use serde_json::{Value, json};
 
 use super::{
     ask, converse,
-    health::{freshness, holds, in_json, next, now},
+    health::{answered, freshness, holds, in_json, next, now, saved, saved_in_json, sum},
     print::{ago, date, expiry, readable},
     rest,
 };
@@ -34,7 +34,8 @@ const CLEAR: &str = "\u{1b}[H\u{1b}[J";
 /// Say how the daemon and its mirrors are; exit code 3 when it does not run
 ///
 /// For each mirror: how fresh it is or since when it is behind and why, what runs, when it
-/// is brought in step next, and how much it holds. The daemon is not started for this.
+/// is brought in step next, how much it holds, and what nobody had to download for it. The
+/// daemon is not started for this.
 ///
 ///     mirrord status --json
 #[derive(Args)]
@@ -135,6 +136,10 @@ impl Seen {
             daemon.clients,
             daemon.waiting,
         );
+        let all = self.saved();
+        if let Some(words) = saved(&all) {
+            text.push_str(&format!("saved:   {words} in {}\n", answered(&all)));
+        }
         let lines: Vec<_> = self
             .mirrors
             .iter()
@@ -160,6 +165,15 @@ impl Seen {
         text
     }
 
+    /// What all mirrors take, in bytes.
+    fn size(&self) -> u64 {
+        self.mirrors.iter().map(|mirror| mirror.size).sum()
+    }
+
+    fn saved(&self) -> Saved {
+        sum(self.mirrors.iter().map(|mirror| &mirror.saved))
+    }
+
     fn described(&self) -> Value {
         let daemon = &self.daemon;
         let infos = || self.mirrors.iter().map(|mirror| &mirror.info);
@@ -180,6 +194,8 @@ impl Seen {
             "webhook": daemon.webhook,
             "mirrors_dir": daemon.mirrors_dir,
             "mirrors": daemon.mirrors,
+            "size_bytes": self.size(),
+            "saved": saved_in_json(&self.saved()),
             "clients": daemon.clients,
             "waiting": daemon.waiting,
             "syncing": daemon.syncing,
@@ -196,6 +212,7 @@ fn line(mirror: &Health, now: u64) -> (String, String) {
         Some(freshness(mirror, now)),
         next(mirror),
         Some(holds(mirror)),
+        saved(&mirror.saved).map(|words| format!("saved {words}")),
     ];
     let words: Vec<_> = words.into_iter().flatten().collect();
     (masked(mirror.info.name.as_bytes()), words.join("; "))

@@ -12,16 +12,17 @@ use serde_json::json;
 
 use super::{
     converse,
-    health::{freshness, next, now},
+    health::{answered, freshness, holds, next, now, saved},
     mirror,
-    print::{print, print_json, quoted, time},
+    print::{ago, print, print_json, quoted, time},
     show::shown,
 };
 
 /// Say how fresh a mirror is, what decides that, and what would change it
 ///
-/// What the next fetch will do, what happens when upstream cannot be asked, and when the
-/// mirror is brought in step without anybody asking: each with the setting that says so.
+/// What the next fetch will do, what happens when upstream cannot be asked, when the mirror
+/// is brought in step without anybody asking, each with the setting that says so; and what
+/// it takes on disk and has saved.
 ///
 ///     mirrord why project
 #[derive(Args)]
@@ -72,6 +73,7 @@ fn said(shown: &Shown, now: u64) -> Vec<Said> {
         fetch(shown, now),
         failing(shown),
         unasked(shown),
+        kept(shown, now),
     ]
 }
 
@@ -208,6 +210,27 @@ fn unasked(shown: &Shown) -> Said {
         about: "nobody asking",
         words,
         change,
+    }
+}
+
+/// What it takes and saves.
+fn kept(shown: &Shown, now: u64) -> Said {
+    let (name, health) = (name(shown), &shown.health);
+    let saved =
+        saved(&health.saved).map(|words| format!(", saved {words} in {}", answered(&health.saved)));
+    let used = health
+        .used
+        .map(|used| format!(", last used {} ago", ago(now.saturating_sub(used))));
+    let has = format!(
+        "{}{}{}",
+        holds(health),
+        saved.unwrap_or_default(),
+        used.unwrap_or_default()
+    );
+    Said {
+        about: "on disk",
+        words: has,
+        change: Some(format!("'mirrord remove {name}' removes it")),
     }
 }
 

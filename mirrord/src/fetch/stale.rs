@@ -13,7 +13,7 @@ use crate::{
     freshness::{self, Freshness},
     local, refs,
     registry::Mirror,
-    sync::{Failed, take_mended},
+    sync::{Download, Failed, take_mended},
 };
 
 impl Request<'_> {
@@ -158,6 +158,7 @@ impl Request<'_> {
             ready,
             mirror,
             moved: 0,
+            download: Download::default(),
             access: self.access(),
             typed: self.login.is_some() && self.login == self.fetch.login,
             trouble: None,

@@ -40,6 +40,7 @@ pub(crate) async fn unasked(
         transports: policy::transports(config),
         stale: None,
         can_ask: false,
+        is_clone: false,
     };
     let url = mirror.settings.url.clone();
     let mut request = Request::new(engine, &mut conversation, fetch, url, mirror.target())?;

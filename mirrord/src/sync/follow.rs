@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     Engine, broke,
-    job::{Job, Outcome, Wish},
+    job::{Download, Job, Outcome, Wish},
     lock,
     noted::Noted,
     once::{self, Memory},
@@ -85,7 +85,7 @@ pub(super) async fn follow(
         if !wish.cause.is_awaited()
             && let Some(rest) = engine.schedule.hold(&target.git_dir)
         {
-            answer(batch, &Err(rest.refusal(&url)));
+            answer(batch, &Err(rest.refusal(&url)), 0);
             continue;
         }
         let (asked_with, cause, accept) = (access.clone(), wish.cause, wish.accept);
@@ -96,23 +96,23 @@ pub(super) async fn follow(
             move |watch: &Watch| {
                 let result = once::sync(&engine, &target, &wish, &access, watch, &mut memory);
                 noting.ended(&engine, watch.bytes(), &result);
-                (result, memory)
+                (result, memory, watch.bytes())
             }
         };
         let askable = batch.iter().filter_map(|job| job.questions.clone());
         let askable = askable.collect();
         let watched = engine.watched(&url, listeners.clone(), askable, moves.clone(), work);
-        let result = match watched.await {
-            Ok((result, after)) => {
+        let (result, bytes) = match watched.await {
+            Ok((result, after, bytes)) => {
                 memory = after;
-                result
+                (result, bytes)
             }
             // A bug in the sync must not end the service of this mirror.
             Err(panic) => {
                 memory = Memory::default();
                 let result = Err(broke(&url, &panic));
                 noted.ended(&engine, 0, &result);
-                result
+                (result, 0)
             }
         };
         if !cause.is_awaited() {
@@ -133,7 +133,7 @@ pub(super) async fn follow(
         {
             engine.upkeep.after_change(&engine.gates, mirror);
         }
-        answer(batch, &result);
+        answer(batch, &result, bytes);
     }
 }
 
@@ -155,10 +155,20 @@ fn plan(
     }
 }
 
-fn answer(batch: impl IntoIterator<Item = Box<Job>>, result: &Result<Outcome, Trouble>) {
-    for job in batch {
+/// Answers all who waited; so many bytes came for the first of them.
+fn answer(
+    batch: impl IntoIterator<Item = Box<Job>>,
+    result: &Result<Outcome, Trouble>,
+    bytes: u64,
+) {
+    for (at, job) in batch.into_iter().enumerate() {
+        let mut result = result.clone();
+        if let Ok(Outcome::InStep { download, .. }) = &mut result {
+            let is_own = at == 0;
+            *download = Download { bytes, is_own };
+        }
         // Whoever has gone needs no answer.
-        let _ = job.answer.send(result.clone());
+        let _ = job.answer.send(result);
     }
 }
 

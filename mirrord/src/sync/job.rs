@@ -72,6 +72,15 @@ pub(super) struct Job {
     pub questions: Option<Asker>,
 }
 
+/// What a sync has downloaded, as it is told to one of those who waited for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Download {
+    /// Bytes of the packs that upstream sent.
+    pub bytes: u64,
+    /// Whether they are said to have come for this one. All others who waited had them for nothing.
+    pub is_own: bool,
+}
+
 /// How a sync ended.
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
@@ -87,6 +96,8 @@ pub(crate) enum Outcome {
         changed: bool,
         /// Whether git signed in with something that only it has seen.
         signed_in_by_git: bool,
+        /// What it has downloaded.
+        download: Download,
         /// When upstream was asked: what it has had since then, nobody here knows.
         asked: SystemTime,
     },

@@ -34,9 +34,18 @@ impl Noted {
 
     /// It has ended, and upstream sent so many bytes.
     pub(super) fn ended(self, engine: &Engine, bytes: u64, result: &Result<Outcome, Trouble>) {
-        let (url, took) = (&self.target.url, self.began.elapsed().as_millis());
+        let (url, elapsed) = (&self.target.url, self.began.elapsed());
+        let took = elapsed.as_millis();
         let (refs, outcome) = match result {
-            Ok(Outcome::InStep { moved, changed, .. }) => {
+            Ok(Outcome::InStep {
+                mirror,
+                moved,
+                changed,
+                ..
+            }) => {
+                if bytes > 0 {
+                    engine.usage.downloaded(&mirror.git_dir, bytes, elapsed);
+                }
                 tracing::info!("'{url}' in step after {took} ms");
                 let outcome = match changed {
                     true => Came::InStep,

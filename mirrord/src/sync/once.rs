@@ -9,7 +9,7 @@ use common::{
 };
 
 use super::{
-    Birth, Engine, Outcome, Wish,
+    Birth, Download, Engine, Outcome, Wish,
     receive::{Source, lost, receive, suspicion},
     state::{SYNCED, write_synced},
 };
@@ -152,6 +152,7 @@ fn run(
             moved: 0,
             changed: false,
             signed_in_by_git,
+            download: Download::default(),
             asked: asked_at,
         }));
     }
@@ -277,6 +278,8 @@ fn run(
         moved: published.moved,
         changed,
         signed_in_by_git,
+        // Only who runs this knows.
+        download: Download::default(),
         asked: asked_at,
     }))
 }

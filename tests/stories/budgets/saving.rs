@@ -1,0 +1,123 @@
+//! What `mirrord status` says of downloads that nobody had to make.
+
+use serde_json::json;
+use tests::On;
+
+use super::Shelf;
+
+impl Shelf {
+    /// What a mirror has saved: clones, fetches, bytes.
+    #[track_caller]
+    fn saved(&self, name: &str) -> [u64; 3] {
+        let saved = &self.state(name)["saved"];
+        ["clones", "fetches", "bytes"].map(|key| saved[key].as_u64().expect("a number"))
+    }
+}
+
+#[test]
+fn the_first_clone_has_saved_nothing_and_the_second_all_of_it() {
+    let shelf = Shelf::new();
+    let project = shelf.add("project");
+    assert_eq!(shelf.saved("project"), [0, 0, 0]);
+    shelf.clone("project", "second").ok();
+    let [clones, fetches, all] = shelf.saved("project");
+    assert_eq!((clones, fetches), (1, 0));
+    let took = shelf.state("project")["size_bytes"]
+        .as_u64()
+        .expect("a number");
+    assert!(all > 100 && all < took, "{all}");
+    // With what little came for it.
+    project.commit("main", "file", "next");
+    shelf.clone("project", "third").ok();
+    let [clones, fetches, more] = shelf.saved("project");
+    assert_eq!((clones, fetches), (2, 0));
+    assert!(more > all && more < 3 * all, "{more}");
+    let status = shelf.mirrord(&["status"]).ok().stdout;
+    assert!(
+        status.contains("\nsaved:   ") && status.contains(" in 2 clones and 0 fetches\n"),
+        "{status}"
+    );
+    assert!(
+        status.contains(&format!("{}  in step ", shelf.called("project"))),
+        "{status}"
+    );
+    assert!(status.contains(" KiB; saved "), "{status}");
+    assert_eq!(shelf.status()["saved"]["clones"], json!(2));
+}
+
+#[test]
+fn who_wants_no_more_than_a_part_is_no_clone_of_everything() {
+    let shelf = Shelf::new();
+    shelf.add("project");
+    let address = format!("mirror::{}", shelf.url("project"));
+    let parts: [&[&str]; 5] = [
+        &["clone", "-q", "--depth", "1"],
+        &["clone", "-q", "--filter", "blob:none", "--no-checkout"],
+        &["clone", "-q", "--single-branch"],
+        &["clone", "-q", "--reference", "project"],
+        &["ls-remote", "-q"],
+    ];
+    for (number, words) in parts.into_iter().enumerate() {
+        let dir = format!("part-{number}");
+        let last = [address.as_str(), &dir];
+        let last = if words[0] == "clone" {
+            &last[..]
+        } else {
+            &last[..1]
+        };
+        shelf.world.git([words, last].concat()).ok();
+        assert_eq!(shelf.saved("project")[0], 0, "{words:?}");
+    }
+    for (number, option) in ["--bare", "--mirror", "--no-tags"].into_iter().enumerate() {
+        let dir = format!("whole-{number}");
+        let words = ["clone", "-q", option, address.as_str(), &dir];
+        shelf.world.git(words).ok();
+        assert_eq!(shelf.saved("project")[0], number as u64 + 1, "{option}");
+    }
+}
+
+#[test]
+fn of_those_who_clone_together_one_has_downloaded_it() {
+    let shelf = Shelf::new();
+    let project = shelf.gitlab.project("group/project");
+    project.history(3);
+    let held = shelf.gitlab.hold(On::LsRefs);
+    let first = shelf.clone("project", "first").start();
+    held.reached();
+    let others = ["second", "third", "fourth"].map(|dir| shelf.clone("project", dir).start());
+    shelf.world.wait_until_clients(4);
+    held.release();
+    for clone in [first].into_iter().chain(others) {
+        let ran = clone.wait();
+        assert!(ran.status.success(), "{ran}");
+    }
+    let [clones, _, bytes] = shelf.saved("project");
+    assert_eq!(clones, 3);
+    assert!(bytes > 0);
+}
+
+#[test]
+fn fetches_are_counted_and_what_a_daemon_has_counted_the_next_one_knows() {
+    let shelf = Shelf::new();
+    let project = shelf.add("project");
+    shelf.clone("project", "other").ok();
+    project.commit("main", "file", "next");
+    let [_, _, before] = shelf.saved("project");
+    shelf.git("project", &["fetch", "-q"]).ok();
+    assert_eq!(
+        shelf.saved("project"),
+        [1, 0, before],
+        "it had to be downloaded"
+    );
+    shelf.git("other", &["fetch", "-q"]).ok();
+    assert_eq!(
+        shelf.saved("project"),
+        [1, 1, before],
+        "and how much that is nobody knows"
+    );
+    shelf.mirrord(&["stop"]).ok();
+    shelf.mirrord(&["list"]).ok();
+    assert_eq!(shelf.saved("project"), [1, 1, before]);
+    let seconds = &shelf.state("project")["saved"]["seconds"];
+    assert!(seconds.is_u64(), "its own download was measured: {seconds}");
+}
