@@ -25,16 +25,6 @@ use crate::{
 /// No line that git sends comes near this.
 const LONGEST_LINE: usize = 1 << 16;
 
-/// The options of git's that say, before it connects, that it does not want everything. A clone wants tags to be followed
-/// when it wants no more than one branch.
-const PARTIAL: [&str; 5] = [
-    "depth",
-    "deepen-since",
-    "deepen-not",
-    "filter",
-    "followtags",
-];
-
 /// What git said of how to behave.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Options {

@@ -17,6 +17,7 @@ use crate::{
         Rules,
         entries::{BadSetting, Entries, SECTION, full},
         file::ConfigFile,
+        size::Budget,
         value::{Value, WebUrl},
     },
 };
@@ -35,6 +36,10 @@ pub(crate) struct Config {
     pub syncs_per_host: usize,
     /// `mirror.remind-after`
     pub remind_after: Duration,
+    /// `mirror.keep-unused`; `None` is for ever.
+    pub keep_unused: Option<Duration>,
+    /// `mirror.disk-budget`
+    pub disk_budget: Budget,
     /// `mirror.webhook` and what begins with it.
     pub webhook: Webhook,
 }
@@ -93,6 +98,8 @@ impl Default for Config {
             syncs: 16,
             syncs_per_host: 8,
             remind_after: Duration::from_secs(24 * 60 * 60),
+            keep_unused: Some(Duration::from_secs(30 * 24 * 60 * 60)),
+            disk_budget: Budget::default(),
             webhook: Webhook::default(),
         }
     }
@@ -199,6 +206,8 @@ impl Config {
         values.push(("syncs", &mut self.syncs));
         values.push(("syncs-per-host", &mut self.syncs_per_host));
         values.push(("remind-after", &mut self.remind_after));
+        values.push(("keep-unused", &mut self.keep_unused));
+        values.push(("disk-budget", &mut self.disk_budget));
         values.extend(self.webhook.values());
         Entries(values)
     }

@@ -18,7 +18,7 @@ use common::{
 };
 use tokio::time::timeout;
 
-pub(crate) use self::remove::{Removed, remove};
+pub(crate) use self::remove::{Removed, end, remove};
 use crate::{
     fetch::{existing, parse},
     gate::{self, Changing},
@@ -172,6 +172,8 @@ pub(crate) async fn change(
         let mut settings = mirror.settings.clone();
         let before = settings.auth.clone();
         edit(&mut settings)?;
+        // Whoever changes something of it wants it.
+        settings.automatic = false;
         // Before anything changes: what cannot be done whole is not begun.
         let moves = settings.url != mirror.settings.url;
         let _lease = if moves {

@@ -100,6 +100,17 @@ pub(crate) struct Reading(Arc<Gate>);
 /// A change of the mirror; dropping it ends it.
 pub(crate) struct Changing(Arc<Gate>);
 
+impl State {
+    /// Whether somebody is in the way of a change; with `alone`, who only reads is as well.
+    fn is_busy(&self, alone: bool) -> bool {
+        self.changing
+            || self.settling
+            || !self.held.is_empty()
+            || self.syncs.0 != self.syncs.1
+            || (alone && self.readers > 0)
+    }
+}
+
 impl Gate {
     fn new(git_dir: &Path) -> Self {
         let doubt = git_dir.join(DOUBT);
@@ -144,15 +155,21 @@ impl Gate {
     /// Begins a change as soon as nobody writes refs; with `alone`, as soon as nobody reads the mirror either.
     pub(crate) async fn change(self: &Arc<Self>, alone: bool) -> Changing {
         self.when(|state| {
-            let busy = state.changing
-                || state.settling
-                || !state.held.is_empty()
-                || state.syncs.0 != state.syncs.1
-                || (alone && state.readers > 0);
-            (!busy).then(|| state.changing = true)
+            let free = !state.is_busy(alone);
+            free.then(|| state.changing = true)
         })
         .await;
         Changing(self.clone())
+    }
+
+    /// Begins a change for which nobody is waited for: `None` when somebody reads the mirror or writes its refs.
+    pub(crate) fn change_now(self: &Arc<Self>) -> Option<Changing> {
+        let mut state = lock(&self.state);
+        if state.is_busy(true) {
+            return None;
+        }
+        state.changing = true;
+        Some(Changing(self.clone()))
     }
 
     /// Sweeps what a dead daemon left: once, within the first sync or change, before which no push can be open.

@@ -101,6 +101,11 @@ pub(crate) fn expired(refs: &Refs, now: SystemTime, keep: Duration) -> Vec<BStri
         .collect()
 }
 
+/// Whether something is remembered that is to be remembered still.
+pub(crate) fn lasts(refs: &Refs, now: SystemTime, keep: Duration) -> bool {
+    remembered(refs).count() > expired(refs, now, keep).len()
+}
+
 fn remembered(refs: &Refs) -> impl Iterator<Item = (&BString, Entry)> {
     refs.range(BString::from(HISTORY)..)
         .take_while(|(name, _)| name.starts_with(HISTORY.as_bytes()))

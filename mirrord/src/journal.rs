@@ -1,4 +1,4 @@
-//! What happened to mirrors: a line for each sync and each push, in two files that never grow beyond a bound.
+//! What happened to mirrors: a line for each sync and each push, and where one has gone by itself, in two files that never grow beyond a bound.
 //!
 //! A line is appended in one piece and never changed, so that whoever is killed leaves whole ones. What a power cut or a
 //! full disk tore is ended before the next begins, and skipped by whoever reads. A file that is full takes the place of
@@ -95,6 +95,7 @@ impl Journal {
     /// Notes what happened to the mirror in a directory.
     pub(crate) fn note(&self, git_dir: &Path, mut entry: Entry) {
         if let Outcome::Failed(words)
+        | Outcome::Removed(words)
         | Outcome::Pushed {
             reason: Some(words),
             ..

@@ -3,6 +3,7 @@
 mod activation;
 mod add;
 mod ancestry;
+mod budgets;
 mod children;
 mod commands;
 mod config;

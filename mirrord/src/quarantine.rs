@@ -367,6 +367,26 @@ impl Drop for Quarantine {
     }
 }
 
+/// Whether somebody works in a quarantine of a mirror, be it a push that has outlived its daemon.
+///
+/// # Errors
+/// Fails when the object store cannot be read.
+pub(crate) fn is_in_use(git_dir: &Path) -> io::Result<bool> {
+    let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    for entry in fs::read_dir(git_dir.join("objects"))? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) && is_held(&entry.path()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn is_held(quarantine: &Path) -> bool {
+    let lock = File::open(quarantine.join(LOCK));
+    lock.is_ok_and(|lock| lock.try_lock().is_err())
+}
+
 /// Removes the quarantines in which nobody works any more: those of a killed daemon, and of pushes that outlived it.
 ///
 /// # Errors
@@ -378,12 +398,15 @@ pub(crate) fn sweep(git_dir: &Path) -> io::Result<()> {
         if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
             continue;
         }
-        let lock = File::open(entry.path().join(LOCK));
-        let is_held = lock.is_ok_and(|lock| lock.try_lock().is_err());
-        if !is_held && let Err(err) = fs::remove_dir_all(entry.path()) {
+        if !is_held(&entry.path())
+            && let Err(err) = fs::remove_dir_all(entry.path())
+        {
             // A child of a dead one's may still write there; the next sweep will find it alone.
             tracing::warn!("cannot remove '{}': {err}", entry.path().display());
         }
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

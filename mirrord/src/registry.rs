@@ -273,7 +273,7 @@ impl Registry {
     /// # Errors
     /// Fails when the disk refuses.
     pub(crate) fn remove(&self, mirror: &Mirror) -> io::Result<()> {
-        let _turn = self.naming();
+        let turn = self.naming();
         self.remove_aliases(mirror)?;
         // At once for all who look, however long it takes and even if it is interrupted.
         let gone = tempfile::Builder::new()
@@ -281,7 +281,8 @@ impl Registry {
             .tempdir_in(&self.root)?;
         fs::rename(&mirror.git_dir, gone.path().join("mirror.git"))?;
         durable::sync_dir(&self.root)?;
-        // It is gone for all who look; what cannot be removed now, the next daemon removes.
+        // It is gone for all who look, and its size holds up nobody; what cannot be removed now, the next daemon removes.
+        drop(turn);
         if let Err(err) = gone.close() {
             tracing::warn!("cannot remove all of '{}': {err}", mirror.git_dir.display());
         }

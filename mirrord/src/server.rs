@@ -19,7 +19,7 @@ use interprocess::local_socket::tokio::{Listener, Stream, prelude::*};
 use tokio::{sync::Notify, task::JoinSet, time::Instant};
 
 use crate::{
-    activation, add,
+    activation, add, budgets,
     conversation::Conversation,
     edit::{self, Removed},
     fetch::{self, Purpose},
@@ -80,6 +80,7 @@ impl Server {
     ) {
         let mut conversations = JoinSet::new();
         let unasked = tokio::spawn(unasked::drive(self.engine.clone()));
+        let budgets = tokio::spawn(budgets::drive(self.engine.clone()));
         let resuming = tokio::spawn(self.webhook.clone().resume());
         let mut last = None;
         tokio::pin!(shutdown);
@@ -110,6 +111,7 @@ impl Server {
         // From here on clients find nobody, and the next one starts a new daemon, which waits for our lock.
         drop(listener);
         unasked.abort();
+        budgets.abort();
         resuming.abort();
         self.webhook.end().await;
         self.engine.stop();
@@ -368,6 +370,7 @@ impl Server {
             waiting: self.engine.waiting(),
             syncing: syncing.collect(),
             webhook: self.webhook.address(),
+            disk_budget: self.engine.config().disk_budget.0,
         }
     }
 }

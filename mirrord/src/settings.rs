@@ -24,6 +24,7 @@
 //! | `mirror.username` | who signs in with a password | text | absent |
 //! | `mirror.ssh-key` | the private key, used where it lies | a path | absent |
 //! | `mirror.secret` | which store has the password, or the key's passphrase, under which id | `keyring:ID`, `file:ID` | absent |
+//! | `mirror.automatic` | not for people: whether a clone of the URL has made it and nobody has changed anything since, so that it may go by itself | `yes`, `no` | `no` |
 //! | `mirror.track-before` | not for people: what was tracked before a change that is under way | refspecs | absent |
 //! | `mirror.keep-untracked` | not for people: whether that change makes local what it no longer tracks | `yes`, `no` | absent |
 //!
@@ -35,6 +36,8 @@
 //! | `mirror.syncs` | how many syncs run at once | 1 to 1000 | `16` |
 //! | `mirror.syncs-per-host` | how many of them at one host | 1 to 1000 | `8` |
 //! | `mirror.remind-after` | how old an answer that was not checked may be before a fetch says its age | a time span | `1d` |
+//! | `mirror.keep-unused` | for how long a mirror that a clone has made stays without anybody using it; with `never` it does not go | a time span from `1s`, `never` | `30d` |
+//! | `mirror.disk-budget` | how much room all mirrors may take on disk before such mirrors go, those first that were used longest ago | a size, `no` | `50G` |
 //! | `mirror.webhook` | whether the webhook is on | `yes`, `no` | `no` |
 //! | `mirror.webhook-listen` | where it listens; port 0 becomes the one that it gets | address and port | `127.0.0.1:0` |
 //! | `mirror.webhook-public-url` | under which URL others reach it, when that is another one | a URL | blank |
@@ -44,12 +47,13 @@
 //! The first two hold from the daemon's next start, and so do those of the webhook; `mirrord webhook on` and `off`
 //! change them and take effect at once.
 //!
-//! A time span is a number and a unit, `s`, `m`, `h` or `d`. For `yes` and `no` whatever git takes for them will do.
+//! A time span is a number and a unit, `s`, `m`, `h` or `d`; a size likewise with `K`, `M`, `G` or `T`. For `yes` and `no` whatever git takes for them will do.
 
 mod auth;
 pub(crate) mod entries;
 pub(crate) mod file;
 mod secret_id;
+pub(crate) mod size;
 #[cfg(test)]
 mod tests;
 pub(crate) mod value;
@@ -83,6 +87,8 @@ pub(crate) struct Settings {
     pub auth: Auth,
     /// What it goes by, and new mirrors unless somebody says otherwise.
     pub rules: Rules,
+    /// `mirror.automatic`. A mirror of a daemon that did not know of it is somebody's.
+    pub automatic: bool,
     /// Set while a change of `track` is under way.
     pub leaving: Option<Leaving>,
 }
@@ -136,6 +142,7 @@ pub(crate) enum Atomic {
 
 const NAME: &str = "name";
 const URL: &str = "url";
+const AUTOMATIC: &str = "automatic";
 const TRACK_BEFORE: &str = "track-before";
 const KEEP_UNTRACKED: &str = "keep-untracked";
 
@@ -207,6 +214,7 @@ impl Settings {
             description: String::new(),
             auth: Auth::AsGit,
             rules,
+            automatic: false,
             leaving: None,
         }
     }
@@ -255,6 +263,8 @@ impl Settings {
         }
         let in_file = |err: BadSetting| io::Error::other(err.within(&file));
         settings.values().read(&file).map_err(in_file)?;
+        let mut unseen = Entries(vec![(AUTOMATIC, &mut settings.automatic)]);
+        unseen.read(&file).map_err(in_file)?;
         if last(KEEP_UNTRACKED).is_some() {
             let mut leaving = Leaving {
                 track: Refspecs::everything(),
@@ -326,6 +336,8 @@ impl Settings {
         for (key, value) in self.auth.lines() {
             file.put(&full(key), &value.into_iter().collect::<Vec<_>>())?;
         }
+        let automatic = self.automatic.then(|| self.automatic.lines());
+        file.put(&full(AUTOMATIC), &automatic.unwrap_or_default())?;
         let leaving = self.leaving.as_ref();
         let track = leaving.map(|leaving| leaving.track.lines().collect::<Vec<_>>());
         let keep = leaving.map(|leaving| leaving.keep.lines());

@@ -63,6 +63,7 @@ pub(crate) fn show(engine: &Engine, wanted: &Wanted) -> Result<(Shown, Vec<Local
                 .collect(),
         ),
         tracked: local::count_tracked(&refs, track) as u64,
+        keep_unused: engine.config().keep_unused,
     };
     Ok((shown, local::listed(locals)))
 }
@@ -113,12 +114,13 @@ fn health(engine: &Engine, mirror: &Mirror, locals: u64) -> Health {
         size: size(&mirror.git_dir),
         locals,
         used: usage::last(&mirror.git_dir).map(seconds),
+        automatic: mirror.settings.automatic,
         saved: engine.usage.saved(&mirror.git_dir),
     }
 }
 
 /// What the objects of a mirror take on disk, in bytes.
-fn size(git_dir: &Path) -> u64 {
+pub(crate) fn size(git_dir: &Path) -> u64 {
     let packs = fs::read_dir(git_dir.join("objects/pack"));
     let files = packs.into_iter().flatten().flatten();
     let sizes = files.filter_map(|file| Some(file.metadata().ok()?.len()));

@@ -359,6 +359,7 @@ impl Engine {
         let mut settings = Settings::of_url(url, config.defaults);
         let name = self.registry.free_name(&settings.name);
         settings.name = name.map_err(|err| Failure::io("cannot name the mirror", &err))?;
+        settings.automatic = true;
         Ok(settings)
     }
 

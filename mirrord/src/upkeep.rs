@@ -21,7 +21,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Semaphore, broadcast},
+    sync::{Semaphore, SemaphorePermit, broadcast},
     task::JoinSet,
     time::{Instant, sleep, timeout, timeout_at},
 };
@@ -30,7 +30,7 @@ use crate::{
     gate::{self, Changing, Gate, Gates},
     registry::Mirror,
     tips,
-    turns::{Lane, Turns},
+    turns::{Lane, Turn, Turns},
     verified,
     watch::Watch,
 };
@@ -160,6 +160,14 @@ impl Upkeep {
         });
     }
 
+    /// Waits until nothing else is done to mirrors for which nobody waits, and holds that up for as long as the result
+    /// lives. None comes when the daemon stops.
+    pub(crate) async fn turn(&self) -> Option<(SemaphorePermit<'_>, Turn)> {
+        let turn = self.turn.acquire().await.ok()?;
+        let among_all = self.turns.take("", Lane::Upkeep).await?;
+        Some((turn, among_all))
+    }
+
     /// Ends what is under way, and begins nothing new.
     pub(crate) fn stop(&self) {
         self.watch.cancel();
@@ -268,10 +276,7 @@ impl Upkeep {
         if blocking(move || Ok(verified::is_known(&git_dir))).await? {
             return Ok(());
         }
-        let Ok(_turn) = self.turn.acquire().await else {
-            return Ok(());
-        };
-        let Some(_among_all) = self.turns.take("", Lane::Upkeep).await else {
+        let Some(_turn) = self.turn().await else {
             return Ok(());
         };
         let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
@@ -282,10 +287,7 @@ impl Upkeep {
     /// could.
     async fn drop_unreached(&self, gate: &Arc<Gate>, mirror: &Mirror) -> io::Result<bool> {
         let going = {
-            let Ok(_turn) = self.turn.acquire().await else {
-                return Ok(false);
-            };
-            let Some(_among_all) = self.turns.take("", Lane::Upkeep).await else {
+            let Some(_turn) = self.turn().await else {
                 return Ok(false);
             };
             let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
@@ -308,10 +310,7 @@ impl Upkeep {
 
     /// Makes a large mirror quick to read when it is its turn.
     async fn index(&self, mirror: &Mirror, held: File) -> io::Result<()> {
-        let Ok(_turn) = self.turn.acquire().await else {
-            return Ok(());
-        };
-        let Some(_among_all) = self.turns.take("", Lane::Upkeep).await else {
+        let Some(_turn) = self.turn().await else {
             return Ok(());
         };
         let began = Instant::now();
@@ -324,10 +323,7 @@ impl Upkeep {
 
     /// Puts packs together when it is this mirror's turn. Returns how many bytes that gave, if there was a need.
     async fn repack(&self, mirror: &Mirror) -> io::Result<Option<u64>> {
-        let Ok(_turn) = self.turn.acquire().await else {
-            return Ok(None);
-        };
-        let Some(_among_all) = self.turns.take("", Lane::Upkeep).await else {
+        let Some(_turn) = self.turn().await else {
             return Ok(None);
         };
         let (mirror, watch) = (mirror.clone(), self.watch.clone());

@@ -127,6 +127,18 @@ pub(crate) fn last(git_dir: &Path) -> Option<SystemTime> {
     fs::metadata(git_dir.join(USED)).ok()?.modified().ok()
 }
 
+/// The same of one that may be older than such notes: it counts from when it is first asked.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(crate) fn last_or_now(git_dir: &Path) -> io::Result<SystemTime> {
+    match fs::metadata(git_dir.join(USED)) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => touch(git_dir, SystemTime::now())?,
+        found => return found?.modified(),
+    }
+    fs::metadata(git_dir.join(USED))?.modified()
+}
+
 fn touch(git_dir: &Path, now: SystemTime) -> io::Result<()> {
     let mut options = File::options();
     let file = options.create(true).truncate(false).write(true);
@@ -191,6 +203,15 @@ mod tests {
         usage.answered(&gone, false, Download::default());
         usage.save();
         assert!(!gone.exists());
+    }
+
+    #[test]
+    fn a_mirror_of_unknown_use_counts_from_when_it_is_first_looked_at() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let before = SystemTime::now() - HOUR;
+        let first = last_or_now(dir.path()).expect("writable");
+        assert!(first > before);
+        assert_eq!(last_or_now(dir.path()).expect("readable"), first);
     }
 
     #[test]

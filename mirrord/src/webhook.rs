@@ -23,6 +23,7 @@ use common::protocol::{
     self, Failure, FailureKind, Listen, Mirror as Wanted, Reply, Webhook as Request, WebhookSaid,
 };
 
+pub(crate) use self::hooks::has_hook;
 use self::{
     answer::Receiver,
     door::Door,

@@ -51,7 +51,7 @@ pub struct Log {
     pub follow: bool,
 }
 
-/// One sync or push, when it has come to its end.
+/// One sync, push or removal, when it has come to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// When it ended, in seconds since 1970.
@@ -64,7 +64,7 @@ pub struct Entry {
     pub cause: Cause,
     /// How long it took.
     pub milliseconds: u64,
-    /// Bytes of the pack that upstream sent, or that the push brought.
+    /// Bytes of the pack that upstream sent, or that the push brought; those that a removal has given back to the disk.
     pub bytes: u64,
     /// How many public refs changed.
     pub refs: u64,
@@ -80,9 +80,11 @@ pub enum What {
     Sync,
     /// Somebody pushed.
     Push,
+    /// It went by itself.
+    Removal,
 }
 
-/// What came of a sync or a push.
+/// What came of a sync, a push or a removal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
@@ -105,4 +107,6 @@ pub enum Outcome {
     Failed(String),
     /// It was ended early: nobody waited for it any more, or the daemon stopped.
     Cancelled,
+    /// The mirror has gone by itself, for this reason: its next use makes it anew.
+    Removed(String),
 }

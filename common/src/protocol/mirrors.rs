@@ -93,6 +93,8 @@ pub struct Shown {
     pub held: Vec<String>,
     /// How many branches and tags follow upstream.
     pub tracked: u64,
+    /// For how long it stays without anybody using it, where it may go by itself.
+    pub keep_unused: Option<Duration>,
 }
 
 /// A branch or tag that is in the mirror alone.
@@ -157,6 +159,8 @@ pub struct Health {
     pub locals: u64,
     /// When somebody last used it, in seconds since 1970, when that is known.
     pub used: Option<u64>,
+    /// Whether a clone of its URL has made it and nobody has changed anything since, so that it may go by itself.
+    pub automatic: bool,
     /// What nobody had to download for it.
     pub saved: Saved,
 }
@@ -227,4 +231,6 @@ pub struct Status {
     pub syncing: Vec<String>,
     /// Where it hears that an upstream has something new, when it does.
     pub webhook: Option<String>,
+    /// How much room its mirrors may take on disk, in bytes, when there is a bound.
+    pub disk_budget: Option<u64>,
 }

@@ -27,6 +27,12 @@ use super::{
 ///     mirrord config fresh-for 30s
 ///     mirrord config fresh-for
 ///     mirrord config --unset fresh-for
+///
+/// Among the daemon's own: mirrors that clones have made go by themselves when nobody has
+/// used them for 'keep-unused', and earlier when all take more than 'disk-budget'.
+///
+///     mirrord config keep-unused 90d
+///     mirrord config disk-budget 100G
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Config {

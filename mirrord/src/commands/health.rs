@@ -132,6 +132,7 @@ pub(super) fn in_json(health: &Health) -> Value {
     all["size_bytes"] = json!(health.size);
     all["local_refs"] = json!(health.locals);
     all["last_used"] = json!(health.used);
+    all["automatic"] = json!(health.automatic);
     all["saved"] = saved_in_json(&health.saved);
     all
 }
@@ -198,6 +199,7 @@ mod tests {
             size: 3 << 20,
             locals: 0,
             used: Some(NOW - 60),
+            automatic: false,
             saved: Saved::default(),
         }
     }

@@ -1,4 +1,4 @@
-//! `mirrord log`: what syncs and pushes did, and do.
+//! `mirrord log`: what syncs and pushes did, and do, and which mirrors have gone by themselves.
 
 use std::{
     io::{self, Write},
@@ -27,7 +27,8 @@ const LAST: u64 = 10;
 ///
 /// One line for each, the newest last: when it ended, of which mirror, why it was done,
 /// and what came of it. A sync is done for the 'schedule', a 'webhook', a 'fetch', a
-/// 'push', or a 'command' such as 'mirrord sync'. What is kept has a bound: a thousand
+/// 'push', or a 'command' such as 'mirrord sync'. A 'removal' is a mirror that has gone by
+/// itself, and why. What is kept has a bound: a thousand
 /// mirrors that sync hourly leave two days or more, a few mirrors leave months.
 ///
 ///     mirrord log
@@ -137,6 +138,7 @@ fn lines(entries: &[Entry], width: &mut usize) -> String {
         let what = match entry.what {
             What::Sync => format!("sync ({})", entry.cause),
             What::Push => "push".to_owned(),
+            What::Removal => "removal".to_owned(),
         };
         format!("{time}  {name:width$}  {what:15}  {}\n", came(entry))
     });
@@ -152,6 +154,7 @@ fn came(entry: &Entry) -> String {
         }
         Outcome::Cancelled => return format!("cancelled after {took}"),
         Outcome::Unchanged => vec!["unchanged".to_owned()],
+        Outcome::Removed(words) => vec![masked(words.as_bytes())],
         Outcome::InStep => vec![
             "in step".to_owned(),
             format!("{} moved", count(entry.refs, "ref")),
@@ -203,6 +206,10 @@ fn in_json(entry: &Entry) -> String {
         Outcome::Failed(words) => {
             reason = Some(words);
             "failed"
+        }
+        Outcome::Removed(words) => {
+            reason = Some(words);
+            "removed"
         }
         Outcome::Pushed {
             sent,
@@ -288,6 +295,11 @@ mod tests {
             line(What::Push, pushed(0, 0, 1, Some("stale info"))),
             "project  push             1 ref refused (stale info), 1.20 MiB, 0.4 s\n"
         );
+        let removed = Outcome::Removed("unused for 31 days".into());
+        assert_eq!(
+            line(What::Removal, removed),
+            "project  removal          unused for 31 days, 1.20 MiB, 0.4 s\n"
+        );
     }
 
     #[test]
@@ -314,6 +326,7 @@ mod tests {
             Outcome::Unchanged,
             Outcome::Cancelled,
             Outcome::Failed("no".into()),
+            Outcome::Removed("unused".into()),
             Outcome::Pushed {
                 sent: 0,
                 kept: 0,
@@ -321,7 +334,14 @@ mod tests {
                 reason: None,
             },
         ];
-        let words = ["in-step", "unchanged", "cancelled", "failed", "refused"];
+        let words = [
+            "in-step",
+            "unchanged",
+            "cancelled",
+            "failed",
+            "removed",
+            "refused",
+        ];
         for (outcome, word) in outcomes.into_iter().zip(words) {
             let line = in_json(&entry(What::Sync, outcome));
             assert_eq!(line.matches('\n').count(), 1, "{line}");

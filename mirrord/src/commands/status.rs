@@ -10,7 +10,7 @@ use clap::Args;
 use common::{
     client::something_else,
     paths::Paths,
-    progress::masked,
+    progress::{masked, size},
     protocol::{self, Health, Reply, Request, Saved},
 };
 use serde_json::{Value, json};
@@ -136,6 +136,7 @@ impl Seen {
             daemon.clients,
             daemon.waiting,
         );
+        text.push_str(&format!("disk:    {}\n", self.disk()));
         let all = self.saved();
         if let Some(words) = saved(&all) {
             text.push_str(&format!("saved:   {words} in {}\n", answered(&all)));
@@ -170,6 +171,14 @@ impl Seen {
         self.mirrors.iter().map(|mirror| mirror.size).sum()
     }
 
+    fn disk(&self) -> String {
+        let taken = size(self.size() as f64);
+        match self.daemon.disk_budget {
+            Some(budget) => format!("{taken} of {}", size(budget as f64)),
+            None => taken,
+        }
+    }
+
     fn saved(&self) -> Saved {
         sum(self.mirrors.iter().map(|mirror| &mirror.saved))
     }
@@ -195,6 +204,7 @@ impl Seen {
             "mirrors_dir": daemon.mirrors_dir,
             "mirrors": daemon.mirrors,
             "size_bytes": self.size(),
+            "disk_budget_bytes": daemon.disk_budget,
             "saved": saved_in_json(&self.saved()),
             "clients": daemon.clients,
             "waiting": daemon.waiting,

@@ -21,8 +21,8 @@ use super::{
 /// Say how fresh a mirror is, what decides that, and what would change it
 ///
 /// What the next fetch will do, what happens when upstream cannot be asked, when the mirror
-/// is brought in step without anybody asking, each with the setting that says so; and what
-/// it takes on disk and has saved.
+/// is brought in step without anybody asking, and whether it goes when nobody uses it: each
+/// with the setting that says so.
 ///
 ///     mirrord why project
 #[derive(Args)]
@@ -213,7 +213,7 @@ fn unasked(shown: &Shown) -> Said {
     }
 }
 
-/// What it takes and saves.
+/// What it takes and saves, and for how long it stays.
 fn kept(shown: &Shown, now: u64) -> Said {
     let (name, health) = (name(shown), &shown.health);
     let saved =
@@ -227,10 +227,27 @@ fn kept(shown: &Shown, now: u64) -> Said {
         saved.unwrap_or_default(),
         used.unwrap_or_default()
     );
+    let keep_unused = shown.keep_unused.map(|time| ago(time.as_secs()));
+    let (stays, change) = match (health.automatic, keep_unused) {
+        (false, _) => (
+            "it stays until it is removed".to_owned(),
+            format!("'mirrord remove {name}' removes it"),
+        ),
+        (true, unused) => {
+            let unused = unused.map(|time| format!("nobody has used it for {time}, or "));
+            let unused = unused.unwrap_or_default();
+            (
+                format!("a clone has made it, and it goes when {unused}disk-budget is exceeded"),
+                format!(
+                    "'mirrord set {name} --description TEXT', or any other setting, makes it yours: then it stays"
+                ),
+            )
+        }
+    };
     Said {
         about: "on disk",
-        words: has,
-        change: Some(format!("'mirrord remove {name}' removes it")),
+        words: format!("{has}; {stays}"),
+        change: Some(change),
     }
 }
 

@@ -41,6 +41,8 @@ fn without_a_file_everything_has_its_default() {
         "syncs=16",
         "syncs-per-host=8",
         "remind-after=1d",
+        "keep-unused=30d",
+        "disk-budget=50G",
         "webhook=no",
         "webhook-listen=127.0.0.1:0",
         "webhook-public-url=",

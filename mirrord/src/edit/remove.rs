@@ -80,7 +80,7 @@ pub(crate) async fn remove(
 ///
 /// # Errors
 /// Fails when the disk refuses.
-fn end(engine: &Engine, mirror: &Mirror) -> io::Result<()> {
+pub(crate) fn end(engine: &Engine, mirror: &Mirror) -> io::Result<()> {
     engine.credentials.forget_readers(&mirror.git_dir)?;
     engine.forget(mirror)?;
     engine.registry.remove(mirror)

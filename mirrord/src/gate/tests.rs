@@ -106,3 +106,23 @@ async fn what_may_have_reached_upstream_is_in_doubt_until_a_later_sync_has_looke
     gate.begin_sync().caught_up();
     assert!(!gate.is_in_doubt());
 }
+
+#[tokio::test]
+async fn a_change_for_which_nobody_is_waited_for_is_none_while_anybody_is_there() {
+    let mirror = mirror();
+    let reading = mirror.read().await;
+    assert!(mirror.change_now().is_none(), "somebody reads");
+    drop(reading);
+    let push = mirror.reserve(names(&["a"])).await;
+    assert!(mirror.change_now().is_none(), "somebody pushes");
+    drop(push);
+    let sync = mirror.begin_sync();
+    assert!(mirror.change_now().is_none(), "a sync runs");
+    drop(sync);
+    let changing = mirror.change_now().expect("nobody is there");
+    assert!(mirror.change_now().is_none(), "it is being changed");
+    let mut next = Box::pin(mirror.read());
+    assert!(futures_are_pending(&mut next).await);
+    drop(changing);
+    drop(next.await);
+}

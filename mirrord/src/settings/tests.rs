@@ -279,9 +279,9 @@ fn any_settings() -> impl Strategy<Value = Settings> {
     (
         (name, text, track(), prop::option::of(leaving), auth()),
         (every, span(), span(), span(), stale, atomic, link),
-        any::<[bool; 3]>(),
+        any::<[bool; 4]>(),
     )
-        .prop_map(|(texts, others, [sync_on_fetch, push, fsck])| {
+        .prop_map(|(texts, others, [sync_on_fetch, push, fsck, automatic])| {
             let (name, description, track, leaving, auth) = texts;
             let (every, fresh_for, stale_after, keep_history, stale, atomic, link) = others;
             Settings {
@@ -302,6 +302,7 @@ fn any_settings() -> impl Strategy<Value = Settings> {
                     link,
                 },
                 auth,
+                automatic,
                 leaving,
             }
         })
@@ -342,6 +343,7 @@ proptest! {
         }
         // What signs in is not for `set`.
         typed.auth = settings.auth.clone();
-        prop_assert_eq!(typed, Settings { leaving: None, ..settings });
+        let unseen = Settings { automatic: false, leaving: None, ..settings };
+        prop_assert_eq!(typed, unseen);
     }
 }

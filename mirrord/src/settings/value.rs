@@ -266,7 +266,7 @@ fn word<T: PartialEq>(value: &T, words: &[(&str, T)]) -> String {
 }
 
 /// `u64::from_str` alone would take `+1` too.
-fn number(text: &str) -> Option<u64> {
+pub(super) fn number(text: &str) -> Option<u64> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| digits)
 }

@@ -105,6 +105,11 @@ impl Hook {
     }
 }
 
+/// Whether a mirror has a hook, and so somebody who has told its host of it.
+pub(crate) fn has_hook(git_dir: &Path) -> bool {
+    git_dir.join(FILE).exists()
+}
+
 impl Known {
     fn at(git_dir: PathBuf) -> Self {
         let read = None;

@@ -53,6 +53,7 @@ fn scripts_find_the_same_keys_for_ever() {
     assert_eq!(keys(&list, 4), of_all, "{list}");
     let show = stage.mirrord(&["show", "work", "--json"]).ok().stdout;
     let of_one = [
+        "automatic",
         "behind_since",
         "description",
         "git_dir",

@@ -1,0 +1,124 @@
+//! What goes: why, in which order, and how it comes back.
+
+use std::fs;
+
+use super::{DAY, Shelf};
+
+#[test]
+fn a_mirror_that_nobody_has_used_for_a_month_goes_and_its_next_use_makes_it_anew() {
+    let shelf = Shelf::new();
+    let project = shelf.add("project");
+    shelf.add("other");
+    shelf.age("project", 31);
+    shelf.age("other", 29);
+    let follow = shelf.begins_anew();
+    follow.printed("unused for 31 days");
+    assert_eq!(shelf.found("project"), None);
+    assert!(shelf.found("other").is_some(), "it has a day left");
+    let name = shelf.called("project");
+    // Who asks what became of it is told.
+    let log = shelf.mirrord(&["log", &name]).ok().stdout;
+    let last = log.lines().last().unwrap_or_default();
+    assert!(
+        last.contains("  removal  ") && last.contains("unused for 31 days, "),
+        "{log}"
+    );
+    let json = shelf.mirrord(&["log", &name, "--json", "-n", "1"]).ok();
+    for part in [
+        "\"what\":\"removal\"",
+        "\"outcome\":\"removed\"",
+        "\"reason\":\"unused for 31 days\"",
+    ] {
+        assert!(json.stdout.contains(part), "{part}: {json}");
+    }
+    let words = format!("'{name}' is removed, and its next use makes it anew: unused for 31 days");
+    assert!(shelf.world.log().contains(&words), "{}", shelf.world.log());
+    // The old clone goes on, and so does a new one.
+    project.commit("main", "file", "next");
+    shelf.git("project", &["pull", "-q"]).ok();
+    assert!(shelf.found("project").is_some());
+    shelf.clone("project", "again").ok();
+    let tip = shelf.git("again", &["rev-parse", "HEAD"]).ok();
+    assert_eq!(Some(tip.line().to_owned()), project.tip("main"));
+    let fsck = shelf.git("project", &["fsck", "--full", "--strict"]);
+    fsck.ok();
+}
+
+#[test]
+fn a_fetch_a_push_and_a_sync_by_hand_are_uses_and_what_nobody_asks_for_is_none() {
+    let shelf = Shelf::new();
+    shelf.mirrord(&["config", "every", "1s"]).ok();
+    for name in ["fetched", "pushed", "synced", "scheduled"] {
+        shelf.add(name);
+    }
+    for name in ["fetched", "pushed", "synced", "scheduled"] {
+        shelf.age(name, 29);
+    }
+    shelf.git("fetched", &["fetch", "-q"]).ok();
+    let push = ["push", "-q", "origin", "HEAD:refs/heads/new"];
+    shelf.git("pushed", &push).ok();
+    shelf.mirrord(&["sync", "-q", &shelf.url("synced")]).ok();
+    let follow = shelf
+        .mirrord(&["log", "-f", "-n", "0", &shelf.url("scheduled")])
+        .start();
+    follow.printed("(schedule)");
+    let is_young = |name: &str| {
+        let used = fs::metadata(shelf.mirror(name).join("used")).expect("noted");
+        let age = used.modified().expect("known").elapsed();
+        age.expect("past") < DAY
+    };
+    for name in ["fetched", "pushed", "synced"] {
+        assert!(is_young(name), "{name}");
+    }
+    assert!(!is_young("scheduled"));
+}
+
+#[test]
+fn over_the_budget_those_go_first_that_were_used_longest_ago_and_no_more_than_needed() {
+    let shelf = Shelf::new();
+    let names = ["third", "first", "fourth", "second"];
+    for name in names {
+        shelf.add(name);
+    }
+    let all = shelf.status()["size_bytes"].as_u64().expect("a number");
+    let one = shelf.state("first")["size_bytes"]
+        .as_u64()
+        .expect("a number");
+    assert!(all > 3 * one && one > 1024, "{one} of {all}");
+    // Room for two of them, and not for three.
+    let budget = format!("{}K", all * 5 / 8 / 1024);
+    shelf.mirrord(&["config", "disk-budget", &budget]).ok();
+    for (name, days) in [("first", 20), ("second", 10), ("third", 5), ("fourth", 2)] {
+        shelf.age(name, days);
+    }
+    let follow = shelf.begins_anew();
+    follow.printed("/second ");
+    let log = shelf.mirrord(&["log", "--json", "-n", "2"]).ok().stdout;
+    let gone: Vec<_> = log.lines().map(|line| line.contains("/first\"")).collect();
+    assert_eq!(gone, [true, false], "{log}");
+    assert_eq!(
+        log.matches("this one was used longest ago").count(),
+        2,
+        "{log}"
+    );
+    assert!(shelf.found("third").is_some() && shelf.found("fourth").is_some());
+    let status = shelf.mirrord(&["status"]).ok().stdout;
+    assert!(
+        status.contains("\ndisk:    ") && status.contains(" of "),
+        "{status}"
+    );
+    // It comes back, and nothing that was used lately goes for that.
+    shelf.clone("first", "again").ok();
+    assert!(shelf.found("third").is_some());
+}
+
+#[test]
+fn that_what_is_left_takes_more_than_the_budget_is_said_once() {
+    let shelf = Shelf::new();
+    shelf.add("project");
+    shelf.mirrord(&["config", "disk-budget", "1K"]).ok();
+    shelf.mirrord(&["stop"]).ok();
+    shelf.mirrord(&["list"]).ok();
+    shelf.logs(", the disk budget is 1024 bytes, and what is left is");
+    assert!(shelf.found("project").is_some(), "it was used just now");
+}

@@ -1,0 +1,176 @@
+//! What stays, however long nobody has used it.
+
+use std::fs;
+
+use super::Shelf;
+
+impl Shelf {
+    /// Asserts that a mirror stays that nobody has used for more than a year.
+    #[track_caller]
+    fn stays(&self, name: &str) {
+        self.age(name, 400);
+        self.looks_at_all();
+        assert!(self.found(name).is_some(), "{}", self.world.log());
+        let log = self.mirrord(&["log"]).ok().stdout;
+        assert_eq!(log.matches("  removal  ").count(), 1, "{log}");
+    }
+}
+
+#[test]
+fn one_with_a_local_branch_stays() {
+    let shelf = Shelf::new();
+    let main_alone = ["config", "track", "+refs/heads/main"];
+    shelf.mirrord(&main_alone).ok();
+    shelf.add("project");
+    let push = ["push", "-q", "origin", "HEAD:refs/heads/mine"];
+    shelf.git("project", &push).ok();
+    shelf.stays("project");
+    let fetched = ["fetch", "-q", "origin", "mine"];
+    shelf.git("project", &fetched).ok();
+}
+
+#[test]
+fn one_with_history_stays_for_as_long_as_that_is_kept() {
+    let shelf = Shelf::new();
+    let project = shelf.add("project");
+    project.force("main", "main~1");
+    shelf.git("project", &["fetch", "-q"]).ok();
+    shelf.stays("project");
+    let name = shelf.called("project");
+    let history = shelf.mirrord(&["history", &name]).ok().stdout;
+    assert!(history.contains("rewritten"), "{history}");
+    // What is past keeping keeps nothing.
+    shelf.mirrord(&["stop"]).ok();
+    let config = shelf.mirror("project").join("config");
+    let set = [
+        "config",
+        "--file",
+        &config.to_string_lossy(),
+        "mirror.keep-history",
+        "0s",
+    ];
+    shelf.world.git(set).ok();
+    shelf.age("project", 400);
+    shelf.begins_anew().printed("unused for 400 days");
+}
+
+#[test]
+fn one_that_is_being_read_stays_also_for_a_client_of_a_dead_daemon() {
+    let shelf = Shelf::new();
+    shelf.add("project");
+    let script = "mkfifo more; { echo connect git-upload-pack; cat more; } | git-remote-mirror origin \"$0\"";
+    let reader = shelf
+        .world
+        .program("sh", ["-c", script, &shelf.url("project")]);
+    let reader = reader.start();
+    reader.printed("version 2");
+    shelf.world.kill_daemon();
+    shelf.stays("project");
+    let question = "0014command=ls-refs\n00000000";
+    fs::write(shelf.world.path("more"), question).expect("it is read");
+    let ran = reader.wait();
+    assert!(
+        ran.status.success() && ran.stdout.contains("refs/heads/main"),
+        "{ran}"
+    );
+}
+
+#[test]
+fn one_with_a_name_stays_and_so_does_one_that_somebody_has_changed() {
+    let shelf = Shelf::new();
+    for name in ["named", "set", "renamed", "adopted"] {
+        let project = shelf.gitlab.project(&format!("group/{name}"));
+        project.history(2);
+    }
+    shelf
+        .mirrord(&["add", "-q", "work", &shelf.url("named")])
+        .ok();
+    for name in ["set", "renamed", "adopted"] {
+        shelf.clone(name, name).ok();
+        assert_eq!(shelf.state(name)["automatic"], true, "{name}");
+    }
+    shelf.clone("named", "named").ok();
+    shelf
+        .mirrord(&["set", &shelf.called("set"), "--every", "2h"])
+        .ok();
+    shelf
+        .mirrord(&["rename", &shelf.called("renamed"), "other"])
+        .ok();
+    shelf
+        .mirrord(&["add", "-q", "mine", &shelf.url("adopted")])
+        .ok();
+    for name in ["named", "set", "renamed", "adopted"] {
+        assert_eq!(shelf.state(name)["automatic"], false, "{name}");
+    }
+    for name in ["named", "set", "renamed", "adopted"] {
+        shelf.age(name, 400);
+    }
+    shelf.looks_at_all();
+    for name in ["named", "set", "renamed", "adopted"] {
+        assert!(shelf.found(name).is_some(), "{name}");
+    }
+}
+
+#[test]
+fn one_that_upstream_may_not_give_again_stays() {
+    let shelf = Shelf::new();
+    let project = shelf.add("project");
+    // Looks wiped.
+    for (name, _) in project.refs() {
+        project.delete(&name);
+    }
+    shelf
+        .mirrord(&["sync", "-q", &shelf.url("project")])
+        .code(1);
+    shelf.stays("project");
+    shelf.clone("project", "again").ok();
+}
+
+#[test]
+fn one_that_has_a_push_in_doubt_or_a_hook_stays() {
+    for (file, text) in [("doubt", ""), ("webhook", "")] {
+        let shelf = Shelf::new();
+        shelf.add("project");
+        fs::write(shelf.mirror("project").join(file), text).expect("the mirror is ours");
+        shelf.stays("project");
+    }
+}
+
+#[test]
+fn while_the_settings_cannot_be_read_nothing_goes() {
+    let shelf = Shelf::new();
+    shelf.add("project");
+    shelf.age("project", 400);
+    let config = shelf.world.mirror_home().join("config");
+    fs::write(&config, "[mirror]\n\tkeep-unsued = never\n").expect("it is ours");
+    shelf.mirrord(&["list"]).ok();
+    let words = "cannot look which mirrors are unused: unknown setting 'keep-unsued'";
+    shelf.logs(words);
+    assert!(shelf.found("project").is_some());
+}
+
+#[test]
+fn why_says_whether_a_mirror_goes_by_itself_and_what_keeps_it() {
+    let shelf = Shelf::new();
+    shelf.add("project");
+    let why = |name: &str| {
+        let why = shelf.mirrord(&["why", name]).ok().stdout;
+        why.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let name = shelf.called("project");
+    let said = why(&name);
+    let goes = "a clone has made it, and it goes when nobody has used it for 30 days, or disk-budget is exceeded";
+    assert!(
+        said.contains(", last used ") && said.contains(goes),
+        "{said}"
+    );
+    shelf.mirrord(&["config", "keep-unused", "never"]).ok();
+    let said = why(&name);
+    assert!(
+        said.contains("it goes when disk-budget is exceeded"),
+        "{said}"
+    );
+    shelf.mirrord(&["set", &name, "--description", "mine"]).ok();
+    let said = why(&name);
+    assert!(said.contains("it stays until it is removed"), "{said}");
+}
