@@ -222,7 +222,10 @@ impl Upkeep {
         };
         self.verify(mirror).await?;
         let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
-        blocking(move || tips::renew(&git_dir, &watch)).await?;
+        if let Err(err) = blocking(move || tips::renew(&git_dir, &watch)).await {
+            // Clones make one of their own.
+            tracing::debug!("no pack of tips for '{}': {err}", mirror.settings.name);
+        }
         let mut now = look().await?;
         if !now.has_too_much() && !now.is_time && !now.is_large {
             return Ok(None);
