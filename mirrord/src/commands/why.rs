@@ -233,6 +233,10 @@ fn kept(shown: &Shown, now: u64) -> Said {
             "it stays until it is removed".to_owned(),
             format!("'mirrord remove {name}' removes it"),
         ),
+        (true, _) if health.locals > 0 => (
+            "it stays while it has branches or tags of its own".to_owned(),
+            format!("'mirrord remove {name} --force' removes it, and leaves them in a bundle"),
+        ),
         (true, unused) => {
             let unused = unused.map(|time| format!("nobody has used it for {time}, or "));
             let unused = unused.unwrap_or_default();

@@ -24,6 +24,14 @@ fn one_with_a_local_branch_stays() {
     shelf.add("project");
     let push = ["push", "-q", "origin", "HEAD:refs/heads/mine"];
     shelf.git("project", &push).ok();
+    let why = shelf
+        .mirrord(&["why", &shelf.called("project")])
+        .ok()
+        .stdout;
+    assert!(
+        why.contains("it stays while it has branches or tags of its own"),
+        "{why}"
+    );
     shelf.stays("project");
     let fetched = ["fetch", "-q", "origin", "mine"];
     shelf.git("project", &fetched).ok();

@@ -77,7 +77,12 @@ fn scripts_find_the_same_keys_for_ever() {
         "url",
     ];
     assert_eq!(keys(&show, 2), of_one, "{show}");
+    // What it has saved, and its settings.
     let settings = [
+        "bytes",
+        "clones",
+        "fetches",
+        "seconds",
         "atomic",
         "auth",
         "every",
