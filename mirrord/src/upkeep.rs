@@ -12,7 +12,7 @@ mod store;
 mod unreached;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fs::{File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
@@ -65,8 +65,8 @@ pub(crate) struct Upkeep {
 #[derive(Default)]
 struct State {
     tasks: JoinSet<()>,
-    /// The mirrors that are looked after, or wait for their turn.
-    under_way: HashSet<PathBuf>,
+    /// The mirrors that are looked after, or wait for their turn; each as it was after the last change since.
+    under_way: HashMap<PathBuf, Option<Mirror>>,
     /// Where it failed, and until when it is left at that.
     failed: HashMap<PathBuf, Instant>,
 }
@@ -144,19 +144,24 @@ impl Upkeep {
         let mut state = self.state();
         while state.tasks.try_join_next().is_some() {}
         let git_dir = &mirror.git_dir;
+        if let Some(changed) = state.under_way.get_mut(git_dir) {
+            *changed = Some(mirror.clone());
+            return;
+        }
         let failed = state.failed.get(git_dir);
-        if self.watch.is_cancelled()
-            || failed.is_some_and(|until| Instant::now() < *until)
-            || !state.under_way.insert(git_dir.clone())
-        {
+        if self.watch.is_cancelled() || failed.is_some_and(|until| Instant::now() < *until) {
             return;
         }
         state.failed.remove(git_dir);
+        state.under_way.insert(git_dir.clone(), None);
         let upkeep = self.clone();
         state.tasks.spawn(async move {
-            let began = Instant::now();
-            let tended = upkeep.tend(&gate, &mirror).await;
-            upkeep.note(&mirror, began.elapsed(), tended);
+            let mut next = Some(mirror);
+            while let Some(mirror) = next {
+                let began = Instant::now();
+                let tended = upkeep.tend(&gate, &mirror).await;
+                next = upkeep.note(&mirror, began.elapsed(), tended);
+            }
         });
     }
 
@@ -182,9 +187,15 @@ impl Upkeep {
         }
     }
 
-    fn note(&self, mirror: &Mirror, took: Duration, tended: io::Result<Option<Tended>>) {
+    /// Notes how it went. Returns the mirror if it has changed meanwhile, and is to be looked after once more.
+    fn note(
+        &self,
+        mirror: &Mirror,
+        took: Duration,
+        tended: io::Result<Option<Tended>>,
+    ) -> Option<Mirror> {
         let mut state = self.state();
-        state.under_way.remove(&mirror.git_dir);
+        let changed = state.under_way.remove(&mirror.git_dir).flatten();
         let name = &mirror.settings.name;
         match tended {
             Ok(None) => {}
@@ -205,13 +216,17 @@ impl Upkeep {
                 );
             }
             // It was removed, or the daemon stops.
-            Err(_) if self.watch.is_cancelled() || !mirror.git_dir.exists() => {}
+            Err(_) if self.watch.is_cancelled() || !mirror.git_dir.exists() => return None,
             Err(err) => {
                 tracing::warn!("cannot repack '{name}': {err}");
                 let until = Instant::now() + AGAIN;
                 state.failed.insert(mirror.git_dir.clone(), until);
+                return None;
             }
         }
+        let changed = changed.filter(|_| !self.watch.is_cancelled())?;
+        state.under_way.insert(mirror.git_dir.clone(), None);
+        Some(changed)
     }
 
     /// Does what a mirror needs, if it needs anything.

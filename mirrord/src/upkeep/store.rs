@@ -109,11 +109,11 @@ impl Store {
         self.git(&["pack-refs", "--all"], "");
     }
 
-    /// Adds a commit to a branch whose file takes two megabytes, whatever git does.
+    /// Adds a commit to a branch whose file takes more than a megabyte, whatever git does.
     pub(super) fn big(&mut self, branch: &str) {
         self.made += 3;
         let mut state = self.made as u64;
-        let digits = (0..4_000_000).map(|_| {
+        let digits = (0..2_400_000).map(|_| {
             state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);

@@ -110,3 +110,28 @@ async fn a_mirror_that_is_gone_is_no_failure() {
     assert!(upkeep.state().failed.is_empty());
     assert!(upkeep.state().under_way.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_changes_while_it_is_looked_after_is_looked_after_once_more() {
+    let made = Sample::new().import();
+    let gates = Gates::default();
+    let upkeep = Upkeep::new(Turns::new(2, 2));
+    let mirror = mirror(made.path());
+    let reader = gates.of(made.path()).read().await;
+    // Something to do that nobody may be reading for.
+    let going = packs::folder(made.path()).join("pack-1.going");
+    std::fs::write(&going, "").expect("written");
+    upkeep.after_change(&gates, &mirror);
+    upkeep.after_change(&gates, &mirror);
+    assert_eq!(upkeep.state().tasks.len(), 1);
+    let seen = |upkeep: &Upkeep| upkeep.state().under_way[made.path()].is_some();
+    assert!(seen(&upkeep));
+    while seen(&upkeep) {
+        // Its patience with who reads ends, and it begins anew.
+        sleep(LOOK).await;
+    }
+    drop(reader);
+    upkeep.ended().await;
+    assert!(!going.exists());
+    assert!(upkeep.state().under_way.is_empty());
+}

@@ -20,6 +20,30 @@ impl Shelf {
         Self::of(Fork::of(large, prepare))
     }
 
+    /// The same, whose index is not written before [`index_goes_on`](Self::index_goes_on) lets it; returns when it would be.
+    #[track_caller]
+    fn large_and_held() -> Self {
+        let shelf = Self::large(|world, _| {
+            world.program("mkfifo", ["begun", "go-on"]).ok();
+            let root = world.root().display();
+            let script = format!(
+                "case \"$*\" in *multi-pack-index*) echo >'{root}/begun'; read line <'{root}/go-on';; esac\n\
+                 PATH=${{PATH#*:}} exec nice \"$@\"\n"
+            );
+            install_nice(world, &script);
+        });
+        shelf.fork.world.program("cat", ["begun"]).ok();
+        shelf
+    }
+
+    /// Lets the index be written that waits, and all that come later.
+    #[track_caller]
+    fn index_goes_on(&self) {
+        fs::remove_file(self.fork.world.path("bin/nice")).expect("removed");
+        let tell = self.fork.world.program("sh", ["-c", "echo >go-on"]);
+        tell.ok();
+    }
+
     fn is_indexed(&self) -> bool {
         let objects = self.mirror().join("objects");
         let files = ["pack/multi-pack-index", "info/commit-graph"];
@@ -101,16 +125,7 @@ fn a_small_mirror_needs_no_index() {
 
 #[test]
 fn while_a_child_of_a_dead_daemon_writes_an_index_no_pack_goes() {
-    let mut shelf = Shelf::large(|world, _| {
-        world.program("mkfifo", ["begun", "go-on"]).ok();
-        let root = world.root().display();
-        let script = format!(
-            "case \"$*\" in *multi-pack-index*) echo >'{root}/begun'; read line <'{root}/go-on';; esac\n\
-             PATH=${{PATH#*:}} exec nice \"$@\"\n"
-        );
-        install_nice(world, &script);
-    });
-    shelf.fork.world.program("cat", ["begun"]).ok();
+    let mut shelf = Shelf::large_and_held();
     shelf.fork.world.kill_daemon();
     shelf.add_packs(MANY);
     let before = packs(&shelf.mirror(), "idx");
@@ -118,9 +133,7 @@ fn while_a_child_of_a_dead_daemon_writes_an_index_no_pack_goes() {
     // This one looks, and goes on without.
     shelf.fork.world.mirrord(["stop"]).ok();
     assert!(before.is_subset(&packs(&shelf.mirror(), "idx")));
-    fs::remove_file(shelf.fork.world.path("bin/nice")).expect("removed");
-    let tell = shelf.fork.world.program("sh", ["-c", "echo >go-on"]);
-    tell.ok();
+    shelf.index_goes_on();
     let deadline = Instant::now() + PATIENCE;
     while !shelf.is_indexed() {
         assert!(Instant::now() < deadline, "it never ends");
@@ -129,6 +142,18 @@ fn while_a_child_of_a_dead_daemon_writes_an_index_no_pack_goes() {
     shelf.sync("two");
     shelf.settles();
     shelf.is_indexed_for_the(1);
+    shelf.is_served_as_ever("last");
+    shelf.is_whole();
+}
+
+#[test]
+fn what_comes_while_an_index_is_written_is_seen_to_without_another_change() {
+    let mut shelf = Shelf::large_and_held();
+    shelf.add_packs(MANY);
+    shelf.sync("one");
+    shelf.index_goes_on();
+    shelf.settles();
+    shelf.is_indexed_for_the(2);
     shelf.is_served_as_ever("last");
     shelf.is_whole();
 }

@@ -51,7 +51,7 @@ impl Shelf {
     #[track_caller]
     fn loses_something(&self, seed: u64) -> String {
         let mut state = seed;
-        let digits = (0..4_000_000).map(|_| {
+        let digits = (0..2_400_000).map(|_| {
             state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);

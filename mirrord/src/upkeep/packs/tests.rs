@@ -28,6 +28,32 @@ fn those_that_are_too_small_for_what_they_have_become_one() {
 }
 
 #[test]
+fn five_thousand_small_ones_leave_few_and_are_seldom_written_anew() {
+    // A push that stays here and a sync take turns, and bring some objects each.
+    let mut kinds = [vec![20_000], Vec::new()];
+    let (mut brought, mut written) = (0, 0);
+    for number in 0..5000 {
+        let size = 1 + number * 7 % 13;
+        brought += size;
+        kinds[usize::from(number % 2 == 0)].push(size);
+        if kinds[0].len() + kinds[1].len() <= 50 {
+            continue;
+        }
+        for sizes in &mut kinds {
+            sizes.sort_unstable();
+            let count = rolled_up(sizes);
+            let sum: u64 = sizes.drain(..count).sum();
+            if count > 0 {
+                written += sum;
+                sizes.push(sum);
+            }
+        }
+        assert!(kinds[0].len() + kinds[1].len() <= 20, "{kinds:?}");
+    }
+    assert!(written < 10 * brought, "{written} for {brought}");
+}
+
+#[test]
 fn git_chooses_the_same_packs() {
     for sizes in [
         vec![1, 1, 4, 100],
