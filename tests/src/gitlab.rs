@@ -145,6 +145,11 @@ impl GitLab {
         fs::remove_dir_all(self.project_dir(path)).expect("the project exists");
     }
 
+    /// Returns the directory of all its projects.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     fn project_dir(&self, path: &str) -> PathBuf {
         self.dir.path().join(format!("{path}.git"))
     }

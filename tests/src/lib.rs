@@ -34,6 +34,7 @@ pub use gitlab::{Fault, GitLab, Held, On, Request};
 pub use keyring::Keyring;
 pub use nginx::Nginx;
 pub use parts::Part;
+pub use process::kill_all;
 pub use project::Project;
 pub use run::{Ran, Run, Running};
 pub use rustix::process::Signal;

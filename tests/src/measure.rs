@@ -1,7 +1,12 @@
 //! What a program has taken, for programs that print figures.
 
+use std::collections::HashMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
+
+use crate::process::family;
 
 /// The kernel's unit of processor time, in `/proc`.
 const TICKS: f64 = 100.0;
@@ -18,6 +23,21 @@ pub fn processor(pid: u32) -> (f64, f64) {
         (fields[11] + fields[12]) / TICKS,
         (fields[13] + fields[14]) / TICKS,
     )
+}
+
+/// Seconds of processor time that each thread of a process has had until now, by its number, to the microsecond; those
+/// that have ended are not among them.
+pub fn processor_by_thread(pid: u32) -> HashMap<u32, f64> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    let threads = threads.into_iter().flatten().flatten();
+    threads
+        .filter_map(|thread| {
+            let number = thread.file_name().to_str()?.parse().ok()?;
+            let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            let nanoseconds: f64 = text.split_whitespace().next()?.parse().ok()?;
+            Some((number, nanoseconds / 1e9))
+        })
+        .collect()
 }
 
 /// Seconds of processor time of this thread.
@@ -44,6 +64,41 @@ pub fn peak(pid: u32) -> usize {
 /// The memory that a process has now, in KiB.
 pub fn resident(pid: u32) -> usize {
     of_status(pid, "VmRSS:")
+}
+
+/// Lets [`peak`] begin again with what the process has now.
+pub fn forget_peak(pid: u32) {
+    // `man 5 proc_pid_clear_refs`; whoever may not has the older peak.
+    let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
+}
+
+/// The memory that all have now whom a process has started, in KiB, and how many they are. What they share is counted
+/// for each.
+pub fn resident_of_children(pid: u32) -> (usize, usize) {
+    let family = family(pid);
+    let pages = |pid: &u32| {
+        let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+        text.split_whitespace().nth(1)?.parse::<usize>().ok()
+    };
+    let pages: usize = family.iter().filter_map(pages).sum();
+    (pages * rustix::param::page_size() / 1024, family.len())
+}
+
+/// The bytes that each file below a directory takes on disk, by the number of its inode: two names of one file are one.
+pub fn on_disk(dir: &Path) -> HashMap<u64, u64> {
+    let mut found = HashMap::new();
+    let mut dirs = vec![dir.to_path_buf()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(it) if it.is_dir() => dirs.push(entry.path()),
+                // `man 2 stat`: in blocks of 512 bytes, whatever the file system's are.
+                Ok(it) if it.is_file() => drop(found.insert(it.ino(), it.blocks() * 512)),
+                _ => {}
+            }
+        }
+    }
+    found
 }
 
 fn of_status(pid: u32, key: &str) -> usize {

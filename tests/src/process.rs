@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+/// How long a killed process may take to be gone.
+const GONE: Duration = Duration::from_secs(10);
+
 /// A process that may end at any moment.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -87,33 +90,49 @@ pub(crate) fn all_that_mention(path: &Path) -> Vec<Process> {
 
 /// Returns every process that this one has started, and those that they have.
 pub(crate) fn descendants(pid: u32) -> Vec<Process> {
+    let family = family(pid).into_iter();
+    family.filter_map(Process::open).collect()
+}
+
+/// Returns the numbers of all that this process has started, and of those that they have.
+pub(crate) fn family(pid: u32) -> Vec<u32> {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
     // Their own number, and their parent's, which stands behind a name that may hold anything.
-    let family: Vec<(u32, u32)> = entries
+    let all: Vec<(u32, u32)> = entries
         .filter_map(|entry| {
             let entry = entry.ok()?;
+            let number = entry.file_name().to_str()?.parse().ok()?;
             let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
             let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
-            Some((
-                entry.file_name().to_str()?.parse().ok()?,
-                parent.parse().ok()?,
-            ))
+            Some((number, parent.parse().ok()?))
         })
         .collect();
     let mut found = vec![pid];
     let mut at = 0;
     while let Some(&parent) = found.get(at) {
-        let children = family.iter().filter(|(_, of)| *of == parent);
+        let children = all.iter().filter(|(_, of)| *of == parent);
         found.extend(children.map(|(child, _)| *child));
         at += 1;
     }
-    found
-        .into_iter()
-        .skip(1)
-        .filter_map(Process::open)
-        .collect()
+    found.split_off(1)
+}
+
+/// Kills all that this process has started, and all that mentions one of these paths: for a program that is told to stop
+/// in the middle of its work.
+pub fn kill_all(paths: &[&Path]) {
+    // Whoever is still there may be starting others.
+    for _ in 0..3 {
+        let mut doomed = descendants(std::process::id());
+        doomed.extend(paths.iter().flat_map(|path| all_that_mention(path)));
+        for process in &doomed {
+            process.signal(Signal::KILL);
+        }
+        for process in doomed {
+            process.ended(GONE);
+        }
+    }
 }
 
 /// Finds the path in the text, but not as the beginning of a longer name.

@@ -47,10 +47,15 @@ fn build() -> Result<PathBuf, String> {
             cargo.env_remove(&key);
         }
     }
+    let targets = match profile {
+        // What `cargo test --workspace` has built is then used as it is: fewer targets would mean other features.
+        "dev" => "--all-targets",
+        // The programs that print figures; nobody builds the stories like this.
+        _ => "--bins",
+    };
     let built = cargo
         .args(["build", "--offline", "--quiet", "--profile", profile])
-        // What `cargo test --workspace` has built is then used as it is: fewer targets would mean other features.
-        .args(["--workspace", "--all-targets"])
+        .args(["--workspace", targets])
         .arg("--target-dir")
         .arg(target)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))

@@ -28,6 +28,7 @@ pub(crate) const OUTPUT_DEADLINE: Duration = Duration::from_secs(5);
 pub struct Run {
     command: Command,
     stdin: Option<Vec<u8>>,
+    deadline: Duration,
 }
 
 impl Run {
@@ -56,6 +57,7 @@ impl Run {
         Self {
             command,
             stdin: None,
+            deadline: DEADLINE,
         }
     }
 
@@ -88,6 +90,12 @@ impl Run {
     /// Removes an environment variable that the world had set.
     pub fn env_remove(mut self, key: &str) -> Self {
         self.command.env_remove(key);
+        self
+    }
+
+    /// Lets it run for so long: for programs that print figures of large repositories.
+    pub fn within(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
         self
     }
 
@@ -151,7 +159,8 @@ impl Run {
         Running {
             process: Process::open(child.id()).expect("an unreaped child exists"),
             output: Output::of(&mut child),
-            deadline: Instant::now() + DEADLINE,
+            allowed: self.deadline,
+            deadline: Instant::now() + self.deadline,
             child,
             name,
         }
@@ -191,6 +200,7 @@ pub struct Running {
     process: Process,
     child: Child,
     output: Output,
+    allowed: Duration,
     deadline: Instant,
     name: String,
 }
@@ -263,7 +273,8 @@ impl Running {
             status,
             name: self.name.clone(),
         };
-        assert!(in_time, "still running after {DEADLINE:?}:\n{ran}");
+        let allowed = self.allowed;
+        assert!(in_time, "still running after {allowed:?}:\n{ran}");
         assert!(
             closed,
             "ended, but a process that it started keeps its output open:\n{ran}"
