@@ -84,7 +84,13 @@ pub(crate) fn verify(git_dir: &Path, watch: &Watch) -> io::Result<()> {
     }
     if may_lack {
         let mut git = git::at(git_dir);
-        git.args(["rev-list", "--objects", "--all", "--quiet"]);
+        // A graph of commits knows some that may be lost.
+        git.args(["-c", "core.commitGraph=false"]).args([
+            "rev-list",
+            "--objects",
+            "--all",
+            "--quiet",
+        ]);
         run(&git, watch)?;
     }
     change(git_dir, |record| {

@@ -66,7 +66,7 @@ fn one_with_history_stays_for_as_long_as_that_is_kept() {
 fn one_that_is_being_read_stays_also_for_a_client_of_a_dead_daemon() {
     let shelf = Shelf::new();
     shelf.add("project");
-    let script = "mkfifo more; { echo connect git-upload-pack; cat more; } | git-remote-mirror origin \"$0\"";
+    let script = "mkfifo more; { echo option followtags true; echo connect git-upload-pack; cat more; } | git-remote-mirror origin \"$0\"";
     let reader = shelf
         .world
         .program("sh", ["-c", script, &shelf.url("project")]);

@@ -147,11 +147,11 @@ fn shape(kind: Kind) -> Shape {
     match kind {
         Kind::Small => small,
         Kind::Large => Shape {
-            commits: 72_000,
+            commits: 80_000,
             files: 5_000,
             files_in_directory: 40,
-            lines: 60..700,
-            table_one_in: 5,
+            changed: 1..140,
+            table_one_in: 8,
             tag_each: Some(80),
             branch_each: Some(500),
             ..small
