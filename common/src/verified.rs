@@ -16,7 +16,7 @@ use std::{
 const RECORD: &str = "verified";
 
 /// Where the pack of tips is, inside a mirror: not among those in which git looks for objects.
-pub const TIPS: &str = "tips";
+pub const TIPS: &str = "tips/pack";
 
 /// How its line begins.
 const TIPS_LINE: &str = "tips ";

@@ -29,10 +29,13 @@ pub(crate) fn renew(git_dir: &Path, watch: &Watch) -> io::Result<()> {
     let tips = refs.iter().filter(|(name, _)| !refspec::is_ours(name));
     let tips: BTreeSet<_> = tips.map(|(_, oid)| *oid).collect();
     let dir = git_dir.join(TIPS);
+    let store = dir.parent().unwrap_or(&dir);
     // Not the mirror itself, which may have just been removed.
-    match fs::create_dir(&dir) {
-        Err(err) if err.kind() != io::ErrorKind::AlreadyExists => return Err(err),
-        _ => {}
+    for made in [store, &dir] {
+        match fs::create_dir(made) {
+            Err(err) if err.kind() != io::ErrorKind::AlreadyExists => return Err(err),
+            _ => {}
+        }
     }
     let lines: String = tips.iter().map(|tip| format!("{tip}\n")).collect();
     let mut git = git::at(git_dir);
@@ -43,7 +46,10 @@ pub(crate) fn renew(git_dir: &Path, watch: &Watch) -> io::Result<()> {
         "-q",
         "--delta-base-offset",
     ])
-    .arg(dir.join("pack"));
+    .arg(dir.join("pack"))
+    // What is unfinished lies there, too.
+    .env("GIT_OBJECT_DIRECTORY", store)
+    .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", git_dir.join("objects"));
     let mut nice = git::niced(&git);
     nice.stdout(Stdio::piped());
     let ended = children::run(nice, lines.into_bytes(), watch)?;
