@@ -347,7 +347,8 @@ mod tests {
 
     #[test]
     fn nothing_is_fit_where_anything_has_changed() {
-        let changes: [(&str, fn(&Path)); 7] = [
+        type Change = fn(&Path);
+        let changes: [(&str, Change); 7] = [
             ("a loose object", |dir| {
                 fs::create_dir(dir.join("objects/ab")).expect("ours");
                 fs::write(dir.join("objects/ab/cd"), "").expect("ours");

@@ -38,7 +38,7 @@ pub(crate) fn note(git_dir: &Path, added: &[Pack]) -> io::Result<()> {
 /// Fails when the disk refuses.
 pub(crate) fn note_tips(git_dir: &Path, tips: Pack) -> io::Result<()> {
     change(git_dir, |record| {
-        record.tips = Some((tips.name, tips.files))
+        record.tips = Some((tips.name, tips.files));
     })
 }
 
