@@ -117,6 +117,13 @@ async fn what_changes_while_it_is_looked_after_is_looked_after_once_more() {
     let gates = Gates::default();
     let upkeep = Upkeep::new(Turns::new(2, 2));
     let mirror = mirror(made.path());
+    // All of it is in packs that are known to be whole: there is nothing to be looked into.
+    let packed = made.git().args(["repack", "-a", "-d", "-q"]).status();
+    assert!(packed.expect("git runs").success());
+    let (git_dir, watch) = (made.path().to_owned(), upkeep.watch.clone());
+    let known = blocking(move || verified::verify(&git_dir, &watch)).await;
+    known.expect("it is whole");
+    assert!(verified::is_known(made.path()));
     let reader = gates.of(made.path()).read().await;
     // Something to do that nobody may be reading for.
     let going = packs::folder(made.path()).join("pack-1.going");
