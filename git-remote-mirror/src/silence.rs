@@ -251,16 +251,18 @@ impl Watch {
         if !in_time {
             self.end(pid);
         }
+        // What a hook of an upstream on this machine has left running would wait for a reader when we are gone.
+        let _ = std::fs::remove_file(&self.trace);
         push.wait().ok().filter(|_| in_time)
     }
 
     /// Ends a push with all that it has started: an ssh would wait for its server.
     fn end(&self, pid: Pid) {
-        let family = family(pid);
         for signal in [Signal::TERM, Signal::KILL] {
-            for process in &family {
+            // Each time anew: the number of one that has ended may be a stranger's by now.
+            for process in family(pid) {
                 // Some have ended with the others.
-                let _ = kill_process(*process, signal);
+                let _ = kill_process(process, signal);
             }
             let deadline = Instant::now() + ENDING;
             loop {
