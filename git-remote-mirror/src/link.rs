@@ -273,7 +273,14 @@ impl Placed {
             return None;
         }
         let to = objects.join("pack");
-        self.add(&from, &tips, &to).ok()?;
+        let before = self.files.len();
+        if self.add(&from, &tips, &to).is_err() {
+            // The daemon has just made another one; half of this one is nothing.
+            for file in self.files.drain(before..).rev() {
+                let _ = fs::remove_file(file);
+            }
+            return None;
+        }
         Some(to.join(&tips[0].name))
     }
 
