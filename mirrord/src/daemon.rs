@@ -16,7 +16,7 @@ use crate::{
     credentials::Credentials,
     journal::Journal,
     lock::{self, Rival},
-    registry::Registry,
+    registry::{Mirror, Registry, Survey},
     retrack,
     schedule::Schedule,
     secrets::Secrets,
@@ -69,14 +69,15 @@ pub(crate) async fn run(
     let _ = rustls::crypto::ring::default_provider().install_default();
     let _quiet = signal(SignalKind::from_raw(SIGXFSZ)).context("cannot set up signals")?;
     let registry = Registry::new(paths.mirrors());
-    registry
+    // Nobody else changes anything yet: one look is enough for all that follows.
+    let mut survey = registry
         .sweep()
         .with_context(|| format!("cannot clean up '{}'", paths.mirrors().display()))?;
-    for mut mirror in registry.all().context("cannot read the mirrors")? {
+    for mirror in &mut survey.mirrors {
         if mirror.settings.leaving.is_none() {
             continue;
         }
-        let finished = retrack::sweep(&mirror.git_dir).and_then(|()| retrack::finish(&mut mirror));
+        let finished = retrack::sweep(&mirror.git_dir).and_then(|()| retrack::finish(mirror));
         if let Err(err) = finished {
             // Whoever uses it next tries again.
             tracing::warn!(
@@ -96,7 +97,7 @@ pub(crate) async fn run(
         }
     };
     let upstreams = Upstreams::new(&paths);
-    let credentials = credentials(&paths, &registry)?;
+    let credentials = credentials(&paths, &survey);
     let server = Server::new(
         Engine::new(
             registry,
@@ -113,7 +114,8 @@ pub(crate) async fn run(
         env!("CARGO_PKG_VERSION"),
         paths.socket().display()
     );
-    plan(&server.engine)?;
+    plan(&server.engine, &survey.mirrors);
+    drop(survey);
     ready().context("cannot say that the daemon is ready")?;
     let (alive, served) = (paths.clone(), server.clone());
     let proving = tokio::spawn(async move {
@@ -135,28 +137,25 @@ pub(crate) async fn run(
 }
 
 /// What is stored to sign in with. What no mirror names, a daemon before left when it was killed.
-fn credentials(paths: &Paths, registry: &Registry) -> anyhow::Result<Credentials> {
+fn credentials(paths: &Paths, survey: &Survey) -> Credentials {
     let secrets = Secrets::new(paths.secrets());
-    let mirrors = registry.all().context("cannot read the mirrors")?;
-    let named = mirrors
-        .iter()
-        .filter_map(|mirror| mirror.settings.auth.secret());
+    let mirrors = survey.mirrors.iter();
+    let named = mirrors.filter_map(|mirror| mirror.settings.auth.secret());
     // A mirror that cannot be read today may name one.
-    if registry.is_whole()
+    if survey.is_whole
         && let Err(err) = secrets.sweep(&named.cloned().collect::<Vec<_>>())
     {
         tracing::warn!("cannot clean up the secrets: {err}");
     }
-    Ok(Credentials::new(secrets))
+    Credentials::new(secrets)
 }
 
 /// Plans the syncs of all mirrors that nobody will ask for.
-fn plan(engine: &Engine) -> anyhow::Result<()> {
-    for mirror in engine.registry.all().context("cannot read the mirrors")? {
-        let state = engine.state(&mirror);
-        engine.schedule.add(&mirror, state.synced, state.needs_you);
+fn plan(engine: &Engine, mirrors: &[Mirror]) {
+    for mirror in mirrors {
+        let state = engine.state(mirror);
+        engine.schedule.add(mirror, state.synced, state.needs_you);
     }
-    Ok(())
 }
 
 /// Resolves when the system or a person wants the daemon to stop.

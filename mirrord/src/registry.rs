@@ -35,6 +35,15 @@ pub(crate) struct Mirror {
     pub settings: Settings,
 }
 
+/// All mirrors, as they were found at one look.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    /// Those that can be read, by name.
+    pub mirrors: Vec<Mirror>,
+    /// Whether these are all that there are.
+    pub is_whole: bool,
+}
+
 /// A mirror, whether it is there yet or not.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Target {
@@ -58,11 +67,11 @@ impl Registry {
     }
 
     /// Removes what interrupted first syncs and removals left, and brings mirrors whose move to another URL was
-    /// interrupted to their places. Only the daemon calls this, before it serves anybody.
+    /// interrupted to their places. Says what mirrors there are. Only the daemon calls this, before it serves anybody.
     ///
     /// # Errors
     /// Fails when the folder cannot be read.
-    pub(crate) fn sweep(&self) -> io::Result<()> {
+    pub(crate) fn sweep(&self) -> io::Result<Survey> {
         for entry in fs::read_dir(&self.root)? {
             let entry = entry?;
             let dangling = entry.file_type()?.is_symlink() && !entry.path().exists();
@@ -72,13 +81,14 @@ impl Registry {
                 fs::remove_dir_all(entry.path())?;
             }
         }
-        for mirror in self.all()? {
+        let mut survey = self.survey()?;
+        for mirror in &mut survey.mirrors {
             let name = mirror.git_dir.file_name().unwrap_or_default();
             if !is_place(&stem(&mirror.settings.url), &name.to_string_lossy()) {
-                self.take_place(mirror)?;
+                *mirror = self.take_place(mirror.clone())?;
             }
         }
-        Ok(())
+        Ok(survey)
     }
 
     /// The mirror that serves this URL: the only one of it, or else the one that is called by it.
@@ -155,19 +165,27 @@ impl Registry {
     /// # Errors
     /// Fails when the folder cannot be read.
     pub(crate) fn all(&self) -> io::Result<Vec<Mirror>> {
-        let mut mirrors = Vec::new();
-        for entry in fs::read_dir(&self.root)? {
-            let entry = entry?;
-            if is_unfinished(&entry.file_name()) || !entry.file_type()?.is_dir() {
-                continue;
-            }
-            match Self::mirror_at(entry.path()) {
-                Ok(mirror) => mirrors.extend(mirror),
-                Err(err) => tracing::warn!("{err}"),
+        Ok(self.survey()?.mirrors)
+    }
+
+    fn survey(&self) -> io::Result<Survey> {
+        let mut survey = Survey {
+            mirrors: Vec::new(),
+            is_whole: true,
+        };
+        for place in self.places()? {
+            match Self::mirror_at(place) {
+                Ok(Some(mirror)) => survey.mirrors.push(mirror),
+                Ok(None) => survey.is_whole = false,
+                Err(err) => {
+                    survey.is_whole = false;
+                    tracing::warn!("{err}");
+                }
             }
         }
-        mirrors.sort_by(|a, b| a.settings.name.cmp(&b.settings.name));
-        Ok(mirrors)
+        let by_name = |a: &Mirror, b: &Mirror| a.settings.name.cmp(&b.settings.name);
+        survey.mirrors.sort_by(by_name);
+        Ok(survey)
     }
 
     /// Where mirrors lie, whether they can be read or not.
@@ -183,18 +201,6 @@ impl Registry {
             }
         }
         Ok(places)
-    }
-
-    /// Whether all mirrors can be read.
-    pub(crate) fn is_whole(&self) -> bool {
-        let Ok(mut entries) = fs::read_dir(&self.root) else {
-            return false;
-        };
-        entries.all(|entry| {
-            let readable =
-                |path: PathBuf| !path.is_dir() || matches!(Self::mirror_at(path), Ok(Some(_)));
-            entry.is_ok_and(|entry| is_unfinished(&entry.file_name()) || readable(entry.path()))
-        })
     }
 
     /// Begins a mirror, beside the others and invisible to them.
