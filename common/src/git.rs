@@ -8,8 +8,11 @@ use std::{
     env,
     ffi::{OsStr, OsString},
     io,
-    os::unix::ffi::{OsStrExt, OsStringExt},
-    path::Path,
+    os::unix::{
+        ffi::{OsStrExt, OsStringExt},
+        fs::PermissionsExt,
+    },
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -58,10 +61,28 @@ pub fn environment() -> impl Iterator<Item = (&'static str, OsString)> {
         .filter_map(|name| Some((name, env::var_os(name)?)))
 }
 
+/// A program where PATH has it. Told by a mere name what to run in an environment of its own, the standard library
+/// copies this process first to look for it there, and a daemon of some size pays for that with each child.
+#[must_use]
+pub fn found(name: &str) -> PathBuf {
+    if name.contains('/') {
+        return name.into();
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    let is_program = |path: &PathBuf| {
+        let found = path.metadata();
+        found.is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    let places = env::split_paths(&path).filter(|dir| dir.is_absolute());
+    let mut programs = places.map(|dir| dir.join(name)).filter(is_program);
+    // Where there is none, its start says so.
+    programs.next().unwrap_or_else(|| name.into())
+}
+
 /// A fenced git, without input.
 #[must_use]
 pub fn fenced() -> Command {
-    let mut git = Command::new("git");
+    let mut git = Command::new(found("git"));
     git.env_clear()
         .envs(environment())
         .env(GUARD, "1")
@@ -98,7 +119,7 @@ pub fn at(git_dir: &Path) -> Command {
 /// A fenced child, still without input, at a low priority: whoever waits for something goes first.
 #[must_use]
 pub fn niced(fenced: &Command) -> Command {
-    let mut nice = Command::new("nice");
+    let mut nice = Command::new(found("nice"));
     nice.args(["-n", "10"])
         .arg(fenced.get_program())
         .args(fenced.get_args())

@@ -97,7 +97,7 @@ impl Client {
                 shell.args(["-c", &format!("{line} \"$@\""), line]);
                 shell
             }
-            Program::Name(name) => Command::new(name),
+            Program::Name(name) => Command::new(git::found(name)),
         };
         command
             .args(words)
