@@ -112,12 +112,12 @@ async fn read(
     from: Option<impl AsyncRead + Unpin>,
     mut said: impl FnMut(&[u8]),
 ) -> io::Result<Vec<u8>> {
-    let mut all = Vec::new();
+    let mut all = Vec::with_capacity(4096);
     if let Some(mut from) = from {
-        let mut piece = [0; 16 * 1024];
-        while let length @ 1.. = from.read(&mut piece).await? {
-            said(&piece[..length]);
-            all.extend_from_slice(&piece[..length]);
+        let mut known = 0;
+        while from.read_buf(&mut all).await? > 0 {
+            said(&all[known..]);
+            known = all.len();
         }
     }
     Ok(all)

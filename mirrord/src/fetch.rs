@@ -129,7 +129,7 @@ pub(crate) async fn fetch(
     if let Some(fetched) = request.as_fresh_as_wanted(&purpose).await {
         return Ok(Ok(fetched));
     }
-    request.look_for_the_same_elsewhere().await?;
+    Box::pin(request.look_for_the_same_elsewhere()).await?;
     let fetched = request.run(&purpose).await?;
     if let Ok(fetched) = &fetched {
         // It may be new, or another one than was thought.
@@ -262,13 +262,14 @@ impl<'c> Request<'c> {
                 Purpose::Read => self.wish(Cause::Fetch),
                 Purpose::Push => self.wish(Cause::Push),
             };
-            if let Err(failure) = self.fetch_own().await? {
+            // In a box: what is not needed while it waits is not kept for each of a thousand mirrors that do.
+            if let Err(failure) = Box::pin(self.fetch_own()).await? {
                 self.engine.could_not_begin(&self.target, &wish, &failure);
-                return self.without_upstream(failure, purpose).await;
+                return Box::pin(self.without_upstream(failure, purpose)).await;
             }
             let access = self.access();
             if let Some(failure) = self.left_alone(purpose) {
-                return self.without_upstream(failure, purpose).await;
+                return Box::pin(self.without_upstream(failure, purpose)).await;
             }
             let can_ask = self.fetch.can_ask;
             let pending = self
@@ -277,7 +278,7 @@ impl<'c> Request<'c> {
             let ended = match self.wait(pending, purpose).await? {
                 Waited::Ended(ended) => *ended,
                 Waited::OutOfPatience(failure) => {
-                    return self.without_upstream(failure, purpose).await;
+                    return Box::pin(self.without_upstream(failure, purpose)).await;
                 }
             };
             match ended {
@@ -295,7 +296,7 @@ impl<'c> Request<'c> {
                     }
                     // From here on nobody moves it. Who only wants it in step is content with what it was.
                     let gone = matches!(purpose, Purpose::Sync(_)).then(|| (*mirror).clone());
-                    let ready = self.ready(*mirror, warnings, None, gone).await;
+                    let ready = Box::pin(self.ready(*mirror, warnings, None, gone)).await;
                     let Some(mut fetched) = ready else {
                         continue;
                     };
@@ -336,7 +337,7 @@ impl<'c> Request<'c> {
                         continue;
                     }
                     let failure = self.explained(trouble);
-                    return self.without_upstream(failure, purpose).await;
+                    return Box::pin(self.without_upstream(failure, purpose)).await;
                 }
             }
         }

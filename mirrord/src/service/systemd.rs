@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use common::protocol::Failure;
+use common::{client, protocol::Failure};
 use directories::BaseDirs;
 
 use super::{MARK, Setup, State, manage, read, remove, runs, write};
@@ -46,6 +46,7 @@ fn service_unit(setup: &Setup) -> String {
         let value = quoted(&format!("{name}={}", value.to_string_lossy()));
         format!("Environment={value}\n")
     });
+    let (name, number) = client::FEW_HEAPS;
     format!(
         "# {MARK}, which writes it anew.
 # What you want otherwise goes into 'systemctl --user edit {SERVICE}'.
@@ -59,7 +60,8 @@ StartLimitBurst=5
 [Service]
 Type=notify
 ExecStart={program} run --service
-{environment}WorkingDirectory=/
+{environment}Environment={few_heaps}
+WorkingDirectory=/
 
 # It may wait for a daemon that git has started, and that still serves somebody.
 TimeoutStartSec=90
@@ -87,6 +89,7 @@ WantedBy=default.target
 ",
         program = quoted(&setup.program.to_string_lossy()),
         environment = environment.collect::<String>(),
+        few_heaps = quoted(&format!("{name}={number}")),
     )
 }
 

@@ -101,7 +101,9 @@ pub(super) async fn follow(
         };
         let askable = batch.iter().filter_map(|job| job.questions.clone());
         let askable = askable.collect();
-        let watched = engine.watched(&url, listeners.clone(), askable, moves.clone(), work);
+        // What is only there while it works is not kept for each of a thousand mirrors that wait.
+        let watched =
+            Box::pin(engine.watched(&url, listeners.clone(), askable, moves.clone(), work));
         let (result, bytes) = match watched.await {
             Ok((result, after, bytes)) => {
                 memory = after;
