@@ -64,16 +64,21 @@ pub fn environment() -> impl Iterator<Item = (&'static str, OsString)> {
 /// A program where PATH has it. Told by a mere name what to run in an environment of its own, the standard library
 /// copies this process first to look for it there, and a daemon of some size pays for that with each child.
 #[must_use]
-pub fn found(name: &str) -> PathBuf {
-    if name.contains('/') {
+pub fn found(name: impl AsRef<OsStr>) -> PathBuf {
+    found_on(&env::var_os("PATH").unwrap_or_default(), name.as_ref())
+}
+
+/// The same for another PATH.
+#[must_use]
+pub fn found_on(path: &OsStr, name: &OsStr) -> PathBuf {
+    if name.as_bytes().contains(&b'/') {
         return name.into();
     }
-    let path = env::var_os("PATH").unwrap_or_default();
     let is_program = |path: &PathBuf| {
         let found = path.metadata();
         found.is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
     };
-    let places = env::split_paths(&path).filter(|dir| dir.is_absolute());
+    let places = env::split_paths(path).filter(|dir| dir.is_absolute());
     let mut programs = places.map(|dir| dir.join(name)).filter(is_program);
     // Where there is none, its start says so.
     programs.next().unwrap_or_else(|| name.into())

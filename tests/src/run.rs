@@ -10,6 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::git;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::output::Output;
@@ -138,14 +139,13 @@ impl Run {
 
     /// Starts it in its own process group and returns at once.
     #[track_caller]
-    pub fn start(mut self) -> Running {
+    pub fn start(self) -> Running {
         let name = self.name();
         let stdin = match self.stdin {
             Some(_) => Stdio::piped(),
             None => Stdio::null(),
         };
-        let mut child = self
-            .command
+        let mut child = by_path(&self.command)
             .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -175,6 +175,21 @@ impl Run {
     pub(crate) fn name(&self) -> String {
         format!("{:?}", CommandLine(&self.command))
     }
+}
+
+/// The same command by the path of its program: each of thousands of children would begin as a copy of this process.
+fn by_path(command: &Command) -> Command {
+    let given = |key: &str| command.get_envs().find(|(name, _)| *name == key)?.1;
+    let path = given("PATH").unwrap_or_default();
+    let mut same = Command::new(git::found_on(path, command.get_program()));
+    let envs = command.get_envs();
+    same.args(command.get_args())
+        .env_clear()
+        .envs(envs.filter_map(|(name, value)| Some((name, value?))));
+    if let Some(dir) = command.get_current_dir() {
+        same.current_dir(dir);
+    }
+    same
 }
 
 /// The words of a command as one would type them, without its environment.
