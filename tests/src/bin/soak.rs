@@ -169,7 +169,8 @@ impl Soak {
             let import = ["-c", "fastimport.unpackLimit=0", "fast-import", "--quiet"];
             let git = self.world.git(import).env("GIT_DIR", &mirror);
             self.worked(&git.stdin(stream).run());
-            self.project.commit("main", "more", &number.to_string());
+            // A branch of its own: two who commit to one would be in each other's way.
+            self.project.commit("packs", "more", &number.to_string());
             self.worked(&self.world.mirrord(["sync", "-q", "work"]).run());
             self.count.repacks.fetch_add(1, Ordering::Relaxed);
             thread::sleep(Duration::from_secs(2));
@@ -186,6 +187,7 @@ fn main() -> ExitCode {
     let project = gitlab.project("group/project");
     project.history(200);
     project.branch("moving", "main");
+    project.branch("packs", "main");
     let add = ["add", "work", &gitlab.url("group/project")];
     world
         .mirrord(add)
@@ -194,6 +196,8 @@ fn main() -> ExitCode {
             "+refs/heads/main",
             "--track",
             "+refs/heads/moving",
+            "--track",
+            "+refs/heads/packs",
         ])
         .ok();
     let soak = Soak {
