@@ -346,7 +346,9 @@ pub(super) fn explain(url: &UpstreamUrl, error: &gix::Error, said: Option<String
     }
     let cause = redact(&error.probable_cause().to_string());
     let cause = cause.split_whitespace().collect::<Vec<_>>().join(" ");
-    let message = format!("cannot use what '{url}' sent: {}", masked(cause.as_bytes()));
+    let cause = masked(cause.as_bytes());
+    let cause = cause.trim_end_matches('.');
+    let message = format!("cannot use what '{url}' sent: {cause}");
     Trouble {
         surprise: true,
         ..Failure::new(FailureKind::Unusable, message).into()
