@@ -20,8 +20,8 @@ pub use self::{
     failure::{Failure, FailureKind, words},
     journal::{Cause, Entry, Log, Outcome, What},
     mirrors::{
-        Add, Config, Health, LocalRef, MirrorInfo, Next, Past, Restore, Saved, Set, Setting, Shown,
-        Status, Why,
+        Add, Config, Damage, Health, LocalRef, MirrorInfo, Next, Past, Restore, Saved, Set,
+        Setting, Shown, Status, Why,
     },
     test::{Check, Step, Test, Verdict},
     webhook::{AtGitLab, Delivery, Found, Hook, Listen, Webhook, WebhookSaid},
@@ -33,7 +33,7 @@ use crate::{link::Link, name::Name};
 pub const ATOMIC_PUSH_FAILURE: &str = "atomic push failure";
 
 /// The version of everything below. It is exchanged before any message, so that two builds which differ can say so.
-pub const VERSION: u16 = 6;
+pub const VERSION: u16 = 7;
 
 /// What a client may ask; the first message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

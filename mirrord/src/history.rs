@@ -48,16 +48,24 @@ pub(crate) enum Why {
     Deleted,
     /// The mirror no longer tracks it.
     Untracked,
+    /// Something that it reaches is lost: it would be in the way of all others.
+    Damaged,
 }
 
 impl Why {
-    const ALL: [Self; 3] = [Self::Rewritten, Self::Deleted, Self::Untracked];
+    const ALL: [Self; 4] = [
+        Self::Rewritten,
+        Self::Deleted,
+        Self::Untracked,
+        Self::Damaged,
+    ];
 
     fn word(self) -> &'static str {
         match self {
             Self::Rewritten => "rewritten",
             Self::Deleted => "deleted",
             Self::Untracked => "untracked",
+            Self::Damaged => "damaged",
         }
     }
 }
@@ -89,14 +97,23 @@ pub(crate) fn stamp(refs: &Refs, now: SystemTime) -> u64 {
     newest.map_or(0, |at| at + 1).max(micros(now))
 }
 
-/// The refs that have been remembered for as long as is wanted.
+/// The refs that were taken away because something is lost of them: what keeps each, and what it was.
+pub(crate) fn damaged(refs: &Refs) -> Vec<(BString, Entry)> {
+    let remembered = remembered(refs).map(|(name, entry)| (name.clone(), entry));
+    remembered
+        .filter(|(_, entry)| entry.why == Why::Damaged)
+        .collect()
+}
+
+/// The refs that have been remembered for as long as is wanted. What is damaged nobody has given up: it stays until it is
+/// whole, or another has its name.
 ///
 /// One from a time that has not come yet, by a clock that was set back since, stays.
 pub(crate) fn expired(refs: &Refs, now: SystemTime, keep: Duration) -> Vec<BString> {
     let keep = u64::try_from(keep.as_micros()).unwrap_or(u64::MAX);
     let now = micros(now);
     remembered(refs)
-        .filter(|(_, entry)| entry.at.saturating_add(keep) <= now)
+        .filter(|(_, entry)| entry.why != Why::Damaged && entry.at.saturating_add(keep) <= now)
         .map(|(name, _)| name.clone())
         .collect()
 }

@@ -10,6 +10,7 @@ mod config;
 mod conversation;
 mod credentials;
 mod daemon;
+mod damage;
 mod durable;
 mod edit;
 mod expiry;
@@ -35,6 +36,7 @@ mod recount;
 mod refs;
 mod registry;
 mod retrack;
+mod rounds;
 #[cfg(test)]
 mod sample;
 mod schedule;

@@ -46,6 +46,15 @@ pub(crate) enum Whose {
     Locals,
 }
 
+/// What a mirror is known to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// All that its refs reach.
+    Refs,
+    /// Nothing is: it is damaged.
+    Nothing,
+}
+
 /// What is written beside a pack that is kept apart, so that it can be told from one that somebody else keeps.
 pub(crate) const MARK: &[u8] = b"has what this mirror alone has\n";
 
@@ -200,8 +209,13 @@ impl Quarantine {
     ///
     /// # Errors
     /// Fails with [`FailureKind::Unusable`] when something is.
-    pub(crate) fn vet(&self, tips: &BTreeSet<ObjectId>, watch: &Watch) -> Result<(), Failure> {
-        connected(self.git(), &self.git_dir, tips, watch)
+    pub(crate) fn vet(
+        &self,
+        tips: &BTreeSet<ObjectId>,
+        trust: Trust,
+        watch: &Watch,
+    ) -> Result<(), Failure> {
+        connected(self.git(), &self.git_dir, tips, trust, watch)
     }
 
     /// Its object directory.
@@ -276,7 +290,7 @@ impl Quarantine {
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         let mut child = git.spawn()?;
-        let input = walk(&self.git_dir, tips)?;
+        let input = walk(&self.git_dir, tips, Trust::Refs)?;
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(input.as_bytes())?;
         }
@@ -297,13 +311,14 @@ impl Quarantine {
 pub(crate) fn is_complete(
     git_dir: &Path,
     tips: &BTreeSet<ObjectId>,
+    trust: Trust,
     watch: &Watch,
 ) -> Result<bool, Failure> {
     let repo = refs::open(git_dir).map_err(|err| Failure::here(err.to_string()))?;
     if !tips.iter().all(|tip| repo.has_object(tip)) {
         return Ok(false);
     }
-    match connected(git::at(git_dir), git_dir, tips, watch) {
+    match connected(git::at(git_dir), git_dir, tips, trust, watch) {
         Ok(()) => Ok(true),
         Err(failure) if failure.kind == FailureKind::Unusable => Ok(false),
         Err(failure) => Err(failure),
@@ -316,10 +331,11 @@ fn connected(
     mut git: Command,
     git_dir: &Path,
     tips: &BTreeSet<ObjectId>,
+    trust: Trust,
     watch: &Watch,
 ) -> Result<(), Failure> {
     let cannot = |err: io::Error| Failure::io("cannot check what upstream sent", &err);
-    let input = walk(git_dir, tips).map_err(cannot)?;
+    let input = walk(git_dir, tips, trust).map_err(cannot)?;
     // Read from the objects themselves: the graph of commits may know one that is lost.
     git.args(["-c", "core.commitGraph=false"])
         .args(["rev-list", "--objects", "--stdin", "--quiet"])
@@ -344,10 +360,13 @@ fn connected(
     ))
 }
 
-/// A walk from `tips` to what the mirror's refs reach, as `git rev-list --stdin` takes it.
-fn walk(git_dir: &Path, tips: &BTreeSet<ObjectId>) -> io::Result<String> {
-    let repo = refs::open(git_dir)?;
+/// A walk from `tips` to what the mirror is known to have, as `git rev-list --stdin` takes it.
+fn walk(git_dir: &Path, tips: &BTreeSet<ObjectId>, trust: Trust) -> io::Result<String> {
     let mut input: String = tips.iter().map(|tip| format!("{tip}\n")).collect();
+    if trust == Trust::Nothing {
+        return Ok(input);
+    }
+    let repo = refs::open(git_dir)?;
     let known: BTreeSet<_> = refs::read(git_dir)?.into_values().collect();
     for oid in known.iter().filter(|oid| repo.has_object(*oid)) {
         input.push_str(&format!("^{oid}\n"));

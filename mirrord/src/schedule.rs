@@ -86,6 +86,12 @@ impl Schedule {
         self.changed.notify_one();
     }
 
+    /// A mirror needs something of upstream: it goes now, unless it would go in vain.
+    pub(crate) fn go_now(&self, git_dir: &Path) {
+        self.table().go_now(git_dir, Instant::now());
+        self.changed.notify_one();
+    }
+
     /// What a mirror needed somebody for is mended.
     pub(crate) fn resume(&self, git_dir: &Path) {
         self.table().resume(git_dir, Instant::now());

@@ -23,7 +23,7 @@ use crate::{
     conversation::Conversation,
     edit::{self, Removed},
     fetch::{self, Purpose},
-    push, recall, recount, show,
+    push, recall, recount, rounds, show,
     sync::{Engine, Wish},
     unasked,
     webhook::Webhook,
@@ -81,6 +81,7 @@ impl Server {
         let mut conversations = JoinSet::new();
         let unasked = tokio::spawn(unasked::drive(self.engine.clone()));
         let budgets = tokio::spawn(budgets::drive(self.engine.clone()));
+        let rounds = tokio::spawn(rounds::drive(self.engine.clone()));
         let resuming = tokio::spawn(self.webhook.clone().resume());
         let mut last = None;
         tokio::pin!(shutdown);
@@ -112,6 +113,7 @@ impl Server {
         drop(listener);
         unasked.abort();
         budgets.abort();
+        rounds.abort();
         resuming.abort();
         self.webhook.end().await;
         self.engine.stop();

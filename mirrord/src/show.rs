@@ -11,7 +11,8 @@ use common::protocol::{
 };
 
 use crate::{
-    config::Config, expiry, fetch::existing, local, refs, registry::Mirror, sync::Engine, usage,
+    config::Config, damage, expiry, fetch::existing, local, refs, registry::Mirror, sync::Engine,
+    usage,
 };
 
 /// All mirrors.
@@ -116,6 +117,7 @@ fn health(engine: &Engine, mirror: &Mirror, locals: u64) -> Health {
         used: usage::last(&mirror.git_dir).map(seconds),
         automatic: mirror.settings.automatic,
         saved: engine.usage.saved(&mirror.git_dir),
+        damage: damage::read(&mirror.git_dir).unwrap_or_default(),
     }
 }
 

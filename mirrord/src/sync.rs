@@ -70,7 +70,7 @@ pub(crate) struct Engine {
     /// Who uses which mirror.
     pub gates: Gates,
     /// When mirrors go that nobody asks for.
-    pub schedule: Schedule,
+    pub schedule: Arc<Schedule>,
     /// What happened.
     pub journal: Journal,
     /// Who uses the mirrors, and what that saves.
@@ -115,18 +115,19 @@ impl Engine {
             Config::default()
         });
         let turns = Turns::new(limits.syncs, limits.syncs_per_host);
+        let schedule = Arc::new(schedule);
         Arc::new(Self {
             registry,
             upstreams,
-            schedule,
             config,
             credentials,
             pushes: Pushes::default(),
             gates: Gates::default(),
             journal,
             usage: Usage::default(),
-            upkeep: Upkeep::new(turns.clone()),
+            upkeep: Upkeep::new(turns.clone(), schedule.clone()),
             tasks: Mutex::default(),
+            schedule,
             turns,
             running: Mutex::default(),
             unasked: AtomicUsize::new(0),

@@ -4,12 +4,16 @@
 //! A repack writes a new pack beside the old ones and takes nothing away; nobody waits for it. What the new one replaces
 //! is dropped in a moment in which nobody reads the mirror, and stays until there is one.
 
+mod check;
 mod indexes;
+mod lost;
+mod mend;
 mod packs;
 mod repack;
 #[cfg(test)]
 mod store;
 mod unreached;
+mod whole;
 
 use std::{
     collections::HashMap,
@@ -29,6 +33,7 @@ use tokio::{
 use crate::{
     gate::{self, Changing, Gate, Gates},
     registry::Mirror,
+    schedule::Schedule,
     tips,
     turns::{Lane, Turn, Turns},
     verified,
@@ -57,6 +62,8 @@ pub(crate) struct Upkeep {
     turn: Semaphore,
     /// Among the syncs, of which all go first.
     turns: Turns,
+    /// Lets mirrors go that need something of upstream.
+    schedule: Arc<Schedule>,
     /// Ends all of it.
     watch: Watch,
     state: Mutex<State>,
@@ -114,9 +121,10 @@ struct Tended {
 
 impl Upkeep {
     /// Nothing to do yet.
-    pub(crate) fn new(turns: Turns) -> Arc<Self> {
+    pub(crate) fn new(turns: Turns, schedule: Arc<Schedule>) -> Arc<Self> {
         Arc::new(Self {
             turns,
+            schedule,
             turn: Semaphore::new(1),
             watch: Watch::new("", broadcast::channel(1).0, Vec::new()),
             state: Mutex::default(),
@@ -235,7 +243,11 @@ impl Upkeep {
             let git_dir = mirror.git_dir.clone();
             blocking(move || Look::at(&git_dir))
         };
-        self.verify(mirror).await?;
+        self.check(mirror).await?;
+        if !self.make_whole(gate, mirror).await? {
+            // What would be put together now is not all there.
+            return Ok(None);
+        }
         let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
         if let Err(err) = blocking(move || tips::renew(&git_dir, &watch)).await {
             // Clones make one of their own.
@@ -286,19 +298,6 @@ impl Upkeep {
             waits,
         };
         Ok((before > MOST_PACKS).then_some(tended))
-    }
-
-    /// Looks into packs of which nobody knows whether they are as they should be, when it is this mirror's turn.
-    async fn verify(&self, mirror: &Mirror) -> io::Result<()> {
-        let git_dir = mirror.git_dir.clone();
-        if blocking(move || Ok(verified::is_known(&git_dir))).await? {
-            return Ok(());
-        }
-        let Some(_turn) = self.turn().await else {
-            return Ok(());
-        };
-        let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
-        blocking(move || verified::verify(&git_dir, &watch)).await
     }
 
     /// Looks for what nothing reaches any more when it is this mirror's turn, and drops what may go. Returns whether it
@@ -407,6 +406,17 @@ impl Upkeep {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a mirror is to be looked at although nothing has changed in it.
+///
+/// # Errors
+/// Fails when it cannot be read.
+pub(crate) fn is_wanted(git_dir: &Path) -> io::Result<bool> {
+    let now = SystemTime::now();
+    Ok(!whole::is_well(git_dir)?
+        || check::is_due(git_dir, now)?
+        || packs::has_leftovers(git_dir, now)?)
 }
 
 /// Runs work that blocks.

@@ -6,6 +6,7 @@ mod budgets;
 mod clone;
 mod credentials;
 mod daemon;
+mod damage;
 mod differential;
 mod errors;
 mod failures;

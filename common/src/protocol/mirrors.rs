@@ -115,7 +115,7 @@ pub struct Past {
     pub name: Vec<u8>,
     /// The value, in hexadecimal.
     pub oid: String,
-    /// What became of it: `rewritten`, `deleted`, `untracked`.
+    /// What became of it: `rewritten`, `deleted`, `untracked`, `damaged`.
     pub why: String,
 }
 
@@ -163,6 +163,19 @@ pub struct Health {
     pub automatic: bool,
     /// What nobody had to download for it.
     pub saved: Saved,
+    /// What is broken in it, while something is.
+    pub damage: Option<Damage>,
+}
+
+/// What is broken in a mirror, from when that was found until all is whole again.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Damage {
+    /// What was found, in words.
+    pub what: String,
+    /// Whether upstream has been asked since then for all that it has.
+    pub asked: bool,
+    /// The refs of which something is lost that upstream did not have.
+    pub lost: Vec<String>,
 }
 
 /// What clones and fetches through a mirror were given without a download of their own.

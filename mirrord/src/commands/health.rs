@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::{
     progress::{masked, size},
-    protocol::{Health, Next, Progress, Saved, Why},
+    protocol::{Damage, Health, Next, Progress, Saved, Why},
 };
 use serde_json::{Value, json};
 
@@ -30,6 +30,9 @@ pub(super) fn freshness(health: &Health, now: u64) -> String {
             None => "syncing".to_owned(),
         };
     }
+    if let Some(damage) = &health.damage {
+        return damaged(damage);
+    }
     let why = info.failing.as_ref().map(|why| masked(why.as_bytes()));
     match (why, info.synced) {
         (Some(why), _) if info.needs_you => format!("needs you: {why}"),
@@ -39,6 +42,20 @@ pub(super) fn freshness(health: &Health, now: u64) -> String {
         },
         (None, Some(synced)) => format!("in step {} ago", since(synced)),
         (None, None) => "not yet in step".to_owned(),
+    }
+}
+
+/// What is broken, and what is done about it.
+fn damaged(damage: &Damage) -> String {
+    let what = masked(damage.what.as_bytes());
+    match (damage.asked, &*damage.lost) {
+        (false, _) => format!("damaged: {what}; what upstream has is fetched again"),
+        (true, []) => format!("damaged: {what}"),
+        (true, lost) => {
+            let lost: Vec<_> = lost.iter().map(|name| masked(name.as_bytes())).collect();
+            let lost = lost.join(", ");
+            format!("damaged: something is lost of {lost}; push it again from where it still is")
+        }
     }
 }
 
@@ -134,6 +151,11 @@ pub(super) fn in_json(health: &Health) -> Value {
     all["last_used"] = json!(health.used);
     all["automatic"] = json!(health.automatic);
     all["saved"] = saved_in_json(&health.saved);
+    all["damage"] = json!(health.damage.as_ref().map(|damage| json!({
+        "what": damage.what,
+        "asked_upstream": damage.asked,
+        "lost": damage.lost,
+    })));
     all
 }
 
@@ -201,6 +223,7 @@ mod tests {
             used: Some(NOW - 60),
             automatic: false,
             saved: Saved::default(),
+            damage: None,
         }
     }
 

@@ -160,6 +160,16 @@ impl Timetable {
         true
     }
 
+    /// A mirror goes before its time.
+    pub(super) fn go_now(&mut self, git_dir: &Path, now: Instant) {
+        if let Some(planned) = self.mirrors.get(git_dir)
+            && !planned.running
+            && matches!(planned.why, Why::Interval | Why::Never)
+        {
+            self.plan(git_dir, now, Why::Interval);
+        }
+    }
+
     /// What kept a mirror from going is over.
     pub(super) fn resume(&mut self, git_dir: &Path, now: Instant) {
         if let Some(planned) = self.mirrors.get_mut(git_dir)

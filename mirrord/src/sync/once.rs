@@ -15,10 +15,13 @@ use super::{
 };
 use crate::{
     ancestry::{self, Ancestry},
+    damage,
     history::Why,
     local,
     plan::{Advertisement, Plan},
-    publish, refs,
+    publish,
+    quarantine::Trust,
+    refs,
     registry::{Mirror, Target, Unborn},
     retrack,
     settings::Settings,
@@ -135,7 +138,16 @@ fn run(
             asked.invalid
         ));
     }
+    let trust = match &mirror {
+        Some(mirror)
+            if damage::wants_all(&mirror.git_dir).map_err(cannot("read the mirror"))? =>
+        {
+            Trust::Nothing
+        }
+        _ => Trust::Refs,
+    };
     if let Some(mirror) = &mirror
+        && trust == Trust::Refs
         && memory.applied.as_ref().is_some_and(|applied| {
             applied.advertisement == advertisement
                 && applied.mirror == *mirror
@@ -195,6 +207,9 @@ fn run(
         .map_err(cannot("read the mirror's refs"))?;
     let mut plan = Plan::new(&refs, &advertisement, &track);
     let mut tips = plan.tips();
+    if trust == Trust::Nothing {
+        tips.extend(advertisement.refs.values().copied());
+    }
     if !memory.checked {
         tips.extend(lost(git_dir, &refs, &advertisement).map_err(cannot("read the mirror"))?);
         memory.checked = true;
@@ -208,6 +223,7 @@ fn run(
         doubted: doubted.as_ref(),
         pushed: &touched,
         fsck: settings.rules.fsck,
+        trust,
     };
     receive(&mut session, git_dir, &source, &tips, watch)?;
     if !wish.accept
@@ -242,7 +258,11 @@ fn run(
     }
     let published = publish::publish(git_dir, &plan, Some(&advertisement), &track)
         .map_err(cannot("publish what upstream has"))?;
-    let changed = !plan.edits.is_empty();
+    if trust == Trust::Nothing {
+        damage::has_all(git_dir).map_err(cannot("note what was fetched"))?;
+    }
+    // What was broken before may be whole now.
+    let changed = !plan.edits.is_empty() || trust == Trust::Nothing;
     let mirror = match place {
         Where::Mirror(mirror) => mirror,
         Where::Unborn(unborn) => match engine.registry.settle(unborn, &target.git_dir) {

@@ -8,7 +8,7 @@ use gix::{ObjectId, bstr::BString};
 use crate::{
     guard,
     plan::{Advertisement, Head, held_below},
-    quarantine::{self, Quarantine, Whose},
+    quarantine::{self, Quarantine, Trust, Whose},
     refs::{self, Refs},
     upstream::{Session, Trouble},
     watch::Watch,
@@ -43,11 +43,16 @@ pub(super) struct Source<'s> {
     pub pushed: &'s BTreeSet<BString>,
     /// Whether what comes is looked at for faults.
     pub fsck: bool,
+    /// What the mirror is known to have. Where that is nothing, upstream is told of nothing, and sends all.
+    pub trust: Trust,
 }
 
 impl Source<'_> {
     /// What upstream once had and is here, by the names of the records or below one of them.
     fn known(&self) -> Refs {
+        if self.trust == Trust::Nothing {
+            return Refs::new();
+        }
         let records = self.refs.iter();
         let records = records.filter(|(name, _)| refspec::recorded(name).is_some());
         let records = records.map(|(name, oid)| (name.clone(), *oid));
@@ -81,7 +86,7 @@ pub(super) fn receive(
     tips: &BTreeSet<ObjectId>,
     watch: &Watch,
 ) -> Result<(), Trouble> {
-    if tips.is_empty() || quarantine::is_complete(git_dir, tips, watch)? {
+    if tips.is_empty() || quarantine::is_complete(git_dir, tips, source.trust, watch)? {
         return Ok(());
     }
     let mut wants: Refs = source
@@ -101,7 +106,7 @@ pub(super) fn receive(
     if source.fsck {
         quarantine.fsck(source.url, watch)?;
     }
-    quarantine.vet(tips, watch)?;
+    quarantine.vet(tips, source.trust, watch)?;
     Ok(quarantine.release(Whose::Upstreams).map_err(cannot)?)
 }
 

@@ -17,6 +17,7 @@ use gix::{
     odb::pack::index::{self, File as Index},
 };
 
+pub(super) use self::leftovers::without_index;
 use super::indexes;
 use crate::{
     durable,
@@ -171,6 +172,16 @@ pub(super) fn aging(git_dir: &Path) -> io::Result<Vec<Pack>> {
     let all = files(&folder(git_dir))?.into_iter();
     let aging = all.filter(|(_, endings)| is_aging(endings));
     open(git_dir, aging.map(|(name, _)| name))
+}
+
+/// Whose the objects of a pack are; the mirror's own where that is not plain.
+pub(super) fn whose(git_dir: &Path, name: &str) -> Whose {
+    let dir = folder(git_dir);
+    let is_odd = |ending: &&str| dir.join(format!("{name}.{ending}")).exists();
+    match ODD.iter().chain(&[KEPT]).any(is_odd) {
+        true => Whose::Locals,
+        false => Whose::Upstreams,
+    }
 }
 
 /// When a file of a pack was written.

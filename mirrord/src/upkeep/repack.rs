@@ -120,7 +120,11 @@ fn write(
     Ok(bytes)
 }
 
-fn run(git: &Command, input: String, watch: &Watch) -> io::Result<Ended> {
+/// Runs a git to its end at a low priority.
+///
+/// # Errors
+/// Fails when it could not do what it should, or is cancelled.
+pub(super) fn run(git: &Command, input: String, watch: &Watch) -> io::Result<Ended> {
     let mut nice = git::niced(git);
     nice.stdout(Stdio::piped());
     ended(children::run(nice, input.into_bytes(), watch)?, watch)

@@ -17,11 +17,16 @@ fn mirror(dir: &Path) -> Mirror {
     }
 }
 
+fn upkeep() -> Arc<Upkeep> {
+    let schedule = Schedule::new("/nonexistent/rests".into());
+    Upkeep::new(Turns::new(2, 2), Arc::new(schedule))
+}
+
 #[tokio::test(start_paused = true)]
 async fn those_who_read_are_waited_for_and_not_for_ever() {
     let made = Sample::new().import();
     let gate = Gates::default().of(made.path());
-    let upkeep = Upkeep::new(Turns::new(2, 2));
+    let upkeep = upkeep();
     let reader = gate.read().await;
     let began = Instant::now();
     let alone = upkeep.alone(&gate, made.path()).await;
@@ -42,7 +47,7 @@ async fn those_who_read_are_waited_for_and_not_for_ever() {
 async fn the_lease_of_a_client_whose_daemon_is_dead_counts_and_holds_up_nobody() {
     let made = Sample::new().import();
     let gate = Gates::default().of(made.path());
-    let upkeep = Upkeep::new(Turns::new(2, 2));
+    let upkeep = upkeep();
     let lease = gate::lease(made.path()).expect("there");
     lease.lock_shared().expect("free");
     {
@@ -63,7 +68,7 @@ async fn the_end_of_the_daemon_ends_the_wait_and_begins_nothing() {
     let made = Sample::new().import();
     let gates = Gates::default();
     let gate = gates.of(made.path());
-    let upkeep = Upkeep::new(Turns::new(2, 2));
+    let upkeep = upkeep();
     let _reader = gate.read().await;
     let began = Instant::now();
     let waits = upkeep.alone(&gate, made.path());
@@ -80,7 +85,7 @@ async fn the_end_of_the_daemon_ends_the_wait_and_begins_nothing() {
 async fn what_failed_is_tried_again_later_and_not_at_once() {
     let dir = tempfile::tempdir().expect("temp dir");
     let gates = Gates::default();
-    let upkeep = Upkeep::new(Turns::new(2, 2));
+    let upkeep = upkeep();
     // There is no object store in it.
     let mirror = mirror(dir.path());
     let tries = || {
@@ -103,7 +108,7 @@ async fn what_failed_is_tried_again_later_and_not_at_once() {
 async fn a_mirror_that_is_gone_is_no_failure() {
     let dir = tempfile::tempdir().expect("temp dir");
     let gates = Gates::default();
-    let upkeep = Upkeep::new(Turns::new(2, 2));
+    let upkeep = upkeep();
     let mirror = mirror(&dir.path().join("gone.git"));
     upkeep.after_change(&gates, &mirror);
     upkeep.ended().await;
@@ -115,7 +120,7 @@ async fn a_mirror_that_is_gone_is_no_failure() {
 async fn what_changes_while_it_is_looked_after_is_looked_after_once_more() {
     let made = Sample::new().import();
     let gates = Gates::default();
-    let upkeep = Upkeep::new(Turns::new(2, 2));
+    let upkeep = upkeep();
     let mirror = mirror(made.path());
     // All of it is in packs that are known to be whole: there is nothing to be looked into.
     let packed = made.git().args(["repack", "-a", "-d", "-q"]).status();

@@ -7,8 +7,13 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use super::{GOING, folder};
+
 /// Those that are as old as this are nobody's any more.
 pub(super) const FORGOTTEN: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A pack that is let in gets its index before this time is over.
+const MOMENT: Duration = Duration::from_secs(60);
 
 /// What belongs to no pack and has lain there for long.
 ///
@@ -26,7 +31,10 @@ pub(super) fn of(dir: &Path, now: SystemTime) -> io::Result<Vec<PathBuf>> {
         let name = name.to_string_lossy();
         let is_temporary = name.starts_with("tmp_") || name.starts_with(".tmp-");
         let of = name.split_once('.').and_then(|(pack, _)| files.get(pack));
-        let is_orphan = of.is_some_and(|endings| !endings.contains("idx"));
+        // A pack without an index may have what is nowhere else: it gets one.
+        let is_orphan = of.is_some_and(|endings| {
+            !endings.contains("idx") && (!endings.contains("pack") || endings.contains(GOING))
+        });
         if !is_temporary && !is_orphan {
             continue;
         }
@@ -37,6 +45,28 @@ pub(super) fn of(dir: &Path, now: SystemTime) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(forgotten)
+}
+
+/// Packs that have lost their index, by their names. One that is being let in has none for a moment.
+///
+/// # Errors
+/// Fails when the object store cannot be read.
+pub(in crate::upkeep) fn without_index(git_dir: &Path, now: SystemTime) -> io::Result<Vec<String>> {
+    let dir = folder(git_dir);
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let old = now.saturating_sub(MOMENT).as_secs().cast_signed();
+    let mut lost = Vec::new();
+    for (name, endings) in super::files(&dir)? {
+        if !endings.contains("pack") || endings.contains("idx") || endings.contains(GOING) {
+            continue;
+        }
+        match fs::symlink_metadata(dir.join(format!("{name}.pack"))) {
+            Ok(pack) if pack.ctime() < old => lost.push(name),
+            Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
+            _ => {}
+        }
+    }
+    Ok(lost)
 }
 
 /// Removes it.

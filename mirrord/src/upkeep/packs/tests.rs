@@ -245,7 +245,7 @@ fn rubbish_is_swept_when_it_is_old() {
     let rubbish = [
         "tmp_pack_a1b2c3",
         ".tmp-77-pack-1",
-        "pack-11.pack",
+        "pack-11.rev",
         "pack-22.keep",
     ];
     for name in rubbish {

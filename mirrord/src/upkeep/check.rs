@@ -1,0 +1,219 @@
+//! The weekly look whether a mirror's packs are still what was written: a disk may lose a bit in silence, and of what is
+//! only here there is no other copy.
+//!
+//! Each of git's files ends in a hash of all that is before it. That is what is compared, at the speed at which a disk
+//! reads; what the packs have was looked into when they came.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use gix::hash::{Kind, hasher};
+
+use super::packs;
+use crate::{refs, watch::Watch};
+
+/// The file in a mirror whose time says when it was last checked.
+const CHECKED: &str = "checked";
+
+/// How long a mirror goes unchecked at least.
+const LEAST: Duration = Duration::from_secs(6 * 24 * 60 * 60);
+
+/// By how much later it may be checked, each by its own time: not all on one day.
+const SPREAD: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+
+/// The endings of files that git makes anew, or does without.
+const DERIVED: [&str; 2] = ["rev", "bitmap"];
+
+/// Whether it is time to look at a mirror.
+///
+/// # Errors
+/// Fails when that cannot be told.
+pub(super) fn is_due(git_dir: &Path, now: SystemTime) -> io::Result<bool> {
+    let checked = match fs::metadata(git_dir.join(CHECKED)) {
+        Ok(checked) => checked.modified()?,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => {
+            // All of it was looked at when it came.
+            note(git_dir, now)?;
+            return Ok(false);
+        }
+        Err(err) => return Err(err),
+    };
+    // A clock that was set back does not put it off for ever.
+    let Ok(age) = now.duration_since(checked) else {
+        return Ok(true);
+    };
+    Ok(age >= LEAST + share(git_dir))
+}
+
+/// Notes that it was looked at.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(super) fn note(git_dir: &Path, now: SystemTime) -> io::Result<()> {
+    let mut options = File::options();
+    let file = options.create(true).truncate(false).write(true);
+    file.open(git_dir.join(CHECKED))?.set_modified(now)
+}
+
+/// Which part of the spread is a mirror's own.
+fn share(git_dir: &Path) -> Duration {
+    let name = git_dir.as_os_str().as_encoded_bytes();
+    // FNV-1a, of which nobody expects more than that it spreads.
+    let hash = name.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    Duration::from_secs(hash % SPREAD.as_secs())
+}
+
+/// What is not as it was written.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Faults {
+    /// Names of packs.
+    pub(super) packs: Vec<String>,
+    /// Files that can be made anew.
+    pub(super) derived: Vec<PathBuf>,
+}
+
+/// Looks at all files of a mirror's packs.
+///
+/// # Errors
+/// Fails when one cannot be read, or it is cancelled.
+pub(super) fn faults(git_dir: &Path, watch: &Watch) -> io::Result<Faults> {
+    let format = refs::open(git_dir)?.object_hash();
+    let mut faults = Faults::default();
+    for entry in fs::read_dir(packs::folder(git_dir))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let (stem, ending) = name.split_once('.').unwrap_or((&*name, ""));
+        let is_index_of_all = stem.starts_with("multi-pack-index");
+        let is_derived = is_index_of_all || DERIVED.contains(&ending);
+        if !is_derived && !["pack", "idx"].contains(&ending) {
+            continue;
+        }
+        match is_as_written(&path, format, watch) {
+            Ok(true) => {}
+            Ok(false) if is_derived => faults.derived.push(path),
+            Ok(false) => faults.packs.push(stem.to_owned()),
+            // It has just been replaced.
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+            Err(err) => return Err(err),
+        }
+    }
+    faults.packs.sort();
+    faults.packs.dedup();
+    Ok(faults)
+}
+
+/// Whether a pack is what was written, whatever its index is.
+///
+/// # Errors
+/// Fails when it cannot be read, or it is cancelled.
+pub(super) fn is_pack_as_written(git_dir: &Path, pack: &str, watch: &Watch) -> io::Result<bool> {
+    let format = refs::open(git_dir)?.object_hash();
+    is_as_written(
+        &packs::folder(git_dir).join(format!("{pack}.pack")),
+        format,
+        watch,
+    )
+}
+
+/// Whether a file ends in the hash of what is before.
+fn is_as_written(path: &Path, format: Kind, watch: &Watch) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Ok(true);
+    }
+    let (mut hash, length) = (hasher(format), format.len_in_bytes());
+    // The last of what was read, of which it is not known yet whether it is the end.
+    let (mut rest, mut piece) = (Vec::new(), vec![0; 1 << 16]);
+    loop {
+        if watch.is_cancelled() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        match file.read(&mut piece)? {
+            0 => break,
+            read => rest.extend_from_slice(&piece[..read]),
+        }
+        let known = rest.len().saturating_sub(length);
+        hash.update(&rest[..known]);
+        rest.drain(..known);
+    }
+    let expected = hash.try_finalize();
+    Ok(expected.is_ok_and(|expected| expected.as_slice() == rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{FileExt, PermissionsExt};
+
+    use super::*;
+    use crate::upkeep::store::Store;
+
+    fn watch() -> Watch {
+        Watch::new("", tokio::sync::broadcast::channel(1).0, Vec::new())
+    }
+
+    #[test]
+    fn each_bit_that_is_lost_is_found() {
+        for format in ["sha1", "sha256"] {
+            let mut store = Store::of(format);
+            store.pack(3);
+            // git fast-import makes no reverse index.
+            let input = store.git(
+                &[
+                    "cat-file",
+                    "--batch-check=%(objectname)",
+                    "--batch-all-objects",
+                ],
+                "",
+            );
+            let base = store.file("pack");
+            let base = base.to_str().expect("plain");
+            let hash = store.git(&["pack-objects", "-q", base], &format!("{input}\n"));
+            let pack = format!("pack-{hash}");
+            store.git(&["multi-pack-index", "write"], "");
+            let look = || faults(store.path(), &watch()).expect("readable");
+            assert_eq!(look(), Faults::default());
+            for ending in ["pack", "idx", "rev"] {
+                let path = store.file(&format!("{pack}.{ending}"));
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("ours");
+                let file = File::options().read(true).write(true).open(&path);
+                let file = file.expect("there");
+                for at in 0..file.metadata().expect("there").len() {
+                    let mut byte = [0];
+                    file.read_exact_at(&mut byte, at).expect("readable");
+                    file.write_all_at(&[byte[0] ^ 4], at).expect("ours");
+                    let found = look();
+                    match ending {
+                        "rev" => assert_eq!(found.derived, [&*path], "{at}"),
+                        _ => assert_eq!(found.packs, [&*pack], "{ending} {at}"),
+                    }
+                    file.write_all_at(&byte, at).expect("ours");
+                }
+            }
+            assert_eq!(look(), Faults::default());
+        }
+    }
+
+    #[test]
+    fn each_mirror_is_looked_at_once_in_about_a_week_and_not_all_on_one_day() {
+        let now = SystemTime::now();
+        let mut days = std::collections::BTreeSet::new();
+        for _ in 0..64 {
+            let dir = tempfile::tempdir().expect("temp dir");
+            let is_due = |later: Duration| is_due(dir.path(), now + later).expect("known");
+            assert!(!is_due(Duration::ZERO), "it has just come");
+            assert!(!is_due(LEAST - Duration::from_secs(1)));
+            assert!(is_due(LEAST + SPREAD));
+            let hours = (0..48).find(|hours| is_due(LEAST + Duration::from_secs(hours * 3600)));
+            days.insert(hours.unwrap_or(48) / 12);
+            note(dir.path(), now + Duration::from_secs(3600)).expect("noted");
+            assert!(is_due(Duration::ZERO), "the clock was set");
+        }
+        assert!(days.len() > 2, "{days:?}");
+    }
+}
