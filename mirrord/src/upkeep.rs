@@ -56,8 +56,13 @@ const AGAIN: Duration = Duration::from_secs(15 * 60);
 /// How long the end of the daemon waits for a child that was killed, and for what it left to be removed.
 const END: Duration = Duration::from_secs(10);
 
+/// So many mirrors are looked after or wait for somebody in the middle of it; of more, next to nothing is kept meanwhile.
+const MOST_AT_ONCE: usize = 16;
+
 /// Looks after mirrors, one at a time.
 pub(crate) struct Upkeep {
+    /// Those that have begun.
+    begun: Semaphore,
     /// Whose mirror is being repacked.
     turn: Semaphore,
     /// Among the syncs, of which all go first.
@@ -125,6 +130,7 @@ impl Upkeep {
         Arc::new(Self {
             turns,
             schedule,
+            begun: Semaphore::new(MOST_AT_ONCE),
             turn: Semaphore::new(1),
             watch: Watch::new("", broadcast::channel(1).0, Vec::new()),
             state: Mutex::default(),
@@ -166,8 +172,12 @@ impl Upkeep {
         state.tasks.spawn(async move {
             let mut next = Some(mirror);
             while let Some(mirror) = next {
+                // It is never closed.
+                let Ok(_begun) = upkeep.begun.acquire().await else {
+                    return;
+                };
                 let began = Instant::now();
-                let tended = upkeep.tend(&gate, &mirror).await;
+                let tended = Box::pin(upkeep.tend(&gate, &mirror)).await;
                 next = upkeep.note(&mirror, began.elapsed(), tended);
             }
         });
