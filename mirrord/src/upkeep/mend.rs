@@ -194,6 +194,8 @@ pub(super) fn set_aside(git_dir: &Path, bad: &[String]) -> io::Result<()> {
         Err(err) if err.kind() != io::ErrorKind::AlreadyExists => return Err(err),
         _ => {}
     }
+    // What is laid there may be the only copy of something: it must not go with its folder in a power cut.
+    durable::sync_dir(git_dir)?;
     indexes::forget_index(git_dir)?;
     indexes::forget_graph(git_dir)?;
     verified::doubt(git_dir, bad.iter().map(String::as_str))?;
