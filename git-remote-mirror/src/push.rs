@@ -46,8 +46,9 @@ pub(crate) fn run(errand: &Errand) -> Result<(), Failure> {
                 .iter()
                 .flat_map(|fault| ["-c".to_owned(), format!("receive.fsck.{fault}=ignore")]),
         )
-        // The mirror's own objects are no news to the client: it has seen the refs.
-        .args(["-c", "core.alternateRefsPrefixes=refs/mirror/none/"])
+        // The mirror's own objects are no news to the client: it has seen the refs. This asks nobody for them, where
+        // prefixes that fit none would start a git each time to find that out.
+        .args(["-c", "core.alternateRefsCommand=true"])
         .arg("receive-pack")
         .arg(&open.ready.git_dir)
         // What comes lands here, and in the mirror only when upstream has accepted it.

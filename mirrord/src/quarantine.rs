@@ -194,7 +194,7 @@ impl Quarantine {
         let mut git = git::at(&dir);
         self.borrow(&mut git);
         // The refs of whoever the objects are borrowed from are told as well, unless they have no such name.
-        git.args(["-c", "core.alternateRefsPrefixes=refs/none/"]);
+        git.args(["-c", "core.alternateRefsCommand=true"]);
         Ok(git)
     }
 
