@@ -2,6 +2,7 @@
 
 mod choices;
 mod damaged;
+mod held;
 
 use std::{
     fs,
@@ -25,9 +26,12 @@ fn files(objects: &Path) -> Vec<PathBuf> {
     files
 }
 
+fn inode(file: &PathBuf) -> u64 {
+    fs::metadata(file).expect("there").ino()
+}
+
 /// Which packs of a clone are the same files as the mirror's.
 fn shared(world: &World, objects: &Path) -> Vec<PathBuf> {
-    let inode = |file: &PathBuf| fs::metadata(file).expect("there").ino();
     let mirrors = files(&world.only_mirror().join("objects"));
     let mirrors: Vec<_> = mirrors.iter().map(inode).collect();
     let is_pack = |file: &PathBuf| file.extension() == Some("pack".as_ref());
