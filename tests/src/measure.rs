@@ -72,16 +72,57 @@ pub fn forget_peak(pid: u32) {
     let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
 }
 
-/// The memory that all have now whom a process has started, in KiB, and how many they are. What they share is counted
-/// for each.
-pub fn resident_of_children(pid: u32) -> (usize, usize) {
-    let family = family(pid);
-    let pages = |pid: &u32| {
-        let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-        text.split_whitespace().nth(1)?.parse::<usize>().ok()
-    };
-    let pages: usize = family.iter().filter_map(pages).sum();
-    (pages * rustix::param::page_size() / 1024, family.len())
+/// Memory, in KiB.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory {
+    /// All that is resident, as `ps` and `time` tell it.
+    pub resident: usize,
+    /// What of it is no mapped file, which the kernel may drop at any time and read again.
+    pub own: usize,
+}
+
+impl Memory {
+    /// The memory that a process has now.
+    pub fn of(pid: u32) -> Self {
+        let text = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+        // `man 5 proc_pid_statm`: in pages; the third number is what of the second lies in files.
+        let mut numbers = text.split_whitespace().skip(1);
+        let mut next = || {
+            let pages: usize = numbers.next().and_then(|it| it.parse().ok()).unwrap_or(0);
+            pages * rustix::param::page_size() / 1024
+        };
+        let (resident, files) = (next(), next());
+        Self {
+            resident,
+            own: resident - files,
+        }
+    }
+
+    /// The memory that all have now whom a process has started, and how many they are. What they share is counted for
+    /// each.
+    pub fn of_children(pid: u32) -> (Self, usize) {
+        let family = family(pid);
+        let all = family.iter().map(|pid| Self::of(*pid));
+        (all.fold(Self::default(), Self::and), family.len())
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            resident: self.resident + other.resident,
+            own: self.own + other.own,
+        }
+    }
+
+    /// The more of each.
+    #[must_use]
+    pub fn most(self, other: Self) -> Self {
+        Self {
+            resident: self.resident.max(other.resident),
+            own: self.own.max(other.own),
+        }
+    }
 }
 
 /// The bytes that each file below a directory takes on disk, by the number of its inode: two names of one file are one.

@@ -11,9 +11,7 @@ use std::{
 use serde_json::Value;
 use tests::{
     World,
-    measure::{
-        forget_peak, on_disk, peak, processor, processor_by_thread, resident, resident_of_children,
-    },
+    measure::{Memory, forget_peak, on_disk, peak, processor, processor_by_thread},
 };
 
 use crate::stage::Stage;
@@ -56,8 +54,12 @@ pub(crate) struct Sample {
     pub(crate) daemon_processor: f64,
     /// KiB that all processes of the clients had at once, as far as it was seen, or one of them had, whichever is more.
     pub(crate) client_memory: f64,
+    /// KiB of it that are no mapped files, as far as it was seen.
+    pub(crate) client_own_memory: f64,
     /// The same of the daemon and its children.
     pub(crate) daemon_memory: f64,
+    /// See `client_own_memory`.
+    pub(crate) daemon_own_memory: f64,
     /// Bytes of new files on disk in clones; what is another name of a file that was there is not counted.
     pub(crate) client_wrote: f64,
     /// The same in mirrors.
@@ -119,8 +121,10 @@ pub(crate) fn measure(stage: &Stage, job: &Job) -> Result<Sample, String> {
         wall: of("wall"),
         client_processor: of("cpu"),
         daemon_processor,
-        client_memory: of("peak").max(client_memory as f64),
-        daemon_memory: own_peak.max(daemon_memory) as f64,
+        client_memory: of("peak").max(client_memory.resident as f64),
+        client_own_memory: client_memory.own as f64,
+        daemon_memory: own_peak.max(daemon_memory.resident) as f64,
+        daemon_own_memory: daemon_memory.own as f64,
         client_wrote: client_wrote as f64,
         daemon_wrote: daemon_wrote as f64,
         requests: requests.len() as f64,
@@ -131,16 +135,17 @@ pub(crate) fn measure(stage: &Stage, job: &Job) -> Result<Sample, String> {
 }
 
 /// Looks at the memory of the clients and of the daemon's family until it is told to stop; returns the most of each.
-fn most_memory(client: u32, daemon: Option<u32>, done: &AtomicBool) -> (usize, usize) {
-    let mut most = (0, 0);
+fn most_memory(client: u32, daemon: Option<u32>, done: &AtomicBool) -> (Memory, Memory) {
+    let mut most = (Memory::default(), Memory::default());
     loop {
         thread::park_timeout(LOOK);
         if done.load(Ordering::Relaxed) {
             return most;
         }
-        most.0 = most.0.max(resident_of_children(client).0);
+        most.0 = most.0.most(Memory::of_children(client).0);
         if let Some(pid) = daemon.filter(|pid| is_there(*pid)) {
-            most.1 = most.1.max(resident(pid) + resident_of_children(pid).0);
+            let family = Memory::of(pid).and(Memory::of_children(pid).0);
+            most.1 = most.1.most(family);
         }
     }
 }
@@ -156,7 +161,7 @@ pub(crate) fn settle(daemon: Option<u32>) {
     let busy = |before: &HashMap<u32, f64>| {
         let now = processor_by_thread(pid);
         let used: f64 = now.values().sum::<f64>() - before.values().sum::<f64>();
-        used > QUIET.as_secs_f64() / 50.0 || resident_of_children(pid).1 > 0
+        used > QUIET.as_secs_f64() / 50.0 || Memory::of_children(pid).1 > 0
     };
     while is_there(pid) && Instant::now() < deadline {
         let before = processor_by_thread(pid);

@@ -13,7 +13,7 @@ use tests::Project;
 use crate::history::{self, Shape, Start};
 
 /// Other repositories are made when this changes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 const SEED: u64 = 7;
 
@@ -147,7 +147,7 @@ fn shape(kind: Kind) -> Shape {
     match kind {
         Kind::Small => small,
         Kind::Large => Shape {
-            commits: 80_000,
+            commits: 90_000,
             files: 5_000,
             files_in_directory: 40,
             changed: 1..140,

@@ -51,7 +51,9 @@ const WALL: Figure = |sample: &Sample| sample.wall;
 const REQUESTS: Figure = |sample: &Sample| sample.requests;
 const PACKS: Figure = |sample: &Sample| sample.packs;
 const CLIENT_MEMORY: Figure = |sample: &Sample| sample.client_memory;
+const CLIENT_OWN: Figure = |sample: &Sample| sample.client_own_memory;
 const DAEMON_MEMORY: Figure = |sample: &Sample| sample.daemon_memory;
+const DAEMON_OWN: Figure = |sample: &Sample| sample.daemon_own_memory;
 
 const GIT: &str = Contender::Git.name();
 const BY_LINKS: &str = Contender::Local.name();
@@ -74,6 +76,7 @@ const TARGETS: &[Target] = &[
     Target { what: "push of one local commit, against a push by path", kind: Small, work: PUSH, way: LOCAL, measure: wall(BY_PATH), limit: 2.0 },
     Target { what: "our own share of a fetch of nothing new, over git's floor", kind: Small, work: SHARE, way: UNASKED, measure: Measure::Milliseconds(FLOOR), limit: 3.0 },
     Target { what: "daemon's memory in the first download, against git fetch's", kind: Large, work: DOWNLOAD, way: FIRST, measure: Measure::Ratio(DAEMON_MEMORY, FETCH, CLIENT_MEMORY), limit: 1.1 },
+    Target { what: "the same without the files that they map", kind: Large, work: DOWNLOAD, way: FIRST, measure: Measure::Ratio(DAEMON_OWN, FETCH, CLIENT_OWN), limit: 1.1 },
 ];
 
 /// Compares what was measured with the targets; what was not done is left out.
