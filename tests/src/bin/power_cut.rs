@@ -11,7 +11,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use tests::{Project, World};
+use tests::{Project, Ran, World};
 
 /// The file system's size: small enough to be copied in a moment.
 const SIZE: u64 = 96 << 20;
@@ -73,8 +73,8 @@ struct Tally {
 }
 
 impl Tally {
-    /// Looks at what a cut left: whether `refs` are as they were pushed, and whether git finds no fault.
-    fn look(&mut self, world: &World, repository: &Path, refs: &[(String, Option<String>)]) {
+    /// Looks at what a cut left: whether `refs` are as they were pushed, and whether git finds no fault. Returns what it says.
+    fn look(&mut self, world: &World, repository: &Path, refs: &[(String, Option<String>)]) -> Ran {
         let git = |words: &[&str]| {
             let dir = format!("--git-dir={}", repository.display());
             let words = [&["-c", "safe.directory=*", &dir], words].concat();
@@ -89,6 +89,7 @@ impl Tally {
         self.present += usize::from(refs.iter().all(is_there));
         let fsck = git(&["fsck", "--full", "--no-dangling"]);
         self.sound += usize::from(fsck.status.success());
+        fsck
     }
 
     fn is_perfect(&self) -> bool {
@@ -159,7 +160,7 @@ fn through_the_mirror(
             .iter()
             .map(|(name, oid)| (name.replacen("refs/", "refs/upstream/", 1), oid.clone()));
         let both: Vec<_> = refs.iter().cloned().chain(records).collect();
-        tally.look(world, &left.at.join(&below), &both);
+        say(cut, &tally.look(world, &left.at.join(&below), &both));
     }
     tally
 }
@@ -183,10 +184,18 @@ fn into_the_mirror(
     for cut in 0..count {
         let refs = push(world, &work, cut, "mine");
         let left = disk.cut(&world.path("left"));
-        tally.look(world, &left.at.join(&below), &refs);
+        say(cut, &tally.look(world, &left.at.join(&below), &refs));
     }
     assert_eq!(project.refs(), upstreams, "upstream has what it had");
     tally
+}
+
+/// Says what is wrong after a cut that should have left nothing wrong.
+#[expect(clippy::print_stdout, reason = "this is what the person came for")]
+fn say(cut: usize, fsck: &Ran) {
+    if !fsck.status.success() {
+        println!("--- after cut {cut}: {fsck}");
+    }
 }
 
 /// Where the mirror lies on the disk.
