@@ -7,6 +7,7 @@ mod budgets;
 mod children;
 mod commands;
 mod config;
+mod connected;
 mod conversation;
 mod credentials;
 mod daemon;

@@ -20,7 +20,9 @@ use common::{
 use gix::{ObjectId, error::ErrorExt, odb::pack};
 
 use crate::{
-    children, durable,
+    children,
+    connected::{self, Trust},
+    durable,
     refs::{self, Refs},
     verified,
     watch::Watch,
@@ -44,15 +46,6 @@ pub(crate) enum Whose {
     /// Some may be in this mirror alone. Their pack is kept apart: git itself leaves it as it is, and our own upkeep puts
     /// it together with none but its like.
     Locals,
-}
-
-/// What a mirror is known to have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trust {
-    /// All that its refs reach.
-    Refs,
-    /// Nothing is: it is damaged.
-    Nothing,
 }
 
 /// What is written beside a pack that is kept apart, so that it can be told from one that somebody else keeps.
@@ -215,7 +208,7 @@ impl Quarantine {
         trust: Trust,
         watch: &Watch,
     ) -> Result<(), Failure> {
-        connected(self.git(), &self.git_dir, tips, trust, watch)
+        connected::check(self.git(), &self.git_dir, tips, trust, watch)
     }
 
     /// Its object directory.
@@ -290,7 +283,7 @@ impl Quarantine {
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         let mut child = git.spawn()?;
-        let input = walk(&self.git_dir, tips, Trust::Refs)?;
+        let input = connected::walk(&self.git_dir, tips, Trust::Refs)?;
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(input.as_bytes())?;
         }
@@ -302,78 +295,6 @@ impl Quarantine {
         }
         only.release(whose)
     }
-}
-
-/// Whether the mirror itself has everything that `tips` need, so that nothing has to be fetched.
-///
-/// # Errors
-/// Fails when the check cannot be made.
-pub(crate) fn is_complete(
-    git_dir: &Path,
-    tips: &BTreeSet<ObjectId>,
-    trust: Trust,
-    watch: &Watch,
-) -> Result<bool, Failure> {
-    let repo = refs::open(git_dir).map_err(|err| Failure::here(err.to_string()))?;
-    if !tips.iter().all(|tip| repo.has_object(tip)) {
-        return Ok(false);
-    }
-    match connected(git::at(git_dir), git_dir, tips, trust, watch) {
-        Ok(()) => Ok(true),
-        Err(failure) if failure.kind == FailureKind::Unusable => Ok(false),
-        Err(failure) => Err(failure),
-    }
-}
-
-/// Walks from `tips` to what the mirror already vouches for. A record that does not resolve is damage that is not
-/// upstream's doing: it is left out, and so blocks no other.
-fn connected(
-    mut git: Command,
-    git_dir: &Path,
-    tips: &BTreeSet<ObjectId>,
-    trust: Trust,
-    watch: &Watch,
-) -> Result<(), Failure> {
-    let cannot = |err: io::Error| Failure::io("cannot check what upstream sent", &err);
-    let input = walk(git_dir, tips, trust).map_err(cannot)?;
-    // Read from the objects themselves: the graph of commits may know one that is lost.
-    git.args(["-c", "core.commitGraph=false"])
-        // A third of git's own limit makes the walk no slower, and a first download no larger than its index makes it.
-        .args(["-c", "core.deltaBaseCacheLimit=32m"])
-        .args(["rev-list", "--objects", "--stdin", "--quiet"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null());
-    let ended = children::run(git, input.into_bytes(), watch).map_err(cannot)?;
-    if watch.is_cancelled() {
-        return Err(crate::upstream::cancelled());
-    }
-    if ended.status.success() {
-        return Ok(());
-    }
-    let words = String::from_utf8_lossy(&ended.stderr);
-    let words = words
-        .lines()
-        .find_map(|line| line.strip_prefix("fatal: "))
-        .unwrap_or("git rev-list failed")
-        .to_owned();
-    Err(Failure::new(
-        FailureKind::Unusable,
-        format!("upstream did not send all necessary objects: {words}"),
-    ))
-}
-
-/// A walk from `tips` to what the mirror is known to have, as `git rev-list --stdin` takes it.
-fn walk(git_dir: &Path, tips: &BTreeSet<ObjectId>, trust: Trust) -> io::Result<String> {
-    let mut input: String = tips.iter().map(|tip| format!("{tip}\n")).collect();
-    if trust == Trust::Nothing {
-        return Ok(input);
-    }
-    let repo = refs::open(git_dir)?;
-    let known: BTreeSet<_> = refs::read(git_dir)?.into_values().collect();
-    for oid in known.iter().filter(|oid| repo.has_object(*oid)) {
-        input.push_str(&format!("^{oid}\n"));
-    }
-    Ok(input)
 }
 
 impl Drop for Quarantine {

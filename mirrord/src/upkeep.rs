@@ -4,6 +4,7 @@
 //! A repack writes a new pack beside the old ones and takes nothing away; nobody waits for it. What the new one replaces
 //! is dropped in a moment in which nobody reads the mirror, and stays until there is one.
 
+mod alone;
 mod check;
 mod indexes;
 mod lost;
@@ -17,7 +18,7 @@ mod whole;
 
 use std::{
     collections::HashMap,
-    fs::{File, OpenOptions, TryLockError},
+    fs::File,
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -27,11 +28,11 @@ use std::{
 use tokio::{
     sync::{Semaphore, SemaphorePermit, broadcast},
     task::JoinSet,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, timeout},
 };
 
 use crate::{
-    gate::{self, Changing, Gate, Gates},
+    gate::{Gate, Gates},
     registry::Mirror,
     schedule::Schedule,
     tips,
@@ -42,13 +43,6 @@ use crate::{
 
 /// More packs than this make each look for an object slow.
 const MOST_PACKS: usize = 50;
-
-/// Whoever reads a mirror is waited for before packs are dropped, and a child of a dead daemon's that is still at work
-/// before anything; but not for ever: the next change is another occasion.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Nothing tells when what a dead daemon has left behind is done, clients or children: this often we look.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// What has failed is not tried again before this time is over.
 const AGAIN: Duration = Duration::from_secs(15 * 60);
@@ -363,54 +357,6 @@ impl Upkeep {
             Ok(written)
         })
         .await
-    }
-
-    /// Sees to it that nobody else looks after a mirror for as long as the result lives, nor a child of a dead daemon's, by
-    /// which it is held too.
-    async fn only_one(&self, git_dir: &Path) -> io::Result<Option<File>> {
-        let mut options = OpenOptions::new();
-        options.create(true).truncate(false).write(true);
-        let file = options.open(git_dir.join("upkeep"))?;
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Some(file)),
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {}
-                Err(TryLockError::WouldBlock) => return Ok(None),
-                Err(TryLockError::Error(err)) => return Err(err),
-            }
-            tokio::select! {
-                () = sleep(LOOK) => {}
-                () = self.watch.cancelled() => return Ok(None),
-            }
-        }
-    }
-
-    /// Waits until nobody reads a mirror or changes it. While the result lives, nobody begins to.
-    async fn alone(
-        &self,
-        gate: &Arc<Gate>,
-        git_dir: &Path,
-    ) -> io::Result<Option<(Changing, File)>> {
-        let deadline = Instant::now() + PATIENCE;
-        let wait = async {
-            loop {
-                let changing = gate.change(true).await;
-                // Also of those who were told of it by a daemon that is dead by now.
-                let lease = gate::lease(git_dir)?;
-                match lease.try_lock() {
-                    Ok(()) => return Ok((changing, lease)),
-                    Err(TryLockError::WouldBlock) => {}
-                    Err(TryLockError::Error(err)) => return Err(err),
-                }
-                drop(changing);
-                sleep(LOOK).await;
-            }
-        };
-        tokio::select! {
-            alone = timeout_at(deadline, wait) => alone.ok().transpose(),
-            () = self.watch.cancelled() => Ok(None),
-        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -15,13 +15,12 @@ use super::{
 };
 use crate::{
     ancestry::{self, Ancestry},
+    connected::Trust,
     damage,
     history::Why,
     local,
     plan::{Advertisement, Plan},
-    publish,
-    quarantine::Trust,
-    refs,
+    publish, refs,
     registry::{Mirror, Target, Unborn},
     retrack,
     settings::Settings,

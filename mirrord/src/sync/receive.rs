@@ -6,9 +6,10 @@ use common::{git, protocol::Failure, refspec, upstream_url::UpstreamUrl};
 use gix::{ObjectId, bstr::BString};
 
 use crate::{
+    connected::{self, Trust},
     guard,
     plan::{Advertisement, Head, held_below},
-    quarantine::{self, Quarantine, Trust, Whose},
+    quarantine::{Quarantine, Whose},
     refs::{self, Refs},
     upstream::{Session, Trouble},
     watch::Watch,
@@ -86,7 +87,7 @@ pub(super) fn receive(
     tips: &BTreeSet<ObjectId>,
     watch: &Watch,
 ) -> Result<(), Trouble> {
-    if tips.is_empty() || quarantine::is_complete(git_dir, tips, source.trust, watch)? {
+    if tips.is_empty() || connected::is_complete(git_dir, tips, source.trust, watch)? {
         return Ok(());
     }
     let mut wants: Refs = source

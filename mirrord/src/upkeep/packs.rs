@@ -3,6 +3,7 @@
 //! Nothing is written down of a repack. A pack has been replaced when a bigger one has every object that it has, and the
 //! indexes say so: whoever is killed, the next look finds the same.
 
+mod going;
 mod leftovers;
 
 use std::{
@@ -17,12 +18,13 @@ use gix::{
     odb::pack::index::{self, File as Index},
 };
 
-pub(super) use self::leftovers::without_index;
-use super::indexes;
+pub(super) use self::{
+    going::{drop_aging, drop_doubles, drop_replaced},
+    leftovers::without_index,
+};
 use crate::{
-    durable,
     quarantine::{MARK, Whose},
-    refs, verified,
+    refs,
 };
 
 /// The ending that a pack has beside it which git leaves alone. Those of what only this mirror has are ours; those that a
@@ -190,99 +192,6 @@ pub(super) fn whose(git_dir: &Path, name: &str) -> Whose {
 /// Fails when there is none.
 pub(super) fn written(git_dir: &Path, name: &str, ending: &str) -> io::Result<SystemTime> {
     fs::metadata(folder(git_dir).join(format!("{name}.{ending}")))?.modified()
-}
-
-/// Drops packs that have been replaced, and what others left who were killed over it. Nobody may be reading the mirror.
-///
-/// Their indexes go first, all of them: a pack without one is seen by nobody. What then is left of it goes whenever
-/// somebody comes by.
-///
-/// # Errors
-/// Fails when the disk refuses.
-pub(super) fn drop_replaced(
-    git_dir: &Path,
-    replaced: &[Replaced],
-    now: SystemTime,
-) -> io::Result<()> {
-    let dir = folder(git_dir);
-    // Since they were compared, one may have become somebody's own.
-    let [upstreams, locals] = [names(&dir, KINDS[0])?, names(&dir, KINDS[1])?];
-    let is_still = |pack: &&Replaced| {
-        let all = match pack.whose {
-            Whose::Upstreams => &upstreams,
-            Whose::Locals => &locals,
-        };
-        [&pack.name, &pack.by]
-            .iter()
-            .all(|name| all.contains(*name))
-    };
-    let replaced = replaced.iter().filter(is_still);
-    drop_all(git_dir, replaced.map(|pack| pack.name.as_str()))?;
-    leftovers::remove(&dir, now)
-}
-
-/// Drops packs of upstream's objects all of which are in others that stay. Nobody may be reading the mirror.
-///
-/// # Errors
-/// Fails when one of those is gone, or the disk refuses.
-pub(super) fn drop_doubles(git_dir: &Path, doubles: &[String], stay: &[String]) -> io::Result<()> {
-    let dir = folder(git_dir);
-    let (all, upstreams) = (files(&dir)?, names(&dir, Whose::Upstreams)?);
-    let are_there = || stay.iter().all(|name| all.get(name).is_some_and(is_whole));
-    if !doubles.is_empty() && !are_there() {
-        return Err(io::Error::other("a pack has gone meanwhile"));
-    }
-    let doubles = doubles.iter().filter(|name| upstreams.contains(*name));
-    drop_all(git_dir, doubles.map(String::as_str))
-}
-
-/// Drops packs of objects that nothing reaches. Nobody may be reading the mirror.
-///
-/// # Errors
-/// Fails when the disk refuses.
-pub(super) fn drop_aging(git_dir: &Path, old: &[String]) -> io::Result<()> {
-    let all = files(&folder(git_dir))?;
-    // One may have become somebody's own.
-    let old = old
-        .iter()
-        .filter(|name| all.get(*name).is_some_and(is_aging));
-    drop_all(git_dir, old.map(String::as_str))
-}
-
-fn drop_all<'n>(git_dir: &Path, names: impl Iterator<Item = &'n str>) -> io::Result<()> {
-    let (dir, mut names) = (folder(git_dir), names.peekable());
-    if names.peek().is_some() {
-        indexes::forget_index(git_dir)?;
-    }
-    let names: Vec<_> = names.collect();
-    verified::forget(git_dir, names.iter().copied())?;
-    for name in names {
-        let file = |ending: &str| dir.join(format!("{name}.{ending}"));
-        fs::rename(file("idx"), file(GOING))?;
-    }
-    // After a power cut no index may be there without its pack.
-    durable::sync_dir(&dir)?;
-    finish(&dir)
-}
-
-/// Removes what is left of the packs that were about to go.
-fn finish(dir: &Path) -> io::Result<()> {
-    for (name, endings) in files(dir)? {
-        if !endings.contains(GOING) {
-            continue;
-        }
-        // It may have come again since then; then it is as good as any.
-        let has_come_again = endings.contains("idx");
-        let rest = endings.iter().filter(|ending| *ending != GOING);
-        let mut rest: Vec<_> = rest.filter(|_| !has_come_again).collect();
-        // The pack goes before the mark that keeps it apart.
-        rest.sort_by_key(|ending| *ending != "pack");
-        for ending in rest {
-            fs::remove_file(dir.join(format!("{name}.{ending}")))?;
-        }
-        fs::remove_file(dir.join(format!("{name}.{GOING}")))?;
-    }
-    Ok(())
 }
 
 /// The packs of a kind that may be put together, the smallest first.

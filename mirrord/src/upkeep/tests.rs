@@ -1,7 +1,13 @@
 //! Who waits for whom, and for how long.
 
-use super::*;
+use tokio::time::sleep;
+
+use super::{
+    alone::{LOOK, PATIENCE},
+    *,
+};
 use crate::{
+    gate,
     sample::Sample,
     settings::{Rules, Settings},
 };
