@@ -2,7 +2,7 @@
 //! root on Linux, with `mkfs.ext4`.
 //!
 //! Everything that the daemon keeps lies on a file system in a file. What a power cut would leave of it is what has
-//! reached that file: a copy of it, taken at the very moment when `git push` has returned, is mounted and looked into.
+//! reached that file: a copy of it, taken in the moment when `git push` has returned, is mounted and looked into.
 //! The same is done to a plain bare repository of stock git, for comparison.
 
 use std::{
@@ -11,6 +11,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tests::{Project, Ran, World};
 
 /// The file system's size: small enough to be copied in a moment.
@@ -18,6 +19,9 @@ const SIZE: u64 = 96 << 20;
 
 /// Every fourth cut comes after a push that also deletes and creates, not only moves.
 const KINDS: usize = 4;
+
+/// A copy may be made so many times until the disk rests under it.
+const COPIES: usize = 50;
 
 /// A file system in a file, mounted.
 struct Disk {
@@ -50,10 +54,22 @@ impl Disk {
         }
     }
 
-    /// What is left of it when the power goes now.
-    fn cut(&self, at: &Path) -> Self {
+    /// What is left of it when the power goes now. Meanwhile the daemon does nothing, and a copy counts only when the disk
+    /// has not changed under it: else it would be of no moment at all.
+    fn cut(&self, world: &World, at: &Path) -> Self {
+        let daemon = world.daemon_pid();
+        let daemon = daemon.and_then(|pid| Pid::from_raw(pid.cast_signed()));
+        let signal = |signal| daemon.map(|pid| kill_process(pid, signal));
         let image = self.image.with_extension("cut");
-        fs::copy(&self.image, &image).expect("the disk can be read");
+        signal(Signal::STOP);
+        let is_of_one_moment = || {
+            fs::copy(&self.image, &image).expect("the disk can be read");
+            let bytes = |image| fs::read(image).expect("the disk can be read");
+            bytes(&self.image) == bytes(&image)
+        };
+        let copied = (0..COPIES).any(|_| is_of_one_moment());
+        signal(Signal::CONT);
+        assert!(copied, "the disk never rests");
         Self::mount(image, at)
     }
 }
@@ -152,7 +168,7 @@ fn through_the_mirror(
     let mut tally = Tally::default();
     for cut in 0..count {
         let refs = push(world, &work, cut, "main");
-        let left = disk.cut(&world.path("left"));
+        let left = disk.cut(world, &world.path("left"));
         for (name, oid) in &refs {
             assert_eq!(project.tip(name), *oid, "ok means that upstream has it");
         }
@@ -183,7 +199,7 @@ fn into_the_mirror(
     let mut tally = Tally::default();
     for cut in 0..count {
         let refs = push(world, &work, cut, "mine");
-        let left = disk.cut(&world.path("left"));
+        let left = disk.cut(world, &world.path("left"));
         say(cut, &tally.look(world, &left.at.join(&below), &refs));
     }
     assert_eq!(project.refs(), upstreams, "upstream has what it had");
@@ -217,7 +233,7 @@ fn stock(world: &World, count: usize) -> Tally {
     let mut tally = Tally::default();
     for cut in 0..count {
         let refs = push(world, &work, cut, "main");
-        let left = disk.cut(&world.path("left"));
+        let left = disk.cut(world, &world.path("left"));
         tally.look(world, &left.at.join("project.git"), &refs);
     }
     tally
