@@ -241,8 +241,8 @@ fn a_clone_outlives_its_mirror_and_a_mirror_its_clones() {
     }
 }
 
-#[test]
-fn local_branches_are_copied_and_never_shared() {
+/// A mirror that has a branch of its own, pushed from one clone, and another clone that was handed its packs.
+fn with_an_idea() -> Stage {
     let stage = Stage::new(fill);
     let world = &stage.world;
     let track = ["--track", "+refs/heads/main"];
@@ -254,6 +254,13 @@ fn local_branches_are_copied_and_never_shared() {
     stage.in_ours(&["push", "-q", "origin", "HEAD:idea"]).ok();
     world.git(["clone", "-q", "mirror::work", "theirs"]).ok();
     is_linked(world, "theirs");
+    stage
+}
+
+#[test]
+fn local_branches_are_copied_and_never_shared() {
+    let stage = with_an_idea();
+    let world = &stage.world;
     let mirrors = files(&world.only_mirror().join("objects"));
     let kept: Vec<_> = mirrors
         .iter()

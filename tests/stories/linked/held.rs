@@ -12,7 +12,7 @@ use common::verified::{Record, folder, packs};
 use rustix::process::{Pid, Signal, kill_process};
 use tests::{Running, World, same_clone};
 
-use super::{PATIENCE, files, inode, is_linked, is_not_linked, objects, shared};
+use super::{PATIENCE, files, inode, is_linked, is_not_linked, objects, shared, with_an_idea};
 use crate::clone::{Stage, fill};
 
 /// Prepares a clone whose helper something befalls where it makes this system call, by which files are hard-linked or
@@ -249,17 +249,8 @@ fn where_a_file_cannot_be_shared_or_written_for_whatever_reason_a_clone_is_as_ev
 
 #[test]
 fn a_client_that_scribbles_into_its_packs_costs_the_mirror_no_branch_of_its_own() {
-    let stage = Stage::new(fill);
+    let stage = with_an_idea();
     let world = &stage.world;
-    let track = ["--track", "+refs/heads/main"];
-    world.mirrord(["add", "work", &stage.url]).args(track).ok();
-    world.git(["clone", "-q", "mirror::work", "ours"]).ok();
-    stage
-        .in_ours(&["commit", "-q", "--allow-empty", "-m", "mine"])
-        .ok();
-    stage.in_ours(&["push", "-q", "origin", "HEAD:idea"]).ok();
-    world.git(["clone", "-q", "mirror::work", "theirs"]).ok();
-    is_linked(world, "theirs");
     for file in files(&objects(world, "theirs")) {
         fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("theirs");
         let open = fs::OpenOptions::new().write(true).open(&file);
