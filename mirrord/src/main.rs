@@ -36,6 +36,7 @@ mod recall;
 mod recount;
 mod refs;
 mod registry;
+mod relay;
 mod retrack;
 mod rounds;
 #[cfg(test)]

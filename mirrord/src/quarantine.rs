@@ -28,6 +28,8 @@ use crate::{
     watch::Watch,
 };
 
+mod whole;
+
 const PREFIX: &str = "incoming-";
 
 /// A quarantine. Dropping it drops what is in it, unless somebody else still works there: then the next sweep does.
@@ -36,6 +38,15 @@ pub(crate) struct Quarantine {
     git_dir: PathBuf,
     /// Locked for as long as this lives; a push that outlives the daemon holds it, too.
     lock: File,
+}
+
+/// What is known of what came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// Whatever its objects need came with them.
+    Whole,
+    /// What they need may be in the mirror, or be missing.
+    Part,
 }
 
 /// Whose the objects are that are let into a mirror.
@@ -82,7 +93,8 @@ impl Quarantine {
         refs::open(&self.git_dir)
     }
 
-    /// Receives one pack and indexes it as it comes: every object's hash is computed, thin deltas are completed.
+    /// Receives one pack that goes with what is here, and indexes it as it comes: every object's hash is computed, thin
+    /// deltas are completed.
     ///
     /// # Errors
     /// Fails when the pack is damaged, ends early, or the disk refuses.
@@ -189,6 +201,19 @@ impl Quarantine {
         // The refs of whoever the objects are borrowed from are told as well, unless they have no such name.
         git.args(["-c", "core.alternateRefsCommand=true"]);
         Ok(git)
+    }
+
+    /// Whether that git's last fetch, which has looked for what is missing, brought all of these.
+    ///
+    /// # Errors
+    /// Fails when the disk refuses.
+    pub(crate) fn was_brought(&self, refs: &Refs) -> io::Result<bool> {
+        let brought = fs::read_to_string(self.dir.join("fetch.git/FETCH_HEAD"))?;
+        let brought = brought.lines().filter_map(|line| line.split('\t').next());
+        let brought: BTreeSet<&str> = brought.collect();
+        Ok(refs
+            .values()
+            .all(|oid| brought.contains(oid.to_string().as_str())))
     }
 
     fn borrow(&self, git: &mut Command) {

@@ -54,8 +54,9 @@ use crate::{
     watch::Watch,
 };
 
-/// What waiting clients may miss before they see the next total.
-const PROGRESS_BACKLOG: usize = 64;
+/// What waiting clients may be behind before they miss something: upstream says a hundred words in a moment for each
+/// thing that it counts, and the last of them stays on the terminal.
+const PROGRESS_BACKLOG: usize = 512;
 
 /// Everything that syncs share.
 pub(crate) struct Engine {

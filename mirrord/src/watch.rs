@@ -62,6 +62,12 @@ enum Stage {
 }
 
 impl Counter {
+    fn set(&self, amount: &Amount) {
+        let number = |amount| usize::try_from(amount).unwrap_or(usize::MAX);
+        self.done.store(number(amount.done), Ordering::Relaxed);
+        self.of.store(number(amount.of), Ordering::Relaxed);
+    }
+
     fn amount(&self) -> Amount {
         Amount {
             done: self.done.load(Ordering::Relaxed) as u64,
@@ -146,13 +152,20 @@ impl Watch {
 
     /// Progress that a child of git counted.
     pub(crate) fn counted(&self, progress: Option<Progress>) {
-        if let Some(progress) = progress {
-            if let Progress::Receiving(_, bytes) = &progress {
-                let bytes = usize::try_from(*bytes).unwrap_or(usize::MAX);
-                self.0.bytes.store(bytes, Ordering::Relaxed);
+        match progress {
+            Some(Progress::Receiving(amount, bytes)) => {
+                self.0.objects.set(&amount);
+                self.came(bytes);
             }
-            self.say(progress);
+            Some(Progress::Resolving(amount)) => self.0.deltas.set(&amount),
+            _ => {}
         }
+    }
+
+    /// So many bytes of a pack have come so far.
+    pub(crate) fn came(&self, bytes: u64) {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.0.bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Ends the sync at its next step; a blocked read ends at once.

@@ -9,7 +9,7 @@ use crate::{
     connected::{self, Trust},
     guard,
     plan::{Advertisement, Head, held_below},
-    quarantine::{Quarantine, Whose},
+    quarantine::{Quarantine, Received, Whose},
     refs::{self, Refs},
     upstream::{Session, Trouble},
     watch::Watch,
@@ -102,12 +102,14 @@ pub(super) fn receive(
     }
     let cannot = |err: io::Error| Failure::io("cannot store what upstream sent", &err);
     let quarantine = Quarantine::new(git_dir).map_err(cannot)?;
-    session.fetch(&wants, &source.known(), &quarantine, watch)?;
+    let received = session.fetch(&wants, &source.known(), &quarantine, watch)?;
     watch.checking();
     if source.fsck {
         quarantine.fsck(source.url, watch)?;
     }
-    quarantine.vet(tips, source.trust, watch)?;
+    if received == Received::Part || !quarantine.has_all(tips).map_err(cannot)? {
+        quarantine.vet(tips, source.trust, watch)?;
+    }
     Ok(quarantine.release(Whose::Upstreams).map_err(cannot)?)
 }
 

@@ -12,7 +12,7 @@ use std::{
 use common::{
     git,
     progress::masked,
-    protocol::{Amount, Failure, FailureKind, Progress},
+    protocol::{Failure, FailureKind},
     refspec::Refspecs,
     upstream_url::{Scheme, UpstreamUrl, redact},
 };
@@ -24,7 +24,13 @@ use super::{
     ssh,
 };
 use crate::{
-    children, plan::Head, quarantine::Quarantine, refs::Refs, settings::Auth, watch::Watch,
+    children,
+    plan::Head,
+    quarantine::{Quarantine, Received},
+    refs::Refs,
+    relay::Relay,
+    settings::Auth,
+    watch::Watch,
 };
 
 /// The name under which the child knows its upstream. No rule of the user's rewrites it, and the URL, rewritten from it
@@ -34,9 +40,6 @@ const ALIAS: &str = "mirror-upstream:";
 /// git gives up by itself what comes over http and is silent for the budget. What it does not look at, the connection
 /// and what ssh brings, is given up by us, with room for a list of refs, of which it says nothing before it has it all.
 const WORDLESS: u32 = 4;
-
-/// Words without a line end are shown in pieces of this size.
-const LONGEST_LINE: usize = 4096;
 
 /// A conversation by way of git.
 pub(crate) struct Git {
@@ -97,20 +100,16 @@ impl Git {
         records: &Refs,
         quarantine: &Quarantine,
         watch: &Watch,
-    ) -> Result<(), Trouble> {
+    ) -> Result<Received, Trouble> {
         let cannot = |err: io::Error| Failure::io("cannot prepare a fetch", &err);
         let mut command = quarantine.git_that_knows(records).map_err(cannot)?;
         command.args(["-c", "fetch.unpackLimit=1", "-c", "fetch.fsckObjects=false"]);
         if records.is_empty() {
             command.args(["-c", "fetch.negotiationAlgorithm=noop"]);
+            // Its own search for what is missing is then all that there is to do.
+            command.args(["-c", "core.commitGraph=false"]);
         }
-        command.args([
-            "fetch",
-            "--progress",
-            "--no-tags",
-            "--no-write-fetch-head",
-            "--no-auto-maintenance",
-        ]);
+        command.args(["fetch", "--progress", "--no-tags", "--no-auto-maintenance"]);
         command.args([
             "--no-recurse-submodules",
             "--negotiation-tip=refs/upstream/*",
@@ -122,7 +121,11 @@ impl Git {
             .flat_map(|name| [name.as_slice(), b"\n"].concat())
             .collect();
         watch.receiving();
-        self.run(command, names, watch).map(drop)
+        self.run(command, names, watch)?;
+        if records.is_empty() && quarantine.was_brought(wants).map_err(cannot)? {
+            return Ok(Received::Whole);
+        }
+        Ok(Received::Part)
     }
 
     fn run(&self, mut command: Command, input: Vec<u8>, watch: &Watch) -> Result<Vec<u8>, Trouble> {
@@ -245,75 +248,5 @@ pub(super) fn beside(program: &str) -> io::Result<String> {
         Err(io::Error::other("its path has a quote"))
     } else {
         Ok(path)
-    }
-}
-
-/// Turns what `git fetch --progress` shows into what we show.
-#[derive(Default)]
-struct Relay {
-    line: Vec<u8>,
-}
-
-impl Relay {
-    fn hear(&mut self, piece: &[u8], watch: &Watch) {
-        for &byte in piece {
-            self.line.push(byte);
-            if byte == b'\n' || byte == b'\r' || self.line.len() == LONGEST_LINE {
-                let line = std::mem::take(&mut self.line);
-                match line.strip_prefix(b"remote: ") {
-                    Some(words) => watch.remote(words),
-                    None => watch.counted(counted(&String::from_utf8_lossy(&line))),
-                }
-            }
-        }
-    }
-}
-
-/// Reads `Receiving objects:  45% (450/1000), 1.20 MiB | 2.00 MiB/s` and `Resolving deltas:  10% (3/30)`.
-fn counted(line: &str) -> Option<Progress> {
-    let (title, rest) = line.split_once(':')?;
-    let (done, rest) = rest.split_once('(')?.1.split_once('/')?;
-    let (of, rest) = rest.split_once(')')?;
-    let amount = Amount {
-        done: done.parse().ok()?,
-        of: of.parse().ok()?,
-    };
-    match title {
-        "Receiving objects" => {
-            let mut size = rest.trim_start_matches([',', ' ']).split(' ');
-            let number: f64 = size
-                .next()
-                .and_then(|number| number.parse().ok())
-                .unwrap_or_default();
-            let unit = match size.next() {
-                Some("KiB") => 1024.0,
-                Some("MiB") => 1024.0 * 1024.0,
-                Some("GiB") => 1024.0 * 1024.0 * 1024.0,
-                _ => 1.0,
-            };
-            Some(Progress::Receiving(amount, (number * unit) as u64))
-        }
-        "Resolving deltas" => Some(Progress::Resolving(amount)),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gits_own_progress_is_understood() {
-        let amount = |done, of| Amount { done, of };
-        let line = "Receiving objects:  45% (450/1000), 1.50 MiB | 2.00 MiB/s\r";
-        assert_eq!(
-            counted(line),
-            Some(Progress::Receiving(amount(450, 1000), 1_572_864))
-        );
-        assert_eq!(
-            counted("Resolving deltas: 100% (30/30), done.\n"),
-            Some(Progress::Resolving(amount(30, 30)))
-        );
-        assert_eq!(counted("From https://gitlab.example/group/project\n"), None);
     }
 }

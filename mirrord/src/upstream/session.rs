@@ -23,7 +23,13 @@ use super::{
     child::{self, Child, Meaning},
     fallback, http, local, of_own_key, ssh, v2,
 };
-use crate::{quarantine::Quarantine, questions, refs::Refs, settings::Auth, watch::Watch};
+use crate::{
+    quarantine::{Quarantine, Received},
+    questions,
+    refs::Refs,
+    settings::Auth,
+    watch::Watch,
+};
 
 /// A conversation with one upstream, by one access.
 pub(crate) struct Session {
@@ -267,7 +273,7 @@ impl Session {
         records: &Refs,
         quarantine: &Quarantine,
         watch: &Watch,
-    ) -> Result<(), Trouble> {
+    ) -> Result<Received, Trouble> {
         let result = match &mut self.way {
             Way::Http {
                 line,

@@ -28,7 +28,11 @@ use gix_transport::{
     },
 };
 
-use crate::{quarantine::Quarantine, refs::Refs, watch::Watch};
+use crate::{
+    quarantine::{Quarantine, Received},
+    refs::Refs,
+    watch::Watch,
+};
 
 pub(super) fn format(capabilities: &Capabilities) -> gix::hash::Kind {
     let named = capabilities
@@ -126,7 +130,7 @@ pub(super) fn receive<T: Transport>(
     quarantine: &Quarantine,
     watch: &Watch,
     said: &mut Option<String>,
-) -> gix::Result<()> {
+) -> gix::Result<Received> {
     let heard = Mutex::new(None);
     let repo = quarantine.repository().map_err(|err| err.raise())?;
     let mut negotiator = gix::negotiate::Algorithm::Consecutive.into_negotiator();
@@ -186,7 +190,13 @@ pub(super) fn receive<T: Transport>(
                 ControlFlow::Continue(())
             }
         })));
-        let result = quarantine.receive(&mut reader, watch);
+        let result = if records.is_empty() {
+            let received = quarantine.receive_whole(&mut reader, watch);
+            received.map(|()| Received::Whole)
+        } else {
+            let received = quarantine.receive(&mut reader, watch);
+            received.map(|()| Received::Part)
+        };
         if result.is_ok() {
             io::copy(&mut reader, &mut io::sink()).map_err(|err| err.raise())?;
         }
