@@ -94,10 +94,9 @@ fn feed(pack: &mut dyn BufRead, mut child: io::PipeWriter) -> io::Result<u64> {
 
 /// What `git index-pack` means by its last words.
 fn meaning(words: &str) -> gix::Error {
-    let fatal = words
-        .lines()
-        .rev()
-        .find_map(|line| line.strip_prefix("fatal: "));
+    // They may follow half a line of progress.
+    let mut lines = words.rsplit(['\n', '\r']);
+    let fatal = lines.find_map(|line| line.strip_prefix("fatal: "));
     let fatal = fatal
         .unwrap_or("git index-pack ended without a word")
         .trim();
@@ -144,7 +143,7 @@ mod tests {
                 .kind()
         };
         assert_eq!(kind("fatal: early EOF\n"), io::ErrorKind::UnexpectedEof);
-        let full = "fatal: write error: No space left on device\n";
+        let full = "Receiving objects:  45% (9/20)\rfatal: write error: No space left on device\n";
         assert_eq!(kind(full), io::ErrorKind::StorageFull);
         assert_eq!(kind(""), io::ErrorKind::Other);
         let damaged =
