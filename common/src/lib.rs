@@ -15,6 +15,7 @@ pub mod progress;
 pub mod protocol;
 pub mod refspec;
 pub mod standing;
+pub mod steps;
 pub mod terminal;
 pub mod upstream_url;
 pub mod url_config;

@@ -47,6 +47,7 @@ mod server;
 mod service;
 mod settings;
 mod show;
+mod steps;
 mod sync;
 mod tips;
 mod turns;

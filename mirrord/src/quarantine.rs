@@ -252,6 +252,15 @@ impl Quarantine {
             .sum()
     }
 
+    /// The names of the packs that came.
+    ///
+    /// # Errors
+    /// Fails when they cannot be looked at.
+    pub(crate) fn packs(&self) -> io::Result<Vec<String>> {
+        let packs = common::verified::packs(&self.dir.join("pack"))?;
+        Ok(packs.into_iter().map(|pack| pack.name).collect())
+    }
+
     /// Lets what is here into the mirror's object store; it lasts when this returns.
     ///
     /// # Errors

@@ -163,6 +163,11 @@ pub(crate) fn records(refs: &Refs, track: &Refspecs) -> Refs {
     recorded.collect()
 }
 
+/// Whether a ref says what upstream had.
+pub(crate) fn is_record(name: &[u8]) -> bool {
+    name.starts_with(refspec::RECORDS.as_bytes())
+}
+
 /// A ref that cannot exist beside `name`: one that is a directory of it, or that it is a directory of.
 pub(crate) fn in_the_way<'r>(refs: &'r Refs, name: &BStr) -> Option<&'r BString> {
     let above = name

@@ -24,6 +24,7 @@ use crate::{
     registry::{Mirror, Target, Unborn},
     retrack,
     settings::Settings,
+    steps,
     upstream::{Access, Asked, Session, Trouble, moved_to},
     watch::Watch,
 };
@@ -224,7 +225,7 @@ fn run(
         fsck: settings.rules.fsck,
         trust,
     };
-    receive(&mut session, git_dir, &source, &tips, watch)?;
+    let mut packs = receive(&mut session, git_dir, &source, &tips, watch)?;
     if !wish.accept
         && let Some(words) = suspicion(&mut session, git_dir, &source, &track, watch)?
     {
@@ -239,24 +240,38 @@ fn run(
         memory.keep(session);
         return Err(failure.into());
     }
-    {
-        let repo = refs::open(git_dir).map_err(cannot("open the mirror"))?;
-        let mut ancestry = Ancestry::new(&repo);
-        plan.hold_non_commits(&track, |oid| ancestry::commit(&repo, oid) == Some(oid));
-        plan.hold_rewrites(&refs, &track, |name, old, new| {
-            ancestry.is_fast_forward(name, old, new)
-        });
-        plan = plan.with_history(
-            &refs,
-            &track,
-            Why::Deleted,
-            asked_at,
-            settings.rules.keep_history,
-            |name, old, new| ancestry.is_fast_forward(name, old, new),
-        );
-    }
+    let repo = refs::open(git_dir).map_err(cannot("open the mirror"))?;
+    let mut ancestry = Ancestry::new(&repo);
+    plan.hold_non_commits(&track, |oid| ancestry::commit(&repo, oid) == Some(oid));
+    plan.hold_rewrites(&refs, &track, |name, old, new| {
+        ancestry.is_fast_forward(name, old, new)
+    });
+    plan = plan.with_history(
+        &refs,
+        &track,
+        Why::Deleted,
+        asked_at,
+        settings.rules.keep_history,
+        |name, old, new| ancestry.is_fast_forward(name, old, new),
+    );
     let published = publish::publish(git_dir, &plan, Some(&advertisement), &track)
         .map_err(cannot("publish what upstream has"))?;
+    let pack = packs.pop();
+    // A first download goes to nobody who has something already, and what upstream was told beside the records is not
+    // written down.
+    if let Where::Mirror(_) = place
+        && trust == Trust::Refs
+        && doubted.is_none()
+        && packs.is_empty()
+        && !published.again
+    {
+        let noted = steps::note(git_dir, &refs, &plan, pack, |name, old, new| {
+            ancestry.is_fast_forward(name, old, new)
+        });
+        if let Err(err) = noted {
+            tracing::warn!("cannot note what came into '{}': {err}", settings.name);
+        }
+    }
     if trust == Trust::Nothing {
         damage::has_all(git_dir).map_err(cannot("note what was fetched"))?;
     }

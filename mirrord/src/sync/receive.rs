@@ -79,16 +79,17 @@ impl Source<'_> {
     }
 }
 
-/// Brings the objects that a plan needs into the mirror, checked. Nothing is downloaded that is already here.
+/// Brings the objects that a plan needs into the mirror, checked, and returns the packs that came. Nothing is downloaded
+/// that is already here.
 pub(super) fn receive(
     session: &mut Session,
     git_dir: &Path,
     source: &Source<'_>,
     tips: &BTreeSet<ObjectId>,
     watch: &Watch,
-) -> Result<(), Trouble> {
+) -> Result<Vec<String>, Trouble> {
     if tips.is_empty() || connected::is_complete(git_dir, tips, source.trust, watch)? {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let mut wants: Refs = source
         .advertisement
@@ -110,7 +111,9 @@ pub(super) fn receive(
     if received == Received::Part || !quarantine.has_all(tips).map_err(cannot)? {
         quarantine.vet(tips, source.trust, watch)?;
     }
-    Ok(quarantine.release(Whose::Upstreams).map_err(cannot)?)
+    let packs = quarantine.packs().map_err(cannot)?;
+    quarantine.release(Whose::Upstreams).map_err(cannot)?;
+    Ok(packs)
 }
 
 /// Why what upstream has now is not to be believed without asking, when it is not. Its objects are here.

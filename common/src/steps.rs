@@ -1,0 +1,390 @@
+//! What each sync of a mirror brought, and to what it was added: so that a client that has what was there before can be
+//! handed the very pack.
+//!
+//! A sync tells upstream what the mirror has of it, and upstream sends what is missing to that. Whoever has all that was
+//! told has, with that pack, all of what upstream had then. The daemon writes the steps down, from what was recorded of
+//! upstream to what is; whoever hands packs out goes back from today to where the client is. Changes of which nothing is
+//! known, such as those of a push, end the chain.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    fmt::Write,
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    io,
+    path::{Path, PathBuf},
+};
+
+/// Where the steps are, inside a mirror.
+const STEPS: &str = "steps";
+
+/// More are not remembered: who is further behind gets a pack of its own.
+const MOST_STEPS: usize = 50;
+
+/// A step of more changes than this is not remembered, nor is any before it.
+const MOST_MOVES: usize = 1000;
+
+/// What was recorded of upstream at some time: refs, and objects in hexadecimal.
+pub type State<'s> = BTreeMap<&'s [u8], &'s [u8]>;
+
+/// The steps of a mirror, the last one last.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Steps(Vec<Step>);
+
+/// What one sync changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The pack that it brought; None when all was here already, wherever it came from.
+    pub pack: Option<String>,
+    /// The digest of what was recorded before.
+    pub before: u64,
+    /// The digest of what was recorded after it.
+    pub after: u64,
+    /// What was changed.
+    pub moves: Vec<Move>,
+}
+
+/// What became of one ref.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// What it was, in hexadecimal.
+    pub old: Option<String>,
+    /// What it is.
+    pub new: Option<String>,
+    /// Whether what it is contains what it was.
+    pub forward: bool,
+}
+
+/// What tells one state from all others.
+#[must_use]
+pub fn digest(state: &State<'_>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for line in state {
+        line.hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+impl Steps {
+    /// Reads the steps of a mirror; none when there is no file of them, or none that is whole.
+    ///
+    /// # Errors
+    /// Fails when the file cannot be read.
+    pub fn read(git_dir: &Path) -> io::Result<Self> {
+        match fs::read(path(git_dir)) {
+            Ok(text) => Ok(Self::parse(&text).unwrap_or_default()),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(err) => Err(err),
+        }
+    }
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        let mut steps = Vec::<Step>::new();
+        let lines = text.strip_suffix(b"end\n")?;
+        for line in lines
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
+            let mut words = line.splitn(4, |byte| *byte == b' ');
+            let mut word = || words.next();
+            let (kind, one, other, last) = (word()?, text_of(word()?)?, text_of(word()?)?, word()?);
+            let some = |word: &str| (word != "-").then(|| word.to_owned());
+            match kind {
+                b"step" => steps.push(Step {
+                    pack: some(text_of(last)?),
+                    before: one.parse().ok()?,
+                    after: other.parse().ok()?,
+                    moves: Vec::new(),
+                }),
+                b"forward" | b"aside" => steps.last_mut()?.moves.push(Move {
+                    name: last.to_vec(),
+                    old: some(one),
+                    new: some(other),
+                    forward: kind == b"forward",
+                }),
+                _ => return None,
+            }
+        }
+        Some(Self(steps))
+    }
+
+    /// As they are written.
+    #[must_use]
+    pub fn text(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        for step in &self.0 {
+            let (pack, mut line) = (some_of(step.pack.as_deref()), String::new());
+            let _ = writeln!(line, "step {} {} {pack}", step.before, step.after);
+            text.extend(line.bytes());
+            for each in &step.moves {
+                let kind = if each.forward { "forward" } else { "aside" };
+                let (old, new) = (some_of(each.old.as_deref()), some_of(each.new.as_deref()));
+                text.extend(format!("{kind} {old} {new} ").bytes());
+                text.extend(&each.name);
+                text.push(b'\n');
+            }
+        }
+        text.extend(b"end\n");
+        text
+    }
+
+    /// Adds one. What it does not follow is forgotten.
+    pub fn add(&mut self, step: Step) {
+        if self.0.last().is_some_and(|last| last.after != step.before) {
+            self.0.clear();
+        }
+        if step.moves.len() > MOST_MOVES {
+            self.0.clear();
+            return;
+        }
+        self.0.push(step);
+        let surplus = self.0.len().saturating_sub(MOST_STEPS);
+        self.0.drain(..surplus);
+    }
+
+    /// The packs that bring everything that is wanted, and nothing else, to a client that has all which these objects
+    /// need; None when there are no such packs. What is recorded now is `now`.
+    #[must_use]
+    pub fn plan<'s>(
+        &'s self,
+        mut now: State<'s>,
+        has: &HashSet<&[u8]>,
+        wants: &'s BTreeSet<Vec<u8>>,
+    ) -> Option<Vec<&'s str>> {
+        let mut digest = digest(&now);
+        let mut packs = Vec::new();
+        let mut brought: BTreeSet<&[u8]> = BTreeSet::new();
+        // What is wanted, and what that contains.
+        let mut wanted: BTreeSet<&[u8]> = wants.iter().map(|want| &**want).collect();
+        let mut steps = self.0.iter().rev();
+        let is_known = |object: &str| has.contains(object.as_bytes());
+        // Upstream was told of every one of them.
+        while !now.values().all(|object| has.contains(object)) {
+            let step = steps.next().filter(|step| step.after == digest)?;
+            let news = || step.moves.iter().filter_map(|each| each.new.as_deref());
+            if !news().all(|new| is_known(new) || wanted.contains(new.as_bytes())) {
+                return None;
+            }
+            for each in step.moves.iter().filter(|each| each.forward) {
+                if let (Some(old), Some(new)) = (&each.old, &each.new)
+                    && wanted.contains(new.as_bytes())
+                {
+                    wanted.insert(old.as_bytes());
+                }
+            }
+            for each in &step.moves {
+                match &each.old {
+                    Some(old) => now.insert(&each.name, old.as_bytes()),
+                    None => now.remove(&*each.name),
+                };
+            }
+            digest = step.before;
+            match &step.pack {
+                Some(pack) => {
+                    packs.push(&**pack);
+                    brought.extend(news().map(str::as_bytes));
+                }
+                None => {
+                    // Where it came from nobody knows, unless another ref has brought it.
+                    let all: BTreeSet<&[u8]> = now.values().copied().collect();
+                    if !news().all(|new| is_known(new) || all.contains(new.as_bytes())) {
+                        return None;
+                    }
+                }
+            }
+        }
+        let all = wants
+            .iter()
+            .all(|want| brought.contains(&**want) || has.contains(&**want));
+        all.then_some(packs)
+    }
+}
+
+/// Where the steps of a mirror are.
+#[must_use]
+pub fn path(git_dir: &Path) -> PathBuf {
+    git_dir.join(STEPS)
+}
+
+fn text_of(word: &[u8]) -> Option<&str> {
+    std::str::from_utf8(word).ok()
+}
+
+fn some_of(word: Option<&str>) -> &str {
+    word.unwrap_or("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn name(number: usize) -> Vec<u8> {
+        format!("refs/upstream/heads/{number}").into_bytes()
+    }
+
+    /// A history in which each object needs some older ones: all that each needs, itself included.
+    fn closures(parents: &[Vec<usize>]) -> Vec<BTreeSet<usize>> {
+        let mut all: Vec<BTreeSet<usize>> = Vec::new();
+        for (number, parents) in parents.iter().enumerate() {
+            let mut needs = BTreeSet::from([number]);
+            for parent in parents.iter().filter(|parent| **parent < number) {
+                needs.extend(all[*parent].clone());
+            }
+            all.push(needs);
+        }
+        all
+    }
+
+    fn union<'o>(
+        closures: &[BTreeSet<usize>],
+        of: impl Iterator<Item = &'o usize>,
+    ) -> BTreeSet<usize> {
+        of.flat_map(|object| closures[*object].clone()).collect()
+    }
+
+    type Refs = BTreeMap<usize, usize>;
+
+    fn text(refs: &Refs) -> Vec<(Vec<u8>, String)> {
+        let refs = refs.iter();
+        refs.map(|(ref_, object)| (name(*ref_), object.to_string()))
+            .collect()
+    }
+
+    fn state(text: &[(Vec<u8>, String)]) -> State<'_> {
+        let lines = text.iter();
+        lines
+            .map(|(name, object)| (&**name, object.as_bytes()))
+            .collect()
+    }
+
+    fn step(
+        before: &Refs,
+        after: &Refs,
+        pack: Option<String>,
+        closures: &[BTreeSet<usize>],
+    ) -> Step {
+        let refs: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+        let moved = refs
+            .into_iter()
+            .filter(|ref_| before.get(ref_) != after.get(ref_));
+        let moves = moved.map(|ref_| Move {
+            name: name(*ref_),
+            old: before.get(ref_).map(ToString::to_string),
+            new: after.get(ref_).map(ToString::to_string),
+            forward: match (before.get(ref_), after.get(ref_)) {
+                (Some(old), Some(new)) => closures[*new].contains(old),
+                _ => false,
+            },
+        });
+        Step {
+            pack,
+            before: digest(&state(&text(before))),
+            after: digest(&state(&text(after))),
+            moves: moves.collect(),
+        }
+    }
+
+    const OBJECTS: usize = 24;
+
+    /// What becomes of the refs in one step: each is left, removed, or made something.
+    fn changes() -> impl Strategy<Value = Vec<Option<Option<usize>>>> {
+        let change = prop_oneof![
+            3 => Just(None),
+            1 => Just(Some(None)),
+            4 => (0..OBJECTS).prop_map(|object| Some(Some(object))),
+        ];
+        proptest::collection::vec(change, 4)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_planned_is_all_that_is_wanted_and_no_more(
+            parents in proptest::collection::vec(proptest::collection::vec(0..OBJECTS, 0..3), OBJECTS),
+            history in proptest::collection::vec((changes(), 0..8_u8), 1..6),
+            (at, odd) in (0..6_usize, proptest::collection::vec(0..OBJECTS, 0..3)),
+            unwanted in proptest::collection::btree_set(0..4_usize, 0..2),
+        ) {
+            let closures = closures(&parents);
+            let (mut refs, mut steps, mut states) = (Refs::new(), Steps::default(), vec![Refs::new()]);
+            let mut packs: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
+            for (number, (changes, kind)) in history.into_iter().enumerate() {
+                let before = refs.clone();
+                for (ref_, change) in changes.into_iter().enumerate() {
+                    match change {
+                        None => {}
+                        Some(None) => drop(refs.remove(&ref_)),
+                        Some(Some(object)) => drop(refs.insert(ref_, object)),
+                    }
+                }
+                let (had, has) = (union(&closures, before.values()), union(&closures, refs.values()));
+                let news: BTreeSet<usize> = has.difference(&had).copied().collect();
+                let pack = (kind > 1).then(|| format!("pack-{number}"));
+                if let Some(pack) = &pack {
+                    packs.insert(pack.clone(), news);
+                }
+                // Some changes are a push's, and nobody notes them.
+                if kind > 0 {
+                    steps.add(step(&before, &refs, pack, &closures));
+                }
+                states.push(refs.clone());
+            }
+            let read = Steps::parse(&steps.text());
+            prop_assert_eq!(read.as_ref(), Some(&steps));
+            let client = &states[at % states.len()];
+            let has: BTreeSet<usize> = client.values().chain(&odd).copied().collect();
+            let wants = refs.iter().filter(|(ref_, object)| !unwanted.contains(ref_) && !has.contains(object));
+            let wants: BTreeSet<usize> = wants.map(|(_, object)| *object).collect();
+            let words: Vec<String> = has.iter().map(ToString::to_string).collect();
+            let tips = words.iter().map(|word| word.as_bytes()).collect();
+            let wanted = wants.iter().map(|want| want.to_string().into_bytes()).collect();
+            let now = text(&refs);
+            if let Some(names) = steps.plan(state(&now), &tips, &wanted) {
+                let brought = names.iter().flat_map(|name| packs[*name].iter().copied());
+                let brought: BTreeSet<usize> = brought.collect();
+                let had = union(&closures, has.iter());
+                let needed = union(&closures, wants.iter());
+                prop_assert!(needed.difference(&had).all(|object| brought.contains(object)));
+                prop_assert!(brought.difference(&had).all(|object| needed.contains(object)));
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_some_syncs_behind_gets_the_packs_of_these_syncs() {
+        let closures = closures(&[vec![], vec![0], vec![1], vec![2]]);
+        let mut steps = Steps::default();
+        for number in 0..3 {
+            let (before, after) = (Refs::from([(0, number)]), Refs::from([(0, number + 1)]));
+            steps.add(step(
+                &before,
+                &after,
+                Some(format!("pack-{number}")),
+                &closures,
+            ));
+        }
+        let now = text(&Refs::from([(0, 3)]));
+        let wants = BTreeSet::from([b"3".to_vec()]);
+        let plan = |tip: &'static [u8]| steps.plan(state(&now), &HashSet::from([tip]), &wants);
+        assert_eq!(plan(b"1"), Some(vec!["pack-2", "pack-1"]));
+        assert_eq!(plan(b"0"), Some(vec!["pack-2", "pack-1", "pack-0"]));
+        assert_eq!(plan(b"7"), None);
+    }
+
+    #[test]
+    fn half_a_file_says_nothing() {
+        let closures = closures(&[vec![], vec![0]]);
+        let mut steps = Steps::default();
+        let (before, after) = (Refs::from([(0, 0)]), Refs::from([(0, 1)]));
+        steps.add(step(&before, &after, None, &closures));
+        let text = steps.text();
+        for length in 0..text.len() {
+            assert_eq!(Steps::parse(&text[..length]), None, "{length}");
+        }
+    }
+}
