@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     io::{self, Write},
+    path::PathBuf,
 };
 
 use common::{
@@ -15,6 +16,7 @@ use common::{
 };
 
 use crate::{
+    catch_up::{self, Tips},
     list::Refs,
     place::{self, Place},
     push,
@@ -71,6 +73,8 @@ struct Listed {
     refs: Refs,
     place: Option<Place>,
     link: Link,
+    /// What is in the repository already, once git wants something.
+    tips: Option<Tips>,
 }
 
 /// Obeys git until it is done.
@@ -93,18 +97,13 @@ pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
                 answer("connect\nfetch\noption\ncheck-connectivity\nobject-format\n\n")?;
             }
             ["option", name, value @ ..] => answer(options.set(name, value))?,
-            ["connect", service] => match (*service, &listed) {
-                // It is asked once more, before anything is fetched: where something is there already, git's own
-                // protocol finds out what is missing.
-                ("git-upload-pack", Some(_)) => {
-                    let Some(Listed { serving, place, .. }) =
-                        listed.take_if(|it: &mut Listed| !it.is_new())
-                    else {
-                        answer("fallback\n")?;
-                        continue;
-                    };
-                    drop(place);
-                    return stream::run(&serving, service);
+            ["connect", service] => match (*service, &mut listed) {
+                // It is asked once more, before anything is fetched.
+                ("git-upload-pack", Some(listed)) => {
+                    if !options.cloning {
+                        listed.tips.get_or_insert_with(Tips::begin);
+                    }
+                    answer("fallback\n")?;
                 }
                 ("git-upload-pack", None) => {
                     let errand = errand(remote, address, options)?;
@@ -125,7 +124,7 @@ pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
                 write(&lines)?;
             }
             ["fetch", first, ..] => {
-                let Some(listed) = &listed else {
+                let Some(listed) = &mut listed else {
                     return Err(not_understood(&line));
                 };
                 let wants = read_wants(first)?;
@@ -225,57 +224,82 @@ impl Listed {
                 refs,
                 place: errand.place,
                 link,
+                tips: None,
             }),
             None => Err(serving),
         })
     }
 
-    /// Whether there is nothing to which what comes could be added.
-    fn is_new(&self) -> bool {
-        let place = self.place.as_ref();
-        place.is_some_and(|place| place.is_empty().unwrap_or(false))
-    }
-
     /// Brings what git wants into the repository, and tells it.
-    fn fetch(&self, wants: &BTreeSet<Vec<u8>>, options: Options) -> Result<(), Failure> {
-        // Whoever wants less than all branches is to have no more than that.
-        let wants_all = self.refs.branches().all(|tip| wants.contains(tip));
-        let mut lock = None;
-        if let Some(place) = &self.place
-            && options.cloning
-            && wants_all
-        {
-            let linked = crate::link::link(
-                &self.serving.ready.git_dir,
-                place.objects(),
-                wants,
-                self.link,
-            );
+    fn fetch(&mut self, wants: &BTreeSet<Vec<u8>>, options: Options) -> Result<(), Failure> {
+        let brought = match options.cloning {
+            true => self.link_all(wants),
+            false => self.link_new(wants, options).map(|()| None),
+        };
+        let lock = match brought {
+            Ok(lock) => lock,
             // Whatever was in the way: git's own programs get it there.
-            match linked {
-                Ok(pack) => lock = Some(pack),
-                Err(err) if options.verbosity > 1 => {
+            Err(err) => {
+                if options.verbosity > 1 {
                     tell(&format!(
                         "the mirror's packs are sent and not linked: {err}"
                     ));
                 }
-                Err(_) => {}
+                let known = self.refs.name_all(wants);
+                stream::fetch_pack(&self.serving, wants, known, options)?;
+                None
+            }
+        };
+        let mut words = String::new();
+        if let Some(pack) = lock {
+            words.push_str(&format!("lock {}.keep\n", pack.display()));
+            if options.check_connectivity {
+                words.push_str("connectivity-ok\n");
             }
         }
-        match lock {
-            Some(pack) => {
-                let mut words = format!("lock {}.keep\n", pack.display());
-                if options.check_connectivity {
-                    words.push_str("connectivity-ok\n");
-                }
-                words.push('\n');
-                answer(&words)
-            }
-            None => {
-                stream::fetch_pack(&self.serving, wants, options)?;
-                answer("\n")
-            }
+        words.push('\n');
+        answer(&words)
+    }
+
+    /// Links all that the mirror has into a repository in which there is nothing.
+    fn link_all(&self, wants: &BTreeSet<Vec<u8>>) -> io::Result<Option<PathBuf>> {
+        // Whoever wants less than all branches is to have no more than that.
+        if !self.refs.branches().all(|tip| wants.contains(tip)) {
+            return Err(io::Error::other("not every branch is wanted"));
         }
+        let objects = self.place()?.objects();
+        let mirror = &self.serving.ready.git_dir;
+        crate::link::link(mirror, objects, wants, self.link).map(Some)
+    }
+
+    /// Gives a repository in which there is something what it lacks.
+    fn link_new(&mut self, wants: &BTreeSet<Vec<u8>>, options: Options) -> io::Result<()> {
+        // What no ref names, only git's own server decides about.
+        if !self.refs.name_all(wants) {
+            return Err(io::Error::other("what is wanted is what no ref names"));
+        }
+        let mut tips = self.tips.take().unwrap_or_else(Tips::begin);
+        let place = self.place()?;
+        if place.has_refused(wants) {
+            return Err(io::Error::other("git did not take them"));
+        }
+        catch_up::bring(
+            &self.serving.ready.git_dir,
+            place.objects(),
+            self.refs.records(),
+            &mut tips,
+            wants,
+            (self.link, options.progress),
+        )?;
+        place.note_given(wants)?;
+        tips.add(wants);
+        self.tips = Some(tips);
+        Ok(())
+    }
+
+    fn place(&self) -> io::Result<&Place> {
+        let place = self.place.as_ref();
+        place.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 

@@ -81,6 +81,26 @@ pub(crate) fn link(
     }
 }
 
+/// Puts some packs of a mirror into an object directory.
+///
+/// # Errors
+/// Fails when it cannot be done, for whatever reason; then the directory is as it was.
+pub(crate) fn link_some(
+    mirror: &Path,
+    objects: &Path,
+    names: &[&str],
+    mode: Link,
+) -> io::Result<()> {
+    let fit = verified::fit(mirror)?.ok_or(ErrorKind::NotFound)?;
+    let packs = fit.packs.into_iter();
+    let packs: Vec<Pack> = packs.filter(|pack| names.contains(&&*pack.name)).collect();
+    if packs.len() != names.len() {
+        return Err(ErrorKind::NotFound.into());
+    }
+    place(mirror, &packs, objects, mode)?.keep();
+    Ok(())
+}
+
 /// Puts these packs in their places.
 fn place(mirror: &Path, packs: &[Pack], objects: &Path, mode: Link) -> io::Result<Placed> {
     let to = objects.join("pack");
@@ -252,6 +272,10 @@ impl Placed {
                 let name = format!("{}.{ending}", pack.name);
                 let target = to.join(&name);
                 let source = from.join(&name);
+                // Of two packs of one name either will do.
+                if target.exists() {
+                    continue;
+                }
                 self.means.give(&source, *stamp, &target, pack.apart)?;
                 self.files.push(target);
             }

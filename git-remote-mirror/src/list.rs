@@ -1,8 +1,8 @@
 //! What `list` tells git: the refs of a mirror, as the packed file has them.
 
-use std::{fs, io, path::Path};
+use std::{collections::BTreeSet, fs, io, path::Path};
 
-use common::refspec;
+use common::{refspec, steps::State};
 
 /// The refs of a mirror that a client may see.
 pub(crate) struct Refs {
@@ -10,6 +10,8 @@ pub(crate) struct Refs {
     head: Head,
     /// Sorted by name.
     refs: Vec<Ref>,
+    /// What upstream had, by the names of the records.
+    records: Vec<(Vec<u8>, Vec<u8>)>,
     is_sha256: bool,
 }
 
@@ -50,6 +52,7 @@ impl Refs {
             return None;
         }
         let mut refs: Vec<Ref> = Vec::new();
+        let mut records = Vec::new();
         let mut is_hidden = false;
         for line in lines.filter(|line| !line.is_empty()) {
             if let Some(peeled) = line.strip_prefix(b"^") {
@@ -61,6 +64,9 @@ impl Refs {
             let space = line.iter().position(|byte| *byte == b' ')?;
             let (object, name) = (&line[..space], &line[space + 1..]);
             is_hidden = refspec::is_ours(name);
+            if name.starts_with(refspec::RECORDS.as_bytes()) {
+                records.push((name.to_vec(), object.to_vec()));
+            }
             if !is_hidden {
                 refs.push(Ref {
                     name: name.to_vec(),
@@ -77,6 +83,7 @@ impl Refs {
         let list = Self {
             head,
             refs,
+            records,
             is_sha256,
         };
         list.head().is_some().then_some(list)
@@ -114,6 +121,24 @@ impl Refs {
             }
         }
         lines
+    }
+
+    /// What upstream had when the mirror was last in step.
+    pub(crate) fn records(&self) -> State<'_> {
+        let records = self.records.iter();
+        records.map(|(name, object)| (&**name, &**object)).collect()
+    }
+
+    /// Whether each of these is what a ref, or `HEAD`, names.
+    pub(crate) fn name_all(&self, wants: &BTreeSet<Vec<u8>>) -> bool {
+        let mut left: BTreeSet<&[u8]> = wants.iter().map(|want| &**want).collect();
+        if let Some(head) = self.head() {
+            left.remove(head);
+        }
+        for each in &self.refs {
+            left.remove(&*each.object);
+        }
+        left.is_empty()
     }
 
     /// The tips of all branches, in hexadecimal.

@@ -1,6 +1,7 @@
 //! `git-remote-mirror`: what git runs for `mirror::` URLs. stdout belongs to git; people read stderr.
 
 mod askpass;
+mod catch_up;
 mod fetch;
 mod forward;
 mod helper;

@@ -1,11 +1,15 @@
 //! The repository that is fetched into: where its objects are, and what of its state rules linking out.
 
 use std::{
+    collections::BTreeSet,
     env, fs, io,
     path::{Path, PathBuf},
 };
 
 use common::standing::UserConfig;
+
+/// Where it is noted, in a client, what git was last given without having asked for it by its own protocol.
+const GIVEN: &str = "mirror-given";
 
 /// The client's repository, as gitrepository-layout(5) has it.
 pub(crate) struct Place {
@@ -55,6 +59,23 @@ impl Place {
                 .entries()
                 .iter()
                 .any(|(key, _)| key.starts_with("remote.") && key.ends_with(".promisor"))
+    }
+
+    /// Whether git has refused what was put together for one of these, or nobody knows: what was given it and it has, it
+    /// does not ask for again.
+    pub(crate) fn has_refused(&self, wants: &BTreeSet<Vec<u8>>) -> bool {
+        let given = fs::read(self.common.join(GIVEN)).unwrap_or_default();
+        let mut given = given.split(|byte| *byte == b'\n');
+        given.any(|given| wants.contains(given))
+    }
+
+    /// Notes what git is about to be given.
+    ///
+    /// # Errors
+    /// Fails when it cannot be written down.
+    pub(crate) fn note_given(&self, wants: &BTreeSet<Vec<u8>>) -> io::Result<()> {
+        let lines: Vec<&[u8]> = wants.iter().flat_map(|want| [&**want, b"\n"]).collect();
+        fs::write(self.common.join(GIVEN), lines.concat())
     }
 
     /// Whether it has no objects of its own yet.

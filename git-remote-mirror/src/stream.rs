@@ -38,30 +38,39 @@ pub(crate) fn run(serving: &Serving, service: &str) -> Result<(), Failure> {
     serve(server, service, &ready.url).map(drop)
 }
 
-/// Fetches from a mirror that is in step into the repository in which git runs us, by git's own programs.
+/// Fetches from a mirror that is in step into the repository in which git runs us, by git's own programs. What no ref of
+/// the mirror names is no `known` want, and may be refused.
 ///
 /// # Errors
 /// Fails when they do, in their words.
 pub(crate) fn fetch_pack(
     serving: &Serving,
     wants: &BTreeSet<Vec<u8>>,
+    known: bool,
     options: Options,
 ) -> Result<(), Failure> {
     let cannot = |err: io::Error| Failure::io("cannot run git fetch-pack", &err);
+    let progress = options.progress && known;
     let mut git = git::of_user();
     git.args(["fetch-pack", "--stdin"])
-        .args((!options.progress).then_some("--no-progress"))
+        .args((!progress).then_some("--no-progress"))
         .arg(format!("--upload-pack={SERVER}"))
         .arg(&serving.ready.git_dir)
         .env("GIT_ALLOW_PROTOCOL", "file")
         .stdin(Stdio::piped())
         // stdout is git's.
         .stdout(Stdio::null());
+    if !known {
+        git.stderr(Stdio::piped());
+    }
     let mut child = git.spawn().map_err(cannot)?;
     let lines: Vec<&[u8]> = wants.iter().flat_map(|want| [&**want, b"\n"]).collect();
     if let Some(mut stdin) = child.stdin.take() {
         // Whether it has heard all of it, its end tells.
         let _ = stdin.write_all(&lines.concat());
+    }
+    if let Some(stderr) = child.stderr.take() {
+        relay(BufReader::new(stderr), &serving.ready.url);
     }
     let ended = child.wait().map_err(cannot)?;
     if ended.success() {
@@ -101,8 +110,9 @@ pub(crate) fn serve(mut server: Command, service: &str, url: &str) -> Result<Exi
 /// Repeats what the server says, which over a network nobody would hear, and explains what git cannot.
 fn relay(stderr: impl BufRead, url: &str) {
     for line in stderr.split(b'\n').map_while(Result::ok) {
-        // git reports this one in its own words.
-        if line.windows(11).any(|words| words == b"not our ref") {
+        let says = |words: &[u8]| line.windows(words.len()).any(|part| part == words);
+        // The other end reports this one in its own words.
+        if says(b"not our ref") && !says(b"remote error") {
             tell(&format!(
                 "hint: the mirror of '{url}' has what its branches and tags reach, and not this object"
             ));

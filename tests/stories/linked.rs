@@ -2,6 +2,7 @@
 
 mod choices;
 mod damaged;
+mod fetches;
 mod held;
 
 use std::{

@@ -54,7 +54,8 @@ fn a_mirror_with_a_damaged_pack_hands_out_none() {
             harm(file);
             let after = stage.clone("after").run();
             if after.status.success() {
-                is_not_linked(world, "after");
+                // It may have been mended just in time.
+                world.git(["fsck", "--full", "--strict"]).at("after").ok();
                 let plain = ["clone", "-q", &stage.url, "plain"];
                 world.git(plain).ok();
                 same_clone(world, &world.path("after"), &world.path("plain"));
