@@ -9,11 +9,11 @@ use proptest::{
 use tests::{Project, World, public_refs, refs};
 
 /// Few names, so that they meet in every way: moved, deleted, one a directory of another.
-const NAMES: [&str; 6] = ["main", "a", "a/b", "a/b/c", "b", "c/d"];
+pub(crate) const NAMES: [&str; 6] = ["main", "a", "a/b", "a/b/c", "b", "c/d"];
 
 /// What somebody does to upstream between two syncs.
 #[derive(Debug, Clone)]
-enum Deed {
+pub(crate) enum Deed {
     Commit(&'static str),
     Merge(&'static str, &'static str),
     Force(&'static str, Index),
@@ -22,7 +22,7 @@ enum Deed {
     Head(&'static str),
 }
 
-fn deed() -> impl Strategy<Value = Deed> {
+pub(crate) fn deed() -> impl Strategy<Value = Deed> {
     let name = || select(&NAMES[..]);
     prop_oneof![
         4 => name().prop_map(Deed::Commit),
@@ -35,7 +35,7 @@ fn deed() -> impl Strategy<Value = Deed> {
 }
 
 /// Does it, as far as git lets it be done.
-fn apply(project: &Project, deed: &Deed, count: usize) {
+pub(crate) fn apply(project: &Project, deed: &Deed, count: usize) {
     let listed = project.refs();
     let branches: Vec<_> = listed
         .iter()

@@ -1,0 +1,169 @@
+//! Clients of every kind fetch random histories through the mirror, and are what plain git makes of them.
+//!
+//! Four histories each time; `PROPTEST_CASES` says how many else. A history has some twenty fetches.
+
+use std::env;
+
+use proptest::{
+    collection::vec,
+    prelude::*,
+    sample::{Index, select},
+    test_runner::{Config, TestRunner},
+};
+use tests::{Project, Twins, World};
+
+use crate::differential::{Deed, NAMES, apply, deed};
+
+/// What a client does to its own repository before it fetches.
+#[derive(Debug, Clone)]
+enum Before {
+    Nothing,
+    Gc,
+    Repack,
+    PackRefs,
+    Prune,
+    /// A branch of the remote is forgotten here.
+    Forget(&'static str),
+    /// A branch of its own is where one of the remote is.
+    Keep(&'static str),
+    Link(&'static str),
+}
+
+/// What happens between two looks.
+#[derive(Debug, Clone)]
+struct Turn {
+    deeds: Vec<Deed>,
+    client: Index,
+    before: Before,
+    fetch: &'static [&'static str],
+    /// Somebody who looks at no lease puts the mirror together anew meanwhile.
+    repacked: bool,
+}
+
+const FETCHES: [&[&str]; 7] = [
+    &["fetch", "-q"],
+    &["fetch", "-q", "--prune"],
+    &["fetch", "-q", "--prune", "--force", "--tags"],
+    &["fetch", "-q", "--no-tags"],
+    &["fetch", "-q", "origin", "main"],
+    &["fetch", "-q", "origin", "a"],
+    &["fetch", "-q", "--all", "--prune"],
+];
+
+/// How the clients came to be.
+const CLIENTS: [&[&str]; 5] = [
+    &[],
+    &["--mirror"],
+    &["--no-tags"],
+    &["--single-branch"],
+    &["--depth=2"],
+];
+
+const LINKS: [&str; 5] = ["auto", "hardlink", "copy", "reflink", "off"];
+
+fn before() -> impl Strategy<Value = Before> {
+    let name = || select(&NAMES[..]);
+    prop_oneof![
+        6 => Just(Before::Nothing),
+        1 => Just(Before::Gc),
+        1 => Just(Before::Repack),
+        1 => Just(Before::PackRefs),
+        1 => Just(Before::Prune),
+        2 => name().prop_map(Before::Forget),
+        1 => name().prop_map(Before::Keep),
+        2 => select(&LINKS[..]).prop_map(Before::Link),
+    ]
+}
+
+fn turn() -> impl Strategy<Value = Turn> {
+    let rarely = prop_oneof![5 => Just(false), 1 => Just(true)];
+    let deeds = vec(deed(), 0..4);
+    let parts = (
+        deeds,
+        any::<Index>(),
+        before(),
+        select(&FETCHES[..]),
+        rarely,
+    );
+    parts.prop_map(|(deeds, client, before, fetch, repacked)| Turn {
+        deeds,
+        client,
+        before,
+        fetch,
+        repacked,
+    })
+}
+
+/// Carries it out in both. It may fail in both.
+fn prepare(twins: &Twins<'_>, before: &Before) {
+    match before {
+        Before::Nothing => {}
+        Before::Gc => drop(twins.git(&["gc", "-q", "--prune=now"])),
+        Before::Repack => drop(twins.git(&["repack", "-adq"])),
+        Before::PackRefs => drop(twins.git(&["pack-refs", "--all"])),
+        Before::Prune => drop(twins.git(&["remote", "prune", "origin"])),
+        Before::Forget(name) => {
+            let name = format!("refs/remotes/origin/{name}");
+            twins.git(&["update-ref", "-d", &name]);
+        }
+        Before::Keep(name) => {
+            let name = format!("refs/remotes/origin/{name}");
+            twins.git(&["update-ref", "refs/heads/kept", &name]);
+        }
+        Before::Link(how) => drop(twins.git(&["config", "mirror.link", how])),
+    }
+}
+
+fn follow(world: &World, project: &Project, url: &str, turns: &[Turn]) {
+    let clients: Vec<_> = CLIENTS
+        .iter()
+        .map(|options| world.clone_twins(url, options))
+        .collect();
+    for twins in &clients {
+        // Else it names nothing once that branch is pruned, and fsck says so.
+        twins.git(&["symbolic-ref", "-d", "refs/remotes/origin/HEAD"]);
+    }
+    let second = format!("mirror::{url}");
+    clients[0].git(&["remote", "add", "second", &second]);
+    let mirror = world.only_mirror();
+    let mut count = 0;
+    for turn in turns {
+        for deed in &turn.deeds {
+            count += 1;
+            apply(project, deed, count);
+        }
+        let twins = turn.client.get(&clients);
+        prepare(twins, &turn.before);
+        let repack = turn
+            .repacked
+            .then(|| world.git(["repack", "-adq"]).at(&mirror).start());
+        twins.git(turn.fetch);
+        twins.same();
+        if let Some(repack) = repack {
+            repack.wait();
+        }
+    }
+}
+
+#[test]
+fn whatever_happens_a_fetch_brings_what_plain_git_brings() {
+    let cases = env::var("PROPTEST_CASES").ok();
+    let config = Config {
+        cases: cases.and_then(|cases| cases.parse().ok()).unwrap_or(4),
+        failure_persistence: None,
+        max_shrink_iters: 16,
+        ..Config::default()
+    };
+    let result = TestRunner::new(config).run(&vec(turn(), 12..30), |turns| {
+        let world = World::new();
+        let gitlab = world.gitlab();
+        let project = gitlab.project("group/project");
+        project.commit("main", "file", "first");
+        project.commit("a", "file", "other");
+        follow(&world, &project, &gitlab.url("group/project"), &turns);
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+}
