@@ -208,12 +208,13 @@ impl Quarantine {
     /// # Errors
     /// Fails when the disk refuses.
     pub(crate) fn was_brought(&self, refs: &Refs) -> io::Result<bool> {
-        let brought = fs::read_to_string(self.dir.join("fetch.git/FETCH_HEAD"))?;
-        let brought = brought.lines().filter_map(|line| line.split('\t').next());
-        let brought: BTreeSet<&str> = brought.collect();
-        Ok(refs
-            .values()
-            .all(|oid| brought.contains(oid.to_string().as_str())))
+        // Names of branches are in it, too, and they are bytes.
+        let brought = fs::read(self.dir.join("fetch.git/FETCH_HEAD"))?;
+        let lines = brought.split(|byte| *byte == b'\n');
+        let objects = lines.filter_map(|line| line.split(|byte| *byte == b'\t').next());
+        let objects = objects.filter_map(|hex| ObjectId::from_hex(hex).ok());
+        let objects: BTreeSet<ObjectId> = objects.collect();
+        Ok(refs.values().all(|oid| objects.contains(oid)))
     }
 
     fn borrow(&self, git: &mut Command) {
