@@ -139,17 +139,7 @@ impl Record {
         let tips = tips.map(|(name, files)| (TIPS_LINE, name, files));
         for (begin, name, files) in packs.chain(tips) {
             text.push_str(begin);
-            text.push_str(name);
-            for (ending, stamp) in files {
-                let Stamp {
-                    length,
-                    seconds,
-                    nanoseconds,
-                    inode,
-                } = stamp;
-                let _ = write!(text, " {ending}={length}.{seconds}.{nanoseconds}.{inode}");
-            }
-            text.push('\n');
+            text.push_str(&line(name, files));
         }
         text + "end\n"
     }
@@ -162,8 +152,23 @@ impl Record {
     }
 }
 
+/// A pack and its files, as a line of their own.
+pub(crate) fn line(name: &str, files: &Files) -> String {
+    let mut line = name.to_owned();
+    for (ending, stamp) in files {
+        let Stamp {
+            length,
+            seconds,
+            nanoseconds,
+            inode,
+        } = stamp;
+        let _ = write!(line, " {ending}={length}.{seconds}.{nanoseconds}.{inode}");
+    }
+    line + "\n"
+}
+
 /// Reads a pack and its files.
-fn parse(line: &str) -> Option<(String, Files)> {
+pub(crate) fn parse(line: &str) -> Option<(String, Files)> {
     let mut words = line.split(' ');
     let name = words.next()?.to_owned();
     let mut files = Files::new();

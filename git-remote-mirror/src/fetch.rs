@@ -18,7 +18,8 @@ use crate::{helper::Errand, place::Place};
 pub(crate) async fn fetch(errand: &Errand) -> Result<(Client, Ready), Failure> {
     let request = errand::request(&errand.address, &errand.config)?;
     let request = Request::Fetch(Fetch {
-        is_clone: !errand.options.part && errand.place.as_ref().is_some_and(Place::has_nothing),
+        is_clone: !errand.options.want_a_part()
+            && errand.place.as_ref().is_some_and(Place::has_nothing),
         ..request
     });
     match converse(errand, &request).await? {

@@ -101,6 +101,34 @@ pub(crate) fn link_some(
     Ok(())
 }
 
+/// Puts a pack that was made for it into an object directory, from the folder `from`; with `promisor`, what that is
+/// says that what is missing in it is so on purpose.
+///
+/// # Errors
+/// Fails when it cannot be done, for whatever reason; then the directory is as it was.
+pub(crate) fn link_derived(
+    from: &Path,
+    pack: &Pack,
+    promisor: Option<&[u8]>,
+    objects: &Path,
+    mode: Link,
+) -> io::Result<()> {
+    let to = objects.join("pack");
+    fs::create_dir_all(&to)?;
+    let mut placed = Placed {
+        files: Vec::new(),
+        means: Means::of(mode),
+    };
+    if let Some(words) = promisor {
+        let file = to.join(format!("{}.promisor", pack.name));
+        fill(&file, |new| new.write_all(words))?;
+        placed.files.push(file);
+    }
+    placed.add(from, std::slice::from_ref(pack), &to)?;
+    placed.keep();
+    Ok(())
+}
+
 /// Puts these packs in their places.
 fn place(mirror: &Path, packs: &[Pack], objects: &Path, mode: Link) -> io::Result<Placed> {
     let to = objects.join("pack");

@@ -141,6 +141,13 @@ impl Refs {
         left.is_empty()
     }
 
+    /// What all tags are, in hexadecimal.
+    pub(crate) fn tags(&self) -> impl Iterator<Item = &[u8]> {
+        let tags = self.refs.iter();
+        let tags = tags.filter(|each| each.name.starts_with(b"refs/tags/"));
+        tags.map(|each| &*each.object)
+    }
+
     /// The tips of all branches, in hexadecimal.
     pub(crate) fn branches(&self) -> impl Iterator<Item = &[u8]> {
         let branches = self.refs.iter();

@@ -2,13 +2,16 @@
 
 mod askpass;
 mod catch_up;
+mod derived;
 mod fetch;
 mod forward;
 mod helper;
 mod link;
 mod list;
+mod listed;
 mod login;
 mod new_remote;
+mod options;
 mod outcome;
 mod pack_index;
 mod pkt_line;

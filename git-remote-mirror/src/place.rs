@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeSet,
-    env, fs, io,
+    env,
+    fs::{self, File},
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -59,6 +61,23 @@ impl Place {
                 .entries()
                 .iter()
                 .any(|(key, _)| key.starts_with("remote.") && key.ends_with(".promisor"))
+    }
+
+    /// Writes down at which commits its history ends on purpose. Nothing may be there yet.
+    ///
+    /// # Errors
+    /// Fails when it cannot be written down, or somebody else is about to.
+    pub(crate) fn end_history(&self, commits: &[String]) -> io::Result<()> {
+        let lock = self.common.join("shallow.lock");
+        let mut file = File::create_new(&lock)?;
+        let lines: String = commits.iter().map(|commit| format!("{commit}\n")).collect();
+        let written = file
+            .write_all(lines.as_bytes())
+            .and_then(|()| fs::rename(&lock, self.common.join("shallow")));
+        if written.is_err() {
+            let _ = fs::remove_file(lock);
+        }
+        written
     }
 
     /// Whether git has refused what was put together for one of these, or nobody knows: what was given it and it has, it

@@ -14,10 +14,7 @@ use common::{
 };
 use tokio::runtime::Runtime;
 
-use crate::{
-    helper::{Options, answer},
-    serving::Serving,
-};
+use crate::{helper::answer, options::Options, serving::Serving};
 
 /// The server program beside a `git fetch-pack`, in the words of the shell: as fenced as one of our own.
 const SERVER: &str =
@@ -47,12 +44,21 @@ pub(crate) fn fetch_pack(
     serving: &Serving,
     wants: &BTreeSet<Vec<u8>>,
     known: bool,
-    options: Options,
+    options: &Options,
 ) -> Result<(), Failure> {
     let cannot = |err: io::Error| Failure::io("cannot run git fetch-pack", &err);
     let progress = options.progress && known;
     let mut git = git::of_user();
     git.args(["fetch-pack", "--stdin"])
+        .args(options.depth.map(|depth| format!("--depth={depth}")))
+        .args(
+            options
+                .filter
+                .as_ref()
+                .map(|filter| format!("--filter={filter}")),
+        )
+        .args(options.from_promisor.then_some("--from-promisor"))
+        .args(options.follow_tags.then_some("--include-tag"))
         .args((!progress).then_some("--no-progress"))
         .arg(format!("--upload-pack={SERVER}"))
         .arg(&serving.ready.git_dir)

@@ -25,6 +25,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use common::derived;
 use tokio::{
     sync::{Semaphore, SemaphorePermit, broadcast},
     task::JoinSet,
@@ -257,6 +258,10 @@ impl Upkeep {
             // Clones make one of their own.
             tracing::debug!("no pack of tips for '{}': {err}", mirror.settings.name);
         }
+        let git_dir = mirror.git_dir.clone();
+        if let Err(err) = blocking(move || derived::trim(&git_dir, SystemTime::now())).await {
+            tracing::debug!("old parts of '{}' stay: {err}", mirror.settings.name);
+        }
         let mut now = look().await?;
         if !now.has_too_much() && !now.is_time && !now.is_large {
             return Ok(None);
@@ -276,6 +281,7 @@ impl Upkeep {
                 let git_dir = mirror.git_dir.clone();
                 blocking(move || {
                     let _alone = alone;
+                    derived::sweep(&git_dir)?;
                     packs::drop_replaced(&git_dir, &replaced, SystemTime::now())
                 })
                 .await?;

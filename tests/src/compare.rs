@@ -65,6 +65,16 @@ pub fn same_clone(world: &World, mirror_clone: &Path, plain_clone: &Path) {
             difference(&ours, &plain)
         );
     }
+    let ends = |dir: &Path| {
+        let path = world.git(["rev-parse", "--git-path", "shallow"]).at(dir);
+        let text = fs::read_to_string(dir.join(path.ok().line())).unwrap_or_default();
+        text.lines().map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let (ours, plain) = (ends(mirror_clone), ends(plain_clone));
+    assert_eq!(
+        ours, plain,
+        "a clone ends at the same commits as a plain one"
+    );
     let fsck = world
         .git(["fsck", "--full", "--strict", "--no-dangling"])
         .at(mirror_clone)

@@ -4,6 +4,7 @@ mod choices;
 mod damaged;
 mod fetches;
 mod held;
+mod parts;
 mod random;
 
 use std::{

@@ -1,0 +1,164 @@
+use super::*;
+
+/// A mirror that has no pack of its own.
+fn mirror() -> tempfile::TempDir {
+    let mirror = tempfile::tempdir().expect("temp dir");
+    fs::create_dir_all(verified::folder(mirror.path())).expect("ours");
+    mirror
+}
+
+fn wants(name: &str) -> BTreeSet<Vec<u8>> {
+    BTreeSet::from([name.as_bytes().to_vec()])
+}
+
+fn part(wants: &BTreeSet<Vec<u8>>) -> Part<'_> {
+    Part {
+        wants,
+        depth: Some(1),
+        filter: None,
+        tags: None,
+    }
+}
+
+/// Makes what was wanted so many seconds ago and has so many bytes.
+fn make(mirror: &Path, name: &str, bytes: u64, age: u64) {
+    let wants = wants(name);
+    let held = Held::alone(mirror, &part(&wants), || ()).expect("nobody is there");
+    held.clear().expect("ours");
+    for ending in ["pack", "idx"] {
+        fs::write(held.folder().join(format!("pack-a.{ending}")), "").expect("ours");
+    }
+    let pack = File::create(held.folder().join("pack-a.pack")).expect("ours");
+    pack.set_len(bytes).expect("ours");
+    held.note("pack-a", vec!["c".to_owned()]).expect("whole");
+    let then = SystemTime::now() - Duration::from_secs(age);
+    held.lock.set_modified(then).expect("ours");
+}
+
+fn is_there(mirror: &Path, name: &str) -> bool {
+    let key = part(&wants(name)).key();
+    mirror.join(FOLDER).join(key).join(RECORD).exists()
+}
+
+#[test]
+fn each_part_has_a_place_of_its_own() {
+    let (one, other) = (wants("one"), wants("other"));
+    let filter = Some("blob:none");
+    let plain = part(&one);
+    let tags = |tags: &[&'static str]| Some(tags.iter().map(|tag| tag.as_bytes()).collect());
+    let parts = [
+        plain.clone(),
+        part(&other),
+        Part {
+            depth: None,
+            ..plain.clone()
+        },
+        Part {
+            depth: Some(2),
+            ..plain.clone()
+        },
+        Part {
+            filter,
+            ..plain.clone()
+        },
+        Part {
+            filter: Some("tree:0"),
+            ..plain.clone()
+        },
+        Part {
+            tags: tags(&[]),
+            ..plain.clone()
+        },
+        Part {
+            tags: tags(&["a"]),
+            ..plain.clone()
+        },
+        Part {
+            tags: tags(&["a", "b"]),
+            ..plain.clone()
+        },
+    ];
+    let keys: BTreeSet<_> = parts.iter().map(Part::key).collect();
+    assert_eq!(keys.len(), parts.len());
+    assert_eq!(plain.key(), part(&wants("one")).key());
+}
+
+#[test]
+fn what_is_noted_is_found_with_what_its_files_are() {
+    let mirror = mirror();
+    make(mirror.path(), "one", 7, 0);
+    let wants = wants("one");
+    let held = Held::shared(mirror.path(), &part(&wants)).expect("there");
+    let found = held.find().expect("readable").expect("whole");
+    assert_eq!(found.pack.length(), 7);
+    assert_eq!(found.shallow, ["c"]);
+    let text = found.text();
+    assert_eq!(Derived::parse(&text), Some(found));
+    for cut in 0..text.len() {
+        assert_eq!(Derived::parse(&text[..cut]), None, "{cut}");
+    }
+}
+
+#[test]
+fn what_was_wanted_least_recently_goes_first() {
+    let mirror = mirror();
+    let (mirror, now) = (mirror.path(), SystemTime::now());
+    for (name, age) in [("old", 30), ("new", 10), ("middle", 20)] {
+        make(mirror, name, LEAST / 2 - 1000, age);
+    }
+    trim(mirror, now).expect("trimmed");
+    let left = ["old", "middle", "new"].map(|name| is_there(mirror, name));
+    assert_eq!(left, [false, true, true]);
+    make(mirror, "large", 2 * LEAST, 0);
+    trim(mirror, now).expect("trimmed");
+    let left = ["middle", "new", "large"].map(|name| is_there(mirror, name));
+    assert_eq!(left, [false, false, true], "one stays, however large");
+}
+
+#[test]
+fn what_was_wanted_again_stays() {
+    let mirror = mirror();
+    let (mirror, now) = (mirror.path(), SystemTime::now());
+    for (name, age) in [("old", 30), ("new", 10)] {
+        make(mirror, name, LEAST, age);
+    }
+    let wants = wants("old");
+    let held = Held::shared(mirror, &part(&wants)).expect("there");
+    assert!(held.find().expect("readable").is_some());
+    drop(held);
+    trim(mirror, now).expect("trimmed");
+    assert!(is_there(mirror, "old") && !is_there(mirror, "new"));
+}
+
+#[test]
+fn what_is_being_handed_out_stays_and_what_nobody_wants_goes() {
+    let mirror = mirror();
+    let (mirror, now) = (mirror.path(), SystemTime::now());
+    make(mirror, "one", 1, 0);
+    let later = now + LONGEST + Duration::from_secs(60);
+    let wants = wants("one");
+    let held = Held::shared(mirror, &part(&wants)).expect("there");
+    trim(mirror, later).expect("trimmed");
+    assert!(is_there(mirror, "one"));
+    drop(held);
+    trim(mirror, later).expect("trimmed");
+    assert!(!is_there(mirror, "one"));
+}
+
+#[test]
+fn what_was_killed_while_it_was_made_is_swept_and_the_rest_stays() {
+    let mirror = mirror();
+    let mirror = mirror.path();
+    trim(mirror, SystemTime::now()).expect("nothing to do");
+    sweep(mirror).expect("nothing to do");
+    make(mirror, "whole", 1, 0);
+    let half = wants("half");
+    let held = Held::alone(mirror, &part(&half), || ()).expect("nobody is there");
+    held.clear().expect("ours");
+    drop(held);
+    sweep(mirror).expect("swept");
+    sweep(mirror).expect("swept");
+    let names = fs::read_dir(mirror.join(FOLDER)).expect("there");
+    assert_eq!(names.count(), 2, "a folder and its lock");
+    assert!(is_there(mirror, "whole"));
+}

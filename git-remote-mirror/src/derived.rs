@@ -1,0 +1,218 @@
+//! Gives a repository in which there is nothing a part of a mirror: so much history, without such objects, one branch.
+//! The pack of it is made once, by whoever is the first to want it, and handed to all who want the same.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    io::{self, BufRead, BufReader, Read, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Stdio},
+    time::SystemTime,
+};
+
+use common::{
+    derived::{self, Derived, Held, Part},
+    git,
+    link::Link,
+    progress::tell,
+};
+
+use crate::{link, place::Place};
+
+/// Gives it. Returns the path of the pack, without an ending.
+///
+/// # Errors
+/// Fails when it cannot be done, for whatever reason; then the repository is as it was.
+pub(crate) fn give(
+    mirror: &Path,
+    place: &Place,
+    part: &Part<'_>,
+    mode: Link,
+    progress: bool,
+) -> io::Result<PathBuf> {
+    let held = Held::shared(mirror, part)?;
+    if let Some(found) = held.find()?
+        && let Ok(path) = hand(&held, &found, place, part, mode)
+    {
+        return Ok(path);
+    }
+    drop(held);
+    let waits = || {
+        if progress {
+            tell("another fetch of the same is being put together");
+        }
+    };
+    let held = Held::alone(mirror, part, waits)?;
+    let made = match held.find()? {
+        // Somebody was quicker.
+        Some(found) => hand(&held, &found, place, part, mode),
+        None => Err(io::ErrorKind::NotFound.into()),
+    };
+    let path = match made {
+        Ok(path) => path,
+        Err(_) => hand(
+            &held,
+            &make(mirror, &held, part, progress)?,
+            place,
+            part,
+            mode,
+        )?,
+    };
+    // What does not work here the daemon does one day.
+    let _ = derived::trim(mirror, SystemTime::now());
+    Ok(path)
+}
+
+/// Hands a pack to a repository, with what git must know of it.
+fn hand(
+    held: &Held,
+    derived: &Derived,
+    place: &Place,
+    part: &Part<'_>,
+    mode: Link,
+) -> io::Result<PathBuf> {
+    let objects = place.objects();
+    let pack = &derived.pack;
+    let promisor = part.filter.map(|_| {
+        let lines = part.wants.iter().flat_map(|want| [&**want, b"\n"]);
+        lines.collect::<Vec<_>>().concat()
+    });
+    link::link_derived(&held.folder(), pack, promisor.as_deref(), objects, mode)?;
+    if !derived.shallow.is_empty() {
+        // Without it, nothing refers to the pack either, and git removes that one day.
+        place.end_history(&derived.shallow)?;
+    }
+    Ok(objects.join("pack").join(&pack.name))
+}
+
+/// Makes the pack of a part, as git's own server would put it together.
+fn make(mirror: &Path, held: &Held, part: &Part<'_>, progress: bool) -> io::Result<Derived> {
+    let ends = match part.depth {
+        Some(depth) => ends(mirror, part.wants, depth)?,
+        None => Vec::new(),
+    };
+    let store = held.clear()?;
+    let mut git = git::at(mirror);
+    if part.depth.is_some() {
+        git.args(["--shallow-file", "", "pack-objects", "--shallow"]);
+    } else {
+        git.args(["pack-objects", "--use-bitmap-index"]);
+    }
+    git.args(["--revs", "--delta-base-offset"])
+        .args(part.tags.is_some().then_some("--include-tag"))
+        .args(part.filter.map(|filter| format!("--filter={filter}")))
+        .arg(if progress { "--progress" } else { "-q" })
+        .arg(held.folder().join("pack"))
+        // What is unfinished lies there, too.
+        .env("GIT_OBJECT_DIRECTORY", store)
+        .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", mirror.join("objects"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(if progress {
+            Stdio::inherit()
+        } else {
+            Stdio::null()
+        });
+    let mut child = git.spawn()?;
+    let mut lines = Vec::new();
+    for commit in &ends {
+        lines.extend_from_slice(format!("--shallow {commit}\n").as_bytes());
+    }
+    for want in part.wants {
+        lines.extend_from_slice(want);
+        lines.push(b'\n');
+    }
+    if let Some(mut stdin) = child.stdin.take() {
+        // Whether it has heard all of it, its end tells.
+        let _ = stdin.write_all(&lines);
+    }
+    let ended = child.wait_with_output()?;
+    let hash = String::from_utf8_lossy(&ended.stdout).trim().to_owned();
+    if !ended.status.success() || hash.is_empty() {
+        return Err(io::Error::other("git cannot put that part together"));
+    }
+    held.note(&format!("pack-{hash}"), ends)
+}
+
+/// The commits at which a history of this depth ends: those to which no shorter way leads from what is wanted.
+fn ends(mirror: &Path, wants: &BTreeSet<Vec<u8>>, depth: u32) -> io::Result<Vec<String>> {
+    let mut commits = Commits::of(mirror)?;
+    let mut level: Vec<String> = Vec::new();
+    let mut seen = HashSet::new();
+    for want in wants {
+        let want = String::from_utf8_lossy(want);
+        // What a tag points to may be no commit, and has no history then.
+        if let Some((name, _)) = commits.read(&format!("{want}^{{commit}}"))?
+            && seen.insert(name.clone())
+        {
+            level.push(name);
+        }
+    }
+    for _ in 1..depth {
+        let mut next = Vec::new();
+        for commit in &level {
+            let Some((_, parents)) = commits.read(commit)? else {
+                return Err(io::Error::other("a commit is missing"));
+            };
+            next.extend(
+                parents
+                    .into_iter()
+                    .filter(|parent| seen.insert(parent.clone())),
+            );
+        }
+        level = next;
+    }
+    Ok(level)
+}
+
+/// The commits of a mirror, as `git cat-file --batch` tells them.
+struct Commits {
+    git: Child,
+    ask: ChildStdin,
+    hear: BufReader<ChildStdout>,
+}
+
+impl Commits {
+    fn of(mirror: &Path) -> io::Result<Self> {
+        let mut git = git::at(mirror);
+        git.args(["cat-file", "--batch"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut git = git.spawn()?;
+        let ends = git.stdin.take().zip(git.stdout.take());
+        let (ask, hear) = ends.ok_or(io::ErrorKind::BrokenPipe)?;
+        let hear = BufReader::new(hear);
+        Ok(Self { git, ask, hear })
+    }
+
+    /// Which commit that is, and its parents.
+    fn read(&mut self, name: &str) -> io::Result<Option<(String, Vec<String>)>> {
+        writeln!(self.ask, "{name}")?;
+        let mut header = String::new();
+        self.hear.read_line(&mut header)?;
+        let words: Vec<&str> = header.trim_end().split(' ').collect();
+        let [commit, "commit", length] = words.as_slice() else {
+            return match words.last() {
+                Some(&"missing") => Ok(None),
+                _ => Err(io::ErrorKind::InvalidData.into()),
+            };
+        };
+        let length: usize = length.parse().map_err(|_| io::ErrorKind::InvalidData)?;
+        let mut text = Vec::new();
+        // With the end of the line that follows it.
+        let whole = length as u64 + 1;
+        (&mut self.hear).take(whole).read_to_end(&mut text)?;
+        let lines = text.split(|byte| *byte == b'\n');
+        let head = lines.take_while(|line| !line.is_empty());
+        let parents = head.filter_map(|line| line.strip_prefix(b"parent "));
+        let parents = parents.map(|name| String::from_utf8_lossy(name).into_owned());
+        Ok(Some(((*commit).to_owned(), parents.collect())))
+    }
+}
+
+impl Drop for Commits {
+    fn drop(&mut self) {
+        let _ = self.git.kill();
+        let _ = self.git.wait();
+    }
+}

@@ -1,0 +1,202 @@
+//! Whoever wants a part of a project is handed a pack of just that, which is made once, and has what plain git gives.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, OpenOptions, Permissions},
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+};
+
+use tests::{Twins, World};
+
+use super::{files, inode, is_linked, is_not_linked, objects};
+use crate::clone::{Stage, fill};
+
+/// What a mirror has made of parts, whole.
+fn made(world: &World) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(world.only_mirror().join("derived")) else {
+        return Vec::new();
+    };
+    let dirs = entries.map(|entry| entry.expect("there").path());
+    let dirs = dirs.filter(|dir| dir.join("made").exists());
+    let packs = dirs.flat_map(|dir| files(&dir));
+    packs
+        .filter(|file| file.extension() == Some("pack".as_ref()))
+        .collect()
+}
+
+/// The inodes of these packs.
+fn inodes(packs: Vec<PathBuf>) -> BTreeSet<u64> {
+    packs.iter().map(inode).collect()
+}
+
+/// Whether all that a repository has is in one pack that the mirror has made of a part.
+#[track_caller]
+fn is_handed_a_part(world: &World, dir: &str) {
+    let mut packs = files(&objects(world, dir));
+    packs.retain(|file| file.extension() == Some("pack".as_ref()));
+    assert_eq!(packs.len(), 1, "{dir} has one pack");
+    let made = inodes(made(world));
+    assert!(made.contains(&inode(&packs[0])), "{dir} shares it");
+}
+
+fn name(twins: &Twins<'_>) -> String {
+    twins.ours().display().to_string()
+}
+
+#[test]
+fn every_part_is_made_once_and_like_what_plain_git_gives() {
+    let stage = Stage::new(fill);
+    let Stage { world, url, .. } = &stage;
+    let parts: [&[&str]; 11] = [
+        &["--depth=1"],
+        &["--depth=3"],
+        &["--depth=100"],
+        &["--depth=2", "--no-single-branch"],
+        &["--depth=1", "--branch", "v1"],
+        &["--filter=blob:none", "--no-checkout"],
+        &["--filter=tree:0", "--bare"],
+        &["--filter=blob:limit=5", "--no-checkout"],
+        &["--depth=2", "--filter=blob:none", "--no-checkout"],
+        &["--single-branch", "--branch", "topic"],
+        &["--single-branch", "--no-tags"],
+    ];
+    for (number, options) in parts.iter().enumerate() {
+        for _ in 0..2 {
+            let twins = world.clone_twins(url, options);
+            is_handed_a_part(world, &name(&twins));
+        }
+        assert_eq!(made(world).len(), number + 1, "{options:?}");
+    }
+    // git asks for the tags, and then leaves them.
+    let twins = world.clone_twins(url, &["--depth=1", "--no-tags"]);
+    is_handed_a_part(world, &name(&twins));
+    assert_eq!(made(world).len(), parts.len());
+}
+
+#[test]
+fn what_tags_follow_is_what_is_tagged_now() {
+    let stage = Stage::new(fill);
+    let Stage { world, url, .. } = &stage;
+    let options = ["--single-branch"];
+    world.clone_twins(url, &options);
+    stage.project.annotated_tag("later", "main~1");
+    stage.project.tag("light-later", "main~2");
+    let twins = world.clone_twins(url, &options);
+    let tag = ["rev-parse", "--verify", "-q", "refs/tags/later"];
+    twins.git(&tag);
+    stage.project.delete("refs/tags/later");
+    world.clone_twins(url, &options);
+    assert_eq!(made(world).len(), 3);
+}
+
+#[test]
+fn what_a_runner_fetches_into_an_empty_repository_is_handed_to_it() {
+    let stage = Stage::new(|project| drop(project.history(8)));
+    let Stage { world, url, .. } = &stage;
+    let address = format!("mirror::{url}");
+    let fetch = ["fetch", "-q", "--depth=3", "origin"];
+    let refspec = "+refs/heads/main:refs/remotes/origin/main";
+    for _ in 0..2 {
+        let twins = world.twins(&["init", "-q"]);
+        twins.git(&["remote", "add", "origin", &address]);
+        twins.git(&[&fetch[..], &[refspec]].concat());
+        twins.git(&["checkout", "-q", "-f", "origin/main"]);
+        twins.same();
+        is_handed_a_part(world, &name(&twins));
+        // What it has by now, only git's own server is told.
+        stage.project.commit("main", "more", "more");
+        twins.git(&[&fetch[..], &[refspec]].concat());
+        twins.same();
+        twins.git(&["fetch", "-q", "--unshallow", "origin"]);
+        twins.same();
+    }
+}
+
+#[test]
+fn many_who_want_the_same_at_once_are_handed_the_same() {
+    let stage = Stage::new(fill);
+    stage.clone("first").ok();
+    let dirs: Vec<_> = (0..8).map(|number| format!("ours{number}")).collect();
+    let clone = |dir: &String| stage.clone(dir).arg("--depth=1").start();
+    let running: Vec<_> = dirs.iter().map(clone).collect();
+    for clone in running {
+        let ran = clone.wait();
+        assert!(ran.status.success(), "{ran}");
+    }
+    for dir in &dirs {
+        is_handed_a_part(&stage.world, dir);
+    }
+    assert_eq!(made(&stage.world).len(), 1);
+}
+
+#[test]
+fn what_has_been_written_into_is_not_handed_out() {
+    let stage = Stage::new(fill);
+    let Stage { world, url, .. } = &stage;
+    let clones = || {
+        let twins = world.clone_twins(url, &["--depth=2"]);
+        is_handed_a_part(world, &name(&twins));
+        inodes(made(world))
+    };
+    let before = clones();
+    let pack = made(world).remove(0);
+    fs::set_permissions(&pack, Permissions::from_mode(0o644)).expect("ours");
+    let mut file = OpenOptions::new().append(true).open(&pack).expect("ours");
+    file.write_all(b"more").expect("ours");
+    assert!(before.is_disjoint(&clones()));
+}
+
+#[test]
+fn what_somebody_left_half_made_is_made_anew() {
+    let stage = Stage::new(fill);
+    let Stage { world, url, .. } = &stage;
+    world.clone_twins(url, &["--depth=1"]);
+    let pack = made(world).remove(0);
+    let dir = pack.parent().and_then(|pack| pack.parent());
+    let dir = dir.expect("it has one");
+    fs::remove_file(dir.join("made")).expect("ours");
+    fs::remove_file(&pack).expect("ours");
+    fs::write(dir.join("pack/tmp_pack_AbCdEf"), "half").expect("ours");
+    let twins = world.clone_twins(url, &["--depth=1"]);
+    is_handed_a_part(world, &name(&twins));
+    assert!(!dir.join("pack/tmp_pack_AbCdEf").exists());
+}
+
+#[test]
+fn where_it_cannot_be_made_git_gives_that_part() {
+    let stage = Stage::new(fill);
+    let Stage { world, url, .. } = &stage;
+    stage.clone("first").ok();
+    fs::write(world.only_mirror().join("derived"), "in the way").expect("ours");
+    for options in [
+        &["--depth=2"][..],
+        &["--filter=blob:none", "--no-checkout"],
+        &["--single-branch"],
+    ] {
+        let twins = world.clone_twins(url, options);
+        is_not_linked(world, &name(&twins));
+    }
+}
+
+#[test]
+fn a_part_is_given_by_any_choice() {
+    let stage = Stage::new(fill);
+    let Stage { world, url, .. } = &stage;
+    for link in ["auto", "hardlink", "copy", "reflink", "off"] {
+        world.config("mirror.link", link);
+        world.clone_twins(url, &["--depth=2"]);
+        world.clone_twins(url, &["--filter=blob:none", "--no-checkout"]);
+        world.clone_twins(url, &["--single-branch"]);
+    }
+    is_linked_still(&stage);
+}
+
+/// Whoever wants the whole is handed the mirror's own packs, whatever else there is by now.
+#[track_caller]
+fn is_linked_still(stage: &Stage) {
+    stage.world.config("mirror.link", "auto");
+    stage.clone("whole").ok();
+    is_linked(&stage.world, "whole");
+}
