@@ -13,7 +13,7 @@ use crate::{
     stage::{Stage, Subject},
 };
 
-pub(crate) use clone::{COLD, WARM};
+pub(crate) use clone::{COLD, HIT, MISS, WARM};
 pub(crate) use fetch::{FLOOR, UNASKED};
 pub(crate) use first::{FETCH, FIRST};
 pub(crate) use push::{BY_PATH, LOCAL, TRACKED};
@@ -27,6 +27,8 @@ pub(crate) const AT_ONCE: &str = "20 clones at once";
 pub(crate) const NOTHING: &str = "fetch of nothing new";
 pub(crate) const PUSH: &str = "push of one commit";
 pub(crate) const SHARE: &str = "fetch of nothing new, upstream not asked";
+pub(crate) const DEPTH_1: &str = "clone, no checkout, depth 1";
+pub(crate) const BLOBLESS: &str = "clone, no checkout, blob:none";
 pub(crate) const DOWNLOAD: &str = "first download";
 
 /// Every piece of work, and the repositories that it is done on.
@@ -38,10 +40,12 @@ pub(crate) const ALL: &[Entry] = &[
         clone::without_checkout,
     ),
     Entry("clone, depth 1", &[Small, Large], clone::depth_1),
+    Entry(DEPTH_1, &[Small, Large], clone::depth_1_without_checkout),
+    Entry(BLOBLESS, &[Small, Large], clone::blobless),
     Entry(
-        "clone, no checkout, blob:none",
+        "clone, no checkout, single branch",
         &[Small, Large],
-        clone::blobless,
+        clone::one_branch,
     ),
     Entry(AT_ONCE, &[Small], clone::at_once),
     Entry(NOTHING, &[Small, Large, ManyRefs], fetch::nothing),

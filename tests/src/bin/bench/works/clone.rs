@@ -16,6 +16,10 @@ pub(crate) const WARM: &str = "mirror, warm";
 const AFTER_ONE: &str = "mirror, after a new commit";
 /// There is no mirror yet.
 pub(crate) const COLD: &str = "mirror, cold";
+/// Somebody has wanted the same part before.
+pub(crate) const HIT: &str = "mirror, hit";
+/// Nobody has wanted this part before.
+pub(crate) const MISS: &str = "mirror, miss";
 
 /// Clones at once.
 const CROWD: usize = 20;
@@ -26,6 +30,8 @@ enum Mirror {
     Warm,
     AfterOne,
     Cold,
+    Hit,
+    Miss,
 }
 
 /// What is cloned and how.
@@ -61,17 +67,19 @@ pub(super) fn without_checkout<'a>(stage: &'a Stage, subject: &'a Subject) -> Wo
 }
 
 pub(super) fn depth_1<'a>(stage: &'a Stage, subject: &'a Subject) -> Work<'a> {
-    let clone = Clone::new(stage, subject, &["--depth=1"]);
-    let mut ways = clone.by(&[Contender::Git, Contender::File]);
-    ways.push(clone.mirror(WARM, Mirror::Warm));
-    Work::of(ways)
+    Clone::new(stage, subject, &["--depth=1"]).of_a_part()
+}
+
+pub(super) fn depth_1_without_checkout<'a>(stage: &'a Stage, subject: &'a Subject) -> Work<'a> {
+    Clone::new(stage, subject, &["-n", "--depth=1"]).of_a_part()
 }
 
 pub(super) fn blobless<'a>(stage: &'a Stage, subject: &'a Subject) -> Work<'a> {
-    let clone = Clone::new(stage, subject, &["-n", "--filter=blob:none"]);
-    let mut ways = clone.by(&[Contender::Git, Contender::File]);
-    ways.push(clone.mirror(WARM, Mirror::Warm));
-    Work::of(ways)
+    Clone::new(stage, subject, &["-n", "--filter=blob:none"]).of_a_part()
+}
+
+pub(super) fn one_branch<'a>(stage: &'a Stage, subject: &'a Subject) -> Work<'a> {
+    Clone::new(stage, subject, &["-n", "--single-branch"]).of_a_part()
 }
 
 pub(super) fn at_once<'a>(stage: &'a Stage, subject: &'a Subject) -> Work<'a> {
@@ -112,6 +120,14 @@ impl<'a> Clone<'a> {
         contenders.iter().map(way).collect()
     }
 
+    /// The ways to a part: somebody has wanted the same before, or nobody has.
+    fn of_a_part(self) -> Work<'a> {
+        let mut ways = self.by(&[Contender::Git, Contender::File]);
+        ways.push(self.mirror(HIT, Mirror::Hit));
+        ways.push(self.mirror(MISS, Mirror::Miss));
+        Work::of(ways)
+    }
+
     fn mirror(self, name: &'static str, mirror: Mirror) -> Way<'a> {
         let prepare = move || match mirror {
             Mirror::Warm => {
@@ -121,6 +137,21 @@ impl<'a> Clone<'a> {
             Mirror::AfterOne => {
                 self.subject.warm(self.stage);
                 self.subject.advance(1)?;
+                self.job(Contender::Mirror, &self.subject.url)
+            }
+            Mirror::Hit => {
+                self.subject.warm(self.stage);
+                self.fill(Contender::Mirror)?;
+                self.job(Contender::Mirror, &self.subject.url)
+            }
+            Mirror::Miss => {
+                self.subject.warm(self.stage);
+                for mirror in fs::read_dir(self.stage.world.mirror_home().join("mirrors"))? {
+                    let parts = mirror?.path().join("derived");
+                    if parts.exists() {
+                        fs::remove_dir_all(parts)?;
+                    }
+                }
                 self.job(Contender::Mirror, &self.subject.url)
             }
             Mirror::Cold => {
@@ -136,7 +167,7 @@ impl<'a> Clone<'a> {
         }
     }
 
-    /// Has a peer make its copy, if it has none.
+    /// Has another do the same first, who makes what all are given.
     fn fill(self, contender: Contender) -> io::Result<()> {
         let job = self.job(contender, &self.subject.url)?;
         let once = self.stage.world.program("timed", ["1"]);
