@@ -6,7 +6,7 @@ use std::env;
 use crate::{
     ask, policy,
     progress::masked,
-    protocol::{Failure, FailureKind, Fetch, Login, Mirror, Secret, Stale},
+    protocol::{Failure, FailureKind, Fetch, Lack, Login, Mirror, Secret, Stale},
     standing::UserConfig,
     upstream_url::Address,
     url_config,
@@ -72,6 +72,6 @@ pub fn request(address: &Address, config: &UserConfig) -> Result<Fetch, Failure>
         transports: policy::transports(config),
         stale,
         can_ask: ask::can_ask(config),
-        is_clone: false,
+        lacks: Lack::News,
     })
 }

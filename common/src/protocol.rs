@@ -33,7 +33,7 @@ use crate::{link::Link, name::Name};
 pub const ATOMIC_PUSH_FAILURE: &str = "atomic push failure";
 
 /// The version of everything below. It is exchanged before any message, so that two builds which differ can say so.
-pub const VERSION: u16 = 7;
+pub const VERSION: u16 = 8;
 
 /// What a client may ask; the first message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,8 +146,20 @@ pub struct Fetch {
     pub stale: Option<Stale>,
     /// Whether somebody, or a program of theirs, can be asked what ssh wants to know.
     pub can_ask: bool,
-    /// Whether this is a clone: whoever fetches has nothing yet, and wants all there is.
-    pub is_clone: bool,
+    /// What whoever fetches lacks.
+    pub lacks: Lack,
+}
+
+/// What somebody lacks who fetches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Lack {
+    /// All there is: they have nothing yet.
+    Everything,
+    /// What is new, or only a part of it.
+    News,
+    /// What was left out on purpose of what they have. It does not change, and so the mirror is as good as upstream,
+    /// however long ago it was in step.
+    LeftOut,
 }
 
 /// What a push asks before anything is sent to upstream.

@@ -97,7 +97,9 @@ fn make(mirror: &Path, held: &Held, part: &Part<'_>, progress: bool) -> io::Resu
     } else {
         git.args(["pack-objects", "--use-bitmap-index"]);
     }
-    git.args(["--revs", "--delta-base-offset"])
+    // The deltas that the mirror has are taken over. Whoever looks for new ones takes as long again, to make a file
+    // smaller that goes through no line.
+    git.args(["--revs", "--delta-base-offset", "--window=0"])
         .args(part.tags.is_some().then_some("--include-tag"))
         .args(part.filter.map(|filter| format!("--filter={filter}")))
         .arg(if progress { "--progress" } else { "-q" })

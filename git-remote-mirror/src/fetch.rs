@@ -6,22 +6,18 @@ use common::{
     errand,
     paths::Paths,
     progress::{Renderer, masked, span, tell},
-    protocol::{Failure, Fetch, Open, Ready, Reply, Request},
+    protocol::{Failure, Fetch, Lack, Open, Ready, Reply, Request},
 };
 
-use crate::{helper::Errand, place::Place};
+use crate::helper::Errand;
 
 /// Makes the mirror fresh. The returned client is the lease: it stays for as long as the mirror is read.
 ///
 /// # Errors
 /// Fails with what the person should read.
-pub(crate) async fn fetch(errand: &Errand) -> Result<(Client, Ready), Failure> {
+pub(crate) async fn fetch(errand: &Errand, lacks: Lack) -> Result<(Client, Ready), Failure> {
     let request = errand::request(&errand.address, &errand.config)?;
-    let request = Request::Fetch(Fetch {
-        is_clone: !errand.options.want_a_part()
-            && errand.place.as_ref().is_some_and(Place::has_nothing),
-        ..request
-    });
+    let request = Request::Fetch(Fetch { lacks, ..request });
     match converse(errand, &request).await? {
         (client, Reply::Ready(ready)) => Ok((client, ready)),
         _ => Err(something_else()),

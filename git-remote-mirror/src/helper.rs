@@ -6,7 +6,11 @@ use std::{
 };
 
 use common::{
-    errand, progress::masked, protocol::Failure, standing::UserConfig, upstream_url::Address,
+    errand,
+    progress::masked,
+    protocol::{Failure, Lack},
+    standing::UserConfig,
+    upstream_url::Address,
 };
 
 use crate::{listed::Listed, options::Options, place::Place, push, serving::Serving, stream};
@@ -36,6 +40,12 @@ impl Errand {
             _ => None,
         }
     }
+
+    /// Whether some of what the repository has the history or the objects of is not there on purpose.
+    pub(crate) fn is_partial(&self) -> bool {
+        let place = self.place.as_ref();
+        place.is_some_and(|place| place.is_partial(&self.config))
+    }
 }
 
 /// Obeys git until it is done.
@@ -55,7 +65,7 @@ pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
             ["connect", service] => match (*service, &mut listed) {
                 // It is asked once more, before anything is fetched.
                 ("git-upload-pack", Some(listed)) => {
-                    listed.prepare(&options);
+                    listed.prepare(&options)?;
                     answer("fallback\n")?;
                 }
                 ("git-upload-pack", None) => {
@@ -84,7 +94,7 @@ pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
                 answer(&listed.fetch(&wants, &options)?)?;
             }
             // git closes its end, or sends an empty line, when it is done.
-            [""] => return Ok(()),
+            [""] => return listed.map_or(Ok(()), |mut listed| listed.confirm()),
             _ => return Err(not_understood(&line)),
         }
     }
@@ -101,7 +111,7 @@ fn not_understood(line: &str) -> Failure {
 fn connect(service: &str, remote: &str, typed: &str, options: Options) -> Result<(), Failure> {
     let errand = errand(remote, typed, options)?;
     match service {
-        "git-upload-archive" => stream::run(&Serving::begin(&errand)?, service),
+        "git-upload-archive" => stream::run(&Serving::begin(&errand, Lack::News)?, service),
         "git-receive-pack" => push::run(&errand),
         _ => Err(Failure::here(format!(
             "git wants '{}', which is not served",

@@ -6,13 +6,14 @@ use common::{
     derived::Part,
     link::Link,
     progress::{masked, tell},
-    protocol::Failure,
+    protocol::{Failure, Lack},
 };
 
 use crate::{
     catch_up::{self, Tips},
     derived,
     helper::Errand,
+    left_out,
     list::Refs,
     options::Options,
     place::{self, Place},
@@ -22,14 +23,42 @@ use crate::{
 
 /// A fetch that goes by `list` and `fetch`, from a mirror that is in step.
 pub(crate) struct Listed {
+    errand: Errand,
     serving: Serving,
     refs: Refs,
-    place: Option<Place>,
     link: Link,
-    /// Whether less than the whole is wanted.
-    part: bool,
+    kind: Kind,
+    /// Whether upstream was asked what there is, or that is to be known first.
+    is_fresh: bool,
     /// What is in the repository already, once git wants something.
     tips: Option<Tips>,
+}
+
+/// What it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// All there is, or all that is new.
+    Whole,
+    /// Less than the whole.
+    Part,
+    /// What was left out of what is there, and is needed now.
+    LeftOut,
+}
+
+impl Kind {
+    fn of(errand: &Errand) -> Self {
+        let Errand { options, .. } = errand;
+        // git says so to itself when it fetches what is missing, which is nobody's decision.
+        let is_by_itself = errand.config.get("fetch.negotiationalgorithm") == Some("noop");
+        if options.filter.is_some() && options.from_promisor && is_by_itself && errand.is_partial()
+        {
+            return Self::LeftOut;
+        }
+        match options.want_a_part() {
+            true => Self::Part,
+            false => Self::Whole,
+        }
+    }
 }
 
 impl Listed {
@@ -43,29 +72,37 @@ impl Listed {
             Some(text) => Some(text.parse().map_err(|_| bad_link(text))?),
             None => None,
         };
-        let place = errand.place.as_ref();
-        let part = errand.options.want_a_part();
+        let kind = Kind::of(&errand);
+        let has_nothing = errand.place.as_ref().is_some_and(Place::has_nothing);
         let by_git = errand.options.relative
             || typed == Some(Link::Off)
             || place::wants_fsck(config)
-            || place.is_some_and(|place| place.is_partial(config))
             || place::negotiates_pushes(config)
-            // Of what is there, only git's own server is told.
-            || part && !place.is_some_and(Place::has_nothing);
-        let serving = Serving::begin(&errand)?;
+            || match kind {
+                Kind::Whole => errand.is_partial(),
+                // Of what is there, only git's own server is told.
+                Kind::Part => !has_nothing,
+                Kind::LeftOut => errand.options.depth.is_some(),
+            };
+        let lacks = match kind {
+            Kind::LeftOut if !by_git => Lack::LeftOut,
+            Kind::Whole if has_nothing => Lack::Everything,
+            _ => Lack::News,
+        };
+        let serving = Serving::begin(&errand, lacks)?;
         let link = typed.unwrap_or(serving.ready.link);
         if by_git || link == Link::Off {
             return Ok(Err(serving));
         }
-        let refs = Refs::read(&serving.ready.git_dir);
-        let refs = refs.map_err(|err| Failure::io("cannot read the mirror's refs", &err))?;
+        let refs = read_refs(&serving)?;
         Ok(match refs {
             Some(refs) => Ok(Self {
+                errand,
                 serving,
                 refs,
-                place: errand.place,
                 link,
-                part,
+                kind,
+                is_fresh: lacks != Lack::LeftOut,
                 tips: None,
             }),
             None => Err(serving),
@@ -77,11 +114,43 @@ impl Listed {
         self.refs.lines()
     }
 
-    /// git is about to say what it wants.
-    pub(crate) fn prepare(&mut self, options: &Options) {
-        if !options.cloning && !self.part {
+    /// git has looked at what there is, and is about to say what it wants.
+    ///
+    /// # Errors
+    /// Fails where what it has looked at is not what there is.
+    pub(crate) fn prepare(&mut self, options: &Options) -> Result<(), Failure> {
+        if !options.cloning && self.kind == Kind::Whole {
             self.tips.get_or_insert_with(Tips::begin);
         }
+        // What was left out, git asks for without a look.
+        self.confirm()
+    }
+
+    /// Whoever has looked at what there is, or was, does not take it for what there is now unless it is.
+    ///
+    /// # Errors
+    /// Fails when it is not, or nobody can say.
+    pub(crate) fn confirm(&mut self) -> Result<(), Failure> {
+        if self.is_fresh {
+            return Ok(());
+        }
+        self.refresh()?;
+        let now = read_refs(&self.serving)?;
+        if now.is_some_and(|now| now.lines() == self.refs.lines()) {
+            return Ok(());
+        }
+        let url = &self.serving.ready.url;
+        let failure = Failure::here(format!(
+            "'{url}' has changed since git was told what is there"
+        ));
+        Err(failure.hinted("the same command again knows of it"))
+    }
+
+    /// Brings a mirror in step that need not have been until now.
+    fn refresh(&mut self) -> Result<(), Failure> {
+        self.serving = Serving::begin(&self.errand, Lack::News)?;
+        self.is_fresh = true;
+        Ok(())
     }
 
     /// Brings what git wants into the repository. Returns what git is told of it.
@@ -93,7 +162,18 @@ impl Listed {
         wants: &BTreeSet<Vec<u8>>,
         options: &Options,
     ) -> Result<String, Failure> {
-        let brought = if self.part {
+        if self.kind == Kind::LeftOut {
+            let mirror = &self.serving.ready.git_dir;
+            let known = left_out::has_all(mirror, wants)
+                .map_err(|err| Failure::io("cannot look at the mirror's objects", &err))?;
+            if !known && !self.is_fresh {
+                self.refresh()?;
+            }
+            stream::fetch_pack(&self.serving, wants, known, options)?;
+            self.is_fresh = true;
+            return Ok("\n".to_owned());
+        }
+        let brought = if self.kind == Kind::Part {
             self.link_part(wants, options).map(Some)
         } else if options.cloning {
             self.link_all(wants).map(Some)
@@ -181,9 +261,14 @@ impl Listed {
     }
 
     fn place(&self) -> io::Result<&Place> {
-        let place = self.place.as_ref();
+        let place = self.errand.place.as_ref();
         place.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
+}
+
+fn read_refs(serving: &Serving) -> Result<Option<Refs>, Failure> {
+    let refs = Refs::read(&serving.ready.git_dir);
+    refs.map_err(|err| Failure::io("cannot read the mirror's refs", &err))
 }
 
 fn bad_link(text: &str) -> Failure {

@@ -6,6 +6,7 @@ mod derived;
 mod fetch;
 mod forward;
 mod helper;
+mod left_out;
 mod link;
 mod list;
 mod listed;

@@ -8,7 +8,7 @@ use std::{
 
 use common::{
     client::Client,
-    protocol::{Failure, Ready},
+    protocol::{Failure, Lack, Ready},
 };
 
 use tokio::runtime::Runtime;
@@ -26,13 +26,13 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// Brings the mirror in step.
+    /// Brings the mirror as far in step as whoever `lacks` that needs it.
     ///
     /// # Errors
     /// Fails when there is nothing to serve.
-    pub(crate) fn begin(errand: &Errand) -> Result<Self, Failure> {
+    pub(crate) fn begin(errand: &Errand, lacks: Lack) -> Result<Self, Failure> {
         let runtime = runtime()?;
-        let (client, ready) = runtime.block_on(fetch::fetch(errand))?;
+        let (client, ready) = runtime.block_on(fetch::fetch(errand, lacks))?;
         let lease = lease(&ready.git_dir)?;
         new_remote::set_up(errand, &ready);
         Ok(Self {

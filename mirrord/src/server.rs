@@ -11,7 +11,7 @@ use std::{
 use common::{
     paths::Paths,
     protocol::{
-        Cause, Failure, Fetch, Mirror, MirrorInfo, OneTimeId, Past, Reply, Request, Status,
+        Cause, Failure, Fetch, Lack, Mirror, MirrorInfo, OneTimeId, Past, Reply, Request, Status,
     },
     wire::{self, FRAME_DEADLINE, WireError, batches},
 };
@@ -151,7 +151,7 @@ impl Server {
         let mut conversation = Conversation::new(stream);
         match request {
             Request::Fetch(request) => {
-                let is_clone = request.is_clone;
+                let is_clone = request.lacks == Lack::Everything;
                 match fetch::fetch(&self.engine, &mut conversation, request, Purpose::Read).await? {
                     Ok(fetched) => {
                         conversation.say(&Reply::Ready(fetched.ready)).await?;

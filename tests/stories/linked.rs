@@ -4,6 +4,7 @@ mod choices;
 mod damaged;
 mod fetches;
 mod held;
+mod left_out;
 mod parts;
 mod random;
 

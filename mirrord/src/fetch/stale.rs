@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use common::{
     progress::span,
-    protocol::{Aged, Failure, FailureKind, Ready, Stale},
+    protocol::{Aged, Failure, FailureKind, Lack, Ready, Stale},
     wire::WireError,
 };
 
@@ -23,6 +23,10 @@ impl Request<'_> {
             return None;
         }
         let mirror = self.engine.registry.at(&self.target.git_dir).ok()??;
+        // What was left out of what was read here does not change.
+        if self.fetch.lacks == Lack::LeftOut && self.has_read(&mirror).await {
+            return self.ready(mirror, Vec::new(), None, None).await;
+        }
         // After a push that nobody has settled, or a change of what is tracked, only upstream knows.
         if self.engine.gates.of(&mirror.git_dir).is_in_doubt() {
             return None;

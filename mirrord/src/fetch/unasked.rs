@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use common::{
     ask, policy,
-    protocol::{Cause, Failure, Fetch, Mirror as Wanted, Reply},
+    protocol::{Cause, Failure, Fetch, Lack, Mirror as Wanted, Reply},
     standing::UserConfig,
     wire,
 };
@@ -40,7 +40,7 @@ pub(crate) async fn unasked(
         transports: policy::transports(config),
         stale: None,
         can_ask: false,
-        is_clone: false,
+        lacks: Lack::News,
     };
     let url = mirror.settings.url.clone();
     let mut request = Request::new(engine, &mut conversation, fetch, url, mirror.target())?;

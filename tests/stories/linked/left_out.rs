@@ -1,0 +1,102 @@
+//! What a partial clone has left out comes from the mirror when it is needed, and upstream is not asked.
+
+use tests::{Twins, World};
+
+use crate::clone::{Stage, fill};
+
+const BLOBLESS: [&str; 2] = ["--filter=blob:none", "--no-checkout"];
+
+/// What git does to itself when it lacks something.
+const BY_ITSELF: [&str; 2] = ["-c", "fetch.negotiationAlgorithm=noop"];
+
+fn objects(world: &World, twins: &Twins<'_>) -> u32 {
+    let counted = world.git(["count-objects", "-v"]).at(twins.ours()).ok();
+    let line = counted
+        .stdout
+        .lines()
+        .find(|line| line.starts_with("in-pack"));
+    let number = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+    number.expect("git says it")
+}
+
+#[test]
+fn what_is_missing_comes_from_the_mirror_and_upstream_hears_nothing() {
+    let stage = Stage::new(fill);
+    let world = &stage.world;
+    for filter in [
+        "--filter=blob:none",
+        "--filter=tree:0",
+        "--filter=blob:limit=5",
+    ] {
+        let twins = world.clone_twins(&stage.url, &[filter, "--no-checkout"]);
+        let before = objects(world, &twins);
+        // What upstream has by now is nobody's business.
+        stage.project.commit("main", "later", "later");
+        stage.gitlab.forget_requests();
+        for commit in ["main", "origin/topic", "v1"] {
+            world.git(["checkout", "-q", commit]).at(twins.ours()).ok();
+        }
+        world.git(["log", "-p", "--all"]).at(twins.ours()).ok();
+        let asked = stage.gitlab.requests();
+        assert!(asked.is_empty(), "{filter}: {asked:?}");
+        assert!(objects(world, &twins) > before);
+        for commit in ["main", "origin/topic", "v1"] {
+            world.git(["checkout", "-q", commit]).at(twins.plain()).ok();
+        }
+        world.git(["log", "-p", "--all"]).at(twins.plain()).ok();
+        twins.same();
+        twins.git(&["pull", "-q", "origin", "main"]);
+        twins.same();
+    }
+}
+
+#[test]
+fn what_is_missing_comes_while_upstream_is_down() {
+    let stage = Stage::new(fill);
+    let twins = stage.world.clone_twins(&stage.url, &BLOBLESS);
+    stage.gitlab.stop();
+    let ran = stage
+        .world
+        .git(["checkout", "-q", "main"])
+        .at(twins.ours())
+        .ok();
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn what_the_mirror_lacks_is_asked_for_at_upstream() {
+    let stage = Stage::new(fill);
+    let world = &stage.world;
+    let twins = world.clone_twins(&stage.url, &BLOBLESS);
+    world.mirrord(["stop"]).ok();
+    std::fs::remove_dir_all(world.only_mirror()).expect("ours");
+    twins.git(&["checkout", "-q", "topic"]);
+    twins.same();
+}
+
+#[test]
+fn whoever_only_says_what_git_says_to_itself_is_not_given_what_was_for_what_is() {
+    let stage = Stage::new(fill);
+    let world = &stage.world;
+    let twins = world.clone_twins(&stage.url, &BLOBLESS);
+    let fetch = [&BY_ITSELF[..], &["fetch", "-q"]].concat();
+    let ours = || world.git(&fetch).at(twins.ours()).run();
+    assert_eq!(ours().stderr, "", "nothing is new");
+    stage.project.commit("main", "later", "later");
+    let told = ours();
+    assert_eq!(
+        told.stderr,
+        format!(
+            "error: '{}' has changed since git was told what is there\n\
+             hint: the same command again knows of it\n",
+            stage.url
+        )
+    );
+    assert_eq!(ours().stderr, "");
+    twins.git(&["fetch", "-q"]);
+    let tip = twins.git(&["rev-parse", "origin/main"]);
+    assert_eq!(
+        tip.line(),
+        stage.project.git(["rev-parse", "main"]).ok().line()
+    );
+}
