@@ -277,6 +277,10 @@ fn run(
     }
     // What was broken before may be whole now.
     let changed = !plan.edits.is_empty() || trust == Trust::Nothing;
+    // Once a new mirror is where it belongs, others come by it, and take for left over what is half written.
+    if !published.again && (changed || !git_dir.join(SYNCED).exists()) {
+        write_synced(git_dir, asked_at).map_err(cannot("note the sync"))?;
+    }
     let mirror = match place {
         Where::Mirror(mirror) => mirror,
         Where::Unborn(unborn) => match engine.registry.settle(unborn, &target.git_dir) {
@@ -292,10 +296,6 @@ fn run(
     }
     if let Some((_, running)) = &running {
         running.caught_up();
-    }
-    let never = !mirror.git_dir.join(SYNCED).exists();
-    if changed || never {
-        write_synced(&mirror.git_dir, asked_at).map_err(cannot("note the sync"))?;
     }
     if plan.held.is_empty() {
         let refs = refs::Stamp::of(&mirror.git_dir);
