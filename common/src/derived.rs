@@ -15,7 +15,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use crate::verified::{self, Pack};
+use crate::verified::{self, Pack, Stamp};
 
 /// Where they are, inside a mirror.
 const FOLDER: &str = "derived";
@@ -154,7 +154,7 @@ impl Held {
         })
     }
 
-    /// What is there, if it is whole. It counts as wanted now.
+    /// What is there, if it is whole and what it was when it was made. It counts as wanted now.
     ///
     /// # Errors
     /// Fails when it cannot be read.
@@ -164,11 +164,19 @@ impl Held {
             Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(err) => return Err(err),
         };
-        let found = Derived::parse(&text);
-        if found.is_some() {
-            self.lock.set_modified(SystemTime::now())?;
+        let Some(found) = Derived::parse(&text) else {
+            return Ok(None);
+        };
+        for (ending, stamp) in &found.pack.files {
+            let file = self.folder().join(format!("{}.{ending}", found.pack.name));
+            match fs::symlink_metadata(file) {
+                Ok(file) if Stamp::of(&file) == *stamp => {}
+                Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
+                _ => return Ok(None),
+            }
         }
-        Ok(found)
+        self.lock.set_modified(SystemTime::now())?;
+        Ok(Some(found))
     }
 
     /// Where the files of the pack are.

@@ -30,33 +30,22 @@ pub(crate) fn give(
     progress: bool,
 ) -> io::Result<PathBuf> {
     let held = Held::shared(mirror, part)?;
-    if let Some(found) = held.find()?
-        && let Ok(path) = hand(&held, &found, place, part, mode)
-    {
-        return Ok(path);
+    if let Some(found) = held.find()? {
+        return hand(&held, &found, place, part, mode);
     }
     drop(held);
     let waits = || {
         if progress {
-            tell("another fetch of the same is being put together");
+            tell("waiting for another clone of the same part");
         }
     };
     let held = Held::alone(mirror, part, waits)?;
-    let made = match held.find()? {
+    let derived = match held.find()? {
         // Somebody was quicker.
-        Some(found) => hand(&held, &found, place, part, mode),
-        None => Err(io::ErrorKind::NotFound.into()),
+        Some(found) => found,
+        None => make(mirror, &held, part, progress)?,
     };
-    let path = match made {
-        Ok(path) => path,
-        Err(_) => hand(
-            &held,
-            &make(mirror, &held, part, progress)?,
-            place,
-            part,
-            mode,
-        )?,
-    };
+    let path = hand(&held, &derived, place, part, mode)?;
     // What does not work here the daemon does one day.
     let _ = derived::trim(mirror, SystemTime::now());
     Ok(path)

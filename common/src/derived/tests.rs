@@ -100,6 +100,24 @@ fn what_is_noted_is_found_with_what_its_files_are() {
 }
 
 #[test]
+fn what_is_not_what_it_was_is_not_found() {
+    let mirror = mirror();
+    let wants = wants("one");
+    for change in [
+        &(|pack: &Path| drop(fs::remove_file(pack))) as &dyn Fn(&Path),
+        &|pack| fs::write(pack, "other").expect("ours"),
+        &|pack| fs::write(pack.with_extension("idx"), "other").expect("ours"),
+        &|pack| fs::write(pack, [0; 7]).expect("ours"),
+    ] {
+        make(mirror.path(), "one", 7, 0);
+        let held = Held::shared(mirror.path(), &part(&wants)).expect("there");
+        assert!(held.find().expect("readable").is_some());
+        change(&held.folder().join("pack-a.pack"));
+        assert_eq!(held.find().expect("readable"), None);
+    }
+}
+
+#[test]
 fn what_was_wanted_least_recently_goes_first() {
     let mirror = mirror();
     let (mirror, now) = (mirror.path(), SystemTime::now());
