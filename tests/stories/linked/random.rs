@@ -38,9 +38,11 @@ struct Turn {
     fetch: &'static [&'static str],
     /// Somebody who looks at no lease puts the mirror together anew meanwhile.
     repacked: bool,
+    /// Somebody clones it, too.
+    cloned: Option<&'static [&'static str]>,
 }
 
-const FETCHES: [&[&str]; 7] = [
+const FETCHES: [&[&str]; 9] = [
     &["fetch", "-q"],
     &["fetch", "-q", "--prune"],
     &["fetch", "-q", "--prune", "--force", "--tags"],
@@ -48,15 +50,30 @@ const FETCHES: [&[&str]; 7] = [
     &["fetch", "-q", "origin", "main"],
     &["fetch", "-q", "origin", "a"],
     &["fetch", "-q", "--all", "--prune"],
+    &["-C", "../tree", "fetch", "-q"],
+    &[
+        "-C", "../tree", "fetch", "-q", "--prune", "--tags", "--force",
+    ],
 ];
 
 /// How the clients came to be.
-const CLIENTS: [&[&str]; 5] = [
+const CLIENTS: [&[&str]; 6] = [
     &[],
     &["--mirror"],
     &["--no-tags"],
     &["--single-branch"],
     &["--depth=2"],
+    &["--filter=blob:none"],
+];
+
+/// How others clone it meanwhile.
+const CLONES: [&[&str]; 6] = [
+    &["--no-checkout"],
+    &["--depth=1"],
+    &["--depth=3", "--no-single-branch"],
+    &["--single-branch"],
+    &["--filter=blob:none"],
+    &["--filter=tree:0", "--no-checkout"],
 ];
 
 const LINKS: [&str; 5] = ["auto", "hardlink", "copy", "reflink", "off"];
@@ -78,19 +95,22 @@ fn before() -> impl Strategy<Value = Before> {
 fn turn() -> impl Strategy<Value = Turn> {
     let rarely = prop_oneof![5 => Just(false), 1 => Just(true)];
     let deeds = vec(deed(), 0..4);
+    let cloned = prop_oneof![3 => Just(None), 1 => select(&CLONES[..]).prop_map(Some)];
     let parts = (
         deeds,
         any::<Index>(),
         before(),
         select(&FETCHES[..]),
         rarely,
+        cloned,
     );
-    parts.prop_map(|(deeds, client, before, fetch, repacked)| Turn {
+    parts.prop_map(|(deeds, client, before, fetch, repacked, cloned)| Turn {
         deeds,
         client,
         before,
         fetch,
         repacked,
+        cloned,
     })
 }
 
@@ -125,6 +145,8 @@ fn follow(world: &World, project: &Project, url: &str, turns: &[Turn]) {
     for twins in &clients {
         // Else it names nothing once that branch is pruned, and fsck says so.
         twins.git(&["symbolic-ref", "-d", "refs/remotes/origin/HEAD"]);
+        let tree = ["worktree", "add", "-q", "--detach", "../tree"];
+        twins.git(&tree);
     }
     let second = format!("mirror::{url}");
     clients[0].git(&["remote", "add", "second", &second]);
@@ -142,6 +164,13 @@ fn follow(world: &World, project: &Project, url: &str, turns: &[Turn]) {
             .then(|| world.git(["repack", "-adq"]).at(&mirror).start());
         twins.git(turn.fetch);
         twins.same();
+        // A mirror has a HEAD also when upstream's leads nowhere.
+        let has_head = || project.git(["rev-parse", "-q", "--verify", "HEAD"]).run();
+        if let Some(options) = turn.cloned
+            && has_head().status.success()
+        {
+            world.clone_twins(url, options);
+        }
         if let Some(repack) = repack {
             repack.wait();
         }
