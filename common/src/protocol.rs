@@ -6,8 +6,10 @@
 
 mod credential;
 mod failure;
+mod fetch;
 mod journal;
 mod mirrors;
+mod push;
 mod test;
 mod webhook;
 
@@ -18,16 +20,17 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     credential::{Credential, Login, OneTimeId, Secret, SignIn},
     failure::{Failure, FailureKind, words},
+    fetch::{Aged, Amount, Fetch, Lack, Mirror, Progress, Ready, Stale},
     journal::{Cause, Entry, Log, Outcome, What},
     mirrors::{
         Add, Config, Damage, Health, LocalRef, MirrorInfo, Next, Past, Restore, Saved, Set,
         Setting, Shown, Status, Why,
     },
+    push::{Command, Lease, Open, Reserve, Route},
     test::{Check, Step, Test, Verdict},
     webhook::{AtGitLab, Delivery, Found, Hook, Listen, Webhook, WebhookSaid},
 };
 pub use crate::standing::Standing;
-use crate::{link::Link, name::Name};
 
 /// What git says of the refs of an atomic push that were not refused themselves.
 pub const ATOMIC_PUSH_FAILURE: &str = "atomic push failure";
@@ -42,6 +45,11 @@ pub enum Request {
     /// [`Reply::Ask`], [`Reply::LoginAccepted`] and [`Reply::LoginRefused`], then [`Reply::Ready`] or [`Reply::Failed`].
     /// The connection is the lease: the client keeps it open for as long as it reads the mirror.
     Fetch(Fetch),
+    /// Say whether a part of it that somebody wants is to come straight from upstream: because there is no such mirror yet,
+    /// and the settings want it so. Answered by [`Reply::PassesThrough`] or [`Reply::Failed`].
+    PassesThrough(Mirror),
+    /// Make a mirror for which nobody waits, nobody can be asked, and of which nobody hears. Answered by [`Reply::Done`].
+    Download(Fetch),
     /// Bring a mirror in line with upstream and open a push to it. Answered as [`Request::Fetch`] is, with
     /// [`Reply::Open`] for [`Reply::Ready`]. Where upstream could not be asked, nothing will go there. The push is open
     /// for as long as the connection is.
@@ -128,110 +136,6 @@ pub enum Request {
     Stop,
 }
 
-/// The fetch of one client.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fetch {
-    /// The mirror: a canonical upstream URL without credentials, or a name.
-    pub mirror: Mirror,
-    /// The login that was part of the URL, for this request only.
-    pub login: Option<Login>,
-    /// The user name that was part of the URL without a password: whoever is asked is asked for that one's. Some hosts
-    /// take a token there.
-    pub username: Option<Secret>,
-    /// What git would read where the user stands.
-    pub standing: Standing,
-    /// The transports that git's own rules allow where the user stands (`protocol.<name>.allow`).
-    pub transports: Vec<String>,
-    /// The user's word on stale answers (`MIRROR_STALE`); `None` leaves it to the mirror.
-    pub stale: Option<Stale>,
-    /// Whether somebody, or a program of theirs, can be asked what ssh wants to know.
-    pub can_ask: bool,
-    /// What whoever fetches lacks.
-    pub lacks: Lack,
-}
-
-/// What somebody lacks who fetches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Lack {
-    /// All there is: they have nothing yet.
-    Everything,
-    /// What is new, or only a part of it.
-    News,
-    /// What was left out on purpose of what they have. It does not change, and so the mirror is as good as upstream,
-    /// however long ago it was in step.
-    LeftOut,
-}
-
-/// What a push asks before anything is sent to upstream.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reserve {
-    /// The id of the open push, from [`Open`].
-    pub id: String,
-    /// Whether all of it is wanted or nothing.
-    pub atomic: bool,
-    /// Whether some of its commands were refused before they came here.
-    pub incomplete: bool,
-}
-
-/// One ref that a push changes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Command {
-    /// The name under which the client sees it.
-    pub name: Vec<u8>,
-    /// The value that the client saw, in hexadecimal; `None` when it saw none.
-    pub old: Option<String>,
-    /// The value that it is to get; `None` deletes it.
-    pub new: Option<String>,
-}
-
-/// Where one command of a push goes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Route {
-    /// To upstream.
-    Upstream {
-        /// Its name there.
-        name: Vec<u8>,
-        /// The value that it must have there.
-        lease: Lease,
-    },
-    /// Into the mirror, and no further.
-    Here {
-        /// Whether it is a deletion of what hid upstream's own ref of that name.
-        reveals: bool,
-    },
-    /// Nowhere, for this reason.
-    Refused(String),
-}
-
-/// The value that a ref must have at upstream, or else a push does not touch it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Lease {
-    /// Any: the mirror does not keep this ref, and upstream's own rules decide.
-    None,
-    /// It must not exist.
-    Absent,
-    /// This one, in hexadecimal.
-    Value(String),
-}
-
-/// How a mirror is named by a client.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Mirror {
-    /// By its upstream, in canonical form; made when it does not exist.
-    Url(String),
-    /// By its name; it must exist.
-    Name(Name),
-}
-
-/// Whether an answer that could not be checked is better than none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Stale {
-    /// Serve what is here, with its age on stderr.
-    Serve,
-    /// Fail.
-    Fail,
-}
-
 /// What the daemon says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
@@ -245,6 +149,8 @@ pub enum Reply {
     LoginRefused,
     /// The mirror is there to be read; final for the daemon, the client may stay.
     Ready(Ready),
+    /// The answer to [`Request::PassesThrough`]; final.
+    PassesThrough(bool),
     /// A push can begin; final for the daemon, the client stays.
     Open(Open),
     /// Where commands of a push go, in the order in which they were sent.
@@ -373,74 +279,4 @@ pub enum Ask {
         /// Whether the answer may be seen while it is typed.
         echo: bool,
     },
-}
-
-/// How far a sync is. Amounts are totals so far, so that a lost message loses nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Progress {
-    /// Waiting for an answer of upstream.
-    Asking {
-        /// Who is asked.
-        host: String,
-        /// For how long already.
-        seconds: u32,
-    },
-    /// Upstream's own words, raw as they came, lines in pieces.
-    Remote(Vec<u8>),
-    /// Objects are coming in.
-    Receiving(Amount, /** Bytes so far. */ u64),
-    /// Deltas are being resolved.
-    Resolving(Amount),
-    /// What came is being checked.
-    Checking,
-}
-
-/// So much of so much.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Amount {
-    /// How many so far.
-    pub done: u64,
-    /// How many there are; 0 while unknown.
-    pub of: u64,
-}
-
-/// Where a mirror is, and what can be said of its freshness.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ready {
-    /// The bare repository.
-    pub git_dir: PathBuf,
-    /// The upstream's URL, without credentials.
-    pub url: String,
-    /// How its packs are handed out, unless the client says otherwise.
-    pub link: Link,
-    /// Set when upstream could not be asked: the answer is of this age, for this reason.
-    pub stale: Option<Aged>,
-    /// Things that the person should know, one line each.
-    pub warnings: Vec<String>,
-}
-
-/// An open push.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Open {
-    /// The mirror, which is fresh.
-    pub ready: Ready,
-    /// The id to carry it out with.
-    pub id: String,
-    /// Whether what is pushed is looked at for faults.
-    pub fsck: bool,
-    /// Where what the client sends is kept apart until upstream has accepted it: an object directory.
-    pub quarantine: PathBuf,
-    /// What it signs in with at upstream.
-    pub sign_in: SignIn,
-}
-
-/// An answer that is not fresh.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Aged {
-    /// Seconds since upstream was last seen to be what the mirror has; `None` when nobody knows any more.
-    pub seconds: Option<u64>,
-    /// Why upstream could not be asked.
-    pub reason: String,
-    /// What to do about it.
-    pub hint: Option<String>,
 }

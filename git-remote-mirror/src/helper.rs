@@ -13,7 +13,9 @@ use common::{
     upstream_url::Address,
 };
 
-use crate::{listed::Listed, options::Options, place::Place, push, serving::Serving, stream};
+use crate::{
+    listed::Listed, options::Options, pass_through, place::Place, push, serving::Serving, stream,
+};
 
 /// No line that git sends comes near this.
 const LONGEST_LINE: usize = 1 << 16;
@@ -39,6 +41,15 @@ impl Errand {
             Address::Url(_, Some(login)) => Some(login.username.as_str()),
             _ => None,
         }
+    }
+
+    /// Whether git fetches by itself what was left out of what is there, because it is needed now.
+    pub(crate) fn fetches_what_was_left_out(&self) -> bool {
+        let options = &self.options;
+        // git says so to itself then; no person has a reason to.
+        let is_by_itself = self.config.get("fetch.negotiationalgorithm") == Some("noop");
+        let promised = options.filter.is_some() && options.from_promisor;
+        is_by_itself && promised && options.depth.is_none() && self.is_partial()
     }
 
     /// Whether some of what the repository has the history or the objects of is not there on purpose.
@@ -70,6 +81,9 @@ pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
                 }
                 ("git-upload-pack", None) => {
                     let errand = errand(remote, address, options.clone())?;
+                    if pass_through::run(&errand)? {
+                        return Ok(());
+                    }
                     match Listed::begin(errand)? {
                         Ok(begun) => listed = Some(begun),
                         Err(serving) => return stream::run(&serving, service),

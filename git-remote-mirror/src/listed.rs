@@ -47,14 +47,10 @@ enum Kind {
 
 impl Kind {
     fn of(errand: &Errand) -> Self {
-        let Errand { options, .. } = errand;
-        // git says so to itself when it fetches what is missing, which is nobody's decision.
-        let is_by_itself = errand.config.get("fetch.negotiationalgorithm") == Some("noop");
-        if options.filter.is_some() && options.from_promisor && is_by_itself && errand.is_partial()
-        {
+        if errand.fetches_what_was_left_out() {
             return Self::LeftOut;
         }
-        match options.want_a_part() {
+        match errand.options.want_a_part() {
             true => Self::Part,
             false => Self::Whole,
         }
@@ -82,7 +78,7 @@ impl Listed {
                 Kind::Whole => errand.is_partial(),
                 // Of what is there, only git's own server is told.
                 Kind::Part => !has_nothing,
-                Kind::LeftOut => errand.options.depth.is_some(),
+                Kind::LeftOut => false,
             };
         let lacks = match kind {
             Kind::LeftOut if !by_git => Lack::LeftOut,

@@ -5,33 +5,57 @@ use std::process::{Command, Stdio};
 use common::{
     git,
     progress::tell,
-    protocol::Ready,
     standing::UserConfig,
     upstream_url::{Address, Scheme, UpstreamUrl},
 };
 
 use crate::helper::Errand;
 
-/// Sets up a new remote. Nothing here is worth failing for.
-pub(crate) fn set_up(errand: &Errand, ready: &Ready) {
-    let Errand { remote, config, .. } = errand;
-    let Ok(Address::Url(url, _)) = Address::parse(&ready.url) else {
-        return;
-    };
-    let named = config.get(&format!("remote.{remote}.url")).is_some();
-    if !named {
-        return;
+/// A remote that is new, and what it is to get. Nothing here is worth failing for.
+pub(crate) struct NewRemote {
+    name: String,
+    url: UpstreamUrl,
+    lfs: bool,
+    submodules: bool,
+}
+
+impl NewRemote {
+    /// Whether the remote of this upstream is new and is to get anything.
+    pub(crate) fn look(errand: &Errand, url: &str) -> Option<Self> {
+        let Errand { remote, config, .. } = errand;
+        let Ok(Address::Url(url, _)) = Address::parse(url) else {
+            return None;
+        };
+        config.get(&format!("remote.{remote}.url"))?;
+        let lfs = url.scheme() == Scheme::Https && !says_where_lfs_is(config, remote);
+        let submodules = config.get("submodule.active").is_some() && !allows_mirror(config);
+        if !(lfs || submodules) || !is_new(remote) {
+            return None;
+        }
+        Some(Self {
+            name: remote.clone(),
+            url,
+            lfs,
+            submodules,
+        })
     }
-    let lfs = url.scheme() == Scheme::Https && !says_where_lfs_is(config, remote);
-    let submodules = config.get("submodule.active").is_some() && !allows_mirror(config);
-    if !(lfs || submodules) || !is_new(remote) {
-        return;
-    }
-    if lfs && !ready_has(ready, ".lfsconfig") {
-        set_lfs_url(remote, &url);
-    }
-    if submodules && ready_has(ready, ".gitmodules") {
-        hint_at_submodules();
+
+    /// Gives it what it is to get; `git` works where its history is, which has these tips.
+    pub(crate) fn set_up(&self, git: impl Fn() -> Command, tips: &[String]) {
+        let tip_has = |tip: &String, file: &str| {
+            let mut git = git();
+            git.args(["rev-parse", "-q", "--verify", &format!("{tip}:{file}")])
+                .env("GIT_NO_LAZY_FETCH", "1");
+            let looked = quiet(&mut git).status();
+            looked.is_ok_and(|status| status.success())
+        };
+        let has = |file: &str| tips.iter().any(|tip| tip_has(tip, file));
+        if self.lfs && !has(".lfsconfig") {
+            set_lfs_url(&self.name, &self.url);
+        }
+        if self.submodules && has(".gitmodules") {
+            hint_at_submodules();
+        }
     }
 }
 
@@ -76,12 +100,6 @@ fn is_new(remote: &str) -> bool {
         .stdout(Stdio::piped())
         .output();
     fetched.is_ok_and(|output| output.status.success() && output.stdout.is_empty())
-}
-
-fn ready_has(ready: &Ready, file: &str) -> bool {
-    let status =
-        quiet(git::at(&ready.git_dir).args(["cat-file", "-e", &format!("HEAD:{file}")])).status();
-    status.is_ok_and(|status| status.success())
 }
 
 fn quiet(command: &mut Command) -> &mut Command {

@@ -1,9 +1,15 @@
 //! git's pkt-lines: four hexadecimal digits of length, then so many bytes less four; a length of zero ends a section.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 
 /// The longest line that git takes.
 const LONGEST: usize = 65516;
+
+/// What is no line, by its length: the ends of a section and of a part of one, and that of an answer, of which only
+/// those need to hear for whom not everything comes over one line.
+const FLUSH: usize = 0;
+const DELIMITER: usize = 1;
+const RESPONSE_END: usize = 2;
 
 /// Reads lines up to the end of their section, without the line breaks behind them.
 ///
@@ -52,6 +58,40 @@ pub(crate) fn end(to: &mut impl Write) -> io::Result<()> {
     to.flush()
 }
 
+/// Passes lines on as they come, to their end, without the ends of answers. Each is `seen` on its way.
+///
+/// # Errors
+/// Fails when either side has gone, or the one that sends does not speak so.
+pub(crate) fn relay(
+    from: &mut BufReader<impl Read>,
+    to: &mut impl Write,
+    mut seen: impl FnMut(&[u8]),
+) -> io::Result<()> {
+    let mut line = Vec::new();
+    while !from.fill_buf()?.is_empty() {
+        let mut length = [0; 4];
+        from.read_exact(&mut length)?;
+        let text = std::str::from_utf8(&length).unwrap_or_default();
+        match usize::from_str_radix(text, 16) {
+            Ok(RESPONSE_END) => {}
+            Ok(FLUSH | DELIMITER) => to.write_all(&length)?,
+            Ok(whole @ 4..) => {
+                line.resize(whole - 4, 0);
+                from.read_exact(&mut line)?;
+                seen(&line);
+                to.write_all(&length)?;
+                to.write_all(&line)?;
+            }
+            _ => return Err(io::Error::other("what should be a length is none")),
+        }
+        // Nobody waits for what has come already.
+        if from.buffer().is_empty() {
+            to.flush()?;
+        }
+    }
+    to.flush()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +108,22 @@ mod tests {
         let mut wire = wire.as_slice();
         assert_eq!(read_section(&mut wire).expect("sound"), lines);
         assert!(read_section(&mut wire).is_err(), "it has no end");
+    }
+
+    #[test]
+    fn what_is_passed_on_has_no_ends_of_answers() {
+        let passed = |wire: &[u8]| {
+            let mut passed = Vec::new();
+            let mut wire = BufReader::with_capacity(5, wire);
+            relay(&mut wire, &mut passed, |_| ()).map(|()| passed)
+        };
+        let answers = b"0009abc\n\n00010007\xff\0\xfe00000002" as &[u8];
+        let passed_on = b"0009abc\n\n00010007\xff\0\xfe0000" as &[u8];
+        let twice = passed(&[answers, answers].concat());
+        assert_eq!(twice.expect("sound"), [passed_on, passed_on].concat());
+        assert!(passed(b"0009abc").is_err(), "a line without its end");
+        assert!(passed(b"0003").is_err());
+        assert_eq!(passed(b"").expect("nothing"), b"");
     }
 
     #[test]

@@ -8,12 +8,13 @@ use std::{
 
 use common::{
     client::Client,
+    git,
     protocol::{Failure, Lack, Ready},
 };
 
 use tokio::runtime::Runtime;
 
-use crate::{fetch, helper::Errand, new_remote, stream::runtime};
+use crate::{fetch, helper::Errand, new_remote::NewRemote, stream::runtime};
 
 /// Holds a mirror until it is dropped, or this process ends, however it ends.
 pub(crate) struct Serving {
@@ -34,7 +35,9 @@ impl Serving {
         let runtime = runtime()?;
         let (client, ready) = runtime.block_on(fetch::fetch(errand, lacks))?;
         let lease = lease(&ready.git_dir)?;
-        new_remote::set_up(errand, &ready);
+        if let Some(remote) = NewRemote::look(errand, &ready.url) {
+            remote.set_up(|| git::at(&ready.git_dir), &["HEAD".to_owned()]);
+        }
         Ok(Self {
             ready,
             _lease: lease,

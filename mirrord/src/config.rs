@@ -40,6 +40,8 @@ pub(crate) struct Config {
     pub keep_unused: Option<Duration>,
     /// `mirror.disk-budget`
     pub disk_budget: Budget,
+    /// `mirror.pass-through`
+    pub pass_through: bool,
     /// `mirror.webhook` and what begins with it.
     pub webhook: Webhook,
 }
@@ -100,6 +102,7 @@ impl Default for Config {
             remind_after: Duration::from_secs(24 * 60 * 60),
             keep_unused: Some(Duration::from_secs(30 * 24 * 60 * 60)),
             disk_budget: Budget::default(),
+            pass_through: true,
             webhook: Webhook::default(),
         }
     }
@@ -208,6 +211,7 @@ impl Config {
         values.push(("remind-after", &mut self.remind_after));
         values.push(("keep-unused", &mut self.keep_unused));
         values.push(("disk-budget", &mut self.disk_budget));
+        values.push(("pass-through", &mut self.pass_through));
         values.extend(self.webhook.values());
         Entries(values)
     }

@@ -19,7 +19,7 @@ use tokio::sync::OwnedMutexGuard;
 use self::waiting::Waited;
 pub(crate) use self::{
     test::{Extent, test},
-    unasked::unasked,
+    unasked::{download, unasked},
 };
 
 use crate::{
@@ -136,6 +136,19 @@ pub(crate) async fn fetch(
         engine.usage.note(&fetched.mirror.git_dir);
     }
     Ok(fetched)
+}
+
+/// Whether a part of it comes straight from upstream: because there is no such mirror yet, and the settings want it so.
+///
+/// # Errors
+/// Fails when what is asked about is no URL, or the mirrors cannot be read.
+pub(crate) fn passes_through(engine: &Engine, wanted: &Wanted) -> Result<bool, Failure> {
+    let Wanted::Url(url) = wanted else {
+        return Ok(false);
+    };
+    let found = engine.registry.find(&parse(url)?);
+    let found = found.map_err(|err| Failure::io("cannot read the mirrors", &err))?;
+    Ok(found.is_none() && engine.config().pass_through)
 }
 
 /// What was typed, and the mirror that is meant by it, or the place of the one that will be made.

@@ -166,6 +166,15 @@ impl Server {
                     Err(failure) => conversation.say(&Reply::Failed(failure)).await,
                 }
             }
+            Request::PassesThrough(mirror) => {
+                let passes = fetch::passes_through(&self.engine, &mirror);
+                let passes = passes.map_or_else(Reply::Failed, Reply::PassesThrough);
+                conversation.say(&passes).await
+            }
+            Request::Download(request) => {
+                fetch::download(&self.engine, request);
+                conversation.say(&Reply::Done).await
+            }
             Request::Push(request) => push::open(&self.engine, &mut conversation, request).await,
             Request::Reserve(request) => {
                 push::carry_out(&self.engine, &mut conversation, request).await

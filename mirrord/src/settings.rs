@@ -38,6 +38,7 @@
 //! | `mirror.remind-after` | how old an answer that was not checked may be before a fetch says its age | a time span | `1d` |
 //! | `mirror.keep-unused` | for how long a mirror that a clone has made stays without anybody using it; with `never` it does not go | a time span from `1s`, `never` | `30d` |
 //! | `mirror.disk-budget` | how much room all mirrors may take on disk before such mirrors go, those first that were used longest ago | a size, `no` | `50G` |
+//! | `mirror.pass-through` | whether a part of a project that has no mirror yet comes straight from upstream, and the mirror is made after it; what both need is downloaded twice then | `yes`, `no` | `yes` |
 //! | `mirror.webhook` | whether the webhook is on | `yes`, `no` | `no` |
 //! | `mirror.webhook-listen` | where it listens; port 0 becomes the one that it gets | address and port | `127.0.0.1:0` |
 //! | `mirror.webhook-public-url` | under which URL others reach it, when that is another one | a URL | blank |

@@ -20,7 +20,7 @@ use tests::{World, same_clone};
 use crate::clone::{Stage, fill};
 
 /// How long the daemon may take for what nobody waits for.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The packs, indexes and the like of a repository, by their names.
 fn files(objects: &Path) -> Vec<PathBuf> {

@@ -43,6 +43,7 @@ fn without_a_file_everything_has_its_default() {
         "remind-after=1d",
         "keep-unused=30d",
         "disk-budget=50G",
+        "pass-through=yes",
         "webhook=no",
         "webhook-listen=127.0.0.1:0",
         "webhook-public-url=",

@@ -7,15 +7,16 @@ use common::{
     ask, policy,
     protocol::{Cause, Failure, Fetch, Lack, Mirror as Wanted, Reply},
     standing::UserConfig,
+    upstream_url::UpstreamUrl,
     wire,
 };
 use interprocess::local_socket::tokio::Stream;
 use tokio::{net::UnixStream, task::spawn_blocking};
 
-use super::{Purpose, Request};
+use super::{Purpose, Request, resolve};
 use crate::{
     conversation::Conversation,
-    registry::Mirror,
+    registry::{Mirror, Target},
     sync::{Engine, Wish},
 };
 
@@ -29,9 +30,6 @@ pub(crate) async fn unasked(
     config: &UserConfig,
     cause: Cause,
 ) -> Result<(), Failure> {
-    let cannot = |err: std::io::Error| Failure::io("cannot talk to itself", &err);
-    let (ours, theirs) = UnixStream::pair().map_err(cannot)?;
-    let mut conversation = Conversation::new(Stream::UdSocket(ours.into()));
     let fetch = Fetch {
         mirror: Wanted::Name(mirror.settings.name.clone()),
         login: None,
@@ -43,8 +41,44 @@ pub(crate) async fn unasked(
         lacks: Lack::News,
     };
     let url = mirror.settings.url.clone();
-    let mut request = Request::new(engine, &mut conversation, fetch, url, mirror.target())?;
     let purpose = Purpose::Sync(Wish::new(cause));
+    alone(engine, fetch, url, mirror.target(), purpose).await
+}
+
+/// Makes the mirror that somebody has wanted a part of, and does not wait for. Returns at once; what fails is told in the
+/// log, and tried again by whoever wants it next.
+pub(crate) fn download(engine: &Arc<Engine>, fetch: Fetch) {
+    let engine = engine.clone();
+    tokio::spawn(async move {
+        let fetch = Fetch {
+            can_ask: false,
+            ..fetch
+        };
+        let downloaded = match resolve(&engine, &fetch.mirror) {
+            Ok((url, target)) => {
+                engine.usage.note(&target.git_dir);
+                alone(&engine, fetch, url, target, Purpose::Read).await
+            }
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = downloaded {
+            tracing::info!("no mirror is made of what was passed through: {failure}");
+        }
+    });
+}
+
+/// Carries a request out without a client.
+async fn alone(
+    engine: &Arc<Engine>,
+    fetch: Fetch,
+    url: UpstreamUrl,
+    target: Target,
+    purpose: Purpose,
+) -> Result<(), Failure> {
+    let cannot = |err: std::io::Error| Failure::io("cannot talk to itself", &err);
+    let (ours, theirs) = UnixStream::pair().map_err(cannot)?;
+    let mut conversation = Conversation::new(Stream::UdSocket(ours.into()));
+    let mut request = Request::new(engine, &mut conversation, fetch, url, target)?;
     tokio::select! {
         fetched = request.run(&purpose) => match fetched {
             Ok(fetched) => fetched.map(drop),

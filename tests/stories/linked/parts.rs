@@ -8,7 +8,7 @@ use std::{
     path::PathBuf,
 };
 
-use tests::{Twins, World};
+use tests::{Project, Twins, World};
 
 use super::{files, inode, is_linked, is_not_linked, objects};
 use crate::clone::{Stage, fill};
@@ -41,13 +41,20 @@ fn is_handed_a_part(world: &World, dir: &str) {
     assert!(made.contains(&inode(&packs[0])), "{dir} shares it");
 }
 
+/// A project of which there is a mirror.
+fn stage(fill: impl FnOnce(&Project)) -> Stage {
+    let stage = Stage::new(fill);
+    stage.clone("whole").arg("--quiet").ok();
+    stage
+}
+
 fn name(twins: &Twins<'_>) -> String {
     twins.ours().display().to_string()
 }
 
 #[test]
 fn every_part_is_made_once_and_like_what_plain_git_gives() {
-    let stage = Stage::new(fill);
+    let stage = stage(fill);
     let Stage { world, url, .. } = &stage;
     let parts: [&[&str]; 11] = [
         &["--depth=1"],
@@ -77,7 +84,7 @@ fn every_part_is_made_once_and_like_what_plain_git_gives() {
 
 #[test]
 fn what_tags_follow_is_what_is_tagged_now() {
-    let stage = Stage::new(fill);
+    let stage = stage(fill);
     let Stage { world, url, .. } = &stage;
     let options = ["--single-branch"];
     world.clone_twins(url, &options);
@@ -93,7 +100,7 @@ fn what_tags_follow_is_what_is_tagged_now() {
 
 #[test]
 fn what_a_runner_fetches_into_an_empty_repository_is_handed_to_it() {
-    let stage = Stage::new(|project| drop(project.history(8)));
+    let stage = stage(|project| drop(project.history(8)));
     let Stage { world, url, .. } = &stage;
     let address = format!("mirror::{url}");
     let fetch = ["fetch", "-q", "--depth=3", "origin"];
@@ -116,8 +123,7 @@ fn what_a_runner_fetches_into_an_empty_repository_is_handed_to_it() {
 
 #[test]
 fn many_who_want_the_same_at_once_are_handed_the_same() {
-    let stage = Stage::new(fill);
-    stage.clone("first").ok();
+    let stage = stage(fill);
     let dirs: Vec<_> = (0..8).map(|number| format!("ours{number}")).collect();
     let clone = |dir: &String| stage.clone(dir).arg("--depth=1").start();
     let running: Vec<_> = dirs.iter().map(clone).collect();
@@ -133,7 +139,7 @@ fn many_who_want_the_same_at_once_are_handed_the_same() {
 
 #[test]
 fn what_has_been_written_into_is_not_handed_out() {
-    let stage = Stage::new(fill);
+    let stage = stage(fill);
     let Stage { world, url, .. } = &stage;
     let clones = || {
         let twins = world.clone_twins(url, &["--depth=2"]);
@@ -150,7 +156,7 @@ fn what_has_been_written_into_is_not_handed_out() {
 
 #[test]
 fn what_somebody_left_half_made_is_made_anew() {
-    let stage = Stage::new(fill);
+    let stage = stage(fill);
     let Stage { world, url, .. } = &stage;
     world.clone_twins(url, &["--depth=1"]);
     let pack = made(world).remove(0);
@@ -166,9 +172,8 @@ fn what_somebody_left_half_made_is_made_anew() {
 
 #[test]
 fn where_it_cannot_be_made_git_gives_that_part() {
-    let stage = Stage::new(fill);
+    let stage = stage(fill);
     let Stage { world, url, .. } = &stage;
-    stage.clone("first").ok();
     fs::write(world.only_mirror().join("derived"), "in the way").expect("ours");
     for options in [
         &["--depth=2"][..],
@@ -182,7 +187,7 @@ fn where_it_cannot_be_made_git_gives_that_part() {
 
 #[test]
 fn a_part_is_given_by_any_choice() {
-    let stage = Stage::new(fill);
+    let stage = stage(fill);
     let Stage { world, url, .. } = &stage;
     for link in ["auto", "hardlink", "copy", "reflink", "off"] {
         world.config("mirror.link", link);
@@ -197,6 +202,6 @@ fn a_part_is_given_by_any_choice() {
 #[track_caller]
 fn is_linked_still(stage: &Stage) {
     stage.world.config("mirror.link", "auto");
-    stage.clone("whole").ok();
-    is_linked(&stage.world, "whole");
+    stage.clone("again").ok();
+    is_linked(&stage.world, "again");
 }

@@ -6,8 +6,8 @@ use crate::{
     repositories::Kind::{self, Large, Small},
     results::{Outcome, by_work},
     works::{
-        AT_ONCE, BLOBLESS, BY_PATH, CHECKOUT, COLD, DEPTH_1, DOWNLOAD, FETCH, FIRST, FLOOR, HIT,
-        LOCAL, MISS, NOTHING, PUSH, SHARE, TRACKED, UNASKED, WARM,
+        AT_ONCE, BLOBLESS, BY_PATH, CHECKOUT, COLD, DEPTH_1, DOWNLOAD, FETCH, FIRST, FIRST_PART,
+        FLOOR, HIT, LOCAL, MISS, NOTHING, PUSH, SHARE, THROUGH, TRACKED, UNASKED, WARM,
     },
 };
 
@@ -80,6 +80,7 @@ const TARGETS: &[Target] = &[
     Target { what: "clone of depth 1 that nobody wanted before, against plain git", kind: Large, work: DEPTH_1, way: MISS, measure: wall(GIT), limit: 1.0 },
     Target { what: "clone without blobs that was wanted before, against plain git", kind: Large, work: BLOBLESS, way: HIT, measure: wall(GIT), limit: 0.12 },
     Target { what: "clone without blobs that nobody wanted before, against plain git", kind: Large, work: BLOBLESS, way: MISS, measure: wall(GIT), limit: 1.0 },
+    Target { what: "first clone of depth 1, of what has no mirror, against plain git", kind: Large, work: FIRST_PART, way: THROUGH, measure: wall(GIT), limit: 1.1 },
     Target { what: "push of one commit upstream, against plain git", kind: Small, work: PUSH, way: TRACKED, measure: wall(GIT), limit: 1.25 },
     Target { what: "push of one local commit, against a push by path", kind: Small, work: PUSH, way: LOCAL, measure: wall(BY_PATH), limit: 2.0 },
     Target { what: "our own share of a fetch of nothing new, over git's floor", kind: Small, work: SHARE, way: UNASKED, measure: Measure::Milliseconds(FLOOR), limit: 3.0 },

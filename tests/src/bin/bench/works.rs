@@ -13,7 +13,7 @@ use crate::{
     stage::{Stage, Subject},
 };
 
-pub(crate) use clone::{COLD, HIT, MISS, WARM};
+pub(crate) use clone::{COLD, HIT, MISS, THROUGH, WARM};
 pub(crate) use fetch::{FLOOR, UNASKED};
 pub(crate) use first::{FETCH, FIRST};
 pub(crate) use push::{BY_PATH, LOCAL, TRACKED};
@@ -27,6 +27,7 @@ pub(crate) const AT_ONCE: &str = "20 clones at once";
 pub(crate) const NOTHING: &str = "fetch of nothing new";
 pub(crate) const PUSH: &str = "push of one commit";
 pub(crate) const SHARE: &str = "fetch of nothing new, upstream not asked";
+pub(crate) const FIRST_PART: &str = "first clone, depth 1";
 pub(crate) const DEPTH_1: &str = "clone, no checkout, depth 1";
 pub(crate) const BLOBLESS: &str = "clone, no checkout, blob:none";
 pub(crate) const DOWNLOAD: &str = "first download";
@@ -39,6 +40,7 @@ pub(crate) const ALL: &[Entry] = &[
         &[Small, Large, ManyRefs],
         clone::without_checkout,
     ),
+    Entry(FIRST_PART, &[Small, Large], clone::first_of_depth_1),
     Entry("clone, depth 1", &[Small, Large], clone::depth_1),
     Entry(DEPTH_1, &[Small, Large], clone::depth_1_without_checkout),
     Entry(BLOBLESS, &[Small, Large], clone::blobless),

@@ -16,6 +16,8 @@ pub(crate) const WARM: &str = "mirror, warm";
 const AFTER_ONE: &str = "mirror, after a new commit";
 /// There is no mirror yet.
 pub(crate) const COLD: &str = "mirror, cold";
+/// There is no mirror yet, and what is wanted comes straight from upstream.
+pub(crate) const THROUGH: &str = "mirror, passed through";
 /// Somebody has wanted the same part before.
 pub(crate) const HIT: &str = "mirror, hit";
 /// Nobody has wanted this part before.
@@ -30,6 +32,7 @@ enum Mirror {
     Warm,
     AfterOne,
     Cold,
+    Through,
     Hit,
     Miss,
 }
@@ -68,6 +71,22 @@ pub(super) fn without_checkout<'a>(stage: &'a Stage, subject: &'a Subject) -> Wo
 
 pub(super) fn depth_1<'a>(stage: &'a Stage, subject: &'a Subject) -> Work<'a> {
     Clone::new(stage, subject, &["--depth=1"]).of_a_part()
+}
+
+pub(super) fn first_of_depth_1<'a>(stage: &'a Stage, subject: &'a Subject) -> Work<'a> {
+    let clone = Clone::new(stage, subject, &["--depth=1"]);
+    let mut ways = clone.by(&[Contender::Git]);
+    let through = clone.mirror(THROUGH, Mirror::Through);
+    ways.push(Way {
+        // What goes on behind it is not to disturb whoever comes next.
+        check: Box::new(move || {
+            clone.check()?;
+            stage.mirrord(&["stop"]);
+            Ok(())
+        }),
+        ..through
+    });
+    Work::of(ways)
 }
 
 pub(super) fn depth_1_without_checkout<'a>(stage: &'a Stage, subject: &'a Subject) -> Work<'a> {
@@ -138,6 +157,11 @@ impl<'a> Clone<'a> {
                 self.subject.warm(self.stage);
                 self.subject.advance(1)?;
                 self.job(Contender::Mirror, &self.subject.url)
+            }
+            Mirror::Through => {
+                let url = self.subject.alias(self.stage, "through")?;
+                self.subject.forget(self.stage, &url);
+                self.job(Contender::Mirror, &url)
             }
             Mirror::Hit => {
                 self.subject.warm(self.stage);

@@ -1,0 +1,115 @@
+//! What a fetch asks for, how far it is, and what it is given.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Login, Secret};
+use crate::{link::Link, name::Name, standing::Standing};
+
+/// The fetch of one client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetch {
+    /// The mirror: a canonical upstream URL without credentials, or a name.
+    pub mirror: Mirror,
+    /// The login that was part of the URL, for this request only.
+    pub login: Option<Login>,
+    /// The user name that was part of the URL without a password: whoever is asked is asked for that one's. Some hosts
+    /// take a token there.
+    pub username: Option<Secret>,
+    /// What git would read where the user stands.
+    pub standing: Standing,
+    /// The transports that git's own rules allow where the user stands (`protocol.<name>.allow`).
+    pub transports: Vec<String>,
+    /// The user's word on stale answers (`MIRROR_STALE`); `None` leaves it to the mirror.
+    pub stale: Option<Stale>,
+    /// Whether somebody, or a program of theirs, can be asked what ssh wants to know.
+    pub can_ask: bool,
+    /// What whoever fetches lacks.
+    pub lacks: Lack,
+}
+
+/// What somebody lacks who fetches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Lack {
+    /// All there is: they have nothing yet.
+    Everything,
+    /// What is new, or only a part of it.
+    News,
+    /// What was left out on purpose of what they have. It does not change, and so the mirror is as good as upstream,
+    /// however long ago it was in step.
+    LeftOut,
+}
+
+/// How a mirror is named by a client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mirror {
+    /// By its upstream, in canonical form; made when it does not exist.
+    Url(String),
+    /// By its name; it must exist.
+    Name(Name),
+}
+
+/// Whether an answer that could not be checked is better than none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stale {
+    /// Serve what is here, with its age on stderr.
+    Serve,
+    /// Fail.
+    Fail,
+}
+
+/// How far a sync is. Amounts are totals so far, so that a lost message loses nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Progress {
+    /// Waiting for an answer of upstream.
+    Asking {
+        /// Who is asked.
+        host: String,
+        /// For how long already.
+        seconds: u32,
+    },
+    /// Upstream's own words, raw as they came, lines in pieces.
+    Remote(Vec<u8>),
+    /// Objects are coming in.
+    Receiving(Amount, /** Bytes so far. */ u64),
+    /// Deltas are being resolved.
+    Resolving(Amount),
+    /// What came is being checked.
+    Checking,
+}
+
+/// So much of so much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Amount {
+    /// How many so far.
+    pub done: u64,
+    /// How many there are; 0 while unknown.
+    pub of: u64,
+}
+
+/// Where a mirror is, and what can be said of its freshness.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// The bare repository.
+    pub git_dir: PathBuf,
+    /// The upstream's URL, without credentials.
+    pub url: String,
+    /// How its packs are handed out, unless the client says otherwise.
+    pub link: Link,
+    /// Set when upstream could not be asked: the answer is of this age, for this reason.
+    pub stale: Option<Aged>,
+    /// Things that the person should know, one line each.
+    pub warnings: Vec<String>,
+}
+
+/// An answer that is not fresh.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aged {
+    /// Seconds since upstream was last seen to be what the mirror has; `None` when nobody knows any more.
+    pub seconds: Option<u64>,
+    /// Why upstream could not be asked.
+    pub reason: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}

@@ -1,0 +1,74 @@
+//! What a push asks for, where each of its commands goes, and with what it is sent.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Ready, SignIn};
+
+/// What a push asks before anything is sent to upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reserve {
+    /// The id of the open push, from [`Open`].
+    pub id: String,
+    /// Whether all of it is wanted or nothing.
+    pub atomic: bool,
+    /// Whether some of its commands were refused before they came here.
+    pub incomplete: bool,
+}
+
+/// One ref that a push changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// The name under which the client sees it.
+    pub name: Vec<u8>,
+    /// The value that the client saw, in hexadecimal; `None` when it saw none.
+    pub old: Option<String>,
+    /// The value that it is to get; `None` deletes it.
+    pub new: Option<String>,
+}
+
+/// Where one command of a push goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Route {
+    /// To upstream.
+    Upstream {
+        /// Its name there.
+        name: Vec<u8>,
+        /// The value that it must have there.
+        lease: Lease,
+    },
+    /// Into the mirror, and no further.
+    Here {
+        /// Whether it is a deletion of what hid upstream's own ref of that name.
+        reveals: bool,
+    },
+    /// Nowhere, for this reason.
+    Refused(String),
+}
+
+/// The value that a ref must have at upstream, or else a push does not touch it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Lease {
+    /// Any: the mirror does not keep this ref, and upstream's own rules decide.
+    None,
+    /// It must not exist.
+    Absent,
+    /// This one, in hexadecimal.
+    Value(String),
+}
+
+/// An open push.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Open {
+    /// The mirror, which is fresh.
+    pub ready: Ready,
+    /// The id to carry it out with.
+    pub id: String,
+    /// Whether what is pushed is looked at for faults.
+    pub fsck: bool,
+    /// Where what the client sends is kept apart until upstream has accepted it: an object directory.
+    pub quarantine: PathBuf,
+    /// What it signs in with at upstream.
+    pub sign_in: SignIn,
+}

@@ -1,0 +1,231 @@
+//! The first clone of a part of a project that has no mirror yet comes straight from upstream, and the mirror is made after
+//! it.
+
+use std::{fs, thread::yield_now, time::Instant};
+
+use rustix::process::Signal;
+use tests::{Fault, On, Request, World};
+
+use crate::{
+    clone::{Stage, fill, listed},
+    credentials::Private,
+    linked::PATIENCE,
+};
+
+/// The bodies of the requests for objects, with who asked: git itself, or the daemon.
+fn fetches(requests: &[Request]) -> Vec<(bool, String)> {
+    let of_git = |request: &Request| {
+        let agent = request.header("user-agent").unwrap_or_default();
+        agent.starts_with("git/") && !agent.contains("mirror")
+    };
+    let fetches = requests
+        .iter()
+        .filter(|request| request.body_text().contains("command=fetch"));
+    fetches
+        .map(|request| (of_git(request), request.body_text()))
+        .collect()
+}
+
+/// Waits until there is a mirror, in step.
+#[track_caller]
+fn mirror_is_made(world: &World) {
+    let deadline = Instant::now() + PATIENCE;
+    while listed(world, "name").is_empty() {
+        assert!(Instant::now() < deadline, "no mirror is made");
+        yield_now();
+    }
+}
+
+#[track_caller]
+fn no_mirror_is_made(world: &World) {
+    world.mirrord(["stop"]).ok();
+    assert_eq!(listed(world, "name"), [""; 0]);
+}
+
+#[test]
+fn a_part_comes_at_once_and_the_mirror_is_made_after_it() {
+    for options in [
+        &["--depth=1"][..],
+        &["--depth=2", "--no-single-branch"],
+        &["--depth=1", "--filter=blob:none"],
+        &["--single-branch", "--branch", "topic"],
+    ] {
+        let stage = Stage::new(fill);
+        let Stage { world, url, .. } = &stage;
+        stage.gitlab.forget_requests();
+        stage.clone("ours").arg("--quiet").args(options).ok();
+        let first = fetches(&stage.gitlab.requests());
+        assert!(first[0].0, "git asks for what is wanted: {first:?}");
+        mirror_is_made(world);
+        let all = fetches(&stage.gitlab.requests());
+        let by_daemon: Vec<_> = all.iter().filter(|(of_git, _)| !of_git).collect();
+        assert_eq!(by_daemon.len(), 1, "and the daemon for the whole: {all:?}");
+        assert!(!by_daemon[0].1.contains("deepen"));
+        let before = all.len();
+        // From now on it is a mirror like any other.
+        let twins = world.clone_twins(url, options);
+        let after = fetches(&stage.gitlab.requests());
+        let ours = after[before..].iter().filter(|(of_git, _)| *of_git);
+        assert_eq!(ours.count(), after.len() - before, "{after:?}");
+        tests::same_clone(world, &world.path("ours"), twins.plain());
+        stage.project.commit("main", "later", "later");
+        world.git(["pull", "-q"]).at("ours").ok();
+        world.git(["fsck", "--strict"]).at("ours").ok();
+    }
+}
+
+#[test]
+fn nobody_can_tell_it_from_a_plain_clone() {
+    for options in [
+        &["--depth=1"][..],
+        &["--depth=3", "--no-single-branch"],
+        &["--single-branch"],
+        &["--single-branch", "--no-tags", "--bare"],
+    ] {
+        let stage = Stage::new(fill);
+        let twins = stage.world.clone_twins(&stage.url, options);
+        mirror_is_made(&stage.world);
+        twins.git(&["fetch", "-q"]);
+        twins.same();
+    }
+    let stage = Stage::new(fill);
+    let twins = stage.world.twins(&["init", "-q"]);
+    let address = format!("mirror::{}", stage.url);
+    twins.git(&["remote", "add", "origin", &address]);
+    twins.git(&["fetch", "-q", "--depth=2", "origin", "topic"]);
+    twins.git(&["checkout", "-q", "FETCH_HEAD"]);
+    twins.same();
+}
+
+#[test]
+fn what_is_not_a_part_and_what_is_not_wanted_so_waits_for_the_mirror() {
+    for (setting, options) in [
+        ("yes", &[][..]),
+        ("yes", &["--filter=blob:none", "--no-checkout"]),
+        ("no", &["--depth=1"]),
+        ("no", &["--single-branch"]),
+    ] {
+        let stage = Stage::new(fill);
+        stage
+            .world
+            .mirrord(["config", "pass-through", setting])
+            .ok();
+        stage.clone("ours").arg("--quiet").args(options).ok();
+        assert_eq!(listed(&stage.world, "name").len(), 1);
+        let all = fetches(&stage.gitlab.requests());
+        assert!(all.iter().all(|(of_git, _)| !of_git), "{all:?}");
+    }
+}
+
+#[test]
+fn a_login_that_git_knows_is_known_to_both() {
+    let private = Private::new().with_helper("right");
+    private.clone("ours").arg("--depth=1").ok();
+    mirror_is_made(&private.world);
+    private.fetch().ok();
+}
+
+#[test]
+fn a_login_that_stands_in_the_url_is_told_to_the_daemon_alone() {
+    let private = Private::new();
+    let url = private.url.replace("http://", "mirror::http://me:right@");
+    let clone = ["clone", "-q", "--depth=1", &url, "ours"];
+    private.world.git(clone).ok();
+    let all = fetches(&private.gitlab.requests());
+    assert!(all.iter().all(|(of_git, _)| !of_git), "{all:?}");
+}
+
+#[test]
+fn what_goes_wrong_is_said_as_ever() {
+    let said = |setting: &str, fault: &dyn Fn(&Stage)| {
+        let stage = Stage::new(fill);
+        stage
+            .world
+            .mirrord(["config", "pass-through", setting])
+            .ok();
+        fault(&stage);
+        let ran = stage.clone("ours").arg("--depth=1").run();
+        assert!(!stage.world.path("ours").exists() || ran.status.success());
+        let said = ran.stderr.replace(&stage.gitlab.host(), "HOST");
+        (ran.status.code(), said)
+    };
+    let faults: [&dyn Fn(&Stage); 5] = [
+        &|stage| stage.gitlab.stop(),
+        &|stage| stage.gitlab.delete_project("group/project"),
+        &|stage| stage.gitlab.require_login("group/project", "me", "right"),
+        &|stage| stage.gitlab.fault(Fault::status(503)),
+        &|stage| stage.gitlab.fault(Fault::old_protocol()),
+    ];
+    for fault in faults {
+        assert_eq!(said("yes", fault), said("no", fault));
+    }
+}
+
+#[test]
+fn whoever_is_redirected_takes_no_login_along_and_waits_for_the_mirror() {
+    let private = Private::new().with_helper("right");
+    let place = "/elsewhere/project.git/info/refs?service=git-upload-pack";
+    private.gitlab.fault(Fault::redirect(302, place));
+    private.clone("ours").arg("--depth=1").run();
+    let elsewhere = private.gitlab.requests();
+    let elsewhere = elsewhere
+        .iter()
+        .filter(|asked| asked.path.starts_with("/elsewhere"));
+    assert!(elsewhere.clone().all(|asked| asked.authorization.is_none()));
+}
+
+#[test]
+fn a_clone_that_is_interrupted_leaves_nothing_and_no_mirror_is_made() {
+    let stage = Stage::new(fill);
+    let held = stage.gitlab.hold(On::Fetch);
+    let clone = stage.clone("ours").arg("--depth=1").start();
+    held.reached();
+    clone.kill_group(Signal::INT);
+    let ran = clone.wait();
+    assert!(!ran.status.success(), "{ran}");
+    assert!(!stage.world.path("ours").exists(), "{ran}");
+    held.release();
+    no_mirror_is_made(&stage.world);
+}
+
+#[test]
+fn an_upstream_that_breaks_off_is_told_as_by_git() {
+    let stage = Stage::new(|project| {
+        project.history(4);
+        let noise: String = (0..200_000).map(|number| format!("{number:x}")).collect();
+        project.commit("main", "large", &noise);
+    });
+    let (world, url) = (&stage.world, &stage.url);
+    stage.gitlab.fault(Fault::cut_answer_after(100_000));
+    let plain = ["clone", "-q", "--depth=1", url, "plain"];
+    let plain = world.git(plain).fails();
+    let ran = stage.clone("ours").args(["-q", "--depth=1"]).fails();
+    let words = |said: &str| {
+        let lines = said.lines().filter(|line| !line.contains("bytes of body"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(words(&ran.stderr), words(&plain.stderr));
+    assert!(!world.path("ours").exists());
+    no_mirror_is_made(world);
+}
+
+#[test]
+fn its_large_files_are_looked_for_where_they_are() {
+    let stage = Stage::with_tls(fill);
+    stage.clone("ours").args(["-q", "--depth=1"]).ok();
+    let asked = stage.in_ours(&["config", "remote.origin.lfsurl"]).ok();
+    let expected = format!("{}/info/lfs", stage.url);
+    assert_eq!(asked.line(), expected);
+    let stage = Stage::with_tls(|project| {
+        drop(project.commit(
+            "main",
+            ".lfsconfig",
+            "[lfs]\n\turl = https://lfs.example/\n",
+        ));
+    });
+    stage.clone("ours").args(["-q", "--depth=1"]).ok();
+    let asked = stage.in_ours(&["config", "remote.origin.lfsurl"]).run();
+    assert_eq!(asked.stdout, "", "the project says where they are");
+    let seen = fs::read_to_string(stage.world.path("ours/.lfsconfig"));
+    assert!(seen.is_ok());
+}
