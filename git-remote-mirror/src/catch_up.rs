@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
-    io::{self, Read, Write},
+    io::{self, Read},
     path::Path,
     process::{Child, Stdio},
 };
@@ -14,7 +14,7 @@ use common::{
     steps::{State, Steps},
 };
 
-use crate::link;
+use crate::{link, pack_objects};
 
 /// What the refs of the repository name: git sees to it that all which that needs is there, too. It is read while git
 /// finds out what it wants.
@@ -104,32 +104,12 @@ fn write_exact(
     wants: &BTreeSet<Vec<u8>>,
     progress: bool,
 ) -> io::Result<()> {
-    let mut git = git::at(mirror);
-    git.args(["pack-objects", "--revs", "--delta-base-offset"])
-        .args(["--non-empty", if progress { "--progress" } else { "-q" }])
-        .arg(objects.join("pack/pack"))
-        // What both have is seen here: what is there already needs nothing of the mirror.
-        .env("GIT_OBJECT_DIRECTORY", objects)
-        .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", mirror.join("objects"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(if progress {
-            Stdio::inherit()
-        } else {
-            Stdio::null()
-        });
-    let mut child = git.spawn()?;
     let mut lines = wants
         .iter()
         .flat_map(|want| [&**want, b"\n"])
         .collect::<Vec<_>>();
     lines.extend(has.iter().flat_map(|tip| [b"^", *tip, b"\n"]));
-    if let Some(mut stdin) = child.stdin.take() {
-        // Whether it has heard all of it, its end tells.
-        let _ = stdin.write_all(&lines.concat());
-    }
-    if child.wait()?.success() {
-        return Ok(());
-    }
-    Err(io::Error::other("git cannot put together what is new"))
+    // What both have is seen there: what is there already needs nothing of the mirror.
+    let command = ["pack-objects", "--revs", "--non-empty"];
+    pack_objects::run(mirror, objects, &command, &lines.concat(), progress).map(drop)
 }

@@ -16,7 +16,7 @@ use common::{
     progress::tell,
 };
 
-use crate::{link, place::Place};
+use crate::{link, pack_objects, place::Place};
 
 /// Gives it. Returns the path of the pack, without an ending.
 ///
@@ -79,31 +79,16 @@ fn make(mirror: &Path, held: &Held, part: &Part<'_>, progress: bool) -> io::Resu
         Some(depth) => ends(mirror, part.wants, depth)?,
         None => Vec::new(),
     };
-    let store = held.clear()?;
-    let mut git = git::at(mirror);
-    if part.depth.is_some() {
-        git.args(["--shallow-file", "", "pack-objects", "--shallow"]);
-    } else {
-        git.args(["pack-objects", "--use-bitmap-index"]);
-    }
+    let filter = part.filter.map(|filter| format!("--filter={filter}"));
+    let mut command = match part.depth {
+        Some(_) => vec!["--shallow-file", "", "pack-objects", "--shallow"],
+        None => vec!["pack-objects", "--use-bitmap-index"],
+    };
     // The deltas that the mirror has are taken over. Whoever looks for new ones takes as long again, to make a file
     // smaller that goes through no line.
-    git.args(["--revs", "--delta-base-offset", "--window=0"])
-        .args(part.tags.is_some().then_some("--include-tag"))
-        .args(part.filter.map(|filter| format!("--filter={filter}")))
-        .arg(if progress { "--progress" } else { "-q" })
-        .arg(held.folder().join("pack"))
-        // What is unfinished lies there, too.
-        .env("GIT_OBJECT_DIRECTORY", store)
-        .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", mirror.join("objects"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(if progress {
-            Stdio::inherit()
-        } else {
-            Stdio::null()
-        });
-    let mut child = git.spawn()?;
+    command.extend(["--revs", "--window=0"]);
+    command.extend(part.tags.as_ref().map(|_| "--include-tag"));
+    command.extend(filter.as_deref());
     let mut lines = Vec::new();
     for commit in &ends {
         lines.extend_from_slice(format!("--shallow {commit}\n").as_bytes());
@@ -112,16 +97,9 @@ fn make(mirror: &Path, held: &Held, part: &Part<'_>, progress: bool) -> io::Resu
         lines.extend_from_slice(want);
         lines.push(b'\n');
     }
-    if let Some(mut stdin) = child.stdin.take() {
-        // Whether it has heard all of it, its end tells.
-        let _ = stdin.write_all(&lines);
-    }
-    let ended = child.wait_with_output()?;
-    let hash = String::from_utf8_lossy(&ended.stdout).trim().to_owned();
-    if !ended.status.success() || hash.is_empty() {
-        return Err(io::Error::other("git cannot put that part together"));
-    }
-    held.note(&format!("pack-{hash}"), ends)
+    let made = pack_objects::run(mirror, held.clear()?, &command, &lines, progress)?;
+    let name = made.ok_or_else(|| io::Error::other("nothing is in that part"))?;
+    held.note(&name, ends)
 }
 
 /// The commits at which a history of this depth ends: those to which no shorter way leads from what is wanted.

@@ -9,19 +9,17 @@ use std::{
     io::{self, ErrorKind, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    process::Stdio,
     thread,
     time::Duration,
 };
 
 use common::{
-    git,
     link::Link,
     verified::{self, ENDINGS, Fit, Pack, Stamp, TIPS},
 };
 use rustix::fs::{OFlags, ioctl_ficlone};
 
-use crate::pack_index::PackIndex;
+use crate::{pack_index::PackIndex, pack_objects};
 
 /// git removes files of this name that nobody has finished.
 const UNFINISHED: &str = "tmp_pack_mirror";
@@ -158,29 +156,10 @@ fn has_all<'p>(
 
 /// Writes a small pack that has just these, for git to see that all of them are there.
 fn write_tips(mirror: &Path, objects: &Path, wants: &BTreeSet<Vec<u8>>) -> io::Result<PathBuf> {
-    let stem = objects.join("pack/pack");
-    let mut git = git::at(mirror);
-    git.args(["pack-objects", "-q", "--delta-base-offset"])
-        .arg(&stem)
-        // It is put together beside where it is to be.
-        .env("GIT_OBJECT_DIRECTORY", objects)
-        .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", mirror.join("objects"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    let mut child = git.spawn()?;
     let lines: Vec<&[u8]> = wants.iter().flat_map(|want| [&**want, b"\n"]).collect();
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(&lines.concat())?;
-    }
-    let ended = child.wait_with_output()?;
-    let hash = String::from_utf8_lossy(&ended.stdout);
-    match hash.lines().next() {
-        Some(hash) if ended.status.success() => {
-            Ok(objects.join("pack").join(format!("pack-{hash}")))
-        }
-        _ => Err(io::Error::other("git cannot put the tips together")),
-    }
+    let made = pack_objects::run(mirror, objects, &["pack-objects"], &lines.concat(), false)?;
+    let made = made.ok_or_else(|| io::Error::other("there are no tips"))?;
+    Ok(objects.join("pack").join(made))
 }
 
 /// What works here; what has failed once is not tried again.

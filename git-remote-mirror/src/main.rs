@@ -15,6 +15,7 @@ mod new_remote;
 mod options;
 mod outcome;
 mod pack_index;
+mod pack_objects;
 mod pass_through;
 mod pkt_line;
 mod place;

@@ -1,0 +1,51 @@
+//! `git pack-objects` on a mirror, at work beside where the pack is to be.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+    process::Stdio,
+};
+
+use common::git;
+
+/// Puts a pack together of what these lines name, into the folder `pack` of an object directory. What that has, or
+/// borrows, is seen as well as what the mirror has; and what is unfinished lies there, too. Returns the pack's name, without
+/// an ending; None when nothing was to be put into one.
+///
+/// # Errors
+/// Fails when git does.
+pub(crate) fn run(
+    mirror: &Path,
+    store: &Path,
+    command: &[&str],
+    lines: &[u8],
+    progress: bool,
+) -> io::Result<Option<String>> {
+    let mut git = git::at(mirror);
+    git.args(command)
+        .args([
+            "--delta-base-offset",
+            if progress { "--progress" } else { "-q" },
+        ])
+        .arg(store.join("pack/pack"))
+        .env("GIT_OBJECT_DIRECTORY", store)
+        .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", mirror.join("objects"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(if progress {
+            Stdio::inherit()
+        } else {
+            Stdio::null()
+        });
+    let mut child = git.spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // Whether it has heard all of it, its end tells.
+        let _ = stdin.write_all(lines);
+    }
+    let ended = child.wait_with_output()?;
+    if !ended.status.success() {
+        return Err(io::Error::other("git cannot put the pack together"));
+    }
+    let hash = String::from_utf8_lossy(&ended.stdout);
+    Ok(hash.lines().next().map(|hash| format!("pack-{hash}")))
+}
