@@ -8,7 +8,57 @@ use std::{
     thread,
 };
 
-use common::git;
+use common::{git, protocol::Failure};
+
+use crate::options::Options;
+
+/// How upstream is called for as long as it is asked.
+const UPSTREAM: &str = "mirror-upstream";
+
+/// Brings these from upstream itself, as git would without a mirror. There, what no branch leads to any more may still be.
+///
+/// # Errors
+/// Fails when git does, in its words.
+pub(crate) fn fetch_from(
+    upstream: &str,
+    wants: &BTreeSet<Vec<u8>>,
+    options: &Options,
+) -> Result<(), Failure> {
+    let cannot = |err: io::Error| Failure::io("cannot run git fetch", &err);
+    let filter = options.filter.as_deref().unwrap_or("blob:none");
+    let mut git = git::of_user();
+    // What is told it so is not written down.
+    for (key, value) in [
+        ("url", upstream),
+        ("promisor", "true"),
+        ("partialclonefilter", filter),
+    ] {
+        git.args(["-c", &format!("remote.{UPSTREAM}.{key}={value}")]);
+    }
+    // A redirect would take the login along.
+    git.args(["-c", "http.followRedirects=false", "fetch", "--stdin"])
+        .args([
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-auto-maintenance",
+        ])
+        .args(["--recurse-submodules=no", UPSTREAM])
+        .args((!options.progress).then_some("--quiet"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null());
+    let mut child = git.spawn().map_err(cannot)?;
+    let lines: Vec<&[u8]> = wants.iter().flat_map(|want| [&**want, b"\n"]).collect();
+    if let Some(mut stdin) = child.stdin.take() {
+        // Whether it has heard all of it, its end tells.
+        let _ = stdin.write_all(&lines.concat());
+    }
+    match child.wait().map_err(cannot)?.success() {
+        true => Ok(()),
+        false => Err(Failure::here(format!(
+            "neither the mirror nor '{upstream}' has all that is missing here"
+        ))),
+    }
+}
 
 /// Whether a mirror has all of these, whatever leads to them.
 ///

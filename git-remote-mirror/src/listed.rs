@@ -159,14 +159,7 @@ impl Listed {
         options: &Options,
     ) -> Result<String, Failure> {
         if self.kind == Kind::LeftOut {
-            let mirror = &self.serving.ready.git_dir;
-            let known = left_out::has_all(mirror, wants)
-                .map_err(|err| Failure::io("cannot look at the mirror's objects", &err))?;
-            if !known && !self.is_fresh {
-                self.refresh()?;
-            }
-            stream::fetch_pack(&self.serving, wants, known, options)?;
-            self.is_fresh = true;
+            self.fetch_what_was_left_out(wants, options)?;
             return Ok("\n".to_owned());
         }
         let brought = if self.kind == Kind::Part {
@@ -199,6 +192,27 @@ impl Listed {
         }
         words.push('\n');
         Ok(words)
+    }
+
+    /// Brings what was left out: from the mirror, and what that lacks even when it is in step from upstream.
+    fn fetch_what_was_left_out(
+        &mut self,
+        wants: &BTreeSet<Vec<u8>>,
+        options: &Options,
+    ) -> Result<(), Failure> {
+        let known = |serving: &Serving| {
+            let known = left_out::has_all(&serving.ready.git_dir, wants);
+            known.map_err(|err| Failure::io("cannot look at the mirror's objects", &err))
+        };
+        if !known(&self.serving)? {
+            self.refresh()?;
+            if !known(&self.serving)? {
+                return left_out::fetch_from(&self.serving.ready.url, wants, options);
+            }
+        }
+        // Nobody has taken what there was for what there is.
+        self.is_fresh = true;
+        stream::fetch_pack(&self.serving, wants, true, options)
     }
 
     /// Links a pack of a part of the mirror into a repository in which there is nothing.

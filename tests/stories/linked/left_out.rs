@@ -75,6 +75,50 @@ fn what_the_mirror_lacks_is_asked_for_at_upstream() {
 }
 
 #[test]
+fn what_the_mirror_has_let_go_of_comes_from_upstream_that_has_not() {
+    let stage = Stage::new(fill);
+    let world = &stage.world;
+    let twins = world.clone_twins(&stage.url, &BLOBLESS);
+    let old = stage.project.git(["rev-parse", "main"]).ok();
+    // The mirror is made anew when nothing leads there any more.
+    stage.project.force("main", "topic~1");
+    for tag in ["v1", "light", "beside"] {
+        stage.project.delete(&format!("refs/tags/{tag}"));
+    }
+    world.mirrord(["stop"]).ok();
+    std::fs::remove_dir_all(world.only_mirror()).expect("ours");
+    stage.clone("anew").ok();
+    let has = ["cat-file", "-e", old.line()];
+    world.git(has).at(world.only_mirror()).fails();
+    let checkout = ["checkout", "-q", old.line()];
+    world.git(checkout).at(twins.ours()).ok();
+    world.git(checkout).at(twins.plain()).ok();
+    twins.same();
+}
+
+#[test]
+fn what_nobody_has_any_more_is_said() {
+    let stage = Stage::new(fill);
+    let world = &stage.world;
+    let twins = world.clone_twins(&stage.url, &BLOBLESS);
+    world.mirrord(["stop"]).ok();
+    std::fs::remove_dir_all(world.only_mirror()).expect("ours");
+    stage.gitlab.delete_project("group/project");
+    let project = stage.gitlab.project("group/project");
+    project.commit("main", "other", "other");
+    stage.clone("anew").ok();
+    let failed = world
+        .git(["checkout", "-q", "main"])
+        .at(twins.ours())
+        .fails();
+    let words = format!(
+        "error: neither the mirror nor '{}' has all that is missing here",
+        stage.url
+    );
+    assert!(failed.stderr.lines().any(|line| line == words), "{failed}");
+}
+
+#[test]
 fn whoever_only_says_what_git_says_to_itself_is_not_given_what_was_for_what_is() {
     let stage = Stage::new(fill);
     let world = &stage.world;
