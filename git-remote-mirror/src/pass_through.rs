@@ -12,6 +12,7 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Stdio},
     sync::mpsc::{self, Receiver},
     thread,
+    time::Duration,
 };
 
 use common::{
@@ -31,6 +32,13 @@ use crate::{
     place::Place,
     stream::runtime,
 };
+
+/// In so many tips it is looked whether the project says where its large files are.
+const MOST_TIPS: usize = 20;
+
+/// How often it is looked whether they are there, and after which time again.
+const TRIES: usize = 100;
+const MOMENT: Duration = Duration::from_millis(10);
 
 /// Brings a part from upstream if that is wanted of a project that has no mirror, and returns whether it has. Nothing has
 /// been said to git before.
@@ -54,12 +62,30 @@ pub(crate) fn run(errand: &Errand) -> Result<bool, Failure> {
     let served = served.map_err(|err| Failure::io("cannot pass upstream's answers on", &err))?;
     if let Some(brought) = served {
         if let Some(remote) = remote {
-            remote.set_up(git::of_user, &brought);
+            let some = &brought[..brought.len().min(MOST_TIPS)];
+            if some.first().is_none_or(|tip| is_in_place(tip)) {
+                remote.set_up(git::of_user, some);
+            }
         }
         // The clone is there, whatever comes of this.
         let _ = make_mirror(errand);
     }
     Ok(true)
+}
+
+/// Whether a tip that git has read can be found. It is seen to close its end a moment before.
+fn is_in_place(tip: &str) -> bool {
+    (0..TRIES).any(|_| {
+        let mut git = git::of_user();
+        git.args(["cat-file", "-e", tip])
+            .env("GIT_NO_LAZY_FETCH", "1")
+            .stderr(Stdio::null());
+        let found = git.status().is_ok_and(|status| status.success());
+        if !found {
+            thread::sleep(MOMENT);
+        }
+        found
+    })
 }
 
 /// Where it would come from, if a part of it is wanted and nothing is there yet, or what was left out of such a part.
@@ -194,12 +220,16 @@ impl Upstream {
         });
         let stdout = File::from(rustix::stdio::stdout().try_clone_to_owned()?);
         let told = pkt_line::relay(&mut hear, &mut BufWriter::new(stdout), |_| ());
+        // Else it would wait for ever for somebody to read, and we for its end.
+        drop(hear);
         if told.is_err() {
             let _ = git.kill();
+            let _ = git.wait();
+            return Ok(None);
         }
         let ended = git.wait()?;
         let _ = teller.join();
-        if told.is_err() || !ended.success() {
+        if !ended.success() {
             return Ok(None);
         }
         // It ends so when it hears no more.

@@ -146,9 +146,15 @@ pub(crate) fn passes_through(engine: &Engine, wanted: &Wanted) -> Result<bool, F
     let Wanted::Url(url) = wanted else {
         return Ok(false);
     };
-    let found = engine.registry.find(&parse(url)?);
-    let found = found.map_err(|err| Failure::io("cannot read the mirrors", &err))?;
-    Ok(found.is_none() && engine.config().pass_through)
+    let url = parse(url)?;
+    let has = |url: &UpstreamUrl| match engine.registry.find(url) {
+        Ok(found) => Ok(found.is_some()),
+        Err(err) => Err(Failure::io("cannot read the mirrors", &err)),
+    };
+    // Whether that is the same project, upstream is asked first.
+    let other = alike::other_spelling(&url);
+    let has_other = other.map_or(Ok(false), |other| has(&other))?;
+    Ok(!has(&url)? && !has_other && engine.config().pass_through)
 }
 
 /// What was typed, and the mirror that is meant by it, or the place of the one that will be made.

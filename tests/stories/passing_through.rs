@@ -118,6 +118,38 @@ fn what_is_not_a_part_and_what_is_not_wanted_so_waits_for_the_mirror() {
 }
 
 #[test]
+fn what_has_a_mirror_by_its_other_spelling_gets_no_second_one() {
+    let stage = Stage::new(fill);
+    stage.clone("whole").arg("--quiet").ok();
+    let stem = stage.url.trim_end_matches(".git");
+    let part = stage.clone_from(stem, "part");
+    part.args(["--quiet", "--depth=1"]).ok();
+    assert_eq!(listed(&stage.world, "name").len(), 1);
+}
+
+#[test]
+fn a_client_that_dies_over_it_leaves_nobody_behind() {
+    let stage = Stage::new(|project| {
+        let noise: String = (0..900_000).map(|number| format!("{number:x}")).collect();
+        project.commit("main", "large", &noise);
+    });
+    stage.gitlab.fault(Fault::rate_limit(200_000));
+    let clone = stage.clone("ours").arg("--depth=1").start();
+    stage.gitlab.wait_for(|requests| {
+        let fetches = requests
+            .iter()
+            .filter(|asked| asked.body_text().contains("command=fetch"));
+        fetches
+            .into_iter()
+            .any(|asked| asked.response_bytes > 50_000)
+    });
+    // The helper is left alone; the world looks whether anything is left running.
+    clone.kill(Signal::KILL);
+    clone.wait();
+    no_mirror_is_made(&stage.world);
+}
+
+#[test]
 fn a_login_that_git_knows_is_known_to_both() {
     let private = Private::new().with_helper("right");
     private.clone("ours").arg("--depth=1").ok();
