@@ -10,7 +10,8 @@ use std::{
     fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    thread,
+    time::{Duration, Instant, SystemTime},
 };
 
 use sha2::{Digest, Sha256};
@@ -31,6 +32,10 @@ const LEAST: u64 = 64 << 20;
 
 /// What nobody has wanted for so long goes.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// How long somebody waits for another who makes the same, and how often they look.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// Which part of a mirror is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,30 +116,24 @@ impl Derived {
 }
 
 impl Held {
-    /// Waits until nobody makes or removes the pack of a part, and keeps others from that.
+    /// Waits until nobody makes or removes the pack of a part, and keeps others from that. `wait` is told when that takes
+    /// a while.
     ///
     /// # Errors
-    /// Fails when the files cannot be used.
-    pub fn shared(mirror: &Path, part: &Part<'_>) -> io::Result<Self> {
+    /// Fails when the files cannot be used, or it takes too long.
+    pub fn shared(mirror: &Path, part: &Part<'_>, wait: impl FnOnce()) -> io::Result<Self> {
         let held = Self::open(mirror, &part.key())?;
-        held.lock.lock_shared()?;
+        until(|| held.lock.try_lock_shared(), wait)?;
         Ok(held)
     }
 
     /// Waits until nobody is there. `wait` is told when that takes a while.
     ///
     /// # Errors
-    /// Fails when the files cannot be used.
+    /// Fails when the files cannot be used, or it takes too long.
     pub fn alone(mirror: &Path, part: &Part<'_>, wait: impl FnOnce()) -> io::Result<Self> {
         let held = Self::open(mirror, &part.key())?;
-        match held.lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                wait();
-                held.lock.lock()?;
-            }
-            Err(TryLockError::Error(err)) => return Err(err),
-        }
+        until(|| held.lock.try_lock(), wait)?;
         Ok(held)
     }
 
@@ -213,6 +212,26 @@ impl Held {
     }
 }
 
+/// Waits for a lock. Whoever holds it may be stopped, and is not waited for without end.
+fn until(lock: impl Fn() -> Result<(), TryLockError>, wait: impl FnOnce()) -> io::Result<()> {
+    let mut wait = Some(wait);
+    let began = Instant::now();
+    loop {
+        match lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(err)) => return Err(err),
+            Err(TryLockError::WouldBlock) if began.elapsed() > PATIENCE => {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            Err(TryLockError::WouldBlock) => {}
+        }
+        if let Some(wait) = wait.take() {
+            wait();
+        }
+        thread::sleep(AGAIN);
+    }
+}
+
 /// Removes what is left of a pack; first what says that it is whole.
 fn remove(dir: &Path) -> io::Result<()> {
     for gone in [fs::remove_file(dir.join(RECORD)), fs::remove_dir_all(dir)] {
@@ -284,13 +303,16 @@ pub fn sweep(mirror: &Path) -> io::Result<()> {
     };
     for entry in entries {
         let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == LOCK) {
-            if !path.with_extension("").exists() {
-                fs::remove_file(path)?;
-            }
-        } else if !path.join(RECORD).exists() {
+        let is_left_over = match path.extension() {
+            Some(ending) if ending == LOCK => !path.with_extension("").exists(),
             // Whoever made it has been killed.
-            fs::remove_dir_all(path)?;
+            _ => !path.join(RECORD).exists(),
+        };
+        if is_left_over {
+            match path.is_dir() {
+                true => fs::remove_dir_all(path)?,
+                false => fs::remove_file(path)?,
+            }
         }
     }
     Ok(())

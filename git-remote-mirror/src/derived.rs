@@ -16,7 +16,7 @@ use common::{
     progress::tell,
 };
 
-use crate::{link, pack_objects, place::Place};
+use crate::{link, list::Refs, pack_objects, place::Place};
 
 /// Gives it. Returns the path of the pack, without an ending.
 ///
@@ -29,17 +29,18 @@ pub(crate) fn give(
     mode: Link,
     progress: bool,
 ) -> io::Result<PathBuf> {
-    let held = Held::shared(mirror, part)?;
+    let mut is_told = !progress;
+    let mut waits = || {
+        if !std::mem::replace(&mut is_told, true) {
+            tell("waiting for another clone of the same part");
+        }
+    };
+    let held = Held::shared(mirror, part, &mut waits)?;
     if let Some(found) = held.find()? {
         return hand(&held, &found, place, part, mode);
     }
     drop(held);
-    let waits = || {
-        if progress {
-            tell("waiting for another clone of the same part");
-        }
-    };
-    let held = Held::alone(mirror, part, waits)?;
+    let held = Held::alone(mirror, part, &mut waits)?;
     let derived = match held.find()? {
         // Somebody was quicker.
         Some(found) => found,
@@ -99,6 +100,12 @@ fn make(mirror: &Path, held: &Held, part: &Part<'_>, progress: bool) -> io::Resu
     }
     let made = pack_objects::run(mirror, held.clear()?, &command, &lines, progress)?;
     let name = made.ok_or_else(|| io::Error::other("nothing is in that part"))?;
+    // git has looked at the tags that there are by now.
+    let refs = Refs::read(mirror)?;
+    let now = refs.as_ref().map(|refs| refs.tags().collect());
+    if part.tags.is_some() && part.tags != now {
+        return Err(io::Error::other("a tag has come or gone meanwhile"));
+    }
     held.note(&name, ends)
 }
 
@@ -117,6 +124,9 @@ fn ends(mirror: &Path, wants: &BTreeSet<Vec<u8>>, depth: u32) -> io::Result<Vec<
         }
     }
     for _ in 1..depth {
+        if level.is_empty() {
+            break;
+        }
         let mut next = Vec::new();
         for commit in &level {
             let Some((_, parents)) = commits.read(commit)? else {

@@ -281,7 +281,8 @@ impl Upkeep {
                 let git_dir = mirror.git_dir.clone();
                 blocking(move || {
                     let _alone = alone;
-                    derived::sweep(&git_dir)?;
+                    // What stays of it is in nobody's way.
+                    let _ = derived::sweep(&git_dir);
                     packs::drop_replaced(&git_dir, &replaced, SystemTime::now())
                 })
                 .await?;

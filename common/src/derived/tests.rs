@@ -88,7 +88,7 @@ fn what_is_noted_is_found_with_what_its_files_are() {
     let mirror = mirror();
     make(mirror.path(), "one", 7, 0);
     let wants = wants("one");
-    let held = Held::shared(mirror.path(), &part(&wants)).expect("there");
+    let held = Held::shared(mirror.path(), &part(&wants), || ()).expect("there");
     let found = held.find().expect("readable").expect("whole");
     assert_eq!(found.pack.length(), 7);
     assert_eq!(found.shallow, ["c"]);
@@ -110,7 +110,7 @@ fn what_is_not_what_it_was_is_not_found() {
         &|pack| fs::write(pack, [0; 7]).expect("ours"),
     ] {
         make(mirror.path(), "one", 7, 0);
-        let held = Held::shared(mirror.path(), &part(&wants)).expect("there");
+        let held = Held::shared(mirror.path(), &part(&wants), || ()).expect("there");
         assert!(held.find().expect("readable").is_some());
         change(&held.folder().join("pack-a.pack"));
         assert_eq!(held.find().expect("readable"), None);
@@ -141,7 +141,7 @@ fn what_was_wanted_again_stays() {
         make(mirror, name, LEAST, age);
     }
     let wants = wants("old");
-    let held = Held::shared(mirror, &part(&wants)).expect("there");
+    let held = Held::shared(mirror, &part(&wants), || ()).expect("there");
     assert!(held.find().expect("readable").is_some());
     drop(held);
     trim(mirror, now).expect("trimmed");
@@ -155,7 +155,7 @@ fn what_is_being_handed_out_stays_and_what_nobody_wants_goes() {
     make(mirror, "one", 1, 0);
     let later = now + LONGEST + Duration::from_secs(60);
     let wants = wants("one");
-    let held = Held::shared(mirror, &part(&wants)).expect("there");
+    let held = Held::shared(mirror, &part(&wants), || ()).expect("there");
     trim(mirror, later).expect("trimmed");
     assert!(is_there(mirror, "one"));
     drop(held);
@@ -174,6 +174,7 @@ fn what_was_killed_while_it_was_made_is_swept_and_the_rest_stays() {
     let held = Held::alone(mirror, &part(&half), || ()).expect("nobody is there");
     held.clear().expect("ours");
     drop(held);
+    fs::write(mirror.join(FOLDER).join(".nfs1"), "").expect("ours");
     sweep(mirror).expect("swept");
     sweep(mirror).expect("swept");
     let names = fs::read_dir(mirror.join(FOLDER)).expect("there");
