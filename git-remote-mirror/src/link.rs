@@ -245,6 +245,8 @@ fn fill(target: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Re
     let mut new = File::create(&unfinished)?;
     let filled = fill(&mut new)
         .and_then(|()| new.set_permissions(Permissions::from_mode(MODE)))
+        // A ref that names what is in it lasts, too.
+        .and_then(|()| new.sync_all())
         .and_then(|()| fs::rename(&unfinished, target));
     if filled.is_err() {
         // What is left, git removes one day.
