@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    env,
     io::{self, Write},
 };
 
@@ -46,10 +47,19 @@ impl Errand {
     /// Whether git fetches by itself what was left out of what is there, because it is needed now.
     pub(crate) fn fetches_what_was_left_out(&self) -> bool {
         let options = &self.options;
-        // git says so to itself then; no person has a reason to.
-        let is_by_itself = self.config.get("fetch.negotiationalgorithm") == Some("noop");
+        // git says so to itself then, and to nobody else: not in a file.
+        let said = env::var("GIT_CONFIG_PARAMETERS").unwrap_or_default();
+        let said = said.to_ascii_lowercase();
+        let is_by_itself = said.contains("fetch.negotiationalgorithm")
+            && self.config.get("fetch.negotiationalgorithm") == Some("noop");
         let promised = options.filter.is_some() && options.from_promisor;
         is_by_itself && promised && options.depth.is_none() && self.is_partial()
+    }
+
+    /// Whether the repository names its objects by SHA-256.
+    pub(crate) fn is_sha256(&self) -> bool {
+        let format = self.config.get("extensions.objectformat");
+        format.is_some_and(|format| format.eq_ignore_ascii_case("sha256"))
     }
 
     /// Whether some of what the repository has the history or the objects of is not there on purpose.

@@ -12,8 +12,9 @@ use common::{git, protocol::Failure};
 
 use crate::options::Options;
 
-/// How upstream is called for as long as it is asked.
+/// How upstream is called for as long as it is asked, and a URL that no rule of the user's rewrites.
 const UPSTREAM: &str = "mirror-upstream";
+const ALIAS: &str = "mirror-upstream://";
 
 /// Brings these from upstream itself, as git would without a mirror. There, what no branch leads to any more may still be.
 ///
@@ -29,12 +30,13 @@ pub(crate) fn fetch_from(
     let mut git = git::of_user();
     // What is told it so is not written down.
     for (key, value) in [
-        ("url", upstream),
+        ("url", ALIAS),
         ("promisor", "true"),
         ("partialclonefilter", filter),
     ] {
         git.args(["-c", &format!("remote.{UPSTREAM}.{key}={value}")]);
     }
+    git.args(["-c", &format!("url.{upstream}.insteadOf={ALIAS}")]);
     // A redirect would take the login along.
     git.args(["-c", "http.followRedirects=false", "fetch", "--stdin"])
         .args([

@@ -141,6 +141,11 @@ impl Refs {
         left.is_empty()
     }
 
+    /// Whether its objects are named by SHA-256.
+    pub(crate) fn is_sha256(&self) -> bool {
+        self.is_sha256
+    }
+
     /// What all tags are, in hexadecimal.
     pub(crate) fn tags(&self) -> impl Iterator<Item = &[u8]> {
         let tags = self.refs.iter();

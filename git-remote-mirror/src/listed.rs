@@ -87,10 +87,10 @@ impl Listed {
         };
         let serving = Serving::begin(&errand, lacks)?;
         let link = typed.unwrap_or(serving.ready.link);
-        if by_git || link == Link::Off {
-            return Ok(Err(serving));
-        }
-        let refs = read_refs(&serving)?;
+        let refs = match by_git || link == Link::Off {
+            true => None,
+            false => read_refs(&serving)?,
+        };
         Ok(match refs {
             Some(refs) => Ok(Self {
                 errand,
@@ -101,6 +101,8 @@ impl Listed {
                 is_fresh: lacks != Lack::LeftOut,
                 tips: None,
             }),
+            // git's own server does not say what it lacks before it is too late.
+            None if lacks == Lack::LeftOut => Err(Serving::begin(&errand, Lack::News)?),
             None => Err(serving),
         })
     }
@@ -162,7 +164,10 @@ impl Listed {
             self.fetch_what_was_left_out(wants, options)?;
             return Ok("\n".to_owned());
         }
-        let brought = if self.kind == Kind::Part {
+        let is_other = !options.cloning && self.refs.is_sha256() != self.errand.is_sha256();
+        let brought = if is_other {
+            Err(io::Error::other("its objects are named in another way"))
+        } else if self.kind == Kind::Part {
             self.link_part(wants, options).map(Some)
         } else if options.cloning {
             self.link_all(wants).map(Some)

@@ -51,6 +51,8 @@ impl Options {
                 Ok(depth) if depth < INFINITE => self.depth = Some(depth),
                 _ => self.relative = true,
             },
+            // What git has quoted, only git reads.
+            "filter" if value.concat().starts_with('"') => self.relative = true,
             "filter" => self.filter = Some(value.join(" ")),
             "from-promisor" => self.from_promisor = true,
             "followtags" => self.follow_tags = yes,

@@ -207,3 +207,23 @@ fn a_wrong_plan_enters_no_ref_and_the_next_fetch_asks_in_gits_own_words() {
     assert_eq!(left.stdout, tip.stdout, "no ref moved");
     fetched(world, &twins, &["fetch", "-q"]);
 }
+
+#[test]
+fn nothing_is_put_where_objects_are_named_in_another_way() {
+    let world = World::new();
+    let gitlab = world.gitlab();
+    fill(&gitlab.sha256_project("group/project"));
+    let url = gitlab.url("group/project");
+    let address = format!("mirror::{url}");
+    world.git(["clone", "-q", &address, "whole"]).ok();
+    world.git(["init", "-q", "ours"]).ok();
+    for options in [&["--depth=1"][..], &[]] {
+        let fetch = [&["fetch", "-q"], options, &[&address, "main"]].concat();
+        world.git(fetch).at("ours").fails();
+        assert_eq!(
+            super::files(&objects(&world, "ours")),
+            [""; 0].map(PathBuf::from)
+        );
+        assert!(!world.path("ours/.git/shallow").exists());
+    }
+}

@@ -91,7 +91,17 @@ fn what_the_mirror_has_let_go_of_comes_from_upstream_that_has_not() {
     let has = ["cat-file", "-e", old.line()];
     world.git(has).at(world.only_mirror()).fails();
     let checkout = ["checkout", "-q", old.line()];
+    // Whatever goes through mirrors by some rule, this does not.
+    world.config("url.mirror::http://.insteadOf", "http://");
     world.git(checkout).at(twins.ours()).ok();
+    world
+        .git([
+            "config",
+            "--global",
+            "--unset",
+            "url.mirror::http://.insteadOf",
+        ])
+        .ok();
     world.git(checkout).at(twins.plain()).ok();
     twins.same();
 }
