@@ -122,7 +122,9 @@ fn prepare(twins: &Twins<'_>, before: &Before) {
         Before::Gc => {
             drop(twins.git(&["-c", "gc.writeCommitGraph=false", "gc", "-q", "--prune=now"]));
         }
-        Before::Repack => drop(twins.git(&["repack", "-adq"])),
+        // What no ref names any more, plain git has as files of their own, which this would leave, and ours has in packs,
+        // of which it would not; and tags follow to whatever is there.
+        Before::Repack => drop(twins.git(&["repack", "-adkq"])),
         Before::PackRefs => drop(twins.git(&["pack-refs", "--all"])),
         Before::Prune => drop(twins.git(&["remote", "prune", "origin"])),
         Before::Forget(name) => {
