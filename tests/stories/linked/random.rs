@@ -1,6 +1,6 @@
 //! Clients of every kind fetch random histories through the mirror, and are what plain git makes of them.
 //!
-//! Four histories each time; `PROPTEST_CASES` says how many else. A history has some twenty fetches.
+//! Three histories each time; `PROPTEST_CASES` says how many else. A history has some twenty fetches.
 
 use std::env;
 
@@ -183,7 +183,7 @@ fn follow(world: &World, project: &Project, url: &str, turns: &[Turn]) {
 fn whatever_happens_a_fetch_brings_what_plain_git_brings() {
     let cases = env::var("PROPTEST_CASES").ok();
     let config = Config {
-        cases: cases.and_then(|cases| cases.parse().ok()).unwrap_or(4),
+        cases: cases.and_then(|cases| cases.parse().ok()).unwrap_or(3),
         failure_persistence: None,
         max_shrink_iters: 16,
         ..Config::default()
