@@ -222,14 +222,17 @@ impl Upstream {
         let told = pkt_line::relay(&mut hear, &mut BufWriter::new(stdout), |_| ());
         // Else it would wait for ever for somebody to read, and we for its end.
         drop(hear);
-        if told.is_err() {
+        let is_left = |err: &io::Error| err.kind() != io::ErrorKind::UnexpectedEof;
+        if told.as_ref().is_err_and(is_left) {
+            // Nobody listens to it any more.
             let _ = git.kill();
             let _ = git.wait();
             return Ok(None);
         }
+        // What has broken off says why.
         let ended = git.wait()?;
         let _ = teller.join();
-        if !ended.success() {
+        if told.is_err() || !ended.success() {
             return Ok(None);
         }
         // It ends so when it hears no more.
