@@ -60,12 +60,12 @@ pub(crate) fn run(errand: &Errand) -> Result<bool, Failure> {
     answer("\n")?;
     let served = upstream.serve();
     let served = served.map_err(|err| Failure::io("cannot pass upstream's answers on", &err))?;
-    if let Some(brought) = served {
+    // git's helper for http ends well also when upstream has failed it, so what has come decides.
+    if let Some(brought) = served
+        && brought.first().is_some_and(|tip| is_in_place(tip))
+    {
         if let Some(remote) = remote {
-            let some = &brought[..brought.len().min(MOST_TIPS)];
-            if some.first().is_none_or(|tip| is_in_place(tip)) {
-                remote.set_up(git::of_user, some);
-            }
+            remote.set_up(git::of_user, &brought[..brought.len().min(MOST_TIPS)]);
         }
         // The clone is there, whatever comes of this.
         let _ = make_mirror(errand);
@@ -209,14 +209,15 @@ impl Upstream {
             words,
         } = self;
         let teller = thread::spawn(move || words.iter().for_each(|line| tell(&masked(&line))));
-        // git closes its end when it has all that it wants.
-        let asker = thread::spawn(move || {
+        let (say, asked) = mpsc::channel();
+        thread::spawn(move || {
             let mut wants = Vec::new();
-            let asked = pkt_line::relay(&mut BufReader::new(io::stdin()), &mut ask, |line| {
+            let relayed = pkt_line::relay(&mut BufReader::new(io::stdin()), &mut ask, |line| {
                 let want = line.strip_prefix(b"want ").map(<[u8]>::trim_ascii);
                 wants.extend(want.map(|want| String::from_utf8_lossy(want).into_owned()));
             });
-            asked.map(|()| wants)
+            // git closes its end when it has all that it wants, and upstream's end closes after that.
+            relayed.map(|()| say.send(wants))
         });
         let stdout = File::from(rustix::stdio::stdout().try_clone_to_owned()?);
         let told = pkt_line::relay(&mut hear, &mut BufWriter::new(stdout), |_| ());
@@ -235,7 +236,7 @@ impl Upstream {
         if told.is_err() || !ended.success() {
             return Ok(None);
         }
-        // It ends so when it hears no more.
-        Ok(asker.join().ok().and_then(Result::ok))
+        // Whoever has ended before git did has failed it, and git hears of that when we end.
+        Ok(asked.try_recv().ok())
     }
 }

@@ -242,6 +242,17 @@ fn an_upstream_that_breaks_off_is_told_as_by_git() {
 }
 
 #[test]
+fn a_part_that_upstream_does_not_give_makes_no_mirror() {
+    let stage = Stage::new(fill);
+    stage.gitlab.fault(Fault::status(500).on(On::Fetch));
+    let ran = stage.clone("ours").args(["-q", "--depth=1"]).fails();
+    assert!(ran.stderr.contains("RPC failed; HTTP 500"), "{ran}");
+    assert!(!stage.world.path("ours").exists());
+    stage.gitlab.clear_faults();
+    no_mirror_is_made(&stage.world);
+}
+
+#[test]
 fn its_large_files_are_looked_for_where_they_are() {
     let stage = Stage::with_tls(fill);
     stage.clone("ours").args(["-q", "--depth=1"]).ok();
