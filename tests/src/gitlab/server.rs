@@ -1,10 +1,11 @@
 //! Accepts connections, speaks TLS if asked to, and hands each request to `answer`.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -27,6 +28,9 @@ use super::memory::Memory;
 
 /// On this machine whoever has no connection by now gets none.
 const UNANSWERED: Duration = Duration::from_millis(500);
+
+/// For how long a program may be between `fork` and `exec`, on a machine that has much to do.
+const LET_GO: Duration = Duration::from_secs(10);
 
 /// What every connection needs to know.
 #[derive(Debug)]
@@ -74,13 +78,7 @@ impl Listening {
         tls: Option<Arc<ServerConfig>>,
         shared: &Arc<Shared>,
     ) -> Self {
-        let listener = TcpSocket::new_v4()
-            .and_then(|socket| {
-                socket.set_reuseaddr(true)?;
-                socket.bind(address)?;
-                socket.listen(1024)
-            })
-            .expect("the port is reserved for us");
+        let listener = listen(address, 1024);
         let (close, closing) = mpsc::channel(1);
         let tls = tls.map(TlsAcceptor::from);
         let task = tokio::spawn(accept(listener, tls, Arc::clone(shared), closing));
@@ -111,13 +109,7 @@ pub(super) struct Deaf {
 impl Deaf {
     /// Listens, and lets the queue of those who are to be accepted fill up: whoever comes now is not even refused.
     pub(super) async fn new(address: SocketAddr) -> Self {
-        let listener = TcpSocket::new_v4()
-            .and_then(|socket| {
-                socket.set_reuseaddr(true)?;
-                socket.bind(address)?;
-                socket.listen(0)
-            })
-            .expect("the port is reserved for us");
+        let listener = listen(address, 0);
         let mut queue = Vec::new();
         while let Ok(Ok(stream)) = timeout(UNANSWERED, TcpStream::connect(address)).await {
             queue.push(stream);
@@ -125,6 +117,27 @@ impl Deaf {
         Self {
             _listener: listener,
             _queue: queue,
+        }
+    }
+}
+
+/// Listens at a port that is reserved for us.
+///
+/// The port may be in use for a moment longer than the listener that was closed last: a program that another story is
+/// starting has a copy of every open file between `fork` and `exec`.
+fn listen(address: SocketAddr, backlog: u32) -> TcpListener {
+    let until = Instant::now() + LET_GO;
+    loop {
+        let listener = TcpSocket::new_v4().and_then(|socket| {
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(backlog)
+        });
+        match listener {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            listener => return listener.expect("the port is reserved for us"),
         }
     }
 }
