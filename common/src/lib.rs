@@ -15,6 +15,7 @@ pub mod policy;
 pub mod progress;
 pub mod protocol;
 pub mod refspec;
+pub mod ssh;
 pub mod standing;
 pub mod steps;
 pub mod terminal;

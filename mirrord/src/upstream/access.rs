@@ -8,12 +8,12 @@ use std::{
 
 use common::{
     protocol::{Login, Standing},
+    ssh::Client,
     standing::Alone,
     upstream_url::{Scheme, UpstreamUrl},
     url_config,
 };
 
-use super::ssh::Client;
 use crate::{questions::Passphrase, settings::Auth};
 
 /// Two requests with equal access may share an answer. Its `Debug` shows nothing: headers and proxies hold secrets.

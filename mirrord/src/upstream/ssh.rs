@@ -3,7 +3,6 @@
 //! Another program than OpenSSH, and a server that speaks only the old protocol, are left to git itself. Of OpenSSH a
 //! connection is kept for the next check, unless the user has arranged that in their own way.
 
-mod client;
 mod host_key;
 mod kept;
 mod own_key;
@@ -22,11 +21,11 @@ use std::{
 
 use common::{
     protocol::{Failure, SignIn},
+    ssh::{self, Client},
     upstream_url::UpstreamUrl,
 };
 
-pub(crate) use self::client::Client;
-use self::{client::quoted, kept::Kept, own_key::Configurations, probe::Probe};
+use self::{kept::Kept, own_key::Configurations, probe::Probe};
 pub(super) use self::{
     own_key::refused,
     sign_in::{Heard, Seen},
@@ -37,9 +36,6 @@ use crate::{
     questions::{self, Questions},
     watch::Watch,
 };
-
-/// Where ssh connects to when nobody says otherwise; then it may be the user's configuration that does.
-const PORT: u16 = 22;
 
 /// How long an unused connection is kept, and for how long we rely on what ssh said of its configuration.
 const KEEP: Duration = Duration::from_secs(60);
@@ -83,28 +79,18 @@ impl Who {
         let Some(client) = &access.ssh else {
             return Err(Failure::here(format!("'{url}' is not for ssh")));
         };
-        let host = url.host().unwrap_or_default();
-        let host = host.trim_start_matches('[').trim_end_matches(']');
         Ok(Self {
             client: client.clone(),
             environment: access.environment.clone(),
-            destination: match url.user() {
-                Some(user) => format!("{user}@{host}"),
-                None => host.to_owned(),
-            },
-            port: url.port().filter(|port| *port != PORT),
+            destination: ssh::destination(url),
+            port: ssh::port(url),
         })
     }
 
     /// OpenSSH with these options, and a program of git's on the other side.
     fn run(&self, program: &str, url: &UpstreamUrl, options: Vec<String>) -> Command {
-        let path = quoted(url.ssh_path().unwrap_or_default());
-        let words = options
-            .into_iter()
-            .chain(["-o".into(), "SendEnv=GIT_PROTOCOL".into()])
-            .chain(self.port())
-            .chain([self.destination.clone(), format!("{program} {path}")]);
-        self.client.command(words, &self.environment)
+        let words = options.into_iter().chain(ssh::words(url, program));
+        self.client.fenced(words, &self.environment)
     }
 
     fn port(&self) -> impl Iterator<Item = String> {

@@ -6,19 +6,19 @@ use base64::{
     Engine,
     prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD},
 };
-use common::{protocol::Failure, upstream_url::UpstreamUrl};
+use common::{
+    protocol::Failure,
+    ssh::{port, quoted},
+    upstream_url::UpstreamUrl,
+};
 use sha2::{Digest, Sha256};
 
-use super::{
-    PORT,
-    client::quoted,
-    words::{bare_host, by_hand, has, refused, shown},
-};
+use super::words::{bare_host, by_hand, has, refused, shown};
 
 /// What these lines of ssh's mean of the host key; None if nothing.
 pub(super) fn explain(url: &UpstreamUrl, lines: &[String]) -> Option<Failure> {
     if has(lines, "REMOTE HOST IDENTIFICATION HAS CHANGED") || has(lines, "REVOKED HOST KEY") {
-        let name = match url.port().filter(|port| *port != PORT) {
+        let name = match port(url) {
             Some(port) => format!("'[{}]:{port}'", bare_host(url)),
             None => bare_host(url).to_owned(),
         };

@@ -101,10 +101,9 @@ fn end(socket: &Path) -> io::Result<()> {
 mod tests {
     use std::os::unix::net::UnixListener;
 
-    use common::protocol::Standing;
+    use common::{protocol::Standing, ssh::Client};
 
     use super::*;
-    use crate::upstream::ssh::Client;
 
     fn who(agent: &str, destination: &str, port: Option<u16>) -> Who {
         Who {

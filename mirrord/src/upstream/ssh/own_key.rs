@@ -9,10 +9,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use common::{progress::masked, upstream_url::UpstreamUrl};
+use common::{progress::masked, ssh::quoted, upstream_url::UpstreamUrl};
 use sha2::{Digest, Sha256};
 
-use super::{Who, client::quoted, words::bare_host};
+use super::{Who, words::bare_host};
 use crate::durable;
 
 /// What in a configuration signs in, or says how.

@@ -2,9 +2,9 @@
 
 use std::{io, process::Stdio};
 
-use common::protocol::Failure;
+use common::{protocol::Failure, ssh::Variant};
 
-use super::{Who, client::Variant, words};
+use super::{Who, words};
 use crate::{
     children,
     upstream::{Trouble, cancelled},
@@ -44,7 +44,7 @@ pub(super) fn probe(who: &Who, watch: &Watch) -> Result<Probe, Trouble> {
         .into_iter()
         .chain(who.port())
         .chain([who.destination.clone()]);
-    let mut command = who.client.command(words, &who.environment);
+    let mut command = who.client.fenced(words, &who.environment);
     command.stdout(Stdio::piped());
     let cannot = |err: io::Error| match err.kind() {
         io::ErrorKind::NotFound => words::not_found(),

@@ -84,7 +84,7 @@ impl Ssh {
         let can_ask = !watch.askable().is_empty();
         words.extend(self.options(&who, &probe, access, can_ask)?);
         words.extend(who.port().chain([who.destination.clone()]));
-        let mut command = who.client.command(words, &who.environment);
+        let mut command = who.client.fenced(words, &who.environment);
         let (variables, _asking) = self.let_ask(access, watch)?;
         command
             .envs(variables)

@@ -4,10 +4,11 @@
 use common::{
     progress::masked,
     protocol::{Failure, FailureKind},
+    ssh::port,
     upstream_url::{UpstreamUrl, redact},
 };
 
-use super::{PORT, host_key};
+use super::host_key;
 use crate::upstream::{Trouble, answers::said};
 
 /// The status of a shell that does not find a program.
@@ -71,7 +72,7 @@ pub(super) fn shown(words: &str) -> String {
 
 /// How a person would run ssh themselves.
 pub(super) fn by_hand(url: &UpstreamUrl) -> String {
-    let port = url.port().filter(|port| *port != PORT);
+    let port = port(url);
     let port = port.map(|port| format!("-p {port} ")).unwrap_or_default();
     let user = url
         .user()

@@ -1,20 +1,23 @@
-//! Which ssh the user has chosen, found as git finds it, and how it is run.
+//! Which ssh the user has chosen, found as git finds it, and how it is run: fenced, or where the user stands.
 
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use common::{git, protocol::Standing};
+use crate::{git, protocol::Standing, upstream_url::UpstreamUrl};
+
+/// Where ssh connects to when nobody says otherwise; then it may be the user's configuration that does.
+const PORT: u16 = 22;
 
 /// The user's ssh.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Client {
+pub struct Client {
     program: Program,
     /// The mirror's own key; with it no other signs in, and it is always OpenSSH that runs.
-    pub(super) key: Option<PathBuf>,
+    pub key: Option<PathBuf>,
     /// What kind of program it is.
-    pub(super) variant: Variant,
+    pub variant: Variant,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -27,7 +30,7 @@ enum Program {
 
 /// The kinds of ssh that git tells apart.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) enum Variant {
+pub enum Variant {
     /// Takes OpenSSH's options.
     OpenSsh,
     /// Only running it will tell.
@@ -38,7 +41,8 @@ pub(super) enum Variant {
 
 impl Client {
     /// What holds where a request comes from.
-    pub(crate) fn new(standing: &Standing) -> Self {
+    #[must_use]
+    pub fn new(standing: &Standing) -> Self {
         let last = |list: &[(String, String)], key: &str| {
             let mut found = list.iter().rev().filter(|(name, _)| name == key);
             found.next().map(|(_, value)| value.clone())
@@ -69,7 +73,8 @@ impl Client {
     }
 
     /// The ssh of a mirror that has a key of its own. What the user's git runs in its place may have another.
-    pub(crate) fn with_key(key: &Path) -> Self {
+    #[must_use]
+    pub fn with_key(key: &Path) -> Self {
         Self {
             program: Program::Name("ssh".into()),
             key: Some(key.to_owned()),
@@ -78,29 +83,22 @@ impl Client {
     }
 
     /// What tells this ssh from others: another one may sign in as somebody else.
-    pub(crate) fn identity(&self) -> [&str; 2] {
+    #[must_use]
+    pub fn identity(&self) -> [&str; 2] {
         match &self.program {
             Program::Line(line) => ["line", line],
             Program::Name(name) => ["name", name],
         }
     }
 
-    /// Runs it with these words behind the user's own, in an environment as fenced as git's is.
-    pub(super) fn command(
+    /// It with these words behind the user's own, in an environment as fenced as git's is.
+    pub fn fenced(
         &self,
         words: impl IntoIterator<Item = String>,
         environment: &[(String, String)],
     ) -> Command {
-        let mut command = match &self.program {
-            Program::Line(line) => {
-                let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("{line} \"$@\""), line]);
-                shell
-            }
-            Program::Name(name) => Command::new(git::found(name)),
-        };
+        let mut command = self.command(words, |program| Command::new(git::found(program)));
         command
-            .args(words)
             .env_clear()
             .envs(git::environment())
             // Not the agent of whoever happened to start the daemon.
@@ -114,8 +112,33 @@ impl Client {
         command
     }
 
+    /// The same where the user stands, as their git runs it.
+    pub fn of_user(&self, words: impl IntoIterator<Item = String>) -> Command {
+        let mut command = self.command(words, |program| git::as_user(program));
+        command.env("GIT_PROTOCOL", "version=2");
+        command
+    }
+
+    fn command(
+        &self,
+        words: impl IntoIterator<Item = String>,
+        run: impl Fn(&str) -> Command,
+    ) -> Command {
+        let mut command = match &self.program {
+            Program::Line(line) => {
+                let mut shell = run("sh");
+                shell.args(["-c", &format!("{line} \"$@\""), line]);
+                shell
+            }
+            Program::Name(name) => run(name),
+        };
+        command.args(words);
+        command
+    }
+
     /// It and these options, as a line for the shell.
-    pub(super) fn line(&self, options: &[String]) -> String {
+    #[must_use]
+    pub fn line(&self, options: &[String]) -> String {
         let mut line = match &self.program {
             Program::Line(line) => line.clone(),
             Program::Name(name) => quoted(name),
@@ -128,7 +151,8 @@ impl Client {
     }
 
     /// The variables that make git run it; with options for OpenSSH where it is that.
-    pub(super) fn for_git(&self, options: Option<&[String]>) -> Vec<(String, String)> {
+    #[must_use]
+    pub fn for_git(&self, options: Option<&[String]>) -> Vec<(String, String)> {
         let mut variables = vec![("GIT_ALLOW_PROTOCOL", "ssh".to_owned())];
         match (&self.program, options) {
             (Program::Line(line), None) => variables.push(("GIT_SSH_COMMAND", line.clone())),
@@ -178,8 +202,36 @@ fn first_word(line: &str) -> String {
     word
 }
 
+/// What OpenSSH is told beside its options to run a program of git's on the other side.
+pub fn words(url: &UpstreamUrl, program: &str) -> impl Iterator<Item = String> + use<> {
+    let path = quoted(url.ssh_path().unwrap_or_default());
+    let protocol = ["-o".into(), "SendEnv=GIT_PROTOCOL".into()];
+    let port = port(url).into_iter();
+    let port = port.flat_map(|port| ["-p".to_owned(), port.to_string()]);
+    let rest = [destination(url), format!("{program} {path}")];
+    protocol.into_iter().chain(port).chain(rest)
+}
+
+/// Where it signs in, and as whom.
+#[must_use]
+pub fn destination(url: &UpstreamUrl) -> String {
+    let host = url.host().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    match url.user() {
+        Some(user) => format!("{user}@{host}"),
+        None => host.to_owned(),
+    }
+}
+
+/// The port, where that is to be said.
+#[must_use]
+pub fn port(url: &UpstreamUrl) -> Option<u16> {
+    url.port().filter(|port| *port != PORT)
+}
+
 /// One word for a shell, on either side of the line, whatever is in it.
-pub(super) fn quoted(text: &str) -> String {
+#[must_use]
+pub fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''").replace('!', "'\\!'"))
 }
 
