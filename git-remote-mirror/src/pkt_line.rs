@@ -58,14 +58,15 @@ pub(crate) fn end(to: &mut impl Write) -> io::Result<()> {
     to.flush()
 }
 
-/// Passes lines on as they come, to their end, without the ends of answers. Each is `seen` on its way.
+/// Passes lines on as they come, to their end, without the ends of answers. Each is `seen` on its way, and so is
+/// the end of a section.
 ///
 /// # Errors
 /// Fails when either side has gone, or the one that sends does not speak so.
 pub(crate) fn relay(
     from: &mut BufReader<impl Read>,
     to: &mut impl Write,
-    mut seen: impl FnMut(&[u8]),
+    mut seen: impl FnMut(Option<&[u8]>),
 ) -> io::Result<()> {
     let mut line = Vec::new();
     while !from.fill_buf()?.is_empty() {
@@ -74,11 +75,15 @@ pub(crate) fn relay(
         let text = std::str::from_utf8(&length).unwrap_or_default();
         match usize::from_str_radix(text, 16) {
             Ok(RESPONSE_END) => {}
-            Ok(FLUSH | DELIMITER) => to.write_all(&length)?,
+            Ok(FLUSH) => {
+                seen(None);
+                to.write_all(&length)?;
+            }
+            Ok(DELIMITER) => to.write_all(&length)?,
             Ok(whole @ 4..) => {
                 line.resize(whole - 4, 0);
                 from.read_exact(&mut line)?;
-                seen(&line);
+                seen(Some(&line));
                 to.write_all(&length)?;
                 to.write_all(&line)?;
             }

@@ -102,7 +102,7 @@ impl Event {
     }
 
     /// What a line of a trace tells. A repository on this machine traces its own end into the same pipe.
-    fn of_trace(line: &str) -> Option<Self> {
+    pub(crate) fn of_trace(line: &str) -> Option<Self> {
         if let Some((_, info)) = line.split_once("== Info:") {
             let connects = info.trim_start().starts_with("Trying ");
             return connects.then_some(Self::Connects);
@@ -311,7 +311,7 @@ fn make_pipe(path: &Path) -> io::Result<()> {
 }
 
 /// A process and all those that it and they have started, where the system tells.
-fn family(pid: Pid) -> Vec<Pid> {
+pub(crate) fn family(pid: Pid) -> Vec<Pid> {
     let parents: Vec<(Pid, Pid)> = std::fs::read_dir("/proc")
         .into_iter()
         .flatten()

@@ -1,6 +1,8 @@
 //! The first clone of a part of a project that has no mirror yet comes straight from upstream, and the mirror is made after
 //! it.
 
+mod over_ssh;
+
 use std::{fs, thread::yield_now, time::Instant};
 
 use rustix::process::Signal;
@@ -250,6 +252,41 @@ fn a_part_that_upstream_does_not_give_makes_no_mirror() {
     assert!(!stage.world.path("ours").exists());
     stage.gitlab.clear_faults();
     no_mirror_is_made(&stage.world);
+}
+
+#[test]
+fn an_upstream_that_does_not_answer_a_connection_is_given_up() {
+    let stage = Stage::new(fill);
+    stage.world.config("http.lowSpeedTime", "1");
+    stage.gitlab.vanish();
+    let ran = stage.clone("ours").arg("--depth=1").code(128);
+    let expected = format!(
+        "error: cannot reach '{}': no answer for 1 second",
+        stage.url
+    );
+    assert!(ran.stderr.contains(&expected), "{ran}");
+    no_mirror_is_made(&stage.world);
+}
+
+#[test]
+fn a_person_reads_where_to_sign_in_while_it_is_waited_for() {
+    let private = Private::new();
+    let helper = private.world.path("bin/browser");
+    private.world.script(
+        "bin/browser",
+        "#!/bin/sh\n[ $1 = get ] || exit 0\necho 'sign in at PAGE' >&2\nread _ <signed-in\n\
+         echo username=me\necho password=right\n",
+    );
+    private
+        .world
+        .config("credential.helper", &helper.to_string_lossy());
+    let pipe = private.world.path("signed-in");
+    private.world.program("mkfifo", [&pipe]).ok();
+    let clone = private.clone("ours").arg("--depth=1").start();
+    clone.printed("sign in at PAGE");
+    fs::write(pipe, "yes").expect("somebody waits for it");
+    let ran = clone.wait();
+    assert!(ran.status.success(), "{ran}");
 }
 
 #[test]
