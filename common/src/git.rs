@@ -150,18 +150,36 @@ pub fn of_user() -> Command {
 #[must_use]
 pub fn of_user_at_large() -> Command {
     let mut git = of_user();
-    for name in [
-        "GIT_DIR",
-        "GIT_WORK_TREE",
-        "GIT_COMMON_DIR",
-        "GIT_CONFIG_PARAMETERS",
-        "GIT_CONFIG_COUNT",
-    ] {
-        git.env_remove(name);
-    }
-    git.current_dir("/");
+    leave_repository(&mut git).current_dir("/");
     git
 }
+
+/// Keeps from a child in which repository its parent is at work, as git does with those that are not about it.
+pub fn leave_repository(child: &mut Command) -> &mut Command {
+    for name in OF_REPOSITORY {
+        child.env_remove(name);
+    }
+    child
+}
+
+/// What `git rev-parse --local-env-vars` lists.
+const OF_REPOSITORY: [&str; 15] = [
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_CONFIG",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_CONFIG_COUNT",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_GRAFT_FILE",
+    "GIT_INDEX_FILE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_PREFIX",
+    "GIT_SHALLOW_FILE",
+    "GIT_COMMON_DIR",
+];
 
 /// A program of the user's where they stand, as [`of_user`] is git. No trace that they have turned on is written by it:
 /// what it is told and says may be secret.
@@ -192,9 +210,10 @@ pub fn as_user(program: impl AsRef<OsStr>) -> Command {
 }
 
 /// What makes git write down what it does, and what curl says and hears.
-const TRACES: [&str; 16] = [
+const TRACES: [&str; 17] = [
     "GIT_CURL_VERBOSE",
     "GIT_TRACE",
+    "GIT_TRACE_BARE",
     "GIT_TRACE_BARE_OPTIONS",
     "GIT_TRACE_CURL",
     "GIT_TRACE_CURL_NO_DATA",

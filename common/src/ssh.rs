@@ -115,7 +115,7 @@ impl Client {
     /// The same where the user stands, as their git runs it.
     pub fn of_user(&self, words: impl IntoIterator<Item = String>) -> Command {
         let mut command = self.command(words, |program| git::as_user(program));
-        command.env("GIT_PROTOCOL", "version=2");
+        git::leave_repository(&mut command).env("GIT_PROTOCOL", "version=2");
         command
     }
 

@@ -2,9 +2,11 @@
 //! the mirror is made once it has come.
 
 mod patience;
+mod talk;
 mod upstream;
+mod words;
 
-use std::{io, process::Stdio, thread, time::Duration};
+use std::{io, process::Stdio};
 
 use common::{
     client::{Client, something_else},
@@ -25,10 +27,6 @@ use crate::{
 
 /// In so many tips it is looked whether the project says where its large files are.
 const MOST_TIPS: usize = 20;
-
-/// How often it is looked whether they are there, and after which time again.
-const TRIES: usize = 100;
-const MOMENT: Duration = Duration::from_millis(10);
 
 /// Brings a part from upstream if that is wanted of a project that has no mirror, and returns whether it has. Nothing has
 /// been said to git before.
@@ -74,19 +72,13 @@ pub(crate) fn run(errand: &Errand) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// Whether a tip that git has read can be found. It is seen to close its end a moment before.
+/// Whether a tip that git was given can be found.
 fn is_in_place(tip: &str) -> bool {
-    (0..TRIES).any(|_| {
-        let mut git = git::of_user();
-        git.args(["cat-file", "-e", tip])
-            .env("GIT_NO_LAZY_FETCH", "1")
-            .stderr(Stdio::null());
-        let found = git.status().is_ok_and(|status| status.success());
-        if !found {
-            thread::sleep(MOMENT);
-        }
-        found
-    })
+    let mut git = git::of_user();
+    git.args(["cat-file", "-e", tip])
+        .env("GIT_NO_LAZY_FETCH", "1")
+        .stderr(Stdio::null());
+    git.status().is_ok_and(|status| status.success())
 }
 
 /// Where it would come from, if a part of it is wanted and nothing is there yet, or what was left out of such a part.

@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 const TRACE: &str = "trace";
 
 /// How long a person may take to sign in by an ssh of their own: sshd's `LoginGraceTime`.
-const SIGN_IN: Duration = Duration::from_secs(120);
+pub(crate) const SIGN_IN: Duration = Duration::from_secs(120);
 
 /// What may still be on its way in the buffers of pipes, ssh and sockets when git has written all.
 const BUFFERS: u64 = 8 << 20;

@@ -77,6 +77,26 @@ fn a_part_comes_at_once_and_the_mirror_is_made_after_it() {
 }
 
 #[test]
+fn what_git_takes_long_to_index_has_its_mirror_made_as_well() {
+    let stage = Stage::with_tls(fill);
+    let world = &stage.world;
+    let real = world.git(["--exec-path"]).ok();
+    let real = real.line();
+    let slow = format!(
+        "#!/bin/sh\ncase \" $* \" in *' index-pack '*) sleep 2;; esac\nexec {real}/git \"$@\"\n"
+    );
+    world.script("exec/git", &slow);
+    let link = format!("ln -s {real}/git-* \"$0\"");
+    let exec = world.path("exec");
+    world.program("sh", ["-c", &link]).arg(&exec).ok();
+    let clone = stage.clone("ours").args(["-q", "--depth=1"]);
+    clone.env("GIT_EXEC_PATH", exec).ok();
+    let lfs = stage.in_ours(&["config", "remote.origin.lfsurl"]).ok();
+    assert_eq!(lfs.line(), format!("{}/info/lfs", stage.url));
+    mirror_is_made(world);
+}
+
+#[test]
 fn nobody_can_tell_it_from_a_plain_clone() {
     for options in [
         &["--depth=1"][..],
@@ -271,22 +291,44 @@ fn an_upstream_that_does_not_answer_a_connection_is_given_up() {
 #[test]
 fn a_person_reads_where_to_sign_in_while_it_is_waited_for() {
     let private = Private::new();
+    let pipe = private.world.path("signed-in");
     let helper = private.world.path("bin/browser");
     private.world.script(
         "bin/browser",
-        "#!/bin/sh\n[ $1 = get ] || exit 0\necho 'sign in at PAGE' >&2\nread _ <signed-in\n\
-         echo username=me\necho password=right\n",
+        &format!(
+            "#!/bin/sh\n[ $1 = get ] || exit 0\nif mkdir {0}.once; then printf 'sign in at PAGE: ' >&2; read _ <{0}; fi\n\
+             echo username=me\necho password=right\n",
+            pipe.display()
+        ),
     );
     private
         .world
         .config("credential.helper", &helper.to_string_lossy());
-    let pipe = private.world.path("signed-in");
     private.world.program("mkfifo", [&pipe]).ok();
     let clone = private.clone("ours").arg("--depth=1").start();
     clone.printed("sign in at PAGE");
     fs::write(pipe, "yes").expect("somebody waits for it");
     let ran = clone.wait();
     assert!(ran.status.success(), "{ran}");
+}
+
+#[test]
+fn what_a_credential_helper_leaves_running_is_not_waited_for() {
+    let private = Private::new();
+    let pipe = private.world.path("hold");
+    let script = format!(
+        "#!/bin/sh\n[ $1 = get ] || exit 0\nif mkdir {0}.once; then cat {0} >/dev/null & fi\n\
+         echo username=me\necho password=right\n",
+        pipe.display()
+    );
+    private.world.script("bin/browser", &script);
+    let helper = private.world.path("bin/browser");
+    private
+        .world
+        .config("credential.helper", &helper.to_string_lossy());
+    private.world.program("mkfifo", [&pipe]).ok();
+    private.clone("ours").args(["-q", "--depth=1"]).ok();
+    fs::write(pipe, "the end").expect("it has been left running");
 }
 
 #[test]

@@ -8,26 +8,35 @@ use std::{
     env,
     fs::File,
     io::{self, BufRead, BufReader, BufWriter, Read, Write},
-    process::{Child, ChildStderr, ChildStdin, Command, Stdio},
-    sync::mpsc::{self, Receiver, Sender},
+    os::fd::AsRawFd,
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{Arc, mpsc},
     thread,
     time::Duration,
 };
 
 use common::{
     git,
-    progress::{masked, tell},
     ssh::{self, Variant},
     upstream_url::{Scheme, UpstreamUrl},
     url_config,
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::{FdFlags, fcntl_setfd, retry_on_intr},
+    pipe::pipe,
+    process::{Pid, Signal, kill_process},
+};
 
-use super::patience::{Asked, Hearing};
+use super::{
+    patience::{Asked, Hearing},
+    talk::Talk,
+    words::Words,
+};
 use crate::{
     helper::Errand,
     pkt_line,
-    silence::{Event, family},
+    silence::{Event, SIGN_IN, family},
 };
 
 /// How the protocol begins in which a client is told only what it asks for.
@@ -40,8 +49,7 @@ pub(super) struct Upstream {
     hear: BufReader<Hearing>,
     /// What has been heard already, and is git's.
     heard: &'static [u8],
-    /// What it says to people, in lines, of what went wrong. The daemon says that, too, where it has not reached upstream.
-    words: Receiver<Vec<u8>>,
+    words: Words,
 }
 
 /// For how long upstream may say nothing.
@@ -57,54 +65,48 @@ impl Upstream {
     /// # Errors
     /// Fails when the child cannot be run, and as timed out when upstream does not answer.
     pub(super) fn reach(errand: &Errand, url: &UpstreamUrl) -> io::Result<Option<Self>> {
-        let is_ssh = url.scheme() == Scheme::Ssh;
-        let child = if is_ssh {
-            over_ssh(errand, url)
-        } else {
-            Some(over_http(errand, url))
+        let asked = Asked::default();
+        let limit = limit(errand, url);
+        let (mut child, heard, patience) = match url.scheme() {
+            Scheme::Ssh => {
+                let Some(ssh) = over_ssh(errand, url, limit) else {
+                    return Ok(None);
+                };
+                asked.now();
+                // A person may be at it all the same, at a token or in a browser.
+                (spawn(ssh)?, VERSION_2, SIGN_IN + limit)
+            }
+            _ => (over_http(errand, url, limit, &asked)?, &b""[..], limit),
         };
-        let Some(mut child) = child else {
-            return Ok(None);
-        };
-        let child = child
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = child.spawn()?;
         let ends = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(ask), Some(pipe), Some(stderr)) = ends else {
             return Ok(None);
         };
-        let (say, words) = mpsc::channel();
-        let asked = Asked::default();
-        let hear = BufReader::new(Hearing {
-            pipe,
-            asked: asked.clone(),
-            limit: limit(errand, url),
-        });
         let mut upstream = Self {
             child,
             ask,
-            hear,
-            heard: if is_ssh { VERSION_2 } else { b"" },
-            words,
+            hear: BufReader::new(Hearing {
+                pipe,
+                asked,
+                limit: patience,
+            }),
+            heard,
+            words: Words::of(stderr),
         };
-        if is_ssh {
-            asked.now();
-        }
-        let is_held = if is_ssh { |_: &[u8]| true } else { is_of_git };
-        thread::spawn(move || listen(stderr, &asked, &say, is_held));
-        let reached = match is_ssh {
-            true => upstream.hears(VERSION_2),
-            false => upstream
+        let reached = match heard {
+            VERSION_2 => upstream.hears(VERSION_2),
+            _ => upstream
                 .ask
                 .write_all(b"stateless-connect git-upload-pack\n")
                 .and_then(|()| upstream.hears(b"\n")),
         };
+        upstream.hear.get_mut().limit = limit;
         if let Ok(true) = reached {
+            upstream.words.reached();
             return Ok(Some(upstream));
         }
         end(&mut upstream.child)?;
+        upstream.words.failed();
         match reached {
             Err(err) if err.kind() == io::ErrorKind::TimedOut => Err(err),
             _ => Ok(None),
@@ -113,9 +115,15 @@ impl Upstream {
 
     /// Whether this is what comes next.
     fn hears(&mut self, words: &[u8]) -> io::Result<bool> {
-        let mut heard = vec![0; words.len()];
-        self.hear.read_exact(&mut heard)?;
-        Ok(heard == words)
+        let mut byte = [0];
+        for expected in words {
+            // No more than what is needed to tell: there may be no more.
+            self.hear.read_exact(&mut byte)?;
+            if byte[0] != *expected {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Lets git talk to it until git is done. Returns what it has asked for, in hexadecimal, and has been given; None
@@ -131,51 +139,60 @@ impl Upstream {
             heard,
             words,
         } = self;
-        let teller = thread::spawn(move || words.iter().for_each(|line| tell(&masked(&line))));
-        let (say, wanted) = mpsc::channel();
         // Over http, curl has a limit of its own for what comes from now on.
         let asked = (!heard.is_empty()).then(|| hear.get_ref().asked.clone());
-        let asks = asked.clone();
+        let talk = Arc::new(Talk::timed_by(asked));
+        let (say, wanted) = mpsc::channel();
+        let asks = talk.clone();
         thread::spawn(move || {
             let mut wants = Vec::new();
             let mut from = BufReader::new(io::stdin());
-            let relayed = pkt_line::relay(&mut from, &mut ask, |line| match line {
-                Some(line) => {
-                    let want = line.strip_prefix(b"want ").map(<[u8]>::trim_ascii);
-                    wants.extend(want.map(|want| String::from_utf8_lossy(want).into_owned()));
-                }
-                None => asks.iter().for_each(Asked::now),
+            let relayed = pkt_line::relay(&mut from, &mut ask, |line| {
+                asks.git_says(line);
+                let want = line.and_then(|line| line.strip_prefix(b"want "));
+                let want = want.map(<[u8]>::trim_ascii);
+                wants.extend(want.map(|want| String::from_utf8_lossy(want).into_owned()));
             });
-            // git closes its end when it has all that it wants, and upstream's end closes after that.
-            relayed.map(|()| say.send(wants))
-        });
-        let mut to = BufWriter::new(File::from(rustix::stdio::stdout().try_clone_to_owned()?));
-        let told = to.write_all(heard).and_then(|()| {
-            pkt_line::relay(&mut hear, &mut to, |line| {
-                if line.is_none() {
-                    asked.iter().for_each(Asked::no_more);
-                }
+            // git closes its end when it has asked for all that it wants, and upstream's end closes when that has come.
+            relayed.map(|()| {
+                let said = say.send(wants);
+                asks.git_is_done();
+                said
             })
         });
+        let mut to = BufWriter::new(File::from(rustix::stdio::stdout().try_clone_to_owned()?));
+        let told = to
+            .write_all(heard)
+            .and_then(|()| pkt_line::relay(&mut hear, &mut to, |line| talk.upstream_says(line)));
         // Else it would wait for ever for somebody to read, and we for its end.
         drop(hear);
-        if let Err(err) = &told
-            && err.kind() != io::ErrorKind::UnexpectedEof
-        {
-            // Nobody listens to it any more, or it says nothing any more.
-            end(&mut child)?;
-            return match err.kind() {
-                io::ErrorKind::TimedOut => told.map(|()| None),
-                _ => Ok(None),
-            };
+        let is_over = talk.is_over();
+        match &told {
+            Err(err) if err.kind() != io::ErrorKind::UnexpectedEof => {
+                // Nobody listens to it any more, or it says nothing any more.
+                end(&mut child)?;
+                match err.kind() {
+                    io::ErrorKind::TimedOut if is_over => {}
+                    io::ErrorKind::TimedOut => return told.map(|()| None),
+                    _ => return Ok(None),
+                }
+            }
+            _ => {
+                // What has broken off says why.
+                let ended = child.wait()?;
+                words.finish();
+                if told.is_err() || !ended.success() {
+                    return Ok(None);
+                }
+            }
         }
-        // What has broken off says why.
-        let ended = child.wait()?;
-        let _ = teller.join();
-        if told.is_err() || !ended.success() {
+        if !is_over {
+            // Whoever has ended before git did has failed it, and git hears of that when we end.
             return Ok(None);
         }
-        // Whoever has ended before git did has failed it, and git hears of that when we end.
+        // git has yet to make something of the last that it was told.
+        let mut stdout = [PollFd::new(to.get_ref(), PollFlags::empty())];
+        retry_on_intr(|| poll(&mut stdout, None))?;
         Ok(wanted.try_recv().ok())
     }
 }
@@ -189,84 +206,66 @@ fn end(child: &mut Child) -> io::Result<()> {
     child.wait().map(drop)
 }
 
-/// git's own helper for http.
-fn over_http(errand: &Errand, url: &UpstreamUrl) -> Command {
-    // A redirect would take the login along.
-    let mut settings = vec!["http.followRedirects=false".to_owned()];
+/// git's own helper for http, which asks those for a login who know one, and no person at the terminal: what they say there
+/// the mirror is to be made with.
+fn over_http(
+    errand: &Errand,
+    url: &UpstreamUrl,
+    limit: Duration,
+    asked: &Asked,
+) -> io::Result<Child> {
+    let mut git = git::of_user();
+    git.env("GIT_TERMINAL_PROMPT", "0")
+        .env_remove("SSH_ASKPASS")
+        // A redirect would take the login along.
+        .args(["-c", "http.followRedirects=false"]);
     let http = url_config::matching("http", errand.config.entries(), url);
     if !http.iter().any(|(key, _)| key == "lowspeedlimit") {
-        let limit = limit(errand, url);
-        settings.push("http.lowSpeedLimit=1".to_owned());
-        settings.push(format!("http.lowSpeedTime={}", limit.as_secs()));
+        let time = format!("http.lowSpeedTime={}", limit.as_secs());
+        git.args(["-c", "http.lowSpeedLimit=1", "-c", &time]);
     }
-    let mut git = git::of_user();
-    for setting in settings {
-        git.args(["-c", &setting]);
-    }
-    // curl waits for minutes for a connection; its trace tells when it does.
-    git.env("GIT_TRACE_CURL", "2")
-        .env("GIT_TRACE_CURL_NO_DATA", "1")
-        .arg(format!("remote-{}", url.scheme()))
+    git.arg(format!("remote-{}", url.scheme()))
         .args([&errand.remote, url.as_str()]);
-    git
+    // curl waits for minutes for a connection; its trace tells when it does.
+    let (trace, end) = pipe()?;
+    fcntl_setfd(&trace, FdFlags::CLOEXEC)?;
+    // git takes no other number for one.
+    if let number @ 3..=9 = end.as_raw_fd() {
+        git.env("GIT_TRACE_CURL", number.to_string())
+            .env("GIT_TRACE_CURL_NO_DATA", "1");
+    }
+    let child = spawn(git)?;
+    drop(end);
+    let asked = asked.clone();
+    thread::spawn(move || {
+        let lines = BufReader::new(File::from(trace)).split(b'\n');
+        for line in lines.map_while(Result::ok) {
+            match Event::of_trace(&String::from_utf8_lossy(&line)) {
+                Some(Event::Connects) => asked.now(),
+                Some(Event::Connected) => asked.no_more(),
+                _ => {}
+            }
+        }
+    });
+    Ok(child)
 }
 
 /// The user's ssh, with git's server program on the other side. Where it would have to ask, and where only git itself
 /// knows how it is told what it is told, the daemon has it run.
-fn over_ssh(errand: &Errand, url: &UpstreamUrl) -> Option<Command> {
+fn over_ssh(errand: &Errand, url: &UpstreamUrl, limit: Duration) -> Option<Command> {
     let client = ssh::Client::new(&errand.config.standing());
-    let options = ["-o", "BatchMode=yes"].map(str::to_owned);
+    let timeout = format!("ConnectTimeout={}", limit.as_secs());
+    let options = ["-o", "BatchMode=yes", "-o", &timeout].map(str::to_owned);
     let words = options
         .into_iter()
         .chain(ssh::words(url, "git-upload-pack"));
     (client.variant == Variant::OpenSsh).then(|| client.of_user(words))
 }
 
-/// Tells the child's words from its traces, to their end. What is not held back a person may wait for: a credential
-/// helper says where to sign in.
-fn listen(stderr: ChildStderr, asked: &Asked, held: &Sender<Vec<u8>>, is_held: fn(&[u8]) -> bool) {
-    let lines = BufReader::new(stderr).split(b'\n');
-    for line in lines.map_while(Result::ok) {
-        if is_traced(&line) {
-            match Event::of_trace(&String::from_utf8_lossy(&line)) {
-                Some(Event::Connects) => asked.now(),
-                Some(Event::Connected) => asked.no_more(),
-                _ => {}
-            }
-        } else if is_held(&line) {
-            let _ = held.send(line);
-        } else {
-            tell(&masked(&line));
-        }
-    }
-}
-
-/// Whether git itself, or upstream, says what goes wrong.
-fn is_of_git(line: &[u8]) -> bool {
-    let begins: [&[u8]; 4] = [b"fatal:", b"error:", b"warning:", b"remote:"];
-    begins.iter().any(|begins| line.starts_with(begins))
-}
-
-/// Whether a line begins as those of git's traces do: `16:44:58.012345 http.c:845`.
-fn is_traced(line: &[u8]) -> bool {
-    let begins = b"00:00:00.000000 http.c:";
-    line.len() > begins.len()
-        && begins.iter().zip(line).all(|(begins, byte)| match begins {
-            b'0' => byte.is_ascii_digit(),
-            begins => begins == byte,
-        })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_trace_is_no_word_for_people() {
-        let traced = b"16:44:58.012345 http.c:845              == Info:   Trying 127.0.0.1:80...";
-        assert!(is_traced(traced));
-        for words in [&b""[..], b"16:44:58", b"fatal: 16:44:58.012345 http.c:845"] {
-            assert!(!is_traced(words));
-        }
-    }
+fn spawn(mut command: Command) -> io::Result<Child> {
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
 }

@@ -13,7 +13,8 @@ use crate::{
 const ONE_SESSION: &str = "if ! mkdir once 2>/dev/null; then exit 1; fi";
 
 /// Breaks off in silence, and stays until the other side has gone.
-const HANGS_HALFWAY: &str = "sh -c \"$SSH_ORIGINAL_COMMAND\" | head -c 500; exec cat >/dev/null";
+const HANGS_HALFWAY: &str =
+    "sh -c \"$SSH_ORIGINAL_COMMAND\" | dd bs=1 count=500 status=none; exec cat >/dev/null";
 
 fn impatient(world: &World) {
     world.config("http.lowSpeedTime", "1");
@@ -111,17 +112,39 @@ fn an_upstream_that_says_nothing_is_given_up() {
     impatient(&stage.world);
     stage.sshd.freeze();
     let ran = stage.clone("ours").arg("--depth=1").code(128);
-    let expected = format!(
-        "error: cannot reach '{}': no answer for 1 second",
-        stage.url
-    );
+    let expected = format!("error: cannot reach '{}': ", stage.url);
     assert!(ran.stderr.contains(&expected), "{ran}");
     stage.sshd.thaw();
+    let expected = format!("{expected}no answer for 1 second");
     stage.sshd.fault(HANGS_HALFWAY);
     let ran = stage.clone("ours").arg("--depth=1").code(128);
     assert!(ran.stderr.contains(&expected), "{ran}");
     assert!(!stage.world.path("ours").exists());
     no_mirror_is_made(&stage.world);
+}
+
+#[test]
+fn a_server_that_stays_when_it_has_given_all_is_not_waited_for() {
+    let stage = Stage::new(fill);
+    impatient(&stage.world);
+    stage.sshd.fault(
+        "sh -c \"$SSH_ORIGINAL_COMMAND\"; while [ -e \"$fault\" ]; do sleep 0.1; done; exit",
+    );
+    stage.clone("ours").args(["-q", "--depth=1"]).ok();
+    stage.sshd.clear_fault();
+    let plain = ["clone", "-q", "--depth=1", &stage.url, "plain"];
+    stage.world.git(plain).ok();
+    let world = &stage.world;
+    tests::same_clone(world, &world.path("ours"), &world.path("plain"));
+}
+
+#[test]
+fn an_empty_project_of_the_old_protocol_is_cloned_as_by_git() {
+    let stage = Stage::new(fill);
+    // What a git of some years ago says of one, and then it waits.
+    stage.sshd.fault("printf 0000; cat >/dev/null; exit");
+    let ran = stage.clone("ours").arg("--depth=1").ok();
+    assert!(ran.stderr.contains("cloned an empty repository"), "{ran}");
 }
 
 #[test]

@@ -1,0 +1,93 @@
+//! How far git and upstream are with each other, as the ends of the sections tell that pass by.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::patience::Asked;
+
+/// What is said between git and upstream, and by when it is to be answered.
+pub(super) struct Talk {
+    asked: Option<Asked>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// What upstream has still to answer.
+    open: usize,
+    /// Whether git has asked for all that it wants.
+    is_done: bool,
+}
+
+impl Talk {
+    /// Nothing has been said. Upstream begins, unasked.
+    pub(super) fn timed_by(asked: Option<Asked>) -> Self {
+        let state = State {
+            open: 1,
+            is_done: false,
+        };
+        Self {
+            asked,
+            state: Mutex::new(state),
+        }
+    }
+
+    /// git says a line, or ends a request.
+    pub(super) fn git_says(&self, line: Option<&[u8]>) {
+        let mut state = self.lock();
+        state.open += usize::from(line.is_none());
+        // For as long as it sends, too, upstream is to listen.
+        self.asked.iter().for_each(Asked::now);
+    }
+
+    /// git asks no more, and closes its end; upstream is to answer what is open, and to close its own.
+    pub(super) fn git_is_done(&self) {
+        let mut state = self.lock();
+        state.is_done = true;
+        self.asked.iter().for_each(Asked::now);
+    }
+
+    /// Upstream says a line, or ends an answer.
+    pub(super) fn upstream_says(&self, line: Option<&[u8]>) {
+        if line.is_some() {
+            return;
+        }
+        let mut state = self.lock();
+        state.open = state.open.saturating_sub(1);
+        self.asked
+            .iter()
+            .for_each(match state.open > 0 || state.is_done {
+                true => Asked::now,
+                false => Asked::no_more,
+            });
+    }
+
+    /// Whether git has been told all that it wants.
+    pub(super) fn is_over(&self) -> bool {
+        let state = self.lock();
+        state.is_done && state.open == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_over_when_git_asks_no_more_and_all_is_answered() {
+        let talk = Talk::timed_by(None);
+        talk.upstream_says(Some(b"version 2"));
+        talk.upstream_says(None);
+        talk.git_says(Some(b"command=fetch"));
+        talk.git_says(None);
+        // git closes its end before it has the answer.
+        talk.git_is_done();
+        assert!(!talk.is_over());
+        talk.upstream_says(Some(b"packfile"));
+        assert!(!talk.is_over());
+        talk.upstream_says(None);
+        assert!(talk.is_over());
+    }
+}
