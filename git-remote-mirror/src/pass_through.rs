@@ -12,12 +12,11 @@ use common::{
     client::{Client, something_else},
     errand, git,
     paths::Paths,
-    progress::span,
     protocol::{Failure, FailureKind, Mirror, Reply, Request},
     upstream_url::{Address, Scheme, UpstreamUrl},
 };
 
-use self::upstream::{Upstream, limit};
+use self::upstream::Upstream;
 use crate::{
     helper::{Errand, answer},
     new_remote::NewRemote,
@@ -40,23 +39,22 @@ pub(crate) fn run(errand: &Errand) -> Result<bool, Failure> {
     if !ask_leave(url)? {
         return Ok(false);
     }
-    let silent = || {
-        let message = format!(
-            "cannot reach '{url}': no answer for {}",
-            span(limit(errand, url).as_secs())
-        );
-        Failure::new(FailureKind::Unreachable, message)
+    let silent = |err: &io::Error| {
+        Failure::new(
+            FailureKind::Unreachable,
+            format!("cannot reach '{url}': {err}"),
+        )
     };
     let upstream = match Upstream::reach(errand, url) {
         Ok(Some(upstream)) => upstream,
-        Err(err) if err.kind() == io::ErrorKind::TimedOut => return Err(silent()),
+        Err(err) if err.kind() == io::ErrorKind::TimedOut => return Err(silent(&err)),
         // In whatever way: the daemon finds out what it is, and says it.
         _ => return Ok(false),
     };
     let remote = NewRemote::look(errand, url.as_str());
     answer("\n")?;
     let served = upstream.serve().map_err(|err| match err.kind() {
-        io::ErrorKind::TimedOut => silent(),
+        io::ErrorKind::TimedOut => silent(&err),
         _ => Failure::io("cannot pass upstream's answers on", &err),
     })?;
     // git's helper for http ends well also when upstream has failed it, so what has come decides.

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use common::progress::span;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::retry_on_intr,
@@ -55,7 +56,8 @@ impl Read for Hearing {
                 until.saturating_duration_since(Instant::now())
             });
             if rest.is_zero() {
-                return Err(io::ErrorKind::TimedOut.into());
+                let silence = format!("no answer for {}", span(self.limit.as_secs()));
+                return Err(io::Error::new(io::ErrorKind::TimedOut, silence));
             }
             let rest = Timespec::try_from(rest).map_err(io::Error::other)?;
             let mut ends = [PollFd::new(&self.pipe, PollFlags::IN)];

@@ -53,7 +53,7 @@ pub(super) struct Upstream {
 }
 
 /// For how long upstream may say nothing.
-pub(super) fn limit(errand: &Errand, url: &UpstreamUrl) -> Duration {
+fn limit(errand: &Errand, url: &UpstreamUrl) -> Duration {
     let http = url_config::matching("http", errand.config.entries(), url);
     let variable = env::var("GIT_HTTP_LOW_SPEED_TIME").ok();
     url_config::no_progress(&http, variable.as_deref())
