@@ -58,15 +58,15 @@ pub(crate) fn end(to: &mut impl Write) -> io::Result<()> {
     to.flush()
 }
 
-/// Passes lines on as they come, to their end, without the ends of answers. Each is `seen` on its way, and so is
-/// the end of a section.
+/// Passes lines on as they come, to their end, without the ends of answers. Each is `seen` on its way, and so is the end
+/// of a section; it returns whether that goes on.
 ///
 /// # Errors
 /// Fails when either side has gone, or the one that sends does not speak so.
 pub(crate) fn relay(
     from: &mut BufReader<impl Read>,
     to: &mut impl Write,
-    mut seen: impl FnMut(Option<&[u8]>),
+    mut seen: impl FnMut(Option<&[u8]>) -> bool,
 ) -> io::Result<()> {
     let mut line = Vec::new();
     while !from.fill_buf()?.is_empty() {
@@ -75,17 +75,16 @@ pub(crate) fn relay(
         let text = std::str::from_utf8(&length).unwrap_or_default();
         match usize::from_str_radix(text, 16) {
             Ok(RESPONSE_END) => {}
-            Ok(FLUSH) => {
-                seen(None);
-                to.write_all(&length)?;
-            }
+            Ok(FLUSH) if !seen(None) => {}
+            Ok(FLUSH) => to.write_all(&length)?,
             Ok(DELIMITER) => to.write_all(&length)?,
             Ok(whole @ 4..) => {
                 line.resize(whole - 4, 0);
                 from.read_exact(&mut line)?;
-                seen(Some(&line));
-                to.write_all(&length)?;
-                to.write_all(&line)?;
+                if seen(Some(&line)) {
+                    to.write_all(&length)?;
+                    to.write_all(&line)?;
+                }
             }
             _ => return Err(io::Error::other("what should be a length is none")),
         }
@@ -120,7 +119,7 @@ mod tests {
         let passed = |wire: &[u8]| {
             let mut passed = Vec::new();
             let mut wire = BufReader::with_capacity(5, wire);
-            relay(&mut wire, &mut passed, |_| ()).map(|()| passed)
+            relay(&mut wire, &mut passed, |_| true).map(|()| passed)
         };
         let answers = b"0009abc\n\n00010007\xff\0\xfe00000002" as &[u8];
         let passed_on = b"0009abc\n\n00010007\xff\0\xfe0000" as &[u8];

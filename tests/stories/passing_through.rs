@@ -97,6 +97,23 @@ fn what_git_takes_long_to_index_has_its_mirror_made_as_well() {
 }
 
 #[test]
+fn what_is_wanted_by_its_name_has_its_mirror_made_as_well() {
+    let stage = Stage::new(fill);
+    stage.project.config("uploadpack.allowRefInWant", "true");
+    let twins = stage.world.clone_twins(&stage.url, &["--single-branch"]);
+    mirror_is_made(&stage.world);
+    twins.same();
+}
+
+#[test]
+fn of_an_empty_project_upstream_is_asked_what_there_is_and_no_more() {
+    let stage = Stage::new(|_| ());
+    let ran = stage.clone("ours").arg("--depth=1").ok();
+    assert!(ran.stderr.contains("cloned an empty repository"), "{ran}");
+    assert_eq!(stage.gitlab.requests().len(), 2);
+}
+
+#[test]
 fn nobody_can_tell_it_from_a_plain_clone() {
     for options in [
         &["--depth=1"][..],

@@ -13,6 +13,8 @@ pub(super) struct Talk {
 struct State {
     /// What upstream has still to answer.
     open: usize,
+    /// Whether git is in the middle of a request.
+    is_asking: bool,
     /// Whether git has asked for all that it wants.
     is_done: bool,
 }
@@ -22,6 +24,7 @@ impl Talk {
     pub(super) fn timed_by(asked: Option<Asked>) -> Self {
         let state = State {
             open: 1,
+            is_asking: false,
             is_done: false,
         };
         Self {
@@ -30,12 +33,18 @@ impl Talk {
         }
     }
 
-    /// git says a line, or ends a request.
-    pub(super) fn git_says(&self, line: Option<&[u8]>) {
+    /// git says a line, or ends a request. Returns whether upstream is to hear of it: not of an end without a request, by
+    /// which git says that it has none, because over http that would be one.
+    pub(super) fn git_says(&self, line: Option<&[u8]>) -> bool {
         let mut state = self.lock();
-        state.open += usize::from(line.is_none());
-        // For as long as it sends, too, upstream is to listen.
-        self.asked.iter().for_each(Asked::now);
+        let is_heard = line.is_some() || state.is_asking;
+        state.is_asking = line.is_some();
+        if is_heard {
+            state.open += usize::from(line.is_none());
+            // For as long as it sends, too, upstream is to listen.
+            self.asked.iter().for_each(Asked::now);
+        }
+        is_heard
     }
 
     /// git asks no more, and closes its end; upstream is to answer what is open, and to close its own.
@@ -80,8 +89,9 @@ mod tests {
         let talk = Talk::timed_by(None);
         talk.upstream_says(Some(b"version 2"));
         talk.upstream_says(None);
-        talk.git_says(Some(b"command=fetch"));
-        talk.git_says(None);
+        assert!(talk.git_says(Some(b"command=fetch")));
+        assert!(talk.git_says(None));
+        assert!(!talk.git_says(None), "nothing has been asked");
         // git closes its end before it has the answer.
         talk.git_is_done();
         assert!(!talk.is_over());

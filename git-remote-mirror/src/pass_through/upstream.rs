@@ -148,10 +148,9 @@ impl Upstream {
             let mut wants = Vec::new();
             let mut from = BufReader::new(io::stdin());
             let relayed = pkt_line::relay(&mut from, &mut ask, |line| {
-                asks.git_says(line);
                 let want = line.and_then(|line| line.strip_prefix(b"want "));
-                let want = want.map(<[u8]>::trim_ascii);
-                wants.extend(want.map(|want| String::from_utf8_lossy(want).into_owned()));
+                wants.extend(want.map(word));
+                asks.git_says(line)
             });
             // git closes its end when it has asked for all that it wants, and upstream's end closes when that has come.
             relayed.map(|()| {
@@ -161,9 +160,23 @@ impl Upstream {
             })
         });
         let mut to = BufWriter::new(File::from(rustix::stdio::stdout().try_clone_to_owned()?));
-        let told = to
-            .write_all(heard)
-            .and_then(|()| pkt_line::relay(&mut hear, &mut to, |line| talk.upstream_says(line)));
+        // What git has asked for by its name, and upstream says what that is.
+        let mut named = Vec::new();
+        let mut is_naming = false;
+        let told = to.write_all(heard).and_then(|()| {
+            pkt_line::relay(&mut hear, &mut to, |line| {
+                talk.upstream_says(line);
+                match line {
+                    Some(b"wanted-refs\n") => is_naming = true,
+                    Some(b"packfile\n" | b"shallow-info\n" | b"packfile-uris\n") => {
+                        is_naming = false;
+                    }
+                    Some(line) if is_naming => named.push(word(line)),
+                    _ => {}
+                }
+                true
+            })
+        });
         // Else it would wait for ever for somebody to read, and we for its end.
         drop(hear);
         let is_over = talk.is_over();
@@ -191,10 +204,19 @@ impl Upstream {
             return Ok(None);
         }
         // git has yet to make something of the last that it was told.
-        let mut stdout = [PollFd::new(to.get_ref(), PollFlags::empty())];
+        let mut stdout = [PollFd::new(to.get_ref(), PollFlags::HUP)];
         retry_on_intr(|| poll(&mut stdout, None))?;
-        Ok(wanted.try_recv().ok())
+        Ok(wanted
+            .try_recv()
+            .ok()
+            .map(|wanted| [wanted, named].concat()))
     }
+}
+
+/// The first word of a line.
+fn word(line: &[u8]) -> String {
+    let mut words = line.split(u8::is_ascii_whitespace);
+    String::from_utf8_lossy(words.next().unwrap_or_default()).into_owned()
 }
 
 /// Ends it with all that it has started: git's helper for http is a child of git's, and would wait for its connection.
