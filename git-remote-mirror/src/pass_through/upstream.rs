@@ -149,7 +149,7 @@ impl Upstream {
             let mut from = BufReader::new(io::stdin());
             let relayed = pkt_line::relay(&mut from, &mut ask, |line| {
                 let want = line.and_then(|line| line.strip_prefix(b"want "));
-                wants.extend(want.map(word));
+                wants.extend(want.and_then(object));
                 asks.git_says(line)
             });
             // git closes its end when it has asked for all that it wants, and upstream's end closes when that has come.
@@ -171,7 +171,7 @@ impl Upstream {
                     Some(b"packfile\n" | b"shallow-info\n" | b"packfile-uris\n") => {
                         is_naming = false;
                     }
-                    Some(line) if is_naming => named.push(word(line)),
+                    Some(line) if is_naming => named.extend(object(line)),
                     _ => {}
                 }
                 true
@@ -213,10 +213,11 @@ impl Upstream {
     }
 }
 
-/// The first word of a line.
-fn word(line: &[u8]) -> String {
-    let mut words = line.split(u8::is_ascii_whitespace);
-    String::from_utf8_lossy(words.next().unwrap_or_default()).into_owned()
+/// The object that a line begins with. Whatever else an upstream says in its place is no argument for a git of ours.
+fn object(line: &[u8]) -> Option<String> {
+    let word = line.split(u8::is_ascii_whitespace).next()?;
+    let is_object = matches!(word.len(), 40 | 64) && word.iter().all(u8::is_ascii_hexdigit);
+    is_object.then(|| String::from_utf8_lossy(word).into_owned())
 }
 
 /// Ends it with all that it has started: git's helper for http is a child of git's, and would wait for its connection.
@@ -290,4 +291,19 @@ fn spawn(mut command: Command) -> io::Result<Child> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_name_of_an_object_is_one() {
+        let name = "0123456789abcdef0123456789abcdef01234567";
+        let line = format!("{name} refs/heads/main\n");
+        assert_eq!(object(line.as_bytes()).as_deref(), Some(name));
+        for other in ["", "\n", "--batch-all-objects x", "0123", "packfile\n"] {
+            assert_eq!(object(other.as_bytes()), None, "{other}");
+        }
+    }
 }
