@@ -290,6 +290,9 @@ impl<'c> Request<'c> {
             if let Some(failure) = self.left_alone(purpose) {
                 return Box::pin(self.without_upstream(failure, purpose)).await;
             }
+            if let Some(failure) = Box::pin(self.hanging(purpose)).await? {
+                return Box::pin(self.without_upstream(failure, purpose)).await;
+            }
             let can_ask = self.fetch.can_ask;
             let pending = self
                 .engine

@@ -5,6 +5,7 @@
 //! can vouch for what it has now. A batch is of one access; what one login may read says nothing about another.
 
 mod follow;
+mod hang;
 mod job;
 mod noted;
 mod once;

@@ -173,7 +173,14 @@ impl Request<'_> {
 
 /// That syncs which have failed do so no longer, for the first who fetches then.
 pub(super) fn over(mirror: &Mirror) -> Option<String> {
-    let Failed { words, since, .. } = take_mended(&mirror.git_dir)?;
+    let Failed {
+        words,
+        since,
+        synced,
+        ..
+    } = take_mended(&mirror.git_dir)?;
+    // A daemon before this has not recorded when it was last in step.
+    let since = synced.or(since);
     let time = since.and_then(|since| SystemTime::now().duration_since(since).ok());
     let time = time.map(|time| format!(" after {}", span(time.as_secs())));
     Some(format!(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common::{
     progress::span,
-    protocol::{Failure, FailureKind, Stale},
+    protocol::{Cause, Failure, FailureKind, Stale},
     wire::WireError,
 };
 
@@ -37,7 +37,10 @@ impl Request<'_> {
         let limit = self.stale_after(purpose);
         let mut ended = self.wait_for(&mut pending, limit).await?;
         if ended.is_none() {
-            if let Some(failure) = self.out_of_patience().await? {
+            if let Some(limit) = limit
+                && let Some(failure) = self.out_of_patience(limit).await?
+            {
+                self.engine.record_hang(&self.target, limit);
                 pending.leave();
                 return Ok(Waited::OutOfPatience(failure));
             }
@@ -45,6 +48,28 @@ impl Request<'_> {
         }
         let ended = ended.unwrap_or_else(|| Err(cancelled().into()));
         Ok(Waited::Ended(Box::new(ended)))
+    }
+
+    /// What is said with the copy, where it is known that upstream gives no answer: whoever fetches then need not wait for
+    /// that again. One sync goes on behind, for whoever comes next.
+    ///
+    /// # Errors
+    /// Fails when the client has gone.
+    pub(super) async fn hanging(
+        &mut self,
+        purpose: &Purpose,
+    ) -> Result<Option<Failure>, WireError> {
+        let limit = self.stale_after(purpose);
+        let lasts = limit.and_then(|limit| self.engine.hangs(&self.target, limit));
+        let Some(lasts) = lasts else {
+            return Ok(None);
+        };
+        let failure = self.out_of_patience(lasts).await?;
+        if failure.is_some() && self.engine.is_to_be_tried(&self.target) {
+            let (access, wish) = (self.access(), self.wish(Cause::Fetch));
+            self.engine.sync(&self.target, access, wish, false).leave();
+        }
+        Ok(failure)
     }
 
     /// Waits for a sync; `None` when that did not move for so long.
@@ -97,11 +122,11 @@ impl Request<'_> {
         (stale == Stale::Serve).then_some(rules.stale_after)
     }
 
-    /// What is said when a sync did not move for too long; `None` when this request has no copy to be given.
+    /// What is said when a sync has `waited` for too long; `None` when this request has no copy to be given.
     ///
     /// # Errors
     /// Fails when the client has gone.
-    async fn out_of_patience(&mut self) -> Result<Option<Failure>, WireError> {
+    async fn out_of_patience(&mut self, waited: Duration) -> Result<Option<Failure>, WireError> {
         let found = self.engine.registry.at(&self.target.git_dir).ok().flatten();
         let Some(mirror) = found.filter(|found| self.engine.state(found).synced.is_some()) else {
             return Ok(None);
@@ -114,7 +139,7 @@ impl Request<'_> {
                 (self.login, self.source) = (None, Source::Nowhere);
             }
         }
-        let after = span(mirror.settings.rules.stale_after.as_secs());
+        let after = span(waited.as_secs());
         let message = format!("no answer from '{}' for {after} so far", self.target.url);
         Ok(known.then(|| Failure::new(FailureKind::Unreachable, message)))
     }

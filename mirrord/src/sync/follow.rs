@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
+    time::Instant,
 };
 
 use common::protocol::{Cause, Progress};
@@ -13,6 +14,7 @@ use tokio::{
 
 use super::{
     Engine, broke,
+    hang::Hang,
     job::{Download, Job, Outcome, Wish},
     lock,
     noted::Noted,
@@ -91,6 +93,7 @@ pub(super) async fn follow(
         let (asked_with, cause, accept) = (access.clone(), wish.cause, wish.accept);
         let noted = Noted::begins(&target, &wish);
         lock(&state).syncing = true;
+        let began = Instant::now();
         let work = {
             let (engine, target, noting) = (engine.clone(), target.clone(), noted.clone());
             move |watch: &Watch| {
@@ -121,7 +124,11 @@ pub(super) async fn follow(
             // Nobody is likely to fetch right now, and an open conversation takes 130 KiB.
             memory.hang_up();
         }
-        lock(&state).note(&result, &asked_with, &target.git_dir);
+        {
+            let mut state = lock(&state);
+            state.note(&result, &asked_with, &target.git_dir);
+            state.hang = Hang::after(state.hang.take(), &result, began.elapsed(), &moves);
+        }
         if accept {
             // Whoever has accepted it knows.
             drop(take_mended(&target.git_dir));

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Outcome,
+    hang::Hang,
     trouble::{self, Failed},
 };
 use crate::{
@@ -40,6 +41,8 @@ pub(crate) struct State {
     wiped: bool,
     /// Whether a sync runs.
     pub syncing: bool,
+    /// That upstream gives no answer, when it is known.
+    pub(super) hang: Option<Hang>,
     git_dir: Option<PathBuf>,
 }
 
@@ -82,7 +85,7 @@ impl State {
         git_dir: &Path,
     ) {
         self.syncing = false;
-        let failed_before = self.failed().or_else(|| trouble::read(git_dir));
+        let failed_before = self.failed(git_dir).or_else(|| trouble::read(git_dir));
         match result {
             Ok(Outcome::InStep { mirror, asked, .. }) => {
                 self.synced = Some(*asked);
@@ -106,7 +109,7 @@ impl State {
             }
             Ok(Outcome::Moved(_) | Outcome::Gone) | Err(_) => return,
         }
-        let failed = self.failed();
+        let failed = self.failed(git_dir);
         if !trouble::are_alike(failed.as_ref(), failed_before.as_ref())
             && let Err(err) = trouble::write(git_dir, failed.as_ref())
         {
@@ -121,13 +124,14 @@ impl State {
         (self.needs_you, self.wiped) = (false, false);
     }
 
-    fn failed(&self) -> Option<Failed> {
+    fn failed(&self, git_dir: &Path) -> Option<Failed> {
         Some(Failed {
             words: self.failing.clone()?,
             since: self.behind,
             needs_you: self.needs_you,
             is_personal: self.about.is_some(),
             is_wiped: self.wiped,
+            synced: self.synced.or_else(|| read_synced(git_dir)),
         })
     }
 

@@ -22,6 +22,9 @@ const NEEDS_YOU: &str = "needs-you";
 /// The mark of an upstream that is not believed.
 const WIPED: &str = "wiped";
 
+/// Before the time, in seconds since 1970, when the mirror was last in step.
+const SYNCED: &str = "synced=";
+
 /// The mark of what is about one of those who use the mirror.
 const PERSONAL: &str = "personal";
 
@@ -37,14 +40,17 @@ pub(crate) struct Failed {
     pub is_personal: bool,
     /// Whether upstream was not believed: everybody who fetched was told, and what to do.
     pub is_wiped: bool,
+    /// When the mirror was last in step before.
+    pub synced: Option<SystemTime>,
 }
 
 /// Whether both are the same on disk, where times are whole seconds.
 pub(super) fn are_alike(one: Option<&Failed>, other: Option<&Failed>) -> bool {
     let told = |failed: &Failed| {
         let since = failed.since.map(seconds);
+        let synced = failed.synced.map(seconds);
         let marks = (failed.needs_you, failed.is_personal, failed.is_wiped);
-        (failed.words.clone(), since, marks)
+        (failed.words.clone(), since, marks, synced)
     };
     one.map(told) == other.map(told)
 }
@@ -57,13 +63,17 @@ pub(super) fn read(git_dir: &Path) -> Option<Failed> {
 fn parse(text: &str) -> Option<Failed> {
     let (words, marks) = text.split_once('\n').unwrap_or((text, ""));
     let has = |mark| marks.split_whitespace().any(|word| word == mark);
-    let since = marks.split_whitespace().find_map(|word| word.parse().ok());
+    let mut words_of_marks = marks.split_whitespace();
+    let since = words_of_marks.clone().find_map(|word| word.parse().ok());
+    let synced = words_of_marks.find_map(|word| word.strip_prefix(SYNCED)?.parse().ok());
+    let time = |since| UNIX_EPOCH.checked_add(Duration::from_secs(since));
     Some(Failed {
         words: words.trim().to_owned(),
-        since: since.and_then(|since| UNIX_EPOCH.checked_add(Duration::from_secs(since))),
+        since: since.and_then(time),
         needs_you: has(NEEDS_YOU),
         is_personal: has(PERSONAL),
         is_wiped: has(WIPED),
+        synced: synced.and_then(time),
     })
 }
 
@@ -93,8 +103,12 @@ pub(super) fn write(git_dir: &Path, failed: Option<&Failed>) -> io::Result<()> {
     ];
     let marks = marks.iter().filter(|(holds, _)| *holds);
     let since = failed.since.map(|since| seconds(since).to_string());
+    let synced = failed
+        .synced
+        .map(|synced| format!("{SYNCED}{}", seconds(synced)));
     let line: Vec<_> = since
         .into_iter()
+        .chain(synced)
         .chain(marks.map(|(_, mark)| (*mark).to_owned()))
         .collect();
     let text = format!("{}\n{}\n", failed.words, line.join(" "));
@@ -130,6 +144,7 @@ mod tests {
             needs_you: true,
             is_personal: false,
             is_wiped: false,
+            synced: Some(UNIX_EPOCH + Duration::from_secs(1_795_510_000)),
         }
     }
 
@@ -149,8 +164,8 @@ mod tests {
         fs::write(dir.path().join(FAILING), "no answer\nneeds-you\n").expect("written");
         let read = read(dir.path()).expect("there");
         assert_eq!(
-            (read.words.as_str(), read.since, read.needs_you),
-            ("no answer", None, true)
+            (read.words.as_str(), read.since, read.needs_you, read.synced),
+            ("no answer", None, true, None)
         );
     }
 
@@ -163,8 +178,8 @@ mod tests {
         assert!(read(dir.path()).is_none());
         let told = take_mended(dir.path()).expect("told");
         assert_eq!(
-            (told.words, told.since),
-            ("no answer".to_owned(), failed("").since)
+            (told.words, told.since, told.synced),
+            ("no answer".to_owned(), failed("").since, failed("").synced)
         );
         assert!(take_mended(dir.path()).is_none());
         let personal = Failed {

@@ -27,6 +27,9 @@ const TOKEN: &str = "GitLab takes a personal access token (scopes read_repositor
 const SIGN_IN_PAGE: &str =
     "a network's sign-in page may be in the way, or the address may not be a repository's";
 
+/// Nobody has answered in time.
+const TIMED_OUT: &str = "connection timed out";
+
 /// No answer at all: not connected, not trusted, or cut off.
 pub(crate) fn unreachable(url: &UpstreamUrl, error: &reqwest::Error) -> Trouble {
     let cause = cause(error);
@@ -44,6 +47,7 @@ pub(crate) fn unreachable(url: &UpstreamUrl, error: &reqwest::Error) -> Trouble 
     // A kept connection that broke is worth a new one; nobody there is not.
     Trouble {
         surprise: !error.is_connect(),
+        no_answer: cause == TIMED_OUT,
         ..failure.into()
     }
 }
@@ -54,7 +58,10 @@ pub(crate) fn silent(url: &UpstreamUrl, budget: Duration) -> Trouble {
         "cannot reach '{url}': no answer for {}",
         span(budget.as_secs())
     );
-    Failure::new(FailureKind::Unreachable, message).into()
+    Trouble {
+        no_answer: true,
+        ..Failure::new(FailureKind::Unreachable, message).into()
+    }
 }
 
 /// An answer that would fill the memory.
@@ -286,7 +293,7 @@ pub(crate) fn cause(error: &(dyn Error + 'static)) -> String {
             io::ErrorKind::ConnectionRefused => "connection refused".into(),
             io::ErrorKind::ConnectionReset => "connection reset by peer".into(),
             io::ErrorKind::UnexpectedEof => "the connection was cut".into(),
-            io::ErrorKind::TimedOut => "connection timed out".into(),
+            io::ErrorKind::TimedOut => TIMED_OUT.into(),
             _ => redact(&error.to_string()).trim_end_matches('.').to_owned(),
         };
     }
@@ -295,7 +302,7 @@ pub(crate) fn cause(error: &(dyn Error + 'static)) -> String {
             .downcast_ref::<reqwest::Error>()
             .is_some_and(reqwest::Error::is_timeout)
     }) {
-        return "connection timed out".into();
+        return TIMED_OUT.into();
     }
     let last = texts.last().map(String::as_str).unwrap_or_default();
     match last {

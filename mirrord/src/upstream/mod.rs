@@ -55,6 +55,8 @@ pub(crate) struct Trouble {
     pub key_refused: bool,
     /// It was not even asked: it has said the same too often.
     pub unasked: bool,
+    /// Upstream gave no answer for as long as it was waited for.
+    pub no_answer: bool,
     /// On a kept session: it may have gone stale, and a new one may do better.
     pub surprise: bool,
     /// Where upstream says that it is now.
@@ -71,6 +73,7 @@ impl From<Failure> for Trouble {
             login_refused: false,
             key_refused: false,
             unasked: false,
+            no_answer: false,
             surprise: false,
             moved_to: None,
             retry_after: None,

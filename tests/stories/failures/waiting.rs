@@ -1,5 +1,7 @@
 //! Somebody who waits for an upstream that says nothing gets the copy after a while, and the sync goes on.
 
+use std::time::{Duration, Instant};
+
 use tests::{Fault, On};
 
 use super::{Stage, is_back, served};
@@ -114,4 +116,58 @@ fn a_private_project_is_served_to_whom_their_helper_names() {
         !ran.status.success() && !ran.stderr.contains("serving"),
         "{ran}"
     );
+}
+
+#[test]
+fn while_an_upstream_hangs_only_the_first_fetch_waits_and_one_try_goes_on_behind() {
+    let stage = Stage::hurried();
+    let set = ["set", "work", "--stale-after", "4s"];
+    stage.world.mirrord(set).ok();
+    let new = stage.project.commit("main", "b", "b");
+    let held = stage.gitlab.hold(On::LsRefs);
+    served(stage.fetch(), "for 4 seconds so far");
+    let asked = stage.gitlab.requests().len();
+    let began = Instant::now();
+    for _ in 0..10 {
+        served(stage.fetch(), "so far");
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(20), "none waits: {took:?}");
+    assert_eq!(stage.gitlab.requests().len(), asked, "one try for all");
+    // Who wants no copy waits.
+    let run = stage.fetch().env("MIRROR_STALE", "fail").start();
+    held.release();
+    assert_eq!(run.wait().stderr.matches("warning").count(), 0);
+    let seen = stage.git(&["rev-parse", "origin/main"]).ok();
+    assert_eq!(seen.line(), new);
+    is_back(|| stage.fetch());
+}
+
+#[test]
+fn a_try_behind_that_ends_without_an_answer_is_followed_by_another() {
+    let stage = Stage::hurried();
+    stage.impatient(2);
+    let began = Instant::now();
+    let first = stage.gitlab.hold(On::LsRefs);
+    served(stage.fetch(), SO_FAR);
+    stage.world.wait_until_no_sync();
+    drop(first);
+    let second = stage.gitlab.hold(On::LsRefs);
+    served(stage.fetch(), "so far");
+    second.reached();
+    let new = stage.project.commit("main", "b", "b");
+    second.release();
+    stage.world.wait_until_no_sync();
+    stage.patient();
+    let fetched = stage.fetch().ok();
+    let told = fetched.stderr.split_once("in step again after ");
+    let told = told.and_then(|(_, rest)| rest.split_once(" second"));
+    let seconds: u64 = told.and_then(|(n, _)| n.parse().ok()).expect("a time");
+    let silent = 2;
+    assert!(
+        (silent..=began.elapsed().as_secs() + 1).contains(&seconds),
+        "since it was last in step: {fetched}"
+    );
+    let seen = stage.git(&["rev-parse", "origin/main"]).ok();
+    assert_eq!(seen.line(), new);
 }

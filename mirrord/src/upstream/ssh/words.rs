@@ -56,6 +56,7 @@ pub(in crate::upstream) fn explain(
         // A shared connection that broke is worth one of its own.
         surprise: has(&lines, "mux_client") || has(&lines, "Shared connection to"),
         key_refused: has(&lines, ": Permission denied ("),
+        no_answer: failure.kind == FailureKind::Unreachable && has_timed_out(&lines),
         ..failure.into()
     })
 }
@@ -105,6 +106,10 @@ fn of_key(url: &UpstreamUrl, lines: &[String]) -> Option<Failure> {
         .then(|| refused(format!("'{url}' refuses your key")).hinted(hint))
 }
 
+fn has_timed_out(lines: &[String]) -> bool {
+    has(lines, "timed out") || has(lines, "not responding")
+}
+
 /// The words that the http side uses for the same.
 fn of_connection(url: &UpstreamUrl, lines: &[String]) -> Option<Failure> {
     let cause = if has(lines, "Could not resolve hostname") {
@@ -114,7 +119,7 @@ fn of_connection(url: &UpstreamUrl, lines: &[String]) -> Option<Failure> {
         .find_map(|line| line.strip_prefix("ssh: connect to host ")?.split_once(": "))
     {
         shown(why.1).to_ascii_lowercase()
-    } else if has(lines, "timed out") || has(lines, "not responding") {
+    } else if has_timed_out(lines) {
         "connection timed out".into()
     } else if let Some(why) = lines
         .iter()
