@@ -121,6 +121,23 @@ pub fn at(git_dir: &Path) -> Command {
     git
 }
 
+/// Lets a child of git read the objects of another object directory, too. The variable is a list with colons between its
+/// paths; a path in double quotes is one path whatever is in it.
+pub fn add_alternate<'c>(git: &'c mut Command, objects: &Path) -> &'c mut Command {
+    let mut quoted = vec![b'"'];
+    for byte in objects.as_os_str().as_bytes() {
+        if matches!(byte, b'"' | b'\\') {
+            quoted.push(b'\\');
+        }
+        quoted.push(*byte);
+    }
+    quoted.push(b'"');
+    git.env(
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        OsString::from_vec(quoted),
+    )
+}
+
 /// A fenced child, still without input, at a low priority: whoever waits for something goes first.
 #[must_use]
 pub fn niced(fenced: &Command) -> Command {

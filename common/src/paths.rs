@@ -30,7 +30,10 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use crate::protocol::{Failure, words};
+use crate::{
+    progress::masked,
+    protocol::{Failure, words},
+};
 
 /// The variable that moves everything we own to one folder.
 pub const MIRROR_HOME: &str = "MIRROR_HOME";
@@ -67,6 +70,9 @@ pub enum NoPlace {
     /// A directory could not be made, or is not ours alone.
     #[error("cannot use '{path}': {error}", path = .0.display(), error = words(.1))]
     Unusable(PathBuf, io::Error),
+    /// git, ssh and our own files write paths into lines, and some take nothing but text.
+    #[error("cannot use '{}': it has a control character or is not UTF-8", masked(.0.as_os_str().as_bytes()))]
+    NotText(PathBuf),
     /// The socket's path does not fit into a socket's address, and there is no runtime directory for a shorter one.
     #[error("the path of the socket is too long: '{}'", .0.display())]
     TooLong(PathBuf),
@@ -79,6 +85,9 @@ impl From<NoPlace> for Failure {
             NoPlace::TooLong(_) => failure.hinted(format!(
                 "set a shorter {MIRROR_HOME}, or XDG_RUNTIME_DIR to a directory that is yours alone"
             )),
+            NoPlace::NotText(_) => {
+                failure.hinted(format!("set {MIRROR_HOME} to another directory"))
+            }
             NoPlace::NoHome | NoPlace::Relative(_) | NoPlace::Unusable(..) => failure,
         }
     }
@@ -94,6 +103,10 @@ impl Paths {
             Some(home) => Self::at(home)?,
             None => Self::of_platform()?,
         };
+        let dirs = [&paths.config, &paths.data, &paths.state, &paths.runtime];
+        if let Some(dir) = dirs.into_iter().find(|dir| !is_text(dir)) {
+            return Err(NoPlace::NotText(dir.clone()));
+        }
         for dir in [&paths.data, &paths.state, &paths.runtime, &paths.mirrors()] {
             make_private(dir).map_err(|err| NoPlace::Unusable(dir.clone(), err))?;
         }
@@ -221,6 +234,11 @@ impl Paths {
     pub fn log(&self) -> PathBuf {
         self.state.join("log")
     }
+}
+
+fn is_text(path: &Path) -> bool {
+    path.to_str()
+        .is_some_and(|text| !text.contains(char::is_control))
 }
 
 /// A short name in the runtime directory for a path that is too long, and for no other.

@@ -115,7 +115,7 @@ pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
                     return Err(not_understood(&line));
                 };
                 let wants = read_wants(first)?;
-                answer(&listed.fetch(&wants, &options)?)?;
+                write(&listed.fetch(&wants, &options)?)?;
             }
             // git closes its end, or sends an empty line, when it is done.
             [""] => return listed.map_or(Ok(()), |mut listed| listed.confirm()),

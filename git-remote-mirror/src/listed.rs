@@ -1,6 +1,11 @@
 //! A fetch that goes by `list` and `fetch`: git hears what there is, says what it wants, and is given packs.
 
-use std::{collections::BTreeSet, io, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    io,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
 
 use common::{
     derived::Part,
@@ -151,7 +156,7 @@ impl Listed {
         Ok(())
     }
 
-    /// Brings what git wants into the repository. Returns what git is told of it.
+    /// Brings what git wants into the repository. Returns the lines that answer git.
     ///
     /// # Errors
     /// Fails when neither the mirror's packs nor git's own programs can be had.
@@ -159,10 +164,10 @@ impl Listed {
         &mut self,
         wants: &BTreeSet<Vec<u8>>,
         options: &Options,
-    ) -> Result<String, Failure> {
+    ) -> Result<Vec<u8>, Failure> {
         if self.kind == Kind::LeftOut {
             self.fetch_what_was_left_out(wants, options)?;
-            return Ok("\n".to_owned());
+            return Ok(b"\n".to_vec());
         }
         let is_other = !options.cloning && self.refs.is_sha256() != self.errand.is_sha256();
         let brought = if is_other {
@@ -188,15 +193,12 @@ impl Listed {
                 None
             }
         };
-        let mut words = String::new();
-        if let Some(pack) = lock {
-            words.push_str(&format!("lock {}.keep\n", pack.display()));
-            if options.check_connectivity {
-                words.push_str("connectivity-ok\n");
-            }
-        }
-        words.push('\n');
-        Ok(words)
+        let mut lines = match &lock {
+            Some(pack) => pack_lines(pack, options.check_connectivity),
+            None => Vec::new(),
+        };
+        lines.push(b'\n');
+        Ok(lines)
     }
 
     /// Brings what was left out: from the mirror, and what that lacks even when it is in step from upstream.
@@ -281,6 +283,20 @@ impl Listed {
     }
 }
 
+/// The lines that name a complete pack to git. git removes the file that `lock` names, and reads its name up to the end
+/// of the line: a path with a newline would name another file. Without these lines git checks the pack itself.
+fn pack_lines(pack: &Path, is_checked: bool) -> Vec<u8> {
+    let path = pack.as_os_str().as_bytes();
+    if path.contains(&b'\n') {
+        return Vec::new();
+    }
+    let mut lines = [b"lock ", path, b".keep\n"].concat();
+    if is_checked {
+        lines.extend_from_slice(b"connectivity-ok\n");
+    }
+    lines
+}
+
 fn read_refs(serving: &Serving) -> Result<Option<Refs>, Failure> {
     let refs = Refs::read(&serving.ready.git_dir);
     refs.map_err(|err| Failure::io("cannot read the mirror's refs", &err))
@@ -290,4 +306,22 @@ fn bad_link(text: &str) -> Failure {
     let text = masked(text.as_bytes());
     let failure = Failure::here(format!("'mirror.link' is '{text}'"));
     failure.hinted("it may be 'auto', 'reflink', 'hardlink', 'copy' or 'off'")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
+    use super::*;
+
+    #[test]
+    fn a_lock_line_has_the_bytes_of_the_path_and_none_is_sent_for_a_path_with_a_newline() {
+        let lines = |path: &[u8]| pack_lines(Path::new(OsStr::from_bytes(path)), true);
+        assert_eq!(lines(b"/a b/p"), b"lock /a b/p.keep\nconnectivity-ok\n");
+        assert_eq!(
+            lines(b"/\xff\r/p"),
+            b"lock /\xff\r/p.keep\nconnectivity-ok\n"
+        );
+        assert_eq!(lines(b"/n\nl/p"), b"");
+    }
 }

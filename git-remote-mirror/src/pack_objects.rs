@@ -29,7 +29,6 @@ pub(crate) fn run(
         ])
         .arg(store.join("pack/pack"))
         .env("GIT_OBJECT_DIRECTORY", store)
-        .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", mirror.join("objects"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(if progress {
@@ -37,6 +36,7 @@ pub(crate) fn run(
         } else {
             Stdio::null()
         });
+    git::add_alternate(&mut git, &mirror.join("objects"));
     let mut child = git.spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
         // Whether it has heard all of it, its end tells.

@@ -55,13 +55,10 @@ pub(crate) fn run(errand: &Errand) -> Result<(), Failure> {
         .arg(&open.ready.git_dir)
         // What comes lands here, and in the mirror only when upstream has accepted it.
         .env("GIT_OBJECT_DIRECTORY", &open.quarantine)
-        .env(
-            "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-            open.ready.git_dir.join("objects"),
-        )
         .env(forward::PUSH, &open.id)
         .env(forward::QUARANTINE, &open.quarantine)
         .env(send::UPSTREAM, &open.ready.url);
+    git::add_alternate(&mut server, &open.ready.git_dir.join("objects"));
     for (name, value) in send::variables(&open.sign_in) {
         server.env(name, value);
     }

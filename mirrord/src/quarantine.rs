@@ -218,10 +218,8 @@ impl Quarantine {
     }
 
     fn borrow(&self, git: &mut Command) {
-        git.env("GIT_OBJECT_DIRECTORY", &self.dir).env(
-            "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-            self.git_dir.join("objects"),
-        );
+        git.env("GIT_OBJECT_DIRECTORY", &self.dir);
+        git::add_alternate(git, &self.git_dir.join("objects"));
     }
 
     /// Checks that nothing which `tips` need is missing, here or in the mirror.

@@ -48,8 +48,8 @@ pub(crate) fn renew(git_dir: &Path, watch: &Watch) -> io::Result<()> {
     ])
     .arg(dir.join("pack"))
     // What is unfinished lies there, too.
-    .env("GIT_OBJECT_DIRECTORY", store)
-    .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", git_dir.join("objects"));
+    .env("GIT_OBJECT_DIRECTORY", store);
+    git::add_alternate(&mut git, &git_dir.join("objects"));
     let mut nice = git::niced(&git);
     nice.stdout(Stdio::piped());
     let ended = children::run(nice, lines.into_bytes(), watch)?;

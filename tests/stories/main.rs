@@ -24,6 +24,7 @@ mod log;
 mod named;
 mod no_leak;
 mod nothing_leaves;
+mod odd_paths;
 mod passing_through;
 mod progress;
 mod push;
