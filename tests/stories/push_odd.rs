@@ -4,6 +4,11 @@ use std::fs;
 
 use tests::{Project, Run, World};
 
+use crate::{
+    clone::{Stage, fill},
+    push_pair::Pair,
+};
+
 /// A world with a clone that is called `ours`, of an upstream on this machine.
 fn stage() -> (World, Project) {
     let world = World::new();
@@ -150,4 +155,62 @@ fn ten_thousand_branches_come_in_one_push_and_others_beside_them() {
     assert_eq!(project.tip("many/09999"), Some(commit));
     let public = tests::public_refs(&world, &world.only_mirror());
     assert_eq!(public, refs, "the mirror has what upstream has");
+}
+
+/// git sends a deletion of what nobody has shown it. Only upstream knows whether there is anything.
+#[test]
+fn a_deletion_of_what_upstream_hides_or_does_not_have_is_answered_by_upstream() {
+    Pair::each(|pair| {
+        let hidden = "refs/heads/hidden";
+        pair.upstream(|project| project.branch("hidden", "main"));
+        for key in ["transfer.hideRefs", "uploadpack.hideRefs"] {
+            pair.upstream(|project| {
+                project.git(["config", "--add", key, hidden]).ok();
+            });
+            let delete = format!(":{hidden}");
+            let ran = pair.run("", &["push", "origin", &delete]);
+            let is_shown_to_pushes = key.starts_with("uploadpack");
+            assert_eq!(ran.status.success(), is_shown_to_pushes, "{key}: {ran}");
+            let [ours, plain] = pair
+                .projects
+                .each_ref()
+                .map(|project| project.tip("hidden"));
+            assert_eq!(ours, plain);
+            assert_eq!(ours.is_none(), is_shown_to_pushes, "{key}");
+            pair.upstream(|project| {
+                project.git(["config", "--unset", key, hidden]).ok();
+            });
+        }
+        pair.pushes(&["origin", ":refs/heads/typo"]);
+        pair.upstream(|project| project.hook("pre-receive", "echo 'no deletions' >&2; exit 1"));
+        pair.refused(&["origin", ":refs/heads/typo"], "pre-receive hook declined");
+        pair.refused(&["--atomic", "origin", ":refs/heads/typo"], "declined");
+    });
+    let stage = Stage::new(fill);
+    let url = format!("mirror::{}", stage.url);
+    stage.world.git(["clone", "-q", &url, "ours"]).ok();
+    stage.gitlab.stop();
+    let ran = ours(&stage.world, &["push", "origin", ":refs/heads/typo"]).code(1);
+    assert!(ran.stderr.contains("cannot reach"), "{ran}");
+}
+
+/// What a local ref keeps from being shown is upstream's all the same.
+#[test]
+fn a_deletion_of_what_a_local_branch_keeps_from_being_shown_reaches_upstream() {
+    let (world, project) = stage();
+    let track = "+refs/heads/main";
+    let url = project.url();
+    world.mirrord(["add", "fork", &url, "--track", track]).ok();
+    let push = |refspec: &str| ours(&world, &["push", "-q", "mirror::fork", refspec]);
+    push("HEAD:refs/heads/a").ok();
+    project.branch("a/b", "main");
+    world
+        .mirrord(["set", "fork", "--track", "+refs/heads/*"])
+        .ok();
+    let shown = ours(&world, &["ls-remote", "mirror::fork"]).ok();
+    assert!(!shown.stdout.contains("refs/heads/a/b"), "{shown}");
+    push(":refs/heads/a/b").ok();
+    assert_eq!(project.tip("a/b"), None);
+    let kept = ours(&world, &["ls-remote", "mirror::fork"]).ok();
+    assert!(kept.stdout.contains("refs/heads/a\n"), "{kept}");
 }

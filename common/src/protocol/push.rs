@@ -50,7 +50,7 @@ pub enum Route {
 /// The value that a ref must have at upstream, or else a push does not touch it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Lease {
-    /// Any: the mirror does not keep this ref, and upstream's own rules decide.
+    /// Any: the mirror does not keep this ref, or has not seen it, and upstream's own rules decide.
     None,
     /// It must not exist.
     Absent,

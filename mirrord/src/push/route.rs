@@ -290,9 +290,16 @@ impl Desk<'_> {
         let lease = match (record, &command.new) {
             // It has never been upstream: the user's own, which may go there now.
             (None, Some(_)) => Lease::Absent,
-            (None, None) => return Ok(Route::Here { reveals: false }),
+            (None, None) if here.is_some() => return Ok(Route::Here { reveals: false }),
+            // Upstream has not shown it: it may hide it, or not have it. Only upstream can say which. The client names no
+            // value, and a lease on its absence would fail where upstream shows the ref to pushes and not to fetches. So it
+            // is sent as plain git sends it: what is there when it arrives goes, also a branch that somebody has made since
+            // this mirror asked. Nothing here changes with it.
+            (None, None) => Lease::None,
             // Nothing of the user's own is in the way of upstream's.
             (Some(record), _) if Some(&record) == here.as_ref() => Lease::Value(record),
+            // A local ref with another name, as `a` beside `a/b`, keeps it from being shown: upstream's is the only one.
+            (Some(record), None) if here.is_none() => Lease::Value(record),
             // It is, and makes room for it.
             (Some(_), None) => return Ok(Route::Here { reveals: true }),
             // What contains upstream's takes nothing from it; else the client decided without having seen that.
