@@ -57,7 +57,7 @@ async fn carry_out(
         Ok(request) => request,
         Err(failure) => return Ok(Err(failure)),
     };
-    let given = match Given::new(add.credential, &settings.url) {
+    let mut given = match Given::new(add.credential, &settings.url) {
         Ok(given) => given,
         Err(failure) => return Ok(Err(failure)),
     };
@@ -71,7 +71,10 @@ async fn carry_out(
             false => Extent::Needed,
         };
         match request.test(&settings.rules.track, extent).await? {
-            Ok((url, asked)) => (settings.url, format) = (url, asked.format),
+            Ok((url, asked)) => {
+                (settings.url, format) = (url, asked.format);
+                given.correct(request.passphrase());
+            }
             Err(unfit) => return Ok(Err(unfit.failure)),
         }
     }

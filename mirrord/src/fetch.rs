@@ -365,6 +365,11 @@ impl<'c> Request<'c> {
         }
     }
 
+    /// The passphrase with which it signs in: the one that was given, or the one that was typed where that was wrong.
+    pub(crate) fn passphrase(&self) -> Option<&Passphrase> {
+        self.passphrase.as_ref()
+    }
+
     fn access(&self) -> Access {
         let login = self.login.clone();
         Access {

@@ -13,6 +13,7 @@ use common::{
 
 use crate::{
     credentials,
+    questions::Passphrase,
     settings::{Auth, SecretId, Store},
     sync::Engine,
 };
@@ -71,6 +72,16 @@ impl Given {
         );
         let hint = format!("name that address: mirrord add NAME {url} --username USER");
         Err(Failure::new(FailureKind::Refused, message).hinted(hint))
+    }
+
+    /// Takes the passphrase with which the key has just signed in, where another was given.
+    pub(crate) fn correct(&mut self, passphrase: Option<&Passphrase>) {
+        if let (Auth::SshKey { file, .. }, Some(secret), Some(passphrase)) =
+            (&self.auth, &mut self.secret, passphrase)
+            && passphrase.is_of(file)
+        {
+            *secret = passphrase.answer.clone();
+        }
     }
 
     /// What the person should know of where its secret is now.

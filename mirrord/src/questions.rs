@@ -28,13 +28,15 @@ pub(crate) struct Passphrase {
 impl Passphrase {
     /// That of a key, for which ssh asks so.
     pub(crate) fn of_key(file: &Path, answer: Secret) -> Self {
-        let file = file.to_string_lossy();
-        // ssh shows no more of a path (`load_identity_file` in its sshconnect2.c).
-        let shown = file.get(..file.floor_char_boundary(100)).unwrap_or(&file);
         Self {
-            question: format!("Enter passphrase for key '{shown}': "),
+            question: question_of(file),
             answer,
         }
+    }
+
+    /// Whether it is that of this key.
+    pub(crate) fn is_of(&self, file: &Path) -> bool {
+        self.question == question_of(file)
     }
 }
 
@@ -80,8 +82,28 @@ impl Drop for Asking<'_> {
 #[derive(Clone)]
 struct Source {
     passphrase: Arc<Mutex<Option<Passphrase>>>,
+    prompts: Arc<Mutex<Prompts>>,
     askable: Askable,
     push: Option<String>,
+}
+
+/// How often a child has asked for passphrases, by the question.
+#[derive(Default)]
+struct Prompts(HashMap<String, Prompt>);
+
+#[derive(Default)]
+struct Prompt {
+    asked: u32,
+    answered: u32,
+}
+
+/// Why a key cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BadPassphrase {
+    /// It has a passphrase, and nobody has given one.
+    Unknown,
+    /// Those that were given are not the key's.
+    Wrong,
 }
 
 /// All children that may ask something.
@@ -93,6 +115,34 @@ pub(crate) struct Open {
     questions: Arc<Questions>,
     /// The id.
     pub id: OneTimeId,
+    prompts: Arc<Mutex<Prompts>>,
+}
+
+impl Open {
+    /// The key that ssh could not read, and why, where it has asked for a passphrase at most `limit` times. It asks again
+    /// only after a wrong answer, and as a rule only for a key that upstream takes.
+    pub(crate) fn bad_passphrase(&self, limit: u32) -> Option<(String, BadPassphrase)> {
+        let prompts = lock(&self.prompts);
+        prompts.0.iter().find_map(|(question, prompt)| {
+            let bad = match *prompt {
+                Prompt { answered: 0, .. } => BadPassphrase::Unknown,
+                Prompt { asked, answered } if asked > answered || asked >= limit => {
+                    BadPassphrase::Wrong
+                }
+                Prompt { .. } => return None,
+            };
+            let file = question.strip_prefix(PASSPHRASE)?.strip_suffix("': ")?;
+            Some((file.to_owned(), bad))
+        })
+    }
+}
+
+/// How ssh asks for the passphrase of a key.
+fn question_of(file: &Path) -> String {
+    let file = file.to_string_lossy();
+    // ssh shows no more of a path (`load_identity_file` in its sshconnect2.c).
+    let shown = file.get(..file.floor_char_boundary(100)).unwrap_or(&file);
+    format!("{PASSPHRASE}{shown}': ")
 }
 
 impl Questions {
@@ -108,8 +158,10 @@ impl Questions {
         push: Option<&str>,
     ) -> io::Result<Open> {
         let id = OneTimeId(id::random()?);
+        let prompts = Arc::<Mutex<Prompts>>::default();
         let source = Source {
             passphrase: Arc::new(Mutex::new(passphrase)),
+            prompts: prompts.clone(),
             askable,
             push: push.map(str::to_owned),
         };
@@ -117,6 +169,7 @@ impl Questions {
         Ok(Open {
             questions: self.clone(),
             id,
+            prompts,
         })
     }
 
@@ -133,6 +186,20 @@ impl Questions {
             self.sources().remove(id);
             return None;
         }
+        let is_passphrase = is_for_passphrase(&prompt);
+        if is_passphrase {
+            lock(&source.prompts).of(&prompt).asked += 1;
+        }
+        let answer = Self::answer_from(&source, &prompt).await;
+        // ssh takes an empty one for none.
+        let is_some = answer.as_ref().is_some_and(|Secret(text)| !text.is_empty());
+        if is_passphrase && is_some {
+            lock(&source.prompts).of(&prompt).answered += 1;
+        }
+        answer
+    }
+
+    async fn answer_from(source: &Source, prompt: &str) -> Option<Secret> {
         let stored = {
             let mut passphrase = lock(&source.passphrase);
             passphrase.take_if(|passphrase| passphrase.question == prompt)
@@ -140,11 +207,11 @@ impl Questions {
         if let Some(passphrase) = stored {
             return Some(passphrase.answer);
         }
-        for asker in source.askable {
+        for asker in &source.askable {
             let _asking = asker.begin();
             let (answer, answered) = oneshot::channel();
             let question = Question {
-                prompt: prompt.clone(),
+                prompt: prompt.to_owned(),
                 answer,
             };
             // One that has gone leaves the question to the next.
@@ -159,6 +226,12 @@ impl Questions {
 
     fn sources(&self) -> MutexGuard<'_, HashMap<OneTimeId, Source>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Prompts {
+    fn of(&mut self, question: &str) -> &mut Prompt {
+        self.0.entry(question.to_owned()).or_default()
     }
 }
 
@@ -211,6 +284,30 @@ mod tests {
         let question = "Enter passphrase for key '/home/me/key': ";
         assert_eq!(ask(question).await, Some(Secret("open sesame".into())));
         assert_eq!(ask(question).await, None, "it was wrong");
+    }
+
+    #[tokio::test]
+    async fn a_passphrase_is_wrong_where_ssh_asks_again_and_unknown_where_nobody_answers() {
+        let questions = Arc::<Questions>::default();
+        let file = Path::new("/home/me/key");
+        let passphrase = || Passphrase::of_key(file, Secret("guess".into()));
+        let open = |stored| {
+            let open = questions.open(stored, Vec::new(), None);
+            open.expect("random")
+        };
+        let ask = async |open: &Open| questions.answer(&open.id, None, question_of(file)).await;
+        let stored = open(Some(passphrase()));
+        let bad = |why| Some(("/home/me/key".to_owned(), why));
+        assert_eq!(stored.bad_passphrase(3), None, "ssh has not asked");
+        ask(&stored).await;
+        assert_eq!(stored.bad_passphrase(3), None, "it was right");
+        let last = stored.bad_passphrase(1);
+        assert_eq!(last, bad(BadPassphrase::Wrong), "ssh would not ask again");
+        ask(&stored).await;
+        assert_eq!(stored.bad_passphrase(3), bad(BadPassphrase::Wrong));
+        let nobody = open(None);
+        ask(&nobody).await;
+        assert_eq!(nobody.bad_passphrase(3), bad(BadPassphrase::Unknown));
     }
 
     #[tokio::test]

@@ -177,6 +177,10 @@ impl Request<'_> {
             (Auth::Password { username, .. }, Some(name)) if refused => failure.hinted(format!(
                 "'mirrord set {name} --username {username}' gives the mirror another password or token; {MAKE_A_TOKEN}"
             )),
+            (Auth::SshKey { .. }, Some(_)) if wants => {
+                failure.hint = self.stored_anew().or(failure.hint);
+                failure
+            }
             (Auth::Anonymous, name) if wants => {
                 let url = &self.target.url;
                 let message = format!("'{url}' wants a login, and the mirror is anonymous");
@@ -235,7 +239,9 @@ impl Request<'_> {
     /// After a refusal: whether there is another login to try.
     pub(super) async fn try_another_login(&mut self, trouble: &Trouble) -> Result<bool, WireError> {
         let wants = trouble.failure.kind == FailureKind::LoginNeeded;
-        if !(wants || trouble.login_refused) {
+        // Of a key's passphrase the person has been asked by ssh.
+        let is_key = matches!(self.auth, Auth::SshKey { .. });
+        if is_key || !(wants || trouble.login_refused) {
             return Ok(false);
         }
         // What is only tried out, or was not even asked for, says nothing of who may read.

@@ -40,7 +40,7 @@ pub(crate) use self::{
     token::Told,
     trials::Trials,
 };
-use crate::{questions::Questions, settings::Auth};
+use crate::questions::Questions;
 
 /// A failure, with what those who deal with it here need beside its words.
 #[derive(Debug, Clone)]
@@ -138,12 +138,4 @@ impl Upstreams {
     pub(crate) fn end(&self) {
         self.ssh.end();
     }
-}
-
-/// A refusal of a mirror's own key says what to do about that key.
-fn of_own_key(url: &UpstreamUrl, access: &Access, mut trouble: Trouble) -> Trouble {
-    if let (true, Auth::SshKey { file, .. }) = (trouble.key_refused, &access.auth) {
-        trouble.failure.hint = Some(ssh::refused(url, file));
-    }
-    trouble
 }

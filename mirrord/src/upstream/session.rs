@@ -21,7 +21,7 @@ use super::{
     answers::explain,
     cancelled,
     child::{self, Child, Meaning},
-    fallback, http, local, of_own_key, ssh, v2,
+    fallback, http, local, ssh, v2,
 };
 use crate::{
     quarantine::{Quarantine, Received},
@@ -85,7 +85,7 @@ impl Session {
                     opened => opened,
                 };
                 let way;
-                (way, asking) = opened.map_err(|trouble| of_own_key(url, access, trouble))?;
+                (way, asking) = opened?;
                 way
             }
             Scheme::Http | Scheme::Https => match &access.http.needs_git {
@@ -164,8 +164,10 @@ impl Session {
     ) -> Result<(Way, Option<questions::Open>), Trouble> {
         let line = upstreams.ssh.line(url, access, watch)?;
         if let Some(command) = line.ours {
-            if let Some(way) = Self::open_child(url, command, ("ssh", ssh::explain), access, watch)?
-            {
+            let opened = Self::open_child(url, command, ("ssh", ssh::explain), access, watch);
+            let explained =
+                |trouble| ssh::explain_refusal(url, access, line.asking.as_ref(), trouble);
+            if let Some(way) = opened.map_err(explained)? {
                 return Ok((way, line.asking));
             }
             upstreams.ssh.note_old(url);

@@ -27,7 +27,7 @@ use common::{
 
 use self::{kept::Kept, own_key::Configurations, probe::Probe};
 pub(super) use self::{
-    own_key::refused,
+    own_key::explain_refusal,
     sign_in::{Heard, Seen},
     words::explain,
 };
@@ -161,7 +161,10 @@ impl Ssh {
     /// Lets an ssh ask whoever waits, where it may: the variables for it, and what they are good for as long as it lives.
     fn let_ask(&self, access: &Access, watch: &Watch) -> Result<Asking, Failure> {
         let (passphrase, askable) = (access.passphrase.clone(), watch.askable().clone());
-        if passphrase.is_none() && askable.is_empty() {
+        // Of the mirror's own key the question is worth having without an answer, too: it tells that only the passphrase
+        // is missing.
+        let is_own = access.ssh.as_ref().is_some_and(|ssh| ssh.key.is_some());
+        if passphrase.is_none() && askable.is_empty() && !is_own {
             return Ok((Vec::new(), None));
         }
         let cannot = |err: io::Error| Failure::io("cannot let ssh ask", &err);
@@ -256,7 +259,7 @@ impl Ssh {
         can_ask: bool,
     ) -> Result<Vec<String>, Failure> {
         let mut settings = Vec::new();
-        if !(can_ask || access.passphrase.is_some()) {
+        if !(can_ask || access.passphrase.is_some() || who.client.key.is_some()) {
             settings.push("BatchMode=yes".to_owned());
         }
         let mut words = Vec::new();
@@ -267,6 +270,8 @@ impl Ssh {
             let strict = if can_ask { "ask" } else { "yes" };
             let strict = format!("StrictHostKeyChecking={strict}");
             words = own_key::options(key, &configuration, &strict);
+            let prompts = own_key::max_prompts(access);
+            settings.push(format!("NumberOfPasswordPrompts={prompts}"));
         }
         if !probe.sets_timeout {
             // As long as a server may be silent over http.

@@ -164,18 +164,17 @@ fn host_keys_are_strict_and_a_changed_one_is_shown_with_both_fingerprints() {
 fn a_passphrase_from_stdin_is_stored_and_used_without_anybody_to_ask() {
     let stage = stage(&["ssh/own"]);
     protect(&stage.world, "ssh/own", "open sesame");
-    let ran = add(&stage, &[]).code(1);
-    assert!(
-        ran.stderr.contains("refuses your key"),
-        "nobody knows it: {ran}"
-    );
-    let ran = add(&stage, &["--passphrase-stdin"])
-        .stdin("wrong\n")
-        .code(1);
-    assert!(
-        ran.stderr.contains("refuses your key") && !ran.stderr.contains("wrong"),
-        "{ran}"
-    );
+    let bad = |run: Run, why: &str| {
+        let ran = run.code(1);
+        let of = format!("the passphrase of '{}' {why}\n", path(&stage, "ssh/own"));
+        assert!(ran.stderr.contains(&of), "{ran}");
+        assert!(!ran.stderr.contains("refuses your key"), "{ran}");
+        assert!(ran.stderr.contains("--passphrase-stdin"), "{ran}");
+        assert!(!ran.stderr.contains("opensesame"), "{ran}");
+    };
+    bad(add(&stage, &[]), "is not known");
+    let guess = || add(&stage, &["--passphrase-stdin"]).stdin("opensesame\n");
+    bad(guess(), "is wrong");
     add(&stage, &["--passphrase-stdin"])
         .stdin("open sesame\n")
         .ok();
@@ -203,4 +202,51 @@ fn a_passphrase_from_stdin_is_stored_and_used_without_anybody_to_ask() {
         1,
         "in the store and nowhere else: {found}"
     );
+}
+
+#[test]
+fn a_stored_passphrase_that_is_wrong_is_named_and_a_person_is_asked_for_another() {
+    let stage = stage(&["ssh/own"]);
+    protect(&stage.world, "ssh/own", "open sesame");
+    let key = path(&stage, "ssh/own");
+    let prompt = format!("Enter passphrase for key '{key}': ");
+    let mut terminal = add(&stage, &[]).on_terminal();
+    for passphrase in ["first", "second", "open sesame"] {
+        terminal.shows(&prompt);
+        terminal.types(&format!("{passphrase}\n"));
+    }
+    let (code, shown) = terminal.ended();
+    assert_eq!(code, 0, "{shown}");
+    let restart = || stage.world.mirrord(["stop"]).ok();
+    restart();
+    look(&stage).ok();
+    let change = ["set", "project", "--ssh-key", &key, "--passphrase-stdin"];
+    stage.world.mirrord(change).stdin("wrong one\n").ok();
+    restart();
+    let ran = look(&stage).code(128);
+    let error = format!("the passphrase of '{key}' is wrong\n");
+    assert!(ran.stderr.contains(&error), "{ran}");
+    let hint = format!("hint: 'mirrord set project --ssh-key {key}' stores it anew\n");
+    assert!(ran.stderr.contains(&hint), "{ran}");
+    let status = stage.world.mirrord(["status"]).run();
+    assert!(status.stdout.contains("needs you"), "{status}");
+    let mut terminal = look(&stage).on_terminal();
+    terminal.shows(&prompt);
+    terminal.types("open sesame\n");
+    let (code, shown) = terminal.ended();
+    assert_eq!(code, 0, "{shown}");
+    // A person is asked as often as ssh asks, beside what is stored.
+    restart();
+    let mut terminal = look(&stage).on_terminal();
+    for _ in 0..3 {
+        terminal.shows(&prompt);
+        terminal.types("guess\n");
+    }
+    let (code, shown) = terminal.ended();
+    assert!(code == 128 && shown.contains("is wrong"), "{shown}");
+    stage.sshd.authorize(&["ssh/key"]);
+    stage.world.mirrord(change).stdin("open sesame\n").ok();
+    restart();
+    let ran = look(&stage).code(128);
+    assert!(ran.stderr.contains("refuses your key"), "{ran}");
 }

@@ -215,6 +215,15 @@ fn a_wrong_passphrase_is_asked_for_again_as_ssh_does_and_ctrl_c_ends_it() {
     assert!(!stage.world.path("ours").exists());
     stage.world.wait_until_no_sync();
     assert_eq!(stage.world.mirrors(), [""; 0]);
+    let mut terminal = stage.clone("ours").on_terminal();
+    for _ in 0..3 {
+        terminal.shows("Enter passphrase for key '");
+        terminal.types("wrong\n");
+    }
+    let (code, shown) = terminal.ended();
+    let why = format!("'{}' is wrong", stage.world.path("ssh/key").display());
+    assert!(code == 128 && shown.contains(&why), "{shown}");
+    assert!(shown.contains("ssh-add"), "{shown}");
 }
 
 #[test]

@@ -9,11 +9,24 @@ use std::{
     process::{Command, Stdio},
 };
 
-use common::{progress::masked, ssh::quoted, upstream_url::UpstreamUrl};
+use common::{
+    progress::masked,
+    protocol::{Failure, FailureKind},
+    ssh::quoted,
+    upstream_url::UpstreamUrl,
+};
 use sha2::{Digest, Sha256};
 
 use super::{Who, words::bare_host};
-use crate::durable;
+use crate::{
+    durable,
+    questions::{BadPassphrase, Open},
+    settings::Auth,
+    upstream::{Access, Trouble},
+};
+
+/// How often ssh asks for a passphrase, as by default.
+const PROMPTS: u32 = 3;
 
 /// What in a configuration signs in, or says how.
 const SIGNS_IN: [&str; 10] = [
@@ -110,8 +123,52 @@ pub(super) fn options(key: &Path, configuration: &Path, strict: &str) -> Vec<Str
     words
 }
 
+/// How often ssh asks for the passphrase: as often as it asks a person, and once more for the one that is stored.
+pub(super) fn max_prompts(access: &Access) -> u32 {
+    PROMPTS + u32::from(access.passphrase.is_some())
+}
+
+/// What it means that upstream has not let in a key, and what to do about it. Where ssh could not read the key for want of
+/// its passphrase, upstream has refused nothing.
+pub(in crate::upstream) fn explain_refusal(
+    url: &UpstreamUrl,
+    access: &Access,
+    asking: Option<&Open>,
+    mut trouble: Trouble,
+) -> Trouble {
+    if !trouble.key_refused {
+        return trouble;
+    }
+    let own = match &access.auth {
+        Auth::SshKey { file, .. } => Some(file),
+        _ => None,
+    };
+    let Some((file, bad)) = asking.and_then(|open| open.bad_passphrase(max_prompts(access))) else {
+        if let Some(file) = own {
+            trouble.failure.hint = Some(refused(url, file));
+        }
+        return trouble;
+    };
+    let why = match bad {
+        BadPassphrase::Unknown => "is not known",
+        BadPassphrase::Wrong => "is wrong",
+    };
+    let shown = masked(file.as_bytes());
+    let message = format!("cannot sign in to '{url}': the passphrase of '{shown}' {why}");
+    if own.is_some() {
+        let hint =
+            "--ssh-key asks for it at a terminal; with --passphrase-stdin it is read from stdin";
+        let failure = Failure::new(FailureKind::LoginNeeded, message);
+        return failure.hinted(hint).into();
+    }
+    trouble.failure.message = message;
+    let hint = format!("your agent can have the key: ssh-add {}", quoted(&file));
+    trouble.failure.hint = Some(hint);
+    trouble
+}
+
 /// What to do where upstream refuses the key.
-pub(in crate::upstream) fn refused(url: &UpstreamUrl, key: &Path) -> String {
+fn refused(url: &UpstreamUrl, key: &Path) -> String {
     let page = format!("https://{}/-/user_settings/ssh_keys", bare_host(url));
     match public_key(key) {
         Some(line) => format!("GitLab takes the public key at {page}: {line}"),

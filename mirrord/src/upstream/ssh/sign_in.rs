@@ -19,9 +19,9 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Ssh, Who, words};
+use super::{Ssh, Who, explain_refusal, words};
 use crate::{
-    upstream::{Access, Trouble, answers, cancelled, of_own_key},
+    upstream::{Access, Trouble, answers, cancelled},
     watch::Watch,
 };
 
@@ -85,7 +85,7 @@ impl Ssh {
         words.extend(self.options(&who, &probe, access, can_ask)?);
         words.extend(who.port().chain([who.destination.clone()]));
         let mut command = who.client.fenced(words, &who.environment);
-        let (variables, _asking) = self.let_ask(access, watch)?;
+        let (variables, asking) = self.let_ask(access, watch)?;
         command
             .envs(variables)
             .stdout(Stdio::null())
@@ -106,7 +106,7 @@ impl Ssh {
                 let ended = words::explain(url, &heard.rest, status.code());
                 let silent = || Failure::here("ssh ended and did not say why").into();
                 let trouble = ended.unwrap_or_else(silent);
-                heard.trouble = Some(of_own_key(url, access, trouble));
+                heard.trouble = Some(explain_refusal(url, access, asking.as_ref(), trouble));
             }
             Ok(None) => heard.trouble = Some(answers::silent(url, budget)),
         }
