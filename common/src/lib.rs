@@ -4,6 +4,7 @@
 
 pub mod ask;
 pub mod client;
+pub mod config_file;
 pub mod derived;
 pub mod errand;
 pub mod git;

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use common::protocol::Lease;
+use common::{config_file::quoted, protocol::Lease};
 
 use crate::{outcome::NEW, send::Order};
 
@@ -87,13 +87,4 @@ impl Scratch {
         fs::write(&path, config)?;
         Ok(path)
     }
-}
-
-/// A value as git's configuration files have it.
-fn quoted(value: &[u8]) -> Vec<u8> {
-    let escaped = value.iter().flat_map(|byte| match byte {
-        b'"' | b'\\' => vec![b'\\', *byte],
-        byte => vec![*byte],
-    });
-    [b'"'].into_iter().chain(escaped).chain([b'"']).collect()
 }

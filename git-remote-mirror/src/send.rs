@@ -10,7 +10,7 @@ use std::{
     env,
     ffi::OsString,
     io::{self, Read},
-    os::unix::ffi::OsStringExt,
+    os::unix::ffi::{OsStrExt, OsStringExt},
     path::Path,
     process::Stdio,
     sync::mpsc::{self, Receiver},
@@ -19,6 +19,7 @@ use std::{
 };
 
 use common::{
+    config_file::ConfigFile,
     git,
     protocol::{Command, Lease, OneTimeId, SignIn, Standing},
     standing::{Alone, UserConfig},
@@ -88,19 +89,16 @@ pub(crate) fn send(
         Some(_) => git::hide_netrc(&mut push),
         None => String::new(),
     };
-    let settings = settings(&url, &standing, limit, &home)?.into_iter();
-    let settings = settings.map(|(key, value)| (key, OsString::from(value)));
-    // Not in arguments: some are secrets for pipelines. An empty one would take back those before it.
-    let options = options.iter().filter(|option| !option.is_empty()).cloned();
-    let settings = settings.chain(options.map(|option| ("push.pushOption".to_owned(), option)));
-    let mut count = 0;
-    for (key, value) in settings {
-        push.env(format!("GIT_CONFIG_KEY_{count}"), key)
-            .env(format!("GIT_CONFIG_VALUE_{count}"), value);
-        count += 1;
-    }
-    push.env("GIT_CONFIG_COUNT", count.to_string())
-        .env("GIT_ALLOW_PROTOCOL", transports(&url));
+    let settings = settings(&url, &standing, limit, &home)?;
+    let settings = settings.iter();
+    let settings = settings.map(|(key, value)| (key.as_str(), value.as_bytes()));
+    // Some push options are secrets for pipelines. An empty one would take back those before it.
+    let options = options.iter().filter(|option| !option.is_empty());
+    let options = options.map(|option| ("push.pushOption", option.as_bytes()));
+    // Until git has ended.
+    let settings = ConfigFile::create(scratch.path(), settings.chain(options))?;
+    settings.include_in(&mut push);
+    push.env("GIT_ALLOW_PROTOCOL", transports(&url));
     sign_in(&mut push)?;
     push.env(forward::QUARANTINE, quarantine)
         .arg("-c")
@@ -141,6 +139,7 @@ pub(crate) fn send(
     });
     // What it has printed tells how it went; from here on nothing may be called never sent.
     let ended = watch.wait(&mut child);
+    drop(settings);
     // Whoever git left running, such as an ssh that keeps its connection, may hold the other ends.
     let report = report.recv_timeout(LAST_WORDS).unwrap_or_default();
     let mut words = words.recv_timeout(LAST_WORDS).unwrap_or_default();
@@ -271,7 +270,7 @@ fn leases(orders: &[Order<'_>]) -> Vec<OsString> {
     orders.iter().filter_map(lease).collect()
 }
 
-/// The settings of the user's that say how to talk to this upstream. They travel in the environment of one child.
+/// The settings of the user's that say how to talk to this upstream.
 fn settings(
     url: &str,
     standing: &[(String, String)],

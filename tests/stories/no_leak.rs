@@ -1,23 +1,15 @@
 //! Every kind of secret, through everything that the programs do, with the log at its fullest: none is ever seen outside
 //! its store, in a file, a log, an argument list, or an environment.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+mod lookout;
+mod settings;
+
+use std::{fs, path::PathBuf};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use tests::{Delivery, GitLab, Run, World};
 
-/// How often every process is looked at.
-const LOOK: Duration = Duration::from_millis(1);
+use self::lookout::Lookout;
 
 /// One secret of each kind, of this test alone.
 struct Canaries {
@@ -37,6 +29,10 @@ struct Canaries {
     api: String,
     /// What GitLab signs its deliveries with: in the form in which it shows it.
     signing: String,
+    /// In a header of the person's settings.
+    header: String,
+    /// In a proxy's URL of the person's settings.
+    proxy: String,
 }
 
 impl Canaries {
@@ -50,6 +46,8 @@ impl Canaries {
             answer: of("answer"),
             refused: of("refused"),
             api: of("api"),
+            header: of("header"),
+            proxy: of("proxy"),
             signing: format!(
                 "whsec_{}",
                 BASE64_STANDARD.encode(format!("{:0<32}", of("signing")))
@@ -57,7 +55,7 @@ impl Canaries {
         }
     }
 
-    fn all(&self) -> [&String; 8] {
+    fn all(&self) -> [&String; 10] {
         let Self {
             stored,
             helper,
@@ -67,9 +65,11 @@ impl Canaries {
             refused,
             api,
             signing,
+            header,
+            proxy,
         } = self;
         [
-            stored, helper, typed, passphrase, answer, refused, api, signing,
+            stored, helper, typed, passphrase, answer, refused, api, signing, header, proxy,
         ]
     }
 
@@ -81,79 +81,6 @@ impl Canaries {
             .map(|one| BASE64_STANDARD.encode(format!("me:{one}")));
         plain.chain(encoded).collect()
     }
-}
-
-/// Looks at the argument list and the environment of every process, over and over.
-struct Lookout {
-    seen: Arc<Mutex<BTreeSet<String>>>,
-    over: Arc<AtomicBool>,
-    looking: Option<thread::JoinHandle<usize>>,
-}
-
-impl Lookout {
-    fn new(forms: Vec<String>) -> Self {
-        let (seen, over) = (
-            Arc::<Mutex<BTreeSet<_>>>::default(),
-            Arc::<AtomicBool>::default(),
-        );
-        let (ours, stop) = (seen.clone(), over.clone());
-        let looking = thread::spawn(move || {
-            let mut looks = 0;
-            while !stop.load(Ordering::Relaxed) {
-                looks += 1;
-                for hit in look(&forms) {
-                    ours.lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .insert(hit);
-                }
-                thread::park_timeout(LOOK);
-            }
-            looks
-        });
-        Self {
-            seen,
-            over,
-            looking: Some(looking),
-        }
-    }
-
-    /// What was seen, and how often somebody looked.
-    fn end(mut self) -> (BTreeSet<String>, usize) {
-        self.over.store(true, Ordering::Relaxed);
-        let looks = self.looking.take().map(thread::JoinHandle::join);
-        let looks = looks.and_then(Result::ok).unwrap_or_default();
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        (seen.clone(), looks)
-    }
-}
-
-/// Processes that show one of these texts: what, and their command line.
-fn look(forms: &[String]) -> Vec<String> {
-    let Ok(processes) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    let mut hits = Vec::new();
-    for process in processes.flatten().map(|entry| entry.path()) {
-        for file in ["cmdline", "environ"] {
-            // Most are not ours, and some end while we look.
-            let Ok(bytes) = fs::read(process.join(file)) else {
-                continue;
-            };
-            let text = String::from_utf8_lossy(&bytes).replace('\0', " ");
-            if forms.iter().any(|form| text.contains(form)) {
-                // Read again it could be that of another program, or of none any more.
-                let line = match file {
-                    "cmdline" => text,
-                    _ => {
-                        let line = fs::read(process.join("cmdline")).unwrap_or_default();
-                        String::from_utf8_lossy(&line).replace('\0', " ")
-                    }
-                };
-                hits.push(format!("{file} of: {line}"));
-            }
-        }
-    }
-    hits
 }
 
 /// What git itself shows of an address that it was given with a login in it, before we have a say.
@@ -223,6 +150,12 @@ fn no_secret_is_ever_seen_outside_its_store() {
     let helper_key = format!("credential.{}.helper", url("helper"));
     world.config("credential.useHttpPath", "true");
     world.config(&helper_key, &helper);
+    // Settings for another host go to every child as well.
+    let of_host = |variable: &str| format!("http.http://other.example/.{variable}");
+    world.config(&of_host("extraHeader"), &format!("X: {}", canaries.header));
+    let proxy = format!("http://me:{}@proxy.example", canaries.proxy);
+    world.config(&of_host("proxy"), &proxy);
+    world.config("mirror.allowLoginInUrl", "true");
     let answer = store("answer", &format!("{}\n", canaries.answer));
     let ask = format!("#!/bin/sh\ncase $1 in User*) echo me;; *) cat '{answer}';; esac\n");
     world.script("ask", &ask);
@@ -358,7 +291,9 @@ fn no_secret_is_ever_seen_outside_its_store() {
         );
         let is_known = |file: &&String| {
             let of_git = form == canaries.typed && file.starts_with("typed/.git/");
-            file.starts_with("m/") || file.starts_with("stores/") || of_git
+            let is_setting = [&canaries.header, &canaries.proxy].contains(&&form);
+            let of_settings = is_setting && file.as_str() == "home/.gitconfig";
+            file.starts_with("m/") || file.starts_with("stores/") || of_git || of_settings
         };
         let elsewhere = |file: &&String| !is_known(file);
         let elsewhere: Vec<_> = files.iter().filter(elsewhere).collect();

@@ -1,15 +1,18 @@
 //! Upstreams that gix's layer cannot speak to: `git` itself asks and fetches, into the same quarantine.
 //!
-//! The child is fenced like every other. The settings that it needs come by environment, the login by a credential
-//! helper of ours that asks this daemon with an id that is good for one use: neither is in an argument or a file.
+//! The child is fenced like every other. The settings that it needs come by a file that goes with it, the login by a
+//! credential helper of ours that asks this daemon with an id that is good for one use: neither is in an argument or in
+//! the environment.
 
 use std::{
     io,
+    path::PathBuf,
     process::{Command, Stdio},
     sync::Arc,
 };
 
 use common::{
+    config_file::ConfigFile,
     git,
     progress::masked,
     protocol::{Failure, FailureKind},
@@ -19,12 +22,12 @@ use common::{
 use gix::{ObjectId, bstr::BString};
 
 use super::{
-    Access, Asked, Logins, Trouble,
+    Access, Asked, Logins, Trouble, Upstreams,
     answers::{self, said},
     ssh,
 };
 use crate::{
-    children,
+    children, durable,
     plan::Head,
     quarantine::{Quarantine, Received},
     refs::Refs,
@@ -41,22 +44,34 @@ const ALIAS: &str = "mirror-upstream:";
 /// and what ssh brings, is given up by us, with room for a list of refs, of which it says nothing before it has it all.
 const WORDLESS: u32 = 4;
 
+/// The variables that name a proxy. `http.proxy` comes before them.
+const PROXY_VARIABLES: [&str; 5] = [
+    "http_proxy",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+];
+
 /// A conversation by way of git.
 pub(crate) struct Git {
     url: UpstreamUrl,
     access: Access,
     logins: Arc<Logins>,
+    /// Where the settings of children lie.
+    settings: PathBuf,
     /// What makes it run the user's ssh, where it must.
     ssh: Vec<(String, String)>,
 }
 
 impl Git {
     /// A conversation in which nothing has been said yet.
-    pub(crate) fn new(url: &UpstreamUrl, access: &Access, logins: &Arc<Logins>) -> Self {
+    pub(crate) fn new(url: &UpstreamUrl, access: &Access, upstreams: &Upstreams) -> Self {
         Self {
             url: url.clone(),
             access: access.clone(),
-            logins: logins.clone(),
+            logins: upstreams.logins.clone(),
+            settings: upstreams.child_settings.clone(),
             ssh: Vec::new(),
         }
     }
@@ -161,25 +176,30 @@ impl Git {
             command.env("MIRROR_LOGIN", &offered.0);
             id = Some(offered);
         }
+        if let Some(proxy) = &self.access.http.proxy {
+            settings.push(("http.proxy".into(), proxy.clone()));
+        }
+        // A proxy's password is for the file, too.
+        let environment = self.access.environment.iter();
+        let environment = environment.filter(|(name, _)| !PROXY_VARIABLES.contains(&&**name));
         command.env_remove("SSH_AUTH_SOCK").envs(
-            self.access
-                .environment
-                .iter()
+            environment
                 .chain(&self.ssh)
                 .map(|(name, value)| (name, value)),
         );
-        command.env("GIT_CONFIG_COUNT", settings.len().to_string());
-        for (index, (key, value)) in settings.iter().enumerate() {
-            command
-                .env(format!("GIT_CONFIG_KEY_{index}"), key)
-                .env(format!("GIT_CONFIG_VALUE_{index}"), value);
-        }
+        let settings = settings.iter();
+        let settings = settings.map(|(key, value)| (key.as_str(), value.as_bytes()));
+        let settings = durable::make_dir(&self.settings)
+            .and_then(|()| ConfigFile::create(&self.settings, settings))
+            .map_err(cannot)?;
+        settings.include_in(&mut command);
         let mut relay = Relay::default();
         let budget = self.access.http.no_progress * WORDLESS;
         let ended = children::run_reading(command, input, Some(budget), watch, |piece| {
             watch.moved();
             relay.hear(piece, watch);
         });
+        drop(settings);
         if let Some(id) = id {
             self.logins.withdraw(&id);
         }

@@ -21,7 +21,7 @@ mod token;
 mod trials;
 mod v2;
 
-use std::{sync::Arc, time::Duration};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use common::{
     paths::Paths,
@@ -112,6 +112,8 @@ pub(crate) struct Upstreams {
     pub ssh: ssh::Ssh,
     /// Logins on their way to a child of ours.
     pub logins: Arc<Logins>,
+    /// The directory of the settings of children.
+    child_settings: PathBuf,
     /// What children of ours want to know.
     pub questions: Arc<Questions>,
 }
@@ -120,7 +122,11 @@ impl Upstreams {
     /// With what lies in these places.
     pub(crate) fn new(paths: &Paths) -> Self {
         let questions = Arc::<Questions>::default();
+        let child_settings = paths.child_settings();
+        // What a daemon before left there belongs to no child any more. It is made again for whoever needs it.
+        let _ = fs::remove_dir_all(&child_settings);
         Self {
+            child_settings,
             trials: Trials::new(paths.refused()),
             clients: http::Clients::default(),
             ssh: ssh::Ssh::new(paths.ssh(), paths.ssh_configurations(), questions.clone()),

@@ -58,7 +58,7 @@ enum Way {
 
 impl Way {
     fn by_git(url: &UpstreamUrl, access: &Access, upstreams: &Upstreams) -> Self {
-        Self::Git(Box::new(fallback::Git::new(url, access, &upstreams.logins)))
+        Self::Git(Box::new(fallback::Git::new(url, access, upstreams)))
     }
 }
 
@@ -172,7 +172,7 @@ impl Session {
             }
             upstreams.ssh.note_old(url);
         }
-        let git = fallback::Git::new(url, access, &upstreams.logins);
+        let git = fallback::Git::new(url, access, upstreams);
         Ok((Way::Git(Box::new(git.over_ssh(line.for_git))), line.asking))
     }
 
