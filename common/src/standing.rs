@@ -143,6 +143,12 @@ impl UserConfig {
             .map(|(_, value)| value.as_str())
     }
 
+    /// Whether a key is set to true, as git reads a boolean.
+    #[must_use]
+    pub fn is_true(&self, key: &str) -> bool {
+        self.get(key).is_some_and(truth)
+    }
+
     /// All entries, in reading order.
     #[must_use]
     pub fn entries(&self) -> &[(String, String)] {
@@ -188,6 +194,15 @@ impl UserConfig {
             place: place.finalize().into(),
         }
     }
+}
+
+/// A boolean as git's configuration writes it.
+#[must_use]
+pub fn truth(value: &str) -> bool {
+    !matches!(
+        value.to_ascii_lowercase().as_str(),
+        "false" | "no" | "off" | "0" | ""
+    )
 }
 
 /// With what somebody talks to an upstream who does not sign in as the user's git would.

@@ -15,7 +15,8 @@ use common::{
 };
 
 use crate::{
-    listed::Listed, options::Options, pass_through, place::Place, push, serving::Serving, stream,
+    listed::Listed, login_in_url, options::Options, pass_through, place::Place, push,
+    serving::Serving, stream,
 };
 
 /// No line that git sends comes near this.
@@ -147,6 +148,7 @@ fn connect(service: &str, remote: &str, typed: &str, options: Options) -> Result
 fn errand(remote: &str, typed: &str, options: Options) -> Result<Errand, Failure> {
     let config = UserConfig::read();
     let config = config.map_err(|err| Failure::io("cannot read git's configuration", &err))?;
+    login_in_url::refuse(remote, typed, &config)?;
     let place = Place::find();
     let place = place.map_err(|err| Failure::io("cannot look at the repository", &err))?;
     Ok(Errand {

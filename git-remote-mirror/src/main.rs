@@ -11,6 +11,7 @@ mod link;
 mod list;
 mod listed;
 mod login;
+mod login_in_url;
 mod new_remote;
 mod options;
 mod outcome;
@@ -92,6 +93,8 @@ fn guarded(address: &str, run: impl FnOnce() -> Result<(), Failure>) -> Result<(
 fn complain(failure: &Failure) {
     tell(&format!("error: {failure}"));
     if let Some(hint) = &failure.hint {
-        tell(&format!("hint: {hint}"));
+        for line in hint.lines() {
+            tell(&format!("hint: {line}"));
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use common::standing::UserConfig;
+use common::standing::{UserConfig, truth};
 
 /// Where it is noted, in a client, what git was last given without having asked for it by its own protocol.
 const GIVEN: &str = "mirror-given";
@@ -132,7 +132,7 @@ impl Place {
 /// Whether a push asks first what both sides have, by a fetch that looks like any other and that only git's own protocol
 /// can answer.
 pub(crate) fn negotiates_pushes(config: &UserConfig) -> bool {
-    config.get("push.negotiate").is_some_and(truth)
+    config.is_true("push.negotiate")
 }
 
 /// Whether whatever comes is to be looked at for faults by git, which does not look at what is there already.
@@ -140,14 +140,6 @@ pub(crate) fn wants_fsck(config: &UserConfig) -> bool {
     let keys = ["fetch.fsckobjects", "transfer.fsckobjects"];
     let set = keys.into_iter().find_map(|key| config.get(key));
     set.is_some_and(truth)
-}
-
-/// A boolean as git's configuration writes it.
-fn truth(value: &str) -> bool {
-    !matches!(
-        &*value.to_ascii_lowercase(),
-        "false" | "no" | "off" | "0" | ""
-    )
 }
 
 #[cfg(test)]

@@ -306,6 +306,7 @@ fn a_token_stays_where_git_puts_it(faults: &[Fault]) {
     let secrets = [token.clone(), BASE64_STANDARD.encode(format!("me:{token}"))];
     let address = stage.url.replace("http://", &format!("http://me:{token}@"));
 
+    stage.world.config("mirror.allowLoginInUrl", "true");
     let held = stage.gitlab.hold(On::Fetch);
     let clone = stage.clone_from(&address, "ours").start();
     held.reached();

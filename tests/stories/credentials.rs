@@ -23,6 +23,8 @@ impl Private {
         let world = World::new();
         let gitlab = world.gitlab();
         gitlab.project("group/project").commit("main", "a", "a");
+        // Where a story types a login into the URL: for http, git has no form of one that it hides.
+        world.config("mirror.allowLoginInUrl", "true");
         Self {
             url: gitlab.url("group/project"),
             world,
@@ -177,6 +179,7 @@ fn what_a_login_brought_after_a_project_became_private_is_not_for_anybody() {
     let project = gitlab.project("group/project");
     project.commit("main", "a", "public");
     let url = gitlab.url("group/project");
+    world.config("mirror.allowLoginInUrl", "true");
     world.git(["ls-remote", &format!("mirror::{url}")]).ok();
     // From here on only somebody reads it who brings a login of their own.
     gitlab.require_login("group/project", "me", "right");

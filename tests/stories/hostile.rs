@@ -33,6 +33,7 @@ fn a_redirect_takes_no_login_along_where_git_itself_fetches() {
     // A cookie file is something that only git's own client can use.
     world.config("http.cookieFile", "/dev/null");
     world.config("http.followRedirects", "true");
+    world.config("mirror.allowLoginInUrl", "true");
     let mine = url(&here).replace("mirror::http://", "mirror::http://me:right@");
     world.git(["ls-remote", &mine]).code(128);
     for request in there.requests() {
@@ -69,6 +70,7 @@ fn a_guessed_login_does_not_get_what_anybody_could_read_once() {
     project.commit("main", "a", "public");
     world.git(["ls-remote", &url(&gitlab)]).ok();
     gitlab.require_login("group/project", "me", "right");
+    world.config("mirror.allowLoginInUrl", "true");
     let guess = url(&gitlab).replace("mirror::http://", "mirror::http://eve:guess@");
     let ran = world
         .git(["ls-remote", &guess])

@@ -418,6 +418,7 @@ fn no_login_is_in_it() {
     gitlab.project("group/project").history(1);
     gitlab.require_login("group/project", "me", "right");
     let url = gitlab.url("group/project");
+    world.config("mirror.allowLoginInUrl", "true");
     let with = |token: &str| url.replace("http://", &format!("http://me:{token}@"));
     world.clone_mirror(&with("canary-wrong"), "one").fails();
     world.clone_mirror(&with("right"), "two").ok();

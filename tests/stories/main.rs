@@ -21,6 +21,7 @@ mod http;
 mod linked;
 mod local;
 mod log;
+mod login_in_url;
 mod named;
 mod no_leak;
 mod nothing_leaves;

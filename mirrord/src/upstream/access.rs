@@ -9,7 +9,7 @@ use std::{
 use common::{
     protocol::{Login, Standing},
     ssh::Client,
-    standing::Alone,
+    standing::{Alone, truth},
     upstream_url::{Scheme, UpstreamUrl},
     url_config,
 };
@@ -299,14 +299,6 @@ impl Http {
             })
             .or_else(negotiates)
     }
-}
-
-/// A boolean as git's configuration writes it.
-fn truth(value: &str) -> bool {
-    !matches!(
-        value.to_ascii_lowercase().as_str(),
-        "false" | "no" | "off" | "0" | ""
-    )
 }
 
 #[cfg(test)]
