@@ -15,6 +15,8 @@ use crate::options::Options;
 /// How upstream is called for as long as it is asked, and a URL that no rule of the user's rewrites.
 const UPSTREAM: &str = "mirror-upstream";
 const ALIAS: &str = "mirror-upstream://";
+/// The variable by which git is told that URL.
+const ALIAS_VARIABLE: &str = "MIRROR_ALIAS";
 
 /// Brings these from upstream itself, as git would without a mirror. There, what no branch leads to any more may still be.
 ///
@@ -36,7 +38,11 @@ pub(crate) fn fetch_from(
     ] {
         git.args(["-c", &format!("remote.{UPSTREAM}.{key}={value}")]);
     }
-    git.args(["-c", &format!("url.{upstream}.insteadOf={ALIAS}")]);
+    // Of `-c`, git takes what follows the first '=' for the value, and a URL may have one.
+    git.arg(format!(
+        "--config-env=url.{upstream}.insteadOf={ALIAS_VARIABLE}"
+    ))
+    .env(ALIAS_VARIABLE, ALIAS);
     // A redirect would take the login along.
     git.args(["-c", "http.followRedirects=false", "fetch", "--stdin"])
         .args([

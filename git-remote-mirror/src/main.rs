@@ -57,13 +57,15 @@ fn main() -> ExitCode {
         ["login", action] => login::run(action),
         // ssh, of a child of ours.
         [prompt] if env::var_os(askpass::QUESTION).is_some() => askpass::run(prompt),
+        // What is no text would become another address.
+        [.., address] if is_run_by_git(address) && !is_text() => Err(Failure::here(
+            "the address of the upstream is not valid UTF-8",
+        )),
         [remote, address] if !io::stdin().is_terminal() => {
             guarded(address, || helper::run(remote, address))
         }
         // git leaves the URL out when the remote is one: `git fetch mirror::…` without a name for it.
-        [address] if !io::stdin().is_terminal() && !address.starts_with('-') => {
-            guarded(address, || helper::run(address, address))
-        }
+        [address] if is_run_by_git(address) => guarded(address, || helper::run(address, address)),
         _ => Err(
             Failure::here("this program is run by git, for URLs that begin with 'mirror::'")
                 .hinted("git clone mirror::https://HOST/GROUP/PROJECT.git"),
@@ -76,6 +78,17 @@ fn main() -> ExitCode {
             ExitCode::from(DIED)
         }
     }
+}
+
+fn is_run_by_git(address: &str) -> bool {
+    !io::stdin().is_terminal() && !address.starts_with('-')
+}
+
+/// Whether the last argument is what it was read as.
+fn is_text() -> bool {
+    env::args_os()
+        .next_back()
+        .is_none_or(|last| last.to_str().is_some())
 }
 
 /// One of our own children has come back to us: some rule rewrites an upstream into a mirror of itself.
