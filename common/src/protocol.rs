@@ -23,8 +23,8 @@ pub use self::{
     fetch::{Aged, Amount, Fetch, Lack, Mirror, Progress, Ready, Stale},
     journal::{Cause, Entry, Log, Outcome, What},
     mirrors::{
-        Add, Config, Damage, Health, LocalRef, MirrorInfo, Next, Past, Restore, Saved, Set,
-        Setting, Shown, Status, Why,
+        Add, Config, Damage, FirstClone, Health, LocalRef, MirrorInfo, Next, Past, Restore, Saved,
+        Set, Setting, Shown, Status, Why,
     },
     push::{Command, Lease, Open, Reserve, Route},
     test::{Check, Step, Test, Verdict},
@@ -36,7 +36,7 @@ pub use crate::standing::Standing;
 pub const ATOMIC_PUSH_FAILURE: &str = "atomic push failure";
 
 /// The version of everything below. It is exchanged before any message, so that two builds which differ can say so.
-pub const VERSION: u16 = 8;
+pub const VERSION: u16 = 9;
 
 /// What a client may ask; the first message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,7 +123,7 @@ pub enum Request {
     /// Do something with the webhook. Answered by any number of [`Reply::Progress`], then [`Reply::Webhook`] or
     /// [`Reply::Failed`].
     Webhook(Webhook),
-    /// List the mirrors. Answered by [`Reply::Mirrors`] batches, then [`Reply::Done`].
+    /// List the mirrors. Answered by [`Reply::Mirrors`] batches, [`Reply::FirstClones`] and [`Reply::Done`].
     List,
     /// Say how the daemon and its mirrors are. Answered by [`Reply::Status`], [`Reply::Healths`] batches and
     /// [`Reply::Done`].
@@ -237,6 +237,8 @@ pub enum Reply {
     Settings(Vec<Setting>),
     /// What there is to say of the webhook; final.
     Webhook(WebhookSaid),
+    /// What becomes a mirror when its first sync has succeeded; more follow until [`Reply::Done`].
+    FirstClones(Vec<FirstClone>),
     /// The daemon's state.
     Status(Status),
     /// How some of the mirrors are; more follow until [`Reply::Done`].

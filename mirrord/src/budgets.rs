@@ -21,8 +21,15 @@ use tokio::{task::spawn_blocking, time::sleep};
 
 use self::rules::{Limits, Reason};
 use crate::{
-    config::Config, edit, gate, history, journal, local, quarantine, refs, registry::Mirror, show,
-    sync::Engine, usage, webhook::has_hook,
+    config::Config,
+    edit, gate, history,
+    journal::{self, Identity},
+    local, quarantine, refs,
+    registry::Mirror,
+    show,
+    sync::Engine,
+    usage,
+    webhook::has_hook,
 };
 
 /// Whoever has started the daemon uses a mirror, and says so first.
@@ -152,6 +159,7 @@ fn let_go(engine: &Engine, found: &Found, reason: Reason) -> io::Result<bool> {
     if !is_as_found || stays(engine, &found.mirror)? {
         return Ok(false);
     }
+    let identity = Identity::of(git_dir);
     edit::end(engine, &found.mirror)?;
     let name = settings.name.to_string();
     let freed = size(found.size as f64);
@@ -167,7 +175,7 @@ fn let_go(engine: &Engine, found: &Found, reason: Reason) -> io::Result<bool> {
         refs: 0,
         outcome: Outcome::Removed(reason.to_string()),
     };
-    engine.journal.note(git_dir, entry);
+    engine.journal.record(identity, entry);
     Ok(true)
 }
 

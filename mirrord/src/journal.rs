@@ -22,8 +22,10 @@ use common::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
+use crate::id;
+
 /// How long a file may become, in bytes. A thousand mirrors that sync hourly write 48,000 lines in two days; a file has
-/// room for so many of 349 bytes, where a usual one has about 240. Even when the current file is new the one before has
+/// room for so many of 349 bytes, where a usual one has about 280. Even when the current file is new the one before has
 /// them all.
 const FULL: u64 = 16 * 1024 * 1024;
 
@@ -35,6 +37,9 @@ const LONGEST_LINE: usize = 8 * 1024;
 
 /// How many entries one who follows may be behind.
 const BACKLOG: usize = 1024;
+
+/// The file in a mirror by which its entries are known.
+const ID: &str = "journal-id";
 
 /// The form of the lines. Those of another form are skipped.
 const FORM: u32 = 1;
@@ -54,21 +59,31 @@ struct Writing {
     followers: Option<broadcast::Sender<Arc<Line>>>,
 }
 
+/// What tells a mirror from all others, also from those that have had its name or its directory before.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    /// What was written into it when it was made; a mirror that a daemon before this has made has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    /// The name of its directory, which stays the same when the mirror is called something else.
+    place: String,
+}
+
 /// One line: an entry, and whose it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Line {
     form: u32,
-    /// The name of the mirror's directory, which stays the same when the mirror is called something else.
-    place: String,
+    #[serde(flatten)]
+    identity: Identity,
     /// What happened.
     pub entry: Entry,
 }
 
 /// One mirror, by all that tells which lines are about it.
 pub(crate) struct Whose {
-    place: Option<String>,
+    identity: Option<Identity>,
     name: String,
-    others: HashSet<String>,
+    others: HashSet<Identity>,
 }
 
 /// The lines of one moment.
@@ -93,7 +108,12 @@ impl Journal {
     }
 
     /// Notes what happened to the mirror in a directory.
-    pub(crate) fn note(&self, git_dir: &Path, mut entry: Entry) {
+    pub(crate) fn note(&self, git_dir: &Path, entry: Entry) {
+        self.record(Identity::of(git_dir), entry);
+    }
+
+    /// Records what happened to a mirror, which may be gone by now.
+    pub(crate) fn record(&self, identity: Identity, mut entry: Entry) {
         if let Outcome::Failed(words)
         | Outcome::Removed(words)
         | Outcome::Pushed {
@@ -105,7 +125,7 @@ impl Journal {
         }
         let line = Line {
             form: FORM,
-            place: place(git_dir),
+            identity,
             entry,
         };
         let mut writing = self.writing();
@@ -217,17 +237,17 @@ impl Whose {
         others: impl Iterator<Item = &'d Path>,
     ) -> Self {
         Self {
-            place: git_dir.map(place),
+            identity: git_dir.map(Identity::of),
             name,
-            others: others.map(place).collect(),
+            others: others.map(Identity::of).collect(),
         }
     }
 
-    /// Whether a line is about this mirror: one from its place, or one that had its name in a place where no mirror is any
-    /// more.
+    /// Whether a line is about this mirror, or about one that had its name and is gone.
     pub(crate) fn owns(&self, line: &Line) -> bool {
-        self.place.as_ref() == Some(&line.place)
-            || line.entry.mirror == self.name && !self.others.contains(&line.place)
+        let is_of = |mirror: &Identity| mirror.is_same(&line.identity);
+        self.identity.as_ref().is_some_and(is_of)
+            || line.entry.mirror == self.name && !self.others.iter().any(is_of)
     }
 }
 
@@ -237,9 +257,34 @@ pub(crate) fn now() -> u64 {
     since.unwrap_or_default().as_secs()
 }
 
-fn place(git_dir: &Path) -> String {
-    let name = git_dir.file_name().unwrap_or_default();
-    name.to_string_lossy().into_owned()
+impl Identity {
+    /// That of the mirror in a directory.
+    pub(crate) fn of(git_dir: &Path) -> Self {
+        let id = fs::read_to_string(git_dir.join(ID)).ok();
+        let id = id.map(|id| id.trim().to_owned());
+        let place = git_dir.file_name().unwrap_or_default();
+        Self {
+            id: id.filter(|id| !id.is_empty()),
+            place: place.to_string_lossy().into_owned(),
+        }
+    }
+
+    /// Whether both are of one mirror. The place tells only where there is nothing else.
+    fn is_same(&self, other: &Self) -> bool {
+        match (&self.id, &other.id) {
+            (None, None) => self.place == other.place,
+            (one, other) => one == other,
+        }
+    }
+}
+
+/// Gives a mirror that is being made in a directory something by which its entries are known, whatever it is called and
+/// wherever it lies.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(crate) fn write_id(git_dir: &Path) -> io::Result<()> {
+    fs::write(git_dir.join(ID), format!("{}\n", id::random()?))
 }
 
 /// Words as they can stand in a line: without what could be a login, and without control characters.

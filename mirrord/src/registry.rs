@@ -13,7 +13,7 @@ use std::{
 use common::{name::Name, upstream_url::UpstreamUrl};
 use sha2::{Digest, Sha256};
 
-use crate::{durable, settings::Settings};
+use crate::{durable, journal, settings::Settings};
 
 /// The prefix of what is not a mirror yet, or no longer; nothing of that name outlives the daemon that made it.
 const UNFINISHED: &str = ".new-";
@@ -220,6 +220,7 @@ impl Registry {
         fs::remove_dir_all(dir.path().join("hooks"))?;
         settings.write_new(dir.path())?;
         fs::write(dir.path().join("lease"), "")?;
+        journal::write_id(dir.path())?;
         Ok(Unborn { dir, settings })
     }
 

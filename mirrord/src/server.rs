@@ -255,6 +255,8 @@ impl Server {
                     for batch in batches(mirrors, size) {
                         conversation.say(&Reply::Mirrors(batch)).await?;
                     }
+                    let first_clones = self.engine.first_clones();
+                    conversation.say(&Reply::FirstClones(first_clones)).await?;
                     conversation.say(&Reply::Done).await
                 }
                 Err(failure) => conversation.say(&Reply::Failed(failure)).await,
@@ -380,6 +382,7 @@ impl Server {
             clients: self.clients.load(Ordering::Relaxed).saturating_sub(1),
             waiting: self.engine.waiting(),
             syncing: syncing.collect(),
+            first_clones: self.engine.first_clones(),
             webhook: self.webhook.address(),
             disk_budget: self.engine.config().disk_budget.0,
         }

@@ -24,7 +24,7 @@ use std::{
 };
 
 use common::{
-    protocol::{Failure, Progress},
+    protocol::{Failure, FirstClone, Progress},
     upstream_url::UpstreamUrl,
 };
 use tokio::{
@@ -276,9 +276,9 @@ impl Engine {
         let (access, trouble) = (access.clone(), Trouble::from(failure.clone()));
         let noting = move || {
             let mut state = lock(&task.state);
-            let syncing = state.syncing;
+            let running = (state.syncing, state.making.clone());
             state.note(&Err(trouble), &access, &git_dir);
-            state.syncing = syncing;
+            (state.syncing, state.making) = running;
         };
         // Nothing but a bug fails here.
         let _ = tokio::task::spawn_blocking(noting).await;
@@ -323,6 +323,27 @@ impl Engine {
             .filter(|(_, task)| lock(&task.state).syncing)
             .map(|(target, _)| target.url.clone())
             .collect()
+    }
+
+    /// The syncs that run and will make a mirror.
+    pub(crate) fn first_clones(&self) -> Vec<FirstClone> {
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let making = tasks.iter().filter_map(|(target, task)| {
+            let name = lock(&task.state).making.clone()?;
+            Some((target.url.to_string(), name, task.listeners.clone()))
+        });
+        let making: Vec<_> = making.collect();
+        drop(tasks);
+        let mut clones: Vec<_> = making
+            .into_iter()
+            .map(|(url, name, listeners)| FirstClone {
+                name,
+                url,
+                progress: self.progress_of(&listeners),
+            })
+            .collect();
+        clones.sort_by(|a, b| a.name.cmp(&b.name));
+        clones
     }
 
     /// Runs the blocking work of a sync, seen by all who listen, and cancelled when nobody does any more.
@@ -371,10 +392,14 @@ impl Engine {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         let listeners = tasks.get(&mirror.target())?.listeners.clone();
         drop(tasks);
+        self.progress_of(&listeners)
+    }
+
+    fn progress_of(&self, listeners: &broadcast::Sender<Progress>) -> Option<Progress> {
         let running = self.running();
         running
             .iter()
-            .find(|watch| watch.is_seen_by(&listeners))?
+            .find(|watch| watch.is_seen_by(listeners))?
             .sample()
     }
 

@@ -348,8 +348,9 @@ fn a_mirror_keeps_its_past_under_a_new_name_and_a_new_address() {
     stage.mirrord(&["set", "renamed", "--url", &other]).ok();
     stage.mirrord(&["sync", "renamed"]).ok();
     let lines = stage.log(&["renamed"]);
-    assert_eq!(lines.len(), 2, "{lines:?}");
-    assert!(lines.iter().all(|line| line.starts_with("renamed ")));
+    assert_eq!(lines[..1], before, "{lines:?}");
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert!(lines[1..].iter().all(|line| line.starts_with("renamed ")));
     stage.mirrord(&["remove", "renamed"]).ok();
     assert_eq!(
         stage.log(&["renamed"]).len(),
@@ -359,6 +360,29 @@ fn a_mirror_keeps_its_past_under_a_new_name_and_a_new_address() {
     let ran = stage.mirrord(&["log", "never"]).code(1);
     assert!(ran.stderr.contains("no mirror is called"), "{ran}");
     assert_eq!(stage.log(&[]).len(), 3);
+}
+
+#[test]
+fn what_another_mirror_of_the_same_upstream_did_is_not_shown() {
+    let stage = Stage::new();
+    stage.mirrord(&["sync", "project"]).ok();
+    let before = stage.log(&["project"]);
+    stage.mirrord(&["remove", "project"]).ok();
+    // In the directory of the one that is gone.
+    let url = stage.gitlab.url("group/project");
+    stage.mirrord(&["add", "-q", "next", &url]).ok();
+    let next = || stage.log(&["next"]);
+    let [made] = &next()[..] else {
+        panic!("one sync: {:?}", next());
+    };
+    is_line(made, "next sync (command) in step", "");
+    assert_eq!(stage.log(&["project"]), before, "what is gone is known");
+    stage.mirrord(&["rename", "next", "renamed"]).ok();
+    stage.mirrord(&["sync", "renamed"]).ok();
+    stage.mirrord(&["add", "-q", "project", &url]).ok();
+    let lines = stage.log(&["renamed"]);
+    assert_eq!(lines.len(), 2, "also from before it was renamed: {lines:?}");
+    assert_eq!(lines[0], *made);
 }
 
 #[test]

@@ -265,3 +265,50 @@ fn why_says_that_upstream_refuses_it() {
         "{why}"
     );
 }
+
+#[test]
+fn a_first_clone_is_seen_with_how_far_it_is() {
+    let stage = Stage::new();
+    let mut seed = 7_u64;
+    let mut noise = String::new();
+    while noise.len() < 200_000 {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        noise.push_str(&format!("{:016x}", seed ^ (seed >> 29)));
+    }
+    stage.project.commit("main", "noise", &noise);
+    stage.gitlab.fault(Fault::rate_limit(20_000).on(On::Fetch));
+    let address = format!("mirror::{}", stage.url);
+    let clone = stage.world.git(["clone", "-q", &address, "ours"]).start();
+    let seen = |command: &[&str], has: &str| {
+        loop {
+            // Where the clone has not started the daemon yet, status fails.
+            let told = stage.mirrord(command).run().stdout;
+            if told.contains(has) {
+                return told;
+            }
+            assert!(!clone.has_ended(), "{command:?} never shows '{has}'");
+        }
+    };
+    let far = "first clone: receiving objects, ";
+    let status = seen(&["status"], far);
+    let line = status.lines().find(|line| line.contains(far));
+    assert!(
+        line.is_some_and(|line| line.contains(&stage.url)),
+        "{status}"
+    );
+    let list = seen(&["list"], far);
+    assert!(list.contains(&stage.url), "{list}");
+    for command in ["status", "list"] {
+        let json = seen(&[command, "--json"], "\"received_bytes\": ");
+        for field in ["\"first_clone\": {", "\"done\": ", "\"total\": "] {
+            assert!(json.contains(field), "'{field}' in {json}");
+        }
+    }
+    let ended = clone.wait();
+    assert!(ended.status.success(), "{ended}");
+    for command in ["status", "list"] {
+        let told = stage.mirrord(&[command]).ok().stdout;
+        assert!(!told.contains("first clone"), "{told}");
+        assert!(told.contains("in step"), "{told}");
+    }
+}

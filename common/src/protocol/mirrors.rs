@@ -142,6 +142,17 @@ pub struct MirrorInfo {
     pub syncing: bool,
 }
 
+/// What becomes a mirror when its first sync has succeeded: the download of a first clone, or of `mirrord add`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirstClone {
+    /// What the mirror will be called.
+    pub name: String,
+    /// Its upstream's canonical URL.
+    pub url: String,
+    /// How far it is.
+    pub progress: Option<Progress>,
+}
+
 /// How a mirror is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
@@ -242,6 +253,8 @@ pub struct Status {
     pub waiting: usize,
     /// The upstreams with a running sync.
     pub syncing: Vec<String>,
+    /// What becomes a mirror.
+    pub first_clones: Vec<FirstClone>,
     /// Where it hears that an upstream has something new, when it does.
     pub webhook: Option<String>,
     /// How much room its mirrors may take on disk, in bytes, when there is a bound.

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::{
     progress::{masked, size},
-    protocol::{Damage, Health, Next, Progress, Saved, Why},
+    protocol::{Damage, FirstClone, Health, Next, Progress, Saved, Why},
 };
 use serde_json::{Value, json};
 
@@ -157,6 +157,36 @@ pub(super) fn in_json(health: &Health) -> Value {
         "lost": damage.lost,
     })));
     all
+}
+
+/// How far a first clone is.
+pub(super) fn first_clone(clone: &FirstClone) -> String {
+    match clone.progress.as_ref().and_then(far) {
+        Some(far) => format!("first clone: {far}"),
+        None => "first clone".to_owned(),
+    }
+}
+
+/// The same for scripts, with the keys of a mirror and how far it is.
+pub(super) fn first_clone_in_json(clone: &FirstClone) -> Value {
+    let (amount, bytes) = match &clone.progress {
+        Some(Progress::Receiving(amount, bytes)) => (Some(amount), Some(bytes)),
+        Some(Progress::Resolving(amount)) => (Some(amount), None),
+        _ => (None, None),
+    };
+    json!({
+        "name": clone.name,
+        "url": clone.url,
+        "git_dir": null,
+        "last_sync": null,
+        "syncing": true,
+        "first_clone": {
+            "progress": clone.progress.as_ref().and_then(far),
+            "done": amount.map(|amount| amount.done),
+            "total": amount.map(|amount| amount.of),
+            "received_bytes": bytes,
+        },
+    })
 }
 
 fn within(wait: Duration) -> String {

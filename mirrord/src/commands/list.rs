@@ -9,12 +9,14 @@ use clap::Args;
 use common::{
     paths::Paths,
     progress::masked,
-    protocol::{Failure, MirrorInfo, Reply, Request},
+    protocol::{Failure, FirstClone, MirrorInfo, Reply, Request},
 };
 use serde_json::{Value, json};
 
 use super::{
-    converse, listed,
+    converse,
+    health::{first_clone, first_clone_in_json},
+    listed,
     print::{ago, date, print, print_json},
 };
 
@@ -36,25 +38,53 @@ pub(crate) struct List {
 impl List {
     /// Asks and prints.
     pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
-        let mirrors = converse(mirrors(paths))?;
+        let listed = converse(listed(paths, &Request::List, batch))?;
         if self.json {
-            print_json(&mirrors.iter().map(described).collect())?;
+            print_json(&listed.iter().map(Listed::described).collect())?;
             return Ok(ExitCode::SUCCESS);
         }
-        if mirrors.is_empty() {
+        if listed.is_empty() {
             print(NONE)?;
         }
-        let names: Vec<_> = mirrors
-            .iter()
-            .map(|mirror| masked(mirror.name.as_bytes()))
-            .collect();
-        let width = names.iter().map(|name| name.chars().count()).max();
+        let rows: Vec<_> = listed.iter().map(Listed::row).collect();
+        let width = rows.iter().map(|[name, ..]| name.chars().count()).max();
         let width = width.unwrap_or_default();
-        for (name, mirror) in names.iter().zip(&mirrors) {
-            let (url, state) = (masked(mirror.url.as_bytes()), state(mirror));
+        for [name, url, state] in &rows {
             print(&format!("{name:width$}  {url}  {state}\n"))?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A line of the list.
+enum Listed {
+    Mirror(MirrorInfo),
+    FirstClone(FirstClone),
+}
+
+fn batch(reply: Reply) -> Option<Vec<Listed>> {
+    match reply {
+        Reply::Mirrors(batch) => Some(batch.into_iter().map(Listed::Mirror).collect()),
+        Reply::FirstClones(batch) => Some(batch.into_iter().map(Listed::FirstClone).collect()),
+        _ => None,
+    }
+}
+
+impl Listed {
+    /// Name, upstream and state, for people.
+    fn row(&self) -> [String; 3] {
+        let (name, url, state) = match self {
+            Self::Mirror(mirror) => (&mirror.name, &mirror.url, state(mirror)),
+            Self::FirstClone(clone) => (&clone.name, &clone.url, first_clone(clone)),
+        };
+        [masked(name.as_bytes()), masked(url.as_bytes()), state]
+    }
+
+    fn described(&self) -> Value {
+        match self {
+            Self::Mirror(mirror) => described(mirror),
+            Self::FirstClone(clone) => first_clone_in_json(clone),
+        }
     }
 }
 
@@ -62,6 +92,7 @@ impl List {
 pub(super) async fn mirrors(paths: &Paths) -> Result<Vec<MirrorInfo>, Failure> {
     let batch = |reply| match reply {
         Reply::Mirrors(batch) => Some(batch),
+        Reply::FirstClones(_) => Some(Vec::new()),
         _ => None,
     };
     listed(paths, &Request::List, batch).await

@@ -17,7 +17,10 @@ use serde_json::{Value, json};
 
 use super::{
     ask, converse,
-    health::{answered, freshness, holds, in_json, next, now, saved, saved_in_json, sum},
+    health::{
+        answered, first_clone, first_clone_in_json, freshness, holds, in_json, next, now, saved,
+        saved_in_json, sum,
+    },
     print::{ago, date, expiry, readable},
     rest,
 };
@@ -141,11 +144,12 @@ impl Seen {
         if let Some(words) = saved(&all) {
             text.push_str(&format!("saved:   {words} in {}\n", answered(&all)));
         }
-        let lines: Vec<_> = self
-            .mirrors
-            .iter()
-            .map(|mirror| line(mirror, now))
-            .collect();
+        let mirrors = self.mirrors.iter().map(|mirror| line(mirror, now));
+        let clones = daemon.first_clones.iter().map(|clone| {
+            let words = format!("{}; {}", first_clone(clone), masked(clone.url.as_bytes()));
+            (masked(clone.name.as_bytes()), words)
+        });
+        let lines: Vec<_> = mirrors.chain(clones).collect();
         if !lines.is_empty() {
             text.push('\n');
         }
@@ -209,6 +213,7 @@ impl Seen {
             "clients": daemon.clients,
             "waiting": daemon.waiting,
             "syncing": daemon.syncing,
+            "first_clones": daemon.first_clones.iter().map(first_clone_in_json).collect::<Value>(),
             "needs_you": needy,
             "tokens": tokens,
             "states": self.mirrors.iter().map(in_json).collect::<Value>(),

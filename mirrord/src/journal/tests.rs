@@ -159,7 +159,10 @@ fn a_thousand_mirrors_that_sync_hourly_leave_two_days() {
     (usual.milliseconds, usual.bytes, usual.refs) = (12_345, 123_456_789, 123);
     let line = Line {
         form: FORM,
-        place: "gitlab-example-group-subgroup-project-0123456789abcdef.git".into(),
+        identity: Identity {
+            id: id::random().ok(),
+            place: "gitlab-example-group-subgroup-project-0123456789abcdef.git".into(),
+        },
         entry: usual,
     };
     let length = serde_json::to_string(&line).expect("text").len() as u64 + 1;
@@ -253,7 +256,7 @@ fn a_mirror_owns_what_happened_in_its_place_and_under_its_name() {
         let lines = lines(&journal).into_iter();
         let owned = lines.filter(|line| whose.owns(line));
         owned
-            .map(|line| format!("{} {}", line.place, line.entry.mirror))
+            .map(|line| format!("{} {}", line.identity.place, line.entry.mirror))
             .collect::<Vec<_>>()
     };
     assert_eq!(
@@ -270,6 +273,39 @@ fn a_mirror_owns_what_happened_in_its_place_and_under_its_name() {
     );
     assert_eq!(owned(None, "gone", &["/m/other.git"]), ["gone.git gone"]);
     assert_eq!(owned(None, "never", &[]), [""; 0]);
+}
+
+#[test]
+fn a_mirror_in_the_place_of_another_does_not_own_what_happened_to_that() {
+    let (dir, journal) = journal(FULL);
+    let git_dir = dir.path().join("a.git");
+    let made = |name: &str| {
+        let _ = fs::remove_dir_all(&git_dir);
+        fs::create_dir(&git_dir).expect("made");
+        write_id(&git_dir).expect("written");
+        journal.note(&git_dir, entry(name, Outcome::Unchanged));
+    };
+    journal.note(&git_dir, entry("oldest", Outcome::Unchanged));
+    made("first");
+    let moved = dir.path().join("b.git");
+    fs::rename(&git_dir, &moved).expect("moved");
+    journal.note(&moved, entry("moved", Outcome::Unchanged));
+    made("second");
+    journal.note(&git_dir, entry("renamed", Outcome::Unchanged));
+    let owned = |git_dir: &Path, name: &str, other: &Path| {
+        let whose = Whose::new(Some(git_dir), name.into(), [other].into_iter());
+        let lines = lines(&journal).into_iter();
+        let owned = lines.filter(|line| whose.owns(line));
+        owned.map(|line| line.entry.mirror).collect::<Vec<_>>()
+    };
+    assert_eq!(owned(&git_dir, "renamed", &moved), ["second", "renamed"]);
+    assert_eq!(owned(&moved, "first", &git_dir), ["first", "moved"]);
+    fs::remove_dir_all(&moved).expect("gone");
+    // Of the one that is gone a new one has the name.
+    assert_eq!(
+        owned(&git_dir, "moved", &moved),
+        ["moved", "second", "renamed"]
+    );
 }
 
 #[test]

@@ -92,7 +92,11 @@ pub(super) async fn follow(
         }
         let (asked_with, cause, accept) = (access.clone(), wish.cause, wish.accept);
         let noted = Noted::begins(&target, &wish);
-        lock(&state).syncing = true;
+        {
+            let mut state = lock(&state);
+            state.syncing = true;
+            state.making = (!target.git_dir.exists()).then(|| noted.name_of_new().to_owned());
+        }
         let began = Instant::now();
         let work = {
             let (engine, target, noting) = (engine.clone(), target.clone(), noted.clone());

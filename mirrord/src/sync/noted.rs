@@ -32,6 +32,11 @@ impl Noted {
         }
     }
 
+    /// What the mirror would be called that this sync makes.
+    pub(super) fn name_of_new(&self) -> &str {
+        &self.unborn
+    }
+
     /// It has ended, and upstream sent so many bytes.
     pub(super) fn ended(self, engine: &Engine, bytes: u64, result: &Result<Outcome, Trouble>) {
         let (url, elapsed) = (&self.target.url, self.began.elapsed());

@@ -41,6 +41,8 @@ pub(crate) struct State {
     wiped: bool,
     /// Whether a sync runs.
     pub syncing: bool,
+    /// What the mirror will be called that this sync makes.
+    pub(super) making: Option<String>,
     /// That upstream gives no answer, when it is known.
     pub(super) hang: Option<Hang>,
     git_dir: Option<PathBuf>,
@@ -84,7 +86,7 @@ impl State {
         access: &Access,
         git_dir: &Path,
     ) {
-        self.syncing = false;
+        (self.syncing, self.making) = (false, None);
         let failed_before = self.failed(git_dir).or_else(|| trouble::read(git_dir));
         match result {
             Ok(Outcome::InStep { mirror, asked, .. }) => {
