@@ -18,7 +18,7 @@ use common::{
 };
 use tokio::time::timeout;
 
-pub(crate) use self::remove::{Removed, end, remove};
+pub(crate) use self::remove::{carry_out_remove, end};
 use crate::{
     fetch::{existing, parse},
     gate::{self, Changing},

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, io, sync::Arc};
 use common::{
     protocol::{Failure, FailureKind, Mirror as Wanted, Past, Reply, Restore},
     refspec::Route,
+    wire::{WireError, batches},
 };
 use gix::{
     bstr::{BString, ByteSlice},
@@ -13,6 +14,7 @@ use gix::{
 
 use crate::{
     ancestry,
+    conversation::Conversation,
     edit::blocking,
     fetch::existing,
     history::{self, At, Entry},
@@ -23,15 +25,32 @@ use crate::{
     sync::Engine,
 };
 
+/// Carries out `mirrord history` for a client.
+///
+/// # Errors
+/// Fails when the client has gone.
+pub(crate) async fn carry_out(
+    engine: &Engine,
+    conversation: &mut Conversation,
+    wanted: &Wanted,
+    name: Option<&[u8]>,
+) -> Result<(), WireError> {
+    match history(engine, wanted, name) {
+        Ok(past) => {
+            for batch in batches(past, |past: &Past| past.name.len() + 200) {
+                conversation.say(&Reply::Past(batch)).await?;
+            }
+            conversation.say(&Reply::Done).await
+        }
+        Err(failure) => conversation.say(&Reply::Failed(failure)).await,
+    }
+}
+
 /// What the refs of a mirror, or one of them, once were, newest first.
 ///
 /// # Errors
 /// Fails when there is no such mirror or ref.
-pub(crate) fn history(
-    engine: &Engine,
-    wanted: &Wanted,
-    name: Option<&[u8]>,
-) -> Result<Vec<Past>, Failure> {
+fn history(engine: &Engine, wanted: &Wanted, name: Option<&[u8]>) -> Result<Vec<Past>, Failure> {
     let mirror = existing(engine, wanted)?;
     let refs = refs::read(&mirror.git_dir).map_err(cannot_read)?;
     let mut entries = history::entries(&refs);

@@ -10,9 +10,7 @@ use std::{
 
 use common::{
     paths::Paths,
-    protocol::{
-        Cause, Failure, Fetch, Lack, Mirror, MirrorInfo, OneTimeId, Past, Reply, Request, Status,
-    },
+    protocol::{Cause, Failure, Fetch, Lack, MirrorInfo, OneTimeId, Reply, Request, Status},
     wire::{self, FRAME_DEADLINE, WireError, batches},
 };
 use interprocess::local_socket::tokio::{Listener, Stream, prelude::*};
@@ -21,7 +19,7 @@ use tokio::{sync::Notify, task::JoinSet, time::Instant};
 use crate::{
     activation, add, budgets,
     conversation::Conversation,
-    edit::{self, Removed},
+    edit,
     fetch::{self, Purpose},
     push, recall, recount, rounds, show,
     sync::{Engine, Wish},
@@ -213,23 +211,16 @@ impl Server {
                 conversation.report(renamed).await
             }
             Request::Remove { mirror, force } => {
-                self.remove(&mut conversation, &mirror, force).await
+                let bundles = self.paths.bundles();
+                edit::carry_out_remove(&self.engine, &mut conversation, &mirror, force, bundles)
+                    .await
             }
             Request::Restore(request) => {
                 let restored = recall::restore(&self.engine, &request);
                 conversation.report(restored).await
             }
             Request::History(mirror, name) => {
-                match recall::history(&self.engine, &mirror, name.as_deref()) {
-                    Ok(past) => {
-                        let size = |past: &Past| past.name.len() + 200;
-                        for batch in batches(past, size) {
-                            conversation.say(&Reply::Past(batch)).await?;
-                        }
-                        conversation.say(&Reply::Done).await
-                    }
-                    Err(failure) => conversation.say(&Reply::Failed(failure)).await,
-                }
+                recall::carry_out(&self.engine, &mut conversation, &mirror, name.as_deref()).await
             }
             Request::Show(mirror) => match show::show(&self.engine, &mirror) {
                 Ok((shown, locals)) => {
@@ -341,32 +332,6 @@ impl Server {
         if let Err(panic) = tokio::task::spawn_blocking(noting).await {
             tracing::error!("noting how a login was taken broke: {panic}");
         }
-    }
-
-    async fn remove(
-        &self,
-        conversation: &mut Conversation,
-        mirror: &Mirror,
-        force: bool,
-    ) -> Result<(), WireError> {
-        let removing = edit::remove(&self.engine, mirror, force, self.paths.bundles());
-        let reply = match conversation.wait_quietly(removing).await? {
-            Ok(Removed::Gone { bundle, warnings }) => Reply::Removed { bundle, warnings },
-            Ok(Removed::Locals(locals)) => {
-                let count = locals.len();
-                conversation.say_locals(locals).await?;
-                let message = match count {
-                    1 => "1 local branch or tag is in this mirror alone".to_owned(),
-                    _ => format!("{count} local branches and tags are in this mirror alone"),
-                };
-                Reply::Failed(
-                    Failure::here(message)
-                        .hinted("--force removes it, and leaves them in a bundle first"),
-                )
-            }
-            Err(failure) => Reply::Failed(failure),
-        };
-        conversation.say(&reply).await
     }
 
     fn status(&self, mirrors: usize) -> Status {

@@ -11,15 +11,19 @@ use std::{
 
 use common::{
     git,
-    protocol::{Failure, LocalRef, Mirror as Wanted},
+    protocol::{Failure, LocalRef, Mirror as Wanted, Reply},
+    wire::WireError,
 };
 use gix::{ObjectId, bstr::BString};
 
 use super::{alone, begin, blocking, cannot, its_turn};
-use crate::{durable, fetch::existing, given::Loose, local, refs, registry::Mirror, sync::Engine};
+use crate::{
+    conversation::Conversation, durable, fetch::existing, given::Loose, local, refs,
+    registry::Mirror, sync::Engine,
+};
 
 /// How a removal went.
-pub(crate) enum Removed {
+enum Removed {
     /// It is gone.
     Gone {
         /// What has its local branches, when it had any.
@@ -31,11 +35,42 @@ pub(crate) enum Removed {
     Locals(Vec<LocalRef>),
 }
 
-/// Carries out `mirrord remove`.
+/// Carries out `mirrord remove` for a client.
+///
+/// # Errors
+/// Fails when the client has gone.
+pub(crate) async fn carry_out_remove(
+    engine: &Arc<Engine>,
+    conversation: &mut Conversation,
+    wanted: &Wanted,
+    force: bool,
+    bundles: PathBuf,
+) -> Result<(), WireError> {
+    let removing = remove(engine, wanted, force, bundles);
+    let reply = match conversation.wait_quietly(removing).await? {
+        Ok(Removed::Gone { bundle, warnings }) => Reply::Removed { bundle, warnings },
+        Ok(Removed::Locals(locals)) => {
+            let count = locals.len();
+            conversation.say_locals(locals).await?;
+            let message = match count {
+                1 => "1 local branch or tag is in this mirror alone".to_owned(),
+                _ => format!("{count} local branches and tags are in this mirror alone"),
+            };
+            Reply::Failed(
+                Failure::here(message)
+                    .hinted("--force removes it, and leaves them in a bundle first"),
+            )
+        }
+        Err(failure) => Reply::Failed(failure),
+    };
+    conversation.say(&reply).await
+}
+
+/// Removes a mirror.
 ///
 /// # Errors
 /// Fails with what the person should read; the mirror is then still there.
-pub(crate) async fn remove(
+async fn remove(
     engine: &Arc<Engine>,
     wanted: &Wanted,
     force: bool,
