@@ -1,13 +1,18 @@
 //! The names of mirrors, and the one place of their rules.
 //!
 //! A name stands where a URL may stand, in an argument list, and in a list that is read by lines and columns. So it
-//! never reads as a URL, as a path or as an option, and holds nothing that a person cannot see.
+//! never reads as a URL, as a path or as an option. A name that is given now holds nothing that a person cannot see; one
+//! that was given before there was this rule is read as it is, so that its mirror can be renamed.
+
+mod invisible;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::upstream_url::quoted;
+
+pub(crate) use invisible::is_invisible;
 
 /// What a mirror is called: `gitlab.example/group/project`, `tools`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,7 +24,7 @@ pub struct Name(String);
 #[error("invalid name '{shown}': {rule}")]
 pub struct BadName {
     shown: String,
-    rule: &'static str,
+    rule: String,
 }
 
 impl Name {
@@ -35,7 +40,22 @@ impl Name {
             None => Ok(Self(text.to_owned())),
             Some(rule) => Err(BadName {
                 shown: quoted(text),
-                rule,
+                rule: rule.to_owned(),
+            }),
+        }
+    }
+
+    /// Checks the rules of names, and that a person sees all of it: for a name that a mirror is about to get.
+    ///
+    /// # Errors
+    /// Fails with the rule that the text breaks.
+    pub fn parse_new(text: &str) -> Result<Self, BadName> {
+        let name = Self::parse(text)?;
+        match text.chars().find(|c| is_invisible(*c)) {
+            None => Ok(name),
+            Some(c) => Err(BadName {
+                shown: quoted(&text.replace(is_invisible, "?")),
+                rule: format!("it contains the invisible character U+{:04X}", c as u32),
             }),
         }
     }
@@ -134,6 +154,32 @@ mod tests {
             assert!(refusal.contains(rule), "{text:?} says {refusal:?}");
             assert!(!refusal.contains(char::is_control), "{refusal:?}");
         }
+    }
+
+    #[test]
+    fn a_new_name_holds_nothing_that_nobody_sees_and_an_old_one_is_read() {
+        for (text, shown) in [
+            (
+                "too\u{200b}ls",
+                "'too?ls': it contains the invisible character U+200B",
+            ),
+            (
+                "a\u{202e}b/c",
+                "'a?b/c': it contains the invisible character U+202E",
+            ),
+            (
+                "a\u{e0041}",
+                "'a?': it contains the invisible character U+E0041",
+            ),
+        ] {
+            let refusal = Name::parse_new(text).expect_err(text).to_string();
+            assert_eq!(refusal, format!("invalid name {shown}"));
+            assert_eq!(Name::parse(text).expect("it is read").as_ref(), text);
+        }
+        for name in ["tools", "größe/漢字", "שלום"] {
+            assert_eq!(Name::parse_new(name).expect(name).as_ref(), name);
+        }
+        assert!(Name::parse_new("-a").is_err(), "the other rules hold, too");
     }
 
     #[test]

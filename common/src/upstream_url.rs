@@ -20,7 +20,7 @@ mod ssh;
 #[cfg(test)]
 mod tests;
 
-use crate::name::{BadName, Name};
+use crate::name::{BadName, Name, is_invisible};
 
 pub(crate) use parse::percent_decode;
 use parse::{CONTROL, DASH};
@@ -207,7 +207,7 @@ impl UpstreamUrl {
     /// A name must never read as a URL, and two URLs must not share one. So a host called `file` gets its
     /// scheme, an IPv6 address is written with `-`, and an empty part of a path as `@`, which no http or
     /// ssh path of ours contains. (`http+80/…` is a host called `http`, since no host of ours is a mere number.)
-    /// What is too long for a name is `long+HASH/…` with its last parts.
+    /// What is too long for a name, or holds what nobody sees, is `long+HASH/…` with its last parts.
     pub fn mirror_name(&self) -> Name {
         let last = self.path.rsplit('/').next().unwrap_or_default();
         // Without its `.git`, `/a/.git` would be another path, and then `/a/.git.git` must not be called by its name.
@@ -282,16 +282,18 @@ impl fmt::Debug for Login {
     }
 }
 
-/// A text of a name's length: itself, or a hash of it and as many of its last parts as fit. No other text begins as the
-/// hash does: what follows a host and `+` is a port.
+/// A text of a name's length that a person sees: itself, or a hash of it and as many of its last parts as fit, with
+/// `-` for what nobody sees. No other text begins as the hash does: what follows a host and `+` is a port.
 fn shortened(name: String) -> String {
-    if name.len() <= Name::LONGEST {
+    if name.len() <= Name::LONGEST && !name.contains(is_invisible) {
         return name;
     }
     let hash = Sha256::digest(name.as_bytes());
     let hash: String = hash.iter().take(16).map(|b| format!("{b:02x}")).collect();
     let long = format!("long+{hash}/");
-    let end = &name[name.ceil_char_boundary(name.len() + long.len() - Name::LONGEST)..];
+    let name = name.replace(is_invisible, "-");
+    let excess = (name.len() + long.len()).saturating_sub(Name::LONGEST);
+    let end = &name[name.ceil_char_boundary(excess)..];
     long + end.split_once('/').map_or(end, |(_, parts)| parts)
 }
 

@@ -169,8 +169,8 @@ async fn make(
 
 /// The settings of the mirror that is wanted.
 fn wanted(engine: &Engine, add: &Add) -> Result<Settings, Failure> {
-    let name =
-        Name::parse(&add.name).map_err(|err| Failure::new(FailureKind::Usage, err.to_string()))?;
+    let name = Name::parse_new(&add.name)
+        .map_err(|err| Failure::new(FailureKind::Usage, err.to_string()))?;
     let found = engine.registry.find_name(&name);
     if let Some(other) = found.map_err(|err| cannot_make(&err))? {
         return Err(taken(&other));

@@ -138,7 +138,7 @@ pub(crate) async fn rename(
 ) -> Result<Reply, Failure> {
     let mirror = existing(engine, wanted)?;
     let name =
-        Name::parse(name).map_err(|err| Failure::new(FailureKind::Usage, err.to_string()))?;
+        Name::parse_new(name).map_err(|err| Failure::new(FailureKind::Usage, err.to_string()))?;
     let changed = change(engine, &mirror, false, false, |settings| {
         settings.name = name;
         Ok(())

@@ -130,6 +130,16 @@ fn what_is_too_long_for_a_name_is_called_by_its_hash_and_its_end() {
         assert!(name.as_ref().starts_with("long+"), "{name}");
         assert!(name.as_ref().ends_with("/some/where/project"), "{name}");
     }
+    let unseen = |c: char| url(&format!("https://h/group/pro{c}ject")).mirror_name();
+    let (one, other) = (unseen('\u{200b}'), unseen('\u{202e}'));
+    assert_ne!(one, other);
+    for name in [one, other] {
+        let name = name.as_ref();
+        assert!(
+            name.starts_with("long+") && name.ends_with("/group/pro-ject"),
+            "{name}"
+        );
+    }
     let wide = url(&format!("https://h/{}", "é".repeat(300))).mirror_name();
     assert!(wide.as_ref().ends_with("éé") && wide.as_ref().len() > 250);
 }

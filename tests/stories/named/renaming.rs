@@ -35,6 +35,26 @@ fn a_renamed_mirror_has_all_that_it_had() {
 }
 
 #[test]
+fn a_name_holds_nothing_that_nobody_sees_and_one_that_does_can_be_changed() {
+    let stage = Stage::new();
+    let rule = "it contains the invisible character U+202E";
+    let words = ["add", "too\u{202e}ls", &stage.url];
+    refused(stage.mirrord(&words), 2, rule);
+    stage.add("work", &[]);
+    let words = ["rename", "work", "wo\u{202e}rk"];
+    refused(stage.mirrord(&words), 2, rule);
+    // One that was given before there was this rule.
+    stage.mirrord(&["stop"]).ok();
+    let dir = stage.world.only_mirror();
+    let old = "wo\u{200b}rk";
+    let set = ["config", "mirror.name", old];
+    stage.world.git(set).at(&dir).ok();
+    assert_eq!(stage.names(), [old]);
+    stage.mirrord(&["rename", old, "play"]).ok();
+    assert_eq!(stage.names(), ["play"]);
+}
+
+#[test]
 fn clones_of_the_url_need_nothing_when_the_name_changes() {
     let stage = Stage::new();
     stage.clone(&stage.url, "ours").ok();
