@@ -57,7 +57,7 @@ mod tests {
         machine gitlab.example login second password three\ndefault login any password four\n";
 
     fn found(host: &str, username: Option<&str>) -> Option<(String, String)> {
-        login(TEXT, host, username).map(|login| (login.username, login.password))
+        login(TEXT, host, username).map(Login::into_parts)
     }
 
     fn pair(username: &str, password: &str) -> Option<(String, String)> {

@@ -10,14 +10,18 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,
 };
+use zeroize::Zeroizing;
 
 use crate::protocol::{VERSION, words};
 
-/// No message is longer; the length is checked before anything is allocated. Long lists travel in batches.
+/// No message is longer; the length is checked before anything is read. Long lists travel in batches.
 pub const MAX_FRAME: u32 = 1 << 20;
 
 /// A frame that has begun must be complete within this time.
 pub const FRAME_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Most messages are shorter: room for so many bytes is made at once.
+const FIRST_ROOM: usize = 4096;
 
 const MAGIC: [u8; 6] = *b"mirror";
 
@@ -92,11 +96,12 @@ pub async fn send<M: Serialize>(
 ) -> Result<(), WireError> {
     let body = bincode::serde::encode_to_vec(message, bincode::config::standard())
         .map_err(|_| WireError::Garbled)?;
+    let body = Zeroizing::new(body);
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
     if length > MAX_FRAME {
         return Err(WireError::TooLong(body.len() as u64));
     }
-    let mut frame = Vec::with_capacity(4 + body.len());
+    let mut frame = Zeroizing::new(Vec::with_capacity(4 + body.len()));
     frame.extend_from_slice(&length.to_be_bytes());
     frame.extend_from_slice(&body);
     stream.write_all(&frame).await?;
@@ -121,8 +126,8 @@ pub async fn recv<M: DeserializeOwned>(
         if length > MAX_FRAME {
             return Err(WireError::TooLong(length.into()));
         }
-        let mut body = vec![0; length as usize];
-        stream.read_exact(&mut body).await?;
+        let mut body = Zeroizing::new(Vec::with_capacity(FIRST_ROOM.min(length as usize)));
+        read_body(stream, length, &mut body).await?;
         Ok(body)
     };
     let body = timeout(FRAME_DEADLINE, rest)
@@ -136,6 +141,19 @@ pub async fn recv<M: DeserializeOwned>(
     } else {
         Err(WireError::Garbled)
     }
+}
+
+/// Reads so many bytes. Room is made as they come: whoever announces much and sends nothing takes none.
+async fn read_body(
+    stream: &mut (impl AsyncRead + Unpin),
+    length: u32,
+    body: &mut Vec<u8>,
+) -> io::Result<()> {
+    stream.take(length.into()).read_to_end(body).await?;
+    if body.len() < length as usize {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(())
 }
 
 /// Cuts a long list into messages that fit: each as long as `size` adds up to, the last one empty to mark the end.
@@ -226,6 +244,20 @@ mod tests {
             run(received(&[0xff; 4])),
             Err(WireError::TooLong(0xffff_ffff))
         ));
+    }
+
+    #[test]
+    fn a_message_takes_no_more_room_than_what_has_come_of_it() {
+        run(async {
+            let (mut ours, mut theirs) = duplex(1 << 16);
+            ours.write_all(&[7; 1000]).await.expect("room in the pipe");
+            let mut body = Vec::new();
+            let reading = read_body(&mut theirs, MAX_FRAME, &mut body);
+            let late = timeout(FRAME_DEADLINE, reading).await;
+            assert!(late.is_err(), "the rest never came");
+            assert_eq!(body.len(), 1000);
+            assert!(body.capacity() < 10_000, "room for {}", body.capacity());
+        });
     }
 
     #[test]

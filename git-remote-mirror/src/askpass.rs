@@ -5,7 +5,7 @@ use std::env;
 use common::{
     client::{Client, something_else},
     paths::Paths,
-    protocol::{Failure, OneTimeId, Reply, Request, Secret},
+    protocol::{Failure, OneTimeId, Reply, Request},
 };
 
 use crate::{forward, helper::answer, stream::runtime};
@@ -37,7 +37,7 @@ pub(crate) fn run(prompt: &str) -> Result<(), Failure> {
         }
     })?;
     match reply {
-        Reply::Said(Secret(words)) => answer(&format!("{words}\n")),
+        Reply::Said(secret) => answer(&format!("{}\n", secret.0)),
         Reply::Failed(failure) => Err(failure),
         _ => Err(something_else()),
     }

@@ -88,8 +88,8 @@ impl Credentials {
     /// # Errors
     /// Fails when the store that has it does not give it, and when it is for another place.
     pub(crate) async fn stored(&self, id: &SecretId, place: &str) -> Result<Secret, Failure> {
-        let Secret(text) = self.read(id).await?;
-        match text.split_once('\n') {
+        let secret = self.read(id).await?;
+        match secret.0.split_once('\n') {
             Some((bound, secret)) if bound == place => Ok(Secret(secret.to_owned())),
             // Somebody has edited the mirror's configuration.
             _ => Err(Failure::here(format!(

@@ -38,7 +38,8 @@ impl Given {
         let (auth, secret) = match credential {
             Credential::AsGit => (Auth::AsGit, None),
             Credential::Anonymous => (Auth::Anonymous, None),
-            Credential::Password(Login { username, password }) => {
+            Credential::Password(login) => {
+                let (username, password) = login.into_parts();
                 let secret = None;
                 (Auth::Password { username, secret }, Some(Secret(password)))
             }

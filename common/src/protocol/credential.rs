@@ -3,12 +3,15 @@
 use std::{fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
 
-/// A password, a token, a passphrase, or what may be one. Its `Debug` shows nothing.
+/// A password, a token, a passphrase, or what may be one. Its `Debug` shows nothing, and its memory is overwritten when it
+/// is dropped.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Secret(pub String);
 
-/// A user name and a password or token. Its `Debug` shows neither: some hosts take a token for the name.
+/// A user name and a password or token. Its `Debug` shows neither: some hosts take a token for the name. Their memory is
+/// overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Login {
     /// The user name; empty when upstream does not care.
@@ -59,6 +62,38 @@ pub enum SignIn {
 /// is as good as the secret.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OneTimeId(pub String);
+
+impl Secret {
+    /// The text, for whoever takes over the care for it.
+    #[must_use]
+    pub fn into_inner(mut self) -> String {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Login {
+    /// The user name and the password, for whoever takes over the care for them.
+    #[must_use]
+    pub fn into_parts(mut self) -> (String, String) {
+        (
+            std::mem::take(&mut self.username),
+            std::mem::take(&mut self.password),
+        )
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl Drop for Login {
+    fn drop(&mut self) {
+        self.username.zeroize();
+        self.password.zeroize();
+    }
+}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

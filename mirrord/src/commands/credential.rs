@@ -61,7 +61,7 @@ impl SigningIn {
             return Ok(Some(protocol::Credential::Anonymous));
         }
         if let Some(username) = &self.username {
-            let Secret(password) = self.password(username, at, config)?;
+            let password = self.password(username, at, config)?.into_inner();
             let username = username.clone();
             let login = Login { username, password };
             return Ok(Some(protocol::Credential::Password(login)));

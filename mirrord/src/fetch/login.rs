@@ -12,7 +12,7 @@ use crate::{
     upstream::{Access, Trouble},
 };
 use common::{
-    protocol::{Answer, Ask, Failure, FailureKind, Login, Reply, Secret},
+    protocol::{Answer, Ask, Failure, FailureKind, Login, Reply},
     upstream_url::{Scheme, UpstreamUrl},
     wire::WireError,
 };
@@ -141,7 +141,7 @@ impl Request<'_> {
         };
         match &self.auth {
             Auth::Password { username, .. } => {
-                let Secret(password) = secret;
+                let password = secret.into_inner();
                 let username = username.clone();
                 (self.login, self.source) = (Some(Login { username, password }), Source::Own);
             }

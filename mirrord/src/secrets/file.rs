@@ -15,6 +15,7 @@ use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
 };
+use zeroize::Zeroizing;
 
 use crate::{durable, settings::is_secret_id};
 
@@ -55,7 +56,8 @@ pub(super) fn write(dir: &Path, id: &str, secret: &str) -> Result<(), Failure> {
         return Err(Failure::new(FailureKind::Usage, message));
     }
     // Made with mode 0600 and under a name that nothing has, so that nobody gets a hold of it before the bytes are there.
-    durable::replace(&dir.join(id), format!("{secret}\n").as_bytes()).map_err(refused)
+    let line = Zeroizing::new(format!("{secret}\n"));
+    durable::replace(&dir.join(id), line.as_bytes()).map_err(refused)
 }
 
 /// Looks a secret up.
@@ -82,12 +84,14 @@ pub(super) fn find(dir: &Path, id: &str) -> Result<Option<String>, Failure> {
         Err(err) => return Err(unreadable(err.into())),
     };
     check(&path, &file.metadata().map_err(unreadable)?)?;
-    let mut text = Vec::new();
+    // With room for all of it: what grows leaves copies behind.
+    let room = usize::try_from(LONGEST + 1).unwrap_or_default();
+    let mut text = Zeroizing::new(Vec::with_capacity(room));
     file.take(LONGEST + 1)
         .read_to_end(&mut text)
         .map_err(unreadable)?;
     // The message must not quote what is in there.
-    let text = String::from_utf8(text).map_err(|_| not_ours(&path, "it is not text"))?;
+    let text = std::str::from_utf8(&text).map_err(|_| not_ours(&path, "it is not text"))?;
     match text.strip_suffix('\n') {
         Some(secret) if text.len() as u64 <= LONGEST => Ok(Some(secret.to_owned())),
         _ => Err(not_ours(&path, "it is not whole").hinted("store the secret anew")),

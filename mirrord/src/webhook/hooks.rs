@@ -230,11 +230,11 @@ pub(super) fn is_id(text: &str) -> bool {
 ///
 /// # Errors
 /// Fails when it is none; what it is instead is not repeated.
-pub(crate) fn signing(Secret(text): Secret) -> Result<Secret, Failure> {
-    let key = text.strip_prefix(SIGNING);
+pub(crate) fn signing(token: Secret) -> Result<Secret, Failure> {
+    let key = token.0.strip_prefix(SIGNING);
     let key = key.and_then(|key| BASE64_STANDARD.decode(key).ok());
     if key.is_some_and(|key| KEY.contains(&key.len())) {
-        return Ok(Secret(text));
+        return Ok(token);
     }
     let message = "that is not a signing token";
     let hint = format!("GitLab's begin with '{SIGNING}', and it shows each of them once");
