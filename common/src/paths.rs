@@ -18,14 +18,14 @@
 //! └── mirrors/                   one bare repository per mirror                         data
 //! ```
 
+mod home;
+mod private;
+
 use std::{
     env,
     ffi::OsString,
-    fs, io,
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{DirBuilderExt, MetadataExt, PermissionsExt},
-    },
+    io,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
@@ -35,6 +35,11 @@ use crate::{
     progress::masked,
     protocol::{Failure, words},
 };
+
+pub use home::Untrusted;
+pub use private::make_private;
+
+use private::private;
 
 /// The variable that moves everything we own to one folder.
 pub const MIRROR_HOME: &str = "MIRROR_HOME";
@@ -68,6 +73,9 @@ pub enum NoPlace {
     /// `MIRROR_HOME` is not an absolute path.
     #[error("{MIRROR_HOME} is not an absolute path: '{}'", .0.display())]
     Relative(PathBuf),
+    /// Others decide what lies at `MIRROR_HOME`.
+    #[error("cannot use {MIRROR_HOME} '{path}': {why}", path = .0.display(), why = .1)]
+    Untrusted(PathBuf, Untrusted),
     /// A directory could not be made, or is not ours alone.
     #[error("cannot use '{path}': {error}", path = .0.display(), error = words(.1))]
     Unusable(PathBuf, io::Error),
@@ -89,6 +97,14 @@ impl From<NoPlace> for Failure {
             NoPlace::NotText(_) => {
                 failure.hinted(format!("set {MIRROR_HOME} to another directory"))
             }
+            NoPlace::Untrusted(_, Untrusted::Link(link)) => failure.hinted(format!(
+                "set {MIRROR_HOME} to where '{}' leads, if you trust its owner",
+                link.display()
+            )),
+            NoPlace::Untrusted(_, Untrusted::Writable(dir)) => failure.hinted(format!(
+                "close it (chmod go-w '{}'), or set {MIRROR_HOME} to a directory elsewhere",
+                dir.display()
+            )),
             NoPlace::NoHome | NoPlace::Relative(_) | NoPlace::Unusable(..) => failure,
         }
     }
@@ -98,10 +114,15 @@ impl Paths {
     /// Reads the environment and makes sure that the directories exist and are ours alone.
     ///
     /// # Errors
-    /// Fails when there is no home or a directory cannot be made private.
+    /// Fails when there is no home, others decide what lies there, or a directory cannot be made private.
     pub fn from_env() -> Result<Self, NoPlace> {
         let paths = match env::var_os(MIRROR_HOME).filter(|home| !home.is_empty()) {
-            Some(home) => Self::at(home)?,
+            Some(home) => {
+                let paths = Self::at(home)?;
+                home::check(&paths.data)
+                    .map_err(|why| NoPlace::Untrusted(paths.data.clone(), why))?;
+                paths
+            }
             None => Self::of_platform()?,
         };
         let dirs = [&paths.config, &paths.data, &paths.state, &paths.runtime];
@@ -262,42 +283,6 @@ fn runtime_dir() -> Option<PathBuf> {
     private(env::var_os("XDG_RUNTIME_DIR").or_else(usual)?.into())
 }
 
-/// A runtime directory, if it is what its specification says: a directory of ours with mode 0700. Anything else could
-/// let somebody else put a socket where we look for ours.
-fn private(dir: PathBuf) -> Option<PathBuf> {
-    let found = fs::symlink_metadata(&dir).ok()?;
-    let ours = found.is_dir()
-        && found.uid() == rustix::process::geteuid().as_raw()
-        && found.mode() & 0o077 == 0;
-    (dir.is_absolute() && ours).then_some(dir)
-}
-
-/// Makes `dir` with mode 0700, or takes away what others may do in one that exists.
-fn make_private(dir: &Path) -> io::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)?;
-    let found = fs::metadata(dir)?;
-    if found.uid() != rustix::process::geteuid().as_raw() {
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "it belongs to another user",
-        ));
-    }
-    if found.mode() & 0o1000 != 0 {
-        // `/tmp` and its like: taking it from everybody is not for us to do.
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "it is shared by all users",
-        ));
-    }
-    if found.mode() & 0o077 != 0 {
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -343,24 +328,6 @@ mod tests {
         assert_eq!(folder(long.clone(), None), None);
         let short = folder(long, Some("/run/user/1000")).expect("there is a shorter one");
         assert!(short.starts_with("/run/user/1000"), "{}", short.display());
-    }
-
-    #[test]
-    fn a_runtime_directory_that_others_may_enter_is_none() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let with = |mode| {
-            let permissions = fs::Permissions::from_mode(mode);
-            fs::set_permissions(dir.path(), permissions).expect("it is ours");
-            private(dir.path().to_path_buf())
-        };
-        assert_eq!(with(0o700).as_deref(), Some(dir.path()));
-        assert_eq!(with(0o750), None);
-        assert_eq!(
-            private(PathBuf::new()),
-            None,
-            "an empty variable names none"
-        );
-        assert_eq!(private("/nonexistent".into()), None);
     }
 
     #[test]

@@ -48,6 +48,36 @@ fn a_home_that_others_may_enter_is_closed_to_them() {
 }
 
 #[test]
+fn a_home_that_others_could_replace_is_refused() {
+    let stage = Stage::new();
+    let shared = stage.world.path("shared");
+    fs::create_dir(&shared).expect("the world is ours");
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).expect("ours");
+    let home = shared.join("home");
+    let why = format!(
+        "cannot use MIRROR_HOME '{}': others can write to '{}'",
+        home.display(),
+        shared.display()
+    );
+    for run in [stage.ls_remote(), stage.mirrord("list")] {
+        assert_eq!(hints(&run.env("MIRROR_HOME", &home).fails(), &why), 1);
+    }
+    assert!(!home.exists(), "nothing is made there");
+    // As `/tmp` is.
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).expect("ours");
+    stage.mirrord("list").env("MIRROR_HOME", &home).ok();
+    stage.mirrord("stop").env("MIRROR_HOME", &home).ok();
+    let link = shared.join("link");
+    std::os::unix::fs::symlink(&home, &link).expect("ours");
+    stage.mirrord("status").env("MIRROR_HOME", &link).code(3);
+    // Only root can give something away.
+    if std::os::unix::fs::lchown(&link, Some(65534), None).is_ok() {
+        let ran = stage.ls_remote().env("MIRROR_HOME", &link).fails();
+        assert_eq!(hints(&ran, "belongs to another user"), 1);
+    }
+}
+
+#[test]
 fn a_home_with_a_long_path_has_its_socket_in_the_runtime_directory() {
     let stage = Stage::new();
     let home = stage.world.path("l".repeat(100)).join("o".repeat(100));
