@@ -1,29 +1,23 @@
 //! The client's end of a conversation: connect to the daemon, start it when there is none, converse.
 
-use std::{
-    env, fs, io,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::Duration,
-};
+mod connect;
+mod start;
 
-use interprocess::local_socket::{
-    ConnectOptions, GenericFilePath, ToFsName as _,
-    tokio::{Stream, prelude::*},
-};
+use std::{fs, io, os::unix::fs::OpenOptionsExt, time::Duration};
+
+use interprocess::local_socket::tokio::Stream;
 use serde::Serialize;
-use tokio::{
-    io::AsyncReadExt,
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
-    ask, git,
+    ask,
     paths::Paths,
     progress::Renderer,
-    protocol::{Answer, Ask, Failure, FailureKind, Reply, Request, Step, VERSION},
+    protocol::{Answer, Ask, Failure, FailureKind, Reply, Request, Step},
     wire::{self, WireError},
 };
+
+pub use connect::ConnectError;
 
 /// A daemon that says nothing at all for this long is stuck: it sends progress every second while it works.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -47,95 +41,14 @@ pub struct Client {
     stream: Stream,
 }
 
-/// Why there is no conversation.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// Nobody listens.
-    #[error("mirrord does not run")]
-    NotRunning,
-    /// A daemon of another version listens.
-    #[error("mirrord speaks version {version} of the protocol, this program version {VERSION}")]
-    OtherVersion {
-        /// Its version.
-        version: u16,
-        /// Its process id, when the system tells.
-        pid: Option<u32>,
-    },
-    /// Somebody else's program listens there.
-    #[error("the program at '{}' belongs to another user", .0.display())]
-    Stranger(PathBuf),
-    /// Anything else.
-    #[error("cannot talk to mirrord at '{path}': {error}", path = .0.display(), error = .1)]
-    Io(PathBuf, WireError),
-}
-
-impl From<ConnectError> for Failure {
-    fn from(error: ConnectError) -> Self {
-        let failure = Self::here(error.to_string());
-        match error {
-            ConnectError::OtherVersion { pid: Some(pid), .. } => failure.hinted(format!(
-                "stop it with 'kill {pid}'; the next command starts the installed one"
-            )),
-            ConnectError::OtherVersion { .. } => {
-                failure.hinted("stop it; the next command starts the installed one")
-            }
-            _ => failure,
-        }
-    }
-}
-
 impl Client {
     /// Connects to the daemon that runs.
     ///
     /// # Errors
     /// [`ConnectError::NotRunning`] when there is none.
     pub async fn connect(paths: &Paths) -> Result<Self, ConnectError> {
-        let socket = paths.socket();
-        let broken = |err: io::Error| ConnectError::Io(socket.clone(), err.into());
-        let name = socket
-            .as_path()
-            .to_fs_name::<GenericFilePath>()
-            .map_err(broken)?;
-        let deadline = Instant::now() + SILENCE;
-        let mut stream = loop {
-            match ConnectOptions::new()
-                .name(name.borrow())
-                .connect_tokio()
-                .await
-            {
-                Ok(stream) => break stream,
-                // Its queue of those who wait to be accepted is full.
-                Err(err)
-                    if err.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline =>
-                {
-                    sleep(AGAIN).await;
-                }
-                Err(err)
-                    if matches!(
-                        err.kind(),
-                        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-                    ) =>
-                {
-                    return Err(ConnectError::NotRunning);
-                }
-                Err(err) => return Err(broken(err)),
-            }
-        };
-        let peer = stream.peer_creds().map_err(broken)?;
-        if peer.euid() != Some(rustix::process::geteuid().as_raw()) {
-            return Err(ConnectError::Stranger(socket));
-        }
-        let pid = peer.pid().and_then(|pid| pid.try_into().ok());
-        match wire::greet(&mut stream, START).await {
-            Ok(()) => Ok(Self { stream }),
-            Err(WireError::OtherVersion(version)) => {
-                Err(ConnectError::OtherVersion { version, pid })
-            }
-            // It stopped between accepting and greeting.
-            Err(WireError::Closed) => Err(ConnectError::NotRunning),
-            Err(WireError::Io(err)) if is_end(&err) => Err(ConnectError::NotRunning),
-            Err(err) => Err(ConnectError::Io(socket, err)),
-        }
+        let stream = connect::connect(paths).await?;
+        Ok(Self { stream })
     }
 
     /// Connects, and starts the daemon first when none runs. Of many who find none, one starts it.
@@ -166,6 +79,7 @@ impl Client {
                         .create(true)
                         .truncate(false)
                         .write(true)
+                        .mode(0o600)
                         .open(&lock_path)
                         .map_err(cannot)?,
                 ),
@@ -179,7 +93,7 @@ impl Client {
         // Whoever held the lock before us may have started one.
         match Self::connect(paths).await {
             Err(ConnectError::NotRunning) => {
-                start(&program()).await?;
+                start::start(&start::program()).await?;
                 Ok(Self::connect(paths).await?)
             }
             result => Ok(result?),
@@ -332,70 +246,4 @@ fn broken(error: WireError) -> Failure {
             .hinted("the same command again starts it anew; its log says why it ended"),
         error => Failure::here(format!("the conversation with mirrord broke: {error}")),
     }
-}
-
-/// The daemon that was installed with this program, otherwise the one on PATH.
-fn program() -> PathBuf {
-    let beside = env::current_exe()
-        .ok()
-        .and_then(|exe| Some(exe.parent()?.join("mirrord")));
-    beside
-        .filter(|path| path.is_file())
-        .unwrap_or_else(|| PathBuf::from("mirrord"))
-}
-
-/// Starts the daemon and waits until it says that it is ready, or why it is not.
-async fn start(program: &Path) -> Result<(), Failure> {
-    let cannot = |err: io::Error| {
-        Failure::io(&format!("cannot start '{}'", program.display()), &err)
-            .hinted("install mirrord beside git-remote-mirror, or on PATH")
-    };
-    // A descriptor that leaked into this process, such as the pipe of a CI runner, must not live on in the daemon.
-    close_fds::set_fds_cloexec(3, &[]);
-    let mut child = Command::new(program)
-        .args(["run", "--autostarted"])
-        .env_clear()
-        .envs(git::environment())
-        .env(FEW_HEAPS.0, FEW_HEAPS.1)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(cannot)?;
-    let words = match child.stdout.take() {
-        Some(stdout) => {
-            let mut words = String::new();
-            let mut stdout =
-                tokio::net::unix::pipe::Receiver::from_owned_fd(stdout.into()).map_err(cannot)?;
-            timeout(START, stdout.read_to_string(&mut words))
-                .await
-                .map_err(|_| {
-                    Failure::here(format!(
-                        "mirrord was not ready after {} seconds",
-                        START.as_secs()
-                    ))
-                })?
-                .map_err(cannot)?;
-            words
-        }
-        None => String::new(),
-    };
-    let line = |prefix: &str| {
-        words
-            .lines()
-            .find_map(|line| line.strip_prefix(prefix))
-            .map(str::to_owned)
-    };
-    if words.trim() == "ready" {
-        return Ok(());
-    }
-    let _ = child.wait();
-    let failure = Failure::here(
-        line("error: ").unwrap_or_else(|| "mirrord ended before it was ready".into()),
-    );
-    Err(match line("hint: ") {
-        Some(hint) => failure.hinted(hint),
-        None => failure,
-    })
 }

@@ -16,6 +16,7 @@ pub mod policy;
 pub mod progress;
 pub mod protocol;
 pub mod refspec;
+pub mod running;
 pub mod ssh;
 pub mod standing;
 pub mod steps;

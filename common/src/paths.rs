@@ -4,12 +4,13 @@
 //! MIRROR_HOME                    otherwise the platform's directories
 //! ├── config                     the daemon's own settings, when there are any           config
 //! ├── daemon.lock                held for life by the daemon; holds its process id      data
+//! ├── daemon.record              where the daemon's socket is, while it listens          data
 //! ├── start.lock                 held by the helper that starts a daemon                data
-//! ├── socket                     mode 0600                                              runtime
+//! ├── socket                     mode 0600                                              runtime, or else state
 //! ├── ssh/                       sockets of the ssh connections that are kept            runtime
 //! ├── log/                       the log of a daemon that a helper started              state
 //! ├── journal, journal.old       what syncs and pushes did                               state
-//! ├── ssh.d/                     ssh configurations of mirrors with a key of their own     runtime
+//! ├── ssh.d/                     ssh configurations of mirrors with a key of their own     state
 //! ├── settings.d/                settings for children of the daemon, while they run       runtime
 //! ├── refused                    which logins upstream has refused, hashed               data
 //! ├── rests                      which hosts are left alone for a while                  data
@@ -34,12 +35,13 @@ use sha2::{Digest, Sha256};
 use crate::{
     progress::masked,
     protocol::{Failure, words},
+    running,
 };
 
 pub use home::Untrusted;
 pub use private::make_private;
 
-use private::private;
+pub(crate) use private::private;
 
 /// The variable that moves everything we own to one folder.
 pub const MIRROR_HOME: &str = "MIRROR_HOME";
@@ -132,9 +134,8 @@ impl Paths {
         for dir in [&paths.data, &paths.state, &paths.runtime, &paths.mirrors()] {
             make_private(dir).map_err(|err| NoPlace::Unusable(dir.clone(), err))?;
         }
-        let socket = paths.socket();
-        if socket.as_os_str().len() > LONGEST_SOCKET {
-            return Err(NoPlace::TooLong(socket));
+        if paths.sockets().is_empty() && running::recorded_socket(&paths).is_none() {
+            return Err(NoPlace::TooLong(paths.socket()));
         }
         Ok(paths)
     }
@@ -181,6 +182,12 @@ impl Paths {
         self.data.join("daemon.lock")
     }
 
+    /// The file in which the daemon records where its socket is.
+    #[must_use]
+    pub fn daemon_record(&self) -> PathBuf {
+        self.data.join("daemon.record")
+    }
+
     /// The lock of those who are about to start a daemon.
     #[must_use]
     pub fn start_lock(&self) -> PathBuf {
@@ -195,6 +202,15 @@ impl Paths {
             Some(runtime) if own.as_os_str().len() > LONGEST_SOCKET => short(runtime, &own),
             _ => own,
         }
+    }
+
+    /// Where the daemon may have its socket, the best place first: the second outlives every runtime directory.
+    #[must_use]
+    pub fn sockets(&self) -> Vec<PathBuf> {
+        let mut all = vec![self.socket(), self.state.join("socket")];
+        all.dedup();
+        all.retain(|socket| socket.as_os_str().len() <= LONGEST_SOCKET);
+        all
     }
 
     /// The folder for the sockets of ssh connections that are kept; none where it cannot be short enough for them.
@@ -212,7 +228,7 @@ impl Paths {
     /// The folder of the ssh configurations of mirrors with a key of their own.
     #[must_use]
     pub fn ssh_configurations(&self) -> PathBuf {
-        self.runtime.join("ssh.d")
+        self.state.join("ssh.d")
     }
 
     /// The directory of the settings that children of the daemon read, each for as long as it runs.

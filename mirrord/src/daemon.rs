@@ -1,14 +1,9 @@
 //! The daemon's life: lock, sweep, listen, serve, stop in order.
 
-use std::{
-    fs, io,
-    os::unix::{fs::MetadataExt, net::UnixListener},
-    path::Path,
-};
+use std::{io, os::unix::net::UnixListener, sync::Arc};
 
 use anyhow::Context;
-use common::{paths::Paths, protocol::Failure};
-use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName, tokio::Listener};
+use common::{paths::Paths, running};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -20,8 +15,8 @@ use crate::{
     retrack,
     schedule::Schedule,
     secrets::Secrets,
-    server::{Ending, Server},
-    service,
+    server::{Ending, Server, Watched},
+    socket::Socket,
     sync::Engine,
     upstream::Upstreams,
 };
@@ -63,7 +58,10 @@ pub(crate) async fn run(
     shutdown: impl Future<Output = Ending>,
     ready: impl FnOnce() -> io::Result<()>,
 ) -> anyhow::Result<()> {
-    let lock = lock::take(&paths.lock(), starter.rival())?;
+    // Before anybody can see that the lock is ours, and tell us to look.
+    let look = signal(SignalKind::from_raw(running::LOOK.as_raw()));
+    let look = look.context("cannot set up signals")?;
+    let lock = Arc::new(lock::take(&paths.lock(), starter.rival())?);
     raise_limits();
     // Twice is no harm: there is one provider in this build.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -86,15 +84,9 @@ pub(crate) async fn run(
             );
         }
     }
-    let (listener, own) = match starter {
-        Starter::Service(Some(socket)) => {
-            let listener = activation::listen(socket)
-                .with_context(|| format!("cannot listen at '{}'", paths.socket().display()))?;
-            (listener, None)
-        }
-        Starter::Service(None) | Starter::Person | Starter::Client => {
-            (listen(&paths)?, made(&paths.socket()))
-        }
+    let socket = match starter {
+        Starter::Service(Some(socket)) => Socket::of_manager(&paths, socket)?,
+        Starter::Service(None) | Starter::Person | Starter::Client => Socket::new(&paths)?,
     };
     let upstreams = Upstreams::new(&paths);
     let credentials = credentials(&paths, &survey);
@@ -112,7 +104,7 @@ pub(crate) async fn run(
     tracing::info!(
         "mirrord {} listens at '{}'",
         env!("CARGO_PKG_VERSION"),
-        paths.socket().display()
+        socket.path().display()
     );
     plan(&server.engine, &survey.mirrors);
     drop(survey);
@@ -121,12 +113,12 @@ pub(crate) async fn run(
     let proving = tokio::spawn(async move {
         activation::prove_alive(&alive, || served.look()).await;
     });
-    server.clone().run(listener, shutdown).await;
+    let watched = Watched {
+        lock: lock.clone(),
+        look,
+    };
+    server.clone().run(socket, watched, shutdown).await;
     proving.abort();
-    // What the service manager has put there in the meantime is not ours.
-    if own.is_some() && own == made(&paths.socket()) {
-        let _ = fs::remove_file(paths.socket());
-    }
     let ending = server.clone();
     let _ = tokio::task::spawn_blocking(move || ending.engine.upstreams.end()).await;
     tracing::info!("stopped");
@@ -172,37 +164,6 @@ pub(crate) async fn stopped_by_signal() -> io::Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
-}
-
-/// Only the holder of the lock gets here, so a socket that exists is a dead daemon's, unless the service manager listens
-/// there: nobody would find it any more.
-fn listen(paths: &Paths) -> anyhow::Result<Listener> {
-    let socket = paths.socket();
-    if socket.exists() && service::listens(paths) {
-        let failure = Failure::here(format!("the service listens at '{}'", socket.display()));
-        return Err(failure.hinted(service::HOW_TO_STOP).into());
-    }
-    let cannot = || format!("cannot listen at '{}'", socket.display());
-    let options = ListenerOptions::new()
-        .name(
-            socket
-                .as_path()
-                .to_fs_name::<GenericFilePath>()
-                .with_context(cannot)?,
-        )
-        .reclaim_name(false)
-        .try_overwrite(true);
-    let listener = options.create_tokio().with_context(cannot)?;
-    // The directory is 0700 already; some systems cannot make the socket so from the start.
-    fs::set_permissions(&socket, std::os::unix::fs::PermissionsExt::from_mode(0o600))
-        .with_context(cannot)?;
-    Ok(listener)
-}
-
-/// Which file this is, and since when; numbers of files are used again.
-fn made(path: &Path) -> Option<(u64, u64, i64, i64)> {
-    let found = fs::symlink_metadata(path).ok()?;
-    Some((found.dev(), found.ino(), found.ctime(), found.ctime_nsec()))
 }
 
 /// A hundred waiting clients and the children of their syncs need more descriptors than the customary soft limit.

@@ -1,19 +1,23 @@
 //! The lock that decides who is the daemon, and what is done about who holds it.
 //!
 //! The system gives it back when its holder dies, however it dies. The file holds the number of the last holder's
-//! process, which counts only while somebody holds the lock.
+//! process, which counts only while somebody holds the lock. The directory in which it lies is locked with it: a file that
+//! was removed and made anew would let two daemons work there.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Read, Seek, Write},
-    path::Path,
+    io::{self, Seek, Write},
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
-use common::protocol::Failure;
-use rustix::process::{Pid, Signal, kill_process};
+use common::{
+    protocol::Failure,
+    running::{FileId, number, send},
+};
+use rustix::process::Signal;
 
 /// A daemon that stops may still be serving somebody, for half a minute at most.
 const PREDECESSOR: Duration = Duration::from_secs(40);
@@ -38,16 +42,47 @@ pub(crate) enum Rival {
     IsReplaced,
 }
 
-/// Takes the lock for as long as the file is open.
+/// The lock, for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    path: PathBuf,
+    file: File,
+    /// Not everywhere a directory can be locked.
+    _dir: Option<File>,
+}
+
+impl Lock {
+    /// Whether what is locked is still what lies at its path: not when the home was removed, or is another one now.
+    pub(crate) fn is_in_place(&self) -> bool {
+        let id = |found: io::Result<fs::Metadata>| found.ok().map(|found| FileId::of(&found));
+        let ours = id(self.file.metadata());
+        ours.is_some() && ours == id(fs::symlink_metadata(&self.path))
+    }
+}
+
+/// Takes the lock.
 ///
 /// # Errors
 /// Fails when another daemon keeps it, or the file cannot be used.
-pub(crate) fn take(path: &Path, rival: Rival) -> anyhow::Result<File> {
-    take_over(path, rival, STUCK)
+pub(crate) fn take(path: &Path, rival: Rival) -> anyhow::Result<Lock> {
+    let mut lock = take_over(path, rival, STUCK)?;
+    lock.file.set_len(0)?;
+    lock.file.rewind()?;
+    write!(lock.file, "{}", std::process::id())?;
+    Ok(lock)
 }
 
-fn take_over(path: &Path, rival: Rival, stuck: Duration) -> anyhow::Result<File> {
-    let mut file = open(path).with_context(|| format!("cannot open '{}'", path.display()))?;
+/// Ends the daemon that holds the lock, whatever state it is in, and waits until it has ended.
+///
+/// # Errors
+/// Fails when it cannot be ended, or the file cannot be used.
+pub(crate) fn end_holder(path: &Path) -> anyhow::Result<()> {
+    take_over(path, Rival::IsReplaced, STUCK).map(drop)
+}
+
+fn take_over(path: &Path, rival: Rival, stuck: Duration) -> anyhow::Result<Lock> {
+    let cannot_open = || format!("cannot open '{}'", path.display());
+    let mut file = open(path).with_context(cannot_open)?;
     let patience = match rival {
         Rival::Stays => GLANCE,
         Rival::Ends | Rival::IsReplaced => PREDECESSOR,
@@ -55,28 +90,23 @@ fn take_over(path: &Path, rival: Rival, stuck: Duration) -> anyhow::Result<File>
     let deadline = Instant::now() + patience;
     let mut asked: Option<(u32, Instant)> = None;
     loop {
-        match file.try_lock() {
-            Ok(()) => break,
+        match try_both(path, &file) {
+            Ok(dir) => {
+                let lock = Lock {
+                    path: path.to_owned(),
+                    file,
+                    _dir: dir,
+                };
+                if lock.is_in_place() {
+                    return Ok(lock);
+                }
+                // The file was removed, or made anew, while its holder was waited for.
+                drop(lock);
+                file = open(path).with_context(cannot_open)?;
+            }
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
                 if let (Rival::IsReplaced, Some(holder)) = (rival, number(&mut file)) {
-                    match asked {
-                        Some((pid, since)) if pid == holder => {
-                            if since.elapsed() > stuck {
-                                tracing::warn!("killing process {pid}, which does not stop");
-                                send(pid, Signal::KILL);
-                                asked = Some((pid, Instant::now()));
-                            }
-                        }
-                        // Of several that come and go, each is asked.
-                        _ => {
-                            tracing::info!("asking the daemon that runs to stop");
-                            // Its socket may lead to us by now. To it this is the same as 'mirrord stop'; one that
-                            // somebody has stopped in its tracks must go on to hear of it.
-                            send(holder, Signal::TERM);
-                            send(holder, Signal::CONT);
-                            asked = Some((holder, Instant::now()));
-                        }
-                    }
+                    ask_to_end(holder, &mut asked, stuck);
                 }
                 thread::sleep(AGAIN);
             }
@@ -88,23 +118,43 @@ fn take_over(path: &Path, rival: Rival, stuck: Duration) -> anyhow::Result<File>
             Err(TryLockError::Error(err)) => bail!("cannot lock '{}': {err}", path.display()),
         }
     }
-    file.set_len(0)?;
-    file.rewind()?;
-    write!(file, "{}", std::process::id())?;
-    Ok(file)
 }
 
-/// The process of the daemon, without a word with it; `None` when there is none.
-///
-/// # Errors
-/// Fails when the file cannot be used.
-pub(crate) fn holder(path: &Path) -> io::Result<Option<u32>> {
-    let mut file = open(path)?;
-    match file.try_lock_shared() {
-        Ok(()) => Ok(None),
-        // Before it has written its number it is about to.
-        Err(TryLockError::WouldBlock) => Ok(Some(number(&mut file).unwrap_or_default())),
-        Err(TryLockError::Error(err)) => Err(err),
+/// Locks the file, and then the directory in which it lies.
+fn try_both(path: &Path, file: &File) -> Result<Option<File>, TryLockError> {
+    file.try_lock()?;
+    let Some(dir) = path.parent().and_then(|dir| File::open(dir).ok()) else {
+        return Ok(None);
+    };
+    match dir.try_lock() {
+        Ok(()) => Ok(Some(dir)),
+        Err(TryLockError::WouldBlock) => {
+            file.unlock().map_err(TryLockError::Error)?;
+            Err(TryLockError::WouldBlock)
+        }
+        // Some network file systems lock only files.
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
+}
+
+/// Asks a daemon to end, once; kills it when it has not for too long. Of several that come and go, each is asked.
+fn ask_to_end(holder: u32, asked: &mut Option<(u32, Instant)>, stuck: Duration) {
+    match asked {
+        Some((pid, since)) if *pid == holder => {
+            if since.elapsed() > stuck {
+                tracing::warn!("killing process {pid}, which does not stop");
+                send(holder, Signal::KILL);
+                *asked = Some((holder, Instant::now()));
+            }
+        }
+        _ => {
+            tracing::info!("asking the daemon that runs to stop");
+            // Its socket may lead to us by now. To it this is the same as 'mirrord stop'; one that somebody has stopped
+            // in its tracks must go on to hear of it.
+            send(holder, Signal::TERM);
+            send(holder, Signal::CONT);
+            *asked = Some((holder, Instant::now()));
+        }
     }
 }
 
@@ -114,40 +164,10 @@ fn open(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-fn number(file: &mut File) -> Option<u32> {
-    let mut text = String::new();
-    file.rewind().ok()?;
-    file.read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
-}
-
-/// Sends a signal to a daemon, and to nobody else.
-fn send(pid: u32, signal: Signal) {
-    if !is_one_of_us(pid) {
-        return;
-    }
-    if let Some(pid) = pid.try_into().ok().and_then(Pid::from_raw) {
-        // It may have ended by itself in the meantime.
-        let _ = kill_process(pid, signal);
-    }
-}
-
-/// Whether a process is a mirrord, where the system tells: the lock may have changed hands a moment ago, and the number
-/// in it be of a process that has ended, and of a stranger by now.
-fn is_one_of_us(pid: u32) -> bool {
-    if !Path::new("/proc/self/exe").exists() {
-        return true;
-    }
-    let program = fs::read_link(format!("/proc/{pid}/exe"));
-    // The system says '(deleted)' behind the name of one that was replaced.
-    program.is_ok_and(|path| {
-        let name = path.file_name().unwrap_or_default();
-        name.to_string_lossy().starts_with("mirrord")
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use common::running::{holder, is_daemon};
+
     use super::*;
 
     #[test]
@@ -166,14 +186,24 @@ mod tests {
         );
         drop(held);
         assert_eq!(holder(&path).expect("usable"), None, "its number is not it");
-        take(&path, Rival::Stays).expect("it is free again");
+        let held = take(&path, Rival::Stays).expect("it is free again");
+        // Whoever finds no file, or another one, is kept out by the directory.
+        for make_anew in [false, true] {
+            assert!(held.is_in_place() != make_anew);
+            let _ = fs::remove_file(&path);
+            if make_anew {
+                fs::write(&path, "").expect("ours");
+            }
+            assert!(!held.is_in_place());
+            take(&path, Rival::Stays).expect_err("it is held");
+        }
     }
 
     #[test]
     fn a_stranger_with_the_number_of_a_daemon_is_left_alone() {
         // The first of all processes is no mirrord; this program is called after it.
-        assert!(!is_one_of_us(1) || !Path::new("/proc/self/exe").exists());
-        assert!(is_one_of_us(std::process::id()));
+        assert!(!is_daemon(1) || !Path::new("/proc/self/exe").exists());
+        assert!(is_daemon(std::process::id()));
     }
 
     /// In a process of its own: who holds the lock, and says so.
@@ -199,21 +229,21 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         for deaf in [false, true] {
             let path = dir.path().join(format!("lock-{deaf}"));
-            let mut holder =
+            let mut process =
                 std::process::Command::new(std::env::current_exe().expect("this program"));
-            holder
+            process
                 .args(["--exact", "lock::tests::somebody_holds_it_when_told_to"])
                 .env(HOLD, &path)
                 .stdout(std::process::Stdio::null());
             if deaf {
-                holder.env(DEAF, "1");
+                process.env(DEAF, "1");
             }
-            let mut holder = holder.spawn().expect("it starts");
-            while self::holder(&path).expect("usable") != Some(holder.id()) {
-                assert_eq!(holder.try_wait().expect("ours"), None, "it holds the lock");
+            let mut process = process.spawn().expect("it starts");
+            while holder(&path).expect("usable") != Some(process.id()) {
+                assert_eq!(process.try_wait().expect("ours"), None, "it holds the lock");
             }
             take_over(&path, Rival::IsReplaced, Duration::from_millis(200)).expect("it is had");
-            let status = holder.wait().expect("ours");
+            let status = process.wait().expect("ours");
             let expected = if deaf { Signal::KILL } else { Signal::TERM };
             let signal = std::os::unix::process::ExitStatusExt::signal(&status);
             assert_eq!(signal, Some(expected.as_raw()));

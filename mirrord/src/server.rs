@@ -11,17 +11,26 @@ use std::{
 use common::{
     paths::Paths,
     protocol::{Cause, Failure, Fetch, Lack, MirrorInfo, OneTimeId, Reply, Request, Status},
+    running,
     wire::{self, FRAME_DEADLINE, WireError, batches},
 };
-use interprocess::local_socket::tokio::{Listener, Stream, prelude::*};
-use tokio::{sync::Notify, task::JoinSet, time::Instant};
+use interprocess::local_socket::tokio::{Stream, prelude::*};
+use tokio::{
+    signal::unix::Signal,
+    sync::Notify,
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
 
 use crate::{
     activation, add, budgets,
+    connections::Connections,
     conversation::Conversation,
     edit,
     fetch::{self, Purpose},
+    lock::Lock,
     push, recall, recount, rounds, show,
+    socket::Socket,
     sync::{Engine, Wish},
     unasked,
     webhook::Webhook,
@@ -32,6 +41,20 @@ const PATIENCE: Duration = Duration::from_secs(25);
 
 /// A daemon that another one will follow goes on serving for so long, unless nobody is there.
 const GRACE: Duration = Duration::from_secs(15);
+
+/// How often the daemon looks whether its home and its socket are still there.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// A client that has been greeted sends its request within this time.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What tells a daemon that it has lost its home or its socket.
+pub(crate) struct Watched {
+    /// The lock on its home.
+    pub lock: Arc<Lock>,
+    /// Resolves when a client does not find the socket.
+    pub look: Signal,
+}
 
 /// How a daemon ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +74,7 @@ pub(crate) struct Server {
     paths: Paths,
     started: Instant,
     clients: AtomicUsize,
+    connections: Connections,
     stop: Notify,
     stoppers: Mutex<Vec<Conversation>>,
 }
@@ -60,6 +84,7 @@ impl Server {
     pub(crate) fn new(engine: Arc<Engine>, paths: Paths) -> Arc<Self> {
         let clients = AtomicUsize::new(0);
         Arc::new(Self {
+            connections: Connections::new(),
             webhook: Webhook::new(&engine),
             engine,
             paths,
@@ -70,22 +95,27 @@ impl Server {
         })
     }
 
-    /// Serves until `shutdown` resolves or a client asks for the end; then finishes what is being served.
+    /// Serves until `shutdown` resolves, a client asks for the end, or the home is another's; then finishes what is being
+    /// served, but for the last.
     pub(crate) async fn run(
         self: Arc<Self>,
-        listener: Listener,
+        mut socket: Socket,
+        Watched { lock, mut look }: Watched,
         shutdown: impl Future<Output = Ending>,
     ) {
         let mut conversations = JoinSet::new();
-        let unasked = tokio::spawn(unasked::drive(self.engine.clone()));
+        let unasked = tokio::spawn(unasked::drive(self.engine.clone(), lock.clone()));
         let budgets = tokio::spawn(budgets::drive(self.engine.clone()));
         let rounds = tokio::spawn(rounds::drive(self.engine.clone()));
         let resuming = tokio::spawn(self.webhook.clone().resume());
         let mut last = None;
+        let mut looks = interval(LOOK_INTERVAL);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::pin!(shutdown);
         while last.is_none() || !conversations.is_empty() {
             tokio::select! {
-                connection = listener.accept() => match connection {
+                connection = socket.accept(), if conversations.len() < self.connections.max => match connection {
+                    Ok(_) if !lock.is_in_place() => break,
                     Ok(stream) => drop(conversations.spawn(self.clone().converse(stream))),
                     Err(err) => {
                         // Out of descriptors, most likely: those who are served will give some back.
@@ -102,20 +132,35 @@ impl Server {
                     }
                 },
                 () = self.stop.notified() => break,
+                _ = looks.tick() => match lock.is_in_place() {
+                    true => socket.remake_if_gone(),
+                    false => break,
+                },
+                Some(()) = look.recv() => match lock.is_in_place() {
+                    true => socket.remake_if_deaf().await,
+                    false => break,
+                },
                 () = tokio::time::sleep_until(last.unwrap_or_else(Instant::now)), if last.is_some() => break,
             }
         }
         activation::say_stopping();
         tracing::info!("stopping");
         // From here on clients find nobody, and the next one starts a new daemon, which waits for our lock.
-        drop(listener);
+        let is_home = lock.is_in_place();
+        socket.close(is_home);
         unasked.abort();
         budgets.abort();
         rounds.abort();
         resuming.abort();
         self.webhook.end().await;
         self.engine.stop();
-        let _ = tokio::time::timeout(PATIENCE, async {
+        if !is_home {
+            // What lies there now is not ours to read or write.
+            tracing::error!("the home is gone, or is another one by now: ending at once");
+            conversations.shutdown().await;
+            return;
+        }
+        let _ = timeout(PATIENCE, async {
             while conversations.join_next().await.is_some() {}
         })
         .await;
@@ -145,8 +190,13 @@ impl Server {
             return Ok(());
         }
         wire::greet(&mut stream, FRAME_DEADLINE).await?;
-        let request = wire::recv(&mut stream).await?;
+        let request = timeout(REQUEST_TIMEOUT, wire::recv(&mut stream)).await;
+        let request = request.map_err(|_| WireError::Late)??;
         let mut conversation = Conversation::new(stream);
+        let _admitted = match self.connections.admit(&request) {
+            Ok(admitted) => admitted,
+            Err(failure) => return conversation.say(&Reply::Failed(failure)).await,
+        };
         match request {
             Request::Fetch(request) => {
                 let is_clone = request.lacks == Lack::Everything;
@@ -340,7 +390,8 @@ impl Server {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").into(),
             uptime: self.started.elapsed().as_secs(),
-            socket: self.paths.socket(),
+            socket: running::record(&self.paths)
+                .map_or_else(|| self.paths.socket(), |record| record.socket),
             mirrors_dir: self.paths.mirrors(),
             mirrors,
             // The one who asks is one of them.

@@ -19,9 +19,10 @@ use std::{
 use common::{
     paths::{MIRROR_HOME, Paths},
     protocol::{Failure, words},
+    running::{self, FileId},
 };
 
-use crate::{durable, lock};
+use crate::durable;
 
 /// What keeps the service manager from listening for a while.
 pub(crate) const HOW_TO_STOP: &str =
@@ -47,6 +48,8 @@ struct Setup {
     program: PathBuf,
     environment: Vec<(&'static str, OsString)>,
     socket: PathBuf,
+    /// The program that the daemon runs, as it has recorded it.
+    running: Option<FileId>,
 }
 
 /// How the service is.
@@ -120,14 +123,15 @@ pub(crate) fn state(paths: &Paths) -> Result<State, Failure> {
     } else {
         systemd::state(&setup)?
     };
-    let holder = lock::holder(&paths.lock());
+    let holder = running::holder(&paths.lock());
     state.daemon = holder.map_err(|err| Failure::io("cannot look at the lock", &err))?;
     Ok(state)
 }
 
 /// Whether the service is installed for these places. The service manager is not asked.
 pub(crate) fn is_installed(paths: &Paths) -> bool {
-    !cfg!(target_os = "macos") && systemd::is_for(&paths.socket())
+    let recorded = || running::record(paths).is_some_and(|record| systemd::is_for(&record.socket));
+    !cfg!(target_os = "macos") && (systemd::is_for(&paths.socket()) || recorded())
 }
 
 /// Whether the service manager listens where a daemon would.
@@ -147,6 +151,7 @@ impl Setup {
             program,
             environment: environment.collect(),
             socket: paths.socket(),
+            running: running::record(paths).map(|record| record.program),
         };
         let values = setup.environment.iter().map(|(_, value)| value.as_os_str());
         let written = [setup.program.as_os_str(), setup.socket.as_os_str()];
@@ -159,6 +164,13 @@ impl Setup {
             }
         }
         Ok(setup)
+    }
+
+    /// Whether the daemon runs the program as the file is now, and not one that was replaced.
+    fn is_running(&self) -> bool {
+        let installed = fs::metadata(&self.program).ok();
+        let installed = installed.map(|found| FileId::of(&found));
+        installed.is_some() && installed == self.running
     }
 }
 
@@ -173,12 +185,6 @@ fn program() -> io::Result<PathBuf> {
         .map(|dir| dir.join("mirrord"))
         .find(|found| found.canonicalize().is_ok_and(|found| found == real));
     Ok(found.unwrap_or(exe))
-}
-
-/// Whether a process runs a program as the file is now, and not one that was replaced.
-fn runs(pid: u32, program: &Path) -> bool {
-    let running = fs::read_link(format!("/proc/{pid}/exe"));
-    running.is_ok_and(|running| program.canonicalize().is_ok_and(|there| there == running))
 }
 
 /// Writes a file of the service; says whether it was different.
@@ -261,5 +267,6 @@ fn sample() -> Setup {
         program: "/home/me/.cargo/bin/mirrord".into(),
         environment: environment.map(|(name, value)| (name, value.into())).into(),
         socket: "/home/me/50% & more/socket".into(),
+        running: None,
     }
 }

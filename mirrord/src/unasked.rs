@@ -12,7 +12,7 @@ use std::{
 use common::{protocol::Cause, standing::UserConfig};
 use tokio::{sync::Mutex, task::JoinSet, time::Instant};
 
-use crate::{fetch, schedule::Clock, sync::Engine};
+use crate::{fetch, lock::Lock, schedule::Clock, sync::Engine};
 
 /// What the user has configured is read again after this time.
 const READ_AGAIN: Duration = Duration::from_secs(10);
@@ -21,12 +21,16 @@ const READ_AGAIN: Duration = Duration::from_secs(10);
 type Known = Mutex<Option<(Arc<UserConfig>, Instant)>>;
 
 /// Lets one mirror after the other go. Runs until dropped, and what is on its way is dropped then, too.
-pub(crate) async fn drive(engine: Arc<Engine>) {
+pub(crate) async fn drive(engine: Arc<Engine>, lock: Arc<Lock>) {
     let known = Arc::new(Known::default());
     let (mut clock, mut away) = (Clock::new(), JoinSet::new());
     loop {
         tokio::select! {
             (git_dir, cause) = engine.schedule.depart(&mut clock) => {
+                if !lock.is_in_place() {
+                    // What lies there now is another daemon's, and this one is about to end.
+                    return;
+                }
                 away.spawn(go(engine.clone(), known.clone(), git_dir, cause));
             }
             Some(_) = away.join_next() => {}

@@ -205,7 +205,12 @@ impl World {
     pub(crate) fn daemon(&self) -> Option<Process> {
         let lock = fs::read_to_string(self.mirror_home().join("daemon.lock")).ok()?;
         let daemon = Process::open(lock.trim().parse().ok()?)?;
-        daemon.mentions(&self.mirror_home()).then_some(daemon)
+        if rustix::process::geteuid().is_root() {
+            return daemon.mentions(&self.mirror_home()).then_some(daemon);
+        }
+        // Only root may look into a daemon.
+        let file = fs::File::open(self.mirror_home().join("daemon.lock")).ok()?;
+        file.try_lock_shared().is_err().then_some(daemon)
     }
 
     /// Kills the daemon as a power cut would, and waits until it is gone.

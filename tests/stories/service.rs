@@ -130,6 +130,34 @@ fn it_finds_what_its_clients_find_and_keeps_it_to_itself() {
 }
 
 #[test]
+fn it_is_found_from_a_shell_without_its_runtime_directory() {
+    on_stage(|stage| {
+        let here = |run: Run| run.env_remove("MIRROR_HOME");
+        let elsewhere = |run: Run| here(run).env("XDG_RUNTIME_DIR", "");
+        let socket = stage.world.path("run/mirror/socket");
+        here(stage.systemd.mirrord(["service", "install"])).ok();
+        let first = stage.systemd.main_pid().expect("the service runs");
+        elsewhere(stage.clone("ours")).ok();
+        assert_eq!(stage.systemd.main_pid(), Some(first));
+        elsewhere(stage.world.mirrord(["stop"])).ok();
+        assert!(socket.exists(), "it is systemd's");
+        let status = elsewhere(stage.world.mirrord(["status"])).code(3);
+        assert_eq!(status.line(), "mirrord does not run", "nor was it started");
+        let fetch = || stage.world.git(["fetch"]).at("ours");
+        assert_eq!(elsewhere(fetch()).ok().stderr, "");
+        let next = stage.systemd.runs_another_than(first);
+        // Nobody comes through systemd's any more, and so it makes one itself.
+        fs::remove_file(&socket).expect("it is there");
+        for run in [here(fetch()), elsewhere(fetch())] {
+            assert_eq!(run.ok().stderr, "");
+        }
+        assert_eq!(stage.systemd.main_pid(), Some(next));
+        here(stage.systemd.mirrord(["service", "uninstall"])).ok();
+        assert!(!socket.exists());
+    });
+}
+
+#[test]
 fn a_killed_one_comes_back_by_itself() {
     on_stage(|stage| {
         stage.service("install");

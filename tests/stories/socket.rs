@@ -1,5 +1,7 @@
 //! Where the daemon lives, and who may talk to whom at its socket.
 
+mod gone;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};

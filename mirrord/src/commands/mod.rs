@@ -32,13 +32,12 @@ use common::{
     paths::Paths,
     progress::{Renderer, masked},
     protocol::{Failure, Mirror, Reply, Request},
+    running,
     standing::UserConfig,
     upstream_url::{Address, redact},
 };
 
 pub(crate) use print::{complain, exit_code};
-
-use crate::lock;
 
 /// How much is said of what takes long.
 #[derive(Args)]
@@ -81,7 +80,7 @@ fn converse<T, E: Into<anyhow::Error>>(
 /// Asks the daemon that runs; `None` when none does.
 async fn ask(paths: &Paths, request: &Request) -> anyhow::Result<Option<(Client, Reply)>> {
     // Behind the socket of a service one would be started for whoever connects.
-    if crate::service::is_installed(paths) && matches!(lock::holder(&paths.lock()), Ok(None)) {
+    if crate::service::is_installed(paths) && matches!(running::holder(&paths.lock()), Ok(None)) {
         return Ok(None);
     }
     let mut client = match Client::connect(paths).await {

@@ -8,7 +8,7 @@ use std::{
 use common::{client, protocol::Failure};
 use directories::BaseDirs;
 
-use super::{MARK, Setup, State, manage, read, remove, runs, write};
+use super::{MARK, Setup, State, manage, read, remove, write};
 
 const SOCKET: &str = "mirrord.socket";
 const SERVICE: &str = "mirrord.service";
@@ -132,7 +132,7 @@ pub(super) fn install(setup: &Setup) -> Result<bool, Failure> {
     // next takes its place.
     act(["start", SOCKET])?;
     let pid = main_pid(&shown(SERVICE)?);
-    let up_to_date = pid.is_some_and(|pid| runs(pid, &setup.program));
+    let up_to_date = pid.is_some() && setup.is_running();
     let changed = new_service || !listened || !up_to_date;
     if changed {
         restart()?;

@@ -1,0 +1,173 @@
+//! The daemon that runs: who holds its lock, and what it has recorded beside the lock.
+//!
+//! The record tells those who look for its socket elsewhere (another `XDG_RUNTIME_DIR`, none, one that was made anew)
+//! where it is. It is there while the daemon listens; it may outlive one that was killed, so it counts only together
+//! with the lock or with somebody who answers.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read, Seek},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{FileTypeExt, MetadataExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::paths::{self, Paths};
+
+/// A record that is longer is none.
+const MAX_RECORD: u64 = 8192;
+
+/// What asks a daemon to look whether its socket is still there, and to make it anew when it is not.
+pub const LOOK: Signal = Signal::USR1;
+
+/// A file, whatever it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileId {
+    /// The number of its device.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+}
+
+/// What a daemon has recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The program that it runs.
+    pub program: FileId,
+    /// Where its socket is.
+    pub socket: PathBuf,
+}
+
+impl FileId {
+    /// That of a file that is there.
+    #[must_use]
+    pub fn of(found: &fs::Metadata) -> Self {
+        Self {
+            device: found.dev(),
+            inode: found.ino(),
+        }
+    }
+}
+
+impl Record {
+    /// What is written: the program in a line, then the path.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let FileId { device, inode } = self.program;
+        let mut bytes = format!("{device} {inode}\n").into_bytes();
+        bytes.extend_from_slice(self.socket.as_os_str().as_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let end = bytes.iter().position(|byte| *byte == b'\n')?;
+        let (program, socket) = (&bytes[..end], &bytes[end + 1..]);
+        let (device, inode) = std::str::from_utf8(program).ok()?.split_once(' ')?;
+        let (device, inode) = (device.parse().ok()?, inode.parse().ok()?);
+        let socket = PathBuf::from(OsStr::from_bytes(socket));
+        let program = FileId { device, inode };
+        socket.is_absolute().then_some(Self { program, socket })
+    }
+}
+
+/// What the daemon that runs, or ran last, has recorded; `None` when it does not listen.
+#[must_use]
+pub fn record(paths: &Paths) -> Option<Record> {
+    let mut bytes = Vec::new();
+    let file = File::open(paths.daemon_record()).ok()?;
+    file.take(MAX_RECORD).read_to_end(&mut bytes).ok()?;
+    Record::from_bytes(&bytes)
+}
+
+/// Where the daemon has recorded its socket, if what lies there is as closed to others as our own place for it.
+#[must_use]
+pub fn recorded_socket(paths: &Paths) -> Option<PathBuf> {
+    let Record { socket, .. } = record(paths)?;
+    paths::private(socket.parent()?.to_owned())?;
+    match fs::symlink_metadata(&socket) {
+        Ok(found) => {
+            let me = rustix::process::geteuid().as_raw();
+            (found.file_type().is_socket() && found.uid() == me).then_some(socket)
+        }
+        Err(_) => None,
+    }
+}
+
+/// The process that holds the daemon's lock; 0 for one that has not written its number yet, `None` for nobody.
+///
+/// # Errors
+/// Fails when the file cannot be used.
+pub fn holder(lock: &Path) -> io::Result<Option<u32>> {
+    let mut file = match OpenOptions::new().read(true).write(true).open(lock) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => Ok(Some(number(&mut file).unwrap_or_default())),
+        Err(TryLockError::Error(err)) => Err(err),
+    }
+}
+
+/// The number in a lock's file.
+pub fn number(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    file.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+/// Sends a signal to a daemon, and to nobody else.
+pub fn send(pid: u32, signal: Signal) {
+    if !is_daemon(pid) {
+        return;
+    }
+    if let Some(pid) = pid.try_into().ok().and_then(Pid::from_raw) {
+        // It may have ended by itself in the meantime.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// Whether a process is a mirrord, where the system tells: the lock may have changed hands a moment ago, and the number
+/// in it be of a process that has ended, and of a stranger by now.
+#[must_use]
+pub fn is_daemon(pid: u32) -> bool {
+    if !Path::new("/proc/self/exe").exists() {
+        return true;
+    }
+    let process = Path::new("/proc").join(pid.to_string());
+    let name = match fs::read_link(process.join("exe")) {
+        // The system says '(deleted)' behind the name of one that was replaced.
+        Ok(program) => program.file_name().map(OsStr::to_owned).unwrap_or_default(),
+        // Of a process that nobody may look into, as a daemon is, only this is told.
+        Err(_) => fs::read(process.join("comm"))
+            .map(|name| OsStr::from_bytes(&name).to_owned())
+            .unwrap_or_default(),
+    };
+    name.as_bytes().starts_with(b"mirrord")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_and_nothing_else_is_one() {
+        let record = Record {
+            program: FileId {
+                device: 3,
+                inode: 1 << 40,
+            },
+            socket: OsStr::from_bytes(b"/run/a\n\xff b/socket").into(),
+        };
+        assert_eq!(Record::from_bytes(&record.to_bytes()), Some(record));
+        for other in ["", "3 4", "3 4\nrelative", "3\n/a", "a b\n/a", "3 4\n"] {
+            assert_eq!(Record::from_bytes(other.as_bytes()), None, "{other:?}");
+        }
+    }
+}

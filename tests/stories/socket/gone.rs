@@ -1,0 +1,168 @@
+//! Where the socket, the home or the log of a daemon that runs is not where somebody looks for it.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use tests::{Run, Running, Signal};
+
+use crate::daemon::Stage;
+
+/// In the directories of the platform.
+fn on_platform(run: Run) -> Run {
+    run.env_remove("MIRROR_HOME")
+}
+
+/// The process that a command finds in the directories of the platform, however it looks.
+#[track_caller]
+fn found(stage: &Stage, change: impl Fn(Run) -> Run) -> String {
+    let status = change(on_platform(stage.world.mirrord(["status", "--json"]))).ok();
+    let pid = status.stdout.lines().find(|line| line.contains("\"pid\""));
+    pid.expect("it runs").trim().to_owned()
+}
+
+#[track_caller]
+fn fetched(stage: &Stage, change: impl Fn(Run) -> Run) {
+    let ran = change(on_platform(stage.world.git(["fetch"]).at("ours"))).ok();
+    assert_eq!(ran.stderr, "", "{ran}");
+}
+
+#[test]
+fn one_daemon_is_found_with_another_runtime_directory_or_none() {
+    let stage = Stage::new();
+    let other = stage.world.path("other");
+    fs::create_dir(&other).expect("the world is ours");
+    fs::set_permissions(&other, Permissions::from_mode(0o700)).expect("ours");
+    let as_it_is = |run: Run| run;
+    let with_none = |run: Run| run.env("XDG_RUNTIME_DIR", "");
+    let with_other = |run: Run| run.env("XDG_RUNTIME_DIR", &other);
+    on_platform(stage.clone()).ok();
+    let started = found(&stage, as_it_is);
+    fetched(&stage, with_none);
+    fetched(&stage, with_other);
+    assert_eq!(found(&stage, with_none), started);
+    assert_eq!(found(&stage, with_other), started);
+    let stop = |change: &dyn Fn(Run) -> Run| {
+        let ran = change(on_platform(stage.mirrord("stop"))).ok();
+        assert_eq!(ran.line(), "mirrord has stopped");
+    };
+    stop(&with_none);
+    // And the other way round.
+    fetched(&stage, with_none);
+    let started = found(&stage, with_none);
+    fetched(&stage, as_it_is);
+    assert_eq!(found(&stage, with_other), started);
+    stop(&as_it_is);
+    assert_eq!(
+        on_platform(stage.mirrord("stop")).ok().line(),
+        "mirrord does not run"
+    );
+}
+
+#[test]
+fn a_socket_that_is_gone_is_made_anew_and_nobody_notices() {
+    let stage = Stage::new();
+    let run = stage.world.path("run");
+    let as_it_is = |run: Run| run;
+    on_platform(stage.clone()).ok();
+    let started = found(&stage, as_it_is);
+    let socket = run.join("mirror/socket");
+    fs::remove_file(&socket).expect("it is there");
+    fetched(&stage, as_it_is);
+    // As at a logout and the next login.
+    fs::remove_dir_all(&run).expect("ours");
+    fs::create_dir(&run).expect("ours");
+    fs::set_permissions(&run, Permissions::from_mode(0o700)).expect("ours");
+    assert_eq!(found(&stage, as_it_is), started);
+    assert!(socket.exists(), "in its own place");
+    // One that is a dead one's is as good as none.
+    fs::remove_file(&socket).expect("it is there");
+    drop(std::os::unix::net::UnixListener::bind(&socket).expect("the path is free"));
+    fetched(&stage, as_it_is);
+    // Where there is no place for it any more, it has another.
+    fs::remove_dir_all(&run).expect("ours");
+    fs::write(&run, "").expect("ours");
+    fetched(&stage, as_it_is);
+    assert_eq!(found(&stage, as_it_is), started);
+    let state = stage.world.path("home/.local/state/mirror");
+    assert!(state.join("socket").exists());
+    fs::remove_file(state.join("socket")).expect("it is there");
+    let ran = on_platform(stage.mirrord("stop")).ok();
+    assert_eq!(ran.line(), "mirrord has stopped");
+    assert!(!state.join("socket").exists(), "it takes it along");
+}
+
+#[test]
+fn a_daemon_that_does_not_answer_is_stopped_all_the_same() {
+    let stage = Stage::new();
+    let daemon = started(&stage);
+    daemon.kill(Signal::STOP);
+    assert_eq!(stage.mirrord("stop").ok().line(), "mirrord has stopped");
+    assert!(daemon.wait().status.success(), "it was asked, not killed");
+}
+
+/// A daemon whose end can be waited for.
+fn started(stage: &Stage) -> Running {
+    let daemon = stage.mirrord("run").start();
+    daemon.printed("listens at");
+    stage.ls_remote().ok();
+    daemon
+}
+
+#[test]
+fn a_daemon_without_its_home_ends_by_itself_and_never_two_work_on_one() {
+    let stage = Stage::new();
+    let home = stage.world.mirror_home();
+    let daemon = started(&stage);
+    fs::remove_dir_all(&home).expect("ours");
+    let ran = daemon.wait();
+    assert!(ran.stderr.contains("the home is gone"), "{ran}");
+    assert!(!home.exists(), "it makes no other");
+
+    // Another directory is there by now, and another daemon.
+    let daemon = started(&stage);
+    fs::rename(&home, stage.world.path("old")).expect("ours");
+    stage.ls_remote().ok();
+    let next = stage.world.daemon_pid().expect("there is another");
+    assert_ne!(next, daemon.pid());
+    let ran = daemon.wait();
+    assert!(ran.stderr.contains("is another one by now"), "{ran}");
+    stage.ls_remote().ok();
+    assert_eq!(stage.world.daemon_pid(), Some(next), "and it stays");
+    stage.mirrord("stop").ok();
+
+    // The lock itself: whoever comes next does not begin before the first has ended.
+    let daemon = started(&stage);
+    fs::remove_file(home.join("daemon.lock")).expect("it is there");
+    let ran = stage.ls_remote().ok();
+    assert_eq!(ran.stderr, "", "{ran}");
+    assert!(daemon.has_ended(), "there are never two");
+    daemon.wait();
+}
+
+#[test]
+fn more_connections_than_there_is_room_for_wait_for_their_turn() {
+    let stage = Stage::new();
+    let script = "ulimit -n 128; exec mirrord run";
+    let daemon = stage.world.program("sh", ["-c", script]).start();
+    daemon.printed("listens at");
+    let socket = stage.world.mirror_home().join("socket");
+    let connect = |_| UnixStream::connect(&socket).expect("it listens");
+    let idle: Vec<_> = (0..90).map(connect).collect();
+    let open = || {
+        let all = fs::read_dir(format!("/proc/{}/fd", daemon.pid())).expect("it runs");
+        all.count()
+    };
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while open() < 64 {
+        assert!(Instant::now() < deadline, "half of them are taken");
+    }
+    let waiting = stage.ls_remote().start();
+    assert!(open() < 110, "and no more: {}", open());
+    drop(idle);
+    let ran = waiting.wait();
+    assert!(ran.status.success() && ran.stderr.is_empty(), "{ran}");
+    stage.mirrord("stop").ok();
+    daemon.wait();
+}
