@@ -24,12 +24,22 @@ fn mode(path: impl AsRef<Path>) -> u32 {
 #[test]
 fn only_the_user_may_enter_whatever_the_umask() {
     let stage = Stage::new();
-    let script = "umask 000; exec git ls-remote \"$0\"";
+    let script = "umask 000; exec git clone -q \"$0\" ours";
     stage
         .world
         .program("sh", ["-c", script, &stage.address])
         .ok();
     let home = stage.world.mirror_home();
+    let all = [
+        "-c",
+        "find \"$0\" -type f -perm /077",
+        &home.display().to_string(),
+    ];
+    let all = stage.world.program("sh", all).ok();
+    let is_pack = |file: &&str| file.contains("/objects/pack/pack-");
+    let others: Vec<_> = all.stdout.lines().filter(|file| !is_pack(file)).collect();
+    // Packs are in the clones, too, where they have the mode that git gives them.
+    assert_eq!(others, [""; 0], "nothing else is for others");
     assert!(fs::metadata(home.join("socket")).is_ok_and(|found| found.file_type().is_socket()));
     assert_eq!(mode(home.join("socket")), 0o600);
     for dir in ["", "mirrors"] {

@@ -10,6 +10,11 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use common::paths::Paths;
+use rustix::fs::Mode;
+use tracing_appender::{
+    non_blocking::WorkerGuard,
+    rolling::{self, InitError, RollingFileAppender, Rotation},
+};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -64,9 +69,10 @@ impl Run {
             // The Ctrl-C of the terminal that we were started from is not for us.
             rustix::process::setsid().context("cannot leave the session of the starter")?;
         }
+        keep_to_itself();
         // The log has a thread.
         let socket = self.service.then(|| activation::socket(&paths));
-        let _flush = self.log(&paths)?;
+        let _flush = self.log(&paths);
         let result = match socket.transpose() {
             Ok(socket) => self.live(paths, socket),
             Err(error) => Err(error),
@@ -107,30 +113,51 @@ impl Run {
         Ok(())
     }
 
-    fn log(
-        &self,
-        paths: &Paths,
-    ) -> anyhow::Result<Option<tracing_appender::non_blocking::WorkerGuard>> {
+    /// Sets up the log: in files, where nobody watches. What cannot be written is lost, and stops nothing.
+    fn log(&self, paths: &Paths) -> WorkerGuard {
         // Libraries say little that helps, and may say what came over the wire.
         let filter = EnvFilter::new(format!("off,mirrord={}", self.log_level));
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_target(false)
-            .with_ansi(false);
-        if !self.autostarted && !self.service {
-            builder.with_writer(io::stderr).init();
-            return Ok(None);
-        }
-        let files = tracing_appender::rolling::Builder::new()
-            .rotation(tracing_appender::rolling::Rotation::DAILY)
-            .filename_prefix("mirrord")
-            .filename_suffix("log")
-            .max_log_files(LOGS)
-            .build(paths.log())
-            .with_context(|| format!("cannot log to '{}'", paths.log().display()))?;
-        let (writer, flush) = tracing_appender::non_blocking(files);
+            .with_ansi(false)
+            // A line that cannot be written is lost; saying so on a broken stderr would be a panic.
+            .log_internal_errors(false);
+        // In a thread of its own: a pipe that nobody reads holds up nothing else.
+        let (files, failure) = match self.autostarted || self.service {
+            true => files(paths).map_or_else(|err| (None, Some(err)), |files| (Some(files), None)),
+            false => (None, None),
+        };
+        let (writer, flush) = match files {
+            Some(files) => tracing_appender::non_blocking(files),
+            None => tracing_appender::non_blocking(io::stderr()),
+        };
         builder.with_writer(writer).init();
-        Ok(Some(flush))
+        if let Some(err) = failure {
+            tracing::warn!("cannot log to '{}': {err}", paths.log().display());
+        }
+        flush
+    }
+}
+
+/// The files of the log, one a day.
+fn files(paths: &Paths) -> Result<RollingFileAppender, InitError> {
+    rolling::Builder::new()
+        .rotation(Rotation::DAILY)
+        .filename_prefix("mirrord")
+        .filename_suffix("log")
+        .max_log_files(LOGS)
+        .build(paths.log())
+}
+
+/// Sees to it that what the daemon writes and knows is for nobody else, whatever it was started with.
+fn keep_to_itself() {
+    rustix::process::umask(Mode::from_raw_mode(0o077));
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        // Where the system refuses, it is as it was.
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     }
 }
 

@@ -1,8 +1,9 @@
 //! Where the socket, the home or the log of a daemon that runs is not where somebody looks for it.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tests::{Run, Running, Signal};
@@ -164,5 +165,87 @@ fn more_connections_than_there_is_room_for_wait_for_their_turn() {
     let ran = waiting.wait();
     assert!(ran.status.success() && ran.stderr.is_empty(), "{ran}");
     stage.mirrord("stop").ok();
+    daemon.wait();
+}
+
+#[test]
+fn a_log_that_cannot_be_written_stops_nothing() {
+    let stage = Stage::new();
+    let project = stage.gitlab.project("group/other");
+    project.history(3);
+    let address = format!("mirror::{}", stage.gitlab.url("group/other"));
+    let serves = |script: &str| {
+        let daemon = stage.world.program("sh", ["-c", script]).start();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !stage.mirrord("status").run().status.success() {
+            assert!(Instant::now() < deadline, "{script}: it never runs");
+        }
+        for count in 0..2 {
+            let tip = project.commit("main", "file", &format!("{script} {count}"));
+            let ran = stage
+                .world
+                .git(["ls-remote", &address, "refs/heads/main"])
+                .ok();
+            assert!(
+                ran.stdout.starts_with(&tip) && ran.stderr.is_empty(),
+                "{script}: {ran}"
+            );
+        }
+        stage.mirrord("stop").ok();
+        daemon.wait();
+    };
+    serves("exec mirrord run --log-level debug 2>/dev/full");
+    serves("exec mirrord run --log-level debug 2>&-");
+    // Its reader has gone.
+    serves("mirrord run --log-level debug 2>&1 >/dev/null | head -n 1 >/dev/null");
+    let log = stage.world.mirror_home().join("log");
+    fs::remove_dir_all(&log).ok();
+    fs::write(&log, "").expect("ours");
+    let ran = stage.ls_remote().ok();
+    assert_eq!(ran.stderr, "", "started by git: {ran}");
+}
+
+#[test]
+fn nobody_but_root_may_look_into_a_daemon() {
+    let stage = Stage::new();
+    let me = rustix::process::geteuid().as_raw();
+    // What is root's anyway cannot be told from what is closed.
+    let user = if me == 0 { 65534 } else { me };
+    let home = stage.world.path("theirs");
+    fs::create_dir(&home).expect("the world is ours");
+    let program = stage.world.path("bin/mirrord");
+    fs::create_dir(stage.world.path("bin")).expect("the world is ours");
+    let script = "cp \"$(command -v mirrord)\" \"$0.new\" && mv \"$0.new\" \"$0\"";
+    let words = ["-c", script, &program.display().to_string()];
+    stage.world.program("sh", words).ok();
+    if user != me {
+        let root = Permissions::from_mode(0o755);
+        fs::set_permissions(stage.world.root(), root).expect("ours");
+        std::os::unix::fs::chown(&home, Some(user), Some(user)).expect("root may");
+    }
+    let as_user = |command: &str| {
+        let script = r#"my $user = shift; if ($user != $<) { $( = $) = "$user $user"; $< = $> = $user } exec @ARGV"#;
+        let program = program.display().to_string();
+        let words = ["-e", script, &user.to_string(), &program, command];
+        let run = stage.world.program("perl", words);
+        run.env("MIRROR_HOME", &home).env("XDG_RUNTIME_DIR", "")
+    };
+    let daemon = as_user("run").start();
+    daemon.printed("listens at");
+    let owner = |file: &str| {
+        let path = format!("/proc/{}/{file}", daemon.pid());
+        fs::metadata(Path::new(&path)).expect("it runs").uid()
+    };
+    assert_eq!(owner("status"), 0, "its memory and environment are closed");
+    let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).expect("it runs");
+    let core = limits.lines().find(|line| line.starts_with("Max core"));
+    let core = core.expect("it has a limit").split_whitespace().nth(4);
+    assert_eq!(core, Some("0"), "{limits}");
+    // It is known for a daemon all the same: by who does not find it, and by who stops it.
+    fs::remove_file(home.join("socket")).expect("it is there");
+    let ran = as_user("status").ok();
+    assert!(ran.stdout.contains("runs as process"), "{ran}");
+    daemon.kill(Signal::STOP);
+    assert_eq!(as_user("stop").ok().line(), "mirrord has stopped");
     daemon.wait();
 }
