@@ -11,7 +11,7 @@
 //! ├── log/                       the log of a daemon that a helper started              state
 //! ├── journal, journal.old       what syncs and pushes did                               state
 //! ├── ssh.d/                     ssh configurations of mirrors with a key of their own     state
-//! ├── settings.d/                settings for children of the daemon, while they run       runtime
+//! ├── settings.d/                settings for children of the daemon, while they run       state
 //! ├── refused                    which logins upstream has refused, hashed               data
 //! ├── rests                      which hosts are left alone for a while                  data
 //! ├── secrets/                   passwords and passphrases, where there is no keyring    data
@@ -231,10 +231,11 @@ impl Paths {
         self.state.join("ssh.d")
     }
 
-    /// The directory of the settings that children of the daemon read, each for as long as it runs.
+    /// The directory of the settings that children of the daemon read, each for as long as it runs. Not in the runtime
+    /// directory, which may go while the daemon runs.
     #[must_use]
     pub fn child_settings(&self) -> PathBuf {
-        self.runtime.join("settings.d")
+        self.state.join("settings.d")
     }
 
     /// The file of the logins that upstream has refused.
