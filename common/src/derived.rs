@@ -16,7 +16,10 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use crate::verified::{self, Pack, Stamp};
+use crate::{
+    stamps::{LOCK_TIMEOUT, Stamps, open},
+    verified::{self, Pack, Verified},
+};
 
 /// Where they are, inside a mirror.
 const FOLDER: &str = "derived";
@@ -54,7 +57,7 @@ pub struct Part<'p> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Derived {
     /// The pack.
-    pub pack: Pack,
+    pub pack: Verified,
     /// The commits whose parents are left out, in hexadecimal.
     pub shallow: Vec<String>,
 }
@@ -97,7 +100,7 @@ impl Derived {
         let mut lines = text.strip_suffix("end\n")?.lines();
         let (name, files) = verified::parse(lines.next()?)?;
         let shallow = lines.map(str::to_owned).collect();
-        let pack = Pack {
+        let pack = Verified {
             name,
             files,
             apart: false,
@@ -153,10 +156,11 @@ impl Held {
         })
     }
 
-    /// What is there, if it is whole and what it was when it was made. It counts as wanted now.
+    /// What is there, if it is whole. It counts as wanted now.
     ///
     /// # Errors
-    /// Fails when it cannot be read.
+    /// Fails when it cannot be read, or with [`verified::NotVerified`] when its content is not what it was when it was
+    /// made.
     pub fn find(&self) -> io::Result<Option<Derived>> {
         let text = match fs::read_to_string(self.dir.join(RECORD)) {
             Ok(text) => text,
@@ -166,16 +170,26 @@ impl Held {
         let Some(found) = Derived::parse(&text) else {
             return Ok(None);
         };
-        for (ending, stamp) in &found.pack.files {
-            let file = self.folder().join(format!("{}.{ending}", found.pack.name));
-            match fs::symlink_metadata(file) {
-                Ok(file) if Stamp::of(&file) == *stamp => {}
-                Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
-                _ => return Ok(None),
-            }
+        let mut stamps = self.stamps()?;
+        for (ending, digest) in &found.pack.files {
+            let path = self.folder().join(format!("{}.{ending}", found.pack.name));
+            let file = match open(&path) {
+                Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+                file => file?,
+            };
+            let is_it = stamps.verify(&path, &file, digest, false, || false)?;
+            is_it.ok_or(verified::NotVerified(path))?;
         }
         self.lock.set_modified(SystemTime::now())?;
         Ok(Some(found))
+    }
+
+    /// What is known of the files of the pack.
+    ///
+    /// # Errors
+    /// Fails when it cannot be read, or somebody else keeps the lock on it.
+    pub fn stamps(&self) -> io::Result<Stamps> {
+        Stamps::lock(&self.dir, LOCK_TIMEOUT)
     }
 
     /// Where the files of the pack are.
@@ -203,6 +217,16 @@ impl Held {
         let packs = verified::packs(&self.folder())?;
         let pack = packs.into_iter().find(|pack| pack.name == name);
         let pack = pack.ok_or(io::ErrorKind::NotFound)?;
+        let mut stamps = self.stamps()?;
+        for (ending, stamp) in &pack.files {
+            stamps.record(&self.folder().join(format!("{name}.{ending}")), *stamp);
+        }
+        drop(stamps);
+        let pack = Verified {
+            files: pack.digests(&self.folder())?,
+            name: pack.name,
+            apart: false,
+        };
         let derived = Derived { pack, shallow };
         let unfinished = self.dir.join("making");
         fs::write(&unfinished, derived.text())?;

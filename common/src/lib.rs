@@ -4,8 +4,10 @@
 
 pub mod ask;
 pub mod client;
+pub mod complaint;
 pub mod config_file;
 pub mod derived;
+pub mod digest;
 pub mod errand;
 pub mod git;
 pub mod link;
@@ -18,6 +20,7 @@ pub mod protocol;
 pub mod refspec;
 pub mod running;
 pub mod ssh;
+pub mod stamps;
 pub mod standing;
 pub mod steps;
 pub mod terminal;

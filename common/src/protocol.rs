@@ -23,8 +23,8 @@ pub use self::{
     fetch::{Aged, Amount, Fetch, Lack, Mirror, Progress, Ready, Stale},
     journal::{Cause, Entry, Log, Outcome, What},
     mirrors::{
-        Add, Config, Damage, FirstClone, Health, LocalRef, MirrorInfo, Next, Past, Restore, Saved,
-        Set, Setting, Shown, Status, Why,
+        Add, ChangedFile, Config, Damage, FirstClone, Health, LocalRef, MirrorInfo, Next, Past,
+        Restore, Saved, Set, Setting, Shown, Status, Why,
     },
     push::{Command, Lease, Open, Reserve, Route},
     test::{Check, Step, Test, Verdict},
@@ -45,6 +45,9 @@ pub enum Request {
     /// [`Reply::Ask`], [`Reply::LoginAccepted`] and [`Reply::LoginRefused`], then [`Reply::Ready`] or [`Reply::Failed`].
     /// The connection is the lease: the client keeps it open for as long as it reads the mirror.
     Fetch(Fetch),
+    /// Look through the mirror in this directory before anybody reads it again: git has complained of its objects.
+    /// Answered by [`Reply::Done`].
+    Look(PathBuf),
     /// Say whether a part of it that somebody wants is to come straight from upstream: because there is no such mirror yet,
     /// and the settings want it so. Answered by [`Reply::PassesThrough`] or [`Reply::Failed`].
     PassesThrough(Mirror),

@@ -1,15 +1,20 @@
-//! Which packs of a mirror a client may be handed: those of which every byte has been verified, as long as their files
-//! have not changed since.
+//! Which packs of a mirror a client may be handed: those of which every byte has been verified, as long as the content
+//! of their files is the same.
 //!
-//! The daemon writes down what each file was when it was verified, in one file per mirror; whoever hands packs out
-//! compares. A mirror of which the record says anything else than what is on disk hands out none.
+//! The daemon writes down a digest of each file when it is verified, in one file per mirror; whoever hands packs out
+//! compares (see [`crate::stamps`]). A mirror in which other packs lie than the record has hands out none.
 
 use std::{
     collections::BTreeMap,
+    error, fmt,
     fmt::Write,
     fs, io,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+};
+
+use crate::{
+    digest::Digest,
+    stamps::{self, LOCK_TIMEOUT, Stamp, Stamps, open},
 };
 
 /// Where the record is, inside a mirror.
@@ -27,17 +32,14 @@ pub const ENDINGS: [&str; 3] = ["pack", "rev", "idx"];
 /// Of packs with these, not every object is there or wanted.
 const UNFIT: [&str; 2] = ["promisor", "mtimes"];
 
-/// What a file was. A hard link or a rename changes none of it, and hardly anything else leaves all of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
-    length: u64,
-    seconds: i64,
-    nanoseconds: i64,
-    inode: u64,
-}
-
 /// The files of one pack, by their endings.
 pub type Files = BTreeMap<&'static str, Stamp>;
+
+/// What was verified of the files of one pack, by their endings.
+pub type Digests = BTreeMap<&'static str, Digest>;
+
+/// What the files of one pack were while they were hashed, by their endings.
+pub type Hashed = BTreeMap<&'static str, (Stamp, Digest)>;
 
 /// What has been verified of a mirror.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,9 +47,9 @@ pub struct Record {
     /// Whether all that the refs reach was in these packs.
     pub complete: bool,
     /// By the names of the packs.
-    pub packs: BTreeMap<String, Files>,
+    pub packs: BTreeMap<String, Digests>,
     /// A small pack of all that refs name and nothing else, in a folder of its own.
-    pub tips: Option<(String, Files)>,
+    pub tips: Option<(String, Digests)>,
 }
 
 /// A pack as it is on disk.
@@ -61,33 +63,50 @@ pub struct Pack {
     pub apart: bool,
 }
 
-impl Stamp {
-    /// What a file is now.
-    #[must_use]
-    pub fn of(file: &fs::Metadata) -> Self {
-        Self {
-            length: file.len(),
-            seconds: file.mtime(),
-            nanoseconds: file.mtime_nsec(),
-            inode: file.ino(),
-        }
-    }
+/// What of that is to be written down.
+#[must_use]
+pub fn digests(hashed: &Hashed) -> Digests {
+    let files = hashed.iter();
+    files
+        .map(|(ending, (_, digest))| (*ending, *digest))
+        .collect()
+}
 
-    /// How long it is, in bytes.
-    #[must_use]
-    pub fn length(&self) -> u64 {
-        self.length
-    }
+/// A pack that may be handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// Its name.
+    pub name: String,
+    /// What its files have to be.
+    pub files: Digests,
+    /// Whether it is kept apart, because it has what this mirror alone has.
+    pub apart: bool,
+}
 
-    fn parse(text: &str) -> Option<Self> {
-        let mut words = text.split('.');
-        let stamp = Self {
-            length: words.next()?.parse().ok()?,
-            seconds: words.next()?.parse().ok()?,
-            nanoseconds: words.next()?.parse().ok()?,
-            inode: words.next()?.parse().ok()?,
-        };
-        words.next().is_none().then_some(stamp)
+/// The content of a file is not what was verified.
+#[derive(Debug)]
+pub struct NotVerified(/** The file. */ pub PathBuf);
+
+impl error::Error for NotVerified {}
+
+impl fmt::Display for NotVerified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}' is not what was verified", self.0.display())
+    }
+}
+
+impl NotVerified {
+    /// Whether this is why something failed.
+    #[must_use]
+    pub fn is(err: &io::Error) -> bool {
+        err.get_ref()
+            .is_some_and(<dyn error::Error + Send + Sync>::is::<Self>)
+    }
+}
+
+impl From<NotVerified> for io::Error {
+    fn from(err: NotVerified) -> Self {
+        Self::other(err)
     }
 }
 
@@ -98,6 +117,7 @@ impl Record {
     /// Fails when the file cannot be read.
     pub fn read(git_dir: &Path) -> io::Result<Self> {
         match fs::read_to_string(path(git_dir)) {
+            // One of before there were digests is not read either, and all is verified anew.
             Ok(text) => Ok(Self::parse(&text).unwrap_or_default()),
             Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(err) => Err(err),
@@ -144,38 +164,52 @@ impl Record {
         text + "end\n"
     }
 
-    /// Whether it says of all these packs what they are now, and of no others.
+    /// Whether these are the packs that it has, with the same files, and no others.
     #[must_use]
     pub fn is_of(&self, packs: &[Pack]) -> bool {
-        let same = |pack: &Pack| self.packs.get(&pack.name) == Some(&pack.files);
-        self.complete && packs.len() == self.packs.len() && packs.iter().all(same)
+        self.complete && packs.len() == self.packs.len() && packs.iter().all(|pack| self.has(pack))
+    }
+
+    /// Whether it has this pack, with the same files.
+    #[must_use]
+    pub fn has(&self, pack: &Pack) -> bool {
+        let known = self.packs.get(&pack.name);
+        known.is_some_and(|known| known.keys().eq(pack.files.keys()))
+    }
+
+    /// The files that it has a digest of, the pack of tips among them.
+    pub fn files(&self, git_dir: &Path) -> impl Iterator<Item = (PathBuf, &Digest)> {
+        let folder = folder(git_dir);
+        let packs = self.packs.iter().map(move |pack| (folder.clone(), pack));
+        let tips = self.tips.iter();
+        let tips = tips.map(|(name, files)| (git_dir.join(TIPS), (name, files)));
+        packs.chain(tips).flat_map(|(folder, (name, files))| {
+            let file = move |ending: &&str| folder.join(format!("{name}.{ending}"));
+            files
+                .iter()
+                .map(move |(ending, digest)| (file(ending), digest))
+        })
     }
 }
 
-/// A pack and its files, as a line of their own.
-pub(crate) fn line(name: &str, files: &Files) -> String {
+/// A pack and what its files have to be, as a line of their own.
+pub(crate) fn line(name: &str, files: &Digests) -> String {
     let mut line = name.to_owned();
-    for (ending, stamp) in files {
-        let Stamp {
-            length,
-            seconds,
-            nanoseconds,
-            inode,
-        } = stamp;
-        let _ = write!(line, " {ending}={length}.{seconds}.{nanoseconds}.{inode}");
+    for (ending, digest) in files {
+        let _ = write!(line, " {ending}={digest}");
     }
     line + "\n"
 }
 
-/// Reads a pack and its files.
-pub(crate) fn parse(line: &str) -> Option<(String, Files)> {
+/// Reads a pack and what its files have to be.
+pub(crate) fn parse(line: &str) -> Option<(String, Digests)> {
     let mut words = line.split(' ');
     let name = words.next()?.to_owned();
-    let mut files = Files::new();
+    let mut files = Digests::new();
     for word in words {
-        let (ending, stamp) = word.split_once('=')?;
+        let (ending, digest) = word.split_once('=')?;
         let ending = ENDINGS.into_iter().find(|known| *known == ending)?;
-        files.insert(ending, Stamp::parse(stamp)?);
+        files.insert(ending, digest.parse().ok()?);
     }
     Some((name, files))
 }
@@ -234,6 +268,30 @@ pub fn packs(folder: &Path) -> io::Result<Vec<Pack>> {
 }
 
 impl Pack {
+    /// The digests of its files, which nobody else has yet.
+    ///
+    /// # Errors
+    /// Fails when one cannot be read.
+    pub fn digests(&self, folder: &Path) -> io::Result<Digests> {
+        let digest = |ending: &&'static str| {
+            let file = open(&folder.join(format!("{}.{ending}", self.name)))?;
+            Ok((*ending, Digest::of(&file, || false)?))
+        };
+        self.files.keys().map(digest).collect()
+    }
+
+    /// Hashes its files, and says what they were meanwhile.
+    ///
+    /// # Errors
+    /// Fails when one cannot be read, changes meanwhile, or when that is cancelled.
+    pub fn hash(&self, folder: &Path, is_cancelled: impl Fn() -> bool) -> io::Result<Hashed> {
+        let hash = |ending: &&'static str| {
+            let file = open(&folder.join(format!("{}.{ending}", self.name)))?;
+            Ok((*ending, stamps::hash(&file, &is_cancelled)?))
+        };
+        self.files.keys().map(hash).collect()
+    }
+
     /// How long it is without its indexes, in bytes.
     #[must_use]
     pub fn length(&self) -> u64 {
@@ -241,13 +299,13 @@ impl Pack {
     }
 }
 
-/// What of a mirror may be handed out.
+/// What of a mirror may be handed out, once each file was compared with its digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fit {
     /// Its packs, the largest first.
-    pub packs: Vec<Pack>,
+    pub packs: Vec<Verified>,
     /// The pack of tips; it may be older than the refs.
-    pub tips: Option<Pack>,
+    pub tips: Option<Verified>,
 }
 
 /// The packs of a mirror that may be handed out: all that it has, or else none.
@@ -259,15 +317,43 @@ pub fn fit(git_dir: &Path) -> io::Result<Option<Fit>> {
         return Ok(None);
     }
     let packs = packs(&folder(git_dir))?;
-    let record = Record::read(git_dir)?;
-    Ok(record.is_of(&packs).then(|| Fit {
-        packs,
-        tips: record.tips.map(|(name, files)| Pack {
+    let mut record = Record::read(git_dir)?;
+    if !record.is_of(&packs) {
+        return Ok(None);
+    }
+    let packs = packs.into_iter().map(|Pack { name, apart, .. }| Verified {
+        files: record.packs.remove(&name).unwrap_or_default(),
+        name,
+        apart,
+    });
+    Ok(Some(Fit {
+        packs: packs.collect(),
+        tips: record.tips.map(|(name, files)| Verified {
             name,
             files,
             apart: false,
         }),
     }))
+}
+
+/// Fails unless the packs of a mirror are what was verified, for who makes something of them that is handed out. Where
+/// that is not known by their ctime, they are hashed.
+///
+/// # Errors
+/// Fails with [`NotVerified`] when a file is not, and when that cannot be told.
+pub fn require(git_dir: &Path) -> io::Result<()> {
+    let Some(fit) = fit(git_dir)? else {
+        return Err(io::Error::other("its packs have not been verified"));
+    };
+    let mut stamps = Stamps::lock(git_dir, LOCK_TIMEOUT)?;
+    for Verified { name, files, .. } in fit.packs {
+        for (ending, digest) in files {
+            let path = folder(git_dir).join(format!("{name}.{ending}"));
+            let is_it = stamps.verify(&path, &open(&path)?, &digest, false, || false)?;
+            is_it.ok_or(NotVerified(path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether there are objects that are in no pack, or in another repository: a hand from outside can have done that.
@@ -287,107 +373,4 @@ fn has_others(git_dir: &Path) -> io::Result<bool> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn mirror() -> tempfile::TempDir {
-        let dir = tempfile::tempdir().expect("temp dir");
-        fs::create_dir_all(folder(dir.path())).expect("ours");
-        dir
-    }
-
-    fn put(dir: &Path, file: &str, content: &str) {
-        fs::write(folder(dir).join(file), content).expect("ours");
-    }
-
-    fn packs_of(dir: &Path) -> Vec<Pack> {
-        packs(&folder(dir)).expect("there")
-    }
-
-    fn verify(dir: &Path, complete: bool) {
-        let packs = packs(&folder(dir)).expect("there").into_iter();
-        let packs = packs.map(|pack| (pack.name, pack.files)).collect();
-        let tips = packs_of(dir).pop();
-        let tips = tips.map(|pack| (pack.name, pack.files));
-        let record = Record {
-            complete,
-            packs,
-            tips,
-        };
-        fs::write(path(dir), record.text()).expect("ours");
-        assert_eq!(Record::read(dir).expect("whole"), record);
-    }
-
-    fn names(dir: &Path) -> Option<Vec<String>> {
-        let packs = fit(dir).expect("readable");
-        packs.map(|fit| fit.packs.into_iter().map(|pack| pack.name).collect())
-    }
-
-    #[test]
-    fn what_is_as_it_was_when_it_was_verified_is_fit() {
-        let dir = mirror();
-        let dir = dir.path();
-        put(dir, "pack-a.pack", "a");
-        put(dir, "pack-a.idx", "a");
-        put(dir, "pack-b.pack", "longer");
-        put(dir, "pack-b.idx", "b");
-        put(dir, "pack-b.rev", "b");
-        put(dir, "pack-b.keep", "");
-        put(dir, "pack-c.pack", "still without an index");
-        assert_eq!(names(dir), None, "nothing was verified yet");
-        verify(dir, false);
-        assert_eq!(names(dir), None, "something may be missing");
-        verify(dir, true);
-        let fit = fit(dir).expect("readable").expect("fit");
-        assert_eq!(
-            fit.packs
-                .iter()
-                .map(|pack| (&*pack.name, pack.apart))
-                .collect::<Vec<_>>(),
-            [("pack-b", true), ("pack-a", false)]
-        );
-        fs::hard_link(folder(dir).join("pack-a.pack"), dir.join("x")).expect("ours");
-        assert!(names(dir).is_some(), "a link changes nothing");
-    }
-
-    #[test]
-    fn nothing_is_fit_where_anything_has_changed() {
-        type Change = fn(&Path);
-        let changes: [(&str, Change); 7] = [
-            ("a loose object", |dir| {
-                fs::create_dir(dir.join("objects/ab")).expect("ours");
-                fs::write(dir.join("objects/ab/cd"), "").expect("ours");
-            }),
-            ("objects elsewhere", |dir| {
-                fs::create_dir(dir.join("objects/info")).expect("ours");
-                fs::write(dir.join("objects/info/alternates"), "/x").expect("ours");
-            }),
-            ("touched", |dir| put(dir, "pack-a.pack", "b")),
-            ("an index gone", |dir| {
-                fs::remove_file(folder(dir).join("pack-a.rev")).expect("ours");
-            }),
-            ("a pack gone", |dir| {
-                fs::remove_file(folder(dir).join("pack-a.pack")).expect("ours");
-            }),
-            ("one more", |dir| {
-                put(dir, "pack-b.pack", "b");
-                put(dir, "pack-b.idx", "b");
-            }),
-            ("half a record", |dir| {
-                let text = fs::read_to_string(path(dir)).expect("there");
-                fs::write(path(dir), &text[..text.len() - 2]).expect("ours");
-            }),
-        ];
-        for (name, change) in changes {
-            let dir = mirror();
-            let dir = dir.path();
-            for ending in ENDINGS {
-                put(dir, &format!("pack-a.{ending}"), "a");
-            }
-            verify(dir, true);
-            assert!(names(dir).is_some(), "{name}");
-            change(dir);
-            assert_eq!(names(dir), None, "{name}");
-        }
-    }
-}
+mod tests;

@@ -14,6 +14,7 @@ use common::{
     git,
     link::Link,
     progress::tell,
+    verified::NotVerified,
 };
 
 use crate::{link, list::Refs, pack_objects, place::Place};
@@ -36,12 +37,12 @@ pub(crate) fn give(
         }
     };
     let held = Held::shared(mirror, part, &mut waits)?;
-    if let Some(found) = held.find()? {
+    if let Some(found) = find(&held)? {
         return hand(&held, &found, place, part, mode);
     }
     drop(held);
     let held = Held::alone(mirror, part, &mut waits)?;
-    let derived = match held.find()? {
+    let derived = match find(&held)? {
         // Somebody was quicker.
         Some(found) => found,
         None => make(mirror, &held, part, progress)?,
@@ -50,6 +51,14 @@ pub(crate) fn give(
     // What does not work here the daemon does one day.
     let _ = derived::trim(mirror, SystemTime::now());
     Ok(path)
+}
+
+/// What was made of a part, unless somebody has written into it since: then it is made again.
+fn find(held: &Held) -> io::Result<Option<Derived>> {
+    match held.find() {
+        Err(err) if NotVerified::is(&err) => Ok(None),
+        found => found,
+    }
 }
 
 /// Hands a pack to a repository, with what git must know of it.
@@ -66,7 +75,7 @@ fn hand(
         let lines = part.wants.iter().flat_map(|want| [&**want, b"\n"]);
         lines.collect::<Vec<_>>().concat()
     });
-    link::link_derived(&held.folder(), pack, promisor.as_deref(), objects, mode)?;
+    link::link_derived(held, pack, promisor.as_deref(), objects, mode)?;
     if !derived.shallow.is_empty() {
         // Without it, nothing refers to the pack either, and git removes that one day.
         place.end_history(&derived.shallow)?;

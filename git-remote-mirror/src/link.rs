@@ -1,23 +1,27 @@
 //! Gives a clone the mirror's own packs, whole: as reflinks, hard links or copies.
 //!
-//! Nothing is computed and nothing walked: what a mirror shows has been checked, and its record says so of every file.
-//! Each file is compared with that in the moment in which it is taken.
+//! Nothing is walked: what a mirror shows has been checked, and its record says so of every file. Each file is compared
+//! with that in the moment in which it is taken: by its ctime, and where that is another than was recorded by its digest.
+//! A copy is hashed itself.
 
 use std::{
     collections::BTreeSet,
     fs::{self, File, OpenOptions, Permissions},
     io::{self, ErrorKind, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     thread,
     time::Duration,
 };
 
 use common::{
+    derived::Held,
+    digest::Digest,
     link::Link,
-    verified::{self, ENDINGS, Fit, Pack, Stamp, TIPS},
+    stamps::{self, LOCK_TIMEOUT, Stamp, Stamps},
+    verified::{self, ENDINGS, Fit, NotVerified, TIPS, Verified},
 };
-use rustix::fs::{OFlags, ioctl_ficlone};
+use rustix::fs::ioctl_ficlone;
 
 use crate::{pack_index::PackIndex, pack_objects};
 
@@ -91,7 +95,7 @@ pub(crate) fn link_some(
 ) -> io::Result<()> {
     let fit = verified::fit(mirror)?.ok_or(ErrorKind::NotFound)?;
     let packs = fit.packs.into_iter();
-    let packs: Vec<Pack> = packs.filter(|pack| names.contains(&&*pack.name)).collect();
+    let packs: Vec<Verified> = packs.filter(|pack| names.contains(&&*pack.name)).collect();
     if packs.len() != names.len() {
         return Err(ErrorKind::NotFound.into());
     }
@@ -99,14 +103,14 @@ pub(crate) fn link_some(
     Ok(())
 }
 
-/// Puts a pack that was made for it into an object directory, from the folder `from`; with `promisor`, what that is
-/// says that what is missing in it is so on purpose.
+/// Puts a pack that was made for it into an object directory; with `promisor`, what that is says that what is missing in
+/// it is so on purpose.
 ///
 /// # Errors
 /// Fails when it cannot be done, for whatever reason; then the directory is as it was.
 pub(crate) fn link_derived(
-    from: &Path,
-    pack: &Pack,
+    held: &Held,
+    pack: &Verified,
     promisor: Option<&[u8]>,
     objects: &Path,
     mode: Link,
@@ -122,29 +126,31 @@ pub(crate) fn link_derived(
         fill(&file, |new| new.write_all(words))?;
         placed.files.push(file);
     }
-    placed.add(from, std::slice::from_ref(pack), &to)?;
+    let packs = std::slice::from_ref(pack);
+    placed.add(&held.folder(), packs, &to, || held.stamps())?;
     placed.keep();
     Ok(())
 }
 
 /// Puts these packs in their places.
-fn place(mirror: &Path, packs: &[Pack], objects: &Path, mode: Link) -> io::Result<Placed> {
+fn place(mirror: &Path, packs: &[Verified], objects: &Path, mode: Link) -> io::Result<Placed> {
     let to = objects.join("pack");
     fs::create_dir_all(&to)?;
     let mut placed = Placed {
         files: Vec::new(),
         means: Means::of(mode),
     };
-    placed.add(&verified::folder(mirror), packs, &to)?;
+    let stamps = || Stamps::lock(mirror, LOCK_TIMEOUT);
+    placed.add(&verified::folder(mirror), packs, &to, stamps)?;
     Ok(placed)
 }
 
 /// The pack that has all of these.
 fn has_all<'p>(
-    packs: &'p [Pack],
+    packs: &'p [Verified],
     objects: &Path,
     names: &[Vec<u8>],
-) -> io::Result<Option<&'p Pack>> {
+) -> io::Result<Option<&'p Verified>> {
     for pack in packs {
         let index = objects.join("pack").join(format!("{}.idx", pack.name));
         if PackIndex::open(&index)?.has_all(names)? {
@@ -178,40 +184,73 @@ impl Means {
         }
     }
 
-    /// Makes `target` be what `source` is.
-    fn give(&mut self, source: &Path, stamp: Stamp, target: &Path, apart: bool) -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-            .open(source)?;
-        let found = file.metadata()?;
-        if !found.is_file() || Stamp::of(&found) != stamp {
-            return Err(io::Error::other(format!(
-                "'{}' is not what was verified",
-                source.display()
-            )));
-        }
-        if self.reflink {
-            match fill(target, |new| Ok(ioctl_ficlone(new, &file)?)) {
-                Err(err) if is_elsewhere(&err) => self.reflink = false,
-                done => return done,
-            }
-        }
+    /// Whether the file of the mirror may be shared with whoever is given it.
+    fn can_share(&self) -> bool {
+        self.reflink || self.hard_link
+    }
+
+    /// Makes `target` be what `source` is, without a copy; says whether it could.
+    fn share(
+        &mut self,
+        source: &Path,
+        digest: &Digest,
+        target: &Path,
+        apart: bool,
+        stamps: &mut Stamps,
+    ) -> io::Result<bool> {
+        let file = stamps::open(source)?;
         // The only copy of somebody's work does not share its file with a clone.
-        if self.hard_link && !apart {
-            if found.permissions().mode() & 0o777 != MODE {
-                file.set_permissions(Permissions::from_mode(MODE))?;
+        let hard_link = self.hard_link && !apart;
+        if hard_link && file.metadata()?.permissions().mode() & 0o777 != MODE {
+            file.set_permissions(Permissions::from_mode(MODE))?;
+        }
+        if !self.reflink && !hard_link {
+            return Ok(false);
+        }
+        let Some(stamp) = stamps.verify(source, &file, digest, false, || false)? else {
+            return Err(NotVerified(source.to_owned()).into());
+        };
+        if self.reflink {
+            match fill(target, |new| {
+                ioctl_ficlone(&*new, &file)?;
+                // What was written since it was looked at may be in it.
+                is_same(stamp == Stamp::of(&file.metadata()?))
+            }) {
+                Err(err) if is_elsewhere(&err) => self.reflink = false,
+                done => return done.map(|()| true),
             }
+        }
+        if hard_link {
             match fs::hard_link(source, target) {
-                Ok(()) => return is_same(target, stamp),
+                Ok(()) => {
+                    let now = Stamp::of(&fs::symlink_metadata(target)?);
+                    if let Err(err) = is_same(now.is_but_linked(&stamp)) {
+                        fs::remove_file(target)?;
+                        return Err(err);
+                    }
+                    stamps.record(source, now);
+                    return Ok(true);
+                }
                 Err(err) if is_elsewhere(&err) => self.hard_link = false,
                 Err(err) => return Err(err),
             }
         }
-        if self.copy {
-            return fill(target, |new| io::copy(&mut file, new).map(drop));
+        Ok(false)
+    }
+
+    /// Makes `target` a copy of `source`.
+    fn copy(&self, source: &Path, digest: &Digest, target: &Path) -> io::Result<()> {
+        if !self.copy {
+            return Err(ErrorKind::Unsupported.into());
         }
-        Err(ErrorKind::Unsupported.into())
+        let mut file = stamps::open(source)?;
+        fill(target, |new| {
+            io::copy(&mut file, new)?;
+            match Digest::of(new, || false)? == *digest {
+                true => Ok(()),
+                false => Err(NotVerified(source.to_owned()).into()),
+            }
+        })
     }
 }
 
@@ -229,20 +268,21 @@ fn is_elsewhere(err: &io::Error) -> bool {
     kinds.contains(&err.kind()) || err.raw_os_error() == Some(25)
 }
 
-/// Whoever replaced the file since it was looked at has given us another one.
-fn is_same(target: &Path, stamp: Stamp) -> io::Result<()> {
-    if Stamp::of(&fs::symlink_metadata(target)?) == stamp {
-        return Ok(());
+/// Whoever replaced the file since it was looked at, or wrote into it, has given us another one.
+fn is_same(is_same: bool) -> io::Result<()> {
+    match is_same {
+        true => Ok(()),
+        false => Err(ErrorKind::NotFound.into()),
     }
-    fs::remove_file(target)?;
-    Err(ErrorKind::NotFound.into())
 }
 
 /// Makes a file that is there as a whole or not at all.
 fn fill(target: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     let unfinished = target.with_file_name(format!("{UNFINISHED}_{name}"));
-    let mut new = File::create(&unfinished)?;
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(true).read(true).write(true);
+    let mut new = options.open(&unfinished)?;
     let filled = fill(&mut new)
         .and_then(|()| new.set_permissions(Permissions::from_mode(MODE)))
         // A ref that names what is in it lasts, too.
@@ -271,21 +311,41 @@ fn binary(hex: &[u8]) -> Option<Vec<u8>> {
 }
 
 impl Placed {
-    /// Puts the files of these packs in their places, indexes last.
-    fn add(&mut self, from: &Path, packs: &[Pack], to: &Path) -> io::Result<()> {
+    /// Puts the files of these packs in their places, indexes last. As long as files may be shared, what `stamps` gives is
+    /// locked: what another clone links meanwhile changes their ctimes, too.
+    fn add(
+        &mut self,
+        from: &Path,
+        packs: &[Verified],
+        to: &Path,
+        stamps: impl FnOnce() -> io::Result<Stamps>,
+    ) -> io::Result<()> {
+        let mut stamps = match self.means.can_share() {
+            true => Some(stamps()?),
+            false => None,
+        };
         for ending in ENDINGS {
             for pack in packs {
-                let Some(stamp) = pack.files.get(ending) else {
+                let Some(digest) = pack.files.get(ending) else {
                     continue;
                 };
                 let name = format!("{}.{ending}", pack.name);
-                let target = to.join(&name);
-                let source = from.join(&name);
+                let (source, target) = (from.join(&name), to.join(&name));
                 // Of two packs of one name either will do.
                 if target.exists() {
                     continue;
                 }
-                self.means.give(&source, *stamp, &target, pack.apart)?;
+                stamps = stamps.filter(|_| self.means.can_share());
+                let is_shared = match &mut stamps {
+                    Some(stamps) => {
+                        let apart = pack.apart;
+                        self.means.share(&source, digest, &target, apart, stamps)?
+                    }
+                    None => false,
+                };
+                if !is_shared {
+                    self.means.copy(&source, digest, &target)?;
+                }
                 self.files.push(target);
             }
         }
@@ -296,7 +356,7 @@ impl Placed {
     fn tips(
         &mut self,
         mirror: &Path,
-        tips: Option<Pack>,
+        tips: Option<Verified>,
         objects: &Path,
         names: &[Vec<u8>],
     ) -> Option<PathBuf> {
@@ -307,7 +367,8 @@ impl Placed {
         }
         let to = objects.join("pack");
         let before = self.files.len();
-        if self.add(&from, &tips, &to).is_err() {
+        let stamps = || Stamps::lock(mirror, LOCK_TIMEOUT);
+        if self.add(&from, &tips, &to, stamps).is_err() {
             // The daemon has just made another one; half of this one is nothing.
             for file in self.files.drain(before..).rev() {
                 let _ = fs::remove_file(file);

@@ -12,6 +12,7 @@ use common::{
     link::Link,
     progress::{masked, tell},
     protocol::{Failure, Lack},
+    verified::NotVerified,
 };
 
 use crate::{
@@ -170,15 +171,16 @@ impl Listed {
             return Ok(b"\n".to_vec());
         }
         let is_other = !options.cloning && self.refs.is_sha256() != self.errand.is_sha256();
-        let brought = if is_other {
-            Err(io::Error::other("its objects are named in another way"))
-        } else if self.kind == Kind::Part {
-            self.link_part(wants, options).map(Some)
-        } else if options.cloning {
-            self.link_all(wants).map(Some)
-        } else {
-            self.link_new(wants, options).map(|()| None)
+        let mut brought = match is_other {
+            true => Err(io::Error::other("its objects are named in another way")),
+            false => self.link(wants, options),
         };
+        if brought.as_ref().is_err_and(NotVerified::is) {
+            // Written into since the daemon has looked: it looks again, and has it mended.
+            self.serving.leave();
+            self.refresh()?;
+            brought = self.link(wants, options);
+        }
         let lock = match brought {
             Ok(lock) => lock,
             // Whatever was in the way: git's own programs get it there.
@@ -199,6 +201,21 @@ impl Listed {
         };
         lines.push(b'\n');
         Ok(lines)
+    }
+
+    /// Links what is wanted. Returns the pack that git is to lock, where there is one.
+    fn link(
+        &mut self,
+        wants: &BTreeSet<Vec<u8>>,
+        options: &Options,
+    ) -> io::Result<Option<PathBuf>> {
+        if self.kind == Kind::Part {
+            self.link_part(wants, options).map(Some)
+        } else if options.cloning {
+            self.link_all(wants).map(Some)
+        } else {
+            self.link_new(wants, options).map(|()| None)
+        }
     }
 
     /// Brings what was left out: from the mirror, and what that lacks even when it is in step from upstream.

@@ -1,19 +1,21 @@
 //! `git pack-objects` on a mirror, at work beside where the pack is to be.
 
 use std::{
+    fs,
     io::{self, Write},
     path::Path,
     process::Stdio,
 };
 
-use common::git;
+use common::{git, verified};
 
 /// Puts a pack together of what these lines name, into the folder `pack` of an object directory. What that has, or
 /// borrows, is seen as well as what the mirror has; and what is unfinished lies there, too. Returns the pack's name, without
 /// an ending; None when nothing was to be put into one.
 ///
 /// # Errors
-/// Fails when git does.
+/// Fails when git does, and when the mirror's packs are not what was verified before or after: git takes over what lies
+/// in them without a look at it.
 pub(crate) fn run(
     mirror: &Path,
     store: &Path,
@@ -21,6 +23,7 @@ pub(crate) fn run(
     lines: &[u8],
     progress: bool,
 ) -> io::Result<Option<String>> {
+    verified::require(mirror)?;
     let mut git = git::at(mirror);
     git.args(command)
         .args([
@@ -47,5 +50,14 @@ pub(crate) fn run(
         return Err(io::Error::other("git cannot put the pack together"));
     }
     let hash = String::from_utf8_lossy(&ended.stdout);
+    if let Err(err) = verified::require(mirror) {
+        for hash in hash.lines() {
+            // The index first: a pack without one, nobody looks into.
+            for ending in ["idx", "rev", "pack"] {
+                let _ = fs::remove_file(store.join(format!("pack/pack-{hash}.{ending}")));
+            }
+        }
+        return Err(err);
+    }
     Ok(hash.lines().next().map(|hash| format!("pack-{hash}")))
 }

@@ -14,7 +14,7 @@ use crate::{
     helper::Errand,
     quarantine, send,
     serving::lease,
-    stream::{runtime, serve},
+    stream::{relay, runtime, serve},
 };
 
 /// A hook whose server was killed ends at once, unless it has begun to send.
@@ -69,7 +69,9 @@ pub(crate) fn run(errand: &Errand) -> Result<(), Failure> {
         server.env(send::PROGRESS, "1");
     }
     git::carry_user(&mut server).map_err(|err| Failure::io("cannot tell where we are", &err))?;
-    let status = serve(server, "git-receive-pack", &open.ready.url)?;
+    let status = serve(server, "git-receive-pack", |line| {
+        relay(line, &open.ready.url);
+    })?;
     let whole = status.success();
     let is_over = whole || quarantine::has_ended(&open.quarantine, LAST_WORDS);
     if !is_over || quarantine::was_interrupted(&open.quarantine, whole) {

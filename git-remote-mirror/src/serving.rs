@@ -9,7 +9,9 @@ use std::{
 use common::{
     client::Client,
     git,
-    protocol::{Failure, Lack, Ready},
+    paths::Paths,
+    progress::tell,
+    protocol::{Failure, Lack, Ready, Request},
 };
 
 use tokio::runtime::Runtime;
@@ -20,10 +22,10 @@ use crate::{fetch, helper::Errand, new_remote::NewRemote, stream::runtime};
 pub(crate) struct Serving {
     /// Where it is, and what can be said of it.
     pub ready: Ready,
-    _lease: File,
+    lease: Option<File>,
     /// The daemon keeps the mirror for as long as it hears us.
-    _client: Client,
-    _runtime: Runtime,
+    client: Option<Client>,
+    runtime: Runtime,
 }
 
 impl Serving {
@@ -40,10 +42,31 @@ impl Serving {
         }
         Ok(Self {
             ready,
-            _lease: lease,
-            _client: client,
-            _runtime: runtime,
+            lease: Some(lease),
+            client: Some(client),
+            runtime,
         })
+    }
+
+    /// Lets the mirror go: who is to mend it need not wait for us.
+    pub(crate) fn leave(&mut self) {
+        (self.lease, self.client) = (None, None);
+    }
+
+    /// Tells the daemon that git has complained of the mirror's own objects, so that the next one who reads it does not
+    /// come upon the same.
+    pub(crate) fn report_damage(&self) {
+        let request = Request::Look(self.ready.git_dir.clone());
+        let asked = self.runtime.block_on(async {
+            let mut client = Client::connect(&Paths::from_env()?).await?;
+            client.say(&request).await?;
+            client.hear().await
+        });
+        if let Err(failure) = asked {
+            tell(&format!(
+                "warning: the mirror is not looked through: {failure}"
+            ));
+        }
     }
 }
 

@@ -3,12 +3,12 @@
 
 use std::{
     collections::BTreeSet,
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     process::{Command, ExitStatus, Stdio},
 };
 
 use common::{
-    git,
+    complaint, git,
     progress::{masked, tell},
     protocol::Failure,
 };
@@ -32,7 +32,15 @@ pub(crate) fn run(serving: &Serving, service: &str) -> Result<(), Failure> {
         .arg(&ready.git_dir)
         // git does not tell a helper which protocol it speaks; every git of the last years speaks this one.
         .env("GIT_PROTOCOL", "version=2");
-    serve(server, service, &ready.url).map(drop)
+    let mut complains = false;
+    serve(server, service, |line| {
+        complains |= complaint::is_about_objects(line);
+        relay(line, &ready.url);
+    })?;
+    if complains {
+        serving.report_damage();
+    }
+    Ok(())
 }
 
 /// Fetches from a mirror that is in step into the repository in which git runs us, by git's own programs. What no ref of
@@ -65,20 +73,26 @@ pub(crate) fn fetch_pack(
         .env("GIT_ALLOW_PROTOCOL", "file")
         .stdin(Stdio::piped())
         // stdout is git's.
-        .stdout(Stdio::null());
-    if !known {
-        git.stderr(Stdio::piped());
-    }
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     let mut child = git.spawn().map_err(cannot)?;
     let lines: Vec<&[u8]> = wants.iter().flat_map(|want| [&**want, b"\n"]).collect();
     if let Some(mut stdin) = child.stdin.take() {
         // Whether it has heard all of it, its end tells.
         let _ = stdin.write_all(&lines.concat());
     }
+    let mut complains = false;
     if let Some(stderr) = child.stderr.take() {
-        relay(BufReader::new(stderr), &serving.ready.url);
+        match known {
+            true => complains = pass_on(stderr).map_err(cannot)?,
+            false => each_line(stderr, |line| relay(line, &serving.ready.url)),
+        }
     }
     let ended = child.wait().map_err(cannot)?;
+    // What the mirror's refs name is there, or the mirror is damaged.
+    if complains || known && ended.code().is_some_and(|code| code != 0) {
+        serving.report_damage();
+    }
     if ended.success() {
         return Ok(());
     }
@@ -99,7 +113,11 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
 ///
 /// # Errors
 /// Fails when it cannot be run. How it went, git has heard from the server itself.
-pub(crate) fn serve(mut server: Command, service: &str, url: &str) -> Result<ExitStatus, Failure> {
+pub(crate) fn serve(
+    mut server: Command,
+    service: &str,
+    line: impl FnMut(&[u8]),
+) -> Result<ExitStatus, Failure> {
     let cannot = |err: io::Error| Failure::io(&format!("cannot run {service}"), &err);
     server
         .stdin(Stdio::inherit())
@@ -108,22 +126,48 @@ pub(crate) fn serve(mut server: Command, service: &str, url: &str) -> Result<Exi
     answer("\n")?;
     let mut server = server.spawn().map_err(cannot)?;
     if let Some(stderr) = server.stderr.take() {
-        relay(BufReader::new(stderr), url);
+        each_line(stderr, line);
     }
     server.wait().map_err(cannot)
 }
 
-/// Repeats what the server says, which over a network nobody would hear, and explains what git cannot.
-fn relay(stderr: impl BufRead, url: &str) {
-    for line in stderr.split(b'\n').map_while(Result::ok) {
-        let says = |words: &[u8]| line.windows(words.len()).any(|part| part == words);
-        // The other end reports this one in its own words.
-        if says(b"not our ref") && !says(b"remote error") {
-            tell(&format!(
-                "hint: the mirror of '{url}' has what its branches and tags reach, and not this object"
-            ));
-        } else {
-            tell(&masked(&line));
+/// Reads what a program says, line by line.
+fn each_line(stderr: impl Read, mut line: impl FnMut(&[u8])) {
+    let all = BufReader::new(stderr).split(b'\n');
+    all.map_while(Result::ok).for_each(|each| line(&each));
+}
+
+/// Passes on what a program says as it comes, progress in the middle of a line as well. Says whether it complains of
+/// the mirror's own objects.
+fn pass_on(mut stderr: impl Read) -> io::Result<bool> {
+    let (mut piece, mut rest, mut complains) = ([0; 4096], Vec::new(), false);
+    loop {
+        let read = match stderr.read(&mut piece) {
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        if read == 0 {
+            return Ok(complains | complaint::is_about_objects(&rest));
         }
+        // Whether anybody reads it makes no difference.
+        let _ = io::stderr().write_all(&piece[..read]);
+        rest.extend_from_slice(&piece[..read]);
+        while let Some(end) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+            complains |= complaint::is_about_objects(&rest[..end]);
+            rest.drain(..=end);
+        }
+    }
+}
+
+/// Repeats what the server says, which over a network nobody would hear, and explains what git cannot.
+pub(crate) fn relay(line: &[u8], url: &str) {
+    let says = |words: &[u8]| line.windows(words.len()).any(|part| part == words);
+    // The other end reports this one in its own words.
+    if says(b"not our ref") && !says(b"remote error") {
+        tell(&format!(
+            "hint: the mirror of '{url}' has what its branches and tags reach, and not this object"
+        ));
+    } else {
+        tell(&masked(line));
     }
 }

@@ -13,7 +13,7 @@ use common::{
 };
 use gix::ObjectId;
 
-use crate::{children, refs, watch::Watch};
+use crate::{children, refs, upkeep, watch::Watch};
 
 /// What a mirror is known to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +74,7 @@ pub(crate) fn check(
         return Ok(());
     }
     let words = String::from_utf8_lossy(&ended.stderr);
+    upkeep::after_complaint(git_dir, &words);
     let words = words
         .lines()
         .find_map(|line| line.strip_prefix("fatal: "))

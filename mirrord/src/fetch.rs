@@ -126,6 +126,9 @@ pub(crate) async fn fetch(
     };
     // Before anything is waited for: a mirror that somebody wants does not go for being unused.
     engine.usage.note(&request.target.git_dir);
+    if matches!(purpose, Purpose::Read) {
+        request.compare().await?;
+    }
     if let Some(fetched) = request.as_fresh_as_wanted(&purpose).await {
         return Ok(Ok(fetched));
     }
@@ -264,6 +267,24 @@ impl<'c> Request<'c> {
             (self.login, self.source, self.passphrase) = (None, Source::Nowhere, None);
             self.begin_as_typed();
         }
+    }
+
+    /// Sees to it that what is served is what was verified: what somebody else has changed is laid aside, before upstream
+    /// is asked for it again.
+    ///
+    /// # Errors
+    /// Fails when the client has gone.
+    async fn compare(&mut self) -> Result<(), WireError> {
+        let Ok(Some(mirror)) = self.engine.registry.at(&self.target.git_dir) else {
+            return Ok(());
+        };
+        let comparing = self.engine.upkeep.before_read(&self.engine.gates, &mirror);
+        if let Err(err) = self.conversation.wait_quietly(comparing).await? {
+            // Whoever hands out packs compares as well, and hands out none.
+            let name = &mirror.settings.name;
+            tracing::warn!("cannot compare the packs of '{name}': {err}");
+        }
+        Ok(())
     }
 
     /// Brings the mirror in step, with one login after the other, until it has come to something.

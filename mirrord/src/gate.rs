@@ -56,6 +56,8 @@ pub(crate) struct Gate {
     freed: (Condvar, Notify),
     /// Whether what a dead daemon left has been swept.
     swept: Mutex<bool>,
+    /// Held while the packs are compared with what was verified, and what differs is laid aside.
+    pub(crate) comparing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -123,6 +125,7 @@ impl Gate {
             }),
             freed: Default::default(),
             swept: Mutex::default(),
+            comparing: tokio::sync::Mutex::default(),
         }
     }
 

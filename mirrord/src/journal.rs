@@ -116,6 +116,7 @@ impl Journal {
     pub(crate) fn record(&self, identity: Identity, mut entry: Entry) {
         if let Outcome::Failed(words)
         | Outcome::Removed(words)
+        | Outcome::Replaced(words)
         | Outcome::Pushed {
             reason: Some(words),
             ..

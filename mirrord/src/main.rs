@@ -4,6 +4,7 @@ mod activation;
 mod add;
 mod ancestry;
 mod budgets;
+mod changed;
 mod children;
 mod commands;
 mod config;

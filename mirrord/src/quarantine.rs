@@ -2,7 +2,7 @@
 //! into the object store, or dropped.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File, Permissions},
     io::{self, BufRead, Write},
     os::unix::fs::PermissionsExt,
@@ -16,6 +16,7 @@ use common::{
     paths::LOCK,
     protocol::{Failure, FailureKind},
     upstream_url::UpstreamUrl,
+    verified::{Pack, packs},
 };
 use gix::{ObjectId, error::ErrorExt, odb::pack};
 
@@ -256,7 +257,7 @@ impl Quarantine {
     /// # Errors
     /// Fails when they cannot be looked at.
     pub(crate) fn packs(&self) -> io::Result<Vec<String>> {
-        let packs = common::verified::packs(&self.dir.join("pack"))?;
+        let packs = packs(&self.dir.join("pack"))?;
         Ok(packs.into_iter().map(|pack| pack.name).collect())
     }
 
@@ -282,7 +283,13 @@ impl Quarantine {
             file.set_permissions(Permissions::from_mode(0o444))?;
             file.sync_all()?;
         }
-        let packs = common::verified::packs(&from)?;
+        // Nobody else has these files yet.
+        let hash = |pack: Pack| {
+            let digests = pack.digests(&from)?;
+            Ok((pack.name, digests))
+        };
+        let packs = packs(&from)?.into_iter().map(hash);
+        let packs: BTreeMap<_, _> = packs.collect::<io::Result<_>>()?;
         if whose == Whose::Locals {
             let packs = names.iter().map(Path::new);
             for pack in packs.filter(|name| name.extension() == Some("pack".as_ref())) {
@@ -300,6 +307,7 @@ impl Quarantine {
             }
             fs::rename(from.join(name), to.join(name))?;
         }
+        verified::note_stamps(&self.git_dir, names.iter().map(|name| to.join(name)));
         durable::sync_dir(&to)
     }
 

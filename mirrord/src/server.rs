@@ -1,6 +1,7 @@
 //! The socket's other side: one task per connection, one conversation per connection.
 
 use std::{
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -33,6 +34,7 @@ use crate::{
     socket::Socket,
     sync::{Engine, Wish},
     unasked,
+    upkeep::{self, check},
     webhook::Webhook,
 };
 
@@ -107,6 +109,7 @@ impl Server {
         let unasked = tokio::spawn(unasked::drive(self.engine.clone(), lock.clone()));
         let budgets = tokio::spawn(budgets::drive(self.engine.clone()));
         let rounds = tokio::spawn(rounds::drive(self.engine.clone()));
+        let touches = tokio::spawn(upkeep::follow_touches(self.engine.clone()));
         let resuming = tokio::spawn(self.webhook.clone().resume());
         let mut last = None;
         let mut looks = interval(LOOK_INTERVAL);
@@ -151,6 +154,7 @@ impl Server {
         unasked.abort();
         budgets.abort();
         rounds.abort();
+        touches.abort();
         resuming.abort();
         self.webhook.end().await;
         self.engine.stop();
@@ -213,6 +217,10 @@ impl Server {
                     }
                     Err(failure) => conversation.say(&Reply::Failed(failure)).await,
                 }
+            }
+            Request::Look(git_dir) => {
+                self.look_through(&git_dir);
+                conversation.say(&Reply::Done).await
             }
             Request::PassesThrough(mirror) => {
                 let passes = fetch::passes_through(&self.engine, &mirror);
@@ -328,6 +336,20 @@ impl Server {
                 self.stop.notify_one();
                 Ok(())
             }
+        }
+    }
+
+    /// Has a mirror looked through before anybody reads it again, and begins with it.
+    fn look_through(&self, git_dir: &Path) {
+        let mirrors = self.engine.registry.all().unwrap_or_default();
+        let Some(mirror) = mirrors.iter().find(|mirror| mirror.git_dir == git_dir) else {
+            return;
+        };
+        let name = &mirror.settings.name;
+        tracing::warn!("git complains of the objects of '{name}'; they are looked through");
+        match check::want(git_dir) {
+            Ok(()) => self.engine.upkeep.after_change(&self.engine.gates, mirror),
+            Err(err) => tracing::warn!("cannot have '{name}' looked through: {err}"),
         }
     }
 

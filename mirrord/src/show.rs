@@ -11,8 +11,8 @@ use common::protocol::{
 };
 
 use crate::{
-    config::Config, damage, expiry, fetch::existing, local, refs, registry::Mirror, sync::Engine,
-    usage,
+    changed, config::Config, damage, expiry, fetch::existing, local, refs, registry::Mirror,
+    sync::Engine, usage,
 };
 
 /// All mirrors.
@@ -118,6 +118,7 @@ fn health(engine: &Engine, mirror: &Mirror, locals: u64) -> Health {
         automatic: mirror.settings.automatic,
         saved: engine.usage.saved(&mirror.git_dir),
         damage: damage::read(&mirror.git_dir).unwrap_or_default(),
+        changed_files: changed::of_late(&mirror.git_dir, SystemTime::now()),
     }
 }
 

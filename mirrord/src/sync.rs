@@ -74,7 +74,7 @@ pub(crate) struct Engine {
     /// When mirrors go that nobody asks for.
     pub schedule: Arc<Schedule>,
     /// What happened.
-    pub journal: Journal,
+    pub journal: Arc<Journal>,
     /// Who uses the mirrors, and what that saves.
     pub usage: Usage,
     /// Keeps the mirrors in shape.
@@ -117,7 +117,7 @@ impl Engine {
             Config::default()
         });
         let turns = Turns::new(limits.syncs, limits.syncs_per_host);
-        let schedule = Arc::new(schedule);
+        let (schedule, journal) = (Arc::new(schedule), Arc::new(journal));
         Arc::new(Self {
             registry,
             upstreams,
@@ -125,9 +125,9 @@ impl Engine {
             credentials,
             pushes: Pushes::default(),
             gates: Gates::default(),
-            journal,
             usage: Usage::default(),
-            upkeep: Upkeep::new(turns.clone(), schedule.clone()),
+            upkeep: Upkeep::new(turns.clone(), schedule.clone(), journal.clone()),
+            journal,
             tasks: Mutex::default(),
             schedule,
             turns,

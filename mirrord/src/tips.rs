@@ -12,10 +12,14 @@ use std::{
 
 use common::{
     git, refspec,
-    verified::{Record, TIPS, folder, packs},
+    verified::{NotVerified, Record, TIPS, folder, packs},
 };
 
-use crate::{children, refs, verified, watch::Watch};
+use crate::{
+    children, refs,
+    verified::{self, Extent},
+    watch::Watch,
+};
 
 /// Makes it what the refs are now. Whoever is handed the one before either has it by then, or makes one.
 ///
@@ -67,8 +71,17 @@ pub(crate) fn renew(git_dir: &Path, watch: &Watch) -> io::Result<()> {
         let file = dir.join(format!("{name}.{ending}"));
         fs::set_permissions(file, Permissions::from_mode(0o444))?;
     }
+    // git has taken over what lies in the packs without a look at it.
+    if let Some(changed) = verified::changed(git_dir, Extent::Touched, watch)?.pop() {
+        return Err(NotVerified(changed.path).into());
+    }
     let before = Record::read(git_dir)?.tips;
-    verified::note_tips(git_dir, made)?;
+    verified::note_tips(git_dir, name.clone(), made.digests(&dir)?)?;
+    let files = made
+        .files
+        .keys()
+        .map(|ending| dir.join(format!("{name}.{ending}")));
+    verified::note_stamps(git_dir, files);
     if before.is_some_and(|(before, _)| before == name) {
         return Ok(());
     }

@@ -5,7 +5,8 @@
 //! is dropped in a moment in which nobody reads the mirror, and stays until there is one.
 
 mod alone;
-mod check;
+pub(crate) mod check;
+mod compare;
 mod indexes;
 mod lost;
 mod mend;
@@ -13,6 +14,8 @@ mod packs;
 mod repack;
 #[cfg(test)]
 mod store;
+#[cfg(target_os = "linux")]
+mod touches;
 mod unreached;
 mod whole;
 
@@ -25,6 +28,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+pub(crate) use self::compare::{after_complaint, follow_touches};
 use common::derived;
 use tokio::{
     sync::{Semaphore, SemaphorePermit, broadcast},
@@ -34,6 +38,7 @@ use tokio::{
 
 use crate::{
     gate::{Gate, Gates},
+    journal::Journal,
     registry::Mirror,
     schedule::Schedule,
     tips,
@@ -64,6 +69,10 @@ pub(crate) struct Upkeep {
     turns: Turns,
     /// Lets mirrors go that need something of upstream.
     schedule: Arc<Schedule>,
+    /// What was laid aside is told there.
+    journal: Arc<Journal>,
+    #[cfg(target_os = "linux")]
+    touches: touches::Touches,
     /// Ends all of it.
     watch: Watch,
     state: Mutex<State>,
@@ -121,10 +130,13 @@ struct Tended {
 
 impl Upkeep {
     /// Nothing to do yet.
-    pub(crate) fn new(turns: Turns, schedule: Arc<Schedule>) -> Arc<Self> {
+    pub(crate) fn new(turns: Turns, schedule: Arc<Schedule>, journal: Arc<Journal>) -> Arc<Self> {
         Arc::new(Self {
             turns,
             schedule,
+            journal,
+            #[cfg(target_os = "linux")]
+            touches: touches::Touches::new(),
             begun: Semaphore::new(MOST_AT_ONCE),
             turn: Semaphore::new(1),
             watch: Watch::new("", broadcast::channel(1).0, Vec::new()),
@@ -143,6 +155,8 @@ impl Upkeep {
         let (upkeep, gate, mirror) = (self.clone(), gates.of(&mirror.git_dir), mirror.clone());
         tokio::spawn(async move {
             let git_dir = mirror.git_dir.clone();
+            #[cfg(target_os = "linux")]
+            upkeep.watch(git_dir.clone()).await;
             if let Ok(false) = blocking(move || Ok(verified::is_known(&git_dir))).await {
                 upkeep.begin(gate, mirror);
             }
@@ -231,6 +245,7 @@ impl Upkeep {
             // It was removed, or the daemon stops.
             Err(_) if self.watch.is_cancelled() || !mirror.git_dir.exists() => return None,
             Err(err) => {
+                after_complaint(&mirror.git_dir, &err.to_string());
                 tracing::warn!("cannot repack '{name}': {err}");
                 let until = Instant::now() + AGAIN;
                 state.failed.insert(mirror.git_dir.clone(), until);
@@ -248,7 +263,7 @@ impl Upkeep {
             let git_dir = mirror.git_dir.clone();
             blocking(move || Look::at(&git_dir))
         };
-        self.check(mirror).await?;
+        self.check(gate, mirror).await?;
         if !self.make_whole(gate, mirror).await? {
             // What would be put together now is not all there.
             return Ok(None);
@@ -256,6 +271,7 @@ impl Upkeep {
         let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
         if let Err(err) = blocking(move || tips::renew(&git_dir, &watch)).await {
             // Clones make one of their own.
+            after_complaint(&mirror.git_dir, &err.to_string());
             tracing::debug!("no pack of tips for '{}': {err}", mirror.settings.name);
         }
         let git_dir = mirror.git_dir.clone();
@@ -378,6 +394,7 @@ impl Upkeep {
 pub(crate) fn is_wanted(git_dir: &Path) -> io::Result<bool> {
     let now = SystemTime::now();
     Ok(!whole::is_well(git_dir)?
+        || verified::is_touched(git_dir)?
         || check::is_due(git_dir, now)?
         || packs::has_leftovers(git_dir, now)?)
 }

@@ -2,32 +2,142 @@
 //! is not known. `common::verified` says what the record means.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs, io,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime},
 };
 
 use common::{
+    digest::Digest,
     git,
-    verified::{Pack, Record, folder, packs, path},
+    stamps::{self, LOCK_TIMEOUT, Stamp, Stamps},
+    verified::{Digests, Hashed, Pack, Record, digests, folder, packs, path},
 };
 
 use crate::{children, watch::Watch};
 
+/// What only saves a hash does not wait longer for the lock.
+const SHORT_TIMEOUT: Duration = Duration::from_millis(100);
+
 /// Held while a record is read, changed and written.
 static WRITING: Mutex<()> = Mutex::new(());
 
-/// Notes packs that are about to be let in, and of which every byte was looked at when they were made.
+/// How much is compared with what was verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// The files that somebody has touched, by their ctimes.
+    Touched,
+    /// All files.
+    All,
+}
+
+/// A file whose content is not what was verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Changed {
+    /// The file.
+    pub path: PathBuf,
+    /// When it was changed.
+    pub at: SystemTime,
+}
+
+/// Records packs that are about to be let in, and of which every byte was looked at when they were made.
 ///
 /// # Errors
 /// Fails when the disk refuses.
-pub(crate) fn note(git_dir: &Path, added: &[Pack]) -> io::Result<()> {
+pub(crate) fn note(git_dir: &Path, added: &BTreeMap<String, Digests>) -> io::Result<()> {
     change(git_dir, |record| {
         // In a mirror that has no refs yet, nothing can be missing.
         record.complete |= !git_dir.join("packed-refs").exists();
-        for pack in added {
-            record.packs.insert(pack.name.clone(), pack.files.clone());
+        record.packs.extend(added.clone());
+    })
+}
+
+/// Records what files are of which the content is what was verified. That they are not recorded costs a hash, and who
+/// keeps the lock is not waited for.
+pub(crate) fn note_stamps(git_dir: &Path, files: impl Iterator<Item = PathBuf>) {
+    let Ok(mut stamps) = Stamps::lock(git_dir, SHORT_TIMEOUT) else {
+        return;
+    };
+    for path in files {
+        if let Ok(file) = fs::symlink_metadata(&path) {
+            stamps.record(&path, Stamp::of(&file));
+        }
+    }
+}
+
+/// The files of a mirror's packs whose content is not what was verified.
+///
+/// # Errors
+/// Fails when one cannot be read, or it is cancelled.
+pub(crate) fn changed(git_dir: &Path, extent: Extent, watch: &Watch) -> io::Result<Vec<Changed>> {
+    if extent == Extent::Touched && !is_touched(git_dir)? {
+        return Ok(Vec::new());
+    }
+    // Who has just linked a file records it while it keeps the lock.
+    let mut stamps = Stamps::lock(git_dir, LOCK_TIMEOUT)?;
+    let (always, record) = (extent == Extent::All, Record::read(git_dir)?);
+    let mut changed = Vec::new();
+    for (path, digest) in record.files(git_dir) {
+        let file = match stamps::open(&path) {
+            // It has just been dropped, or is missed by who looks for what is there.
+            Err(err) if err.kind() == io::ErrorKind::NotFound => continue,
+            file => file?,
+        };
+        let is_it = stamps.verify(&path, &file, digest, always, || watch.is_cancelled())?;
+        if is_it.is_none() {
+            let at = Stamp::of(&file.metadata()?).changed();
+            changed.push(Changed { path, at });
+        }
+    }
+    let known: BTreeSet<PathBuf> = record.files(git_dir).map(|(path, _)| path).collect();
+    stamps.retain(|path| known.contains(path));
+    // What has been replaced meanwhile is what is recorded now.
+    let now = Record::read(git_dir)?;
+    let now: BTreeMap<PathBuf, &Digest> = now.files(git_dir).collect();
+    let before: BTreeMap<PathBuf, &Digest> = record.files(git_dir).collect();
+    changed.retain(|file| now.get(&file.path) == before.get(&file.path));
+    Ok(changed)
+}
+
+/// Whether somebody has touched a file of a mirror's packs since its content was what was verified.
+///
+/// # Errors
+/// Fails when a file cannot be looked at.
+pub(crate) fn is_touched(git_dir: &Path) -> io::Result<bool> {
+    let record = Record::read(git_dir)?;
+    let files = record.files(git_dir).map(|(path, _)| path);
+    Ok(!Stamps::are_untouched(git_dir, files)?)
+}
+
+/// Whether the content of a file is what was verified; None where nothing was.
+///
+/// # Errors
+/// Fails when it cannot be read, or it is cancelled.
+pub(crate) fn is_verified(git_dir: &Path, path: &Path, watch: &Watch) -> io::Result<Option<bool>> {
+    let record = Record::read(git_dir)?;
+    let mut files = record.files(git_dir);
+    let Some((_, digest)) = files.find(|(known, _)| known == path) else {
+        return Ok(None);
+    };
+    let (_, found) = stamps::hash(&stamps::open(path)?, || watch.is_cancelled())?;
+    Ok(Some(found == *digest))
+}
+
+/// Forgets one file of a pack that git does without; or all of the pack of tips.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(crate) fn forget_file(git_dir: &Path, path: &Path) -> io::Result<()> {
+    change(git_dir, |record| {
+        if !path.starts_with(folder(git_dir)) {
+            record.tips = None;
+        }
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        if let Some(files) = record.packs.get_mut(&*stem) {
+            files.retain(|ending, _| path.extension() != Some(ending.as_ref()));
         }
     })
 }
@@ -36,10 +146,8 @@ pub(crate) fn note(git_dir: &Path, added: &[Pack]) -> io::Result<()> {
 ///
 /// # Errors
 /// Fails when the disk refuses.
-pub(crate) fn note_tips(git_dir: &Path, tips: Pack) -> io::Result<()> {
-    change(git_dir, |record| {
-        record.tips = Some((tips.name, tips.files));
-    })
+pub(crate) fn note_tips(git_dir: &Path, name: String, files: Digests) -> io::Result<()> {
+    change(git_dir, |record| record.tips = Some((name, files)))
 }
 
 /// Forgets packs that are about to go, because others have all that they have.
@@ -79,10 +187,12 @@ pub(crate) fn verify(git_dir: &Path, watch: &Watch) -> io::Result<Found> {
     let found = packs(&folder(git_dir))?;
     let is_gone = |name: &String| found.iter().all(|pack| pack.name != *name);
     let mut may_lack = !before.complete || before.packs.keys().any(is_gone);
-    let known = |pack: &Pack| before.packs.get(&pack.name);
-    let unknown = found.iter().filter(|pack| known(pack) != Some(&pack.files));
+    let unknown = found.iter().filter(|pack| !before.has(pack));
     let unknown: Vec<&Pack> = unknown.collect();
-    may_lack |= unknown.iter().any(|pack| known(pack).is_some());
+    may_lack |= unknown
+        .iter()
+        .any(|pack| before.packs.contains_key(&pack.name));
+    let hashed = hash(git_dir, &unknown, watch)?;
     if let Some(words) = faults(git_dir, &unknown, watch)? {
         let mut bad = Vec::new();
         for pack in unknown {
@@ -92,12 +202,28 @@ pub(crate) fn verify(git_dir: &Path, watch: &Watch) -> io::Result<Found> {
         }
         return Ok(Found::Bad(bad, words));
     }
+    // What git has looked at is what was hashed.
+    let mut stamps = Stamps::lock(git_dir, SHORT_TIMEOUT).ok();
+    for pack in &unknown {
+        for (ending, (stamp, _)) in &hashed[&pack.name] {
+            let path = folder(git_dir).join(format!("{}.{ending}", pack.name));
+            if Stamp::of(&fs::symlink_metadata(&path)?) != *stamp {
+                let message = format!("'{}' changes while it is verified", path.display());
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
+            }
+            if let Some(stamps) = &mut stamps {
+                stamps.record(&path, *stamp);
+            }
+        }
+    }
+    drop(stamps);
     change(git_dir, |record| {
         record.complete &= !may_lack;
         // What came or went meanwhile is in the record already.
-        for pack in &found {
-            if record.packs.get(&pack.name) == known(pack) {
-                record.packs.insert(pack.name.clone(), pack.files.clone());
+        for pack in unknown {
+            if record.packs.get(&pack.name) == before.packs.get(&pack.name) {
+                let files = digests(&hashed[&pack.name]);
+                record.packs.insert(pack.name.clone(), files);
             }
         }
         record.packs.retain(|name, files| {
@@ -119,6 +245,16 @@ pub(crate) fn verify(git_dir: &Path, watch: &Watch) -> io::Result<Found> {
     }
     change(git_dir, |record| record.complete = true)?;
     Ok(Found::Whole)
+}
+
+/// Hashes the files of packs.
+fn hash(git_dir: &Path, packs: &[&Pack], watch: &Watch) -> io::Result<BTreeMap<String, Hashed>> {
+    let folder = folder(git_dir);
+    let hash = |pack: &&Pack| {
+        let hashed = pack.hash(&folder, || watch.is_cancelled())?;
+        Ok((pack.name.clone(), hashed))
+    };
+    packs.iter().map(hash).collect()
 }
 
 /// What is wrong with one of these packs, in git's words.

@@ -13,7 +13,7 @@ use std::{
 use serde_json::Value;
 use tests::same_clone;
 
-use crate::local::Fork;
+use crate::{linked::as_if_untouched, local::Fork};
 
 /// How long the daemon may take for what nobody waits for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -208,6 +208,7 @@ fn a_bit_that_a_disk_loses_in_silence_is_found_at_the_weekly_look() {
         for pack in hurt.files(false, "pack") {
             flip(&pack, middle);
         }
+        as_if_untouched(&hurt.mirror());
         let long_ago = SystemTime::now() - Duration::from_secs(9 * 24 * 60 * 60);
         let file = File::create(&checked).expect("ours");
         file.set_modified(long_ago).expect("ours");

@@ -82,6 +82,8 @@ pub enum What {
     Push,
     /// It went by itself.
     Removal,
+    /// Its packs were compared with what was verified, and some were not the same.
+    Repair,
 }
 
 /// What came of a sync, a push or a removal.
@@ -109,4 +111,6 @@ pub enum Outcome {
     Cancelled,
     /// The mirror has gone by itself, for this reason: its next use makes it anew.
     Removed(String),
+    /// Files of its packs that somebody else has changed were laid aside: one line.
+    Replaced(String),
 }

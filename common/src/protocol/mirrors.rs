@@ -176,6 +176,17 @@ pub struct Health {
     pub saved: Saved,
     /// What is broken in it, while something is.
     pub damage: Option<Damage>,
+    /// Files of its packs that somebody else has changed of late, and that were replaced.
+    pub changed_files: Vec<ChangedFile>,
+}
+
+/// A file of a mirror's packs that somebody else has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangedFile {
+    /// Its name, without the directory.
+    pub name: String,
+    /// When it was last changed, in seconds since 1970.
+    pub at: u64,
 }
 
 /// What is broken in a mirror, from when that was found until all is whole again.

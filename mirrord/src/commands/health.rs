@@ -156,6 +156,9 @@ pub(super) fn in_json(health: &Health) -> Value {
         "asked_upstream": damage.asked,
         "lost": damage.lost,
     })));
+    let changed = health.changed_files.iter();
+    let changed = changed.map(|file| json!({ "name": file.name, "at": file.at }));
+    all["changed_files"] = changed.collect();
     all
 }
 
@@ -254,6 +257,7 @@ mod tests {
             automatic: false,
             saved: Saved::default(),
             damage: None,
+            changed_files: Vec::new(),
         }
     }
 

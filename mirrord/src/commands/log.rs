@@ -28,8 +28,9 @@ const LAST: u64 = 10;
 /// One line for each, the newest last: when it ended, of which mirror, why it was done,
 /// and what came of it. A sync is done for the 'schedule', a 'webhook', a 'fetch', a
 /// 'push', or a 'command' such as 'mirrord sync'. A 'removal' is a mirror that has gone by
-/// itself, and why. What is kept has a bound: a thousand
-/// mirrors that sync hourly leave two days or more, a few mirrors leave months.
+/// itself, and why. A 'repair' is a mirror of which somebody else has changed a file, and
+/// which. What is kept has a bound: a thousand mirrors that sync hourly leave two days or
+/// more, a few mirrors leave months.
 ///
 ///     mirrord log
 ///     mirrord log project -n 20
@@ -139,6 +140,7 @@ fn lines(entries: &[Entry], width: &mut usize) -> String {
             What::Sync => format!("sync ({})", entry.cause),
             What::Push => "push".to_owned(),
             What::Removal => "removal".to_owned(),
+            What::Repair => "repair".to_owned(),
         };
         format!("{time}  {name:width$}  {what:15}  {}\n", came(entry))
     });
@@ -154,7 +156,7 @@ fn came(entry: &Entry) -> String {
         }
         Outcome::Cancelled => return format!("cancelled after {took}"),
         Outcome::Unchanged => vec!["unchanged".to_owned()],
-        Outcome::Removed(words) => vec![masked(words.as_bytes())],
+        Outcome::Removed(words) | Outcome::Replaced(words) => vec![masked(words.as_bytes())],
         Outcome::InStep => vec![
             "in step".to_owned(),
             format!("{} moved", count(entry.refs, "ref")),
@@ -210,6 +212,10 @@ fn in_json(entry: &Entry) -> String {
         Outcome::Removed(words) => {
             reason = Some(words);
             "removed"
+        }
+        Outcome::Replaced(words) => {
+            reason = Some(words);
+            "replaced"
         }
         Outcome::Pushed {
             sent,
@@ -327,6 +333,7 @@ mod tests {
             Outcome::Cancelled,
             Outcome::Failed("no".into()),
             Outcome::Removed("unused".into()),
+            Outcome::Replaced("changed".into()),
             Outcome::Pushed {
                 sent: 0,
                 kept: 0,
@@ -340,6 +347,7 @@ mod tests {
             "cancelled",
             "failed",
             "removed",
+            "replaced",
             "refused",
         ];
         for (outcome, word) in outcomes.into_iter().zip(words) {

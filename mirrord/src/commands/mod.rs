@@ -9,7 +9,7 @@ pub(crate) mod history;
 pub(crate) mod keyring;
 pub(crate) mod list;
 pub(crate) mod log;
-mod print;
+pub(crate) mod print;
 pub(crate) mod remove;
 pub(crate) mod rename;
 pub(crate) mod run;

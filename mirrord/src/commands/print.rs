@@ -113,7 +113,7 @@ pub(super) fn short(oid: &str) -> &str {
 
 /// A point in time where the person lives, as git writes it with `--date=iso`: with the offset, so that it means the
 /// same to whoever it is given to.
-pub(super) fn time(seconds: u64) -> String {
+pub(crate) fn time(seconds: u64) -> String {
     in_zone(seconds, TimeZone::system())
 }
 

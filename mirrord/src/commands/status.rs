@@ -21,7 +21,7 @@ use super::{
         answered, first_clone, first_clone_in_json, freshness, holds, in_json, next, now, saved,
         saved_in_json, sum,
     },
-    print::{ago, date, expiry, readable},
+    print::{ago, date, expiry, readable, time},
     rest,
 };
 
@@ -159,8 +159,14 @@ impl Seen {
             text.push_str(&format!("{name:width$}  {words}\n"));
         }
         for mirror in &self.mirrors {
+            let name = masked(mirror.info.name.as_bytes());
+            for file in &mirror.changed_files {
+                let (file, at) = (masked(file.name.as_bytes()), time(file.at));
+                text.push_str(&format!(
+                    "warning: '{file}' of {name} was changed at {at} by somebody else; it was laid aside and fetched again\n"
+                ));
+            }
             if let Some(expires) = mirror.info.expires {
-                let name = masked(mirror.info.name.as_bytes());
                 text.push_str(&match expiry(expires) {
                     (when, true) => format!("warning: the token of {name} {when}\n"),
                     (when, false) => format!("token:   that of {name} {when}\n"),

@@ -10,6 +10,7 @@ use common::{
 
 use super::{Fetched, Purpose, Request};
 use crate::{
+    changed, damage,
     freshness::{self, Freshness},
     local, refs,
     registry::Mirror,
@@ -23,6 +24,10 @@ impl Request<'_> {
             return None;
         }
         let mirror = self.engine.registry.at(&self.target.git_dir).ok()??;
+        // What was laid aside, upstream is asked for.
+        if damage::wants_all(&mirror.git_dir).unwrap_or(true) {
+            return None;
+        }
         // What was left out of what was read here does not change.
         if self.fetch.lacks == Lack::LeftOut && self.has_read(&mirror).await {
             return self.ready(mirror, Vec::new(), None, None).await;
@@ -136,7 +141,7 @@ impl Request<'_> {
     pub(super) async fn ready(
         &self,
         mirror: Mirror,
-        warnings: Vec<String>,
+        mut warnings: Vec<String>,
         stale: Option<Aged>,
         gone: Option<Mirror>,
     ) -> Option<Fetched> {
@@ -146,6 +151,10 @@ impl Request<'_> {
             _ => gone?,
         };
         self.engine.upkeep.after_read(&self.engine.gates, &mirror);
+        match changed::take_untold(&mirror.git_dir) {
+            Ok(untold) => warnings.extend(untold),
+            Err(err) => tracing::warn!("cannot note what was told: {err}"),
+        }
         let ready = Ready {
             git_dir: mirror.git_dir.clone(),
             // Two that are alike today may be two projects all the same.

@@ -1,20 +1,20 @@
 //! The weekly look whether a mirror's packs are still what was written: a disk may lose a bit in silence, and of what is
 //! only here there is no other copy.
 //!
-//! Each of git's files ends in a hash of all that is before it. That is what is compared, at the speed at which a disk
-//! reads; what the packs have was looked into when they came.
+//! The files of packs are compared with the digests that were recorded when they were verified. Of the files that git
+//! makes of them, each ends in a hash of all that is before it, and that is compared.
 
 use std::{
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use gix::hash::{Kind, hasher};
 
 use super::packs;
-use crate::{refs, watch::Watch};
+use crate::{refs, verified, watch::Watch};
 
 /// The file in a mirror whose time says when it was last checked.
 const CHECKED: &str = "checked";
@@ -49,6 +49,27 @@ pub(super) fn is_due(git_dir: &Path, now: SystemTime) -> io::Result<bool> {
     Ok(age >= LEAST + share(git_dir))
 }
 
+/// Whether a look is wanted before anybody reads the mirror.
+///
+/// # Errors
+/// Fails when that cannot be told.
+pub(super) fn is_wanted(git_dir: &Path) -> io::Result<bool> {
+    match fs::metadata(git_dir.join(CHECKED)) {
+        Ok(checked) => Ok(checked.modified()? == UNIX_EPOCH),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(err) => Err(err),
+    }
+}
+
+/// Has a mirror looked at before anybody reads it: git has complained of its objects. It is remembered on disk, whoever
+/// is killed meanwhile.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(crate) fn want(git_dir: &Path) -> io::Result<()> {
+    note(git_dir, UNIX_EPOCH)
+}
+
 /// Notes that it was looked at.
 ///
 /// # Errors
@@ -69,56 +90,41 @@ fn share(git_dir: &Path) -> Duration {
     Duration::from_secs(hash % SPREAD.as_secs())
 }
 
-/// What is not as it was written.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Faults {
-    /// Names of packs.
-    pub(super) packs: Vec<String>,
-    /// Files that can be made anew.
-    pub(super) derived: Vec<PathBuf>,
-}
-
-/// Looks at all files of a mirror's packs.
+/// The files that git makes anew, or does without, and that are not as they were written.
 ///
 /// # Errors
 /// Fails when one cannot be read, or it is cancelled.
-pub(super) fn faults(git_dir: &Path, watch: &Watch) -> io::Result<Faults> {
+pub(super) fn faults(git_dir: &Path, watch: &Watch) -> io::Result<Vec<PathBuf>> {
     let format = refs::open(git_dir)?.object_hash();
-    let mut faults = Faults::default();
+    let mut faults = Vec::new();
     for entry in fs::read_dir(packs::folder(git_dir))? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let (stem, ending) = name.split_once('.').unwrap_or((&*name, ""));
-        let is_index_of_all = stem.starts_with("multi-pack-index");
-        let is_derived = is_index_of_all || DERIVED.contains(&ending);
-        if !is_derived && !["pack", "idx"].contains(&ending) {
+        if !stem.starts_with("multi-pack-index") && !DERIVED.contains(&ending) {
             continue;
         }
         match is_as_written(&path, format, watch) {
             Ok(true) => {}
-            Ok(false) if is_derived => faults.derived.push(path),
-            Ok(false) => faults.packs.push(stem.to_owned()),
+            Ok(false) => faults.push(path),
             // It has just been replaced.
             Err(err) if err.kind() == io::ErrorKind::NotFound => {}
             Err(err) => return Err(err),
         }
     }
-    faults.packs.sort();
-    faults.packs.dedup();
     Ok(faults)
 }
 
-/// Whether a pack is what was written, whatever its index is.
+/// Whether a pack is what was verified, or where nothing was what was written, whatever its index is.
 ///
 /// # Errors
 /// Fails when it cannot be read, or it is cancelled.
 pub(super) fn is_pack_as_written(git_dir: &Path, pack: &str, watch: &Watch) -> io::Result<bool> {
-    let format = refs::open(git_dir)?.object_hash();
-    is_as_written(
-        &packs::folder(git_dir).join(format!("{pack}.pack")),
-        format,
-        watch,
-    )
+    let path = packs::folder(git_dir).join(format!("{pack}.pack"));
+    if let Some(is_verified) = verified::is_verified(git_dir, &path, watch)? {
+        return Ok(is_verified);
+    }
+    is_as_written(&path, refs::open(git_dir)?.object_hash(), watch)
 }
 
 /// Whether a file ends in the hash of what is before.
@@ -176,27 +182,72 @@ mod tests {
             let hash = store.git(&["pack-objects", "-q", base], &format!("{input}\n"));
             let pack = format!("pack-{hash}");
             store.git(&["multi-pack-index", "write"], "");
-            let look = || faults(store.path(), &watch()).expect("readable");
-            assert_eq!(look(), Faults::default());
+            let midx = store.file("multi-pack-index");
+            let packs = common::verified::packs(&packs::folder(store.path())).expect("there");
+            let hash = |pack: common::verified::Pack| {
+                let digests = pack.digests(&packs::folder(store.path()));
+                (pack.name, digests.expect("readable"))
+            };
+            verified::note(store.path(), &packs.into_iter().map(hash).collect()).expect("noted");
+            let look = || {
+                let changed = verified::changed(store.path(), verified::Extent::All, &watch());
+                let changed = changed.expect("readable").into_iter();
+                let mut all: Vec<_> = changed.map(|file| file.path).collect();
+                all.extend(faults(store.path(), &watch()).expect("readable"));
+                all.dedup();
+                all
+            };
+            assert_eq!(look(), [""; 0].map(PathBuf::from));
+            let flip = |path: &Path, at| {
+                fs::set_permissions(path, fs::Permissions::from_mode(0o644)).expect("ours");
+                let file = File::options().read(true).write(true).open(path);
+                let (file, mut byte) = (file.expect("there"), [0]);
+                file.read_exact_at(&mut byte, at).expect("readable");
+                file.write_all_at(&[byte[0] ^ 4], at).expect("ours");
+            };
+            let length = |path: &Path| fs::metadata(path).expect("there").len();
             for ending in ["pack", "idx", "rev"] {
                 let path = store.file(&format!("{pack}.{ending}"));
-                fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("ours");
-                let file = File::options().read(true).write(true).open(&path);
-                let file = file.expect("there");
-                for at in 0..file.metadata().expect("there").len() {
-                    let mut byte = [0];
-                    file.read_exact_at(&mut byte, at).expect("readable");
-                    file.write_all_at(&[byte[0] ^ 4], at).expect("ours");
-                    let found = look();
-                    match ending {
-                        "rev" => assert_eq!(found.derived, [&*path], "{at}"),
-                        _ => assert_eq!(found.packs, [&*pack], "{ending} {at}"),
-                    }
-                    file.write_all_at(&byte, at).expect("ours");
+                for at in [0, length(&path) / 2, length(&path) - 1] {
+                    flip(&path, at);
+                    assert_eq!(look(), [&*path], "{at}");
+                    flip(&path, at);
                 }
             }
-            assert_eq!(look(), Faults::default());
+            for at in 0..length(&midx) {
+                flip(&midx, at);
+                assert_eq!(faults(store.path(), &watch()).expect("readable"), [&*midx]);
+                flip(&midx, at);
+            }
+            assert_eq!(look(), [""; 0].map(PathBuf::from));
         }
+    }
+
+    #[test]
+    fn a_pack_whose_own_checksum_was_made_right_is_found_by_its_digest() {
+        let mut store = Store::new();
+        let pack = store.pack(3);
+        let folder = packs::folder(store.path());
+        let found = common::verified::packs(&folder).expect("there").remove(0);
+        let digests = found.digests(&folder).expect("readable");
+        verified::note(store.path(), &[(found.name, digests)].into()).expect("noted");
+        let path = store.file(&format!("{pack}.pack"));
+        let mut content = fs::read(&path).expect("there");
+        let end = content.len() - 20;
+        content[end / 2] ^= 4;
+        let mut hash = hasher(Kind::Sha1);
+        hash.update(&content[..end]);
+        content.truncate(end);
+        content.extend(hash.try_finalize().expect("no attack").as_slice());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("ours");
+        fs::write(&path, content).expect("ours");
+        assert!(is_as_written(&path, Kind::Sha1, &watch()).expect("readable"));
+        assert!(!is_pack_as_written(store.path(), &pack, &watch()).expect("readable"));
+        let changed = verified::changed(store.path(), verified::Extent::Touched, &watch());
+        let changed = changed.expect("readable");
+        assert_eq!(changed.len(), 1);
+        assert_eq!(changed[0].path, path);
+        assert!(changed[0].at.elapsed().is_ok_and(|age| age < SPREAD));
     }
 
     #[test]

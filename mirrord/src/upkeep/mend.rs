@@ -35,12 +35,22 @@ use crate::{
 /// Where bad packs lie, inside a mirror, as long as it is not whole.
 const ASIDE: &str = "damaged";
 
-/// Lets into a mirror what can still be read of a pack that is not what it should be. Says whether that is all of it, in
-/// the same place.
+/// What could be read of a pack that is not what it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Salvaged {
+    /// All of it: it has been replaced.
+    Replaced,
+    /// All that is in it, which is another pack than it was.
+    All,
+    /// Some of it.
+    Some,
+}
+
+/// Lets into a mirror what can still be read of a pack that is not what it should be.
 ///
 /// # Errors
 /// Fails when git cannot be run, when it is cancelled, or the disk refuses.
-pub(super) fn salvage(git_dir: &Path, pack: &str, watch: &Watch) -> io::Result<bool> {
+pub(super) fn salvage(git_dir: &Path, pack: &str, watch: &Watch) -> io::Result<Salvaged> {
     let whose = packs::whose(git_dir, pack);
     // Often only its index is broken.
     let quarantine = Quarantine::new(git_dir)?;
@@ -49,7 +59,7 @@ pub(super) fn salvage(git_dir: &Path, pack: &str, watch: &Watch) -> io::Result<b
     }
     drop(quarantine);
     let Some(shelf) = with_its_ends(git_dir, pack, watch)? else {
-        return Ok(false);
+        return Ok(Salvaged::Some);
     };
     let on_shelf = |ending: &str| shelf.path().join(format!("pack/{pack}.{ending}"));
     let quarantine = Quarantine::new(git_dir)?;
@@ -59,7 +69,7 @@ pub(super) fn salvage(git_dir: &Path, pack: &str, watch: &Watch) -> io::Result<b
     drop(quarantine);
     let sound = sound_objects(&on_shelf("idx"), refs::open(git_dir)?.object_hash());
     if sound.is_empty() {
-        return Ok(false);
+        return Ok(Salvaged::Some);
     }
     let quarantine = Quarantine::new(git_dir)?;
     let base = quarantine.path().join("pack/pack");
@@ -75,14 +85,17 @@ pub(super) fn salvage(git_dir: &Path, pack: &str, watch: &Watch) -> io::Result<b
     git.arg(quarantine.path().join(format!("pack/pack-{hash}.idx")));
     repack::run(&git, String::new(), watch)?;
     quarantine.release(whose)?;
-    Ok(false)
+    Ok(Salvaged::Some)
 }
 
-/// Lets in what has been indexed anew. Says whether that has replaced the bad pack.
-fn let_in(quarantine: &Quarantine, pack: &str, whose: Whose) -> io::Result<bool> {
+/// Lets in what has been indexed anew.
+fn let_in(quarantine: &Quarantine, pack: &str, whose: Whose) -> io::Result<Salvaged> {
     let is_the_same = quarantine.path().join(format!("pack/{pack}.idx")).exists();
     quarantine.release(whose)?;
-    Ok(is_the_same)
+    Ok(match is_the_same {
+        true => Salvaged::Replaced,
+        false => Salvaged::All,
+    })
 }
 
 /// A git in a quarantine, as if there were no other objects.
@@ -270,8 +283,8 @@ mod tests {
     async fn mend(store: &Store, pack: &str) {
         let (git_dir, name) = (store.path().to_owned(), pack.to_owned());
         let salvaged = tokio::task::spawn_blocking(move || salvage(&git_dir, &name, &watch()));
-        let is_mended = salvaged.await.expect("no panic").expect("salvaged");
-        if !is_mended {
+        let salvaged = salvaged.await.expect("no panic").expect("salvaged");
+        if salvaged != Salvaged::Replaced {
             set_aside(store.path(), &[pack.to_owned()]).expect("laid aside");
         }
     }

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use common::{git, refspec};
+use common::{git, refspec, verified::NotVerified};
 use gix::ObjectId;
 
 use super::packs;
@@ -17,6 +17,7 @@ use crate::{
     quarantine::{self, Quarantine, Whose},
     refs,
     registry::Mirror,
+    verified::{self, Extent},
     watch::Watch,
 };
 
@@ -116,8 +117,21 @@ fn write(
             run(&git, String::new(), watch)?;
         }
     }
+    unchanged(git_dir, watch)?;
     quarantine.release(whose)?;
     Ok(bytes)
+}
+
+/// Fails when somebody has changed the mirror's packs: git takes over what lies in them without a look at it.
+///
+/// # Errors
+/// Fails also when that cannot be told, or it is cancelled.
+pub(super) fn unchanged(git_dir: &Path, watch: &Watch) -> io::Result<()> {
+    let changed = verified::changed(git_dir, Extent::Touched, watch)?;
+    match changed.into_iter().next() {
+        Some(changed) => Err(NotVerified(changed.path).into()),
+        None => Ok(()),
+    }
 }
 
 /// Runs a git to its end at a low priority.

@@ -25,7 +25,8 @@ fn mirror(dir: &Path) -> Mirror {
 
 fn upkeep() -> Arc<Upkeep> {
     let schedule = Schedule::new("/nonexistent/rests".into());
-    Upkeep::new(Turns::new(2, 2), Arc::new(schedule))
+    let journal = Journal::new("/nonexistent/journal".into());
+    Upkeep::new(Turns::new(2, 2), Arc::new(schedule), Arc::new(journal))
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,14 +3,21 @@
 
 use std::{io, path::Path, sync::Arc, time::SystemTime};
 
-use common::protocol::Damage;
+use common::protocol::{Cause, Damage};
+use tokio::time::timeout;
 
-use super::{Upkeep, blocking, check, lost::Lost, mend, packs};
+use super::{
+    Upkeep, blocking, check,
+    compare::READERS_TIMEOUT,
+    lost::Lost,
+    mend::{self, Salvaged},
+    packs,
+};
 use crate::{
     damage, durable,
     gate::Gate,
     registry::Mirror,
-    verified::{self, Found},
+    verified::{self, Extent, Found},
     watch::Watch,
 };
 
@@ -18,27 +25,30 @@ use crate::{
 const MOST_LOOKS: usize = 3;
 
 impl Upkeep {
-    /// Looks whether a mirror's packs are still what was written, when it is time for that and this mirror's turn.
-    pub(super) async fn check(&self, mirror: &Mirror) -> io::Result<()> {
+    /// Compares what somebody has touched of a mirror's packs with what was verified, and all of it when it is time for
+    /// that and this mirror's turn.
+    pub(super) async fn check(&self, gate: &Arc<Gate>, mirror: &Mirror) -> io::Result<()> {
         let git_dir = mirror.git_dir.clone();
         if !blocking(move || check::is_due(&git_dir, SystemTime::now())).await? {
-            return Ok(());
+            let (extent, cause) = (Extent::Touched, Cause::Schedule);
+            return match self.compare(gate, mirror, extent, cause).await {
+                // Somebody hands packs out, and may be stopped meanwhile.
+                Err(err) if is_passing(&err) => Ok(()),
+                compared => compared.map(drop),
+            };
         }
         let Some(_turn) = self.turn().await else {
             return Ok(());
         };
+        let (extent, cause) = (Extent::All, Cause::Schedule);
+        self.compare(gate, mirror, extent, cause).await?;
         let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
         blocking(move || {
-            let faults = check::faults(&git_dir, &watch)?;
-            for path in &faults.derived {
+            for path in check::faults(&git_dir, &watch)? {
                 tracing::warn!("'{}' is not what was written; it goes", path.display());
-                durable::remove(path)?;
+                durable::remove(&path)?;
             }
-            if !faults.packs.is_empty() {
-                // What is not known is looked into.
-                verified::doubt(&git_dir, faults.packs.iter().map(String::as_str))?;
-            }
-            check::note(&git_dir, SystemTime::now())
+            Ok(())
         })
         .await
     }
@@ -53,15 +63,20 @@ impl Upkeep {
         let Some(_turn) = self.turn().await else {
             return Ok(false);
         };
-        for _ in 0..MOST_LOOKS {
+        for looks in 1..=MOST_LOOKS {
             let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
-            match blocking(move || look(&git_dir, &watch)).await? {
+            let found = match blocking(move || look(&git_dir, &watch)).await {
+                // A pack was just laid aside, or is being linked.
+                Err(err) if is_passing(&err) && looks < MOST_LOOKS => continue,
+                found => found?,
+            };
+            match found {
                 Found::Whole => {
                     self.is_whole(mirror).await?;
                     return Ok(true);
                 }
                 Found::Bad(bad, words) => {
-                    if !self.mend(gate, mirror, bad, words).await? {
+                    if !self.mend(gate, mirror, bad, words, false).await? {
                         return Ok(false);
                     }
                 }
@@ -75,48 +90,32 @@ impl Upkeep {
         Ok(false)
     }
 
-    /// Salvages what can be read of bad packs, and lays them aside. Says whether it could.
-    async fn mend(
+    /// Salvages what can be read of bad packs, and lays them aside; when they are `foreign`, who reads them is not waited
+    /// for without end. Says whether it could.
+    pub(super) async fn mend(
         &self,
         gate: &Arc<Gate>,
         mirror: &Mirror,
         bad: Vec<String>,
         words: String,
+        foreign: bool,
     ) -> io::Result<bool> {
         let name = &mirror.settings.name;
         tracing::warn!("'{name}' is damaged: {words}");
         let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
-        let (bad, is_all) = blocking(move || {
-            let before = damage::read(&git_dir)?.unwrap_or_default();
-            let (what, asked) = (words, false);
-            damage::note(
-                &git_dir,
-                &Damage {
-                    what,
-                    asked,
-                    ..before
-                },
-            )?;
-            let (mut aside, mut is_all) = (Vec::new(), true);
-            for pack in bad {
-                if mend::salvage(&git_dir, &pack, &watch)? {
-                    continue;
-                }
-                // Whatever git says of it for whatever reason, what is as it was written stays where it is.
-                match check::is_pack_as_written(&git_dir, &pack, &watch)? {
-                    true => is_all = false,
-                    false => aside.push(pack),
-                }
-            }
-            Ok((aside, is_all))
-        })
-        .await?;
+        let (bad, is_all) = blocking(move || salvage(&git_dir, bad, words, &watch)).await?;
         if bad.is_empty() {
             return Ok(is_all);
         }
-        let Some(alone) = self.alone(gate, &mirror.git_dir).await? else {
-            return Ok(false);
+        let alone = match foreign {
+            true => timeout(READERS_TIMEOUT, self.alone(gate, &mirror.git_dir)).await,
+            false => Ok(self.alone(gate, &mirror.git_dir).await),
         };
+        let alone = alone.unwrap_or(Ok(None))?;
+        // Who reads on has what goes open, or finds that it is gone; neither is worse than what they would read.
+        if alone.is_none() && !foreign {
+            return Ok(false);
+        }
         let git_dir = mirror.git_dir.clone();
         blocking(move || {
             let _alone = alone;
@@ -187,6 +186,53 @@ pub(super) fn is_well(git_dir: &Path) -> io::Result<bool> {
     Ok(verified::is_known(git_dir)
         && packs::without_index(git_dir, SystemTime::now())?.is_empty()
         && damage::read(git_dir)?.is_none())
+}
+
+/// Notes that packs are bad, and lets in what can be read of them. Returns those that are to be laid aside, and whether
+/// that is all that can be done.
+fn salvage(
+    git_dir: &Path,
+    bad: Vec<String>,
+    words: String,
+    watch: &Watch,
+) -> io::Result<(Vec<String>, bool)> {
+    let before = damage::read(git_dir)?.unwrap_or_default();
+    let (what, asked) = (words, false);
+    let damage = Damage {
+        what,
+        asked,
+        ..before
+    };
+    damage::note(git_dir, &damage)?;
+    let (mut aside, mut is_all) = (Vec::new(), true);
+    // Somebody else may have laid one aside just now.
+    let is_there = |pack: &String| packs::folder(git_dir).join(format!("{pack}.pack")).exists();
+    for pack in bad.into_iter().filter(is_there) {
+        match mend::salvage(git_dir, &pack, watch) {
+            Ok(Salvaged::Replaced) => continue,
+            Ok(Salvaged::All) => {
+                aside.push(pack);
+                continue;
+            }
+            Ok(Salvaged::Some) => {}
+            Err(err) if watch.is_cancelled() => return Err(err),
+            Err(err) => tracing::warn!("nothing is salvaged of '{pack}': {err}"),
+        }
+        // Whatever git says of it for whatever reason, what is as it was written stays where it is.
+        match check::is_pack_as_written(git_dir, &pack, watch) {
+            Ok(true) => is_all = false,
+            Ok(false) => aside.push(pack),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+            Err(err) => return Err(err),
+        }
+    }
+    Ok((aside, is_all))
+}
+
+/// Whether something was only in the way of somebody else just now.
+fn is_passing(err: &io::Error) -> bool {
+    use io::ErrorKind::{NotFound, ResourceBusy, TimedOut};
+    [NotFound, ResourceBusy, TimedOut].contains(&err.kind())
 }
 
 fn look(git_dir: &Path, watch: &Watch) -> io::Result<Found> {

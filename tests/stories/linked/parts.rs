@@ -1,16 +1,10 @@
 //! Whoever wants a part of a project is handed a pack of just that, which is made once, and has what plain git gives.
 
-use std::{
-    collections::BTreeSet,
-    fs::{self, OpenOptions, Permissions},
-    io::Write,
-    os::unix::fs::PermissionsExt,
-    path::PathBuf,
-};
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use tests::{Project, Twins, World};
 
-use super::{files, inode, is_linked, is_not_linked, objects};
+use super::{files, inode, is_linked, is_not_linked, objects, overwritten::flip};
 use crate::clone::{Stage, fill};
 
 /// What a mirror has made of parts, whole.
@@ -146,12 +140,12 @@ fn what_has_been_written_into_is_not_handed_out() {
         is_handed_a_part(world, &name(&twins));
         inodes(made(world))
     };
-    let before = clones();
-    let pack = made(world).remove(0);
-    fs::set_permissions(&pack, Permissions::from_mode(0o644)).expect("ours");
-    let mut file = OpenOptions::new().append(true).open(&pack).expect("ours");
-    file.write_all(b"more").expect("ours");
-    assert!(before.is_disjoint(&clones()));
+    for ending in ["pack", "idx"] {
+        let before = clones();
+        // Its time is put back.
+        flip(&made(world).remove(0).with_extension(ending));
+        assert!(before.is_disjoint(&clones()), "{ending}");
+    }
 }
 
 #[test]

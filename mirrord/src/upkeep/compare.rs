@@ -1,0 +1,174 @@
+//! Compares a mirror's packs with what was verified, before somebody is served from them: with a hard link, whoever may
+//! write into one clone may write into the packs of all. What differs is laid aside; the next sync asks upstream for it.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use common::{
+    complaint,
+    protocol::{Cause, ChangedFile, Entry, Outcome, What},
+    verified::folder,
+};
+
+use super::{Upkeep, blocking, check};
+use crate::{
+    changed::{self, seconds, was_changed},
+    durable,
+    gate::{Gate, Gates},
+    journal,
+    registry::Mirror,
+    sync::Engine,
+    verified::{self, Changed, Extent},
+};
+
+/// Who reads what is not what was verified is not waited for longer: they may never end.
+pub(super) const READERS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The ending of the file of a pack that git does without.
+const DISPENSABLE: &str = "rev";
+
+impl Upkeep {
+    /// Compares what somebody has touched, or all after a complaint of git's, for one who is about to read the mirror.
+    ///
+    /// # Errors
+    /// Fails when a file cannot be read, or the disk refuses.
+    pub(crate) async fn before_read(
+        self: &Arc<Self>,
+        gates: &Gates,
+        mirror: &Mirror,
+    ) -> io::Result<()> {
+        let gate = gates.of(&mirror.git_dir);
+        if self
+            .compare(&gate, mirror, Extent::Touched, Cause::Fetch)
+            .await?
+        {
+            // What upstream does not have is looked for in the background.
+            self.begin(gate, mirror.clone());
+        }
+        Ok(())
+    }
+
+    /// Compares, and lays aside what differs. Says whether something did.
+    ///
+    /// # Errors
+    /// Fails when a file cannot be read, when it is cancelled, or the disk refuses.
+    pub(super) async fn compare(
+        &self,
+        gate: &Arc<Gate>,
+        mirror: &Mirror,
+        extent: Extent,
+        cause: Cause,
+    ) -> io::Result<bool> {
+        let _comparing = gate.comparing.lock().await;
+        let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
+        let began = Instant::now();
+        let changed = blocking(move || {
+            let extent = match check::is_wanted(&git_dir)? {
+                true => Extent::All,
+                false => extent,
+            };
+            let changed = verified::changed(&git_dir, extent, &watch)?;
+            if extent == Extent::All {
+                check::note(&git_dir, SystemTime::now())?;
+            }
+            Ok(changed)
+        })
+        .await?;
+        if changed.is_empty() {
+            return Ok(false);
+        }
+        self.lay_aside(gate, mirror, changed, (cause, began))
+            .await?;
+        Ok(true)
+    }
+
+    async fn lay_aside(
+        &self,
+        gate: &Arc<Gate>,
+        mirror: &Mirror,
+        changed: Vec<Changed>,
+        (cause, began): (Cause, Instant),
+    ) -> io::Result<()> {
+        let (name, git_dir) = (mirror.settings.name.to_string(), &mirror.git_dir);
+        let files: Vec<ChangedFile> = changed.iter().map(file).collect();
+        let message = files.iter().map(was_changed).collect::<Vec<_>>().join(", ");
+        tracing::warn!("'{name}': {message}");
+        let (dir, noted) = (git_dir.clone(), files.clone());
+        let packs = blocking(move || {
+            changed::record(&dir, &noted, SystemTime::now())?;
+            let mut packs = BTreeSet::new();
+            for Changed { path, .. } in changed {
+                let is_needed = path.starts_with(folder(&dir))
+                    && path.extension() != Some(DISPENSABLE.as_ref());
+                if is_needed {
+                    let stem = path.file_stem().unwrap_or_default();
+                    packs.insert(stem.to_string_lossy().into_owned());
+                } else {
+                    verified::forget_file(&dir, &path)?;
+                    durable::remove(&path)?;
+                }
+            }
+            Ok(packs)
+        })
+        .await?;
+        if !packs.is_empty() {
+            let packs = packs.into_iter().collect();
+            self.mend(gate, mirror, packs, message.clone(), true)
+                .await?;
+        }
+        let took = u64::try_from(began.elapsed().as_millis());
+        let entry = Entry {
+            at: journal::now(),
+            mirror: name,
+            what: What::Repair,
+            cause,
+            milliseconds: took.unwrap_or(u64::MAX),
+            bytes: 0,
+            refs: 0,
+            outcome: Outcome::Replaced(format!("{message}; laid aside")),
+        };
+        self.journal.note(git_dir, entry);
+        Ok(())
+    }
+}
+
+/// Compares packs of mirrors that were read of late when somebody touches them, until it is dropped; where the system does
+/// not tell, the next one who reads does.
+pub(crate) async fn follow_touches(engine: Arc<Engine>) {
+    #[cfg(target_os = "linux")]
+    let following = engine.upkeep.clone();
+    #[cfg(target_os = "linux")]
+    following
+        .follow_touches(&engine.registry, &engine.gates)
+        .await;
+    #[cfg(not(target_os = "linux"))]
+    drop(engine);
+}
+
+/// Has a mirror looked through before anybody reads it, where git has complained of its objects.
+pub(crate) fn after_complaint(git_dir: &Path, stderr: &str) {
+    let says = |line: &str| {
+        let line = format!("error: {line}");
+        complaint::is_about_objects(line.as_bytes())
+    };
+    if stderr.lines().any(says)
+        && let Err(err) = check::want(git_dir)
+    {
+        let git_dir = git_dir.display();
+        tracing::warn!("cannot note that '{git_dir}' is to be looked through: {err}");
+    }
+}
+
+fn file(changed: &Changed) -> ChangedFile {
+    let Changed { path, at } = changed;
+    let name: PathBuf = path.file_name().unwrap_or_default().into();
+    ChangedFile {
+        name: name.display().to_string(),
+        at: seconds(*at),
+    }
+}

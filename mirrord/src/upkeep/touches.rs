@@ -1,0 +1,149 @@
+//! Tells when somebody touches packs of mirrors that were read of late, so that they are hashed before the next clone
+//! comes, which then need not wait for it: a clone that is removed changes the ctime of each file that it shared.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    io,
+    mem::MaybeUninit,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use common::{protocol::Cause, verified::Record};
+use rustix::{
+    fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags},
+    io::Errno,
+};
+use tokio::io::unix::AsyncFd;
+
+use super::{Upkeep, blocking};
+use crate::{gate::Gates, registry::Registry, verified::Extent};
+
+/// The system allows some thousands of each user; what is not watched is hashed when somebody comes.
+const MAX_WATCHES: usize = 2000;
+
+/// What is watched.
+pub(super) struct Touches {
+    /// None where the system refuses.
+    inotify: Option<OwnedFd>,
+    /// The mirrors, by the watches on their files.
+    mirrors: Mutex<HashMap<i32, PathBuf>>,
+}
+
+impl Touches {
+    /// Nothing yet.
+    pub(super) fn new() -> Self {
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK);
+        if let Err(err) = &inotify {
+            tracing::debug!("files are not watched: {err}");
+        }
+        Self {
+            inotify: inotify.ok(),
+            mirrors: Mutex::default(),
+        }
+    }
+
+    /// Watches the files of a mirror's packs, each by its inode: who touches it may do so by another name. Blocks.
+    pub(super) fn watch(&self, git_dir: &Path) -> io::Result<()> {
+        let Some(inotify) = &self.inotify else {
+            return Ok(());
+        };
+        let flags = WatchFlags::ATTRIB | WatchFlags::MODIFY | WatchFlags::CLOSE_WRITE;
+        let mut mirrors = self.mirrors();
+        if mirrors.len() > MAX_WATCHES {
+            for (watch, _) in mirrors.drain() {
+                // Its file may have gone.
+                let _ = inotify::remove_watch(inotify, watch);
+            }
+        }
+        for (path, _) in Record::read(git_dir)?.files(git_dir) {
+            match inotify::add_watch(inotify, &path, flags) {
+                Ok(watch) => drop(mirrors.insert(watch, git_dir.to_owned())),
+                Err(Errno::NOENT) => {}
+                Err(err) => return Err(err.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what has happened: the mirrors whose files were touched, and those of them whose files somebody wrote into.
+    fn read(&self, inotify: &OwnedFd) -> io::Result<(BTreeSet<PathBuf>, BTreeSet<PathBuf>)> {
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut reader = Reader::new(inotify, &mut buffer);
+        let (mut touched, mut written) = (BTreeSet::new(), BTreeSet::new());
+        loop {
+            let event = match reader.next() {
+                Err(Errno::AGAIN) if !touched.is_empty() => return Ok((touched, written)),
+                Err(err) => return Err(err.into()),
+                Ok(event) => event,
+            };
+            let mut mirrors = self.mirrors();
+            if event.events().contains(ReadFlags::IGNORED) {
+                mirrors.remove(&event.wd());
+            } else if let Some(git_dir) = mirrors.get(&event.wd()) {
+                touched.insert(git_dir.clone());
+                if event
+                    .events()
+                    .intersects(ReadFlags::MODIFY | ReadFlags::CLOSE_WRITE)
+                {
+                    written.insert(git_dir.clone());
+                }
+            }
+        }
+    }
+
+    fn mirrors(&self) -> MutexGuard<'_, HashMap<i32, PathBuf>> {
+        self.mirrors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Upkeep {
+    /// Watches the packs of a mirror that somebody reads.
+    pub(super) async fn watch(self: &Arc<Self>, git_dir: PathBuf) {
+        let upkeep = self.clone();
+        if let Err(err) = blocking(move || upkeep.touches.watch(&git_dir)).await {
+            tracing::debug!("files are not watched: {err}");
+        }
+    }
+
+    /// Compares what somebody has touched, as soon as they do, until it is dropped.
+    pub(crate) async fn follow_touches(self: Arc<Self>, registry: &Registry, gates: &Gates) {
+        let inotify = self.touches.inotify.as_ref().map(OwnedFd::try_clone);
+        let Some(Ok(inotify)) = inotify else {
+            return;
+        };
+        // It owns its descriptor, which is all that the other way to make one wants to be told.
+        #[expect(deprecated, reason = "the other one is unsafe")]
+        let Ok(inotify) = AsyncFd::new(inotify) else {
+            return;
+        };
+        loop {
+            let Ok(mut ready) = inotify.readable().await else {
+                return;
+            };
+            let Ok(read) = ready.try_io(|inotify| self.touches.read(inotify.get_ref())) else {
+                continue;
+            };
+            let Ok((touched, written)) = read else {
+                return;
+            };
+            for git_dir in touched {
+                let Ok(Some(mirror)) = registry.at(&git_dir) else {
+                    continue;
+                };
+                // A write may have come between two looks at the ctime.
+                let extent = match written.contains(&git_dir) {
+                    true => Extent::All,
+                    false => Extent::Touched,
+                };
+                let gate = gates.of(&git_dir);
+                match self.compare(&gate, &mirror, extent, Cause::Schedule).await {
+                    Ok(true) => self.begin(gate, mirror),
+                    Ok(false) => {}
+                    Err(err) => tracing::debug!("cannot compare '{}': {err}", git_dir.display()),
+                }
+            }
+        }
+    }
+}
