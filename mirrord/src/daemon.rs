@@ -134,7 +134,7 @@ fn credentials(paths: &Paths, survey: &Survey) -> Credentials {
     let mirrors = survey.mirrors.iter();
     let named = mirrors.filter_map(|mirror| mirror.settings.auth.secret());
     // A mirror that cannot be read today may name one.
-    if survey.is_whole
+    if survey.unreadable.is_empty()
         && let Err(err) = secrets.sweep(&named.cloned().collect::<Vec<_>>())
     {
         tracing::warn!("cannot clean up the secrets: {err}");

@@ -28,6 +28,7 @@ use crate::{
     given::Given,
     questions::Passphrase,
     registry::{Mirror, Target},
+    repairs,
     settings::Auth,
     sync::{Birth, Download, Engine, Outcome, Wish},
     upstream::Access,
@@ -185,6 +186,17 @@ pub(crate) fn existing(engine: &Engine, wanted: &Wanted) -> Result<Mirror, Failu
         Wanted::Url(url) => engine.registry.find(&parse(url)?).map_err(cannot)?,
         Wanted::Name(name) => engine.registry.find_name(name).map_err(cannot)?,
     };
+    if let (None, Wanted::Name(name)) = (&found, wanted)
+        && let Some(found) = engine.registry.find_unreadable(name).map_err(cannot)?
+    {
+        let message = format!(
+            "the configuration of '{name}' cannot be read: {}",
+            found.reason
+        );
+        return Err(Failure::here(message).hinted(format!(
+            "'mirrord remove --force {name}' removes it, and leaves its branches and tags in a bundle"
+        )));
+    }
     found.ok_or_else(|| match wanted {
         Wanted::Url(url) => {
             Failure::here(format!("there is no mirror of '{url}'")).hinted("'mirrord list' shows them")
@@ -336,6 +348,7 @@ impl<'c> Request<'c> {
                 }) => {
                     if matches!(purpose, Purpose::Read) {
                         warnings.extend(stale::over(&mirror));
+                        warnings.extend(repairs::take(&mirror.git_dir));
                     }
                     // From here on nobody moves it. Who only wants it in step is content with what it was.
                     let gone = matches!(purpose, Purpose::Sync(_)).then(|| (*mirror).clone());

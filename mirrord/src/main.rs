@@ -5,6 +5,7 @@ mod add;
 mod ancestry;
 mod budgets;
 mod changed;
+mod checksum;
 mod children;
 mod commands;
 mod config;
@@ -39,6 +40,7 @@ mod recount;
 mod refs;
 mod registry;
 mod relay;
+mod repairs;
 mod retrack;
 mod rounds;
 #[cfg(test)]

@@ -1,4 +1,12 @@
-//! Reads the refs of a mirror. They are all in `packed-refs`, which is only ever replaced as a whole.
+//! Reads the refs of a mirror. They are all in `packed-refs`, which is only ever replaced as a whole, and which has a copy.
+
+mod check;
+mod copy;
+pub(crate) mod head;
+pub(crate) mod lock;
+mod reconcile;
+mod recover;
+pub(crate) mod write;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -7,7 +15,6 @@ use std::{
     os::unix::fs::MetadataExt,
     path::Path,
     process::Stdio,
-    time::SystemTime,
 };
 
 use common::{
@@ -19,6 +26,17 @@ use gix::{
     bstr::{BStr, BString, ByteSlice},
     refs::packed,
 };
+
+use crate::durable;
+
+/// The file of all refs.
+const PACKED: &str = "packed-refs";
+
+/// The file that names the branch which a clone checks out.
+const HEAD: &str = "HEAD";
+
+/// Somebody else may change refs whenever the lock is free.
+const MAX_LOOKS: usize = 5;
 
 /// All refs of a repository, as packed; `HEAD` aside.
 pub(crate) type Refs = BTreeMap<BString, ObjectId>;
@@ -35,27 +53,46 @@ pub(crate) fn open(git_dir: &Path) -> io::Result<gix::Repository> {
         .map_err(|err| io::Error::other(format!("cannot open '{}': {err}", git_dir.display())))
 }
 
-/// What can be told of the refs without reading them. Two equal stamps are of the same refs: a file is only ever
-/// replaced.
+/// What can be told of a file without reading it. Two equal stamps are of the same content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Stamp {
+struct FileStamp {
     inode: u64,
-    modified: Option<SystemTime>,
     length: u64,
+    modified: (i64, i64),
+    /// Cannot be set, as the other time can.
+    changed: (i64, i64),
 }
 
-impl Stamp {
-    /// The stamp of a mirror's refs now.
-    pub(crate) fn of(git_dir: &Path) -> Self {
-        fs::metadata(git_dir.join("packed-refs"))
-            .map_or_else(|_| Self::default(), |file| Self::new(&file))
+impl FileStamp {
+    /// The stamp of a file now; that of one that is not there is the default.
+    fn of(path: &Path) -> Self {
+        fs::metadata(path).map_or_else(|_| Self::default(), |file| Self::new(&file))
     }
 
     fn new(file: &fs::Metadata) -> Self {
         Self {
             inode: file.ino(),
-            modified: file.modified().ok(),
             length: file.len(),
+            modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
+        }
+    }
+}
+
+/// What can be told of the refs without reading them. Two equal stamps are of the same refs: a file is only ever
+/// replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Stamp {
+    packed: FileStamp,
+    head: FileStamp,
+}
+
+impl Stamp {
+    /// The stamp of a mirror's refs now.
+    pub(crate) fn of(git_dir: &Path) -> Self {
+        Self {
+            packed: FileStamp::of(&git_dir.join(PACKED)),
+            head: FileStamp::of(&git_dir.join(HEAD)),
         }
     }
 }
@@ -68,25 +105,45 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// The refs now. Loose ones, which only a hand from outside makes, are packed first.
+    /// The refs now. What is damaged is rebuilt first, and loose refs, which only a hand from outside makes, are packed.
     ///
     /// # Errors
-    /// Fails when `packed-refs` cannot be read.
+    /// Fails when `packed-refs` can be neither read nor rebuilt.
     pub(crate) fn take(git_dir: &Path) -> io::Result<Self> {
-        fold(git_dir)?;
+        verify(git_dir)?;
         Self::of_packed(git_dir)
     }
 
     /// The refs now, for whoever holds their lock and has folded loose ones in before.
     pub(crate) fn of_packed(git_dir: &Path) -> io::Result<Self> {
-        let mut file = match fs::File::open(git_dir.join("packed-refs")) {
-            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+        let head = FileStamp::of(&git_dir.join(HEAD));
+        let mut file = match fs::File::open(git_dir.join(PACKED)) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {
+                let packed = FileStamp::default();
+                let stamp = Stamp { packed, head };
+                return Ok(Self {
+                    bytes: Vec::new(),
+                    stamp,
+                });
+            }
             file => file?,
         };
-        let stamp = Stamp::new(&file.metadata()?);
+        let packed = FileStamp::new(&file.metadata()?);
+        let stamp = Stamp { packed, head };
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         Ok(Self { bytes, stamp })
+    }
+
+    /// The refs in a text like that of `packed-refs`.
+    fn of_bytes(bytes: Vec<u8>) -> Self {
+        let stamp = Stamp::default();
+        Self { bytes, stamp }
+    }
+
+    /// The text of `packed-refs`.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Its stamp.
@@ -129,7 +186,7 @@ impl Snapshot {
 
     fn each(&self, git_dir: &Path, mut see: impl FnMut(packed::Reference<'_>)) -> io::Result<()> {
         let damaged = || {
-            let path = git_dir.join("packed-refs");
+            let path = git_dir.join(PACKED);
             io::Error::new(
                 io::ErrorKind::InvalidData,
                 format!("'{}' is damaged", path.display()),
@@ -183,25 +240,72 @@ pub(crate) fn in_the_way<'r>(refs: &'r Refs, name: &BStr) -> Option<&'r BString>
     above.or_else(below).map(|(other, _)| other)
 }
 
-/// Packs loose refs.
+/// Sees to it that `packed-refs` and `HEAD` are what was written, or what a hand from outside has made of them: what is
+/// damaged or gone is rebuilt. Packs loose refs.
 ///
 /// # Errors
-/// Fails when git cannot.
-pub(crate) fn fold(git_dir: &Path) -> io::Result<()> {
-    if !has_loose(&git_dir.join("refs"))? {
-        return Ok(());
+/// Fails when they cannot be read or written.
+pub(crate) fn verify(git_dir: &Path) -> io::Result<()> {
+    let has_loose = match has_loose(&git_dir.join("refs")) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => {
+            check::make_folders(git_dir)?;
+            false
+        }
+        found => found?,
+    };
+    if has_loose && pack_loose(git_dir)?.is_some() {
+        // git packs nothing into a file that it cannot read.
+        check::check(git_dir)?;
+        // Or it is somebody's lock, and is waited for.
+        drop(lock::acquire(git_dir)?);
+        if let Some(message) = pack_loose(git_dir)? {
+            let git_dir = git_dir.display();
+            return Err(io::Error::other(format!(
+                "cannot pack the refs of '{git_dir}': {message}"
+            )));
+        }
     }
-    let status = git::at(git_dir)
-        .args(["pack-refs", "--all", "--prune"])
-        .stderr(Stdio::null())
-        .status()?;
-    if status.success() {
-        return Ok(());
+    check::check(git_dir)
+}
+
+/// Whether what upstream has is not known, because `packed-refs` and its copy were lost, and why.
+pub(crate) fn lost(git_dir: &Path) -> Option<String> {
+    check::lost(git_dir)
+}
+
+/// Notes that what upstream has is known.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(crate) fn found(git_dir: &Path) -> io::Result<()> {
+    durable::remove(&git_dir.join(check::LOST))
+}
+
+/// Takes the lock of refs that are verified.
+///
+/// # Errors
+/// Fails when they are locked for too long, or change too fast, or cannot be read or written.
+pub(crate) fn lock_verified(git_dir: &Path) -> io::Result<gix::lock::File> {
+    for _ in 0..MAX_LOOKS {
+        verify(git_dir)?;
+        let lock = lock::acquire(git_dir)?;
+        if check::is_known(git_dir) {
+            return Ok(lock);
+        }
     }
-    Err(io::Error::other(format!(
-        "cannot pack the refs of '{}'",
-        git_dir.display()
-    )))
+    Err(io::Error::other("its refs change too fast"))
+}
+
+/// Has git pack loose refs. Returns why it cannot, if it cannot.
+fn pack_loose(git_dir: &Path) -> io::Result<Option<String>> {
+    let mut git = git::at(git_dir);
+    git.args(["pack-refs", "--all", "--prune"]);
+    let output = git.stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(None);
+    }
+    let message = String::from_utf8_lossy(&output.stderr);
+    Ok(Some(message.lines().next().unwrap_or_default().to_owned()))
 }
 
 fn has_loose(dir: &Path) -> io::Result<bool> {

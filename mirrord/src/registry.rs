@@ -13,7 +13,10 @@ use std::{
 use common::{name::Name, upstream_url::UpstreamUrl};
 use sha2::{Digest, Sha256};
 
-use crate::{durable, journal, settings::Settings};
+use crate::{
+    durable, journal,
+    settings::{Settings, copy},
+};
 
 /// The prefix of what is not a mirror yet, or no longer; nothing of that name outlives the daemon that made it.
 const UNFINISHED: &str = ".new-";
@@ -40,8 +43,25 @@ pub(crate) struct Mirror {
 pub(crate) struct Survey {
     /// Those that can be read, by name.
     pub mirrors: Vec<Mirror>,
-    /// Whether these are all that there are.
-    pub is_whole: bool,
+    /// The others.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A mirror whose configuration cannot be read, and why.
+#[derive(Debug)]
+pub(crate) struct Unreadable {
+    /// Its bare repository.
+    pub git_dir: PathBuf,
+    /// In words.
+    pub reason: String,
+}
+
+impl Unreadable {
+    /// What it is called: as its directory.
+    pub(crate) fn name(&self) -> String {
+        let name = self.git_dir.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
 }
 
 /// A mirror, whether it is there yet or not.
@@ -160,6 +180,15 @@ impl Registry {
         Ok(all.find(|mirror| mirror.settings.name == *name))
     }
 
+    /// The mirror in the directory of this name, if its configuration cannot be read.
+    ///
+    /// # Errors
+    /// Fails when the folder cannot be read.
+    pub(crate) fn find_unreadable(&self, name: &Name) -> io::Result<Option<Unreadable>> {
+        let mut all = self.survey()?.unreadable.into_iter();
+        Ok(all.find(|found| found.name() == name.as_ref()))
+    }
+
     /// All mirrors, by name. One whose settings cannot be read is logged and left out.
     ///
     /// # Errors
@@ -168,21 +197,30 @@ impl Registry {
         Ok(self.survey()?.mirrors)
     }
 
-    fn survey(&self) -> io::Result<Survey> {
-        let mut survey = Survey {
-            mirrors: Vec::new(),
-            is_whole: true,
-        };
-        for place in self.places()? {
-            match Self::mirror_at(place) {
-                Ok(Some(mirror)) => survey.mirrors.push(mirror),
-                Ok(None) => survey.is_whole = false,
-                Err(err) => {
-                    survey.is_whole = false;
-                    tracing::warn!("{err}");
+    /// All mirrors, and those whose settings cannot be read.
+    ///
+    /// # Errors
+    /// Fails when the folder cannot be read.
+    pub(crate) fn survey(&self) -> io::Result<Survey> {
+        let (mut mirrors, mut unreadable) = (Vec::new(), Vec::new());
+        for git_dir in self.places()? {
+            let reason = match Self::mirror_at(git_dir.clone()) {
+                Ok(Some(mirror)) => {
+                    mirrors.push(mirror);
+                    continue;
                 }
-            }
+                Ok(None) => "it has no mirror.url".to_owned(),
+                Err(err) => {
+                    tracing::warn!("{err}");
+                    common::protocol::words(&err)
+                }
+            };
+            unreadable.push(Unreadable { git_dir, reason });
         }
+        let mut survey = Survey {
+            mirrors,
+            unreadable,
+        };
         let by_name = |a: &Mirror, b: &Mirror| a.settings.name.cmp(&b.settings.name);
         survey.mirrors.sort_by(by_name);
         Ok(survey)
@@ -266,7 +304,7 @@ impl Registry {
     /// Moves a mirror to a place of its URL's. What led to its old one leads nowhere then, and goes.
     fn take_place(&self, mirror: Mirror) -> io::Result<Mirror> {
         let place = self.free_place(&mirror.settings.url)?;
-        self.remove_aliases(&mirror)?;
+        self.remove_aliases(&mirror.git_dir)?;
         fs::rename(&mirror.git_dir, &place)?;
         durable::sync_dir(&self.root)?;
         Ok(Mirror {
@@ -279,27 +317,27 @@ impl Registry {
     ///
     /// # Errors
     /// Fails when the disk refuses.
-    pub(crate) fn remove(&self, mirror: &Mirror) -> io::Result<()> {
+    pub(crate) fn remove(&self, git_dir: &Path) -> io::Result<()> {
         let turn = self.naming();
-        self.remove_aliases(mirror)?;
+        self.remove_aliases(git_dir)?;
         // At once for all who look, however long it takes and even if it is interrupted.
         let gone = tempfile::Builder::new()
             .prefix(UNFINISHED)
             .tempdir_in(&self.root)?;
-        fs::rename(&mirror.git_dir, gone.path().join("mirror.git"))?;
+        fs::rename(git_dir, gone.path().join("mirror.git"))?;
         durable::sync_dir(&self.root)?;
         // It is gone for all who look, and its size holds up nobody; what cannot be removed now, the next daemon removes.
         drop(turn);
         if let Err(err) = gone.close() {
-            tracing::warn!("cannot remove all of '{}': {err}", mirror.git_dir.display());
+            tracing::warn!("cannot remove all of '{}': {err}", git_dir.display());
         }
         Ok(())
     }
 
-    fn remove_aliases(&self, mirror: &Mirror) -> io::Result<()> {
+    fn remove_aliases(&self, git_dir: &Path) -> io::Result<()> {
         for entry in fs::read_dir(&self.root)? {
             let path = entry?.path();
-            if path.is_symlink() && fs::canonicalize(&path).ok().as_ref() == Some(&mirror.git_dir) {
+            if path.is_symlink() && fs::canonicalize(&path).is_ok_and(|path| path == git_dir) {
                 fs::remove_file(path)?;
             }
         }
@@ -346,7 +384,12 @@ impl Registry {
     }
 
     fn mirror_at(git_dir: PathBuf) -> io::Result<Option<Mirror>> {
-        Ok(Settings::read(&git_dir)?.map(|settings| Mirror { git_dir, settings }))
+        let mut read = Settings::read(&git_dir);
+        let is_damaged = !matches!(read, Ok(Some(_))) || copy::is_longer(&git_dir);
+        if is_damaged && copy::restore(&git_dir)? {
+            read = Settings::read(&git_dir);
+        }
+        Ok(read?.map(|settings| Mirror { git_dir, settings }))
     }
 
     /// Where the first mirror of this upstream lies.

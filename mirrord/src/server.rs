@@ -11,7 +11,10 @@ use std::{
 
 use common::{
     paths::Paths,
-    protocol::{Cause, Failure, Fetch, Lack, MirrorInfo, OneTimeId, Reply, Request, Status},
+    protocol::{
+        Cause, Failure, Fetch, Lack, LocalRef, Mirror, MirrorInfo, OneTimeId, Reply, Request,
+        Shown, Status,
+    },
     running,
     wire::{self, FRAME_DEADLINE, WireError, batches},
 };
@@ -280,7 +283,7 @@ impl Server {
             Request::History(mirror, name) => {
                 recall::carry_out(&self.engine, &mut conversation, &mirror, name.as_deref()).await
             }
-            Request::Show(mirror) => match show::show(&self.engine, &mirror) {
+            Request::Show(mirror) => match self.show(&mut conversation, mirror).await? {
                 Ok((shown, locals)) => {
                     conversation.say(&Reply::Shown(Box::new(shown))).await?;
                     conversation.say_locals(locals).await?;
@@ -351,6 +354,17 @@ impl Server {
             Ok(()) => self.engine.upkeep.after_change(&self.engine.gates, mirror),
             Err(err) => tracing::warn!("cannot have '{name}' looked through: {err}"),
         }
+    }
+
+    /// Looks at all of a mirror, whose refs may have to be rebuilt for it.
+    async fn show(
+        &self,
+        conversation: &mut Conversation,
+        mirror: Mirror,
+    ) -> Result<Result<(Shown, Vec<LocalRef>), Failure>, WireError> {
+        let engine = self.engine.clone();
+        let shown = edit::blocking(move || show::show(&engine, &mirror));
+        conversation.wait_quietly(shown).await
     }
 
     /// Brings a mirror in step because somebody says so.

@@ -51,6 +51,7 @@
 //! A time span is a number and a unit, `s`, `m`, `h` or `d`; a size likewise with `K`, `M`, `G` or `T`. For `yes` and `no` whatever git takes for them will do.
 
 mod auth;
+pub(crate) mod copy;
 pub(crate) mod entries;
 pub(crate) mod file;
 mod secret_id;
@@ -234,7 +235,7 @@ impl Settings {
         let mut file = ConfigFile::read(&git_dir.join("config"))?;
         file.put("core.repositoryformatversion", &["1".to_owned()])?;
         file.put("extensions.objectformat", &["sha256".to_owned()])?;
-        file.write()
+        write_twice(git_dir, &file)
     }
 
     /// Reads a mirror's settings; `None` when the repository is not a mirror. What is not set has its default, and keys
@@ -292,7 +293,7 @@ impl Settings {
             file.put(key, &values)?;
         }
         self.put(&mut file)?;
-        file.write()
+        write_twice(git_dir, &file)
     }
 
     /// Writes these settings over those of a mirror, all at once and to last. Whatever else stands in its configuration
@@ -303,7 +304,7 @@ impl Settings {
     pub(crate) fn write(&self, git_dir: &Path) -> io::Result<()> {
         let mut file = ConfigFile::read(&git_dir.join("config"))?;
         self.put(&mut file)?;
-        file.write()
+        write_twice(git_dir, &file)
     }
 
     /// Changes one of the settings that people may change: all but the name and the URL.
@@ -352,6 +353,12 @@ impl Settings {
         values.insert(0, ("description", &mut self.description));
         Entries(values)
     }
+}
+
+/// Writes the configuration, and then its copy.
+fn write_twice(git_dir: &Path, file: &ConfigFile) -> io::Result<()> {
+    file.write()?;
+    copy::write(git_dir, &file.content())
 }
 
 impl Leaving {

@@ -7,12 +7,18 @@ use std::{
 };
 
 use common::protocol::{
-    self, Failure, Health, LocalRef, Mirror as Wanted, MirrorInfo, Setting, Shown,
+    self, Damage, Failure, Health, LocalRef, Mirror as Wanted, MirrorInfo, Saved, Setting, Shown,
 };
 
 use crate::{
-    changed, config::Config, damage, expiry, fetch::existing, local, refs, registry::Mirror,
-    sync::Engine, usage,
+    changed,
+    config::Config,
+    damage, expiry,
+    fetch::existing,
+    local, refs,
+    registry::{Mirror, Unreadable},
+    sync::Engine,
+    usage,
 };
 
 /// All mirrors.
@@ -20,23 +26,82 @@ use crate::{
 /// # Errors
 /// Fails when they cannot be read.
 pub(crate) fn list(engine: &Engine) -> Result<Vec<MirrorInfo>, Failure> {
-    let mirrors = engine.registry.all();
-    let mirrors = mirrors.map_err(|err| Failure::io("cannot list the mirrors", &err))?;
-    Ok(mirrors.iter().map(|mirror| info(engine, mirror)).collect())
+    let survey = engine.registry.survey();
+    let survey = survey.map_err(|err| Failure::io("cannot list the mirrors", &err))?;
+    let infos = survey.mirrors.iter().map(|mirror| info(engine, mirror));
+    Ok(infos
+        .chain(survey.unreadable.iter().map(unreadable))
+        .collect())
 }
 
 /// How all mirrors are.
 pub(crate) fn healths(engine: &Engine) -> Vec<Health> {
-    let mirrors = engine.registry.all().unwrap_or_else(|err| {
-        tracing::warn!("cannot list the mirrors: {err}");
-        Vec::new()
-    });
-    let health = |mirror: &Mirror| {
-        let refs = refs::read(&mirror.git_dir).unwrap_or_default();
-        let locals = local::refs(&refs, &mirror.settings.rules.track);
-        health(engine, mirror, locals.len() as u64)
+    let survey = match engine.registry.survey() {
+        Ok(survey) => survey,
+        Err(err) => {
+            tracing::warn!("cannot list the mirrors: {err}");
+            return Vec::new();
+        }
     };
-    mirrors.iter().map(health).collect()
+    let health = |mirror: &Mirror| {
+        let refs = refs::read(&mirror.git_dir);
+        let track = &mirror.settings.rules.track;
+        let locals = refs
+            .as_ref()
+            .map_or(0, |refs| local::refs(refs, track).len());
+        let mut health = health(engine, mirror, locals as u64);
+        if let Err(err) = refs {
+            health.damage = Some(needs_a_person(err.to_string()));
+        }
+        health
+    };
+    let of_unreadable = |found: &Unreadable| {
+        let info = unreadable(found);
+        Health {
+            damage: info.failing.clone().map(needs_a_person),
+            info,
+            behind: None,
+            next: None,
+            progress: None,
+            size: size(&found.git_dir),
+            locals: 0,
+            used: None,
+            automatic: false,
+            saved: Saved::default(),
+            changed_files: changed::of_late(&found.git_dir, SystemTime::now()),
+        }
+    };
+    let healths = survey.mirrors.iter().map(health);
+    healths
+        .chain(survey.unreadable.iter().map(of_unreadable))
+        .collect()
+}
+
+/// Damage of which upstream mends nothing.
+fn needs_a_person(what: String) -> Damage {
+    Damage {
+        what,
+        asked: true,
+        lost: Vec::new(),
+    }
+}
+
+/// A mirror of which no more is known than where it is.
+fn unreadable(found: &Unreadable) -> MirrorInfo {
+    MirrorInfo {
+        name: found.name(),
+        url: String::new(),
+        git_dir: found.git_dir.clone(),
+        synced: None,
+        failing: Some(format!(
+            "its configuration cannot be read: {}",
+            found.reason
+        )),
+        needs_you: true,
+        expires: None,
+        description: String::new(),
+        syncing: false,
+    }
 }
 
 /// All of one mirror, and what is in it alone.
@@ -117,9 +182,20 @@ fn health(engine: &Engine, mirror: &Mirror, locals: u64) -> Health {
         used: usage::last(&mirror.git_dir).map(seconds),
         automatic: mirror.settings.automatic,
         saved: engine.usage.saved(&mirror.git_dir),
-        damage: damage::read(&mirror.git_dir).unwrap_or_default(),
+        damage: damage(&mirror.git_dir),
         changed_files: changed::of_late(&mirror.git_dir, SystemTime::now()),
     }
+}
+
+/// What is broken in a mirror, in its packs or in its refs.
+fn damage(git_dir: &Path) -> Option<Damage> {
+    let of_refs = || {
+        refs::lost(git_dir).map(|what| Damage {
+            what,
+            ..Damage::default()
+        })
+    };
+    damage::read(git_dir).unwrap_or_default().or_else(of_refs)
 }
 
 /// What the objects of a mirror take on disk, in bytes.

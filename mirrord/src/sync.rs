@@ -35,7 +35,7 @@ use tokio::{
 use self::{follow::follow, job::Job, noted::Noted};
 pub(crate) use self::{
     job::{Birth, Download, Outcome, Pending, Wish},
-    state::State,
+    state::{SYNCED, State},
     trouble::{Failed, take_mended},
 };
 use crate::{

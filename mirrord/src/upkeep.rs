@@ -150,7 +150,8 @@ impl Upkeep {
         self.begin(gates.of(&mirror.git_dir), mirror.clone());
     }
 
-    /// Has the packs of a mirror looked into that somebody reads and that cannot be handed out. Returns at once.
+    /// Has the packs of a mirror looked into that somebody reads and that cannot be handed out, also where that has just
+    /// failed. Returns at once.
     pub(crate) fn after_read(self: &Arc<Self>, gates: &Gates, mirror: &Mirror) {
         let (upkeep, gate, mirror) = (self.clone(), gates.of(&mirror.git_dir), mirror.clone());
         tokio::spawn(async move {
@@ -158,6 +159,7 @@ impl Upkeep {
             #[cfg(target_os = "linux")]
             upkeep.watch(git_dir.clone()).await;
             if let Ok(false) = blocking(move || Ok(verified::is_known(&git_dir))).await {
+                upkeep.state().failed.remove(&mirror.git_dir);
                 upkeep.begin(gate, mirror);
             }
         });

@@ -1,6 +1,7 @@
 //! A mirror that is damaged says so, mends itself as far as anybody can, and never throws away what is only in it.
 
 mod cuts;
+mod files;
 
 use std::{
     fs::{self, File, Permissions},

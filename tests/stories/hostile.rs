@@ -99,6 +99,7 @@ fn a_mirror_that_has_lost_its_settings_is_named_and_nothing_is_made_over_it() {
     let (world, gitlab, _) = world_with_clone();
     let mirror = world.only_mirror();
     fs::write(mirror.join("config"), "[core]\n\tbare = true\n").expect("ours");
+    fs::remove_file(mirror.join("config.copy")).expect("there");
     gitlab.forget_requests();
     let ran = world.git(["fetch"]).at("clone").code(128);
     assert!(ran.stderr.contains("has no mirror.url"), "{ran}");

@@ -1,8 +1,9 @@
 //! The end of a mirror. What is in it alone is left in a bundle.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
@@ -12,14 +13,21 @@ use std::{
 use common::{
     git,
     protocol::{Failure, LocalRef, Mirror as Wanted, Reply},
+    refspec::Refspecs,
     wire::WireError,
 };
 use gix::{ObjectId, bstr::BString};
 
 use super::{alone, begin, blocking, cannot, its_turn};
 use crate::{
-    conversation::Conversation, durable, fetch::existing, given::Loose, local, refs,
-    registry::Mirror, sync::Engine,
+    conversation::Conversation,
+    durable,
+    fetch::existing,
+    given::Loose,
+    local, refs,
+    registry::{Mirror, Unreadable},
+    settings::file::ConfigFile,
+    sync::Engine,
 };
 
 /// How a removal went.
@@ -76,6 +84,12 @@ async fn remove(
     force: bool,
     bundles: PathBuf,
 ) -> Result<Removed, Failure> {
+    if force
+        && let Wanted::Name(name) = wanted
+        && let Some(found) = engine.registry.find_unreadable(name).map_err(cannot)?
+    {
+        return remove_unreadable(engine, found, bundles).await;
+    }
     let mirror = existing(engine, wanted)?;
     let changing = begin(engine, &mirror, true).await?;
     let (working, git_dir) = (engine.clone(), mirror.git_dir.clone());
@@ -94,7 +108,7 @@ async fn remove(
         let bundle = if locals.is_empty() {
             None
         } else {
-            Some(bundle(&mirror, &locals, &bundles).map_err(cannot)?)
+            Some(bundle(&git_dir, &locals, &bundles).map_err(cannot)?)
         };
         end(&engine, &mirror).map_err(cannot)?;
         Ok(Removed::Gone {
@@ -111,6 +125,55 @@ async fn remove(
     Ok(removed)
 }
 
+/// Removes a mirror whose configuration cannot be read. All that no record says to be upstream's goes into the bundle.
+async fn remove_unreadable(
+    engine: &Arc<Engine>,
+    found: Unreadable,
+    bundles: PathBuf,
+) -> Result<Removed, Failure> {
+    let Some(changing) = engine.gates.of(&found.git_dir).change_now() else {
+        return Err(Failure::here(format!("'{}' is in use", found.name())));
+    };
+    let engine = engine.clone();
+    blocking(move || {
+        let _changing = changing;
+        let git_dir = &found.git_dir;
+        // It is in the way of a rename, too.
+        let _ = fs::set_permissions(git_dir, Permissions::from_mode(0o700));
+        let (bundle, warning) = match salvaged(git_dir, &bundles) {
+            Ok(bundle) => (bundle, None),
+            Err(err) => (
+                None,
+                Some(format!("nothing of it could be put into a bundle: {err}")),
+            ),
+        };
+        engine.credentials.forget_readers(git_dir).map_err(cannot)?;
+        engine.schedule.remove(git_dir);
+        engine.usage.forget(git_dir);
+        engine.registry.remove(git_dir).map_err(cannot)?;
+        Ok(Removed::Gone {
+            bundle,
+            warnings: warning.into_iter().collect(),
+        })
+    })
+    .await
+}
+
+/// Puts what may be local into a bundle, where that can be read.
+fn salvaged(git_dir: &Path, bundles: &Path) -> io::Result<Option<PathBuf>> {
+    let config = git_dir.join("config");
+    if ConfigFile::read(&config).is_err() {
+        // Without one that can be read, git reads nothing.
+        durable::replace(&config, b"[core]\n\tbare = true\n")?;
+    }
+    let refs = refs::read(git_dir)?;
+    let locals = local::refs(&refs, &Refspecs::everything());
+    if locals.is_empty() {
+        return Ok(None);
+    }
+    bundle(git_dir, &locals, bundles).map(Some)
+}
+
 /// Removes a mirror and all that is known of it. Nobody may be using it, nor begin to. Blocks.
 ///
 /// # Errors
@@ -118,17 +181,17 @@ async fn remove(
 pub(crate) fn end(engine: &Engine, mirror: &Mirror) -> io::Result<()> {
     engine.credentials.forget_readers(&mirror.git_dir)?;
     engine.forget(mirror)?;
-    engine.registry.remove(mirror)
+    engine.registry.remove(&mirror.git_dir)
 }
 
 /// Writes refs and all that they need into one file, which any git can clone from. No two share one.
-fn bundle(mirror: &Mirror, refs: &[(BString, ObjectId)], dir: &Path) -> io::Result<PathBuf> {
+fn bundle(git_dir: &Path, refs: &[(BString, ObjectId)], dir: &Path) -> io::Result<PathBuf> {
     durable::make_dir(dir)?;
     let unfinished = tempfile::Builder::new()
         .prefix(".")
         .suffix(".new")
         .tempfile_in(dir)?;
-    let mut git = git::at(&mirror.git_dir);
+    let mut git = git::at(git_dir);
     git.args(["bundle", "create", "--quiet"])
         .arg(unfinished.path())
         .arg("--stdin")
@@ -151,7 +214,7 @@ fn bundle(mirror: &Mirror, refs: &[(BString, ObjectId)], dir: &Path) -> io::Resu
     }
     // git has put another file in its place.
     File::open(unfinished.path())?.sync_all()?;
-    let place = mirror.git_dir.file_stem().unwrap_or_default();
+    let place = git_dir.file_stem().unwrap_or_default();
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let since = since.unwrap_or_default().as_secs();
     for number in 1.. {

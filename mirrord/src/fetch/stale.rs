@@ -10,10 +10,11 @@ use common::{
 
 use super::{Fetched, Purpose, Request};
 use crate::{
-    changed, damage,
+    changed, damage, edit,
     freshness::{self, Freshness},
     local, refs,
     registry::Mirror,
+    repairs,
     sync::{Download, Failed, take_mended},
 };
 
@@ -26,6 +27,10 @@ impl Request<'_> {
         let mirror = self.engine.registry.at(&self.target.git_dir).ok()??;
         // What was laid aside, upstream is asked for.
         if damage::wants_all(&mirror.git_dir).unwrap_or(true) {
+            return None;
+        }
+        // What cannot be repaired without upstream, a sync repairs, or it says why it cannot.
+        if verify(&mirror).await.is_err() || refs::lost(&mirror.git_dir).is_some() {
             return None;
         }
         // What was left out of what was read here does not change.
@@ -61,6 +66,7 @@ impl Request<'_> {
             return None;
         }
         warnings.extend(over(&mirror));
+        warnings.extend(repairs::take(&mirror.git_dir));
         warnings.extend(held(&mirror));
         self.ready(mirror, warnings, None, None).await
     }
@@ -85,6 +91,13 @@ impl Request<'_> {
         let Ok(Some(mirror)) = self.engine.registry.at(&self.target.git_dir) else {
             return Ok(Err(failure));
         };
+        if let Err(failure) = verify(&mirror).await {
+            return Ok(Err(failure));
+        }
+        if let Some(why) = refs::lost(&mirror.git_dir) {
+            // What is left is not all that upstream had.
+            return Ok(Err(failure.hinted(why)));
+        }
         let refused = matches!(
             failure.kind,
             FailureKind::Refused | FailureKind::LoginNeeded
@@ -129,7 +142,10 @@ impl Request<'_> {
                 .clone()
                 .filter(|_| failure.kind == FailureKind::Wiped || matches!(purpose, Purpose::Push)),
         };
-        let warnings = held(&mirror);
+        let mut warnings = held(&mirror);
+        if matches!(purpose, Purpose::Read) {
+            warnings.extend(repairs::take(&mirror.git_dir));
+        }
         let Some(mut fetched) = self.ready(mirror, warnings, Some(aged), None).await else {
             return Ok(Err(failure));
         };
@@ -178,6 +194,15 @@ impl Request<'_> {
             reading,
         })
     }
+}
+
+/// Sees to it that the refs of a mirror can be read.
+async fn verify(mirror: &Mirror) -> Result<(), Failure> {
+    let git_dir = mirror.git_dir.clone();
+    let verified = move || {
+        refs::verify(&git_dir).map_err(|err| Failure::io("cannot read the mirror's refs", &err))
+    };
+    edit::blocking(verified).await
 }
 
 /// That syncs which have failed do so no longer, for the first who fetches then.

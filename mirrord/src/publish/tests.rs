@@ -4,6 +4,7 @@ use common::git;
 use gix::{ObjectId, bstr::BString};
 
 use super::*;
+use crate::{plan::Head, refs::Refs};
 
 fn repository() -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("temp dir");
@@ -130,7 +131,7 @@ fn head_falls_back_to_a_tracked_branch_and_never_to_a_local_one() {
             .collect()
     };
     let now = |refs: &Refs, head: Option<Head>, now: &str| {
-        let head = super::head(refs, head.as_ref(), now.as_bytes(), &Refspecs::everything());
+        let head = head::choose(refs, head.as_ref(), now.as_bytes(), &Refspecs::everything());
         String::from_utf8(head).expect("text")
     };
     let upstreams = |refs: &Refs, branch: &str| {

@@ -96,7 +96,7 @@ fn an_alias_leads_to_its_mirror_and_goes_with_it() {
         std::slice::from_ref(&mirror),
         "an alias is no second mirror"
     );
-    registry.remove(&mirror).expect("removed");
+    registry.remove(&mirror.git_dir).expect("removed");
     assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 0);
 }
 
@@ -113,8 +113,8 @@ fn the_only_mirror_of_a_url_serves_it_and_of_several_the_one_called_by_it() {
     assert!(words.contains("'one' and 'two'"), "{words}");
     let own = made(&registry, of_url(&upstream));
     assert_eq!(found(&registry).expect("readable"), Some(own.clone()));
-    registry.remove(&own).expect("removed");
-    registry.remove(&one).expect("removed");
+    registry.remove(&own.git_dir).expect("removed");
+    registry.remove(&one.git_dir).expect("removed");
     assert_eq!(found(&registry).expect("readable"), Some(two));
 }
 

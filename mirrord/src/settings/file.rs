@@ -28,10 +28,19 @@ impl ConfigFile {
     /// Fails when it cannot be read, or not be understood.
     pub(crate) fn read(path: &Path) -> io::Result<Self> {
         let shown = path.display();
-        let mut content = fs::read(path).map_err(|err| {
+        let content = fs::read(path).map_err(|err| {
             let why = common::protocol::words(&err);
             io::Error::new(err.kind(), format!("cannot read '{shown}': {why}"))
         })?;
+        Self::parse(path, content)
+    }
+
+    /// Understands the content of a file.
+    ///
+    /// # Errors
+    /// Fails when it cannot be understood.
+    pub(super) fn parse(path: &Path, mut content: Vec<u8>) -> io::Result<Self> {
+        let shown = path.display();
         if !content.ends_with(b"\n") {
             // What gix appends would stand in the last line.
             content.push(b'\n');
@@ -142,7 +151,12 @@ impl ConfigFile {
     /// # Errors
     /// Fails when the disk refuses; the old content is then still there.
     pub(crate) fn write(&self) -> io::Result<()> {
-        durable::replace(&self.path, &self.file.to_bstring())
+        durable::replace(&self.path, &self.content())
+    }
+
+    /// What is written.
+    pub(super) fn content(&self) -> BString {
+        self.file.to_bstring()
     }
 }
 

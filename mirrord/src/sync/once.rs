@@ -23,7 +23,7 @@ use crate::{
     publish, refs,
     registry::{Mirror, Target, Unborn},
     retrack,
-    settings::Settings,
+    settings::{Settings, copy},
     steps,
     upstream::{Access, Asked, Session, Trouble, moved_to},
     watch::Watch,
@@ -96,6 +96,12 @@ fn run(
                 let repaired = gate.sweep_once(|| retrack::sweep(&found.git_dir));
                 let repaired = repaired.and_then(|()| retrack::finish(found));
                 repaired.map_err(cannot("clean up the mirror"))?;
+                if let Err(err) = copy::refresh(&found.git_dir) {
+                    tracing::warn!(
+                        "cannot copy the settings of '{}': {err}",
+                        found.settings.name
+                    );
+                }
             }
             Some((gate, running))
         }

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// When the last good sync was, in seconds since 1970; a file in the mirror.
-pub(super) const SYNCED: &str = "synced";
+pub(crate) const SYNCED: &str = "synced";
 
 /// How a mirror is, as far as this daemon has seen.
 #[derive(Debug, Clone, Default)]

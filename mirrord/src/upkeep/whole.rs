@@ -63,6 +63,33 @@ impl Upkeep {
         let Some(_turn) = self.turn().await else {
             return Ok(false);
         };
+        match self.look_and_mend(gate, mirror).await {
+            Err(err) if !self.watch.is_cancelled() && !is_passing(&err) => {
+                let (git_dir, what) = (mirror.git_dir.clone(), format!("cannot mend it: {err}"));
+                let noted = blocking(move || {
+                    let before = damage::read(&git_dir)?;
+                    damage::note(
+                        &git_dir,
+                        &before.unwrap_or(Damage {
+                            what,
+                            asked: true,
+                            lost: Vec::new(),
+                        }),
+                    )
+                });
+                if let Err(err) = noted.await {
+                    tracing::warn!(
+                        "cannot note that '{}' is damaged: {err}",
+                        mirror.settings.name
+                    );
+                }
+                Err(err)
+            }
+            mended => mended,
+        }
+    }
+
+    async fn look_and_mend(&self, gate: &Arc<Gate>, mirror: &Mirror) -> io::Result<bool> {
         for looks in 1..=MOST_LOOKS {
             let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
             let found = match blocking(move || look(&git_dir, &watch)).await {

@@ -14,6 +14,8 @@ impl Stage {
     pub(super) fn happened(&self, times: &[u64]) {
         assert_eq!(self.world.daemon_pid(), None, "a daemon runs");
         let file = self.world.only_mirror().join("packed-refs");
+        // Else it would be seen that names are lost.
+        let _ = fs::remove_file(file.with_extension("copy"));
         let text = fs::read_to_string(&file).expect("the mirror is ours");
         let (header, body) = text.split_once('\n').expect("a header");
         // A ref, and the line after it that says what its tag points to.

@@ -241,7 +241,7 @@ fn a_change_that_the_disk_refuses_is_finished_or_undone_by_the_next_sync() {
     sync(&matrix).ok();
     // As somebody's 'git pack-refs' there does, or a full disk.
     let lock = matrix.tracking.world.only_mirror().join("packed-refs.lock");
-    fs::write(&lock, "").expect("it is ours");
+    let held = fs::File::create(&lock).expect("it is ours");
     let refused = matrix.set().fails();
     assert!(
         refused
@@ -250,6 +250,7 @@ fn a_change_that_the_disk_refuses_is_finished_or_undone_by_the_next_sync() {
         "{refused}"
     );
     fs::remove_file(&lock).expect("it is there");
+    drop(held);
     let state = after();
     assert!(
         state == old || state == new,

@@ -14,7 +14,9 @@ fn two_branches() -> Store {
     store
 }
 
+/// Deletes a branch, of which no copy knows then.
 fn delete(store: &Store, branch: &str) {
+    let _ = fs::remove_file(store.path().join("packed-refs.copy"));
     store.git(&["update-ref", "-d", &format!("refs/heads/{branch}")], "");
 }
 
