@@ -1,6 +1,7 @@
 //! Makes what was written last through a power cut: files, then the directories that name them.
 
 use std::{
+    error::Error,
     fs::{self, File},
     io::{self, Write},
     os::unix::fs::DirBuilderExt,
@@ -74,6 +75,18 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
         Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
         _ => Ok(()),
     }
+}
+
+/// The system's error behind an error of a library's, which may not say the reason itself: that a disk is full.
+pub(crate) fn as_io(error: impl Error + Send + Sync + 'static) -> io::Error {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return io::Error::new(io.kind(), io.to_string());
+        }
+        cause = error.source();
+    }
+    io::Error::other(error)
 }
 
 /// Whether an error is about room on a disk of this machine rather than about what was being written.

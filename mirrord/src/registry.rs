@@ -253,8 +253,7 @@ impl Registry {
             object_hash: Some(format),
             ..Default::default()
         };
-        gix::create::into(dir.path(), gix::create::Kind::Bare, options)
-            .map_err(io::Error::other)?;
+        gix::create::into(dir.path(), gix::create::Kind::Bare, options).map_err(durable::as_io)?;
         fs::remove_dir_all(dir.path().join("hooks"))?;
         settings.write_new(dir.path())?;
         fs::write(dir.path().join("lease"), "")?;

@@ -306,8 +306,24 @@ fn the_disk_is_full() {
     world
         .program("bash", ["-c", "ulimit -f 64; exec mirrord list"])
         .ok();
-    let ran = world.git(["clone", &url(&gitlab), "clone"]).code(128);
-    one_error(&ran, "cannot store what");
+    let clone = || world.git(["clone", &url(&gitlab), "clone"]).code(128);
+    let address = url(&gitlab);
+    let upstream = address.trim_start_matches("mirror::");
+    let add = || world.mirrord(["add", "-q", "work", upstream]).code(1);
+    let reason = ": File too large";
+    for ran in [clone(), add()] {
+        one_error(&ran, "cannot store what");
+        assert!(ran.stderr.contains(reason), "the reason is in it: {ran}");
+    }
+    world.mirrord(["stop"]).ok();
+    // Not even an empty mirror can be made.
+    world
+        .program("bash", ["-c", "ulimit -f 1; exec mirrord list"])
+        .ok();
+    for ran in [clone(), add()] {
+        one_error(&ran, "cannot make a mirror");
+        assert!(ran.stderr.contains(reason), "the reason is in it: {ran}");
+    }
     world.mirrord(["stop"]).ok();
     nothing_is_left_and_the_next_try_works(&world, &gitlab);
 }
