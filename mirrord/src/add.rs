@@ -13,9 +13,9 @@ use crate::{
     config::Config,
     conversation::Conversation,
     edit,
-    fetch::{Extent, Purpose, Request, parse},
+    fetch::{Extent, Purpose, Request, new_target, parse},
     given::{Given, Loose},
-    registry::{Mirror, Target},
+    registry::Mirror,
     settings::{Auth, Settings},
     sync::{Birth, Engine, Wish},
 };
@@ -23,7 +23,7 @@ use crate::{
 /// Another mirror of the same upstream may get the place that was free; then there is a next one.
 const MOST_PLACES: usize = 5;
 
-/// Makes a mirror, or gives the one that was made of a URL a name and settings.
+/// Makes a mirror, beside those of the same upstream that there are.
 ///
 /// # Errors
 /// Fails when the client has gone.
@@ -49,14 +49,15 @@ async fn carry_out(
         Err(failure) => return Ok(Err(failure)),
     };
     let typed = settings.url.clone();
-    let target = Target {
-        url: typed.clone(),
-        git_dir: engine.registry.place(&typed),
+    let target = match new_target(engine, &typed) {
+        Ok(target) => target,
+        Err(failure) => return Ok(Err(failure)),
     };
     let mut request = match Request::new(engine, conversation, add.fetch, typed, target) {
         Ok(request) => request,
         Err(failure) => return Ok(Err(failure)),
     };
+    request.make_new();
     let mut given = match Given::new(add.credential, &settings.url) {
         Ok(given) => given,
         Err(failure) => return Ok(Err(failure)),
@@ -88,14 +89,7 @@ async fn carry_out(
     if given.auth != Auth::AsGit {
         request.give(given.clone());
     }
-    let made = make(
-        engine,
-        &mut request,
-        settings,
-        &add.settings,
-        format,
-        (add.test, add.sync),
-    );
+    let made = make(engine, &mut request, settings, format, (add.test, add.sync));
     let mut made = made.await?;
     let left = loose.settle().await;
     if let Ok(Reply::Added { warnings, .. }) = &mut made {
@@ -109,25 +103,13 @@ async fn make(
     engine: &Arc<Engine>,
     request: &mut Request<'_>,
     settings: Settings,
-    typed: &[(String, String)],
     format: gix::hash::Kind,
     (test, sync): (bool, bool),
 ) -> Result<Result<Reply, Failure>, WireError> {
     for _ in 0..MOST_PLACES {
-        match adopted(engine, &settings, typed).await {
-            Ok(None) => {}
-            Ok(Some(mirror)) => {
-                request.retarget(mirror.target());
-                return finish(request, &mirror, sync).await;
-            }
+        let target = match new_target(engine, &settings.url) {
+            Ok(target) => target,
             Err(failure) => return Ok(Err(failure)),
-        }
-        let target = match engine.registry.free_place(&settings.url) {
-            Ok(git_dir) => Target {
-                url: settings.url.clone(),
-                git_dir,
-            },
-            Err(err) => return Ok(Err(cannot_make(&err))),
         };
         request.retarget(target.clone());
         // What could not be tested is made in any case, and what is not to be downloaded is made empty.
@@ -183,43 +165,6 @@ fn wanted(engine: &Engine, add: &Add) -> Result<Settings, Failure> {
     let mut settings = Settings::new(name, parse(url)?, defaults);
     edit::apply(&mut settings, &add.settings)?;
     Ok(settings)
-}
-
-/// The mirror that was made of this URL by itself, with the new name and what else was typed; all else of it stays.
-async fn adopted(
-    engine: &Arc<Engine>,
-    settings: &Settings,
-    typed: &[(String, String)],
-) -> Result<Option<Mirror>, Failure> {
-    let found = engine.registry.find_name(&settings.url.mirror_name());
-    let found = found.map_err(|err| cannot_make(&err))?;
-    let Some(mirror) = found.filter(|mirror| mirror.settings.url == settings.url) else {
-        return Ok(None);
-    };
-    let (own, name, typed) = (
-        mirror.settings.name.clone(),
-        settings.name.clone(),
-        typed.to_vec(),
-    );
-    let auth = settings.auth.clone();
-    let changed = edit::change(engine, &mirror, false, false, move |settings| {
-        if settings.name != own {
-            return Err(Failure::here(format!(
-                "it has just been called '{}'",
-                settings.name
-            )));
-        }
-        settings.name = name;
-        if auth != Auth::AsGit {
-            settings.auth = auth;
-        }
-        edit::apply(settings, &typed)
-    });
-    let changed = changed.await?;
-    let mut loose = Loose::new(engine, &settings.url, Some(&mirror.git_dir));
-    loose.add(&changed.before);
-    loose.settle().await;
-    Ok(Some(changed.mirror))
 }
 
 /// Brings a mirror that is there in step. What fails is then only something to know.

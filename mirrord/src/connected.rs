@@ -17,9 +17,11 @@ use crate::{children, refs, upkeep, watch::Watch};
 
 /// What a mirror is known to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trust {
+pub(crate) enum Trust<'t> {
     /// All that its refs reach.
     Refs,
+    /// That, and all that these reach: its packs came from a mirror that has them.
+    RefsAnd(&'t BTreeSet<ObjectId>),
     /// Nothing is: it is damaged.
     Nothing,
 }
@@ -31,7 +33,7 @@ pub(crate) enum Trust {
 pub(crate) fn is_complete(
     git_dir: &Path,
     tips: &BTreeSet<ObjectId>,
-    trust: Trust,
+    trust: Trust<'_>,
     watch: &Watch,
 ) -> Result<bool, Failure> {
     let repo = refs::open(git_dir).map_err(|err| Failure::here(err.to_string()))?;
@@ -54,7 +56,7 @@ pub(crate) fn check(
     mut git: Command,
     git_dir: &Path,
     tips: &BTreeSet<ObjectId>,
-    trust: Trust,
+    trust: Trust<'_>,
     watch: &Watch,
 ) -> Result<(), Failure> {
     let cannot = |err: io::Error| Failure::io("cannot check what upstream sent", &err);
@@ -90,13 +92,20 @@ pub(crate) fn check(
 ///
 /// # Errors
 /// Fails when the mirror's refs cannot be read.
-pub(crate) fn walk(git_dir: &Path, tips: &BTreeSet<ObjectId>, trust: Trust) -> io::Result<String> {
+pub(crate) fn walk(
+    git_dir: &Path,
+    tips: &BTreeSet<ObjectId>,
+    trust: Trust<'_>,
+) -> io::Result<String> {
     let mut input: String = tips.iter().map(|tip| format!("{tip}\n")).collect();
     if trust == Trust::Nothing {
         return Ok(input);
     }
     let repo = refs::open(git_dir)?;
-    let known: BTreeSet<_> = refs::read(git_dir)?.into_values().collect();
+    let mut known: BTreeSet<_> = refs::read(git_dir)?.into_values().collect();
+    if let Trust::RefsAnd(others) = trust {
+        known.extend(others);
+    }
     for oid in known.iter().filter(|oid| repo.has_object(*oid)) {
         input.push_str(&format!("^{oid}\n"));
     }

@@ -2,6 +2,7 @@
 //! it is waited for. What is changed is read again when its turn has come.
 
 mod remove;
+mod serves_url;
 
 use std::{
     fs::{File, TryLockError},
@@ -26,7 +27,7 @@ use crate::{
     local, refs,
     registry::Mirror,
     retrack,
-    settings::{Auth, Settings},
+    settings::{Auth, ServesUrl, Settings},
     sync::Engine,
 };
 
@@ -143,7 +144,20 @@ pub(crate) async fn rename(
         settings.name = name;
         Ok(())
     });
-    Ok(reply(changed.await?))
+    let mut changed = changed.await?;
+    let Settings {
+        name,
+        url,
+        serves_url,
+        ..
+    } = &changed.mirror.settings;
+    if *serves_url == ServesUrl::Formerly && mirror.settings.serves_url == ServesUrl::Yes {
+        changed.warnings.push(format!(
+            "'{name}' is used by its name from now on: the next use of '{url}' makes a mirror of its own, which takes the \
+             packs of this one; what is local stays in '{name}'"
+        ));
+    }
+    Ok(reply(changed))
 }
 
 fn reply(changed: Changed) -> Reply {
@@ -174,6 +188,7 @@ pub(crate) async fn change(
         edit(&mut settings)?;
         // Whoever changes something of it wants it.
         settings.automatic = false;
+        settings.serves_url = serves_url::after(&engine, &mirror.settings, &settings)?;
         // Before anything changes: what cannot be done whole is not begun.
         let moves = settings.url != mirror.settings.url;
         let _lease = if moves {

@@ -18,6 +18,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use self::waiting::Waited;
 pub(crate) use self::{
+    alike::other_spelling,
     test::{Extent, test},
     unasked::{download, unasked},
 };
@@ -29,7 +30,7 @@ use crate::{
     questions::Passphrase,
     registry::{Mirror, Target},
     repairs,
-    settings::Auth,
+    settings::{Auth, ServesUrl},
     sync::{Birth, Download, Engine, Outcome, Wish},
     upstream::Access,
 };
@@ -85,6 +86,8 @@ pub(crate) struct Request<'c> {
     alike: bool,
     /// Whether a login that upstream refuses by now has read it before.
     has_read: bool,
+    /// Whether it is for a mirror that is to be made beside those that there are.
+    makes_new: bool,
 }
 
 /// A mirror that may be read.
@@ -142,7 +145,8 @@ pub(crate) async fn fetch(
     Ok(fetched)
 }
 
-/// Whether a part of it comes straight from upstream: because there is no such mirror yet, and the settings want it so.
+/// Whether a part of it comes straight from upstream: because there is no such mirror yet, and the settings want it so. A
+/// mirror of the same upstream that has a name gives its packs to the new one, which is then made as fast.
 ///
 /// # Errors
 /// Fails when what is asked about is no URL, or the mirrors cannot be read.
@@ -151,8 +155,8 @@ pub(crate) fn passes_through(engine: &Engine, wanted: &Wanted) -> Result<bool, F
         return Ok(false);
     };
     let url = parse(url)?;
-    let has = |url: &UpstreamUrl| match engine.registry.find(url) {
-        Ok(found) => Ok(found.is_some()),
+    let has = |url: &UpstreamUrl| match engine.registry.of_url(url) {
+        Ok(found) => Ok(!found.is_empty()),
         Err(err) => Err(Failure::io("cannot read the mirrors", &err)),
     };
     // Whether that is the same project, upstream is asked first.
@@ -198,13 +202,31 @@ pub(crate) fn existing(engine: &Engine, wanted: &Wanted) -> Result<Mirror, Failu
         )));
     }
     found.ok_or_else(|| match wanted {
-        Wanted::Url(url) => {
-            Failure::here(format!("there is no mirror of '{url}'")).hinted("'mirrord list' shows them")
-        }
+        Wanted::Url(url) => no_mirror_of(engine, url),
         Wanted::Name(name) => Failure::here(format!("no mirror is called '{name}'")).hinted(
             "'mirrord list' shows them; a URL makes a new one: mirror::https://HOST/GROUP/PROJECT.git",
         ),
     })
+}
+
+/// No clone of this URL has made a mirror. Those that people have made of it are meant by their names alone.
+fn no_mirror_of(engine: &Engine, url: &str) -> Failure {
+    let named = parse(url).map(|url| engine.registry.of_url(&url).unwrap_or_default());
+    let names = named.unwrap_or_default().into_iter();
+    let names: Vec<_> = names
+        .map(|mirror| format!("'{}'", mirror.settings.name))
+        .collect();
+    let failure = Failure::here(format!("there is no mirror of '{url}'"));
+    match &names[..] {
+        [] => failure.hinted("'mirrord list' shows them"),
+        [name] => failure.hinted(format!(
+            "{name} is one that was made with a name: say the name"
+        )),
+        _ => failure.hinted(format!(
+            "{} are some that were made with a name: say the name",
+            names.join(" and ")
+        )),
+    }
 }
 
 /// A URL, as a client sent it.
@@ -248,9 +270,23 @@ impl<'c> Request<'c> {
             redirected: false,
             alike: false,
             has_read: false,
+            makes_new: false,
         };
         request.begin_as_typed();
         Ok(request)
+    }
+
+    /// The same request, for a mirror that is made in any case: no other one is meant, wherever upstream redirects to.
+    pub(crate) fn make_new(&mut self) {
+        self.makes_new = true;
+    }
+
+    /// Whether this request may be answered from a mirror: a URL means the one that it has made itself.
+    fn means(&self, mirror: &Mirror) -> bool {
+        match self.fetch.mirror {
+            Wanted::Name(_) => true,
+            Wanted::Url(_) => self.makes_new || mirror.settings.serves_url == ServesUrl::Yes,
+        }
     }
 
     /// The same request, for a mirror that will sign in with something of its own.
@@ -464,11 +500,16 @@ fn auth_of(engine: &Engine, target: &Target) -> Result<Auth, Failure> {
 fn target_of(engine: &Engine, url: &UpstreamUrl) -> Result<Target, Failure> {
     let found = engine.registry.find(url);
     let found = found.map_err(|err| Failure::io("cannot read the mirrors", &err))?;
-    Ok(found.map_or_else(
-        || Target {
-            url: url.clone(),
-            git_dir: engine.registry.place(url),
-        },
-        |mirror| mirror.target(),
-    ))
+    found.map_or_else(|| new_target(engine, url), |mirror| Ok(mirror.target()))
+}
+
+/// A place for one more mirror of a URL.
+///
+/// # Errors
+/// Fails when the folder of the mirrors cannot be read.
+pub(crate) fn new_target(engine: &Engine, url: &UpstreamUrl) -> Result<Target, Failure> {
+    let place = engine.registry.free_place(url);
+    let git_dir = place.map_err(|err| Failure::io("cannot read the mirrors", &err))?;
+    let url = url.clone();
+    Ok(Target { url, git_dir })
 }

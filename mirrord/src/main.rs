@@ -3,6 +3,7 @@
 mod activation;
 mod add;
 mod ancestry;
+mod beside;
 mod budgets;
 mod changed;
 mod checksum;

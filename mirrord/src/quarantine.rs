@@ -230,7 +230,7 @@ impl Quarantine {
     pub(crate) fn vet(
         &self,
         tips: &BTreeSet<ObjectId>,
-        trust: Trust,
+        trust: Trust<'_>,
         watch: &Watch,
     ) -> Result<(), Failure> {
         connected::check(self.git(), &self.git_dir, tips, trust, watch)

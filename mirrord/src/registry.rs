@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     durable, journal,
-    settings::{Settings, copy},
+    settings::{ServesUrl, Settings, copy},
 };
 
 /// The prefix of what is not a mirror yet, or no longer; nothing of that name outlives the daemon that made it.
@@ -111,46 +111,49 @@ impl Registry {
         Ok(survey)
     }
 
-    /// The mirror that serves this URL: the only one of it, or else the one that is called by it.
+    /// The mirror that serves this URL: the one that the URL itself has made.
     ///
     /// # Errors
-    /// Fails when there is one whose settings cannot be read, and when nothing tells which of several is meant.
+    /// Fails when it may be one whose settings cannot be read.
     pub(crate) fn find(&self, url: &UpstreamUrl) -> io::Result<Option<Mirror>> {
-        let mut mirrors = self.of_url(url)?;
-        if mirrors.len() < 2 {
-            return Ok(mirrors.pop());
-        }
-        let names: Vec<_> = mirrors
-            .iter()
-            .map(|mirror| format!("'{}'", mirror.settings.name))
-            .collect();
-        let called = mirrors
-            .into_iter()
-            .find(|mirror| mirror.settings.name == url.mirror_name());
-        called.map(Some).ok_or_else(|| {
-            io::Error::other(format!(
-                "{} are mirrors of '{url}': say which by its name",
-                names.join(" and ")
-            ))
-        })
-    }
-
-    /// All mirrors of this upstream.
-    ///
-    /// # Errors
-    /// Fails when there is one whose settings cannot be read.
-    fn of_url(&self, url: &UpstreamUrl) -> io::Result<Vec<Mirror>> {
-        let stem = stem(url);
-        let mut mirrors = Vec::new();
-        for entry in fs::read_dir(&self.root)? {
-            let name = entry?.file_name();
-            if is_place(&stem, &name.to_string_lossy()) {
-                mirrors.extend(self.at(&self.root.join(name))?);
+        let mut unreadable = None;
+        for place in self.places_of(url)? {
+            match self.at(&place) {
+                Ok(Some(mirror)) if mirror.settings.serves_url == ServesUrl::Yes => {
+                    return Ok(Some(mirror));
+                }
+                Ok(_) => {}
+                Err(err) => unreadable = Some(err),
             }
         }
+        unreadable.map_or(Ok(None), Err)
+    }
+
+    /// All mirrors of this upstream whose settings can be read, by name.
+    ///
+    /// # Errors
+    /// Fails when the folder cannot be read.
+    pub(crate) fn of_url(&self, url: &UpstreamUrl) -> io::Result<Vec<Mirror>> {
+        let places = self.places_of(url)?.into_iter();
+        let found = places.filter_map(|place| self.at(&place).ok().flatten());
+        let mut mirrors: Vec<Mirror> = found.collect();
         mirrors.sort_by(|a, b| a.settings.name.cmp(&b.settings.name));
         mirrors.dedup();
         Ok(mirrors)
+    }
+
+    /// Where mirrors of this upstream lie, and links that lead to them, the first one first.
+    fn places_of(&self, url: &UpstreamUrl) -> io::Result<Vec<PathBuf>> {
+        let stem = stem(url);
+        let mut places = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            let name = entry?.file_name();
+            if is_place(&stem, &name.to_string_lossy()) {
+                places.push(self.root.join(name));
+            }
+        }
+        places.sort();
+        Ok(places)
     }
 
     /// The mirror in this directory, or where the link of this name leads.
@@ -349,7 +352,12 @@ impl Registry {
     /// Fails when the disk refuses.
     pub(crate) fn alias(&self, url: &UpstreamUrl, mirror: &Mirror) -> io::Result<()> {
         let target = mirror.git_dir.file_name().unwrap_or_default();
-        match symlink(target, self.place(url)) {
+        let place = self.place(url);
+        // It may lead to one that has got another name since, and no longer serves its URL.
+        if fs::read_link(&place).is_ok_and(|leads_to| leads_to != Path::new(target)) {
+            fs::remove_file(&place)?;
+        }
+        match symlink(target, place) {
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             result => result,
         }

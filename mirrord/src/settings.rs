@@ -25,6 +25,7 @@
 //! | `mirror.ssh-key` | the private key, used where it lies | a path | absent |
 //! | `mirror.secret` | which store has the password, or the key's passphrase, under which id | `keyring:ID`, `file:ID` | absent |
 //! | `mirror.automatic` | not for people: whether a clone of the URL has made it and nobody has changed anything since, so that it may go by itself | `yes`, `no` | `no` |
+//! | `mirror.serves-url` | not for people: whether the URL of its upstream means this mirror: only one that a clone of the URL has made; `formerly`: until it got another name | `yes`, `no`, `formerly` | none |
 //! | `mirror.track-before` | not for people: what was tracked before a change that is under way | refspecs | absent |
 //! | `mirror.keep-untracked` | not for people: whether that change makes local what it no longer tracks | `yes`, `no` | absent |
 //!
@@ -55,6 +56,7 @@ pub(crate) mod copy;
 pub(crate) mod entries;
 pub(crate) mod file;
 mod secret_id;
+mod serves_url;
 pub(crate) mod size;
 #[cfg(test)]
 mod tests;
@@ -74,6 +76,7 @@ pub(crate) use auth::Auth;
 use entries::{BadSetting, Entries, full};
 use file::ConfigFile;
 pub(crate) use secret_id::{SecretId, Store, is_secret_id};
+pub(crate) use serves_url::ServesUrl;
 use value::Value;
 
 /// What a mirror is told to do. The table above says what each means.
@@ -91,6 +94,8 @@ pub(crate) struct Settings {
     pub rules: Rules,
     /// `mirror.automatic`. A mirror of a daemon that did not know of it is somebody's.
     pub automatic: bool,
+    /// `mirror.serves-url`
+    pub serves_url: ServesUrl,
     /// Set while a change of `track` is under way.
     pub leaving: Option<Leaving>,
 }
@@ -145,6 +150,7 @@ pub(crate) enum Atomic {
 const NAME: &str = "name";
 const URL: &str = "url";
 const AUTOMATIC: &str = "automatic";
+const SERVES_URL: &str = "serves-url";
 const TRACK_BEFORE: &str = "track-before";
 const KEEP_UNTRACKED: &str = "keep-untracked";
 
@@ -207,7 +213,7 @@ impl Rules {
 }
 
 impl Settings {
-    /// The settings of a new mirror.
+    /// The settings of a new mirror that a person names.
     #[must_use]
     pub(crate) fn new(name: Name, url: UpstreamUrl, rules: Rules) -> Self {
         Self {
@@ -217,6 +223,7 @@ impl Settings {
             auth: Auth::AsGit,
             rules,
             automatic: false,
+            serves_url: ServesUrl::No,
             leaving: None,
         }
     }
@@ -224,7 +231,10 @@ impl Settings {
     /// The settings of a mirror that is made because somebody asked for this URL.
     #[must_use]
     pub(crate) fn of_url(url: &UpstreamUrl, rules: Rules) -> Self {
-        Self::new(url.mirror_name(), url.clone(), rules)
+        Self {
+            serves_url: ServesUrl::Yes,
+            ..Self::new(url.mirror_name(), url.clone(), rules)
+        }
     }
 
     /// Gives a new, empty repository the other object format: nobody knew upstream's when it was made.
@@ -265,8 +275,20 @@ impl Settings {
         }
         let in_file = |err: BadSetting| io::Error::other(err.within(&file));
         settings.values().read(&file).map_err(in_file)?;
-        let mut unseen = Entries(vec![(AUTOMATIC, &mut settings.automatic)]);
+        let mut unseen = Entries(vec![
+            (AUTOMATIC, &mut settings.automatic),
+            (SERVES_URL, &mut settings.serves_url),
+        ]);
         unseen.read(&file).map_err(in_file)?;
+        if last(SERVES_URL).is_none() {
+            let Self {
+                name,
+                rules,
+                automatic,
+                ..
+            } = &settings;
+            settings.serves_url = ServesUrl::of_older(name, &url, &rules.track, *automatic);
+        }
         if last(KEEP_UNTRACKED).is_some() {
             let mut leaving = Leaving {
                 track: Refspecs::everything(),
@@ -340,6 +362,7 @@ impl Settings {
         }
         let automatic = self.automatic.then(|| self.automatic.lines());
         file.put(&full(AUTOMATIC), &automatic.unwrap_or_default())?;
+        file.put(&full(SERVES_URL), &self.serves_url.lines())?;
         let leaving = self.leaving.as_ref();
         let track = leaving.map(|leaving| leaving.track.lines().collect::<Vec<_>>());
         let keep = leaving.map(|leaving| leaving.keep.lines());

@@ -95,8 +95,7 @@ fn without_sync_on_fetch_a_fetch_and_a_clone_are_silent_and_ask_nobody() {
     stage.project.commit("main", "new", "new");
     stage.unasked(stage.fetch("ours"), "");
     stage.unasked(stage.clone("work", "again"), "");
-    stage.unasked(stage.clone(&stage.url, "by-url"), "");
-    for dir in ["ours", "again", "by-url"] {
+    for dir in ["ours", "again"] {
         stage.has(dir, old.clone());
     }
     stage.gitlab.stop();

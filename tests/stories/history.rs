@@ -16,7 +16,6 @@ struct Stage {
     world: World,
     gitlab: GitLab,
     project: Project,
-    url: String,
 }
 
 /// A line of `mirrord history`, without its time: ref, the beginning of the commit, why.
@@ -48,7 +47,6 @@ impl Stage {
             world,
             gitlab,
             project,
-            url,
         }
     }
 

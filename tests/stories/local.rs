@@ -196,11 +196,10 @@ fn a_local_branch_is_seen_by_every_other_clone() {
     assert_eq!(fork.has("theirs", "origin/mine"), Some(mine.clone()));
     fork.world.clone_mirror("fork", "fresh").ok();
     assert_eq!(fork.has("fresh", "origin/mine"), Some(mine.clone()));
-    let by_url = fork.world.path("by-url");
-    fork.world.clone_mirror(&fork.url, "by-url").ok();
-    assert_eq!(fork.has("by-url", "origin/mine"), Some(mine));
     let fsck = ["fsck", "--full", "--strict"];
-    fork.world.git(fsck).at(by_url).ok();
+    fork.world.git(fsck).at("fresh").ok();
+    fork.world.clone_mirror(&fork.url, "by-url").ok();
+    assert_eq!(fork.has("by-url", "origin/mine"), None, "a URL is upstream");
     // They go on where we stopped.
     fork.theirs(&["switch", "-q", "mine"]).ok();
     let next = fork.commit_in("theirs", "more");

@@ -1,7 +1,7 @@
 //! Mirrors that people name: `mirrord add` and what can be done with a mirror that has a name.
 
-mod adopting;
 mod at_once;
+mod beside;
 mod changing;
 mod faulty;
 mod moving;
@@ -190,14 +190,6 @@ fn a_mirror_is_added_downloaded_and_cloned_by_its_name() {
     stage.world.git(["clone", "-q", &stage.url, "plain"]).ok();
     let path = |dir| stage.world.path(dir);
     same_clone(&stage.world, &path("ours"), &path("plain"));
-    assert_eq!(stage.names(), ["work"]);
-}
-
-#[test]
-fn an_added_mirror_serves_its_url_too() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
-    stage.clone(&stage.url, "ours").ok();
     assert_eq!(stage.names(), ["work"]);
 }
 

@@ -2,7 +2,7 @@
 
 mod alike;
 
-use tests::{World, refs};
+use tests::{Ran, World, refs};
 
 use crate::clone::listed;
 use crate::named::{Stage, asks_for_objects};
@@ -15,7 +15,8 @@ fn spellings_of_a_host_and_a_slash_at_the_end_make_no_difference() {
     let stage = Stage::new();
     let proxy = format!("http://{}", stage.gitlab.host());
     stage.world.config("http.proxy", &proxy);
-    stage.mirrord(&["add", "work", FAR]).ok();
+    stage.clone(FAR, "first").ok();
+    let own = stage.names();
     stage.gitlab.forget_requests();
     let spellings = [
         FAR,
@@ -28,9 +29,10 @@ fn spellings_of_a_host_and_a_slash_at_the_end_make_no_difference() {
     for (at, spelling) in spellings.iter().enumerate() {
         stage.clone(spelling, &format!("clone-{at}")).ok();
         let shown = stage.mirrord(&["show", spelling]).ok();
-        assert!(shown.stdout.starts_with("name: work\n"), "{shown}");
+        let name = format!("name: {}\n", own.concat());
+        assert!(shown.stdout.starts_with(&name), "{shown}");
     }
-    assert_eq!(stage.names(), ["work"]);
+    assert_eq!(stage.names(), own);
     assert!(
         !stage.was_asked_for_objects(),
         "nothing is downloaded twice"
@@ -58,14 +60,13 @@ fn default_ports_of_all_schemes_make_no_difference_and_other_ports_do() {
     ];
     for (at, (url, spelling)) in table.into_iter().enumerate() {
         // Not even http and https of one host are one project unless upstream says so.
-        found(spelling).code(1);
+        let names_one = |ran: &Ran| ran.stderr.contains("is one that was made with a name");
+        let ran = found(spelling).code(1);
+        assert!(!names_one(&ran), "{ran}");
         let name = format!("m{at}");
         blind(&name, url).ok();
-        let shown = found(spelling).ok();
-        assert!(
-            shown.stdout.starts_with(&format!("name: {name}\n")),
-            "{shown}"
-        );
+        let ran = found(spelling).code(1);
+        assert!(names_one(&ran) && ran.stderr.contains(&name), "{ran}");
     }
     for other in [
         "https://host.invalid:80/g/p.git",
@@ -75,7 +76,8 @@ fn default_ports_of_all_schemes_make_no_difference_and_other_ports_do() {
         "ssh://host.invalid/g/p.git",
         "git@host.invalid:g/p.git",
     ] {
-        found(other).code(1);
+        let ran = found(other).code(1);
+        assert!(ran.stderr.contains("'mirrord list' shows them"), "{ran}");
     }
 }
 
@@ -100,18 +102,19 @@ fn projects_that_differ_in_case_have_directories_that_differ_in_more() {
 fn an_address_that_upstream_redirects_to_git_is_the_same_mirror() {
     let stage = Stage::new();
     let bare = stage.url.trim_end_matches(".git");
-    stage.add("work", &["--track", "+refs/heads/main"]);
+    stage.clone(&stage.url, "first").ok();
+    let own = stage.names();
     stage.gitlab.forget_requests();
     for (address, dir) in [(bare, "one"), (&format!("{bare}/"), "two")] {
         stage.clone(address, dir).ok();
         assert_eq!(Some(stage.tip(dir, "HEAD")), stage.project.tip("main"));
     }
     assert!(!stage.was_asked_for_objects());
-    assert_eq!(stage.names(), ["work"]);
-    stage.push_local("one", "mine");
+    assert_eq!(stage.names(), own);
+    let mine = stage.commit("one", "mine");
+    stage.push("one", "HEAD:refs/heads/mine").ok();
     stage.fetch("two").ok();
-    assert_eq!(stage.tip("two", "origin/mine"), stage.tip("one", "HEAD"));
-    stage.mirrord(&["remove", "work", "--force"]).ok();
+    assert_eq!(stage.tip("two", "origin/mine"), mine);
     let added = stage.mirrord(&["add", "again", bare]).ok();
     assert_eq!(stage.setting("again", "url"), stage.url, "upstream's own");
     let said = format!("'again' mirrors {}\n", stage.url);
@@ -123,12 +126,15 @@ fn several_mirrors_of_one_project_are_told_apart_by_their_names() {
     let stage = Stage::new();
     stage.add("one", &["--track", "+refs/heads/main"]);
     stage.add("two", &["--track", "+refs/heads/topic"]);
-    let ran = stage.clone(&stage.url, "which").code(128);
-    for word in ["'one'", "'two'", "by its name"] {
-        assert!(ran.stderr.contains(word), "{ran}");
+    for command in [
+        &["set", &stage.url, "--push", "no"][..],
+        &["remove", &stage.url],
+    ] {
+        let ran = stage.mirrord(command).code(1);
+        for word in ["'one'", "'two'", "say the name"] {
+            assert!(ran.stderr.contains(word), "{ran}");
+        }
     }
-    stage.mirrord(&["set", &stage.url, "--push", "no"]).code(1);
-    stage.mirrord(&["remove", &stage.url]).code(1);
     for (name, branch) in [("one", "main"), ("two", "topic")] {
         stage.clone(name, name).ok();
         let tracked = format!("origin/{branch}");
@@ -144,12 +150,9 @@ fn several_mirrors_of_one_project_are_told_apart_by_their_names() {
     let mine = ["rev-parse", "-q", "--verify", "origin/mine"];
     stage.world.git(mine).at("two").fails();
     stage.mirrord(&["remove", "two"]).ok();
-    stage.clone(&stage.url, "the-only-one").ok();
-    assert_eq!(stage.names(), ["one"], "and then it serves the URL");
-    assert_eq!(
-        stage.tip("the-only-one", "origin/mine"),
-        stage.tip("one", "HEAD")
-    );
+    stage.clone(&stage.url, "neither").ok();
+    assert_eq!(stage.names().len(), 2, "and the URL has one of its own");
+    stage.world.git(mine).at("neither").fails();
 }
 
 #[test]
@@ -164,15 +167,16 @@ fn a_third_mirror_of_one_project_can_be_added() {
 }
 
 #[test]
-fn of_several_the_one_that_is_called_by_the_url_serves_it() {
+fn a_mirror_that_gets_the_name_of_its_url_back_serves_that_again() {
     let stage = Stage::new();
     stage.clone(&stage.url, "ours").ok();
     let automatic = stage.names().concat();
     stage.mirrord(&["rename", &stage.url, "work"]).ok();
     stage.add("other", &[]);
-    stage.fetch("ours").code(128);
+    stage.mirrord(&["show", &stage.url]).code(1);
     stage.mirrord(&["rename", "work", &automatic]).ok();
     stage.fetch("ours").ok();
+    assert_eq!(stage.names(), [&*automatic, "other"]);
     stage
         .mirrord(&["set", &stage.url, "--description", "meant"])
         .ok();
@@ -193,7 +197,7 @@ fn a_name_that_looks_like_another_projects_does_not_take_its_place() {
     assert_eq!(Some(stage.tip("ours", "HEAD")), stage.project.tip("main"));
     let mut urls = listed(&stage.world, "url");
     urls.sort();
-    assert_eq!(urls, [url, stage.url.clone()]);
+    assert_eq!(urls, [&url, &stage.url, &stage.url].map(String::as_str));
 }
 
 #[test]

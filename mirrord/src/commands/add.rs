@@ -34,8 +34,9 @@ use super::{
 /// It signs in as your git would, unless --username, --ssh-key or --anonymous says otherwise.
 /// What it then signs in with is asked for, and kept for syncs that nobody is there for.
 ///
-/// A clone of a URL makes a mirror by itself; 'add' is for those that are to have a name
-/// or settings. What is not set here is as 'mirrord config' says for new mirrors.
+/// A clone of a URL makes a mirror by itself, which has the whole of upstream; 'add' makes
+/// one beside it that is used by its name. Each takes the packs of the other and nothing
+/// else. What is not set here is as 'mirrord config' says for new mirrors.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Add {

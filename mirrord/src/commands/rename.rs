@@ -19,7 +19,10 @@ use super::{
 ///
 /// Nothing else changes: its branches, local ones too, its settings and its history are
 /// as they were. Clones that were made with the old name must be told the new one, each
-/// with git remote set-url; clones of its URL need nothing.
+/// with git remote set-url.
+///
+/// The mirror that a clone of a URL has made is used by its name alone from then on. The
+/// next use of the URL makes another one, which takes the packs of this one.
 ///
 ///     mirrord rename project old-project
 #[derive(Args)]

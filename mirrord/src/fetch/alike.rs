@@ -68,7 +68,7 @@ impl Request<'_> {
 }
 
 /// The same http URL with `.git`, or without it.
-pub(super) fn other_spelling(url: &UpstreamUrl) -> Option<UpstreamUrl> {
+pub(crate) fn other_spelling(url: &UpstreamUrl) -> Option<UpstreamUrl> {
     if !matches!(url.scheme(), Scheme::Http | Scheme::Https) {
         return None;
     }

@@ -163,7 +163,7 @@ impl Request<'_> {
     ) -> Option<Fetched> {
         let reading = self.engine.gates.of(&mirror.git_dir).read().await;
         let mirror = match self.engine.registry.at(&mirror.git_dir) {
-            Ok(Some(now)) if now.settings.url == mirror.settings.url => now,
+            Ok(Some(now)) if now.settings.url == mirror.settings.url && self.means(&now) => now,
             _ => gone?,
         };
         self.engine.upkeep.after_read(&self.engine.gates, &mirror);

@@ -11,7 +11,7 @@ use common::{
 };
 use tokio::sync::mpsc;
 
-use super::{MOST_MOVES, Request, resolve};
+use super::{MOST_MOVES, Request, new_target, resolve, target_of};
 use crate::{
     config::Config,
     conversation::Conversation,
@@ -207,8 +207,14 @@ impl Request<'_> {
             let failure = self.nowhere(&Outcome::Moved(url));
             return Ok(Err(Unfit { failure, told }));
         }
-        let git_dir = self.engine.registry.place(&url);
-        self.retarget(Target { url, git_dir });
+        let target = match self.makes_new {
+            true => new_target(self.engine, &url),
+            false => target_of(self.engine, &url),
+        };
+        match target {
+            Ok(target) => self.retarget(target),
+            Err(failure) => return Ok(Err(Unfit::untold(failure))),
+        }
         Ok(Ok(()))
     }
 

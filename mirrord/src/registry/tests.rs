@@ -101,21 +101,38 @@ fn an_alias_leads_to_its_mirror_and_goes_with_it() {
 }
 
 #[test]
-fn the_only_mirror_of_a_url_serves_it_and_of_several_the_one_called_by_it() {
+fn a_url_is_served_by_the_mirror_that_it_has_made_and_never_by_one_with_a_name() {
     let (_dir, registry) = registry();
     let upstream = url("https://h/g/p.git");
+    let found = || registry.find(&upstream).expect("readable");
     let one = made(&registry, named("one", &upstream));
-    let found = |registry: &Registry| registry.find(&upstream);
-    assert_eq!(found(&registry).expect("readable"), Some(one.clone()));
-    let two = made(&registry, named("two", &upstream));
-    assert_ne!(one.git_dir, two.git_dir);
-    let words = found(&registry).expect_err("which of them?").to_string();
-    assert!(words.contains("'one' and 'two'"), "{words}");
+    assert_eq!(found(), None);
     let own = made(&registry, of_url(&upstream));
-    assert_eq!(found(&registry).expect("readable"), Some(own.clone()));
+    made(&registry, named("two", &upstream));
+    assert_eq!(found(), Some(own.clone()));
+    // Another one that cannot be read changes nothing.
+    fs::write(one.git_dir.join("config"), "[mirror").expect("ours");
+    fs::remove_file(one.git_dir.join("config.copy")).expect("there");
+    assert_eq!(found(), Some(own.clone()));
     registry.remove(&own.git_dir).expect("removed");
-    registry.remove(&one.git_dir).expect("removed");
-    assert_eq!(found(&registry).expect("readable"), Some(two));
+    assert!(registry.find(&upstream).is_err(), "it may be that one");
+}
+
+#[test]
+fn a_link_to_a_mirror_that_no_longer_serves_its_url_is_replaced() {
+    let (_dir, registry) = registry();
+    let (typed, real) = (url("https://h/g/p"), url("https://h/g/p.git"));
+    let mirror = made(&registry, of_url(&real));
+    registry.alias(&typed, &mirror).expect("linked");
+    let renamed = Settings {
+        serves_url: ServesUrl::Formerly,
+        ..named("x", &real)
+    };
+    registry.change(&mirror, renamed).expect("changed");
+    assert_eq!(registry.find(&typed).expect("readable"), None);
+    let next = made(&registry, of_url(&real));
+    registry.alias(&typed, &next).expect("linked");
+    assert_eq!(registry.find(&typed).expect("readable"), Some(next));
 }
 
 #[test]
@@ -143,7 +160,7 @@ fn no_two_mirrors_have_one_name() {
 fn a_mirror_follows_its_url_also_when_the_move_was_interrupted() {
     let (_dir, registry) = registry();
     let (old, new) = (url("https://h/g/old"), url("https://h/g/new"));
-    let mirror = made(&registry, named("x", &old));
+    let mirror = made(&registry, of_url(&old));
     let moved = Settings {
         url: new.clone(),
         ..mirror.settings.clone()

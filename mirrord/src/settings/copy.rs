@@ -12,7 +12,7 @@ use common::upstream_url::Address;
 use gix::bstr::ByteSlice;
 
 use super::{
-    Auth, Rules, URL,
+    Auth, Rules, SERVES_URL, URL,
     entries::{SECTION, full},
     file::ConfigFile,
 };
@@ -101,7 +101,7 @@ fn is_cut(found: &[u8], copy: &[u8]) -> bool {
     let of_auth = of_auth.filter_map(|(key, value)| value.map(|_| key));
     let of_rules = Rules::default().values().lines().into_iter();
     let of_rules = of_rules.filter_map(|(key, lines)| (!lines.is_empty()).then_some(key));
-    let mut always = of_rules.chain(of_auth);
+    let mut always = of_rules.chain(of_auth).chain([SERVES_URL]);
     !found.ends_with(b"\n") || always.any(|key| !names.iter().any(|name| name == key))
 }
 

@@ -88,6 +88,29 @@ fn a_mirror_that_was_made_before_there_were_settings_has_their_defaults() {
 }
 
 #[test]
+fn a_mirror_of_an_older_version_serves_its_url_if_a_clone_of_that_made_it() {
+    let (own, main) = ("gitlab.example/group/project", "+refs/heads/main");
+    let table = [
+        (own, "", "", ServesUrl::Yes),
+        (&format!("{own}-2"), "", "", ServesUrl::Yes),
+        (own, main, "\tautomatic = yes\n", ServesUrl::Yes),
+        (own, main, "", ServesUrl::Formerly),
+        ("fork", "", "", ServesUrl::Formerly),
+        (&format!("{own}-fork"), "", "", ServesUrl::Formerly),
+        (&format!("{own}2"), "", "", ServesUrl::Formerly),
+        ("fork", main, "\tserves-url = no\n", ServesUrl::No),
+        (own, "", "\tserves-url = no\n", ServesUrl::No),
+    ];
+    for (name, track, more, serves) in table {
+        let url = "https://gitlab.example/group/project.git";
+        let text =
+            format!("{BARE}[mirror]\n\turl = {url}\n\tname = {name}\n\ttrack = {track}\n{more}");
+        let found = read(&repository(&text));
+        assert_eq!(found.serves_url, serves, "{text}");
+    }
+}
+
+#[test]
 fn a_change_leaves_the_rest_of_the_configuration_alone() {
     let dir = repository(BARE);
     settings().write_new(dir.path()).expect("written");
@@ -303,6 +326,7 @@ fn any_settings() -> impl Strategy<Value = Settings> {
                 },
                 auth,
                 automatic,
+                serves_url: ServesUrl::Formerly,
                 leaving,
             }
         })
@@ -343,7 +367,7 @@ proptest! {
         }
         // What signs in is not for `set`.
         typed.auth = settings.auth.clone();
-        let unseen = Settings { automatic: false, leaving: None, ..settings };
+        let unseen = Settings { automatic: false, serves_url: ServesUrl::No, leaving: None, ..settings };
         prop_assert_eq!(typed, unseen);
     }
 }

@@ -251,7 +251,11 @@ impl Value for Link {
     }
 }
 
-fn choose<T: Copy>(value: &mut T, text: &str, words: &[(&'static str, T)]) -> Result<(), Refusal> {
+pub(super) fn choose<T: Copy>(
+    value: &mut T,
+    text: &str,
+    words: &[(&'static str, T)],
+) -> Result<(), Refusal> {
     let mut choices = words.iter();
     let (_, chosen) = choices
         .find(|(word, _)| word.eq_ignore_ascii_case(text))
@@ -260,7 +264,7 @@ fn choose<T: Copy>(value: &mut T, text: &str, words: &[(&'static str, T)]) -> Re
     Ok(())
 }
 
-fn word<T: PartialEq>(value: &T, words: &[(&str, T)]) -> String {
+pub(super) fn word<T: PartialEq>(value: &T, words: &[(&str, T)]) -> String {
     let its_own = words.iter().find(|(_, each)| each == value);
     its_own.map_or("", |(word, _)| word).to_owned()
 }

@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     Engine, broke,
     hang::Hang,
-    job::{Download, Job, Outcome, Wish},
+    job::{Birth, Download, Job, Outcome, Wish},
     lock,
     noted::Noted,
     once::{self, Memory},
@@ -25,7 +25,7 @@ use super::{
 use crate::{
     credentials::KEEP,
     registry::Target,
-    settings::Auth,
+    settings::{Auth, ServesUrl},
     turns::{Lane, Turn},
     upstream::{Access, Trouble},
     watch::Watch,
@@ -168,7 +168,8 @@ fn plan(
     }
 }
 
-/// Answers all who waited; so many bytes came for the first of them.
+/// Answers all who waited; so many bytes came for the first of them. Who asked for a URL is not answered from a mirror that
+/// a person has just made in the same place.
 fn answer(
     batch: impl IntoIterator<Item = Box<Job>>,
     result: &Result<Outcome, Trouble>,
@@ -179,6 +180,11 @@ fn answer(
         if let Ok(Outcome::InStep { download, .. }) = &mut result {
             let is_own = at == 0;
             *download = Download { bytes, is_own };
+        }
+        if let (Birth::Automatic, Ok(Outcome::InStep { mirror, .. })) = (&job.wish.birth, &result)
+            && mirror.settings.serves_url != ServesUrl::Yes
+        {
+            result = Ok(Outcome::Gone);
         }
         // Whoever has gone needs no answer.
         let _ = job.answer.send(result);

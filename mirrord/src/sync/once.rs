@@ -1,6 +1,6 @@
 //! One sync, from the question to the published refs. Blocking code, in the order of design: ask, fetch, vet, publish.
 
-use std::{io, path::Path, time::SystemTime};
+use std::{collections::BTreeSet, io, path::Path, time::SystemTime};
 
 use common::{
     protocol::{Failure, FailureKind},
@@ -15,12 +15,14 @@ use super::{
 };
 use crate::{
     ancestry::{self, Ancestry},
+    beside,
     connected::Trust,
     damage,
     history::Why,
     local,
     plan::{Advertisement, Plan},
-    publish, refs,
+    publish,
+    refs::{self, Refs},
     registry::{Mirror, Target, Unborn},
     retrack,
     settings::{Settings, copy},
@@ -220,6 +222,16 @@ fn run(
         tips.extend(lost(git_dir, &refs, &advertisement).map_err(cannot("read the mirror"))?);
         memory.checked = true;
     }
+    let has_records = refs.keys().any(|name| refs::is_record(name));
+    let taken = match trust == Trust::Refs && !has_records && !tips.is_empty() {
+        true => beside::take_packs(engine, url, git_dir, &advertisement.refs, watch),
+        false => Refs::new(),
+    };
+    let taken_tips: BTreeSet<_> = taken.values().copied().collect();
+    let trust = match taken.is_empty() {
+        true => trust,
+        false => Trust::RefsAnd(&taken_tips),
+    };
     let touched = running.as_ref().map(|(gate, _)| gate.touched());
     let touched = touched.unwrap_or_default();
     let source = Source {
@@ -230,6 +242,7 @@ fn run(
         pushed: &touched,
         fsck: settings.rules.fsck,
         trust,
+        taken: &taken,
     };
     let mut packs = receive(&mut session, git_dir, &source, &tips, watch)?;
     if !wish.accept
@@ -290,7 +303,10 @@ fn run(
     let mirror = match place {
         Where::Mirror(mirror) => mirror,
         Where::Unborn(unborn) => match engine.registry.settle(unborn, &target.git_dir) {
-            Ok(mirror) => mirror,
+            Ok(mirror) => {
+                warnings.extend(beside::left_behind(&engine.registry, &mirror));
+                mirror
+            }
             // Somebody has just made one there.
             Err(_) if target.git_dir.exists() => return Ok(None),
             Err(err) => return Err(cannot("make a mirror")(err)),

@@ -45,7 +45,9 @@ pub(super) struct Source<'s> {
     /// Whether what comes is looked at for faults.
     pub fsck: bool,
     /// What the mirror is known to have. Where that is nothing, upstream is told of nothing, and sends all.
-    pub trust: Trust,
+    pub trust: Trust<'s>,
+    /// What upstream once had by the records of another mirror, whose packs this one has taken.
+    pub taken: &'s Refs,
 }
 
 impl Source<'_> {
@@ -54,7 +56,7 @@ impl Source<'_> {
         if self.trust == Trust::Nothing {
             return Refs::new();
         }
-        let records = self.refs.iter();
+        let records = self.refs.iter().chain(self.taken);
         let records = records.filter(|(name, _)| refspec::recorded(name).is_some());
         let records = records.map(|(name, oid)| (name.clone(), *oid));
         let doubted = self.doubted.into_iter().flatten().map(|(name, oid)| {

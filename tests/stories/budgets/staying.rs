@@ -86,35 +86,32 @@ fn one_that_is_being_read_stays_also_for_a_client_of_a_dead_daemon() {
 #[test]
 fn one_with_a_name_stays_and_so_does_one_that_somebody_has_changed() {
     let shelf = Shelf::new();
-    for name in ["named", "set", "renamed", "adopted"] {
+    for name in ["named", "set", "renamed"] {
         let project = shelf.gitlab.project(&format!("group/{name}"));
         project.history(2);
     }
     shelf
         .mirrord(&["add", "-q", "work", &shelf.url("named")])
         .ok();
-    for name in ["set", "renamed", "adopted"] {
+    for name in ["set", "renamed"] {
         shelf.clone(name, name).ok();
         assert_eq!(shelf.state(name)["automatic"], true, "{name}");
     }
-    shelf.clone("named", "named").ok();
+    shelf.world.clone_mirror("work", "named").ok();
     shelf
         .mirrord(&["set", &shelf.called("set"), "--every", "2h"])
         .ok();
     shelf
         .mirrord(&["rename", &shelf.called("renamed"), "other"])
         .ok();
-    shelf
-        .mirrord(&["add", "-q", "mine", &shelf.url("adopted")])
-        .ok();
-    for name in ["named", "set", "renamed", "adopted"] {
+    for name in ["named", "set", "renamed"] {
         assert_eq!(shelf.state(name)["automatic"], false, "{name}");
     }
-    for name in ["named", "set", "renamed", "adopted"] {
+    for name in ["named", "set", "renamed"] {
         shelf.age(name, 400);
     }
     shelf.looks_at_all();
-    for name in ["named", "set", "renamed", "adopted"] {
+    for name in ["named", "set", "renamed"] {
         assert!(shelf.found(name).is_some(), "{name}");
     }
 }

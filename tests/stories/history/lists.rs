@@ -78,9 +78,6 @@ fn scripts_read_the_history_as_json() {
         let ran = stage.mirrord(&["history", "project", name, "--json"]).ok();
         assert_eq!(facts(&ran.stdout, "oid"), [topic.as_str()]);
     }
-    let url = stage.url.clone();
-    let ran = stage.mirrord(&["history", &url, "--json"]).ok();
-    assert_eq!(facts(&ran.stdout, "oid").len(), 2, "by its URL, too");
 }
 
 #[test]

@@ -6,11 +6,11 @@ use tests::{On, Ran, Run, Running};
 
 use super::Stage;
 
-/// Starts commands that all wait for the sync which is held here, and lets it go when they do.
+/// Starts commands that all wait for the sync of 'work' which is held here, and lets it go when they do.
 #[track_caller]
 fn at_once(stage: &Stage, commands: impl IntoIterator<Item = Run>) -> Vec<Ran> {
     let held = stage.gitlab.hold(On::LsRefs);
-    let fetch = stage.mirrord(&["sync", &stage.url]).start();
+    let fetch = stage.mirrord(&["sync", "work"]).start();
     held.reached();
     let running: Vec<Running> = commands.into_iter().map(Run::start).collect();
     let wanted = format!("\"clients\": {},", running.len() + 1);
@@ -64,7 +64,7 @@ fn a_rename_and_a_change_at_once_both_count() {
         &stage,
         [
             stage.mirrord(&["rename", "work", "play"]),
-            stage.mirrord(&["set", &stage.url, "--fresh-for", "10m"]),
+            stage.mirrord(&["set", "mirror::work", "--fresh-for", "10m"]),
         ],
     );
     assert_eq!(successes(&all), 2, "{all:?}");
@@ -87,32 +87,6 @@ fn a_change_that_a_removal_overtakes_brings_nothing_back() {
     assert!(all[0].status.success(), "{all:?}");
     assert_eq!(stage.world.mirrors(), [""; 0]);
     assert_eq!(stage.names(), [""; 0]);
-}
-
-#[test]
-fn an_automatic_mirror_that_two_people_name_at_once_gets_one_of_the_names() {
-    let stage = Stage::new();
-    stage.clone(&stage.url, "ours").ok();
-    let names = ["one", "two"];
-    let adding = names.map(|name| {
-        let described = ["--description", name, "--no-test", "--no-sync"];
-        stage.adding(name, &described)
-    });
-    let all = at_once(&stage, adding);
-    let mut listed = stage.names();
-    listed.sort();
-    for (ran, name) in all.iter().zip(names) {
-        let there = listed.iter().any(|listed| listed == name);
-        assert_eq!(
-            ran.status.success(),
-            there,
-            "'{name}', of {listed:?}: {ran}"
-        );
-        if there {
-            assert_eq!(stage.setting(name, "description"), name);
-        }
-    }
-    assert!(successes(&all) > 0);
 }
 
 /// Starts two downloads of the project, the second one when the first has begun.
@@ -203,7 +177,7 @@ fn a_clone_and_an_add_of_one_project_at_once_both_succeed() {
 }
 
 #[test]
-fn a_first_clone_beside_an_add_has_the_settings_of_one_of_them() {
+fn a_first_clone_beside_an_add_has_the_whole_of_upstream() {
     let stage = Stage::new();
     let all = two_adds(
         &stage,
@@ -211,9 +185,10 @@ fn a_first_clone_beside_an_add_has_the_settings_of_one_of_them() {
         stage.clone(&stage.url, "ours"),
     );
     assert_eq!(successes(&all), 2, "{all:?}");
-    assert_eq!(stage.names(), ["work"], "an added mirror serves its URL");
+    assert_eq!(stage.names().len(), 2, "the URL has one of its own");
     let tracked = stage.setting("work", "track");
     assert_eq!(tracked, "+refs/heads/main:refs/heads/main");
+    stage.tip("ours", "origin/topic");
 }
 
 #[test]

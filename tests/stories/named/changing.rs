@@ -85,16 +85,20 @@ fn track_replaces_the_whole_list() {
 #[test]
 fn a_mirror_is_told_of_by_its_url_or_as_git_is_given_it() {
     let stage = Stage::new();
+    stage.clone(&stage.url, "ours").ok();
+    let own = stage.names().concat();
     stage.add("work", &[]);
+    let by_url = format!("mirror::{}", stage.url);
     let spellings = [
-        stage.url.clone(),
-        format!("mirror::{}", stage.url),
-        "mirror::work".into(),
+        (&*stage.url, &*own),
+        (&by_url, &own),
+        ("mirror::work", "work"),
     ];
-    for name in spellings {
-        let set = stage.mirrord(&["set", &name, "--description", &name]).ok();
-        assert_eq!(set.line(), "work: changed");
-        assert_eq!(stage.setting("work", "description"), name);
+    for (spelling, name) in spellings {
+        let set = ["set", spelling, "--description", spelling];
+        let set = stage.mirrord(&set).ok();
+        assert_eq!(set.line(), format!("{name}: changed"));
+        assert_eq!(stage.setting(name, "description"), spelling);
     }
 }
 

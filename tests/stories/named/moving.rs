@@ -92,16 +92,18 @@ fn a_push_goes_to_the_new_address() {
 #[test]
 fn the_new_url_is_served_by_it_and_the_old_one_no_more() {
     let stage = Stage::new();
-    stage.add("work", &[]);
+    stage.clone(&stage.url, "ours").ok();
+    let own = stage.names();
     let new = moved(&stage);
     let bare = stage.url.trim_end_matches(".git").to_owned();
     // A spelling that the mirror remembers.
     stage.clone(&bare, "spelled").ok();
-    set_url(&stage, &new_url(&stage)).ok();
+    let set_url = ["set", &stage.url, "--url", &new_url(&stage)];
+    stage.mirrord(&set_url).ok();
     let tip = new.commit("main", "new", "new");
     stage.clone(&new_url(&stage), "new").ok();
     assert_eq!(stage.tip("new", "HEAD"), tip);
-    assert_eq!(stage.names(), ["work"]);
+    assert_eq!(stage.names(), own);
     for (dir, url) in [("old", stage.url.as_str()), ("old-bare", &bare)] {
         stage.clone(url, dir).ok();
         assert_eq!(
@@ -260,6 +262,5 @@ fn a_move_that_a_power_cut_interrupted_is_finished() {
     assert_eq!(stage.tip("ours", "origin/mine"), mine);
     let dir = stage.world.only_mirror();
     assert!(file_name(&dir).starts_with("elsewhere-"), "{dir:?}");
-    stage.clone(&new_url(&stage), "new").ok();
     assert_eq!(stage.names(), ["work"]);
 }

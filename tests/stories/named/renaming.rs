@@ -55,20 +55,6 @@ fn a_name_holds_nothing_that_nobody_sees_and_one_that_does_can_be_changed() {
 }
 
 #[test]
-fn clones_of_the_url_need_nothing_when_the_name_changes() {
-    let stage = Stage::new();
-    stage.clone(&stage.url, "ours").ok();
-    for name in ["work", "play", "group/project"] {
-        let url = stage.mirrord(&["rename", &stage.url, name]).ok();
-        assert_eq!(url.stderr, "", "nobody has to do anything: {url}");
-        let tip = stage.project.commit("main", "file", name);
-        stage.fetch("ours").ok();
-        assert_eq!(stage.tip("ours", "origin/main"), tip);
-    }
-    assert_eq!(stage.names(), ["group/project"]);
-}
-
-#[test]
 fn a_name_that_is_given_away_is_free_again() {
     let stage = Stage::new();
     stage.add("work", &["--description", "first"]);

@@ -128,7 +128,7 @@ fn show_says_all_of_a_mirror_in_the_order_of_its_help() {
     stage
         .mirrord(&["set", "work", "--description", "ours"])
         .ok();
-    for name in ["work", &stage.url] {
+    for name in ["work", "mirror::work"] {
         let shown = stage.mirrord(&["show", name]).ok().stdout;
         let keys = shown.lines().filter_map(|line| line.split_once(':'));
         let keys: Vec<_> = keys.map(|(key, _)| key).collect();

@@ -29,6 +29,12 @@ impl Alike {
         }
     }
 
+    /// Makes a mirror of the first one.
+    #[track_caller]
+    fn this_is_mirrored(&self) {
+        self.stage.clone(&self.stage.url, "first").ok();
+    }
+
     /// Asserts that a clone through the mirror is one of the other project.
     #[track_caller]
     fn other_is_cloned(&self, dir: &str) {
@@ -42,18 +48,39 @@ impl Alike {
 
 #[test]
 fn two_addresses_that_upstream_answers_alike_are_one_mirror() {
+    let alike = Alike::new();
+    alike.this_is_mirrored();
     let Alike {
         stage, other_url, ..
-    } = Alike::new();
-    stage.add("work", &[]);
+    } = alike;
+    let names = stage.names();
     stage.gitlab.forget_requests();
     stage.clone(&other_url, "ours").ok();
     stage.fetch("ours").ok();
-    assert_eq!(stage.names(), ["work"]);
+    assert_eq!(stage.names(), names);
     assert!(
         !stage.was_asked_for_objects(),
         "nothing is downloaded twice"
     );
+}
+
+#[test]
+fn what_a_mirror_with_a_name_has_of_the_same_is_not_downloaded_for_the_other_address() {
+    let alike = Alike::new();
+    let stage = &alike.stage;
+    stage.add("work", &[]);
+    let ours = stage.project.commit("main", "ours", "only here");
+    stage.mirrord(&["sync", "work"]).ok();
+    alike.other.branch("more", "main");
+    stage.gitlab.forget_requests();
+    stage.clone(&alike.other_url, "theirs").ok();
+    assert!(!stage.was_asked_for_objects(), "all of it is here");
+    alike.other_is_cloned("other");
+    for dir in ["theirs", "other"] {
+        stage.world.git(["fsck"]).at(dir).ok();
+        let has_ours = ["cat-file", "-e", &ours];
+        stage.world.git(has_ours).at(dir).fails();
+    }
 }
 
 #[test]
@@ -62,7 +89,7 @@ fn two_projects_with_such_addresses_never_share_a_directory() {
     alike
         .other
         .commit("main", "theirs", "a fork goes its own way");
-    alike.stage.add("work", &[]);
+    alike.this_is_mirrored();
     alike.other_is_cloned("other");
     let stage = &alike.stage;
     assert_eq!(stage.names().len(), 2);
@@ -74,9 +101,9 @@ fn two_projects_with_such_addresses_never_share_a_directory() {
 fn two_projects_that_part_later_part_here_too() {
     let alike = Alike::new();
     let stage = &alike.stage;
-    stage.add("work", &[]);
+    alike.this_is_mirrored();
     stage.clone(&alike.other_url, "theirs").ok();
-    stage.clone("work", "ours").ok();
+    stage.clone(&stage.url, "ours").ok();
     let theirs = alike.other.commit("main", "theirs", "theirs");
     stage.fetch("theirs").ok();
     assert_eq!(stage.tip("theirs", "origin/main"), theirs);
@@ -98,7 +125,7 @@ fn two_projects_that_part_later_part_here_too() {
 fn a_push_to_one_of_two_that_are_alike_goes_where_it_was_sent() {
     let alike = Alike::new();
     let stage = &alike.stage;
-    stage.add("work", &[]);
+    alike.this_is_mirrored();
     stage.clone(&alike.other_url, "theirs").ok();
     let before = stage.project.tip("main");
     let mine = stage.commit("theirs", "mine");
@@ -115,7 +142,7 @@ fn a_push_to_one_of_two_that_are_alike_goes_where_it_was_sent() {
 #[test]
 fn two_that_differ_in_what_is_not_tracked_are_two() {
     let alike = Alike::new();
-    alike.stage.add("work", &["--track", "+refs/heads/main"]);
+    alike.this_is_mirrored();
     alike.other.branch("only-theirs", "main");
     alike.other_is_cloned("other");
 }
@@ -123,7 +150,7 @@ fn two_that_differ_in_what_is_not_tracked_are_two() {
 #[test]
 fn two_that_differ_in_their_head_are_two() {
     let alike = Alike::new();
-    alike.stage.add("work", &[]);
+    alike.this_is_mirrored();
     alike.other.set_head("topic");
     alike.other_is_cloned("other");
 }
@@ -153,7 +180,7 @@ fn two_empty_projects_are_two() {
 fn who_may_not_read_one_spelling_is_not_answered_from_the_other() {
     let alike = Alike::new();
     let stage = &alike.stage;
-    stage.add("work", &[]);
+    alike.this_is_mirrored();
     stage
         .gitlab
         .require_login("group/project.git", "me", "right");
@@ -170,7 +197,7 @@ fn who_may_not_read_one_spelling_is_not_answered_from_the_other() {
 fn an_address_nearby_that_does_not_answer_keeps_nobody_from_the_other() {
     let alike = Alike::new();
     let stage = &alike.stage;
-    stage.add("work", &[]);
+    alike.this_is_mirrored();
     for status in [404, 500] {
         stage
             .gitlab
