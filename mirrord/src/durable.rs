@@ -56,14 +56,29 @@ pub(crate) const UNFINISHED: &str = ".new-";
 /// # Errors
 /// Fails when the disk refuses; the old content is then still there.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(UNFINISHED)
-        .tempfile_in(dir)?;
+    let dir = dir_of(path);
+    let mut file = unfinished_in(dir)?;
     file.write_all(content)?;
     file.as_file().sync_all()?;
     file.persist(path)?;
     sync_dir(dir)
+}
+
+/// Replaces a file as a whole that means nothing after a power cut: readers see the old content or the new one.
+pub(crate) fn replace_until_power_cut(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = unfinished_in(dir_of(path))?;
+    file.write_all(content)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+fn dir_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
+}
+
+fn unfinished_in(dir: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let mut options = tempfile::Builder::new();
+    options.prefix(UNFINISHED).tempfile_in(dir)
 }
 
 /// Removes a file, if it is there.

@@ -158,7 +158,7 @@ impl Socket {
             program: FileId::of(&program),
             socket: self.path.clone(),
         };
-        durable::replace(&self.paths.daemon_record(), &record.to_bytes())
+        durable::replace_until_power_cut(&self.paths.daemon_record(), &record.to_bytes())
     }
 
     /// Is no longer found, as far as that is ours to decide: at a socket of the service manager's whoever comes waits for
