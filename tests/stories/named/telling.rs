@@ -55,6 +55,7 @@ fn scripts_find_the_same_keys_for_ever() {
     let of_one = [
         "automatic",
         "behind_since",
+        "changed_files",
         "damage",
         "description",
         "git_dir",
