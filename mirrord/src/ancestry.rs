@@ -8,6 +8,8 @@ use gix::{
     revwalk::{Graph, graph::Commit},
 };
 
+use crate::objects::{self, Commits};
+
 /// Each question goes over all commits that are known. After so many, what is known is forgotten: else one ref that had
 /// its whole history replaced would slow down thousands of others. Reading a commit again costs about as much as going
 /// over it so many times.
@@ -22,11 +24,8 @@ pub(crate) struct Ancestry {
 impl Ancestry {
     /// Reads commits from where `repo` has them. What arrives there later is not seen.
     pub(crate) fn new(repo: &Repository) -> Self {
-        let mut objects = repo.objects.clone();
-        // An old tip that is missing would have all packs listed again, once for each such ref.
-        objects.refresh_never();
         Self {
-            graph: Graph::new(objects, None),
+            graph: Graph::new(Commits::new(repo), None),
             asked: 0,
         }
     }
@@ -50,14 +49,9 @@ impl Ancestry {
 }
 
 /// The commit that an object is, or leads to as a tag; `None` when it is missing or leads to something else.
-pub(crate) fn commit(repo: &Repository, mut oid: ObjectId) -> Option<ObjectId> {
-    loop {
-        match repo.find_header(oid).ok()?.kind() {
-            Kind::Commit => return Some(oid),
-            Kind::Tag => oid = repo.find_tag(oid).ok()?.target_id().ok()?.detach(),
-            Kind::Tree | Kind::Blob => return None,
-        }
-    }
+pub(crate) fn commit(repo: &Repository, oid: ObjectId) -> Option<ObjectId> {
+    let (oid, kind) = objects::peel(repo, oid)?;
+    (kind == Kind::Commit).then_some(oid)
 }
 
 #[cfg(test)]

@@ -13,7 +13,10 @@ use common::{
 };
 use gix::ObjectId;
 
-use crate::{children, refs, upkeep, watch::Watch};
+use crate::{children, memory, refs, upkeep, watch::Watch};
+
+/// What begins the message about something that is missing.
+pub(crate) const INCOMPLETE: &str = "upstream did not send all necessary objects";
 
 /// What a mirror is known to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +79,9 @@ pub(crate) fn check(
         return Ok(());
     }
     let words = String::from_utf8_lossy(&ended.stderr);
+    if let Some(failure) = memory::exhausted(&words) {
+        return Err(failure);
+    }
     upkeep::after_complaint(git_dir, &words);
     let words = words
         .lines()
@@ -84,7 +90,7 @@ pub(crate) fn check(
         .to_owned();
     Err(Failure::new(
         FailureKind::Unusable,
-        format!("upstream did not send all necessary objects: {words}"),
+        format!("{INCOMPLETE}: {words}"),
     ))
 }
 

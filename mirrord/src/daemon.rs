@@ -11,6 +11,7 @@ use crate::{
     credentials::Credentials,
     journal::Journal,
     lock::{self, Rival},
+    memory,
     registry::{Mirror, Registry, Survey},
     retrack,
     schedule::Schedule,
@@ -63,6 +64,7 @@ pub(crate) async fn run(
     let look = look.context("cannot set up signals")?;
     let lock = Arc::new(lock::take(&paths.lock(), starter.rival())?);
     raise_limits();
+    memory::limit();
     // Twice is no harm: there is one provider in this build.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let _quiet = signal(SignalKind::from_raw(SIGXFSZ)).context("cannot set up signals")?;

@@ -29,6 +29,8 @@ mod id;
 mod journal;
 mod local;
 mod lock;
+mod memory;
+mod objects;
 mod patience;
 mod plan;
 mod publish;

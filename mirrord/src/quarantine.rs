@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File, Permissions},
-    io::{self, BufRead, Write},
+    io::{self, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -18,18 +18,19 @@ use common::{
     upstream_url::UpstreamUrl,
     verified::{Pack, packs},
 };
-use gix::{ObjectId, error::ErrorExt, odb::pack};
+use gix::ObjectId;
 
 use crate::{
     children,
     connected::{self, Trust},
-    durable,
+    durable, memory,
+    objects::MAX_OBJECT_BYTES,
     refs::{self, Refs},
     verified,
     watch::Watch,
 };
 
-mod whole;
+mod index;
 
 const PREFIX: &str = "incoming-";
 
@@ -94,28 +95,6 @@ impl Quarantine {
         refs::open(&self.git_dir)
     }
 
-    /// Receives one pack that goes with what is here, and indexes it as it comes: every object's hash is computed, thin
-    /// deltas are completed.
-    ///
-    /// # Errors
-    /// Fails when the pack is damaged, ends early, or the disk refuses.
-    pub(crate) fn receive(&self, pack: &mut dyn BufRead, watch: &Watch) -> gix::Result<()> {
-        let repo = self.repository().map_err(ErrorExt::raise)?;
-        let outcome = pack::Bundle::write_to_directory(
-            pack,
-            Some(&self.dir.join("pack")),
-            &mut watch.meter(),
-            watch.flag(),
-            Some(repo.objects.clone()),
-            repo.object_hash(),
-            pack::bundle::write::Options::default(),
-        )?;
-        if let Some(keep) = outcome.keep_path {
-            let _ = fs::remove_file(keep);
-        }
-        Ok(())
-    }
-
     /// A fenced git that writes new objects here and reads the mirror's as well.
     pub(crate) fn git(&self) -> Command {
         let mut git = git::at(&self.git_dir);
@@ -137,7 +116,7 @@ impl Quarantine {
             }
             let index = self.dir.join("fsck.idx");
             let mut git = self.git();
-            git.arg("index-pack")
+            git.args(["-c", memory::STREAM_BLOBS, "index-pack"])
                 .arg(format!("--strict={}", tolerated.join(",")))
                 .args(["--no-rev-index", "-o"])
                 .args([&index, &pack])
@@ -148,6 +127,9 @@ impl Quarantine {
             }
             if !ended.status.success() {
                 let words = String::from_utf8_lossy(&ended.stderr);
+                if let Some(failure) = memory::exhausted(&words) {
+                    return Err(failure);
+                }
                 let words = words.lines().find(|line| !line.trim().is_empty());
                 let words = words.unwrap_or("git index-pack failed");
                 let words = words
@@ -171,7 +153,11 @@ impl Quarantine {
         // gix reads alternates from this file alone; git is told by its environment, and does not mind to hear it twice.
         fs::create_dir_all(self.dir.join("info"))?;
         fs::write(self.dir.join("info/alternates"), "..\n")?;
-        let objects = gix::odb::at(&self.dir, repo.object_hash())?;
+        let options = gix::odb::store::init::Options {
+            alloc_limit_bytes: Some(MAX_OBJECT_BYTES),
+            ..Default::default()
+        };
+        let objects = gix::odb::at_opts(&self.dir, repo.object_hash(), None, options)?;
         repo.objects = gix::odb::memory::Proxy::from(objects).with_write_passthrough();
         Ok(repo)
     }

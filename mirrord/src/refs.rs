@@ -27,7 +27,7 @@ use gix::{
     refs::packed,
 };
 
-use crate::durable;
+use crate::{durable, objects::MAX_OBJECT_BYTES};
 
 /// The file of all refs.
 const PACKED: &str = "packed-refs";
@@ -48,6 +48,7 @@ pub(crate) type Refs = BTreeMap<BString, ObjectId>;
 pub(crate) fn open(git_dir: &Path) -> io::Result<gix::Repository> {
     let options = gix::open::Options::isolated()
         .open_path_as_is(true)
+        .config_overrides([format!("gitoxide.objects.allocLimit={MAX_OBJECT_BYTES}")])
         .with(gix::sec::Trust::Full);
     gix::open_opts(git_dir, options)
         .map_err(|err| io::Error::other(format!("cannot open '{}': {err}", git_dir.display())))

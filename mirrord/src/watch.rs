@@ -12,10 +12,6 @@ use std::{
 };
 
 use common::protocol::{Amount, Progress};
-use gix::{
-    NestedProgress,
-    progress::{Count, Id, MessageLevel, Step, StepShared, Unit},
-};
 use tokio::sync::{Notify, broadcast, watch::Sender};
 
 use crate::questions::Askable;
@@ -45,13 +41,13 @@ struct Inner {
     stage: Mutex<Stage>,
     objects: Counter,
     deltas: Counter,
-    bytes: StepShared,
+    bytes: AtomicUsize,
 }
 
 #[derive(Default)]
 struct Counter {
-    done: StepShared,
-    of: Arc<AtomicUsize>,
+    done: AtomicUsize,
+    of: AtomicUsize,
 }
 
 #[derive(Clone, Copy)]
@@ -103,7 +99,7 @@ impl Watch {
             stage: Mutex::new(Stage::Asking(Instant::now())),
             objects: Counter::default(),
             deltas: Counter::default(),
-            bytes: StepShared::default(),
+            bytes: AtomicUsize::default(),
         }))
     }
 
@@ -275,101 +271,5 @@ impl Watch {
     /// Nobody listening is no reason to fail; a slow listener misses something and sees the next total.
     fn say(&self, progress: Progress) {
         let _ = self.0.listeners.send(progress);
-    }
-
-    /// The root of a progress tree for gix, whose leaves move our counters.
-    pub(crate) fn meter(&self) -> Meter {
-        Meter {
-            watch: self.clone(),
-            id: gix::progress::UNKNOWN,
-            step: StepShared::default(),
-        }
-    }
-}
-
-/// One node of gix's progress tree.
-pub(crate) struct Meter {
-    watch: Watch,
-    id: Id,
-    step: StepShared,
-}
-
-impl Meter {
-    fn of(&self) -> Option<&Arc<AtomicUsize>> {
-        match &self.id {
-            b"IWIO" => Some(&self.watch.0.objects.of),
-            b"IWRO" => Some(&self.watch.0.deltas.of),
-            _ => None,
-        }
-    }
-}
-
-impl Count for Meter {
-    fn set(&self, step: Step) {
-        self.step.store(step, Ordering::Relaxed);
-    }
-
-    fn step(&self) -> Step {
-        self.step.load(Ordering::Relaxed)
-    }
-
-    fn inc_by(&self, step: Step) {
-        self.step.fetch_add(step, Ordering::Relaxed);
-    }
-
-    fn counter(&self) -> StepShared {
-        self.step.clone()
-    }
-}
-
-impl gix::Progress for Meter {
-    fn init(&mut self, max: Option<Step>, _unit: Option<Unit>) {
-        if let Some(of) = self.of() {
-            of.store(max.unwrap_or_default(), Ordering::Relaxed);
-        }
-    }
-
-    fn max(&self) -> Option<Step> {
-        self.of().map(|of| of.load(Ordering::Relaxed))
-    }
-
-    fn set_max(&mut self, max: Option<Step>) -> Option<Step> {
-        let of = self.of()?;
-        Some(of.swap(max.unwrap_or_default(), Ordering::Relaxed))
-    }
-
-    fn set_name(&mut self, _name: String) {}
-
-    fn name(&self) -> Option<String> {
-        None
-    }
-
-    fn id(&self) -> Id {
-        self.id
-    }
-
-    fn message(&self, _level: MessageLevel, _message: String) {}
-}
-
-impl NestedProgress for Meter {
-    type SubProgress = Self;
-
-    fn add_child(&mut self, name: impl Into<String>) -> Self {
-        self.add_child_with_id(name, gix::progress::UNKNOWN)
-    }
-
-    fn add_child_with_id(&mut self, _name: impl Into<String>, id: Id) -> Self {
-        let inner = &self.watch.0;
-        let step = match &id {
-            b"IWIO" => inner.objects.done.clone(),
-            b"IWRO" => inner.deltas.done.clone(),
-            b"BWRB" => inner.bytes.clone(),
-            _ => StepShared::default(),
-        };
-        Self {
-            watch: self.watch.clone(),
-            id,
-            step,
-        }
     }
 }

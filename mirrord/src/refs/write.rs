@@ -6,10 +6,10 @@ use std::{
     path::Path,
 };
 
-use gix::{ObjectId, objs::FindExt};
+use gix::ObjectId;
 
 use super::{Refs, check, copy::Copy};
-use crate::durable;
+use crate::{durable, objects};
 
 /// Replaces `packed-refs`, which has been `before`, and its copy. `head` is what `HEAD` is after that. All of it lasts when
 /// this returns.
@@ -76,11 +76,7 @@ pub(crate) fn content(
 
 /// What a tag points to in the end; nothing for what is no tag.
 fn peel(repo: &gix::Repository, oid: ObjectId) -> Option<ObjectId> {
-    let (mut target, mut buffer) = (oid, Vec::new());
-    // Only tag objects have more to say; a damaged ref is kept as it is and blocks no other.
-    while let Ok(tag) = repo.objects.find_tag_iter(&target, &mut buffer) {
-        let Ok(inner) = tag.target_id() else { break };
-        target = inner;
-    }
+    // A damaged ref is kept as it is and blocks no other.
+    let (target, _) = objects::peel(repo, oid)?;
     (target != oid).then_some(target)
 }

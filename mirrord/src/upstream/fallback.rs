@@ -27,7 +27,7 @@ use super::{
     ssh,
 };
 use crate::{
-    children, durable,
+    children, durable, memory,
     plan::Head,
     quarantine::{Quarantine, Received},
     refs::Refs,
@@ -124,6 +124,7 @@ impl Git {
             // Its own search for what is missing is then all that there is to do.
             command.args(["-c", "core.commitGraph=false"]);
         }
+        command.args(["-c", memory::STREAM_BLOBS]);
         command.args(["fetch", "--progress", "--no-tags", "--no-auto-maintenance"]);
         command.args([
             "--no-recurse-submodules",
@@ -222,6 +223,9 @@ impl Git {
         }
         if let Some(trouble) = said::meaning(&self.url, words) {
             return trouble;
+        }
+        if let Some(failure) = memory::exhausted(words) {
+            return failure.into();
         }
         let fatal = words
             .lines()

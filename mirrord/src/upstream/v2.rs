@@ -19,6 +19,7 @@ use gix::{
         Command,
         fetch::{Arguments, Response, negotiate},
     },
+    revwalk::Graph,
 };
 use gix_transport::{
     Protocol,
@@ -29,6 +30,8 @@ use gix_transport::{
 };
 
 use crate::{
+    ancestry,
+    objects::Commits,
     quarantine::{Quarantine, Received},
     refs::Refs,
     watch::Watch,
@@ -134,14 +137,11 @@ pub(super) fn receive<T: Transport>(
     let heard = Mutex::new(None);
     let repo = quarantine.repository().map_err(|err| err.raise())?;
     let mut negotiator = gix::negotiate::Algorithm::Consecutive.into_negotiator();
-    let mut graph = repo.revision_graph(None);
+    let mut graph = Graph::new(Commits::new(&repo), None);
     for oid in records.values().collect::<BTreeSet<_>>() {
         // A record that does not resolve to a commit has nothing to say to upstream.
-        let commit = repo
-            .try_find_object(*oid)?
-            .and_then(|object| object.peel_to_commit().ok());
-        if let Some(commit) = commit {
-            negotiator.add_tip(commit.id, &mut graph)?;
+        if let Some(commit) = ancestry::commit(&repo, *oid) {
+            negotiator.add_tip(commit, &mut graph)?;
         }
     }
     let mut features = Command::Fetch.default_features(Protocol::V2, capabilities);
