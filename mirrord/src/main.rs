@@ -60,6 +60,7 @@ mod sync;
 mod tips;
 mod turns;
 mod unasked;
+mod unserved;
 mod upkeep;
 mod upstream;
 mod usage;

@@ -21,6 +21,7 @@ use crate::{
     history::{self, Why},
     local,
     refs::Refs,
+    unserved::Reasons,
 };
 
 /// What upstream has of what a mirror tracks.
@@ -30,6 +31,27 @@ pub(crate) struct Advertisement {
     pub refs: Refs,
     /// Where its HEAD is.
     pub head: Head,
+}
+
+impl Advertisement {
+    /// The same with what is recorded in the place of what upstream cannot serve.
+    pub(crate) fn without(&self, unserved: &Reasons, refs: &Refs) -> Self {
+        let mut served = self.clone();
+        for (name, oid) in &self.refs {
+            if !unserved.contains_key(oid) {
+                continue;
+            }
+            match refs.get(BStr::new(&refspec::record(name))) {
+                Some(was) => served.refs.insert(name.clone(), *was),
+                None => served.refs.remove(name),
+            };
+        }
+        if matches!(&self.head, Head::Detached(oid) if unserved.contains_key(oid)) {
+            let was = refs.get(BStr::new(&refspec::record(b"HEAD")));
+            served.head = was.map_or(Head::Unknown, |was| Head::Detached(*was));
+        }
+        served
+    }
 }
 
 /// Where upstream's HEAD is.

@@ -18,7 +18,7 @@ use crate::{
     local, refs,
     registry::{Mirror, Unreadable},
     sync::Engine,
-    usage,
+    unserved, usage,
 };
 
 /// All mirrors.
@@ -115,6 +115,7 @@ pub(crate) fn show(engine: &Engine, wanted: &Wanted) -> Result<(Shown, Vec<Local
     let track = &mirror.settings.rules.track;
     let entries = mirror.settings.entries().into_iter();
     let locals = local::refs(&refs, track);
+    let unserved = unserved::read(&mirror.git_dir).into_iter();
     let shown = Shown {
         health: health(engine, &mirror, locals.len() as u64),
         in_doubt: engine.gates.of(&mirror.git_dir).is_in_doubt(),
@@ -126,6 +127,7 @@ pub(crate) fn show(engine: &Engine, wanted: &Wanted) -> Result<(Shown, Vec<Local
             local::held(&refs, track)
                 .into_iter()
                 .flat_map(|held| held.shown)
+                .chain(unserved.filter_map(|it| it.line(&refs, track)))
                 .collect(),
         ),
         tracked: local::count_tracked(&refs, track) as u64,

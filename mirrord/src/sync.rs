@@ -4,11 +4,13 @@
 //! A request that arrives during a run is left in the queue: upstream may already have been asked, so only a later run
 //! can vouch for what it has now. A batch is of one access; what one login may read says nothing about another.
 
+mod ask;
 mod follow;
 mod hang;
 mod job;
 mod noted;
 mod once;
+mod parts;
 mod receive;
 mod state;
 mod trouble;

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod atomic;
+mod bombs;
 mod budgets;
 mod clone;
 mod credentials;
@@ -22,6 +23,7 @@ mod linked;
 mod local;
 mod log;
 mod login_in_url;
+mod malformed;
 mod named;
 mod no_leak;
 mod nothing_leaves;
@@ -58,6 +60,7 @@ mod status;
 mod sync;
 mod testing;
 mod tracking;
+mod unserved;
 mod upkeep;
 mod webhook;
 mod wiped;

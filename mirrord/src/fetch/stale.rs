@@ -16,6 +16,7 @@ use crate::{
     registry::Mirror,
     repairs,
     sync::{Download, Failed, take_mended},
+    unserved,
 };
 
 impl Request<'_> {
@@ -227,5 +228,7 @@ pub(super) fn over(mirror: &Mirror) -> Option<String> {
 fn held(mirror: &Mirror) -> Vec<String> {
     let refs = refs::read(&mirror.git_dir).unwrap_or_default();
     let held = local::held(&refs, &mirror.settings.rules.track).into_iter();
-    local::some_of(held.map(|held| held.line).collect())
+    let unserved = unserved::read(&mirror.git_dir).into_iter();
+    let unserved = unserved.filter_map(|it| it.line(&refs, &mirror.settings.rules.track));
+    local::some_of(held.map(|held| held.line).chain(unserved).collect())
 }

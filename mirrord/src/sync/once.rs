@@ -2,14 +2,12 @@
 
 use std::{collections::BTreeSet, io, path::Path, time::SystemTime};
 
-use common::{
-    protocol::{Failure, FailureKind},
-    refspec,
-    upstream_url::UpstreamUrl,
-};
+use common::protocol::{Failure, FailureKind};
 
 use super::{
     Birth, Download, Engine, Outcome, Wish,
+    ask::ask,
+    parts::Parts,
     receive::{Source, lost, receive, suspicion},
     state::{SYNCED, write_synced},
 };
@@ -27,7 +25,8 @@ use crate::{
     retrack,
     settings::{Settings, copy},
     steps,
-    upstream::{Access, Asked, Session, Trouble, moved_to},
+    unserved::{self, Unserved},
+    upstream::{Access, Session, Trouble, moved_to},
     watch::Watch,
 };
 
@@ -40,7 +39,7 @@ const MOST_SESSIONS: usize = 4;
 /// What a mirror's task remembers between syncs. Losing it costs a request, never data.
 #[derive(Default)]
 pub(super) struct Memory {
-    sessions: Vec<Session>,
+    pub(super) sessions: Vec<Session>,
     /// An advertisement of which upstream must be asked what it means, and the words in which that was said.
     wiped: Option<(Advertisement, Mirror, Failure)>,
     /// Whether the objects that the refs name have been looked for in this daemon's life.
@@ -234,8 +233,9 @@ fn run(
     };
     let touched = running.as_ref().map(|(gate, _)| gate.touched());
     let touched = touched.unwrap_or_default();
-    let source = Source {
+    let mut source = Source {
         url,
+        access,
         advertisement: &advertisement,
         refs: &refs,
         doubted: doubted.as_ref(),
@@ -244,7 +244,33 @@ fn run(
         trust,
         taken: &taken,
     };
-    let mut packs = receive(&mut session, git_dir, &source, &tips, watch)?;
+    let last_time = unserved::objects(git_dir);
+    let Parts {
+        mut packs,
+        unserved,
+    } = receive(
+        &mut session,
+        &engine.upstreams,
+        git_dir,
+        &source,
+        &tips,
+        &last_time,
+        watch,
+    )?;
+    // What is refused now may have moved since it was advertised.
+    if unserved.keys().any(|oid| !last_time.contains_key(oid))
+        && session.ask(&track, watch)?.advertisement != advertisement
+    {
+        return Ok(None);
+    }
+    let served = (!unserved.is_empty()).then(|| advertisement.without(&unserved, &refs));
+    let unserved = Unserved::of(&advertisement, &unserved);
+    if let Some(served) = &served {
+        source.advertisement = served;
+        plan = Plan::new(&refs, served, &track);
+        let lines = unserved.iter().filter_map(|it| it.line(&refs, &track));
+        plan.held.extend(lines);
+    }
     if !wish.accept
         && let Some(words) = suspicion(&mut session, git_dir, &source, &track, watch)?
     {
@@ -273,7 +299,7 @@ fn run(
         settings.rules.keep_history,
         |name, old, new| ancestry.is_fast_forward(name, old, new),
     );
-    let published = publish::publish(git_dir, &plan, Some(&advertisement), &track)
+    let published = publish::publish(git_dir, &plan, Some(source.advertisement), &track)
         .map_err(cannot("publish what upstream has"))?;
     let pack = packs.pop();
     // A first download goes to nobody who has something already, and what upstream was told beside the records is not
@@ -294,6 +320,7 @@ fn run(
     if trust == Trust::Nothing {
         damage::has_all(git_dir).map_err(cannot("note what was fetched"))?;
     }
+    unserved::write(git_dir, &unserved).map_err(cannot("note what upstream cannot serve"))?;
     // What was broken before may be whole now.
     let changed = !plan.edits.is_empty() || trust == Trust::Nothing;
     // Once a new mirror is where it belongs, others come by it, and take for left over what is half written.
@@ -338,53 +365,6 @@ fn run(
         download: Download::default(),
         asked: asked_at,
     }))
-}
-
-/// Asks upstream what it has, with a login that it has not refused too often.
-fn ask(
-    engine: &Engine,
-    url: &UpstreamUrl,
-    access: &Access,
-    track: &refspec::Refspecs,
-    watch: &Watch,
-    memory: &mut Memory,
-) -> Result<(Session, Asked), Trouble> {
-    let attempt = engine.upstreams.trials.begin(url, access, watch)?;
-    let asked = ask_whoever(engine, url, access, track, watch, memory);
-    // A redirect says nothing of the login.
-    let moved = matches!(&asked, Ok((session, _)) if session.moved_to().is_some());
-    if !moved {
-        attempt.ended(asked.as_ref().err());
-    }
-    asked
-}
-
-/// Asks upstream what it has: on the conversation that is open, or on a new one when that has gone stale.
-fn ask_whoever(
-    engine: &Engine,
-    url: &UpstreamUrl,
-    access: &Access,
-    track: &refspec::Refspecs,
-    watch: &Watch,
-    memory: &mut Memory,
-) -> Result<(Session, Asked), Trouble> {
-    let kept = memory
-        .sessions
-        .iter()
-        .position(|session| session.is_for(url, access));
-    if let Some(mut session) = kept.map(|at| memory.sessions.remove(at)) {
-        match session.ask(track, watch) {
-            Ok(asked) => return Ok((session, asked)),
-            // Another conversation would only have it refused once more.
-            Err(trouble) if !trouble.surprise || trouble.login_refused || watch.is_cancelled() => {
-                return Err(trouble);
-            }
-            Err(_) => {}
-        }
-    }
-    let mut session = Session::open(url, access, &engine.upstreams, watch)?;
-    let asked = session.ask(track, watch)?;
-    Ok((session, asked))
 }
 
 enum Where {

@@ -5,13 +5,14 @@ use std::{collections::BTreeSet, io, path::Path};
 use common::{git, protocol::Failure, refspec, upstream_url::UpstreamUrl};
 use gix::{ObjectId, bstr::BString};
 
+use super::parts::{Download, Parts};
 use crate::{
     connected::{self, Trust},
     guard,
     plan::{Advertisement, Head, held_below},
-    quarantine::{Quarantine, Received, Whose},
     refs::{self, Refs},
-    upstream::{Session, Trouble},
+    unserved::Reasons,
+    upstream::{Access, Session, Trouble, Upstreams},
     watch::Watch,
 };
 
@@ -34,6 +35,8 @@ pub(super) fn lost(
 pub(super) struct Source<'s> {
     /// Upstream.
     pub url: &'s UpstreamUrl,
+    /// How it is signed in there.
+    pub access: &'s Access,
     /// What it has.
     pub advertisement: &'s Advertisement,
     /// What the mirror had before it was asked.
@@ -81,17 +84,19 @@ impl Source<'_> {
     }
 }
 
-/// Brings the objects that a plan needs into the mirror, checked, and returns the packs that came. Nothing is downloaded
+/// Brings the objects that a plan needs into the mirror, checked, but for what upstream cannot serve. Nothing is downloaded
 /// that is already here.
 pub(super) fn receive(
     session: &mut Session,
+    upstreams: &Upstreams,
     git_dir: &Path,
     source: &Source<'_>,
     tips: &BTreeSet<ObjectId>,
+    last_time: &Reasons,
     watch: &Watch,
-) -> Result<Vec<String>, Trouble> {
+) -> Result<Parts, Trouble> {
     if tips.is_empty() || connected::is_complete(git_dir, tips, source.trust, watch)? {
-        return Ok(Vec::new());
+        return Ok(Parts::default());
     }
     let mut wants: Refs = source
         .advertisement
@@ -103,19 +108,15 @@ pub(super) fn receive(
     if let Head::Detached(oid) = source.advertisement.head {
         wants.insert("HEAD".into(), oid);
     }
-    let cannot = |err: io::Error| Failure::io("cannot store what upstream sent", &err);
-    let quarantine = Quarantine::new(git_dir).map_err(cannot)?;
-    let received = session.fetch(&wants, &source.known(), &quarantine, watch)?;
-    watch.checking();
-    if source.fsck {
-        quarantine.fsck(source.url, watch)?;
-    }
-    if received == Received::Part || !quarantine.has_all(tips).map_err(cannot)? {
-        quarantine.vet(tips, source.trust, watch)?;
-    }
-    let packs = quarantine.packs().map_err(cannot)?;
-    quarantine.release(Whose::Upstreams).map_err(cannot)?;
-    Ok(packs)
+    let download = Download {
+        session,
+        upstreams,
+        git_dir,
+        source,
+        known: source.known(),
+        watch,
+    };
+    download.receive(&wants, last_time)
 }
 
 /// Why what upstream has now is not to be believed without asking, when it is not. Its objects are here.
