@@ -71,7 +71,8 @@ pub(crate) fn publish(
     let before = Snapshot::of_packed(git_dir)?;
     let mut refs = before.refs(git_dir)?;
     let mut published = Published::default();
-    let mut changed = false;
+    // The first time the files are written without any ref, too: where there are none later, they were lost.
+    let mut changed = before.bytes().is_empty();
     // What goes makes room for what comes.
     let (gone, rest): (Vec<_>, Vec<_>) =
         plan.edits.iter().partition(|(_, edit)| edit.new.is_none());

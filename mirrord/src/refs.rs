@@ -80,6 +80,11 @@ impl FileStamp {
     }
 }
 
+/// Whether a mirror has any ref, as far as the length of `packed-refs` tells.
+pub(crate) fn has_any(git_dir: &Path) -> bool {
+    fs::metadata(git_dir.join(PACKED)).is_ok_and(|file| file.len() > write::HEADER.len() as u64)
+}
+
 /// What can be told of the refs without reading them. Two equal stamps are of the same refs: a file is only ever
 /// replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

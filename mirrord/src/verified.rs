@@ -17,7 +17,7 @@ use common::{
     verified::{Digests, Hashed, Pack, Record, digests, folder, packs, path},
 };
 
-use crate::{children, watch::Watch};
+use crate::{children, refs, watch::Watch};
 
 /// What only saves a hash does not wait longer for the lock.
 const SHORT_TIMEOUT: Duration = Duration::from_millis(100);
@@ -50,7 +50,7 @@ pub(crate) struct Changed {
 pub(crate) fn note(git_dir: &Path, added: &BTreeMap<String, Digests>) -> io::Result<()> {
     change(git_dir, |record| {
         // In a mirror that has no refs yet, nothing can be missing.
-        record.complete |= !git_dir.join("packed-refs").exists();
+        record.complete |= !refs::has_any(git_dir);
         record.packs.extend(added.clone());
     })
 }

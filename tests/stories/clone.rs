@@ -190,6 +190,11 @@ fn a_sha256_project_is_cloned_as_one() {
 fn an_empty_project_gets_its_first_commit_by_fetch() {
     let stage = Stage::new(|_| {});
     let twins = stage.world.clone_twins(&stage.url, &[]);
+    for _ in 0..2 {
+        let status = stage.world.mirrord(["status"]).ok();
+        assert!(!status.stdout.contains("damaged"), "{status}");
+        twins.git(&["fetch"]);
+    }
     stage.project.commit("main", "a", "1");
     twins.git(&["fetch"]);
     twins.same();

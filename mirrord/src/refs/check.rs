@@ -11,7 +11,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use common::refspec::Refspecs;
+use common::{refspec::Refspecs, verified as packs};
 use gix::bstr::{BStr, BString, ByteSlice};
 
 use super::{
@@ -99,14 +99,20 @@ impl Found {
         })
     }
 
-    /// Whether nothing was ever published.
+    /// Whether nothing was ever published: nothing was synced either, or there is no pack, as in a mirror of an empty
+    /// project that an older version made.
     fn is_new(&self, git_dir: &Path) -> bool {
-        let packs = || recover::local_packs(git_dir).is_ok_and(|packs| !packs.is_empty());
+        let has_local_packs = || recover::local_packs(git_dir).is_ok_and(|packs| !packs.is_empty());
+        let has_packs = || {
+            let packs = packs::packs(&packs::folder(git_dir));
+            packs.is_ok_and(|packs| !packs.is_empty())
+        };
+        let is_synced = git_dir.join(crate::sync::SYNCED).exists();
         self.packed.is_none()
             && self.copy.is_none()
             && self.head.as_deref().and_then(Target::parse).is_some()
-            && !git_dir.join(crate::sync::SYNCED).exists()
-            && !packs()
+            && !has_local_packs()
+            && (!is_synced || !has_packs())
     }
 }
 

@@ -11,6 +11,9 @@ use gix::ObjectId;
 use super::{Refs, check, copy::Copy};
 use crate::{durable, objects};
 
+/// The first line, where each tag is followed by what it points to. A file without refs has no other.
+pub(crate) const HEADER: &[u8] = b"# pack-refs with: peeled fully-peeled sorted \n";
+
 /// Replaces `packed-refs`, which has been `before`, and its copy. `head` is what `HEAD` is after that. All of it lasts when
 /// this returns.
 ///
@@ -57,7 +60,7 @@ pub(crate) fn content(
     // Of an object that is missing nobody can say what it points to; the next time, all are looked up again.
     let is_there = |oid: &ObjectId| known.contains_key(oid) || repo.has_object(*oid);
     let header: &[u8] = if refs.values().all(is_there) {
-        b"# pack-refs with: peeled fully-peeled sorted \n"
+        HEADER
     } else {
         b"# pack-refs with: peeled sorted \n"
     };

@@ -180,8 +180,7 @@ fn an_accept_with_nothing_to_accept_is_a_sync() {
     empty(&stage.project);
     alarmed(stage.fetch());
     stage.has(&had);
-    let url = stage.url.clone();
-    let ran = silent(stage.mirrord(&["accept", &url]));
+    let ran = silent(stage.mirrord(&["accept", "project"]));
     assert_eq!(ran.stdout, "project: 3 refs changed\n");
     stage.has(&[]);
     let ran = stage.mirrord(&["accept", "no-such"]).code(1);
