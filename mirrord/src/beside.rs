@@ -17,13 +17,12 @@ use rustix::fs::ioctl_ficlone;
 use tokio::runtime::Handle;
 
 use crate::{
-    children,
-    fetch::other_spelling,
-    gate, local,
+    children, gate, local,
     quarantine::{Quarantine, Whose},
     refs::{self, Refs},
     registry::{Mirror, Registry},
     settings::ServesUrl,
+    spelling::other_spelling,
     sync::Engine,
     watch::Watch,
 };

@@ -8,7 +8,7 @@ use std::{
 
 use common::protocol::ChangedFile;
 
-use crate::{commands::print, durable};
+use crate::{durable, local_time};
 
 /// The file in a mirror.
 const FILE: &str = "changed";
@@ -76,7 +76,7 @@ pub(crate) fn take_untold(git_dir: &Path) -> io::Result<Vec<String>> {
 
 /// Which file that is, and when it was changed.
 pub(crate) fn was_changed(file: &ChangedFile) -> String {
-    let at = print::time(file.at);
+    let at = local_time::time(file.at);
     format!(
         "'{}' of this mirror was changed at {at} by somebody else",
         file.name

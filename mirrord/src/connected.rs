@@ -13,7 +13,10 @@ use common::{
 };
 use gix::ObjectId;
 
-use crate::{children, memory, refs, upkeep, watch::Watch};
+use crate::{
+    children, complaints, memory, refs,
+    watch::{self, Watch},
+};
 
 /// What begins the message about something that is missing.
 pub(crate) const INCOMPLETE: &str = "upstream did not send all necessary objects";
@@ -73,7 +76,7 @@ pub(crate) fn check(
         .stdout(Stdio::null());
     let ended = children::run(git, input.into_bytes(), watch).map_err(cannot)?;
     if watch.is_cancelled() {
-        return Err(crate::upstream::cancelled());
+        return Err(watch::cancelled());
     }
     if ended.status.success() {
         return Ok(());
@@ -82,7 +85,7 @@ pub(crate) fn check(
     if let Some(failure) = memory::exhausted(&words) {
         return Err(failure);
     }
-    upkeep::after_complaint(git_dir, &words);
+    complaints::after_complaint(git_dir, &words);
     let words = words
         .lines()
         .find_map(|line| line.strip_prefix("fatal: "))

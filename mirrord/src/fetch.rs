@@ -18,7 +18,6 @@ use tokio::sync::OwnedMutexGuard;
 
 use self::waiting::Waited;
 pub(crate) use self::{
-    alike::other_spelling,
     test::{Extent, test},
     unasked::{download, unasked},
 };
@@ -31,6 +30,7 @@ use crate::{
     registry::{Mirror, Target},
     repairs,
     settings::{Auth, ServesUrl},
+    spelling::other_spelling,
     sync::{Birth, Download, Engine, Outcome, Wish},
     upstream::Access,
 };
@@ -160,7 +160,7 @@ pub(crate) fn passes_through(engine: &Engine, wanted: &Wanted) -> Result<bool, F
         Err(err) => Err(Failure::io("cannot read the mirrors", &err)),
     };
     // Whether that is the same project, upstream is asked first.
-    let other = alike::other_spelling(&url);
+    let other = other_spelling(&url);
     let has_other = other.map_or(Ok(false), |other| has(&other))?;
     Ok(!has(&url)? && !has_other && engine.config().pass_through)
 }

@@ -124,7 +124,7 @@ impl Loss {
         let ended = children::run(git, input.into_bytes(), watch)
             .map_err(|err| Failure::io("cannot compare upstream with what it had", &err))?;
         if watch.is_cancelled() {
-            return Err(crate::upstream::cancelled());
+            return Err(crate::watch::cancelled());
         }
         if !ended.status.success() {
             let words = String::from_utf8_lossy(&ended.stderr);

@@ -9,6 +9,7 @@ mod changed;
 mod checksum;
 mod children;
 mod commands;
+mod complaints;
 mod config;
 mod connected;
 mod connections;
@@ -28,6 +29,7 @@ mod history;
 mod id;
 mod journal;
 mod local;
+mod local_time;
 mod lock;
 mod memory;
 mod objects;
@@ -60,6 +62,8 @@ mod sync;
 mod tips;
 mod turns;
 mod unasked;
+
+mod spelling;
 mod unserved;
 mod upkeep;
 mod upstream;
@@ -153,9 +157,4 @@ fn execute(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Keyring(keyring) => keyring.execute(),
         Command::Completions(completions) => completions.execute(Arguments::command()),
     }
-}
-
-/// The hint of an error, when it has one.
-fn hint(error: &anyhow::Error) -> Option<&str> {
-    error.downcast_ref::<Failure>()?.hint.as_deref()
 }

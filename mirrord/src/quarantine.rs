@@ -123,7 +123,7 @@ impl Quarantine {
                 .stdout(Stdio::null());
             let ended = children::run(git, Vec::new(), watch).map_err(cannot)?;
             if watch.is_cancelled() {
-                return Err(crate::upstream::cancelled());
+                return Err(crate::watch::cancelled());
             }
             if !ended.status.success() {
                 let words = String::from_utf8_lossy(&ended.stderr);

@@ -11,7 +11,7 @@ use std::{
 use common::protocol::{OneTimeId, Secret};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::{id, upstream::Access};
+use crate::id;
 
 /// How ssh asks for the passphrase of a key. What a server wants to know it asks in other words.
 const PASSPHRASE: &str = "Enter passphrase for key '";
@@ -48,26 +48,29 @@ pub(crate) struct Question {
     pub answer: oneshot::Sender<Option<Secret>>,
 }
 
+/// Two ways to go to an upstream with equal fingerprints are the same: login, settings and all.
+pub(crate) type Fingerprint = u64;
+
 /// A client that can be asked.
 #[derive(Clone)]
 pub(crate) struct Asker {
     /// Where it hears questions.
     pub client: mpsc::Sender<Question>,
     /// With what it goes to upstream.
-    pub access: Access,
+    pub fingerprint: Fingerprint,
     /// With what somebody goes there who is being asked: whoever has the same and cannot be asked need not wait.
-    pub asking: watch::Sender<Option<Access>>,
+    pub asking: watch::Sender<Option<Fingerprint>>,
 }
 
 /// Those who can be asked, in the order in which they are.
 pub(crate) type Askable = Vec<Asker>;
 
 /// For as long as it lives, somebody is being asked.
-struct Asking<'a>(&'a watch::Sender<Option<Access>>);
+struct Asking<'a>(&'a watch::Sender<Option<Fingerprint>>);
 
 impl Asker {
     fn begin(&self) -> Asking<'_> {
-        self.asking.send_replace(Some(self.access.clone()));
+        self.asking.send_replace(Some(self.fingerprint));
         Asking(&self.asking)
     }
 }
@@ -258,10 +261,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use common::{protocol::Standing, upstream_url::Address};
 
     use super::*;
-    use crate::settings::Auth;
 
     #[tokio::test]
     async fn a_passphrase_is_the_answer_to_one_question_alone_and_once() {
@@ -314,13 +315,10 @@ mod tests {
     async fn who_goes_leaves_the_question_to_the_next() {
         let questions = Arc::<Questions>::default();
         let (gone, there) = (mpsc::channel(1), mpsc::channel(1));
-        let Ok(Address::Url(url, _)) = Address::parse("git@h:p") else {
-            panic!("it is an address");
-        };
-        let access = Access::new(&url, &Auth::AsGit, None, &Standing::default());
+        let fingerprint = 7;
         let asker = |client| Asker {
             client,
-            access: access.clone(),
+            fingerprint,
             asking: watch::Sender::new(None),
         };
         let askable = vec![asker(gone.0), asker(there.0)];
@@ -333,7 +331,7 @@ mod tests {
                 return;
             };
             assert_eq!(question.prompt, "well?");
-            assert!(*under_way.borrow_and_update() == Some(access.clone()));
+            assert!(*under_way.borrow_and_update() == Some(fingerprint));
             let _ = question.answer.send(Some(Secret("yes".into())));
         };
         let asking = questions.answer(&open.id, None, "well?".into());

@@ -29,6 +29,9 @@ use gix::{
 
 use crate::{durable, objects::MAX_OBJECT_BYTES};
 
+/// When the last good sync was, in seconds since 1970; a file in the mirror.
+pub(crate) const SYNCED: &str = "synced";
+
 /// The file of all refs.
 const PACKED: &str = "packed-refs";
 

@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use crate::{
-    activation, add, budgets,
+    activation, add, budgets, complaints,
     connections::Connections,
     conversation::Conversation,
     edit,
@@ -37,7 +37,6 @@ use crate::{
     socket::Socket,
     sync::{Engine, Wish},
     unasked,
-    upkeep::{self, check},
     webhook::Webhook,
 };
 
@@ -112,7 +111,7 @@ impl Server {
         let unasked = tokio::spawn(unasked::drive(self.engine.clone(), lock.clone()));
         let budgets = tokio::spawn(budgets::drive(self.engine.clone()));
         let rounds = tokio::spawn(rounds::drive(self.engine.clone()));
-        let touches = tokio::spawn(upkeep::follow_touches(self.engine.clone()));
+        let touches = tokio::spawn(follow_touches(self.engine.clone()));
         let resuming = tokio::spawn(self.webhook.clone().resume());
         let mut last = None;
         let mut looks = interval(LOOK_INTERVAL);
@@ -350,7 +349,7 @@ impl Server {
         };
         let name = &mirror.settings.name;
         tracing::warn!("git complains of the objects of '{name}'; they are looked through");
-        match check::want(git_dir) {
+        match complaints::want(git_dir) {
             Ok(()) => self.engine.upkeep.after_change(&self.engine.gates, mirror),
             Err(err) => tracing::warn!("cannot have '{name}' looked through: {err}"),
         }
@@ -439,4 +438,15 @@ impl Server {
             disk_budget: self.engine.config().disk_budget.0,
         }
     }
+}
+
+/// Compares packs of mirrors that were read of late when somebody touches them, until it is dropped; where the system does
+/// not tell, the next one who reads does.
+async fn follow_touches(engine: Arc<Engine>) {
+    #[cfg(target_os = "linux")]
+    let upkeep = engine.upkeep.clone();
+    #[cfg(target_os = "linux")]
+    upkeep.follow_touches(&engine.registry, &engine.gates).await;
+    #[cfg(not(target_os = "linux"))]
+    drop(engine);
 }

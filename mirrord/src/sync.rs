@@ -37,7 +37,7 @@ use tokio::{
 use self::{follow::follow, job::Job, noted::Noted};
 pub(crate) use self::{
     job::{Birth, Download, Outcome, Pending, Wish},
-    state::{SYNCED, State},
+    state::State,
     trouble::{Failed, take_mended},
 };
 use crate::{
@@ -46,7 +46,7 @@ use crate::{
     gate::Gates,
     journal::Journal,
     pushes::Pushes,
-    questions::{Askable, Asker},
+    questions::{Askable, Asker, Fingerprint},
     registry::{Mirror, Registry, Target},
     schedule::Schedule,
     settings::Settings,
@@ -99,7 +99,7 @@ struct Task {
     listeners: broadcast::Sender<Progress>,
     state: Arc<Mutex<State>>,
     /// With what somebody goes to upstream who is being asked.
-    asking: watch::Sender<Option<Access>>,
+    asking: watch::Sender<Option<Fingerprint>>,
     /// Tells when something of a sync moves.
     moves: watch::Sender<()>,
 }
@@ -153,7 +153,7 @@ impl Engine {
         let (asking, is_asking) = (task.asking.clone(), task.asking.subscribe());
         let asker = can_ask.then(|| Asker {
             client,
-            access: access.clone(),
+            fingerprint: access.fingerprint(),
             asking,
         });
         // The task ends with the engine; a job that it does not take answers by dropping its sender.
@@ -187,7 +187,7 @@ impl Engine {
         let (moves, moving) = watch::channel(());
         let asker = can_ask.then(|| Asker {
             client,
-            access: access.clone(),
+            fingerprint: access.fingerprint(),
             asking,
         });
         let askable = asker.into_iter().collect();

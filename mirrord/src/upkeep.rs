@@ -28,7 +28,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-pub(crate) use self::compare::{after_complaint, follow_touches};
 use common::derived;
 use tokio::{
     sync::{Semaphore, SemaphorePermit, broadcast},
@@ -37,6 +36,7 @@ use tokio::{
 };
 
 use crate::{
+    complaints,
     gate::{Gate, Gates},
     journal::Journal,
     registry::Mirror,
@@ -247,7 +247,7 @@ impl Upkeep {
             // It was removed, or the daemon stops.
             Err(_) if self.watch.is_cancelled() || !mirror.git_dir.exists() => return None,
             Err(err) => {
-                after_complaint(&mirror.git_dir, &err.to_string());
+                complaints::after_complaint(&mirror.git_dir, &err.to_string());
                 tracing::warn!("cannot repack '{name}': {err}");
                 let until = Instant::now() + AGAIN;
                 state.failed.insert(mirror.git_dir.clone(), until);
@@ -273,7 +273,7 @@ impl Upkeep {
         let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
         if let Err(err) = blocking(move || tips::renew(&git_dir, &watch)).await {
             // Clones make one of their own.
-            after_complaint(&mirror.git_dir, &err.to_string());
+            complaints::after_complaint(&mirror.git_dir, &err.to_string());
             tracing::debug!("no pack of tips for '{}': {err}", mirror.settings.name);
         }
         let git_dir = mirror.git_dir.clone();

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::protocol::{Amount, Progress};
+use common::protocol::{Amount, Failure, FailureKind, Progress};
 use tokio::sync::{Notify, broadcast, watch::Sender};
 
 use crate::questions::Askable;
@@ -272,4 +272,12 @@ impl Watch {
     fn say(&self, progress: Progress) {
         let _ = self.0.listeners.send(progress);
     }
+}
+/// The failure of what was stopped on purpose.
+pub(crate) fn cancelled() -> Failure {
+    Failure::new(
+        FailureKind::Cancelled,
+        "mirrord was stopped before the sync was done",
+    )
+    .hinted("the same command again starts it anew")
 }

@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 
 use super::{
     called, carry_out, converse, listed, mirror, on_terminal,
-    print::{print, print_json, short, time},
+    print::{print, print_json, short},
 };
+use crate::local_time::time;
 
 /// List what branches and tags of a mirror once were
 ///

@@ -17,8 +17,9 @@ use serde_json::{Value, json};
 
 use super::{
     called, converse, mirror,
-    print::{count, print, readable, tell, time},
+    print::{count, print, readable, tell},
 };
+use crate::local_time::time;
 
 /// What is shown of the past to one who follows, unless they say otherwise; as `tail -f` has it.
 const LAST: u64 = 10;

@@ -155,3 +155,8 @@ fn mirror(typed: &str) -> Result<Mirror, Failure> {
         Address::Name(name) => Mirror::Name(name),
     })
 }
+
+/// The hint of an error, when it has one.
+fn hint(error: &anyhow::Error) -> Option<&str> {
+    error.downcast_ref::<Failure>()?.hint.as_deref()
+}

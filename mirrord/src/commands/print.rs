@@ -9,11 +9,12 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use crate::local_time;
 use common::{
     progress::{self, masked},
     protocol::{Failure, FailureKind},
 };
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::tz::TimeZone;
 
 /// Exit code for what makes no sense; clap has the same for what it refuses itself.
 const USAGE: u8 = 2;
@@ -74,7 +75,7 @@ pub(super) fn complain_listing(error: &anyhow::Error, things: &[String]) {
     for thing in things {
         tell(&format!("\t{thing}"));
     }
-    if let Some(hint) = crate::hint(error) {
+    if let Some(hint) = super::hint(error) {
         advise(hint);
     }
 }
@@ -111,15 +112,9 @@ pub(super) fn short(oid: &str) -> &str {
     oid.get(..SHORT).unwrap_or(oid)
 }
 
-/// A point in time where the person lives, as git writes it with `--date=iso`: with the offset, so that it means the
-/// same to whoever it is given to.
-pub(crate) fn time(seconds: u64) -> String {
-    in_zone(seconds, TimeZone::system())
-}
-
 /// The day of a point in time, in UTC: as GitLab says when a token expires.
 pub(super) fn date(seconds: u64) -> String {
-    let time = in_zone(seconds, TimeZone::UTC);
+    let time = local_time::in_zone(seconds, TimeZone::UTC);
     time.split(' ').next().unwrap_or_default().to_owned()
 }
 
@@ -132,18 +127,6 @@ pub(super) fn expiry(expires: u64) -> (String, bool) {
         None | Some(0) => (format!("expired on {date}"), true),
         Some(left) if left < SOON => (format!("expires on {date}, in {}", ago(left)), true),
         Some(_) => (format!("expires on {date}"), false),
-    }
-}
-
-fn in_zone(seconds: u64, zone: TimeZone) -> String {
-    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
-    match Timestamp::from_second(seconds) {
-        Ok(time) => time
-            .to_zoned(zone)
-            .strftime("%Y-%m-%d %H:%M:%S %z")
-            .to_string(),
-        // No clock shows it.
-        Err(_) => seconds.to_string(),
     }
 }
 
@@ -205,10 +188,14 @@ mod tests {
 
     #[test]
     fn a_time_says_where_it_is_meant() {
-        let at = |hours| in_zone(1_795_514_403, TimeZone::fixed(jiff::tz::offset(hours)));
+        let at =
+            |hours| local_time::in_zone(1_795_514_403, TimeZone::fixed(jiff::tz::offset(hours)));
         assert_eq!(at(0), "2026-11-24 10:00:03 +0000");
         assert_eq!(at(-5), "2026-11-24 05:00:03 -0500");
-        assert_eq!(in_zone(u64::MAX, TimeZone::UTC), i64::MAX.to_string());
+        assert_eq!(
+            local_time::in_zone(u64::MAX, TimeZone::UTC),
+            i64::MAX.to_string()
+        );
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Run {
             // Whoever started us reads our stdout, and prints it in its own name.
             let mut stdout = io::stdout();
             let _ = writeln!(stdout, "error: {error:#}");
-            if let Some(hint) = crate::hint(error) {
+            if let Some(hint) = super::hint(error) {
                 let _ = writeln!(stdout, "hint: {hint}");
             }
             complain(error);

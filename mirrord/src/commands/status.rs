@@ -21,9 +21,10 @@ use super::{
         answered, first_clone, first_clone_in_json, freshness, holds, in_json, next, now, saved,
         saved_in_json, sum,
     },
-    print::{ago, date, expiry, readable, time},
+    print::{ago, date, expiry, readable},
     rest,
 };
+use crate::local_time::time;
 
 /// The exit code for 'does not run', as systemctl has it.
 const NOT_RUNNING: u8 = 3;

@@ -14,9 +14,10 @@ use super::{
     converse,
     health::{answered, freshness, holds, next, now, saved},
     mirror,
-    print::{ago, print, print_json, quoted, time},
+    print::{ago, print, print_json, quoted},
     show::shown,
 };
+use crate::local_time::time;
 
 /// Say how fresh a mirror is, what decides that, and what would change it
 ///

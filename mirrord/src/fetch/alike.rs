@@ -1,13 +1,9 @@
 //! Two spellings of one project: with and without `.git`, over http and https.
 
-use common::{
-    refspec::Refspecs,
-    upstream_url::{Address, Scheme, UpstreamUrl},
-    wire::WireError,
-};
+use common::{refspec::Refspecs, upstream_url::UpstreamUrl, wire::WireError};
 
 use super::{Extent, Request};
-use crate::registry::Mirror;
+use crate::{registry::Mirror, spelling::other_spelling};
 
 /// A push may move upstream between two questions; then they are asked once more.
 const MOST_LOOKS: usize = 2;
@@ -64,20 +60,5 @@ impl Request<'_> {
         }
         self.retarget(here);
         Ok(())
-    }
-}
-
-/// The same http URL with `.git`, or without it.
-pub(crate) fn other_spelling(url: &UpstreamUrl) -> Option<UpstreamUrl> {
-    if !matches!(url.scheme(), Scheme::Http | Scheme::Https) {
-        return None;
-    }
-    let other = match url.as_str().strip_suffix(".git") {
-        Some(stem) => stem.to_owned(),
-        None => format!("{url}.git"),
-    };
-    match Address::parse(&other) {
-        Ok(Address::Url(url, None)) => Some(url),
-        _ => None,
     }
 }

@@ -1,6 +1,7 @@
 //! Tries out an upstream: for who asks for that, before a mirror is made of it, and where two addresses may be those of
 //! one project.
 
+use crate::watch::cancelled;
 use std::sync::Arc;
 
 use common::{
@@ -20,7 +21,7 @@ use crate::{
     registry::Target,
     settings::{Auth, Settings},
     sync::{Engine, Outcome, Pending},
-    upstream::{Asked, Probe, Reading, Unread, cancelled},
+    upstream::{Asked, Probe, Reading, Unread},
 };
 
 /// How much of a test is made.

@@ -1,5 +1,6 @@
 //! Waiting for a sync: to its end, or until there is no patience left and a copy to be given instead.
 
+use crate::watch::cancelled;
 use std::time::Duration;
 
 use common::{
@@ -12,7 +13,7 @@ use super::{Purpose, Request, Source, login::elsewhere};
 use crate::{
     patience::Patience,
     sync::{Outcome, Pending},
-    upstream::{Trouble, cancelled},
+    upstream::Trouble,
 };
 
 /// What waiting came to.
@@ -87,7 +88,7 @@ impl Request<'_> {
         } = pending;
         let mut patience = limit.map(|limit| Patience::new(limit, moves.clone(), asking.clone()));
         let (host, url, can_ask) = (self.host(), self.target.url.clone(), self.fetch.can_ask);
-        let access = self.access();
+        let fingerprint = self.access().fingerprint();
         let outcome = async move {
             let out_of_patience = async {
                 match &mut patience {
@@ -99,7 +100,7 @@ impl Request<'_> {
                 biased;
                 outcome = outcome => Some(outcome.unwrap_or_else(|_| Err(cancelled().into()))),
                 // Alone it would fail at once for want of that answer; and how long a person takes, nobody knows.
-                Ok(_) = asking.wait_for(|asked| asked.as_ref() == Some(&access)), if !can_ask => {
+                Ok(_) = asking.wait_for(|asked| *asked == Some(fingerprint)), if !can_ask => {
                     Some(Err(elsewhere(&url).into()))
                 }
                 () = out_of_patience => None,

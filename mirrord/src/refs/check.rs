@@ -107,7 +107,7 @@ impl Found {
             let packs = packs::packs(&packs::folder(git_dir));
             packs.is_ok_and(|packs| !packs.is_empty())
         };
-        let is_synced = git_dir.join(crate::sync::SYNCED).exists();
+        let is_synced = git_dir.join(super::SYNCED).exists();
         self.packed.is_none()
             && self.copy.is_none()
             && self.head.as_deref().and_then(Target::parse).is_some()

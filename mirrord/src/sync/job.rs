@@ -9,6 +9,7 @@ use common::{
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{
+    questions::Fingerprint,
     questions::{Asker, Question},
     registry::Mirror,
     settings::Settings,
@@ -116,7 +117,7 @@ pub(crate) struct Pending<T = Outcome> {
     /// What whoever waits is asked meanwhile.
     pub questions: mpsc::Receiver<Question>,
     /// With what somebody goes to upstream who is being asked.
-    pub asking: watch::Receiver<Option<Access>>,
+    pub asking: watch::Receiver<Option<Fingerprint>>,
     /// Hears when something of it moves.
     pub moves: watch::Receiver<()>,
 }

@@ -9,7 +9,7 @@ use super::{
     ask::ask,
     parts::Parts,
     receive::{Source, lost, receive, suspicion},
-    state::{SYNCED, write_synced},
+    state::write_synced,
 };
 use crate::{
     ancestry::{self, Ancestry},
@@ -324,7 +324,7 @@ fn run(
     // What was broken before may be whole now.
     let changed = !plan.edits.is_empty() || trust == Trust::Nothing;
     // Once a new mirror is where it belongs, others come by it, and take for left over what is half written.
-    if !published.again && (changed || !git_dir.join(SYNCED).exists()) {
+    if !published.again && (changed || !git_dir.join(refs::SYNCED).exists()) {
         write_synced(git_dir, asked_at).map_err(cannot("note the sync"))?;
     }
     let mirror = match place {

@@ -16,13 +16,10 @@ use super::{
     trouble::{self, Failed},
 };
 use crate::{
-    durable,
+    durable, refs,
     settings::Auth,
     upstream::{Access, Trouble},
 };
-
-/// When the last good sync was, in seconds since 1970; a file in the mirror.
-pub(crate) const SYNCED: &str = "synced";
 
 /// How a mirror is, as far as this daemon has seen.
 #[derive(Debug, Clone, Default)]
@@ -166,7 +163,7 @@ impl State {
 
 /// When a mirror was last seen to be in step, as it is on disk.
 pub(super) fn read_synced(git_dir: &Path) -> Option<SystemTime> {
-    let text = fs::read_to_string(git_dir.join(SYNCED)).ok()?;
+    let text = fs::read_to_string(git_dir.join(refs::SYNCED)).ok()?;
     Some(UNIX_EPOCH + Duration::from_secs(text.trim().parse().ok()?))
 }
 
@@ -176,7 +173,7 @@ pub(super) fn read_synced(git_dir: &Path) -> Option<SystemTime> {
 /// Fails when the disk refuses.
 pub(super) fn write_synced(git_dir: &Path, synced: SystemTime) -> io::Result<()> {
     let line = format!("{}\n", seconds(synced));
-    durable::replace(&git_dir.join(SYNCED), line.as_bytes())
+    durable::replace(&git_dir.join(refs::SYNCED), line.as_bytes())
 }
 
 pub(super) fn seconds(time: SystemTime) -> u64 {
@@ -189,6 +186,6 @@ pub(super) fn seconds(time: SystemTime) -> u64 {
 /// # Errors
 /// Fails when the disk refuses.
 pub(super) fn forget(git_dir: &Path) -> io::Result<()> {
-    durable::remove(&git_dir.join(SYNCED))?;
+    durable::remove(&git_dir.join(refs::SYNCED))?;
     trouble::forget(git_dir)
 }

@@ -14,10 +14,11 @@ use std::{
 use gix::hash::{Kind, hasher};
 
 use super::packs;
-use crate::{refs, verified, watch::Watch};
-
-/// The file in a mirror whose time says when it was last checked.
-const CHECKED: &str = "checked";
+use crate::{
+    complaints::{CHECKED, record_check},
+    refs, verified,
+    watch::Watch,
+};
 
 /// How long a mirror goes unchecked at least.
 const LEAST: Duration = Duration::from_secs(6 * 24 * 60 * 60);
@@ -37,7 +38,7 @@ pub(super) fn is_due(git_dir: &Path, now: SystemTime) -> io::Result<bool> {
         Ok(checked) => checked.modified()?,
         Err(err) if err.kind() == io::ErrorKind::NotFound => {
             // All of it was looked at when it came.
-            note(git_dir, now)?;
+            record_check(git_dir, now)?;
             return Ok(false);
         }
         Err(err) => return Err(err),
@@ -59,25 +60,6 @@ pub(super) fn is_wanted(git_dir: &Path) -> io::Result<bool> {
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(err) => Err(err),
     }
-}
-
-/// Has a mirror looked at before anybody reads it: git has complained of its objects. It is remembered on disk, whoever
-/// is killed meanwhile.
-///
-/// # Errors
-/// Fails when the disk refuses.
-pub(crate) fn want(git_dir: &Path) -> io::Result<()> {
-    note(git_dir, UNIX_EPOCH)
-}
-
-/// Notes that it was looked at.
-///
-/// # Errors
-/// Fails when the disk refuses.
-pub(super) fn note(git_dir: &Path, now: SystemTime) -> io::Result<()> {
-    let mut options = File::options();
-    let file = options.create(true).truncate(false).write(true);
-    file.open(git_dir.join(CHECKED))?.set_modified(now)
 }
 
 /// Which part of the spread is a mirror's own.
@@ -262,7 +244,7 @@ mod tests {
             assert!(is_due(LEAST + SPREAD));
             let hours = (0..48).find(|hours| is_due(LEAST + Duration::from_secs(hours * 3600)));
             days.insert(hours.unwrap_or(48) / 12);
-            note(dir.path(), now + Duration::from_secs(3600)).expect("noted");
+            record_check(dir.path(), now + Duration::from_secs(3600)).expect("noted");
             assert!(is_due(Duration::ZERO), "the clock was set");
         }
         assert!(days.len() > 2, "{days:?}");

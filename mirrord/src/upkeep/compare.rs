@@ -4,13 +4,12 @@
 use std::{
     collections::BTreeSet,
     io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use common::{
-    complaint,
     protocol::{Cause, ChangedFile, Entry, Outcome, What},
     verified::folder,
 };
@@ -18,11 +17,10 @@ use common::{
 use super::{Upkeep, blocking, check};
 use crate::{
     changed::{self, seconds, was_changed},
-    durable,
+    complaints, durable,
     gate::{Gate, Gates},
     journal,
     registry::Mirror,
-    sync::Engine,
     verified::{self, Changed, Extent},
 };
 
@@ -74,7 +72,7 @@ impl Upkeep {
             };
             let changed = verified::changed(&git_dir, extent, &watch)?;
             if extent == Extent::All {
-                check::note(&git_dir, SystemTime::now())?;
+                complaints::record_check(&git_dir, SystemTime::now())?;
             }
             Ok(changed)
         })
@@ -134,33 +132,6 @@ impl Upkeep {
         };
         self.journal.note(git_dir, entry);
         Ok(())
-    }
-}
-
-/// Compares packs of mirrors that were read of late when somebody touches them, until it is dropped; where the system does
-/// not tell, the next one who reads does.
-pub(crate) async fn follow_touches(engine: Arc<Engine>) {
-    #[cfg(target_os = "linux")]
-    let following = engine.upkeep.clone();
-    #[cfg(target_os = "linux")]
-    following
-        .follow_touches(&engine.registry, &engine.gates)
-        .await;
-    #[cfg(not(target_os = "linux"))]
-    drop(engine);
-}
-
-/// Has a mirror looked through before anybody reads it, where git has complained of its objects.
-pub(crate) fn after_complaint(git_dir: &Path, stderr: &str) {
-    let says = |line: &str| {
-        let line = format!("error: {line}");
-        complaint::is_about_objects(line.as_bytes())
-    };
-    if stderr.lines().any(says)
-        && let Err(err) = check::want(git_dir)
-    {
-        let git_dir = git_dir.display();
-        tracing::warn!("cannot note that '{git_dir}' is to be looked through: {err}");
     }
 }
 

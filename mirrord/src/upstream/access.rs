@@ -2,6 +2,7 @@
 
 use std::{
     fmt, fs,
+    hash::{DefaultHasher, Hash, Hasher},
     path::PathBuf,
     time::{Duration, SystemTime},
 };
@@ -141,6 +142,13 @@ impl Access {
                 ..
             }
         )
+    }
+
+    /// What tells it from any other, while this process lives.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        hasher.finish()
     }
 
     /// What makes this requester who it is, for recognising it later; empty for anybody.

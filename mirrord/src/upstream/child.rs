@@ -1,5 +1,6 @@
 //! A child that speaks git's protocol on its pipes: a `git upload-pack` on this machine, or an ssh.
 
+use crate::watch::cancelled;
 use std::{
     io,
     os::unix::process::CommandExt,
@@ -24,7 +25,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Trouble, answers, cancelled, sideband::Overheard, silence::Silence};
+use super::{Trouble, answers, sideband::Overheard, silence::Silence};
 use crate::watch::Watch;
 
 /// A child that failed says why at once; a child of the child may hold the other end for longer.

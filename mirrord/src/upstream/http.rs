@@ -7,6 +7,7 @@ mod bodies;
 mod clients;
 mod look;
 
+use crate::watch::cancelled;
 use std::{
     any::Any,
     io,
@@ -156,7 +157,7 @@ impl Line {
                     Ok(result) => result.map_err(|err| answers::unreachable(&self.0.url, &err)),
                     Err(_) => Err(answers::silent(&self.0.url, budget)),
                 },
-                () = watch.cancelled() => Err(super::cancelled().into()),
+                () = watch.cancelled() => Err(cancelled().into()),
             }
         });
         self.state().silence.end(Instant::now());

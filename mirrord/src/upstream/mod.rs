@@ -94,15 +94,6 @@ impl Trouble {
     }
 }
 
-/// The failure of what was stopped on purpose.
-pub(crate) fn cancelled() -> Failure {
-    Failure::new(
-        FailureKind::Cancelled,
-        "mirrord was stopped before the sync was done",
-    )
-    .hinted("the same command again starts it anew")
-}
-
 /// What all conversations with upstreams share.
 pub(crate) struct Upstreams {
     /// Logins that are refused.

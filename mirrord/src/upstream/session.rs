@@ -1,5 +1,6 @@
 //! A conversation with one upstream: opened, asked what upstream has, and what is missing received into a quarantine.
 
+use crate::watch::cancelled;
 use std::process::Command;
 
 use common::protocol::{Failure, FailureKind};
@@ -19,7 +20,6 @@ use gix_transport::{
 use super::{
     Access, Asked, Trouble, Upstreams,
     answers::explain,
-    cancelled,
     child::{self, Child, Meaning},
     fallback, http, local, ssh, v2,
 };

@@ -3,6 +3,7 @@
 
 mod record;
 
+use crate::watch::cancelled;
 use std::{
     collections::HashMap,
     path::PathBuf,
@@ -16,7 +17,7 @@ use common::{
 };
 
 use self::record::{Line, PUSH, READ, Subject, holds};
-use super::{Access, Trouble, cancelled};
+use super::{Access, Trouble};
 use crate::watch::Watch;
 
 /// A login is not tried more often.

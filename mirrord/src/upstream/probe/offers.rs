@@ -1,6 +1,7 @@
 //! What upstream says of pushes and of large files. Nothing is pushed: its advertisement is read, and then it is told
 //! that this was all.
 
+use crate::watch::cancelled;
 use std::{
     process::{Command, Stdio},
     time::Duration,
@@ -17,7 +18,7 @@ use reqwest::StatusCode;
 use super::{Probe, is_end, read::Read, reason, step, timed};
 use crate::{
     children,
-    upstream::{Trouble, Upstreams, cancelled, http, local, ssh},
+    upstream::{Trouble, Upstreams, http, local, ssh},
 };
 
 /// What ends a push that has nothing in it.

@@ -1,5 +1,6 @@
 //! The way to upstream's door: the name, the connection, and whether who answers is who it should be.
 
+use crate::watch::cancelled;
 use std::{
     io,
     net::SocketAddr,
@@ -20,7 +21,7 @@ use tokio::{
 use x509_cert::{Certificate, der::Decode};
 
 use super::{Probe, is_end, reason, timed};
-use crate::upstream::{Access, access, answers, cancelled, http, ssh};
+use crate::upstream::{Access, access, answers, http, ssh};
 
 /// More addresses than this of one name are only counted.
 const MOST_ADDRESSES: usize = 3;

@@ -1,15 +1,12 @@
 //! Asks the user's ssh what it is, and what their configuration says for a host (`ssh -G`).
 
+use crate::watch::cancelled;
 use std::{io, process::Stdio};
 
 use common::{protocol::Failure, ssh::Variant};
 
 use super::{Who, words};
-use crate::{
-    children,
-    upstream::{Trouble, cancelled},
-    watch::Watch,
-};
+use crate::{children, upstream::Trouble, watch::Watch};
 
 /// What matters of ssh's configuration for one host.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Signs in and does nothing else, and listens to what ssh says of each step (`ssh -v`).
 
+use crate::watch::cancelled;
 use std::{
     io,
     os::unix::process::CommandExt,
@@ -21,7 +22,7 @@ use tokio::{
 
 use super::{Ssh, Who, explain_refusal, words};
 use crate::{
-    upstream::{Access, Trouble, answers, cancelled},
+    upstream::{Access, Trouble, answers},
     watch::Watch,
 };
 
