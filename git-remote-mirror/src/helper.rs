@@ -7,16 +7,17 @@ use std::{
 };
 
 use common::{
-    errand,
+    address::{resolve, upstream_url::Address},
+    git::client_context::UserConfig,
     progress::masked,
     protocol::{Failure, Lack},
-    standing::UserConfig,
-    upstream_url::Address,
 };
 
 use crate::{
-    listed::Listed, login_in_url, options::Options, pass_through, place::Place, push,
-    serving::Serving, stream,
+    fetch::{Listed, local_repo::Place, pass_through, serving::Serving, stream},
+    login_in_url,
+    options::Options,
+    push,
 };
 
 /// No line that git sends comes near this.
@@ -154,7 +155,7 @@ fn errand(remote: &str, typed: &str, options: Options) -> Result<Errand, Failure
     Ok(Errand {
         place,
         remote: remote.to_owned(),
-        address: errand::resolve(typed, &config)?,
+        address: resolve::resolve(typed, &config)?,
         config,
         options,
     })

@@ -2,9 +2,9 @@
 //! write as it is into the message of a merge, `FETCH_HEAD` and reflogs.
 
 use common::{
+    address::upstream_url::{Address, Login, UpstreamUrl},
+    git::client_context::UserConfig,
     protocol::{Failure, FailureKind},
-    standing::UserConfig,
-    upstream_url::{Address, Login, UpstreamUrl},
 };
 
 /// Allows it all the same.

@@ -1,33 +1,18 @@
 //! `git-remote-mirror`: what git runs for `mirror::` URLs. stdout belongs to git; people read stderr.
 
-mod askpass;
-mod catch_up;
-mod derived;
+mod children;
+mod daemon;
 mod fetch;
-mod forward;
 mod helper;
-mod left_out;
-mod link;
-mod list;
-mod listed;
-mod login;
 mod login_in_url;
-mod new_remote;
 mod options;
-mod outcome;
-mod pack_index;
-mod pack_objects;
-mod pass_through;
 mod pkt_line;
-mod place;
 mod push;
-mod quarantine;
-mod scratch;
-mod send;
-mod serving;
-mod silence;
-mod stream;
 
+use crate::{
+    children::{askpass, login},
+    push::hooks,
+};
 use std::{
     env,
     io::{self, IsTerminal},
@@ -35,7 +20,11 @@ use std::{
     process::ExitCode,
 };
 
-use common::{ask, git, progress::tell, protocol::Failure};
+use common::{
+    git::{self, ask},
+    progress::tell,
+    protocol::Failure,
+};
 
 /// What git itself exits with when it dies.
 const DIED: u8 = 128;
@@ -51,9 +40,9 @@ fn main() -> ExitCode {
     let called = env::args_os().next().unwrap_or_default();
     let called = Path::new(&called).file_name().unwrap_or_default();
     let result = match words.as_slice() {
-        [] if called == forward::PRE_RECEIVE => forward::pre_receive(),
-        [] if called == forward::PROC_RECEIVE => forward::proc_receive(),
-        [_, _] if called == forward::PRE_PUSH => forward::pre_push(),
+        [] if called == hooks::PRE_RECEIVE => hooks::pre_receive(),
+        [] if called == hooks::PROC_RECEIVE => hooks::proc_receive(),
+        [_, _] if called == hooks::PRE_PUSH => hooks::pre_push(),
         ["login", action] => login::run(action),
         // ssh, of a child of ours.
         [prompt] if env::var_os(askpass::QUESTION).is_some() => askpass::run(prompt),
@@ -96,7 +85,7 @@ fn guarded(address: &str, run: impl FnOnce() -> Result<(), Failure>) -> Result<(
     if env::var_os(git::GUARD).is_none() {
         return run();
     }
-    let address = common::upstream_url::redact(address);
+    let address = common::address::upstream_url::redact(address);
     Err(Failure::here(format!(
         "the upstream of a mirror leads back to a mirror: '{address}'"
     ))

@@ -1,81 +1,23 @@
 //! `mirrord`: the daemon that keeps mirrors in step with their upstreams, and the commands that talk to it.
 
-mod activation;
-mod add;
-mod ancestry;
-mod beside;
-mod budgets;
-mod changed;
-mod checksum;
-mod children;
 mod commands;
-mod complaints;
-mod config;
-mod connected;
-mod connections;
-mod conversation;
 mod credentials;
 mod daemon;
-mod damage;
-mod durable;
-mod edit;
-mod expiry;
-mod fetch;
-mod freshness;
-mod gate;
-mod given;
-mod guard;
-mod history;
-mod id;
-mod journal;
-mod local;
-mod local_time;
-mod lock;
-mod memory;
-mod objects;
-mod patience;
-mod plan;
-mod publish;
-mod push;
-mod pushes;
-mod quarantine;
-mod questions;
-mod recall;
-mod recount;
-mod refs;
-mod registry;
-mod relay;
-mod repairs;
-mod retrack;
-mod rounds;
-#[cfg(test)]
-mod sample;
+mod mirrors;
+mod process;
+mod repository;
+mod requests;
 mod schedule;
-mod secrets;
-mod server;
-mod service;
-mod settings;
-mod show;
-mod socket;
-mod steps;
 mod sync;
-mod tips;
-mod turns;
-mod unasked;
 
-mod spelling;
-mod unserved;
 mod upkeep;
 mod upstream;
-mod usage;
-mod verified;
-mod watch;
 mod webhook;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use common::{ask, paths::Paths, protocol::Failure};
+use common::{git::ask, paths::Paths, protocol::Failure};
 
 /// Keeps local mirrors of git projects in step with their upstreams
 ///

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use common::stamps::{Stamp, Stamps};
+use common::packs::stamps::{Stamp, Stamps};
 use tests::{World, same_clone};
 
 use crate::clone::{Stage, fill};

@@ -45,6 +45,7 @@ mod readme;
 mod recognition;
 mod refspecs;
 mod retrack;
+mod rooms;
 mod schedule;
 mod service;
 mod signing_in;

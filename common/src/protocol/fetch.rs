@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{Login, Secret};
-use crate::{link::Link, name::Name, standing::Standing};
+use crate::{address::name::Name, git::client_context::Standing, packs::link::Link};
 
 /// The fetch of one client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

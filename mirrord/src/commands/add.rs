@@ -4,12 +4,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use common::{
-    client::something_else,
-    errand,
+    address::{resolve, upstream_url::Address},
     paths::Paths,
     progress::masked,
-    protocol::{self, Credential, Reply, Request, Step},
-    upstream_url::Address,
+    protocol::{self, Credential, Reply, Request, Step, client::something_else},
 };
 
 use super::{
@@ -69,7 +67,7 @@ impl Add {
         };
         let credential = self.credential.read(|| Ok(url.origin()), &config)?;
         let request = Request::Add(protocol::Add {
-            fetch: errand::request(&address, &config)?,
+            fetch: resolve::request(&address, &config)?,
             name: self.name.clone(),
             settings: self.options.typed(),
             credential: credential.unwrap_or(Credential::AsGit),

@@ -4,10 +4,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use common::{
-    client::something_else,
     paths::Paths,
     progress::masked,
-    protocol::{self, Reply, Request, Setting},
+    protocol::{self, Reply, Request, Setting, client::something_else},
 };
 use serde_json::{Value, json};
 

@@ -9,10 +9,9 @@ use std::{
 
 use clap::Args;
 use common::{
-    ask,
+    git::{ask, client_context::UserConfig},
     progress::masked,
     protocol::{self, Failure, FailureKind, Login, Secret, words},
-    standing::UserConfig,
 };
 
 /// No password, token or passphrase comes near this.

@@ -4,10 +4,9 @@ use std::{ffi::OsString, os::unix::ffi::OsStrExt, process::ExitCode};
 
 use clap::Args;
 use common::{
-    client::something_else,
     paths::Paths,
     progress::masked,
-    protocol::{self, Past, Reply, Request},
+    protocol::{self, Past, Reply, Request, client::something_else},
 };
 use jiff::Zoned;
 use serde_json::{Value, json};
@@ -16,7 +15,7 @@ use super::{
     called, carry_out, converse, listed, mirror, on_terminal,
     print::{print, print_json, short},
 };
-use crate::local_time::time;
+use crate::process::local_time::time;
 
 /// List what branches and tags of a mirror once were
 ///

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::secrets;
+use crate::credentials::secrets;
 
 /// One use of the keyring, for the daemon
 #[derive(Args)]

@@ -7,10 +7,12 @@ use std::{
 
 use clap::Args;
 use common::{
-    client::{Client, something_else},
     paths::Paths,
     progress::{masked, size},
-    protocol::{self, Entry, Outcome, Reply, Request, What},
+    protocol::{
+        self, Entry, Outcome, Reply, Request, What,
+        client::{Client, something_else},
+    },
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
@@ -19,7 +21,7 @@ use super::{
     called, converse, mirror,
     print::{count, print, readable, tell},
 };
-use crate::local_time::time;
+use crate::process::local_time::time;
 
 /// What is shown of the past to one who follows, unless they say otherwise; as `tail -f` has it.
 const LAST: u64 = 10;

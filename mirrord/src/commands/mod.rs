@@ -27,14 +27,18 @@ use std::io::{self, IsTerminal, Stderr};
 
 use clap::Args;
 use common::{
-    client::{Client, ConnectError, something_else},
-    errand,
+    address::{
+        resolve,
+        upstream_url::{Address, redact},
+    },
+    git::client_context::UserConfig,
     paths::Paths,
     progress::{Renderer, masked},
-    protocol::{Failure, Mirror, Reply, Request},
+    protocol::{
+        Failure, Mirror, Reply, Request,
+        client::{Client, ConnectError, something_else},
+    },
     running,
-    standing::UserConfig,
-    upstream_url::{Address, redact},
 };
 
 pub(crate) use print::{complain, exit_code};
@@ -80,7 +84,9 @@ fn converse<T, E: Into<anyhow::Error>>(
 /// Asks the daemon that runs; `None` when none does.
 async fn ask(paths: &Paths, request: &Request) -> anyhow::Result<Option<(Client, Reply)>> {
     // Behind the socket of a service one would be started for whoever connects.
-    if crate::service::is_installed(paths) && matches!(running::holder(&paths.lock()), Ok(None)) {
+    if crate::daemon::service::is_installed(paths)
+        && matches!(running::holder(&paths.lock()), Ok(None))
+    {
         return Ok(None);
     }
     let mut client = match Client::connect(paths).await {
@@ -135,7 +141,7 @@ fn user_config() -> Result<UserConfig, Failure> {
 
 /// What a person means by a name or an address.
 fn address(typed: &str, config: &UserConfig) -> Result<Address, Failure> {
-    errand::resolve(bare(typed), config)
+    resolve::resolve(bare(typed), config)
 }
 
 /// A name or an address as it is printed: what was typed, without a login that may be in it.

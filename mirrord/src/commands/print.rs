@@ -9,7 +9,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use crate::local_time;
+use crate::process::local_time;
 use common::{
     progress::{self, masked},
     protocol::{Failure, FailureKind},

@@ -7,10 +7,12 @@ use std::{
 
 use clap::Args;
 use common::{
-    client::{Client, something_else},
     paths::Paths,
     progress::masked,
-    protocol::{Failure, LocalRef, Reply, Request},
+    protocol::{
+        Failure, LocalRef, Reply, Request,
+        client::{Client, something_else},
+    },
 };
 use serde_json::json;
 

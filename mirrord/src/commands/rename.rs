@@ -4,10 +4,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use common::{
-    client::something_else,
     paths::Paths,
     progress::masked,
-    protocol::{Mirror, Reply, Request},
+    protocol::{Mirror, Reply, Request, client::something_else},
 };
 
 use super::{

@@ -18,10 +18,8 @@ use tracing_appender::{
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    activation,
     commands::complain,
-    daemon::{self, Starter},
-    server::Ending,
+    daemon::{self, Starter, activation, server::Ending},
 };
 
 /// Log files that are kept, one a day.

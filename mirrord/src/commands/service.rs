@@ -7,7 +7,7 @@ use common::{paths::Paths, progress::masked};
 use serde_json::json;
 
 use super::print::{advise, print, print_json};
-use crate::service::{self, State};
+use crate::daemon::service::{self, State};
 
 /// The exit code for 'does not run', as systemctl has it.
 const NOT_RUNNING: u8 = 3;

@@ -4,11 +4,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use common::{
-    client::something_else,
+    address::upstream_url::Address,
     paths::Paths,
     progress::masked,
-    protocol::{self, Credential, Failure, FailureKind, Reply, Request},
-    upstream_url::Address,
+    protocol::{self, Credential, Failure, FailureKind, Reply, Request, client::something_else},
 };
 
 use super::{

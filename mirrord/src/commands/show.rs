@@ -4,10 +4,12 @@ use std::{collections::BTreeMap, process::ExitCode};
 
 use clap::Args;
 use common::{
-    client::{Client, something_else},
     paths::Paths,
     progress::masked,
-    protocol::{Failure, LocalRef, Mirror, Reply, Request, Shown},
+    protocol::{
+        Failure, LocalRef, Mirror, Reply, Request, Shown,
+        client::{Client, something_else},
+    },
 };
 use serde_json::{Value, json};
 

@@ -8,10 +8,9 @@ use std::{
 
 use clap::Args;
 use common::{
-    client::something_else,
     paths::Paths,
     progress::{masked, size},
-    protocol::{self, Health, Reply, Request, Saved},
+    protocol::{self, Health, Reply, Request, Saved, client::something_else},
 };
 use serde_json::{Value, json};
 
@@ -24,7 +23,7 @@ use super::{
     print::{ago, date, expiry, readable},
     rest,
 };
-use crate::local_time::time;
+use crate::process::local_time::time;
 
 /// The exit code for 'does not run', as systemctl has it.
 const NOT_RUNNING: u8 = 3;

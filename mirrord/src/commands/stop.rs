@@ -14,7 +14,7 @@ use super::{
     ask, converse,
     print::{advise, print},
 };
-use crate::{lock, service};
+use crate::daemon::{lock, service};
 
 /// A daemon that has not answered by then is ended by signals.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

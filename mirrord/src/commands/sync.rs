@@ -4,14 +4,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 use common::{
-    client::something_else,
-    errand,
-    name::Name,
+    address::{name::Name, resolve, upstream_url::Address},
+    git::client_context::UserConfig,
     paths::Paths,
     progress::masked,
-    protocol::{Failure, Fetch, Reply, Request},
-    standing::UserConfig,
-    upstream_url::Address,
+    protocol::{Failure, Fetch, Reply, Request, client::something_else},
 };
 use serde_json::{Value, json};
 
@@ -159,7 +156,7 @@ fn in_step(
     request: fn(Fetch) -> Request,
     noise: &Noise,
 ) -> anyhow::Result<InStep> {
-    let request = request(errand::request(address, config)?);
+    let request = request(resolve::request(address, config)?);
     match converse(carry_out(paths, &request, noise.renderer()))? {
         Reply::Synced {
             name,

@@ -4,12 +4,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 use common::{
-    client::{Client, something_else},
-    errand,
+    address::{resolve, upstream_url::Address},
     paths::Paths,
     progress::{Renderer, masked},
-    protocol::{self, Check, Failure, Reply, Request, Step, Verdict},
-    upstream_url::Address,
+    protocol::{
+        self, Check, Failure, Reply, Request, Step, Verdict,
+        client::{Client, something_else},
+    },
 };
 use serde_json::{Value, json};
 
@@ -60,7 +61,7 @@ impl Test {
             })
         };
         let request = Request::Test(protocol::Test {
-            fetch: errand::request(&address, &config)?,
+            fetch: resolve::request(&address, &config)?,
             settings: self.options.typed(),
             credential: self.credential.read(at, &config)?,
         });

@@ -17,7 +17,7 @@ use super::{
     print::{ago, print, print_json, quoted},
     show::shown,
 };
-use crate::local_time::time;
+use crate::process::local_time::time;
 
 /// Say how fresh a mirror is, what decides that, and what would change it
 ///

@@ -1,11 +1,11 @@
 //! Asks upstream what it has.
 
-use common::{refspec, upstream_url::UpstreamUrl};
+use common::{address::upstream_url::UpstreamUrl, refspec};
 
-use super::{Engine, once::Memory};
+use super::{Engine, run::Memory};
 use crate::{
+    process::watch::Watch,
     upstream::{Access, Asked, Session, Trouble},
-    watch::Watch,
 };
 
 /// Asks upstream what it has, with a login that it has not refused too often.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::{Engine, Outcome, Task, lock};
-use crate::{registry::Target, upstream::Trouble};
+use crate::{mirrors::registry::Target, upstream::Trouble};
 
 /// How long it counts that an upstream gave no answer. A fetch that comes later waits again, to see for itself.
 const MAX_AGE: Duration = Duration::from_secs(5 * 60);

@@ -3,16 +3,14 @@
 use std::time::SystemTime;
 
 use common::{
+    address::upstream_url::UpstreamUrl,
     protocol::{Cause, Progress},
-    upstream_url::UpstreamUrl,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{
-    questions::Fingerprint,
-    questions::{Asker, Question},
-    registry::Mirror,
-    settings::Settings,
+    mirrors::{registry::Mirror, settings::Settings},
+    process::questions::{Asker, Fingerprint, Question},
     upstream::{Access, Trouble},
 };
 

@@ -5,7 +5,10 @@ use std::time::Instant;
 use common::protocol::{Cause, Entry, Failure, FailureKind, Outcome as Came, What};
 
 use super::{Birth, Engine, Outcome, Wish};
-use crate::{journal, registry::Target, upstream::Trouble};
+use crate::{
+    mirrors::{journal, registry::Target},
+    upstream::Trouble,
+};
 
 /// A sync that runs, until it is noted how it ended.
 #[derive(Clone)]

@@ -8,12 +8,14 @@ use gix::{ObjectId, bstr::BString};
 
 use super::receive::Source;
 use crate::{
-    connected, memory,
-    quarantine::{Quarantine, Received, Whose},
-    refs::Refs,
-    unserved::Reasons,
+    process::{memory, watch::Watch},
+    repository::{
+        connected,
+        quarantine::{Quarantine, Received, Whose},
+        refs::Refs,
+        unserved::Reasons,
+    },
     upstream::{Session, Trouble, Upstreams},
-    watch::Watch,
 };
 
 /// After so many requests a sync fails as its last request did. Each finds at least one object that upstream cannot

@@ -2,18 +2,20 @@
 
 use std::{collections::BTreeSet, io, path::Path};
 
-use common::{git, protocol::Failure, refspec, upstream_url::UpstreamUrl};
+use common::{address::upstream_url::UpstreamUrl, git, protocol::Failure, refspec};
 use gix::{ObjectId, bstr::BString};
 
 use super::parts::{Download, Parts};
 use crate::{
-    connected::{self, Trust},
-    guard,
-    plan::{Advertisement, Head, held_below},
-    refs::{self, Refs},
-    unserved::Reasons,
+    process::watch::Watch,
+    repository::{
+        connected::{self, Trust},
+        plan::{Advertisement, Head, held_below},
+        refs::{self, Refs},
+        unserved::Reasons,
+    },
+    sync::guard,
     upstream::{Access, Session, Trouble, Upstreams},
-    watch::Watch,
 };
 
 /// What upstream still has of what the mirror says it has, and has lost: somebody removed a pack, or a disk did.

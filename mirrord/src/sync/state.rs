@@ -16,8 +16,9 @@ use super::{
     trouble::{self, Failed},
 };
 use crate::{
-    durable, refs,
-    settings::Auth,
+    mirrors::settings::Auth,
+    process::durable,
+    repository::refs,
     upstream::{Access, Trouble},
 };
 

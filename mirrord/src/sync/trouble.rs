@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::state::seconds;
-use crate::durable;
+use crate::process::durable;
 
 /// Why the last sync failed, when it did; a file in the mirror: the words, and a line with since when, in seconds since
 /// 1970, and marks.

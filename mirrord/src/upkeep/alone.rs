@@ -11,7 +11,7 @@ use std::{
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Upkeep;
-use crate::gate::{self, Changing, Gate};
+use crate::mirrors::gate::{self, Changing, Gate};
 
 /// Whoever reads a mirror is waited for before packs are dropped, and a child of a dead daemon's that is still at work
 /// before anything; but not for ever: the next change is another occasion.

@@ -15,9 +15,11 @@ use gix::hash::{Kind, hasher};
 
 use super::packs;
 use crate::{
-    complaints::{CHECKED, record_check},
-    refs, verified,
-    watch::Watch,
+    process::watch::Watch,
+    repository::{
+        complaints::{CHECKED, record_check},
+        refs, verified,
+    },
 };
 
 /// How long a mirror goes unchecked at least.
@@ -165,8 +167,9 @@ mod tests {
             let pack = format!("pack-{hash}");
             store.git(&["multi-pack-index", "write"], "");
             let midx = store.file("multi-pack-index");
-            let packs = common::verified::packs(&packs::folder(store.path())).expect("there");
-            let hash = |pack: common::verified::Pack| {
+            let packs =
+                common::packs::verified::packs(&packs::folder(store.path())).expect("there");
+            let hash = |pack: common::packs::verified::Pack| {
                 let digests = pack.digests(&packs::folder(store.path()));
                 (pack.name, digests.expect("readable"))
             };
@@ -210,7 +213,9 @@ mod tests {
         let mut store = Store::new();
         let pack = store.pack(3);
         let folder = packs::folder(store.path());
-        let found = common::verified::packs(&folder).expect("there").remove(0);
+        let found = common::packs::verified::packs(&folder)
+            .expect("there")
+            .remove(0);
         let digests = found.digests(&folder).expect("readable");
         verified::note(store.path(), &[(found.name, digests)].into()).expect("noted");
         let path = store.file(&format!("{pack}.pack"));

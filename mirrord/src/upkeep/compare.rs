@@ -10,18 +10,23 @@ use std::{
 };
 
 use common::{
+    packs::verified::folder,
     protocol::{Cause, ChangedFile, Entry, Outcome, What},
-    verified::folder,
 };
 
 use super::{Upkeep, blocking, check};
 use crate::{
-    changed::{self, seconds, was_changed},
-    complaints, durable,
-    gate::{Gate, Gates},
-    journal,
-    registry::Mirror,
-    verified::{self, Changed, Extent},
+    mirrors::{
+        gate::{Gate, Gates},
+        journal,
+        registry::Mirror,
+    },
+    process::durable,
+    repository::{
+        changed::{self, seconds, was_changed},
+        complaints,
+        verified::{self, Changed, Extent},
+    },
 };
 
 /// Who reads what is not what was verified is not waited for longer: they may never end.

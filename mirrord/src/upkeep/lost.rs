@@ -18,12 +18,13 @@ use gix::{
 };
 
 use crate::{
-    children,
-    history::{self, Why},
-    plan::{Edit, Plan},
-    publish, refs,
-    registry::Mirror,
-    watch::Watch,
+    mirrors::registry::Mirror,
+    process::{child, watch::Watch},
+    repository::{
+        history::{self, Why},
+        plan::{Edit, Plan},
+        publish, refs,
+    },
 };
 
 /// What is said where it is not the mirror's own that is lost.
@@ -135,7 +136,7 @@ fn is_whole(
     let mut nice = git::niced(&git);
     nice.stdout(Stdio::null());
     let input: String = walk.collect();
-    let ended = children::run(nice, input.into_bytes(), watch)?;
+    let ended = child::run(nice, input.into_bytes(), watch)?;
     if watch.is_cancelled() {
         return Err(io::ErrorKind::Interrupted.into());
     }
@@ -150,13 +151,14 @@ mod tests {
 
     use super::*;
     use crate::{
-        settings::{Rules, Settings},
+        mirrors::settings::{Rules, Settings},
         upkeep::{packs, store::Store},
     };
 
     fn mirror(dir: &Path) -> Mirror {
-        let address = common::upstream_url::Address::parse("https://gitlab.example/a/b.git");
-        let Ok(common::upstream_url::Address::Url(url, _)) = address else {
+        let address =
+            common::address::upstream_url::Address::parse("https://gitlab.example/a/b.git");
+        let Ok(common::address::upstream_url::Address::Url(url, _)) = address else {
             panic!("it is a URL");
         };
         Mirror {

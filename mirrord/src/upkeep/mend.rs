@@ -25,11 +25,12 @@ use super::{
     repack::{self, LIMITS},
 };
 use crate::{
-    children, durable,
-    quarantine::{Quarantine, Whose},
-    refs::{self, Refs},
-    verified,
-    watch::Watch,
+    process::{child, durable, watch::Watch},
+    repository::{
+        quarantine::{Quarantine, Whose},
+        refs::{self, Refs},
+        verified,
+    },
 };
 
 /// Where bad packs lie, inside a mirror, as long as it is not whole.
@@ -141,7 +142,7 @@ fn is_indexed_anew(quarantine: &Quarantine, pack: &Path, watch: &Watch) -> io::R
     git.args(["index-pack", "--stdin"]);
     let mut nice = git::niced(&git);
     nice.stdin(File::open(pack)?).stdout(Stdio::null());
-    let ended = children::run(nice, Vec::new(), watch)?;
+    let ended = child::run(nice, Vec::new(), watch)?;
     if watch.is_cancelled() {
         return Err(io::ErrorKind::Interrupted.into());
     }
@@ -294,7 +295,11 @@ mod tests {
         let mut store = Store::new();
         store.history("main", 4);
         let pack = store.names().pop().expect("one pack");
-        fs::write(store.file(&format!("{pack}.keep")), crate::quarantine::MARK).expect("ours");
+        fs::write(
+            store.file(&format!("{pack}.keep")),
+            crate::repository::quarantine::MARK,
+        )
+        .expect("ours");
         let all = objects(&store);
         let sound = tempfile::tempdir().expect("temp dir");
         let sound = sound.path().join("sound.git");

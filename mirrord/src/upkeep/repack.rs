@@ -7,18 +7,22 @@ use std::{
     process::{Command, Stdio},
 };
 
-use common::{git, refspec, verified::NotVerified};
+use common::{git, packs::verified::NotVerified, refspec};
 use gix::ObjectId;
 
 use super::packs;
 use crate::{
-    children::{self, Ended},
-    local,
-    quarantine::{self, Quarantine, Whose},
-    refs,
-    registry::Mirror,
-    verified::{self, Extent},
-    watch::Watch,
+    mirrors::registry::Mirror,
+    process::{
+        child::{self, Ended},
+        watch::Watch,
+    },
+    repository::{
+        local_refs,
+        quarantine::{self, Quarantine, Whose},
+        refs,
+        verified::{self, Extent},
+    },
 };
 
 /// What keeps one child from taking the machine from those who wait for something.
@@ -61,7 +65,7 @@ fn keep_apart(mirror: &Mirror, watch: &Watch) -> io::Result<()> {
     let refs = refs::read(git_dir)?;
     let repo = refs::open(git_dir)?;
     let is_there = |oid: &ObjectId| repo.has_object(*oid);
-    let locals = local::refs(&refs, &mirror.settings.rules.track);
+    let locals = local_refs::refs(&refs, &mirror.settings.rules.track);
     let locals: BTreeSet<_> = locals.into_iter().map(|(_, oid)| oid).collect();
     let mut walk: String = locals
         .iter()
@@ -141,7 +145,7 @@ pub(super) fn unchanged(git_dir: &Path, watch: &Watch) -> io::Result<()> {
 pub(super) fn run(git: &Command, input: String, watch: &Watch) -> io::Result<Ended> {
     let mut nice = git::niced(git);
     nice.stdout(Stdio::piped());
-    ended(children::run(nice, input.into_bytes(), watch)?, watch)
+    ended(child::run(nice, input.into_bytes(), watch)?, watch)
 }
 
 /// Returns a child that did what it should.

@@ -11,7 +11,7 @@ use std::{
 use common::git;
 
 use super::packs;
-use crate::quarantine::MARK;
+use crate::repository::quarantine::MARK;
 
 /// A bare repository. Each pack that is put into it has objects of its own.
 pub(super) struct Store {

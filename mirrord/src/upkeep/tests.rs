@@ -7,14 +7,17 @@ use super::{
     *,
 };
 use crate::{
-    gate,
-    sample::Sample,
-    settings::{Rules, Settings},
+    mirrors::{
+        gate,
+        settings::{Rules, Settings},
+    },
+    repository::sample::Sample,
 };
 
 fn mirror(dir: &Path) -> Mirror {
-    let address = common::upstream_url::Address::parse("https://gitlab.example/group/project.git");
-    let Ok(common::upstream_url::Address::Url(url, _)) = address else {
+    let address =
+        common::address::upstream_url::Address::parse("https://gitlab.example/group/project.git");
+    let Ok(common::address::upstream_url::Address::Url(url, _)) = address else {
         panic!("it is a URL");
     };
     Mirror {

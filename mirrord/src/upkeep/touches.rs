@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use common::{protocol::Cause, verified::Record};
+use common::{packs::verified::Record, protocol::Cause};
 use rustix::{
     fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags},
     io::Errno,
@@ -18,7 +18,10 @@ use rustix::{
 use tokio::io::unix::AsyncFd;
 
 use super::{Upkeep, blocking};
-use crate::{gate::Gates, registry::Registry, verified::Extent};
+use crate::{
+    mirrors::{gate::Gates, registry::Registry},
+    repository::verified::Extent,
+};
 
 /// The system allows some thousands of each user; what is not watched is hashed when somebody comes.
 const MAX_WATCHES: usize = 2000;

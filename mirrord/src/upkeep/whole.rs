@@ -14,11 +14,12 @@ use super::{
     packs,
 };
 use crate::{
-    damage, durable,
-    gate::Gate,
-    registry::Mirror,
-    verified::{self, Extent, Found},
-    watch::Watch,
+    mirrors::{gate::Gate, registry::Mirror},
+    process::{durable, watch::Watch},
+    repository::{
+        damage,
+        verified::{self, Extent, Found},
+    },
 };
 
 /// What was mended is looked into once more, and what that finds is mended; but not for ever.

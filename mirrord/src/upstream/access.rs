@@ -8,14 +8,18 @@ use std::{
 };
 
 use common::{
+    address::{
+        upstream_url::{Scheme, UpstreamUrl},
+        url_config,
+    },
+    git::{
+        client_context::{Alone, truth},
+        ssh::Client,
+    },
     protocol::{Login, Standing},
-    ssh::Client,
-    standing::{Alone, truth},
-    upstream_url::{Scheme, UpstreamUrl},
-    url_config,
 };
 
-use crate::{questions::Passphrase, settings::Auth};
+use crate::{mirrors::settings::Auth, process::questions::Passphrase};
 
 /// Two requests with equal access may share an answer. Its `Debug` shows nothing: headers and proxies hold secrets.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -311,7 +315,7 @@ impl Http {
 
 #[cfg(test)]
 mod tests {
-    use common::upstream_url::Address;
+    use common::address::upstream_url::Address;
 
     use super::*;
 

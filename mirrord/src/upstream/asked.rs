@@ -1,9 +1,9 @@
 //! What upstream answered, reduced to what is tracked and well named.
 
 use common::{
+    address::upstream_url::UpstreamUrl,
     protocol::{Failure, FailureKind},
     refspec::Refspecs,
-    upstream_url::UpstreamUrl,
 };
 use gix::{
     ObjectId,
@@ -11,7 +11,7 @@ use gix::{
 };
 
 use super::{Trouble, v2::Listed};
-use crate::{
+use crate::repository::{
     plan::{Advertisement, Head},
     refs::Refs,
 };

@@ -1,6 +1,6 @@
 //! A child that speaks git's protocol on its pipes: a `git upload-pack` on this machine, or an ssh.
 
-use crate::watch::cancelled;
+use crate::process::watch::{Watch, cancelled};
 use std::{
     io,
     os::unix::process::CommandExt,
@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{protocol::Failure, upstream_url::UpstreamUrl};
+use common::{address::upstream_url::UpstreamUrl, protocol::Failure};
 use gix_transport::{
     Protocol,
     client::git::{ConnectMode, blocking_io},
@@ -26,7 +26,6 @@ use tokio::{
 };
 
 use super::{Trouble, answers, sideband::Overheard, silence::Silence};
-use crate::watch::Watch;
 
 /// A child that failed says why at once; a child of the child may hold the other end for longer.
 const LAST_WORDS: Duration = Duration::from_secs(2);

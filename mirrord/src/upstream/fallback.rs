@@ -12,12 +12,11 @@ use std::{
 };
 
 use common::{
-    config_file::ConfigFile,
-    git,
+    address::upstream_url::{Scheme, UpstreamUrl, redact},
+    git::{self, config_file::ConfigFile},
     progress::masked,
     protocol::{Failure, FailureKind},
     refspec::Refspecs,
-    upstream_url::{Scheme, UpstreamUrl, redact},
 };
 use gix::{ObjectId, bstr::BString};
 
@@ -27,13 +26,13 @@ use super::{
     ssh,
 };
 use crate::{
-    children, durable, memory,
-    plan::Head,
-    quarantine::{Quarantine, Received},
-    refs::Refs,
-    relay::Relay,
-    settings::Auth,
-    watch::Watch,
+    mirrors::settings::Auth,
+    process::{child, durable, memory, relay::Relay, watch::Watch},
+    repository::{
+        plan::Head,
+        quarantine::{Quarantine, Received},
+        refs::Refs,
+    },
 };
 
 /// The name under which the child knows its upstream. No rule of the user's rewrites it, and the URL, rewritten from it
@@ -196,7 +195,7 @@ impl Git {
         settings.include_in(&mut command);
         let mut relay = Relay::default();
         let budget = self.access.http.no_progress * WORDLESS;
-        let ended = children::run_reading(command, input, Some(budget), watch, |piece| {
+        let ended = child::run_reading(command, input, Some(budget), watch, |piece| {
             watch.moved();
             relay.hear(piece, watch);
         });

@@ -3,10 +3,10 @@
 use std::{path::Path, process::Command};
 
 use common::{
+    address::upstream_url::UpstreamUrl,
     git,
     progress::masked,
     protocol::{Failure, FailureKind},
-    upstream_url::UpstreamUrl,
 };
 
 use super::{Access, Trouble};

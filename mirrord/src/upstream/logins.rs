@@ -8,7 +8,7 @@ use std::{
 
 use common::protocol::{Login, OneTimeId};
 
-use crate::id;
+use crate::process::id;
 
 /// Logins that wait to be fetched by a child, by their one-time ids.
 #[derive(Default)]

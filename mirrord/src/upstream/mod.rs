@@ -1,14 +1,14 @@
 //! Talks to upstream: asks what it has, and receives what is missing into a quarantine. No ref is written here.
 //!
 //! gix's lower layer does the protocol. What it cannot speak to (old servers, sign-in by Kerberos, client
-//! certificates) goes through `git fetch`, to the same end. All of it is blocking code that a [`Watch`](crate::watch::Watch) can cancel.
+//! certificates) goes through `git fetch`, to the same end. All of it is blocking code that a [`Watch`](crate::process::watch::Watch) can cancel.
 
 mod access;
 mod answers;
 mod asked;
 mod child;
 mod fallback;
-mod hooks;
+mod hooks_api;
 mod http;
 mod local;
 mod logins;
@@ -24,23 +24,23 @@ mod v2;
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use common::{
+    address::upstream_url::UpstreamUrl,
     paths::Paths,
     protocol::{Failure, FailureKind},
-    upstream_url::UpstreamUrl,
 };
 
 pub(crate) use self::{
     access::Access,
     answers::said::moved_to,
     asked::Asked,
-    hooks::{ProjectHook, ProjectHooks},
+    hooks_api::{ProjectHook, ProjectHooks},
     logins::Logins,
     probe::{Probe, Reading, Unread},
     session::Session,
     token::Told,
     trials::Trials,
 };
-use crate::questions::Questions;
+use crate::process::questions::Questions;
 
 /// A failure, with what those who deal with it here need beside its words.
 #[derive(Debug, Clone)]

@@ -1,12 +1,22 @@
 //! A conversation with one upstream: opened, asked what upstream has, and what is missing received into a quarantine.
 
-use crate::watch::cancelled;
+use crate::{
+    mirrors::settings::Auth,
+    process::{
+        questions,
+        watch::{Watch, cancelled},
+    },
+    repository::{
+        quarantine::{Quarantine, Received},
+        refs::Refs,
+    },
+};
 use std::process::Command;
 
 use common::protocol::{Failure, FailureKind};
 use common::{
+    address::upstream_url::{Scheme, UpstreamUrl},
     refspec::Refspecs,
-    upstream_url::{Scheme, UpstreamUrl},
 };
 use gix::error::ErrorExt;
 use gix_transport::{
@@ -22,13 +32,6 @@ use super::{
     answers::explain,
     child::{self, Child, Meaning},
     fallback, http, local, ssh, v2,
-};
-use crate::{
-    quarantine::{Quarantine, Received},
-    questions,
-    refs::Refs,
-    settings::Auth,
-    watch::Watch,
 };
 
 /// A conversation with one upstream, by one access.

@@ -11,7 +11,7 @@ use std::{
 use gix_transport::packetline::read::Error as Refusal;
 
 use super::silence::Silence;
-use crate::watch::Watch;
+use crate::process::watch::Watch;
 
 /// Follows an answer of protocol v2 as it comes, in whatever pieces.
 #[derive(Default)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::upstream_url::{Scheme, UpstreamUrl};
+use common::address::upstream_url::{Scheme, UpstreamUrl};
 use jiff::{civil::Date, tz::TimeZone};
 use reqwest::{StatusCode, header::HeaderValue};
 

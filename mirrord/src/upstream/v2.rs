@@ -30,11 +30,13 @@ use gix_transport::{
 };
 
 use crate::{
-    ancestry,
-    objects::Commits,
-    quarantine::{Quarantine, Received},
-    refs::Refs,
-    watch::Watch,
+    process::watch::Watch,
+    repository::{
+        ancestry,
+        objects::Commits,
+        quarantine::{Quarantine, Received},
+        refs::Refs,
+    },
 };
 
 pub(super) fn format(capabilities: &Capabilities) -> gix::hash::Kind {

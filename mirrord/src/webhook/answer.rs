@@ -16,13 +16,13 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::{Instant, timeout};
 
 use super::{
+    auth::{self, AtFirstSight},
     hooks::{Found, Hook, Hooks, is_id},
     host::Names,
-    proof::{self, AtFirstSight},
-    seen::Seen,
+    replay::Seen,
     slots::Slot,
 };
-use crate::{registry::Mirror, sync::Engine};
+use crate::{mirrors::registry::Mirror, sync::Engine};
 
 /// Longer bodies are not read. GitLab's may have 25 MB, and nothing in them matters.
 const LONGEST: usize = 1 << 20;
@@ -116,7 +116,7 @@ impl Receiver {
             StatusCode::UNAUTHORIZED,
             "the secret token or the signature is not right",
         );
-        let at_first_sight = proof::at_first_sight(hook, headers);
+        let at_first_sight = auth::at_first_sight(hook, headers);
         if at_first_sight == AtFirstSight::Refused {
             self.note_unproven(mirror, hook);
             return Err(unproven);
@@ -126,7 +126,7 @@ impl Receiver {
             slot.is_answered();
         }
         let is_news = match at_first_sight {
-            AtFirstSight::Signed => match proof::signed(hook, headers, &text) {
+            AtFirstSight::Signed => match auth::signed(hook, headers, &text) {
                 Some(mark) => self.seen.is_news(mark, Instant::now()),
                 None => {
                     self.note_unproven(mirror, hook);
@@ -166,7 +166,7 @@ impl Receiver {
 
     /// Whoever sends one after the other must not fill the log.
     fn note_unproven(&self, mirror: &Mirror, hook: &Hook) {
-        let mark = proof::unproven(hook);
+        let mark = auth::unproven(hook);
         if self.seen.is_news(mark, Instant::now()) {
             let name = &mirror.settings.name;
             tracing::warn!(

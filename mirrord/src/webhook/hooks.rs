@@ -16,10 +16,12 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use common::protocol::{Failure, FailureKind, Secret};
 
 use crate::{
-    id,
-    registry::{Mirror, Registry},
-    secrets,
-    settings::is_secret_id,
+    credentials::secrets,
+    mirrors::{
+        registry::{Mirror, Registry},
+        settings::is_secret_id,
+    },
+    process::id,
 };
 
 /// The file in a mirror: the id, the secret token, and the signing token or nothing, a line each.

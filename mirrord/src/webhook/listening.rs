@@ -11,7 +11,7 @@ use reqwest::Url;
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::{hooks::Hook, tls::Tls};
-use crate::{
+use crate::mirrors::{
     config::{self, Config},
     registry::Mirror,
 };

@@ -8,8 +8,8 @@ use super::{
     hooks::{Hook, new_signing},
 };
 use crate::{
-    fetch::existing,
-    registry::Mirror,
+    mirrors::registry::Mirror,
+    requests::fetch::existing,
     upstream::{ProjectHook, ProjectHooks},
 };
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use common::terminal;
+use common::git::terminal;
 
 #[expect(clippy::print_stdout, reason = "this is what the story came for")]
 fn main() -> ExitCode {

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use common::verified::{Record, folder, packs};
+use common::packs::verified::{Record, folder, packs};
 use rustix::process::{Pid, Signal, kill_process};
 use tests::{Running, World, same_clone};
 

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use common::stamps::Stamps;
+use common::packs::stamps::Stamps;
 use serde_json::Value;
 use tests::{World, same_clone};
 

@@ -4,12 +4,15 @@ use std::process::ExitCode;
 
 use clap::Args;
 use common::{
-    client::something_else,
-    errand,
+    address::{
+        resolve,
+        upstream_url::{Address, UpstreamUrl},
+    },
     paths::Paths,
     progress::masked,
-    protocol::{self, AtGitLab, Delivery, Failure, Found, Secret, WebhookSaid},
-    upstream_url::{Address, UpstreamUrl},
+    protocol::{
+        self, AtGitLab, Delivery, Failure, Found, Secret, WebhookSaid, client::something_else,
+    },
 };
 use serde_json::{Value, json};
 
@@ -134,7 +137,7 @@ impl What {
             }
         };
         Ok(AtGitLab {
-            fetch: errand::request(&address, &config)?,
+            fetch: resolve::request(&address, &config)?,
             token,
         })
     }

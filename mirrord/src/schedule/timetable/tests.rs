@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::schedule::dice::LAST_RETRY;
+use crate::schedule::jitter::LAST_RETRY;
 
 const HOST: &str = "https://gitlab.example:443";
 const HOUR: Duration = Duration::from_secs(3600);

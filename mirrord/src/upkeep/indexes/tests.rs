@@ -1,7 +1,7 @@
 //! What makes a mirror quick to read never makes an answer wrong.
 
 use super::{super::store::Store, *};
-use crate::refs;
+use crate::repository::refs;
 
 /// Has git write them; nobody else is at it.
 fn written(store: &Store) {

@@ -5,7 +5,10 @@ use std::{fs, io, path::Path, time::SystemTime};
 use super::{
     super::indexes, GOING, KINDS, Replaced, files, folder, is_aging, is_whole, leftovers, names,
 };
-use crate::{durable, quarantine::Whose, verified};
+use crate::{
+    process::durable,
+    repository::{quarantine::Whose, verified},
+};
 
 /// Drops packs that have been replaced, and what others left who were killed over it. Nobody may be reading the mirror.
 ///

@@ -1,7 +1,7 @@
 //! What nothing reaches goes, after a while; what anything reaches, or comes to reach, never does.
 
 use super::{super::store::Store, *};
-use crate::refs;
+use crate::repository::refs;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

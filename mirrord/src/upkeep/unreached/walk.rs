@@ -13,7 +13,10 @@ use common::git;
 use gix::ObjectId;
 
 use super::super::{packs, repack::ended};
-use crate::{children, quarantine::Quarantine, refs, watch::Watch};
+use crate::{
+    process::{child, watch::Watch},
+    repository::{quarantine::Quarantine, refs},
+};
 
 /// What all refs name, and HEAD where it is on no branch.
 #[derive(Default)]
@@ -99,5 +102,5 @@ fn run(git: Command, roots: &Roots, known: &Roots, watch: &Watch) -> io::Result<
     if input.is_empty() {
         return Ok(());
     }
-    ended(children::run(git, input.into_bytes(), watch)?, watch).map(drop)
+    ended(child::run(git, input.into_bytes(), watch)?, watch).map(drop)
 }

@@ -2,9 +2,9 @@
 //! It says so in an ERR line, on ssh's stderr, or as the text of a refusal.
 
 use common::{
+    address::upstream_url::{Address, Scheme, UpstreamUrl, redact},
     progress::masked,
     protocol::{Failure, FailureKind},
-    upstream_url::{Address, Scheme, UpstreamUrl, redact},
 };
 
 use crate::upstream::Trouble;

@@ -1,25 +1,24 @@
 //! What upstream says of pushes and of large files. Nothing is pushed: its advertisement is read, and then it is told
 //! that this was all.
 
-use crate::watch::cancelled;
+use crate::{
+    process::{child, watch::cancelled},
+    upstream::{Trouble, Upstreams, http, local, ssh},
+};
 use std::{
     process::{Command, Stdio},
     time::Duration,
 };
 
 use common::{
+    address::upstream_url::Scheme,
     progress::masked,
     protocol::{Check, Failure, Verdict},
     refspec::Refspecs,
-    upstream_url::Scheme,
 };
 use reqwest::StatusCode;
 
 use super::{Probe, is_end, read::Read, reason, step, timed};
-use crate::{
-    children,
-    upstream::{Trouble, Upstreams, http, local, ssh},
-};
 
 /// What ends a push that has nothing in it.
 const FLUSH: &[u8] = b"0000";
@@ -139,7 +138,7 @@ impl Probe<'_> {
     ) -> Result<Offer, Trouble> {
         command.stdout(Stdio::piped());
         let budget = Some(self.access.http.no_progress);
-        let ended = children::run_reading(command, FLUSH.to_vec(), budget, self.watch, |_| ())
+        let ended = child::run_reading(command, FLUSH.to_vec(), budget, self.watch, |_| ())
             .map_err(|err| Failure::io("cannot ask for a push", &err))?;
         if self.watch.is_cancelled() {
             return Err(cancelled().into());

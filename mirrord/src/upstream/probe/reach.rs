@@ -1,6 +1,9 @@
 //! The way to upstream's door: the name, the connection, and whether who answers is who it should be.
 
-use crate::watch::cancelled;
+use crate::{
+    process::watch::cancelled,
+    upstream::{Access, access, answers, http, ssh},
+};
 use std::{
     io,
     net::SocketAddr,
@@ -8,9 +11,9 @@ use std::{
 };
 
 use common::{
+    address::upstream_url::{Scheme, UpstreamUrl},
     progress::masked,
     protocol::{Check, Failure, FailureKind},
-    upstream_url::{Scheme, UpstreamUrl},
 };
 use hyper_util::client::proxy::matcher::Matcher;
 use tokio::{
@@ -21,7 +24,6 @@ use tokio::{
 use x509_cert::{Certificate, der::Decode};
 
 use super::{Probe, is_end, reason, timed};
-use crate::upstream::{Access, access, answers, http, ssh};
 
 /// More addresses than this of one name are only counted.
 const MOST_ADDRESSES: usize = 3;

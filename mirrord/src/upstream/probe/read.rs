@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use common::{
+    address::upstream_url::UpstreamUrl,
     protocol::{Check, FailureKind, Step, Verdict},
     refspec::Refspecs,
-    upstream_url::UpstreamUrl,
 };
 
 use super::{Probe, failed, reach::proxy_hint, step, timed};
 use crate::{
-    plan::{Advertisement, Head},
-    refs::Refs,
+    repository::{
+        plan::{Advertisement, Head},
+        refs::Refs,
+    },
     upstream::{Access, Asked, Session, Trouble},
 };
 

@@ -10,7 +10,7 @@ use common::{
 use gix::bstr::BString;
 
 use super::{Probe, step};
-use crate::refs::Refs;
+use crate::repository::refs::Refs;
 
 /// Names that are shown; the others are counted.
 const MOST_NAMES: usize = 3;

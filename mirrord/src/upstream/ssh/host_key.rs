@@ -7,9 +7,9 @@ use base64::{
     prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD},
 };
 use common::{
+    address::upstream_url::UpstreamUrl,
+    git::ssh::{port, quoted},
     protocol::Failure,
-    ssh::{port, quoted},
-    upstream_url::UpstreamUrl,
 };
 use sha2::{Digest, Sha256};
 

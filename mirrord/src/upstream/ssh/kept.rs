@@ -101,7 +101,7 @@ fn end(socket: &Path) -> io::Result<()> {
 mod tests {
     use std::os::unix::net::UnixListener;
 
-    use common::{protocol::Standing, ssh::Client};
+    use common::{git::ssh::Client, protocol::Standing};
 
     use super::*;
 

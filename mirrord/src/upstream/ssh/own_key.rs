@@ -10,18 +10,20 @@ use std::{
 };
 
 use common::{
+    address::upstream_url::UpstreamUrl,
+    git::ssh::quoted,
     progress::masked,
     protocol::{Failure, FailureKind},
-    ssh::quoted,
-    upstream_url::UpstreamUrl,
 };
 use sha2::{Digest, Sha256};
 
 use super::{Who, words::bare_host};
 use crate::{
-    durable,
-    questions::{BadPassphrase, Open},
-    settings::Auth,
+    mirrors::settings::Auth,
+    process::{
+        durable,
+        questions::{BadPassphrase, Open},
+    },
     upstream::{Access, Trouble},
 };
 

@@ -1,12 +1,17 @@
 //! Asks the user's ssh what it is, and what their configuration says for a host (`ssh -G`).
 
-use crate::watch::cancelled;
+use crate::{
+    process::{
+        child,
+        watch::{Watch, cancelled},
+    },
+    upstream::Trouble,
+};
 use std::{io, process::Stdio};
 
-use common::{protocol::Failure, ssh::Variant};
+use common::{git::ssh::Variant, protocol::Failure};
 
 use super::{Who, words};
-use crate::{children, upstream::Trouble, watch::Watch};
 
 /// What matters of ssh's configuration for one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +52,7 @@ pub(super) fn probe(who: &Who, watch: &Watch) -> Result<Probe, Trouble> {
         io::ErrorKind::NotFound => words::not_found(),
         _ => Failure::io("cannot run ssh", &err),
     };
-    let ended = children::run(command, Vec::new(), watch).map_err(cannot)?;
+    let ended = child::run(command, Vec::new(), watch).map_err(cannot)?;
     if watch.is_cancelled() {
         return Err(cancelled().into());
     }

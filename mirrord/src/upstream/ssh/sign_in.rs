@@ -1,6 +1,9 @@
 //! Signs in and does nothing else, and listens to what ssh says of each step (`ssh -v`).
 
-use crate::watch::cancelled;
+use crate::{
+    process::watch::{Watch, cancelled},
+    upstream::{Access, Trouble, answers},
+};
 use std::{
     io,
     os::unix::process::CommandExt,
@@ -9,9 +12,9 @@ use std::{
 };
 
 use common::{
+    address::upstream_url::{UpstreamUrl, redact},
     progress::masked,
     protocol::Failure,
-    upstream_url::{UpstreamUrl, redact},
 };
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
@@ -21,10 +24,6 @@ use tokio::{
 };
 
 use super::{Ssh, Who, explain_refusal, words};
-use crate::{
-    upstream::{Access, Trouble, answers},
-    watch::Watch,
-};
 
 /// How long somebody who is asked may think. Servers give them about as long (`LoginGraceTime`).
 const PERSON: Duration = Duration::from_secs(120);

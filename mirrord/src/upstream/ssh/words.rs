@@ -2,10 +2,10 @@
 //! do about it.
 
 use common::{
+    address::upstream_url::{UpstreamUrl, redact},
+    git::ssh::port,
     progress::masked,
     protocol::{Failure, FailureKind},
-    ssh::port,
-    upstream_url::{UpstreamUrl, redact},
 };
 
 use super::host_key;
@@ -214,7 +214,7 @@ fn of_anything(url: &UpstreamUrl, lines: &[String], status: Option<i32>) -> Opti
 
 #[cfg(test)]
 mod tests {
-    use common::upstream_url::Address;
+    use common::address::upstream_url::Address;
 
     use super::*;
 

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     credentials::{hashed, matches},
-    durable,
+    process::durable,
 };
 
 /// A login that a person's git knows may be good again without being another: it is tried again after this time, within

@@ -1,0 +1,75 @@
+//! What a person asks for: which mirror they mean, as git itself would resolve the address where they stand, and what
+//! the daemon is told of them.
+
+use std::env;
+
+use crate::{
+    address::{policy, upstream_url::Address, url_config},
+    git::{ask, client_context::UserConfig},
+    progress::masked,
+    protocol::{Failure, FailureKind, Fetch, Lack, Login, Mirror, Secret, Stale},
+};
+
+/// The user's word on answers that could not be checked: `serve` or `fail`.
+const MIRROR_STALE: &str = "MIRROR_STALE";
+
+/// Tells which mirror is meant, as git itself would resolve the URL here.
+///
+/// # Errors
+/// Fails when it is no address, or one of a transport that git's own rules forbid here.
+pub fn resolve(typed: &str, config: &UserConfig) -> Result<Address, Failure> {
+    let address = match url_config::instead_of(config.entries(), typed) {
+        Some(rewritten) => Address::parse(&rewritten),
+        None => Address::parse(typed),
+    };
+    let address = address.map_err(|err| Failure::new(FailureKind::Usage, err.to_string()))?;
+    if let Address::Url(url, _) = &address {
+        policy::check(url.scheme(), config)?;
+    }
+    Ok(address)
+}
+
+/// What the daemon is told of a request for a mirror. Whether it is a clone, only the caller can know.
+///
+/// # Errors
+/// Fails when `MIRROR_STALE` is none of its values.
+pub fn request(address: &Address, config: &UserConfig) -> Result<Fetch, Failure> {
+    let (mirror, typed) = match address {
+        Address::Url(url, typed) => (Mirror::Url(url.to_string()), typed.clone()),
+        Address::Name(name) => (Mirror::Name(name.clone()), None),
+    };
+    let (login, username) = match typed {
+        Some(typed) => match typed.password {
+            Some(password) => (
+                Some(Login {
+                    username: typed.username,
+                    password,
+                }),
+                None,
+            ),
+            None => (None, Some(Secret(typed.username))),
+        },
+        None => (None, None),
+    };
+    let stale = match env::var(MIRROR_STALE).as_deref() {
+        Err(_) | Ok("") => None,
+        Ok("serve") => Some(Stale::Serve),
+        Ok("fail") => Some(Stale::Fail),
+        Ok(other) => {
+            let other = masked(other.as_bytes());
+            let message = format!("{MIRROR_STALE} is '{other}'");
+            let failure = Failure::new(FailureKind::Usage, message);
+            return Err(failure.hinted("it may be 'serve' or 'fail'"));
+        }
+    };
+    Ok(Fetch {
+        mirror,
+        login,
+        username,
+        standing: config.standing(),
+        transports: policy::transports(config),
+        stale,
+        can_ask: ask::can_ask(config),
+        lacks: Lack::News,
+    })
+}

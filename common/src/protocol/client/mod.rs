@@ -1,0 +1,251 @@
+//! The client's end of a conversation: connect to the daemon, start it when there is none, converse.
+
+mod connect;
+mod start;
+
+use std::{fs, io, os::unix::fs::OpenOptionsExt, time::Duration};
+
+use interprocess::local_socket::tokio::Stream;
+use serde::Serialize;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::{
+    git::ask,
+    paths::Paths,
+    progress::Renderer,
+    protocol::{
+        Answer, Ask, Failure, FailureKind, Reply, Request, Step,
+        wire::{self, WireError},
+    },
+};
+
+pub use connect::ConnectError;
+
+/// A daemon that says nothing at all for this long is stuck: it sends progress every second while it works.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// A daemon may first wait for its predecessor to finish what it serves, which takes at most thirty seconds. Whoever has
+/// connected to a service's socket waits for that, too.
+const START: Duration = Duration::from_secs(45);
+
+/// So many daemons may end, one after the other, before one of them has carried out what it was asked.
+const DAEMONS: usize = 3;
+
+/// How often those who wait for somebody else's start look again.
+const AGAIN: Duration = Duration::from_millis(10);
+
+/// Makes the system's allocator keep two heaps rather than eight for each processor: a daemon with a thread for each of
+/// the syncs that run has next to nothing in most of them, and would never give that back.
+pub const FEW_HEAPS: (&str, &str) = ("MALLOC_ARENA_MAX", "2");
+
+/// An open conversation. Dropping it ends it, and with it the lease on what it was about.
+pub struct Client {
+    stream: Stream,
+}
+
+impl Client {
+    /// Connects to the daemon that runs.
+    ///
+    /// # Errors
+    /// [`ConnectError::NotRunning`] when there is none.
+    pub async fn connect(paths: &Paths) -> Result<Self, ConnectError> {
+        let stream = connect::connect(paths).await?;
+        Ok(Self { stream })
+    }
+
+    /// Connects, and starts the daemon first when none runs. Of many who find none, one starts it.
+    ///
+    /// # Errors
+    /// Fails with the daemon's own words when it does not start.
+    pub async fn connect_or_start(paths: &Paths) -> Result<Self, Failure> {
+        let lock_path = paths.start_lock();
+        let cannot =
+            |err: io::Error| Failure::io(&format!("cannot lock '{}'", lock_path.display()), &err);
+        let mut lock = None;
+        let deadline = Instant::now() + START;
+        loop {
+            match Self::connect(paths).await {
+                Err(ConnectError::NotRunning) if Instant::now() < deadline => {}
+                Err(ConnectError::NotRunning) => {
+                    return Err(Failure::here(
+                        "another process starts mirrord and does not finish",
+                    )
+                    .hinted(format!("see the log in '{}'", paths.log().display())));
+                }
+                result => return Ok(result?),
+            }
+            let file = match &lock {
+                Some(file) => file,
+                None => lock.insert(
+                    fs::OpenOptions::new()
+                        .create(true)
+                        .truncate(false)
+                        .write(true)
+                        .mode(0o600)
+                        .open(&lock_path)
+                        .map_err(cannot)?,
+                ),
+            };
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(fs::TryLockError::WouldBlock) => sleep(AGAIN).await,
+                Err(fs::TryLockError::Error(err)) => return Err(cannot(err)),
+            }
+        }
+        // Whoever held the lock before us may have started one.
+        match Self::connect(paths).await {
+            Err(ConnectError::NotRunning) => {
+                start::start(&start::program()).await?;
+                Ok(Self::connect(paths).await?)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// Has the daemon do something, starting it when none runs, until it has come to something. A daemon that stops before
+    /// it has, and behind whose socket the service manager starts the next, is as good as that one. The returned client is
+    /// the lease on what it was about.
+    ///
+    /// # Errors
+    /// Fails with what the person should read.
+    pub async fn carry_out(
+        paths: &Paths,
+        request: &Request,
+        renderer: &mut Renderer<io::Stderr>,
+    ) -> Result<(Self, Reply), Failure> {
+        let mut client = Self::connect_or_start(paths).await?;
+        let mut daemons = 1;
+        loop {
+            let failure = match client.converse(request, renderer).await {
+                Ok(reply) => return Ok((client, reply)),
+                Err(failure) => failure,
+            };
+            if failure.kind != FailureKind::Cancelled || daemons == DAEMONS {
+                return Err(failure);
+            }
+            daemons += 1;
+            // Without a service nobody listens any more, and whoever stopped it meant that.
+            client = Self::connect(paths).await.map_err(|_| failure)?;
+        }
+    }
+
+    /// Says what this conversation is about.
+    ///
+    /// # Errors
+    /// Fails when the connection breaks.
+    pub async fn say(&mut self, request: &Request) -> Result<(), Failure> {
+        self.send(request).await
+    }
+
+    /// Answers a question.
+    ///
+    /// # Errors
+    /// Fails when the connection breaks.
+    pub async fn answer(&mut self, answer: &Answer) -> Result<(), Failure> {
+        self.send(answer).await
+    }
+
+    async fn send(&mut self, message: &impl Serialize) -> Result<(), Failure> {
+        wire::send(&mut self.stream, message).await.map_err(broken)
+    }
+
+    /// Waits for the next reply.
+    ///
+    /// # Errors
+    /// Fails when the connection breaks or the daemon is stuck.
+    pub async fn hear(&mut self) -> Result<Reply, Failure> {
+        match timeout(SILENCE, wire::recv(&mut self.stream)).await {
+            Ok(reply) => reply.map_err(broken),
+            Err(_) => Err(Failure::here(format!(
+                "mirrord has said nothing for {} seconds",
+                SILENCE.as_secs()
+            ))
+            .hinted("see 'mirrord status'")),
+        }
+    }
+
+    /// Says what this conversation is about, shows how far it is and answers the daemon's questions, until it has come to
+    /// something.
+    ///
+    /// # Errors
+    /// Fails with what the person should read.
+    pub async fn converse(
+        &mut self,
+        request: &Request,
+        renderer: &mut Renderer<io::Stderr>,
+    ) -> Result<Reply, Failure> {
+        self.converse_in_steps(request, renderer, |_| ()).await
+    }
+
+    /// The same about something that is done in steps: `done` sees each of them.
+    ///
+    /// # Errors
+    /// Fails with what the person should read.
+    pub async fn converse_in_steps(
+        &mut self,
+        request: &Request,
+        renderer: &mut Renderer<io::Stderr>,
+        mut done: impl FnMut(Step),
+    ) -> Result<Reply, Failure> {
+        self.say(request).await?;
+        let mut found = None;
+        loop {
+            match self.hear().await? {
+                Reply::Progress(progress) => renderer.show(&progress),
+                Reply::Step(step) => {
+                    renderer.close();
+                    done(step);
+                }
+                Reply::Ask(question) => {
+                    renderer.close();
+                    let answer = match &question {
+                        Ask::Login { .. } => {
+                            let (answer, login) = ask::login(&question);
+                            found = login;
+                            answer
+                        }
+                        Ask::Question { prompt, echo } => ask::question(prompt, *echo),
+                    };
+                    self.answer(&answer).await?;
+                }
+                Reply::LoginAccepted => found.iter().for_each(ask::Found::approve),
+                Reply::LoginRefused => found.iter().for_each(ask::Found::reject),
+                reply => {
+                    renderer.close();
+                    return match reply {
+                        Reply::Failed(failure) => Err(failure),
+                        reply => Ok(reply),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Waits until the daemon has ended. It keeps the connection open until then, and its lock is free before.
+    pub async fn wait_for_end(mut self) {
+        while wire::recv::<Reply>(&mut self.stream).await.is_ok() {}
+    }
+}
+
+/// The failure of a conversation in which the daemon's reply is none to what was asked.
+#[must_use]
+pub fn something_else() -> Failure {
+    Failure::here("mirrord answered something else")
+}
+
+/// Whether the other side is simply gone.
+fn is_end(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
+}
+
+fn broken(error: WireError) -> Failure {
+    match error {
+        WireError::Io(err) if is_end(&err) => broken(WireError::Closed),
+        WireError::Closed => Failure::here("mirrord ended in the middle of the conversation")
+            .hinted("the same command again starts it anew; its log says why it ended"),
+        error => Failure::here(format!("the conversation with mirrord broke: {error}")),
+    }
+}

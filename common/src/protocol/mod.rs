@@ -1,0 +1,289 @@
+//! Every message that crosses the socket, and the version of them all.
+//!
+//! One conversation per connection: the client sends one [`Request`], the daemon sends [`Reply`]s until a final one.
+//! Where a reply asks something, the client sends one [`Answer`] on the same connection. Adding or changing a variant
+//! anywhere in this file or below it is a new [`VERSION`].
+
+pub mod client;
+mod credential;
+mod failure;
+mod fetch;
+mod journal;
+mod mirrors;
+mod push;
+mod test;
+mod webhook;
+pub mod wire;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    credential::{Credential, Login, OneTimeId, Secret, SignIn},
+    failure::{Failure, FailureKind, words},
+    fetch::{Aged, Amount, Fetch, Lack, Mirror, Progress, Ready, Stale},
+    journal::{Cause, Entry, Log, Outcome, What},
+    mirrors::{
+        Add, ChangedFile, Config, Damage, FirstClone, Health, LocalRef, MirrorInfo, Next, Past,
+        Restore, Saved, Set, Setting, Shown, Status, Why,
+    },
+    push::{Command, Lease, Open, Reserve, Route},
+    test::{Check, Step, Test, Verdict},
+    webhook::{AtGitLab, Delivery, Found, Hook, Listen, Webhook, WebhookSaid},
+};
+pub use crate::git::client_context::Standing;
+
+/// What git says of the refs of an atomic push that were not refused themselves.
+pub const ATOMIC_PUSH_FAILURE: &str = "atomic push failure";
+
+/// The version of everything below. It is exchanged before any message, so that two builds which differ can say so.
+pub const VERSION: u16 = 9;
+
+/// What a client may ask; the first message of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Bring a mirror in line with upstream and say where it is. Answered by any number of [`Reply::Progress`],
+    /// [`Reply::Ask`], [`Reply::LoginAccepted`] and [`Reply::LoginRefused`], then [`Reply::Ready`] or [`Reply::Failed`].
+    /// The connection is the lease: the client keeps it open for as long as it reads the mirror.
+    Fetch(Fetch),
+    /// Look through the mirror in this directory before anybody reads it again: git has complained of its objects.
+    /// Answered by [`Reply::Done`].
+    Look(PathBuf),
+    /// Say whether a part of it that somebody wants is to come straight from upstream: because there is no such mirror yet,
+    /// and the settings want it so. Answered by [`Reply::PassesThrough`] or [`Reply::Failed`].
+    PassesThrough(Mirror),
+    /// Make a mirror for which nobody waits, nobody can be asked, and of which nobody hears. Answered by [`Reply::Done`].
+    Download(Fetch),
+    /// Bring a mirror in line with upstream and open a push to it. Answered as [`Request::Fetch`] is, with
+    /// [`Reply::Open`] for [`Reply::Ready`]. Where upstream could not be asked, nothing will go there. The push is open
+    /// for as long as the connection is.
+    Push(Fetch),
+    /// Carry out an open push: the client sends [`Answer::Commands`] batches, the last one empty, and hears where each
+    /// goes in [`Reply::Routed`] batches, and in the end in [`Reply::Reserved`]. The refs are then reserved until the
+    /// client has sent what is to be: what upstream accepted, and what stays here, in [`Answer::Accepted`] batches, the
+    /// last one empty. Answered by [`Reply::Settled`] or [`Reply::Failed`].
+    Reserve(Reserve),
+    /// Give the login that waits under a one-time id. Answered by [`Reply::Login`] or [`Reply::Failed`].
+    Login {
+        /// The id; it is good for one use.
+        id: OneTimeId,
+        /// The push that it is for, when it is for one.
+        push: Option<String>,
+        /// The scheme, host and port for which git wants it: `https://host:port`.
+        origin: String,
+    },
+    /// How it went with the login that was given under this id. Answered by [`Reply::Done`].
+    LoginTried {
+        /// The id.
+        id: OneTimeId,
+        /// Whether upstream took it.
+        accepted: bool,
+    },
+    /// Put a question of ssh's to whoever waits for it, or answer it with what waits under this id. Answered by
+    /// [`Reply::Said`] or [`Reply::Failed`].
+    Question {
+        /// The id that the ssh was given.
+        id: OneTimeId,
+        /// The push that it is for, when it is for one.
+        push: Option<String>,
+        /// What ssh asks, as it would print it.
+        prompt: String,
+    },
+    /// Make a mirror with a name. Answered as [`Request::Test`] is, with [`Reply::Added`] for [`Reply::Tested`].
+    Add(Add),
+    /// Try out an upstream, and change nothing. Answered as [`Request::Fetch`] is, with a [`Reply::Step`] for each step as
+    /// it is done, and [`Reply::Tested`] for [`Reply::Ready`]; with [`Reply::Failed`] where it could not begin.
+    Test(Test),
+    /// Bring a mirror in line with upstream, however fresh it is. Answered as [`Request::Fetch`] is, with
+    /// [`Reply::Synced`] for [`Reply::Ready`] and never with a stale answer.
+    Sync(Fetch),
+    /// Take upstream as it is now, however empty or other it looks. Answered as [`Request::Sync`] is.
+    Accept(Fetch),
+    /// Change settings. Answered by any number of [`Reply::Progress`], then [`Reply::Changed`] or [`Reply::Failed`].
+    Set(Set),
+    /// Say all of one mirror. Answered by [`Reply::Shown`], [`Reply::Locals`] batches and [`Reply::Done`], or
+    /// [`Reply::Failed`].
+    Show(Mirror),
+    /// Call a mirror something else. Answered by any number of [`Reply::Progress`], then [`Reply::Changed`] or [`Reply::Failed`].
+    Rename(
+        /** What it is called. */ Mirror,
+        /** Its new name. */ String,
+    ),
+    /// Remove a mirror. Answered by any number of [`Reply::Progress`], then [`Reply::Removed`]; where local branches are
+    /// in the way by [`Reply::Locals`] batches and [`Reply::Failed`].
+    Remove {
+        /// The mirror.
+        mirror: Mirror,
+        /// Also when it has local branches.
+        force: bool,
+    },
+    /// Say what the refs of a mirror, or one of them, once were. Answered by [`Reply::Past`] batches, newest first, and
+    /// [`Reply::Done`], or [`Reply::Failed`].
+    History(Mirror, Option<Vec<u8>>),
+    /// Bring back what a ref once was. Answered by any number of [`Reply::Progress`], then [`Reply::Restored`] or [`Reply::Failed`].
+    Restore(Restore),
+    /// Say or change the daemon's own settings. Answered by [`Reply::Settings`] or [`Reply::Failed`].
+    Config(Config),
+    /// Do something with the webhook. Answered by any number of [`Reply::Progress`], then [`Reply::Webhook`] or
+    /// [`Reply::Failed`].
+    Webhook(Webhook),
+    /// List the mirrors. Answered by [`Reply::Mirrors`] batches, [`Reply::FirstClones`] and [`Reply::Done`].
+    List,
+    /// Say how the daemon and its mirrors are. Answered by [`Reply::Status`], [`Reply::Healths`] batches and
+    /// [`Reply::Done`].
+    Status,
+    /// Say what syncs and pushes did. Answered by [`Reply::Entries`] batches, oldest first, and [`Reply::Done`], or
+    /// [`Reply::Failed`]. Who follows hears of more until the daemon stops, with [`Reply::Progress`] and
+    /// [`Reply::Missed`] in between.
+    Log(Log),
+    /// Stop in order. Answered by [`Reply::Done`] at once; the connection closes when the daemon has stopped.
+    Stop,
+}
+
+/// What the daemon says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// Something moved, or nothing did for a while; never final.
+    Progress(Progress),
+    /// A question to the person; the client sends an [`Answer`].
+    Ask(Ask),
+    /// Upstream took the login that this client answered with.
+    LoginAccepted,
+    /// Upstream refused the login that this client answered with.
+    LoginRefused,
+    /// The mirror is there to be read; final for the daemon, the client may stay.
+    Ready(Ready),
+    /// The answer to [`Request::PassesThrough`]; final.
+    PassesThrough(bool),
+    /// A push can begin; final for the daemon, the client stays.
+    Open(Open),
+    /// Where commands of a push go, in the order in which they were sent.
+    Routed(Vec<Route>),
+    /// All commands of a push have been routed, and their refs are reserved.
+    Reserved {
+        /// Whether upstream is to take all or nothing.
+        atomic: bool,
+        /// What the mirror is called.
+        name: String,
+    },
+    /// The mirror has what upstream accepted and what stays here, and keeps it; what the person should know, one line
+    /// each. Final.
+    Settled(Vec<String>),
+    /// It did not work, and why; final.
+    Failed(Failure),
+    /// The login asked for with [`Request::Login`]; final.
+    Login(Login),
+    /// The answer to [`Request::Question`]; final.
+    Said(Secret),
+    /// Some of the mirrors; more follow until [`Reply::Done`].
+    Mirrors(Vec<MirrorInfo>),
+    /// A mirror is in step; final.
+    Synced {
+        /// Its name.
+        name: String,
+        /// How many refs changed.
+        changed: u64,
+        /// What the person should know, one line each.
+        warnings: Vec<String>,
+    },
+    /// A step of a test is done; never final.
+    Step(Step),
+    /// A test has come to its end; final.
+    Tested {
+        /// Whether a mirror would work.
+        works: bool,
+        /// The upstream: what was typed may have been redirected.
+        url: String,
+    },
+    /// There is a mirror; final.
+    Added {
+        /// Its name.
+        name: String,
+        /// Its upstream: what was typed may have been redirected.
+        url: String,
+        /// What the person should know, one line each.
+        warnings: Vec<String>,
+    },
+    /// It is so; final.
+    Changed {
+        /// What the mirror is called.
+        name: String,
+        /// What the person should know, one line each.
+        warnings: Vec<String>,
+    },
+    /// One mirror.
+    Shown(Box<Shown>),
+    /// Some branches and tags that are in the mirror alone.
+    Locals(Vec<LocalRef>),
+    /// A mirror is gone. Final.
+    Removed {
+        /// Where its local branches are, when it had any.
+        bundle: Option<PathBuf>,
+        /// What the person should know.
+        warnings: Vec<String>,
+    },
+    /// Some past tips; more follow until [`Reply::Done`].
+    Past(Vec<Past>),
+    /// A past tip is back; final.
+    Restored {
+        /// What was brought back.
+        past: Past,
+        /// The ref that it is now.
+        name: Vec<u8>,
+        /// What to do to have it at upstream, when that could be meant.
+        hint: Option<String>,
+    },
+    /// Some of what syncs and pushes did; more follow until [`Reply::Done`].
+    Entries(Vec<Entry>),
+    /// So many entries were left out, of whatever mirrors: this client was too slow. Never final.
+    Missed(u64),
+    /// The daemon's own settings; final.
+    Settings(Vec<Setting>),
+    /// What there is to say of the webhook; final.
+    Webhook(WebhookSaid),
+    /// What becomes a mirror when its first sync has succeeded; more follow until [`Reply::Done`].
+    FirstClones(Vec<FirstClone>),
+    /// The daemon's state.
+    Status(Status),
+    /// How some of the mirrors are; more follow until [`Reply::Done`].
+    Healths(Vec<Health>),
+    /// Nothing more to say; final.
+    Done,
+}
+
+/// What a client says when asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// The login for [`Ask::Login`].
+    Login(Login),
+    /// The answer to [`Ask::Question`].
+    Said(Secret),
+    /// Nobody and nothing here knows; git's own words for that, where it has any.
+    Nothing(Option<String>),
+    /// Some commands of a push.
+    Commands(Vec<Command>),
+    /// Some commands that upstream accepted, or that stay here, by their places in the order in which they were sent.
+    Accepted(Vec<u32>),
+}
+
+/// A question that only the client's side can answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ask {
+    /// A login for an http upstream, as `git credential fill` finds it.
+    Login {
+        /// The upstream's URL, without credentials.
+        url: String,
+        /// The user name that was part of the URL.
+        username: Option<Secret>,
+        /// Upstream's `WWW-Authenticate` headers, which some credential helpers look at.
+        challenges: Vec<String>,
+    },
+    /// What ssh wants to know: a passphrase, whether a host key is right.
+    Question {
+        /// As ssh would print it.
+        prompt: String,
+        /// Whether the answer may be seen while it is typed.
+        echo: bool,
+    },
+}

@@ -1,0 +1,91 @@
+//! A mirror that is in step and stays where it is, for as long as somebody reads it.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::Path,
+};
+
+use common::{
+    git,
+    paths::Paths,
+    progress::tell,
+    protocol::{Failure, Lack, Ready, Request, client::Client},
+};
+
+use tokio::runtime::Runtime;
+
+use crate::{
+    daemon,
+    fetch::{new_remote::NewRemote, stream::runtime},
+    helper::Errand,
+};
+
+/// Holds a mirror until it is dropped, or this process ends, however it ends.
+pub(crate) struct Serving {
+    /// Where it is, and what can be said of it.
+    pub ready: Ready,
+    lease: Option<File>,
+    /// The daemon keeps the mirror for as long as it hears us.
+    client: Option<Client>,
+    runtime: Runtime,
+}
+
+impl Serving {
+    /// Brings the mirror as far in step as whoever `lacks` that needs it.
+    ///
+    /// # Errors
+    /// Fails when there is nothing to serve.
+    pub(crate) fn begin(errand: &Errand, lacks: Lack) -> Result<Self, Failure> {
+        let runtime = runtime()?;
+        let (client, ready) = runtime.block_on(daemon::fetch(errand, lacks))?;
+        let lease = lease(&ready.git_dir)?;
+        if let Some(remote) = NewRemote::look(errand, &ready.url) {
+            remote.set_up(|| git::at(&ready.git_dir), &["HEAD".to_owned()]);
+        }
+        Ok(Self {
+            ready,
+            lease: Some(lease),
+            client: Some(client),
+            runtime,
+        })
+    }
+
+    /// Lets the mirror go: who is to mend it need not wait for us.
+    pub(crate) fn leave(&mut self) {
+        (self.lease, self.client) = (None, None);
+    }
+
+    /// Tells the daemon that git has complained of the mirror's own objects, so that the next one who reads it does not
+    /// come upon the same.
+    pub(crate) fn report_damage(&self) {
+        let request = Request::Look(self.ready.git_dir.clone());
+        let asked = self.runtime.block_on(async {
+            let mut client = Client::connect(&Paths::from_env()?).await?;
+            client.say(&request).await?;
+            client.hear().await
+        });
+        if let Err(failure) = asked {
+            tell(&format!(
+                "warning: the mirror is not looked through: {failure}"
+            ));
+        }
+    }
+}
+
+/// Keeps everything in the mirror that somebody reads: held until this process ends, however it ends.
+///
+/// # Errors
+/// Fails when the lock's file cannot be used.
+pub(crate) fn lease(git_dir: &Path) -> Result<File, Failure> {
+    let path = git_dir.join("lease");
+    let cannot = |err: io::Error| Failure::io(&format!("cannot hold '{}'", path.display()), &err);
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(cannot)?;
+    file.lock_shared().map_err(cannot)?;
+    Ok(file)
+}

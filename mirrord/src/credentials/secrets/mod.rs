@@ -1,0 +1,144 @@
+//! The secrets that mirrors sign in with: passwords, tokens, passphrases.
+//!
+//! Each lies in one of two stores: the keyring of the desktop where there is one, else a file that only its owner can
+//! read. Which of them has it is part of the name under which it was stored, and nothing is ever looked for in the
+//! other: a keyring that is locked today must not make us believe what somebody put into a file.
+
+mod file;
+mod keyring;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use common::protocol::{Failure, FailureKind};
+
+use crate::{
+    mirrors::settings::{SecretId, Store},
+    process::id,
+};
+
+pub(crate) use self::keyring::serve;
+
+/// The secrets on this machine.
+#[derive(Debug, Clone)]
+pub(crate) struct Secrets {
+    dir: PathBuf,
+}
+
+impl Secrets {
+    /// The secrets whose files lie in this directory, which need not exist yet.
+    pub(crate) fn new(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    /// Stores a secret under a new name: in the keyring when there is one, else in a file. The label is what a person
+    /// sees in their keyring.
+    ///
+    /// # Errors
+    /// Fails when the keyring is locked, when it does not answer, or when the disk refuses. A keyring that is there and
+    /// cannot be used never makes a plain file of the secret.
+    pub(crate) async fn put(&self, label: &str, secret: &str) -> Result<SecretId, Failure> {
+        let id = new_id()?;
+        if keyring::put(&id, label, secret).await? {
+            let store = Store::Keyring;
+            return Ok(SecretId { store, id });
+        }
+        self.put_file(id, secret).await
+    }
+
+    async fn put_file(&self, id: String, secret: &str) -> Result<SecretId, Failure> {
+        let (dir, named, secret) = (self.dir.clone(), id.clone(), secret.to_owned());
+        blocking(move || file::put(&dir, &named, &secret)).await?;
+        let store = Store::File;
+        Ok(SecretId { store, id })
+    }
+
+    /// Looks a secret up in the store that has it, and in no other.
+    ///
+    /// # Errors
+    /// Fails when the keyring cannot be reached, is locked or no longer has it; when the file is gone, is not whole, or
+    /// others may read it.
+    pub(crate) async fn get(&self, id: &SecretId) -> Result<String, Failure> {
+        match id.store {
+            Store::Keyring => keyring::get(&id.id).await,
+            Store::File => {
+                let (dir, id) = (self.dir.clone(), id.id.clone());
+                blocking(move || file::get(&dir, &id)).await
+            }
+        }
+    }
+
+    /// Removes a secret from the store that has it; one that is not there is removed already.
+    ///
+    /// # Errors
+    /// Fails when the keyring cannot be reached or is locked, or when the disk refuses.
+    pub(crate) async fn remove(&self, id: &SecretId) -> Result<(), Failure> {
+        match id.store {
+            Store::Keyring => keyring::remove(&id.id).await,
+            Store::File => {
+                let (dir, id) = (self.dir.clone(), id.id.clone());
+                blocking(move || file::remove(&dir, &id)).await
+            }
+        }
+    }
+
+    /// Removes the files of secrets that no mirror names, and those that were never finished: a daemon that was killed
+    /// has left them. Blocks; only for the daemon's start, when nobody stores anything.
+    ///
+    /// # Errors
+    /// Fails when the directory cannot be read or something in it cannot be removed; the rest is removed all the same.
+    pub(crate) fn sweep(&self, named: &[SecretId]) -> io::Result<()> {
+        let named = named.iter().filter(|id| id.store == Store::File);
+        let named: Vec<_> = named.map(|id| id.id.as_str()).collect();
+        file::sweep(&self.dir, &named)
+    }
+}
+
+/// Stores something of a mirror's in a file of this name in it, as secrets are stored in files. Blocks.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(crate) fn write_in(git_dir: &Path, name: &str, secret: &str) -> Result<(), Failure> {
+    file::write(git_dir, name, secret)
+}
+
+/// What has been stored there; `None` where nothing has. Blocks.
+///
+/// # Errors
+/// Fails when it is not whole, or others may read or change it.
+pub(crate) fn read_in(git_dir: &Path, name: &str) -> Result<Option<String>, Failure> {
+    file::find(git_dir, name)
+}
+
+/// Does work on files where it may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|_| Err(Failure::here("the store of the secrets has failed")))
+}
+
+fn new_id() -> Result<String, Failure> {
+    id::random().map_err(|err| Failure::io("cannot make a name for a secret", &err))
+}
+
+fn locked() -> Failure {
+    Failure::new(FailureKind::LoginNeeded, "the keyring is locked")
+        .hinted("unlock it, for example by signing in to your desktop, and try again")
+}
+
+fn out_of_reach() -> Failure {
+    let message = "cannot reach the keyring that has this mirror's secret";
+    Failure::new(FailureKind::LoginNeeded, message)
+        .hinted("sign in to the desktop that the keyring belongs to, or store the secret anew")
+}
+
+fn no_longer_there(store: &str) -> Failure {
+    let message = format!("the {store} no longer has this mirror's secret");
+    Failure::new(FailureKind::LoginNeeded, message)
+}

@@ -1,0 +1,272 @@
+//! The user service: the person's own service manager starts the daemon when they log in, listens for it, and starts it
+//! anew when it has failed. systemd on Linux, launchd on macOS.
+//!
+//! Without it the daemon is started by whoever needs it. Whoever it is that starts one, the lock decides who is the
+//! daemon; one that the service manager starts asks another to stop, and takes its place.
+
+mod launchd;
+mod systemd;
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    fs, io,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use common::{
+    paths::{MIRROR_HOME, Paths},
+    protocol::{Failure, words},
+    running::{self, FileId},
+};
+
+use crate::process::durable;
+
+/// What keeps the service manager from listening for a while.
+pub(crate) const HOW_TO_STOP: &str =
+    "'systemctl --user stop mirrord.socket mirrord.service' stops it until it is started again";
+
+/// What the daemon must have from where it is installed, so that it finds what clients find there: the same places, and
+/// the same git.
+const ENVIRONMENT: [&str; 6] = [
+    MIRROR_HOME,
+    "HOME",
+    "PATH",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_STATE_HOME",
+];
+
+/// How a file of ours begins; one that does not is somebody else's.
+const MARK: &str = "Written by 'mirrord service install'";
+
+/// What is written into the files of the service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Setup {
+    program: PathBuf,
+    environment: Vec<(&'static str, OsString)>,
+    socket: PathBuf,
+    /// The program that the daemon runs, as it has recorded it.
+    running: Option<FileId>,
+}
+
+/// How the service is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct State {
+    /// Who manages it.
+    pub manager: &'static str,
+    /// Its files, as far as they are there.
+    pub files: Vec<PathBuf>,
+    /// Whether the files are what would be written now.
+    pub up_to_date: bool,
+    /// Why the service manager could not be asked.
+    pub unknown: Option<String>,
+    /// Whether the service manager listens for the daemon.
+    pub listening: bool,
+    /// The process that it has started.
+    pub pid: Option<u32>,
+    /// Why it has none although it tried.
+    pub failed: Option<String>,
+    /// How often it has started one anew that had failed.
+    pub restarts: u64,
+    /// The daemon that runs, whoever has started it.
+    pub daemon: Option<u32>,
+}
+
+impl State {
+    /// Whether it is installed.
+    pub(crate) fn is_installed(&self) -> bool {
+        !self.files.is_empty()
+    }
+
+    /// Whether the daemon is there when it is needed, without a client that starts it.
+    pub(crate) fn serves(&self) -> bool {
+        self.listening || self.pid.is_some()
+    }
+}
+
+/// Installs the service, or brings it up to date; says whether anything changed.
+///
+/// # Errors
+/// Fails when there is no service manager, or it does not start the daemon.
+pub(crate) fn install(paths: &Paths) -> Result<bool, Failure> {
+    let setup = Setup::here(paths)?;
+    if cfg!(target_os = "macos") {
+        launchd::install(&setup)
+    } else {
+        systemd::install(&setup)
+    }
+}
+
+/// Removes the service, and stops its daemon; says whether there was one.
+///
+/// # Errors
+/// Fails when a part of it stays.
+pub(crate) fn uninstall() -> Result<bool, Failure> {
+    if cfg!(target_os = "macos") {
+        launchd::uninstall()
+    } else {
+        systemd::uninstall()
+    }
+}
+
+/// How the service is.
+///
+/// # Errors
+/// Fails when not even its files can be looked at.
+pub(crate) fn state(paths: &Paths) -> Result<State, Failure> {
+    let setup = Setup::here(paths)?;
+    let mut state = if cfg!(target_os = "macos") {
+        launchd::state(&setup)?
+    } else {
+        systemd::state(&setup)?
+    };
+    let holder = running::holder(&paths.lock());
+    state.daemon = holder.map_err(|err| Failure::io("cannot look at the lock", &err))?;
+    Ok(state)
+}
+
+/// Whether the service is installed for these places. The service manager is not asked.
+pub(crate) fn is_installed(paths: &Paths) -> bool {
+    let recorded = || running::record(paths).is_some_and(|record| systemd::is_for(&record.socket));
+    !cfg!(target_os = "macos") && (systemd::is_for(&paths.socket()) || recorded())
+}
+
+/// Whether the service manager listens where a daemon would.
+pub(crate) fn listens(paths: &Paths) -> bool {
+    is_installed(paths) && systemd::is_listening()
+}
+
+impl Setup {
+    /// The service for whoever is asked for it here.
+    fn here(paths: &Paths) -> Result<Self, Failure> {
+        let program = program().map_err(|err| Failure::io("cannot find this program", &err))?;
+        let environment = ENVIRONMENT.into_iter();
+        let environment = environment.filter_map(|name| {
+            Some((name, env::var_os(name)?)).filter(|(_, value)| !value.is_empty())
+        });
+        let setup = Self {
+            program,
+            environment: environment.collect(),
+            socket: paths.socket(),
+            running: running::record(paths).map(|record| record.program),
+        };
+        let values = setup.environment.iter().map(|(_, value)| value.as_os_str());
+        let written = [setup.program.as_os_str(), setup.socket.as_os_str()];
+        for value in values.chain(written) {
+            if value.as_bytes().iter().any(u8::is_ascii_control) || value.to_str().is_none() {
+                let value = value.to_string_lossy().into_owned();
+                return Err(Failure::here(format!(
+                    "'{value}' cannot be written into the files of a service"
+                )));
+            }
+        }
+        Ok(setup)
+    }
+
+    /// Whether the daemon runs the program as the file is now, and not one that was replaced.
+    fn is_running(&self) -> bool {
+        let installed = fs::metadata(&self.program).ok();
+        let installed = installed.map(|found| FileId::of(&found));
+        installed.is_some() && installed == self.running
+    }
+}
+
+/// This program under the name by which it will be found after an upgrade: what PATH says, rather than where that leads
+/// today.
+fn program() -> io::Result<PathBuf> {
+    let exe = env::current_exe()?;
+    let real = exe.canonicalize()?;
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&path)
+        .filter(|dir| dir.is_absolute())
+        .map(|dir| dir.join("mirrord"))
+        .find(|found| found.canonicalize().is_ok_and(|found| found == real));
+    Ok(found.unwrap_or(exe))
+}
+
+/// Writes a file of the service; says whether it was different.
+fn write(path: &Path, text: &str) -> Result<bool, Failure> {
+    let cannot = |err: io::Error| Failure::io(&format!("cannot write '{}'", path.display()), &err);
+    match read(path)? {
+        Some(there) if there == text => return Ok(false),
+        Some(_) | None => {}
+    }
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    durable::make_dir(dir).map_err(cannot)?;
+    durable::replace(path, text.as_bytes()).map_err(cannot)?;
+    Ok(true)
+}
+
+/// Reads a file of the service; `None` when there is none.
+///
+/// # Errors
+/// Fails when it is none of ours.
+fn read(path: &Path) -> Result<Option<String>, Failure> {
+    match fs::read_to_string(path) {
+        Ok(text) if text.contains(MARK) => Ok(Some(text)),
+        Ok(_) => {
+            let failure = Failure::here(format!("'{}' was not written by mirrord", path.display()));
+            Err(failure.hinted("move it out of the way"))
+        }
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(err) => Err(Failure::io(
+            &format!("cannot read '{}'", path.display()),
+            &err,
+        )),
+    }
+}
+
+/// Removes a file, or a link; none is no error.
+fn remove(path: &Path) -> Result<bool, Failure> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(err) => Err(Failure::io(
+            &format!("cannot remove '{}'", path.display()),
+            &err,
+        )),
+    }
+}
+
+/// Has the service manager do or say something.
+///
+/// # Errors
+/// Fails with its own words.
+fn manage<A: AsRef<OsStr>>(
+    program: &str,
+    args: impl IntoIterator<Item = A>,
+) -> Result<String, String> {
+    let mut command = Command::new(program);
+    command.args(args).env("LC_ALL", "C").stdin(Stdio::null());
+    let output = command
+        .output()
+        .map_err(|err| format!("cannot run '{program}': {}", words(&err)))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.lines().map(str::trim).find(|line| !line.is_empty());
+    Err(said.map_or_else(
+        || format!("'{program}' failed"),
+        |said| said.trim_end_matches('.').to_owned(),
+    ))
+}
+
+/// What somebody would install who has moved everything to a folder with an odd name.
+#[cfg(test)]
+fn sample() -> Setup {
+    let environment = [
+        (MIRROR_HOME, "/home/me/50% & more"),
+        ("HOME", "/home/me"),
+        ("PATH", "/home/me/.cargo/bin:/usr/bin:/bin"),
+    ];
+    Setup {
+        program: "/home/me/.cargo/bin/mirrord".into(),
+        environment: environment.map(|(name, value)| (name, value.into())).into(),
+        socket: "/home/me/50% & more/socket".into(),
+        running: None,
+    }
+}

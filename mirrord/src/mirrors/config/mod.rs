@@ -1,0 +1,248 @@
+//! The daemon's own settings and the defaults for new mirrors, in one file of git's syntax. `settings.rs` says what each
+//! means.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use common::protocol::Failure;
+
+use crate::{
+    mirrors::settings::{
+        Rules,
+        entries::{BadSetting, Entries, SECTION, full},
+        file::ConfigFile,
+        size::Budget,
+        value::{Value, WebUrl},
+    },
+    process::durable,
+};
+
+/// Held while the file is read, changed and written.
+static WRITING: Mutex<()> = Mutex::new(());
+
+/// What the daemon is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// What new mirrors are told.
+    pub defaults: Rules,
+    /// `mirror.syncs`
+    pub syncs: usize,
+    /// `mirror.syncs-per-host`
+    pub syncs_per_host: usize,
+    /// `mirror.remind-after`
+    pub remind_after: Duration,
+    /// `mirror.keep-unused`; `None` is for ever.
+    pub keep_unused: Option<Duration>,
+    /// `mirror.disk-budget`
+    pub disk_budget: Budget,
+    /// `mirror.pass-through`
+    pub pass_through: bool,
+    /// `mirror.webhook` and what begins with it.
+    pub webhook: Webhook,
+}
+
+/// How the webhook listens, if it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Webhook {
+    /// `mirror.webhook`
+    pub on: bool,
+    /// `mirror.webhook-listen`
+    pub listen: SocketAddr,
+    /// `mirror.webhook-public-url`
+    pub public_url: WebUrl,
+    /// `mirror.webhook-tls-cert`
+    pub tls_cert: String,
+    /// `mirror.webhook-tls-key`
+    pub tls_key: String,
+}
+
+impl Default for Webhook {
+    fn default() -> Self {
+        Self {
+            on: false,
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            public_url: WebUrl::default(),
+            tls_cert: String::new(),
+            tls_key: String::new(),
+        }
+    }
+}
+
+impl Webhook {
+    /// Changes one of them.
+    ///
+    /// # Errors
+    /// Fails when there is no such setting or value, and changes nothing.
+    pub(crate) fn set(&mut self, key: &str, value: &str) -> Result<(), BadSetting> {
+        Entries(self.values().into()).set(key, value)
+    }
+
+    fn values(&mut self) -> [(&'static str, &mut dyn Value); 5] {
+        [
+            ("webhook", &mut self.on),
+            ("webhook-listen", &mut self.listen),
+            ("webhook-public-url", &mut self.public_url),
+            ("webhook-tls-cert", &mut self.tls_cert),
+            ("webhook-tls-key", &mut self.tls_key),
+        ]
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            defaults: Rules::default(),
+            syncs: 16,
+            syncs_per_host: 8,
+            remind_after: Duration::from_secs(24 * 60 * 60),
+            keep_unused: Some(Duration::from_secs(30 * 24 * 60 * 60)),
+            disk_budget: Budget::default(),
+            pass_through: true,
+            webhook: Webhook::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file; where there is none, everything has its default.
+    ///
+    /// # Errors
+    /// Fails when it cannot be read, or holds a key or a value that there is not.
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        Self::of(&open(path)?)
+    }
+
+    /// The value of one setting, as it would be typed.
+    ///
+    /// # Errors
+    /// Fails when there is no such setting, or the file cannot be read.
+    pub(crate) fn get(path: &Path, key: &str) -> Result<String, Failure> {
+        let key = known(key)?;
+        let mut config = Self::read(path)?;
+        let mut shown = config.values().shown().into_iter();
+        let value = shown.find(|(each, _)| *each == key);
+        Ok(value.map(|(_, value)| value).unwrap_or_default())
+    }
+
+    /// Every setting, its value as it would be typed, and whether that is so because the file says nothing of it.
+    ///
+    /// # Errors
+    /// Fails when the file cannot be read.
+    pub(crate) fn entries(path: &Path) -> Result<Vec<(&'static str, String, bool)>, Failure> {
+        let file = open(path)?;
+        let mut config = Self::of(&file)?;
+        let entries = config.values().shown().into_iter().map(|(key, value)| {
+            let is_default = file.values(&full(key)).is_empty();
+            (key, value, is_default)
+        });
+        Ok(entries.collect())
+    }
+
+    /// Writes one setting.
+    ///
+    /// # Errors
+    /// Fails when there is no such setting or value, or the file cannot be changed; it is then as it was.
+    pub(crate) fn set(path: &Path, key: &str, value: &str) -> Result<(), Failure> {
+        let key = known(key)?;
+        let mut config = Self::default();
+        config.values().set(key, value)?;
+        let mut lines = config.values().lines().into_iter();
+        let lines = lines.find(|(each, _)| *each == key);
+        let lines = lines.map(|(_, lines)| lines).unwrap_or_default();
+        let _turn = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+        change(path, |file| file.put(&full(key), &lines))
+    }
+
+    /// Writes how the webhook listens, all of it at once.
+    ///
+    /// # Errors
+    /// Fails when the file cannot be changed; it is then as it was.
+    pub(crate) fn set_webhook(path: &Path, webhook: &Webhook) -> Result<(), Failure> {
+        let _turn = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+        if Self::read(path)?.webhook == *webhook {
+            return Ok(());
+        }
+        let (mut webhook, mut default) = (webhook.clone(), Webhook::default());
+        let lines = Entries(webhook.values().into()).lines().into_iter();
+        let defaults = Entries(default.values().into()).lines();
+        change(path, |file| {
+            lines
+                .zip(defaults)
+                .try_for_each(|((key, lines), (_, default))| {
+                    let lines = if lines == default { &[][..] } else { &lines };
+                    file.put(&full(key), lines)
+                })
+        })
+    }
+
+    /// Gives a setting its default again. One that is unknown can be taken out of the file where it stands in it.
+    ///
+    /// # Errors
+    /// Fails when there is no such setting, or the file cannot be changed; it is then as it was.
+    pub(crate) fn unset(path: &Path, key: &str) -> Result<(), Failure> {
+        let _turn = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = open(path)?;
+        let mut names = file.names(SECTION).into_iter();
+        let name = match names.find(|name| name.eq_ignore_ascii_case(key)) {
+            Some(name) if !name.contains('.') => name,
+            _ => known(key)?.to_owned(),
+        };
+        change(path, |file| file.put(&full(&name), &[]))
+    }
+
+    fn of(file: &ConfigFile) -> Result<Self, Failure> {
+        for name in file.names(SECTION) {
+            known(&name).map_err(|err| err.within(file))?;
+        }
+        let mut config = Self::default();
+        config.values().read(file).map_err(|err| err.within(file))?;
+        Ok(config)
+    }
+
+    fn values(&mut self) -> Entries<'_> {
+        let Entries(mut values) = self.defaults.values();
+        values.push(("syncs", &mut self.syncs));
+        values.push(("syncs-per-host", &mut self.syncs_per_host));
+        values.push(("remind-after", &mut self.remind_after));
+        values.push(("keep-unused", &mut self.keep_unused));
+        values.push(("disk-budget", &mut self.disk_budget));
+        values.push(("pass-through", &mut self.pass_through));
+        values.extend(self.webhook.values());
+        Entries(values)
+    }
+}
+
+/// A key as we write it.
+fn known(key: &str) -> Result<&'static str, BadSetting> {
+    let keys = Config::default().values().keys();
+    let found = keys.iter().find(|known| known.eq_ignore_ascii_case(key));
+    found.copied().ok_or_else(|| BadSetting::key(key, &keys))
+}
+
+fn open(path: &Path) -> Result<ConfigFile, Failure> {
+    ConfigFile::read_or_new(&real(path)).map_err(|err| Failure::here(err.to_string()))
+}
+
+fn change(
+    path: &Path,
+    edit: impl FnOnce(&mut ConfigFile) -> io::Result<()>,
+) -> Result<(), Failure> {
+    let mut file = open(path)?;
+    let dir = file.path().parent().map_or(Ok(()), durable::make_dir);
+    dir.and_then(|()| edit(&mut file))
+        .and_then(|()| file.write())
+        .map_err(|err| Failure::io(&format!("cannot write '{}'", path.display()), &err))
+}
+
+/// Where the file lies: people keep such files elsewhere and link to them, and the link is theirs.
+fn real(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! What a mirror signs in with at its upstream, as its configuration says it. The secret itself is elsewhere.
+
+use std::path::PathBuf;
+
+use common::{
+    address::upstream_url::{Scheme, UpstreamUrl},
+    protocol::{Failure, FailureKind},
+};
+
+use super::{SecretId, entries::full, file::ConfigFile};
+
+const AUTH: &str = "auth";
+const USERNAME: &str = "username";
+const SSH_KEY: &str = "ssh-key";
+const SECRET: &str = "secret";
+
+/// What a mirror signs in with, whoever uses it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(crate) enum Auth {
+    /// What git would use where the user stands.
+    #[default]
+    AsGit,
+    /// Nothing, even if the user's git knows something.
+    Anonymous,
+    /// A password or token.
+    Password {
+        /// The user name.
+        username: String,
+        /// Where the password or token is; nowhere while it is about to be stored.
+        secret: Option<SecretId>,
+    },
+    /// An ssh key, and no other.
+    SshKey {
+        /// The private key, used where it lies.
+        file: PathBuf,
+        /// Where its passphrase is, when it is stored.
+        passphrase: Option<SecretId>,
+    },
+}
+
+impl Auth {
+    /// The name of the secret that goes with it.
+    pub(crate) fn secret(&self) -> Option<&SecretId> {
+        match self {
+            Self::AsGit | Self::Anonymous => None,
+            Self::Password { secret, .. } => secret.as_ref(),
+            Self::SshKey { passphrase, .. } => passphrase.as_ref(),
+        }
+    }
+
+    /// Fails where it makes no sense for an upstream.
+    ///
+    /// # Errors
+    /// Fails with what would make sense there.
+    pub(crate) fn check(&self, url: &UpstreamUrl) -> Result<(), Failure> {
+        let is_ssh = url.scheme() == Scheme::Ssh;
+        let is_http = matches!(url.scheme(), Scheme::Http | Scheme::Https);
+        let (what, fits, hint) = match self {
+            Self::AsGit => return Ok(()),
+            Self::Anonymous => (
+                "--anonymous",
+                !is_ssh,
+                "ssh knows nobody who is anonymous: --ssh-key names the key to sign in with",
+            ),
+            Self::Password { .. } if is_ssh => (
+                "--username",
+                false,
+                "who signs in over ssh stands in the address; --ssh-key names the key to sign in with",
+            ),
+            Self::Password { .. } => (
+                "--username",
+                is_http,
+                "only https and http sign in with a name and a password",
+            ),
+            Self::SshKey { .. } => (
+                "--ssh-key",
+                is_ssh,
+                "only ssh signs in with a key: ssh://git@HOST/GROUP/PROJECT.git",
+            ),
+        };
+        if fits {
+            return Ok(());
+        }
+        let failure = format!("{what} is not for '{url}'");
+        Err(Failure::new(FailureKind::Usage, failure).hinted(hint))
+    }
+
+    /// Whether it is a secret for this place alone: one that another scheme, host or port must not see.
+    pub(crate) fn is_for_one_origin(&self) -> bool {
+        matches!(self, Self::Password { .. })
+    }
+
+    /// Reads it from a mirror's configuration.
+    ///
+    /// # Errors
+    /// Fails with the key that makes no sense, and why.
+    pub(super) fn read(file: &ConfigFile) -> Result<Self, String> {
+        let last = |key| file.values(&full(key)).pop();
+        let secret = match last(SECRET) {
+            Some(text) => Some(
+                SecretId::parse(&text)
+                    .ok_or_else(|| format!("mirror.{SECRET}: '{text}' names no secret"))?,
+            ),
+            None => None,
+        };
+        let missing = |key: &str| format!("mirror.{AUTH}: there is no mirror.{key} for it");
+        Ok(match last(AUTH).as_deref() {
+            None | Some("git") => Self::AsGit,
+            Some("anonymous") => Self::Anonymous,
+            Some("password") => Self::Password {
+                username: last(USERNAME).ok_or_else(|| missing(USERNAME))?,
+                secret: Some(secret.ok_or_else(|| missing(SECRET))?),
+            },
+            Some("ssh-key") => Self::SshKey {
+                file: last(SSH_KEY).ok_or_else(|| missing(SSH_KEY))?.into(),
+                passphrase: secret,
+            },
+            Some(other) => {
+                return Err(format!(
+                    "mirror.{AUTH}: '{other}' is none of git, anonymous, password, ssh-key"
+                ));
+            }
+        })
+    }
+
+    /// Its keys and values; a key without one is to be absent.
+    pub(super) fn lines(&self) -> [(&'static str, Option<String>); 4] {
+        let (auth, username, key) = match self {
+            Self::AsGit => ("git", None, None),
+            Self::Anonymous => ("anonymous", None, None),
+            Self::Password { username, .. } => ("password", Some(username.clone()), None),
+            Self::SshKey { file, .. } => {
+                let file = file.to_string_lossy().into_owned();
+                ("ssh-key", None, Some(file))
+            }
+        };
+        let secret = self.secret().map(ToString::to_string);
+        [
+            (AUTH, Some(auth.to_owned())),
+            (USERNAME, username),
+            (SSH_KEY, key),
+            (SECRET, secret),
+        ]
+    }
+
+    /// What people may know: of the secret, which store has it.
+    pub(super) fn shown(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let store = self.secret().map(|secret| secret.store().place());
+        self.lines().into_iter().filter_map(move |(key, value)| {
+            let value = if key == SECRET {
+                store.map(str::to_owned)
+            } else {
+                value
+            };
+            Some((key, value?))
+        })
+    }
+}

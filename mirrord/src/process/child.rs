@@ -1,0 +1,137 @@
+//! Runs a child to its end from blocking code, or kills it with everything it started when nobody waits any more.
+//!
+//! Each child leads a process group of its own: that is what is killed.
+
+use std::{
+    cell::Cell,
+    io,
+    os::unix::process::CommandExt,
+    process::{Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    runtime::Handle,
+    time::{Instant, sleep_until},
+};
+
+use crate::process::watch::Watch;
+
+/// How often it is looked at least whether somebody is being asked something.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What a child left behind.
+pub(crate) struct Ended {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it printed, when its stdout was piped.
+    pub stdout: Vec<u8>,
+    /// What it said on stderr.
+    pub stderr: Vec<u8>,
+    /// Whether it was ended because it said nothing for too long.
+    pub was_silent: bool,
+}
+
+/// Runs a child. Ends it early when the watch is cancelled; its status is then that of the kill.
+///
+/// # Errors
+/// Fails when it cannot be started.
+pub(crate) fn run(command: Command, input: Vec<u8>, watch: &Watch) -> io::Result<Ended> {
+    run_reading(command, input, None, watch, |_| ())
+}
+
+/// The same, and shows each piece of its stderr as it comes. With a `budget` it is ended when it says nothing at all for
+/// so long, unless somebody is being asked something meanwhile.
+///
+/// # Errors
+/// Fails when it cannot be started.
+pub(crate) fn run_reading(
+    mut command: Command,
+    input: Vec<u8>,
+    budget: Option<Duration>,
+    watch: &Watch,
+    mut said: impl FnMut(&[u8]),
+) -> io::Result<Ended> {
+    if !input.is_empty() {
+        command.stdin(Stdio::piped());
+    }
+    command.stderr(Stdio::piped()).process_group(0);
+    Handle::current().block_on(async {
+        let mut child = tokio::process::Command::from(command)
+            .kill_on_drop(true)
+            .spawn()?;
+        let group = child
+            .id()
+            .and_then(|pid| rustix::process::Pid::from_raw(pid.try_into().ok()?));
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let feed = async {
+            if let Some(mut stdin) = stdin {
+                // A child that ends early tells why by its status.
+                let _ = stdin.write_all(&input).await;
+            }
+        };
+        let heard = Cell::new(Instant::now());
+        let collect = read(stdout, |_| heard.set(Instant::now()));
+        let listen = read(stderr, |piece| {
+            heard.set(Instant::now());
+            said(piece);
+        });
+        let work = async {
+            let ((), stdout, stderr) = tokio::join!(feed, collect, listen);
+            Ok::<_, io::Error>((stdout?, stderr?))
+        };
+        let mut was_silent = false;
+        let output = tokio::select! {
+            output = work => Some(output?),
+            () = watch.cancelled() => None,
+            () = silence(&heard, budget, watch) => {
+                was_silent = true;
+                None
+            }
+        };
+        if output.is_none()
+            && let Some(group) = group
+        {
+            // Its helpers must not go on without it. It may have ended by itself in the meantime.
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+        let status = child.wait().await?;
+        let (stdout, stderr) = output.unwrap_or_default();
+        Ok(Ended {
+            status,
+            stdout,
+            stderr,
+            was_silent,
+        })
+    })
+}
+
+async fn read(
+    from: Option<impl AsyncRead + Unpin>,
+    mut said: impl FnMut(&[u8]),
+) -> io::Result<Vec<u8>> {
+    let mut all = Vec::with_capacity(4096);
+    if let Some(mut from) = from {
+        let mut known = 0;
+        while from.read_buf(&mut all).await? > 0 {
+            said(&all[known..]);
+            known = all.len();
+        }
+    }
+    Ok(all)
+}
+
+/// Resolves when nothing was heard for so long. How long a person takes to answer does not count.
+async fn silence(heard: &Cell<Instant>, budget: Option<Duration>, watch: &Watch) {
+    let Some(budget) = budget else {
+        return std::future::pending().await;
+    };
+    while heard.get().elapsed() < budget {
+        sleep_until((heard.get() + budget).min(Instant::now() + LOOK)).await;
+        if watch.is_asking() {
+            heard.set(Instant::now());
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Turns what git shows of its progress into what we show.
+
+use common::protocol::{Amount, Progress};
+
+use crate::process::watch::Watch;
+
+/// Words without a line end are shown in pieces of this size.
+const LONGEST_LINE: usize = 4096;
+
+/// What a child of git says on stderr, as it comes.
+#[derive(Default)]
+pub(crate) struct Relay {
+    line: Vec<u8>,
+}
+
+impl Relay {
+    /// Passes on a piece of it.
+    pub(crate) fn hear(&mut self, piece: &[u8], watch: &Watch) {
+        for &byte in piece {
+            self.line.push(byte);
+            if byte == b'\n' || byte == b'\r' || self.line.len() == LONGEST_LINE {
+                let line = std::mem::take(&mut self.line);
+                match line.strip_prefix(b"remote: ") {
+                    Some(words) => watch.remote(words),
+                    None => watch.counted(counted(&String::from_utf8_lossy(&line))),
+                }
+            }
+        }
+    }
+}
+
+/// Reads `Receiving objects:  45% (450/1000), 1.20 MiB | 2.00 MiB/s` and `Resolving deltas:  10% (3/30)`.
+fn counted(line: &str) -> Option<Progress> {
+    let (title, rest) = line.split_once(':')?;
+    let (done, rest) = rest.split_once('(')?.1.split_once('/')?;
+    let (of, rest) = rest.split_once(')')?;
+    let amount = Amount {
+        done: done.parse().ok()?,
+        of: of.parse().ok()?,
+    };
+    match title {
+        "Receiving objects" => {
+            let mut size = rest.trim_start_matches([',', ' ']).split(' ');
+            let number: f64 = size
+                .next()
+                .and_then(|number| number.parse().ok())
+                .unwrap_or_default();
+            let unit = match size.next() {
+                Some("KiB") => 1024.0,
+                Some("MiB") => 1024.0 * 1024.0,
+                Some("GiB") => 1024.0 * 1024.0 * 1024.0,
+                _ => 1.0,
+            };
+            Some(Progress::Receiving(amount, (number * unit) as u64))
+        }
+        "Resolving deltas" => Some(Progress::Resolving(amount)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gits_own_progress_is_understood() {
+        let amount = |done, of| Amount { done, of };
+        let line = "Receiving objects:  45% (450/1000), 1.50 MiB | 2.00 MiB/s\r";
+        assert_eq!(
+            counted(line),
+            Some(Progress::Receiving(amount(450, 1000), 1_572_864))
+        );
+        assert_eq!(
+            counted("Resolving deltas: 100% (30/30), done.\n"),
+            Some(Progress::Resolving(amount(30, 30)))
+        );
+        assert_eq!(counted("From https://gitlab.example/group/project\n"), None);
+    }
+}

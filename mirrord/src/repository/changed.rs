@@ -1,0 +1,142 @@
+//! Files of a mirror's packs that somebody else has changed, as `status` and the next fetch tell it.
+
+use std::{
+    fs, io,
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use common::protocol::ChangedFile;
+
+use crate::process::{durable, local_time};
+
+/// The file in a mirror.
+const FILE: &str = "changed";
+
+/// How its lines begin: of those that a fetch has told, and of the others.
+const TOLD: &str = "told";
+const UNTOLD: &str = "untold";
+
+/// `status` tells it for so long.
+const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Of more, the oldest are left out.
+const MAX_FILES: usize = 20;
+
+/// A line of the file.
+struct Line {
+    is_told: bool,
+    /// When it was found, in seconds since 1970.
+    found: u64,
+    file: ChangedFile,
+}
+
+/// Records files that were changed.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(crate) fn record(git_dir: &Path, files: &[ChangedFile], now: SystemTime) -> io::Result<()> {
+    let mut lines = read(git_dir)?;
+    lines.extend(files.iter().map(|file| Line {
+        is_told: false,
+        found: seconds(now),
+        file: file.clone(),
+    }));
+    lines.drain(..lines.len().saturating_sub(MAX_FILES));
+    write(git_dir, &lines)
+}
+
+/// Those that were found of late.
+pub(crate) fn of_late(git_dir: &Path, now: SystemTime) -> Vec<ChangedFile> {
+    let lines = read(git_dir).unwrap_or_default().into_iter();
+    let is_late = |line: &Line| seconds(now).saturating_sub(line.found) < MAX_AGE.as_secs();
+    lines.filter(is_late).map(|line| line.file).collect()
+}
+
+/// What the next one who fetches is told: each is told once.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(crate) fn take_untold(git_dir: &Path) -> io::Result<Vec<String>> {
+    let mut lines = read(git_dir)?;
+    if lines.iter().all(|line| line.is_told) {
+        return Ok(Vec::new());
+    }
+    let mut untold = Vec::new();
+    for line in lines.iter_mut().filter(|line| !line.is_told) {
+        line.is_told = true;
+        untold.push(format!(
+            "{}; it was laid aside and fetched again",
+            was_changed(&line.file)
+        ));
+    }
+    write(git_dir, &lines)?;
+    Ok(untold)
+}
+
+/// Which file that is, and when it was changed.
+pub(crate) fn was_changed(file: &ChangedFile) -> String {
+    let at = local_time::time(file.at);
+    format!(
+        "'{}' of this mirror was changed at {at} by somebody else",
+        file.name
+    )
+}
+
+fn read(git_dir: &Path) -> io::Result<Vec<Line>> {
+    let text = match fs::read_to_string(git_dir.join(FILE)) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        text => text?,
+    };
+    let parse = |line: &str| {
+        let mut words = line.splitn(4, ' ');
+        Some(Line {
+            is_told: words.next()? == TOLD,
+            found: words.next()?.parse().ok()?,
+            file: ChangedFile {
+                at: words.next()?.parse().ok()?,
+                name: words.next()?.to_owned(),
+            },
+        })
+    };
+    Ok(text.lines().filter_map(parse).collect())
+}
+
+fn write(git_dir: &Path, lines: &[Line]) -> io::Result<()> {
+    let line = |line: &Line| {
+        let told = if line.is_told { TOLD } else { UNTOLD };
+        let ChangedFile { name, at } = &line.file;
+        format!("{told} {} {at} {name}\n", line.found)
+    };
+    let text: String = lines.iter().map(line).collect();
+    durable::replace(&git_dir.join(FILE), text.as_bytes())
+}
+
+/// A time as it is written down.
+pub(crate) fn seconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_file_is_told_once_and_shown_for_a_week() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let (dir, now) = (dir.path(), SystemTime::now());
+        let take = || take_untold(dir).expect("readable");
+        assert!(take().is_empty());
+        let file = ChangedFile {
+            name: "pack-1.pack".into(),
+            at: 1_795_514_403,
+        };
+        record(dir, std::slice::from_ref(&file), now).expect("written");
+        let told = take();
+        assert!(told[0].starts_with("'pack-1.pack' of this mirror was changed at 20"));
+        assert!(take().is_empty());
+        assert_eq!(of_late(dir, now), [file]);
+        assert!(of_late(dir, now + MAX_AGE).is_empty());
+    }
+}

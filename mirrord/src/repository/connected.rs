@@ -1,0 +1,125 @@
+//! Whether nothing is missing of what refs need: one walk from them to what the mirror is known to have.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use common::{
+    git,
+    protocol::{Failure, FailureKind},
+};
+use gix::ObjectId;
+
+use crate::{
+    process::{
+        child, memory,
+        watch::{self, Watch},
+    },
+    repository::{complaints, refs},
+};
+
+/// What begins the message about something that is missing.
+pub(crate) const INCOMPLETE: &str = "upstream did not send all necessary objects";
+
+/// What a mirror is known to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust<'t> {
+    /// All that its refs reach.
+    Refs,
+    /// That, and all that these reach: its packs came from a mirror that has them.
+    RefsAnd(&'t BTreeSet<ObjectId>),
+    /// Nothing is: it is damaged.
+    Nothing,
+}
+
+/// Whether the mirror itself has everything that `tips` need, so that nothing has to be fetched.
+///
+/// # Errors
+/// Fails when the check cannot be made.
+pub(crate) fn is_complete(
+    git_dir: &Path,
+    tips: &BTreeSet<ObjectId>,
+    trust: Trust<'_>,
+    watch: &Watch,
+) -> Result<bool, Failure> {
+    let repo = refs::open(git_dir).map_err(|err| Failure::here(err.to_string()))?;
+    if !tips.iter().all(|tip| repo.has_object(tip)) {
+        return Ok(false);
+    }
+    match check(git::at(git_dir), git_dir, tips, trust, watch) {
+        Ok(()) => Ok(true),
+        Err(failure) if failure.kind == FailureKind::Unusable => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Walks from `tips` to what the mirror already vouches for, with a git that may see more than the mirror has. A record
+/// that does not resolve is damage that is not upstream's doing: it is left out, and so blocks no other.
+///
+/// # Errors
+/// Fails with [`FailureKind::Unusable`] when something is missing.
+pub(crate) fn check(
+    mut git: Command,
+    git_dir: &Path,
+    tips: &BTreeSet<ObjectId>,
+    trust: Trust<'_>,
+    watch: &Watch,
+) -> Result<(), Failure> {
+    let cannot = |err: io::Error| Failure::io("cannot check what upstream sent", &err);
+    let input = walk(git_dir, tips, trust).map_err(cannot)?;
+    // Read from the objects themselves: the graph of commits may know one that is lost.
+    git.args(["-c", "core.commitGraph=false"])
+        // A third of git's own limit makes the walk no slower, and a first download no larger than its index makes it.
+        .args(["-c", "core.deltaBaseCacheLimit=32m"])
+        .args(["rev-list", "--objects", "--stdin", "--quiet"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null());
+    let ended = child::run(git, input.into_bytes(), watch).map_err(cannot)?;
+    if watch.is_cancelled() {
+        return Err(watch::cancelled());
+    }
+    if ended.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&ended.stderr);
+    if let Some(failure) = memory::exhausted(&words) {
+        return Err(failure);
+    }
+    complaints::after_complaint(git_dir, &words);
+    let words = words
+        .lines()
+        .find_map(|line| line.strip_prefix("fatal: "))
+        .unwrap_or("git rev-list failed")
+        .to_owned();
+    Err(Failure::new(
+        FailureKind::Unusable,
+        format!("{INCOMPLETE}: {words}"),
+    ))
+}
+
+/// A walk from `tips` to what the mirror is known to have, as `git rev-list --stdin` takes it.
+///
+/// # Errors
+/// Fails when the mirror's refs cannot be read.
+pub(crate) fn walk(
+    git_dir: &Path,
+    tips: &BTreeSet<ObjectId>,
+    trust: Trust<'_>,
+) -> io::Result<String> {
+    let mut input: String = tips.iter().map(|tip| format!("{tip}\n")).collect();
+    if trust == Trust::Nothing {
+        return Ok(input);
+    }
+    let repo = refs::open(git_dir)?;
+    let mut known: BTreeSet<_> = refs::read(git_dir)?.into_values().collect();
+    if let Trust::RefsAnd(others) = trust {
+        known.extend(others);
+    }
+    for oid in known.iter().filter(|oid| repo.has_object(*oid)) {
+        input.push_str(&format!("^{oid}\n"));
+    }
+    Ok(input)
+}

@@ -1,0 +1,112 @@
+//! What is broken in a mirror, noted in it from when that is found until all is whole again: a daemon may be killed over
+//! it.
+//!
+//! Until upstream has been asked for all that it has, each sync does that. What is lost then, only somebody who still has
+//! it can bring back.
+
+use std::{fs, io, path::Path};
+
+use common::protocol::Damage;
+
+use crate::process::durable;
+
+/// The file in a mirror.
+const FILE: &str = "damage";
+
+/// How its lines begin.
+const WHAT: &str = "what ";
+const LOST: &str = "lost ";
+
+/// The line that says that upstream has been asked.
+const ASKED: &str = "asked";
+
+/// What is known to be broken in a mirror.
+///
+/// # Errors
+/// Fails when the note cannot be read.
+pub(crate) fn read(git_dir: &Path) -> io::Result<Option<Damage>> {
+    let text = match fs::read(git_dir.join(FILE)) {
+        Ok(text) => String::from_utf8_lossy(&text).into_owned(),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(err) => return Err(err),
+    };
+    let lines = |prefix: &'static str| text.lines().filter_map(move |it| it.strip_prefix(prefix));
+    Ok(Some(Damage {
+        what: lines(WHAT).collect(),
+        asked: text.lines().any(|line| line == ASKED),
+        lost: lines(LOST).map(str::to_owned).collect(),
+    }))
+}
+
+/// Notes it, to last.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(crate) fn note(git_dir: &Path, damage: &Damage) -> io::Result<()> {
+    let mut text = format!("{WHAT}{}\n", damage.what.replace('\n', " "));
+    if damage.asked {
+        text += &format!("{ASKED}\n");
+    }
+    text.extend(damage.lost.iter().map(|name| format!("{LOST}{name}\n")));
+    durable::replace(&git_dir.join(FILE), text.as_bytes())
+}
+
+/// Whether upstream has to be asked for all that it has, because of what is broken.
+///
+/// # Errors
+/// Fails when the note cannot be read.
+pub(crate) fn wants_all(git_dir: &Path) -> io::Result<bool> {
+    Ok(read(git_dir)?.is_some_and(|damage| !damage.asked))
+}
+
+/// Notes that upstream has given all that it has.
+///
+/// # Errors
+/// Fails when the note cannot be read or written.
+pub(crate) fn has_all(git_dir: &Path) -> io::Result<()> {
+    match read(git_dir)? {
+        Some(damage) => note(
+            git_dir,
+            &Damage {
+                asked: true,
+                ..damage
+            },
+        ),
+        None => Ok(()),
+    }
+}
+
+/// All is whole again.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(crate) fn is_over(git_dir: &Path) -> io::Result<()> {
+    durable::remove(&git_dir.join(FILE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_noted_is_read_until_it_is_over() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        assert_eq!(read(dir.path()).expect("readable"), None);
+        assert!(!wants_all(dir.path()).expect("readable"));
+        has_all(dir.path()).expect("nothing to note");
+        assert_eq!(read(dir.path()).expect("readable"), None);
+        let mut damage = Damage {
+            what: "pack-1 is\nbad".into(),
+            asked: false,
+            lost: vec!["refs/heads/a b".into(), "refs/heads/c".into()],
+        };
+        note(dir.path(), &damage).expect("written");
+        assert!(wants_all(dir.path()).expect("readable"));
+        has_all(dir.path()).expect("written");
+        (damage.what, damage.asked) = ("pack-1 is bad".into(), true);
+        assert_eq!(read(dir.path()).expect("readable"), Some(damage));
+        assert!(!wants_all(dir.path()).expect("readable"));
+        is_over(dir.path()).expect("removed");
+        assert_eq!(read(dir.path()).expect("readable"), None);
+    }
+}

@@ -1,0 +1,224 @@
+//! A pack that comes: a child of git indexes it as it comes, unless it is small, and of a first download sees in the same
+//! pass whether anything is missing.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, BufRead, BufReader, Read, Write},
+    os::unix::process::ExitStatusExt,
+    process::{Command, Stdio},
+    thread,
+};
+
+use common::{
+    git,
+    protocol::{Failure, FailureKind},
+};
+use gix::{ObjectId, error::ErrorExt, objs::Exists, odb::pack};
+use rustix::{io::Errno, process::Signal};
+use tokio::runtime::Handle;
+
+use super::Quarantine;
+use crate::{
+    process::{child, memory, relay::Relay, watch::Watch},
+    repository::connected::INCOMPLETE,
+};
+
+impl Quarantine {
+    /// Receives one pack from an upstream that was told of nothing that is here: whatever its objects need must be in it.
+    ///
+    /// # Errors
+    /// Fails when the pack is damaged, ends early, lacks an object, or the disk refuses.
+    pub(crate) fn receive_whole(&self, pack: &mut dyn BufRead, watch: &Watch) -> gix::Result<()> {
+        let mut git = git::at(&self.git_dir);
+        // What the mirror has already is not looked at: it may be what is broken.
+        git.env("GIT_OBJECT_DIRECTORY", &self.dir);
+        index_pack(git, "--check-self-contained-and-connected", pack, watch)
+    }
+
+    /// Receives one pack that goes with what is here: every object's hash is computed, thin deltas are completed.
+    ///
+    /// # Errors
+    /// Fails when the pack is damaged, ends early, or the disk refuses.
+    pub(crate) fn receive(&self, pack: &mut dyn BufRead, watch: &Watch) -> gix::Result<()> {
+        let mut start = Vec::new();
+        let read = pack.take(MAX_SMALL_BYTES).read_to_end(&mut start);
+        read.map_err(ErrorExt::raise)?;
+        if is_small(&start) && self.index_small(&start, watch).is_ok() {
+            watch.came(start.len() as u64);
+            return Ok(());
+        }
+        index_pack(self.git(), "--fix-thin", &mut start.chain(pack), watch)
+    }
+
+    /// Indexes a pack in this process: to start a child for it would take longer.
+    fn index_small(&self, pack: &[u8], watch: &Watch) -> gix::Result<()> {
+        let repo = self.repository().map_err(ErrorExt::raise)?;
+        let options = pack::bundle::write::Options {
+            alloc_limit_bytes: Some(MAX_SMALL_OBJECT_BYTES),
+            ..Default::default()
+        };
+        let outcome = pack::Bundle::write_to_directory(
+            &mut BufReader::new(pack),
+            Some(&self.path().join("pack")),
+            &mut gix::progress::Discard,
+            watch.flag(),
+            Some(repo.objects.clone()),
+            repo.object_hash(),
+            options,
+        )?;
+        if let Some(keep) = outcome.keep_path {
+            let _ = fs::remove_file(keep);
+        }
+        Ok(())
+    }
+
+    /// Whether all of these have come.
+    ///
+    /// # Errors
+    /// Fails when the disk refuses.
+    pub(crate) fn has_all(&self, tips: &BTreeSet<ObjectId>) -> io::Result<bool> {
+        let format = self.repository()?.object_hash();
+        let objects = gix::odb::at(&self.dir, format)?;
+        Ok(tips.iter().all(|tip| objects.exists(tip)))
+    }
+}
+
+/// What a pack may have at most to be indexed in this process, where each of its objects may take some memory.
+const MAX_SMALL_BYTES: u64 = 64 << 10;
+const MAX_SMALL_OBJECTS: u32 = 32;
+const MAX_SMALL_OBJECT_BYTES: usize = 1 << 20;
+
+/// Whether this is a whole pack, and so small that it cannot take much memory, whatever it inflates to.
+fn is_small(start: &[u8]) -> bool {
+    let objects = start.get(8..12).and_then(|count| count.try_into().ok());
+    let objects = objects.map(u32::from_be_bytes);
+    (start.len() as u64) < MAX_SMALL_BYTES
+        && objects.is_some_and(|objects| objects <= MAX_SMALL_OBJECTS)
+}
+
+/// Has a child of git index a pack as it comes: what it inflates to is never in the memory of this process.
+fn index_pack(
+    mut git: Command,
+    option: &str,
+    pack: &mut dyn BufRead,
+    watch: &Watch,
+) -> gix::Result<()> {
+    // It is made to last when it is let in.
+    git.args(["-c", "core.fsync=none", "-c", memory::STREAM_BLOBS])
+        .args(["index-pack", "--stdin", "-v", option])
+        .stdout(Stdio::null());
+    let (theirs, ours) = io::pipe().map_err(ErrorExt::raise)?;
+    git.stdin(theirs);
+    let runtime = Handle::current();
+    let (fed, ended) = thread::scope(|scope| {
+        let child = scope.spawn(move || {
+            let _runtime = runtime.enter();
+            let mut relay = Relay::default();
+            let hear = |piece: &[u8]| relay.hear(piece, watch);
+            child::run_reading(git, Vec::new(), None, watch, hear)
+        });
+        let fed = feed(pack, ours);
+        (fed, child.join())
+    });
+    let ended = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    // The child knows no more than that nothing came any more.
+    let bytes = fed.map_err(ErrorExt::raise)?;
+    let ended = ended.map_err(ErrorExt::raise)?;
+    if ended.status.success() {
+        watch.came(bytes);
+        return Ok(());
+    }
+    Err(match ended.status.signal() {
+        // A file would have become larger than the daemon's limit allows.
+        Some(signal) if signal == Signal::XFSZ.as_raw() => io::Error::from(Errno::FBIG).raise(),
+        Some(signal) => io::Error::other(format!("git died of signal {signal}")).raise(),
+        None => meaning(&String::from_utf8_lossy(&ended.stderr)),
+    })
+}
+
+/// Gives a child what comes until either of them ends. Says how many bytes that were.
+///
+/// # Errors
+/// Fails with what is wrong with what comes; what is wrong with the child, it says itself.
+fn feed(pack: &mut dyn BufRead, mut child: io::PipeWriter) -> io::Result<u64> {
+    let mut bytes = 0;
+    loop {
+        let piece = match pack.fill_buf() {
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => continue,
+            piece => piece?,
+        };
+        let length = piece.len();
+        if length == 0 || child.write_all(piece).is_err() {
+            return Ok(bytes);
+        }
+        pack.consume(length);
+        bytes += length as u64;
+    }
+}
+
+/// What `git index-pack` means by its last words.
+fn meaning(words: &str) -> gix::Error {
+    // They may follow half a line of progress.
+    let mut lines = words.rsplit(['\n', '\r']);
+    let fatal = lines.find_map(|line| line.strip_prefix("fatal: "));
+    let fatal = fatal
+        .unwrap_or("git index-pack ended without a word")
+        .trim();
+    if let Some(missing) = fatal.strip_prefix("did not receive expected object ") {
+        let message = format!("{INCOMPLETE}: {missing} is missing");
+        return Failure::new(FailureKind::Unusable, message).raise();
+    }
+    if let Some(failure) = memory::exhausted(fatal) {
+        return failure.raise();
+    }
+    if fatal.contains("early EOF") {
+        return io::Error::from(io::ErrorKind::UnexpectedEof).raise();
+    }
+    let disk = [
+        Errno::NOSPC,
+        Errno::DQUOT,
+        Errno::FBIG,
+        Errno::ROFS,
+        Errno::ACCESS,
+    ];
+    let mut disk = disk.map(io::Error::from).into_iter();
+    let is_it = |err: &io::Error| fatal.ends_with(&common::protocol::words(err));
+    match disk.find(is_it) {
+        Some(err) => err.raise(),
+        None => io::Error::other(fatal.to_owned()).raise(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gits_last_words_are_understood() {
+        let missing =
+            meaning("Receiving objects: 100%\nfatal: did not receive expected object 12ab\n");
+        let failure = missing.downcast_any_ref::<Failure>().expect("a failure");
+        assert_eq!(
+            failure.message,
+            "upstream did not send all necessary objects: 12ab is missing"
+        );
+        let kind = |words: &str| {
+            let error = meaning(words);
+            error
+                .downcast_any_ref::<io::Error>()
+                .expect("of this machine")
+                .kind()
+        };
+        assert_eq!(kind("fatal: early EOF\n"), io::ErrorKind::UnexpectedEof);
+        let full = "Receiving objects:  45% (9/20)\rfatal: write error: No space left on device\n";
+        assert_eq!(kind(full), io::ErrorKind::StorageFull);
+        assert_eq!(kind(""), io::ErrorKind::Other);
+        let damaged =
+            meaning("error: x\nfatal: pack has bad object at offset 12: inflate returned -3\n");
+        assert_eq!(
+            damaged.probable_cause().to_string(),
+            "pack has bad object at offset 12: inflate returned -3"
+        );
+    }
+}

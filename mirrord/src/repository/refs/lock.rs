@@ -1,0 +1,131 @@
+//! git's own lock of `packed-refs`, and what is done about one that nobody holds.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use gix::lock::{File, acquire::Fail};
+
+use super::FileStamp;
+
+/// Whoever writes the refs of a mirror is waited for.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a lock must be there unchanged before anybody asks who holds it.
+const MIN_STALE: Duration = Duration::from_secs(3);
+
+/// How old a lock must be where the system does not tell who holds it.
+const MIN_STALE_UNKNOWN: Duration = Duration::from_secs(60);
+
+/// Nothing tells when a lock becomes free.
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Takes the lock. One that nobody holds is removed: whoever made it was killed.
+///
+/// # Errors
+/// Fails when somebody holds it for too long, or the disk refuses.
+pub(crate) fn acquire(git_dir: &Path) -> io::Result<File> {
+    let path = git_dir.join(super::PACKED);
+    let deadline = Instant::now() + LOCK_TIMEOUT;
+    let mut seen: Option<(FileStamp, Instant)> = None;
+    loop {
+        match File::acquire_to_update_resource(&path, Fail::Immediately, None, 0) {
+            Ok(lock) => return Ok(lock),
+            Err(err) => {
+                let kind = err.downcast_any_ref::<io::Error>().map(io::Error::kind);
+                if let Some(kind) = kind.filter(|kind| *kind != io::ErrorKind::AlreadyExists) {
+                    return Err(kind.into());
+                }
+            }
+        }
+        let stamp = FileStamp::of(&lock_of(git_dir));
+        let since = match seen {
+            Some((before, since)) if before == stamp => since,
+            _ => {
+                seen = Some((stamp, Instant::now()));
+                Instant::now()
+            }
+        };
+        if since.elapsed() >= MIN_STALE && !is_held(git_dir) && remove(git_dir, stamp)? {
+            continue;
+        }
+        if Instant::now() > deadline {
+            return Err(io::Error::other("its refs are locked"));
+        }
+        thread::sleep(RETRY_INTERVAL);
+    }
+}
+
+fn lock_of(git_dir: &Path) -> PathBuf {
+    git_dir.join("packed-refs.lock")
+}
+
+/// Removes a stale lock, unless another one has taken its place.
+fn remove(git_dir: &Path, stamp: FileStamp) -> io::Result<bool> {
+    let lock = lock_of(git_dir);
+    if FileStamp::of(&lock) != stamp {
+        return Ok(false);
+    }
+    tracing::warn!("'{}' is of nobody that runs; it is removed", lock.display());
+    crate::process::durable::remove(&lock)?;
+    Ok(true)
+}
+
+/// Whether a process may hold the lock. git closes the file of its lock while it holds it, so one that works in the
+/// mirror, or is told of it, counts as well.
+fn is_held(git_dir: &Path) -> bool {
+    if !Path::new("/proc/self/fd").exists() {
+        let modified = fs::metadata(lock_of(git_dir)).and_then(|file| file.modified());
+        let age = modified.map(|time| SystemTime::now().duration_since(time).unwrap_or_default());
+        return age.is_ok_and(|age| age < MIN_STALE_UNKNOWN);
+    }
+    let held = [lock_of(git_dir), git_dir.join("packed-refs.new")];
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .map(|process| process.path())
+        .any(|process| opens(&process, &held) || is_git_in(&process, git_dir))
+}
+
+/// Whether a process has one of these files open.
+fn opens(process: &Path, files: &[PathBuf]) -> bool {
+    let open = fs::read_dir(process.join("fd")).into_iter().flatten();
+    open.flatten()
+        .filter_map(|file| fs::read_link(file.path()).ok())
+        .any(|file| files.contains(&file))
+}
+
+/// Whether a process is a git that was started in a mirror or with its path.
+fn is_git_in(process: &Path, git_dir: &Path) -> bool {
+    let name = fs::read(process.join("comm")).unwrap_or_default();
+    if name.trim_ascii() != b"git" {
+        return false;
+    }
+    let path = git_dir.as_os_str().as_encoded_bytes();
+    let names = |file: &str| {
+        let text = fs::read(process.join(file)).unwrap_or_default();
+        text.windows(path.len()).any(|part| part == path)
+    };
+    fs::read_link(process.join("cwd")).is_ok_and(|dir| dir.starts_with(git_dir))
+        || names("cmdline")
+        || names("environ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_removed_when_nobody_has_it_open_and_not_before() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let git_dir = fs::canonicalize(dir.path()).expect("there");
+        let held = fs::File::create(lock_of(&git_dir)).expect("ours");
+        let err = acquire(&git_dir).expect_err("it is held");
+        assert_eq!(err.to_string(), "its refs are locked");
+        drop(held);
+        drop(acquire(&git_dir).expect("it was nobody's"));
+        assert!(!lock_of(&git_dir).exists());
+    }
+}

@@ -1,0 +1,328 @@
+//! Reads the refs of a mirror. They are all in `packed-refs`, which is only ever replaced as a whole, and which has a copy.
+
+mod check;
+mod copy;
+pub(crate) mod head;
+pub(crate) mod lock;
+mod reconcile;
+mod recover;
+pub(crate) mod write;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::Path,
+    process::Stdio,
+};
+
+use common::{
+    git,
+    refspec::{self, Refspecs},
+};
+use gix::{
+    ObjectId,
+    bstr::{BStr, BString, ByteSlice},
+    refs::packed,
+};
+
+use crate::{process::durable, repository::objects::MAX_OBJECT_BYTES};
+
+/// When the last good sync was, in seconds since 1970; a file in the mirror.
+pub(crate) const SYNCED: &str = "synced";
+
+/// The file of all refs.
+const PACKED: &str = "packed-refs";
+
+/// The file that names the branch which a clone checks out.
+const HEAD: &str = "HEAD";
+
+/// Somebody else may change refs whenever the lock is free.
+const MAX_LOOKS: usize = 5;
+
+/// All refs of a repository, as packed; `HEAD` aside.
+pub(crate) type Refs = BTreeMap<BString, ObjectId>;
+
+/// Opens a mirror for one piece of work: a handle that lives longer runs out of room for new packs.
+///
+/// # Errors
+/// Fails when it is not a repository.
+pub(crate) fn open(git_dir: &Path) -> io::Result<gix::Repository> {
+    let options = gix::open::Options::isolated()
+        .open_path_as_is(true)
+        .config_overrides([format!("gitoxide.objects.allocLimit={MAX_OBJECT_BYTES}")])
+        .with(gix::sec::Trust::Full);
+    gix::open_opts(git_dir, options)
+        .map_err(|err| io::Error::other(format!("cannot open '{}': {err}", git_dir.display())))
+}
+
+/// What can be told of a file without reading it. Two equal stamps are of the same content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct FileStamp {
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+    /// Cannot be set, as the other time can.
+    changed: (i64, i64),
+}
+
+impl FileStamp {
+    /// The stamp of a file now; that of one that is not there is the default.
+    fn of(path: &Path) -> Self {
+        fs::metadata(path).map_or_else(|_| Self::default(), |file| Self::new(&file))
+    }
+
+    fn new(file: &fs::Metadata) -> Self {
+        Self {
+            inode: file.ino(),
+            length: file.len(),
+            modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
+        }
+    }
+}
+
+/// Whether a mirror has any ref, as far as the length of `packed-refs` tells.
+pub(crate) fn has_any(git_dir: &Path) -> bool {
+    fs::metadata(git_dir.join(PACKED)).is_ok_and(|file| file.len() > write::HEADER.len() as u64)
+}
+
+/// What can be told of the refs without reading them. Two equal stamps are of the same refs: a file is only ever
+/// replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Stamp {
+    packed: FileStamp,
+    head: FileStamp,
+}
+
+impl Stamp {
+    /// The stamp of a mirror's refs now.
+    pub(crate) fn of(git_dir: &Path) -> Self {
+        Self {
+            packed: FileStamp::of(&git_dir.join(PACKED)),
+            head: FileStamp::of(&git_dir.join(HEAD)),
+        }
+    }
+}
+
+/// The refs of one moment, read when it was and understood when they are needed.
+#[derive(Default)]
+pub(crate) struct Snapshot {
+    bytes: Vec<u8>,
+    stamp: Stamp,
+}
+
+impl Snapshot {
+    /// The refs now. What is damaged is rebuilt first, and loose refs, which only a hand from outside makes, are packed.
+    ///
+    /// # Errors
+    /// Fails when `packed-refs` can be neither read nor rebuilt.
+    pub(crate) fn take(git_dir: &Path) -> io::Result<Self> {
+        verify(git_dir)?;
+        Self::of_packed(git_dir)
+    }
+
+    /// The refs now, for whoever holds their lock and has folded loose ones in before.
+    pub(crate) fn of_packed(git_dir: &Path) -> io::Result<Self> {
+        let head = FileStamp::of(&git_dir.join(HEAD));
+        let mut file = match fs::File::open(git_dir.join(PACKED)) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {
+                let packed = FileStamp::default();
+                let stamp = Stamp { packed, head };
+                return Ok(Self {
+                    bytes: Vec::new(),
+                    stamp,
+                });
+            }
+            file => file?,
+        };
+        let packed = FileStamp::new(&file.metadata()?);
+        let stamp = Stamp { packed, head };
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(Self { bytes, stamp })
+    }
+
+    /// The refs in a text like that of `packed-refs`.
+    fn of_bytes(bytes: Vec<u8>) -> Self {
+        let stamp = Stamp::default();
+        Self { bytes, stamp }
+    }
+
+    /// The text of `packed-refs`.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Its stamp.
+    pub(crate) fn stamp(&self) -> &Stamp {
+        &self.stamp
+    }
+
+    /// The refs.
+    ///
+    /// # Errors
+    /// Fails when `packed-refs` is not one.
+    pub(crate) fn refs(&self, git_dir: &Path) -> io::Result<Refs> {
+        let mut refs = Refs::new();
+        self.each(git_dir, |entry| {
+            refs.insert(entry.name.as_bstr().to_owned(), entry.target());
+        })?;
+        Ok(refs)
+    }
+
+    /// What the objects that refs name point to, where those are tags. Whoever wrote them down has looked, so that
+    /// nobody has to look again.
+    ///
+    /// # Errors
+    /// Fails when `packed-refs` is not one.
+    pub(crate) fn peeled(&self, git_dir: &Path) -> io::Result<HashMap<ObjectId, Option<ObjectId>>> {
+        let mut peeled = HashMap::new();
+        if self
+            .bytes
+            .lines()
+            .next()
+            .is_some_and(|first| first.contains_str(" fully-peeled "))
+        {
+            self.each(git_dir, |entry| {
+                let object = entry.object.map(|_| entry.object());
+                peeled.insert(entry.target(), object);
+            })?;
+        }
+        Ok(peeled)
+    }
+
+    fn each(&self, git_dir: &Path, mut see: impl FnMut(packed::Reference<'_>)) -> io::Result<()> {
+        let damaged = || {
+            let path = git_dir.join(PACKED);
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("'{}' is damaged", path.display()),
+            )
+        };
+        if self.bytes.is_empty() {
+            return Ok(());
+        }
+        let format = open(git_dir)?.object_hash();
+        for entry in packed::Iter::new(&self.bytes, format).map_err(|_| damaged())? {
+            see(entry.map_err(|_| damaged())?);
+        }
+        Ok(())
+    }
+}
+
+/// Reads all refs.
+///
+/// # Errors
+/// Fails when they cannot be read.
+pub(crate) fn read(git_dir: &Path) -> io::Result<Refs> {
+    Snapshot::take(git_dir)?.refs(git_dir)
+}
+
+/// What upstream had of what is tracked, by upstream's names.
+pub(crate) fn records(refs: &Refs, track: &Refspecs) -> Refs {
+    let recorded = refs.iter().filter_map(|(name, oid)| {
+        let name = refspec::recorded(name).filter(|name| track.public(name).is_some())?;
+        Some((BString::from(name), *oid))
+    });
+    recorded.collect()
+}
+
+/// Whether a ref says what upstream had.
+pub(crate) fn is_record(name: &[u8]) -> bool {
+    name.starts_with(refspec::RECORDS.as_bytes())
+}
+
+/// A ref that cannot exist beside `name`: one that is a directory of it, or that it is a directory of.
+pub(crate) fn in_the_way<'r>(refs: &'r Refs, name: &BStr) -> Option<&'r BString> {
+    let above = name
+        .char_indices()
+        .filter(|(_, _, c)| *c == '/')
+        .find_map(|(at, _, _)| refs.get_key_value(name[..at].as_bstr()));
+    let below = || {
+        let below = BString::from([name.as_bytes(), b"/"].concat());
+        refs.range(below.clone()..)
+            .next()
+            .filter(|(other, _)| other.starts_with(&below))
+    };
+    above.or_else(below).map(|(other, _)| other)
+}
+
+/// Sees to it that `packed-refs` and `HEAD` are what was written, or what a hand from outside has made of them: what is
+/// damaged or gone is rebuilt. Packs loose refs.
+///
+/// # Errors
+/// Fails when they cannot be read or written.
+pub(crate) fn verify(git_dir: &Path) -> io::Result<()> {
+    let has_loose = match has_loose(&git_dir.join("refs")) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => {
+            check::make_folders(git_dir)?;
+            false
+        }
+        found => found?,
+    };
+    if has_loose && pack_loose(git_dir)?.is_some() {
+        // git packs nothing into a file that it cannot read.
+        check::check(git_dir)?;
+        // Or it is somebody's lock, and is waited for.
+        drop(lock::acquire(git_dir)?);
+        if let Some(message) = pack_loose(git_dir)? {
+            let git_dir = git_dir.display();
+            return Err(io::Error::other(format!(
+                "cannot pack the refs of '{git_dir}': {message}"
+            )));
+        }
+    }
+    check::check(git_dir)
+}
+
+/// Whether what upstream has is not known, because `packed-refs` and its copy were lost, and why.
+pub(crate) fn lost(git_dir: &Path) -> Option<String> {
+    check::lost(git_dir)
+}
+
+/// Notes that what upstream has is known.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(crate) fn found(git_dir: &Path) -> io::Result<()> {
+    durable::remove(&git_dir.join(check::LOST))
+}
+
+/// Takes the lock of refs that are verified.
+///
+/// # Errors
+/// Fails when they are locked for too long, or change too fast, or cannot be read or written.
+pub(crate) fn lock_verified(git_dir: &Path) -> io::Result<gix::lock::File> {
+    for _ in 0..MAX_LOOKS {
+        verify(git_dir)?;
+        let lock = lock::acquire(git_dir)?;
+        if check::is_known(git_dir) {
+            return Ok(lock);
+        }
+    }
+    Err(io::Error::other("its refs change too fast"))
+}
+
+/// Has git pack loose refs. Returns why it cannot, if it cannot.
+fn pack_loose(git_dir: &Path) -> io::Result<Option<String>> {
+    let mut git = git::at(git_dir);
+    git.args(["pack-refs", "--all", "--prune"]);
+    let output = git.stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(None);
+    }
+    let message = String::from_utf8_lossy(&output.stderr);
+    Ok(Some(message.lines().next().unwrap_or_default().to_owned()))
+}
+
+fn has_loose(dir: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if !entry.file_type()?.is_dir() || has_loose(&entry.path())? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,91 @@
+//! Changes the refspecs of a mirror: which of its refs follow upstream, and under which names.
+//!
+//! The new refspecs and the old ones are written down first, then the refs are changed in one piece, and then the old
+//! refspecs are struck out. A daemon that dies in between leaves something that [`finish`] finishes, before anybody is
+//! served or changes anything else.
+
+use std::{io, path::Path, time::SystemTime};
+
+use common::refspec::Refspecs;
+
+use crate::{
+    mirrors::{
+        registry::{Mirror, Registry},
+        settings::{Leaving, Rules},
+    },
+    repository::{ancestry::Ancestry, history::Why, plan::Plan, publish, quarantine, refs},
+};
+
+/// Nobody else writes the refs meanwhile but a hand from outside.
+const MOST_LOOKS: usize = 5;
+
+/// Gives a mirror other refspecs. Nobody may be writing its refs.
+///
+/// # Errors
+/// Fails when the disk refuses; whoever uses the mirror next then finishes it.
+pub(crate) fn change(
+    registry: &Registry,
+    mirror: &Mirror,
+    track: Refspecs,
+    keep: bool,
+) -> io::Result<Mirror> {
+    let mut settings = mirror.settings.clone();
+    let before = std::mem::replace(&mut settings.rules.track, track);
+    settings.leaving = Some(Leaving {
+        track: before,
+        keep,
+    });
+    let mut changed = registry.change(mirror, settings)?;
+    finish(&mut changed)?;
+    Ok(changed)
+}
+
+/// Finishes a change of the refspecs that was begun, if one was.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(crate) fn finish(mirror: &mut Mirror) -> io::Result<()> {
+    let Some(Leaving {
+        track: before,
+        keep,
+    }) = mirror.settings.leaving.clone()
+    else {
+        return Ok(());
+    };
+    let Rules {
+        track,
+        keep_history,
+        ..
+    } = &mirror.settings.rules;
+    let git_dir = &mirror.git_dir;
+    let mut ancestry = Ancestry::new(&refs::open(git_dir)?);
+    let mut looks = 0..MOST_LOOKS;
+    loop {
+        let refs = refs::read(git_dir)?;
+        let plan = Plan::of_refspecs(&refs, &before, track, keep).with_history(
+            &refs,
+            track,
+            Why::Untracked,
+            SystemTime::now(),
+            *keep_history,
+            |name, old, new| ancestry.is_fast_forward(name, old, new),
+        );
+        if !publish::publish(git_dir, &plan, None, track)?.again {
+            break;
+        }
+        if looks.next().is_none() {
+            return Err(io::Error::other("the mirror's refs change too fast"));
+        }
+    }
+    mirror.settings.leaving = None;
+    mirror.settings.write(git_dir)
+}
+
+/// Removes what a dead daemon left in a mirror.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(crate) fn sweep(git_dir: &Path) -> io::Result<()> {
+    quarantine::sweep(git_dir)?;
+    publish::sweep(git_dir)
+}

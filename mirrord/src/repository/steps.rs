@@ -1,0 +1,73 @@
+//! Writes down what a sync brought, for clients that have what was there before. `common::packs::steps` says what that is good
+//! for.
+
+use std::{fs, io, path::Path};
+
+use common::packs::steps::{self, Move, State, Step, Steps};
+use gix::{
+    ObjectId,
+    bstr::{BStr, ByteSlice},
+};
+
+use crate::repository::{
+    plan::Plan,
+    refs::{self, Refs},
+};
+
+/// Notes what a plan has made of the records that were there before, with one pack or with none. The file need not last
+/// through a power cut: what does not follow from it to what is recorded is not used.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(crate) fn note(
+    git_dir: &Path,
+    before: &Refs,
+    plan: &Plan,
+    pack: Option<String>,
+    mut is_fast_forward: impl FnMut(&BStr, ObjectId, ObjectId) -> bool,
+) -> io::Result<()> {
+    let edits = plan.edits.iter();
+    let edits: Vec<_> = edits.filter(|(name, _)| refs::is_record(name)).collect();
+    if edits.is_empty() {
+        return Ok(());
+    }
+    let mut after = before.clone();
+    let mut moves = Vec::new();
+    for (name, edit) in edits {
+        match edit.new {
+            Some(new) => after.insert(name.clone(), new),
+            None => after.remove(name),
+        };
+        let forward = match (edit.old, edit.new) {
+            (Some(old), Some(new)) => is_fast_forward(name.as_bstr(), old, new),
+            _ => false,
+        };
+        moves.push(Move {
+            name: name.to_vec(),
+            old: edit.old.map(|oid| oid.to_string()),
+            new: edit.new.map(|oid| oid.to_string()),
+            forward,
+        });
+    }
+    let mut known = Steps::read(git_dir)?;
+    known.add(Step {
+        pack,
+        before: digest(before),
+        after: digest(&after),
+        moves,
+    });
+    let new = tempfile::Builder::new()
+        .prefix(crate::process::durable::UNFINISHED)
+        .tempfile_in(git_dir)?;
+    fs::write(new.path(), known.text())?;
+    new.persist(steps::path(git_dir))?;
+    Ok(())
+}
+
+fn digest(refs: &Refs) -> u64 {
+    let records = refs.iter().filter(|(name, _)| refs::is_record(name));
+    let records = records.map(|(name, oid)| (name.as_slice(), oid.to_string()));
+    let records: Vec<_> = records.collect();
+    let records = records.iter().map(|(name, oid)| (*name, oid.as_bytes()));
+    steps::digest(&records.collect::<State<'_>>())
+}

@@ -1,0 +1,134 @@
+//! The refs that upstream advertises and cannot serve, as the last sync found them: a file in the mirror, so that each
+//! fetch names them, also when upstream is not asked.
+
+use std::{collections::BTreeMap, fs, io, path::Path};
+
+use common::refspec::{self, Refspecs};
+use gix::{
+    ObjectId,
+    bstr::{BStr, BString, ByteSlice},
+};
+
+use crate::{
+    process::durable,
+    repository::{
+        plan::{Advertisement, Head},
+        refs::Refs,
+    },
+};
+
+/// The file: a line for each ref, with upstream's object, upstream's name and the reason.
+const FILE: &str = "unserved";
+
+/// Objects that upstream advertises and cannot serve, each with the reason.
+pub(crate) type Reasons = BTreeMap<ObjectId, String>;
+
+/// A ref that upstream advertises and cannot serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unserved {
+    oid: ObjectId,
+    /// Its name at upstream.
+    name: BString,
+    reason: String,
+}
+
+impl Unserved {
+    /// The refs of an advertisement that name such objects.
+    pub(crate) fn of(upstream: &Advertisement, reasons: &Reasons) -> Vec<Self> {
+        let head = match upstream.head {
+            Head::Detached(oid) => Some((BString::from("HEAD"), oid)),
+            Head::Branch(_) | Head::Unknown => None,
+        };
+        let refs = upstream.refs.iter().map(|(name, oid)| (name.clone(), *oid));
+        let unserved = refs.chain(head).filter_map(|(name, oid)| {
+            let reason = reasons.get(&oid)?.clone();
+            Some(Self { oid, name, reason })
+        });
+        unserved.collect()
+    }
+
+    /// What a person is told of it at each fetch. `None` when it is not tracked any more.
+    pub(crate) fn line(&self, refs: &Refs, track: &Refspecs) -> Option<String> {
+        let Self { name, reason, .. } = self;
+        let public = match name.as_slice() {
+            b"HEAD" => name.clone(),
+            name => track.public(name)?.into(),
+        };
+        let record = refspec::record(name);
+        Some(if refs.contains_key(BStr::new(&record)) {
+            format!("'{public}' is left as it was: {reason}")
+        } else {
+            format!("'{public}' is not shown: {reason}")
+        })
+    }
+
+    fn parse(line: &[u8]) -> Option<Self> {
+        let mut fields = line.splitn(3, |byte| *byte == b' ');
+        Some(Self {
+            oid: ObjectId::from_hex(fields.next()?).ok()?,
+            name: fields.next()?.into(),
+            reason: fields.next()?.to_str_lossy().into_owned(),
+        })
+    }
+}
+
+/// The objects that the last sync did without.
+pub(crate) fn objects(git_dir: &Path) -> Reasons {
+    let unserved = read(git_dir).into_iter();
+    unserved.map(|it| (it.oid, it.reason)).collect()
+}
+
+/// What the last sync did without. A file that cannot be read costs a request, and the next sync writes it anew.
+pub(crate) fn read(git_dir: &Path) -> Vec<Unserved> {
+    let text = fs::read(git_dir.join(FILE)).unwrap_or_default();
+    text.lines().filter_map(Unserved::parse).collect()
+}
+
+/// Writes that down, if it has changed.
+///
+/// # Errors
+/// Fails when the disk refuses.
+pub(crate) fn write(git_dir: &Path, unserved: &[Unserved]) -> io::Result<()> {
+    if read(git_dir) == unserved {
+        return Ok(());
+    }
+    let path = git_dir.join(FILE);
+    if unserved.is_empty() {
+        return durable::remove(&path);
+    }
+    let mut text = Vec::new();
+    for Unserved { oid, name, reason } in unserved {
+        text.extend_from_slice(format!("{oid} ").as_bytes());
+        text.extend_from_slice(name);
+        text.extend_from_slice(format!(" {reason}\n").as_bytes());
+    }
+    durable::replace(&path, &text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let oid = ObjectId::from_hex(&[b'1'; 40]).expect("hex");
+        let other = ObjectId::from_hex(&[b'2'; 40]).expect("hex");
+        let upstream = Advertisement {
+            refs: [
+                (b"refs/heads/caf\xe9".into(), oid),
+                ("refs/heads/good".into(), other),
+            ]
+            .into(),
+            head: Head::Detached(oid),
+        };
+        let reasons = Reasons::from([(oid, "not our ref".to_owned())]);
+        let unserved = Unserved::of(&upstream, &reasons);
+        assert_eq!(unserved.len(), 2, "a branch and HEAD");
+        write(dir.path(), &unserved).expect("written");
+        assert_eq!(read(dir.path()), unserved);
+        assert_eq!(objects(dir.path()), reasons);
+        write(dir.path(), &[]).expect("written");
+        assert!(!dir.path().join(FILE).exists());
+    }
+}

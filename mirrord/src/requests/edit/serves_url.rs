@@ -1,0 +1,59 @@
+//! Whether a mirror that is changed still serves the URL of its upstream.
+
+use common::{
+    protocol::{Failure, FailureKind},
+    refspec::Refspecs,
+};
+
+use super::cannot;
+use crate::{
+    mirrors::{
+        config::Config,
+        settings::{ServesUrl, Settings},
+    },
+    sync::Engine,
+};
+
+/// What holds after a change. With another name a mirror is used by that name alone.
+///
+/// # Errors
+/// Fails where the URL would then mean less than the whole of its upstream.
+pub(super) fn after(engine: &Engine, old: &Settings, new: &Settings) -> Result<ServesUrl, Failure> {
+    let moves = new.url != old.url;
+    let is_served = || engine.registry.find(&new.url).map_err(cannot);
+    match old.serves_url {
+        ServesUrl::Formerly if moves => return Ok(ServesUrl::No),
+        // The way back from a change of the name.
+        ServesUrl::Formerly
+            if new.name != old.name
+                && new.name == new.url.mirror_name()
+                && is_whole(engine, &new.rules.track)?
+                && is_served()?.is_none() =>
+        {
+            return Ok(ServesUrl::Yes);
+        }
+        ServesUrl::No | ServesUrl::Formerly => return Ok(old.serves_url),
+        ServesUrl::Yes if new.name != old.name => return Ok(ServesUrl::Formerly),
+        ServesUrl::Yes => {}
+    }
+    if new.rules.track != old.rules.track && !is_whole(engine, &new.rules.track)? {
+        let message = format!(
+            "'{}' serves '{}', and a URL means the whole of its upstream",
+            old.name, old.url
+        );
+        return Err(Failure::new(FailureKind::Usage, message).hinted(format!(
+            "'mirrord add NAME {} --track …' makes a mirror beside it, and downloads nothing twice",
+            old.url
+        )));
+    }
+    Ok(match moves && is_served()?.is_some() {
+        true => ServesUrl::Formerly,
+        false => ServesUrl::Yes,
+    })
+}
+
+/// Whether refspecs are those of the mirrors that clones of URLs make.
+fn is_whole(engine: &Engine, track: &Refspecs) -> Result<bool, Failure> {
+    let defaults = Config::read(&engine.config)?.defaults;
+    Ok(*track == Refspecs::everything() || *track == defaults.track)
+}

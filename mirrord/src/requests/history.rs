@@ -1,0 +1,202 @@
+//! The daemon's side of `mirrord history` and `mirrord restore`: what refs once were, and how that comes back.
+
+use std::{collections::BTreeSet, io, sync::Arc};
+
+use common::{
+    protocol::{
+        Failure, FailureKind, Mirror as Wanted, Past, Reply, Restore,
+        wire::{WireError, batches},
+    },
+    refspec::Route,
+};
+use gix::{
+    bstr::{BString, ByteSlice},
+    date::Zoned,
+};
+
+use crate::{
+    mirrors::registry::Mirror,
+    repository::{
+        ancestry,
+        history::{self, At, Entry},
+        plan::{Here, Plan},
+        publish,
+        refs::{self, Refs, in_the_way},
+    },
+    requests::{conversation::Conversation, edit::blocking, fetch::existing},
+    sync::Engine,
+};
+
+/// Carries out `mirrord history` for a client.
+///
+/// # Errors
+/// Fails when the client has gone.
+pub(crate) async fn carry_out(
+    engine: &Engine,
+    conversation: &mut Conversation,
+    wanted: &Wanted,
+    name: Option<&[u8]>,
+) -> Result<(), WireError> {
+    match history(engine, wanted, name) {
+        Ok(past) => {
+            for batch in batches(past, |past: &Past| past.name.len() + 200) {
+                conversation.say(&Reply::Past(batch)).await?;
+            }
+            conversation.say(&Reply::Done).await
+        }
+        Err(failure) => conversation.say(&Reply::Failed(failure)).await,
+    }
+}
+
+/// What the refs of a mirror, or one of them, once were, newest first.
+///
+/// # Errors
+/// Fails when there is no such mirror or ref.
+fn history(engine: &Engine, wanted: &Wanted, name: Option<&[u8]>) -> Result<Vec<Past>, Failure> {
+    let mirror = existing(engine, wanted)?;
+    let refs = refs::read(&mirror.git_dir).map_err(cannot_read)?;
+    let mut entries = history::entries(&refs);
+    if let Some(name) = name {
+        let is_there = history::names(name).any(|name| refs.contains_key(&name));
+        match history::find(&entries, name, None) {
+            Ok(found) => entries.retain(|entry| entry.name == found.name),
+            // It lost nothing.
+            Err(_) if is_there => entries.clear(),
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(entries.into_iter().map(past).collect())
+}
+
+/// Brings back what a ref once was, as a ref of the mirror's own.
+///
+/// # Errors
+/// Fails when it never was so, or something else has the name by now.
+pub(crate) async fn restore(engine: &Arc<Engine>, request: &Restore) -> Result<Reply, Failure> {
+    let mirror = existing(engine, &request.mirror)?;
+    let at = request.at.as_deref().map(|text| {
+        // A time without a zone is one of where the person is.
+        let now = request
+            .now
+            .parse::<Zoned>()
+            .unwrap_or_else(|_| Zoned::now());
+        At::parse(text, &now)
+    });
+    let at = at.transpose()?;
+    let refs = refs::read(&mirror.git_dir).map_err(cannot_read)?;
+    let entry = history::find(&history::entries(&refs), &request.name, at.as_ref())?;
+    let name = match &request.to {
+        Some(to) => full_name(to, &entry.name)?,
+        None => entry.name.clone(),
+    };
+    let gate = engine.gates.of(&mirror.git_dir);
+    let reservation = gate.reserve(BTreeSet::from([name.clone()])).await;
+    let (engine, git_dir) = (engine.clone(), mirror.git_dir);
+    blocking(move || {
+        let gone = || Failure::here("the mirror has just been removed, or moved");
+        let mirror = engine.registry.at(&git_dir).map_err(cannot_read)?;
+        let mirror = mirror.ok_or_else(gone)?;
+        let mut written = Err(Failure::here("it was not written"));
+        let settled = reservation.settle(|_| {
+            written = write(&mirror, &entry, &name);
+            Ok(())
+        });
+        settled.map_err(cannot_read)?;
+        written?;
+        let hint = match mirror.settings.rules.track.route(&name) {
+            Route::Tracked(_) if name == entry.name => Some(to_upstream(&entry)),
+            _ => None,
+        };
+        Ok(Reply::Restored {
+            past: past(entry),
+            name: name.into(),
+            hint,
+        })
+    })
+    .await
+}
+
+fn write(mirror: &Mirror, entry: &Entry, name: &BString) -> Result<(), Failure> {
+    let repo = refs::open(&mirror.git_dir).map_err(cannot_read)?;
+    if !repo.has_object(entry.oid) {
+        return Err(Failure::here(format!("object {} is not here", entry.oid)));
+    }
+    let oid = if name.starts_with(b"refs/heads/") {
+        // As git does of a tag that is to be a branch.
+        ancestry::commit(&repo, entry.oid).ok_or_else(|| {
+            Failure::here(format!(
+                "{} is no commit, and cannot be a branch",
+                entry.oid
+            ))
+        })?
+    } else {
+        entry.oid
+    };
+    let refs = refs::read(&mirror.git_dir).map_err(cannot_read)?;
+    if let Some(other) = other(&refs, name) {
+        let failure = Failure::here(format!("'{other}' exists"));
+        return Err(failure.hinted("bring it back under another name: --as NAME"));
+    }
+    let here = Here {
+        name: name.clone(),
+        old: None,
+        new: Some(oid),
+    };
+    let track = &mirror.settings.rules.track;
+    let plan = Plan::of_push(&refs, &[], &[here], track);
+    let published = publish::publish(&mirror.git_dir, &plan, None, track);
+    let published = published.map_err(|err| Failure::io("cannot bring it back", &err))?;
+    if published.again {
+        return Err(Failure::here("the mirror's refs have just changed").hinted("try again"));
+    }
+    Ok(())
+}
+
+/// What has the name, or leaves no room for it.
+fn other<'r>(refs: &'r Refs, name: &BString) -> Option<&'r BString> {
+    let same = refs.get_key_value(name).map(|(name, _)| name);
+    same.or_else(|| in_the_way(refs, name.as_bstr()))
+}
+
+/// What sends it to upstream as it is: git sends nothing that the other side seems to have.
+fn to_upstream(entry: &Entry) -> String {
+    let Entry { name, oid, .. } = entry;
+    format!("git fetch && git push origin :{name} && git push origin {oid}:{name}")
+}
+
+/// A ref that was typed, in full: of the same kind as the one that it brings back.
+fn full_name(typed: &[u8], old: &BString) -> Result<BString, Failure> {
+    let kind = if old.starts_with(b"refs/tags/") {
+        "tags"
+    } else {
+        "heads"
+    };
+    let name = match typed.strip_prefix(b"refs/") {
+        Some(_) => BString::from(typed),
+        None => BString::from([format!("refs/{kind}/").as_bytes(), typed].concat()),
+    };
+    let short = ["refs/heads/", "refs/tags/"]
+        .iter()
+        .find_map(|space| name.strip_prefix(space.as_bytes()));
+    let is_valid = gix::validate::reference::name(name.as_bstr()).is_ok();
+    // What `git branch` would not make.
+    let is_sane = short.is_some_and(|short| !short.starts_with(b"-") && short != b"HEAD");
+    if is_valid && is_sane {
+        return Ok(name);
+    }
+    let message = format!("'{}' is not the name of a branch or a tag", typed.as_bstr());
+    Err(Failure::new(FailureKind::Usage, message))
+}
+
+fn past(entry: Entry) -> Past {
+    Past {
+        at: entry.at / history::MICROS,
+        name: entry.name.into(),
+        oid: entry.oid.to_string(),
+        why: entry.why.to_string(),
+    }
+}
+
+fn cannot_read(err: io::Error) -> Failure {
+    Failure::io("cannot read the mirror's refs", &err)
+}

@@ -1,0 +1,385 @@
+//! What an upstream's answer means, when it is not the one hoped for: the kind of failure, one line in git's voice, and
+//! what to do about it.
+
+pub(super) mod retry_after;
+pub(super) mod said;
+
+use std::{error::Error, io, time::Duration};
+
+use common::{
+    address::upstream_url::{UpstreamUrl, redact},
+    progress::{masked, span},
+    protocol::{Failure, FailureKind},
+};
+use reqwest::{
+    StatusCode,
+    header::{CONTENT_TYPE, HeaderMap},
+};
+
+use super::{Access, Trouble};
+use crate::process::durable;
+
+/// GitLab takes no account password where two-factor or single sign-on is in force, and says so at length.
+const TOKEN: &str = "GitLab takes a personal access token (scopes read_repository, write_repository) as the password; \
+                     accounts with two-factor or single sign-on need one";
+
+/// Somebody else answers for upstream, or it is something else.
+const SIGN_IN_PAGE: &str =
+    "a network's sign-in page may be in the way, or the address may not be a repository's";
+
+/// Nobody has answered in time.
+const TIMED_OUT: &str = "connection timed out";
+
+/// No answer at all: not connected, not trusted, or cut off.
+pub(crate) fn unreachable(url: &UpstreamUrl, error: &reqwest::Error) -> Trouble {
+    let cause = cause(error);
+    let failure = Failure::new(
+        FailureKind::Unreachable,
+        format!("cannot reach '{url}': {cause}"),
+    );
+    // A certificate that is not trusted is not a passing fault: it may be somebody in the middle.
+    if cause.starts_with("certificate") {
+        let refused = Failure::new(FailureKind::Refused, failure.message);
+        return Trouble::from(
+            refused.hinted("if its authority is your own, name it: git config http.sslCAInfo FILE"),
+        );
+    }
+    // A kept connection that broke is worth a new one; nobody there is not.
+    Trouble {
+        surprise: !error.is_connect(),
+        no_answer: cause == TIMED_OUT,
+        ..failure.into()
+    }
+}
+
+/// No word for too long.
+pub(crate) fn silent(url: &UpstreamUrl, budget: Duration) -> Trouble {
+    let message = format!(
+        "cannot reach '{url}': no answer for {}",
+        span(budget.as_secs())
+    );
+    Trouble {
+        no_answer: true,
+        ..Failure::new(FailureKind::Unreachable, message).into()
+    }
+}
+
+/// An answer that would fill the memory.
+pub(crate) fn endless(url: &UpstreamUrl) -> Trouble {
+    let message = format!("cannot use what '{url}' sent: it has no end");
+    Failure::new(FailureKind::Unusable, message).into()
+}
+
+/// A redirect that is not followed. `tail` is what was asked for below the URL.
+pub(crate) fn moved(
+    url: &UpstreamUrl,
+    status: StatusCode,
+    target: Option<&str>,
+    tail: &str,
+) -> Trouble {
+    let stem = target.and_then(|target| target.strip_suffix(tail));
+    let shown = target.map(|target| masked(redact(stem.unwrap_or(target)).as_bytes()));
+    let is_passing = matches!(status.as_u16(), 302 | 303 | 307);
+    let trouble = match (stem.and_then(said::offered), shown) {
+        (Some(to), _) => {
+            let hint = format!("it redirects to '{to}'");
+            let mut trouble = said::moved_to(url, to);
+            trouble.failure.hint = Some(hint);
+            trouble
+        }
+        // Whoever has a repository elsewhere sends us to what we asked for there.
+        (None, Some(shown)) if is_passing && stem.is_none() => {
+            let message = format!("cannot reach '{url}': it redirects to '{shown}', not to git");
+            Failure::new(FailureKind::Unreachable, message)
+                .hinted(SIGN_IN_PAGE)
+                .into()
+        }
+        (None, shown) => {
+            let failure = Failure::new(FailureKind::Refused, format!("'{url}' has moved"));
+            match shown {
+                Some(shown) => failure.hinted(format!("it redirects to '{shown}'")).into(),
+                None => failure.into(),
+            }
+        }
+    };
+    Trouble {
+        surprise: true,
+        ..trouble
+    }
+}
+
+/// A status that is not 200.
+pub(crate) fn refused(
+    url: &UpstreamUrl,
+    access: &Access,
+    status: StatusCode,
+    words: &str,
+    challenges: Vec<String>,
+    retry_after: Option<Duration>,
+) -> Trouble {
+    if let Some(trouble) = said::moved(url, words) {
+        return trouble;
+    }
+    let words = masked(
+        words
+            .lines()
+            .find(|line| !line.trim().is_empty())
+            .unwrap_or_default()
+            .trim()
+            .as_bytes(),
+    );
+    let words: String = words
+        .trim_start_matches("remote: ")
+        .chars()
+        .take(200)
+        .collect();
+    let said = if words.is_empty() {
+        String::new()
+    } else {
+        format!(": {words}")
+    };
+    let gitlab = words.contains("HTTP Basic: Access denied")
+        || challenges.iter().any(|line| line.contains("\"GitLab\""));
+    let new = |kind, message| Trouble {
+        surprise: true,
+        ..Failure::new(kind, message).into()
+    };
+    let busy = |message: String| {
+        let wants = retry_after
+            .map(|time| format!("; it wants to be left alone for {}", span(time.as_secs())));
+        let message = format!("{message}{said}{}", wants.unwrap_or_default());
+        Trouble {
+            retry_after,
+            ..Failure::new(FailureKind::Unreachable, message).into()
+        }
+    };
+    match status {
+        StatusCode::UNAUTHORIZED if access.is_anonymous() => {
+            let message = format!(
+                "could not read Username for '{}': terminal prompts disabled",
+                url.origin()
+            );
+            let failure = Failure::new(FailureKind::LoginNeeded, message).hinted(if gitlab {
+                format!("store a login with a credential helper; {TOKEN}")
+            } else {
+                "store a login with a credential helper, see 'git help credentials'".to_owned()
+            });
+            Trouble {
+                challenges,
+                surprise: true,
+                ..failure.into()
+            }
+        }
+        StatusCode::UNAUTHORIZED => {
+            let failure = Failure::new(
+                FailureKind::Refused,
+                format!("Authentication failed for '{url}'"),
+            );
+            let hint = if gitlab {
+                TOKEN
+            } else {
+                "the login was refused; store another one"
+            };
+            Trouble {
+                challenges,
+                surprise: true,
+                login_refused: true,
+                ..failure.hinted(hint).into()
+            }
+        }
+        StatusCode::FORBIDDEN => {
+            let mut trouble = new(
+                FailureKind::Refused,
+                format!("cannot read '{url}': the requested URL returned error: 403{said}"),
+            );
+            let hint = "this login may not read it, or too many failed ones have closed the door for a while";
+            trouble.failure.hint = Some(hint.into());
+            trouble
+        }
+        StatusCode::NOT_FOUND => {
+            let mut trouble = new(
+                FailureKind::Refused,
+                format!("repository '{url}' not found"),
+            );
+            let hint = if access.is_anonymous() {
+                "check the address; a private project needs a login"
+            } else {
+                "check the address; a login without permission is told the same"
+            };
+            trouble.failure.hint = Some(hint.into());
+            trouble
+        }
+        StatusCode::TOO_MANY_REQUESTS => busy(format!("'{url}' asks for patience (error 429)")),
+        status if status.is_server_error() => busy(format!(
+            "cannot reach '{url}': the server answered with error {}",
+            status.as_u16()
+        )),
+        status => new(
+            FailureKind::Refused,
+            format!(
+                "cannot read '{url}': the requested URL returned error: {}{said}",
+                status.as_u16()
+            ),
+        ),
+    }
+}
+
+/// A page instead of git's protocol: most often somebody's sign-in page, so it is no word of upstream at all.
+pub(crate) fn check_kind(
+    url: &UpstreamUrl,
+    headers: &HeaderMap,
+    what: &str,
+) -> Result<(), Trouble> {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .unwrap_or_default()
+        .trim();
+    if kind == format!("application/x-git-upload-pack-{what}") {
+        return Ok(());
+    }
+    let kind = if kind.is_empty() {
+        "something untyped".to_owned()
+    } else {
+        format!("'{}'", masked(kind.as_bytes()))
+    };
+    let failure = Failure::new(
+        FailureKind::Unreachable,
+        format!("cannot reach '{url}': {kind} answered, not git"),
+    )
+    .hinted(SIGN_IN_PAGE);
+    Err(failure.into())
+}
+
+/// The innermost reason in few words.
+pub(crate) fn cause(error: &(dyn Error + 'static)) -> String {
+    let mut chain = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        chain.push(error);
+        // An io::Error hides the error it was made from behind its own text.
+        next = match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    for error in &chain {
+        if let Some(error) = error.downcast_ref::<rustls::Error>() {
+            return match error {
+                rustls::Error::InvalidCertificate(why) => {
+                    format!("certificate refused: {}", certificate(why))
+                }
+                error => format!("TLS failed: {error}"),
+            };
+        }
+    }
+    let texts: Vec<String> = chain.iter().map(ToString::to_string).collect();
+    if texts
+        .iter()
+        .any(|text| text.contains("dns error") || text.contains("failed to lookup"))
+    {
+        return "could not resolve host".into();
+    }
+    if let Some(error) = chain
+        .iter()
+        .rev()
+        .find_map(|error| error.downcast_ref::<io::Error>())
+    {
+        return match error.kind() {
+            io::ErrorKind::ConnectionRefused => "connection refused".into(),
+            io::ErrorKind::ConnectionReset => "connection reset by peer".into(),
+            io::ErrorKind::UnexpectedEof => "the connection was cut".into(),
+            io::ErrorKind::TimedOut => TIMED_OUT.into(),
+            _ => redact(&error.to_string()).trim_end_matches('.').to_owned(),
+        };
+    }
+    if chain.iter().any(|error| {
+        error
+            .downcast_ref::<reqwest::Error>()
+            .is_some_and(reqwest::Error::is_timeout)
+    }) {
+        return TIMED_OUT.into();
+    }
+    let last = texts.last().map(String::as_str).unwrap_or_default();
+    match last {
+        text if text.contains("connection closed before message completed") => {
+            "the connection was cut".into()
+        }
+        text => redact(text),
+    }
+}
+
+fn certificate(why: &rustls::CertificateError) -> String {
+    use rustls::CertificateError::{
+        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, UnknownIssuer,
+    };
+    match why {
+        UnknownIssuer => "it is signed by nobody who is trusted here".into(),
+        Expired | ExpiredContext { .. } => "it has expired".into(),
+        NotValidForName | NotValidForNameContext { .. } => "it is for another host".into(),
+        why => format!("{why}"),
+    }
+}
+
+/// What an error of gix means to the person.
+pub(super) fn explain(url: &UpstreamUrl, error: &gix::Error, said: Option<String>) -> Trouble {
+    if let Some(said) = said {
+        let said = masked(said.as_bytes());
+        return Failure::new(FailureKind::Unreachable, format!("'{url}' gave up: {said}")).into();
+    }
+    if let Some(failure) = error.downcast_any_ref::<Failure>() {
+        return failure.clone().into();
+    }
+    if let Some(trouble) = refusal(url, error) {
+        return trouble;
+    }
+    let io = error.downcast_any_ref::<io::Error>();
+    if let Some(io) = io.filter(|io| durable::is_our_disk(io)) {
+        return Failure::io(&format!("cannot store what '{url}' sent"), io).into();
+    }
+    if has_ended(error) {
+        let failure = Failure::new(
+            FailureKind::Unreachable,
+            format!("cannot read '{url}': the answer ended too early"),
+        );
+        return Trouble {
+            surprise: true,
+            ..failure.into()
+        };
+    }
+    let cause = redact(&error.probable_cause().to_string());
+    let cause = cause.split_whitespace().collect::<Vec<_>>().join(" ");
+    let cause = masked(cause.as_bytes());
+    let cause = cause.trim_end_matches('.');
+    let message = format!("cannot use what '{url}' sent: {cause}");
+    Trouble {
+        surprise: true,
+        ..Failure::new(FailureKind::Unusable, message).into()
+    }
+}
+
+/// What a git says in the place of an answer (an ERR line).
+fn refusal(url: &UpstreamUrl, error: &gix::Error) -> Option<Trouble> {
+    use gix_transport::packetline::read::Error as Said;
+    let within = |io: &io::Error| Some(io.get_ref()?.downcast_ref::<Said>()?.message.to_string());
+    let said = error
+        .downcast_any_ref::<Said>()
+        .map(|said| said.message.to_string())
+        .or_else(|| within(error.downcast_any_ref::<io::Error>()?))?;
+    Some(said::refusal(url, &said))
+}
+
+/// Whether the other side has stopped talking.
+pub(super) fn has_ended(error: &gix::Error) -> bool {
+    let io = error.downcast_any_ref::<io::Error>();
+    io.is_some_and(|io| {
+        matches!(
+            io.kind(),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe
+        )
+    })
+}

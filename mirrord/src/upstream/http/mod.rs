@@ -1,0 +1,393 @@
+//! Speaks http to an upstream: gix-transport's smart protocol over one pooled reqwest client.
+//!
+//! gix brings no http client that honours a proxy, a certificate authority or a cancel, and its own leaks credentials
+//! on redirects; so the requests are made here. A login goes to the exact scheme, host and port it was given for.
+
+mod bodies;
+mod clients;
+mod look;
+
+use crate::process::watch::{Watch, cancelled};
+use std::{
+    any::Any,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use common::{
+    address::upstream_url::{Address, UpstreamUrl},
+    protocol::Failure,
+};
+use gix::error::ErrorExt;
+use gix_transport::client::blocking_io::http::{GetResponse, Http, PostBodyDataKind, PostResponse};
+use reqwest::{
+    StatusCode,
+    header::{
+        AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE,
+    },
+};
+use tokio::{runtime::Handle, time::timeout};
+
+use self::bodies::{Body, Head, Post};
+pub(super) use self::{clients::Clients, look::Look};
+use super::{Access, Trouble, answers, silence::Silence};
+
+/// More hops than any host needs to find its own repository.
+const MOST_REDIRECTS: usize = 5;
+
+/// How long the end of an answer that nobody needs is waited for, and how much of it.
+const REST: Duration = Duration::from_secs(2);
+const LONGEST_REST: usize = 1 << 16;
+
+/// The http side of one session. Clones are the same line: gix holds one, the session the other.
+#[derive(Clone)]
+pub(crate) struct Line(Arc<Inner>);
+
+struct Inner {
+    client: reqwest::Client,
+    access: Access,
+    /// The URL that was asked for; after a redirect `base` is another one.
+    url: UpstreamUrl,
+    state: Mutex<State>,
+}
+
+struct State {
+    base: UpstreamUrl,
+    watch: Watch,
+    /// What went wrong, in our words; gix wraps and rewords what passes through it.
+    trouble: Option<Trouble>,
+    /// What the response in progress has still to say.
+    response: Option<reqwest::Response>,
+    silence: Silence,
+}
+
+impl Line {
+    /// A line to `url`, on which nothing has been said yet.
+    pub(crate) fn new(
+        url: &UpstreamUrl,
+        access: &Access,
+        clients: &Clients,
+        watch: &Watch,
+    ) -> Result<Self, Failure> {
+        let client = clients.get(&access.http)?;
+        let state = State {
+            base: url.clone(),
+            watch: watch.clone(),
+            trouble: None,
+            response: None,
+            silence: Silence::default(),
+        };
+        Ok(Self(Arc::new(Inner {
+            client,
+            access: access.clone(),
+            url: url.clone(),
+            state: Mutex::new(state),
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The sync on whose behalf the next requests are made.
+    pub(crate) fn serve(&self, watch: &Watch) {
+        self.state().watch = watch.clone();
+    }
+
+    fn watch(&self) -> Watch {
+        self.state().watch.clone()
+    }
+
+    /// What went wrong since this was last asked.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        self.state().trouble.take()
+    }
+
+    /// Where upstream redirected to, when it did.
+    pub(crate) fn moved_to(&self) -> Option<UpstreamUrl> {
+        let base = self.state().base.clone();
+        (base != self.0.url).then_some(base)
+    }
+
+    /// Reads what is left of a response, so that its connection serves the next request.
+    pub(crate) fn drain(&self) {
+        self.rest();
+    }
+
+    /// The rest of a response, as far as it comes soon and is short. One that goes on and on is dropped with its
+    /// connection instead.
+    fn rest(&self) -> Vec<u8> {
+        let Some(mut response) = self.state().response.take() else {
+            return Vec::new();
+        };
+        let mut rest = Vec::new();
+        let reading = async {
+            while let Ok(Some(piece)) = response.chunk().await {
+                rest.extend_from_slice(&piece);
+                if rest.len() > LONGEST_REST {
+                    break;
+                }
+            }
+        };
+        let _ = Handle::current().block_on(timeout(REST, reading));
+        rest
+    }
+
+    fn fail(&self, trouble: Trouble) -> io::Error {
+        let error = io::Error::other(trouble.failure.message.clone());
+        self.state().trouble = Some(trouble);
+        error
+    }
+
+    /// Waits for something of upstream: not longer than it may be silent in all, and not when nobody waits for us.
+    fn wait<T>(&self, future: impl Future<Output = reqwest::Result<T>>) -> Result<T, Trouble> {
+        let watch = self.watch();
+        let budget = self.0.access.http.no_progress;
+        let left = {
+            let now = Instant::now();
+            let silence = &mut self.state().silence;
+            silence.begin(now);
+            silence.left(budget, now)
+        };
+        let waited = Handle::current().block_on(async {
+            tokio::select! {
+                result = timeout(left, future) => match result {
+                    Ok(result) => result.map_err(|err| answers::unreachable(&self.0.url, &err)),
+                    Err(_) => Err(answers::silent(&self.0.url, budget)),
+                },
+                () = watch.cancelled() => Err(cancelled().into()),
+            }
+        });
+        self.state().silence.end(Instant::now());
+        waited
+    }
+
+    /// Upstream got us further.
+    fn moved(&self) {
+        self.state().silence.broken(Instant::now());
+    }
+
+    fn headers<'h>(
+        &self,
+        to: &UpstreamUrl,
+        lines: impl IntoIterator<Item = impl AsRef<str> + 'h>,
+    ) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let mut add = |line: &str| {
+            let Some((name, value)) = line.split_once(':') else {
+                return;
+            };
+            let (Ok(name), Ok(mut value)) = (
+                HeaderName::try_from(name.trim()),
+                HeaderValue::try_from(value.trim()),
+            ) else {
+                return;
+            };
+            value.set_sensitive(name == AUTHORIZATION);
+            headers.append(name, value);
+        };
+        for line in lines {
+            // gix names itself; the client has its own name.
+            if !line.as_ref().starts_with("User-Agent:") {
+                add(line.as_ref());
+            }
+        }
+        // A redirect elsewhere takes neither the login nor the headers along, which may hold one.
+        if to.origin() == self.0.url.origin() {
+            self.0.access.http.headers.iter().for_each(|line| add(line));
+        }
+        headers
+    }
+
+    fn send(
+        &self,
+        method: reqwest::Method,
+        to: &UpstreamUrl,
+        url: &str,
+        headers: HeaderMap,
+        body: Option<Vec<u8>>,
+    ) -> Result<reqwest::Response, Trouble> {
+        let mut request = self.0.client.request(method, url).headers(headers);
+        if let Some(login) = self
+            .0
+            .access
+            .login
+            .as_ref()
+            .filter(|_| to.origin() == self.0.url.origin())
+        {
+            request = request.basic_auth(&login.username, Some(&login.password));
+        }
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        self.watch().asking();
+        self.moved();
+        let response = self.wait(request.send())?;
+        self.moved();
+        self.watch().moved();
+        Ok(response)
+    }
+
+    /// What an answer that is not 200 means.
+    fn refused(&self, response: reqwest::Response) -> Trouble {
+        let status = response.status();
+        let header = |name| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
+        let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
+        let challenges: Vec<_> = challenges
+            .filter_map(|value| Some(value.to_str().ok()?.to_owned()))
+            .collect();
+        let retry_after =
+            answers::retry_after::wanted(status, response.headers(), SystemTime::now());
+        let plain = header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/plain"));
+        self.state().response = Some(response);
+        let rest = self.rest();
+        let words = if plain {
+            String::from_utf8_lossy(&rest).into_owned()
+        } else {
+            String::new()
+        };
+        answers::refused(
+            &self.0.url,
+            &self.0.access,
+            status,
+            &words,
+            challenges,
+            retry_after,
+        )
+    }
+
+    /// The first request: it may be redirected, on the same host.
+    fn discover(&self, url: &str, lines: &[String]) -> Result<reqwest::Response, Trouble> {
+        let base = self.state().base.clone();
+        let tail = url
+            .strip_prefix(base.as_str())
+            .unwrap_or_default()
+            .to_owned();
+        let (mut base, mut url) = (base, url.to_owned());
+        for _ in 0..MOST_REDIRECTS {
+            let response = self.send(
+                reqwest::Method::GET,
+                &base,
+                &url,
+                self.headers(&base, lines),
+                None,
+            )?;
+            let status = response.status();
+            if !status.is_redirection() {
+                self.state().base = base;
+                return if status == StatusCode::OK {
+                    Ok(response)
+                } else {
+                    Err(self.refused(response))
+                };
+            }
+            let location = response
+                .headers()
+                .get(LOCATION)
+                .and_then(|value| value.to_str().ok());
+            let target =
+                location.and_then(|location| reqwest::Url::parse(&url).ok()?.join(location).ok());
+            let stem = target
+                .as_ref()
+                .and_then(|target| target.as_str().strip_suffix(&tail));
+            let next = stem.and_then(|stem| match Address::parse(stem) {
+                Ok(Address::Url(next, None)) => Some(next),
+                _ => None,
+            });
+            self.state().response = Some(response);
+            self.drain();
+            base = match next {
+                Some(next)
+                    if self.0.access.http.follow_redirects && may_follow(&self.0.url, &next) =>
+                {
+                    next
+                }
+                _ => {
+                    return Err(answers::moved(
+                        &self.0.url,
+                        status,
+                        target.as_ref().map(reqwest::Url::as_str),
+                        &tail,
+                    ));
+                }
+            };
+            url = format!("{base}{tail}");
+        }
+        Err(answers::moved(
+            &self.0.url,
+            StatusCode::MOVED_PERMANENTLY,
+            None,
+            &tail,
+        ))
+    }
+}
+
+/// On the same host, and to the same port; or from http to https, each on its own port.
+fn may_follow(from: &UpstreamUrl, to: &UpstreamUrl) -> bool {
+    let upgrade =
+        from.origin().starts_with("http:") && from.port() == Some(80) && to.port() == Some(443);
+    from.host() == to.host()
+        && (from.origin() == to.origin() || (upgrade && to.origin().starts_with("https:")))
+}
+
+impl Http for Line {
+    type Headers = Head;
+    type ResponseBody = Body;
+    type PostBody = Post;
+
+    fn get(
+        &mut self,
+        url: &str,
+        _base_url: &str,
+        headers: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> gix::Result<GetResponse<Head, Body>> {
+        let lines: Vec<String> = headers
+            .into_iter()
+            .map(|line| line.as_ref().to_owned())
+            .collect();
+        let response = self
+            .discover(url, &lines)
+            .map_err(|trouble| self.fail(trouble).raise())?;
+        if let Err(trouble) = answers::check_kind(&self.0.url, response.headers(), "advertisement")
+        {
+            return Err(self.fail(trouble).raise());
+        }
+        let head = Head::of(response.headers());
+        self.state().response = Some(response);
+        Ok(GetResponse {
+            headers: head,
+            body: Body::new(self),
+        })
+    }
+
+    fn post(
+        &mut self,
+        url: &str,
+        _base_url: &str,
+        headers: impl IntoIterator<Item = impl AsRef<str>>,
+        _body: PostBodyDataKind,
+    ) -> gix::Result<PostResponse<Head, Body, Post>> {
+        let base = self.state().base.clone();
+        let (post_body, headers) = bodies::post(self, url, self.headers(&base, headers));
+        Ok(PostResponse {
+            post_body,
+            headers,
+            body: Body::new(self),
+        })
+    }
+
+    fn configure(&mut self, _config: &dyn Any) -> gix::Result<()> {
+        Ok(())
+    }
+
+    fn redirected_base_url(&self) -> Option<String> {
+        self.moved_to().map(|url| url.as_str().to_owned())
+    }
+}

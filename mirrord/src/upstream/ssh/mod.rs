@@ -1,0 +1,318 @@
+//! Upstreams behind ssh: the user's own ssh, run by us as git would run it, without questions.
+//!
+//! Another program than OpenSSH, and a server that speaks only the old protocol, are left to git itself. Of OpenSSH a
+//! connection is kept for the next check, unless the user has arranged that in their own way.
+
+mod host_key;
+mod kept;
+mod own_key;
+mod probe;
+mod sign_in;
+mod words;
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    path::PathBuf,
+    process::Command,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use common::{
+    address::upstream_url::UpstreamUrl,
+    git::ssh::{self, Client},
+    protocol::{Failure, SignIn},
+};
+
+use self::{kept::Kept, own_key::Configurations, probe::Probe};
+pub(super) use self::{
+    own_key::explain_refusal,
+    sign_in::{Heard, Seen},
+    words::explain,
+};
+use super::{Access, Trouble, fallback::beside};
+use crate::process::{
+    questions::{self, Questions},
+    watch::Watch,
+};
+
+/// How long an unused connection is kept, and for how long we rely on what ssh said of its configuration.
+const KEEP: Duration = Duration::from_secs(60);
+
+/// What all conversations over ssh share.
+pub(crate) struct Ssh {
+    kept: Kept,
+    /// For mirrors with a key of their own.
+    configurations: Configurations,
+    questions: Arc<Questions>,
+    probes: Mutex<HashMap<Who, (Probe, Instant)>>,
+    /// Servers that were found to speak only the old protocol, for as long as this daemon lives.
+    old: Mutex<HashSet<String>>,
+}
+
+/// One end of a connection, and the other: nothing may be shared between two that differ.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Who {
+    client: Client,
+    /// The user's agent, their Kerberos tickets.
+    environment: Vec<(String, String)>,
+    destination: String,
+    port: Option<u16>,
+}
+
+/// The variables by which an ssh may ask, and what they are good for as long as it lives.
+type Asking = (Vec<(String, String)>, Option<questions::Open>);
+
+/// How to reach an upstream.
+pub(super) struct Line {
+    /// A child of our own; None where only git can do it.
+    pub ours: Option<Command>,
+    /// The variables with which git does.
+    pub for_git: Vec<(String, String)>,
+    /// What lets ssh ask, for as long as it runs.
+    pub asking: Option<questions::Open>,
+}
+
+impl Who {
+    fn new(url: &UpstreamUrl, access: &Access) -> Result<Self, Failure> {
+        let Some(client) = &access.ssh else {
+            return Err(Failure::here(format!("'{url}' is not for ssh")));
+        };
+        Ok(Self {
+            client: client.clone(),
+            environment: access.environment.clone(),
+            destination: ssh::destination(url),
+            port: ssh::port(url),
+        })
+    }
+
+    /// OpenSSH with these options, and a program of git's on the other side.
+    fn run(&self, program: &str, url: &UpstreamUrl, options: Vec<String>) -> Command {
+        let words = options.into_iter().chain(ssh::words(url, program));
+        self.client.fenced(words, &self.environment)
+    }
+
+    fn port(&self) -> impl Iterator<Item = String> {
+        self.port
+            .into_iter()
+            .flat_map(|port| ["-p".to_owned(), port.to_string()])
+    }
+}
+
+impl Ssh {
+    /// With a folder for the sockets of kept connections, and one for configurations. Ends and removes those that a dead
+    /// daemon has left there.
+    pub(crate) fn new(
+        sockets: Option<PathBuf>,
+        configurations: PathBuf,
+        questions: Arc<Questions>,
+    ) -> Self {
+        let kept = Kept::new(sockets);
+        kept.end();
+        Self {
+            kept,
+            configurations: Configurations::new(configurations),
+            questions,
+            probes: Mutex::default(),
+            old: Mutex::default(),
+        }
+    }
+
+    /// Ends all connections that are kept. Blocks until they have ended.
+    pub(crate) fn end(&self) {
+        self.kept.end();
+    }
+
+    /// How to reach `url`. Asks the user's ssh for its configuration, once in a while.
+    pub(super) fn line(
+        &self,
+        url: &UpstreamUrl,
+        access: &Access,
+        watch: &Watch,
+    ) -> Result<Line, Trouble> {
+        let who = Who::new(url, access)?;
+        let probe = self.probe(&who, watch)?;
+        if !probe.is_openssh {
+            return Ok(Line {
+                ours: None,
+                for_git: who.client.for_git(None),
+                asking: None,
+            });
+        }
+        let can_ask = !watch.askable().is_empty();
+        let options = self.options(&who, &probe, access, can_ask)?;
+        let (variables, asking) = self.let_ask(access, watch)?;
+        let mut for_git = who.client.for_git(Some(&options));
+        for_git.extend(variables.iter().cloned());
+        let is_old = lock(&self.old).contains(&url.origin());
+        let ours = (!is_old).then(|| {
+            let mut command = who.run("git-upload-pack", url, options);
+            command.envs(variables);
+            command
+        });
+        Ok(Line {
+            ours,
+            for_git,
+            asking,
+        })
+    }
+
+    /// Lets an ssh ask whoever waits, where it may: the variables for it, and what they are good for as long as it lives.
+    fn let_ask(&self, access: &Access, watch: &Watch) -> Result<Asking, Failure> {
+        let (passphrase, askable) = (access.passphrase.clone(), watch.askable().clone());
+        // Of the mirror's own key the question is worth having without an answer, too: it tells that only the passphrase
+        // is missing.
+        let is_own = access.ssh.as_ref().is_some_and(|ssh| ssh.key.is_some());
+        if passphrase.is_none() && askable.is_empty() && !is_own {
+            return Ok((Vec::new(), None));
+        }
+        let cannot = |err: io::Error| Failure::io("cannot let ssh ask", &err);
+        let open = self.questions.open(passphrase, askable, None);
+        let open = open.map_err(cannot)?;
+        let variables = askpass(&open).map_err(cannot)?;
+        Ok((variables, Some(open)))
+    }
+
+    /// How the `git push` to upstream runs ssh; and what lets it ask for the passphrase of the mirror's own key, for as
+    /// long as the push is open.
+    ///
+    /// # Errors
+    /// Fails when ssh cannot be run.
+    pub(crate) fn for_push(
+        &self,
+        url: &UpstreamUrl,
+        access: &Access,
+        push: &str,
+        watch: &Watch,
+    ) -> Result<(SignIn, Option<questions::Open>), Trouble> {
+        let who = Who::new(url, access)?;
+        let probe = self.probe(&who, watch)?;
+        if !probe.is_openssh {
+            return Ok((SignIn::AsGit, None));
+        }
+        // Where nothing is stored, ssh asks the person who pushes by itself.
+        let options = self.options(&who, &probe, access, access.passphrase.is_none())?;
+        let command = who.client.line(&options);
+        let asking = match access.passphrase.clone() {
+            Some(passphrase) => {
+                let open = self
+                    .questions
+                    .open(Some(passphrase), Vec::new(), Some(push));
+                Some(open.map_err(|err| Failure::io("cannot let ssh ask", &err))?)
+            }
+            None => None,
+        };
+        let passphrase = asking.as_ref().map(|open| open.id.clone());
+        let sign_in = SignIn::Ssh {
+            command,
+            passphrase,
+        };
+        Ok((sign_in, asking))
+    }
+
+    /// What would take a push to `url`, and what lets it ask; None where only git can run it.
+    pub(super) fn receive_pack(
+        &self,
+        url: &UpstreamUrl,
+        access: &Access,
+        watch: &Watch,
+    ) -> Result<Option<(Command, Option<questions::Open>)>, Trouble> {
+        let who = Who::new(url, access)?;
+        let probe = self.probe(&who, watch)?;
+        if !probe.is_openssh {
+            return Ok(None);
+        }
+        let can_ask = !watch.askable().is_empty();
+        let options = self.options(&who, &probe, access, can_ask)?;
+        let (variables, asking) = self.let_ask(access, watch)?;
+        let mut command = who.run("git-receive-pack", url, options);
+        command.envs(variables);
+        Ok(Some((command, asking)))
+    }
+
+    /// Remembers that a server speaks only the old protocol.
+    pub(super) fn note_old(&self, url: &UpstreamUrl) {
+        lock(&self.old).insert(url.origin());
+    }
+
+    fn probe(&self, who: &Who, watch: &Watch) -> Result<Probe, Trouble> {
+        if let Some((probe, at)) = lock(&self.probes).get(who)
+            && at.elapsed() < KEEP
+        {
+            return Ok(probe.clone());
+        }
+        let probe = probe::probe(who, watch)?;
+        let mut probes = lock(&self.probes);
+        probes.retain(|_, (_, at)| at.elapsed() < KEEP);
+        probes.insert(who.clone(), (probe.clone(), Instant::now()));
+        Ok(probe)
+    }
+
+    /// What OpenSSH is told beside what the user has told it. What stands in their command comes first, and so wins;
+    /// what stands in their configuration would not, and is left alone.
+    fn options(
+        &self,
+        who: &Who,
+        probe: &Probe,
+        access: &Access,
+        can_ask: bool,
+    ) -> Result<Vec<String>, Failure> {
+        let mut settings = Vec::new();
+        if !(can_ask || access.passphrase.is_some() || who.client.key.is_some()) {
+            settings.push("BatchMode=yes".to_owned());
+        }
+        let mut words = Vec::new();
+        if let Some(key) = &who.client.key {
+            let written = self.configurations.write(who, &probe.configuration);
+            let configuration =
+                written.map_err(|err| Failure::io("cannot prepare ssh's configuration", &err))?;
+            let strict = if can_ask { "ask" } else { "yes" };
+            let strict = format!("StrictHostKeyChecking={strict}");
+            words = own_key::options(key, &configuration, &strict);
+            let prompts = own_key::max_prompts(access);
+            settings.push(format!("NumberOfPasswordPrompts={prompts}"));
+        }
+        if !probe.sets_timeout {
+            // As long as a server may be silent over http.
+            let seconds = access.http.no_progress.as_secs();
+            settings.push(format!("ConnectTimeout={seconds}"));
+        }
+        if !probe.sets_alive {
+            settings.extend([
+                "ServerAliveInterval=10".into(),
+                "ServerAliveCountMax=3".into(),
+            ]);
+        }
+        // With a key of the mirror's own, no connection of the user's will do.
+        if (!probe.sets_control || who.client.key.is_some())
+            && let Some(socket) = self.kept.socket(who)
+        {
+            settings.extend([
+                "ControlMaster=auto".into(),
+                format!("ControlPath={socket}"),
+                format!("ControlPersist={}", KEEP.as_secs()),
+                // A port that is forwarded for a person must not be held by a connection that is kept for us.
+                "ClearAllForwardings=yes".into(),
+            ]);
+        }
+        let settings = settings.into_iter();
+        words.extend(settings.flat_map(|setting| ["-o".to_owned(), setting]));
+        Ok(words)
+    }
+}
+
+/// The variables by which ssh asks us, whatever terminal there is.
+fn askpass(open: &questions::Open) -> io::Result<Vec<(String, String)>> {
+    let program = beside("git-remote-mirror")?;
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    Ok(vec![
+        pair("SSH_ASKPASS", &program),
+        pair("SSH_ASKPASS_REQUIRE", "force"),
+        pair("MIRROR_QUESTION", &open.id.0),
+    ])
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,155 @@
+//! The order of the rooms: a room imports only rooms that stand below it. `ARCHITECTURE.md` says what each is for.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The rooms of `mirrord`, from the top down. A line may import the lines below it, and rooms on one line may not import
+/// each other.
+const MIRRORD: [&[&str]; 13] = [
+    &["main"],
+    &["commands"],
+    &["daemon"],
+    &["webhook"],
+    &["requests"],
+    &["sync"],
+    &["upkeep"],
+    &["schedule"],
+    &["upstream"],
+    &["credentials", "repository"],
+    &["mirrors"],
+    &["process"],
+    &["sample"],
+];
+
+/// The source files below a folder, each with the room that it belongs to: its first folder, or its own name.
+fn files(src: &Path) -> Vec<(String, PathBuf)> {
+    let mut found = Vec::new();
+    let mut folders = vec![src.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder of sources") {
+            let path = entry.expect("readable").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension() == Some("rs".as_ref()) {
+                let within = path.strip_prefix(src).expect("below it");
+                let room = within.iter().next().expect("a name");
+                let room = room.to_string_lossy().trim_end_matches(".rs").to_owned();
+                found.push((room, path));
+            }
+        }
+    }
+    found
+}
+
+/// The first names of all paths that begin with `crate::`, also within the braces of a `use`.
+fn imported(source: &str) -> BTreeSet<String> {
+    let code = source
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    let code = code.collect::<Vec<_>>().join("\n");
+    let mut rooms = BTreeSet::new();
+    for (at, found) in code.match_indices("crate::") {
+        if code[..at]
+            .ends_with(|before: char| before == '$' || before == '_' || before.is_alphanumeric())
+        {
+            continue;
+        }
+        let rest = &code[at + found.len()..];
+        match rest.strip_prefix('{') {
+            None => drop(rooms.insert(first_name(rest))),
+            Some(list) => rooms.extend(entries(list).into_iter().map(first_name)),
+        }
+    }
+    rooms
+}
+
+/// The entries of a list in braces, up to the brace that ends it.
+fn entries(list: &str) -> Vec<&str> {
+    let (mut entries, mut depth, mut begin) = (Vec::new(), 0, 0);
+    for (at, character) in list.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' if depth == 0 => {
+                entries.push(list[begin..at].trim());
+                break;
+            }
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                entries.push(list[begin..at].trim());
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    entries.retain(|entry| !entry.is_empty());
+    entries
+}
+
+fn first_name(path: &str) -> String {
+    let is_part = |character: &char| *character == '_' || character.is_alphanumeric();
+    path.chars().take_while(is_part).collect()
+}
+
+/// What in these sources imports upwards, or is in no room.
+fn faults(src: &Path, order: &[&[&str]]) -> Vec<String> {
+    let floor = |room: &str| order.iter().position(|floor| floor.contains(&room));
+    let mut faults = Vec::new();
+    for (room, path) in files(src) {
+        let name = path.strip_prefix(src).expect("below it").display();
+        let Some(own) = floor(&room) else {
+            faults.push(format!("'{name}' is in no room of the order"));
+            continue;
+        };
+        let source = fs::read_to_string(&path).expect("a source");
+        for other in imported(&source).into_iter().filter(|other| *other != room) {
+            if floor(&other).is_none_or(|other| other <= own) {
+                faults.push(format!(
+                    "'{name}' imports '{other}', which is not below '{room}'"
+                ));
+            }
+        }
+    }
+    faults.sort();
+    faults
+}
+
+fn sources(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(name)
+        .join("src")
+}
+
+#[test]
+fn a_room_imports_only_rooms_that_stand_below_it() {
+    assert_eq!(faults(&sources("mirrord"), &MIRRORD), Vec::<String>::new());
+}
+
+#[test]
+fn a_room_that_imports_upwards_is_named() {
+    let src = tempfile::tempdir().expect("a folder");
+    let put = |name: &str, source: &str| fs::write(src.path().join(name), source).expect("ours");
+    fs::create_dir(src.path().join("sync")).expect("ours");
+    put("main.rs", "mod sync;\nmod process;\n");
+    put(
+        "process.rs",
+        "// crate::sync may be named here.\nuse crate::{\n    sync::{Engine, State},\n};\n",
+    );
+    put(
+        "sync/mod.rs",
+        "use crate::process::Watch;\nfn x() { crate::main::y() }\n",
+    );
+    put("other.rs", "");
+    let order: [&[&str]; 3] = [&["main"], &["sync"], &["process"]];
+    assert_eq!(
+        faults(src.path(), &order),
+        [
+            "'other.rs' is in no room of the order",
+            "'process.rs' imports 'sync', which is not below 'process'",
+            "'sync/mod.rs' imports 'main', which is not below 'sync'",
+        ]
+    );
+}
