@@ -8,7 +8,7 @@ use std::{
 use crate::protocol::{Amount, Progress};
 
 /// A line of upstream's that is longer is broken.
-const LONGEST_LINE: usize = 4096;
+const MAX_LINE_BYTES: usize = 4096;
 
 /// Shows progress to one person, or to nobody.
 pub struct Renderer<W> {
@@ -175,7 +175,7 @@ impl<W: Write> Renderer<W> {
                 }
                 _ => self.remote.push(byte),
             }
-            if self.remote.len() >= LONGEST_LINE {
+            if self.remote.len() >= MAX_LINE_BYTES {
                 self.remote(b"\n");
             }
         }

@@ -11,16 +11,19 @@ use common::{
     },
 };
 
-use crate::helper::Errand;
+use crate::helper::Invocation;
 
 /// Makes the mirror fresh. The returned client is the lease: it stays for as long as the mirror is read.
 ///
 /// # Errors
 /// Fails with what the person should read.
-pub(crate) async fn fetch(errand: &Errand, lacks: Lack) -> Result<(Client, Ready), Failure> {
-    let request = resolve::request(&errand.address, &errand.config)?;
+pub(crate) async fn fetch(
+    invocation: &Invocation,
+    lacks: Lack,
+) -> Result<(Client, Ready), Failure> {
+    let request = resolve::request(&invocation.address, &invocation.config)?;
     let request = Request::Fetch(Fetch { lacks, ..request });
-    match converse(errand, &request).await? {
+    match converse(invocation, &request).await? {
         (client, Reply::Ready(ready)) => Ok((client, ready)),
         _ => Err(something_else()),
     }
@@ -30,17 +33,18 @@ pub(crate) async fn fetch(errand: &Errand, lacks: Lack) -> Result<(Client, Ready
 ///
 /// # Errors
 /// Fails with what the person should read.
-pub(crate) async fn open_push(errand: &Errand) -> Result<(Client, Open), Failure> {
-    let request = Request::Push(resolve::request(&errand.address, &errand.config)?);
-    match converse(errand, &request).await? {
+pub(crate) async fn open_push(invocation: &Invocation) -> Result<(Client, Open), Failure> {
+    let request = Request::Push(resolve::request(&invocation.address, &invocation.config)?);
+    match converse(invocation, &request).await? {
         (client, Reply::Open(open)) => Ok((client, open)),
         _ => Err(something_else()),
     }
 }
 
-async fn converse(errand: &Errand, request: &Request) -> Result<(Client, Reply), Failure> {
+async fn converse(invocation: &Invocation, request: &Request) -> Result<(Client, Reply), Failure> {
     let paths = Paths::from_env()?;
-    let mut renderer = Renderer::stderr(errand.options.progress && errand.options.verbosity > 0);
+    let mut renderer =
+        Renderer::stderr(invocation.options.progress && invocation.options.verbosity > 0);
     let (client, reply) = Client::carry_out(&paths, request, &mut renderer).await?;
     if let Reply::Ready(ready) | Reply::Open(Open { ready, .. }) = &reply {
         warn(ready);

@@ -14,17 +14,17 @@ use common::{
 };
 
 use crate::{
-    fetch::{Listed, local_repo::Place, pass_through, serving::Serving, stream},
+    fetch::{Listed, local_repo::LocalRepo, pass_through, serving::Serving, stream},
     login_in_url,
     options::Options,
     push,
 };
 
 /// No line that git sends comes near this.
-const LONGEST_LINE: usize = 1 << 16;
+const MAX_LINE_BYTES: usize = 1 << 16;
 
 /// What a person asked for, and from where.
-pub(crate) struct Errand {
+pub(crate) struct Invocation {
     /// The remote's name, or its URL when it has none.
     pub remote: String,
     /// The mirror that is meant.
@@ -32,12 +32,12 @@ pub(crate) struct Errand {
     /// What git would read here.
     pub config: UserConfig,
     /// The repository that git runs us in.
-    pub place: Option<Place>,
+    pub place: Option<LocalRepo>,
     /// How to behave.
     pub options: Options,
 }
 
-impl Errand {
+impl Invocation {
     /// The user name that was typed into the URL.
     pub(crate) fn username(&self) -> Option<&str> {
         match &self.address {
@@ -92,11 +92,11 @@ pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
                     answer("fallback\n")?;
                 }
                 ("git-upload-pack", None) => {
-                    let errand = errand(remote, address, options.clone())?;
-                    if pass_through::run(&errand)? {
+                    let invocation = invocation(remote, address, options.clone())?;
+                    if pass_through::run(&invocation)? {
                         return Ok(());
                     }
-                    match Listed::begin(errand)? {
+                    match Listed::begin(invocation)? {
                         Ok(begun) => listed = Some(begun),
                         Err(serving) => return stream::run(&serving, service),
                     }
@@ -135,10 +135,10 @@ fn not_understood(line: &str) -> Failure {
 
 /// Becomes the other end of git's line.
 fn connect(service: &str, remote: &str, typed: &str, options: Options) -> Result<(), Failure> {
-    let errand = errand(remote, typed, options)?;
+    let invocation = invocation(remote, typed, options)?;
     match service {
-        "git-upload-archive" => stream::run(&Serving::begin(&errand, Lack::News)?, service),
-        "git-receive-pack" => push::run(&errand),
+        "git-upload-archive" => stream::run(&Serving::begin(&invocation, Lack::News)?, service),
+        "git-receive-pack" => push::run(&invocation),
         _ => Err(Failure::here(format!(
             "git wants '{}', which is not served",
             masked(service.as_bytes())
@@ -146,13 +146,13 @@ fn connect(service: &str, remote: &str, typed: &str, options: Options) -> Result
     }
 }
 
-fn errand(remote: &str, typed: &str, options: Options) -> Result<Errand, Failure> {
+fn invocation(remote: &str, typed: &str, options: Options) -> Result<Invocation, Failure> {
     let config = UserConfig::read();
     let config = config.map_err(|err| Failure::io("cannot read git's configuration", &err))?;
     login_in_url::refuse(remote, typed, &config)?;
-    let place = Place::find();
+    let place = LocalRepo::find();
     let place = place.map_err(|err| Failure::io("cannot look at the repository", &err))?;
-    Ok(Errand {
+    Ok(Invocation {
         place,
         remote: remote.to_owned(),
         address: resolve::resolve(typed, &config)?,
@@ -180,7 +180,7 @@ fn read_line() -> io::Result<String> {
     let mut line = Vec::new();
     let mut byte = [0];
     while rustix::io::retry_on_intr(|| rustix::io::read(stdin, &mut byte))? == 1 && byte != *b"\n" {
-        if line.len() == LONGEST_LINE {
+        if line.len() == MAX_LINE_BYTES {
             return Err(io::Error::other("a line without end"));
         }
         line.push(byte[0]);

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 /// The longest line that git takes.
-const LONGEST: usize = 65516;
+const MAX_PAYLOAD_BYTES: usize = 65516;
 
 /// What is no line, by its length: the ends of a section and of a part of one, and that of an answer, of which only
 /// those need to hear for whom not everything comes over one line.
@@ -44,7 +44,7 @@ pub(crate) fn read_section(from: &mut impl Read) -> io::Result<Vec<Vec<u8>>> {
 /// # Errors
 /// Fails when the other side has gone.
 pub(crate) fn write(to: &mut impl Write, line: &[u8]) -> io::Result<()> {
-    let line = &line[..line.len().min(LONGEST)];
+    let line = &line[..line.len().min(MAX_PAYLOAD_BYTES)];
     write!(to, "{:04x}", line.len() + 4)?;
     to.write_all(line)
 }

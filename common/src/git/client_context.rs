@@ -20,7 +20,7 @@ pub struct UserConfig {
 /// What a request tells the daemon of the place it comes from. Its `Debug` shows no value: headers and proxies may
 /// hold secrets.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Standing {
+pub struct ClientContext {
     /// The settings that bear on talking to an upstream, in reading order: section and variable in lower case.
     pub config: Vec<(String, String)>,
     /// The variables that do.
@@ -29,11 +29,11 @@ pub struct Standing {
     pub place: [u8; 32],
 }
 
-impl fmt::Debug for Standing {
+impl fmt::Debug for ClientContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "Standing({} settings, {} variables)",
+            "ClientContext({} settings, {} variables)",
             self.config.len(),
             self.env.len()
         )
@@ -157,7 +157,7 @@ impl UserConfig {
 
     /// What the daemon is told.
     #[must_use]
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> ClientContext {
         let config: Vec<_> = self
             .entries
             .iter()
@@ -188,7 +188,7 @@ impl UserConfig {
                 add(name.as_bytes(), value.as_bytes());
             }
         }
-        Standing {
+        ClientContext {
             config,
             env,
             place: place.finalize().into(),
@@ -207,14 +207,14 @@ pub fn truth(value: &str) -> bool {
 
 /// With what somebody talks to an upstream who does not sign in as the user's git would.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Alone {
+pub enum OwnCredential {
     /// With a credential that they were given.
     Given,
     /// With none.
     Anonymous,
 }
 
-impl Alone {
+impl OwnCredential {
     /// Whether an `http.*` setting of the user's may have a part in what is sent: one that could tell who they are, beside
     /// the credential or in its place, has none.
     #[must_use]
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn who_signs_in_alone_sends_nothing_of_the_users_that_tells_who_they_are() {
-        let (given, anonymous) = (Alone::Given, Alone::Anonymous);
+        let (given, anonymous) = (OwnCredential::Given, OwnCredential::Anonymous);
         for alone in [given, anonymous] {
             assert!(alone.allows("http.proxy", "http://proxy:3128"));
             assert!(alone.allows("http.https://h/.sslCAInfo", "/ca"));

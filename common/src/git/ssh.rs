@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{address::upstream_url::UpstreamUrl, git, protocol::Standing};
+use crate::{address::upstream_url::UpstreamUrl, git, protocol::ClientContext};
 
 /// Where ssh connects to when nobody says otherwise; then it may be the user's configuration that does.
 const PORT: u16 = 22;
@@ -42,7 +42,7 @@ pub enum Variant {
 impl Client {
     /// What holds where a request comes from.
     #[must_use]
-    pub fn new(standing: &Standing) -> Self {
+    pub fn new(standing: &ClientContext) -> Self {
         let last = |list: &[(String, String)], key: &str| {
             let mut found = list.iter().rev().filter(|(name, _)| name == key);
             found.next().map(|(_, value)| value.clone())
@@ -244,7 +244,7 @@ mod tests {
             let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
             list.iter().map(pair).collect()
         };
-        Client::new(&Standing {
+        Client::new(&ClientContext {
             config: owned(config),
             env: owned(env),
             place: [0; 32],

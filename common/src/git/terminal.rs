@@ -20,7 +20,7 @@ use rustix::{
 const TERMINAL: &str = "/dev/tty";
 
 /// An answer of more bytes is a mistake: something else was pasted.
-const LONGEST: usize = 4096;
+const MAX_ANSWER_BYTES: usize = 4096;
 
 const BACKSPACE: u8 = 0x08;
 const DELETE: u8 = 0x7f;
@@ -70,9 +70,9 @@ pub fn ask(prompt: &str, echo: bool) -> io::Result<Option<String>> {
     }
     drop(keys);
     match typed {
-        Typed::Line(bytes) if bytes.len() > LONGEST => Err(io::Error::new(
+        Typed::Line(bytes) if bytes.len() > MAX_ANSWER_BYTES => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!("more than {LONGEST} bytes were typed"),
+            format!("more than {MAX_ANSWER_BYTES} bytes were typed"),
         )),
         // The message must not quote what was typed.
         Typed::Line(bytes) => String::from_utf8(bytes)
@@ -113,7 +113,7 @@ fn line(terminal: &File) -> io::Result<Typed> {
 
 /// Appends a byte; of what is too long anyway, no more than that is remembered.
 fn add(typed: &mut Vec<u8>, byte: u8) {
-    if typed.len() <= LONGEST {
+    if typed.len() <= MAX_ANSWER_BYTES {
         typed.push(byte);
     }
 }
@@ -211,9 +211,9 @@ mod tests {
     #[test]
     fn what_is_too_long_is_not_gathered_for_ever() {
         let mut typed = Vec::new();
-        for _ in 0..2 * LONGEST {
+        for _ in 0..2 * MAX_ANSWER_BYTES {
             add(&mut typed, b'x');
         }
-        assert_eq!(typed.len(), LONGEST + 1);
+        assert_eq!(typed.len(), MAX_ANSWER_BYTES + 1);
     }
 }

@@ -50,11 +50,11 @@ pub const MIRROR_HOME: &str = "MIRROR_HOME";
 pub const LOCK: &str = "lock";
 
 /// A socket's address has room for about 107 bytes; this leaves some for platforms with fewer.
-const LONGEST_SOCKET: usize = 100;
+const MAX_SOCKET_BYTES: usize = 100;
 
 /// What of it remains for the folder of ssh's sockets: a name of 16 characters in it, and 17 that ssh appends for as
 /// long as it makes one.
-const LONGEST_FOLDER: usize = LONGEST_SOCKET - 34;
+const MAX_SSH_DIR_BYTES: usize = MAX_SOCKET_BYTES - 34;
 
 /// Every place that the programs own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,7 +199,7 @@ impl Paths {
     pub fn socket(&self) -> PathBuf {
         let own = self.runtime.join("socket");
         match &self.short_runtime {
-            Some(runtime) if own.as_os_str().len() > LONGEST_SOCKET => short(runtime, &own),
+            Some(runtime) if own.as_os_str().len() > MAX_SOCKET_BYTES => short(runtime, &own),
             _ => own,
         }
     }
@@ -209,7 +209,7 @@ impl Paths {
     pub fn sockets(&self) -> Vec<PathBuf> {
         let mut all = vec![self.socket(), self.state.join("socket")];
         all.dedup();
-        all.retain(|socket| socket.as_os_str().len() <= LONGEST_SOCKET);
+        all.retain(|socket| socket.as_os_str().len() <= MAX_SOCKET_BYTES);
         all
     }
 
@@ -222,7 +222,7 @@ impl Paths {
         [Some(own), shorter]
             .into_iter()
             .flatten()
-            .find(|dir| dir.as_os_str().len() <= LONGEST_FOLDER)
+            .find(|dir| dir.as_os_str().len() <= MAX_SSH_DIR_BYTES)
     }
 
     /// The folder of the ssh configurations of mirrors with a key of their own.
@@ -322,7 +322,7 @@ mod tests {
             socket(&format!("/{}", "a".repeat(120))),
             socket(&format!("/{}", "b".repeat(120))),
         );
-        assert!(one.starts_with("/run/user/1000") && one.as_os_str().len() < LONGEST_SOCKET);
+        assert!(one.starts_with("/run/user/1000") && one.as_os_str().len() < MAX_SOCKET_BYTES);
         assert_ne!(one, two, "two homes never share a socket");
         assert_eq!(socket("/home/me"), PathBuf::from("/home/me/socket"));
     }

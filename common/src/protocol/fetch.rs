@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{Login, Secret};
-use crate::{address::name::Name, git::client_context::Standing, packs::link::Link};
+use crate::{address::name::Name, git::client_context::ClientContext, packs::link::Link};
 
 /// The fetch of one client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ pub struct Fetch {
     /// take a token there.
     pub username: Option<Secret>,
     /// What git would read where the user stands.
-    pub standing: Standing,
+    pub standing: ClientContext,
     /// The transports that git's own rules allow where the user stands (`protocol.<name>.allow`).
     pub transports: Vec<String>,
     /// The user's word on stale answers (`MIRROR_STALE`); `None` leaves it to the mirror.

@@ -32,7 +32,7 @@ pub use self::{
     test::{Check, Step, Test, Verdict},
     webhook::{AtGitLab, Delivery, Found, Hook, Listen, Webhook, WebhookSaid},
 };
-pub use crate::git::client_context::Standing;
+pub use crate::git::client_context::ClientContext;
 
 /// What git says of the refs of an atomic push that were not refused themselves.
 pub const ATOMIC_PUSH_FAILURE: &str = "atomic push failure";

@@ -39,7 +39,7 @@ pub enum Route {
         lease: Lease,
     },
     /// Into the mirror, and no further.
-    Here {
+    Local {
         /// Whether it is a deletion of what hid upstream's own ref of that name.
         reveals: bool,
     },

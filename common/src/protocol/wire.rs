@@ -18,7 +18,7 @@ use crate::protocol::{VERSION, words};
 pub const MAX_FRAME: u32 = 1 << 20;
 
 /// A frame that has begun must be complete within this time.
-pub const FRAME_DEADLINE: Duration = Duration::from_secs(10);
+pub const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Most messages are shorter: room for so many bytes is made at once.
 const FIRST_ROOM: usize = 4096;
@@ -130,7 +130,7 @@ pub async fn recv<M: DeserializeOwned>(
         read_body(stream, length, &mut body).await?;
         Ok(body)
     };
-    let body = timeout(FRAME_DEADLINE, rest)
+    let body = timeout(FRAME_TIMEOUT, rest)
         .await
         .map_err(|_| WireError::Late)??;
     let limit = bincode::config::standard().with_limit::<{ MAX_FRAME as usize }>();
@@ -253,7 +253,7 @@ mod tests {
             ours.write_all(&[7; 1000]).await.expect("room in the pipe");
             let mut body = Vec::new();
             let reading = read_body(&mut theirs, MAX_FRAME, &mut body);
-            let late = timeout(FRAME_DEADLINE, reading).await;
+            let late = timeout(FRAME_TIMEOUT, reading).await;
             assert!(late.is_err(), "the rest never came");
             assert_eq!(body.len(), 1000);
             assert!(body.capacity() < 10_000, "room for {}", body.capacity());
@@ -286,9 +286,7 @@ mod tests {
             let error = run(async {
                 let (mut ours, mut other) = duplex(64);
                 other.write_all(&theirs).await.expect("room in the pipe");
-                greet(&mut ours, FRAME_DEADLINE)
-                    .await
-                    .expect_err("not ours")
+                greet(&mut ours, FRAME_TIMEOUT).await.expect_err("not ours")
             });
             assert!(error.to_string().contains(expected), "{error}");
         }

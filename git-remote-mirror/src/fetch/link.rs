@@ -15,7 +15,7 @@ use std::{
 };
 
 use common::packs::{
-    derived::Held,
+    derived::DerivedLock,
     digest::Digest,
     link::Link,
     stamps::{self, LOCK_TIMEOUT, Stamp, Stamps},
@@ -32,8 +32,8 @@ const UNFINISHED: &str = "tmp_pack_mirror";
 const MODE: u32 = 0o444;
 
 /// A plan is made anew when packs have come or gone since, and not for ever.
-const TRIES: usize = 5;
-const MOMENT: Duration = Duration::from_millis(2);
+const MAX_TRIES: usize = 5;
+const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 
 /// What has been put into a repository. It goes with this, unless somebody keeps it.
 struct Placed {
@@ -58,9 +58,9 @@ pub(crate) fn link(
     loop {
         tries += 1;
         let Some(Fit { packs, tips }) = verified::fit(mirror)? else {
-            if tries < TRIES {
+            if tries < MAX_TRIES {
                 // A pack is being let in just now.
-                thread::sleep(MOMENT);
+                thread::sleep(RETRY_INTERVAL);
                 continue;
             }
             return Err(io::Error::other("its packs have not been verified"));
@@ -77,7 +77,7 @@ pub(crate) fn link(
                 placed.keep();
                 return Ok(pack);
             }
-            Err(err) if err.kind() == ErrorKind::NotFound && tries < TRIES => {}
+            Err(err) if err.kind() == ErrorKind::NotFound && tries < MAX_TRIES => {}
             Err(err) => return Err(err),
         }
     }
@@ -109,7 +109,7 @@ pub(crate) fn link_some(
 /// # Errors
 /// Fails when it cannot be done, for whatever reason; then the directory is as it was.
 pub(crate) fn link_derived(
-    held: &Held,
+    held: &DerivedLock,
     pack: &Verified,
     promisor: Option<&[u8]>,
     objects: &Path,

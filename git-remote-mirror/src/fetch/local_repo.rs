@@ -14,13 +14,13 @@ use common::git::client_context::{UserConfig, truth};
 const GIVEN: &str = "mirror-given";
 
 /// The client's repository, as gitrepository-layout(5) has it.
-pub(crate) struct Place {
+pub(crate) struct LocalRepo {
     /// What all of its worktrees share.
     common: PathBuf,
     objects: PathBuf,
 }
 
-impl Place {
+impl LocalRepo {
     /// The repository that git runs us in; None where there is none, as for `git ls-remote` with a URL.
     ///
     /// # Errors
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     /// A repository with these files among its objects.
-    fn with(files: &[&str]) -> (tempfile::TempDir, Place) {
+    fn with(files: &[&str]) -> (tempfile::TempDir, LocalRepo) {
         let dir = tempfile::tempdir().expect("temp dir");
         let objects = dir.path().join("objects");
         for folder in ["info", "pack"] {
@@ -159,7 +159,7 @@ mod tests {
             fs::create_dir_all(folder).expect("ours");
             fs::write(path, "").expect("ours");
         }
-        let place = Place::at(dir.path().to_owned()).expect("readable");
+        let place = LocalRepo::at(dir.path().to_owned()).expect("readable");
         (dir, place)
     }
 
@@ -179,8 +179,8 @@ mod tests {
         let worktree = dir.path().join("worktrees/other");
         fs::create_dir_all(&worktree).expect("ours");
         fs::write(worktree.join("commondir"), "../..\n").expect("ours");
-        let found = Place::at(worktree).expect("readable");
-        let real = |place: &Place| fs::canonicalize(place.objects()).expect("there");
+        let found = LocalRepo::at(worktree).expect("readable");
+        let real = |place: &LocalRepo| fs::canonicalize(place.objects()).expect("there");
         assert_eq!(real(&found), real(&store));
     }
 }

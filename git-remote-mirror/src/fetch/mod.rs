@@ -26,12 +26,12 @@ use common::{
     protocol::{Failure, Lack},
 };
 
-use self::{catch_up::Tips, local_repo::Place, refs::Refs, serving::Serving};
-use crate::{helper::Errand, options::Options};
+use self::{catch_up::Tips, local_repo::LocalRepo, refs::Refs, serving::Serving};
+use crate::{helper::Invocation, options::Options};
 
 /// A fetch that goes by `list` and `fetch`, from a mirror that is in step.
 pub(crate) struct Listed {
-    errand: Errand,
+    invocation: Invocation,
     serving: Serving,
     refs: Refs,
     link: Link,
@@ -54,11 +54,11 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(errand: &Errand) -> Self {
-        if errand.fetches_what_was_left_out() {
+    fn of(invocation: &Invocation) -> Self {
+        if invocation.fetches_what_was_left_out() {
             return Self::LeftOut;
         }
-        match errand.options.want_a_part() {
+        match invocation.options.want_a_part() {
             true => Self::Part,
             false => Self::Whole,
         }
@@ -70,20 +70,23 @@ impl Listed {
     ///
     /// # Errors
     /// Fails when there is nothing to serve.
-    pub(crate) fn begin(errand: Errand) -> Result<Result<Self, Serving>, Failure> {
-        let config = &errand.config;
+    pub(crate) fn begin(invocation: Invocation) -> Result<Result<Self, Serving>, Failure> {
+        let config = &invocation.config;
         let typed = match config.get("mirror.link") {
             Some(text) => Some(text.parse().map_err(|_| bad_link(text))?),
             None => None,
         };
-        let kind = Kind::of(&errand);
-        let has_nothing = errand.place.as_ref().is_some_and(Place::has_nothing);
-        let by_git = errand.options.relative
+        let kind = Kind::of(&invocation);
+        let has_nothing = invocation
+            .place
+            .as_ref()
+            .is_some_and(LocalRepo::has_nothing);
+        let by_git = invocation.options.relative
             || typed == Some(Link::Off)
             || local_repo::wants_fsck(config)
             || local_repo::negotiates_pushes(config)
             || match kind {
-                Kind::Whole => errand.is_partial(),
+                Kind::Whole => invocation.is_partial(),
                 // Of what is there, only git's own server is told.
                 Kind::Part => !has_nothing,
                 Kind::LeftOut => false,
@@ -93,7 +96,7 @@ impl Listed {
             Kind::Whole if has_nothing => Lack::Everything,
             _ => Lack::News,
         };
-        let serving = Serving::begin(&errand, lacks)?;
+        let serving = Serving::begin(&invocation, lacks)?;
         let link = typed.unwrap_or(serving.ready.link);
         let refs = match by_git || link == Link::Off {
             true => None,
@@ -101,7 +104,7 @@ impl Listed {
         };
         Ok(match refs {
             Some(refs) => Ok(Self {
-                errand,
+                invocation,
                 serving,
                 refs,
                 link,
@@ -110,7 +113,7 @@ impl Listed {
                 tips: None,
             }),
             // git's own server does not say what it lacks before it is too late.
-            None if lacks == Lack::LeftOut => Err(Serving::begin(&errand, Lack::News)?),
+            None if lacks == Lack::LeftOut => Err(Serving::begin(&invocation, Lack::News)?),
             None => Err(serving),
         })
     }
@@ -154,7 +157,7 @@ impl Listed {
 
     /// Brings a mirror in step that need not have been until now.
     fn refresh(&mut self) -> Result<(), Failure> {
-        self.serving = Serving::begin(&self.errand, Lack::News)?;
+        self.serving = Serving::begin(&self.invocation, Lack::News)?;
         self.is_fresh = true;
         Ok(())
     }
@@ -172,7 +175,7 @@ impl Listed {
             self.fetch_what_was_left_out(wants, options)?;
             return Ok(b"\n".to_vec());
         }
-        let is_other = !options.cloning && self.refs.is_sha256() != self.errand.is_sha256();
+        let is_other = !options.cloning && self.refs.is_sha256() != self.invocation.is_sha256();
         let mut brought = match is_other {
             true => Err(io::Error::other("its objects are named in another way")),
             false => self.link(wants, options),
@@ -296,8 +299,8 @@ impl Listed {
         Ok(())
     }
 
-    fn place(&self) -> io::Result<&Place> {
-        let place = self.errand.place.as_ref();
+    fn place(&self) -> io::Result<&LocalRepo> {
+        let place = self.invocation.place.as_ref();
         place.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }

@@ -8,7 +8,7 @@ use common::{
     progress::tell,
 };
 
-use crate::helper::Errand;
+use crate::helper::Invocation;
 
 /// A remote that is new, and what it is to get. Nothing here is worth failing for.
 pub(crate) struct NewRemote {
@@ -20,8 +20,8 @@ pub(crate) struct NewRemote {
 
 impl NewRemote {
     /// Whether the remote of this upstream is new and is to get anything.
-    pub(crate) fn look(errand: &Errand, url: &str) -> Option<Self> {
-        let Errand { remote, config, .. } = errand;
+    pub(crate) fn look(invocation: &Invocation, url: &str) -> Option<Self> {
+        let Invocation { remote, config, .. } = invocation;
         let Ok(Address::Url(url, _)) = Address::parse(url) else {
             return None;
         };

@@ -12,14 +12,14 @@ use std::{
 use common::{
     git,
     packs::{
-        derived::{self, Derived, Held, Part},
+        derived::{self, Derived, DerivedLock, Part},
         link::Link,
         verified::NotVerified,
     },
     progress::tell,
 };
 
-use crate::fetch::{link, local_repo::Place, pack_objects, refs::Refs};
+use crate::fetch::{link, local_repo::LocalRepo, pack_objects, refs::Refs};
 
 /// Gives it. Returns the path of the pack, without an ending.
 ///
@@ -27,7 +27,7 @@ use crate::fetch::{link, local_repo::Place, pack_objects, refs::Refs};
 /// Fails when it cannot be done, for whatever reason; then the repository is as it was.
 pub(crate) fn give(
     mirror: &Path,
-    place: &Place,
+    place: &LocalRepo,
     part: &Part<'_>,
     mode: Link,
     progress: bool,
@@ -38,12 +38,12 @@ pub(crate) fn give(
             tell("waiting for another clone of the same part");
         }
     };
-    let held = Held::shared(mirror, part, &mut waits)?;
+    let held = DerivedLock::shared(mirror, part, &mut waits)?;
     if let Some(found) = find(&held)? {
         return hand(&held, &found, place, part, mode);
     }
     drop(held);
-    let held = Held::alone(mirror, part, &mut waits)?;
+    let held = DerivedLock::alone(mirror, part, &mut waits)?;
     let derived = match find(&held)? {
         // Somebody was quicker.
         Some(found) => found,
@@ -56,7 +56,7 @@ pub(crate) fn give(
 }
 
 /// What was made of a part, unless somebody has written into it since: then it is made again.
-fn find(held: &Held) -> io::Result<Option<Derived>> {
+fn find(held: &DerivedLock) -> io::Result<Option<Derived>> {
     match held.find() {
         Err(err) if NotVerified::is(&err) => Ok(None),
         found => found,
@@ -65,9 +65,9 @@ fn find(held: &Held) -> io::Result<Option<Derived>> {
 
 /// Hands a pack to a repository, with what git must know of it.
 fn hand(
-    held: &Held,
+    held: &DerivedLock,
     derived: &Derived,
-    place: &Place,
+    place: &LocalRepo,
     part: &Part<'_>,
     mode: Link,
 ) -> io::Result<PathBuf> {
@@ -86,7 +86,7 @@ fn hand(
 }
 
 /// Makes the pack of a part, as git's own server would put it together.
-fn make(mirror: &Path, held: &Held, part: &Part<'_>, progress: bool) -> io::Result<Derived> {
+fn make(mirror: &Path, held: &DerivedLock, part: &Part<'_>, progress: bool) -> io::Result<Derived> {
     let ends = match part.depth {
         Some(depth) => ends(mirror, part.wants, depth)?,
         None => Vec::new(),

@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 use crate::{
     daemon,
     fetch::{new_remote::NewRemote, stream::runtime},
-    helper::Errand,
+    helper::Invocation,
 };
 
 /// Holds a mirror until it is dropped, or this process ends, however it ends.
@@ -36,11 +36,11 @@ impl Serving {
     ///
     /// # Errors
     /// Fails when there is nothing to serve.
-    pub(crate) fn begin(errand: &Errand, lacks: Lack) -> Result<Self, Failure> {
+    pub(crate) fn begin(invocation: &Invocation, lacks: Lack) -> Result<Self, Failure> {
         let runtime = runtime()?;
-        let (client, ready) = runtime.block_on(daemon::fetch(errand, lacks))?;
+        let (client, ready) = runtime.block_on(daemon::fetch(invocation, lacks))?;
         let lease = lease(&ready.git_dir)?;
-        if let Some(remote) = NewRemote::look(errand, &ready.url) {
+        if let Some(remote) = NewRemote::look(invocation, &ready.url) {
             remote.set_up(|| git::at(&ready.git_dir), &["HEAD".to_owned()]);
         }
         Ok(Self {

@@ -42,7 +42,7 @@ pub(crate) const PUSH: &str = "MIRROR_PUSH";
 pub(crate) const QUARANTINE: &str = "MIRROR_QUARANTINE";
 
 /// Refs that are named one by one when they stay here.
-const MOST_NAMED: usize = 20;
+const MAX_NAMED: usize = 20;
 
 /// What the commands became: `None` is done, otherwise the reason why not.
 type Verdicts = Vec<Option<String>>;
@@ -75,7 +75,7 @@ pub(crate) fn proc_receive() -> Result<(), Failure> {
     let _hold = quarantine::hold(&quarantine)?;
     let _working =
         quarantine::work(&quarantine).map_err(|err| Failure::io("cannot begin", &err))?;
-    let asked = Asked::read().map_err(|err| Failure::io("cannot hear git", &err))?;
+    let asked = PushCommands::read().map_err(|err| Failure::io("cannot hear git", &err))?;
     let verdicts = runtime()?
         .block_on(carry_out(&asked, &quarantine))
         .unwrap_or_else(|failure| {
@@ -107,13 +107,13 @@ fn quarantine() -> Result<PathBuf, Failure> {
 }
 
 /// What git asks of the hook.
-struct Asked {
+struct PushCommands {
     commands: Vec<Command>,
     atomic: bool,
     options: Vec<OsString>,
 }
 
-impl Asked {
+impl PushCommands {
     /// Reads `proc-receive`'s protocol, version 1; see `git help githooks`.
     fn read() -> io::Result<Self> {
         let mut stdin = io::stdin().lock();
@@ -190,7 +190,7 @@ fn report(commands: &[Command], verdicts: &Verdicts) -> io::Result<()> {
     pkt_line::end(&mut out)
 }
 
-async fn carry_out(asked: &Asked, quarantine: &Path) -> Result<Verdicts, Failure> {
+async fn carry_out(asked: &PushCommands, quarantine: &Path) -> Result<Verdicts, Failure> {
     let mut client = Client::connect(&Paths::from_env()?).await?;
     let Reserved {
         mut verdicts,
@@ -273,7 +273,7 @@ fn explain(order: &send::Order<'_>, reason: &str, atomic_by: Option<&str>) {
 /// Says of each ref that it went no further than the mirror.
 fn say_what_stayed(here: &[(usize, bool)], commands: &[Command]) {
     let host = send::upstream_host();
-    for (at, reveals) in here.iter().take(MOST_NAMED) {
+    for (at, reveals) in here.iter().take(MAX_NAMED) {
         let command = &commands[*at];
         let name = &command.name;
         let short = name.strip_prefix(b"refs/heads/");
@@ -289,8 +289,8 @@ fn say_what_stayed(here: &[(usize, bool)], commands: &[Command]) {
             ));
         }
     }
-    if here.len() > MOST_NAMED {
-        let more = here.len() - MOST_NAMED;
+    if here.len() > MAX_NAMED {
+        let more = here.len() - MAX_NAMED;
         tell(&format!("{more} more are local to this mirror, too"));
     }
 }
@@ -312,7 +312,7 @@ struct Reserved<'c> {
 /// Asks the daemon where each command goes, and to keep everybody else from those refs until it is settled.
 async fn reserve<'c>(
     client: &mut Client,
-    asked: &'c Asked,
+    asked: &'c PushCommands,
     quarantine: &Path,
 ) -> Result<Reserved<'c>, Failure> {
     let commands = &asked.commands;
@@ -353,7 +353,7 @@ async fn reserve<'c>(
     for (at, (command, route)) in commands.iter().zip(routes).enumerate() {
         match route {
             Route::Refused(reason) => reserved.verdicts[at] = Some(reason),
-            Route::Here { reveals } => reserved.here.push((at, reveals)),
+            Route::Local { reveals } => reserved.here.push((at, reveals)),
             Route::Upstream { name, lease } => reserved.orders.push(send::Order {
                 at,
                 command,

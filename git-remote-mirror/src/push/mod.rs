@@ -22,19 +22,19 @@ use crate::{
         serving::lease,
         stream::{relay, runtime, serve},
     },
-    helper::Errand,
+    helper::Invocation,
 };
 
 /// A hook whose server was killed ends at once, unless it has begun to send.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const STDERR_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Brings the mirror in step, so that git's own checks are about what upstream has now, and receives from git.
 ///
 /// # Errors
 /// Fails when the push cannot begin.
-pub(crate) fn run(errand: &Errand) -> Result<(), Failure> {
+pub(crate) fn run(invocation: &Invocation) -> Result<(), Failure> {
     let runtime = runtime()?;
-    let (_client, open) = runtime.block_on(daemon::open_push(errand))?;
+    let (_client, open) = runtime.block_on(daemon::open_push(invocation))?;
     let _lease = lease(&open.ready.git_dir)?;
     let _hold = quarantine::hold(&open.quarantine)?;
     let hooks = quarantine::hooks(&open.quarantine);
@@ -70,10 +70,10 @@ pub(crate) fn run(errand: &Errand) -> Result<(), Failure> {
     for (name, value) in send::variables(&open.sign_in) {
         server.env(name, value);
     }
-    if let Some(username) = errand.username() {
+    if let Some(username) = invocation.username() {
         server.env(send::USERNAME, username);
     }
-    if errand.options.progress && errand.options.verbosity > 0 {
+    if invocation.options.progress && invocation.options.verbosity > 0 {
         server.env(send::PROGRESS, "1");
     }
     git::carry_user(&mut server).map_err(|err| Failure::io("cannot tell where we are", &err))?;
@@ -81,7 +81,7 @@ pub(crate) fn run(errand: &Errand) -> Result<(), Failure> {
         relay(line, &open.ready.url);
     })?;
     let whole = status.success();
-    let is_over = whole || quarantine::has_ended(&open.quarantine, LAST_WORDS);
+    let is_over = whole || quarantine::has_ended(&open.quarantine, STDERR_TIMEOUT);
     if !is_over || quarantine::was_interrupted(&open.quarantine, whole) {
         interrupted(&open);
     }

@@ -19,7 +19,7 @@ pub(crate) const NEW: &[u8] = b"refs/new/";
 const BLANKS: &[u8] = b"        ";
 
 /// A line that is longer is shown in pieces. A packet of a side band is a sixteenth of this.
-const LONGEST_LINE: usize = 1 << 20;
+const MAX_LINE_BYTES: usize = 1 << 20;
 
 /// What is left of git's words when upstream's have been passed on.
 #[derive(Default)]
@@ -49,7 +49,7 @@ impl Words {
                 if !is_end {
                     line.push(byte);
                 }
-                if !is_end && line.len() < LONGEST_LINE {
+                if !is_end && line.len() < MAX_LINE_BYTES {
                     continue;
                 }
                 if let Some(event) = Event::of_words(&line) {

@@ -22,10 +22,10 @@ use common::{
     address::{upstream_url::Address, url_config},
     git::{
         self,
-        client_context::{Alone, UserConfig},
+        client_context::{OwnCredential, UserConfig},
         config_file::ConfigFile,
     },
-    protocol::{Command, Lease, OneTimeId, SignIn, Standing},
+    protocol::{ClientContext, Command, Lease, OneTimeId, SignIn},
 };
 
 use crate::{
@@ -53,7 +53,7 @@ pub(crate) const USERNAME: &str = "MIRROR_USERNAME";
 pub(crate) const PROGRESS: &str = "MIRROR_PROGRESS";
 
 /// What git has said is there at once when it has ended.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const STDERR_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One ref that goes to upstream.
 pub(crate) struct Order<'c> {
@@ -144,8 +144,8 @@ pub(crate) fn send(
     let ended = watch.wait(&mut child);
     drop(settings);
     // Whoever git left running, such as an ssh that keeps its connection, may hold the other ends.
-    let report = report.recv_timeout(LAST_WORDS).unwrap_or_default();
-    let mut words = words.recv_timeout(LAST_WORDS).unwrap_or_default();
+    let report = report.recv_timeout(STDERR_TIMEOUT).unwrap_or_default();
+    let mut words = words.recv_timeout(STDERR_TIMEOUT).unwrap_or_default();
     if ended.is_none() {
         words.give_up(limit);
     }
@@ -197,7 +197,7 @@ fn sign_in(push: &mut std::process::Command) -> io::Result<()> {
         push.env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_ASKPASS", "false")
             .env_remove("SSH_ASKPASS");
-        if alone == Alone::Anonymous {
+        if alone == OwnCredential::Anonymous {
             push.env_remove("GIT_SSL_CERT").env_remove("GIT_SSL_KEY");
         }
     }
@@ -205,11 +205,11 @@ fn sign_in(push: &mut std::process::Command) -> io::Result<()> {
 }
 
 /// With what the push signs in, where that is not what the user's git would.
-fn alone() -> Option<Alone> {
+fn alone() -> Option<OwnCredential> {
     env::var_os(ALONE)?;
     Some(match env::var_os(LOGIN) {
-        Some(_) => Alone::Given,
-        None => Alone::Anonymous,
+        Some(_) => OwnCredential::Given,
+        None => OwnCredential::Anonymous,
     })
 }
 
@@ -221,7 +221,7 @@ fn heard<T: Send + 'static>(hear: impl FnOnce() -> T + Send + 'static) -> Receiv
 }
 
 /// For how long upstream may say nothing. A server at work on a push says something every five seconds.
-fn no_progress(url: &str, standing: &Standing) -> Duration {
+fn no_progress(url: &str, standing: &ClientContext) -> Duration {
     let http = match Address::parse(url) {
         Ok(Address::Url(url, _)) => url_config::matching("http", &standing.config, &url),
         _ => Vec::new(),

@@ -15,7 +15,7 @@ use common::{
 };
 
 /// No password, token or passphrase comes near this.
-const LONGEST: u64 = 1 << 16;
+const MAX_INPUT_BYTES: u64 = 1 << 16;
 
 /// How a mirror signs in.
 #[derive(Args)]
@@ -117,7 +117,10 @@ pub(super) fn asked(prompt: &str, config: &UserConfig) -> Result<Option<Secret>,
 /// A secret on stdin, without the line end behind it.
 pub(super) fn of_stdin(what: &str) -> Result<Secret, Failure> {
     let mut text = String::new();
-    let read = io::stdin().lock().take(LONGEST).read_to_string(&mut text);
+    let read = io::stdin()
+        .lock()
+        .take(MAX_INPUT_BYTES)
+        .read_to_string(&mut text);
     read.map_err(|err| Failure::io(&format!("cannot read the {what} from stdin"), &err))?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let line = line.strip_suffix('\r').unwrap_or(line);

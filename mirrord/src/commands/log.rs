@@ -24,7 +24,7 @@ use super::{
 use crate::process::local_time::time;
 
 /// What is shown of the past to one who follows, unless they say otherwise; as `tail -f` has it.
-const LAST: u64 = 10;
+const DEFAULT_ENTRIES: u64 = 10;
 
 /// Say what each sync and each push did
 ///
@@ -61,7 +61,7 @@ impl Log {
         let wanted = self.name.as_deref().map(mirror).transpose()?;
         let request = Request::Log(protocol::Log {
             mirror: wanted,
-            count: self.count.or(self.follow.then_some(LAST)),
+            count: self.count.or(self.follow.then_some(DEFAULT_ENTRIES)),
             follow: self.follow,
         });
         converse(async {

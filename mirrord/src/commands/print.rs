@@ -20,10 +20,10 @@ use jiff::tz::TimeZone;
 const USAGE: u8 = 2;
 
 /// From so many seconds before a token expires on, its owner is warned: seven days.
-const SOON: u64 = 7 * 24 * 60 * 60;
+const EXPIRY_WARNING_SECONDS: u64 = 7 * 24 * 60 * 60;
 
 /// Digits of an object's name that people are shown, as git shows them.
-const SHORT: usize = 7;
+const SHORT_ID_DIGITS: usize = 7;
 
 /// Prints facts for people. What comes from outside has been masked before.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
@@ -109,7 +109,7 @@ pub(super) fn count(number: u64, thing: &str) -> String {
 
 /// The name of an object as people are shown it.
 pub(super) fn short(oid: &str) -> &str {
-    oid.get(..SHORT).unwrap_or(oid)
+    oid.get(..SHORT_ID_DIGITS).unwrap_or(oid)
 }
 
 /// The day of a point in time, in UTC: as GitLab says when a token expires.
@@ -125,7 +125,9 @@ pub(super) fn expiry(expires: u64) -> (String, bool) {
     let date = date(expires);
     match expires.checked_sub(now) {
         None | Some(0) => (format!("expired on {date}"), true),
-        Some(left) if left < SOON => (format!("expires on {date}, in {}", ago(left)), true),
+        Some(left) if left < EXPIRY_WARNING_SECONDS => {
+            (format!("expires on {date}, in {}", ago(left)), true)
+        }
         Some(_) => (format!("expires on {date}"), false),
     }
 }

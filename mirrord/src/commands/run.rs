@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Log files that are kept, one a day.
-const LOGS: usize = 7;
+const MAX_LOG_FILES: usize = 7;
 
 /// Run the daemon in the foreground, its log on stderr
 ///
@@ -144,7 +144,7 @@ fn files(paths: &Paths) -> Result<RollingFileAppender, InitError> {
         .rotation(Rotation::DAILY)
         .filename_prefix("mirrord")
         .filename_suffix("log")
-        .max_log_files(LOGS)
+        .max_log_files(MAX_LOG_FILES)
         .build(paths.log())
 }
 

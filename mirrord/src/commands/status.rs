@@ -29,7 +29,7 @@ use crate::process::local_time::time;
 const NOT_RUNNING: u8 = 3;
 
 /// How often it is looked again.
-const AGAIN: Duration = Duration::from_secs(1);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// To the top of the screen, and nothing below.
 const CLEAR: &str = "\u{1b}[H\u{1b}[J";
@@ -86,7 +86,7 @@ impl Status {
                 });
             }
             last = text;
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(REFRESH_INTERVAL).await;
         }
     }
 

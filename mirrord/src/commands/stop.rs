@@ -23,7 +23,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const END_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Nothing tells when a lock becomes free.
-const AGAIN: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Stop the daemon, after what it is serving
 ///
@@ -61,7 +61,7 @@ async fn stopped(paths: &Paths) -> anyhow::Result<bool> {
             client.wait_for_end().await;
             // The system may close its connections before it gives back its lock.
             while holder.is_some() && running::holder(&paths.lock())? == holder {
-                sleep(AGAIN).await;
+                sleep(POLL_INTERVAL).await;
             }
             anyhow::Ok(true)
         };

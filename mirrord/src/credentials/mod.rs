@@ -30,7 +30,7 @@ use self::secrets::Secrets;
 use crate::{mirrors::settings::SecretId, process::durable};
 
 /// An unused login is forgotten after this time.
-pub(crate) const KEEP: Duration = Duration::from_secs(15 * 60);
+pub(crate) const LOGIN_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
 /// The file in a mirror that says who has read its upstream.
 const READERS: &str = "readers";
@@ -39,11 +39,11 @@ const READERS: &str = "readers";
 const ANYBODY: &str = "anybody";
 
 /// More logins than this have not read one upstream lately; the oldest line goes first.
-const MOST_READERS: usize = 32;
+const MAX_READERS: usize = 32;
 
 /// An upstream, and where a request for it came from.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Place {
+pub(crate) struct CredentialKey {
     /// The upstream.
     pub(crate) url: UpstreamUrl,
     /// The user name that the URL was typed with.
@@ -61,12 +61,12 @@ pub(crate) struct Credentials {
     pub secrets: Secrets,
     /// Secrets that were read lately.
     read: Mutex<HashMap<SecretId, (Secret, Instant)>>,
-    kept: Mutex<HashMap<Place, (Login, Instant)>>,
-    questions: Mutex<HashMap<(Place, bool), Turn>>,
+    kept: Mutex<HashMap<CredentialKey, (Login, Instant)>>,
+    questions: Mutex<HashMap<(CredentialKey, bool), Turn>>,
     /// Proofs of this daemon's life, by mirror and hash of identity, so that each is computed once.
     proven: Mutex<HashSet<(PathBuf, [u8; 32])>>,
     /// Places from which a mirror's upstream was read in this daemon's life, whatever was signed in with.
-    places: Mutex<HashSet<(PathBuf, Place)>>,
+    places: Mutex<HashSet<(PathBuf, CredentialKey)>>,
     /// Held while a note is read, changed and written.
     writing: Mutex<()>,
 }
@@ -104,7 +104,7 @@ impl Credentials {
     async fn read(&self, id: &SecretId) -> Result<Secret, Failure> {
         let known = {
             let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-            read.retain(|_, (_, used)| used.elapsed() < KEEP);
+            read.retain(|_, (_, used)| used.elapsed() < LOGIN_LIFETIME);
             read.get_mut(id).map(|(secret, used)| {
                 *used = Instant::now();
                 secret.clone()
@@ -132,22 +132,22 @@ impl Credentials {
     }
 
     /// The login kept for a place.
-    pub(crate) fn kept(&self, place: &Place) -> Option<Login> {
+    pub(crate) fn kept(&self, place: &CredentialKey) -> Option<Login> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|_, (_, used)| used.elapsed() < KEEP);
+        kept.retain(|_, (_, used)| used.elapsed() < LOGIN_LIFETIME);
         let (login, used) = kept.get_mut(place)?;
         *used = Instant::now();
         Some(login.clone())
     }
 
     /// Keeps a login that worked.
-    pub(crate) fn keep(&self, place: &Place, login: &Login) {
+    pub(crate) fn keep(&self, place: &CredentialKey, login: &Login) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.insert(place.clone(), (login.clone(), Instant::now()));
     }
 
     /// Forgets a login that was refused.
-    pub(crate) fn forget(&self, place: &Place) {
+    pub(crate) fn forget(&self, place: &CredentialKey) {
         self.kept
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -156,7 +156,7 @@ impl Credentials {
 
     /// Held while somebody in a place is asked, so that the others there wait for the answer instead. Where only programs
     /// answer, nobody waits for a person.
-    pub(crate) fn question(&self, place: &Place, can_ask: bool) -> Turn {
+    pub(crate) fn question(&self, place: &CredentialKey, can_ask: bool) -> Turn {
         let mut questions = self
             .questions
             .lock()
@@ -170,17 +170,17 @@ impl Credentials {
     }
 
     /// Notes that a mirror's upstream was read from a place.
-    pub(crate) fn note_place(&self, git_dir: &Path, place: Place) {
+    pub(crate) fn note_place(&self, git_dir: &Path, place: CredentialKey) {
         self.places().insert((git_dir.to_owned(), place));
     }
 
     /// Whether a mirror's upstream was read from a place before: a login that has been taken away since does not take
     /// the user's own branches along.
-    pub(crate) fn knows(&self, git_dir: &Path, place: &Place) -> bool {
+    pub(crate) fn knows(&self, git_dir: &Path, place: &CredentialKey) -> bool {
         self.places().contains(&(git_dir.to_owned(), place.clone()))
     }
 
-    fn places(&self) -> MutexGuard<'_, HashSet<(PathBuf, Place)>> {
+    fn places(&self) -> MutexGuard<'_, HashSet<(PathBuf, CredentialKey)>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -227,7 +227,7 @@ impl Credentials {
                 identity => hashed(identity)?,
             };
             lines.push(line);
-            let surplus = lines.len().saturating_sub(MOST_READERS);
+            let surplus = lines.len().saturating_sub(MAX_READERS);
             lines.drain(..surplus);
             write(git_dir, &lines)?;
         }
@@ -304,9 +304,9 @@ mod tests {
 
     use super::*;
 
-    fn place(byte: u8) -> Place {
+    fn place(byte: u8) -> CredentialKey {
         match Address::parse("https://gitlab.example/group/project.git") {
-            Ok(Address::Url(url, _)) => Place {
+            Ok(Address::Url(url, _)) => CredentialKey {
                 url,
                 username: None,
                 standing: [byte; 32],

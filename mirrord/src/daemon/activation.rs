@@ -15,7 +15,7 @@ use listenfd::ListenFd;
 use sd_notify::NotifyState;
 
 /// A daemon feeds the watchdog so many times in the time after which it bites.
-const FEEDS: u32 = 3;
+const FIRST_FD: u32 = 3;
 
 /// Takes the socket that the service manager listens at for us; `None` when it does not. Only before there are threads.
 ///
@@ -91,7 +91,7 @@ pub(crate) async fn prove_alive(paths: &Paths, look: impl Fn()) {
     let Some(limit) = sd_notify::watchdog_enabled() else {
         return;
     };
-    let pause = limit / FEEDS;
+    let pause = limit / FIRST_FD;
     loop {
         // Not at once: whoever comes at the end of a daemon that has just begun would start the next one.
         tokio::time::sleep(pause).await;

@@ -20,16 +20,16 @@ use common::{
 use rustix::process::Signal;
 
 /// A daemon that stops may still be serving somebody, for half a minute at most.
-const PREDECESSOR: Duration = Duration::from_secs(40);
+const PREDECESSOR_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// One that was asked to stop and has not by then is stuck: it cuts off whom it serves before.
-const STUCK: Duration = Duration::from_secs(28);
+const STOP_TIMEOUT: Duration = Duration::from_secs(28);
 
 /// Whoever looks whether somebody is the daemon holds the lock for a moment.
-const GLANCE: Duration = Duration::from_millis(100);
+const PROBE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Nothing tells when a lock becomes free, save waiting for it without an end.
-const AGAIN: Duration = Duration::from_millis(20);
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What is done about a daemon that is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl Lock {
 /// # Errors
 /// Fails when another daemon keeps it, or the file cannot be used.
 pub(crate) fn take(path: &Path, rival: Rival) -> anyhow::Result<Lock> {
-    let mut lock = take_over(path, rival, STUCK)?;
+    let mut lock = take_over(path, rival, STOP_TIMEOUT)?;
     lock.file.set_len(0)?;
     lock.file.rewind()?;
     write!(lock.file, "{}", std::process::id())?;
@@ -77,15 +77,15 @@ pub(crate) fn take(path: &Path, rival: Rival) -> anyhow::Result<Lock> {
 /// # Errors
 /// Fails when it cannot be ended, or the file cannot be used.
 pub(crate) fn end_holder(path: &Path) -> anyhow::Result<()> {
-    take_over(path, Rival::IsReplaced, STUCK).map(drop)
+    take_over(path, Rival::IsReplaced, STOP_TIMEOUT).map(drop)
 }
 
 fn take_over(path: &Path, rival: Rival, stuck: Duration) -> anyhow::Result<Lock> {
     let cannot_open = || format!("cannot open '{}'", path.display());
     let mut file = open(path).with_context(cannot_open)?;
     let patience = match rival {
-        Rival::Stays => GLANCE,
-        Rival::Ends | Rival::IsReplaced => PREDECESSOR,
+        Rival::Stays => PROBE_TIMEOUT,
+        Rival::Ends | Rival::IsReplaced => PREDECESSOR_TIMEOUT,
     };
     let deadline = Instant::now() + patience;
     let mut asked: Option<(u32, Instant)> = None;
@@ -108,7 +108,7 @@ fn take_over(path: &Path, rival: Rival, stuck: Duration) -> anyhow::Result<Lock>
                 if let (Rival::IsReplaced, Some(holder)) = (rival, number(&mut file)) {
                     ask_to_end(holder, &mut asked, stuck);
                 }
-                thread::sleep(AGAIN);
+                thread::sleep(RETRY_INTERVAL);
             }
             Err(TryLockError::WouldBlock) => {
                 let holder = number(&mut file).map_or_else(String::new, |pid| pid.to_string());

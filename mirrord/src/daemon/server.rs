@@ -14,7 +14,7 @@ use common::{
     protocol::{
         Cause, Failure, Fetch, Lack, LocalRef, Mirror, MirrorInfo, OneTimeId, Reply, Request,
         Shown, Status,
-        wire::{self, FRAME_DEADLINE, WireError, batches},
+        wire::{self, FRAME_TIMEOUT, WireError, batches},
     },
     running,
 };
@@ -47,10 +47,10 @@ use crate::{
 };
 
 /// Conversations that are still open this long after a stop are cut off.
-const PATIENCE: Duration = Duration::from_secs(25);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// A daemon that another one will follow goes on serving for so long, unless nobody is there.
-const GRACE: Duration = Duration::from_secs(15);
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How often the daemon looks whether its home and its socket are still there.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -139,7 +139,7 @@ impl Server {
                     Ending::Stop => break,
                     Ending::MakeWay => {
                         tracing::info!("making way for the next daemon");
-                        last = Some(Instant::now() + GRACE);
+                        last = Some(Instant::now() + HANDOVER_TIMEOUT);
                     }
                 },
                 () = self.stop.notified() => break,
@@ -172,7 +172,7 @@ impl Server {
             conversations.shutdown().await;
             return;
         }
-        let _ = timeout(PATIENCE, async {
+        let _ = timeout(DRAIN_TIMEOUT, async {
             while conversations.join_next().await.is_some() {}
         })
         .await;
@@ -201,7 +201,7 @@ impl Server {
             tracing::warn!("another user tried to connect");
             return Ok(());
         }
-        wire::greet(&mut stream, FRAME_DEADLINE).await?;
+        wire::greet(&mut stream, FRAME_TIMEOUT).await?;
         let request = timeout(REQUEST_TIMEOUT, wire::recv(&mut stream)).await;
         let request = request.map_err(|_| WireError::Late)??;
         let mut conversation = Conversation::new(stream);

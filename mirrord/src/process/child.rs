@@ -19,7 +19,7 @@ use tokio::{
 use crate::process::watch::Watch;
 
 /// How often it is looked at least whether somebody is being asked something.
-const LOOK: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a child left behind.
 pub(crate) struct Ended {
@@ -129,7 +129,7 @@ async fn silence(heard: &Cell<Instant>, budget: Option<Duration>, watch: &Watch)
         return std::future::pending().await;
     };
     while heard.get().elapsed() < budget {
-        sleep_until((heard.get() + budget).min(Instant::now() + LOOK)).await;
+        sleep_until((heard.get() + budget).min(Instant::now() + POLL_INTERVAL)).await;
         if watch.is_asking() {
             heard.set(Instant::now());
         }

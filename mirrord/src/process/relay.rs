@@ -5,7 +5,7 @@ use common::protocol::{Amount, Progress};
 use crate::process::watch::Watch;
 
 /// Words without a line end are shown in pieces of this size.
-const LONGEST_LINE: usize = 4096;
+const MAX_LINE_BYTES: usize = 4096;
 
 /// What a child of git says on stderr, as it comes.
 #[derive(Default)]
@@ -18,7 +18,7 @@ impl Relay {
     pub(crate) fn hear(&mut self, piece: &[u8], watch: &Watch) {
         for &byte in piece {
             self.line.push(byte);
-            if byte == b'\n' || byte == b'\r' || self.line.len() == LONGEST_LINE {
+            if byte == b'\n' || byte == b'\r' || self.line.len() == MAX_LINE_BYTES {
                 let line = std::mem::take(&mut self.line);
                 match line.strip_prefix(b"remote: ") {
                     Some(words) => watch.remote(words),

@@ -17,13 +17,13 @@ use tokio::sync::{Notify, broadcast, watch::Sender};
 use crate::process::questions::Askable;
 
 /// How often counters are sampled: the first line is seen well within a quarter of a second.
-const SAMPLE: Duration = Duration::from_millis(100);
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Waiting for upstream is worth a line after this time.
-const SLOW: Duration = Duration::from_millis(200);
+const SLOW_LISTENER_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Something is said at least this often, so that a client can tell a slow upstream from a stuck daemon.
-const ALIVE: Duration = Duration::from_secs(1);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One sync as seen from outside; clones see the same sync.
 #[derive(Clone)]
@@ -192,7 +192,7 @@ impl Watch {
 
     /// Samples the counters for those who wait, and cancels when nobody does. Runs until dropped.
     pub(crate) async fn tick(self) {
-        let mut ticks = tokio::time::interval(SAMPLE);
+        let mut ticks = tokio::time::interval(SAMPLE_INTERVAL);
         let mut last: (Option<Progress>, Instant) = (None, Instant::now());
         loop {
             ticks.tick().await;
@@ -212,7 +212,7 @@ impl Watch {
             if resolving(&progress) && !before.as_ref().is_some_and(resolving) {
                 self.received().into_iter().for_each(|done| self.say(done));
             }
-            if before.as_ref() != Some(&progress) || at.elapsed() >= ALIVE {
+            if before.as_ref() != Some(&progress) || at.elapsed() >= KEEPALIVE_INTERVAL {
                 self.say(progress.clone());
                 last = (Some(progress), Instant::now());
             }
@@ -240,7 +240,7 @@ impl Watch {
     pub(crate) fn sample(&self) -> Option<Progress> {
         let stage = *self.0.stage.lock().unwrap_or_else(PoisonError::into_inner);
         match stage {
-            Stage::Asking(since) if since.elapsed() < SLOW => None,
+            Stage::Asking(since) if since.elapsed() < SLOW_LISTENER_INTERVAL => None,
             Stage::Asking(since) => {
                 let seconds = u32::try_from(since.elapsed().as_secs()).unwrap_or(u32::MAX);
                 Some(Progress::Asking {

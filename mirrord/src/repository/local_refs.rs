@@ -15,7 +15,7 @@ use crate::repository::{
 };
 
 /// Refs that are named one by one.
-const MOST_NAMED: usize = 20;
+const MAX_NAMED: usize = 20;
 
 /// The refs that are in the mirror alone: those that no refspec names, and those that are not what upstream had.
 pub(crate) fn refs(refs: &Refs, track: &Refspecs) -> Vec<(BString, ObjectId)> {
@@ -44,7 +44,7 @@ pub(crate) fn count_tracked(refs: &Refs, track: &Refspecs) -> usize {
 }
 
 /// One of upstream's refs that the mirror does not show.
-pub(crate) struct Held {
+pub(crate) struct Withheld {
     /// What is said at each fetch.
     pub line: String,
     /// What is said of it at length: what upstream has, and how a person gets on.
@@ -52,7 +52,7 @@ pub(crate) struct Held {
 }
 
 /// What upstream has of tracked refs and the mirror does not show.
-pub(crate) fn held(refs: &Refs, track: &Refspecs) -> Vec<Held> {
+pub(crate) fn held(refs: &Refs, track: &Refspecs) -> Vec<Withheld> {
     let mut held = Vec::new();
     for (record, is) in refs {
         if let Some(rest) = record.strip_prefix(HELD.as_bytes()) {
@@ -61,7 +61,7 @@ pub(crate) fn held(refs: &Refs, track: &Refspecs) -> Vec<Held> {
                 // The next sync lets it go.
                 continue;
             };
-            held.push(Held {
+            held.push(Withheld {
                 line: rewritten(public.as_bstr()),
                 shown: vec![format!(
                     "{}; upstream's is {is}",
@@ -82,12 +82,12 @@ pub(crate) fn held(refs: &Refs, track: &Refspecs) -> Vec<Held> {
             Some(_) => {
                 let line = format!("'{public}' is local to this mirror; upstream's is {is}");
                 let shown = std::iter::once(line).chain(ways_out(public, track));
-                held.push(Held {
+                held.push(Withheld {
                     line: in_the_way_of(public, name.as_bstr()),
                     shown: shown.collect(),
                 });
             }
-            None => held.extend(in_the_way(refs, public).map(|other| Held {
+            None => held.extend(in_the_way(refs, public).map(|other| Withheld {
                 line: beside(public, other.as_bstr()),
                 shown: vec![beside(public, other.as_bstr())],
             })),
@@ -155,8 +155,8 @@ fn untracked_like(kind: &str, short: &BStr, track: &Refspecs) -> Option<String> 
 
 /// Lines for a person, of which there may be thousands.
 pub(crate) fn some_of(mut lines: Vec<String>) -> Vec<String> {
-    let more = lines.len().saturating_sub(MOST_NAMED);
-    lines.truncate(MOST_NAMED);
+    let more = lines.len().saturating_sub(MAX_NAMED);
+    lines.truncate(MAX_NAMED);
     if more > 0 {
         lines.push(format!("and {more} more such lines"));
     }

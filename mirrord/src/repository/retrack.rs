@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Nobody else writes the refs meanwhile but a hand from outside.
-const MOST_LOOKS: usize = 5;
+const MAX_TRIES: usize = 5;
 
 /// Gives a mirror other refspecs. Nobody may be writing its refs.
 ///
@@ -59,7 +59,7 @@ pub(crate) fn finish(mirror: &mut Mirror) -> io::Result<()> {
     } = &mirror.settings.rules;
     let git_dir = &mirror.git_dir;
     let mut ancestry = Ancestry::new(&refs::open(git_dir)?);
-    let mut looks = 0..MOST_LOOKS;
+    let mut looks = 0..MAX_TRIES;
     loop {
         let refs = refs::read(git_dir)?;
         let plan = Plan::of_refspecs(&refs, &before, track, keep).with_history(

@@ -39,7 +39,7 @@ pub(crate) enum Extent {
     All,
 }
 
-/// A file whose content is not what was verified.
+/// A file origin content is not what was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Changed {
     /// The file.
@@ -73,7 +73,7 @@ pub(crate) fn note_stamps(git_dir: &Path, files: impl Iterator<Item = PathBuf>) 
     }
 }
 
-/// The files of a mirror's packs whose content is not what was verified.
+/// The files of a mirror's packs origin content is not what was verified.
 ///
 /// # Errors
 /// Fails when one cannot be read, or it is cancelled.

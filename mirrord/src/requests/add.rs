@@ -16,15 +16,15 @@ use crate::{
     },
     requests::{
         conversation::Conversation,
-        credential::{Given, Loose},
+        credential::{Loose, SuppliedCredential},
         edit,
         fetch::{Extent, Purpose, Request, new_target, parse},
     },
-    sync::{Birth, Engine, Wish},
+    sync::{Create, Engine, Wish},
 };
 
 /// Another mirror of the same upstream may get the place that was free; then there is a next one.
-const MOST_PLACES: usize = 5;
+const MAX_DIRS: usize = 5;
 
 /// Makes a mirror, beside those of the same upstream that there are.
 ///
@@ -61,7 +61,7 @@ async fn carry_out(
         Err(failure) => return Ok(Err(failure)),
     };
     request.make_new();
-    let mut given = match Given::new(add.credential, &settings.url) {
+    let mut given = match SuppliedCredential::new(add.credential, &settings.url) {
         Ok(given) => given,
         Err(failure) => return Ok(Err(failure)),
     };
@@ -109,7 +109,7 @@ async fn make(
     format: gix::hash::Kind,
     (test, sync): (bool, bool),
 ) -> Result<Result<Reply, Failure>, WireError> {
-    for _ in 0..MOST_PLACES {
+    for _ in 0..MAX_DIRS {
         let target = match new_target(engine, &settings.url) {
             Ok(target) => target,
             Err(failure) => return Ok(Err(failure)),
@@ -132,7 +132,7 @@ async fn make(
             }
         }
         let wish = Wish {
-            birth: Birth::Named(Box::new(settings.clone())),
+            create: Create::With(Box::new(settings.clone())),
             ..Wish::new(Cause::Command)
         };
         match request.run(&Purpose::Sync(wish)).await? {

@@ -18,10 +18,10 @@ use tokio::{
 use crate::process::questions::{Passphrase, Question, is_for_passphrase, may_be_seen};
 
 /// A client hears something at least this often.
-const ALIVE: Duration = Duration::from_secs(5);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A client that does not listen for this long is given up.
-const DEAF: Duration = Duration::from_secs(30);
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One client's end of the line.
 pub(crate) struct Conversation {
@@ -83,7 +83,7 @@ impl Conversation {
     pub(crate) async fn say(&mut self, reply: &Reply) -> Result<(), WireError> {
         self.heard = Instant::now();
         // A client that was stopped must not hold up what others wait for.
-        tokio::time::timeout(DEAF, wire::send(&mut &self.stream, reply))
+        tokio::time::timeout(SEND_TIMEOUT, wire::send(&mut &self.stream, reply))
             .await
             .map_err(|_| WireError::Late)?
     }
@@ -152,7 +152,7 @@ impl Conversation {
                     self.put(question).await?;
                     continue;
                 }
-                () = tokio::time::sleep_until(self.heard + ALIVE) => {
+                () = tokio::time::sleep_until(self.heard + KEEPALIVE_INTERVAL) => {
                     let seconds = u32::try_from(began.elapsed().as_secs()).unwrap_or(u32::MAX);
                     Progress::Asking { host: host.to_owned(), seconds }
                 }

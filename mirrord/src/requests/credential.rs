@@ -20,7 +20,7 @@ use crate::{
 
 /// What a mirror will sign in with.
 #[derive(Clone)]
-pub(crate) struct Given {
+pub(crate) struct SuppliedCredential {
     /// As the mirror will have it.
     pub auth: Auth,
     /// Its password, or its key's passphrase.
@@ -29,7 +29,7 @@ pub(crate) struct Given {
     origin: String,
 }
 
-impl Given {
+impl SuppliedCredential {
     /// What was given for an upstream.
     ///
     /// # Errors
@@ -149,10 +149,10 @@ pub(crate) struct Loose {
 }
 
 /// Nothing tells when a sync of a mirror that nobody wants any more has ended.
-const LOOK: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A change that takes longer has gone wrong, and the daemon's next start cleans up after it.
-const LONGEST: Duration = Duration::from_secs(120);
+const MAX_WAIT: Duration = Duration::from_secs(120);
 
 impl Loose {
     /// For a change of a mirror, or of one that is to be made of an upstream.
@@ -192,10 +192,10 @@ impl Drop for Loose {
                     drop(engine.gates.of(&git_dir).change(false).await);
                 }
                 while engine.syncing().contains(&mirror) {
-                    tokio::time::sleep(LOOK).await;
+                    tokio::time::sleep(POLL_INTERVAL).await;
                 }
             };
-            if tokio::time::timeout(LONGEST, over).await.is_ok() {
+            if tokio::time::timeout(MAX_WAIT, over).await.is_ok() {
                 remove_unnamed(&engine, &ids).await;
             }
         });
@@ -237,12 +237,12 @@ mod tests {
         }
     }
 
-    fn password(url: &UpstreamUrl) -> Given {
+    fn password(url: &UpstreamUrl) -> SuppliedCredential {
         let login = Login {
             username: "me".into(),
             password: "secret".into(),
         };
-        Given::new(Credential::Password(login), url).expect("for http")
+        SuppliedCredential::new(Credential::Password(login), url).expect("for http")
     }
 
     /// Addresses that are alike: hosts that begin, end or look like others, with and without a port, a login, a path.

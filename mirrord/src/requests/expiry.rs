@@ -33,7 +33,7 @@ const NEVER: &str = "never";
 const UNKNOWN: &str = "unknown";
 
 /// How often it is asked.
-const AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
+const RECHECK_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What is known of a token.
 struct Known {
@@ -62,7 +62,7 @@ pub(crate) fn ask(engine: &Arc<Engine>, mirror: &Mirror, access: &Access) {
     let known = read(&mirror.git_dir, &secret);
     let is_due = known.as_ref().is_none_or(|known| {
         let age = now.checked_sub(known.asked);
-        known.said != UNTOLD && age.is_none_or(|age| age >= AGAIN.as_secs())
+        known.said != UNTOLD && age.is_none_or(|age| age >= RECHECK_INTERVAL.as_secs())
     });
     if !is_due {
         return;

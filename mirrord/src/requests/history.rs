@@ -19,7 +19,7 @@ use crate::{
     repository::{
         ancestry,
         history::{self, At, Entry},
-        plan::{Here, Plan},
+        plan::{LocalEdit, Plan},
         publish,
         refs::{self, Refs, in_the_way},
     },
@@ -137,7 +137,7 @@ fn write(mirror: &Mirror, entry: &Entry, name: &BString) -> Result<(), Failure> 
         let failure = Failure::here(format!("'{other}' exists"));
         return Err(failure.hinted("bring it back under another name: --as NAME"));
     }
-    let here = Here {
+    let here = LocalEdit {
         name: name.clone(),
         old: None,
         new: Some(oid),

@@ -9,14 +9,14 @@ use tokio::{
 
 /// The patience of one who waits. It begins anew whenever something moves, and rests while somebody is being asked
 /// something: how long a person takes says nothing of upstream.
-pub(crate) struct Patience<A> {
+pub(crate) struct WaitLimit<A> {
     limit: Duration,
     since: Instant,
     moves: Receiver<()>,
     asking: Receiver<Option<A>>,
 }
 
-impl<A> Patience<A> {
+impl<A> WaitLimit<A> {
     /// The patience of somebody who has just begun to wait.
     pub(crate) fn new(limit: Duration, moves: Receiver<()>, asking: Receiver<Option<A>>) -> Self {
         Self {
@@ -61,13 +61,13 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(10);
 
     /// Somebody who waits, what moves, and who is asked.
-    fn waiting() -> (Patience<u8>, Sender<()>, Sender<Option<u8>>) {
+    fn waiting() -> (WaitLimit<u8>, Sender<()>, Sender<Option<u8>>) {
         let (moves, asking) = (Sender::default(), Sender::default());
-        let patience = Patience::new(LIMIT, moves.subscribe(), asking.subscribe());
+        let patience = WaitLimit::new(LIMIT, moves.subscribe(), asking.subscribe());
         (patience, moves, asking)
     }
 
-    async fn ends_within(patience: &mut Patience<u8>, seconds: u64) -> bool {
+    async fn ends_within(patience: &mut WaitLimit<u8>, seconds: u64) -> bool {
         let ends = timeout(Duration::from_secs(seconds), patience.ends());
         ends.await.is_ok()
     }

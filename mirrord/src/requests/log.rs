@@ -10,7 +10,7 @@ use tokio::sync::{broadcast::error::RecvError, mpsc};
 
 use crate::{
     mirrors::{
-        journal::{Kept, Line, Whose},
+        journal::{Kept, Line, MirrorFilter},
         registry::Mirror,
     },
     requests::{
@@ -74,7 +74,7 @@ fn read(
     request: &Log,
     kept: &Kept,
     to: &mpsc::Sender<Vec<Entry>>,
-) -> Result<Option<Whose>, Failure> {
+) -> Result<Option<MirrorFilter>, Failure> {
     let whose = request.mirror.as_ref();
     let whose = whose
         .map(|wanted| whose_is(engine, wanted, kept))
@@ -103,12 +103,12 @@ fn read(
 }
 
 /// The mirror that is meant, also when it is gone and something of it is still known.
-fn whose_is(engine: &Engine, wanted: &Wanted, kept: &Kept) -> Result<Whose, Failure> {
+fn whose_is(engine: &Engine, wanted: &Wanted, kept: &Kept) -> Result<MirrorFilter, Failure> {
     let cannot = |err: io::Error| Failure::io("cannot read the mirrors", &err);
     let all = engine.registry.all().map_err(cannot)?;
     let among_others = |git_dir: Option<&_>, name: &Name| {
         let dirs = all.iter().map(|mirror: &Mirror| mirror.git_dir.as_path());
-        Whose::new(
+        MirrorFilter::new(
             git_dir,
             name.to_string(),
             dirs.filter(|dir| Some(*dir) != git_dir),
@@ -129,7 +129,7 @@ fn whose_is(engine: &Engine, wanted: &Wanted, kept: &Kept) -> Result<Whose, Fail
     is_known.then_some(whose).ok_or(failure)
 }
 
-fn is_wanted(whose: Option<&Whose>, line: &Line) -> bool {
+fn is_wanted(whose: Option<&MirrorFilter>, line: &Line) -> bool {
     whose.is_none_or(|whose| whose.owns(line))
 }
 

@@ -9,18 +9,18 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::jitter::{Dice, backoff};
+use super::jitter::{Jitter, backoff};
 use crate::process::durable;
 
 /// No host is believed that asks for more: a slip of somebody's would be the end of a mirror.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_BACKOFF: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Whoever has gone to see and is not back after this time is not waited for: they may have much to download.
-const PROBE: Duration = Duration::from_secs(2 * 60);
+const PROBE_INTERVAL: Duration = Duration::from_secs(2 * 60);
 
 /// All hosts that are left alone.
 #[derive(Default)]
-pub(super) struct Rests(HashMap<String, Rest>);
+pub(super) struct HostBackoff(HashMap<String, Rest>);
 
 /// A host that is left alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,13 +48,13 @@ pub(super) enum Gate {
     Probed,
 }
 
-impl Rests {
+impl HostBackoff {
     /// Whether one more may go; where the rest is over the first who asks is the one who goes to see.
     pub(super) fn pass(&mut self, host: &str, now: Instant) -> Gate {
         match self.0.get_mut(host) {
             None => Gate::Open,
             Some(rest) if now < rest.until => Gate::Until(rest.until),
-            Some(rest) if rest.probed.is_some_and(|at| now < at + PROBE) => Gate::Probed,
+            Some(rest) if rest.probed.is_some_and(|at| now < at + PROBE_INTERVAL) => Gate::Probed,
             Some(rest) => {
                 rest.probed = Some(now);
                 Gate::Open
@@ -74,7 +74,7 @@ impl Rests {
         asked_for: Option<Duration>,
         why: &str,
         now: Instant,
-        dice: &mut Dice,
+        jitter: &mut Jitter,
     ) {
         let rest = self.0.entry(host.to_owned()).or_insert_with(|| Rest {
             until: now,
@@ -86,13 +86,13 @@ impl Rests {
         // Several who were on their way together have seen one failure.
         if now >= rest.until {
             rest.failures = rest.failures.saturating_add(1);
-            rest.until = now + backoff(rest.failures, dice);
+            rest.until = now + backoff(rest.failures, jitter);
             rest.asked_for = false;
             rest.probed = None;
             why.clone_into(&mut rest.why);
         }
         if let Some(time) = asked_for {
-            rest.until = rest.until.max(now + time.min(LONGEST));
+            rest.until = rest.until.max(now + time.min(MAX_BACKOFF));
             rest.asked_for = true;
             why.clone_into(&mut rest.why);
         }
@@ -163,7 +163,7 @@ fn parse(line: &str, now: Instant, wall: SystemTime) -> Option<(String, Rest)> {
     let host = fields.next()?.to_owned();
     let mut number = || fields.next()?.parse::<u64>().ok();
     let (written, left, failures, asked_for) = (number()?, number()?, number()?, number()? == 1);
-    let left = Duration::from_secs(left).min(LONGEST);
+    let left = Duration::from_secs(left).min(MAX_BACKOFF);
     let written = UNIX_EPOCH.checked_add(Duration::from_secs(written))?;
     let passed = wall.duration_since(written).unwrap_or_default();
     let rest = Rest {
@@ -189,9 +189,9 @@ mod tests {
 
     #[test]
     fn after_a_rest_one_goes_to_see_and_the_others_wait_for_what_comes_of_it() {
-        let (mut rests, mut dice, now) = (Rests::default(), Dice::new(1), now());
+        let (mut rests, mut jitter, now) = (HostBackoff::default(), Jitter::new(1), now());
         assert_eq!(rests.pass(HOST, now), Gate::Open);
-        rests.failed(HOST, None, "no answer", now, &mut dice);
+        rests.failed(HOST, None, "no answer", now, &mut jitter);
         let until = rests.of(HOST, now).expect("it rests").until;
         assert!(until > now && until <= now + MINUTE);
         assert_eq!(rests.pass(HOST, now), Gate::Until(until));
@@ -207,10 +207,10 @@ mod tests {
 
     #[test]
     fn rests_get_longer_up_to_a_quarter_of_an_hour() {
-        let (mut rests, mut dice, mut now) = (Rests::default(), Dice::new(1), now());
+        let (mut rests, mut jitter, mut now) = (HostBackoff::default(), Jitter::new(1), now());
         let mut lengths = Vec::new();
         for _ in 0..40 {
-            rests.failed(HOST, None, "no answer", now, &mut dice);
+            rests.failed(HOST, None, "no answer", now, &mut jitter);
             let until = rests.of(HOST, now).expect("it rests").until;
             lengths.push(until - now);
             now = until;
@@ -223,62 +223,64 @@ mod tests {
 
     #[test]
     fn many_who_fail_together_have_failed_once() {
-        let (mut rests, mut dice, now) = (Rests::default(), Dice::new(1), now());
+        let (mut rests, mut jitter, now) = (HostBackoff::default(), Jitter::new(1), now());
         for _ in 0..50 {
-            rests.failed(HOST, None, "no answer", now, &mut dice);
+            rests.failed(HOST, None, "no answer", now, &mut jitter);
         }
         assert_eq!(rests.of(HOST, now).map(|rest| rest.failures), Some(1));
     }
 
     #[test]
     fn a_host_rests_for_as_long_as_it_asks_and_at_most_a_day() {
-        let (mut rests, mut dice, now) = (Rests::default(), Dice::new(1), now());
-        rests.failed(HOST, Some(10 * MINUTE), "later", now, &mut dice);
+        let (mut rests, mut jitter, now) = (HostBackoff::default(), Jitter::new(1), now());
+        rests.failed(HOST, Some(10 * MINUTE), "later", now, &mut jitter);
         let rest = rests.of(HOST, now).expect("it rests");
         assert_eq!(rest.until, now + 10 * MINUTE);
         assert!(rest.asked_for);
-        rests.failed(HOST, Some(Duration::MAX), "never", now, &mut dice);
+        rests.failed(HOST, Some(Duration::MAX), "never", now, &mut jitter);
         let rest = rests.of(HOST, now).expect("it rests");
-        assert_eq!(rest.until, now + LONGEST);
+        assert_eq!(rest.until, now + MAX_BACKOFF);
     }
 
     #[test]
     fn what_is_noted_outlives_the_daemon_and_clocks_that_are_set() {
         let dir = tempfile::tempdir().expect("temp dir");
         let path = dir.path().join("rests");
-        let (mut rests, mut dice, now) = (Rests::default(), Dice::new(1), now());
+        let (mut rests, mut jitter, now) = (HostBackoff::default(), Jitter::new(1), now());
         rests.failed(
             HOST,
             Some(10 * MINUTE),
             "asks for\tpatience\n",
             now,
-            &mut dice,
+            &mut jitter,
         );
         let wall = SystemTime::now();
         rests.write(&path, now, wall).expect("written");
         let left = |wall| {
-            let read = Rests::read(&path, now, wall);
+            let read = HostBackoff::read(&path, now, wall);
             read.of(HOST, now).map(|rest| rest.until - now)
         };
         let later = left(wall + 4 * MINUTE).expect("it still rests");
         assert!(later > 5 * MINUTE && later <= 6 * MINUTE, "{later:?}");
         assert_eq!(left(wall + 11 * MINUTE), None, "it is over");
-        let before = left(wall - 1000 * LONGEST);
+        let before = left(wall - 1000 * MAX_BACKOFF);
         assert_eq!(before, Some(10 * MINUTE), "by a clock that was set back");
-        assert_eq!(left(wall + 1000 * LONGEST), None);
-        let read = Rests::read(&path, now, wall);
+        assert_eq!(left(wall + 1000 * MAX_BACKOFF), None);
+        let read = HostBackoff::read(&path, now, wall);
         let rest = read.of(HOST, now).expect("it rests");
         assert_eq!(
             (rest.why.as_str(), rest.asked_for, rest.failures),
             ("asks for patience ", true, 1)
         );
-        Rests::default().write(&path, now, wall).expect("removed");
+        HostBackoff::default()
+            .write(&path, now, wall)
+            .expect("removed");
         assert!(!path.exists());
         fs::write(
             &path,
             "torn\t17\n\n\t\t\t\t\t\nx\t99999999999999999999\t1\t1\t1\t\n",
         )
         .expect("written");
-        assert!(Rests::read(&path, now, wall).0.is_empty());
+        assert!(HostBackoff::read(&path, now, wall).0.is_empty());
     }
 }

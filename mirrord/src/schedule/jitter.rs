@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 /// After a first failure it is tried again after this time, then after twice as long, and so on.
-const FIRST_RETRY: Duration = Duration::from_secs(60);
+const FIRST_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Never less often than this: it does not give up.
-pub(super) const LAST_RETRY: Duration = Duration::from_secs(15 * 60);
+pub(super) const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(15 * 60);
 
 /// Where jitter comes from.
-pub(super) struct Dice(fastrand::Rng);
+pub(super) struct Jitter(fastrand::Rng);
 
-impl Dice {
+impl Jitter {
     /// A seed that no other daemon has: where the system has no randomness, the process is one.
     pub(super) fn seed() -> u64 {
         let mut seed = [0; 8];
@@ -38,7 +38,7 @@ impl Dice {
 }
 
 /// How long to wait after so many failures in a row.
-pub(super) fn backoff(failures: u32, dice: &mut Dice) -> Duration {
+pub(super) fn backoff(failures: u32, jitter: &mut Jitter) -> Duration {
     let doublings = failures.saturating_sub(1).min(10);
-    dice.about((FIRST_RETRY * 2_u32.pow(doublings)).min(LAST_RETRY))
+    jitter.about((FIRST_RETRY_INTERVAL * 2_u32.pow(doublings)).min(MAX_RETRY_INTERVAL))
 }

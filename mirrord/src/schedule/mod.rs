@@ -22,13 +22,13 @@ use tokio::{sync::Notify, time::Instant};
 
 pub(crate) use self::host_backoff::Rest;
 use self::{
-    jitter::Dice,
+    jitter::Jitter,
     timetable::{Ended, Timetable},
 };
 use crate::{mirrors::registry::Mirror, upstream::Trouble};
 
 /// How often it is looked whether the machine has slept.
-const LOOK: Duration = Duration::from_secs(60);
+const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The clock that counts while the machine sleeps, where the usual one does not.
 #[cfg(target_os = "linux")]
@@ -48,7 +48,7 @@ pub(crate) struct Schedule {
 impl Schedule {
     /// A schedule with what a daemon before this noted of hosts in the file `rests`.
     pub(crate) fn new(rests: PathBuf) -> Self {
-        let mut table = Timetable::new(Dice::seed());
+        let mut table = Timetable::new(Jitter::seed());
         table.read_rests(&rests, Instant::now(), SystemTime::now());
         Self {
             table: Mutex::new(table),
@@ -151,19 +151,19 @@ impl Schedule {
     }
 
     /// Waits for the next mirror that is due, and says why it is.
-    pub(crate) async fn depart(&self, clock: &mut Clock) -> (PathBuf, Cause) {
+    pub(crate) async fn next_due(&self, clock: &mut Clock) -> (PathBuf, Cause) {
         loop {
             let wake = {
                 let (mut table, now) = (self.table(), Instant::now());
                 if let Some(slept) = clock.slept(now) {
                     table.slept(slept, now);
                 }
-                if let Some(departed) = table.depart(now) {
+                if let Some(departed) = table.next_due(now) {
                     return departed;
                 }
                 table.wake()
             };
-            let look = Instant::now() + LOOK;
+            let look = Instant::now() + CLOCK_INTERVAL;
             let wake = wake.map_or(look, |wake| wake.min(look));
             tokio::select! {
                 () = tokio::time::sleep_until(wake) => {}
@@ -221,7 +221,7 @@ impl Clock {
     fn between(&mut self, now: Instant, wakeful: Duration) -> Option<Duration> {
         let awake = now.saturating_duration_since(self.usual);
         let slept = wakeful.saturating_sub(self.wakeful).saturating_sub(awake);
-        if slept < LOOK {
+        if slept < CLOCK_INTERVAL {
             // Not yet: many short sleeps add up.
             return None;
         }

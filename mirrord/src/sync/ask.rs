@@ -5,7 +5,7 @@ use common::{address::upstream_url::UpstreamUrl, refspec};
 use super::{Engine, run::Memory};
 use crate::{
     process::watch::Watch,
-    upstream::{Access, Asked, Session, Trouble},
+    upstream::{Access, Advertised, Session, Trouble},
 };
 
 /// Asks upstream what it has, with a login that it has not refused too often.
@@ -16,7 +16,7 @@ pub(super) fn ask(
     track: &refspec::Refspecs,
     watch: &Watch,
     memory: &mut Memory,
-) -> Result<(Session, Asked), Trouble> {
+) -> Result<(Session, Advertised), Trouble> {
     let attempt = engine.upstreams.trials.begin(url, access, watch)?;
     let asked = ask_whoever(engine, url, access, track, watch, memory);
     // A redirect says nothing of the login.
@@ -35,7 +35,7 @@ fn ask_whoever(
     track: &refspec::Refspecs,
     watch: &Watch,
     memory: &mut Memory,
-) -> Result<(Session, Asked), Trouble> {
+) -> Result<(Session, Advertised), Trouble> {
     let kept = memory
         .sessions
         .iter()

@@ -27,7 +27,7 @@ use crate::{
     process::{child, watch::Watch},
     repository::{
         local_refs,
-        quarantine::{Quarantine, Whose},
+        quarantine::{Origin, Quarantine},
         refs::{self, Refs},
     },
     sync::Engine,
@@ -115,7 +115,7 @@ fn take_packs_of(
         // What was pushed through the other mirror may be upstream's by now, in a pack with what is not.
         pack_rest(from, &records, &shared, quarantine.path(), watch)?;
     }
-    quarantine.release(Whose::Upstreams)?;
+    quarantine.release(Origin::Upstream)?;
     Ok(records)
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Wish {
     /// Why it is wanted.
     pub cause: Cause,
     /// What to do where there is no mirror.
-    pub birth: Birth,
+    pub create: Create,
     /// Whether upstream is believed even if it suddenly looks empty or replaced.
     pub accept: bool,
 }
@@ -30,7 +30,7 @@ impl Wish {
     pub(crate) fn new(cause: Cause) -> Self {
         Self {
             cause,
-            birth: Birth::None,
+            create: Create::No,
             accept: false,
         }
     }
@@ -38,23 +38,23 @@ impl Wish {
 
 /// What a sync does that finds no mirror.
 #[derive(Debug, Clone, Default)]
-pub(crate) enum Birth {
+pub(crate) enum Create {
     /// Nothing: it was there when somebody asked for it, and is gone or lies elsewhere.
     #[default]
-    None,
+    No,
     /// Makes one, because somebody asked for its URL.
-    Automatic,
+    Auto,
     /// Makes one with these settings.
-    Named(Box<Settings>),
+    With(Box<Settings>),
 }
 
-impl Birth {
+impl Create {
     /// Of several wishes, the one that says most.
     pub(super) fn rank(&self) -> u8 {
         match self {
-            Self::None => 0,
-            Self::Automatic => 1,
-            Self::Named(_) => 2,
+            Self::No => 0,
+            Self::Auto => 1,
+            Self::With(_) => 2,
         }
     }
 }

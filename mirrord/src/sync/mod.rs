@@ -38,9 +38,9 @@ use tokio::{
     task::JoinError,
 };
 
-use self::{job::Job, noted::Noted, task::follow};
+use self::{job::Job, noted::JournalEntry, task::follow};
 pub(crate) use self::{
-    job::{Birth, Download, Outcome, Pending, Wish},
+    job::{Create, Download, Outcome, Pending, Wish},
     state::State,
     trouble::{Failed, take_mended},
 };
@@ -93,7 +93,7 @@ pub(crate) struct Engine {
     /// The file of the daemon's own settings.
     pub config: PathBuf,
     tasks: Mutex<HashMap<Target, Task>>,
-    /// Whose turn it is.
+    /// Origin turn it is.
     turns: Turns,
     running: Mutex<Vec<Watch>>,
     /// Syncs that nobody has asked for.
@@ -298,7 +298,7 @@ impl Engine {
     /// Notes in the journal that a sync could not even begin.
     pub(crate) fn could_not_begin(&self, target: &Target, wish: &Wish, failure: &Failure) {
         let result = Err(Trouble::from(failure.clone()));
-        Noted::begins(target, wish).ended(self, 0, &result);
+        JournalEntry::begins(target, wish).ended(self, 0, &result);
     }
 
     /// A mirror has a new credential: what kept the old one from being of use is over.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use common::protocol::{Cause, Entry, Failure, FailureKind, Outcome as Came, What};
 
-use super::{Birth, Engine, Outcome, Wish};
+use super::{Create, Engine, Outcome, Wish};
 use crate::{
     mirrors::{journal, registry::Target},
     upstream::Trouble,
@@ -12,7 +12,7 @@ use crate::{
 
 /// A sync that runs, until it is noted how it ended.
 #[derive(Clone)]
-pub(super) struct Noted {
+pub(super) struct JournalEntry {
     target: Target,
     cause: Cause,
     /// What a mirror that there is not yet would be called.
@@ -20,12 +20,12 @@ pub(super) struct Noted {
     began: Instant,
 }
 
-impl Noted {
+impl JournalEntry {
     /// A sync that begins now.
     pub(super) fn begins(target: &Target, wish: &Wish) -> Self {
-        let unborn = match &wish.birth {
-            Birth::Named(settings) => settings.name.clone(),
-            Birth::None | Birth::Automatic => target.url.mirror_name(),
+        let unborn = match &wish.create {
+            Create::With(settings) => settings.name.clone(),
+            Create::No | Create::Auto => target.url.mirror_name(),
         };
         Self {
             target: target.clone(),

@@ -11,7 +11,7 @@ use crate::{
     process::{memory, watch::Watch},
     repository::{
         connected,
-        quarantine::{Quarantine, Received, Whose},
+        quarantine::{Origin, Quarantine, Received},
         refs::Refs,
         unserved::Reasons,
     },
@@ -151,7 +151,7 @@ impl Download<'_> {
             quarantine.vet(&tips, trust, self.watch)?;
         }
         let packs = quarantine.packs().map_err(cannot)?;
-        quarantine.release(Whose::Upstreams).map_err(cannot)?;
+        quarantine.release(Origin::Upstream).map_err(cannot)?;
         Ok(packs)
     }
 }

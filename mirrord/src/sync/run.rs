@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, io, path::Path, time::SystemTime};
 use common::protocol::{Failure, FailureKind};
 
 use super::{
-    Birth, Download, Engine, Outcome, Wish,
+    Create, Download, Engine, Outcome, Wish,
     ask::ask,
     parts::Parts,
     receive::{Source, lost, receive, suspicion},
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     mirrors::{
-        registry::{Mirror, Target, Unborn},
+        registry::{Mirror, NewMirror, Target},
         settings::{Settings, copy},
     },
     process::watch::Watch,
@@ -34,10 +34,10 @@ use crate::{
 };
 
 /// A sync that somebody's push overtook runs again, but not for ever.
-const MOST_RUNS: usize = 5;
+const MAX_RUNS: usize = 5;
 
 /// Conversations that one mirror keeps open, one per login.
-const MOST_SESSIONS: usize = 4;
+const MAX_SESSIONS: usize = 4;
 
 /// What a mirror's task remembers between syncs. Losing it costs a request, never data.
 #[derive(Default)]
@@ -67,7 +67,7 @@ pub(super) fn sync(
     watch: &Watch,
     memory: &mut Memory,
 ) -> Result<Outcome, Trouble> {
-    for _ in 0..MOST_RUNS {
+    for _ in 0..MAX_RUNS {
         if let Some(outcome) = run(engine, target, wish, access, watch, memory)? {
             return Ok(outcome);
         }
@@ -124,11 +124,11 @@ fn run(
         }
         None => refs::Snapshot::default(),
     };
-    let settings = match (&mirror, &wish.birth) {
+    let settings = match (&mirror, &wish.create) {
         (Some(mirror), _) => mirror.settings.clone(),
-        (None, Birth::Named(settings)) => (**settings).clone(),
-        (None, Birth::Automatic) => engine.automatic(url)?,
-        (None, Birth::None) => return Ok(Some(Outcome::Gone)),
+        (None, Create::With(settings)) => (**settings).clone(),
+        (None, Create::Auto) => engine.automatic(url)?,
+        (None, Create::No) => return Ok(Some(Outcome::Gone)),
     };
     let track = settings.rules.track.clone();
     let asked_at = SystemTime::now();
@@ -204,7 +204,7 @@ fn run(
     }
     let place = match mirror {
         Some(mirror) => Where::Mirror(mirror),
-        None => Where::Unborn(
+        None => Where::NewMirror(
             engine
                 .registry
                 .begin(settings.clone(), asked.format)
@@ -332,7 +332,7 @@ fn run(
     }
     let mirror = match place {
         Where::Mirror(mirror) => mirror,
-        Where::Unborn(unborn) => match engine.registry.settle(unborn, &target.git_dir) {
+        Where::NewMirror(unborn) => match engine.registry.settle(unborn, &target.git_dir) {
             Ok(mirror) => {
                 warnings.extend(beside::left_behind(&engine.registry, &mirror));
                 mirror
@@ -372,14 +372,14 @@ fn run(
 
 enum Where {
     Mirror(Mirror),
-    Unborn(Unborn),
+    NewMirror(NewMirror),
 }
 
 impl Where {
     fn git_dir(&self) -> &Path {
         match self {
             Self::Mirror(mirror) => &mirror.git_dir,
-            Self::Unborn(unborn) => unborn.git_dir(),
+            Self::NewMirror(unborn) => unborn.git_dir(),
         }
     }
 }
@@ -393,7 +393,7 @@ impl Memory {
     fn keep(&mut self, session: Session) {
         if session.can_be_kept() {
             self.sessions.push(session);
-            let surplus = self.sessions.len().saturating_sub(MOST_SESSIONS);
+            let surplus = self.sessions.len().saturating_sub(MAX_SESSIONS);
             self.sessions.drain(..surplus);
         }
     }

@@ -15,15 +15,15 @@ use tokio::{
 use super::{
     Engine, broke,
     hang::Hang,
-    job::{Birth, Download, Job, Outcome, Wish},
+    job::{Create, Download, Job, Outcome, Wish},
     lock,
-    noted::Noted,
+    noted::JournalEntry,
     run::{self, Memory},
     state::State,
     trouble::take_mended,
 };
 use crate::{
-    credentials::KEEP,
+    credentials::LOGIN_LIFETIME,
     mirrors::{
         registry::Target,
         settings::{Auth, ServesUrl},
@@ -47,7 +47,7 @@ pub(super) async fn follow(
     let mut memory = Memory::default();
     loop {
         if waiting.is_empty() {
-            match timeout(KEEP, jobs.recv()).await {
+            match timeout(LOGIN_LIFETIME, jobs.recv()).await {
                 Ok(Some(job)) => waiting.push_back(job),
                 Ok(None) => return,
                 // An open conversation knows a login, and a login is not kept longer than this.
@@ -78,10 +78,10 @@ pub(super) async fn follow(
                 .map(|job| job.wish.cause)
                 .min()
                 .unwrap_or(first_cause),
-            birth: batch
+            create: batch
                 .iter()
-                .map(|job| &job.wish.birth)
-                .max_by_key(|birth| birth.rank())
+                .map(|job| &job.wish.create)
+                .max_by_key(|create| create.rank())
                 .cloned()
                 .unwrap_or_default(),
             accept: batch.iter().any(|job| job.wish.accept),
@@ -93,7 +93,7 @@ pub(super) async fn follow(
             continue;
         }
         let (asked_with, cause, accept) = (access.clone(), wish.cause, wish.accept);
-        let noted = Noted::begins(&target, &wish);
+        let noted = JournalEntry::begins(&target, &wish);
         {
             let mut state = lock(&state);
             state.syncing = true;
@@ -183,7 +183,7 @@ fn answer(
             let is_own = at == 0;
             *download = Download { bytes, is_own };
         }
-        if let (Birth::Automatic, Ok(Outcome::InStep { mirror, .. })) = (&job.wish.birth, &result)
+        if let (Create::Auto, Ok(Outcome::InStep { mirror, .. })) = (&job.wish.create, &result)
             && mirror.settings.serves_url != ServesUrl::Yes
         {
             result = Ok(Outcome::Gone);

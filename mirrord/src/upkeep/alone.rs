@@ -15,10 +15,10 @@ use crate::mirrors::gate::{self, Changing, Gate};
 
 /// Whoever reads a mirror is waited for before packs are dropped, and a child of a dead daemon's that is still at work
 /// before anything; but not for ever: the next change is another occasion.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const LEASE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Nothing tells when what a dead daemon has left behind is done, clients or children: this often we look.
-pub(super) const LOOK: Duration = Duration::from_millis(500);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Upkeep {
     /// Sees to it that nobody else looks after a mirror for as long as the result lives, nor a child of a dead daemon's, by
@@ -27,7 +27,7 @@ impl Upkeep {
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true);
         let file = options.open(git_dir.join("upkeep"))?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + LEASE_TIMEOUT;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Some(file)),
@@ -36,7 +36,7 @@ impl Upkeep {
                 Err(TryLockError::Error(err)) => return Err(err),
             }
             tokio::select! {
-                () = sleep(LOOK) => {}
+                () = sleep(POLL_INTERVAL) => {}
                 () = self.watch.cancelled() => return Ok(None),
             }
         }
@@ -48,7 +48,7 @@ impl Upkeep {
         gate: &Arc<Gate>,
         git_dir: &Path,
     ) -> io::Result<Option<(Changing, File)>> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + LEASE_TIMEOUT;
         let wait = async {
             loop {
                 let changing = gate.change(true).await;
@@ -60,7 +60,7 @@ impl Upkeep {
                     Err(TryLockError::Error(err)) => return Err(err),
                 }
                 drop(changing);
-                sleep(LOOK).await;
+                sleep(POLL_INTERVAL).await;
             }
         };
         tokio::select! {

@@ -23,10 +23,10 @@ use crate::{
 };
 
 /// How long a mirror goes unchecked at least.
-const LEAST: Duration = Duration::from_secs(6 * 24 * 60 * 60);
+const MIN_CHECK_INTERVAL: Duration = Duration::from_secs(6 * 24 * 60 * 60);
 
 /// By how much later it may be checked, each by its own time: not all on one day.
-const SPREAD: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+const CHECK_SPREAD: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
 /// The endings of files that git makes anew, or does without.
 const DERIVED: [&str; 2] = ["rev", "bitmap"];
@@ -49,7 +49,7 @@ pub(super) fn is_due(git_dir: &Path, now: SystemTime) -> io::Result<bool> {
     let Ok(age) = now.duration_since(checked) else {
         return Ok(true);
     };
-    Ok(age >= LEAST + share(git_dir))
+    Ok(age >= MIN_CHECK_INTERVAL + share(git_dir))
 }
 
 /// Whether a look is wanted before anybody reads the mirror.
@@ -71,7 +71,7 @@ fn share(git_dir: &Path) -> Duration {
     let hash = name.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    Duration::from_secs(hash % SPREAD.as_secs())
+    Duration::from_secs(hash % CHECK_SPREAD.as_secs())
 }
 
 /// The files that git makes anew, or does without, and that are not as they were written.
@@ -234,7 +234,7 @@ mod tests {
         let changed = changed.expect("readable");
         assert_eq!(changed.len(), 1);
         assert_eq!(changed[0].path, path);
-        assert!(changed[0].at.elapsed().is_ok_and(|age| age < SPREAD));
+        assert!(changed[0].at.elapsed().is_ok_and(|age| age < CHECK_SPREAD));
     }
 
     #[test]
@@ -245,9 +245,10 @@ mod tests {
             let dir = tempfile::tempdir().expect("temp dir");
             let is_due = |later: Duration| is_due(dir.path(), now + later).expect("known");
             assert!(!is_due(Duration::ZERO), "it has just come");
-            assert!(!is_due(LEAST - Duration::from_secs(1)));
-            assert!(is_due(LEAST + SPREAD));
-            let hours = (0..48).find(|hours| is_due(LEAST + Duration::from_secs(hours * 3600)));
+            assert!(!is_due(MIN_CHECK_INTERVAL - Duration::from_secs(1)));
+            assert!(is_due(MIN_CHECK_INTERVAL + CHECK_SPREAD));
+            let hours = (0..48)
+                .find(|hours| is_due(MIN_CHECK_INTERVAL + Duration::from_secs(hours * 3600)));
             days.insert(hours.unwrap_or(48) / 12);
             record_check(dir.path(), now + Duration::from_secs(3600)).expect("noted");
             assert!(is_due(Duration::ZERO), "the clock was set");

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     process::{child, durable, watch::Watch},
     repository::{
-        quarantine::{Quarantine, Whose},
+        quarantine::{Origin, Quarantine},
         refs::{self, Refs},
         verified,
     },
@@ -52,11 +52,11 @@ pub(super) enum Salvaged {
 /// # Errors
 /// Fails when git cannot be run, when it is cancelled, or the disk refuses.
 pub(super) fn salvage(git_dir: &Path, pack: &str, watch: &Watch) -> io::Result<Salvaged> {
-    let whose = packs::whose(git_dir, pack);
+    let origin = packs::origin(git_dir, pack);
     // Often only its index is broken.
     let quarantine = Quarantine::new(git_dir)?;
     if is_indexed_anew(&quarantine, &file(git_dir, pack, "pack"), watch)? {
-        return let_in(&quarantine, pack, whose);
+        return let_in(&quarantine, pack, origin);
     }
     drop(quarantine);
     let Some(shelf) = with_its_ends(git_dir, pack, watch)? else {
@@ -65,7 +65,7 @@ pub(super) fn salvage(git_dir: &Path, pack: &str, watch: &Watch) -> io::Result<S
     let on_shelf = |ending: &str| shelf.path().join(format!("pack/{pack}.{ending}"));
     let quarantine = Quarantine::new(git_dir)?;
     if is_indexed_anew(&quarantine, &on_shelf("pack"), watch)? {
-        return let_in(&quarantine, pack, whose);
+        return let_in(&quarantine, pack, origin);
     }
     drop(quarantine);
     let sound = sound_objects(&on_shelf("idx"), refs::open(git_dir)?.object_hash());
@@ -85,14 +85,14 @@ pub(super) fn salvage(git_dir: &Path, pack: &str, watch: &Watch) -> io::Result<S
     git.arg("verify-pack");
     git.arg(quarantine.path().join(format!("pack/pack-{hash}.idx")));
     repack::run(&git, String::new(), watch)?;
-    quarantine.release(whose)?;
+    quarantine.release(origin)?;
     Ok(Salvaged::Some)
 }
 
 /// Lets in what has been indexed anew.
-fn let_in(quarantine: &Quarantine, pack: &str, whose: Whose) -> io::Result<Salvaged> {
+fn let_in(quarantine: &Quarantine, pack: &str, origin: Origin) -> io::Result<Salvaged> {
     let is_the_same = quarantine.path().join(format!("pack/{pack}.idx")).exists();
-    quarantine.release(whose)?;
+    quarantine.release(origin)?;
     Ok(match is_the_same {
         true => Salvaged::Replaced,
         false => Salvaged::All,

@@ -50,22 +50,22 @@ use crate::{
 };
 
 /// More packs than this make each look for an object slow.
-const MOST_PACKS: usize = 50;
+const MAX_PACKS: usize = 50;
 
 /// What has failed is not tried again before this time is over.
-const AGAIN: Duration = Duration::from_secs(15 * 60);
+const RETRY_INTERVAL: Duration = Duration::from_secs(15 * 60);
 
 /// How long the end of the daemon waits for a child that was killed, and for what it left to be removed.
-const END: Duration = Duration::from_secs(10);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// So many mirrors are looked after or wait for somebody in the middle of it; of more, next to nothing is kept meanwhile.
-const MOST_AT_ONCE: usize = 16;
+const MAX_BACKLOG: usize = 16;
 
 /// Looks after mirrors, one at a time.
 pub(crate) struct Upkeep {
     /// Those that have begun.
     begun: Semaphore,
-    /// Whose mirror is being repacked.
+    /// Origin mirror is being repacked.
     turn: Semaphore,
     /// Among the syncs, of which all go first.
     turns: Turns,
@@ -113,7 +113,7 @@ impl Look {
     }
 
     fn has_too_much(&self) -> bool {
-        self.packs > MOST_PACKS || self.has_leftovers
+        self.packs > MAX_PACKS || self.has_leftovers
     }
 }
 
@@ -139,7 +139,7 @@ impl Upkeep {
             journal,
             #[cfg(target_os = "linux")]
             touches: touches::Touches::new(),
-            begun: Semaphore::new(MOST_AT_ONCE),
+            begun: Semaphore::new(MAX_BACKLOG),
             turn: Semaphore::new(1),
             watch: Watch::new("", broadcast::channel(1).0, Vec::new()),
             state: Mutex::default(),
@@ -213,7 +213,7 @@ impl Upkeep {
     pub(crate) async fn ended(&self) {
         let mut tasks = std::mem::take(&mut self.state().tasks);
         let ended = async { while tasks.join_next().await.is_some() {} };
-        if timeout(END, ended).await.is_err() {
+        if timeout(STOP_TIMEOUT, ended).await.is_err() {
             tracing::warn!("a repack does not end");
         }
     }
@@ -251,7 +251,7 @@ impl Upkeep {
             Err(err) => {
                 complaints::after_complaint(&mirror.git_dir, &err.to_string());
                 tracing::warn!("cannot repack '{name}': {err}");
-                let until = Instant::now() + AGAIN;
+                let until = Instant::now() + RETRY_INTERVAL;
                 state.failed.insert(mirror.git_dir.clone(), until);
                 return None;
             }
@@ -328,7 +328,7 @@ impl Upkeep {
             bytes,
             waits,
         };
-        Ok((before > MOST_PACKS).then_some(tended))
+        Ok((before > MAX_PACKS).then_some(tended))
     }
 
     /// Looks for what nothing reaches any more when it is this mirror's turn, and drops what may go. Returns whether it

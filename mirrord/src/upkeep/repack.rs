@@ -19,7 +19,7 @@ use crate::{
     },
     repository::{
         local_refs,
-        quarantine::{self, Quarantine, Whose},
+        quarantine::{self, Origin, Quarantine},
         refs,
         verified::{self, Extent},
     },
@@ -45,14 +45,14 @@ pub(super) fn repack(mirror: &Mirror, watch: &Watch) -> io::Result<Option<u64>> 
     quarantine::sweep(git_dir)?;
     keep_apart(mirror, watch)?;
     let mut bytes = None;
-    for whose in packs::KINDS {
-        let small = packs::too_small(git_dir, whose)?;
+    for origin in packs::KINDS {
+        let small = packs::too_small(git_dir, origin)?;
         if small.len() < 2 {
             continue;
         }
         // All that they have, also what a bigger pack has as well: then it alone replaces each of them.
         let names = small.iter().map(|pack| pack.file_name() + "\n");
-        let written = write(git_dir, &["--stdin-packs"], names.collect(), whose, watch)?;
+        let written = write(git_dir, &["--stdin-packs"], names.collect(), origin, watch)?;
         *bytes.get_or_insert(0) += written;
     }
     Ok(bytes)
@@ -91,7 +91,7 @@ fn keep_apart(mirror: &Mirror, watch: &Watch) -> io::Result<()> {
         return Ok(());
     }
     let missing = missing.iter().map(|oid| format!("{oid}\n")).collect();
-    write(git_dir, &[], missing, Whose::Locals, watch).map(drop)
+    write(git_dir, &[], missing, Origin::LocalOnly, watch).map(drop)
 }
 
 /// Has git write one pack, and lets it into the mirror when it is whole. Returns how many bytes it has.
@@ -99,7 +99,7 @@ fn write(
     git_dir: &Path,
     options: &[&str],
     input: String,
-    whose: Whose,
+    origin: Origin,
     watch: &Watch,
 ) -> io::Result<u64> {
     let quarantine = Quarantine::new(git_dir)?;
@@ -114,7 +114,7 @@ fn write(
     for entry in fs::read_dir(&folder)? {
         let entry = entry?;
         bytes += entry.metadata()?.len();
-        if whose == Whose::Locals && entry.path().extension() == Some("idx".as_ref()) {
+        if origin == Origin::LocalOnly && entry.path().extension() == Some("idx".as_ref()) {
             // There will be no other copy: what was written is read again.
             let mut git = quarantine.git();
             git.args(LIMITS).arg("verify-pack").arg(entry.path());
@@ -122,7 +122,7 @@ fn write(
         }
     }
     unchanged(git_dir, watch)?;
-    quarantine.release(whose)?;
+    quarantine.release(origin)?;
     Ok(bytes)
 }
 

@@ -109,7 +109,7 @@ impl Store {
         self.git(&["pack-refs", "--all"], "");
     }
 
-    /// Adds a commit to a branch whose file takes more than a megabyte, whatever git does.
+    /// Adds a commit to a branch origin file takes more than a megabyte, whatever git does.
     pub(super) fn big(&mut self, branch: &str) {
         self.made += 3;
         let mut state = self.made as u64;

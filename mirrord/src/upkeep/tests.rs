@@ -3,7 +3,7 @@
 use tokio::time::sleep;
 
 use super::{
-    alone::{LOOK, PATIENCE},
+    alone::{LEASE_TIMEOUT, POLL_INTERVAL},
     *,
 };
 use crate::{
@@ -41,7 +41,7 @@ async fn those_who_read_are_waited_for_and_not_for_ever() {
     let began = Instant::now();
     let alone = upkeep.alone(&gate, made.path()).await;
     assert!(alone.expect("no trouble").is_none(), "somebody reads");
-    assert_eq!(began.elapsed(), PATIENCE);
+    assert_eq!(began.elapsed(), LEASE_TIMEOUT);
     drop(gate.read().await);
     drop(reader);
     let alone = upkeep.alone(&gate, made.path()).await.expect("no trouble");
@@ -62,7 +62,7 @@ async fn the_lease_of_a_client_whose_daemon_is_dead_counts_and_holds_up_nobody()
     lease.lock_shared().expect("free");
     {
         let mut waits = Box::pin(upkeep.alone(&gate, made.path()));
-        assert!(timeout(PATIENCE / 2, &mut waits).await.is_err());
+        assert!(timeout(LEASE_TIMEOUT / 2, &mut waits).await.is_err());
         drop(gate.read().await);
         // Not only dropped: a child that another test starts just now may have it for a moment longer.
         lease.unlock().expect("held");
@@ -108,7 +108,7 @@ async fn what_failed_is_tried_again_later_and_not_at_once() {
     ended.await;
     assert!(upkeep.state().failed.contains_key(dir.path()));
     assert!(!tries().0, "not at once");
-    sleep(AGAIN).await;
+    sleep(RETRY_INTERVAL).await;
     let (begun, ended) = tries();
     assert!(begun);
     ended.await;
@@ -150,7 +150,7 @@ async fn what_changes_while_it_is_looked_after_is_looked_after_once_more() {
     assert!(seen(&upkeep));
     while seen(&upkeep) {
         // Its patience with who reads ends, and it begins anew.
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
     }
     drop(reader);
     upkeep.ended().await;

@@ -70,7 +70,7 @@ impl Touches {
         Ok(())
     }
 
-    /// Reads what has happened: the mirrors whose files were touched, and those of them whose files somebody wrote into.
+    /// Reads what has happened: the mirrors origin files were touched, and those of them origin files somebody wrote into.
     fn read(&self, inotify: &OwnedFd) -> io::Result<(BTreeSet<PathBuf>, BTreeSet<PathBuf>)> {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = Reader::new(inotify, &mut buffer);

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// What was mended is looked into once more, and what that finds is mended; but not for ever.
-const MOST_LOOKS: usize = 3;
+const MAX_TRIES: usize = 3;
 
 impl Upkeep {
     /// Compares what somebody has touched of a mirror's packs with what was verified, and all of it when it is time for
@@ -91,11 +91,11 @@ impl Upkeep {
     }
 
     async fn look_and_mend(&self, gate: &Arc<Gate>, mirror: &Mirror) -> io::Result<bool> {
-        for looks in 1..=MOST_LOOKS {
+        for looks in 1..=MAX_TRIES {
             let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
             let found = match blocking(move || look(&git_dir, &watch)).await {
                 // A pack was just laid aside, or is being linked.
-                Err(err) if is_passing(&err) && looks < MOST_LOOKS => continue,
+                Err(err) if is_passing(&err) && looks < MAX_TRIES => continue,
                 found => found?,
             };
             match found {

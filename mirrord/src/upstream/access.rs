@@ -13,10 +13,10 @@ use common::{
         url_config,
     },
     git::{
-        client_context::{Alone, truth},
+        client_context::{OwnCredential, truth},
         ssh::Client,
     },
-    protocol::{Login, Standing},
+    protocol::{ClientContext, Login},
 };
 
 use crate::{mirrors::settings::Auth, process::questions::Passphrase};
@@ -83,7 +83,7 @@ impl Access {
         url: &UpstreamUrl,
         auth: &Auth,
         login: Option<Login>,
-        standing: &Standing,
+        standing: &ClientContext,
     ) -> Self {
         let all = |key: &str| {
             let values = standing.config.iter().filter(|(name, _)| name == key);
@@ -97,8 +97,8 @@ impl Access {
         };
         let alone = match auth {
             Auth::AsGit => None,
-            Auth::Anonymous => Some(Alone::Anonymous),
-            Auth::Password { .. } | Auth::SshKey { .. } => Some(Alone::Given),
+            Auth::Anonymous => Some(OwnCredential::Anonymous),
+            Auth::Password { .. } | Auth::SshKey { .. } => Some(OwnCredential::Given),
         };
         let may_be_sent =
             |key: &str, value: &str| alone.is_none_or(|alone| alone.allows(key, value));
@@ -324,9 +324,9 @@ mod tests {
             panic!("'{url}' is a URL");
         };
         let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let standing = Standing {
+        let standing = ClientContext {
             env: env.iter().map(pair).collect(),
-            ..Standing::default()
+            ..ClientContext::default()
         };
         Access::new(&url, &Auth::AsGit, None, &standing)
     }

@@ -18,7 +18,7 @@ use crate::repository::{
 
 /// What upstream answered.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct Advertised {
     /// What it has of what is tracked.
     pub advertisement: Advertisement,
     /// The hash that it names objects by.
@@ -27,7 +27,7 @@ pub(crate) struct Asked {
     pub invalid: usize,
 }
 
-impl Asked {
+impl Advertised {
     pub(super) fn new(
         url: &UpstreamUrl,
         listed: Vec<Listed>,

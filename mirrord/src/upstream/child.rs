@@ -25,16 +25,16 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Trouble, answers, sideband::Overheard, silence::Silence};
+use super::{Trouble, answers, sideband::Overheard, silence::NoProgress};
 
 /// A child that failed says why at once; a child of the child may hold the other end for longer.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const STDERR_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether it is still silent, at most and at least.
-const LOOK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+const POLL_INTERVALS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// Of what it says the end is kept.
-const MOST_WORDS: usize = 16 * 1024;
+const MAX_STDERR_BYTES: usize = 16 * 1024;
 
 /// What gix speaks through.
 pub(crate) type Connection = blocking_io::Connection<Overheard<ChildStdout>, Overheard<ChildStdin>>;
@@ -82,7 +82,7 @@ impl Child {
         else {
             return Err(cannot(io::Error::other("it has no pipes")).into());
         };
-        let silence = Arc::<Mutex<Silence>>::default();
+        let silence = Arc::<Mutex<NoProgress>>::default();
         // Path and host matter to a daemon on the other side, and there is none.
         let connection = Connection::new(
             Overheard::new(stdout, watch, &silence),
@@ -127,7 +127,7 @@ impl Child {
             return None;
         }
         let mut listener = lock(&self.listener).take()?;
-        let silent = async { timeout(LAST_WORDS, &mut listener).await.is_ok() };
+        let silent = async { timeout(STDERR_TIMEOUT, &mut listener).await.is_ok() };
         let status = if Handle::current().block_on(silent) {
             // Who has closed all its ends is about to be gone.
             lock(&self.child).wait().ok()
@@ -155,7 +155,7 @@ impl Drop for Child {
 }
 
 /// Resolves when a child has been silent for so long, and not because somebody is being asked something.
-async fn too_long(silence: &Mutex<Silence>, budget: Duration, watch: &Watch) {
+async fn too_long(silence: &Mutex<NoProgress>, budget: Duration, watch: &Watch) {
     loop {
         let left = {
             let mut silence = lock(silence);
@@ -167,7 +167,7 @@ async fn too_long(silence: &Mutex<Silence>, budget: Duration, watch: &Watch) {
         if left.is_zero() {
             return;
         }
-        sleep(left.clamp(LOOK.0, LOOK.1)).await;
+        sleep(left.clamp(POLL_INTERVALS.0, POLL_INTERVALS.1)).await;
     }
 }
 
@@ -179,7 +179,7 @@ async fn listen(stderr: ChildStderr, words: Arc<Mutex<Vec<u8>>>) {
     while let Ok(length @ 1..) = stderr.read(&mut piece).await {
         let mut words = lock(&words);
         words.extend_from_slice(&piece[..length]);
-        let surplus = words.len().saturating_sub(MOST_WORDS);
+        let surplus = words.len().saturating_sub(MAX_STDERR_BYTES);
         words.drain(..surplus);
     }
 }

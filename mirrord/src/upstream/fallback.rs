@@ -21,7 +21,7 @@ use common::{
 use gix::{ObjectId, bstr::BString};
 
 use super::{
-    Access, Asked, Logins, Trouble, Upstreams,
+    Access, Advertised, Logins, Trouble, Upstreams,
     answers::{self, said},
     ssh,
 };
@@ -41,7 +41,7 @@ const ALIAS: &str = "mirror-upstream:";
 
 /// git gives up by itself what comes over http and is silent for the budget. What it does not look at, the connection
 /// and what ssh brings, is given up by us, with room for a list of refs, of which it says nothing before it has it all.
-const WORDLESS: u32 = 4;
+const MAX_SILENT_INTERVALS: u32 = 4;
 
 /// The variables that name a proxy. `http.proxy` comes before them.
 const PROXY_VARIABLES: [&str; 5] = [
@@ -81,7 +81,7 @@ impl Git {
     }
 
     /// Asks with `git ls-remote`.
-    pub(crate) fn ask(&self, track: &Refspecs, watch: &Watch) -> Result<Asked, Trouble> {
+    pub(crate) fn ask(&self, track: &Refspecs, watch: &Watch) -> Result<Advertised, Trouble> {
         let mut command = git::fenced();
         command
             .args(["ls-remote", "--symref", ALIAS])
@@ -103,7 +103,7 @@ impl Git {
         let format = refs
             .first()
             .map_or(gix::hash::Kind::Sha1, |(_, oid)| oid.kind());
-        Asked::of(&self.url, refs, head, format, track)
+        Advertised::of(&self.url, refs, head, format, track)
     }
 
     /// Fetches with `git fetch`. A ref that moved since it was asked for makes the check that follows fail, and the
@@ -194,7 +194,7 @@ impl Git {
             .map_err(cannot)?;
         settings.include_in(&mut command);
         let mut relay = Relay::default();
-        let budget = self.access.http.no_progress * WORDLESS;
+        let budget = self.access.http.no_progress * MAX_SILENT_INTERVALS;
         let ended = child::run_reading(command, input, Some(budget), watch, |piece| {
             watch.moved();
             relay.hear(piece, watch);

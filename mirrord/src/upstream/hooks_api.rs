@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::{
     address::upstream_url::{Scheme, UpstreamUrl},
-    protocol::{Delivery, Failure, FailureKind, Secret, Standing},
+    protocol::{ClientContext, Delivery, Failure, FailureKind, Secret},
 };
 use reqwest::{
     Method, StatusCode,
@@ -17,16 +17,16 @@ use super::{Access, Upstreams, answers};
 use crate::mirrors::settings::Auth;
 
 /// A host that takes longer for one answer is down.
-const PATIENCE: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Deliveries come with all that was sent, so an answer may be long.
-const LONGEST: usize = 32 << 20;
+const MAX_BODY_BYTES: usize = 32 << 20;
 
 /// Pages of a list that are asked for. GitLab lets a project have a hundred hooks.
-const MOST_PAGES: u32 = 10;
+const MAX_PAGES: u32 = 10;
 
 /// The deliveries that are asked for.
-const DELIVERIES: u32 = 5;
+const MAX_DELIVERIES: u32 = 5;
 
 /// The hooks of one project.
 pub(crate) struct ProjectHooks {
@@ -66,7 +66,7 @@ impl Upstreams {
     pub(crate) fn hooks(
         &self,
         url: &UpstreamUrl,
-        standing: &Standing,
+        standing: &ClientContext,
         Secret(token): &Secret,
     ) -> Result<ProjectHooks, Failure> {
         if !matches!(url.scheme(), Scheme::Http | Scheme::Https) {
@@ -94,7 +94,7 @@ impl ProjectHooks {
     /// Fails with what the person should read.
     pub(crate) async fn list(&self) -> Result<Vec<ProjectHook>, Failure> {
         let mut all = Vec::new();
-        for page in 1..=MOST_PAGES {
+        for page in 1..=MAX_PAGES {
             let path = format!("hooks?per_page=100&page={page}");
             let (headers, answer) = self.ask(Method::GET, &path, None).await?;
             let Value::Array(hooks) = answer else {
@@ -142,7 +142,7 @@ impl ProjectHooks {
     /// # Errors
     /// Fails with what the person should read.
     pub(crate) async fn deliveries(&self, id: u64) -> Result<Option<Vec<Delivery>>, Failure> {
-        let path = format!("hooks/{id}/events?per_page={DELIVERIES}");
+        let path = format!("hooks/{id}/events?per_page={MAX_DELIVERIES}");
         match self.answer(Method::GET, &path, None).await? {
             (StatusCode::OK, _, Value::Array(events)) => {
                 Ok(Some(events.iter().map(delivery).collect()))
@@ -186,16 +186,16 @@ impl ProjectHooks {
             let mut body = Vec::new();
             while let Some(piece) = response.chunk().await.map_err(unreachable)? {
                 body.extend_from_slice(&piece);
-                if body.len() > LONGEST {
+                if body.len() > MAX_BODY_BYTES {
                     return Err(self.strange());
                 }
             }
             let answer = serde_json::from_slice(&body).unwrap_or(Value::Null);
             Ok((status, headers, answer))
         };
-        match tokio::time::timeout(PATIENCE, asking).await {
+        match tokio::time::timeout(REQUEST_TIMEOUT, asking).await {
             Ok(answer) => answer,
-            Err(_) => Err(answers::silent(&self.url, PATIENCE).failure),
+            Err(_) => Err(answers::silent(&self.url, REQUEST_TIMEOUT).failure),
         }
     }
 

@@ -32,7 +32,7 @@ use common::{
 pub(crate) use self::{
     access::Access,
     answers::said::moved_to,
-    asked::Asked,
+    asked::Advertised,
     hooks_api::{ProjectHook, ProjectHooks},
     logins::Logins,
     probe::{Probe, Reading, Unread},

@@ -28,7 +28,7 @@ use gix_transport::{
 };
 
 use super::{
-    Access, Asked, Trouble, Upstreams,
+    Access, Advertised, Trouble, Upstreams,
     answers::explain,
     child::{self, Child, Meaning},
     fallback, http, local, ssh, v2,
@@ -234,7 +234,7 @@ impl Session {
     ///
     /// # Errors
     /// Fails when there is no answer, or one that makes no sense.
-    pub(crate) fn ask(&mut self, track: &Refspecs, watch: &Watch) -> Result<Asked, Trouble> {
+    pub(crate) fn ask(&mut self, track: &Refspecs, watch: &Watch) -> Result<Advertised, Trouble> {
         watch.asking();
         match &mut self.way {
             Way::Http {
@@ -249,7 +249,7 @@ impl Session {
                     line.trouble()
                         .unwrap_or_else(|| explain(&self.url, &err, None))
                 })
-                .and_then(|refs| Asked::new(&self.url, refs, v2::format(capabilities), track))
+                .and_then(|refs| Advertised::new(&self.url, refs, v2::format(capabilities), track))
             }
             Way::Child {
                 child,
@@ -261,7 +261,7 @@ impl Session {
                         .explain(&self.url, &err)
                         .unwrap_or_else(|| explain(&self.url, &err, None))
                 })
-                .and_then(|refs| Asked::new(&self.url, refs, v2::format(capabilities), track)),
+                .and_then(|refs| Advertised::new(&self.url, refs, v2::format(capabilities), track)),
             Way::Git(git) => git.ask(track, watch),
         }
     }

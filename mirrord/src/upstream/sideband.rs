@@ -10,7 +10,7 @@ use std::{
 
 use gix_transport::packetline::read::Error as Refusal;
 
-use super::silence::Silence;
+use super::silence::NoProgress;
 use crate::process::watch::Watch;
 
 /// Follows an answer of protocol v2 as it comes, in whatever pieces.
@@ -34,7 +34,7 @@ pub(super) struct Listener {
 const PROGRESS: u8 = 2;
 
 /// So much of a pkt-line gets us further before it is complete: the longest takes a slow line its time.
-const PART: usize = 1024;
+const CHUNK_BYTES: usize = 1024;
 
 impl Listener {
     /// Follows some more of the answer. Says whether it gets us further: a pkt-line is complete, if only one that keeps
@@ -63,7 +63,7 @@ impl Listener {
             self.left -= here;
             self.part += here;
             bytes = &bytes[here..];
-            if self.part >= PART || self.left == 0 {
+            if self.part >= CHUNK_BYTES || self.left == 0 {
                 (self.part, moved) = (0, true);
             }
             if self.left == 0 {
@@ -119,11 +119,11 @@ pub(crate) struct Overheard<E> {
     inner: E,
     listener: Listener,
     watch: Watch,
-    silence: Arc<Mutex<Silence>>,
+    silence: Arc<Mutex<NoProgress>>,
 }
 
 impl<E> Overheard<E> {
-    pub(super) fn new(inner: E, watch: &Watch, silence: &Arc<Mutex<Silence>>) -> Self {
+    pub(super) fn new(inner: E, watch: &Watch, silence: &Arc<Mutex<NoProgress>>) -> Self {
         Self {
             inner,
             listener: Listener::default(),
@@ -132,7 +132,7 @@ impl<E> Overheard<E> {
         }
     }
 
-    fn silence(&self) -> MutexGuard<'_, Silence> {
+    fn silence(&self) -> MutexGuard<'_, NoProgress> {
         self.silence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

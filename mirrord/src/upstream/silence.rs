@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 /// How long somebody waits, with what has been waited before.
 #[derive(Debug, Default)]
-pub(super) struct Silence {
+pub(super) struct NoProgress {
     waited: Duration,
     since: Option<Instant>,
 }
 
-impl Silence {
+impl NoProgress {
     /// From now on upstream is waited for.
     pub(super) fn begin(&mut self, now: Instant) {
         self.since = Some(now);
@@ -45,33 +45,45 @@ impl Silence {
 mod tests {
     use super::*;
 
-    const BUDGET: Duration = Duration::from_secs(30);
+    const NO_PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
 
     #[test]
     fn drops_do_not_end_it_and_progress_does() {
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
-        let mut silence = Silence::default();
+        let mut silence = NoProgress::default();
         for second in 0..29 {
             silence.begin(at(second));
             silence.end(at(second + 1));
         }
-        assert_eq!(silence.left(BUDGET, at(29)), Duration::from_secs(1));
+        assert_eq!(
+            silence.left(NO_PROGRESS_TIMEOUT, at(29)),
+            Duration::from_secs(1)
+        );
         silence.begin(at(29));
-        assert_eq!(silence.left(BUDGET, at(31)), Duration::ZERO);
+        assert_eq!(silence.left(NO_PROGRESS_TIMEOUT, at(31)), Duration::ZERO);
         silence.broken(at(31));
-        assert_eq!(silence.left(BUDGET, at(41)), Duration::from_secs(20));
+        assert_eq!(
+            silence.left(NO_PROGRESS_TIMEOUT, at(41)),
+            Duration::from_secs(20)
+        );
     }
 
     #[test]
     fn our_own_work_is_not_upstreams_silence() {
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
-        let mut silence = Silence::default();
+        let mut silence = NoProgress::default();
         silence.begin(at(0));
         silence.end(at(10));
-        assert_eq!(silence.left(BUDGET, at(1000)), Duration::from_secs(20));
+        assert_eq!(
+            silence.left(NO_PROGRESS_TIMEOUT, at(1000)),
+            Duration::from_secs(20)
+        );
         silence.broken(at(1000));
-        assert_eq!(silence.left(BUDGET, at(2000)), BUDGET);
+        assert_eq!(
+            silence.left(NO_PROGRESS_TIMEOUT, at(2000)),
+            NO_PROGRESS_TIMEOUT
+        );
     }
 }

@@ -9,10 +9,10 @@ use reqwest::{StatusCode, header::HeaderValue};
 use super::{Access, http::Clients};
 
 /// A host that takes longer is asked another day.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The answer is a few hundred bytes.
-const LONGEST: usize = 1 << 16;
+const MAX_BODY_BYTES: usize = 1 << 16;
 
 /// What a host says of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,13 +58,13 @@ pub(super) async fn expiry(clients: &Clients, url: &UpstreamUrl, access: &Access
                 break;
             };
             body.extend_from_slice(&piece);
-            if body.len() > LONGEST {
+            if body.len() > MAX_BODY_BYTES {
                 return Err(Told::Nothing);
             }
         }
         Ok(read(&body))
     };
-    match tokio::time::timeout(PATIENCE, asking).await {
+    match tokio::time::timeout(REQUEST_TIMEOUT, asking).await {
         Ok(Ok(told) | Err(told)) => told,
         Err(_) => Told::Unreachable,
     }

@@ -54,7 +54,7 @@ fn agent() -> (&'static str, Option<String>) {
 }
 
 /// No project comes near this; what does would fill the memory.
-const MOST_REFS: usize = 2_000_000;
+const MAX_REFS: usize = 2_000_000;
 
 /// One line of an `ls-refs` answer.
 pub(super) struct Listed {
@@ -98,7 +98,7 @@ pub(super) fn list<T: Transport>(
         let Some(line) = line.as_slice() else { break };
         let garbled = || io::Error::other("its list of refs cannot be understood").raise();
         listed.push(parse(line).ok_or_else(garbled)?);
-        if listed.len() > MOST_REFS {
+        if listed.len() > MAX_REFS {
             return Err(io::Error::other("its list of refs has no end").raise());
         }
     }

@@ -25,13 +25,13 @@ use super::{
 use crate::{mirrors::registry::Mirror, sync::Engine};
 
 /// Longer bodies are not read. GitLab's may have 25 MB, and nothing in them matters.
-const LONGEST: usize = 1 << 20;
+const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// How long a body may take.
-const BODY: Duration = Duration::from_secs(10);
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A body that nobody needs is read away for so long: whoever still sends does not hear the answer.
-const REST: Duration = Duration::from_secs(1);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What it takes to answer.
 pub(super) struct Receiver {
@@ -183,13 +183,13 @@ async fn read(headers: &HeaderMap, body: &mut Option<Body>) -> Result<Bytes, Ref
     );
     let length = headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > LONGEST as u64) {
+    if length.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
         return Err(too_long);
     }
     let Some(body) = body.take() else {
         return Ok(Bytes::new());
     };
-    match timeout(BODY, Limited::new(body, LONGEST).collect()).await {
+    match timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(err)) if err.is::<LengthLimitError>() => Err(too_long),
         Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "the body is not whole")),
@@ -199,8 +199,8 @@ async fn read(headers: &HeaderMap, body: &mut Option<Body>) -> Result<Bytes, Ref
 
 /// Reads what nobody needs, and not for long.
 async fn read_away(mut body: Body) {
-    let _ = timeout(REST, async {
-        let mut left = 2 * LONGEST;
+    let _ = timeout(DRAIN_TIMEOUT, async {
+        let mut left = 2 * MAX_BODY_BYTES;
         while let Some(Ok(frame)) = body.frame().await {
             left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
             if left == 0 {

@@ -27,10 +27,10 @@ const OVER_BODY: [(HeaderName, &str); 3] = [
 ];
 
 /// The library takes a signature for five minutes after its time and five before.
-const VALID: Duration = Duration::from_secs(10 * 60);
+const CACHE_LIFETIME: Duration = Duration::from_secs(10 * 60);
 
 /// A signature without a time may be a replay, or somebody who wants it sent again.
-const AGAIN: Duration = Duration::from_secs(60);
+const RECHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the headers alone tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub(super) fn signed(hook: &Hook, headers: &HeaderMap, body: &[u8]) -> Option<Ma
         webhook.verify(body, headers).ok()?;
         // The same id with another time is GitLab's own 'Resend', and news.
         let parts = [&ID, &TIMESTAMP].map(|name| only(headers, name));
-        return Some(mark(hook, parts.into_iter().flatten(), VALID));
+        return Some(mark(hook, parts.into_iter().flatten(), CACHE_LIFETIME));
     }
     let Secret(token) = &hook.token;
     OVER_BODY.iter().find_map(|(name, prefix)| {
@@ -92,13 +92,13 @@ pub(super) fn signed(hook: &Hook, headers: &HeaderMap, body: &[u8]) -> Option<Ma
         let mut mac = Hmac::<Sha256>::new_from_slice(token.as_bytes()).ok()?;
         mac.update(body);
         mac.verify_slice(&bytes(digits)?).ok()?;
-        Some(mark(hook, [value], AGAIN))
+        Some(mark(hook, [value], RECHECK_INTERVAL))
     })
 }
 
 /// By what it is recognised that this hook is sent what proves nothing.
 pub(super) fn unproven(hook: &Hook) -> Mark {
-    mark(hook, [], AGAIN)
+    mark(hook, [], RECHECK_INTERVAL)
 }
 
 /// Whether what was sent is the token, in a time that depends on neither.

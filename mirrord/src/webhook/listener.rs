@@ -23,14 +23,14 @@ use super::{
 };
 
 /// How long headers may take, and the start of TLS.
-const HEADERS: Duration = Duration::from_secs(5);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long headers may be, in bytes, and how many.
-const LONGEST_HEADERS: usize = 16 << 10;
-const MOST_HEADERS: usize = 64;
+const MAX_HEADER_BYTES: usize = 16 << 10;
+const MAX_HEADERS: usize = 64;
 
 /// Those that are being answered at the end have so long.
-const PATIENCE: Duration = Duration::from_secs(2);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// An open door.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ async fn accept(
         slots.can_end(number, connection);
     }
     drop(listener);
-    let _ = timeout(PATIENCE, async {
+    let _ = timeout(SHUTDOWN_TIMEOUT, async {
         while connections.join_next().await.is_some() {}
     })
     .await;
@@ -118,7 +118,7 @@ async fn converse(
     match tls {
         None => speak(stream, router, slot, closed).await,
         Some(tls) => {
-            if let Ok(Ok(stream)) = timeout(HEADERS, tls.acceptor().accept(stream)).await {
+            if let Ok(Ok(stream)) = timeout(HEADER_TIMEOUT, tls.acceptor().accept(stream)).await {
                 speak(stream, router, slot, closed).await;
             }
         }
@@ -146,9 +146,9 @@ async fn speak(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS)
-        .max_buf_size(LONGEST_HEADERS)
-        .max_headers(MOST_HEADERS)
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), answering);
     tokio::pin!(connection);
     tokio::select! {

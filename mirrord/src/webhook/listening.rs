@@ -17,7 +17,7 @@ use crate::mirrors::{
 };
 
 /// How many may wait to be let in; the system may have a limit of its own.
-const WAITING: u32 = 4096;
+const BACKLOG: u32 = 4096;
 
 /// How the webhook listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +93,7 @@ fn listen(at: SocketAddr) -> std::io::Result<TcpListener> {
     };
     socket.set_reuseaddr(true)?;
     socket.bind(at)?;
-    socket.listen(WAITING)
+    socket.listen(BACKLOG)
 }
 
 impl Listening {

@@ -42,7 +42,7 @@ use crate::{
 };
 
 /// How often it is tried to listen where that did not work: an address may come later than the daemon.
-const AGAIN: Duration = Duration::from_secs(5);
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The webhook, on or off.
 pub(crate) struct Webhook {
@@ -92,7 +92,7 @@ impl Webhook {
                 }
             }
             drop(open);
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
     }
 

@@ -10,10 +10,10 @@ use tokio::time::Instant;
 use super::auth::Mark;
 
 /// More are not remembered: what is forgotten early costs one check more.
-const MOST: usize = 1 << 16;
+const MAX_IDS: usize = 1 << 16;
 
 /// Below this nothing is tidied up.
-const FEW: usize = 1 << 10;
+const MIN_IDS: usize = 1 << 10;
 
 /// Deliveries that have come, and until when each is remembered.
 #[derive(Debug, Default)]
@@ -35,10 +35,10 @@ impl Seen {
         }
         if seen.until.len() >= seen.room {
             seen.until.retain(|_, until| *until > now);
-            if seen.until.len() >= MOST {
+            if seen.until.len() >= MAX_IDS {
                 seen.until.clear();
             }
-            seen.room = (2 * seen.until.len()).clamp(FEW, MOST);
+            seen.room = (2 * seen.until.len()).clamp(MIN_IDS, MAX_IDS);
         }
         seen.until.insert(mark.of, now + mark.keep);
         true
@@ -73,10 +73,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_remembered_has_a_limit() {
         let seen = Seen::default();
-        for number in 0..3 * MOST {
+        for number in 0..3 * MAX_IDS {
             assert!(seen.is_news(mark(number), Instant::now()));
         }
         let remembered = seen.0.lock().expect("nobody panicked").until.len();
-        assert!(remembered <= MOST, "{remembered}");
+        assert!(remembered <= MAX_IDS, "{remembered}");
     }
 }

@@ -11,13 +11,13 @@ use std::{
 use tokio::{task::AbortHandle, time::Instant};
 
 /// How many may be open at once.
-const MOST: usize = 64;
+const MAX_CONNECTIONS: usize = 64;
 
 /// Nobody has to go sooner than this: what has been sent with the connection is read by then.
-const GRACE: Duration = Duration::from_millis(20);
+const EVICTION_GRACE: Duration = Duration::from_millis(20);
 
 /// How soon it is looked again whether one can go.
-const AGAIN: Duration = Duration::from_millis(2);
+const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The connections that are open.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +43,7 @@ enum Stage {
 impl Stage {
     fn may_go(&self) -> bool {
         match self {
-            Self::Headers(since) | Self::Body(since) => since.elapsed() >= GRACE,
+            Self::Headers(since) | Self::Body(since) => since.elapsed() >= EVICTION_GRACE,
             Self::Answer => false,
         }
     }
@@ -63,14 +63,14 @@ impl Slots {
             if let Some(slot) = self.try_take() {
                 return slot;
             }
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
     }
 
     /// `None` where all are being answered, or have just come.
     fn try_take(&self) -> Option<Slot> {
         let mut open = self.lock();
-        if open.slots.len() >= MOST {
+        if open.slots.len() >= MAX_CONNECTIONS {
             let stages = open
                 .slots
                 .iter()
@@ -148,7 +148,7 @@ mod tests {
     async fn full() -> (Slots, Vec<Slot>) {
         let slots = Slots::default();
         let mut taken = Vec::new();
-        for _ in 0..MOST {
+        for _ in 0..MAX_CONNECTIONS {
             taken.push(slots.try_take().expect("there is room"));
             tokio::time::advance(Duration::from_secs(1)).await;
         }
@@ -170,7 +170,7 @@ mod tests {
         assert!(!is_open(&slots, &taken[2]), "it had been so the longest");
         assert!(waiting.await.is_err_and(|err| err.is_cancelled()));
         assert!(is_open(&slots, &one_more));
-        assert_eq!(slots.lock().slots.len(), MOST);
+        assert_eq!(slots.lock().slots.len(), MAX_CONNECTIONS);
     }
 
     #[tokio::test(start_paused = true)]
@@ -180,7 +180,7 @@ mod tests {
         assert!(slots.try_take().is_none());
         let began = Instant::now();
         let one_more = slots.take().await;
-        assert!(is_open(&slots, &one_more) && began.elapsed() >= GRACE);
+        assert!(is_open(&slots, &one_more) && began.elapsed() >= EVICTION_GRACE);
     }
 
     #[tokio::test(start_paused = true)]
@@ -189,7 +189,7 @@ mod tests {
         taken.iter().for_each(Slot::is_answered);
         assert!(slots.try_take().is_none(), "all have something to come");
         taken[7].awaits_body();
-        tokio::time::advance(GRACE).await;
+        tokio::time::advance(EVICTION_GRACE).await;
         assert!(slots.try_take().is_some());
         assert!(!is_open(&slots, &taken[7]));
         drop(taken);

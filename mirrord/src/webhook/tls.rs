@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 /// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(60);
+const RELOAD_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A certificate and its key, in files.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl Tls {
     /// What speaks TLS with the certificate as it is now; where it cannot be read, as it was.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if read.looked.elapsed() >= LOOK {
+        if read.looked.elapsed() >= RELOAD_INTERVAL {
             read.looked = Instant::now();
             let stamp = stamp(&self.certificate, &self.key);
             if stamp != read.stamp {

@@ -29,7 +29,7 @@ pub struct BadName {
 
 impl Name {
     /// How long a name may be, in bytes.
-    pub const LONGEST: usize = 255;
+    pub const MAX_BYTES: usize = 255;
 
     /// Checks the rules of names.
     ///
@@ -71,7 +71,7 @@ fn broken_rule(text: &str) -> Option<&'static str> {
             "it contains a control character",
         ),
         (text.trim() != text, "white space stands at its end"),
-        (text.len() > Name::LONGEST, "it is longer than 255 bytes"),
+        (text.len() > Name::MAX_BYTES, "it is longer than 255 bytes"),
         (text.starts_with('-'), "it starts with '-'"),
         (text.starts_with('/'), "it starts with '/', as a path does"),
         (text.contains("://"), "it contains '://', as a URL does"),

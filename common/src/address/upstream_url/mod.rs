@@ -285,14 +285,14 @@ impl fmt::Debug for Login {
 /// A text of a name's length that a person sees: itself, or a hash of it and as many of its last parts as fit, with
 /// `-` for what nobody sees. No other text begins as the hash does: what follows a host and `+` is a port.
 fn shortened(name: String) -> String {
-    if name.len() <= Name::LONGEST && !name.contains(is_invisible) {
+    if name.len() <= Name::MAX_BYTES && !name.contains(is_invisible) {
         return name;
     }
     let hash = Sha256::digest(name.as_bytes());
     let hash: String = hash.iter().take(16).map(|b| format!("{b:02x}")).collect();
     let long = format!("long+{hash}/");
     let name = name.replace(is_invisible, "-");
-    let excess = (name.len() + long.len()).saturating_sub(Name::LONGEST);
+    let excess = (name.len() + long.len()).saturating_sub(Name::MAX_BYTES);
     let end = &name[name.ceil_char_boundary(excess)..];
     long + end.split_once('/').map_or(end, |(_, parts)| parts)
 }

@@ -31,14 +31,14 @@ const RECORD: &str = "made";
 const LOCK: &str = "lock";
 
 /// Whatever the mirror's own size, so many bytes of them are kept.
-const LEAST: u64 = 64 << 20;
+const MIN_BUDGET_BYTES: u64 = 64 << 20;
 
 /// What nobody has wanted for so long goes.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const MAX_UNUSED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// How long somebody waits for another who makes the same, and how often they look.
-const PATIENCE: Duration = Duration::from_secs(10 * 60);
-const AGAIN: Duration = Duration::from_millis(20);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Which part of a mirror is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub struct Derived {
 }
 
 /// The place of one part's pack, locked.
-pub struct Held {
+pub struct DerivedLock {
     /// Unlocked when it is closed.
     lock: File,
     dir: PathBuf,
@@ -118,7 +118,7 @@ impl Derived {
     }
 }
 
-impl Held {
+impl DerivedLock {
     /// Waits until nobody makes or removes the pack of a part, and keeps others from that. `wait` is told when that takes
     /// a while.
     ///
@@ -244,7 +244,7 @@ fn until(lock: impl Fn() -> Result<(), TryLockError>, wait: impl FnOnce()) -> io
         match lock() {
             Ok(()) => return Ok(()),
             Err(TryLockError::Error(err)) => return Err(err),
-            Err(TryLockError::WouldBlock) if began.elapsed() > PATIENCE => {
+            Err(TryLockError::WouldBlock) if began.elapsed() > WAIT_TIMEOUT => {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             Err(TryLockError::WouldBlock) => {}
@@ -252,7 +252,7 @@ fn until(lock: impl Fn() -> Result<(), TryLockError>, wait: impl FnOnce()) -> io
         if let Some(wait) = wait.take() {
             wait();
         }
-        thread::sleep(AGAIN);
+        thread::sleep(RETRY_INTERVAL);
     }
 }
 
@@ -291,12 +291,12 @@ pub fn trim(mirror: &Path, now: SystemTime) -> io::Result<()> {
     }
     let own = verified::packs(&verified::folder(mirror))?;
     let own: u64 = own.iter().map(Pack::length).sum();
-    let mut left = own.max(LEAST);
+    let mut left = own.max(MIN_BUDGET_BYTES);
     found.sort();
     for (place, (wanted, lock)) in found.into_iter().rev().enumerate() {
         let dir = lock.with_extension("");
         let size = size(&dir)?;
-        let is_old = now.duration_since(wanted).is_ok_and(|age| age > LONGEST);
+        let is_old = now.duration_since(wanted).is_ok_and(|age| age > MAX_UNUSED);
         // Of a single one, however large, somebody has just had the trouble.
         if !is_old && (size <= left || place == 0) {
             left = left.saturating_sub(size);

@@ -23,7 +23,7 @@ fn part(wants: &BTreeSet<Vec<u8>>) -> Part<'_> {
 /// Makes what was wanted so many seconds ago and has so many bytes.
 fn make(mirror: &Path, name: &str, bytes: u64, age: u64) {
     let wants = wants(name);
-    let held = Held::alone(mirror, &part(&wants), || ()).expect("nobody is there");
+    let held = DerivedLock::alone(mirror, &part(&wants), || ()).expect("nobody is there");
     held.clear().expect("ours");
     for ending in ["pack", "idx"] {
         fs::write(held.folder().join(format!("pack-a.{ending}")), "").expect("ours");
@@ -88,7 +88,7 @@ fn what_is_noted_is_found_with_what_its_files_are() {
     let mirror = mirror();
     make(mirror.path(), "one", 7, 0);
     let wants = wants("one");
-    let held = Held::shared(mirror.path(), &part(&wants), || ()).expect("there");
+    let held = DerivedLock::shared(mirror.path(), &part(&wants), || ()).expect("there");
     let found = held.find().expect("readable").expect("whole");
     assert_eq!(found.pack.name, "pack-a");
     assert_eq!(found.shallow, ["c"]);
@@ -118,7 +118,7 @@ fn what_is_not_what_it_was_is_not_found() {
         },
     ] {
         make(mirror.path(), "one", 7, 0);
-        let held = Held::shared(mirror.path(), &part(&wants), || ()).expect("there");
+        let held = DerivedLock::shared(mirror.path(), &part(&wants), || ()).expect("there");
         assert!(held.find().expect("readable").is_some());
         change(&held.folder().join("pack-a.pack"));
         match held.find() {
@@ -133,12 +133,12 @@ fn what_was_wanted_least_recently_goes_first() {
     let mirror = mirror();
     let (mirror, now) = (mirror.path(), SystemTime::now());
     for (name, age) in [("old", 30), ("new", 10), ("middle", 20)] {
-        make(mirror, name, LEAST / 2 - 1000, age);
+        make(mirror, name, MIN_BUDGET_BYTES / 2 - 1000, age);
     }
     trim(mirror, now).expect("trimmed");
     let left = ["old", "middle", "new"].map(|name| is_there(mirror, name));
     assert_eq!(left, [false, true, true]);
-    make(mirror, "large", 2 * LEAST, 0);
+    make(mirror, "large", 2 * MIN_BUDGET_BYTES, 0);
     trim(mirror, now).expect("trimmed");
     let left = ["middle", "new", "large"].map(|name| is_there(mirror, name));
     assert_eq!(left, [false, false, true], "one stays, however large");
@@ -149,10 +149,10 @@ fn what_was_wanted_again_stays() {
     let mirror = mirror();
     let (mirror, now) = (mirror.path(), SystemTime::now());
     for (name, age) in [("old", 30), ("new", 10)] {
-        make(mirror, name, LEAST, age);
+        make(mirror, name, MIN_BUDGET_BYTES, age);
     }
     let wants = wants("old");
-    let held = Held::shared(mirror, &part(&wants), || ()).expect("there");
+    let held = DerivedLock::shared(mirror, &part(&wants), || ()).expect("there");
     assert!(held.find().expect("readable").is_some());
     drop(held);
     trim(mirror, now).expect("trimmed");
@@ -164,9 +164,9 @@ fn what_is_being_handed_out_stays_and_what_nobody_wants_goes() {
     let mirror = mirror();
     let (mirror, now) = (mirror.path(), SystemTime::now());
     make(mirror, "one", 1, 0);
-    let later = now + LONGEST + Duration::from_secs(60);
+    let later = now + MAX_UNUSED + Duration::from_secs(60);
     let wants = wants("one");
-    let held = Held::shared(mirror, &part(&wants), || ()).expect("there");
+    let held = DerivedLock::shared(mirror, &part(&wants), || ()).expect("there");
     trim(mirror, later).expect("trimmed");
     assert!(is_there(mirror, "one"));
     drop(held);
@@ -182,7 +182,7 @@ fn what_was_killed_while_it_was_made_is_swept_and_the_rest_stays() {
     sweep(mirror).expect("nothing to do");
     make(mirror, "whole", 1, 0);
     let half = wants("half");
-    let held = Held::alone(mirror, &part(&half), || ()).expect("nobody is there");
+    let held = DerivedLock::alone(mirror, &part(&half), || ()).expect("nobody is there");
     held.clear().expect("ours");
     drop(held);
     fs::write(mirror.join(FOLDER).join(".nfs1"), "").expect("ours");

@@ -19,10 +19,10 @@ use std::{
 const STEPS: &str = "steps";
 
 /// More are not remembered: who is further behind gets a pack of its own.
-const MOST_STEPS: usize = 50;
+const MAX_STEPS: usize = 50;
 
 /// A step of more changes than this is not remembered, nor is any before it.
-const MOST_MOVES: usize = 1000;
+const MAX_MOVES: usize = 1000;
 
 /// What was recorded of upstream at some time: refs, and objects in hexadecimal.
 pub type State<'s> = BTreeMap<&'s [u8], &'s [u8]>;
@@ -135,12 +135,12 @@ impl Steps {
         if self.0.last().is_some_and(|last| last.after != step.before) {
             self.0.clear();
         }
-        if step.moves.len() > MOST_MOVES {
+        if step.moves.len() > MAX_MOVES {
             self.0.clear();
             return;
         }
         self.0.push(step);
-        let surplus = self.0.len().saturating_sub(MOST_STEPS);
+        let surplus = self.0.len().saturating_sub(MAX_STEPS);
         self.0.drain(..surplus);
     }
 

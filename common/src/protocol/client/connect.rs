@@ -12,7 +12,7 @@ use interprocess::local_socket::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::{AGAIN, SILENCE, START, is_end};
+use super::{NO_REPLY_TIMEOUT, RETRY_INTERVAL, START_TIMEOUT, is_end};
 use crate::{
     paths::Paths,
     protocol::{
@@ -109,7 +109,7 @@ pub(super) async fn connect(paths: &Paths) -> Result<Stream, ConnectError> {
             let socket = record.socket;
             return Err(ConnectError::OutOfReach { pid, socket });
         }
-        sleep(AGAIN).await;
+        sleep(RETRY_INTERVAL).await;
     }
     last
 }
@@ -118,7 +118,7 @@ pub(super) async fn connect(paths: &Paths) -> Result<Stream, ConnectError> {
 async fn connect_to(socket: &Path) -> Result<Stream, ConnectError> {
     let broken = |err: io::Error| ConnectError::Io(socket.to_owned(), err.into());
     let name = socket.to_fs_name::<GenericFilePath>().map_err(broken)?;
-    let deadline = Instant::now() + SILENCE;
+    let deadline = Instant::now() + NO_REPLY_TIMEOUT;
     let mut stream = loop {
         match ConnectOptions::new()
             .name(name.borrow())
@@ -128,7 +128,7 @@ async fn connect_to(socket: &Path) -> Result<Stream, ConnectError> {
             Ok(stream) => break stream,
             // Its queue of those who wait to be accepted is full.
             Err(err) if err.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline => {
-                sleep(AGAIN).await;
+                sleep(RETRY_INTERVAL).await;
             }
             Err(err)
                 if matches!(
@@ -146,7 +146,7 @@ async fn connect_to(socket: &Path) -> Result<Stream, ConnectError> {
         return Err(ConnectError::Stranger(socket.to_owned()));
     }
     let pid = peer.pid().and_then(|pid| pid.try_into().ok());
-    match wire::greet(&mut stream, START).await {
+    match wire::greet(&mut stream, START_TIMEOUT).await {
         Ok(()) => Ok(stream),
         Err(WireError::OtherVersion(version)) => Err(ConnectError::OtherVersion { version, pid }),
         // It stopped between accepting and greeting.

@@ -22,21 +22,21 @@ use crate::{
 pub use connect::ConnectError;
 
 /// A daemon that says nothing at all for this long is stuck: it sends progress every second while it works.
-const SILENCE: Duration = Duration::from_secs(60);
+const NO_REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A daemon may first wait for its predecessor to finish what it serves, which takes at most thirty seconds. Whoever has
 /// connected to a service's socket waits for that, too.
-const START: Duration = Duration::from_secs(45);
+const START_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// So many daemons may end, one after the other, before one of them has carried out what it was asked.
-const DAEMONS: usize = 3;
+const MAX_DAEMONS: usize = 3;
 
 /// How often those who wait for somebody else's start look again.
-const AGAIN: Duration = Duration::from_millis(10);
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Makes the system's allocator keep two heaps rather than eight for each processor: a daemon with a thread for each of
 /// the syncs that run has next to nothing in most of them, and would never give that back.
-pub const FEW_HEAPS: (&str, &str) = ("MALLOC_ARENA_MAX", "2");
+pub const MALLOC_ARENAS: (&str, &str) = ("MALLOC_ARENA_MAX", "2");
 
 /// An open conversation. Dropping it ends it, and with it the lease on what it was about.
 pub struct Client {
@@ -62,7 +62,7 @@ impl Client {
         let cannot =
             |err: io::Error| Failure::io(&format!("cannot lock '{}'", lock_path.display()), &err);
         let mut lock = None;
-        let deadline = Instant::now() + START;
+        let deadline = Instant::now() + START_TIMEOUT;
         loop {
             match Self::connect(paths).await {
                 Err(ConnectError::NotRunning) if Instant::now() < deadline => {}
@@ -88,7 +88,7 @@ impl Client {
             };
             match file.try_lock() {
                 Ok(()) => break,
-                Err(fs::TryLockError::WouldBlock) => sleep(AGAIN).await,
+                Err(fs::TryLockError::WouldBlock) => sleep(RETRY_INTERVAL).await,
                 Err(fs::TryLockError::Error(err)) => return Err(cannot(err)),
             }
         }
@@ -120,7 +120,7 @@ impl Client {
                 Ok(reply) => return Ok((client, reply)),
                 Err(failure) => failure,
             };
-            if failure.kind != FailureKind::Cancelled || daemons == DAEMONS {
+            if failure.kind != FailureKind::Cancelled || daemons == MAX_DAEMONS {
                 return Err(failure);
             }
             daemons += 1;
@@ -154,11 +154,11 @@ impl Client {
     /// # Errors
     /// Fails when the connection breaks or the daemon is stuck.
     pub async fn hear(&mut self) -> Result<Reply, Failure> {
-        match timeout(SILENCE, wire::recv(&mut self.stream)).await {
+        match timeout(NO_REPLY_TIMEOUT, wire::recv(&mut self.stream)).await {
             Ok(reply) => reply.map_err(broken),
             Err(_) => Err(Failure::here(format!(
                 "mirrord has said nothing for {} seconds",
-                SILENCE.as_secs()
+                NO_REPLY_TIMEOUT.as_secs()
             ))
             .hinted("see 'mirrord status'")),
         }

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{io::AsyncReadExt, time::timeout};
 
-use super::{FEW_HEAPS, START};
+use super::{MALLOC_ARENAS, START_TIMEOUT};
 use crate::{git, protocol::Failure};
 
 /// The daemon that was installed with this program, otherwise the one on PATH.
@@ -33,7 +33,7 @@ pub(super) async fn start(program: &Path) -> Result<(), Failure> {
         .args(["run", "--autostarted"])
         .env_clear()
         .envs(git::environment())
-        .env(FEW_HEAPS.0, FEW_HEAPS.1)
+        .env(MALLOC_ARENAS.0, MALLOC_ARENAS.1)
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -45,12 +45,12 @@ pub(super) async fn start(program: &Path) -> Result<(), Failure> {
             let mut words = String::new();
             let mut stdout =
                 tokio::net::unix::pipe::Receiver::from_owned_fd(stdout.into()).map_err(cannot)?;
-            timeout(START, stdout.read_to_string(&mut words))
+            timeout(START_TIMEOUT, stdout.read_to_string(&mut words))
                 .await
                 .map_err(|_| {
                     Failure::here(format!(
                         "mirrord was not ready after {} seconds",
-                        START.as_secs()
+                        START_TIMEOUT.as_secs()
                     ))
                 })?
                 .map_err(cannot)?;

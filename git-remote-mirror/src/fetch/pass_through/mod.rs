@@ -23,20 +23,20 @@ use common::{
 
 use self::upstream::Upstream;
 use crate::{
-    fetch::{local_repo::Place, new_remote::NewRemote, stream::runtime},
-    helper::{Errand, answer},
+    fetch::{local_repo::LocalRepo, new_remote::NewRemote, stream::runtime},
+    helper::{Invocation, answer},
 };
 
 /// In so many tips it is looked whether the project says where its large files are.
-const MOST_TIPS: usize = 20;
+const MAX_TIPS: usize = 20;
 
 /// Brings a part from upstream if that is wanted of a project that has no mirror, and returns whether it has. Nothing has
 /// been said to git before.
 ///
 /// # Errors
 /// Fails when the daemon cannot be asked, upstream says nothing for too long, or git has gone.
-pub(crate) fn run(errand: &Errand) -> Result<bool, Failure> {
-    let Some(url) = wanted(errand) else {
+pub(crate) fn run(invocation: &Invocation) -> Result<bool, Failure> {
+    let Some(url) = wanted(invocation) else {
         return Ok(false);
     };
     if !ask_leave(url)? {
@@ -48,13 +48,13 @@ pub(crate) fn run(errand: &Errand) -> Result<bool, Failure> {
             format!("cannot reach '{url}': {err}"),
         )
     };
-    let upstream = match Upstream::reach(errand, url) {
+    let upstream = match Upstream::reach(invocation, url) {
         Ok(Some(upstream)) => upstream,
         Err(err) if err.kind() == io::ErrorKind::TimedOut => return Err(silent(&err)),
         // In whatever way: the daemon finds out what it is, and says it.
         _ => return Ok(false),
     };
-    let remote = NewRemote::look(errand, url.as_str());
+    let remote = NewRemote::look(invocation, url.as_str());
     answer("\n")?;
     let served = upstream.serve().map_err(|err| match err.kind() {
         io::ErrorKind::TimedOut => silent(&err),
@@ -65,10 +65,10 @@ pub(crate) fn run(errand: &Errand) -> Result<bool, Failure> {
         && brought.first().is_some_and(|tip| is_in_place(tip))
     {
         if let Some(remote) = remote {
-            remote.set_up(git::of_user, &brought[..brought.len().min(MOST_TIPS)]);
+            remote.set_up(git::of_user, &brought[..brought.len().min(MAX_TIPS)]);
         }
         // The clone is there, whatever comes of this.
-        let _ = make_mirror(errand);
+        let _ = make_mirror(invocation);
     }
     Ok(true)
 }
@@ -83,15 +83,20 @@ fn is_in_place(tip: &str) -> bool {
 }
 
 /// Where it would come from, if a part of it is wanted and nothing is there yet, or what was left out of such a part.
-fn wanted(errand: &Errand) -> Option<&UpstreamUrl> {
-    let options = &errand.options;
+fn wanted(invocation: &Invocation) -> Option<&UpstreamUrl> {
+    let options = &invocation.options;
     let is_part = options.depth.is_some() || options.follow_tags;
-    let has_nothing = || errand.place.as_ref().is_some_and(Place::has_nothing);
-    let is_wanted = is_part && has_nothing() || errand.fetches_what_was_left_out();
+    let has_nothing = || {
+        invocation
+            .place
+            .as_ref()
+            .is_some_and(LocalRepo::has_nothing)
+    };
+    let is_wanted = is_part && has_nothing() || invocation.fetches_what_was_left_out();
     if !is_wanted || options.relative {
         return None;
     }
-    match &errand.address {
+    match &invocation.address {
         // A login would be told to whoever looks at the arguments of processes; what is on this machine does not take long.
         Address::Url(url, None) if url.scheme() != Scheme::File => Some(url),
         _ => None,
@@ -108,8 +113,8 @@ fn ask_leave(url: &UpstreamUrl) -> Result<bool, Failure> {
 }
 
 /// Has the daemon make the mirror, and does not wait for it.
-fn make_mirror(errand: &Errand) -> Result<(), Failure> {
-    let request = resolve::request(&errand.address, &errand.config)?;
+fn make_mirror(invocation: &Invocation) -> Result<(), Failure> {
+    let request = resolve::request(&invocation.address, &invocation.config)?;
     converse(&Request::Download(request)).map(drop)
 }
 

@@ -38,9 +38,9 @@ use super::{
     words::Words,
 };
 use crate::{
-    helper::Errand,
+    helper::Invocation,
     pkt_line,
-    push::no_progress::{Event, SIGN_IN, family},
+    push::no_progress::{Event, SIGN_IN_TIMEOUT, family},
 };
 
 /// How the protocol begins in which a client is told only what it asks for.
@@ -57,8 +57,8 @@ pub(super) struct Upstream {
 }
 
 /// For how long upstream may say nothing.
-fn limit(errand: &Errand, url: &UpstreamUrl) -> Duration {
-    let http = url_config::matching("http", errand.config.entries(), url);
+fn limit(invocation: &Invocation, url: &UpstreamUrl) -> Duration {
+    let http = url_config::matching("http", invocation.config.entries(), url);
     let variable = env::var("GIT_HTTP_LOW_SPEED_TIME").ok();
     url_config::no_progress(&http, variable.as_deref())
 }
@@ -68,19 +68,19 @@ impl Upstream {
     ///
     /// # Errors
     /// Fails when the child cannot be run, and as timed out when upstream does not answer.
-    pub(super) fn reach(errand: &Errand, url: &UpstreamUrl) -> io::Result<Option<Self>> {
+    pub(super) fn reach(invocation: &Invocation, url: &UpstreamUrl) -> io::Result<Option<Self>> {
         let asked = Asked::default();
-        let limit = limit(errand, url);
+        let limit = limit(invocation, url);
         let (mut child, heard, patience) = match url.scheme() {
             Scheme::Ssh => {
-                let Some(ssh) = over_ssh(errand, url, limit) else {
+                let Some(ssh) = over_ssh(invocation, url, limit) else {
                     return Ok(None);
                 };
                 asked.now();
                 // A person may be at it all the same, at a token or in a browser.
-                (spawn(ssh)?, VERSION_2, SIGN_IN + limit)
+                (spawn(ssh)?, VERSION_2, SIGN_IN_TIMEOUT + limit)
             }
-            _ => (over_http(errand, url, limit, &asked)?, &b""[..], limit),
+            _ => (over_http(invocation, url, limit, &asked)?, &b""[..], limit),
         };
         let ends = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(ask), Some(pipe), Some(stderr)) = ends else {
@@ -236,7 +236,7 @@ fn end(child: &mut Child) -> io::Result<()> {
 /// git's own helper for http, which asks those for a login who know one, and no person at the terminal: what they say there
 /// the mirror is to be made with.
 fn over_http(
-    errand: &Errand,
+    invocation: &Invocation,
     url: &UpstreamUrl,
     limit: Duration,
     asked: &Asked,
@@ -246,13 +246,13 @@ fn over_http(
         .env_remove("SSH_ASKPASS")
         // A redirect would take the login along.
         .args(["-c", "http.followRedirects=false"]);
-    let http = url_config::matching("http", errand.config.entries(), url);
+    let http = url_config::matching("http", invocation.config.entries(), url);
     if !http.iter().any(|(key, _)| key == "lowspeedlimit") {
         let time = format!("http.lowSpeedTime={}", limit.as_secs());
         git.args(["-c", "http.lowSpeedLimit=1", "-c", &time]);
     }
     git.arg(format!("remote-{}", url.scheme()))
-        .args([&errand.remote, url.as_str()]);
+        .args([&invocation.remote, url.as_str()]);
     // curl waits for minutes for a connection; its trace tells when it does.
     let (trace, end) = pipe()?;
     fcntl_setfd(&trace, FdFlags::CLOEXEC)?;
@@ -279,8 +279,8 @@ fn over_http(
 
 /// The user's ssh, with git's server program on the other side. Where it would have to ask, and where only git itself
 /// knows how it is told what it is told, the daemon has it run.
-fn over_ssh(errand: &Errand, url: &UpstreamUrl, limit: Duration) -> Option<Command> {
-    let client = ssh::Client::new(&errand.config.standing());
+fn over_ssh(invocation: &Invocation, url: &UpstreamUrl, limit: Duration) -> Option<Command> {
+    let client = ssh::Client::new(&invocation.config.standing());
     let timeout = format!("ConnectTimeout={}", limit.as_secs());
     let options = ["-o", "BatchMode=yes", "-o", &timeout].map(str::to_owned);
     let words = options

@@ -12,10 +12,10 @@ use std::{
 use common::progress::masked;
 
 /// Whoever fails has ended by so long after its last word. Whoever has not may have said what a person is to do.
-const HELD: Duration = Duration::from_secs(1);
+const PARTIAL_LINE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long to wait for the end of the words of one that has ended: what it has started may keep its line.
-const REST: Duration = Duration::from_secs(1);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 enum News {
     Words(Vec<u8>),
@@ -66,7 +66,7 @@ impl Words {
 
     /// Waits until all have been told.
     pub(super) fn finish(self) {
-        let _ = self.told.recv_timeout(REST);
+        let _ = self.told.recv_timeout(DRAIN_TIMEOUT);
     }
 }
 
@@ -76,7 +76,7 @@ fn repeat(news: &Receiver<News>) {
     while !(is_reached && has_ended) {
         let next = match held.is_empty() {
             true => news.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            false => news.recv_timeout(HELD),
+            false => news.recv_timeout(PARTIAL_LINE_TIMEOUT),
         };
         match next {
             Ok(News::Words(words)) => held.extend(words),

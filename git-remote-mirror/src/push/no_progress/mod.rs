@@ -20,15 +20,15 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 const TRACE: &str = "trace";
 
 /// How long a person may take to sign in by an ssh of their own: sshd's `LoginGraceTime`.
-pub(crate) const SIGN_IN: Duration = Duration::from_secs(120);
+pub(crate) const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What may still be on its way in the buffers of pipes, ssh and sockets when git has written all.
-const BUFFERS: u64 = 8 << 20;
+const MAX_BUFFERED_BYTES: u64 = 8 << 20;
 /// The slowest line for which the limit holds, in bytes per second.
-const SLOWEST: u64 = 16 << 10;
+const MIN_BYTES_PER_SECOND: u64 = 16 << 10;
 
 /// How long a git that was told to end may take.
-const ENDING: Duration = Duration::from_secs(2);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Which way a push goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,13 +65,13 @@ pub(crate) enum Event {
 pub(crate) struct Watch {
     transport: Transport,
     trace: PathBuf,
-    silence: Silence,
+    silence: NoProgress,
     tell: Sender<Event>,
     told: Receiver<Event>,
 }
 
 /// Until when upstream must have said something.
-struct Silence {
+struct NoProgress {
     limit: Duration,
     until: Option<Instant>,
     /// Whether a pack follows the commands.
@@ -138,11 +138,11 @@ fn size(progress: &str) -> Option<u64> {
     Some((number * f64::from(unit)) as u64)
 }
 
-impl Silence {
+impl NoProgress {
     fn new(transport: Transport, limit: Duration, brings: bool, now: Instant) -> Self {
         let until = match transport {
             Transport::Http => None,
-            Transport::Ssh => Some(now + SIGN_IN + limit),
+            Transport::Ssh => Some(now + SIGN_IN_TIMEOUT + limit),
             Transport::Path => Some(now + limit),
         };
         Self {
@@ -150,7 +150,7 @@ impl Silence {
             until,
             brings,
             advertised: false,
-            written: BUFFERS,
+            written: MAX_BUFFERED_BYTES,
         }
     }
 
@@ -172,8 +172,8 @@ impl Silence {
                 Some(limit)
             }
             Event::Written => {
-                let buffered = self.written.min(BUFFERS);
-                Some(limit + Duration::from_secs(buffered / SLOWEST))
+                let buffered = self.written.min(MAX_BUFFERED_BYTES);
+                Some(limit + Duration::from_secs(buffered / MIN_BYTES_PER_SECOND))
             }
             Event::Asked | Event::Ended => self.until,
         };
@@ -202,7 +202,7 @@ impl Watch {
         Ok(Self {
             transport,
             trace,
-            silence: Silence::new(transport, limit, brings, Instant::now()),
+            silence: NoProgress::new(transport, limit, brings, Instant::now()),
             tell,
             told,
         })
@@ -264,7 +264,7 @@ impl Watch {
                 // Some have ended with the others.
                 let _ = kill_process(process, signal);
             }
-            let deadline = Instant::now() + ENDING;
+            let deadline = Instant::now() + EXIT_TIMEOUT;
             loop {
                 let left = deadline.saturating_duration_since(Instant::now());
                 match self.told.recv_timeout(left) {

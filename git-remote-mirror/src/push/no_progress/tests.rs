@@ -5,7 +5,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Lets events happen, each at its second, and returns at which second upstream is given up.
 fn given_up(transport: Transport, brings: bool, events: &[(u64, Event)]) -> Option<u64> {
     let begin = Instant::now();
-    let mut silence = Silence::new(transport, LIMIT, brings, begin);
+    let mut silence = NoProgress::new(transport, LIMIT, brings, begin);
     for (second, event) in events {
         let now = begin + Duration::from_secs(*second);
         assert!(

@@ -22,7 +22,7 @@ use crate::{mirrors::settings::is_secret_id, process::durable};
 use super::no_longer_there;
 
 /// A secret file that is longer is not ours.
-const LONGEST: u64 = 64 * 1024;
+const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// Stores a secret under a name that nothing has yet.
 ///
@@ -51,7 +51,7 @@ pub(super) fn write(dir: &Path, id: &str, secret: &str) -> Result<(), Failure> {
             &err,
         )
     };
-    if secret.len() as u64 >= LONGEST {
+    if secret.len() as u64 >= MAX_FILE_BYTES {
         let message = "cannot store a secret of more than 64 KiB";
         return Err(Failure::new(FailureKind::Usage, message));
     }
@@ -85,15 +85,15 @@ pub(super) fn find(dir: &Path, id: &str) -> Result<Option<String>, Failure> {
     };
     check(&path, &file.metadata().map_err(unreadable)?)?;
     // With room for all of it: what grows leaves copies behind.
-    let room = usize::try_from(LONGEST + 1).unwrap_or_default();
+    let room = usize::try_from(MAX_FILE_BYTES + 1).unwrap_or_default();
     let mut text = Zeroizing::new(Vec::with_capacity(room));
-    file.take(LONGEST + 1)
+    file.take(MAX_FILE_BYTES + 1)
         .read_to_end(&mut text)
         .map_err(unreadable)?;
     // The message must not quote what is in there.
     let text = std::str::from_utf8(&text).map_err(|_| not_ours(&path, "it is not text"))?;
     match text.strip_suffix('\n') {
-        Some(secret) if text.len() as u64 <= LONGEST => Ok(Some(secret.to_owned())),
+        Some(secret) if text.len() as u64 <= MAX_FILE_BYTES => Ok(Some(secret.to_owned())),
         _ => Err(not_ours(&path, "it is not whole").hinted("store the secret anew")),
     }
 }
@@ -143,7 +143,7 @@ fn erase(path: &Path) -> io::Result<()> {
         && let Ok(found) = file.metadata()
         && found.is_file()
     {
-        let length = usize::try_from(found.len().min(LONGEST)).unwrap_or_default();
+        let length = usize::try_from(found.len().min(MAX_FILE_BYTES)).unwrap_or_default();
         file.write_all(&vec![0; length])?;
         file.sync_all()?;
     }

@@ -28,7 +28,7 @@ use super::{locked, no_longer_there, out_of_reach};
 const SERVICE: &str = "mirror";
 
 /// How long the keyring, and the person whom it asks for its password, may take.
-const LIMIT: Duration = Duration::from_secs(10);
+const KEYRING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the Secret Service says where nobody has made a keyring yet.
 const NO_KEYRING: &str = "result not returned";
@@ -142,7 +142,7 @@ async fn use_it(action: &str, id: &str, input: &str) -> Result<Used, Failure> {
         }
         child.wait_with_output().await
     };
-    match timeout(LIMIT, using).await {
+    match timeout(KEYRING_TIMEOUT, using).await {
         Ok(Ok(output)) => Ok(Used {
             code: output.status.code(),
             stdout: output.stdout,

@@ -15,7 +15,7 @@ use tokio::{sync::Mutex, task::JoinSet, time::Instant};
 use crate::{daemon::lock::Lock, requests::fetch, schedule::Clock, sync::Engine};
 
 /// What the user has configured is read again after this time.
-const READ_AGAIN: Duration = Duration::from_secs(10);
+const REREAD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What the user's git reads wherever they stand, and when that was read.
 type Known = Mutex<Option<(Arc<UserConfig>, Instant)>>;
@@ -26,7 +26,7 @@ pub(crate) async fn drive(engine: Arc<Engine>, lock: Arc<Lock>) {
     let (mut clock, mut away) = (Clock::new(), JoinSet::new());
     loop {
         tokio::select! {
-            (git_dir, cause) = engine.schedule.depart(&mut clock) => {
+            (git_dir, cause) = engine.schedule.next_due(&mut clock) => {
                 if !lock.is_in_place() {
                     // What lies there now is another daemon's, and this one is about to end.
                     return;
@@ -39,7 +39,7 @@ pub(crate) async fn drive(engine: Arc<Engine>, lock: Arc<Lock>) {
 }
 
 async fn go(engine: Arc<Engine>, known: Arc<Known>, git_dir: PathBuf, cause: Cause) {
-    let away = Away::new(&engine.unasked);
+    let away = InFlight::new(&engine.unasked);
     match engine.registry.at(&git_dir) {
         Ok(Some(mirror)) => {
             let config = config(&known).await;
@@ -58,7 +58,7 @@ async fn go(engine: Arc<Engine>, known: Arc<Known>, git_dir: PathBuf, cause: Cau
 async fn config(known: &Known) -> Arc<UserConfig> {
     let mut known = known.lock().await;
     if let Some((config, read)) = &*known
-        && read.elapsed() < READ_AGAIN
+        && read.elapsed() < REREAD_INTERVAL
     {
         return config.clone();
     }
@@ -77,16 +77,16 @@ async fn config(known: &Known) -> Arc<UserConfig> {
 }
 
 /// One that is on its way.
-struct Away<'e>(&'e AtomicUsize);
+struct InFlight<'e>(&'e AtomicUsize);
 
-impl<'e> Away<'e> {
+impl<'e> InFlight<'e> {
     fn new(count: &'e AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(count)
     }
 }
 
-impl Drop for Away<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -10,14 +10,14 @@ use tokio::{task::spawn_blocking, time::sleep};
 use crate::{mirrors::registry::Mirror, repository::retrack, sync::Engine, upkeep};
 
 /// Whoever has started the daemon goes first.
-const FIRST: Duration = Duration::from_secs(2);
+const FIRST_DELAY: Duration = Duration::from_secs(2);
 
 /// From one round to the next.
-const AGAIN: Duration = Duration::from_secs(60 * 60);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// Goes its rounds until dropped.
 pub(crate) async fn drive(engine: Arc<Engine>) {
-    let mut wait = FIRST;
+    let mut wait = FIRST_DELAY;
     loop {
         sleep(wait).await;
         let mirrors = {
@@ -34,7 +34,7 @@ pub(crate) async fn drive(engine: Arc<Engine>) {
             Ok(Err(err)) => tracing::warn!("cannot read the mirrors: {err}"),
             Err(panic) => tracing::error!("coming by the mirrors broke: {panic}"),
         }
-        wait = AGAIN;
+        wait = SWEEP_INTERVAL;
     }
 }
 

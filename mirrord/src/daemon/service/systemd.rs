@@ -46,7 +46,7 @@ fn service_unit(setup: &Setup) -> String {
         let value = quoted(&format!("{name}={}", value.to_string_lossy()));
         format!("Environment={value}\n")
     });
-    let (name, number) = client::FEW_HEAPS;
+    let (name, number) = client::MALLOC_ARENAS;
     format!(
         "# {MARK}, which writes it anew.
 # What you want otherwise goes into 'systemctl --user edit {SERVICE}'.

@@ -27,13 +27,13 @@ use crate::process::id;
 /// How long a file may become, in bytes. A thousand mirrors that sync hourly write 48,000 lines in two days; a file has
 /// room for so many of 349 bytes, where a usual one has about 280. Even when the current file is new the one before has
 /// them all.
-const FULL: u64 = 16 * 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Words that are longer are cut: so many characters.
-const LONGEST_WORDS: usize = 500;
+const MAX_MESSAGE_BYTES: usize = 500;
 
 /// A line that is longer, in bytes, is none of ours.
-const LONGEST_LINE: usize = 8 * 1024;
+const MAX_LINE_BYTES: usize = 8 * 1024;
 
 /// How many entries one who follows may be behind.
 const BACKLOG: usize = 1024;
@@ -80,7 +80,7 @@ pub(crate) struct Line {
 }
 
 /// One mirror, by all that tells which lines are about it.
-pub(crate) struct Whose {
+pub(crate) struct MirrorFilter {
     identity: Option<Identity>,
     name: String,
     others: HashSet<Identity>,
@@ -92,7 +92,7 @@ pub(crate) struct Kept(Vec<(File, u64)>);
 impl Journal {
     /// The journal in this file, and in one beside it.
     pub(crate) fn new(file: PathBuf) -> Self {
-        Self::with(file, FULL)
+        Self::with(file, MAX_FILE_BYTES)
     }
 
     fn with(file: PathBuf, full: u64) -> Self {
@@ -221,7 +221,7 @@ impl Kept {
 
 impl Line {
     fn parse(text: &[u8]) -> Option<Self> {
-        if text.len() > LONGEST_LINE {
+        if text.len() > MAX_LINE_BYTES {
             return None;
         }
         let line: Self = serde_json::from_slice(text).ok()?;
@@ -229,7 +229,7 @@ impl Line {
     }
 }
 
-impl Whose {
+impl MirrorFilter {
     /// The mirror of this name, in this directory if there is one. What happened in those of the others is not about it,
     /// whatever they were called then.
     pub(crate) fn new<'d>(
@@ -291,7 +291,7 @@ pub(crate) fn write_id(git_dir: &Path) -> io::Result<()> {
 /// Words as they can stand in a line: without what could be a login, and without control characters.
 fn presentable(words: &str) -> String {
     let words = masked(redact(words).as_bytes());
-    match words.char_indices().nth(LONGEST_WORDS) {
+    match words.char_indices().nth(MAX_MESSAGE_BYTES) {
         Some((end, _)) => format!("{}…", &words[..end]),
         None => words,
     }

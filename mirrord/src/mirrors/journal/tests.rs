@@ -47,7 +47,7 @@ fn append(journal: &Journal, bytes: &[u8]) {
 
 #[test]
 fn what_is_noted_is_read_by_the_next_daemon_too() {
-    let (dir, journal) = journal(FULL);
+    let (dir, journal) = journal(MAX_FILE_BYTES);
     assert_eq!(names(&journal), [""; 0], "nothing is there at first");
     note(&journal, "one");
     note(&journal, "two");
@@ -69,7 +69,7 @@ fn nobody_else_may_read_it() {
 
 #[test]
 fn a_torn_line_is_skipped_and_spoils_no_other() {
-    let (_dir, journal) = journal(FULL);
+    let (_dir, journal) = journal(MAX_FILE_BYTES);
     note(&journal, "one");
     let whole = fs::read(&journal.file).expect("readable");
     for length in 1..whole.len() {
@@ -88,7 +88,7 @@ fn a_torn_line_is_skipped_and_spoils_no_other() {
 
 #[test]
 fn what_a_power_cut_left_is_skipped() {
-    let (_dir, journal) = journal(FULL);
+    let (_dir, journal) = journal(MAX_FILE_BYTES);
     note(&journal, "before");
     // A file that was longer already than what was written of it.
     append(&journal, &[0; 4096]);
@@ -98,7 +98,7 @@ fn what_a_power_cut_left_is_skipped() {
 
 #[test]
 fn what_another_version_wrote_is_skipped() {
-    let (_dir, journal) = journal(FULL);
+    let (_dir, journal) = journal(MAX_FILE_BYTES);
     note(&journal, "before");
     let ours = fs::read_to_string(&journal.file).expect("readable");
     for other in [
@@ -166,12 +166,15 @@ fn a_thousand_mirrors_that_sync_hourly_leave_two_days() {
         entry: usual,
     };
     let length = serde_json::to_string(&line).expect("text").len() as u64 + 1;
-    assert!(1_000 * 24 * 2 * length <= FULL, "a line of {length} bytes");
+    assert!(
+        1_000 * 24 * 2 * length <= MAX_FILE_BYTES,
+        "a line of {length} bytes"
+    );
 }
 
 #[test]
 fn whoever_removes_it_finds_another_one() {
-    let (_dir, journal) = journal(FULL);
+    let (_dir, journal) = journal(MAX_FILE_BYTES);
     note(&journal, "one");
     fs::remove_file(&journal.file).expect("it is there");
     note(&journal, "two");
@@ -217,7 +220,7 @@ fn who_follows_hears_each_once_also_while_files_change_places() {
 #[test]
 fn a_slow_follower_is_told_and_holds_up_nobody() {
     use tokio::sync::broadcast::error::TryRecvError;
-    let (_dir, journal) = journal(FULL);
+    let (_dir, journal) = journal(MAX_FILE_BYTES);
     let (_, news) = journal.open().expect("it can be opened");
     let mut news = news.expect("it can be followed");
     (0..BACKLOG + 7).for_each(|_| note(&journal, "one"));
@@ -238,7 +241,7 @@ fn a_slow_follower_is_told_and_holds_up_nobody() {
 
 #[test]
 fn a_mirror_owns_what_happened_in_its_place_and_under_its_name() {
-    let (_dir, journal) = journal(FULL);
+    let (_dir, journal) = journal(MAX_FILE_BYTES);
     let note = |place: &str, name: &str| {
         journal.note(Path::new(place), entry(name, Outcome::Unchanged));
     };
@@ -252,7 +255,7 @@ fn a_mirror_owns_what_happened_in_its_place_and_under_its_name() {
     note("/m/gone.git", "gone");
     let owned = |git_dir: Option<&str>, name: &str, others: &[&str]| {
         let others = others.iter().map(Path::new);
-        let whose = Whose::new(git_dir.map(Path::new), name.into(), others);
+        let whose = MirrorFilter::new(git_dir.map(Path::new), name.into(), others);
         let lines = lines(&journal).into_iter();
         let owned = lines.filter(|line| whose.owns(line));
         owned
@@ -277,7 +280,7 @@ fn a_mirror_owns_what_happened_in_its_place_and_under_its_name() {
 
 #[test]
 fn a_mirror_in_the_place_of_another_does_not_own_what_happened_to_that() {
-    let (dir, journal) = journal(FULL);
+    let (dir, journal) = journal(MAX_FILE_BYTES);
     let git_dir = dir.path().join("a.git");
     let made = |name: &str| {
         let _ = fs::remove_dir_all(&git_dir);
@@ -293,7 +296,7 @@ fn a_mirror_in_the_place_of_another_does_not_own_what_happened_to_that() {
     made("second");
     journal.note(&git_dir, entry("renamed", Outcome::Unchanged));
     let owned = |git_dir: &Path, name: &str, other: &Path| {
-        let whose = Whose::new(Some(git_dir), name.into(), [other].into_iter());
+        let whose = MirrorFilter::new(Some(git_dir), name.into(), [other].into_iter());
         let lines = lines(&journal).into_iter();
         let owned = lines.filter(|line| whose.owns(line));
         owned.map(|line| line.entry.mirror).collect::<Vec<_>>()
@@ -310,14 +313,14 @@ fn a_mirror_in_the_place_of_another_does_not_own_what_happened_to_that() {
 
 #[test]
 fn long_words_are_cut_between_characters() {
-    let (_dir, journal) = journal(FULL);
+    let (_dir, journal) = journal(MAX_FILE_BYTES);
     let words = "ß\n".repeat(10_000);
     journal.note(Path::new("/m/a.git"), entry("a", Outcome::Failed(words)));
     let [line] = lines(&journal).try_into().expect("one line");
     let Outcome::Failed(words) = line.entry.outcome else {
         panic!("it failed");
     };
-    assert_eq!(words.chars().count(), LONGEST_WORDS + 1);
+    assert_eq!(words.chars().count(), MAX_MESSAGE_BYTES + 1);
     assert!(words.starts_with("ß^Jß") && words.ends_with('…'), "{words}");
 }
 
@@ -344,7 +347,7 @@ prop_compose! {
 proptest! {
     #[test]
     fn any_entry_is_read_as_it_was_written(entries in proptest::collection::vec(entries(), 1..5)) {
-        let (_dir, journal) = journal(FULL);
+        let (_dir, journal) = journal(MAX_FILE_BYTES);
         for entry in &entries {
             journal.note(Path::new("/m/a.git"), entry.clone());
         }
@@ -359,7 +362,7 @@ proptest! {
         after in "[ -~]{0,40}",
         scheme in "https?",
     ) {
-        let (_dir, journal) = journal(FULL);
+        let (_dir, journal) = journal(MAX_FILE_BYTES);
         let words = format!("{before} '{scheme}://{user}:glpat-canary@gitlab.example/a.git'\n{after}");
         journal.note(Path::new("/m/a.git"), entry("a", Outcome::Failed(words.clone())));
         let pushed = Outcome::Pushed { sent: 0, kept: 0, refused: 1, reason: Some(words) };
@@ -371,7 +374,7 @@ proptest! {
 
     #[test]
     fn no_bytes_make_the_reader_panic(bytes: Vec<u8>) {
-        let (_dir, journal) = journal(FULL);
+        let (_dir, journal) = journal(MAX_FILE_BYTES);
         append(&journal, &bytes);
         note(&journal, "after");
         let last = names(&journal).pop();

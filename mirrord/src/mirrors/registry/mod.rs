@@ -77,7 +77,7 @@ pub(crate) struct Target {
 }
 
 /// A repository that becomes a mirror when its first sync has succeeded, and vanishes otherwise.
-pub(crate) struct Unborn {
+pub(crate) struct NewMirror {
     dir: tempfile::TempDir,
     settings: Settings,
 }
@@ -251,7 +251,11 @@ impl Registry {
     ///
     /// # Errors
     /// Fails when the disk refuses.
-    pub(crate) fn begin(&self, settings: Settings, format: gix::hash::Kind) -> io::Result<Unborn> {
+    pub(crate) fn begin(
+        &self,
+        settings: Settings,
+        format: gix::hash::Kind,
+    ) -> io::Result<NewMirror> {
         let dir = tempfile::Builder::new()
             .prefix(UNFINISHED)
             .tempdir_in(&self.root)?;
@@ -264,14 +268,14 @@ impl Registry {
         settings.write_new(dir.path())?;
         fs::write(dir.path().join("lease"), "")?;
         journal::write_id(dir.path())?;
-        Ok(Unborn { dir, settings })
+        Ok(NewMirror { dir, settings })
     }
 
     /// Makes what was begun the mirror in a place of its upstream's.
     ///
     /// # Errors
     /// Fails when another mirror is called so by now, or the disk refuses; nothing is then left of it.
-    pub(crate) fn settle(&self, unborn: Unborn, place: &Path) -> io::Result<Mirror> {
+    pub(crate) fn settle(&self, unborn: NewMirror, place: &Path) -> io::Result<Mirror> {
         durable::sync_tree(unborn.dir.path())?;
         let _turn = self.naming();
         self.require_free_name(&unborn.settings.name)?;
@@ -480,7 +484,7 @@ impl Mirror {
     }
 }
 
-impl Unborn {
+impl NewMirror {
     /// The repository, to be filled.
     pub(crate) fn git_dir(&self) -> &Path {
         self.dir.path()

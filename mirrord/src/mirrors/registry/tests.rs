@@ -18,7 +18,7 @@ fn registry() -> (tempfile::TempDir, Registry) {
     (dir, registry)
 }
 
-fn begin(registry: &Registry, settings: Settings) -> Unborn {
+fn begin(registry: &Registry, settings: Settings) -> NewMirror {
     let begun = registry.begin(settings, gix::hash::Kind::Sha1);
     begun.expect("begun")
 }

@@ -38,10 +38,10 @@ pub(crate) enum Refusal {
 const SECONDS: [(char, u64); 4] = [('d', 24 * 60 * 60), ('h', 60 * 60), ('m', 60), ('s', 1)];
 
 /// The longest time span: a hundred years, so that adding one to a clock is always possible.
-const LONGEST: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
+const MAX_DURATION: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
 
 /// The shortest time between two things that come again and again.
-const SHORTEST: Duration = Duration::from_secs(1);
+const MIN_DURATION: Duration = Duration::from_secs(1);
 
 const NEVER: &str = "never";
 
@@ -86,8 +86,8 @@ impl Value for Refspecs {
 /// A number and a unit, in whole seconds.
 impl Value for Duration {
     fn set(&mut self, text: &str) -> Result<(), Refusal> {
-        *self = span(text).filter(|span| *span <= LONGEST).ok_or_else(|| {
-            let days = LONGEST.as_secs() / SECONDS[0].1;
+        *self = span(text).filter(|span| *span <= MAX_DURATION).ok_or_else(|| {
+            let days = MAX_DURATION.as_secs() / SECONDS[0].1;
             Refusal::Not(format!(
                 "a number and one of 's', 'm', 'h', 'd', as in '90s', '10m', '2h' or '30d', up to '{days}d'"
             ))
@@ -111,7 +111,7 @@ impl Value for Option<Duration> {
             *self = None;
             return Ok(());
         }
-        let span = span(text).filter(|span| (SHORTEST..=LONGEST).contains(span));
+        let span = span(text).filter(|span| (MIN_DURATION..=MAX_DURATION).contains(span));
         *self = Some(span.ok_or_else(|| {
             let kind = format!(
                 "a number and one of 's', 'm', 'h', 'd', as in '10m' or '1h', or '{NEVER}'"
@@ -432,7 +432,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_span_is_read_as_it_was_written(seconds in 0..=LONGEST.as_secs()) {
+        fn every_span_is_read_as_it_was_written(seconds in 0..=MAX_DURATION.as_secs()) {
             let span = Duration::from_secs(seconds);
             prop_assert_eq!(read(Duration::MAX, &span.lines()[0]), Some(span));
         }

@@ -13,7 +13,7 @@ use crate::repository::objects::{self, Commits};
 /// Each question goes over all commits that are known. After so many, what is known is forgotten: else one ref that had
 /// its whole history replaced would slow down thousands of others. Reading a commit again costs about as much as going
 /// over it so many times.
-const MOST_ASKED: usize = 16;
+const MAX_TIPS: usize = 16;
 
 /// What is known of the ancestry of commits, for questions about thousands of refs in one pass.
 pub(crate) struct Ancestry {
@@ -37,7 +37,7 @@ impl Ancestry {
         if name.starts_with(b"refs/tags/") {
             return false;
         }
-        if self.asked == MOST_ASKED {
+        if self.asked == MAX_TIPS {
             self.graph.clear();
             self.asked = 0;
         }

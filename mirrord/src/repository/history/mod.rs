@@ -24,7 +24,7 @@ use crate::repository::refs::Refs;
 const HISTORY: &str = "refs/mirror/history/";
 
 /// Shorter beginnings of object ids are not taken, as by git.
-const SHORTEST_PREFIX: usize = 4;
+const MIN_PREFIX_DIGITS: usize = 4;
 
 /// A value that a ref once had.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,7 +175,7 @@ impl At {
     pub(crate) fn parse(text: &str, now: &Zoned) -> Result<Self, Failure> {
         let text = text.trim();
         let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let prefix = (is_hex && text.len() >= SHORTEST_PREFIX).then(|| text.to_ascii_lowercase());
+        let prefix = (is_hex && text.len() >= MIN_PREFIX_DIGITS).then(|| text.to_ascii_lowercase());
         let time = local_time(text, now)
             .or_else(|| Some(date::parse(text, Some(now.clone())).ok()?.seconds))
             .map(|seconds| u64::try_from(seconds).unwrap_or(0).saturating_mul(MICROS));

@@ -90,7 +90,7 @@ pub(crate) struct Accepted {
 
 /// A branch or tag of the mirror's own that a push changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Here {
+pub(crate) struct LocalEdit {
     /// Its name.
     pub name: BString,
     /// The value that the client saw.
@@ -143,11 +143,11 @@ impl Plan {
     pub(crate) fn of_push(
         refs: &Refs,
         accepted: &[Accepted],
-        here: &[Here],
+        here: &[LocalEdit],
         track: &Refspecs,
     ) -> Self {
         let mut plan = Self::default();
-        for Here { name, old, new } in here {
+        for LocalEdit { name, old, new } in here {
             // It may be there already.
             if refs.get(name) != new.as_ref() {
                 plan.set(name.clone(), *old, *new);

@@ -51,14 +51,14 @@ pub(crate) enum Received {
     Part,
 }
 
-/// Whose the objects are that are let into a mirror.
+/// Origin the objects are that are let into a mirror.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Whose {
+pub(crate) enum Origin {
     /// Upstream has them, or had them.
-    Upstreams,
+    Upstream,
     /// Some may be in this mirror alone. Their pack is kept apart: git itself leaves it as it is, and our own upkeep puts
     /// it together with none but its like.
-    Locals,
+    LocalOnly,
 }
 
 /// What is written beside a pack that is kept apart, so that it can be told from one that somebody else keeps.
@@ -251,7 +251,7 @@ impl Quarantine {
     ///
     /// # Errors
     /// Fails when the disk refuses.
-    pub(crate) fn release(&self, whose: Whose) -> io::Result<()> {
+    pub(crate) fn release(&self, origin: Origin) -> io::Result<()> {
         let (from, to) = (self.dir.join("pack"), self.git_dir.join("objects/pack"));
         let mut names = Vec::new();
         for entry in fs::read_dir(&from)? {
@@ -276,7 +276,7 @@ impl Quarantine {
         };
         let packs = packs(&from)?.into_iter().map(hash);
         let packs: BTreeMap<_, _> = packs.collect::<io::Result<_>>()?;
-        if whose == Whose::Locals {
+        if origin == Origin::LocalOnly {
             let packs = names.iter().map(Path::new);
             for pack in packs.filter(|name| name.extension() == Some("pack".as_ref())) {
                 // Before the pack is there: at no time may it look like one of upstream's.
@@ -301,7 +301,7 @@ impl Quarantine {
     ///
     /// # Errors
     /// Fails when it cannot be put together, or the disk refuses.
-    pub(crate) fn release_only(&self, tips: &BTreeSet<ObjectId>, whose: Whose) -> io::Result<()> {
+    pub(crate) fn release_only(&self, tips: &BTreeSet<ObjectId>, origin: Origin) -> io::Result<()> {
         let only = Self::new(&self.git_dir)?;
         let mut git = self.git();
         git.args(["pack-objects", "--revs", "--delta-base-offset", "-q"])
@@ -320,7 +320,7 @@ impl Quarantine {
             let words = words.trim().trim_start_matches("fatal: ").to_owned();
             return Err(io::Error::other(words));
         }
-        only.release(whose)
+        only.release(origin)
     }
 }
 

@@ -27,17 +27,17 @@ use crate::{
     },
     repository::{local_refs, refs, retrack},
     requests::{
-        credential::{Given, Loose},
+        credential::{Loose, SuppliedCredential},
         fetch::{existing, parse},
     },
     sync::Engine,
 };
 
 /// Whoever uses the mirror is waited for, and not for ever.
-const PATIENCE: Duration = Duration::from_secs(60);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A client of a daemon that died may still read.
-const LEASE: Duration = Duration::from_secs(10);
+const LEASE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A mirror that was changed.
 pub(crate) struct Changed {
@@ -72,7 +72,7 @@ pub(crate) async fn set(engine: &Arc<Engine>, set: Set) -> Result<Reply, Failure
     let new_url = url.as_ref().unwrap_or(&mirror.settings.url);
     let given = set
         .credential
-        .map(|credential| Given::new(credential, new_url));
+        .map(|credential| SuppliedCredential::new(credential, new_url));
     let given = given.transpose()?;
     fits(
         &mirror.settings,
@@ -84,7 +84,7 @@ pub(crate) async fn set(engine: &Arc<Engine>, set: Set) -> Result<Reply, Failure
         Some(given) => Some(given.store(engine).await?),
         None => None,
     };
-    let warning = given.as_ref().and_then(Given::warning);
+    let warning = given.as_ref().and_then(SuppliedCredential::warning);
     let auth = given.map(|given| given.auth);
     auth.iter().for_each(|auth| loose.add(auth));
     loose.add(&mirror.settings.auth);
@@ -240,7 +240,7 @@ pub(crate) async fn change(
 /// Fails when that takes too long.
 async fn begin(engine: &Engine, mirror: &Mirror, alone: bool) -> Result<Changing, Failure> {
     let gate = engine.gates.of(&mirror.git_dir);
-    let change = timeout(PATIENCE, gate.change(alone)).await;
+    let change = timeout(BUSY_TIMEOUT, gate.change(alone)).await;
     change.map_err(|_| {
         let message = format!("the mirror '{}' is in use", mirror.settings.name);
         Failure::here(message).hinted("try again when its clones, fetches and pushes have ended")
@@ -281,7 +281,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 /// Waits until nobody reads a mirror who was told of it by a daemon that is dead by now.
 fn alone(mirror: &Mirror) -> Result<File, Failure> {
     let lease = gate::lease(&mirror.git_dir).map_err(cannot)?;
-    let deadline = Instant::now() + LEASE;
+    let deadline = Instant::now() + LEASE_TIMEOUT;
     loop {
         match lease.try_lock() {
             Ok(()) => return Ok(lease),

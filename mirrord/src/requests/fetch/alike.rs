@@ -6,7 +6,7 @@ use super::{Extent, Request};
 use crate::mirrors::{registry::Mirror, spelling::other_spelling};
 
 /// A push may move upstream between two questions; then they are asked once more.
-const MOST_LOOKS: usize = 2;
+const MAX_TRIES: usize = 2;
 
 impl Request<'_> {
     /// Remembers that upstream redirected what was typed to the upstream of this mirror, where that is but another
@@ -39,7 +39,7 @@ impl Request<'_> {
             return Ok(());
         };
         let everything = Refspecs::everything();
-        for _ in 0..MOST_LOOKS {
+        for _ in 0..MAX_TRIES {
             self.retarget(other.target());
             let Ok((there, one)) = self.test(&everything, Extent::Answer).await? else {
                 break;

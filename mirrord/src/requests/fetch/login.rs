@@ -4,7 +4,7 @@ use super::{Request, Source};
 use tokio::sync::broadcast;
 
 use crate::{
-    credentials::Place,
+    credentials::CredentialKey,
     mirrors::{registry::Mirror, settings::Auth},
     process::questions::Passphrase,
     requests::expiry,
@@ -67,7 +67,7 @@ impl Request<'_> {
 
     /// Upstream took the login: keep it, and tell the client that it was asked for it.
     pub(super) async fn accepted(&mut self) -> Result<(), WireError> {
-        if let (Some(login), Source::Asked { .. }) = (&self.login, &self.source) {
+        if let (Some(login), Source::Advertised { .. }) = (&self.login, &self.source) {
             self.engine.credentials.keep(&self.place(), login);
             self.conversation.say(&Reply::LoginAccepted).await?;
         }
@@ -269,7 +269,7 @@ impl Request<'_> {
                 }
                 Ok(true)
             }
-            Source::Asked { .. } => {
+            Source::Advertised { .. } => {
                 self.conversation.say(&Reply::LoginRefused).await?;
                 Ok(false)
             }
@@ -310,7 +310,7 @@ impl Request<'_> {
         };
         match self.conversation.ask(question).await? {
             Answer::Login(login) => {
-                (self.login, self.source) = (Some(login), Source::Asked { _turn: turn });
+                (self.login, self.source) = (Some(login), Source::Advertised { _turn: turn });
                 Ok(true)
             }
             Answer::Nothing(why) => {
@@ -329,8 +329,8 @@ impl Request<'_> {
         tokio::task::spawn_blocking(reading).await.unwrap_or(false)
     }
 
-    pub(super) fn place(&self) -> Place {
-        Place {
+    pub(super) fn place(&self) -> CredentialKey {
+        CredentialKey {
             url: self.target.url.clone(),
             username: self.fetch.username.clone(),
             standing: self.fetch.standing.place,

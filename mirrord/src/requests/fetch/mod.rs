@@ -32,13 +32,13 @@ use crate::{
         spelling::other_spelling,
     },
     process::questions::Passphrase,
-    requests::{conversation::Conversation, credential::Given},
-    sync::{Birth, Download, Engine, Outcome, Wish},
+    requests::{conversation::Conversation, credential::SuppliedCredential},
+    sync::{Create, Download, Engine, Outcome, Wish},
     upstream::Access,
 };
 
 /// A URL that redirects to one that redirects is followed by the http layer; between mirrors one step is enough.
-const MOST_MOVES: usize = 1;
+const MAX_REDIRECTS: usize = 1;
 
 /// What a mirror is wanted for.
 #[derive(Debug, Clone)]
@@ -62,7 +62,7 @@ enum Source {
     /// The mirror's own.
     Own,
     /// This client, just now; the others of its place wait for how it goes.
-    Asked { _turn: OwnedMutexGuard<()> },
+    Advertised { _turn: OwnedMutexGuard<()> },
 }
 
 /// One request for a mirror, on its way.
@@ -75,7 +75,7 @@ pub(crate) struct Request<'c> {
     /// What the mirror is told to sign in with.
     auth: Auth,
     /// What it is to be told, where it does not have it yet.
-    given: Option<Given>,
+    given: Option<SuppliedCredential>,
     login: Option<Login>,
     source: Source,
     /// A passphrase that is known.
@@ -292,7 +292,7 @@ impl<'c> Request<'c> {
     }
 
     /// The same request, for a mirror that will sign in with something of its own.
-    pub(crate) fn give(&mut self, given: Given) {
+    pub(crate) fn give(&mut self, given: SuppliedCredential) {
         self.auth = given.auth.clone();
         self.given = Some(given);
         (self.login, self.source, self.passphrase) = (None, Source::Nowhere, None);
@@ -401,7 +401,7 @@ impl<'c> Request<'c> {
                     return Ok(Ok(fetched));
                 }
                 // Somebody has moved or removed it since we looked.
-                Ok(Outcome::Gone) if moves < MOST_MOVES => {
+                Ok(Outcome::Gone) if moves < MAX_REDIRECTS => {
                     moves += 1;
                     let target =
                         resolve(self.engine, &self.fetch.mirror).and_then(|(_, target)| {
@@ -412,7 +412,7 @@ impl<'c> Request<'c> {
                         Err(failure) => return Ok(Err(failure)),
                     }
                 }
-                Ok(Outcome::Moved(to)) if moves < MOST_MOVES => {
+                Ok(Outcome::Moved(to)) if moves < MAX_REDIRECTS => {
                     moves += 1;
                     match target_of(self.engine, &to) {
                         Ok(target) => {
@@ -452,12 +452,12 @@ impl<'c> Request<'c> {
 
     /// A mirror is made of a URL, and never of a name.
     fn wish(&self, cause: Cause) -> Wish {
-        let birth = match self.fetch.mirror {
-            Wanted::Url(_) => Birth::Automatic,
-            Wanted::Name(_) => Birth::None,
+        let create = match self.fetch.mirror {
+            Wanted::Url(_) => Create::Auto,
+            Wanted::Name(_) => Create::No,
         };
         Wish {
-            birth,
+            create,
             ..Wish::new(cause)
         }
     }

@@ -8,9 +8,9 @@ use crate::{
         settings::{Auth, Settings},
     },
     process::watch::cancelled,
-    requests::{conversation::Conversation, credential::Given, edit},
+    requests::{conversation::Conversation, credential::SuppliedCredential, edit},
     sync::{Engine, Outcome, Pending},
-    upstream::{Asked, Probe, Reading, Unread},
+    upstream::{Advertised, Probe, Reading, Unread},
 };
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use common::{
 };
 use tokio::sync::mpsc;
 
-use super::{MOST_MOVES, Request, new_target, resolve, target_of};
+use super::{MAX_REDIRECTS, Request, new_target, resolve, target_of};
 
 /// How much of a test is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +90,7 @@ async fn carry_out(
         Err(failure) => return Ok(Err(failure)),
     };
     if let Some(credential) = credential {
-        match Given::new(credential, &request.target.url) {
+        match SuppliedCredential::new(credential, &request.target.url) {
             Ok(given) => request.give(given),
             Err(failure) => return Ok(Err(failure)),
         }
@@ -136,7 +136,7 @@ impl Request<'_> {
         &mut self,
         track: &Refspecs,
         extent: Extent,
-    ) -> Result<Result<(UpstreamUrl, Box<Asked>), Unfit>, WireError> {
+    ) -> Result<Result<(UpstreamUrl, Box<Advertised>), Unfit>, WireError> {
         let told = extent != Extent::Answer;
         let (mut moves, mut reached) = (0, None);
         loop {
@@ -198,7 +198,7 @@ impl Request<'_> {
         moves: usize,
         told: bool,
     ) -> Result<Result<(), Unfit>, WireError> {
-        let follows = moves < MOST_MOVES;
+        let follows = moves < MAX_REDIRECTS;
         if told {
             let step = Reply::Step(redirect(&url, follows));
             self.conversation.say(&step).await?;

@@ -2,7 +2,7 @@
 
 use crate::{
     process::watch::cancelled,
-    requests::limits::Patience,
+    requests::limits::WaitLimit,
     sync::{Outcome, Pending},
     upstream::Trouble,
 };
@@ -85,7 +85,7 @@ impl Request<'_> {
             asking,
             moves,
         } = pending;
-        let mut patience = limit.map(|limit| Patience::new(limit, moves.clone(), asking.clone()));
+        let mut patience = limit.map(|limit| WaitLimit::new(limit, moves.clone(), asking.clone()));
         let (host, url, can_ask) = (self.host(), self.target.url.clone(), self.fetch.can_ask);
         let fingerprint = self.access().fingerprint();
         let outcome = async move {

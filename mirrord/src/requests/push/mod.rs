@@ -18,7 +18,7 @@ use common::{
 use gix::bstr::BString;
 use tokio::sync::broadcast;
 
-use self::{noted::Noted, route::Routed};
+use self::{noted::JournalEntry, route::Routed};
 use crate::{
     mirrors::settings::Auth,
     process::{id, questions, watch::Watch},
@@ -45,7 +45,7 @@ pub(crate) async fn open(
         Ok(fetched) => fetched,
         Err(failure) => return conversation.say(&Reply::Failed(failure)).await,
     };
-    let noted = Noted::begins(engine, &fetched.mirror);
+    let noted = JournalEntry::begins(engine, &fetched.mirror);
     let preparing = engine.clone();
     let prepared = blocking(move || prepare(&preparing, fetched));
     let (open, _held) = match conversation.wait_quietly(prepared).await? {
@@ -63,14 +63,14 @@ pub(crate) async fn open(
 }
 
 /// What is there for as long as a push is open, however its conversation ends.
-struct Held {
+struct OpenedPush {
     engine: Arc<Engine>,
     id: String,
     login: Option<OneTimeId>,
     _asking: Option<questions::Open>,
 }
 
-impl Drop for Held {
+impl Drop for OpenedPush {
     fn drop(&mut self) {
         self.engine.pushes.close(&self.id);
         if let Some(login) = &self.login {
@@ -88,7 +88,7 @@ fn login_of(sign_in: &SignIn) -> Option<&OneTimeId> {
 }
 
 /// Opens a push. Blocks.
-fn prepare(engine: &Arc<Engine>, fetched: Fetched) -> Result<(Open, Held), Failure> {
+fn prepare(engine: &Arc<Engine>, fetched: Fetched) -> Result<(Open, OpenedPush), Failure> {
     let Fetched {
         ready,
         mirror,
@@ -115,7 +115,7 @@ fn prepare(engine: &Arc<Engine>, fetched: Fetched) -> Result<(Open, Held), Failu
         trouble.get_or_insert(failure);
         (SignIn::Anonymous, None)
     });
-    let held = Held {
+    let held = OpenedPush {
         engine: engine.clone(),
         id: id.clone(),
         login: login_of(&sign_in).cloned(),
@@ -198,7 +198,7 @@ pub(crate) async fn carry_out(
             .hinted("the same push again starts it anew");
         return conversation.say(&Reply::Failed(failure)).await;
     };
-    let mut noted = Noted::begins(engine, &opened.mirror);
+    let mut noted = JournalEntry::begins(engine, &opened.mirror);
     noted.outcome = Some(Came::Cancelled);
     let names = commands
         .iter()
@@ -247,7 +247,7 @@ pub(crate) async fn carry_out(
     let size = |route: &Route| match route {
         Route::Upstream { name, .. } => name.len() + 20,
         Route::Refused(reason) => reason.len() + 20,
-        Route::Here { .. } => 20,
+        Route::Local { .. } => 20,
     };
     for batch in batches(routed.routes.clone(), size) {
         conversation.say(&Reply::Routed(batch)).await?;

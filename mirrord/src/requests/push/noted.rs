@@ -11,7 +11,7 @@ use crate::{
 
 /// A push that is under way. Dropping it notes what has become of it, if anything has, so that one whose client vanishes is
 /// noted as well.
-pub(super) struct Noted {
+pub(super) struct JournalEntry {
     engine: Arc<Engine>,
     git_dir: PathBuf,
     mirror: String,
@@ -22,7 +22,7 @@ pub(super) struct Noted {
     pub outcome: Option<Outcome>,
 }
 
-impl Noted {
+impl JournalEntry {
     /// A push that begins now.
     pub(super) fn begins(engine: &Arc<Engine>, mirror: &Mirror) -> Self {
         Self {
@@ -41,7 +41,7 @@ impl Noted {
     }
 }
 
-impl Drop for Noted {
+impl Drop for JournalEntry {
     fn drop(&mut self) {
         let Some(outcome) = self.outcome.take() else {
             return;

@@ -18,7 +18,7 @@ use crate::{
     },
     repository::{
         ancestry,
-        plan::{Accepted, Here},
+        plan::{Accepted, LocalEdit},
         refs::{self, Refs, in_the_way},
     },
     sync::open_pushes::Opened,
@@ -42,7 +42,7 @@ pub(super) struct Outcome {
     /// What upstream has accepted.
     pub accepted: Vec<Accepted>,
     /// What stays here.
-    pub here: Vec<Here>,
+    pub here: Vec<LocalEdit>,
     /// Whether that is everything which the client sent.
     pub all: bool,
 }
@@ -59,7 +59,7 @@ impl Routed {
         // Its refspecs may have been changed since the push was opened; from now on they cannot.
         let mirror = registry.at(&opened.mirror.git_dir)?.ok_or_else(gone)?;
         let refs = refs::read(&mirror.git_dir)?;
-        let mut desk = Desk {
+        let mut desk = Router {
             opened,
             mirror: &mirror,
             after: refs.clone(),
@@ -78,7 +78,7 @@ impl Routed {
         let mut seen = BTreeSet::new();
         let routes = commands.iter().zip(routes.into_iter().flatten());
         let routes = routes.map(|(command, route)| match route {
-            Route::Upstream { .. } | Route::Here { .. } if !seen.insert(&command.name) => {
+            Route::Upstream { .. } | Route::Local { .. } if !seen.insert(&command.name) => {
                 Route::Refused("the push names it twice".to_owned())
             }
             route => route,
@@ -157,13 +157,13 @@ impl Routed {
             let is_accepted = u32::try_from(at).is_ok_and(|at| places.contains(&at));
             match route {
                 Route::Upstream { .. } if is_accepted => sent += 1,
-                Route::Here { .. } if is_accepted => kept += 1,
+                Route::Local { .. } if is_accepted => kept += 1,
                 _ => refused += 1,
             }
         }
         let reason = self.routes.iter().find_map(|route| match route {
             Route::Refused(reason) => Some(reason.clone()),
-            Route::Upstream { .. } | Route::Here { .. } => None,
+            Route::Upstream { .. } | Route::Local { .. } => None,
         });
         Came::Pushed {
             sent,
@@ -186,7 +186,7 @@ impl Routed {
             }
             let (old, new) = (oid(&command.old), oid(&command.new));
             match route {
-                Route::Here { .. } => here.push(Here {
+                Route::Local { .. } => here.push(LocalEdit {
                     name: command.name.clone().into(),
                     old,
                     new,
@@ -216,7 +216,7 @@ impl Routed {
 }
 
 /// Where commands are looked at, one after the other.
-struct Desk<'d> {
+struct Router<'d> {
     opened: &'d Opened,
     mirror: &'d Mirror,
     refs: &'d Refs,
@@ -226,7 +226,7 @@ struct Desk<'d> {
     after: Refs,
 }
 
-impl Desk<'_> {
+impl Router<'_> {
     fn route(&mut self, command: &Command) -> Result<Route, String> {
         if gix::validate::reference::name(BStr::new(&command.name)).is_err() {
             return Err("funny refname".to_owned());
@@ -240,7 +240,7 @@ impl Desk<'_> {
             refspec::Route::Local => {
                 self.require_unmoved(command)?;
                 self.require_commit(command)?;
-                Route::Here { reveals: false }
+                Route::Local { reveals: false }
             }
             refspec::Route::Forbidden if is_ours(&command.name) => {
                 return Err("the name is kept for the mirror's own records".to_owned());
@@ -255,7 +255,7 @@ impl Desk<'_> {
             self.after.remove(name);
         } else if !self.after.contains_key(name) && self.is_kept(&route) {
             if let Some(other) = in_the_way(&self.after, name)
-                && (matches!(route, Route::Here { .. }) || self.is_local(other))
+                && (matches!(route, Route::Local { .. }) || self.is_local(other))
             {
                 return Err(format!("'{other}' exists"));
             }
@@ -294,7 +294,7 @@ impl Desk<'_> {
         let lease = match (record, &command.new) {
             // It has never been upstream: the user's own, which may go there now.
             (None, Some(_)) => Lease::Absent,
-            (None, None) if here.is_some() => return Ok(Route::Here { reveals: false }),
+            (None, None) if here.is_some() => return Ok(Route::Local { reveals: false }),
             // Upstream has not shown it: it may hide it, or not have it. Only upstream can say which. The client names no
             // value, and a lease on its absence would fail where upstream shows the ref to pushes and not to fetches. So it
             // is sent as plain git sends it: what is there when it arrives goes, also a branch that somebody has made since
@@ -305,7 +305,7 @@ impl Desk<'_> {
             // A local ref with another name, as `a` beside `a/b`, keeps it from being shown: upstream's is the only one.
             (Some(record), None) if here.is_none() => Lease::Value(record),
             // It is, and makes room for it.
-            (Some(_), None) => return Ok(Route::Here { reveals: true }),
+            (Some(_), None) => return Ok(Route::Local { reveals: true }),
             // What contains upstream's takes nothing from it; else the client decided without having seen that.
             (Some(record), Some(new)) if self.contains(new, &record)? => Lease::Value(record),
             (Some(_), Some(_)) => {

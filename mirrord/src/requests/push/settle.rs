@@ -11,15 +11,15 @@ use crate::{
         ancestry::Ancestry,
         history::Why,
         local_refs,
-        plan::{Here, Plan},
+        plan::{LocalEdit, Plan},
         publish,
-        quarantine::{Quarantine, Whose},
+        quarantine::{Origin, Quarantine},
         refs,
     },
 };
 
 /// A sync may publish while a push does; then the push looks again.
-const MOST_LOOKS: usize = 5;
+const MAX_TRIES: usize = 5;
 
 /// Makes the mirror what upstream has accepted and what stays here; it lasts when this returns. Returns what the person
 /// should know.
@@ -52,9 +52,9 @@ pub(super) fn settle(
         if !tips.is_empty() {
             let stays = here.iter().any(|here| here.new.is_some());
             let whose = if stays {
-                Whose::Locals
+                Origin::LocalOnly
             } else {
-                Whose::Upstreams
+                Origin::Upstream
             };
             // What a refused ref brought goes with the quarantine.
             if *all {
@@ -72,10 +72,10 @@ pub(super) fn settle(
             return Err(io::Error::other(format!("object {missing} is not here")));
         }
         let mut ancestry = Ancestry::new(&repo);
-        for _ in 0..MOST_LOOKS {
+        for _ in 0..MAX_TRIES {
             let refs = refs::read(&mirror.git_dir)?;
             let plan = Plan::of_push(&refs, accepted, here, track);
-            let is_lost = |here: &&Here| {
+            let is_lost = |here: &&LocalEdit| {
                 refs.get(&here.name) != here.new.as_ref() && !plan.edits.contains_key(&here.name)
             };
             if let Some(lost) = here.iter().find(is_lost) {

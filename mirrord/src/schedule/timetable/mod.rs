@@ -13,35 +13,35 @@ use common::protocol::{Cause, FailureKind, Next, Why};
 use tokio::time::Instant;
 
 use super::{
-    host_backoff::{Gate, Rest, Rests},
-    jitter::{Dice, backoff},
+    host_backoff::{Gate, HostBackoff, Rest},
+    jitter::{Jitter, backoff},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A daemon that has just started, most often because somebody signed in or wants something, has other things to do.
-const START: Duration = Duration::from_secs(30);
+const STARTUP_SPREAD: Duration = Duration::from_secs(30);
 
 /// What is overdue after a start or a sleep is spread over this time.
-const CATCH_UP: Duration = Duration::from_secs(10 * 60);
+const CATCH_UP_SPREAD: Duration = Duration::from_secs(10 * 60);
 
 /// What upstream refuses, somebody must mend: it is looked at again, as often as its settings say but so many times less
 /// often than what may pass by itself.
-const REFUSALS: u32 = 4;
+const MAX_REFUSALS: u32 = 4;
 
 /// Between two departures of one mirror for what upstream says. A storm of words costs one look in this time.
-const HINTS: Duration = Duration::from_secs(2);
+const COALESCE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// While one has gone to see whether a host is back, the others look again after about this time.
-const PROBE: Duration = Duration::from_secs(10);
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// When each mirror goes next.
 pub(super) struct Timetable {
-    dice: Dice,
+    jitter: Jitter,
     mirrors: HashMap<PathBuf, Planned>,
     /// Those that will go, the next one first.
     order: BTreeSet<(Instant, PathBuf)>,
-    rests: Rests,
+    rests: HostBackoff,
 }
 
 /// A mirror as it is planned.
@@ -75,10 +75,10 @@ impl Timetable {
     /// With nothing planned.
     pub(super) fn new(seed: u64) -> Self {
         Self {
-            dice: Dice::new(seed),
+            jitter: Jitter::new(seed),
             mirrors: HashMap::new(),
             order: BTreeSet::new(),
-            rests: Rests::default(),
+            rests: HostBackoff::default(),
         }
     }
 
@@ -113,8 +113,8 @@ impl Timetable {
             },
         );
         if let (Some(every), Why::Interval) = (every, why) {
-            let left = age.map(|age| self.dice.about(every).saturating_sub(age));
-            let soon = START.min(every) + self.dice.below(CATCH_UP.min(every));
+            let left = age.map(|age| self.jitter.about(every).saturating_sub(age));
+            let soon = STARTUP_SPREAD.min(every) + self.jitter.below(CATCH_UP_SPREAD.min(every));
             self.plan(git_dir, now + left.unwrap_or_default().max(soon), why);
         }
     }
@@ -133,7 +133,7 @@ impl Timetable {
             _ if hinted || why == Why::NeedsYou => {}
             None => self.unplan(git_dir, Why::Never),
             Some(every) => {
-                let due = now + self.dice.about(every);
+                let due = now + self.jitter.about(every);
                 self.plan(git_dir, due, Why::Interval);
             }
         }
@@ -181,7 +181,7 @@ impl Timetable {
     }
 
     /// The next mirror that is due, and why; it counts as gone until [`Timetable::returned`].
-    pub(super) fn depart(&mut self, now: Instant) -> Option<(PathBuf, Cause)> {
+    pub(super) fn next_due(&mut self, now: Instant) -> Option<(PathBuf, Cause)> {
         loop {
             let (due, git_dir) = self.order.first()?.clone();
             if due > now {
@@ -191,7 +191,7 @@ impl Timetable {
             let why = planned.why;
             if planned.running {
                 // Somebody else's sync has planned it anew in the meantime.
-                self.plan(&git_dir, now + PROBE, why);
+                self.plan(&git_dir, now + PROBE_INTERVAL, why);
                 continue;
             }
             let later = match self.rests.pass(&planned.host, now) {
@@ -209,8 +209,8 @@ impl Timetable {
                     };
                     return Some((git_dir, cause));
                 }
-                Gate::Until(until) => until + self.dice.below(MINUTE),
-                Gate::Probed => now + PROBE + self.dice.below(PROBE),
+                Gate::Until(until) => until + self.jitter.below(MINUTE),
+                Gate::Probed => now + PROBE_INTERVAL + self.jitter.below(PROBE_INTERVAL),
             };
             self.plan(&git_dir, later, Why::HostRests);
         }
@@ -231,7 +231,7 @@ impl Timetable {
                 self.plan_hinted(git_dir, now);
             }
             (None, Some(every)) => {
-                let due = now + self.dice.about(every);
+                let due = now + self.jitter.about(every);
                 self.plan(git_dir, due, Why::Interval);
             }
             _ => {}
@@ -250,7 +250,7 @@ impl Timetable {
                 // While it ran.
                 _ if hinted => self.plan_hinted(git_dir, now),
                 Some(every) => {
-                    let due = now + self.dice.about(every);
+                    let due = now + self.jitter.about(every);
                     self.plan(git_dir, due, Why::Interval);
                 }
                 None => self.unplan(git_dir, Why::Never),
@@ -271,25 +271,25 @@ impl Timetable {
             FailureKind::Unreachable => {
                 let asked_for = ended.retry_after;
                 self.rests
-                    .failed(&host, asked_for, why, now, &mut self.dice);
+                    .failed(&host, asked_for, why, now, &mut self.jitter);
                 true
             }
             FailureKind::Here | FailureKind::Usage => false,
             _ => self.is_back(&host, now),
         };
-        let retry = backoff(failures, &mut self.dice);
+        let retry = backoff(failures, &mut self.jitter);
         let (wait, why) = match (every, kind) {
             (None, _) if !hinted => {
                 self.unplan(git_dir, Why::Never);
                 return host_changed;
             }
             (Some(every), FailureKind::Refused | FailureKind::Wiped) => {
-                (every.max(REFUSALS * retry), Why::Refused)
+                (every.max(MAX_REFUSALS * retry), Why::Refused)
             }
             _ => (retry, Why::Retry),
         };
         let due = match self.rests.of(&host, now) {
-            Some(rest) => (now + wait).max(rest.until + self.dice.below(PROBE)),
+            Some(rest) => (now + wait).max(rest.until + self.jitter.below(PROBE_INTERVAL)),
             None => now + wait,
         };
         self.plan(git_dir, due, why);
@@ -300,7 +300,7 @@ impl Timetable {
     pub(super) fn hold(&mut self, git_dir: &Path, now: Instant) -> Option<Rest> {
         let planned = self.mirrors.get_mut(git_dir)?;
         let rest = self.rests.of(&planned.host, now)?.clone();
-        let due = rest.until + self.dice.below(MINUTE);
+        let due = rest.until + self.jitter.below(MINUTE);
         self.plan(git_dir, due, Why::HostRests);
         Some(rest)
     }
@@ -318,7 +318,7 @@ impl Timetable {
             .collect();
         for (git_dir, due, every) in held_up {
             let within = every.unwrap_or(MINUTE).min(MINUTE);
-            let soon = now + self.dice.below(within);
+            let soon = now + self.jitter.below(within);
             self.plan(&git_dir, due.map_or(soon, |due| due.min(soon)), Why::Retry);
         }
         true
@@ -331,7 +331,7 @@ impl Timetable {
             let left = due.saturating_duration_since(now);
             let due = match left.checked_sub(time) {
                 Some(left) => now + left,
-                None => now + self.dice.below(CATCH_UP),
+                None => now + self.jitter.below(CATCH_UP_SPREAD),
             };
             if let Some(planned) = self.mirrors.get_mut(&git_dir) {
                 planned.due = Some(due);
@@ -362,7 +362,7 @@ impl Timetable {
 
     /// Takes over what a daemon before this has noted of hosts.
     pub(super) fn read_rests(&mut self, path: &Path, now: Instant, wall: SystemTime) {
-        self.rests = Rests::read(path, now, wall);
+        self.rests = HostBackoff::read(path, now, wall);
     }
 
     /// Writes down what is known of hosts.
@@ -381,7 +381,7 @@ impl Timetable {
     /// It goes at once, or a moment after it last went: whoever pushes again and again has everything checked together.
     fn plan_hinted(&mut self, git_dir: &Path, now: Instant) {
         let told = self.mirrors.get(git_dir).and_then(|planned| planned.told);
-        let due = told.map_or(now, |told| now.max(told + HINTS));
+        let due = told.map_or(now, |told| now.max(told + COALESCE_INTERVAL));
         self.plan(git_dir, due, Why::Webhook);
     }
 

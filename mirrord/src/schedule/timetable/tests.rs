@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::schedule::jitter::LAST_RETRY;
+use crate::schedule::jitter::MAX_RETRY_INTERVAL;
 
 const HOST: &str = "https://gitlab.example:443";
 const HOUR: Duration = Duration::from_secs(3600);
@@ -45,7 +45,7 @@ fn run(
     let mut now = from;
     while let Some(wake) = table.wake().filter(|wake| *wake < end) {
         now = now.max(wake);
-        while let Some((git_dir, cause)) = table.depart(now) {
+        while let Some((git_dir, cause)) = table.next_due(now) {
             log.push((now, git_dir.clone(), cause));
             table.ended(&git_dir, upstream(now), now);
             table.returned(&git_dir, now);
@@ -84,11 +84,18 @@ fn each_mirror_goes_about_hourly_and_a_thousand_do_not_go_at_once() {
 fn what_is_overdue_when_the_daemon_starts_goes_within_minutes_and_not_at_once() {
     let now = Instant::now();
     let mut table = found(1000, 1000 * HOUR, now);
-    let log = run(&mut table, now, now + START, |_| GOOD);
+    let log = run(&mut table, now, now + STARTUP_SPREAD, |_| GOOD);
     assert_eq!(log.len(), 0, "whoever has just signed in comes first");
-    let log = run(&mut table, now, now + START + CATCH_UP, |_| GOOD);
+    let log = run(
+        &mut table,
+        now,
+        now + STARTUP_SPREAD + CATCH_UP_SPREAD,
+        |_| GOOD,
+    );
     assert_eq!(log.len(), 1000);
-    let in_a_minute = log.iter().filter(|(at, ..)| *at < now + START + MINUTE);
+    let in_a_minute = log
+        .iter()
+        .filter(|(at, ..)| *at < now + STARTUP_SPREAD + MINUTE);
     assert!(in_a_minute.count() < 200);
 }
 
@@ -97,12 +104,12 @@ fn after_a_sleep_each_mirror_goes_once_and_spread_out() {
     let now = Instant::now();
     let mut table = found(100, Duration::ZERO, now);
     table.slept(500 * HOUR, now);
-    let log = run(&mut table, now, now + CATCH_UP, |_| GOOD);
+    let log = run(&mut table, now, now + CATCH_UP_SPREAD, |_| GOOD);
     assert_eq!(log.len(), 100);
     let first_minute = log.iter().filter(|(at, ..)| *at < now + MINUTE).count();
     assert!(first_minute < 40, "{first_minute}");
-    table.slept(MINUTE, now + CATCH_UP);
-    let log = run(&mut table, now + CATCH_UP, now + HOUR / 2, |_| GOOD);
+    table.slept(MINUTE, now + CATCH_UP_SPREAD);
+    let log = run(&mut table, now + CATCH_UP_SPREAD, now + HOUR / 2, |_| GOOD);
     assert_eq!(log.len(), 0, "a short sleep is no reason");
 }
 
@@ -135,7 +142,7 @@ fn without_a_word_on_how_long_the_wait_grows_to_a_quarter_of_an_hour() {
     });
     let gaps: Vec<_> = log.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
     assert!(gaps[0] <= 2 * MINUTE, "{:?}", gaps[0]);
-    assert!(gaps.iter().all(|gap| *gap <= LAST_RETRY + MINUTE));
+    assert!(gaps.iter().all(|gap| *gap <= MAX_RETRY_INTERVAL + MINUTE));
     assert!(gaps.iter().rev().take(100).all(|gap| *gap > 10 * MINUTE));
 }
 
@@ -152,7 +159,12 @@ fn one_host_that_is_down_holds_up_no_other() {
         now,
     );
     table.ended(&dir(0), bad(FailureKind::Unreachable), now);
-    let log = run(&mut table, now, now + START + CATCH_UP, |_| GOOD);
+    let log = run(
+        &mut table,
+        now,
+        now + STARTUP_SPREAD + CATCH_UP_SPREAD,
+        |_| GOOD,
+    );
     assert!(log.iter().any(|(_, git_dir, _)| *git_dir == dir(9)));
 }
 
@@ -213,19 +225,19 @@ fn what_is_new_while_a_mirror_is_gone_lets_it_go_once_more() {
     let now = Instant::now();
     let mut table = found(1, Duration::ZERO, now);
     table.hint(&dir(0), now);
-    assert!(table.depart(now).is_some());
+    assert!(table.next_due(now).is_some());
     for _ in 0..500 {
         table.hint(&dir(0), now);
     }
-    assert!(table.depart(now).is_none(), "one is under way");
+    assert!(table.next_due(now).is_none(), "one is under way");
     table.ended(&dir(0), GOOD, now);
     table.returned(&dir(0), now);
-    assert_eq!(table.depart(now), None, "a storm costs little");
-    let now = now + HINTS;
-    assert_eq!(table.depart(now), Some((dir(0), Cause::Webhook)));
+    assert_eq!(table.next_due(now), None, "a storm costs little");
+    let now = now + COALESCE_INTERVAL;
+    assert_eq!(table.next_due(now), Some((dir(0), Cause::Webhook)));
     table.ended(&dir(0), GOOD, now);
     table.returned(&dir(0), now);
-    assert_eq!(table.depart(now + HINTS), None);
+    assert_eq!(table.next_due(now + COALESCE_INTERVAL), None);
 }
 
 #[test]
@@ -248,8 +260,13 @@ fn a_host_that_answers_somebody_lets_those_go_that_it_held_up() {
         retry_after: Some(20 * HOUR),
         ..bad(FailureKind::Unreachable)
     };
-    run(&mut table, now, now + START + CATCH_UP, |_| busy);
-    let later = now + START + CATCH_UP;
+    run(
+        &mut table,
+        now,
+        now + STARTUP_SPREAD + CATCH_UP_SPREAD,
+        |_| busy,
+    );
+    let later = now + STARTUP_SPREAD + CATCH_UP_SPREAD;
     assert!(table.rest(HOST, later).is_some_and(|rest| rest.asked_for));
     table.ended(&dir(0), GOOD, later);
     assert!(table.rest(HOST, later).is_none());
@@ -318,7 +335,7 @@ proptest! {
                 }
                 Event::Fetch(mirror, ending) => drop(table.ended(&dir(mirror), end(ending), now)),
                 Event::Depart(ending) => {
-                    if let Some((git_dir, _)) = table.depart(now) {
+                    if let Some((git_dir, _)) = table.next_due(now) {
                         prop_assert!(!gone.contains(&git_dir), "it goes once at a time");
                         gone.push(git_dir);
                     } else if let Some(git_dir) = gone.pop() {

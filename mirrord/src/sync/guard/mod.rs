@@ -18,10 +18,10 @@ use crate::{
 };
 
 /// So many refs may always go.
-const FEW_REFS: usize = 9;
+const MAX_LOST_REFS: usize = 9;
 
 /// So many commits may always be replaced.
-const FEW_COMMITS: usize = 10;
+const MAX_LOST_COMMITS: usize = 10;
 
 /// Says in one line what has happened to upstream, when it is what nobody does on purpose every day.
 ///
@@ -56,7 +56,7 @@ pub(crate) fn wiped(
         .filter(|(name, _)| !upstream.contains_key(*name))
         .map(|(_, oid)| **oid)
         .collect();
-    let too_many = |gone: usize| gone > FEW_REFS && gone * 2 > had;
+    let too_many = |gone: usize| gone > MAX_LOST_REFS && gone * 2 > had;
     // Where nothing tracked is left there is nothing new, either: that is for the rule above to judge.
     let all_changed = !upstream.is_empty()
         && before
@@ -88,7 +88,7 @@ pub(crate) fn wiped(
         )));
     }
     is_related |= old.values().any(is_reached);
-    let is_replaced = all_changed && !is_related && commits.len() > FEW_COMMITS;
+    let is_replaced = all_changed && !is_related && commits.len() > MAX_LOST_COMMITS;
     Ok(is_replaced.then(|| {
         let refs = match had {
             1 => "the one ref".to_owned(),

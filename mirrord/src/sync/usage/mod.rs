@@ -26,7 +26,7 @@ use crate::sync::Download;
 const USED: &str = "used";
 
 /// Who uses a mirror again and again is noted once in this time.
-const AGAIN: Duration = Duration::from_secs(60);
+const WRITE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The use of all mirrors, by where these lie.
 #[derive(Default)]
@@ -45,7 +45,7 @@ impl Usage {
     /// Notes that somebody uses the mirror in a directory, if there is one.
     pub(crate) fn note(&self, git_dir: &Path) {
         let now = Instant::now();
-        let again = |noted: Instant| now.duration_since(noted) < AGAIN;
+        let again = |noted: Instant| now.duration_since(noted) < WRITE_INTERVAL;
         if !git_dir.exists() || self.of(git_dir, |known| known.noted.is_some_and(again)) {
             return;
         }
@@ -180,7 +180,7 @@ mod tests {
         assert!(last(git_dir) > Some(long_ago));
         touch(git_dir, long_ago).expect("ours");
         usage.note(git_dir);
-        tokio::time::sleep(AGAIN - Duration::from_secs(1)).await;
+        tokio::time::sleep(WRITE_INTERVAL - Duration::from_secs(1)).await;
         usage.note(git_dir);
         assert_eq!(last(git_dir), Some(long_ago), "no write for each of many");
         tokio::time::sleep(Duration::from_secs(1)).await;

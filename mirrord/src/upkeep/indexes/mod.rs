@@ -24,10 +24,10 @@ use super::{
 use crate::process::{child, durable, watch::Watch};
 
 /// So many objects make it worth while; fewer are found in no time.
-const MANY: u64 = 50_000;
+const MIN_OBJECTS_FOR_BITMAPS: u64 = 50_000;
 
 /// More objects than this get no bitmaps: to make them takes some 250 bytes of memory for each.
-const MOST_WITH_BITMAPS: u64 = 4_000_000;
+const MAX_OBJECTS_FOR_BITMAPS: u64 = 4_000_000;
 
 /// How the names begin of the index over all packs, and of what belongs to it.
 const INDEX: &str = "multi-pack-index";
@@ -40,7 +40,7 @@ const UNFINISHED: [&str; 3] = ["tmp_bitmap_", "tmp_rev_", "tmp_midx_"];
 /// # Errors
 /// Fails when the object store cannot be read.
 pub(super) fn are_wanted(git_dir: &Path) -> io::Result<bool> {
-    are_wanted_for(git_dir, MANY)
+    are_wanted_for(git_dir, MIN_OBJECTS_FOR_BITMAPS)
 }
 
 fn are_wanted_for(git_dir: &Path, many: u64) -> io::Result<bool> {
@@ -71,7 +71,7 @@ pub(super) fn write(git_dir: &Path, held: &File, watch: &Watch) -> io::Result<()
     sweep(git_dir)?;
     let sizes = packs::sizes(git_dir)?;
     let bitmap = match sizes.values().copied().map(u64::from).sum::<u64>() {
-        ..=MOST_WITH_BITMAPS => "--bitmap",
+        ..=MAX_OBJECTS_FOR_BITMAPS => "--bitmap",
         _ => "--no-bitmap",
     };
     // The one that is looked for comes last.

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     process::durable,
-    repository::{quarantine::Whose, verified},
+    repository::{quarantine::Origin, verified},
 };
 
 /// Drops packs that have been replaced, and what others left who were killed over it. Nobody may be reading the mirror.
@@ -26,9 +26,9 @@ pub(in crate::upkeep) fn drop_replaced(
     // Since they were compared, one may have become somebody's own.
     let [upstreams, locals] = [names(&dir, KINDS[0])?, names(&dir, KINDS[1])?];
     let is_still = |pack: &&Replaced| {
-        let all = match pack.whose {
-            Whose::Upstreams => &upstreams,
-            Whose::Locals => &locals,
+        let all = match pack.origin {
+            Origin::Upstream => &upstreams,
+            Origin::LocalOnly => &locals,
         };
         [&pack.name, &pack.by]
             .iter()
@@ -49,7 +49,7 @@ pub(in crate::upkeep) fn drop_doubles(
     stay: &[String],
 ) -> io::Result<()> {
     let dir = folder(git_dir);
-    let (all, upstreams) = (files(&dir)?, names(&dir, Whose::Upstreams)?);
+    let (all, upstreams) = (files(&dir)?, names(&dir, Origin::Upstream)?);
     let are_there = || stay.iter().all(|name| all.get(name).is_some_and(is_whole));
     if !doubles.is_empty() && !are_there() {
         return Err(io::Error::other("a pack has gone meanwhile"));

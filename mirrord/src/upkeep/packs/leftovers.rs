@@ -10,10 +10,10 @@ use std::{
 use super::{GOING, folder};
 
 /// Those that are as old as this are nobody's any more.
-pub(super) const FORGOTTEN: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A pack that is let in gets its index before this time is over.
-const MOMENT: Duration = Duration::from_secs(60);
+const MIN_AGE: Duration = Duration::from_secs(60);
 
 /// What belongs to no pack and has lain there for long.
 ///
@@ -23,7 +23,7 @@ pub(super) fn of(dir: &Path, now: SystemTime) -> io::Result<Vec<PathBuf>> {
     let files = super::files(dir)?;
     let now = now.duration_since(UNIX_EPOCH);
     let now = now.unwrap_or_default().as_secs().cast_signed();
-    let old = now.saturating_sub(FORGOTTEN.as_secs().cast_signed());
+    let old = now.saturating_sub(LEFTOVER_AGE.as_secs().cast_signed());
     let mut forgotten = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -54,7 +54,7 @@ pub(super) fn of(dir: &Path, now: SystemTime) -> io::Result<Vec<PathBuf>> {
 pub(in crate::upkeep) fn without_index(git_dir: &Path, now: SystemTime) -> io::Result<Vec<String>> {
     let dir = folder(git_dir);
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let old = now.saturating_sub(MOMENT).as_secs().cast_signed();
+    let old = now.saturating_sub(MIN_AGE).as_secs().cast_signed();
     let mut lost = Vec::new();
     for (name, endings) in super::files(&dir)? {
         if !endings.contains("pack") || endings.contains("idx") || endings.contains(GOING) {

@@ -23,7 +23,7 @@ pub(super) use self::{
     leftovers::without_index,
 };
 use crate::repository::{
-    quarantine::{MARK, Whose},
+    quarantine::{MARK, Origin},
     refs,
 };
 
@@ -31,14 +31,14 @@ use crate::repository::{
 /// hand from outside has made stay as they are.
 const KEPT: &str = "keep";
 
-/// The ending that a pack has beside it whose objects nothing reached when it was made; how old that is tells its age.
+/// The ending that a pack has beside it origin objects nothing reached when it was made; how old that is tells its age.
 pub(super) const AGING: &str = "aging";
 
 /// The endings of packs without all of their objects, and of those with objects that nobody reaches: git's, and ours.
 const ODD: [&str; 3] = ["promisor", "mtimes", AGING];
 
 /// What upstream has and what this mirror alone has never come into one pack.
-pub(super) const KINDS: [Whose; 2] = [Whose::Upstreams, Whose::Locals];
+pub(super) const KINDS: [Origin; 2] = [Origin::Upstream, Origin::LocalOnly];
 
 /// The ending that the index of a pack has in the moment in which the pack goes: without one, nobody looks into it.
 const GOING: &str = "going";
@@ -58,7 +58,7 @@ pub(super) struct Pack {
 
 /// A pack that is not needed any more, and the one that has all that it has.
 pub(super) struct Replaced {
-    whose: Whose,
+    origin: Origin,
     pub(super) name: String,
     by: String,
 }
@@ -103,8 +103,8 @@ pub(super) fn has_leftovers(git_dir: &Path, now: SystemTime) -> io::Result<bool>
 ///
 /// # Errors
 /// Fails when an index cannot be read.
-pub(super) fn too_small(git_dir: &Path, whose: Whose) -> io::Result<Vec<Pack>> {
-    let mut packs = of(git_dir, whose)?;
+pub(super) fn too_small(git_dir: &Path, origin: Origin) -> io::Result<Vec<Pack>> {
+    let mut packs = of(git_dir, origin)?;
     let sizes: Vec<_> = packs.iter().map(|pack| pack.size().into()).collect();
     packs.truncate(rolled_up(&sizes));
     Ok(packs)
@@ -132,12 +132,12 @@ fn rolled_up(sizes: &[u64]) -> usize {
 /// Fails when an index cannot be read.
 pub(super) fn replaced(git_dir: &Path) -> io::Result<Vec<Replaced>> {
     let mut replaced = Vec::new();
-    for whose in KINDS {
-        let packs = of(git_dir, whose)?;
+    for origin in KINDS {
+        let packs = of(git_dir, origin)?;
         replaced.extend(packs.iter().enumerate().filter_map(|(at, pack)| {
             let by = packs[at + 1..].iter().rev().find(|other| other.has(pack))?;
             Some(Replaced {
-                whose,
+                origin,
                 name: pack.name.clone(),
                 by: by.name.clone(),
             })
@@ -176,13 +176,13 @@ pub(super) fn aging(git_dir: &Path) -> io::Result<Vec<Pack>> {
     open(git_dir, aging.map(|(name, _)| name))
 }
 
-/// Whose the objects of a pack are; the mirror's own where that is not plain.
-pub(super) fn whose(git_dir: &Path, name: &str) -> Whose {
+/// Origin the objects of a pack are; the mirror's own where that is not plain.
+pub(super) fn origin(git_dir: &Path, name: &str) -> Origin {
     let dir = folder(git_dir);
     let is_odd = |ending: &&str| dir.join(format!("{name}.{ending}")).exists();
     match ODD.iter().chain(&[KEPT]).any(is_odd) {
-        true => Whose::Locals,
-        false => Whose::Upstreams,
+        true => Origin::LocalOnly,
+        false => Origin::Upstream,
     }
 }
 
@@ -198,17 +198,17 @@ pub(super) fn written(git_dir: &Path, name: &str, ending: &str) -> io::Result<Sy
 ///
 /// # Errors
 /// Fails when an index cannot be read.
-pub(super) fn of(git_dir: &Path, whose: Whose) -> io::Result<Vec<Pack>> {
-    let mut packs = open(git_dir, names(&folder(git_dir), whose)?)?;
+pub(super) fn of(git_dir: &Path, origin: Origin) -> io::Result<Vec<Pack>> {
+    let mut packs = open(git_dir, names(&folder(git_dir), origin)?)?;
     packs.sort_by(|a, b| (a.size(), &a.name).cmp(&(b.size(), &b.name)));
     Ok(packs)
 }
 
 /// The names of the packs of a kind.
-fn names(dir: &Path, whose: Whose) -> io::Result<BTreeSet<String>> {
+fn names(dir: &Path, origin: Origin) -> io::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for (name, endings) in files(dir)? {
-        if kind(dir, &name, &endings)? == Some(whose) {
+        if kind(dir, &name, &endings)? == Some(origin) {
             names.insert(name);
         }
     }
@@ -216,15 +216,15 @@ fn names(dir: &Path, whose: Whose) -> io::Result<BTreeSet<String>> {
 }
 
 /// Of which kind a pack is; of none when it is to be left as it is.
-fn kind(dir: &Path, name: &str, endings: &BTreeSet<String>) -> io::Result<Option<Whose>> {
+fn kind(dir: &Path, name: &str, endings: &BTreeSet<String>) -> io::Result<Option<Origin>> {
     if !is_whole(endings) || ODD.iter().any(|ending| endings.contains(*ending)) {
         return Ok(None);
     }
     if !endings.contains(KEPT) {
-        return Ok(Some(Whose::Upstreams));
+        return Ok(Some(Origin::Upstream));
     }
     match fs::read(dir.join(format!("{name}.{KEPT}"))) {
-        Ok(mark) => Ok((mark == MARK).then_some(Whose::Locals)),
+        Ok(mark) => Ok((mark == MARK).then_some(Origin::LocalOnly)),
         // Somebody's hand is at work.
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(err) => Err(err),

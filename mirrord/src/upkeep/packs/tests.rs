@@ -1,6 +1,6 @@
 //! Which packs become one and which go, in repositories that git has made.
 
-use super::{super::store::Store, leftovers::FORGOTTEN, *};
+use super::{super::store::Store, leftovers::LEFTOVER_AGE, *};
 
 fn sorted(mut names: Vec<String>) -> Vec<String> {
     names.sort();
@@ -65,7 +65,7 @@ fn git_chooses_the_same_packs() {
     ] {
         let mut store = Store::new();
         let all: Vec<_> = sizes.iter().map(|size| store.pack(*size)).collect();
-        let small = too_small(store.path(), Whose::Upstreams).expect("readable");
+        let small = too_small(store.path(), Origin::Upstream).expect("readable");
         let small = small.into_iter();
         let small = sorted(small.map(|pack| pack.name).collect());
         store.git(&["repack", "--geometric=2", "-d", "-q"], "");
@@ -119,11 +119,11 @@ fn what_the_mirror_alone_has_is_put_together_with_its_like_and_replaced_by_nothi
     let [mine, also_mine, one, two] = [2, 3, 2, 3].map(|size| store.pack(size));
     store.mark(&[&mine, &also_mine]);
     assert_eq!(count(store.path()).expect("readable"), 4);
-    for (whose, expected) in [
-        (Whose::Upstreams, [&one, &two]),
-        (Whose::Locals, [&mine, &also_mine]),
+    for (origin, expected) in [
+        (Origin::Upstream, [&one, &two]),
+        (Origin::LocalOnly, [&mine, &also_mine]),
     ] {
-        let small = too_small(store.path(), whose).expect("readable");
+        let small = too_small(store.path(), origin).expect("readable");
         let small = small.into_iter().map(|pack| pack.name).collect();
         assert_eq!(sorted(small), sorted(expected.map(String::clone).to_vec()));
     }
@@ -159,19 +159,19 @@ fn what_somebody_else_keeps_neither_goes_nor_replaces() {
 
 #[test]
 fn what_has_become_somebodys_own_since_it_was_compared_stays() {
-    for whose in ["the one that goes", "the one that replaces it"] {
+    for origin in ["the one that goes", "the one that replaces it"] {
         let mut store = Store::new();
         let [one, two] = [2, 3].map(|size| store.pack(size));
         let both = store.together(&[&one, &two]);
         let compared = replaced(store.path()).expect("readable");
-        let kept = if whose == "the one that goes" {
+        let kept = if origin == "the one that goes" {
             &one
         } else {
             &both
         };
         fs::write(store.file(&format!("{kept}.keep")), "").expect("written");
         drop_replaced(store.path(), &compared, SystemTime::now()).expect("dropped");
-        assert!(store.names().contains(&one), "{whose} is somebody's own");
+        assert!(store.names().contains(&one), "{origin} is somebody's own");
         assert!(store.names().contains(kept));
         assert!(store.has_all());
     }
@@ -260,7 +260,7 @@ fn rubbish_is_swept_when_it_is_old() {
         rubbish.len(),
         "somebody may be at work"
     );
-    let later = soon + 2 * FORGOTTEN;
+    let later = soon + 2 * LEFTOVER_AGE;
     assert!(has_leftovers(store.path(), later).expect("readable"));
     drop_replaced(store.path(), &[], later).expect("dropped");
     assert_eq!(store.leftovers(), [""; 0]);

@@ -27,23 +27,23 @@ use super::{
 };
 use crate::{
     process::{child, watch::Watch},
-    repository::quarantine::{self, Quarantine, Whose},
+    repository::quarantine::{self, Origin, Quarantine},
 };
 
 /// How often they are looked for.
-const EVERY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const CHECK_INTERVAL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// What has only just come may wait to be named by a ref: such packs are left as they are.
-const YOUNG: Duration = Duration::from_secs(10 * 60);
+const MIN_AGE: Duration = Duration::from_secs(10 * 60);
 
 /// How long they stay after they were found.
-const GRACE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+const GRACE_PERIOD: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// Of so many bytes one must be theirs to be worth writing anything anew.
-const PART: u64 = 20;
+const MIN_GARBAGE_SHARE: u64 = 20;
 
 /// Less than so many bytes are not worth it in any mirror.
-const LEAST: u64 = 1024 * 1024;
+const MIN_GARBAGE_BYTES: u64 = 1024 * 1024;
 
 /// In a mirror: written whenever they were looked for.
 const LOOKED: &str = "looked";
@@ -58,7 +58,7 @@ pub(super) struct Going {
     doubles: Vec<String>,
     /// Those that have it.
     stay: Vec<String>,
-    /// Packs of objects whose time has come.
+    /// Packs of objects origin time has come.
     old: Vec<String>,
     /// From where all was walked in the packs that stay.
     walked: Roots,
@@ -76,7 +76,7 @@ pub(super) fn is_time(git_dir: &Path, now: SystemTime) -> io::Result<bool> {
     // By a clock that was set back since, it is not.
     Ok(now
         .duration_since(last.modified()?)
-        .is_ok_and(|since| since >= EVERY))
+        .is_ok_and(|since| since >= CHECK_INTERVAL))
 }
 
 /// Looks for them, and writes the packs that are to be in place of others. Returns what may go then.
@@ -135,7 +135,9 @@ pub(super) fn sort(git_dir: &Path, now: SystemTime, watch: &Watch) -> io::Result
     going.stays_whole(git_dir, &split)?;
     for Pack { name, .. } in all.aging {
         let since = packs::written(git_dir, &name, AGING)?;
-        let is_old = now.duration_since(since).is_ok_and(|age| age >= GRACE);
+        let is_old = now
+            .duration_since(since)
+            .is_ok_and(|age| age >= GRACE_PERIOD);
         if is_old && !going.stay.contains(&name) {
             going.old.push(name);
         }
@@ -222,7 +224,9 @@ impl Marked {
 
     /// Whether some of it is not reached, though there was time enough.
     fn has_unreached(&self, now: SystemTime) -> bool {
-        let is_old = now.duration_since(self.since).is_ok_and(|age| age >= YOUNG);
+        let is_old = now
+            .duration_since(self.since)
+            .is_ok_and(|age| age >= MIN_AGE);
         is_old && self.reached < self.pack.size()
     }
 
@@ -252,7 +256,7 @@ struct Sorted {
 
 impl Sorted {
     fn of(git_dir: &Path) -> io::Result<Self> {
-        let fresh = packs::of(git_dir, Whose::Upstreams)?.into_iter();
+        let fresh = packs::of(git_dir, Origin::Upstream)?.into_iter();
         Ok(Self {
             fresh: fresh
                 .map(|pack| Marked::of(git_dir, pack))
@@ -273,7 +277,7 @@ impl Sorted {
         let split = self.fresh.iter().filter(|pack| pack.has_unreached(now));
         let lost: u64 = split.map(Marked::unreached_bytes).sum();
         let all: u64 = self.fresh.iter().map(|pack| pack.bytes).sum();
-        lost >= LEAST && lost >= all / PART
+        lost >= MIN_GARBAGE_BYTES && lost >= all / MIN_GARBAGE_SHARE
     }
 }
 
@@ -297,7 +301,7 @@ fn write(
     if let Some(now) = ages {
         File::create(folder.join(format!("{name}.{AGING}")))?.set_modified(now)?;
     }
-    quarantine.release(Whose::Upstreams)?;
+    quarantine.release(Origin::Upstream)?;
     Ok(name)
 }
 

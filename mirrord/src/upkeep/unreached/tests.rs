@@ -99,7 +99,7 @@ fn what_has_only_just_come_is_left_as_it_is() {
     let before = store.names();
     look(&store, Duration::ZERO);
     assert_eq!(store.names(), before);
-    look(&store, YOUNG + DAY);
+    look(&store, MIN_AGE + DAY);
     assert_eq!(aging(&store), 1);
     assert!(store.has_all());
 }

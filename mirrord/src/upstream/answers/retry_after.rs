@@ -9,7 +9,7 @@ use reqwest::{
 };
 
 /// Whoever asks for more is asked again after this long: nobody means years.
-const LONGEST: Duration = Duration::from_secs(60 * 60);
+const MAX_DELAY: Duration = Duration::from_secs(60 * 60);
 
 /// What is at least this much is a point in time, in seconds since 1970, and no span.
 const POINT_IN_TIME: u64 = 1_000_000_000;
@@ -26,7 +26,7 @@ pub(in crate::upstream) fn wanted(
         return None;
     }
     let get = |name| headers.get(name).and_then(text);
-    // Whose clock is wrong does not matter when both ends of a span are by the same one.
+    // Origin clock is wrong does not matter when both ends of a span are by the same one.
     let now = get(DATE.as_str())
         .and_then(date)
         .or_else(|| Timestamp::try_from(now).ok())?;
@@ -52,7 +52,7 @@ pub(in crate::upstream) fn wanted(
         .or_else(|| reset(limit("ratelimit-reset")?));
     wanted
         .filter(|wanted| !wanted.is_zero())
-        .map(|wanted| wanted.min(LONGEST))
+        .map(|wanted| wanted.min(MAX_DELAY))
 }
 
 fn text(value: &HeaderValue) -> Option<&str> {

@@ -10,7 +10,7 @@ use common::{
 use crate::upstream::Trouble;
 
 /// The longest quotation.
-const LONGEST: usize = 200;
+const MAX_MESSAGE_BYTES: usize = 200;
 
 /// A server that could not, and may be able to later.
 const BUSY: [&str; 6] = [
@@ -100,7 +100,7 @@ fn shown(words: &str) -> String {
     words
         .trim_end_matches(['.', '…'])
         .chars()
-        .take(LONGEST)
+        .take(MAX_MESSAGE_BYTES)
         .collect()
 }
 

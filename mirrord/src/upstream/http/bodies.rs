@@ -11,7 +11,7 @@ use super::Line;
 use crate::upstream::{answers, sideband::Listener};
 
 /// What comes beside packs is kept in memory: refs, of which two million fit in this.
-const LONGEST_TALK: usize = 256 << 20;
+const MAX_RESPONSE_BYTES: usize = 256 << 20;
 
 /// A request's body, kept until it is complete: wants and haves, never more than a few hundred kilobytes.
 pub(crate) struct Post(Arc<Mutex<Vec<u8>>>);
@@ -164,7 +164,7 @@ impl BufRead for Body {
                     } else {
                         self.talk + piece.len()
                     };
-                    if self.talk > LONGEST_TALK {
+                    if self.talk > MAX_RESPONSE_BYTES {
                         return Err(self.line.fail(answers::endless(&self.line.0.url)));
                     }
                     self.piece = Cursor::new(piece.into());

@@ -11,10 +11,10 @@ use common::protocol::Failure;
 use crate::upstream::{access, answers};
 
 /// Establishing a connection, TLS included, takes longer than this only where nobody answers.
-const CONNECT: Duration = Duration::from_secs(20);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long an idle connection is kept; servers keep theirs about as long.
-const IDLE: Duration = Duration::from_secs(75);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// The clients that share connections: one per set of http settings.
 #[derive(Default)]
@@ -43,8 +43,8 @@ fn build(http: &access::Http) -> Result<reqwest::Client, Failure> {
         .referer(false)
         // Each answer then comes with the certificate of who gave it, for a test to show.
         .tls_info(true)
-        .connect_timeout(CONNECT.min(http.no_progress))
-        .pool_idle_timeout(IDLE)
+        .connect_timeout(CONNECT_TIMEOUT.min(http.no_progress))
+        .pool_idle_timeout(IDLE_TIMEOUT)
         .tcp_keepalive(Duration::from_secs(30))
         .user_agent(
             http.user_agent

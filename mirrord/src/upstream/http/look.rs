@@ -10,7 +10,7 @@ use super::Line;
 use crate::upstream::Trouble;
 
 /// More than the longest line of git's, and than any page that says no.
-const LONGEST: usize = 128 << 10;
+const MAX_BODY_BYTES: usize = 128 << 10;
 
 /// The answer to one look.
 pub(crate) struct Look {
@@ -77,7 +77,7 @@ impl Line {
             kind: kind.to_owned(),
             body: Vec::new(),
         };
-        while look.body.len() < LONGEST
+        while look.body.len() < MAX_BODY_BYTES
             && let Some(piece) = self.wait(response.chunk())?
         {
             look.body.extend_from_slice(&piece);

@@ -31,14 +31,14 @@ use tokio::{runtime::Handle, time::timeout};
 
 use self::bodies::{Body, Head, Post};
 pub(super) use self::{clients::Clients, look::Look};
-use super::{Access, Trouble, answers, silence::Silence};
+use super::{Access, Trouble, answers, silence::NoProgress};
 
 /// More hops than any host needs to find its own repository.
-const MOST_REDIRECTS: usize = 5;
+const MAX_REDIRECTS: usize = 5;
 
 /// How long the end of an answer that nobody needs is waited for, and how much of it.
-const REST: Duration = Duration::from_secs(2);
-const LONGEST_REST: usize = 1 << 16;
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+const MAX_DRAIN_BYTES: usize = 1 << 16;
 
 /// The http side of one session. Clones are the same line: gix holds one, the session the other.
 #[derive(Clone)]
@@ -59,7 +59,7 @@ struct State {
     trouble: Option<Trouble>,
     /// What the response in progress has still to say.
     response: Option<reqwest::Response>,
-    silence: Silence,
+    silence: NoProgress,
 }
 
 impl Line {
@@ -76,7 +76,7 @@ impl Line {
             watch: watch.clone(),
             trouble: None,
             response: None,
-            silence: Silence::default(),
+            silence: NoProgress::default(),
         };
         Ok(Self(Arc::new(Inner {
             client,
@@ -125,12 +125,12 @@ impl Line {
         let reading = async {
             while let Ok(Some(piece)) = response.chunk().await {
                 rest.extend_from_slice(&piece);
-                if rest.len() > LONGEST_REST {
+                if rest.len() > MAX_DRAIN_BYTES {
                     break;
                 }
             }
         };
-        let _ = Handle::current().block_on(timeout(REST, reading));
+        let _ = Handle::current().block_on(timeout(DRAIN_TIMEOUT, reading));
         rest
     }
 
@@ -271,7 +271,7 @@ impl Line {
             .unwrap_or_default()
             .to_owned();
         let (mut base, mut url) = (base, url.to_owned());
-        for _ in 0..MOST_REDIRECTS {
+        for _ in 0..MAX_REDIRECTS {
             let response = self.send(
                 reqwest::Method::GET,
                 &base,

@@ -26,7 +26,7 @@ use x509_cert::{Certificate, der::Decode};
 use super::{Probe, is_end, reason, timed};
 
 /// More addresses than this of one name are only counted.
-const MOST_ADDRESSES: usize = 3;
+const MAX_ADDRESSES: usize = 3;
 
 /// Where the way out leads first: to upstream's host, or to the proxy before it.
 struct Door {
@@ -298,11 +298,11 @@ async fn connect(addresses: &[SocketAddr]) -> io::Result<SocketAddr> {
 fn listed(addresses: &[SocketAddr]) -> String {
     let mut shown: Vec<_> = addresses
         .iter()
-        .take(MOST_ADDRESSES)
+        .take(MAX_ADDRESSES)
         .map(|address| address.ip().to_string())
         .collect();
-    if addresses.len() > MOST_ADDRESSES {
-        shown.push(format!("and {} more", addresses.len() - MOST_ADDRESSES));
+    if addresses.len() > MAX_ADDRESSES {
+        shown.push(format!("and {} more", addresses.len() - MAX_ADDRESSES));
     }
     shown.join(", ")
 }

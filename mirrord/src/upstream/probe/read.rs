@@ -14,7 +14,7 @@ use crate::{
         plan::{Advertisement, Head},
         refs::Refs,
     },
-    upstream::{Access, Asked, Session, Trouble},
+    upstream::{Access, Advertised, Session, Trouble},
 };
 
 /// An upstream that answered.
@@ -28,7 +28,7 @@ pub(crate) enum Reading {
 /// What an upstream said of itself.
 pub(crate) struct Read {
     /// All its branches and tags.
-    pub everything: Box<Asked>,
+    pub everything: Box<Advertised>,
     /// What of it would be tracked.
     pub(super) tracked: Refs,
     /// Only git itself can sign in here.

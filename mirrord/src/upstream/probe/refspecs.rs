@@ -13,7 +13,7 @@ use super::{Probe, step};
 use crate::repository::refs::Refs;
 
 /// Names that are shown; the others are counted.
-const MOST_NAMES: usize = 3;
+const MAX_NAMES: usize = 3;
 
 impl Probe<'_> {
     /// Tells which refs would be tracked.
@@ -30,8 +30,8 @@ impl Probe<'_> {
 }
 
 fn matching(track: &Refspecs, tracked: &Refs, is_empty: bool) -> Step {
-    let names: Vec<_> = tracked.keys().take(MOST_NAMES).map(short).collect();
-    let more = match tracked.len().saturating_sub(MOST_NAMES) {
+    let names: Vec<_> = tracked.keys().take(MAX_NAMES).map(short).collect();
+    let more = match tracked.len().saturating_sub(MAX_NAMES) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use super::Who;
 
 /// A connection that is told to end does so at once.
-const END: Duration = Duration::from_secs(2);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where the sockets are; nowhere, and then no connection is kept.
 pub(super) struct Kept(Option<PathBuf>);
@@ -88,8 +88,8 @@ fn end(socket: &Path) -> io::Result<()> {
     const HELLO: [u32; 2] = [1, 4];
     const TERMINATE: [u32; 2] = [0x1000_0005, 0];
     let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(END))?;
-    stream.set_write_timeout(Some(END))?;
+    stream.set_read_timeout(Some(EXIT_TIMEOUT))?;
+    stream.set_write_timeout(Some(EXIT_TIMEOUT))?;
     for message in [HELLO, TERMINATE] {
         let words = [8, message[0], message[1]];
         stream.write_all(&words.map(u32::to_be_bytes).concat())?;
@@ -101,13 +101,13 @@ fn end(socket: &Path) -> io::Result<()> {
 mod tests {
     use std::os::unix::net::UnixListener;
 
-    use common::{git::ssh::Client, protocol::Standing};
+    use common::{git::ssh::Client, protocol::ClientContext};
 
     use super::*;
 
     fn who(agent: &str, destination: &str, port: Option<u16>) -> Who {
         Who {
-            client: Client::new(&Standing::default()),
+            client: Client::new(&ClientContext::default()),
             environment: vec![("SSH_AUTH_SOCK".into(), agent.into())],
             destination: destination.into(),
             port,

@@ -38,7 +38,7 @@ use crate::process::{
 };
 
 /// How long an unused connection is kept, and for how long we rely on what ssh said of its configuration.
-const KEEP: Duration = Duration::from_secs(60);
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// What all conversations over ssh share.
 pub(crate) struct Ssh {
@@ -238,13 +238,13 @@ impl Ssh {
 
     fn probe(&self, who: &Who, watch: &Watch) -> Result<Probe, Trouble> {
         if let Some((probe, at)) = lock(&self.probes).get(who)
-            && at.elapsed() < KEEP
+            && at.elapsed() < KEEP_ALIVE
         {
             return Ok(probe.clone());
         }
         let probe = probe::probe(who, watch)?;
         let mut probes = lock(&self.probes);
-        probes.retain(|_, (_, at)| at.elapsed() < KEEP);
+        probes.retain(|_, (_, at)| at.elapsed() < KEEP_ALIVE);
         probes.insert(who.clone(), (probe.clone(), Instant::now()));
         Ok(probe)
     }
@@ -291,7 +291,7 @@ impl Ssh {
             settings.extend([
                 "ControlMaster=auto".into(),
                 format!("ControlPath={socket}"),
-                format!("ControlPersist={}", KEEP.as_secs()),
+                format!("ControlPersist={}", KEEP_ALIVE.as_secs()),
                 // A port that is forwarded for a person must not be held by a connection that is kept for us.
                 "ClearAllForwardings=yes".into(),
             ]);

@@ -26,7 +26,7 @@ use tokio::{
 use super::{Ssh, Who, explain_refusal, words};
 
 /// How long somebody who is asked may think. Servers give them about as long (`LoginGraceTime`).
-const PERSON: Duration = Duration::from_secs(120);
+const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Something that ssh said, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl Ssh {
         // It has its own limit for connecting; this one is for all that comes after.
         let mut budget = access.http.no_progress * 2;
         if can_ask {
-            budget += PERSON;
+            budget += SIGN_IN_TIMEOUT;
         }
         let mut heard = Heard::default();
         let listening = listen(command.into(), &mut heard, budget, watch);

@@ -18,7 +18,7 @@ pub(super) const NOT_FOUND: i32 = 127;
 const OF_SSH: i32 = 255;
 
 /// The longest quotation.
-const LONGEST: usize = 200;
+const MAX_MESSAGE_BYTES: usize = 200;
 
 /// Lines that ssh says when nothing is wrong.
 const CHATTER: [&str; 5] = [
@@ -68,7 +68,11 @@ pub(super) fn has(lines: &[String], text: &str) -> bool {
 /// Words that are not ours, fit to be shown.
 pub(super) fn shown(words: &str) -> String {
     let words = masked(redact(words).as_bytes());
-    words.trim_end_matches('.').chars().take(LONGEST).collect()
+    words
+        .trim_end_matches('.')
+        .chars()
+        .take(MAX_MESSAGE_BYTES)
+        .collect()
 }
 
 /// How a person would run ssh themselves.

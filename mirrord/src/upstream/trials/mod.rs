@@ -20,13 +20,13 @@ use self::record::{Line, PUSH, READ, Subject, holds};
 use super::{Access, Trouble};
 
 /// A login is not tried more often.
-const MOST_TRIES: u8 = 2;
+const MAX_TRIES: u8 = 2;
 
 /// A refusal comes at once. A project whose upstream takes longer than this does not hold up the others of the same login.
-const SLOW: Duration = Duration::from_secs(5);
+const SLOW_TRIAL: Duration = Duration::from_secs(5);
 
 /// Those who wait for the outcome of somebody else's try look this often whether they are still wanted.
-const LOOK: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// All that is known of refusals.
 #[derive(Default)]
@@ -123,10 +123,10 @@ impl Trials {
         let mut known = self.known();
         loop {
             let trial = known.trial(key, &subject);
-            if trial.refused >= MOST_TRIES {
+            if trial.refused >= MAX_TRIES {
                 return Err(NoTry::Refused { own: trial.own });
             }
-            if trial.refused + trial.awaited() < MOST_TRIES {
+            if trial.refused + trial.awaited() < MAX_TRIES {
                 let began = Instant::now();
                 trial.under_way.push(began);
                 return Ok(Try {
@@ -139,7 +139,7 @@ impl Trials {
             if watch.is_cancelled() {
                 return Err(NoTry::Cancelled);
             }
-            let waited = self.ended.wait_timeout(known, LOOK);
+            let waited = self.ended.wait_timeout(known, POLL_INTERVAL);
             known = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -158,7 +158,7 @@ impl Trials {
         let mut known = self.known();
         let trial = known.trial(subject.key(), &subject);
         match trial.refused {
-            ..MOST_TRIES => Ok(()),
+            ..MAX_TRIES => Ok(()),
             _ => Err(refused_too_often(url, trial.own).failure),
         }
     }
@@ -251,7 +251,10 @@ impl Trial {
 
     /// How many tries there are that may yet be refused.
     fn awaited(&self) -> u8 {
-        let awaited = self.under_way.iter().filter(|began| began.elapsed() < SLOW);
+        let awaited = self
+            .under_way
+            .iter()
+            .filter(|began| began.elapsed() < SLOW_TRIAL);
         awaited.count().try_into().unwrap_or(u8::MAX)
     }
 

@@ -16,16 +16,16 @@ use crate::{
 
 /// A login that a person's git knows may be good again without being another: it is tried again after this time, within
 /// which GitLab counts failures several times over. One that a mirror has of its own stays refused until it is given anew.
-pub(super) const FORGOTTEN: Duration = Duration::from_secs(10 * 60);
+pub(super) const RECORD_LIFETIME: Duration = Duration::from_secs(10 * 60);
 
 /// More have not been refused lately; the oldest goes first.
-const MOST_LINES: usize = 64;
+const MAX_LINES: usize = 64;
 
 /// What a login is for. That it may read does not say that it is not refused again in a push.
 pub(super) const READ: &str = "read";
 pub(super) const PUSH: &str = "push";
 
-/// Whose login it is, where, and what for.
+/// Origin login it is, where, and what for.
 pub(super) struct Subject {
     pub origin: String,
     pub own: bool,
@@ -58,7 +58,7 @@ pub(super) fn read(file: &Path) -> Vec<Line> {
 /// # Errors
 /// Fails when they cannot be written.
 pub(super) fn write(file: &Path, lines: &mut Vec<Line>) -> io::Result<()> {
-    let surplus = lines.len().saturating_sub(MOST_LINES);
+    let surplus = lines.len().saturating_sub(MAX_LINES);
     lines.drain(..surplus);
     let text: String = lines.iter().map(Line::text).collect();
     match text.as_str() {
@@ -71,7 +71,7 @@ pub(super) fn write(file: &Path, lines: &mut Vec<Line>) -> io::Result<()> {
 pub(super) fn holds(own: bool, at: u64, now: u64) -> bool {
     own || now
         .checked_sub(at)
-        .is_some_and(|age| age < FORGOTTEN.as_secs())
+        .is_some_and(|age| age < RECORD_LIFETIME.as_secs())
 }
 
 impl Subject {

@@ -5,7 +5,7 @@ use std::{
 
 use tokio::sync::broadcast;
 
-use super::{record::FORGOTTEN, *};
+use super::{record::RECORD_LIFETIME, *};
 
 const HERE: &str = "https://gitlab.example";
 
@@ -77,7 +77,7 @@ fn one_that_is_taken_after_all_may_be_refused_twice_again() {
 
 #[test]
 fn what_a_persons_git_knows_is_forgotten_after_a_while_and_a_mirrors_own_is_not() {
-    let (now, span) = (1_000_000_000, FORGOTTEN.as_secs());
+    let (now, span) = (1_000_000_000, RECORD_LIFETIME.as_secs());
     assert!(holds(false, now - span + 1, now) && !holds(false, now - span, now));
     assert!(holds(true, 1, now));
     assert!(!holds(false, now + 1, now), "of the future");

@@ -34,10 +34,10 @@ use crate::{
 };
 
 /// Whoever has started the daemon uses a mirror, and says so first.
-const FIRST: Duration = Duration::from_secs(2);
+const FIRST_DELAY: Duration = Duration::from_secs(2);
 
 /// From one round to the next.
-const AGAIN: Duration = Duration::from_secs(60 * 60);
+const CHECK_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// A mirror that may go.
 struct Found {
@@ -57,7 +57,7 @@ struct Stock {
 
 /// Goes its rounds until dropped.
 pub(crate) async fn drive(engine: Arc<Engine>) {
-    let mut wait = FIRST;
+    let mut wait = FIRST_DELAY;
     // Whether it was said that nothing can be done about it.
     let mut is_said = false;
     loop {
@@ -76,7 +76,7 @@ pub(crate) async fn drive(engine: Arc<Engine>) {
             Ok(Err(err)) => tracing::warn!("cannot look which mirrors are unused: {err}"),
             Err(panic) => tracing::error!("looking which mirrors are unused broke: {panic}"),
         }
-        wait = AGAIN;
+        wait = CHECK_INTERVAL;
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use common::progress::{size, span};
 
 /// What was used so lately stays, however full the disk is: it would only be downloaded again.
-pub(super) const LATELY: Duration = Duration::from_secs(60 * 60);
+pub(super) const MIN_UNUSED: Duration = Duration::from_secs(60 * 60);
 
 /// What the settings say.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +43,7 @@ impl Limits {
             return Some(Reason::Unused(unused));
         }
         let budget = self.budget.filter(|budget| all > *budget)?;
-        (unused >= LATELY).then_some(Reason::OverBudget { all, budget })
+        (unused >= MIN_UNUSED).then_some(Reason::OverBudget { all, budget })
     }
 }
 
@@ -94,14 +94,14 @@ mod tests {
 
     #[test]
     fn over_the_budget_goes_what_was_not_used_lately() {
-        let reason = judged(LIMITS, LATELY, 1001);
+        let reason = judged(LIMITS, MIN_UNUSED, 1001);
         let over = Reason::OverBudget {
             all: 1001,
             budget: 1000,
         };
         assert_eq!(reason, Some(over));
-        assert_eq!(judged(LIMITS, LATELY, 1000), None, "it may be full");
-        assert_eq!(judged(LIMITS, LATELY - SECOND, 5000), None);
+        assert_eq!(judged(LIMITS, MIN_UNUSED, 1000), None, "it may be full");
+        assert_eq!(judged(LIMITS, MIN_UNUSED - SECOND, 5000), None);
         let endless = Limits {
             budget: None,
             ..LIMITS
