@@ -189,9 +189,6 @@ fn read_line() -> io::Result<String> {
 }
 
 /// Says something to git.
-///
-/// # Errors
-/// Fails when git has gone.
 pub(crate) fn answer(words: &str) -> Result<(), Failure> {
     write(words.as_bytes())
 }

@@ -12,9 +12,6 @@ const ALLOW: &str = "mirror.allowLoginInUrl";
 
 /// Fails where the URL that git has for this remote has a password in a place in which git does not hide it.
 /// `mirror://host/path` is one that git understands. What our own reading of `url.<base>.insteadOf` adds, git never sees.
-///
-/// # Errors
-/// Fails where it has one, and nothing allows that.
 pub(crate) fn refuse(remote: &str, typed: &str, config: &UserConfig) -> Result<(), Failure> {
     let Ok(Address::Url(url, Some(Login { password, .. }))) = Address::parse(typed) else {
         return Ok(());

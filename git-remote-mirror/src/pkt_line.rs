@@ -12,9 +12,6 @@ const DELIMITER: usize = 1;
 const RESPONSE_END: usize = 2;
 
 /// Reads lines up to the end of their section, without the line breaks behind them.
-///
-/// # Errors
-/// Fails when the other side has gone or does not speak so.
 pub(crate) fn read_section(from: &mut impl Read) -> io::Result<Vec<Vec<u8>>> {
     let mut section = Vec::new();
     loop {
@@ -40,9 +37,6 @@ pub(crate) fn read_section(from: &mut impl Read) -> io::Result<Vec<Vec<u8>>> {
 }
 
 /// Writes one line, and cuts what does not fit.
-///
-/// # Errors
-/// Fails when the other side has gone.
 pub(crate) fn write(to: &mut impl Write, line: &[u8]) -> io::Result<()> {
     let line = &line[..line.len().min(MAX_PAYLOAD_BYTES)];
     write!(to, "{:04x}", line.len() + 4)?;
@@ -50,9 +44,6 @@ pub(crate) fn write(to: &mut impl Write, line: &[u8]) -> io::Result<()> {
 }
 
 /// Ends a section, and sends it on its way.
-///
-/// # Errors
-/// Fails when the other side has gone.
 pub(crate) fn end(to: &mut impl Write) -> io::Result<()> {
     to.write_all(b"0000")?;
     to.flush()
@@ -60,9 +51,6 @@ pub(crate) fn end(to: &mut impl Write) -> io::Result<()> {
 
 /// Passes lines on as they come, to their end, without the ends of answers. Each is `seen` on its way, and so is the end
 /// of a section; it returns whether that goes on.
-///
-/// # Errors
-/// Fails when either side has gone, or the one that sends does not speak so.
 pub(crate) fn relay(
     from: &mut BufReader<impl Read>,
     to: &mut impl Write,

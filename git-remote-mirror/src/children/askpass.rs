@@ -16,9 +16,6 @@ use crate::{fetch::stream::runtime, helper::answer, push::hooks};
 pub(crate) const QUESTION: &str = "MIRROR_QUESTION";
 
 /// Answers ssh, which takes silence and a failure for a no.
-///
-/// # Errors
-/// Fails when nobody answers.
 pub(crate) fn run(prompt: &str) -> Result<(), Failure> {
     let id = env::var(QUESTION).map_err(|_| Failure::here("nobody waits for this question"))?;
     let question = Request::Question {

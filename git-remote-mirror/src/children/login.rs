@@ -22,9 +22,6 @@ use crate::{
 
 /// Answers git's credential protocol. The id is for one child, one push, and one scheme, host and port: whoever leads
 /// that child elsewhere gets nothing.
-///
-/// # Errors
-/// Fails when no login waits.
 pub(crate) fn run(action: &str) -> Result<(), Failure> {
     let id = env::var(send::LOGIN)
         .map_err(|_| Failure::here("no login waits for this process"))

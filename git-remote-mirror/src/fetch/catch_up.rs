@@ -40,9 +40,6 @@ impl Tips {
     }
 
     /// All of them.
-    ///
-    /// # Errors
-    /// Fails when they cannot be read.
     fn all(&mut self) -> io::Result<&HashSet<Vec<u8>>> {
         if let Some(mut git) = self.reading.take() {
             let mut text = Vec::new();
@@ -76,9 +73,6 @@ impl Drop for Tips {
 
 /// Brings what is wanted from a mirror into an object directory, where all is that these tips need. What is recorded of
 /// upstream is `records`.
-///
-/// # Errors
-/// Fails when it cannot be done, for whatever reason; whatever is there then, nothing refers to it.
 pub(crate) fn bring(
     mirror: &Path,
     objects: &Path,

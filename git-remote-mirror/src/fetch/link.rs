@@ -43,9 +43,6 @@ struct Placed {
 
 /// Puts all packs of a mirror into an object directory in which there are none. Returns the path of a pack, without an
 /// ending, in which all of these objects are found: names in hexadecimal.
-///
-/// # Errors
-/// Fails when it cannot be done, for whatever reason; then the directory is as it was.
 pub(crate) fn link(
     mirror: &Path,
     objects: &Path,
@@ -84,9 +81,6 @@ pub(crate) fn link(
 }
 
 /// Puts some packs of a mirror into an object directory.
-///
-/// # Errors
-/// Fails when it cannot be done, for whatever reason; then the directory is as it was.
 pub(crate) fn link_some(
     mirror: &Path,
     objects: &Path,
@@ -105,9 +99,6 @@ pub(crate) fn link_some(
 
 /// Puts a pack that was made for it into an object directory; with `promisor`, what that is says that what is missing in
 /// it is so on purpose.
-///
-/// # Errors
-/// Fails when it cannot be done, for whatever reason; then the directory is as it was.
 pub(crate) fn link_derived(
     held: &DerivedLock,
     pack: &Verified,

@@ -22,9 +22,6 @@ pub(crate) struct LocalRepo {
 
 impl LocalRepo {
     /// The repository that git runs us in; None where there is none, as for `git ls-remote` with a URL.
-    ///
-    /// # Errors
-    /// Fails when it cannot be read.
     pub(crate) fn find() -> io::Result<Option<Self>> {
         let Some(git_dir) = env::var_os("GIT_DIR").map(PathBuf::from) else {
             return Ok(None);
@@ -64,9 +61,6 @@ impl LocalRepo {
     }
 
     /// Writes down at which commits its history ends on purpose. Nothing may be there yet.
-    ///
-    /// # Errors
-    /// Fails when it cannot be written down, or somebody else is about to.
     pub(crate) fn end_history(&self, commits: &[String]) -> io::Result<()> {
         let lock = self.common.join("shallow.lock");
         let mut file = File::create_new(&lock)?;
@@ -89,18 +83,12 @@ impl LocalRepo {
     }
 
     /// Notes what git is about to be given.
-    ///
-    /// # Errors
-    /// Fails when it cannot be written down.
     pub(crate) fn note_given(&self, wants: &BTreeSet<Vec<u8>>) -> io::Result<()> {
         let lines: Vec<&[u8]> = wants.iter().flat_map(|want| [&**want, b"\n"]).collect();
         fs::write(self.common.join(GIVEN), lines.concat())
     }
 
     /// Whether it has no objects of its own yet.
-    ///
-    /// # Errors
-    /// Fails when that cannot be looked at.
     pub(crate) fn is_empty(&self) -> io::Result<bool> {
         for entry in fs::read_dir(&self.objects)? {
             let entry = entry?;

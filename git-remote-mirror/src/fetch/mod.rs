@@ -67,9 +67,6 @@ impl Kind {
 
 impl Listed {
     /// Brings the mirror in step. What cannot go by `list` goes by git's own protocol.
-    ///
-    /// # Errors
-    /// Fails when there is nothing to serve.
     pub(crate) fn begin(invocation: Invocation) -> Result<Result<Self, Serving>, Failure> {
         let config = &invocation.config;
         let typed = match config.get("mirror.link") {
@@ -124,9 +121,6 @@ impl Listed {
     }
 
     /// git has looked at what there is, and is about to say what it wants.
-    ///
-    /// # Errors
-    /// Fails where what it has looked at is not what there is.
     pub(crate) fn prepare(&mut self, options: &Options) -> Result<(), Failure> {
         if !options.cloning && self.kind == Kind::Whole {
             self.tips.get_or_insert_with(Tips::begin);
@@ -136,9 +130,6 @@ impl Listed {
     }
 
     /// Whoever has looked at what there is, or was, does not take it for what there is now unless it is.
-    ///
-    /// # Errors
-    /// Fails when it is not, or nobody can say.
     pub(crate) fn confirm(&mut self) -> Result<(), Failure> {
         if self.is_fresh {
             return Ok(());
@@ -163,9 +154,6 @@ impl Listed {
     }
 
     /// Brings what git wants into the repository. Returns the lines that answer git.
-    ///
-    /// # Errors
-    /// Fails when neither the mirror's packs nor git's own programs can be had.
     pub(crate) fn fetch(
         &mut self,
         wants: &BTreeSet<Vec<u8>>,

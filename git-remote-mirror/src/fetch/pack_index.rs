@@ -19,9 +19,6 @@ pub(crate) struct PackIndex {
 
 impl PackIndex {
     /// Opens one.
-    ///
-    /// # Errors
-    /// Fails when it cannot be read or is of another version.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let mut begin = [0; HEADER.len() + FANOUT];
@@ -40,9 +37,6 @@ impl PackIndex {
     }
 
     /// Whether it has all of these: names in binary, sorted, all of one length.
-    ///
-    /// # Errors
-    /// Fails when it cannot be read.
     pub(crate) fn has_all(&self, names: &[Vec<u8>]) -> io::Result<bool> {
         for alike in names.chunk_by(|one, other| one.first() == other.first()) {
             let Some(first) = alike[0].first() else {

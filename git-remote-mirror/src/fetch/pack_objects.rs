@@ -12,10 +12,6 @@ use common::{git, packs::verified};
 /// Puts a pack together of what these lines name, into the folder `pack` of an object directory. What that has, or
 /// borrows, is seen as well as what the mirror has; and what is unfinished lies there, too. Returns the pack's name, without
 /// an ending; None when nothing was to be put into one.
-///
-/// # Errors
-/// Fails when git does, and when the mirror's packs are not what was verified before or after: git takes over what lies
-/// in them without a look at it.
 pub(crate) fn run(
     mirror: &Path,
     store: &Path,

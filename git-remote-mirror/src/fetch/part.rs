@@ -22,9 +22,6 @@ use common::{
 use crate::fetch::{link, local_repo::LocalRepo, pack_objects, refs::Refs};
 
 /// Gives it. Returns the path of the pack, without an ending.
-///
-/// # Errors
-/// Fails when it cannot be done, for whatever reason; then the repository is as it was.
 pub(crate) fn give(
     mirror: &Path,
     place: &LocalRepo,

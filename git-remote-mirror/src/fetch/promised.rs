@@ -19,9 +19,6 @@ const ALIAS: &str = "mirror-upstream://";
 const ALIAS_VARIABLE: &str = "MIRROR_ALIAS";
 
 /// Brings these from upstream itself, as git would without a mirror. There, what no branch leads to any more may still be.
-///
-/// # Errors
-/// Fails when git does, in its words.
 pub(crate) fn fetch_from(
     upstream: &str,
     wants: &BTreeSet<Vec<u8>>,
@@ -69,9 +66,6 @@ pub(crate) fn fetch_from(
 }
 
 /// Whether a mirror has all of these, whatever leads to them.
-///
-/// # Errors
-/// Fails when git cannot be asked.
 pub(crate) fn has_all(mirror: &Path, wants: &BTreeSet<Vec<u8>>) -> io::Result<bool> {
     let mut git = git::at(mirror);
     git.args(["cat-file", "--batch-check=%(objecttype)", "--buffer"])

@@ -30,9 +30,6 @@ struct Ref {
 impl Refs {
     /// Reads them; None where `list` cannot say them as they are: there are none, `HEAD` names one that is not there,
     /// some are in files of their own, or nobody knows what a tag points to.
-    ///
-    /// # Errors
-    /// Fails when they cannot be read.
     pub(crate) fn read(git_dir: &Path) -> io::Result<Option<Self>> {
         let packed = match fs::read(git_dir.join("packed-refs")) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),

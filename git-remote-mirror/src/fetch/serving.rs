@@ -33,9 +33,6 @@ pub(crate) struct Serving {
 
 impl Serving {
     /// Brings the mirror as far in step as whoever `lacks` that needs it.
-    ///
-    /// # Errors
-    /// Fails when there is nothing to serve.
     pub(crate) fn begin(invocation: &Invocation, lacks: Lack) -> Result<Self, Failure> {
         let runtime = runtime()?;
         let (client, ready) = runtime.block_on(daemon::fetch(invocation, lacks))?;
@@ -74,9 +71,6 @@ impl Serving {
 }
 
 /// Keeps everything in the mirror that somebody reads: held until this process ends, however it ends.
-///
-/// # Errors
-/// Fails when the lock's file cannot be used.
 pub(crate) fn lease(git_dir: &Path) -> Result<File, Failure> {
     let path = git_dir.join("lease");
     let cannot = |err: io::Error| Failure::io(&format!("cannot hold '{}'", path.display()), &err);

@@ -21,9 +21,6 @@ const SERVER: &str =
     "GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_NO_REPLACE_OBJECTS=1 git upload-pack";
 
 /// Serves from a mirror that is in step until git is done.
-///
-/// # Errors
-/// Fails when the server program cannot be run.
 pub(crate) fn run(serving: &Serving, service: &str) -> Result<(), Failure> {
     let ready = &serving.ready;
     let mut server = git::fenced();
@@ -45,9 +42,6 @@ pub(crate) fn run(serving: &Serving, service: &str) -> Result<(), Failure> {
 
 /// Fetches from a mirror that is in step into the repository in which git runs us, by git's own programs. What no ref of
 /// the mirror names is no `known` want, and may be refused.
-///
-/// # Errors
-/// Fails when they do, in their words.
 pub(crate) fn fetch_pack(
     serving: &Serving,
     wants: &BTreeSet<Vec<u8>>,
@@ -100,9 +94,6 @@ pub(crate) fn fetch_pack(
 }
 
 /// What talks to the daemon.
-///
-/// # Errors
-/// Fails when the system refuses.
 pub(crate) fn runtime() -> Result<Runtime, Failure> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build();
@@ -110,9 +101,6 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
 }
 
 /// Gives our line to a server program of git's, until it ends.
-///
-/// # Errors
-/// Fails when it cannot be run. How it went, git has heard from the server itself.
 pub(crate) fn serve(
     mut server: Command,
     service: &str,

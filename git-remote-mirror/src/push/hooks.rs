@@ -48,9 +48,6 @@ const MAX_NAMED: usize = 20;
 type Verdicts = Vec<Option<String>>;
 
 /// Notes how many commands there are.
-///
-/// # Errors
-/// Fails when it is not run by a push of ours, or the disk refuses.
 pub(crate) fn pre_receive() -> Result<(), Failure> {
     let count = io::stdin().lock().split(b'\n').count();
     let written = quarantine::note_commands(&quarantine()?, count);
@@ -58,18 +55,12 @@ pub(crate) fn pre_receive() -> Result<(), Failure> {
 }
 
 /// Notes that git begins to send: it has heard what upstream has, and from now on nobody can be sure what reached it.
-///
-/// # Errors
-/// Fails when it is not run by a push of ours, or the disk refuses; then nothing is sent.
 pub(crate) fn pre_push() -> Result<(), Failure> {
     let written = quarantine::note_begun(&quarantine()?);
     written.map_err(|err| Failure::io("cannot note that the push begins", &err))
 }
 
 /// Carries out the commands that git sends. Each is reported, whatever happens.
-///
-/// # Errors
-/// Fails when git cannot be heard or told.
 pub(crate) fn proc_receive() -> Result<(), Failure> {
     let quarantine = quarantine()?;
     let _hold = quarantine::hold(&quarantine)?;

@@ -29,9 +29,6 @@ use crate::{
 const STDERR_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Brings the mirror in step, so that git's own checks are about what upstream has now, and receives from git.
-///
-/// # Errors
-/// Fails when the push cannot begin.
 pub(crate) fn run(invocation: &Invocation) -> Result<(), Failure> {
     let runtime = runtime()?;
     let (_client, open) = runtime.block_on(daemon::open_push(invocation))?;

@@ -41,9 +41,6 @@ pub(crate) fn has_begun(quarantine: &Path) -> bool {
 }
 
 /// Notes how many commands git sent.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn note_commands(quarantine: &Path, count: usize) -> io::Result<()> {
     fs::write(quarantine.join(COMMANDS), count.to_string())
 }
@@ -54,25 +51,16 @@ pub(crate) fn had_commands(quarantine: &Path, count: usize) -> bool {
 }
 
 /// Notes that git begins to send.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn note_begun(quarantine: &Path) -> io::Result<()> {
     fs::write(quarantine.join(SENT), "")
 }
 
 /// Notes that git has been told how it went.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn note_reported(quarantine: &Path) -> io::Result<()> {
     fs::write(quarantine.join(REPORTED), "")
 }
 
 /// Keeps the daemon, and the one after it, from sweeping a quarantine for as long as the returned file is open.
-///
-/// # Errors
-/// Fails when it has been swept already.
 pub(crate) fn hold(quarantine: &Path) -> Result<File, Failure> {
     let lock = File::open(quarantine.join(LOCK)).and_then(|lock| {
         lock.lock_shared()?;
@@ -82,9 +70,6 @@ pub(crate) fn hold(quarantine: &Path) -> Result<File, Failure> {
 }
 
 /// Says for as long as the returned file is open that the hook works.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn work(quarantine: &Path) -> io::Result<File> {
     let working = File::create(quarantine.join(WORKING))?;
     working.lock()?;

@@ -14,9 +14,6 @@ pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
     /// Makes it in the quarantine of the push.
-    ///
-    /// # Errors
-    /// Fails when the disk refuses.
     pub(crate) fn new(quarantine: &Path, url: &str, orders: &[Order<'_>]) -> io::Result<Self> {
         let dir = quarantine.join("push.git");
         fs::create_dir_all(dir.join("refs"))?;
@@ -75,9 +72,6 @@ impl Scratch {
 
     /// Writes down which repositories of others the user trusts: an upstream on this machine is looked at by a git of its
     /// own, which takes that from no environment.
-    ///
-    /// # Errors
-    /// Fails when the disk refuses.
     pub(crate) fn trust(&self, standing: &[(String, String)]) -> io::Result<PathBuf> {
         let mut config = b"[safe]\n".to_vec();
         for (_, directory) in standing.iter().filter(|(key, _)| key == "safe.directory") {

@@ -68,9 +68,6 @@ pub(crate) struct Order<'c> {
 }
 
 /// Sends, and returns for each order `None`, or the reason why upstream does not have it.
-///
-/// # Errors
-/// Fails when it could not begin; nothing has reached upstream then.
 pub(crate) fn send(
     quarantine: &Path,
     orders: &[Order<'_>],

@@ -87,9 +87,6 @@ impl Credentials {
 
     /// A stored secret, for the place that it is for. It is kept in memory for as long as a login is, so that an unchanged
     /// fetch needs no store.
-    ///
-    /// # Errors
-    /// Fails when the store that has it does not give it, and when it is for another place.
     pub(crate) async fn stored(&self, id: &SecretId, place: &str) -> Result<Secret, Failure> {
         let secret = self.read(id).await?;
         match secret.0.split_once('\n') {
@@ -120,9 +117,6 @@ impl Credentials {
     }
 
     /// Removes a secret that nothing names any more.
-    ///
-    /// # Errors
-    /// Fails when it is still there.
     pub(crate) async fn remove(&self, id: &SecretId) -> Result<(), Failure> {
         self.read
             .lock()
@@ -185,9 +179,6 @@ impl Credentials {
     }
 
     /// Forgets who has read the upstream of a mirror: it gets another one, or goes. Blocks.
-    ///
-    /// # Errors
-    /// Fails when the note cannot be removed.
     pub(crate) fn forget_readers(&self, git_dir: &Path) -> io::Result<()> {
         let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         self.proven().retain(|(mirror, _)| mirror != git_dir);
@@ -211,9 +202,6 @@ impl Credentials {
     }
 
     /// Notes that an identity has just read upstream. Blocks.
-    ///
-    /// # Errors
-    /// Fails when the note cannot be written; it is then made again after the next sync.
     pub(crate) fn note_read(&self, git_dir: &Path, identity: &[u8]) -> io::Result<()> {
         // A mirror that was removed and made again has no note of it.
         if self.proven().contains(&proof(git_dir, identity)) && git_dir.join(READERS).exists() {
@@ -236,9 +224,6 @@ impl Credentials {
     }
 
     /// Notes that upstream no longer lets just anybody read. Blocks.
-    ///
-    /// # Errors
-    /// Fails when the note cannot be written.
     pub(crate) fn note_private(&self, git_dir: &Path) -> io::Result<()> {
         let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let lines = readers(git_dir);
@@ -281,9 +266,6 @@ pub(crate) fn bound(place: &str, secret: &str) -> String {
 }
 
 /// A slow salted hash, by which an identity is recognised and of which it cannot be made.
-///
-/// # Errors
-/// Fails when the system has no randomness.
 pub(crate) fn hashed(identity: &[u8]) -> io::Result<String> {
     let hash = Argon2::default().hash_password(identity);
     Ok(hash.map_err(io::Error::other)?.to_string())

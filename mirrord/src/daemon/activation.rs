@@ -18,9 +18,6 @@ use sd_notify::NotifyState;
 const FIRST_FD: u32 = 3;
 
 /// Takes the socket that the service manager listens at for us; `None` when it does not. Only before there are threads.
-///
-/// # Errors
-/// Fails when it is not the socket at which clients look for us.
 pub(crate) fn socket(paths: &Paths) -> anyhow::Result<Option<UnixListener>> {
     let mut given = ListenFd::from_env();
     if given.len() > 1 {
@@ -59,18 +56,12 @@ pub(crate) fn socket(paths: &Paths) -> anyhow::Result<Option<UnixListener>> {
 }
 
 /// Listens at a socket that the service manager keeps: it stays when we end, and whoever comes meanwhile waits at it.
-///
-/// # Errors
-/// Fails when the system refuses.
 pub(crate) fn listen(socket: UnixListener) -> io::Result<Listener> {
     socket.set_nonblocking(true)?;
     Ok(UnixSocket::try_from(std::os::fd::OwnedFd::from(socket))?.into())
 }
 
 /// Says that clients are served from now on.
-///
-/// # Errors
-/// Fails when the service manager cannot be told: it would give us up.
 pub(crate) fn say_ready() -> io::Result<()> {
     sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("serving")])
 }

@@ -61,9 +61,6 @@ impl Lock {
 }
 
 /// Takes the lock.
-///
-/// # Errors
-/// Fails when another daemon keeps it, or the file cannot be used.
 pub(crate) fn take(path: &Path, rival: Rival) -> anyhow::Result<Lock> {
     let mut lock = take_over(path, rival, STOP_TIMEOUT)?;
     lock.file.set_len(0)?;
@@ -73,9 +70,6 @@ pub(crate) fn take(path: &Path, rival: Rival) -> anyhow::Result<Lock> {
 }
 
 /// Ends the daemon that holds the lock, whatever state it is in, and waits until it has ended.
-///
-/// # Errors
-/// Fails when it cannot be ended, or the file cannot be used.
 pub(crate) fn end_holder(path: &Path) -> anyhow::Result<()> {
     take_over(path, Rival::IsReplaced, STOP_TIMEOUT).map(drop)
 }

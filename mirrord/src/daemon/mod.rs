@@ -60,9 +60,6 @@ impl Starter {
 }
 
 /// Makes this process the daemon and serves until `shutdown` resolves. `ready` is called when clients can connect.
-///
-/// # Errors
-/// Fails when another daemon runs, or the socket or the mirrors' folder cannot be used.
 pub(crate) async fn run(
     paths: Paths,
     starter: Starter,
@@ -163,9 +160,6 @@ fn plan(engine: &Engine, mirrors: &[Mirror]) {
 }
 
 /// Resolves when the system or a person wants the daemon to stop.
-///
-/// # Errors
-/// Fails when signals cannot be waited for.
 pub(crate) async fn stopped_by_signal() -> io::Result<()> {
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,

@@ -51,9 +51,6 @@ pub(crate) struct Socket {
 impl Socket {
     /// Makes a socket. Only the holder of the lock may: one that is there is a dead daemon's, unless the service manager
     /// listens there. Nobody would find that one any more.
-    ///
-    /// # Errors
-    /// Fails when the service manager listens there, or the socket cannot be made.
     pub(crate) fn new(paths: &Paths) -> anyhow::Result<Self> {
         let own = paths.socket();
         if own.exists() && service::listens(paths) {
@@ -65,9 +62,6 @@ impl Socket {
     }
 
     /// Takes over the socket at which the service manager listens for us.
-    ///
-    /// # Errors
-    /// Fails when the system refuses.
     pub(crate) fn of_manager(paths: &Paths, socket: UnixListener) -> anyhow::Result<Self> {
         let path = paths.socket();
         let listener = activation::listen(socket)
@@ -102,9 +96,6 @@ impl Socket {
     }
 
     /// The next client.
-    ///
-    /// # Errors
-    /// Fails when the system has no more descriptors, for example.
     pub(crate) async fn accept(&self) -> io::Result<Stream> {
         self.listener.accept().await
     }

@@ -8,9 +8,6 @@ use crate::process::durable;
 const FILE: &str = "repairs";
 
 /// Records a repair, to last, and logs it.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn record(git_dir: &Path, message: &str) -> io::Result<()> {
     tracing::warn!("'{}': {message}", git_dir.display());
     let mut text = fs::read_to_string(git_dir.join(FILE)).unwrap_or_default();

@@ -34,18 +34,12 @@ pub(crate) struct Ended {
 }
 
 /// Runs a child. Ends it early when the watch is cancelled; its status is then that of the kill.
-///
-/// # Errors
-/// Fails when it cannot be started.
 pub(crate) fn run(command: Command, input: Vec<u8>, watch: &Watch) -> io::Result<Ended> {
     run_reading(command, input, None, watch, |_| ())
 }
 
 /// The same, and shows each piece of its stderr as it comes. With a `budget` it is ended when it says nothing at all for
 /// so long, unless somebody is being asked something meanwhile.
-///
-/// # Errors
-/// Fails when it cannot be started.
 pub(crate) fn run_reading(
     mut command: Command,
     input: Vec<u8>,

@@ -9,17 +9,11 @@ use std::{
 };
 
 /// Makes a directory's names last.
-///
-/// # Errors
-/// Fails when the directory cannot be opened or the disk refuses.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
 /// Makes a whole new directory last, everything in it first.
-///
-/// # Errors
-/// Fails when something cannot be opened or the disk refuses.
 pub(crate) fn sync_tree(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -33,9 +27,6 @@ pub(crate) fn sync_tree(dir: &Path) -> io::Result<()> {
 }
 
 /// Makes a directory, and those above it, for nobody but us; one that exists is left as it is.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn make_dir(dir: &Path) -> io::Result<()> {
     let Some(above) = dir.parent().filter(|_| !dir.is_dir()) else {
         return Ok(());
@@ -52,9 +43,6 @@ pub(crate) fn make_dir(dir: &Path) -> io::Result<()> {
 pub(crate) const UNFINISHED: &str = ".new-";
 
 /// Replaces a file as a whole: readers see the old content or the new one, also after a power cut.
-///
-/// # Errors
-/// Fails when the disk refuses; the old content is then still there.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let dir = dir_of(path);
     let mut file = unfinished_in(dir)?;
@@ -82,9 +70,6 @@ fn unfinished_in(dir: &Path) -> io::Result<tempfile::NamedTempFile> {
 }
 
 /// Removes a file, if it is there.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),

@@ -3,9 +3,6 @@
 use std::io;
 
 /// 32 hexadecimal digits.
-///
-/// # Errors
-/// Fails when the system has no randomness.
 pub(crate) fn random() -> io::Result<String> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(io::Error::other)?;

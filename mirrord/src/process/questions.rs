@@ -151,9 +151,6 @@ fn question_of(file: &Path) -> String {
 impl Questions {
     /// Lets a child ask: it is given this passphrase, once, and otherwise one of these is asked. Where it is part of a push,
     /// only that may.
-    ///
-    /// # Errors
-    /// Fails when the system has no randomness.
     pub(crate) fn open(
         self: &Arc<Self>,
         passphrase: Option<Passphrase>,

@@ -32,9 +32,6 @@ struct Line {
 }
 
 /// Records files that were changed.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn record(git_dir: &Path, files: &[ChangedFile], now: SystemTime) -> io::Result<()> {
     let mut lines = read(git_dir)?;
     lines.extend(files.iter().map(|file| Line {
@@ -54,9 +51,6 @@ pub(crate) fn of_late(git_dir: &Path, now: SystemTime) -> Vec<ChangedFile> {
 }
 
 /// What the next one who fetches is told: each is told once.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn take_untold(git_dir: &Path) -> io::Result<Vec<String>> {
     let mut lines = read(git_dir)?;
     if lines.iter().all(|line| line.is_told) {

@@ -28,9 +28,6 @@ pub(crate) fn after_complaint(git_dir: &Path, stderr: &str) {
 
 /// Has a mirror looked at before anybody reads it: git has complained of its objects. It is remembered on disk, whoever
 /// is killed meanwhile.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn want(git_dir: &Path) -> io::Result<()> {
     record_check(git_dir, UNIX_EPOCH)
 }

@@ -36,9 +36,6 @@ pub(crate) enum Trust<'t> {
 }
 
 /// Whether the mirror itself has everything that `tips` need, so that nothing has to be fetched.
-///
-/// # Errors
-/// Fails when the check cannot be made.
 pub(crate) fn is_complete(
     git_dir: &Path,
     tips: &BTreeSet<ObjectId>,
@@ -101,9 +98,6 @@ pub(crate) fn check(
 }
 
 /// A walk from `tips` to what the mirror is known to have, as `git rev-list --stdin` takes it.
-///
-/// # Errors
-/// Fails when the mirror's refs cannot be read.
 pub(crate) fn walk(
     git_dir: &Path,
     tips: &BTreeSet<ObjectId>,

@@ -21,9 +21,6 @@ const LOST: &str = "lost ";
 const ASKED: &str = "asked";
 
 /// What is known to be broken in a mirror.
-///
-/// # Errors
-/// Fails when the note cannot be read.
 pub(crate) fn read(git_dir: &Path) -> io::Result<Option<Damage>> {
     let text = match fs::read(git_dir.join(FILE)) {
         Ok(text) => String::from_utf8_lossy(&text).into_owned(),
@@ -39,9 +36,6 @@ pub(crate) fn read(git_dir: &Path) -> io::Result<Option<Damage>> {
 }
 
 /// Notes it, to last.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn note(git_dir: &Path, damage: &Damage) -> io::Result<()> {
     let mut text = format!("{WHAT}{}\n", damage.what.replace('\n', " "));
     if damage.asked {
@@ -52,17 +46,11 @@ pub(crate) fn note(git_dir: &Path, damage: &Damage) -> io::Result<()> {
 }
 
 /// Whether upstream has to be asked for all that it has, because of what is broken.
-///
-/// # Errors
-/// Fails when the note cannot be read.
 pub(crate) fn wants_all(git_dir: &Path) -> io::Result<bool> {
     Ok(read(git_dir)?.is_some_and(|damage| !damage.asked))
 }
 
 /// Notes that upstream has given all that it has.
-///
-/// # Errors
-/// Fails when the note cannot be read or written.
 pub(crate) fn has_all(git_dir: &Path) -> io::Result<()> {
     match read(git_dir)? {
         Some(damage) => note(
@@ -77,9 +65,6 @@ pub(crate) fn has_all(git_dir: &Path) -> io::Result<()> {
 }
 
 /// All is whole again.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn is_over(git_dir: &Path) -> io::Result<()> {
     durable::remove(&git_dir.join(FILE))
 }

@@ -20,9 +20,6 @@ use crate::{
 const MAX_TRIES: usize = 5;
 
 /// Gives a mirror other refspecs. Nobody may be writing its refs.
-///
-/// # Errors
-/// Fails when the disk refuses; whoever uses the mirror next then finishes it.
 pub(crate) fn change(
     registry: &Registry,
     mirror: &Mirror,
@@ -41,9 +38,6 @@ pub(crate) fn change(
 }
 
 /// Finishes a change of the refspecs that was begun, if one was.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn finish(mirror: &mut Mirror) -> io::Result<()> {
     let Some(Leaving {
         track: before,
@@ -82,9 +76,6 @@ pub(crate) fn finish(mirror: &mut Mirror) -> io::Result<()> {
 }
 
 /// Removes what a dead daemon left in a mirror.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn sweep(git_dir: &Path) -> io::Result<()> {
     quarantine::sweep(git_dir)?;
     publish::sweep(git_dir)

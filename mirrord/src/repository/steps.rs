@@ -16,9 +16,6 @@ use crate::repository::{
 
 /// Notes what a plan has made of the records that were there before, with one pack or with none. The file need not last
 /// through a power cut: what does not follow from it to what is recorded is not used.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn note(
     git_dir: &Path,
     before: &Refs,

@@ -25,9 +25,6 @@ use crate::{
 };
 
 /// Makes it what the refs are now. Whoever is handed the one before either has it by then, or makes one.
-///
-/// # Errors
-/// Fails when git cannot, when it is cancelled, or the disk refuses.
 pub(crate) fn renew(git_dir: &Path, watch: &Watch) -> io::Result<()> {
     if packs(&folder(git_dir))?.len() < 2 {
         return Ok(());

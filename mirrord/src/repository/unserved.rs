@@ -85,9 +85,6 @@ pub(crate) fn read(git_dir: &Path) -> Vec<Unserved> {
 }
 
 /// Writes that down, if it has changed.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn write(git_dir: &Path, unserved: &[Unserved]) -> io::Result<()> {
     if read(git_dir) == unserved {
         return Ok(());

@@ -49,9 +49,6 @@ pub(crate) struct Changed {
 }
 
 /// Records packs that are about to be let in, and of which every byte was looked at when they were made.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn note(git_dir: &Path, added: &BTreeMap<String, Digests>) -> io::Result<()> {
     change(git_dir, |record| {
         // In a mirror that has no refs yet, nothing can be missing.
@@ -74,9 +71,6 @@ pub(crate) fn note_stamps(git_dir: &Path, files: impl Iterator<Item = PathBuf>) 
 }
 
 /// The files of a mirror's packs origin content is not what was verified.
-///
-/// # Errors
-/// Fails when one cannot be read, or it is cancelled.
 pub(crate) fn changed(git_dir: &Path, extent: Extent, watch: &Watch) -> io::Result<Vec<Changed>> {
     if extent == Extent::Touched && !is_touched(git_dir)? {
         return Ok(Vec::new());
@@ -108,9 +102,6 @@ pub(crate) fn changed(git_dir: &Path, extent: Extent, watch: &Watch) -> io::Resu
 }
 
 /// Whether somebody has touched a file of a mirror's packs since its content was what was verified.
-///
-/// # Errors
-/// Fails when a file cannot be looked at.
 pub(crate) fn is_touched(git_dir: &Path) -> io::Result<bool> {
     let record = Record::read(git_dir)?;
     let files = record.files(git_dir).map(|(path, _)| path);
@@ -118,9 +109,6 @@ pub(crate) fn is_touched(git_dir: &Path) -> io::Result<bool> {
 }
 
 /// Whether the content of a file is what was verified; None where nothing was.
-///
-/// # Errors
-/// Fails when it cannot be read, or it is cancelled.
 pub(crate) fn is_verified(git_dir: &Path, path: &Path, watch: &Watch) -> io::Result<Option<bool>> {
     let record = Record::read(git_dir)?;
     let mut files = record.files(git_dir);
@@ -132,9 +120,6 @@ pub(crate) fn is_verified(git_dir: &Path, path: &Path, watch: &Watch) -> io::Res
 }
 
 /// Forgets one file of a pack that git does without; or all of the pack of tips.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn forget_file(git_dir: &Path, path: &Path) -> io::Result<()> {
     change(git_dir, |record| {
         if !path.starts_with(folder(git_dir)) {
@@ -148,17 +133,11 @@ pub(crate) fn forget_file(git_dir: &Path, path: &Path) -> io::Result<()> {
 }
 
 /// Notes the pack of tips that has just been made.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn note_tips(git_dir: &Path, name: String, files: Digests) -> io::Result<()> {
     change(git_dir, |record| record.tips = Some((name, files)))
 }
 
 /// Forgets packs that are about to go, because others have all that they have.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn forget<'p>(git_dir: &Path, packs: impl Iterator<Item = &'p str>) -> io::Result<()> {
     change(git_dir, |record| {
         for name in packs {
@@ -184,9 +163,6 @@ pub(crate) enum Found {
 }
 
 /// Finds out whether the packs of a mirror are as they should be, where that is not known, and writes it down.
-///
-/// # Errors
-/// Fails when git cannot be run, when it is cancelled, or the disk refuses.
 pub(crate) fn verify(git_dir: &Path, watch: &Watch) -> io::Result<Found> {
     let before = Record::read(git_dir)?;
     let found = packs(&folder(git_dir))?;
@@ -275,9 +251,6 @@ fn faults(git_dir: &Path, packs: &[&Pack], watch: &Watch) -> io::Result<Option<S
 }
 
 /// Forgets what is known of packs, and that all is there: so it is looked into again.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn doubt<'p>(git_dir: &Path, packs: impl Iterator<Item = &'p str>) -> io::Result<()> {
     change(git_dir, |record| {
         record.complete = false;

@@ -27,9 +27,6 @@ use crate::{
 const MAX_DIRS: usize = 5;
 
 /// Makes a mirror, beside those of the same upstream that there are.
-///
-/// # Errors
-/// Fails when the client has gone.
 pub(crate) async fn add(
     engine: &Arc<Engine>,
     conversation: &mut Conversation,

@@ -41,9 +41,6 @@ impl Conversation {
     }
 
     /// Says what comes of something that may take a while.
-    ///
-    /// # Errors
-    /// Fails when the client has gone; what was waited for is dropped.
     pub(crate) async fn report(
         &mut self,
         work: impl Future<Output = Result<Reply, Failure>>,
@@ -53,9 +50,6 @@ impl Conversation {
     }
 
     /// Says which refs are in a mirror alone.
-    ///
-    /// # Errors
-    /// Fails when the client has gone.
     pub(crate) async fn say_locals(&mut self, locals: Vec<LocalRef>) -> Result<(), WireError> {
         for batch in batches(locals, |local| local.name.len() + 200) {
             self.say(&Reply::Locals(batch)).await?;
@@ -64,9 +58,6 @@ impl Conversation {
     }
 
     /// Waits for something of which there is nothing to see but that we are alive.
-    ///
-    /// # Errors
-    /// Fails when the client has gone; what was waited for is dropped.
     pub(crate) async fn wait_quietly<T>(
         &mut self,
         future: impl Future<Output = T>,
@@ -77,9 +68,6 @@ impl Conversation {
     }
 
     /// Says one thing.
-    ///
-    /// # Errors
-    /// Fails when the client has gone.
     pub(crate) async fn say(&mut self, reply: &Reply) -> Result<(), WireError> {
         self.heard = Instant::now();
         // A client that was stopped must not hold up what others wait for.
@@ -89,26 +77,17 @@ impl Conversation {
     }
 
     /// Asks the person.
-    ///
-    /// # Errors
-    /// Fails when the client has gone.
     pub(crate) async fn ask(&mut self, question: Ask) -> Result<Answer, WireError> {
         self.say(&Reply::Ask(question)).await?;
         self.hear().await
     }
 
     /// Waits for what the client says, which may be long in coming.
-    ///
-    /// # Errors
-    /// Fails when the client has gone.
     pub(crate) async fn hear(&mut self) -> Result<Answer, WireError> {
         wire::recv(&mut &self.stream).await
     }
 
     /// Waits for something while the client sees how far it is, and ends when the client does.
-    ///
-    /// # Errors
-    /// Fails when the client has gone; what was waited for is dropped.
     pub(crate) async fn wait<T>(
         &mut self,
         host: &str,
@@ -120,9 +99,6 @@ impl Conversation {
     }
 
     /// The same, while the client is asked what there is to ask.
-    ///
-    /// # Errors
-    /// Fails when the client has gone; what was waited for is dropped.
     pub(crate) async fn wait_asked<T>(
         &mut self,
         host: &str,

@@ -31,9 +31,6 @@ pub(crate) struct SuppliedCredential {
 
 impl SuppliedCredential {
     /// What was given for an upstream.
-    ///
-    /// # Errors
-    /// Fails when it makes no sense there.
     pub(crate) fn new(credential: Credential, url: &UpstreamUrl) -> Result<Self, Failure> {
         let (auth, secret) = match credential {
             Credential::AsGit => (Auth::AsGit, None),
@@ -94,9 +91,6 @@ impl SuppliedCredential {
     }
 
     /// Stores its secret.
-    ///
-    /// # Errors
-    /// Fails when no store takes it.
     pub(crate) async fn store(mut self, engine: &Arc<Engine>) -> Result<Self, Failure> {
         let Some(Secret(secret)) = &self.secret else {
             return Ok(self);

@@ -28,9 +28,6 @@ use crate::{
 };
 
 /// Carries out `mirrord history` for a client.
-///
-/// # Errors
-/// Fails when the client has gone.
 pub(crate) async fn carry_out(
     engine: &Engine,
     conversation: &mut Conversation,
@@ -49,9 +46,6 @@ pub(crate) async fn carry_out(
 }
 
 /// What the refs of a mirror, or one of them, once were, newest first.
-///
-/// # Errors
-/// Fails when there is no such mirror or ref.
 fn history(engine: &Engine, wanted: &Wanted, name: Option<&[u8]>) -> Result<Vec<Past>, Failure> {
     let mirror = existing(engine, wanted)?;
     let refs = refs::read(&mirror.git_dir).map_err(cannot_read)?;
@@ -69,9 +63,6 @@ fn history(engine: &Engine, wanted: &Wanted, name: Option<&[u8]>) -> Result<Vec<
 }
 
 /// Brings back what a ref once was, as a ref of the mirror's own.
-///
-/// # Errors
-/// Fails when it never was so, or something else has the name by now.
 pub(crate) async fn restore(engine: &Arc<Engine>, request: &Restore) -> Result<Reply, Failure> {
     let mirror = existing(engine, &request.mirror)?;
     let at = request.at.as_deref().map(|text| {

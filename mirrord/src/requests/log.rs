@@ -25,9 +25,6 @@ use crate::{
 const BATCH: usize = 100;
 
 /// Says what happened, and goes on if the client follows.
-///
-/// # Errors
-/// Fails when the client has gone.
 pub(crate) async fn log(
     engine: &Arc<Engine>,
     conversation: &mut Conversation,

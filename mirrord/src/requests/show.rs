@@ -21,9 +21,6 @@ use crate::{
 };
 
 /// All mirrors.
-///
-/// # Errors
-/// Fails when they cannot be read.
 pub(crate) fn list(engine: &Engine) -> Result<Vec<MirrorInfo>, Failure> {
     let survey = engine.registry.survey();
     let survey = survey.map_err(|err| Failure::io("cannot list the mirrors", &err))?;
@@ -104,9 +101,6 @@ fn unreadable(found: &Unreadable) -> MirrorInfo {
 }
 
 /// All of one mirror, and what is in it alone.
-///
-/// # Errors
-/// Fails when there is none, or it cannot be read.
 pub(crate) fn show(engine: &Engine, wanted: &Wanted) -> Result<(Shown, Vec<LocalRef>), Failure> {
     let mirror = existing(engine, wanted)?;
     let cannot = |err: io::Error| Failure::io("cannot read the mirror's refs", &err);
@@ -136,9 +130,6 @@ pub(crate) fn show(engine: &Engine, wanted: &Wanted) -> Result<(Shown, Vec<Local
 }
 
 /// The daemon's own settings, after a change of one of them if one is asked for.
-///
-/// # Errors
-/// Fails when there is no such setting or value, and when the file cannot be read or written.
 pub(crate) fn config(path: &Path, config: protocol::Config) -> Result<Vec<Setting>, Failure> {
     let wanted = match config {
         protocol::Config::List => None,

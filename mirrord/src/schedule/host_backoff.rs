@@ -129,9 +129,6 @@ impl HostBackoff {
     }
 
     /// Writes down what is known.
-    ///
-    /// # Errors
-    /// Fails when the disk refuses.
     pub(super) fn write(&self, path: &Path, now: Instant, wall: SystemTime) -> io::Result<()> {
         if self.0.is_empty() {
             return durable::remove(path);

@@ -255,9 +255,6 @@ impl Engine {
     }
 
     /// Forgets how a mirror was: it is gone, or lies elsewhere. Nobody may be using it.
-    ///
-    /// # Errors
-    /// Fails when what is on disk of it cannot be removed.
     pub(crate) fn forget(&self, mirror: &Mirror) -> io::Result<()> {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         // Its task ends when nobody can ask it for anything any more.
@@ -386,9 +383,6 @@ impl Engine {
     }
 
     /// The settings of a mirror that is made because somebody asked for its URL.
-    ///
-    /// # Errors
-    /// Fails when the defaults cannot be read, or the names of the others.
     pub(crate) fn automatic(&self, url: &UpstreamUrl) -> Result<Settings, Failure> {
         let config = Config::read(&self.config)?;
         let mut settings = Settings::of_url(url, config.defaults);

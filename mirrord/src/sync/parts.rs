@@ -58,9 +58,6 @@ enum Fault {
 
 impl Download<'_> {
     /// Receives these, but for what upstream cannot serve. What it could not serve the last time is wanted after all else.
-    ///
-    /// # Errors
-    /// Fails when the download breaks, or does not fit on the disk, and when nothing that upstream has can be had at all.
     pub(super) fn receive(mut self, wants: &Refs, last_time: &Reasons) -> Result<Parts, Trouble> {
         let (last, first): (Refs, Refs) = wants
             .iter()

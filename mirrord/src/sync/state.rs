@@ -169,9 +169,6 @@ pub(super) fn read_synced(git_dir: &Path) -> Option<SystemTime> {
 }
 
 /// Writes that down.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(super) fn write_synced(git_dir: &Path, synced: SystemTime) -> io::Result<()> {
     let line = format!("{}\n", seconds(synced));
     durable::replace(&git_dir.join(refs::SYNCED), line.as_bytes())
@@ -183,9 +180,6 @@ pub(super) fn seconds(time: SystemTime) -> u64 {
 }
 
 /// Removes what is on disk of how a mirror is.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(super) fn forget(git_dir: &Path) -> io::Result<()> {
     durable::remove(&git_dir.join(refs::SYNCED))?;
     trouble::forget(git_dir)

@@ -78,9 +78,6 @@ fn parse(text: &str) -> Option<Failed> {
 }
 
 /// Notes how the last sync failed, or that it did not: then whoever fetches next is told of what was.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(super) fn write(git_dir: &Path, failed: Option<&Failed>) -> io::Result<()> {
     let path = git_dir.join(FAILING);
     let Some(failed) = failed else {
@@ -125,9 +122,6 @@ pub(crate) fn take_mended(git_dir: &Path) -> Option<Failed> {
 }
 
 /// Removes what is on disk of how syncs have failed.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(super) fn forget(git_dir: &Path) -> io::Result<()> {
     durable::remove(&git_dir.join(FAILING))?;
     durable::remove(&git_dir.join(MENDED))

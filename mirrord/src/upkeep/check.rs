@@ -32,9 +32,6 @@ const CHECK_SPREAD: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 const DERIVED: [&str; 2] = ["rev", "bitmap"];
 
 /// Whether it is time to look at a mirror.
-///
-/// # Errors
-/// Fails when that cannot be told.
 pub(super) fn is_due(git_dir: &Path, now: SystemTime) -> io::Result<bool> {
     let checked = match fs::metadata(git_dir.join(CHECKED)) {
         Ok(checked) => checked.modified()?,
@@ -53,9 +50,6 @@ pub(super) fn is_due(git_dir: &Path, now: SystemTime) -> io::Result<bool> {
 }
 
 /// Whether a look is wanted before anybody reads the mirror.
-///
-/// # Errors
-/// Fails when that cannot be told.
 pub(super) fn is_wanted(git_dir: &Path) -> io::Result<bool> {
     match fs::metadata(git_dir.join(CHECKED)) {
         Ok(checked) => Ok(checked.modified()? == UNIX_EPOCH),
@@ -75,9 +69,6 @@ fn share(git_dir: &Path) -> Duration {
 }
 
 /// The files that git makes anew, or does without, and that are not as they were written.
-///
-/// # Errors
-/// Fails when one cannot be read, or it is cancelled.
 pub(super) fn faults(git_dir: &Path, watch: &Watch) -> io::Result<Vec<PathBuf>> {
     let format = refs::open(git_dir)?.object_hash();
     let mut faults = Vec::new();
@@ -100,9 +91,6 @@ pub(super) fn faults(git_dir: &Path, watch: &Watch) -> io::Result<Vec<PathBuf>> 
 }
 
 /// Whether a pack is what was verified, or where nothing was what was written, whatever its index is.
-///
-/// # Errors
-/// Fails when it cannot be read, or it is cancelled.
 pub(super) fn is_pack_as_written(git_dir: &Path, pack: &str, watch: &Watch) -> io::Result<bool> {
     let path = packs::folder(git_dir).join(format!("{pack}.pack"));
     if let Some(is_verified) = verified::is_verified(git_dir, &path, watch)? {

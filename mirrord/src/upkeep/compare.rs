@@ -37,9 +37,6 @@ const DISPENSABLE: &str = "rev";
 
 impl Upkeep {
     /// Compares what somebody has touched, or all after a complaint of git's, for one who is about to read the mirror.
-    ///
-    /// # Errors
-    /// Fails when a file cannot be read, or the disk refuses.
     pub(crate) async fn before_read(
         self: &Arc<Self>,
         gates: &Gates,
@@ -57,9 +54,6 @@ impl Upkeep {
     }
 
     /// Compares, and lays aside what differs. Says whether something did.
-    ///
-    /// # Errors
-    /// Fails when a file cannot be read, when it is cancelled, or the disk refuses.
     pub(super) async fn compare(
         &self,
         gate: &Arc<Gate>,

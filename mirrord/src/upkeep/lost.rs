@@ -41,9 +41,6 @@ pub(super) struct Lost {
 
 impl Lost {
     /// What is lost of a mirror now.
-    ///
-    /// # Errors
-    /// Fails when git cannot be run, or it is cancelled.
     pub(super) fn of(git_dir: &Path, watch: &Watch) -> io::Result<Self> {
         let refs = refs::read(git_dir)?;
         let is_record = |name: &[u8]| refspec::recorded(name).is_some();
@@ -84,9 +81,6 @@ impl Lost {
 
     /// Takes the mirror's own refs out of the way of which something is lost, and brings those back of which nothing is any
     /// more. Says whether it has forgotten one, because another has its name.
-    ///
-    /// # Errors
-    /// Fails when the refs cannot be read or written; then nothing has changed.
     pub(super) fn settle(&self, mirror: &Mirror) -> io::Result<bool> {
         let refs = refs::read(&mirror.git_dir)?;
         let stamp = history::stamp(&refs, SystemTime::now());

@@ -48,9 +48,6 @@ pub(super) enum Salvaged {
 }
 
 /// Lets into a mirror what can still be read of a pack that is not what it should be.
-///
-/// # Errors
-/// Fails when git cannot be run, when it is cancelled, or the disk refuses.
 pub(super) fn salvage(git_dir: &Path, pack: &str, watch: &Watch) -> io::Result<Salvaged> {
     let origin = packs::origin(git_dir, pack);
     // Often only its index is broken.
@@ -199,9 +196,6 @@ fn sound_objects(index: &Path, format: Kind) -> Vec<ObjectId> {
 }
 
 /// Lays bad packs aside. Nobody may be reading the mirror.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(super) fn set_aside(git_dir: &Path, bad: &[String]) -> io::Result<()> {
     let aside = git_dir.join(ASIDE);
     match fs::create_dir(&aside) {
@@ -236,9 +230,6 @@ pub(super) fn set_aside(git_dir: &Path, bad: &[String]) -> io::Result<()> {
 }
 
 /// Removes what was laid aside: the mirror is whole without it.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(super) fn forget_bad(git_dir: &Path) -> io::Result<()> {
     match fs::remove_dir_all(git_dir.join(ASIDE)) {
         Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),

@@ -392,9 +392,6 @@ impl Upkeep {
 }
 
 /// Whether a mirror is to be looked at although nothing has changed in it.
-///
-/// # Errors
-/// Fails when it cannot be read.
 pub(crate) fn is_wanted(git_dir: &Path) -> io::Result<bool> {
     let now = SystemTime::now();
     Ok(!whole::is_well(git_dir)?

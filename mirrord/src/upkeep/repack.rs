@@ -37,9 +37,6 @@ pub(super) const LIMITS: [&str; 6] = [
 
 /// Puts the packs together that are too small, each with its like. Returns how many bytes the new ones have; nothing when
 /// there is no need.
-///
-/// # Errors
-/// Fails when git cannot, when it is cancelled, or the disk refuses; the mirror is then as it was.
 pub(super) fn repack(mirror: &Mirror, watch: &Watch) -> io::Result<Option<u64>> {
     let git_dir = &mirror.git_dir;
     quarantine::sweep(git_dir)?;
@@ -139,9 +136,6 @@ pub(super) fn unchanged(git_dir: &Path, watch: &Watch) -> io::Result<()> {
 }
 
 /// Runs a git to its end at a low priority.
-///
-/// # Errors
-/// Fails when it could not do what it should, or is cancelled.
 pub(super) fn run(git: &Command, input: String, watch: &Watch) -> io::Result<Ended> {
     let mut nice = git::niced(git);
     nice.stdout(Stdio::piped());
@@ -149,9 +143,6 @@ pub(super) fn run(git: &Command, input: String, watch: &Watch) -> io::Result<End
 }
 
 /// Returns a child that did what it should.
-///
-/// # Errors
-/// Fails when it could not, or is cancelled.
 pub(super) fn ended(ended: Ended, watch: &Watch) -> io::Result<Ended> {
     if watch.is_cancelled() {
         return Err(io::ErrorKind::Interrupted.into());

@@ -207,9 +207,6 @@ impl Upkeep {
 }
 
 /// Whether all is known to be as it should.
-///
-/// # Errors
-/// Fails when that cannot be told.
 pub(super) fn is_well(git_dir: &Path) -> io::Result<bool> {
     Ok(verified::is_known(git_dir)
         && packs::without_index(git_dir, SystemTime::now())?.is_empty()

@@ -257,9 +257,6 @@ impl Git {
 }
 
 /// A program of ours that was installed beside this one.
-///
-/// # Errors
-/// Fails when its path is not fit for a line of the shell.
 pub(super) fn beside(program: &str) -> io::Result<String> {
     let path = std::env::current_exe()?.with_file_name(program);
     let path = path

@@ -60,9 +60,6 @@ pub(crate) struct ProjectHook {
 
 impl Upstreams {
     /// The hooks of the project that an upstream is.
-    ///
-    /// # Errors
-    /// Fails when the upstream is none that has an API, or the token cannot be one.
     pub(crate) fn hooks(
         &self,
         url: &UpstreamUrl,

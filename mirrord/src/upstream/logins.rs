@@ -29,9 +29,6 @@ struct Waiting {
 impl Logins {
     /// Keeps a login for one child, and for one push when it is part of one; `own` says whether it is a mirror's own.
     /// Returns the id to ask for it with.
-    ///
-    /// # Errors
-    /// Fails when the system has no randomness.
     pub(crate) fn offer(
         &self,
         origin: &str,

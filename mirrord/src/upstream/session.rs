@@ -67,9 +67,6 @@ impl Way {
 
 impl Session {
     /// Opens a conversation: the first request of http, the start of a child for ssh and for an upstream on this machine.
-    ///
-    /// # Errors
-    /// Fails when upstream cannot be reached or does not let us in.
     pub(crate) fn open(
         url: &UpstreamUrl,
         access: &Access,
@@ -231,9 +228,6 @@ impl Session {
     }
 
     /// Asks what upstream has of what is tracked. One request over http.
-    ///
-    /// # Errors
-    /// Fails when there is no answer, or one that makes no sense.
     pub(crate) fn ask(&mut self, track: &Refspecs, watch: &Watch) -> Result<Advertised, Trouble> {
         watch.asking();
         match &mut self.way {
@@ -269,9 +263,6 @@ impl Session {
     /// Receives everything that `wants` need and the mirror's `records` do not have.
     ///
     /// Only what upstream itself once had is named to it: commits that exist in the mirror alone are nobody's business.
-    ///
-    /// # Errors
-    /// Fails when the download breaks, is damaged, or does not fit on the disk. The quarantine is then worthless.
     pub(crate) fn fetch(
         &mut self,
         wants: &Refs,

@@ -82,9 +82,6 @@ impl Hook {
     }
 
     /// Gives it another secret token.
-    ///
-    /// # Errors
-    /// Fails when the system has no randomness.
     pub(crate) fn rotate(&mut self) -> Result<(), Failure> {
         self.token = Self::new()?.token;
         Ok(())
@@ -159,9 +156,6 @@ impl Hooks {
     }
 
     /// The mirror that an id leads to, and its hook. Blocks.
-    ///
-    /// # Errors
-    /// Fails when there is one that cannot be read.
     pub(super) fn find(&self, id: &str) -> Result<Option<Found>, Failure> {
         let place = || self.known().get(id).map(|known| known.git_dir.clone());
         let Some(git_dir) = place() else {
@@ -179,9 +173,6 @@ impl Hooks {
     }
 
     /// The hook of a mirror, which gets one if it has none, after a change if there is one to make. Blocks.
-    ///
-    /// # Errors
-    /// Fails when it cannot be read or written.
     pub(crate) fn of(
         &self,
         mirror: &Mirror,
@@ -229,9 +220,6 @@ pub(super) fn is_id(text: &str) -> bool {
 }
 
 /// A signing token, as GitLab shows it.
-///
-/// # Errors
-/// Fails when it is none; what it is instead is not repeated.
 pub(crate) fn signing(token: Secret) -> Result<Secret, Failure> {
     let key = token.0.strip_prefix(SIGNING);
     let key = key.and_then(|key| BASE64_STANDARD.decode(key).ok());
@@ -244,9 +232,6 @@ pub(crate) fn signing(token: Secret) -> Result<Secret, Failure> {
 }
 
 /// A new signing token.
-///
-/// # Errors
-/// Fails when the system has no randomness.
 pub(crate) fn new_signing() -> Result<Secret, Failure> {
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(|err| no_randomness(&io::Error::other(err)))?;

@@ -43,9 +43,6 @@ pub(super) struct Door {
 
 impl Door {
     /// Lets requests in from now on.
-    ///
-    /// # Errors
-    /// Fails when the listener has no address.
     pub(super) fn open(
         listener: TcpListener,
         tls: Option<Arc<Tls>>,

@@ -25,9 +25,6 @@ pub(crate) struct Listening(config::Webhook);
 
 impl config::Webhook {
     /// The same after a change.
-    ///
-    /// # Errors
-    /// Fails when what was typed makes no sense.
     pub(super) fn changed(mut self, listen: Listen) -> Result<Self, Failure> {
         let old = self.listen;
         if let Some(typed) = listen.at {
@@ -58,9 +55,6 @@ fn text(path: PathBuf) -> Result<String, Failure> {
 }
 
 /// Reads the certificate, when there is to be one.
-///
-/// # Errors
-/// Fails when it cannot be used.
 pub(super) async fn prepare(
     wanted: config::Webhook,
 ) -> Result<(Option<Arc<Tls>>, Listening), Failure> {
@@ -98,9 +92,6 @@ fn listen(at: SocketAddr) -> std::io::Result<TcpListener> {
 
 impl Listening {
     /// Listens. From then on the port is known.
-    ///
-    /// # Errors
-    /// Fails when the address cannot be had.
     pub(super) fn bind(&mut self) -> Result<TcpListener, Failure> {
         let cannot = |err: &std::io::Error, at: SocketAddr| {
             let failure = Failure::io(&format!("cannot listen at '{at}'"), err);
@@ -124,9 +115,6 @@ impl Listening {
     }
 
     /// Writes it down for the next daemon.
-    ///
-    /// # Errors
-    /// Fails when the file of the settings cannot be written.
     pub(super) fn write(&self, file: &Path) -> Result<(), Failure> {
         Config::set_webhook(file, &self.0)
     }

@@ -244,9 +244,6 @@ impl Webhook {
     }
 
     /// How it listens.
-    ///
-    /// # Errors
-    /// Fails when it does not.
     async fn listening(&self) -> Result<Listening, Failure> {
         if let Some(open) = &*self.open.lock().await {
             return Ok(open.listening.clone());

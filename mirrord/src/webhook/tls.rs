@@ -36,9 +36,6 @@ struct Read {
 
 impl Tls {
     /// With what is in these files. Blocks.
-    ///
-    /// # Errors
-    /// Fails when they cannot be read, or do not belong together.
     pub(super) fn read(certificate: &Path, key: &Path) -> Result<Self, Failure> {
         let stamp = stamp(certificate, key);
         let config = config(certificate, key)?;

@@ -32,9 +32,6 @@ const MAX_TIPS: usize = 20;
 
 /// Brings a part from upstream if that is wanted of a project that has no mirror, and returns whether it has. Nothing has
 /// been said to git before.
-///
-/// # Errors
-/// Fails when the daemon cannot be asked, upstream says nothing for too long, or git has gone.
 pub(crate) fn run(invocation: &Invocation) -> Result<bool, Failure> {
     let Some(url) = wanted(invocation) else {
         return Ok(false);

@@ -65,9 +65,6 @@ fn limit(invocation: &Invocation, url: &UpstreamUrl) -> Duration {
 
 impl Upstream {
     /// Reaches it; None where that fails, or it does not speak the protocol.
-    ///
-    /// # Errors
-    /// Fails when the child cannot be run, and as timed out when upstream does not answer.
     pub(super) fn reach(invocation: &Invocation, url: &UpstreamUrl) -> io::Result<Option<Self>> {
         let asked = Asked::default();
         let limit = limit(invocation, url);
@@ -132,9 +129,6 @@ impl Upstream {
 
     /// Lets git talk to it until git is done. Returns what it has asked for, in hexadecimal, and has been given; None
     /// where it did not come to that.
-    ///
-    /// # Errors
-    /// Fails when this process is refused something, and as timed out when upstream says nothing for too long.
     pub(super) fn serve(self) -> io::Result<Option<Vec<String>>> {
         let Self {
             mut child,

@@ -183,9 +183,6 @@ impl NoProgress {
 impl Watch {
     /// Prepares to watch a push, whose traces go through a pipe in its quarantine. `brings` says whether it sends
     /// objects.
-    ///
-    /// # Errors
-    /// Fails when the disk refuses.
     pub(crate) fn new(
         quarantine: &Path,
         transport: Transport,

@@ -25,9 +25,6 @@ use super::no_longer_there;
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// Stores a secret under a name that nothing has yet.
-///
-/// # Errors
-/// Fails when others may look into the directory, or when the disk refuses.
 pub(super) fn put(dir: &Path, id: &str, secret: &str) -> Result<(), Failure> {
     let refused = |err| {
         Failure::io(
@@ -41,9 +38,6 @@ pub(super) fn put(dir: &Path, id: &str, secret: &str) -> Result<(), Failure> {
 }
 
 /// Writes a secret into a directory that is there for something else, which others may look into: not into the file.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(super) fn write(dir: &Path, id: &str, secret: &str) -> Result<(), Failure> {
     let refused = |err| {
         Failure::io(
@@ -61,9 +55,6 @@ pub(super) fn write(dir: &Path, id: &str, secret: &str) -> Result<(), Failure> {
 }
 
 /// Looks a secret up.
-///
-/// # Errors
-/// Fails when it is gone, not whole, or not closed to everybody else.
 pub(super) fn get(dir: &Path, id: &str) -> Result<String, Failure> {
     let found = find(dir, id)?.ok_or_else(|| no_longer_there("file"))?;
     check_dir(dir)?;
@@ -71,9 +62,6 @@ pub(super) fn get(dir: &Path, id: &str) -> Result<String, Failure> {
 }
 
 /// Looks for a secret, which need not be there.
-///
-/// # Errors
-/// Fails when it is not whole, or not closed to everybody else.
 pub(super) fn find(dir: &Path, id: &str) -> Result<Option<String>, Failure> {
     let path = dir.join(id);
     let unreadable = |err: io::Error| Failure::io(&cannot_read(&path), &err);
@@ -99,9 +87,6 @@ pub(super) fn find(dir: &Path, id: &str) -> Result<Option<String>, Failure> {
 }
 
 /// Removes a secret, and first overwrites it.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(super) fn remove(dir: &Path, id: &str) -> Result<(), Failure> {
     let path = dir.join(id);
     erase(&path)
@@ -114,9 +99,6 @@ pub(super) fn remove(dir: &Path, id: &str) -> Result<(), Failure> {
 }
 
 /// Removes the secrets that are not named, and what was never finished. Anything else that somebody has put there stays.
-///
-/// # Errors
-/// Fails when the directory cannot be read or something cannot be removed; the rest is removed all the same.
 pub(super) fn sweep(dir: &Path, named: &[&str]) -> io::Result<()> {
     let entries = match fs::read_dir(dir) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -51,9 +51,6 @@ const LOCKED: u8 = 4;
 const NO_ENTRY: u8 = 5;
 
 /// Stores a secret; says whether there is a keyring for it.
-///
-/// # Errors
-/// Fails when there is one that is locked or cannot take it.
 pub(super) async fn put(id: &str, label: &str, secret: &str) -> Result<bool, Failure> {
     // A label is one line.
     let label = label.replace('\n', " ");
@@ -66,9 +63,6 @@ pub(super) async fn put(id: &str, label: &str, secret: &str) -> Result<bool, Fai
 }
 
 /// Looks a secret up.
-///
-/// # Errors
-/// Fails when the keyring cannot be reached, is locked, or does not have it.
 pub(super) async fn get(id: &str) -> Result<String, Failure> {
     let used = use_it("get", id, "").await?;
     if used.code != Some(0) {
@@ -80,9 +74,6 @@ pub(super) async fn get(id: &str) -> Result<String, Failure> {
 }
 
 /// Removes a secret.
-///
-/// # Errors
-/// Fails when the keyring cannot be reached or is locked.
 pub(super) async fn remove(id: &str) -> Result<(), Failure> {
     let used = use_it("remove", id, "").await?;
     match used.code {
@@ -155,9 +146,6 @@ async fn use_it(action: &str, id: &str, input: &str) -> Result<Used, Failure> {
 }
 
 /// The other side: one use of the keyring, in a process of its own.
-///
-/// # Errors
-/// Fails when it cannot hear or answer whoever started it.
 pub(crate) fn serve(action: &str, id: &str) -> io::Result<ExitCode> {
     let mut input = String::new();
     io::stdin().read_to_string(&mut input)?;

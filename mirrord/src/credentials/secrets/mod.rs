@@ -37,10 +37,6 @@ impl Secrets {
 
     /// Stores a secret under a new name: in the keyring when there is one, else in a file. The label is what a person
     /// sees in their keyring.
-    ///
-    /// # Errors
-    /// Fails when the keyring is locked, when it does not answer, or when the disk refuses. A keyring that is there and
-    /// cannot be used never makes a plain file of the secret.
     pub(crate) async fn put(&self, label: &str, secret: &str) -> Result<SecretId, Failure> {
         let id = new_id()?;
         if keyring::put(&id, label, secret).await? {
@@ -58,10 +54,6 @@ impl Secrets {
     }
 
     /// Looks a secret up in the store that has it, and in no other.
-    ///
-    /// # Errors
-    /// Fails when the keyring cannot be reached, is locked or no longer has it; when the file is gone, is not whole, or
-    /// others may read it.
     pub(crate) async fn get(&self, id: &SecretId) -> Result<String, Failure> {
         match id.store {
             Store::Keyring => keyring::get(&id.id).await,
@@ -73,9 +65,6 @@ impl Secrets {
     }
 
     /// Removes a secret from the store that has it; one that is not there is removed already.
-    ///
-    /// # Errors
-    /// Fails when the keyring cannot be reached or is locked, or when the disk refuses.
     pub(crate) async fn remove(&self, id: &SecretId) -> Result<(), Failure> {
         match id.store {
             Store::Keyring => keyring::remove(&id.id).await,
@@ -88,9 +77,6 @@ impl Secrets {
 
     /// Removes the files of secrets that no mirror names, and those that were never finished: a daemon that was killed
     /// has left them. Blocks; only for the daemon's start, when nobody stores anything.
-    ///
-    /// # Errors
-    /// Fails when the directory cannot be read or something in it cannot be removed; the rest is removed all the same.
     pub(crate) fn sweep(&self, named: &[SecretId]) -> io::Result<()> {
         let named = named.iter().filter(|id| id.store == Store::File);
         let named: Vec<_> = named.map(|id| id.id.as_str()).collect();
@@ -99,17 +85,11 @@ impl Secrets {
 }
 
 /// Stores something of a mirror's in a file of this name in it, as secrets are stored in files. Blocks.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn write_in(git_dir: &Path, name: &str, secret: &str) -> Result<(), Failure> {
     file::write(git_dir, name, secret)
 }
 
 /// What has been stored there; `None` where nothing has. Blocks.
-///
-/// # Errors
-/// Fails when it is not whole, or others may read or change it.
 pub(crate) fn read_in(git_dir: &Path, name: &str) -> Result<Option<String>, Failure> {
     file::find(git_dir, name)
 }

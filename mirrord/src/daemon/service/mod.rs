@@ -88,9 +88,6 @@ impl State {
 }
 
 /// Installs the service, or brings it up to date; says whether anything changed.
-///
-/// # Errors
-/// Fails when there is no service manager, or it does not start the daemon.
 pub(crate) fn install(paths: &Paths) -> Result<bool, Failure> {
     let setup = Setup::here(paths)?;
     if cfg!(target_os = "macos") {
@@ -101,9 +98,6 @@ pub(crate) fn install(paths: &Paths) -> Result<bool, Failure> {
 }
 
 /// Removes the service, and stops its daemon; says whether there was one.
-///
-/// # Errors
-/// Fails when a part of it stays.
 pub(crate) fn uninstall() -> Result<bool, Failure> {
     if cfg!(target_os = "macos") {
         launchd::uninstall()
@@ -113,9 +107,6 @@ pub(crate) fn uninstall() -> Result<bool, Failure> {
 }
 
 /// How the service is.
-///
-/// # Errors
-/// Fails when not even its files can be looked at.
 pub(crate) fn state(paths: &Paths) -> Result<State, Failure> {
     let setup = Setup::here(paths)?;
     let mut state = if cfg!(target_os = "macos") {
@@ -201,9 +192,6 @@ fn write(path: &Path, text: &str) -> Result<bool, Failure> {
 }
 
 /// Reads a file of the service; `None` when there is none.
-///
-/// # Errors
-/// Fails when it is none of ours.
 fn read(path: &Path) -> Result<Option<String>, Failure> {
     match fs::read_to_string(path) {
         Ok(text) if text.contains(MARK) => Ok(Some(text)),

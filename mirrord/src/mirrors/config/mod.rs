@@ -75,9 +75,6 @@ impl Default for Webhook {
 
 impl Webhook {
     /// Changes one of them.
-    ///
-    /// # Errors
-    /// Fails when there is no such setting or value, and changes nothing.
     pub(crate) fn set(&mut self, key: &str, value: &str) -> Result<(), BadSetting> {
         Entries(self.values().into()).set(key, value)
     }
@@ -110,17 +107,11 @@ impl Default for Config {
 
 impl Config {
     /// Reads the file; where there is none, everything has its default.
-    ///
-    /// # Errors
-    /// Fails when it cannot be read, or holds a key or a value that there is not.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         Self::of(&open(path)?)
     }
 
     /// The value of one setting, as it would be typed.
-    ///
-    /// # Errors
-    /// Fails when there is no such setting, or the file cannot be read.
     pub(crate) fn get(path: &Path, key: &str) -> Result<String, Failure> {
         let key = known(key)?;
         let mut config = Self::read(path)?;
@@ -130,9 +121,6 @@ impl Config {
     }
 
     /// Every setting, its value as it would be typed, and whether that is so because the file says nothing of it.
-    ///
-    /// # Errors
-    /// Fails when the file cannot be read.
     pub(crate) fn entries(path: &Path) -> Result<Vec<(&'static str, String, bool)>, Failure> {
         let file = open(path)?;
         let mut config = Self::of(&file)?;
@@ -144,9 +132,6 @@ impl Config {
     }
 
     /// Writes one setting.
-    ///
-    /// # Errors
-    /// Fails when there is no such setting or value, or the file cannot be changed; it is then as it was.
     pub(crate) fn set(path: &Path, key: &str, value: &str) -> Result<(), Failure> {
         let key = known(key)?;
         let mut config = Self::default();
@@ -159,9 +144,6 @@ impl Config {
     }
 
     /// Writes how the webhook listens, all of it at once.
-    ///
-    /// # Errors
-    /// Fails when the file cannot be changed; it is then as it was.
     pub(crate) fn set_webhook(path: &Path, webhook: &Webhook) -> Result<(), Failure> {
         let _turn = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
         if Self::read(path)?.webhook == *webhook {
@@ -181,9 +163,6 @@ impl Config {
     }
 
     /// Gives a setting its default again. One that is unknown can be taken out of the file where it stands in it.
-    ///
-    /// # Errors
-    /// Fails when there is no such setting, or the file cannot be changed; it is then as it was.
     pub(crate) fn unset(path: &Path, key: &str) -> Result<(), Failure> {
         let _turn = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
         let file = open(path)?;

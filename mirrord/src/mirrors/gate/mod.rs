@@ -22,9 +22,6 @@ use crate::process::durable;
 const DOUBT: &str = "doubt";
 
 /// The file on which everybody who reads a mirror holds a shared lock, for longer than a daemon may live.
-///
-/// # Errors
-/// Fails when it cannot be opened.
 pub(crate) fn lease(git_dir: &Path) -> io::Result<File> {
     fs::OpenOptions::new()
         .create(true)
@@ -261,9 +258,6 @@ impl Running {
 
 impl Changing {
     /// Notes that the next answer must be upstream's, however fresh the mirror is. It lasts when this returns. Blocks.
-    ///
-    /// # Errors
-    /// Fails when the disk refuses.
     pub(crate) fn doubt(&self) -> io::Result<()> {
         lock(&self.0.state).until_sync = true;
         durable::replace(&self.0.doubt, b"")
@@ -273,9 +267,6 @@ impl Changing {
 impl Reservation {
     /// Notes that something will be sent to upstream, so that whoever finds the mirror after a kill asks upstream first.
     /// It lasts when this returns. Blocks.
-    ///
-    /// # Errors
-    /// Fails when the disk refuses; then nothing may be sent.
     pub(crate) fn doubt(&mut self) -> io::Result<()> {
         self.in_doubt = true;
         let _state = lock(&self.gate.state);

@@ -147,9 +147,6 @@ impl Journal {
 
     /// What has happened, and a way to hear what will: nothing is in both, and nothing in between. There is none when the
     /// daemon stops.
-    ///
-    /// # Errors
-    /// Fails when the files cannot be opened.
     pub(crate) fn open(&self) -> io::Result<(Kept, Option<broadcast::Receiver<Arc<Line>>>)> {
         let writing = self.writing();
         let mut files = Vec::new();
@@ -281,9 +278,6 @@ impl Identity {
 
 /// Gives a mirror that is being made in a directory something by which its entries are known, whatever it is called and
 /// wherever it lies.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn write_id(git_dir: &Path) -> io::Result<()> {
     fs::write(git_dir.join(ID), format!("{}\n", id::random()?))
 }

@@ -91,9 +91,6 @@ impl Registry {
 
     /// Removes what interrupted first syncs and removals left, and brings mirrors whose move to another URL was
     /// interrupted to their places. Says what mirrors there are. Only the daemon calls this, before it serves anybody.
-    ///
-    /// # Errors
-    /// Fails when the folder cannot be read.
     pub(crate) fn sweep(&self) -> io::Result<Survey> {
         for entry in fs::read_dir(&self.root)? {
             let entry = entry?;
@@ -115,9 +112,6 @@ impl Registry {
     }
 
     /// The mirror that serves this URL: the one that the URL itself has made.
-    ///
-    /// # Errors
-    /// Fails when it may be one whose settings cannot be read.
     pub(crate) fn find(&self, url: &UpstreamUrl) -> io::Result<Option<Mirror>> {
         let mut unreadable = None;
         for place in self.places_of(url)? {
@@ -133,9 +127,6 @@ impl Registry {
     }
 
     /// All mirrors of this upstream whose settings can be read, by name.
-    ///
-    /// # Errors
-    /// Fails when the folder cannot be read.
     pub(crate) fn of_url(&self, url: &UpstreamUrl) -> io::Result<Vec<Mirror>> {
         let places = self.places_of(url)?.into_iter();
         let found = places.filter_map(|place| self.at(&place).ok().flatten());
@@ -160,9 +151,6 @@ impl Registry {
     }
 
     /// The mirror in this directory, or where the link of this name leads.
-    ///
-    /// # Errors
-    /// Fails when there is one whose settings cannot be read.
     pub(crate) fn at(&self, place: &Path) -> io::Result<Option<Mirror>> {
         let Ok(git_dir) = fs::canonicalize(place) else {
             return Ok(None);
@@ -178,35 +166,23 @@ impl Registry {
     }
 
     /// The mirror of this name.
-    ///
-    /// # Errors
-    /// Fails when the folder cannot be read.
     pub(crate) fn find_name(&self, name: &Name) -> io::Result<Option<Mirror>> {
         let mut all = self.all()?.into_iter();
         Ok(all.find(|mirror| mirror.settings.name == *name))
     }
 
     /// The mirror in the directory of this name, if its configuration cannot be read.
-    ///
-    /// # Errors
-    /// Fails when the folder cannot be read.
     pub(crate) fn find_unreadable(&self, name: &Name) -> io::Result<Option<Unreadable>> {
         let mut all = self.survey()?.unreadable.into_iter();
         Ok(all.find(|found| found.name() == name.as_ref()))
     }
 
     /// All mirrors, by name. One whose settings cannot be read is logged and left out.
-    ///
-    /// # Errors
-    /// Fails when the folder cannot be read.
     pub(crate) fn all(&self) -> io::Result<Vec<Mirror>> {
         Ok(self.survey()?.mirrors)
     }
 
     /// All mirrors, and those whose settings cannot be read.
-    ///
-    /// # Errors
-    /// Fails when the folder cannot be read.
     pub(crate) fn survey(&self) -> io::Result<Survey> {
         let (mut mirrors, mut unreadable) = (Vec::new(), Vec::new());
         for git_dir in self.places()? {
@@ -233,9 +209,6 @@ impl Registry {
     }
 
     /// Where mirrors lie, whether they can be read or not.
-    ///
-    /// # Errors
-    /// Fails when the folder cannot be read.
     pub(crate) fn places(&self) -> io::Result<Vec<PathBuf>> {
         let mut places = Vec::new();
         for entry in fs::read_dir(&self.root)? {
@@ -248,9 +221,6 @@ impl Registry {
     }
 
     /// Begins a mirror, beside the others and invisible to them.
-    ///
-    /// # Errors
-    /// Fails when the disk refuses.
     pub(crate) fn begin(
         &self,
         settings: Settings,
@@ -272,9 +242,6 @@ impl Registry {
     }
 
     /// Makes what was begun the mirror in a place of its upstream's.
-    ///
-    /// # Errors
-    /// Fails when another mirror is called so by now, or the disk refuses; nothing is then left of it.
     pub(crate) fn settle(&self, unborn: NewMirror, place: &Path) -> io::Result<Mirror> {
         durable::sync_tree(unborn.dir.path())?;
         let _turn = self.naming();
@@ -291,9 +258,6 @@ impl Registry {
     }
 
     /// Writes new settings of a mirror, and moves it where its URL belongs.
-    ///
-    /// # Errors
-    /// Fails when another mirror has the new name, or the disk refuses.
     pub(crate) fn change(&self, mirror: &Mirror, settings: Settings) -> io::Result<Mirror> {
         let _turn = self.naming();
         if settings.name != mirror.settings.name {
@@ -323,9 +287,6 @@ impl Registry {
     }
 
     /// Removes a mirror. Nobody may be using it.
-    ///
-    /// # Errors
-    /// Fails when the disk refuses.
     pub(crate) fn remove(&self, git_dir: &Path) -> io::Result<()> {
         let turn = self.naming();
         self.remove_aliases(git_dir)?;
@@ -354,9 +315,6 @@ impl Registry {
     }
 
     /// Remembers that upstream redirects `url` to the upstream of a mirror.
-    ///
-    /// # Errors
-    /// Fails when the disk refuses.
     pub(crate) fn alias(&self, url: &UpstreamUrl, mirror: &Mirror) -> io::Result<()> {
         let target = mirror.git_dir.file_name().unwrap_or_default();
         let place = self.place(url);
@@ -371,9 +329,6 @@ impl Registry {
     }
 
     /// A name that no mirror has: the one that is wanted, or that with a number.
-    ///
-    /// # Errors
-    /// Fails when the folder cannot be read.
     pub(crate) fn free_name(&self, wanted: &Name) -> io::Result<Name> {
         let mirrors = self.all()?.into_iter();
         let taken: BTreeSet<_> = mirrors.map(|mirror| mirror.settings.name).collect();
@@ -412,9 +367,6 @@ impl Registry {
     }
 
     /// A place for one more mirror of this upstream.
-    ///
-    /// # Errors
-    /// Fails when what leads nowhere cannot be removed.
     pub(crate) fn free_place(&self, url: &UpstreamUrl) -> io::Result<PathBuf> {
         let (first, stem) = (self.place(url), stem(url));
         let numbered = (2..).map(|number| self.root.join(format!("{stem}-{number}.git")));

@@ -38,9 +38,6 @@ pub(super) fn write(git_dir: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// Makes the copy what the configuration is, which can be read.
-///
-/// # Errors
-/// Fails when the configuration cannot be read, or the disk refuses.
 pub(crate) fn refresh(git_dir: &Path) -> io::Result<()> {
     let content = fs::read(git_dir.join("config"))?;
     if read(git_dir).as_deref() == Some(&content) {
@@ -50,9 +47,6 @@ pub(crate) fn refresh(git_dir: &Path) -> io::Result<()> {
 }
 
 /// Replaces a damaged configuration by its copy. Says whether it did.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn restore(git_dir: &Path) -> io::Result<bool> {
     let Some(content) = read(git_dir) else {
         return Ok(false);

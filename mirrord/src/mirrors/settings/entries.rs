@@ -25,9 +25,6 @@ pub(crate) struct BadSetting {
 
 impl Entries<'_> {
     /// Gives one setting the value that a text stands for.
-    ///
-    /// # Errors
-    /// Fails when there is no such key or value.
     pub(crate) fn set(&mut self, key: &str, text: &str) -> Result<(), BadSetting> {
         let mut entries = self.0.iter_mut();
         match entries.find(|(known, _)| known.eq_ignore_ascii_case(key)) {
@@ -39,9 +36,6 @@ impl Entries<'_> {
     }
 
     /// Takes what a file has of them, and leaves the others.
-    ///
-    /// # Errors
-    /// Fails when a value is none.
     pub(crate) fn read(&mut self, file: &ConfigFile) -> Result<(), BadSetting> {
         for (key, value) in &mut self.0 {
             let lines = file.values(&full(key));

@@ -23,9 +23,6 @@ pub(crate) struct ConfigFile {
 
 impl ConfigFile {
     /// Reads a file. What it includes is not read: a change could not be written there.
-    ///
-    /// # Errors
-    /// Fails when it cannot be read, or not be understood.
     pub(crate) fn read(path: &Path) -> io::Result<Self> {
         let shown = path.display();
         let content = fs::read(path).map_err(|err| {
@@ -36,9 +33,6 @@ impl ConfigFile {
     }
 
     /// Understands the content of a file.
-    ///
-    /// # Errors
-    /// Fails when it cannot be understood.
     pub(super) fn parse(path: &Path, mut content: Vec<u8>) -> io::Result<Self> {
         let shown = path.display();
         if !content.ends_with(b"\n") {
@@ -59,9 +53,6 @@ impl ConfigFile {
     }
 
     /// Reads a file, or begins one where there is none.
-    ///
-    /// # Errors
-    /// Fails when there is one that cannot be read, or not be understood.
     pub(crate) fn read_or_new(path: &Path) -> io::Result<Self> {
         match Self::read(path) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Self {
@@ -99,9 +90,6 @@ impl ConfigFile {
     }
 
     /// Gives a key these values, and leaves the file as it is where it has them already.
-    ///
-    /// # Errors
-    /// Fails when a value cannot be written.
     pub(crate) fn put(&mut self, key: &str, values: &[String]) -> io::Result<()> {
         let old = self.values(key);
         if old == values {
@@ -147,9 +135,6 @@ impl ConfigFile {
     }
 
     /// Writes it as a whole, to last.
-    ///
-    /// # Errors
-    /// Fails when the disk refuses; the old content is then still there.
     pub(crate) fn write(&self) -> io::Result<()> {
         durable::replace(&self.path, &self.content())
     }

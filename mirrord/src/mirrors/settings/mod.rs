@@ -240,9 +240,6 @@ impl Settings {
     }
 
     /// Gives a new, empty repository the other object format: nobody knew upstream's when it was made.
-    ///
-    /// # Errors
-    /// Fails when the file cannot be read or written.
     pub(crate) fn use_sha256(git_dir: &Path) -> io::Result<()> {
         let mut file = ConfigFile::read(&git_dir.join("config"))?;
         file.put("core.repositoryformatversion", &["1".to_owned()])?;
@@ -307,9 +304,6 @@ impl Settings {
     }
 
     /// Writes the configuration of a new repository, on top of what git's format requires there.
-    ///
-    /// # Errors
-    /// Fails when the file cannot be read or written.
     pub(crate) fn write_new(&self, git_dir: &Path) -> io::Result<()> {
         let mut file = ConfigFile::read(&git_dir.join("config"))?;
         for (key, values) in REPOSITORY {
@@ -322,9 +316,6 @@ impl Settings {
 
     /// Writes these settings over those of a mirror, all at once and to last. Whatever else stands in its configuration
     /// stays there.
-    ///
-    /// # Errors
-    /// Fails when the file cannot be read or written; it is then as it was.
     pub(crate) fn write(&self, git_dir: &Path) -> io::Result<()> {
         let mut file = ConfigFile::read(&git_dir.join("config"))?;
         self.put(&mut file)?;
@@ -332,9 +323,6 @@ impl Settings {
     }
 
     /// Changes one of the settings that people may change: all but the name and the URL.
-    ///
-    /// # Errors
-    /// Fails when there is no such setting or value, and changes nothing.
     pub(crate) fn set(&mut self, key: &str, value: &str) -> Result<(), BadSetting> {
         self.values().set(key, value)
     }

@@ -169,9 +169,6 @@ impl At {
     /// where history has such a one.
     ///
     /// A time without a zone is one where `now` is.
-    ///
-    /// # Errors
-    /// Fails when it is neither.
     pub(crate) fn parse(text: &str, now: &Zoned) -> Result<Self, Failure> {
         let text = text.trim();
         let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -212,9 +209,6 @@ fn local_time(text: &str, now: &Zoned) -> Option<i64> {
 ///
 /// `entries` are in their order, the newest first. The ref may be named as git takes names: `main`, `heads/main`,
 /// `refs/heads/main`; of a branch and a tag of one name, the branch is meant.
-///
-/// # Errors
-/// Fails when the ref has no such past value, or several.
 pub(crate) fn find(entries: &[Entry], name: &[u8], at: Option<&At>) -> Result<Entry, Failure> {
     let hint = "'mirrord history NAME' shows what can be brought back";
     find_among(entries, name, at)

@@ -27,9 +27,6 @@ pub(crate) struct Published {
 }
 
 /// Removes the locks that a killed daemon left: nobody else writes refs here.
-///
-/// # Errors
-/// Fails when one cannot be removed.
 pub(crate) fn sweep(git_dir: &Path) -> io::Result<()> {
     for name in [
         "packed-refs.lock",
@@ -58,9 +55,6 @@ pub(crate) fn sweep(git_dir: &Path) -> io::Result<()> {
 
 /// Carries out a plan, and sees to it that HEAD names a branch that is there: upstream's, where it is known. All of it
 /// lasts when this returns.
-///
-/// # Errors
-/// Fails when the refs are locked or the disk refuses; then nothing has changed.
 pub(crate) fn publish(
     git_dir: &Path,
     plan: &Plan,

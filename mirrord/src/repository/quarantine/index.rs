@@ -26,9 +26,6 @@ use crate::{
 
 impl Quarantine {
     /// Receives one pack from an upstream that was told of nothing that is here: whatever its objects need must be in it.
-    ///
-    /// # Errors
-    /// Fails when the pack is damaged, ends early, lacks an object, or the disk refuses.
     pub(crate) fn receive_whole(&self, pack: &mut dyn BufRead, watch: &Watch) -> gix::Result<()> {
         let mut git = git::at(&self.git_dir);
         // What the mirror has already is not looked at: it may be what is broken.
@@ -37,9 +34,6 @@ impl Quarantine {
     }
 
     /// Receives one pack that goes with what is here: every object's hash is computed, thin deltas are completed.
-    ///
-    /// # Errors
-    /// Fails when the pack is damaged, ends early, or the disk refuses.
     pub(crate) fn receive(&self, pack: &mut dyn BufRead, watch: &Watch) -> gix::Result<()> {
         let mut start = Vec::new();
         let read = pack.take(MAX_SMALL_BYTES).read_to_end(&mut start);
@@ -74,9 +68,6 @@ impl Quarantine {
     }
 
     /// Whether all of these have come.
-    ///
-    /// # Errors
-    /// Fails when the disk refuses.
     pub(crate) fn has_all(&self, tips: &BTreeSet<ObjectId>) -> io::Result<bool> {
         let format = self.repository()?.object_hash();
         let objects = gix::odb::at(&self.dir, format)?;

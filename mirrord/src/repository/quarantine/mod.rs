@@ -69,9 +69,6 @@ static MAKING: Mutex<()> = Mutex::new(());
 
 impl Quarantine {
     /// An empty quarantine inside a mirror.
-    ///
-    /// # Errors
-    /// Fails when the disk refuses.
     pub(crate) fn new(git_dir: &Path) -> io::Result<Self> {
         let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::Builder::new()
@@ -88,9 +85,6 @@ impl Quarantine {
     }
 
     /// The mirror that it belongs to, as it is without it.
-    ///
-    /// # Errors
-    /// Fails when it is not a repository.
     pub(crate) fn repository(&self) -> io::Result<gix::Repository> {
         refs::open(&self.git_dir)
     }
@@ -145,9 +139,6 @@ impl Quarantine {
     }
 
     /// The mirror as it would be with what is here.
-    ///
-    /// # Errors
-    /// Fails when it is not a repository, or the disk refuses.
     pub(crate) fn repository_with_incoming(&self) -> io::Result<gix::Repository> {
         let mut repo = self.repository()?;
         // gix reads alternates from this file alone; git is told by its environment, and does not mind to hear it twice.
@@ -164,9 +155,6 @@ impl Quarantine {
 
     /// A fenced git in a repository of its own that has these refs and no others, for talking to upstream: what refs it
     /// has, upstream is told. It writes new objects here and reads the mirror's as well.
-    ///
-    /// # Errors
-    /// Fails when the disk refuses.
     pub(crate) fn git_that_knows(&self, refs: &Refs) -> io::Result<Command> {
         let dir = self.dir.join("fetch.git");
         fs::create_dir_all(dir.join("refs"))?;
@@ -191,9 +179,6 @@ impl Quarantine {
     }
 
     /// Whether that git's last fetch, which has looked for what is missing, brought all of these.
-    ///
-    /// # Errors
-    /// Fails when the disk refuses.
     pub(crate) fn was_brought(&self, refs: &Refs) -> io::Result<bool> {
         // Names of branches are in it, too, and they are bytes.
         let brought = fs::read(self.dir.join("fetch.git/FETCH_HEAD"))?;
@@ -239,18 +224,12 @@ impl Quarantine {
     }
 
     /// The names of the packs that came.
-    ///
-    /// # Errors
-    /// Fails when they cannot be looked at.
     pub(crate) fn packs(&self) -> io::Result<Vec<String>> {
         let packs = packs(&self.dir.join("pack"))?;
         Ok(packs.into_iter().map(|pack| pack.name).collect())
     }
 
     /// Lets what is here into the mirror's object store; it lasts when this returns.
-    ///
-    /// # Errors
-    /// Fails when the disk refuses.
     pub(crate) fn release(&self, origin: Origin) -> io::Result<()> {
         let (from, to) = (self.dir.join("pack"), self.git_dir.join("objects/pack"));
         let mut names = Vec::new();
@@ -298,9 +277,6 @@ impl Quarantine {
     }
 
     /// Lets what `tips` need into the mirror's object store, and nothing else of what is here.
-    ///
-    /// # Errors
-    /// Fails when it cannot be put together, or the disk refuses.
     pub(crate) fn release_only(&self, tips: &BTreeSet<ObjectId>, origin: Origin) -> io::Result<()> {
         let only = Self::new(&self.git_dir)?;
         let mut git = self.git();
@@ -337,9 +313,6 @@ impl Drop for Quarantine {
 }
 
 /// Whether somebody works in a quarantine of a mirror, be it a push that has outlived its daemon.
-///
-/// # Errors
-/// Fails when the object store cannot be read.
 pub(crate) fn is_in_use(git_dir: &Path) -> io::Result<bool> {
     let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     for entry in fs::read_dir(git_dir.join("objects"))? {
@@ -357,9 +330,6 @@ fn is_held(quarantine: &Path) -> bool {
 }
 
 /// Removes the quarantines in which nobody works any more: those of a killed daemon, and of pushes that outlived it.
-///
-/// # Errors
-/// Fails when the object store cannot be read.
 pub(crate) fn sweep(git_dir: &Path) -> io::Result<()> {
     let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     for entry in fs::read_dir(git_dir.join("objects"))? {

@@ -135,9 +135,6 @@ impl<'h> Target<'h> {
 }
 
 /// Rebuilds what is not as it was written, unless it is as at the last look.
-///
-/// # Errors
-/// Fails when the files cannot be rebuilt.
 pub(super) fn check(git_dir: &Path) -> io::Result<()> {
     if is_known(git_dir) {
         return Ok(());

@@ -24,9 +24,6 @@ const MIN_STALE_UNKNOWN: Duration = Duration::from_secs(60);
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Takes the lock. One that nobody holds is removed: whoever made it was killed.
-///
-/// # Errors
-/// Fails when somebody holds it for too long, or the disk refuses.
 pub(crate) fn acquire(git_dir: &Path) -> io::Result<File> {
     let path = git_dir.join(super::PACKED);
     let deadline = Instant::now() + LOCK_TIMEOUT;

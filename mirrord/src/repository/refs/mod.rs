@@ -45,9 +45,6 @@ const MAX_LOOKS: usize = 5;
 pub(crate) type Refs = BTreeMap<BString, ObjectId>;
 
 /// Opens a mirror for one piece of work: a handle that lives longer runs out of room for new packs.
-///
-/// # Errors
-/// Fails when it is not a repository.
 pub(crate) fn open(git_dir: &Path) -> io::Result<gix::Repository> {
     let options = gix::open::Options::isolated()
         .open_path_as_is(true)
@@ -115,9 +112,6 @@ pub(crate) struct Snapshot {
 
 impl Snapshot {
     /// The refs now. What is damaged is rebuilt first, and loose refs, which only a hand from outside makes, are packed.
-    ///
-    /// # Errors
-    /// Fails when `packed-refs` can be neither read nor rebuilt.
     pub(crate) fn take(git_dir: &Path) -> io::Result<Self> {
         verify(git_dir)?;
         Self::of_packed(git_dir)
@@ -161,9 +155,6 @@ impl Snapshot {
     }
 
     /// The refs.
-    ///
-    /// # Errors
-    /// Fails when `packed-refs` is not one.
     pub(crate) fn refs(&self, git_dir: &Path) -> io::Result<Refs> {
         let mut refs = Refs::new();
         self.each(git_dir, |entry| {
@@ -174,9 +165,6 @@ impl Snapshot {
 
     /// What the objects that refs name point to, where those are tags. Whoever wrote them down has looked, so that
     /// nobody has to look again.
-    ///
-    /// # Errors
-    /// Fails when `packed-refs` is not one.
     pub(crate) fn peeled(&self, git_dir: &Path) -> io::Result<HashMap<ObjectId, Option<ObjectId>>> {
         let mut peeled = HashMap::new();
         if self
@@ -213,9 +201,6 @@ impl Snapshot {
 }
 
 /// Reads all refs.
-///
-/// # Errors
-/// Fails when they cannot be read.
 pub(crate) fn read(git_dir: &Path) -> io::Result<Refs> {
     Snapshot::take(git_dir)?.refs(git_dir)
 }
@@ -251,9 +236,6 @@ pub(crate) fn in_the_way<'r>(refs: &'r Refs, name: &BStr) -> Option<&'r BString>
 
 /// Sees to it that `packed-refs` and `HEAD` are what was written, or what a hand from outside has made of them: what is
 /// damaged or gone is rebuilt. Packs loose refs.
-///
-/// # Errors
-/// Fails when they cannot be read or written.
 pub(crate) fn verify(git_dir: &Path) -> io::Result<()> {
     let has_loose = match has_loose(&git_dir.join("refs")) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => {
@@ -283,17 +265,11 @@ pub(crate) fn lost(git_dir: &Path) -> Option<String> {
 }
 
 /// Notes that what upstream has is known.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn found(git_dir: &Path) -> io::Result<()> {
     durable::remove(&git_dir.join(check::LOST))
 }
 
 /// Takes the lock of refs that are verified.
-///
-/// # Errors
-/// Fails when they are locked for too long, or change too fast, or cannot be read or written.
 pub(crate) fn lock_verified(git_dir: &Path) -> io::Result<gix::lock::File> {
     for _ in 0..MAX_LOOKS {
         verify(git_dir)?;

@@ -15,9 +15,6 @@ use crate::repository::quarantine::MARK;
 const RECOVERED: &str = "recovered-";
 
 /// The packs with what the mirror alone has.
-///
-/// # Errors
-/// Fails when the folder cannot be read.
 pub(super) fn local_packs(git_dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut packs = Vec::new();
     for entry in fs::read_dir(git_dir.join("objects/pack"))? {
@@ -33,9 +30,6 @@ pub(super) fn local_packs(git_dir: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Branches and tags for the newest commits of the local packs: those that no other commit there is built upon. Those that
 /// a ref names already are left out. What cannot be read is left out.
-///
-/// # Errors
-/// Fails when the folder cannot be read.
 pub(super) fn tips(git_dir: &Path, repo: &gix::Repository, refs: &Refs) -> io::Result<Refs> {
     let mut found = BTreeMap::new();
     let mut below = BTreeSet::new();

@@ -19,9 +19,6 @@ pub(crate) const HEADER: &[u8] = b"# pack-refs with: peeled fully-peeled sorted 
 ///
 /// The copy is written first, and says what `packed-refs` was before: after a kill between the two, whoever looks next
 /// finds that nothing was published.
-///
-/// # Errors
-/// Fails when the disk refuses; `packed-refs` is then as it was.
 pub(crate) fn replace(
     git_dir: &Path,
     mut lock: gix::lock::File,
@@ -41,9 +38,6 @@ pub(crate) fn replace(
 }
 
 /// Writes to the copy what `HEAD` is now. The caller has the lock.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn replace_head(git_dir: &Path, content: &[u8], head: &[u8]) -> io::Result<()> {
     Copy::write(git_dir, content, content, head)?;
     check::remember(git_dir);

@@ -50,9 +50,6 @@ pub(crate) struct Changed {
 }
 
 /// Puts what was typed into settings.
-///
-/// # Errors
-/// Fails when something is no setting, or no value of it.
 pub(crate) fn apply(settings: &mut Settings, typed: &[(String, String)]) -> Result<(), Failure> {
     for (key, value) in typed {
         settings.set(key, value).map_err(Failure::from)?;
@@ -235,9 +232,6 @@ pub(crate) async fn change(
 }
 
 /// Waits until nobody is in the way of a change.
-///
-/// # Errors
-/// Fails when that takes too long.
 async fn begin(engine: &Engine, mirror: &Mirror, alone: bool) -> Result<Changing, Failure> {
     let gate = engine.gates.of(&mirror.git_dir);
     let change = timeout(BUSY_TIMEOUT, gate.change(alone)).await;

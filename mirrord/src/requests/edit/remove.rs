@@ -43,9 +43,6 @@ enum Removed {
 }
 
 /// Carries out `mirrord remove` for a client.
-///
-/// # Errors
-/// Fails when the client has gone.
 pub(crate) async fn carry_out_remove(
     engine: &Arc<Engine>,
     conversation: &mut Conversation,
@@ -174,9 +171,6 @@ fn salvaged(git_dir: &Path, bundles: &Path) -> io::Result<Option<PathBuf>> {
 }
 
 /// Removes a mirror and all that is known of it. Nobody may be using it, nor begin to. Blocks.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn end(engine: &Engine, mirror: &Mirror) -> io::Result<()> {
     engine.credentials.forget_readers(&mirror.git_dir)?;
     engine.forget(mirror)?;

@@ -15,9 +15,6 @@ use crate::{
 };
 
 /// What holds after a change. With another name a mirror is used by that name alone.
-///
-/// # Errors
-/// Fails where the URL would then mean less than the whole of its upstream.
 pub(super) fn after(engine: &Engine, old: &Settings, new: &Settings) -> Result<ServesUrl, Failure> {
     let moves = new.url != old.url;
     let is_served = || engine.registry.find(&new.url).map_err(cannot);

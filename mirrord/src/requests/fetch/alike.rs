@@ -26,9 +26,6 @@ impl Request<'_> {
     /// Where nothing mirrors what was typed, and something mirrors the same with or without `.git`: asks upstream for
     /// both, and takes that mirror if it answers both alike, to the last branch and tag. It is asked each time, because
     /// tomorrow the answers may differ; and a push goes to the spelling that was typed, because they may today.
-    ///
-    /// # Errors
-    /// Fails when the client has gone.
     pub(super) async fn look_for_the_same_elsewhere(&mut self) -> Result<(), WireError> {
         let registry = &self.engine.registry;
         let (typed, here) = (self.typed.clone(), self.target.clone());

@@ -90,9 +90,6 @@ impl Request<'_> {
 
     /// Fetches what the mirror has of its own, before upstream is asked. Fails where the store that has it does not give
     /// it.
-    ///
-    /// # Errors
-    /// Fails when the client has gone.
     pub(super) async fn fetch_own(&mut self) -> Result<Result<(), Failure>, WireError> {
         if self.login.is_some() || self.passphrase.is_some() {
             return Ok(Ok(()));

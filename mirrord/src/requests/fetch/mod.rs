@@ -113,9 +113,6 @@ pub(crate) struct Fetched {
 }
 
 /// Makes a mirror as fresh as the client wants it.
-///
-/// # Errors
-/// Fails when the client has gone.
 pub(crate) async fn fetch(
     engine: &Arc<Engine>,
     conversation: &mut Conversation,
@@ -149,9 +146,6 @@ pub(crate) async fn fetch(
 
 /// Whether a part of it comes straight from upstream: because there is no such mirror yet, and the settings want it so. A
 /// mirror of the same upstream that has a name gives its packs to the new one, which is then made as fast.
-///
-/// # Errors
-/// Fails when what is asked about is no URL, or the mirrors cannot be read.
 pub(crate) fn passes_through(engine: &Engine, wanted: &Wanted) -> Result<bool, Failure> {
     let Wanted::Url(url) = wanted else {
         return Ok(false);
@@ -183,9 +177,6 @@ fn resolve(engine: &Engine, wanted: &Wanted) -> Result<(UpstreamUrl, Target), Fa
 }
 
 /// The mirror that is meant.
-///
-/// # Errors
-/// Fails when there is none.
 pub(crate) fn existing(engine: &Engine, wanted: &Wanted) -> Result<Mirror, Failure> {
     let cannot = |err: io::Error| Failure::io("cannot read the mirrors", &err);
     let found = match wanted {
@@ -232,9 +223,6 @@ fn no_mirror_of(engine: &Engine, url: &str) -> Failure {
 }
 
 /// A URL, as a client sent it.
-///
-/// # Errors
-/// Fails when it is none.
 pub(crate) fn parse(url: &str) -> Result<UpstreamUrl, Failure> {
     match Address::parse(url) {
         Ok(Address::Url(url, _)) => Ok(url),
@@ -245,9 +233,6 @@ pub(crate) fn parse(url: &str) -> Result<UpstreamUrl, Failure> {
 
 impl<'c> Request<'c> {
     /// A request of a client's, for what was `typed`.
-    ///
-    /// # Errors
-    /// Fails when git's own rules forbid its transport.
     pub(crate) fn new(
         engine: &'c Arc<Engine>,
         conversation: &'c mut Conversation,
@@ -321,9 +306,6 @@ impl<'c> Request<'c> {
 
     /// Sees to it that what is served is what was verified: what somebody else has changed is laid aside, before upstream
     /// is asked for it again.
-    ///
-    /// # Errors
-    /// Fails when the client has gone.
     async fn compare(&mut self) -> Result<(), WireError> {
         let Ok(Some(mirror)) = self.engine.registry.at(&self.target.git_dir) else {
             return Ok(());
@@ -338,9 +320,6 @@ impl<'c> Request<'c> {
     }
 
     /// Brings the mirror in step, with one login after the other, until it has come to something.
-    ///
-    /// # Errors
-    /// Fails when the client has gone.
     pub(crate) async fn run(
         &mut self,
         purpose: &Purpose,
@@ -506,9 +485,6 @@ fn target_of(engine: &Engine, url: &UpstreamUrl) -> Result<Target, Failure> {
 }
 
 /// A place for one more mirror of a URL.
-///
-/// # Errors
-/// Fails when the folder of the mirrors cannot be read.
 pub(crate) fn new_target(engine: &Engine, url: &UpstreamUrl) -> Result<Target, Failure> {
     let place = engine.registry.free_place(url);
     let git_dir = place.map_err(|err| Failure::io("cannot read the mirrors", &err))?;

@@ -80,9 +80,6 @@ impl Request<'_> {
     }
 
     /// What is said when upstream could not be asked: the copy that is here with its age, or the failure.
-    ///
-    /// # Errors
-    /// Fails when the client has gone.
     pub(super) async fn without_upstream(
         &mut self,
         failure: Failure,

@@ -52,9 +52,6 @@ impl Unfit {
 }
 
 /// Tests an upstream for a client.
-///
-/// # Errors
-/// Fails when the client has gone.
 pub(crate) async fn test(
     engine: &Arc<Engine>,
     conversation: &mut Conversation,
@@ -129,9 +126,6 @@ enum Next<T> {
 
 impl Request<'_> {
     /// Tests upstream, with one login after the other; gives the URL that answered, too. Its door is looked for once.
-    ///
-    /// # Errors
-    /// Fails when the client has gone.
     pub(crate) async fn test(
         &mut self,
         track: &Refspecs,

@@ -19,9 +19,6 @@ use crate::{
 };
 
 /// Brings a mirror in step although nobody asks for it. How that ends its task notes, for all who want to know.
-///
-/// # Errors
-/// Fails where it does not come to a sync.
 pub(crate) async fn unasked(
     engine: &Arc<Engine>,
     mirror: &Mirror,

@@ -26,9 +26,6 @@ pub(super) enum Waited {
 impl Request<'_> {
     /// Waits for a sync to its end, or as long as patience lasts. Whoever has no copy to be given has all the patience that
     /// there is.
-    ///
-    /// # Errors
-    /// Fails when the client has gone.
     pub(super) async fn wait(
         &mut self,
         mut pending: Pending,
@@ -52,9 +49,6 @@ impl Request<'_> {
 
     /// What is said with the copy, where it is known that upstream gives no answer: whoever fetches then need not wait for
     /// that again. One sync goes on behind, for whoever comes next.
-    ///
-    /// # Errors
-    /// Fails when the client has gone.
     pub(super) async fn hanging(
         &mut self,
         purpose: &Purpose,
@@ -123,9 +117,6 @@ impl Request<'_> {
     }
 
     /// What is said when a sync has `waited` for too long; `None` when this request has no copy to be given.
-    ///
-    /// # Errors
-    /// Fails when the client has gone.
     async fn out_of_patience(&mut self, waited: Duration) -> Result<Option<Failure>, WireError> {
         let found = self.engine.registry.at(&self.target.git_dir).ok().flatten();
         let Some(mirror) = found.filter(|found| self.engine.state(found).synced.is_some()) else {

@@ -33,9 +33,6 @@ use crate::{
 };
 
 /// Makes the mirror fresh and opens a push, which stays open until the client has gone.
-///
-/// # Errors
-/// Fails when the client has gone early.
 pub(crate) async fn open(
     engine: &Arc<Engine>,
     conversation: &mut Conversation,
@@ -178,9 +175,6 @@ fn sign_in(
 }
 
 /// Carries out an open push: reserve, wait for what upstream says, settle.
-///
-/// # Errors
-/// Fails when the client has gone; what it held is free again then, and the next sync tells what upstream has.
 pub(crate) async fn carry_out(
     engine: &Arc<Engine>,
     conversation: &mut Conversation,

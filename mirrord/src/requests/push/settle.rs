@@ -23,9 +23,6 @@ const MAX_TRIES: usize = 5;
 
 /// Makes the mirror what upstream has accepted and what stays here; it lasts when this returns. Returns what the person
 /// should know.
-///
-/// # Errors
-/// Fails when something is missing or in the way, or the disk refuses.
 pub(super) fn settle(
     quarantine: &Quarantine,
     reservation: Reservation,

@@ -366,9 +366,6 @@ impl Timetable {
     }
 
     /// Writes down what is known of hosts.
-    ///
-    /// # Errors
-    /// Fails when the disk refuses.
     pub(super) fn write_rests(
         &self,
         path: &Path,

@@ -28,9 +28,6 @@ const MAX_LOST_COMMITS: usize = 10;
 /// `before` is what upstream had and `upstream` what it has now of what is tracked, both by its own names; it `is_empty`
 /// when it has no ref at all, tracked or not. What it has now must be in `repo` already, or in the quarantine that `repo`
 /// sees, and where `git` works as well. It costs one child at most, and none unless many refs are gone or all changed.
-///
-/// # Errors
-/// Fails when commits cannot be compared, or the watch is cancelled.
 pub(crate) fn wiped(
     before: &Refs,
     upstream: &Refs,

@@ -128,9 +128,6 @@ pub(crate) fn last(git_dir: &Path) -> Option<SystemTime> {
 }
 
 /// The same of one that may be older than such notes: it counts from when it is first asked.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(crate) fn last_or_now(git_dir: &Path) -> io::Result<SystemTime> {
     match fs::metadata(git_dir.join(USED)) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => touch(git_dir, SystemTime::now())?,

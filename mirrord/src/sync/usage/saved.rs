@@ -94,9 +94,6 @@ impl Counts {
     }
 
     /// Writes it down.
-    ///
-    /// # Errors
-    /// Fails when the disk refuses.
     pub(super) fn write(&self, git_dir: &Path) -> io::Result<()> {
         durable::replace(&git_dir.join(FILE), self.text().as_bytes())
     }

@@ -36,9 +36,6 @@ const INDEX: &str = "multi-pack-index";
 const UNFINISHED: [&str; 3] = ["tmp_bitmap_", "tmp_rev_", "tmp_midx_"];
 
 /// Whether a mirror is large and has no index over all of its packs, or one that names less than half of what there is.
-///
-/// # Errors
-/// Fails when the object store cannot be read.
 pub(super) fn are_wanted(git_dir: &Path) -> io::Result<bool> {
     are_wanted_for(git_dir, MIN_OBJECTS_FOR_BITMAPS)
 }
@@ -64,9 +61,6 @@ fn are_wanted_for(git_dir: &Path, many: u64) -> io::Result<bool> {
 }
 
 /// Writes them. What is `held` is let go when the last child has ended that may still be at it.
-///
-/// # Errors
-/// Fails when git cannot, when it is cancelled, or the disk refuses; readers then find what they found before.
 pub(super) fn write(git_dir: &Path, held: &File, watch: &Watch) -> io::Result<()> {
     sweep(git_dir)?;
     let sizes = packs::sizes(git_dir)?;
@@ -112,9 +106,6 @@ fn sweep(git_dir: &Path) -> io::Result<()> {
 
 /// Forgets the index over all packs: it names packs that go. It is gone for good when this returns. Nobody may be reading
 /// the mirror.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(super) fn forget_index(git_dir: &Path) -> io::Result<()> {
     let dir = packs::folder(git_dir);
     for entry in fs::read_dir(&dir)? {
@@ -133,9 +124,6 @@ pub(super) fn forget_index(git_dir: &Path) -> io::Result<()> {
 }
 
 /// Forgets the graph of commits: it knows some that go. It is gone for good when this returns.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(super) fn forget_graph(git_dir: &Path) -> io::Result<()> {
     let graph = graph(git_dir);
     if !graph.exists() {

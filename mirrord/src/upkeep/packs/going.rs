@@ -14,9 +14,6 @@ use crate::{
 ///
 /// Their indexes go first, all of them: a pack without one is seen by nobody. What then is left of it goes whenever
 /// somebody comes by.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(in crate::upkeep) fn drop_replaced(
     git_dir: &Path,
     replaced: &[Replaced],
@@ -40,9 +37,6 @@ pub(in crate::upkeep) fn drop_replaced(
 }
 
 /// Drops packs of upstream's objects all of which are in others that stay. Nobody may be reading the mirror.
-///
-/// # Errors
-/// Fails when one of those is gone, or the disk refuses.
 pub(in crate::upkeep) fn drop_doubles(
     git_dir: &Path,
     doubles: &[String],
@@ -59,9 +53,6 @@ pub(in crate::upkeep) fn drop_doubles(
 }
 
 /// Drops packs of objects that nothing reaches. Nobody may be reading the mirror.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(in crate::upkeep) fn drop_aging(git_dir: &Path, old: &[String]) -> io::Result<()> {
     let all = files(&folder(git_dir))?;
     // One may have become somebody's own.

@@ -16,9 +16,6 @@ pub(super) const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 const MIN_AGE: Duration = Duration::from_secs(60);
 
 /// What belongs to no pack and has lain there for long.
-///
-/// # Errors
-/// Fails when the object store cannot be read.
 pub(super) fn of(dir: &Path, now: SystemTime) -> io::Result<Vec<PathBuf>> {
     let files = super::files(dir)?;
     let now = now.duration_since(UNIX_EPOCH);
@@ -48,9 +45,6 @@ pub(super) fn of(dir: &Path, now: SystemTime) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Packs that have lost their index, by their names. One that is being let in has none for a moment.
-///
-/// # Errors
-/// Fails when the object store cannot be read.
 pub(in crate::upkeep) fn without_index(git_dir: &Path, now: SystemTime) -> io::Result<Vec<String>> {
     let dir = folder(git_dir);
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -70,9 +64,6 @@ pub(in crate::upkeep) fn without_index(git_dir: &Path, now: SystemTime) -> io::R
 }
 
 /// Removes it.
-///
-/// # Errors
-/// Fails when the disk refuses.
 pub(super) fn remove(dir: &Path, now: SystemTime) -> io::Result<()> {
     of(dir, now)?.iter().try_for_each(fs::remove_file)
 }

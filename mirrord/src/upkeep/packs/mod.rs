@@ -64,9 +64,6 @@ pub(super) struct Replaced {
 }
 
 /// How many packs a mirror has that may be put together.
-///
-/// # Errors
-/// Fails when the object store cannot be read.
 pub(super) fn count(git_dir: &Path) -> io::Result<usize> {
     KINDS.iter().try_fold(0, |count, kind| {
         Ok(count + names(&folder(git_dir), *kind)?.len())
@@ -74,9 +71,6 @@ pub(super) fn count(git_dir: &Path) -> io::Result<usize> {
 }
 
 /// How many objects each pack has that readers find, of whatever kind.
-///
-/// # Errors
-/// Fails when an index cannot be read.
 pub(super) fn sizes(git_dir: &Path) -> io::Result<BTreeMap<String, u32>> {
     let all = files(&folder(git_dir))?.into_iter();
     let whole = all.filter(|(_, endings)| is_whole(endings));
@@ -86,9 +80,6 @@ pub(super) fn sizes(git_dir: &Path) -> io::Result<BTreeMap<String, u32>> {
 
 /// Whether something lies there that is nobody's: packs that were about to go when somebody was killed, or files that
 /// somebody left half written, long ago.
-///
-/// # Errors
-/// Fails when the object store cannot be read.
 pub(super) fn has_leftovers(git_dir: &Path, now: SystemTime) -> io::Result<bool> {
     let dir = folder(git_dir);
     let are_going = || {
@@ -100,9 +91,6 @@ pub(super) fn has_leftovers(git_dir: &Path, now: SystemTime) -> io::Result<bool>
 
 /// The packs of a kind that are too small for what they have: those that make one, so that each of the rest has at least twice as
 /// many objects as all that are smaller. As `git repack --geometric=2` chooses them.
-///
-/// # Errors
-/// Fails when an index cannot be read.
 pub(super) fn too_small(git_dir: &Path, origin: Origin) -> io::Result<Vec<Pack>> {
     let mut packs = of(git_dir, origin)?;
     let sizes: Vec<_> = packs.iter().map(|pack| pack.size().into()).collect();
@@ -127,9 +115,6 @@ fn rolled_up(sizes: &[u64]) -> usize {
 }
 
 /// The packs of which a bigger one of their kind has every object.
-///
-/// # Errors
-/// Fails when an index cannot be read.
 pub(super) fn replaced(git_dir: &Path) -> io::Result<Vec<Replaced>> {
     let mut replaced = Vec::new();
     for origin in KINDS {
@@ -147,9 +132,6 @@ pub(super) fn replaced(git_dir: &Path) -> io::Result<Vec<Replaced>> {
 }
 
 /// The objects of these that no pack has which is kept apart.
-///
-/// # Errors
-/// Fails when an index cannot be read.
 pub(super) fn not_apart(git_dir: &Path, objects: Vec<ObjectId>) -> io::Result<Vec<ObjectId>> {
     let apart = apart(git_dir)?;
     let is_there = |oid: &ObjectId| apart.iter().any(|pack| pack.at(oid).is_some());
@@ -157,9 +139,6 @@ pub(super) fn not_apart(git_dir: &Path, objects: Vec<ObjectId>) -> io::Result<Ve
 }
 
 /// The packs that are kept, by us or by somebody else's hand.
-///
-/// # Errors
-/// Fails when an index cannot be read.
 pub(super) fn apart(git_dir: &Path) -> io::Result<Vec<Pack>> {
     let all = files(&folder(git_dir))?.into_iter();
     let apart = all.filter(|(_, endings)| is_whole(endings) && endings.contains(KEPT));
@@ -167,9 +146,6 @@ pub(super) fn apart(git_dir: &Path) -> io::Result<Vec<Pack>> {
 }
 
 /// The packs of objects that nothing reached when they were made.
-///
-/// # Errors
-/// Fails when an index cannot be read.
 pub(super) fn aging(git_dir: &Path) -> io::Result<Vec<Pack>> {
     let all = files(&folder(git_dir))?.into_iter();
     let aging = all.filter(|(_, endings)| is_aging(endings));
@@ -187,17 +163,11 @@ pub(super) fn origin(git_dir: &Path, name: &str) -> Origin {
 }
 
 /// When a file of a pack was written.
-///
-/// # Errors
-/// Fails when there is none.
 pub(super) fn written(git_dir: &Path, name: &str, ending: &str) -> io::Result<SystemTime> {
     fs::metadata(folder(git_dir).join(format!("{name}.{ending}")))?.modified()
 }
 
 /// The packs of a kind that may be put together, the smallest first.
-///
-/// # Errors
-/// Fails when an index cannot be read.
 pub(super) fn of(git_dir: &Path, origin: Origin) -> io::Result<Vec<Pack>> {
     let mut packs = open(git_dir, names(&folder(git_dir), origin)?)?;
     packs.sort_by(|a, b| (a.size(), &a.name).cmp(&(b.size(), &b.name)));
@@ -232,9 +202,6 @@ fn kind(dir: &Path, name: &str, endings: &BTreeSet<String>) -> io::Result<Option
 }
 
 /// The packs of these names.
-///
-/// # Errors
-/// Fails when an index cannot be read.
 pub(super) fn open(
     git_dir: &Path,
     names: impl IntoIterator<Item = String>,

@@ -65,9 +65,6 @@ pub(super) struct Going {
 }
 
 /// Whether it is time to look for them.
-///
-/// # Errors
-/// Fails when the mirror cannot be read.
 pub(super) fn is_time(git_dir: &Path, now: SystemTime) -> io::Result<bool> {
     let last = fs::metadata(git_dir.join(LOOKED)).or_else(|_| fs::metadata(git_dir.join(BORN)));
     let Ok(last) = last else {
@@ -80,9 +77,6 @@ pub(super) fn is_time(git_dir: &Path, now: SystemTime) -> io::Result<bool> {
 }
 
 /// Looks for them, and writes the packs that are to be in place of others. Returns what may go then.
-///
-/// # Errors
-/// Fails when git cannot, when anything that the refs reach is missing, or the disk refuses; nothing is lost then.
 pub(super) fn sort(git_dir: &Path, now: SystemTime, watch: &Watch) -> io::Result<Going> {
     // First: what cannot be walked would else be walked over and over.
     File::create(git_dir.join(LOOKED))?.set_modified(now)?;
@@ -150,9 +144,6 @@ pub(super) fn sort(git_dir: &Path, now: SystemTime, watch: &Watch) -> io::Result
 }
 
 /// Drops what may go, if that is still so. Nobody may be reading the mirror or changing it.
-///
-/// # Errors
-/// Fails when it is not so any more, or the disk refuses.
 pub(super) fn drop_all(git_dir: &Path, going: &Going, watch: &Watch) -> io::Result<()> {
     if !going.old.is_empty() {
         let roots = Roots::of(git_dir)?;

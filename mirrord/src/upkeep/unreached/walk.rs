@@ -24,9 +24,6 @@ pub(super) struct Roots(BTreeSet<ObjectId>);
 
 impl Roots {
     /// Those of a mirror now.
-    ///
-    /// # Errors
-    /// Fails when its refs cannot be read.
     pub(super) fn of(git_dir: &Path) -> io::Result<Self> {
         let mut roots: BTreeSet<_> = refs::read(git_dir)?.into_values().collect();
         let head = fs::read(git_dir.join("HEAD"))?;
@@ -39,9 +36,6 @@ impl Roots {
 }
 
 /// Lists what they reach, each with where it lies in a tree.
-///
-/// # Errors
-/// Fails when anything is missing.
 pub(super) fn list(git_dir: &Path, roots: &Roots, to: File, watch: &Watch) -> io::Result<()> {
     let mut nice = git::niced(&rev_list(git_dir, &[]));
     nice.stdout(to);
@@ -49,9 +43,6 @@ pub(super) fn list(git_dir: &Path, roots: &Roots, to: File, watch: &Watch) -> io
 }
 
 /// Looks whether all that `roots` reach, and `known` do not, is there without the packs that go.
-///
-/// # Errors
-/// Fails when it is not.
 pub(super) fn check_without(
     git_dir: &Path,
     going: &BTreeSet<String>,

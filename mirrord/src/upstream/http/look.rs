@@ -24,9 +24,6 @@ pub(crate) struct Look {
 
 impl Line {
     /// The certificate of whoever answers for upstream's host, as syncs would judge it. No secret is sent for that.
-    ///
-    /// # Errors
-    /// Fails when there is no answer, or the certificate is not trusted.
     pub(crate) fn certificate(&self) -> Result<Option<Vec<u8>>, Trouble> {
         let origin = format!("{}/", self.0.url.origin());
         self.watch().asking();
@@ -37,17 +34,11 @@ impl Line {
     }
 
     /// Asks for something below upstream's URL, with the same login as everything else.
-    ///
-    /// # Errors
-    /// Fails when there is no answer.
     pub(crate) fn peek(&self, below: &str) -> Result<Look, Trouble> {
         self.look(Method::GET, &format!("{}{below}", self.0.url), None)
     }
 
     /// Sends a question in JSON of this kind.
-    ///
-    /// # Errors
-    /// Fails when there is no answer.
     pub(crate) fn question(
         &self,
         url: &str,

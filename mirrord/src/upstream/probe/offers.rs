@@ -45,9 +45,6 @@ enum Offer {
 
 impl Probe<'_> {
     /// Asks what no mirror needs to be made, but its owner should know.
-    ///
-    /// # Errors
-    /// Fails when nobody waits for it any more.
     pub(crate) fn look_around(&self, track: &Refspecs, read: &Read) -> Result<(), Failure> {
         self.push(read.by_git)?;
         self.large_files(read.by_git)?;

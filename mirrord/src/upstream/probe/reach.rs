@@ -93,9 +93,6 @@ impl Door {
 
 impl Probe<'_> {
     /// Goes as far as upstream's door.
-    ///
-    /// # Errors
-    /// Fails where there is no getting there, or it is not upstream's.
     pub(crate) fn reach(&self) -> Result<(), Failure> {
         match self.url.scheme() {
             Scheme::File => Ok(()),

@@ -176,9 +176,6 @@ impl Ssh {
 
     /// How the `git push` to upstream runs ssh; and what lets it ask for the passphrase of the mirror's own key, for as
     /// long as the push is open.
-    ///
-    /// # Errors
-    /// Fails when ssh cannot be run.
     pub(crate) fn for_push(
         &self,
         url: &UpstreamUrl,

@@ -64,9 +64,6 @@ impl Configurations {
     }
 
     /// Writes the configuration for one end of a connection and the other, of what ssh says (`ssh -G`) of the user's.
-    ///
-    /// # Errors
-    /// Fails when the disk refuses.
     pub(super) fn write(&self, who: &Who, configuration: &str) -> io::Result<PathBuf> {
         let host = who.destination.rsplit('@').next().unwrap_or_default();
         let text = without_keys(configuration, host);

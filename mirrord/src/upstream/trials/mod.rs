@@ -90,9 +90,6 @@ impl Trials {
     }
 
     /// Begins to ask an upstream. Blocks while others try the same login of whom it is not known yet how it went.
-    ///
-    /// # Errors
-    /// Fails where the login has been refused too often, and upstream is not to be asked.
     pub(crate) fn begin(
         &self,
         url: &UpstreamUrl,
@@ -145,9 +142,6 @@ impl Trials {
     }
 
     /// Whether a login may push: upstream may refuse it that while it lets it read. Blocks.
-    ///
-    /// # Errors
-    /// Fails where it has been refused too often.
     pub(crate) fn may_push(
         &self,
         url: &UpstreamUrl,

@@ -54,9 +54,6 @@ pub(super) fn read(file: &Path) -> Vec<Line> {
 }
 
 /// Writes lines down; of too many the oldest go.
-///
-/// # Errors
-/// Fails when they cannot be written.
 pub(super) fn write(file: &Path, lines: &mut Vec<Line>) -> io::Result<()> {
     let surplus = lines.len().saturating_sub(MAX_LINES);
     lines.drain(..surplus);
@@ -95,9 +92,6 @@ impl Subject {
 
 impl Line {
     /// What is to be on disk of a subject. Slow by design.
-    ///
-    /// # Errors
-    /// Fails when the system has no randomness.
     pub(super) fn of(subject: &Subject, refused: u8, at: u64, own: bool) -> io::Result<Self> {
         Ok(Self {
             key: Some(subject.key()),
