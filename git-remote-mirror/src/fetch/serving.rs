@@ -54,7 +54,7 @@ impl Serving {
     }
 
     /// Tells the daemon that git has complained of the mirror's own objects, so that the next one who reads it does not
-    /// come upon the same.
+    /// come upon the same, and the person that the next command waits for the mirror to be mended.
     pub(crate) fn report_damage(&self) {
         let request = Request::Look(self.ready.git_dir.clone());
         let asked = self.runtime.block_on(async {
@@ -62,11 +62,10 @@ impl Serving {
             client.say(&request).await?;
             client.hear().await
         });
-        if let Err(failure) = asked {
-            tell(&format!(
-                "warning: the mirror is not looked through: {failure}"
-            ));
-        }
+        tell(&match asked {
+            Ok(_) => "hint: this mirror is damaged and is mended now; if this command fails, run it again".into(),
+            Err(failure) => format!("warning: the mirror is not looked through: {failure}"),
+        });
     }
 }
 

@@ -153,6 +153,7 @@ fn after_a_complaint_of_git_the_next_clone_works_whatever_the_ctime_says() {
         world.config("mirror.link", "off");
         let first = stage.clone("first").run();
         if !first.status.success() || first.stderr.contains("error: ") {
+            assert!(first.stderr.contains("run it again"), "{first}");
             stage.clone("second").ok();
             is_like_plain(&stage, "second");
             let log = world.log();
