@@ -32,7 +32,8 @@ fn fetches(requests: &[Request]) -> Vec<(bool, String)> {
 #[track_caller]
 fn mirror_is_made(world: &World) {
     let deadline = Instant::now() + PATIENCE;
-    while listed(world, "name").is_empty() {
+    // A first clone that is still under way has a name, and no place.
+    while listed(world, "git_dir").is_empty() {
         assert!(Instant::now() < deadline, "no mirror is made");
         yield_now();
     }

@@ -21,8 +21,6 @@ fn an_anonymous_mirror_never_sends_a_credential_whatever_the_user_has() {
         .git(["clone", "-q", "mirror::project", "ours"])
         .ok();
     private.fetch().ok();
-    let typed = private.url.replace("http://", "mirror::http://me:right@");
-    private.world.git(["ls-remote", &typed]).ok();
     private
         .world
         .git(["commit", "-q", "--allow-empty", "-m", "c"])

@@ -40,16 +40,19 @@ fn a_token_of_the_mirrors_own_is_sent_at_once_and_nobody_else_is_asked() {
 }
 
 #[test]
-fn whoever_uses_the_url_uses_the_mirrors_own_token() {
+fn whoever_uses_the_url_signs_in_as_their_git_would_and_not_with_a_mirrors_token() {
     let private = Private::new();
     private.adding("project", "right").ok();
-    private.clone("ours").ok();
-    private.fetch().ok();
+    let by_url = private.clone("ours").fails();
+    assert!(
+        by_url.stderr.contains("could not read Username"),
+        "{by_url}"
+    );
     let other = private.url.replace("http://", "mirror::http://me:wrong@");
     let typed = private.world.git(["ls-remote", &other]).fails();
     assert!(
         typed.stderr.contains("Authentication failed") && typed.stdout.is_empty(),
-        "what is typed goes first: {typed}"
+        "{typed}"
     );
     private.look_at("project").ok();
 }
