@@ -36,11 +36,17 @@ impl Quarantine {
     /// Receives one pack that goes with what is here: every object's hash is computed, thin deltas are completed.
     pub(crate) fn receive(&self, pack: &mut dyn BufRead, watch: &Watch) -> gix::Result<()> {
         let mut start = Vec::new();
-        let read = pack.take(MAX_SMALL_BYTES).read_to_end(&mut start);
-        read.map_err(ErrorExt::raise)?;
-        if is_small(&start) && self.index_small(&start, watch).is_ok() {
-            watch.came(start.len() as u64);
-            return Ok(());
+        let header = pack.take(HEADER_BYTES).read_to_end(&mut start);
+        header.map_err(ErrorExt::raise)?;
+        if has_few_objects(&start) {
+            let rest = pack.take(MAX_SMALL_BYTES - HEADER_BYTES);
+            let rest = { rest }.read_to_end(&mut start);
+            rest.map_err(ErrorExt::raise)?;
+            let is_whole = (start.len() as u64) < MAX_SMALL_BYTES;
+            if is_whole && self.index_small(&start, watch).is_ok() {
+                watch.came(start.len() as u64);
+                return Ok(());
+            }
         }
         index_pack(self.git(), "--fix-thin", &mut start.chain(pack), watch)
     }
@@ -80,12 +86,14 @@ const MAX_SMALL_BYTES: u64 = 64 << 10;
 const MAX_SMALL_OBJECTS: u32 = 32;
 const MAX_SMALL_OBJECT_BYTES: usize = 1 << 20;
 
-/// Whether this is a whole pack, and so small that it cannot take much memory, whatever it inflates to.
-fn is_small(start: &[u8]) -> bool {
-    let objects = start.get(8..12).and_then(|count| count.try_into().ok());
+/// What a pack begins with: its name, its version and the number of its objects.
+const HEADER_BYTES: u64 = 12;
+
+/// Whether a pack has so few objects, by its header, that they cannot take much memory, whatever they inflate to.
+fn has_few_objects(header: &[u8]) -> bool {
+    let objects = header.get(8..12).and_then(|count| count.try_into().ok());
     let objects = objects.map(u32::from_be_bytes);
-    (start.len() as u64) < MAX_SMALL_BYTES
-        && objects.is_some_and(|objects| objects <= MAX_SMALL_OBJECTS)
+    objects.is_some_and(|objects| objects <= MAX_SMALL_OBJECTS)
 }
 
 /// Has a child of git index a pack as it comes: what it inflates to is never in the memory of this process.
