@@ -19,11 +19,14 @@ impl Shelf {
 #[test]
 fn one_with_a_local_branch_stays() {
     let shelf = Shelf::new();
-    let main_alone = ["config", "track", "+refs/heads/main"];
-    shelf.mirrord(&main_alone).ok();
-    shelf.add("project");
-    let push = ["push", "-q", "origin", "HEAD:refs/heads/mine"];
-    shelf.git("project", &push).ok();
+    // What upstream has rewritten, somebody brings back as a branch of their own.
+    let project = shelf.add("project");
+    project.force("main", "main~1");
+    shelf.git("project", &["fetch", "-q"]).ok();
+    let name = shelf.called("project");
+    shelf
+        .mirrord(&["restore", &name, "main", "--as", "mine"])
+        .ok();
     let why = shelf
         .mirrord(&["why", &shelf.called("project")])
         .ok()

@@ -140,10 +140,14 @@ fn what_a_mirror_alone_has_is_not_taken_by_another_and_what_it_pushed_upstream_i
 #[test]
 fn a_mirror_that_gets_a_name_is_used_by_it_and_its_url_makes_another() {
     let stage = Stage::new();
-    stage.mirrord(&["config", "track", "+refs/heads/*"]).ok();
+    stage.mirrord(&["config", "track", "+refs/heads/main"]).ok();
     stage.clone(&stage.url, "ours").ok();
-    stage.world.git(["tag", "mine"]).at("ours").ok();
-    stage.push("ours", "mine").ok();
+    stage.project.commit("main", "a", "rewritten");
+    stage.fetch("ours").ok();
+    stage.project.force("main", "main~1");
+    stage.fetch("ours").ok();
+    let restore = ["restore", &stage.url, "main", "--as", "mine"];
+    stage.mirrord(&restore).ok();
     let renamed = stage.mirrord(&["rename", &stage.url, "work"]).ok();
     assert!(
         renamed.stderr.contains("'work' is used by its name"),
@@ -157,7 +161,7 @@ fn a_mirror_that_gets_a_name_is_used_by_it_and_its_url_makes_another() {
     assert_eq!(stage.names(), [&own_name(&stage), "work"]);
     assert_eq!(stage.fetch("ours").ok().stderr, "", "that is said once");
     stage.clone("work", "theirs").ok();
-    stage.tip("theirs", "mine");
+    stage.tip("theirs", "origin/mine");
 }
 
 #[test]

@@ -230,9 +230,12 @@ impl Settings {
         }
     }
 
-    /// The settings of a mirror that is made because somebody asked for this URL.
+    /// The settings of a mirror that is made because somebody asked for this URL: all of upstream, whatever the refspecs
+    /// of new mirrors are.
     #[must_use]
     pub(crate) fn of_url(url: &UpstreamUrl, rules: Rules) -> Self {
+        let track = Refspecs::everything();
+        let rules = Rules { track, ..rules };
         Self {
             serves_url: ServesUrl::Yes,
             ..Self::new(url.mirror_name(), url.clone(), rules)

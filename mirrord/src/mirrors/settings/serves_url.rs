@@ -26,7 +26,7 @@ const SERVES_URL: [(&str, ServesUrl); 3] = [
 
 impl ServesUrl {
     /// What holds for a mirror whose configuration does not say: a version of mirrord wrote it that let any mirror serve
-    /// its URL. A mirror that was made by a clone of the URL, or looks so and tracks all of upstream, still does.
+    /// its URL. A mirror that was made by a clone of the URL, or looks so, still does if it tracks all of upstream.
     pub(super) fn of_older(
         name: &Name,
         url: &UpstreamUrl,
@@ -41,7 +41,7 @@ impl ServesUrl {
             let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
             rest.is_empty() || (rest.starts_with('-') && is_number)
         });
-        match automatic || (is_own && *track == Refspecs::everything()) {
+        match (automatic || is_own) && *track == Refspecs::everything() {
             true => Self::Yes,
             false => Self::Formerly,
         }

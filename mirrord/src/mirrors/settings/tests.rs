@@ -93,7 +93,8 @@ fn a_mirror_of_an_older_version_serves_its_url_if_a_clone_of_that_made_it() {
     let table = [
         (own, "", "", ServesUrl::Yes),
         (&format!("{own}-2"), "", "", ServesUrl::Yes),
-        (own, main, "\tautomatic = yes\n", ServesUrl::Yes),
+        (own, main, "\tautomatic = yes\n", ServesUrl::Formerly),
+        ("other", "", "\tautomatic = yes\n", ServesUrl::Yes),
         (own, main, "", ServesUrl::Formerly),
         ("fork", "", "", ServesUrl::Formerly),
         (&format!("{own}-fork"), "", "", ServesUrl::Formerly),
