@@ -14,7 +14,7 @@ use tests::{GitLab, Project, Ran, Run, World, public_refs, refs};
 pub(crate) const SIDES: [&str; 2] = ["ours", "plain"];
 
 /// How long the daemon may take to sweep what a push has left.
-const SWEPT: Duration = Duration::from_secs(10);
+pub(crate) const SWEPT: Duration = Duration::from_secs(10);
 
 /// Two equal projects and a clone of each, `ours` through the mirror and `plain` by git alone.
 pub(crate) struct Pair {

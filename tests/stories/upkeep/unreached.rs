@@ -65,7 +65,7 @@ impl Shelf {
         self.fork.world.mirrord(["sync", "-q", "fork"]).ok();
         self.fork.world.mirrord(["stop"]).ok();
         let mirror = self.mirror();
-        let script = r#"git for-each-ref --format='delete %(refname)' refs/mirror/history | git update-ref --stdin && git pack-refs --all"#;
+        let script = r#"git for-each-ref --format='delete %(refname)' refs/mirror/history | git update-ref --stdin && git pack-refs --all && rm "$GIT_DIR/packed-refs.copy""#;
         let forget = self.fork.world.program("sh", ["-c", script]);
         forget.env("GIT_DIR", mirror).ok();
         lost
