@@ -10,7 +10,7 @@ use common::{
     address::{resolve, upstream_url::Address},
     git::client_context::UserConfig,
     progress::masked,
-    protocol::{Failure, Lack},
+    protocol::{Failure, Lack, OrFailure},
 };
 
 use crate::{
@@ -79,7 +79,7 @@ pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
     let mut options = Options::new();
     let mut listed: Option<Listed> = None;
     loop {
-        let line = read_line().map_err(|err| Failure::io("cannot hear git", &err))?;
+        let line = read_line().or_failure("cannot hear git")?;
         match line.split(' ').collect::<Vec<_>>().as_slice() {
             ["capabilities"] => {
                 answer("connect\nfetch\noption\ncheck-connectivity\nobject-format\n\n")?;
@@ -147,11 +147,9 @@ fn connect(service: &str, remote: &str, typed: &str, options: Options) -> Result
 }
 
 fn invocation(remote: &str, typed: &str, options: Options) -> Result<Invocation, Failure> {
-    let config = UserConfig::read();
-    let config = config.map_err(|err| Failure::io("cannot read git's configuration", &err))?;
+    let config = UserConfig::read().or_failure("cannot read git's configuration")?;
     login_in_url::refuse(remote, typed, &config)?;
-    let place = LocalRepo::find();
-    let place = place.map_err(|err| Failure::io("cannot look at the repository", &err))?;
+    let place = LocalRepo::find().or_failure("cannot look at the repository")?;
     Ok(Invocation {
         place,
         remote: remote.to_owned(),
@@ -165,7 +163,7 @@ fn invocation(remote: &str, typed: &str, options: Options) -> Result<Invocation,
 fn read_wants(first: &str) -> Result<BTreeSet<Vec<u8>>, Failure> {
     let mut wants = BTreeSet::from([first.as_bytes().to_vec()]);
     loop {
-        let line = read_line().map_err(|err| Failure::io("cannot hear git", &err))?;
+        let line = read_line().or_failure("cannot hear git")?;
         match line.split(' ').collect::<Vec<_>>().as_slice() {
             [""] => return Ok(wants),
             ["fetch", object, ..] => drop(wants.insert(object.as_bytes().to_vec())),
@@ -195,6 +193,8 @@ pub(crate) fn answer(words: &str) -> Result<(), Failure> {
 
 fn write(words: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout();
-    let said = stdout.write_all(words).and_then(|()| stdout.flush());
-    said.map_err(|err| Failure::io("cannot answer git", &err))
+    stdout
+        .write_all(words)
+        .and_then(|()| stdout.flush())
+        .or_failure("cannot answer git")
 }

@@ -54,10 +54,10 @@ impl Failure {
         self
     }
 
-    /// The system refused something on this machine.
+    /// The system refused something on this machine: `context` is what failed, `error` is the cause.
     #[must_use]
-    pub fn io(what: &str, error: &io::Error) -> Self {
-        Self::here(format!("{what}: {}", words(error)))
+    pub fn io(context: impl fmt::Display, error: &io::Error) -> Self {
+        Self::here(format!("{context}: {}", words(error)))
     }
 
     /// Something on this machine went wrong.
@@ -74,6 +74,21 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// Turns the system's error into a [`Failure`], in the middle of a chain of calls.
+pub trait OrFailure<T> {
+    /// Returns the value, or a failure that says `context` and the system's error after it.
+    ///
+    /// # Errors
+    /// Fails when the result is an error.
+    fn or_failure(self, context: impl fmt::Display) -> Result<T, Failure>;
+}
+
+impl<T> OrFailure<T> for io::Result<T> {
+    fn or_failure(self, context: impl fmt::Display) -> Result<T, Failure> {
+        self.map_err(|err| Failure::io(context, &err))
+    }
+}
 
 /// The system's words for an error, in git's voice: without Rust's number behind them.
 #[must_use]

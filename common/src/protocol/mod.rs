@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     credential::{Credential, Login, OneTimeId, Secret, SignIn},
-    failure::{Failure, FailureKind, words},
+    failure::{Failure, FailureKind, OrFailure, words},
     fetch::{Aged, Amount, Fetch, Lack, Mirror, Progress, Ready, Stale},
     journal::{Cause, Entry, Log, Outcome, What},
     mirrors::{

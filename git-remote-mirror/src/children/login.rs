@@ -9,7 +9,7 @@ use std::{
 use common::{
     paths::Paths,
     protocol::{
-        Failure, OneTimeId, Reply, Request,
+        Failure, OneTimeId, OrFailure, Reply, Request,
         client::{Client, something_else},
     },
 };
@@ -36,8 +36,9 @@ pub(crate) fn run(action: &str) -> Result<(), Failure> {
 
 fn get(id: OneTimeId) -> Result<(), Failure> {
     let mut wanted = String::new();
-    let read = io::stdin().read_to_string(&mut wanted);
-    read.map_err(|err| Failure::io("cannot hear git", &err))?;
+    io::stdin()
+        .read_to_string(&mut wanted)
+        .or_failure("cannot hear git")?;
     let field = |name: &str| wanted.lines().find_map(|line| line.strip_prefix(name));
     let (Some(scheme), Some(host)) = (field("protocol="), field("host=")) else {
         return Err(Failure::here("git does not say what the login is for"));

@@ -23,7 +23,7 @@ use std::{
 use common::{
     packs::{derived::Part, link::Link, verified::NotVerified},
     progress::{masked, tell},
-    protocol::{Failure, Lack},
+    protocol::{Failure, Lack, OrFailure},
 };
 
 use self::{catch_up::Tips, local_repo::LocalRepo, refs::Refs, serving::Serving};
@@ -218,8 +218,8 @@ impl Listed {
         options: &Options,
     ) -> Result<(), Failure> {
         let known = |serving: &Serving| {
-            let known = promised::has_all(&serving.ready.git_dir, wants);
-            known.map_err(|err| Failure::io("cannot look at the mirror's objects", &err))
+            promised::has_all(&serving.ready.git_dir, wants)
+                .or_failure("cannot look at the mirror's objects")
         };
         if !known(&self.serving)? {
             self.refresh()?;
@@ -308,8 +308,7 @@ fn pack_lines(pack: &Path, is_checked: bool) -> Vec<u8> {
 }
 
 fn read_refs(serving: &Serving) -> Result<Option<Refs>, Failure> {
-    let refs = Refs::read(&serving.ready.git_dir);
-    refs.map_err(|err| Failure::io("cannot read the mirror's refs", &err))
+    Refs::read(&serving.ready.git_dir).or_failure("cannot read the mirror's refs")
 }
 
 fn bad_link(text: &str) -> Failure {

@@ -8,7 +8,10 @@ use std::{
     thread,
 };
 
-use common::{git, protocol::Failure};
+use common::{
+    git,
+    protocol::{Failure, OrFailure},
+};
 
 use crate::options::Options;
 
@@ -24,7 +27,6 @@ pub(crate) fn fetch_from(
     wants: &BTreeSet<Vec<u8>>,
     options: &Options,
 ) -> Result<(), Failure> {
-    let cannot = |err: io::Error| Failure::io("cannot run git fetch", &err);
     let filter = options.filter.as_deref().unwrap_or("blob:none");
     let mut git = git::of_user();
     // What is told it so is not written down.
@@ -51,13 +53,13 @@ pub(crate) fn fetch_from(
         .args((!options.progress).then_some("--quiet"))
         .stdin(Stdio::piped())
         .stdout(Stdio::null());
-    let mut child = git.spawn().map_err(cannot)?;
+    let mut child = git.spawn().or_failure("cannot run git fetch")?;
     let lines: Vec<&[u8]> = wants.iter().flat_map(|want| [&**want, b"\n"]).collect();
     if let Some(mut stdin) = child.stdin.take() {
         // Whether it has heard all of it, its end tells.
         let _ = stdin.write_all(&lines.concat());
     }
-    match child.wait().map_err(cannot)?.success() {
+    match child.wait().or_failure("cannot run git fetch")?.success() {
         true => Ok(()),
         false => Err(Failure::here(format!(
             "neither the mirror nor '{upstream}' has all that is missing here"

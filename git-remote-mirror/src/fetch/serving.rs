@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File},
-    io,
     path::Path,
 };
 
@@ -10,7 +9,7 @@ use common::{
     git,
     paths::Paths,
     progress::tell,
-    protocol::{Failure, Lack, Ready, Request, client::Client},
+    protocol::{Failure, Lack, OrFailure, Ready, Request, client::Client},
 };
 
 use tokio::runtime::Runtime;
@@ -72,13 +71,13 @@ impl Serving {
 /// Keeps everything in the mirror that somebody reads: held until this process ends, however it ends.
 pub(crate) fn lease(git_dir: &Path) -> Result<File, Failure> {
     let path = git_dir.join("lease");
-    let cannot = |err: io::Error| Failure::io(&format!("cannot hold '{}'", path.display()), &err);
     let file = fs::OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .open(&path)
-        .map_err(cannot)?;
-    file.lock_shared().map_err(cannot)?;
+        .or_failure(format_args!("cannot hold '{}'", path.display()))?;
+    file.lock_shared()
+        .or_failure(format_args!("cannot hold '{}'", path.display()))?;
     Ok(file)
 }

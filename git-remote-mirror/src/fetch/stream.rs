@@ -10,7 +10,7 @@ use std::{
 use common::{
     git::{self, complaint},
     progress::{masked, tell},
-    protocol::Failure,
+    protocol::{Failure, OrFailure},
 };
 use tokio::runtime::Runtime;
 
@@ -48,7 +48,7 @@ pub(crate) fn fetch_pack(
     known: bool,
     options: &Options,
 ) -> Result<(), Failure> {
-    let cannot = |err: io::Error| Failure::io("cannot run git fetch-pack", &err);
+    let context = "cannot run git fetch-pack";
     let progress = options.progress && known;
     let mut git = git::of_user();
     git.args(["fetch-pack", "--stdin"])
@@ -69,7 +69,7 @@ pub(crate) fn fetch_pack(
         // stdout is git's.
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
-    let mut child = git.spawn().map_err(cannot)?;
+    let mut child = git.spawn().or_failure(context)?;
     let lines: Vec<&[u8]> = wants.iter().flat_map(|want| [&**want, b"\n"]).collect();
     if let Some(mut stdin) = child.stdin.take() {
         // Whether it has heard all of it, its end tells.
@@ -78,11 +78,11 @@ pub(crate) fn fetch_pack(
     let mut complains = false;
     if let Some(stderr) = child.stderr.take() {
         match known {
-            true => complains = pass_on(stderr).map_err(cannot)?,
+            true => complains = pass_on(stderr).or_failure(context)?,
             false => each_line(stderr, |line| relay(line, &serving.ready.url)),
         }
     }
-    let ended = child.wait().map_err(cannot)?;
+    let ended = child.wait().or_failure(context)?;
     // What the mirror's refs name is there, or the mirror is damaged.
     if complains || known && ended.code().is_some_and(|code| code != 0) {
         serving.report_damage();
@@ -96,8 +96,7 @@ pub(crate) fn fetch_pack(
 /// What talks to the daemon.
 pub(crate) fn runtime() -> Result<Runtime, Failure> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    let runtime = builder.enable_all().build();
-    runtime.map_err(|err| Failure::io("cannot start", &err))
+    builder.enable_all().build().or_failure("cannot start")
 }
 
 /// Gives our line to a server program of git's, until it ends.
@@ -106,17 +105,20 @@ pub(crate) fn serve(
     service: &str,
     line: impl FnMut(&[u8]),
 ) -> Result<ExitStatus, Failure> {
-    let cannot = |err: io::Error| Failure::io(&format!("cannot run {service}"), &err);
     server
         .stdin(Stdio::inherit())
         .stdout(Stdio::inherit())
         .stderr(Stdio::piped());
     answer("\n")?;
-    let mut server = server.spawn().map_err(cannot)?;
+    let mut server = server
+        .spawn()
+        .or_failure(format_args!("cannot run {service}"))?;
     if let Some(stderr) = server.stderr.take() {
         each_line(stderr, line);
     }
-    server.wait().map_err(cannot)
+    server
+        .wait()
+        .or_failure(format_args!("cannot run {service}"))
 }
 
 /// Reads what a program says, line by line.

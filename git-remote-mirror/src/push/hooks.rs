@@ -14,7 +14,8 @@ use common::{
     paths::Paths,
     progress::{masked, tell},
     protocol::{
-        ATOMIC_PUSH_FAILURE, Answer, Command, Failure, Lease, Reply, Request, Reserve, Route,
+        ATOMIC_PUSH_FAILURE, Answer, Command, Failure, Lease, OrFailure, Reply, Request, Reserve,
+        Route,
         client::{Client, something_else},
         wire::batches,
     },
@@ -50,23 +51,21 @@ type Verdicts = Vec<Option<String>>;
 /// Notes how many commands there are.
 pub(crate) fn pre_receive() -> Result<(), Failure> {
     let count = io::stdin().lock().split(b'\n').count();
-    let written = quarantine::note_commands(&quarantine()?, count);
-    written.map_err(|err| Failure::io("cannot note the commands of the push", &err))
+    quarantine::note_commands(&quarantine()?, count)
+        .or_failure("cannot note the commands of the push")
 }
 
 /// Notes that git begins to send: it has heard what upstream has, and from now on nobody can be sure what reached it.
 pub(crate) fn pre_push() -> Result<(), Failure> {
-    let written = quarantine::note_begun(&quarantine()?);
-    written.map_err(|err| Failure::io("cannot note that the push begins", &err))
+    quarantine::note_begun(&quarantine()?).or_failure("cannot note that the push begins")
 }
 
 /// Carries out the commands that git sends. Each is reported, whatever happens.
 pub(crate) fn proc_receive() -> Result<(), Failure> {
     let quarantine = quarantine()?;
     let _hold = quarantine::hold(&quarantine)?;
-    let _working =
-        quarantine::work(&quarantine).map_err(|err| Failure::io("cannot begin", &err))?;
-    let asked = PushCommands::read().map_err(|err| Failure::io("cannot hear git", &err))?;
+    let _working = quarantine::work(&quarantine).or_failure("cannot begin")?;
+    let asked = PushCommands::read().or_failure("cannot hear git")?;
     let verdicts = runtime()?
         .block_on(carry_out(&asked, &quarantine))
         .unwrap_or_else(|failure| {
@@ -76,7 +75,7 @@ pub(crate) fn proc_receive() -> Result<(), Failure> {
                 .for_each(|hint| tell(&format!("hint: {hint}")));
             vec![Some(failure.message); asked.commands.len()]
         });
-    report(&asked.commands, &verdicts).map_err(|err| Failure::io("cannot answer git", &err))?;
+    report(&asked.commands, &verdicts).or_failure("cannot answer git")?;
     // What could not be noted only makes somebody push again.
     let _ = quarantine::note_reported(&quarantine);
     Ok(())
@@ -199,8 +198,8 @@ async fn carry_out(asked: &PushCommands, quarantine: &Path) -> Result<Verdicts, 
     }
     let mut accepted = Vec::new();
     if !orders.is_empty() {
-        let cannot = |err: io::Error| Failure::io("cannot prepare the push to upstream", &err);
-        let outcomes = send::send(quarantine, &orders, atomic, &asked.options).map_err(cannot)?;
+        let outcomes = send::send(quarantine, &orders, atomic, &asked.options)
+            .or_failure("cannot prepare the push to upstream")?;
         for (order, outcome) in orders.iter().zip(outcomes) {
             match outcome {
                 None => accepted.push(order.at),

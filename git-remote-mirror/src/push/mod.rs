@@ -13,7 +13,7 @@ use std::{env, fs, io, os::unix::fs::symlink, path::Path, time::Duration};
 use common::{
     git,
     progress::tell,
-    protocol::{Failure, Open},
+    protocol::{Failure, Open, OrFailure},
 };
 
 use crate::{
@@ -35,7 +35,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<(), Failure> {
     let _lease = lease(&open.ready.git_dir)?;
     let _hold = quarantine::hold(&open.quarantine)?;
     let hooks = quarantine::hooks(&open.quarantine);
-    install(&hooks).map_err(|err| Failure::io("cannot prepare the push", &err))?;
+    install(&hooks).or_failure("cannot prepare the push")?;
     let mut server = git::fenced();
     server
         .arg("-c")
@@ -73,7 +73,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<(), Failure> {
     if invocation.options.progress && invocation.options.verbosity > 0 {
         server.env(send::PROGRESS, "1");
     }
-    git::carry_user(&mut server).map_err(|err| Failure::io("cannot tell where we are", &err))?;
+    git::carry_user(&mut server).or_failure("cannot tell where we are")?;
     let status = serve(server, "git-receive-pack", |line| {
         relay(line, &open.ready.url);
     })?;

@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use common::{paths::LOCK, protocol::Failure};
+use common::{
+    paths::LOCK,
+    protocol::{Failure, OrFailure},
+};
 
 use crate::push::hooks::PRE_PUSH;
 
@@ -62,11 +65,12 @@ pub(crate) fn note_reported(quarantine: &Path) -> io::Result<()> {
 
 /// Keeps the daemon, and the one after it, from sweeping a quarantine for as long as the returned file is open.
 pub(crate) fn hold(quarantine: &Path) -> Result<File, Failure> {
-    let lock = File::open(quarantine.join(LOCK)).and_then(|lock| {
-        lock.lock_shared()?;
-        Ok(lock)
-    });
-    lock.map_err(|err| Failure::io("cannot keep what is pushed", &err))
+    File::open(quarantine.join(LOCK))
+        .and_then(|lock| {
+            lock.lock_shared()?;
+            Ok(lock)
+        })
+        .or_failure("cannot keep what is pushed")
 }
 
 /// Says for as long as the returned file is open that the hook works.

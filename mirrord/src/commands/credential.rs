@@ -11,7 +11,7 @@ use clap::Args;
 use common::{
     git::{ask, client_context::UserConfig},
     progress::masked,
-    protocol::{self, Failure, FailureKind, Login, Secret, words},
+    protocol::{self, Failure, FailureKind, Login, OrFailure, Secret, words},
 };
 
 /// No password, token or passphrase comes near this.
@@ -111,17 +111,17 @@ impl SigningIn {
 
 /// What the person answers to a question without echo; `None` when nobody can be asked.
 pub(super) fn asked(prompt: &str, config: &UserConfig) -> Result<Option<Secret>, Failure> {
-    ask::secret(prompt, config).map_err(|err| Failure::io("cannot ask", &err))
+    ask::secret(prompt, config).or_failure("cannot ask")
 }
 
 /// A secret on stdin, without the line end behind it.
 pub(super) fn of_stdin(what: &str) -> Result<Secret, Failure> {
     let mut text = String::new();
-    let read = io::stdin()
+    io::stdin()
         .lock()
         .take(MAX_INPUT_BYTES)
-        .read_to_string(&mut text);
-    read.map_err(|err| Failure::io(&format!("cannot read the {what} from stdin"), &err))?;
+        .read_to_string(&mut text)
+        .or_failure(format_args!("cannot read the {what} from stdin"))?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.is_empty() || line.contains(['\n', '\r', '\0']) {

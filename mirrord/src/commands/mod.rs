@@ -35,7 +35,7 @@ use common::{
     paths::Paths,
     progress::{Renderer, masked},
     protocol::{
-        Failure, Mirror, Reply, Request,
+        Failure, Mirror, OrFailure, Reply, Request,
         client::{Client, ConnectError, something_else},
     },
     running,
@@ -136,7 +136,7 @@ async fn rest<T>(
 
 /// What git would read where the person stands.
 fn user_config() -> Result<UserConfig, Failure> {
-    UserConfig::read().map_err(|err| Failure::io("cannot read git's configuration", &err))
+    UserConfig::read().or_failure("cannot read git's configuration")
 }
 
 /// What a person means by a name or an address.

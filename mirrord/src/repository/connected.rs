@@ -9,7 +9,7 @@ use std::{
 
 use common::{
     git,
-    protocol::{Failure, FailureKind},
+    protocol::{Failure, FailureKind, OrFailure},
 };
 use gix::ObjectId;
 
@@ -65,8 +65,7 @@ pub(crate) fn check(
     trust: Trust<'_>,
     watch: &Watch,
 ) -> Result<(), Failure> {
-    let cannot = |err: io::Error| Failure::io("cannot check what upstream sent", &err);
-    let input = walk(git_dir, tips, trust).map_err(cannot)?;
+    let input = walk(git_dir, tips, trust).or_failure("cannot check what upstream sent")?;
     // Read from the objects themselves: the graph of commits may know one that is lost.
     git.args(["-c", "core.commitGraph=false"])
         // A third of git's own limit makes the walk no slower, and a first download no larger than its index makes it.
@@ -74,7 +73,8 @@ pub(crate) fn check(
         .args(["rev-list", "--objects", "--stdin", "--quiet"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null());
-    let ended = child::run(git, input.into_bytes(), watch).map_err(cannot)?;
+    let ended =
+        child::run(git, input.into_bytes(), watch).or_failure("cannot check what upstream sent")?;
     if watch.is_cancelled() {
         return Err(watch::cancelled());
     }

@@ -1,11 +1,11 @@
 //! The daemon's side of `mirrord add`: a mirror with a name and settings of its own, made only if its upstream can be
 //! read.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use common::{
     address::name::Name,
-    protocol::{Add, Cause, Failure, FailureKind, Reply, wire::WireError},
+    protocol::{Add, Cause, Failure, FailureKind, OrFailure, Reply, wire::WireError},
 };
 
 use crate::{
@@ -22,6 +22,8 @@ use crate::{
     },
     sync::{Create, Engine, Wish},
 };
+
+const CANNOT_MAKE: &str = "cannot make the mirror";
 
 /// Another mirror of the same upstream may get the place that was free; then there is a next one.
 const MAX_DIRS: usize = 5;
@@ -125,7 +127,7 @@ async fn make(
                 }
                 // Somebody has just made one there.
                 Err(_) if target.git_dir.exists() => continue,
-                Err(err) => return Ok(Err(cannot_make(&err))),
+                Err(err) => return Ok(Err(Failure::io(CANNOT_MAKE, &err))),
             }
         }
         let wish = Wish {
@@ -154,7 +156,7 @@ fn wanted(engine: &Engine, add: &Add) -> Result<Settings, Failure> {
     let name = Name::parse_new(&add.name)
         .map_err(|err| Failure::new(FailureKind::Usage, err.to_string()))?;
     let found = engine.registry.find_name(&name);
-    if let Some(other) = found.map_err(|err| cannot_make(&err))? {
+    if let Some(other) = found.or_failure(CANNOT_MAKE)? {
         return Err(taken(&other));
     }
     let common::protocol::Mirror::Url(url) = &add.fetch.mirror else {
@@ -202,8 +204,4 @@ fn taken(other: &Mirror) -> Failure {
     Failure::here(format!("a mirror is called '{name}' already, of '{url}'")).hinted(format!(
         "'mirrord set {name}' changes it, 'mirrord rename {name} OTHER' renames it"
     ))
-}
-
-fn cannot_make(err: &io::Error) -> Failure {
-    Failure::io("cannot make the mirror", err)
 }

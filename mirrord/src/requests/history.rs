@@ -1,10 +1,10 @@
 //! The daemon's side of `mirrord history` and `mirrord restore`: what refs once were, and how that comes back.
 
-use std::{collections::BTreeSet, io, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use common::{
     protocol::{
-        Failure, FailureKind, Mirror as Wanted, Past, Reply, Restore,
+        Failure, FailureKind, Mirror as Wanted, OrFailure, Past, Reply, Restore,
         wire::{WireError, batches},
     },
     refspec::Route,
@@ -27,6 +27,8 @@ use crate::{
     sync::Engine,
 };
 
+const CANNOT_READ: &str = "cannot read the mirror's refs";
+
 /// Carries out `mirrord history` for a client.
 pub(crate) async fn carry_out(
     engine: &Engine,
@@ -48,7 +50,7 @@ pub(crate) async fn carry_out(
 /// What the refs of a mirror, or one of them, once were, newest first.
 fn history(engine: &Engine, wanted: &Wanted, name: Option<&[u8]>) -> Result<Vec<Past>, Failure> {
     let mirror = existing(engine, wanted)?;
-    let refs = refs::read(&mirror.git_dir).map_err(cannot_read)?;
+    let refs = refs::read(&mirror.git_dir).or_failure(CANNOT_READ)?;
     let mut entries = history::entries(&refs);
     if let Some(name) = name {
         let is_there = history::names(name).any(|name| refs.contains_key(&name));
@@ -74,7 +76,7 @@ pub(crate) async fn restore(engine: &Arc<Engine>, request: &Restore) -> Result<R
         At::parse(text, &now)
     });
     let at = at.transpose()?;
-    let refs = refs::read(&mirror.git_dir).map_err(cannot_read)?;
+    let refs = refs::read(&mirror.git_dir).or_failure(CANNOT_READ)?;
     let entry = history::find(&history::entries(&refs), &request.name, at.as_ref())?;
     let name = match &request.to {
         Some(to) => full_name(to, &entry.name)?,
@@ -85,14 +87,14 @@ pub(crate) async fn restore(engine: &Arc<Engine>, request: &Restore) -> Result<R
     let (engine, git_dir) = (engine.clone(), mirror.git_dir);
     blocking(move || {
         let gone = || Failure::here("the mirror has just been removed, or moved");
-        let mirror = engine.registry.at(&git_dir).map_err(cannot_read)?;
+        let mirror = engine.registry.at(&git_dir).or_failure(CANNOT_READ)?;
         let mirror = mirror.ok_or_else(gone)?;
         let mut written = Err(Failure::here("it was not written"));
         let settled = reservation.settle(|_| {
             written = write(&mirror, &entry, &name);
             Ok(())
         });
-        settled.map_err(cannot_read)?;
+        settled.or_failure(CANNOT_READ)?;
         written?;
         let hint = match mirror.settings.rules.track.route(&name) {
             Route::Tracked(_) if name == entry.name => Some(to_upstream(&entry)),
@@ -108,7 +110,7 @@ pub(crate) async fn restore(engine: &Arc<Engine>, request: &Restore) -> Result<R
 }
 
 fn write(mirror: &Mirror, entry: &Entry, name: &BString) -> Result<(), Failure> {
-    let repo = refs::open(&mirror.git_dir).map_err(cannot_read)?;
+    let repo = refs::open(&mirror.git_dir).or_failure(CANNOT_READ)?;
     if !repo.has_object(entry.oid) {
         return Err(Failure::here(format!("object {} is not here", entry.oid)));
     }
@@ -123,7 +125,7 @@ fn write(mirror: &Mirror, entry: &Entry, name: &BString) -> Result<(), Failure> 
     } else {
         entry.oid
     };
-    let refs = refs::read(&mirror.git_dir).map_err(cannot_read)?;
+    let refs = refs::read(&mirror.git_dir).or_failure(CANNOT_READ)?;
     if let Some(other) = other(&refs, name) {
         let failure = Failure::here(format!("'{other}' exists"));
         return Err(failure.hinted("bring it back under another name: --as NAME"));
@@ -135,8 +137,8 @@ fn write(mirror: &Mirror, entry: &Entry, name: &BString) -> Result<(), Failure> 
     };
     let track = &mirror.settings.rules.track;
     let plan = Plan::of_push(&refs, &[], &[here], track);
-    let published = publish::publish(&mirror.git_dir, &plan, None, track);
-    let published = published.map_err(|err| Failure::io("cannot bring it back", &err))?;
+    let published =
+        publish::publish(&mirror.git_dir, &plan, None, track).or_failure("cannot bring it back")?;
     if published.again {
         return Err(Failure::here("the mirror's refs have just changed").hinted("try again"));
     }
@@ -186,8 +188,4 @@ fn past(entry: Entry) -> Past {
         oid: entry.oid.to_string(),
         why: entry.why.to_string(),
     }
-}
-
-fn cannot_read(err: io::Error) -> Failure {
-    Failure::io("cannot read the mirror's refs", &err)
 }

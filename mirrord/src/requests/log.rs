@@ -1,10 +1,10 @@
 //! The daemon's side of `mirrord log`: what happened, and what happens while somebody follows.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use common::{
     address::name::Name,
-    protocol::{Entry, Failure, Log, Mirror as Wanted, Reply, wire::WireError},
+    protocol::{Entry, Failure, Log, Mirror as Wanted, OrFailure, Reply, wire::WireError},
 };
 use tokio::sync::{broadcast::error::RecvError, mpsc};
 
@@ -21,6 +21,8 @@ use crate::{
     sync::Engine,
 };
 
+const CANNOT_READ: &str = "cannot read what happened";
+
 /// Entries in one message; each is at most some kilobytes long.
 const BATCH: usize = 100;
 
@@ -32,7 +34,11 @@ pub(crate) async fn log(
 ) -> Result<(), WireError> {
     let (kept, news) = match engine.journal.open() {
         Ok(opened) => opened,
-        Err(err) => return conversation.say(&Reply::Failed(cannot_read(err))).await,
+        Err(err) => {
+            return conversation
+                .say(&Reply::Failed(Failure::io(CANNOT_READ, &err)))
+                .await;
+        }
     };
     let news = news.filter(|_| request.follow);
     // What is kept is read as fast as the client takes it.
@@ -89,7 +95,7 @@ fn read(
     };
     let mut batch = Vec::new();
     for line in wanted().skip(skipped) {
-        batch.push(line.map_err(cannot_read)?.entry);
+        batch.push(line.or_failure(CANNOT_READ)?.entry);
         // Who does not take it has gone.
         if batch.len() == BATCH && to.blocking_send(std::mem::take(&mut batch)).is_err() {
             break;
@@ -101,8 +107,10 @@ fn read(
 
 /// The mirror that is meant, also when it is gone and something of it is still known.
 fn whose_is(engine: &Engine, wanted: &Wanted, kept: &Kept) -> Result<MirrorFilter, Failure> {
-    let cannot = |err: io::Error| Failure::io("cannot read the mirrors", &err);
-    let all = engine.registry.all().map_err(cannot)?;
+    let all = engine
+        .registry
+        .all()
+        .or_failure("cannot read the mirrors")?;
     let among_others = |git_dir: Option<&_>, name: &Name| {
         let dirs = all.iter().map(|mirror: &Mirror| mirror.git_dir.as_path());
         MirrorFilter::new(
@@ -128,8 +136,4 @@ fn whose_is(engine: &Engine, wanted: &Wanted, kept: &Kept) -> Result<MirrorFilte
 
 fn is_wanted(whose: Option<&MirrorFilter>, line: &Line) -> bool {
     whose.is_none_or(|whose| whose.owns(line))
-}
-
-fn cannot_read(err: io::Error) -> Failure {
-    Failure::io("cannot read what happened", &err)
 }

@@ -1,13 +1,14 @@
 //! What is said of mirrors, and of the daemon's own settings.
 
 use std::{
-    fs, io,
+    fs,
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use common::protocol::{
-    self, Damage, Failure, Health, LocalRef, Mirror as Wanted, MirrorInfo, Saved, Setting, Shown,
+    self, Damage, Failure, Health, LocalRef, Mirror as Wanted, MirrorInfo, OrFailure, Saved,
+    Setting, Shown,
 };
 
 use crate::{
@@ -22,8 +23,10 @@ use crate::{
 
 /// All mirrors.
 pub(crate) fn list(engine: &Engine) -> Result<Vec<MirrorInfo>, Failure> {
-    let survey = engine.registry.survey();
-    let survey = survey.map_err(|err| Failure::io("cannot list the mirrors", &err))?;
+    let survey = engine
+        .registry
+        .survey()
+        .or_failure("cannot list the mirrors")?;
     let infos = survey.mirrors.iter().map(|mirror| info(engine, mirror));
     Ok(infos
         .chain(survey.unreadable.iter().map(unreadable))
@@ -103,8 +106,7 @@ fn unreadable(found: &Unreadable) -> MirrorInfo {
 /// All of one mirror, and what is in it alone.
 pub(crate) fn show(engine: &Engine, wanted: &Wanted) -> Result<(Shown, Vec<LocalRef>), Failure> {
     let mirror = existing(engine, wanted)?;
-    let cannot = |err: io::Error| Failure::io("cannot read the mirror's refs", &err);
-    let refs = refs::read(&mirror.git_dir).map_err(cannot)?;
+    let refs = refs::read(&mirror.git_dir).or_failure("cannot read the mirror's refs")?;
     let track = &mirror.settings.rules.track;
     let entries = mirror.settings.entries().into_iter();
     let locals = local_refs::refs(&refs, track);

@@ -31,7 +31,7 @@ use std::{
 
 use common::{
     address::upstream_url::UpstreamUrl,
-    protocol::{Failure, FirstClone, Progress},
+    protocol::{Failure, FirstClone, OrFailure, Progress},
 };
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
@@ -386,8 +386,10 @@ impl Engine {
     pub(crate) fn automatic(&self, url: &UpstreamUrl) -> Result<Settings, Failure> {
         let config = Config::read(&self.config)?;
         let mut settings = Settings::of_url(url, config.defaults);
-        let name = self.registry.free_name(&settings.name);
-        settings.name = name.map_err(|err| Failure::io("cannot name the mirror", &err))?;
+        settings.name = self
+            .registry
+            .free_name(&settings.name)
+            .or_failure("cannot name the mirror")?;
         settings.automatic = true;
         Ok(settings)
     }

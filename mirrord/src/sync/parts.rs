@@ -1,9 +1,12 @@
 //! Receives what a sync wants, in one part or in several: what upstream cannot serve is left out, and the rest is
 //! received without it.
 
-use std::{collections::BTreeSet, io, path::Path};
+use std::{collections::BTreeSet, path::Path};
 
-use common::{protocol::Failure, refspec};
+use common::{
+    protocol::{Failure, OrFailure},
+    refspec,
+};
 use gix::{ObjectId, bstr::BString};
 
 use super::receive::Source;
@@ -134,9 +137,9 @@ impl Download<'_> {
         let Source {
             url, trust, fsck, ..
         } = *self.source;
-        let cannot = |err: io::Error| Failure::io("cannot store what upstream sent", &err);
+        let context = "cannot store what upstream sent";
         let tips: BTreeSet<ObjectId> = wants.values().copied().collect();
-        let quarantine = Quarantine::new(self.git_dir).map_err(cannot)?;
+        let quarantine = Quarantine::new(self.git_dir).or_failure(context)?;
         let received = self
             .session
             .fetch(wants, &self.known, &quarantine, self.watch)?;
@@ -144,11 +147,11 @@ impl Download<'_> {
         if fsck {
             quarantine.fsck(url, self.watch)?;
         }
-        if received == Received::Part || !quarantine.has_all(&tips).map_err(cannot)? {
+        if received == Received::Part || !quarantine.has_all(&tips).or_failure(context)? {
             quarantine.vet(&tips, trust, self.watch)?;
         }
-        let packs = quarantine.packs().map_err(cannot)?;
-        quarantine.release(Origin::Upstream).map_err(cannot)?;
+        let packs = quarantine.packs().or_failure(context)?;
+        quarantine.release(Origin::Upstream).or_failure(context)?;
         Ok(packs)
     }
 }

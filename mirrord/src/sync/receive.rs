@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, io, path::Path};
 
-use common::{address::upstream_url::UpstreamUrl, git, protocol::Failure, refspec};
+use common::{address::upstream_url::UpstreamUrl, git, protocol::OrFailure, refspec};
 use gix::{ObjectId, bstr::BString};
 
 use super::parts::{Download, Parts};
@@ -140,7 +140,7 @@ pub(super) fn suspicion(
         let head = all.advertisement.head;
         all.advertisement.refs.is_empty() && !matches!(head, Head::Detached(_))
     };
-    let repo = refs::open(git_dir).map_err(|err| Failure::io("cannot open the mirror", &err))?;
+    let repo = refs::open(git_dir).or_failure("cannot open the mirror")?;
     let words = guard::wiped(&before, now, is_empty, &repo, git::at(git_dir), watch)?;
     Ok(words.map(|words| format!("'{}' looks wiped: {words}", source.url)))
 }

@@ -1,8 +1,8 @@
 //! One sync, from the question to the published refs. Blocking code, in the order of design: ask, fetch, vet, publish.
 
-use std::{collections::BTreeSet, io, path::Path, time::SystemTime};
+use std::{collections::BTreeSet, path::Path, time::SystemTime};
 
-use common::protocol::{Failure, FailureKind};
+use common::protocol::{Failure, FailureKind, OrFailure};
 
 use super::{
     Create, Download, Engine, Outcome, Wish,
@@ -85,21 +85,19 @@ fn run(
     memory: &mut Memory,
 ) -> Result<Option<Outcome>, Trouble> {
     let url = &target.url;
-    let cannot = |what: &'static str| {
-        move |err: io::Error| Trouble::from(Failure::io(&format!("cannot {what}"), &err))
-    };
     let find = || engine.registry.at(&target.git_dir);
-    let mut mirror = find().map_err(cannot("read the mirror"))?;
+    let mut mirror = find().or_failure("cannot read the mirror")?;
     let running = match &mirror {
         Some(found) => {
             let gate = engine.gates.of(&found.git_dir);
             let running = gate.begin_sync();
             // It may have been changed until now, and not from now on.
-            mirror = find().map_err(cannot("read the mirror"))?;
+            mirror = find().or_failure("cannot read the mirror")?;
             if let Some(found) = &mut mirror {
                 let repaired = gate.sweep_once(|| retrack::sweep(&found.git_dir));
-                let repaired = repaired.and_then(|()| retrack::finish(found));
-                repaired.map_err(cannot("clean up the mirror"))?;
+                repaired
+                    .and_then(|()| retrack::finish(found))
+                    .or_failure("cannot clean up the mirror")?;
                 if let Err(err) = copy::refresh(&found.git_dir) {
                     tracing::warn!(
                         "cannot copy the settings of '{}': {err}",
@@ -120,7 +118,7 @@ fn run(
     // What was recorded is read before upstream is asked: a push in between must not look like old news.
     let before = match &mirror {
         Some(mirror) => {
-            refs::Snapshot::take(&mirror.git_dir).map_err(cannot("read the mirror's refs"))?
+            refs::Snapshot::take(&mirror.git_dir).or_failure("cannot read the mirror's refs")?
         }
         None => refs::Snapshot::default(),
     };
@@ -150,7 +148,7 @@ fn run(
     }
     let trust = match &mirror {
         Some(mirror)
-            if damage::wants_all(&mirror.git_dir).map_err(cannot("read the mirror"))? =>
+            if damage::wants_all(&mirror.git_dir).or_failure("cannot read the mirror")? =>
         {
             Trust::Nothing
         }
@@ -196,7 +194,7 @@ fn run(
             .refs(&mirror.git_dir)
             .is_ok_and(|refs| refs.is_empty());
         if is_new && asked.format == gix::hash::Kind::Sha256 {
-            Settings::use_sha256(&mirror.git_dir).map_err(cannot("set up the mirror"))?;
+            Settings::use_sha256(&mirror.git_dir).or_failure("cannot set up the mirror")?;
             return Ok(None);
         }
         let message = format!("'{url}' has become a repository of another object format");
@@ -208,20 +206,20 @@ fn run(
             engine
                 .registry
                 .begin(settings.clone(), asked.format)
-                .map_err(cannot("make a mirror"))?,
+                .or_failure("cannot make a mirror")?,
         ),
     };
     let git_dir = place.git_dir();
     let refs = before
         .refs(git_dir)
-        .map_err(cannot("read the mirror's refs"))?;
+        .or_failure("cannot read the mirror's refs")?;
     let mut plan = Plan::new(&refs, &advertisement, &track);
     let mut tips = plan.tips();
     if trust == Trust::Nothing {
         tips.extend(advertisement.refs.values().copied());
     }
     if !memory.checked {
-        tips.extend(lost(git_dir, &refs, &advertisement).map_err(cannot("read the mirror"))?);
+        tips.extend(lost(git_dir, &refs, &advertisement).or_failure("cannot read the mirror")?);
         memory.checked = true;
     }
     let has_records = refs.keys().any(|name| refs::is_record(name));
@@ -288,7 +286,7 @@ fn run(
         memory.keep(session);
         return Err(failure.into());
     }
-    let repo = refs::open(git_dir).map_err(cannot("open the mirror"))?;
+    let repo = refs::open(git_dir).or_failure("cannot open the mirror")?;
     let mut ancestry = Ancestry::new(&repo);
     plan.hold_non_commits(&track, |oid| ancestry::commit(&repo, oid) == Some(oid));
     plan.hold_rewrites(&refs, &track, |name, old, new| {
@@ -303,7 +301,7 @@ fn run(
         |name, old, new| ancestry.is_fast_forward(name, old, new),
     );
     let published = publish::publish(git_dir, &plan, Some(source.advertisement), &track)
-        .map_err(cannot("publish what upstream has"))?;
+        .or_failure("cannot publish what upstream has")?;
     let pack = packs.pop();
     // A first download goes to nobody who has something already, and what upstream was told beside the records is not
     // written down.
@@ -321,14 +319,14 @@ fn run(
         }
     }
     if trust == Trust::Nothing {
-        damage::has_all(git_dir).map_err(cannot("note what was fetched"))?;
+        damage::has_all(git_dir).or_failure("cannot note what was fetched")?;
     }
-    unserved::write(git_dir, &unserved).map_err(cannot("note what upstream cannot serve"))?;
+    unserved::write(git_dir, &unserved).or_failure("cannot note what upstream cannot serve")?;
     // What was broken before may be whole now.
     let changed = !plan.edits.is_empty() || trust == Trust::Nothing;
     // Once a new mirror is where it belongs, others come by it, and take for left over what is half written.
     if !published.again && (changed || !git_dir.join(refs::SYNCED).exists()) {
-        write_synced(git_dir, asked_at).map_err(cannot("note the sync"))?;
+        write_synced(git_dir, asked_at).or_failure("cannot note the sync")?;
     }
     let mirror = match place {
         Where::Mirror(mirror) => mirror,
@@ -339,7 +337,7 @@ fn run(
             }
             // Somebody has just made one there.
             Err(_) if target.git_dir.exists() => return Ok(None),
-            Err(err) => return Err(cannot("make a mirror")(err)),
+            Err(err) => return Err(Failure::io("cannot make a mirror", &err).into()),
         },
     };
     memory.keep(session);

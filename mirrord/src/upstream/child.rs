@@ -2,7 +2,6 @@
 
 use crate::process::watch::{Watch, cancelled};
 use std::{
-    io,
     os::unix::process::CommandExt,
     process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
@@ -12,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{address::upstream_url::UpstreamUrl, protocol::Failure};
+use common::{
+    address::upstream_url::UpstreamUrl,
+    protocol::{Failure, OrFailure},
+};
 use gix_transport::{
     Protocol,
     client::git::{ConnectMode, blocking_io},
@@ -74,13 +76,14 @@ impl Child {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        let cannot = |err: io::Error| Failure::io(&format!("cannot run {name}"), &err);
-        let mut child = command.spawn().map_err(cannot)?;
+        let mut child = command
+            .spawn()
+            .or_failure(format_args!("cannot run {name}"))?;
         let group = child.id().try_into().ok().and_then(Pid::from_raw);
         let (Some(stdin), Some(stdout), Some(stderr)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
-            return Err(cannot(io::Error::other("it has no pipes")).into());
+            return Err(Failure::here(format!("cannot run {name}: it has no pipes")).into());
         };
         let silence = Arc::<Mutex<NoProgress>>::default();
         // Path and host matter to a daemon on the other side, and there is none.

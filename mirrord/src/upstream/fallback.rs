@@ -15,7 +15,7 @@ use common::{
     address::upstream_url::{Scheme, UpstreamUrl, redact},
     git::{self, config_file::ConfigFile},
     progress::masked,
-    protocol::{Failure, FailureKind},
+    protocol::{Failure, FailureKind, OrFailure},
     refspec::Refspecs,
 };
 use gix::{ObjectId, bstr::BString};
@@ -115,8 +115,9 @@ impl Git {
         quarantine: &Quarantine,
         watch: &Watch,
     ) -> Result<Received, Trouble> {
-        let cannot = |err: io::Error| Failure::io("cannot prepare a fetch", &err);
-        let mut command = quarantine.git_that_knows(records).map_err(cannot)?;
+        let mut command = quarantine
+            .git_that_knows(records)
+            .or_failure("cannot prepare a fetch")?;
         command.args(["-c", "fetch.unpackLimit=1", "-c", "fetch.fsckObjects=false"]);
         if records.is_empty() {
             command.args(["-c", "fetch.negotiationAlgorithm=noop"]);
@@ -137,14 +138,18 @@ impl Git {
             .collect();
         watch.receiving();
         self.run(command, names, watch)?;
-        if records.is_empty() && quarantine.was_brought(wants).map_err(cannot)? {
+        if records.is_empty()
+            && quarantine
+                .was_brought(wants)
+                .or_failure("cannot prepare a fetch")?
+        {
             return Ok(Received::Whole);
         }
         Ok(Received::Part)
     }
 
     fn run(&self, mut command: Command, input: Vec<u8>, watch: &Watch) -> Result<Vec<u8>, Trouble> {
-        let cannot = |err: io::Error| Trouble::from(Failure::io("cannot run git", &err));
+        let context = "cannot run git";
         let mut settings = self.access.settings.clone();
         // A redirect would take the login to wherever it leads; whoever moved has to be named anew.
         settings.retain(|(key, _)| !key.to_ascii_lowercase().ends_with(".followredirects"));
@@ -166,8 +171,8 @@ impl Git {
             let offered = self
                 .logins
                 .offer(&self.url.origin(), login, false, None)
-                .map_err(cannot)?;
-            let helper = beside("git-remote-mirror").map_err(cannot)?;
+                .or_failure(context)?;
+            let helper = beside("git-remote-mirror").or_failure(context)?;
             let helper = format!("!{home}'{helper}' login");
             settings.push(("credential.helper".into(), helper));
             if self.access.auth != Auth::AsGit {
@@ -191,7 +196,7 @@ impl Git {
         let settings = settings.map(|(key, value)| (key.as_str(), value.as_bytes()));
         let settings = durable::make_dir(&self.settings)
             .and_then(|()| ConfigFile::create(&self.settings, settings))
-            .map_err(cannot)?;
+            .or_failure(context)?;
         settings.include_in(&mut command);
         let mut relay = Relay::default();
         let budget = self.access.http.no_progress * MAX_SILENT_INTERVALS;
@@ -203,7 +208,7 @@ impl Git {
         if let Some(id) = id {
             self.logins.withdraw(&id);
         }
-        let ended = ended.map_err(cannot)?;
+        let ended = ended.or_failure(context)?;
         if ended.was_silent {
             Err(answers::silent(&self.url, budget))
         } else if ended.status.success() {

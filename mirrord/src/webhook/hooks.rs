@@ -13,7 +13,7 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use common::protocol::{Failure, FailureKind, Secret};
+use common::protocol::{Failure, FailureKind, OrFailure, Secret};
 
 use crate::{
     credentials::secrets,
@@ -32,6 +32,9 @@ const SIGNING: &str = "whsec_";
 
 /// How long the key in one may be, in bytes. GitLab's have 32.
 const KEY: std::ops::RangeInclusive<usize> = 24..=64;
+
+/// What failed when the system gives no random bytes.
+const NO_RANDOMNESS: &str = "cannot make up a hook";
 
 /// The hook of a mirror.
 #[derive(Clone, PartialEq, Eq)]
@@ -198,8 +201,10 @@ impl Hooks {
         let Some(hook) = read(&git_dir)?.filter(|hook| hook.id == id) else {
             return Ok(None);
         };
-        let mirror = self.registry.at(&git_dir);
-        let mirror = mirror.map_err(|err| Failure::io("cannot read the mirror", &err))?;
+        let mirror = self
+            .registry
+            .at(&git_dir)
+            .or_failure("cannot read the mirror")?;
         let Some(mirror) = mirror else {
             return Ok(None);
         };
@@ -234,7 +239,9 @@ pub(crate) fn signing(token: Secret) -> Result<Secret, Failure> {
 /// A new signing token.
 pub(crate) fn new_signing() -> Result<Secret, Failure> {
     let mut key = [0; 32];
-    getrandom::fill(&mut key).map_err(|err| no_randomness(&io::Error::other(err)))?;
+    getrandom::fill(&mut key)
+        .map_err(io::Error::other)
+        .or_failure(NO_RANDOMNESS)?;
     Ok(Secret(format!("{SIGNING}{}", BASE64_STANDARD.encode(key))))
 }
 
@@ -260,11 +267,7 @@ fn read(git_dir: &Path) -> Result<Option<Hook>, Failure> {
 }
 
 fn random() -> Result<String, Failure> {
-    id::random().map_err(|err| no_randomness(&err))
-}
-
-fn no_randomness(err: &io::Error) -> Failure {
-    Failure::io("cannot make up a hook", err)
+    id::random().or_failure(NO_RANDOMNESS)
 }
 
 #[cfg(test)]

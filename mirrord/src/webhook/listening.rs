@@ -93,8 +93,8 @@ fn listen(at: SocketAddr) -> std::io::Result<TcpListener> {
 impl Listening {
     /// Listens. From then on the port is known.
     pub(super) fn bind(&mut self) -> Result<TcpListener, Failure> {
-        let cannot = |err: &std::io::Error, at: SocketAddr| {
-            let failure = Failure::io(&format!("cannot listen at '{at}'"), err);
+        let failed = |err: &std::io::Error, at: SocketAddr| {
+            let failure = Failure::io(format_args!("cannot listen at '{at}'"), err);
             match err.kind() {
                 std::io::ErrorKind::AddrInUse => failure.hinted(format!(
                     "another program has the port; --listen {} takes one that is free",
@@ -104,8 +104,8 @@ impl Listening {
             }
         };
         let at = self.0.listen;
-        let listener = listen(at).map_err(|err| cannot(&err, at))?;
-        self.0.listen = listener.local_addr().map_err(|err| cannot(&err, at))?;
+        let listener = listen(at).map_err(|err| failed(&err, at))?;
+        self.0.listen = listener.local_addr().map_err(|err| failed(&err, at))?;
         Ok(listener)
     }
 

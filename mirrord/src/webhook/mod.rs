@@ -20,7 +20,8 @@ use std::{
 };
 
 use common::protocol::{
-    self, Failure, FailureKind, Listen, Mirror as Wanted, Reply, Webhook as Request, WebhookSaid,
+    self, Failure, FailureKind, Listen, Mirror as Wanted, OrFailure, Reply, Webhook as Request,
+    WebhookSaid,
 };
 
 pub(crate) use self::hooks::has_hook;
@@ -185,8 +186,8 @@ impl Webhook {
                 public: listening.public_host(),
             },
         };
-        let door = Door::open(listener, tls, answer::router(receiver));
-        let door = door.map_err(|err| Failure::io("the webhook has no address", &err))?;
+        let door = Door::open(listener, tls, answer::router(receiver))
+            .or_failure("the webhook has no address")?;
         // What is not written down ends with this daemon, and the person would not know why.
         if let Err(failure) = listening.write(&self.engine.config) {
             door.close().await;

@@ -14,7 +14,7 @@ use crate::{
     paths::Paths,
     progress::Renderer,
     protocol::{
-        Answer, Ask, Failure, FailureKind, Reply, Request, Step,
+        Answer, Ask, Failure, FailureKind, OrFailure, Reply, Request, Step,
         wire::{self, WireError},
     },
 };
@@ -59,8 +59,7 @@ impl Client {
     /// Fails with the daemon's own words when it does not start.
     pub async fn connect_or_start(paths: &Paths) -> Result<Self, Failure> {
         let lock_path = paths.start_lock();
-        let cannot =
-            |err: io::Error| Failure::io(&format!("cannot lock '{}'", lock_path.display()), &err);
+        let context = format!("cannot lock '{}'", lock_path.display());
         let mut lock = None;
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
@@ -83,13 +82,13 @@ impl Client {
                         .write(true)
                         .mode(0o600)
                         .open(&lock_path)
-                        .map_err(cannot)?,
+                        .or_failure(&context)?,
                 ),
             };
             match file.try_lock() {
                 Ok(()) => break,
                 Err(fs::TryLockError::WouldBlock) => sleep(RETRY_INTERVAL).await,
-                Err(fs::TryLockError::Error(err)) => return Err(cannot(err)),
+                Err(fs::TryLockError::Error(err)) => return Err(Failure::io(context, &err)),
             }
         }
         // Whoever held the lock before us may have started one.

@@ -23,8 +23,8 @@ pub(super) fn program() -> PathBuf {
 
 /// Starts the daemon and waits until it says that it is ready, or why it is not.
 pub(super) async fn start(program: &Path) -> Result<(), Failure> {
-    let cannot = |err: io::Error| {
-        Failure::io(&format!("cannot start '{}'", program.display()), &err)
+    let failed = |err: io::Error| {
+        Failure::io(format_args!("cannot start '{}'", program.display()), &err)
             .hinted("install mirrord beside git-remote-mirror, or on PATH")
     };
     // A descriptor that leaked into this process, such as the pipe of a CI runner, must not live on in the daemon.
@@ -39,12 +39,12 @@ pub(super) async fn start(program: &Path) -> Result<(), Failure> {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .map_err(cannot)?;
+        .map_err(failed)?;
     let words = match child.stdout.take() {
         Some(stdout) => {
             let mut words = String::new();
             let mut stdout =
-                tokio::net::unix::pipe::Receiver::from_owned_fd(stdout.into()).map_err(cannot)?;
+                tokio::net::unix::pipe::Receiver::from_owned_fd(stdout.into()).map_err(failed)?;
             timeout(START_TIMEOUT, stdout.read_to_string(&mut words))
                 .await
                 .map_err(|_| {
@@ -53,7 +53,7 @@ pub(super) async fn start(program: &Path) -> Result<(), Failure> {
                         START_TIMEOUT.as_secs()
                     ))
                 })?
-                .map_err(cannot)?;
+                .map_err(failed)?;
             words
         }
         None => String::new(),

@@ -157,7 +157,7 @@ fn absolute(file: &OsStr) -> Result<PathBuf, Failure> {
     }
     std::path::absolute(file).map_err(|err| {
         let what = format!("cannot use '{}'", masked(file.to_string_lossy().as_bytes()));
-        let failure = Failure::io(&what, &err);
+        let failure = Failure::io(what, &err);
         Failure::new(FailureKind::Usage, failure.message)
     })
 }

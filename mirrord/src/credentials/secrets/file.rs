@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-use common::protocol::{Failure, FailureKind};
+use common::protocol::{Failure, FailureKind, OrFailure};
 use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
@@ -26,32 +26,20 @@ const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// Stores a secret under a name that nothing has yet.
 pub(super) fn put(dir: &Path, id: &str, secret: &str) -> Result<(), Failure> {
-    let refused = |err| {
-        Failure::io(
-            &format!("cannot store a secret in '{}'", dir.display()),
-            &err,
-        )
-    };
-    durable::make_dir(dir).map_err(refused)?;
+    durable::make_dir(dir).or_failure(cannot_store(dir))?;
     check_dir(dir)?;
     write(dir, id, secret)
 }
 
 /// Writes a secret into a directory that is there for something else, which others may look into: not into the file.
 pub(super) fn write(dir: &Path, id: &str, secret: &str) -> Result<(), Failure> {
-    let refused = |err| {
-        Failure::io(
-            &format!("cannot store a secret in '{}'", dir.display()),
-            &err,
-        )
-    };
     if secret.len() as u64 >= MAX_FILE_BYTES {
         let message = "cannot store a secret of more than 64 KiB";
         return Err(Failure::new(FailureKind::Usage, message));
     }
     // Made with mode 0600 and under a name that nothing has, so that nobody gets a hold of it before the bytes are there.
     let line = Zeroizing::new(format!("{secret}\n"));
-    durable::replace(&dir.join(id), line.as_bytes()).map_err(refused)
+    durable::replace(&dir.join(id), line.as_bytes()).or_failure(cannot_store(dir))
 }
 
 /// Looks a secret up.
@@ -64,20 +52,19 @@ pub(super) fn get(dir: &Path, id: &str) -> Result<String, Failure> {
 /// Looks for a secret, which need not be there.
 pub(super) fn find(dir: &Path, id: &str) -> Result<Option<String>, Failure> {
     let path = dir.join(id);
-    let unreadable = |err: io::Error| Failure::io(&cannot_read(&path), &err);
     let file = match open(&path, OFlags::RDONLY) {
         Ok(file) => file,
         Err(Errno::NOENT) => return Ok(None),
         Err(Errno::LOOP) => return Err(not_ours(&path, "it is a symbolic link")),
-        Err(err) => return Err(unreadable(err.into())),
+        Err(err) => return Err(Failure::io(cannot_read(&path), &err.into())),
     };
-    check(&path, &file.metadata().map_err(unreadable)?)?;
+    check(&path, &file.metadata().or_failure(cannot_read(&path))?)?;
     // With room for all of it: what grows leaves copies behind.
     let room = usize::try_from(MAX_FILE_BYTES + 1).unwrap_or_default();
     let mut text = Zeroizing::new(Vec::with_capacity(room));
     file.take(MAX_FILE_BYTES + 1)
         .read_to_end(&mut text)
-        .map_err(unreadable)?;
+        .or_failure(cannot_read(&path))?;
     // The message must not quote what is in there.
     let text = std::str::from_utf8(&text).map_err(|_| not_ours(&path, "it is not text"))?;
     match text.strip_suffix('\n') {
@@ -95,7 +82,7 @@ pub(super) fn remove(dir: &Path, id: &str) -> Result<(), Failure> {
             io::ErrorKind::NotFound => Ok(()),
             _ => Err(err),
         })
-        .map_err(|err| Failure::io(&format!("cannot remove '{}'", path.display()), &err))
+        .or_failure(format_args!("cannot remove '{}'", path.display()))
 }
 
 /// Removes the secrets that are not named, and what was never finished. Anything else that somebody has put there stays.
@@ -155,21 +142,24 @@ fn check(path: &Path, found: &Metadata) -> Result<(), Failure> {
 
 /// Whether the directory is ours alone.
 fn check_dir(dir: &Path) -> Result<(), Failure> {
-    let found = fs::metadata(dir)
-        .map_err(|err| Failure::io(&format!("cannot use '{}'", dir.display()), &err))?;
-    let cannot = |why: &str| Failure::here(format!("cannot use '{}': {why}", dir.display()));
+    let found = fs::metadata(dir).or_failure(format_args!("cannot use '{}'", dir.display()))?;
+    let unusable = |why: &str| Failure::here(format!("cannot use '{}': {why}", dir.display()));
     if found.uid() != rustix::process::geteuid().as_raw() {
-        return Err(cannot("it belongs to another user"));
+        return Err(unusable("it belongs to another user"));
     }
     if found.mode() & 0o077 != 0 {
         let hint = format!("chmod 700 {}", quoted(dir));
-        return Err(cannot("others may look into it").hinted(hint));
+        return Err(unusable("others may look into it").hinted(hint));
     }
     Ok(())
 }
 
 fn not_ours(path: &Path, why: &str) -> Failure {
     Failure::here(format!("{}: {why}", cannot_read(path)))
+}
+
+fn cannot_store(dir: &Path) -> String {
+    format!("cannot store a secret in '{}'", dir.display())
 }
 
 fn cannot_read(path: &Path) -> String {

@@ -114,7 +114,6 @@ fn this_program() -> io::Result<PathBuf> {
 }
 
 async fn use_it(action: &str, id: &str, input: &str) -> Result<Used, Failure> {
-    let cannot = |err: io::Error| Failure::io("cannot use the keyring", &err);
     let using = async {
         let _turn = TURN.acquire().await;
         let mut child = Command::new(this_program()?)
@@ -139,7 +138,7 @@ async fn use_it(action: &str, id: &str, input: &str) -> Result<Used, Failure> {
             stdout: output.stdout,
             words: String::from_utf8_lossy(&output.stderr).into_owned(),
         }),
-        Ok(Err(err)) => Err(cannot(err)),
+        Ok(Err(err)) => Err(Failure::io("cannot use the keyring", &err)),
         // One that is not locked answers at once.
         Err(_) => Err(locked()),
     }

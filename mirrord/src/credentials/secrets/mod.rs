@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use common::protocol::{Failure, FailureKind};
+use common::protocol::{Failure, FailureKind, OrFailure};
 
 use crate::{
     mirrors::settings::{SecretId, Store},
@@ -104,7 +104,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 fn new_id() -> Result<String, Failure> {
-    id::random().map_err(|err| Failure::io("cannot make a name for a secret", &err))
+    id::random().or_failure("cannot make a name for a secret")
 }
 
 fn locked() -> Failure {

@@ -18,7 +18,7 @@ use std::{
 
 use common::{
     paths::{MIRROR_HOME, Paths},
-    protocol::{Failure, words},
+    protocol::{Failure, OrFailure, words},
     running::{self, FileId},
 };
 
@@ -114,8 +114,7 @@ pub(crate) fn state(paths: &Paths) -> Result<State, Failure> {
     } else {
         systemd::state(&setup)?
     };
-    let holder = running::holder(&paths.lock());
-    state.daemon = holder.map_err(|err| Failure::io("cannot look at the lock", &err))?;
+    state.daemon = running::holder(&paths.lock()).or_failure("cannot look at the lock")?;
     Ok(state)
 }
 
@@ -133,7 +132,7 @@ pub(crate) fn listens(paths: &Paths) -> bool {
 impl Setup {
     /// The service for whoever is asked for it here.
     fn here(paths: &Paths) -> Result<Self, Failure> {
-        let program = program().map_err(|err| Failure::io("cannot find this program", &err))?;
+        let program = program().or_failure("cannot find this program")?;
         let environment = ENVIRONMENT.into_iter();
         let environment = environment.filter_map(|name| {
             Some((name, env::var_os(name)?)).filter(|(_, value)| !value.is_empty())
@@ -180,14 +179,14 @@ fn program() -> io::Result<PathBuf> {
 
 /// Writes a file of the service; says whether it was different.
 fn write(path: &Path, text: &str) -> Result<bool, Failure> {
-    let cannot = |err: io::Error| Failure::io(&format!("cannot write '{}'", path.display()), &err);
     match read(path)? {
         Some(there) if there == text => return Ok(false),
         Some(_) | None => {}
     }
     let dir = path.parent().unwrap_or(Path::new("/"));
-    durable::make_dir(dir).map_err(cannot)?;
-    durable::replace(path, text.as_bytes()).map_err(cannot)?;
+    durable::make_dir(dir).or_failure(format_args!("cannot write '{}'", path.display()))?;
+    durable::replace(path, text.as_bytes())
+        .or_failure(format_args!("cannot write '{}'", path.display()))?;
     Ok(true)
 }
 
@@ -201,7 +200,7 @@ fn read(path: &Path) -> Result<Option<String>, Failure> {
         }
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(err) => Err(Failure::io(
-            &format!("cannot read '{}'", path.display()),
+            format_args!("cannot read '{}'", path.display()),
             &err,
         )),
     }
@@ -213,7 +212,7 @@ fn remove(path: &Path) -> Result<bool, Failure> {
         Ok(()) => Ok(true),
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(err) => Err(Failure::io(
-            &format!("cannot remove '{}'", path.display()),
+            format_args!("cannot remove '{}'", path.display()),
             &err,
         )),
     }

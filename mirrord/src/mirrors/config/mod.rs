@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use common::protocol::Failure;
+use common::protocol::{Failure, OrFailure};
 
 use crate::{
     mirrors::settings::{
@@ -215,7 +215,7 @@ fn change(
     let dir = file.path().parent().map_or(Ok(()), durable::make_dir);
     dir.and_then(|()| edit(&mut file))
         .and_then(|()| file.write())
-        .map_err(|err| Failure::io(&format!("cannot write '{}'", path.display()), &err))
+        .or_failure(format_args!("cannot write '{}'", path.display()))
 }
 
 /// Where the file lies: people keep such files elsewhere and link to them, and the link is theirs.

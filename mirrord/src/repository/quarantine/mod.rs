@@ -16,7 +16,7 @@ use common::{
     git,
     packs::verified::{Pack, packs},
     paths::LOCK,
-    protocol::{Failure, FailureKind},
+    protocol::{Failure, FailureKind, OrFailure},
 };
 use gix::ObjectId;
 
@@ -101,10 +101,10 @@ impl Quarantine {
     /// # Errors
     /// Fails with [`FailureKind::Unusable`] when there are any.
     pub(crate) fn fsck(&self, url: &UpstreamUrl, watch: &Watch) -> Result<(), Failure> {
-        let cannot = |err: io::Error| Failure::io("cannot check what upstream sent", &err);
+        let context = "cannot check what upstream sent";
         let tolerated = git::TOLERATED.map(|fault| format!("{fault}=ignore"));
-        for entry in fs::read_dir(self.dir.join("pack")).map_err(cannot)? {
-            let pack = entry.map_err(cannot)?.path();
+        for entry in fs::read_dir(self.dir.join("pack")).or_failure(context)? {
+            let pack = entry.or_failure(context)?.path();
             if pack.extension() != Some("pack".as_ref()) {
                 continue;
             }
@@ -115,7 +115,7 @@ impl Quarantine {
                 .args(["--no-rev-index", "-o"])
                 .args([&index, &pack])
                 .stdout(Stdio::null());
-            let ended = child::run(git, Vec::new(), watch).map_err(cannot)?;
+            let ended = child::run(git, Vec::new(), watch).or_failure(context)?;
             if watch.is_cancelled() {
                 return Err(crate::process::watch::cancelled());
             }
@@ -133,7 +133,7 @@ impl Quarantine {
                 return Err(Failure::new(FailureKind::Unusable, message)
                     .hinted("'mirrord set NAME --fsck no' takes it as it is"));
             }
-            fs::remove_file(&index).map_err(cannot)?;
+            fs::remove_file(&index).or_failure(context)?;
         }
         Ok(())
     }

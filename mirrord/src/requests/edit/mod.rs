@@ -6,7 +6,6 @@ mod serves_url;
 
 use std::{
     fs::{File, TryLockError},
-    io,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -14,7 +13,7 @@ use std::{
 
 use common::{
     address::{name::Name, upstream_url::UpstreamUrl},
-    protocol::{Failure, FailureKind, Mirror as Wanted, Reply, Set},
+    protocol::{Failure, FailureKind, Mirror as Wanted, OrFailure, Reply, Set},
 };
 use tokio::time::timeout;
 
@@ -32,6 +31,9 @@ use crate::{
     },
     sync::Engine,
 };
+
+/// What failed, wherever a change cannot read or write the mirror.
+const CANNOT_CHANGE: &str = "cannot change the mirror";
 
 /// Whoever uses the mirror is waited for, and not for ever.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -197,23 +199,27 @@ pub(crate) async fn change(
         };
         let mut warnings = Vec::new();
         if settings.rules.track != mirror.settings.rules.track {
-            let refs = refs::read(&git_dir).map_err(cannot)?;
+            let refs = refs::read(&git_dir).or_failure(CANNOT_CHANGE)?;
             warnings =
                 local_refs::caught(&refs, &mirror.settings.rules.track, &settings.rules.track);
             // What is tracked from now on is not here yet, however fresh the rest is.
-            changing.doubt().map_err(cannot)?;
+            changing.doubt().or_failure(CANNOT_CHANGE)?;
             let track = settings.rules.track.clone();
-            mirror = retrack::change(&engine.registry, &mirror, track, keep).map_err(cannot)?;
+            mirror = retrack::change(&engine.registry, &mirror, track, keep)
+                .or_failure(CANNOT_CHANGE)?;
         }
         if moves {
             // Who could read the old upstream, and when it was asked, says nothing of the new one.
             engine
                 .credentials
                 .forget_readers(&git_dir)
-                .map_err(cannot)?;
-            engine.forget(&mirror).map_err(cannot)?;
+                .or_failure(CANNOT_CHANGE)?;
+            engine.forget(&mirror).or_failure(CANNOT_CHANGE)?;
         }
-        let mirror = engine.registry.change(&mirror, settings).map_err(cannot)?;
+        let mirror = engine
+            .registry
+            .change(&mirror, settings)
+            .or_failure(CANNOT_CHANGE)?;
         if moves {
             engine.schedule.add(&mirror, None, false);
         } else {
@@ -243,18 +249,15 @@ async fn begin(engine: &Engine, mirror: &Mirror, alone: bool) -> Result<Changing
 
 /// The mirror as it is now that nobody else changes it, repaired where a dead daemon left something undone.
 fn its_turn(engine: &Engine, git_dir: &Path) -> Result<Mirror, Failure> {
-    let found = engine.registry.at(git_dir).map_err(cannot)?;
+    let found = engine.registry.at(git_dir).or_failure(CANNOT_CHANGE)?;
     let mut mirror =
         found.ok_or_else(|| Failure::here("the mirror has just been removed, or moved"))?;
     let gate = engine.gates.of(git_dir);
     let repaired = gate.sweep_once(|| retrack::sweep(git_dir));
-    let repaired = repaired.and_then(|()| retrack::finish(&mut mirror));
-    repaired.map_err(cannot)?;
+    repaired
+        .and_then(|()| retrack::finish(&mut mirror))
+        .or_failure(CANNOT_CHANGE)?;
     Ok(mirror)
-}
-
-fn cannot(err: io::Error) -> Failure {
-    Failure::io("cannot change the mirror", &err)
 }
 
 /// Runs work that blocks.
@@ -274,7 +277,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 
 /// Waits until nobody reads a mirror who was told of it by a daemon that is dead by now.
 fn alone(mirror: &Mirror) -> Result<File, Failure> {
-    let lease = gate::lease(&mirror.git_dir).map_err(cannot)?;
+    let lease = gate::lease(&mirror.git_dir).or_failure(CANNOT_CHANGE)?;
     let deadline = Instant::now() + LEASE_TIMEOUT;
     loop {
         match lease.try_lock() {
@@ -287,7 +290,7 @@ fn alone(mirror: &Mirror) -> Result<File, Failure> {
                 let message = format!("the mirror '{}' is being read", mirror.settings.name);
                 return Err(Failure::here(message));
             }
-            Err(TryLockError::Error(err)) => return Err(cannot(err)),
+            Err(TryLockError::Error(err)) => return Err(Failure::io(CANNOT_CHANGE, &err)),
         }
     }
 }

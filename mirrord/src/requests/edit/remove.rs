@@ -12,12 +12,12 @@ use std::{
 
 use common::{
     git,
-    protocol::{Failure, LocalRef, Mirror as Wanted, Reply, wire::WireError},
+    protocol::{Failure, LocalRef, Mirror as Wanted, OrFailure, Reply, wire::WireError},
     refspec::Refspecs,
 };
 use gix::{ObjectId, bstr::BString};
 
-use super::{alone, begin, blocking, cannot, its_turn};
+use super::{CANNOT_CHANGE, alone, begin, blocking, its_turn};
 use crate::{
     mirrors::{
         registry::{Mirror, Unreadable},
@@ -82,7 +82,10 @@ async fn remove(
 ) -> Result<Removed, Failure> {
     if force
         && let Wanted::Name(name) = wanted
-        && let Some(found) = engine.registry.find_unreadable(name).map_err(cannot)?
+        && let Some(found) = engine
+            .registry
+            .find_unreadable(name)
+            .or_failure(CANNOT_CHANGE)?
     {
         return remove_unreadable(engine, found, bundles).await;
     }
@@ -95,7 +98,7 @@ async fn remove(
         let _changing = changing;
         let engine = working;
         let mirror = its_turn(&engine, &git_dir)?;
-        let refs = refs::read(&git_dir).map_err(cannot)?;
+        let refs = refs::read(&git_dir).or_failure(CANNOT_CHANGE)?;
         let locals = local_refs::refs(&refs, &mirror.settings.rules.track);
         if !locals.is_empty() && !force {
             return Ok(Removed::Locals(local_refs::listed(locals)));
@@ -104,9 +107,9 @@ async fn remove(
         let bundle = if locals.is_empty() {
             None
         } else {
-            Some(bundle(&git_dir, &locals, &bundles).map_err(cannot)?)
+            Some(bundle(&git_dir, &locals, &bundles).or_failure(CANNOT_CHANGE)?)
         };
-        end(&engine, &mirror).map_err(cannot)?;
+        end(&engine, &mirror).or_failure(CANNOT_CHANGE)?;
         Ok(Removed::Gone {
             bundle,
             warnings: Vec::new(),
@@ -143,10 +146,13 @@ async fn remove_unreadable(
                 Some(format!("nothing of it could be put into a bundle: {err}")),
             ),
         };
-        engine.credentials.forget_readers(git_dir).map_err(cannot)?;
+        engine
+            .credentials
+            .forget_readers(git_dir)
+            .or_failure(CANNOT_CHANGE)?;
         engine.schedule.remove(git_dir);
         engine.usage.forget(git_dir);
-        engine.registry.remove(git_dir).map_err(cannot)?;
+        engine.registry.remove(git_dir).or_failure(CANNOT_CHANGE)?;
         Ok(Removed::Gone {
             bundle,
             warnings: warning.into_iter().collect(),

@@ -1,11 +1,11 @@
 //! Whether a mirror that is changed still serves the URL of its upstream.
 
 use common::{
-    protocol::{Failure, FailureKind},
+    protocol::{Failure, FailureKind, OrFailure},
     refspec::Refspecs,
 };
 
-use super::cannot;
+use super::CANNOT_CHANGE;
 use crate::{
     mirrors::{
         config::Config,
@@ -17,7 +17,7 @@ use crate::{
 /// What holds after a change. With another name a mirror is used by that name alone.
 pub(super) fn after(engine: &Engine, old: &Settings, new: &Settings) -> Result<ServesUrl, Failure> {
     let moves = new.url != old.url;
-    let is_served = || engine.registry.find(&new.url).map_err(cannot);
+    let is_served = || engine.registry.find(&new.url).or_failure(CANNOT_CHANGE);
     match old.serves_url {
         ServesUrl::Formerly if moves => return Ok(ServesUrl::No),
         // The way back from a change of the name.

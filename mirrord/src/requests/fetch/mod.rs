@@ -7,12 +7,13 @@ mod test;
 mod unasked;
 mod waiting;
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use common::{
     address::upstream_url::{Address, UpstreamUrl},
     protocol::{
-        Cause, Failure, FailureKind, Fetch, Login, Mirror as Wanted, Ready, wire::WireError,
+        Cause, Failure, FailureKind, Fetch, Login, Mirror as Wanted, OrFailure, Ready,
+        wire::WireError,
     },
 };
 use tokio::sync::OwnedMutexGuard;
@@ -178,13 +179,13 @@ fn resolve(engine: &Engine, wanted: &Wanted) -> Result<(UpstreamUrl, Target), Fa
 
 /// The mirror that is meant.
 pub(crate) fn existing(engine: &Engine, wanted: &Wanted) -> Result<Mirror, Failure> {
-    let cannot = |err: io::Error| Failure::io("cannot read the mirrors", &err);
+    let context = "cannot read the mirrors";
     let found = match wanted {
-        Wanted::Url(url) => engine.registry.find(&parse(url)?).map_err(cannot)?,
-        Wanted::Name(name) => engine.registry.find_name(name).map_err(cannot)?,
+        Wanted::Url(url) => engine.registry.find(&parse(url)?).or_failure(context)?,
+        Wanted::Name(name) => engine.registry.find_name(name).or_failure(context)?,
     };
     if let (None, Wanted::Name(name)) = (&found, wanted)
-        && let Some(found) = engine.registry.find_unreadable(name).map_err(cannot)?
+        && let Some(found) = engine.registry.find_unreadable(name).or_failure(context)?
     {
         let message = format!(
             "the configuration of '{name}' cannot be read: {}",
@@ -472,22 +473,28 @@ fn require_allowed(fetch: &Fetch, target: &Target) -> Result<(), Failure> {
 
 /// What the mirror in a place is told to sign in with; where there is none yet, what git would.
 fn auth_of(engine: &Engine, target: &Target) -> Result<Auth, Failure> {
-    let found = engine.registry.at(&target.git_dir);
-    let found = found.map_err(|err| Failure::io("cannot read the mirrors", &err))?;
+    let found = engine
+        .registry
+        .at(&target.git_dir)
+        .or_failure("cannot read the mirrors")?;
     Ok(found.map_or_else(Auth::default, |mirror| mirror.settings.auth))
 }
 
 /// The mirror that serves a URL, or the place of the one that will.
 fn target_of(engine: &Engine, url: &UpstreamUrl) -> Result<Target, Failure> {
-    let found = engine.registry.find(url);
-    let found = found.map_err(|err| Failure::io("cannot read the mirrors", &err))?;
+    let found = engine
+        .registry
+        .find(url)
+        .or_failure("cannot read the mirrors")?;
     found.map_or_else(|| new_target(engine, url), |mirror| Ok(mirror.target()))
 }
 
 /// A place for one more mirror of a URL.
 pub(crate) fn new_target(engine: &Engine, url: &UpstreamUrl) -> Result<Target, Failure> {
-    let place = engine.registry.free_place(url);
-    let git_dir = place.map_err(|err| Failure::io("cannot read the mirrors", &err))?;
+    let git_dir = engine
+        .registry
+        .free_place(url)
+        .or_failure("cannot read the mirrors")?;
     let url = url.clone();
     Ok(Target { url, git_dir })
 }

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use common::{
     progress::span,
-    protocol::{Aged, Failure, FailureKind, Lack, Ready, Stale, wire::WireError},
+    protocol::{Aged, Failure, FailureKind, Lack, OrFailure, Ready, Stale, wire::WireError},
 };
 
 use super::{Fetched, Purpose, Request};
@@ -196,9 +196,7 @@ impl Request<'_> {
 /// Sees to it that the refs of a mirror can be read.
 async fn verify(mirror: &Mirror) -> Result<(), Failure> {
     let git_dir = mirror.git_dir.clone();
-    let verified = move || {
-        refs::verify(&git_dir).map_err(|err| Failure::io("cannot read the mirror's refs", &err))
-    };
+    let verified = move || refs::verify(&git_dir).or_failure("cannot read the mirror's refs");
     edit::blocking(verified).await
 }
 

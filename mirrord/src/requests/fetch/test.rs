@@ -16,7 +16,9 @@ use std::sync::Arc;
 
 use common::{
     address::upstream_url::UpstreamUrl,
-    protocol::{Check, Failure, FailureKind, Reply, Step, Test, Verdict, wire::WireError},
+    protocol::{
+        Check, Failure, FailureKind, OrFailure, Reply, Step, Test, Verdict, wire::WireError,
+    },
     refspec::Refspecs,
 };
 use tokio::sync::mpsc;
@@ -108,8 +110,10 @@ fn wanted(
     target: &Target,
     typed: &[(String, String)],
 ) -> Result<Settings, Failure> {
-    let found = engine.registry.at(&target.git_dir);
-    let found = found.map_err(|err| Failure::io("cannot read the mirror", &err))?;
+    let found = engine
+        .registry
+        .at(&target.git_dir)
+        .or_failure("cannot read the mirror")?;
     let mut settings = match found {
         Some(mirror) => mirror.settings,
         None => Settings::of_url(url, Config::read(&engine.config)?.defaults),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use common::{
     address::{policy, upstream_url::UpstreamUrl},
     git::{ask, client_context::UserConfig},
-    protocol::{Cause, Failure, Fetch, Lack, Mirror as Wanted, Reply, wire},
+    protocol::{Cause, Failure, Fetch, Lack, Mirror as Wanted, OrFailure, Reply, wire},
 };
 use interprocess::local_socket::tokio::Stream;
 use tokio::{net::UnixStream, task::spawn_blocking};
@@ -70,8 +70,7 @@ async fn alone(
     target: Target,
     purpose: Purpose,
 ) -> Result<(), Failure> {
-    let cannot = |err: std::io::Error| Failure::io("cannot talk to itself", &err);
-    let (ours, theirs) = UnixStream::pair().map_err(cannot)?;
+    let (ours, theirs) = UnixStream::pair().or_failure("cannot talk to itself")?;
     let mut conversation = Conversation::new(Stream::UdSocket(ours.into()));
     let mut request = Request::new(engine, &mut conversation, fetch, url, target)?;
     tokio::select! {

@@ -5,13 +5,13 @@ mod noted;
 mod route;
 mod settle;
 
-use std::{collections::BTreeSet, io, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use common::{
     address::upstream_url::UpstreamUrl,
     protocol::{
-        Answer, Failure, FailureKind, Fetch, OneTimeId, Open, Outcome as Came, Reply, Reserve,
-        Route, SignIn,
+        Answer, Failure, FailureKind, Fetch, OneTimeId, Open, OrFailure, Outcome as Came, Reply,
+        Reserve, Route, SignIn,
         wire::{WireError, batches},
     },
 };
@@ -101,11 +101,11 @@ fn prepare(engine: &Arc<Engine>, fetched: Fetched) -> Result<(Open, OpenedPush),
         let failure = Failure::new(FailureKind::Refused, message);
         return Err(failure.hinted(format!("'mirrord set {name} --push yes' lets it take them")));
     }
-    let cannot = |err: io::Error| Failure::io("cannot prepare the push", &err);
+    let context = "cannot prepare the push";
     // Those of pushes that outlived whoever opened them.
-    quarantine::sweep(&mirror.git_dir).map_err(cannot)?;
-    let quarantine = Quarantine::new(&mirror.git_dir).map_err(cannot)?;
-    let id = id::random().map_err(cannot)?;
+    quarantine::sweep(&mirror.git_dir).or_failure(context)?;
+    let quarantine = Quarantine::new(&mirror.git_dir).or_failure(context)?;
+    let id = id::random().or_failure(context)?;
     let signing_in = sign_in(engine, &mirror.settings.url, &access, typed, &id);
     let (sign_in, asking) = signing_in.unwrap_or_else(|failure| {
         // Nothing can go to upstream; what stays here needs nobody.
@@ -165,8 +165,8 @@ fn sign_in(
     }
     let id = upstreams
         .logins
-        .offer(&url.origin(), login, own, Some(push));
-    let id = id.map_err(|err| Failure::io("cannot prepare the push", &err))?;
+        .offer(&url.origin(), login, own, Some(push))
+        .or_failure("cannot prepare the push")?;
     let alone = typed || access.auth != Auth::AsGit;
     Ok(match alone {
         true => (SignIn::LoginAlone(id), None),
@@ -223,9 +223,8 @@ pub(crate) async fn carry_out(
         }
     };
     let routing = tokio::task::spawn_blocking(routing);
-    let cannot = |err: io::Error| Failure::io("cannot prepare the push", &err);
     let routed = match conversation.wait(&host, &mut silence, routing).await? {
-        Ok(routed) => routed.map_err(cannot),
+        Ok(routed) => routed.or_failure("cannot prepare the push"),
         Err(panic) => Err(broke(&panic)),
     };
     let (routed, reservation) = match routed {
@@ -283,7 +282,7 @@ pub(crate) async fn carry_out(
         })
     };
     let settled = match conversation.wait(&host, &mut silence, settling).await? {
-        Ok(settled) => settled.map_err(|err| Failure::io("cannot write it down", &err)),
+        Ok(settled) => settled.or_failure("cannot write it down"),
         Err(panic) => Err(broke(&panic)),
     };
     noted.ended(match &settled {

@@ -9,7 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use common::protocol::Failure;
+use common::protocol::{Failure, OrFailure};
 use gix::{ObjectId, Repository, bstr::ByteSlice};
 
 use crate::{
@@ -122,7 +122,7 @@ impl Loss {
         git.args(["rev-list", "--stdin", "--boundary", "--missing=allow-any"])
             .stdout(Stdio::piped());
         let ended = child::run(git, input.into_bytes(), watch)
-            .map_err(|err| Failure::io("cannot compare upstream with what it had", &err))?;
+            .or_failure("cannot compare upstream with what it had")?;
         if watch.is_cancelled() {
             return Err(crate::process::watch::cancelled());
         }

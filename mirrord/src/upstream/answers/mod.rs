@@ -339,7 +339,7 @@ pub(super) fn explain(url: &UpstreamUrl, error: &gix::Error, said: Option<String
     }
     let io = error.downcast_any_ref::<io::Error>();
     if let Some(io) = io.filter(|io| durable::is_our_disk(io)) {
-        return Failure::io(&format!("cannot store what '{url}' sent"), io).into();
+        return Failure::io(format_args!("cannot store what '{url}' sent"), io).into();
     }
     if has_ended(error) {
         let failure = Failure::new(

@@ -13,7 +13,7 @@ use std::{
 use common::{
     address::upstream_url::Scheme,
     progress::masked,
-    protocol::{Check, Failure, Verdict},
+    protocol::{Check, Failure, OrFailure, Verdict},
     refspec::Refspecs,
 };
 use reqwest::StatusCode;
@@ -136,7 +136,7 @@ impl Probe<'_> {
         command.stdout(Stdio::piped());
         let budget = Some(self.access.http.no_progress);
         let ended = child::run_reading(command, FLUSH.to_vec(), budget, self.watch, |_| ())
-            .map_err(|err| Failure::io("cannot ask for a push", &err))?;
+            .or_failure("cannot ask for a push")?;
         if self.watch.is_cancelled() {
             return Err(cancelled().into());
         }

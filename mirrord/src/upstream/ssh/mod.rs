@@ -22,7 +22,7 @@ use std::{
 use common::{
     address::upstream_url::UpstreamUrl,
     git::ssh::{self, Client},
-    protocol::{Failure, SignIn},
+    protocol::{Failure, OrFailure, SignIn},
 };
 
 use self::{kept::Kept, own_key::Configurations, probe::Probe};
@@ -167,10 +167,11 @@ impl Ssh {
         if passphrase.is_none() && askable.is_empty() && !is_own {
             return Ok((Vec::new(), None));
         }
-        let cannot = |err: io::Error| Failure::io("cannot let ssh ask", &err);
-        let open = self.questions.open(passphrase, askable, None);
-        let open = open.map_err(cannot)?;
-        let variables = askpass(&open).map_err(cannot)?;
+        let open = self
+            .questions
+            .open(passphrase, askable, None)
+            .or_failure("cannot let ssh ask")?;
+        let variables = askpass(&open).or_failure("cannot let ssh ask")?;
         Ok((variables, Some(open)))
     }
 
@@ -196,7 +197,7 @@ impl Ssh {
                 let open = self
                     .questions
                     .open(Some(passphrase), Vec::new(), Some(push));
-                Some(open.map_err(|err| Failure::io("cannot let ssh ask", &err))?)
+                Some(open.or_failure("cannot let ssh ask")?)
             }
             None => None,
         };
@@ -261,9 +262,10 @@ impl Ssh {
         }
         let mut words = Vec::new();
         if let Some(key) = &who.client.key {
-            let written = self.configurations.write(who, &probe.configuration);
-            let configuration =
-                written.map_err(|err| Failure::io("cannot prepare ssh's configuration", &err))?;
+            let configuration = self
+                .configurations
+                .write(who, &probe.configuration)
+                .or_failure("cannot prepare ssh's configuration")?;
             let strict = if can_ask { "ask" } else { "yes" };
             let strict = format!("StrictHostKeyChecking={strict}");
             words = own_key::options(key, &configuration, &strict);

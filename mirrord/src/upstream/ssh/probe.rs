@@ -48,11 +48,11 @@ pub(super) fn probe(who: &Who, watch: &Watch) -> Result<Probe, Trouble> {
         .chain([who.destination.clone()]);
     let mut command = who.client.fenced(words, &who.environment);
     command.stdout(Stdio::piped());
-    let cannot = |err: io::Error| match err.kind() {
+    let failed = |err: io::Error| match err.kind() {
         io::ErrorKind::NotFound => words::not_found(),
         _ => Failure::io("cannot run ssh", &err),
     };
-    let ended = child::run(command, Vec::new(), watch).map_err(cannot)?;
+    let ended = child::run(command, Vec::new(), watch).map_err(failed)?;
     if watch.is_cancelled() {
         return Err(cancelled().into());
     }
