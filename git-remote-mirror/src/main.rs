@@ -4,6 +4,7 @@ mod children;
 mod daemon;
 mod fetch;
 mod helper;
+mod log;
 mod login_in_url;
 mod options;
 mod pkt_line;
@@ -23,7 +24,7 @@ use std::{
 use common::{
     git::{self, ask},
     progress::tell,
-    protocol::Failure,
+    protocol::{Failure, RequestId},
 };
 
 /// What git itself exits with when it dies.
@@ -39,6 +40,8 @@ fn main() -> ExitCode {
     // git runs us under the names of its hooks, too.
     let called = env::args_os().next().unwrap_or_default();
     let called = Path::new(&called).file_name().unwrap_or_default();
+    log::start();
+    let _request = tracing::debug_span!("request", id = %RequestId::of_process()).entered();
     let result = match words.as_slice() {
         [] if called == hooks::PRE_RECEIVE => hooks::pre_receive(),
         [] if called == hooks::PROC_RECEIVE => hooks::proc_receive(),

@@ -5,6 +5,7 @@
 //! a mirror. A child in the user's place sees exactly what the user's own git would.
 
 pub mod ask;
+pub mod child_log;
 pub mod client_context;
 pub mod complaint;
 pub mod config_file;
@@ -43,7 +44,7 @@ const CARRIED: &str = "MIRROR_CARRIED_";
 
 /// What a child needs to find programs, its home and its words; and our own variables, so that a child of ours that
 /// comes back to us finds the same daemon.
-const ENVIRONMENT: [&str; 16] = [
+const ENVIRONMENT: [&str; 17] = [
     "PATH",
     "HOME",
     "USER",
@@ -60,6 +61,7 @@ const ENVIRONMENT: [&str; 16] = [
     "SSH_AUTH_SOCK",
     "LD_LIBRARY_PATH",
     "MIRROR_HOME",
+    "MIRROR_LOG",
 ];
 
 /// The part of this process's environment that our own processes inherit.

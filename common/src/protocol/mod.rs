@@ -1,6 +1,6 @@
 //! Every message that crosses the socket, and the version of them all.
 //!
-//! One conversation per connection: the client sends one [`Request`], the daemon sends [`Reply`]s until a final one.
+//! One conversation per connection: the client sends one [`Opening`], the daemon sends [`Reply`]s until a final one.
 //! Where a reply asks something, the client sends one [`Answer`] on the same connection. Adding or changing a variant
 //! anywhere in this file or below it is a new [`VERSION`].
 
@@ -11,6 +11,7 @@ mod fetch;
 mod journal;
 mod mirrors;
 mod push;
+mod request_id;
 mod test;
 mod webhook;
 pub mod wire;
@@ -29,18 +30,29 @@ pub use self::{
         Restore, Saved, Set, Setting, Shown, Status, Why,
     },
     push::{Command, Lease, Open, Reserve, Route},
+    request_id::{REQUEST_ID, RequestId},
     test::{Check, Step, Test, Verdict},
     webhook::{AtGitLab, Delivery, Found, Hook, Listen, Webhook, WebhookSaid},
 };
+use crate::address::upstream_url::redact;
 pub use crate::git::client_context::ClientContext;
 
 /// What git says of the refs of an atomic push that were not refused themselves.
 pub const ATOMIC_PUSH_FAILURE: &str = "atomic push failure";
 
 /// The version of everything below. It is exchanged before any message, so that two builds which differ can say so.
-pub const VERSION: u16 = 9;
+pub const VERSION: u16 = 10;
 
-/// What a client may ask; the first message of a conversation.
+/// The first message of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opening {
+    /// The id that both sides log with what they do for the request.
+    pub id: RequestId,
+    /// The request.
+    pub request: Request,
+}
+
+/// What a client may ask.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Bring a mirror in line with upstream and say where it is. Answered by any number of [`Reply::Progress`],
@@ -139,6 +151,44 @@ pub enum Request {
     Log(Log),
     /// Stop in order. Answered by [`Reply::Done`] at once; the connection closes when the daemon has stopped.
     Stop,
+}
+
+impl Request {
+    /// The request as the log names it: what is asked for, and of which mirror.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let of = |what: &str, mirror: &Mirror| match mirror {
+            Mirror::Url(url) => format!("{what} of '{}'", redact(url)),
+            Mirror::Name(name) => format!("{what} of '{name}'"),
+        };
+        match self {
+            Self::Fetch(fetch) => of("fetch", &fetch.mirror),
+            Self::Look(git_dir) => format!("check of '{}'", git_dir.display()),
+            Self::PassesThrough(mirror) => of("question for a pass-through", mirror),
+            Self::Download(fetch) => of("first sync", &fetch.mirror),
+            Self::Push(fetch) => of("push", &fetch.mirror),
+            Self::Reserve(_) => "reservation of a push".to_owned(),
+            Self::Login { origin, .. } => format!("login for '{origin}'"),
+            Self::LoginTried { .. } => "outcome of a login".to_owned(),
+            Self::Question { .. } => "question of ssh".to_owned(),
+            Self::Add(_) => "add".to_owned(),
+            Self::Test(_) => "test".to_owned(),
+            Self::Sync(fetch) => of("sync", &fetch.mirror),
+            Self::Accept(fetch) => of("accept", &fetch.mirror),
+            Self::Set(_) => "change of settings".to_owned(),
+            Self::Show(mirror) => of("show", mirror),
+            Self::Rename(mirror, _) => of("rename", mirror),
+            Self::Remove { mirror, .. } => of("removal", mirror),
+            Self::History(mirror, _) => of("history", mirror),
+            Self::Restore(_) => "restore".to_owned(),
+            Self::Config(_) => "config".to_owned(),
+            Self::Webhook(_) => "webhook".to_owned(),
+            Self::List => "list".to_owned(),
+            Self::Status => "status".to_owned(),
+            Self::Log(_) => "log".to_owned(),
+            Self::Stop => "stop".to_owned(),
+        }
+    }
 }
 
 /// What the daemon says.
@@ -250,6 +300,27 @@ pub enum Reply {
     Healths(Vec<Health>),
     /// Nothing more to say; final.
     Done,
+}
+
+impl Reply {
+    /// The reply as the log names it, where it is one that ends what the client waits for.
+    #[must_use]
+    pub fn outcome(&self) -> Option<String> {
+        Some(match self {
+            Self::Progress(_) | Self::Ask(_) | Self::Step(_) | Self::Missed(_) => return None,
+            Self::LoginAccepted => "login accepted".to_owned(),
+            Self::LoginRefused => "login refused".to_owned(),
+            Self::Ready(ready) | Self::Open(Open { ready, .. }) => match &ready.stale {
+                Some(aged) => format!("stale, {}", aged.reason),
+                None => "in step".to_owned(),
+            },
+            Self::Failed(failure) => format!("failed, {failure}"),
+            Self::PassesThrough(true) => "passes through".to_owned(),
+            Self::PassesThrough(false) => "does not pass through".to_owned(),
+            Self::Synced { changed, .. } => format!("in step, {changed} refs changed"),
+            _ => "done".to_owned(),
+        })
+    }
 }
 
 /// What a client says when asked.

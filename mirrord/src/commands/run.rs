@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::Context;
 use clap::Args;
-use common::paths::Paths;
+use common::{
+    log::{LOG_LEVELS, log_level_from_env},
+    paths::Paths,
+};
 use rustix::fs::Mode;
 use tracing_appender::{
     non_blocking::WorkerGuard,
@@ -34,9 +37,9 @@ const MAX_LOG_FILES: usize = 7;
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Run {
-    /// How much to log: error, warn, info, debug or trace
-    #[arg(long, default_value = "info", value_parser = ["error", "warn", "info", "debug", "trace"])]
-    log_level: String,
+    /// How much to log: error, warn, info, debug or trace [default: $MIRROR_LOG, or info]
+    #[arg(long, value_parser = LOG_LEVELS)]
+    log_level: Option<String>,
     /// Started by a client: leave its session, log to a file, and say on stdout when ready
     #[arg(long, hide = true)]
     autostarted: bool,
@@ -114,7 +117,9 @@ impl Run {
     /// Sets up the log: in files, where nobody watches. What cannot be written is lost, and stops nothing.
     fn log(&self, paths: &Paths) -> WorkerGuard {
         // Libraries say little that helps, and may say what came over the wire.
-        let filter = EnvFilter::new(format!("off,mirrord={}", self.log_level));
+        let level = self.log_level.as_deref().or(log_level_from_env());
+        let level = level.unwrap_or("info");
+        let filter = EnvFilter::new(format!("off,mirrord={level},common={level}"));
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_target(false)

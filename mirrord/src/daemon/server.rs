@@ -12,8 +12,8 @@ use std::{
 use common::{
     paths::Paths,
     protocol::{
-        Cause, Failure, Fetch, Lack, LocalRef, Mirror, MirrorInfo, OneTimeId, Reply, Request,
-        Shown, Status,
+        Cause, Failure, Fetch, Lack, LocalRef, Mirror, MirrorInfo, OneTimeId, Opening, Reply,
+        Request, Shown, Status,
         wire::{self, FRAME_TIMEOUT, WireError, batches},
     },
     running,
@@ -25,6 +25,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
+use tracing::Instrument as _;
 
 use crate::{
     daemon::{
@@ -202,9 +203,20 @@ impl Server {
             return Ok(());
         }
         wire::greet(&mut stream, FRAME_TIMEOUT).await?;
-        let request = timeout(REQUEST_TIMEOUT, wire::recv(&mut stream)).await;
-        let request = request.map_err(|_| WireError::Late)??;
-        let mut conversation = Conversation::new(stream);
+        let opening = timeout(REQUEST_TIMEOUT, wire::recv(&mut stream)).await;
+        let Opening { id, request } = opening.map_err(|_| WireError::Late)??;
+        let title = tracing::enabled!(tracing::Level::DEBUG).then(|| request.title());
+        let conversation = Conversation::new(stream, title);
+        let span = tracing::debug_span!("request", %id);
+        self.answer(conversation, request).instrument(span).await
+    }
+
+    /// Carries out one request, to its final reply.
+    async fn answer(
+        &self,
+        mut conversation: Conversation,
+        request: Request,
+    ) -> Result<(), WireError> {
         let _admitted = match self.connections.admit(&request) {
             Ok(admitted) => admitted,
             Err(failure) => return conversation.say(&Reply::Failed(failure)).await,

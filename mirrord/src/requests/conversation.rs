@@ -28,15 +28,48 @@ pub(crate) struct Conversation {
     stream: Stream,
     heard: Instant,
     passphrase: Option<Passphrase>,
+    log: Option<ConversationLog>,
+}
+
+/// The log line of a conversation.
+struct ConversationLog {
+    title: String,
+    began: Instant,
+    /// The last reply, and how long after the request it was sent.
+    outcome: Option<(String, Duration)>,
+}
+
+impl Drop for ConversationLog {
+    fn drop(&mut self) {
+        let (title, closed) = (&self.title, self.began.elapsed().as_millis());
+        match &self.outcome {
+            Some((outcome, after)) => {
+                let after = after.as_millis();
+                tracing::debug!(
+                    "conversation: {title}: {outcome} after {after} ms, closed after {closed} ms"
+                );
+            }
+            None => {
+                tracing::debug!("conversation: {title}: closed by the client after {closed} ms")
+            }
+        }
+    }
 }
 
 impl Conversation {
-    /// With a client that has been greeted.
-    pub(crate) fn new(stream: Stream) -> Self {
+    /// A conversation with a client that has been greeted and has sent its request. With a `title`, the log has a line of
+    /// it.
+    pub(crate) fn new(stream: Stream, title: Option<String>) -> Self {
+        let log = title.map(|title| ConversationLog {
+            title,
+            began: Instant::now(),
+            outcome: None,
+        });
         Self {
             stream,
             heard: Instant::now(),
             passphrase: None,
+            log,
         }
     }
 
@@ -70,6 +103,11 @@ impl Conversation {
     /// Says one thing.
     pub(crate) async fn say(&mut self, reply: &Reply) -> Result<(), WireError> {
         self.heard = Instant::now();
+        if let Some(log) = &mut self.log
+            && let Some(outcome) = reply.outcome()
+        {
+            log.outcome = Some((outcome, log.began.elapsed()));
+        }
         // A client that was stopped must not hold up what others wait for.
         tokio::time::timeout(SEND_TIMEOUT, wire::send(&mut &self.stream, reply))
             .await

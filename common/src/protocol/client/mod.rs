@@ -14,7 +14,7 @@ use crate::{
     paths::Paths,
     progress::Renderer,
     protocol::{
-        Answer, Ask, Failure, FailureKind, OrFailure, Reply, Request, Step,
+        Answer, Ask, Failure, FailureKind, Opening, OrFailure, Reply, Request, RequestId, Step,
         wire::{self, WireError},
     },
 };
@@ -133,7 +133,11 @@ impl Client {
     /// # Errors
     /// Fails when the connection breaks.
     pub async fn say(&mut self, request: &Request) -> Result<(), Failure> {
-        self.send(request).await
+        let opening = Opening {
+            id: RequestId::of_process(),
+            request: request.clone(),
+        };
+        self.send(&opening).await
     }
 
     /// Answers a question.

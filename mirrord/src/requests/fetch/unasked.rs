@@ -71,7 +71,7 @@ async fn alone(
     purpose: Purpose,
 ) -> Result<(), Failure> {
     let (ours, theirs) = UnixStream::pair().or_failure("cannot talk to itself")?;
-    let mut conversation = Conversation::new(Stream::UdSocket(ours.into()));
+    let mut conversation = Conversation::new(Stream::UdSocket(ours.into()), None);
     let mut request = Request::new(engine, &mut conversation, fetch, url, target)?;
     tokio::select! {
         fetched = request.run(&purpose) => match fetched {
