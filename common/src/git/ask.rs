@@ -14,7 +14,12 @@ use std::{
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::{
-    git::{self, client_context::UserConfig, netrc, terminal},
+    git::{
+        self,
+        child_log::{self, ChildLog},
+        client_context::UserConfig,
+        netrc, terminal,
+    },
     progress::{masked, tell},
     protocol::{Answer, Ask, Login, Secret},
 };
@@ -161,10 +166,8 @@ fn programs(config: Option<&UserConfig>) -> (Option<OsString>, Option<OsString>)
 
 /// Runs a program that asks on its own. The first line of what it prints is the answer; failing is none.
 fn run_askpass(program: &OsString, prompt: &str) -> io::Result<Option<String>> {
-    let output = git::as_user(program)
-        .arg(prompt)
-        .stderr(Stdio::inherit())
-        .output()?;
+    let mut askpass = git::as_user(program);
+    let output = child_log::output(askpass.arg(prompt).stderr(Stdio::inherit()))?;
     let answer = String::from_utf8_lossy(&output.stdout);
     let line = answer.lines().next().unwrap_or_default();
     Ok(output.status.success().then(|| line.to_owned()))
@@ -220,11 +223,11 @@ struct Filled {
 
 /// Asks, and repeats what the helpers say meanwhile: some tell there where to sign in.
 fn fill(mut git: Command, description: &str) -> io::Result<Filled> {
-    let mut child = git
-        .stdin(Stdio::piped())
+    git.stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
+        .stderr(Stdio::piped());
+    let log = ChildLog::begin(&git);
+    let mut child = git.spawn()?;
     let stderr = child.stderr.take().map(BufReader::new);
     let listener = thread::spawn(|| stderr.and_then(repeat));
     if let Some(mut stdin) = child.stdin.take() {
@@ -235,7 +238,9 @@ fn fill(mut git: Command, description: &str) -> io::Result<Filled> {
     if let Some(mut stdout) = child.stdout.take() {
         stdout.read_to_end(&mut output)?;
     }
-    let success = child.wait()?.success();
+    let status = child.wait()?;
+    log.ended(status);
+    let success = status.success();
     // A helper that stays behind, such as a cache, may hold the other end: what git said is there by now.
     let why = if success {
         None
@@ -266,11 +271,12 @@ fn report(action: &str, description: &[u8]) {
     if description.is_empty() {
         return;
     }
-    let child = credential(action)
-        .stdin(Stdio::piped())
+    let mut git = credential(action);
+    git.stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
+        .stderr(Stdio::null());
+    let log = ChildLog::begin(&git);
+    let child = git.spawn();
     // A helper that cannot store costs the next fetch a question; this one has what it came for.
     let Ok(mut child) = child else {
         return;
@@ -278,7 +284,9 @@ fn report(action: &str, description: &[u8]) {
     if let Some(mut stdin) = child.stdin.take() {
         let _ = stdin.write_all(description);
     }
-    let _ = child.wait();
+    if let Ok(status) = child.wait() {
+        log.ended(status);
+    }
 }
 
 /// Where nobody is to be asked: neither at a terminal nor in a window.

@@ -9,7 +9,7 @@ use std::{env, fmt, io, os::unix::ffi::OsStrExt, process::Command};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::git;
+use crate::git::{self, child_log};
 
 /// Everything that `git config` says where the user stands, in reading order.
 #[derive(Clone, Default)]
@@ -106,9 +106,7 @@ impl UserConfig {
     }
 
     fn read_by(mut git: Command) -> io::Result<Self> {
-        let output = git
-            .args(["config", "-z", "--list", "--includes"])
-            .output()?;
+        let output = child_log::output(git.args(["config", "-z", "--list", "--includes"]))?;
         if !output.status.success() {
             let words = String::from_utf8_lossy(&output.stderr);
             return Err(io::Error::other(

@@ -9,7 +9,7 @@ use std::{
 };
 
 use common::{
-    git,
+    git::{self, child_log::ChildLog},
     packs::{
         link::Link,
         steps::{State, Steps},
@@ -21,7 +21,7 @@ use crate::fetch::{link, pack_objects};
 /// What the refs of the repository name: git sees to it that all which that needs is there, too. It is read while git
 /// finds out what it wants.
 pub(crate) struct Tips {
-    reading: Option<Child>,
+    reading: Option<(Child, ChildLog)>,
     /// Objects in hexadecimal.
     known: HashSet<Vec<u8>>,
 }
@@ -33,20 +33,23 @@ impl Tips {
         git.args(["for-each-ref", "--format=%(objectname)"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
+        let log = ChildLog::begin(&git);
         Self {
-            reading: git.spawn().ok(),
+            reading: git.spawn().ok().map(|git| (git, log)),
             known: HashSet::new(),
         }
     }
 
     /// All of them.
     fn all(&mut self) -> io::Result<&HashSet<Vec<u8>>> {
-        if let Some(mut git) = self.reading.take() {
+        if let Some((mut git, log)) = self.reading.take() {
             let mut text = Vec::new();
             if let Some(stdout) = &mut git.stdout {
                 stdout.read_to_end(&mut text)?;
             }
-            if !git.wait()?.success() {
+            let status = git.wait()?;
+            log.ended(status);
+            if !status.success() {
                 return Err(io::Error::other("git cannot read the refs"));
             }
             let lines = text.split(|byte| *byte == b'\n');
@@ -64,7 +67,7 @@ impl Tips {
 
 impl Drop for Tips {
     fn drop(&mut self) {
-        if let Some(git) = &mut self.reading {
+        if let Some((git, _)) = &mut self.reading {
             let _ = git.kill();
             let _ = git.wait();
         }

@@ -111,7 +111,15 @@ impl Listed {
             }),
             // git's own server does not say what it lacks before it is too late.
             None if lacks == Lack::LeftOut => Err(Serving::begin(&invocation, Lack::News)?),
-            None => Err(serving),
+            None => {
+                let why = match (by_git, link) {
+                    (true, _) => "the options of this fetch want git's own server",
+                    (false, Link::Off) => "link is off",
+                    _ => "the refs cannot be listed",
+                };
+                tracing::debug!("decision: streamed, {why}");
+                Err(serving)
+            }
         })
     }
 
@@ -175,9 +183,18 @@ impl Listed {
             brought = self.link(wants, options);
         }
         let lock = match brought {
-            Ok(lock) => lock,
+            Ok(lock) => {
+                let how = match (self.kind, options.cloning) {
+                    (Kind::Part, _) => "derived",
+                    (_, true) => "linked, all packs",
+                    (_, false) => "linked, what is new",
+                };
+                tracing::debug!("decision: {how}");
+                lock
+            }
             // Whatever was in the way: git's own programs get it there.
             Err(err) => {
+                tracing::debug!("decision: streamed, {err}");
                 if options.verbosity > 1 {
                     tell(&format!(
                         "the mirror's packs are sent and not linked: {err}"
@@ -224,6 +241,7 @@ impl Listed {
         if !known(&self.serving)? {
             self.refresh()?;
             if !known(&self.serving)? {
+                tracing::debug!("decision: fetched from upstream, the mirror lacks what is wanted");
                 return promised::fetch_from(&self.serving.ready.url, wants, options);
             }
         }

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use common::{
     address::upstream_url::{Address, Scheme, UpstreamUrl},
-    git::{self, client_context::UserConfig},
+    git::{self, child_log, client_context::UserConfig},
     progress::tell,
 };
 
@@ -45,7 +45,7 @@ impl NewRemote {
             let mut git = git();
             git.args(["rev-parse", "-q", "--verify", &format!("{tip}:{file}")])
                 .env("GIT_NO_LAZY_FETCH", "1");
-            let looked = quiet(&mut git).status();
+            let looked = child_log::status(quiet(&mut git));
             looked.is_ok_and(|status| status.success())
         };
         let has = |file: &str| tips.iter().any(|tip| tip_has(tip, file));
@@ -65,7 +65,8 @@ fn set_lfs_url(remote: &str, url: &UpstreamUrl) {
         format!("remote.{remote}.lfsurl"),
         format!("{stem}.git/info/lfs"),
     );
-    let _ = quiet(git::of_user().args(["config", &key, &value])).status();
+    let mut git = git::of_user();
+    let _ = child_log::status(quiet(git.args(["config", &key, &value])));
 }
 
 fn says_where_lfs_is(config: &UserConfig, remote: &str) -> bool {
@@ -95,9 +96,9 @@ fn hint_at_submodules() {
 /// A remote is new while nothing has been fetched from it.
 fn is_new(remote: &str) -> bool {
     let refs = format!("refs/remotes/{remote}/");
-    let fetched = quiet(git::of_user().args(["for-each-ref", "--count=1", &refs]))
-        .stdout(Stdio::piped())
-        .output();
+    let mut git = git::of_user();
+    quiet(git.args(["for-each-ref", "--count=1", &refs])).stdout(Stdio::piped());
+    let fetched = child_log::output(&mut git);
     fetched.is_ok_and(|output| output.status.success() && output.stdout.is_empty())
 }
 

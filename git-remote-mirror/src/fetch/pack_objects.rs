@@ -7,7 +7,10 @@ use std::{
     process::Stdio,
 };
 
-use common::{git, packs::verified};
+use common::{
+    git::{self, child_log::ChildLog},
+    packs::verified,
+};
 
 /// Puts a pack together of what these lines name, into the folder `pack` of an object directory. What that has, or
 /// borrows, is seen as well as what the mirror has; and what is unfinished lies there, too. Returns the pack's name, without
@@ -36,12 +39,14 @@ pub(crate) fn run(
             Stdio::null()
         });
     git::add_alternate(&mut git, &mirror.join("objects"));
+    let log = ChildLog::begin(&git);
     let mut child = git.spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
         // Whether it has heard all of it, its end tells.
         let _ = stdin.write_all(lines);
     }
     let ended = child.wait_with_output()?;
+    log.ended(ended.status);
     if !ended.status.success() {
         return Err(io::Error::other("git cannot put the pack together"));
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use common::{
-    git,
+    git::{self, child_log::ChildLog},
     packs::{
         derived::{self, Derived, DerivedLock, Part},
         link::Link,
@@ -154,6 +154,7 @@ fn ends(mirror: &Path, wants: &BTreeSet<Vec<u8>>, depth: u32) -> io::Result<Vec<
 /// The commits of a mirror, as `git cat-file --batch` tells them.
 struct Commits {
     git: Child,
+    log: Option<ChildLog>,
     ask: ChildStdin,
     hear: BufReader<ChildStdout>,
 }
@@ -165,11 +166,17 @@ impl Commits {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
+        let log = Some(ChildLog::begin(&git));
         let mut git = git.spawn()?;
         let ends = git.stdin.take().zip(git.stdout.take());
         let (ask, hear) = ends.ok_or(io::ErrorKind::BrokenPipe)?;
         let hear = BufReader::new(hear);
-        Ok(Self { git, ask, hear })
+        Ok(Self {
+            git,
+            log,
+            ask,
+            hear,
+        })
     }
 
     /// Which commit that is, and its parents.
@@ -200,6 +207,8 @@ impl Commits {
 impl Drop for Commits {
     fn drop(&mut self) {
         let _ = self.git.kill();
-        let _ = self.git.wait();
+        if let (Ok(status), Some(log)) = (self.git.wait(), self.log.take()) {
+            log.ended(status);
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use common::{
-    git,
+    git::{self, child_log::ChildLog},
     protocol::{Failure, OrFailure},
 };
 
@@ -53,13 +53,16 @@ pub(crate) fn fetch_from(
         .args((!options.progress).then_some("--quiet"))
         .stdin(Stdio::piped())
         .stdout(Stdio::null());
+    let log = ChildLog::begin(&git);
     let mut child = git.spawn().or_failure("cannot run git fetch")?;
     let lines: Vec<&[u8]> = wants.iter().flat_map(|want| [&**want, b"\n"]).collect();
     if let Some(mut stdin) = child.stdin.take() {
         // Whether it has heard all of it, its end tells.
         let _ = stdin.write_all(&lines.concat());
     }
-    match child.wait().or_failure("cannot run git fetch")?.success() {
+    let status = child.wait().or_failure("cannot run git fetch")?;
+    log.ended(status);
+    match status.success() {
         true => Ok(()),
         false => Err(Failure::here(format!(
             "neither the mirror nor '{upstream}' has all that is missing here"
@@ -74,6 +77,7 @@ pub(crate) fn has_all(mirror: &Path, wants: &BTreeSet<Vec<u8>>) -> io::Result<bo
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
+    let log = ChildLog::begin(&git);
     let mut child = git.spawn()?;
     let lines: Vec<&[u8]> = wants.iter().flat_map(|want| [&**want, b"\n"]).collect();
     let lines = lines.concat();
@@ -85,7 +89,9 @@ pub(crate) fn has_all(mirror: &Path, wants: &BTreeSet<Vec<u8>>) -> io::Result<bo
         let heard = stdout.map(|mut stdout| stdout.read_to_end(&mut answer));
         heard.transpose().map(|_| answer)
     })?;
-    if !child.wait()?.success() {
+    let status = child.wait()?;
+    log.ended(status);
+    if !status.success() {
         return Err(io::Error::other("git cannot tell"));
     }
     let mut lines = answer.split(|byte| *byte == b'\n');

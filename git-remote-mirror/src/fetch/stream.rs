@@ -8,7 +8,7 @@ use std::{
 };
 
 use common::{
-    git::{self, complaint},
+    git::{self, child_log::ChildLog, complaint},
     progress::{masked, tell},
     protocol::{Failure, OrFailure},
 };
@@ -69,6 +69,7 @@ pub(crate) fn fetch_pack(
         // stdout is git's.
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
+    let log = ChildLog::begin(&git);
     let mut child = git.spawn().or_failure(context)?;
     let lines: Vec<&[u8]> = wants.iter().flat_map(|want| [&**want, b"\n"]).collect();
     if let Some(mut stdin) = child.stdin.take() {
@@ -83,6 +84,7 @@ pub(crate) fn fetch_pack(
         }
     }
     let ended = child.wait().or_failure(context)?;
+    log.ended(ended);
     // What the mirror's refs name is there, or the mirror is damaged.
     if complains || known && ended.code().is_some_and(|code| code != 0) {
         serving.report_damage();
@@ -110,15 +112,18 @@ pub(crate) fn serve(
         .stdout(Stdio::inherit())
         .stderr(Stdio::piped());
     answer("\n")?;
+    let log = ChildLog::begin(&server);
     let mut server = server
         .spawn()
         .or_failure(format_args!("cannot run {service}"))?;
     if let Some(stderr) = server.stderr.take() {
         each_line(stderr, line);
     }
-    server
+    let ended = server
         .wait()
-        .or_failure(format_args!("cannot run {service}"))
+        .or_failure(format_args!("cannot run {service}"))?;
+    log.ended(ended);
+    Ok(ended)
 }
 
 /// Reads what a program says, line by line.

@@ -13,7 +13,7 @@ use std::{env, fs, io, os::unix::fs::symlink, path::Path, time::Duration};
 use common::{
     git,
     progress::tell,
-    protocol::{Failure, Open, OrFailure},
+    protocol::{Failure, Open, OrFailure, REQUEST_ID, RequestId},
 };
 
 use crate::{
@@ -61,6 +61,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<(), Failure> {
         // What comes lands here, and in the mirror only when upstream has accepted it.
         .env("GIT_OBJECT_DIRECTORY", &open.quarantine)
         .env(hooks::PUSH, &open.id)
+        .env(REQUEST_ID, RequestId::of_process().to_string())
         .env(hooks::QUARANTINE, &open.quarantine)
         .env(send::UPSTREAM, &open.ready.url);
     git::add_alternate(&mut server, &open.ready.git_dir.join("objects"));

@@ -22,6 +22,7 @@ use common::{
     address::{upstream_url::Address, url_config},
     git::{
         self,
+        child_log::ChildLog,
         client_context::{OwnCredential, UserConfig},
         config_file::ConfigFile,
     },
@@ -121,11 +122,11 @@ pub(crate) fn send(
     let brings = orders.iter().any(|order| order.command.new.is_some());
     let watch = Watch::new(quarantine, transport, limit, brings)?;
     push.envs(watch.variables());
-    let mut child = push
-        .arg("upstream")
+    push.arg("upstream")
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
+        .stderr(Stdio::piped());
+    let log = ChildLog::begin(&push);
+    let mut child = push.spawn()?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let told = watch.teller();
     let words = heard(move || Words::relay(stderr, &host(&url), progress, &told));
@@ -139,6 +140,9 @@ pub(crate) fn send(
     });
     // What it has printed tells how it went; from here on nothing may be called never sent.
     let ended = watch.wait(&mut child);
+    if let Some(status) = ended {
+        log.ended(status);
+    }
     drop(settings);
     // Whoever git left running, such as an ssh that keeps its connection, may hold the other ends.
     let report = report.recv_timeout(STDERR_TIMEOUT).unwrap_or_default();

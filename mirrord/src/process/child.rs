@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use common::git::child_log::ChildLog;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     runtime::Handle,
@@ -51,6 +52,7 @@ pub(crate) fn run_reading(
         command.stdin(Stdio::piped());
     }
     command.stderr(Stdio::piped()).process_group(0);
+    let log = ChildLog::begin(&command);
     Handle::current().block_on(async {
         let mut child = tokio::process::Command::from(command)
             .kill_on_drop(true)
@@ -92,6 +94,7 @@ pub(crate) fn run_reading(
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         }
         let status = child.wait().await?;
+        log.ended(status);
         let (stdout, stderr) = output.unwrap_or_default();
         Ok(Ended {
             status,

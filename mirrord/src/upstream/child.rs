@@ -13,6 +13,7 @@ use std::{
 
 use common::{
     address::upstream_url::UpstreamUrl,
+    git::child_log::ChildLog,
     protocol::{Failure, OrFailure},
 };
 use gix_transport::{
@@ -47,6 +48,7 @@ pub(crate) type Meaning = fn(&UpstreamUrl, &str, Option<i32>) -> Option<Trouble>
 /// The child at the other end. Dropping it ends it.
 pub(crate) struct Child {
     child: Mutex<std::process::Child>,
+    log: Option<ChildLog>,
     words: Arc<Mutex<Vec<u8>>>,
     /// Reads its stderr, so that it never waits for somebody to do so.
     listener: Mutex<Option<JoinHandle<()>>>,
@@ -76,6 +78,7 @@ impl Child {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
+        let log = ChildLog::begin(&command);
         let mut child = command
             .spawn()
             .or_failure(format_args!("cannot run {name}"))?;
@@ -111,6 +114,7 @@ impl Child {
         });
         let child = Self {
             child: Mutex::new(child),
+            log: Some(log),
             words,
             listener: Mutex::new(Some(listener)),
             reaper,
@@ -153,7 +157,9 @@ impl Drop for Child {
         // Not its group: what an ssh keeps for others may have begun there. The rest of it ends with its pipes.
         let mut child = lock(&self.child);
         let _ = child.kill();
-        let _ = child.wait();
+        if let (Ok(status), Some(log)) = (child.wait(), self.log.take()) {
+            log.ended(status);
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use common::{
         resolve,
         upstream_url::{Address, Scheme, UpstreamUrl},
     },
-    git,
+    git::{self, child_log},
     paths::Paths,
     protocol::{
         Failure, FailureKind, Mirror, Reply, Request,
@@ -51,6 +51,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<bool, Failure> {
         // In whatever way: the daemon finds out what it is, and says it.
         _ => return Ok(false),
     };
+    tracing::debug!("decision: passed through, there is no mirror yet");
     let remote = NewRemote::look(invocation, url.as_str());
     answer("\n")?;
     let served = upstream.serve().map_err(|err| match err.kind() {
@@ -76,7 +77,7 @@ fn is_in_place(tip: &str) -> bool {
     git.args(["cat-file", "-e", tip])
         .env("GIT_NO_LAZY_FETCH", "1")
         .stderr(Stdio::null());
-    git.status().is_ok_and(|status| status.success())
+    child_log::status(&mut git).is_ok_and(|status| status.success())
 }
 
 /// Where it would come from, if a part of it is wanted and nothing is there yet, or what was left out of such a part.

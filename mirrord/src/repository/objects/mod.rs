@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use common::git;
+use common::git::{self, child_log};
 use gix::{
     ObjectId, Repository,
     bstr::ByteSlice,
@@ -176,6 +176,6 @@ fn tagged(tag: &[u8], format: gix::hash::Kind) -> Option<ObjectId> {
 }
 
 fn stdout(mut git: Command) -> Option<Vec<u8>> {
-    let output = git.output().ok()?;
+    let output = child_log::output(&mut git).ok()?;
     output.status.success().then_some(output.stdout)
 }

@@ -13,7 +13,7 @@ use std::{
 
 use common::{
     address::upstream_url::UpstreamUrl,
-    git,
+    git::{self, child_log::ChildLog},
     packs::verified::{Pack, packs},
     paths::LOCK,
     protocol::{Failure, FailureKind, OrFailure},
@@ -285,12 +285,14 @@ impl Quarantine {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
+        let log = ChildLog::begin(&git);
         let mut child = git.spawn()?;
         let input = connected::walk(&self.git_dir, tips, Trust::Refs)?;
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(input.as_bytes())?;
         }
         let ended = child.wait_with_output()?;
+        log.ended(ended.status);
         if !ended.status.success() {
             let words = String::from_utf8_lossy(&ended.stderr);
             let words = words.trim().trim_start_matches("fatal: ").to_owned();

@@ -18,7 +18,7 @@ use std::{
 };
 
 use common::{
-    git,
+    git::{self, child_log},
     refspec::{self, Refspecs},
 };
 use gix::{
@@ -285,7 +285,7 @@ pub(crate) fn lock_verified(git_dir: &Path) -> io::Result<gix::lock::File> {
 fn pack_loose(git_dir: &Path) -> io::Result<Option<String>> {
     let mut git = git::at(git_dir);
     git.args(["pack-refs", "--all", "--prune"]);
-    let output = git.stdin(Stdio::null()).output()?;
+    let output = child_log::output(git.stdin(Stdio::null()))?;
     if output.status.success() {
         return Ok(None);
     }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::{
-    git,
+    git::{self, child_log::ChildLog},
     protocol::{Failure, LocalRef, Mirror as Wanted, OrFailure, Reply, wire::WireError},
     refspec::Refspecs,
 };
@@ -197,6 +197,7 @@ fn bundle(git_dir: &Path, refs: &[(BString, ObjectId)], dir: &Path) -> io::Resul
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
+    let log = ChildLog::begin(&git);
     let mut child = git.spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
         let names: Vec<u8> = refs
@@ -206,6 +207,7 @@ fn bundle(git_dir: &Path, refs: &[(BString, ObjectId)], dir: &Path) -> io::Resul
         io::Write::write_all(&mut stdin, &names)?;
     }
     let ended = child.wait_with_output()?;
+    log.ended(ended.status);
     if !ended.status.success() {
         let words = String::from_utf8_lossy(&ended.stderr);
         let words = words.trim().trim_start_matches("fatal: ").to_owned();

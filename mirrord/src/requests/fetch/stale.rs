@@ -52,7 +52,12 @@ impl Request<'_> {
             now,
             remind_after,
         ) {
-            Freshness::Ask => return None,
+            Freshness::Ask => {
+                tracing::debug!(
+                    "decision: upstream is asked, the copy is older than its settings allow"
+                );
+                return None;
+            }
             Freshness::Fresh => Vec::new(),
             Freshness::Aged(age) => {
                 let age = age.map_or("of unknown age".to_owned(), |age| {
@@ -63,8 +68,10 @@ impl Request<'_> {
             }
         };
         if !self.has_read(&mirror).await {
+            tracing::debug!("decision: upstream is asked, this login has not read the copy yet");
             return None;
         }
+        tracing::debug!("decision: served from the copy, it is fresh by its settings");
         warnings.extend(over(&mirror));
         warnings.extend(repairs::take(&mirror.git_dir));
         warnings.extend(held(&mirror));
@@ -139,6 +146,7 @@ impl Request<'_> {
                 .clone()
                 .filter(|_| failure.kind == FailureKind::Wiped || matches!(purpose, Purpose::Push)),
         };
+        tracing::debug!("decision: stale, {}", failure.message);
         let mut warnings = held(&mirror);
         if matches!(purpose, Purpose::Read) {
             warnings.extend(repairs::take(&mirror.git_dir));

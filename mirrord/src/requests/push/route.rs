@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, io};
 
 use common::{
+    git::child_log,
     protocol::{ATOMIC_PUSH_FAILURE, Command, Lease, Outcome as Came, Reserve, Route},
     refspec::{self, is_ours},
 };
@@ -350,7 +351,8 @@ impl Router<'_> {
     /// Whether a commit that was pushed has another one among its ancestors.
     fn contains(&self, new: &str, old: &str) -> Result<bool, String> {
         let mut git = self.opened.quarantine.git();
-        let asked = git.args(["merge-base", "--is-ancestor", old, new]).status();
+        git.args(["merge-base", "--is-ancestor", old, new]);
+        let asked = child_log::status(&mut git);
         asked
             .map(|status| status.success())
             .map_err(|err| err.to_string())

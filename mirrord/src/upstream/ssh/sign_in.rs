@@ -13,6 +13,7 @@ use std::{
 
 use common::{
     address::upstream_url::{UpstreamUrl, redact},
+    git::child_log::ChildLog,
     progress::masked,
     protocol::Failure,
 };
@@ -122,6 +123,7 @@ async fn listen(
     watch: &Watch,
 ) -> io::Result<Option<std::process::ExitStatus>> {
     let began = Instant::now();
+    let log = ChildLog::begin(command.as_std());
     let mut child = command.kill_on_drop(true).spawn()?;
     let pid = child.id().and_then(|pid| pid.try_into().ok());
     let group = pid.and_then(Pid::from_raw);
@@ -146,6 +148,9 @@ async fn listen(
     if let (Ok(None), Some(group)) = (&ended, group) {
         let _ = kill_process_group(group, Signal::KILL);
         let _ = child.wait().await;
+    }
+    if let Ok(Some(status)) = &ended {
+        log.ended(*status);
     }
     ended
 }
