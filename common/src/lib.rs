@@ -4,7 +4,7 @@
 
 pub mod address;
 pub mod git;
-pub mod log;
+pub mod log_level;
 pub mod packs;
 pub mod paths;
 pub mod progress;

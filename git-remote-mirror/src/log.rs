@@ -3,7 +3,7 @@
 use std::env;
 
 use common::{
-    log::{LOG_LEVELS, MIRROR_LOG, log_level_from_env},
+    log_level::{LOG_LEVELS, MIRROR_LOG, log_level_from_env},
     progress::tell,
 };
 use tracing::level_filters::LevelFilter;

@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use common::{
-    log::{LOG_LEVELS, log_level_from_env},
+    log_level::{LOG_LEVELS, log_level_from_env},
     paths::Paths,
 };
 use rustix::fs::Mode;
