@@ -2,6 +2,7 @@
 
 pub mod derived;
 pub mod digest;
+pub mod lease;
 pub mod link;
 pub mod stamps;
 pub mod steps;

@@ -1,12 +1,10 @@
 //! A mirror that is in step and stays where it is, for as long as somebody reads it.
 
-use std::{
-    fs::{self, File},
-    path::Path,
-};
+use std::fs::File;
 
 use common::{
     git,
+    packs::lease,
     paths::Paths,
     progress::tell,
     protocol::{Failure, Lack, OrFailure, Ready, Request, client::Client},
@@ -35,7 +33,8 @@ impl Serving {
     pub(crate) fn begin(invocation: &Invocation, lacks: Lack) -> Result<Self, Failure> {
         let runtime = runtime()?;
         let (client, ready) = runtime.block_on(daemon::fetch(invocation, lacks))?;
-        let lease = lease(&ready.git_dir)?;
+        let lease =
+            lease::share(&ready.git_dir).or_failure("cannot share the lease of the mirror")?;
         if let Some(remote) = NewRemote::look(invocation, &ready.url) {
             remote.set_up(|| git::at(&ready.git_dir), &["HEAD".to_owned()]);
         }
@@ -66,18 +65,4 @@ impl Serving {
             Err(failure) => format!("warning: the mirror is not looked through: {failure}"),
         });
     }
-}
-
-/// Keeps everything in the mirror that somebody reads: held until this process ends, however it ends.
-pub(crate) fn lease(git_dir: &Path) -> Result<File, Failure> {
-    let path = git_dir.join("lease");
-    let file = fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .or_failure(format_args!("cannot hold '{}'", path.display()))?;
-    file.lock_shared()
-        .or_failure(format_args!("cannot hold '{}'", path.display()))?;
-    Ok(file)
 }

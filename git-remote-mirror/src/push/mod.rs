@@ -12,16 +12,14 @@ use std::{env, fs, io, os::unix::fs::symlink, path::Path, time::Duration};
 
 use common::{
     git,
+    packs::lease,
     progress::tell,
     protocol::{Failure, Open, OrFailure, REQUEST_ID, RequestId},
 };
 
 use crate::{
     daemon,
-    fetch::{
-        serving::lease,
-        stream::{relay, runtime, serve},
-    },
+    fetch::stream::{relay, runtime, serve},
     helper::Invocation,
 };
 
@@ -32,7 +30,8 @@ const STDERR_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) fn run(invocation: &Invocation) -> Result<(), Failure> {
     let runtime = runtime()?;
     let (_client, open) = runtime.block_on(daemon::open_push(invocation))?;
-    let _lease = lease(&open.ready.git_dir)?;
+    let _lease =
+        lease::share(&open.ready.git_dir).or_failure("cannot share the lease of the mirror")?;
     let _hold = quarantine::hold(&open.quarantine)?;
     let hooks = quarantine::hooks(&open.quarantine);
     install(&hooks).or_failure("cannot prepare the push")?;

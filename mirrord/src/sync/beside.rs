@@ -10,7 +10,10 @@ use std::{collections::BTreeSet, fs, io, path::Path, process::Stdio};
 use common::{
     address::upstream_url::UpstreamUrl,
     git,
-    packs::verified::{self, ENDINGS, NotVerified, Verified},
+    packs::{
+        lease,
+        verified::{self, ENDINGS, NotVerified, Verified},
+    },
     refspec,
 };
 use gix::bstr::BString;
@@ -19,7 +22,6 @@ use tokio::runtime::Handle;
 
 use crate::{
     mirrors::{
-        gate,
         registry::{Mirror, Registry},
         settings::ServesUrl,
         spelling::other_spelling,
@@ -70,8 +72,7 @@ fn take_packs_of(
     let from = &other.git_dir;
     // While somebody reads a mirror it stays where it is, and its packs stay in it.
     let _reading = Handle::current().block_on(engine.gates.of(from).read());
-    let lease = gate::lease(from)?;
-    lease.lock_shared()?;
+    let _lease = lease::share(from)?;
     if refs::open(from)?.object_hash() != refs::open(git_dir)?.object_hash() {
         return Ok(Refs::new());
     }

@@ -8,10 +8,11 @@ use std::{
     time::Duration,
 };
 
+use common::packs::lease;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Upkeep;
-use crate::mirrors::gate::{self, Changing, Gate};
+use crate::mirrors::gate::{Changing, Gate};
 
 /// Whoever reads a mirror is waited for before packs are dropped, and a child of a dead daemon's that is still at work
 /// before anything; but not for ever: the next change is another occasion.
@@ -53,11 +54,8 @@ impl Upkeep {
             loop {
                 let changing = gate.change(true).await;
                 // Also of those who were told of it by a daemon that is dead by now.
-                let lease = gate::lease(git_dir)?;
-                match lease.try_lock() {
-                    Ok(()) => return Ok((changing, lease)),
-                    Err(TryLockError::WouldBlock) => {}
-                    Err(TryLockError::Error(err)) => return Err(err),
+                if let Some(lease) = lease::try_exclusive(git_dir)? {
+                    return Ok((changing, lease));
                 }
                 drop(changing);
                 sleep(POLL_INTERVAL).await;

@@ -1,5 +1,6 @@
 //! Who waits for whom, and for how long.
 
+use common::packs::lease;
 use tokio::time::sleep;
 
 use super::{
@@ -7,10 +8,7 @@ use super::{
     *,
 };
 use crate::{
-    mirrors::{
-        gate,
-        settings::{Rules, Settings},
-    },
+    mirrors::settings::{Rules, Settings},
     repository::sample::Sample,
 };
 
@@ -58,8 +56,7 @@ async fn the_lease_of_a_client_whose_daemon_is_dead_counts_and_holds_up_nobody()
     let made = Sample::new().import();
     let gate = Gates::default().of(made.path());
     let upkeep = upkeep();
-    let lease = gate::lease(made.path()).expect("there");
-    lease.lock_shared().expect("free");
+    let lease = lease::share(made.path()).expect("free");
     {
         let mut waits = Box::pin(upkeep.alone(&gate, made.path()));
         assert!(timeout(LEASE_TIMEOUT / 2, &mut waits).await.is_err());

@@ -7,8 +7,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
@@ -20,15 +19,6 @@ use crate::process::durable;
 
 /// In a mirror: something may have reached upstream through it that is not in its refs.
 const DOUBT: &str = "doubt";
-
-/// The file on which everybody who reads a mirror holds a shared lock, for longer than a daemon may live.
-pub(crate) fn lease(git_dir: &Path) -> io::Result<File> {
-    fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(git_dir.join("lease"))
-}
 
 /// The gates of all mirrors, by where these lie.
 #[derive(Default)]

@@ -10,7 +10,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use common::address::{name::Name, upstream_url::UpstreamUrl};
+use common::{
+    address::{name::Name, upstream_url::UpstreamUrl},
+    packs::lease,
+};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -236,7 +239,7 @@ impl Registry {
         gix::create::into(dir.path(), gix::create::Kind::Bare, options).map_err(durable::as_io)?;
         fs::remove_dir_all(dir.path().join("hooks"))?;
         settings.write_new(dir.path())?;
-        fs::write(dir.path().join("lease"), "")?;
+        fs::write(dir.path().join(lease::FILE), "")?;
         journal::write_id(dir.path())?;
         Ok(NewMirror { dir, settings })
     }

@@ -5,7 +5,7 @@ mod remove;
 mod serves_url;
 
 use std::{
-    fs::{File, TryLockError},
+    fs::File,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -13,6 +13,7 @@ use std::{
 
 use common::{
     address::{name::Name, upstream_url::UpstreamUrl},
+    packs::lease,
     protocol::{Failure, FailureKind, Mirror as Wanted, OrFailure, Reply, Set},
 };
 use tokio::time::timeout;
@@ -20,7 +21,7 @@ use tokio::time::timeout;
 pub(crate) use self::remove::{carry_out_remove, end};
 use crate::{
     mirrors::{
-        gate::{self, Changing},
+        gate::Changing,
         registry::Mirror,
         settings::{Auth, ServesUrl, Settings},
     },
@@ -277,20 +278,16 @@ pub(crate) async fn blocking<T: Send + 'static>(
 
 /// Waits until nobody reads a mirror who was told of it by a daemon that is dead by now.
 fn alone(mirror: &Mirror) -> Result<File, Failure> {
-    let lease = gate::lease(&mirror.git_dir).or_failure(CANNOT_CHANGE)?;
     let deadline = Instant::now() + LEASE_TIMEOUT;
     loop {
-        match lease.try_lock() {
-            Ok(()) => return Ok(lease),
+        match lease::try_exclusive(&mirror.git_dir).or_failure(CANNOT_CHANGE)? {
+            Some(lease) => return Ok(lease),
             // Nothing tells when a lock becomes free, save waiting for it without an end.
-            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            Err(TryLockError::WouldBlock) => {
+            None if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+            None => {
                 let message = format!("the mirror '{}' is being read", mirror.settings.name);
                 return Err(Failure::here(message));
             }
-            Err(TryLockError::Error(err)) => return Err(Failure::io(CANNOT_CHANGE, &err)),
         }
     }
 }

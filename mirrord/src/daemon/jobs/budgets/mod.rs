@@ -7,13 +7,13 @@
 mod rules;
 
 use std::{
-    fs::TryLockError,
     io,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use common::{
+    packs::lease,
     progress::size,
     protocol::{Cause, Entry, Outcome, What},
 };
@@ -23,7 +23,6 @@ use self::rules::{Limits, Reason};
 use crate::{
     mirrors::{
         config::Config,
-        gate,
         journal::{self, Identity},
         registry::Mirror,
     },
@@ -148,12 +147,9 @@ fn let_go(engine: &Engine, found: &Found, reason: Reason) -> io::Result<bool> {
         return Ok(false);
     };
     // Those who were told of it by a daemon that is dead by now read it, too.
-    let lease = gate::lease(git_dir)?;
-    match lease.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Ok(false),
-        Err(TryLockError::Error(err)) => return Err(err),
-    }
+    let Some(_lease) = lease::try_exclusive(git_dir)? else {
+        return Ok(false);
+    };
     // From here on nobody begins anything with it; until now somebody may have.
     let is_as_found = engine.registry.at(git_dir)?.as_ref() == Some(&found.mirror)
         && usage::last_or_now(git_dir)? == found.used;
