@@ -165,7 +165,7 @@ impl Server {
         rounds.abort();
         touches.abort();
         resuming.abort();
-        self.webhook.end().await;
+        self.webhook.shutdown().await;
         self.engine.stop();
         if !is_home {
             // What lies there now is not ours to read or write.
@@ -315,7 +315,7 @@ impl Server {
                     .await
             }
             Request::Webhook(request) => {
-                let done = self.webhook.carry_out(request);
+                let done = self.webhook.execute(request);
                 conversation.report(done).await
             }
             Request::List => match show::list(&self.engine) {
@@ -452,7 +452,7 @@ impl Server {
             waiting: self.engine.waiting(),
             syncing: syncing.collect(),
             first_clones: self.engine.first_clones(),
-            webhook: self.webhook.address(),
+            webhook: self.webhook.state(),
             disk_budget: self.engine.config().disk_budget.0,
         }
     }

@@ -1,5 +1,5 @@
-//! Answers one delivery. What it says is never believed: it is a hint that something may be new, and who may send one is
-//! decided before anything comes of it. The answer does not wait for what comes of it.
+//! Answers one delivery: finds its mirror (`hooks`), authenticates it (`auth`), drops replays (`replay`), and asks the
+//! engine for a sync of that mirror. The content of a delivery is never used. The answer does not wait for the sync.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,62 +16,61 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::{Instant, timeout};
 
 use super::{
-    auth::{self, AtFirstSight},
-    hooks::{Found, Hook, Hooks, is_id},
-    host::Names,
-    replay::Seen,
-    slots::Slot,
+    auth::{self, HeaderCheck},
+    hooks::{Hook, Hooks, MirrorHook, is_id},
+    host_check::{OwnHosts, Refusal},
+    listener::Slot,
+    replay::ReplayCache,
 };
 use crate::{mirrors::registry::Mirror, sync::Engine};
 
-/// Longer bodies are not read. GitLab's may have 25 MB, and nothing in them matters.
+/// The size of a body. GitLab sends up to 25 MB; a delivery of a push is far smaller, and nothing in it is used.
 const MAX_BODY_BYTES: usize = 1 << 20;
 
-/// How long a body may take.
+/// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A body that nobody needs is read away for so long: whoever still sends does not hear the answer.
+/// How long a body is read and discarded before a refusal. A client that is still sending does not read the answer.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What it takes to answer.
+/// Answers the deliveries for all mirrors.
 pub(super) struct Receiver {
-    /// What syncs.
+    /// The engine, which runs syncs.
     pub engine: Arc<Engine>,
-    /// Where the ids lead.
+    /// The hooks of all mirrors, by id.
     pub hooks: Arc<Hooks>,
-    /// What has come before.
-    pub seen: Arc<Seen>,
-    /// The names that are ours.
-    pub names: Names,
+    /// The deliveries of the last minutes.
+    pub replays: Arc<ReplayCache>,
+    /// The host names under which the listener is reached.
+    pub own_hosts: OwnHosts,
 }
 
-/// What is not a delivery that counts, and why.
-type Refusal = (StatusCode, &'static str);
-
-/// Everything that there is below the address.
+/// The routes of the listener: `POST /hooks/ID`, and nothing else.
 pub(super) fn router(receiver: Receiver) -> Router {
     let receiver = Arc::new(receiver);
     Router::new()
         .route("/hooks/{id}", post(deliver))
-        .fallback(|| async { said((StatusCode::NOT_FOUND, "there is nothing here")) })
-        .layer(from_fn_with_state(receiver.clone(), meant_for_us))
+        .fallback(|| async { plain_text(StatusCode::NOT_FOUND, "there is nothing here") })
+        .layer(from_fn_with_state(receiver.clone(), check_host))
         .with_state(receiver)
 }
 
-async fn meant_for_us(
+/// Refuses requests for other hosts and from browsers, before they are routed.
+async fn check_host(
     State(receiver): State<Arc<Receiver>>,
     request: Request,
     next: Next,
 ) -> Response {
-    match receiver.names.check(request.uri(), request.headers()) {
+    match receiver.own_hosts.check(request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(refusal) => {
-            read_away(request.into_body()).await;
-            said(refusal)
+            drain(request.into_body()).await;
+            refusal.into_response()
         }
     }
 }
 
+/// Answers `POST /hooks/ID`.
 async fn deliver(
     State(receiver): State<Arc<Receiver>>,
     Path(id): Path<String>,
@@ -81,80 +80,80 @@ async fn deliver(
     let (parts, body) = request.into_parts();
     let mut body = Some(body);
     match receiver
-        .take(id, &parts.headers, &mut body, slot.as_deref())
+        .accept(id, &parts.headers, &mut body, slot.as_deref())
         .await
     {
-        Ok(()) => said((StatusCode::ACCEPTED, "accepted")),
+        Ok(()) => plain_text(StatusCode::ACCEPTED, "accepted"),
         Err(refusal) => {
             if let Some(body) = body {
-                read_away(body).await;
+                drain(body).await;
             }
-            said(refusal)
+            refusal.into_response()
         }
     }
 }
 
 impl Receiver {
-    async fn take(
+    /// Authenticates a delivery and asks for a sync of its mirror. Takes the body out of `body` if it reads it.
+    async fn accept(
         &self,
         id: String,
         headers: &HeaderMap,
         body: &mut Option<Body>,
         slot: Option<&Slot>,
     ) -> Result<(), Refusal> {
-        let unknown = (StatusCode::NOT_FOUND, "there is no such hook");
+        let unknown = Refusal::new(StatusCode::NOT_FOUND, "there is no such hook");
         if !is_id(&id) {
             return Err(unknown);
         }
         let found = self.find(id).await?.ok_or(unknown)?;
-        let (mirror, hook) = &*found;
+        let MirrorHook { mirror, hook } = &*found;
         if !is_json(headers) {
             let why = "a delivery is of type application/json";
-            return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
+            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
         }
-        let unproven = (
+        let unauthorized = Refusal::new(
             StatusCode::UNAUTHORIZED,
             "the secret token or the signature is not right",
         );
-        let at_first_sight = auth::at_first_sight(hook, headers);
-        if at_first_sight == AtFirstSight::Refused {
-            self.note_unproven(mirror, hook);
-            return Err(unproven);
+        let header_check = auth::check_headers(hook, headers);
+        if header_check == HeaderCheck::Refused {
+            self.log_refusal(mirror, hook);
+            return Err(unauthorized);
         }
-        let text = read(headers, body).await?;
+        let body = read_body(headers, body).await?;
         if let Some(slot) = slot {
-            slot.is_answered();
+            slot.set_answering();
         }
-        let is_news = match at_first_sight {
-            AtFirstSight::Signed => match auth::signed(hook, headers, &text) {
-                Some(mark) => self.seen.is_news(mark, Instant::now()),
+        let is_new = match header_check {
+            HeaderCheck::Signed => match auth::verify_signature(hook, headers, &body) {
+                Some(key) => self.replays.insert(key, Instant::now()),
                 None => {
-                    self.note_unproven(mirror, hook);
-                    return Err(unproven);
+                    self.log_refusal(mirror, hook);
+                    return Err(unauthorized);
                 }
             },
-            // Whoever has the token need not repeat what somebody else has sent.
+            // A sender that has the token could send as many new deliveries: a check for replays would gain nothing.
             _ => true,
         };
-        if is_news {
+        if is_new {
             self.engine.hint(mirror);
         }
-        tracing::debug!("a delivery for '{}', news: {is_news}", mirror.settings.name);
+        tracing::debug!("a delivery for '{}', new: {is_new}", mirror.settings.name);
         Ok(())
     }
-}
 
-impl Receiver {
-    async fn find(&self, id: String) -> Result<Option<Found>, Refusal> {
-        if let Some(found) = self.hooks.as_before(&id) {
+    /// Returns the mirror and the hook of an id, from memory if the files have not changed.
+    async fn find(&self, id: String) -> Result<Option<Arc<MirrorHook>>, Refusal> {
+        if let Some(found) = self.hooks.find_cached(&id) {
             return Ok(Some(found));
         }
-        if !self.hooks.knows(&id) {
+        if !self.hooks.contains(&id) {
             return Ok(None);
         }
         let hooks = self.hooks.clone();
         let found = tokio::task::spawn_blocking(move || hooks.find(&id)).await;
-        let broken = (
+        let broken = Refusal::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "the hook cannot be read; the daemon's log says why",
         );
@@ -164,10 +163,10 @@ impl Receiver {
         })
     }
 
-    /// Whoever sends one after the other must not fill the log.
-    fn note_unproven(&self, mirror: &Mirror, hook: &Hook) {
-        let mark = auth::unproven(hook);
-        if self.seen.is_news(mark, Instant::now()) {
+    /// Logs that deliveries of a hook are refused, once a minute: they must not fill the log.
+    fn log_refusal(&self, mirror: &Mirror, hook: &Hook) {
+        let key = auth::refusal_key(hook);
+        if self.replays.insert(key, Instant::now()) {
             let name = &mirror.settings.name;
             tracing::warn!(
                 "deliveries for '{name}' do not prove that they come from who they should"
@@ -176,8 +175,9 @@ impl Receiver {
     }
 }
 
-async fn read(headers: &HeaderMap, body: &mut Option<Body>) -> Result<Bytes, Refusal> {
-    let too_long = (
+/// Reads the body, up to the limits of size and time.
+async fn read_body(headers: &HeaderMap, body: &mut Option<Body>) -> Result<Bytes, Refusal> {
+    let too_long = Refusal::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "a delivery has at most 1 MiB",
     );
@@ -192,13 +192,19 @@ async fn read(headers: &HeaderMap, body: &mut Option<Body>) -> Result<Bytes, Ref
     match timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(err)) if err.is::<LengthLimitError>() => Err(too_long),
-        Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "the body is not whole")),
-        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body took too long")),
+        Ok(Err(_)) => Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "the body is not whole",
+        )),
+        Err(_) => Err(Refusal::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body took too long",
+        )),
     }
 }
 
-/// Reads what nobody needs, and not for long.
-async fn read_away(mut body: Body) {
+/// Reads a body and discards it, for a limited time and size.
+async fn drain(mut body: Body) {
     let _ = timeout(DRAIN_TIMEOUT, async {
         let mut left = 2 * MAX_BODY_BYTES;
         while let Some(Ok(frame)) = body.frame().await {
@@ -211,17 +217,24 @@ async fn read_away(mut body: Body) {
     .await;
 }
 
+/// Whether there is one `Content-Type`, and it is JSON.
 fn is_json(headers: &HeaderMap) -> bool {
-    let mut kinds = headers.get_all(header::CONTENT_TYPE).iter();
-    let (Some(kind), None) = (kinds.next(), kinds.next()) else {
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(mime), None) = (types.next(), types.next()) else {
         return false;
     };
-    let kind = kind.to_str().unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    kind.eq_ignore_ascii_case("application/json")
+    let mime = mime.to_str().unwrap_or_default();
+    let mime = mime.split(';').next().unwrap_or_default().trim();
+    mime.eq_ignore_ascii_case("application/json")
 }
 
-fn said((status, words): Refusal) -> Response {
-    let line = format!("{words}\n");
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        plain_text(self.status, self.reason)
+    }
+}
+
+fn plain_text(status: StatusCode, message: &str) -> Response {
+    let line = format!("{message}\n");
     (status, [(header::CONTENT_TYPE, "text/plain")], line).into_response()
 }

@@ -1,8 +1,8 @@
-//! Whether a delivery comes from who may send it: its headers and its body against what is known of the hook.
+//! Authentication of deliveries: compares the headers and the body of a request with the secrets of the hook.
 //!
-//! Where a signing token has been agreed on, nothing but its signature counts (Standard Webhooks, as GitLab signs). Else
-//! it is GitLab's plain token, or a signature made with it: GitHub's, Gitea's, Forgejo's. Everything is compared in a
-//! time that tells nothing.
+//! If the hook has a signing token, only a signature made with it counts (Standard Webhooks, as GitLab signs). Otherwise
+//! the secret token counts, or a signature of the body made with it, as GitHub, Gitea and Forgejo send it. All
+//! comparisons take the same time for right and wrong input, so that a sender learns nothing from it.
 
 use std::time::Duration;
 
@@ -14,118 +14,127 @@ use subtle::ConstantTimeEq;
 
 use super::hooks::Hook;
 
-const GITLAB: HeaderName = HeaderName::from_static("x-gitlab-token");
+const GITLAB_TOKEN: HeaderName = HeaderName::from_static("x-gitlab-token");
 const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 const ID: HeaderName = HeaderName::from_static("webhook-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 
-/// Signatures over the body alone, in hexadecimal, and what stands before it.
-const OVER_BODY: [(HeaderName, &str); 3] = [
+/// The headers with a signature of the body alone, and the prefix before its hexadecimal digits.
+const BODY_SIGNATURES: [(HeaderName, &str); 3] = [
     (HeaderName::from_static("x-hub-signature-256"), "sha256="),
     (HeaderName::from_static("x-gitea-signature"), ""),
     (HeaderName::from_static("x-forgejo-signature"), ""),
 ];
 
-/// The library takes a signature for five minutes after its time and five before.
-const CACHE_LIFETIME: Duration = Duration::from_secs(10 * 60);
+/// How long a signature with a timestamp can be replayed: the `standardwebhooks` crate accepts one from five minutes before
+/// its timestamp to five minutes after it.
+const TIMESTAMPED_LIFETIME: Duration = Duration::from_secs(10 * 60);
 
-/// A signature without a time may be a replay, or somebody who wants it sent again.
-const RECHECK_INTERVAL: Duration = Duration::from_secs(60);
+/// How long a signature without a timestamp is remembered. After that the same delivery may have been sent again on purpose.
+const UNTIMED_LIFETIME: Duration = Duration::from_secs(60);
 
-/// What the headers alone tell.
+/// The result of a check of the headers alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum AtFirstSight {
-    /// The body decides.
+pub(super) enum HeaderCheck {
+    /// The headers have a signature; whether it is right depends on the body.
     Signed,
-    /// It may.
-    Proven,
-    /// It may not.
+    /// The headers have the right secret token.
+    Authentic,
+    /// The headers have nothing that could be right.
     Refused,
 }
 
-/// By what the same delivery is recognised when it comes again, and for how long.
+/// The key by which a delivery is recognised when it comes again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark {
-    /// A hash of the proof.
-    pub of: [u8; 32],
-    /// For how long it is worth remembering.
-    pub keep: Duration,
+pub(super) struct DeliveryKey {
+    /// A hash of the hook's id and of the headers that authenticate the delivery.
+    pub digest: [u8; 32],
+    /// For how long the delivery is remembered.
+    pub lifetime: Duration,
 }
 
-/// Looks at the headers, so that nobody's body is read who could not prove anything with it.
-pub(super) fn at_first_sight(hook: &Hook, headers: &HeaderMap) -> AtFirstSight {
+/// Checks the headers. The body of a request that is refused here is never read.
+pub(super) fn check_headers(hook: &Hook, headers: &HeaderMap) -> HeaderCheck {
     if hook.signing.is_some() {
         let all = [&SIGNATURE, &ID, &TIMESTAMP];
-        return match all.iter().all(|name| only(headers, name).is_some()) {
-            true => AtFirstSight::Signed,
-            false => AtFirstSight::Refused,
+        return match all.iter().all(|name| single(headers, name).is_some()) {
+            true => HeaderCheck::Signed,
+            false => HeaderCheck::Refused,
         };
     }
-    if let Some(token) = only(headers, &GITLAB) {
-        return match same(token.as_bytes(), &hook.token) {
-            true => AtFirstSight::Proven,
-            false => AtFirstSight::Refused,
+    if let Some(token) = single(headers, &GITLAB_TOKEN) {
+        return match is_token(token.as_bytes(), &hook.token) {
+            true => HeaderCheck::Authentic,
+            false => HeaderCheck::Refused,
         };
     }
-    match OVER_BODY
+    match BODY_SIGNATURES
         .iter()
-        .any(|(name, _)| only(headers, name).is_some())
+        .any(|(name, _)| single(headers, name).is_some())
     {
-        true => AtFirstSight::Signed,
-        false => AtFirstSight::Refused,
+        true => HeaderCheck::Signed,
+        false => HeaderCheck::Refused,
     }
 }
 
-/// Looks at a signature; `None` when it is not right.
-pub(super) fn signed(hook: &Hook, headers: &HeaderMap, body: &[u8]) -> Option<Mark> {
+/// Verifies the signature of a delivery; `None` if it is wrong.
+pub(super) fn verify_signature(
+    hook: &Hook,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Option<DeliveryKey> {
     if let Some(Secret(token)) = &hook.signing {
         let webhook = standardwebhooks::Webhook::new(token).ok()?;
         webhook.verify(body, headers).ok()?;
-        // The same id with another time is GitLab's own 'Resend', and news.
-        let parts = [&ID, &TIMESTAMP].map(|name| only(headers, name));
-        return Some(mark(hook, parts.into_iter().flatten(), CACHE_LIFETIME));
+        // GitLab's 'Resend' button sends the same id with another timestamp: that is a new delivery.
+        let parts = [&ID, &TIMESTAMP].map(|name| single(headers, name));
+        return Some(key(hook, parts.into_iter().flatten(), TIMESTAMPED_LIFETIME));
     }
     let Secret(token) = &hook.token;
-    OVER_BODY.iter().find_map(|(name, prefix)| {
-        let value = only(headers, name)?;
+    BODY_SIGNATURES.iter().find_map(|(name, prefix)| {
+        let value = single(headers, name)?;
         let digits = value.to_str().ok()?.strip_prefix(prefix)?;
         let mut mac = Hmac::<Sha256>::new_from_slice(token.as_bytes()).ok()?;
         mac.update(body);
-        mac.verify_slice(&bytes(digits)?).ok()?;
-        Some(mark(hook, [value], RECHECK_INTERVAL))
+        mac.verify_slice(&unhex(digits)?).ok()?;
+        Some(key(hook, [value], UNTIMED_LIFETIME))
     })
 }
 
-/// By what it is recognised that this hook is sent what proves nothing.
-pub(super) fn unproven(hook: &Hook) -> Mark {
-    mark(hook, [], RECHECK_INTERVAL)
+/// The key under which refused deliveries of a hook are recorded, so that the log has one line a minute for them.
+pub(super) fn refusal_key(hook: &Hook) -> DeliveryKey {
+    key(hook, [], UNTIMED_LIFETIME)
 }
 
-/// Whether what was sent is the token, in a time that depends on neither.
-fn same(sent: &[u8], Secret(token): &Secret) -> bool {
+/// Whether the sent text is the token. The comparison takes the same time whatever the two are.
+fn is_token(sent: &[u8], Secret(token): &Secret) -> bool {
     let (sent, token) = (Sha256::digest(sent), Sha256::digest(token.as_bytes()));
     sent.as_slice().ct_eq(token.as_slice()).into()
 }
 
-fn mark<'h>(hook: &Hook, parts: impl IntoIterator<Item = &'h HeaderValue>, keep: Duration) -> Mark {
+fn key<'h>(
+    hook: &Hook,
+    parts: impl IntoIterator<Item = &'h HeaderValue>,
+    lifetime: Duration,
+) -> DeliveryKey {
     let mut hash = Sha256::new();
     hash.update(&hook.id);
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }
-    let of = hash.finalize().into();
-    Mark { of, keep }
+    let digest = hash.finalize().into();
+    DeliveryKey { digest, lifetime }
 }
 
-/// A header that stands there once.
-fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+/// The value of a header that occurs exactly once.
+fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
 }
 
-/// What hexadecimal digits stand for.
-fn bytes(digits: &str) -> Option<Vec<u8>> {
+/// The bytes that hexadecimal digits stand for.
+fn unhex(digits: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
     let pair = |[high, low]: &[u8; 2]| u8::try_from(digit(*high)? * 16 + digit(*low)?).ok();
@@ -163,7 +172,7 @@ mod tests {
         i64::try_from(now.expect("after 1970").as_secs()).expect("before the sun goes out")
     }
 
-    fn of_gitlab(id: &str, at: i64, signature: &str) -> HeaderMap {
+    fn gitlab_headers(id: &str, at: i64, signature: &str) -> HeaderMap {
         let at = at.to_string();
         headers(&[
             ("webhook-id", id),
@@ -178,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_golden_vector_is_what_the_library_signs() {
+    fn the_library_signs_the_example_of_the_specification_alike() {
         assert_eq!(
             sign("msg_27UH4WbU6Z5A5EzD8u03UvzRbpk", 1_649_367_553),
             "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw="
@@ -189,21 +198,21 @@ mod tests {
     fn a_signature_is_for_one_id_time_and_body_and_one_key() {
         let (hook, at) = (hook(Some(TOKEN)), now());
         let right = sign("one", at);
-        let taken = |headers: &HeaderMap, body: &str| {
-            at_first_sight(&hook, headers) == AtFirstSight::Signed
-                && signed(&hook, headers, body.as_bytes()).is_some()
+        let accepts = |headers: &HeaderMap, body: &str| {
+            check_headers(&hook, headers) == HeaderCheck::Signed
+                && verify_signature(&hook, headers, body.as_bytes()).is_some()
         };
-        assert!(taken(&of_gitlab("one", at, &right), BODY));
-        let among = format!("v1,AAAA v2,{} {right}", &right[3..]);
+        assert!(accepts(&gitlab_headers("one", at, &right), BODY));
+        let several = format!("v1,AAAA v2,{} {right}", &right[3..]);
         assert!(
-            taken(&of_gitlab("one", at, &among), BODY),
+            accepts(&gitlab_headers("one", at, &several), BODY),
             "any of them will do"
         );
-        assert!(!taken(&of_gitlab("two", at, &right), BODY));
-        assert!(!taken(&of_gitlab("one", at + 1, &right), BODY));
-        assert!(!taken(&of_gitlab("one", at, &right), "{}"));
-        assert!(!taken(&of_gitlab("one", at, &right[..9]), BODY));
-        assert!(!taken(&of_gitlab("one", at, "v1,"), BODY));
+        assert!(!accepts(&gitlab_headers("two", at, &right), BODY));
+        assert!(!accepts(&gitlab_headers("one", at + 1, &right), BODY));
+        assert!(!accepts(&gitlab_headers("one", at, &right), "{}"));
+        assert!(!accepts(&gitlab_headers("one", at, &right[..9]), BODY));
+        assert!(!accepts(&gitlab_headers("one", at, "v1,"), BODY));
         let mut undecoded =
             Hmac::<Sha256>::new_from_slice(TOKEN.as_bytes()).expect("any key will do");
         undecoded.update(format!("one.{at}.{BODY}").as_bytes());
@@ -212,81 +221,87 @@ mod tests {
             undecoded.finalize().into_bytes(),
         );
         assert!(
-            !taken(&of_gitlab("one", at, &format!("v1,{undecoded}")), BODY),
+            !accepts(&gitlab_headers("one", at, &format!("v1,{undecoded}")), BODY),
             "the key is what the token decodes to"
         );
-        for away in [-301, 302] {
-            let at = at + away;
+        for offset in [-301, 302] {
+            let at = at + offset;
             assert!(
-                !taken(&of_gitlab("one", at, &sign("one", at)), BODY),
-                "{away}"
+                !accepts(&gitlab_headers("one", at, &sign("one", at)), BODY),
+                "{offset}"
             );
         }
     }
 
     #[test]
-    fn with_a_signing_token_nothing_else_will_do() {
+    fn a_hook_with_a_signing_token_accepts_no_other_authentication() {
         let hook = hook(Some(TOKEN));
         let Secret(token) = &hook.token;
         let plain = headers(&[("x-gitlab-token", token)]);
-        assert_eq!(at_first_sight(&hook, &plain), AtFirstSight::Refused);
-        let mut twice = of_gitlab("one", now(), &sign("one", now()));
+        assert_eq!(check_headers(&hook, &plain), HeaderCheck::Refused);
+        let mut twice = gitlab_headers("one", now(), &sign("one", now()));
         twice.append("webhook-id", HeaderValue::from_static("two"));
-        assert_eq!(at_first_sight(&hook, &twice), AtFirstSight::Refused);
+        assert_eq!(check_headers(&hook, &twice), HeaderCheck::Refused);
     }
 
     #[test]
-    fn gitlabs_plain_token_is_enough_and_part_of_it_is_not() {
+    fn gitlabs_secret_token_is_accepted_whole_and_not_in_part() {
         let hook = hook(None);
-        let seen = |token: &str| at_first_sight(&hook, &headers(&[("x-gitlab-token", token)]));
+        let check = |token: &str| check_headers(&hook, &headers(&[("x-gitlab-token", token)]));
         let Secret(token) = &hook.token;
-        assert_eq!(seen(token), AtFirstSight::Proven);
+        assert_eq!(check(token), HeaderCheck::Authentic);
         for wrong in ["", "It's", "It's a Secret to Everybody!", "other"] {
-            assert_eq!(seen(wrong), AtFirstSight::Refused, "{wrong}");
+            assert_eq!(check(wrong), HeaderCheck::Refused, "{wrong}");
         }
         assert_eq!(
-            at_first_sight(&hook, &HeaderMap::new()),
-            AtFirstSight::Refused
+            check_headers(&hook, &HeaderMap::new()),
+            HeaderCheck::Refused
         );
     }
 
     #[test]
     fn github_gitea_and_forgejo_sign_the_body() {
         // GitHub's own example.
-        let of_github = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+        let github_signature =
+            "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
         let (hook, body) = (hook(None), b"Hello, World!");
-        let mark = |name: &str, value: &str, body: &[u8]| {
+        let verify = |name: &str, value: &str, body: &[u8]| {
             let headers = headers(&[(name, value)]);
-            (at_first_sight(&hook, &headers) == AtFirstSight::Signed)
-                .then(|| signed(&hook, &headers, body))
+            (check_headers(&hook, &headers) == HeaderCheck::Signed)
+                .then(|| verify_signature(&hook, &headers, body))
                 .flatten()
         };
-        assert!(mark("x-hub-signature-256", of_github, body).is_some());
-        let bare = &of_github["sha256=".len()..];
+        assert!(verify("x-hub-signature-256", github_signature, body).is_some());
+        let bare = &github_signature["sha256=".len()..];
         for name in ["x-gitea-signature", "x-forgejo-signature"] {
-            assert!(mark(name, bare, body).is_some(), "{name}");
-            assert!(mark(name, of_github, body).is_none(), "{name}");
+            assert!(verify(name, bare, body).is_some(), "{name}");
+            assert!(verify(name, github_signature, body).is_none(), "{name}");
         }
         for wrong in [
             bare,
             "sha256=",
             "sha256=75",
             "sha256=zz",
-            &of_github[..of_github.len() - 1],
+            &github_signature[..github_signature.len() - 1],
         ] {
-            assert!(mark("x-hub-signature-256", wrong, body).is_none());
+            assert!(verify("x-hub-signature-256", wrong, body).is_none());
         }
-        assert!(mark("x-hub-signature-256", of_github, b"Hello, World").is_none());
+        assert!(verify("x-hub-signature-256", github_signature, b"Hello, World").is_none());
     }
 
     #[test]
-    fn the_same_delivery_is_recognised_and_a_resent_one_is_news() {
+    fn a_replayed_delivery_has_the_same_key_and_a_resent_one_has_another() {
         let (hook, at) = (hook(Some(TOKEN)), now());
-        let mark = |id: &str, at: i64| {
-            signed(&hook, &of_gitlab(id, at, &sign(id, at)), BODY.as_bytes()).expect("right")
+        let verify = |id: &str, at: i64| {
+            verify_signature(
+                &hook,
+                &gitlab_headers(id, at, &sign(id, at)),
+                BODY.as_bytes(),
+            )
+            .expect("right")
         };
-        assert_eq!(mark("one", at), mark("one", at));
-        assert_ne!(mark("one", at), mark("one", at + 1));
-        assert_ne!(mark("one", at), mark("two", at));
+        assert_eq!(verify("one", at), verify("one", at));
+        assert_ne!(verify("one", at), verify("one", at + 1));
+        assert_ne!(verify("one", at), verify("two", at));
     }
 }

@@ -1,8 +1,8 @@
-//! The hooks of the mirrors: the id under which each is reached, and what a delivery must prove itself with.
+//! The hooks of the mirrors: the id in the URL of each, and the secrets that authenticate its deliveries.
 //!
-//! They lie in a file of the mirror's own that nobody but its owner can read, and never in the keyring: a delivery comes
-//! when it comes, also while the keyring is locked, and all that can be done with a hook's secrets is to make this one
-//! mirror look whether there is something new. There they go wherever the mirror goes, and end with it.
+//! A hook is a file in the mirror's directory that only the owner can read. It is moved and removed with the mirror. It is
+//! not in the keyring, because deliveries also arrive while the keyring is locked; and its secrets are worth little:
+//! whoever has them can start a sync of this mirror.
 
 use std::{
     collections::HashMap,
@@ -24,50 +24,74 @@ use crate::{
     process::id,
 };
 
-/// The file in a mirror: the id, the secret token, and the signing token or nothing, a line each.
+/// The file in a mirror. Its lines are the id, the secret token, and the signing token or nothing.
 const FILE: &str = "webhook";
 
-/// How GitLab's signing tokens begin.
-const SIGNING: &str = "whsec_";
+/// The beginning of a signing token, as Standard Webhooks defines it.
+const SIGNING_PREFIX: &str = "whsec_";
 
-/// How long the key in one may be, in bytes. GitLab's have 32.
-const KEY: std::ops::RangeInclusive<usize> = 24..=64;
+/// The length of the key in a signing token, as Standard Webhooks defines it. GitLab's have 32 bytes.
+const SIGNING_KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
-/// What failed when the system gives no random bytes.
+/// The message when the system gives no random bytes.
 const NO_RANDOMNESS: &str = "cannot make up a hook";
 
 /// The hook of a mirror.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Hook {
-    /// 32 hexadecimal digits that nobody can guess.
+    /// The random id in the URL: 32 hexadecimal digits.
     pub id: String,
-    /// What a delivery carries, or is signed with where the host signs so.
+    /// The secret token: GitLab sends it, GitHub, Gitea and Forgejo sign with it.
     pub token: Secret,
-    /// What it must be signed with, where that has been agreed on.
+    /// The signing token; if there is one, every delivery must be signed with it.
     pub signing: Option<Secret>,
 }
 
-/// Where each id leads.
+/// The hooks of all mirrors, by id.
 #[derive(Debug)]
 pub(crate) struct Hooks {
     registry: Registry,
-    /// Held while a hook is read, changed and written.
-    known: Mutex<HashMap<String, Known>>,
+    /// The lock is also kept while a hook is read, changed and written.
+    by_id: Mutex<HashMap<String, Entry>>,
 }
 
 /// A mirror and its hook.
-pub(super) type Found = Arc<(Mirror, Hook)>;
-
-/// What is known of where an id leads.
 #[derive(Debug)]
-struct Known {
-    git_dir: PathBuf,
-    /// What was read there last, and of which files.
-    read: Option<([Stamp; 2], Found)>,
+pub(super) struct MirrorHook {
+    pub mirror: Mirror,
+    pub hook: Hook,
 }
 
-/// By what it is told whether a file is another one, or has changed: its number, its size, and when that was.
-type Stamp = (u64, u64, i64, i64);
+/// Where the hook of an id is.
+#[derive(Debug)]
+struct Entry {
+    git_dir: PathBuf,
+    /// The mirror and the hook as they were last read; `None` if they have not been.
+    cached: Option<Cached>,
+}
+
+/// A mirror and its hook in memory.
+#[derive(Debug)]
+struct Cached {
+    stamps: Stamps,
+    found: Arc<MirrorHook>,
+}
+
+/// The stamps of the two files from which a `MirrorHook` is read.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamps {
+    config: FileStamp,
+    hook: FileStamp,
+}
+
+/// What differs when a file has been changed or replaced.
+#[derive(Debug, PartialEq, Eq)]
+struct FileStamp {
+    inode: u64,
+    bytes: u64,
+    /// The time of the last change of the inode: seconds and nanoseconds.
+    changed: (i64, i64),
+}
 
 impl fmt::Debug for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -84,7 +108,7 @@ impl Hook {
         })
     }
 
-    /// Gives it another secret token.
+    /// Replaces the secret token by a new one.
     pub(crate) fn rotate(&mut self) -> Result<(), Failure> {
         self.token = Self::new()?.token;
         Ok(())
@@ -107,34 +131,34 @@ impl Hook {
     }
 }
 
-/// Whether a mirror has a hook, and so somebody who has told its host of it.
+/// Whether a mirror has a hook. If so, somebody has set it up for deliveries.
 pub(crate) fn has_hook(git_dir: &Path) -> bool {
     git_dir.join(FILE).exists()
 }
 
-impl Known {
-    fn at(git_dir: PathBuf) -> Self {
-        let read = None;
-        Self { git_dir, read }
+impl Entry {
+    fn new(git_dir: PathBuf) -> Self {
+        let cached = None;
+        Self { git_dir, cached }
     }
 }
 
 impl Hooks {
-    /// Of the mirrors of a registry.
+    /// Creates an empty index of the hooks of a registry's mirrors; `reload` fills it.
     pub(crate) fn new(registry: Registry) -> Self {
-        let known = Mutex::default();
-        Self { registry, known }
+        let by_id = Mutex::default();
+        Self { registry, by_id }
     }
 
-    /// Looks where the hooks are by now. Blocks.
-    pub(crate) fn look(&self) {
-        let mut known = self.known();
-        known.clear();
+    /// Reads the ids of all hooks from the mirrors. Blocks.
+    pub(crate) fn reload(&self) {
+        let mut by_id = self.lock();
+        by_id.clear();
         match self.registry.places() {
             Ok(places) => {
                 for git_dir in places {
                     match read(&git_dir) {
-                        Ok(Some(hook)) => drop(known.insert(hook.id, Known::at(git_dir))),
+                        Ok(Some(hook)) => drop(by_id.insert(hook.id, Entry::new(git_dir))),
                         Ok(None) => {}
                         Err(failure) => tracing::warn!("{failure}"),
                     }
@@ -144,44 +168,44 @@ impl Hooks {
         }
     }
 
-    /// The mirror that an id leads to, and its hook, if both were read before and are as they were. No more than two looks
-    /// at the disk: what comes a thousand times a second must cost little.
-    pub(super) fn as_before(&self, id: &str) -> Option<Found> {
-        let known = self.known();
-        let known = known.get(id)?;
-        let (stamps, found) = known.read.as_ref()?;
-        (stamps_of(&known.git_dir)? == *stamps).then(|| found.clone())
+    /// Returns the mirror and the hook of an id from memory, if their files have not changed since they were read. Costs
+    /// two calls of lstat(2), so that a flood of deliveries is cheap.
+    pub(super) fn find_cached(&self, id: &str) -> Option<Arc<MirrorHook>> {
+        let by_id = self.lock();
+        let entry = by_id.get(id)?;
+        let cached = entry.cached.as_ref()?;
+        (stamps(&entry.git_dir)? == cached.stamps).then(|| cached.found.clone())
     }
 
-    /// Whether an id leads anywhere, as far as is known.
-    pub(super) fn knows(&self, id: &str) -> bool {
-        self.known().contains_key(id)
+    /// Whether a mirror had this id when the hooks were last read.
+    pub(super) fn contains(&self, id: &str) -> bool {
+        self.lock().contains_key(id)
     }
 
-    /// The mirror that an id leads to, and its hook. Blocks.
-    pub(super) fn find(&self, id: &str) -> Result<Option<Found>, Failure> {
-        let place = || self.known().get(id).map(|known| known.git_dir.clone());
-        let Some(git_dir) = place() else {
+    /// Reads the mirror and the hook of an id. Blocks.
+    pub(super) fn find(&self, id: &str) -> Result<Option<Arc<MirrorHook>>, Failure> {
+        let git_dir = || self.lock().get(id).map(|entry| entry.git_dir.clone());
+        let Some(old_dir) = git_dir() else {
             return Ok(None);
         };
-        if let Some(found) = self.at(git_dir, id)? {
+        if let Some(found) = self.read_into_cache(old_dir, id)? {
             return Ok(Some(found));
         }
-        // The mirror has been moved, or is gone.
-        self.look();
-        match place() {
-            Some(git_dir) => self.at(git_dir, id),
+        // The mirror has been renamed or removed.
+        self.reload();
+        match git_dir() {
+            Some(git_dir) => self.read_into_cache(git_dir, id),
             None => Ok(None),
         }
     }
 
-    /// The hook of a mirror, which gets one if it has none, after a change if there is one to make. Blocks.
-    pub(crate) fn of(
+    /// Changes the hook of a mirror and returns it. A mirror that has no hook gets one first. Blocks.
+    pub(crate) fn update(
         &self,
         mirror: &Mirror,
         change: impl FnOnce(&mut Hook) -> Result<(), Failure>,
     ) -> Result<Hook, Failure> {
-        let mut known = self.known();
+        let mut by_id = self.lock();
         let old = read(&mirror.git_dir)?;
         let mut hook = match &old {
             Some(hook) => hook.clone(),
@@ -191,13 +215,18 @@ impl Hooks {
         if old.as_ref() != Some(&hook) {
             secrets::write_in(&mirror.git_dir, FILE, &hook.text())?;
         }
-        known.insert(hook.id.clone(), Known::at(mirror.git_dir.clone()));
+        by_id.insert(hook.id.clone(), Entry::new(mirror.git_dir.clone()));
         Ok(hook)
     }
 
-    fn at(&self, git_dir: PathBuf, id: &str) -> Result<Option<Found>, Failure> {
-        // Before they are read: what changes meanwhile is read again.
-        let stamps = stamps_of(&git_dir);
+    /// Reads a mirror and its hook, and keeps them in memory; `None` if the mirror is gone or has another id.
+    fn read_into_cache(
+        &self,
+        git_dir: PathBuf,
+        id: &str,
+    ) -> Result<Option<Arc<MirrorHook>>, Failure> {
+        // The stamps are taken first: if a file changes while it is read, it is read again.
+        let stamps = stamps(&git_dir);
         let Some(hook) = read(&git_dir)?.filter(|hook| hook.id == id) else {
             return Ok(None);
         };
@@ -208,14 +237,18 @@ impl Hooks {
         let Some(mirror) = mirror else {
             return Ok(None);
         };
-        let found = Arc::new((mirror, hook));
-        let read = stamps.map(|stamps| (stamps, found.clone()));
-        self.known().insert(id.to_owned(), Known { git_dir, read });
+        let found = Arc::new(MirrorHook { mirror, hook });
+        let cached = stamps.map(|stamps| Cached {
+            stamps,
+            found: found.clone(),
+        });
+        let entry = Entry { git_dir, cached };
+        self.lock().insert(id.to_owned(), entry);
         Ok(Some(found))
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -224,36 +257,47 @@ pub(super) fn is_id(text: &str) -> bool {
     is_secret_id(text)
 }
 
-/// A signing token, as GitLab shows it.
-pub(crate) fn signing(token: Secret) -> Result<Secret, Failure> {
-    let key = token.0.strip_prefix(SIGNING);
+/// Checks that a text is a signing token.
+pub(crate) fn parse_signing_token(token: Secret) -> Result<Secret, Failure> {
+    let key = token.0.strip_prefix(SIGNING_PREFIX);
     let key = key.and_then(|key| BASE64_STANDARD.decode(key).ok());
-    if key.is_some_and(|key| KEY.contains(&key.len())) {
+    if key.is_some_and(|key| SIGNING_KEY_BYTES.contains(&key.len())) {
         return Ok(token);
     }
     let message = "that is not a signing token";
-    let hint = format!("GitLab's begin with '{SIGNING}', and it shows each of them once");
+    let hint = format!("GitLab's begin with '{SIGNING_PREFIX}', and it shows each of them once");
     Err(Failure::new(FailureKind::Usage, message).hinted(hint))
 }
 
-/// A new signing token.
-pub(crate) fn new_signing() -> Result<Secret, Failure> {
+/// Creates a random signing token.
+pub(crate) fn new_signing_token() -> Result<Secret, Failure> {
     let mut key = [0; 32];
     getrandom::fill(&mut key)
         .map_err(io::Error::other)
         .or_failure(NO_RANDOMNESS)?;
-    Ok(Secret(format!("{SIGNING}{}", BASE64_STANDARD.encode(key))))
+    Ok(Secret(format!(
+        "{SIGNING_PREFIX}{}",
+        BASE64_STANDARD.encode(key)
+    )))
 }
 
-/// How the files are in which a mirror's settings and its hook lie.
-fn stamps_of(git_dir: &Path) -> Option<[Stamp; 2]> {
+/// The stamps of the files with a mirror's settings and its hook.
+fn stamps(git_dir: &Path) -> Option<Stamps> {
     let stamp = |name: &str| {
-        let found = fs::symlink_metadata(git_dir.join(name)).ok()?;
-        Some((found.ino(), found.len(), found.ctime(), found.ctime_nsec()))
+        let metadata = fs::symlink_metadata(git_dir.join(name)).ok()?;
+        Some(FileStamp {
+            inode: metadata.ino(),
+            bytes: metadata.len(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
     };
-    Some([stamp("config")?, stamp(FILE)?])
+    Some(Stamps {
+        config: stamp("config")?,
+        hook: stamp(FILE)?,
+    })
 }
 
+/// Reads the hook of a mirror; `None` if it has none.
 fn read(git_dir: &Path) -> Result<Option<Hook>, Failure> {
     let Some(text) = secrets::read_in(git_dir, FILE)? else {
         return Ok(None);
@@ -275,20 +319,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hook_reads_back_as_it_was_written_and_is_never_the_same() {
+    fn a_hook_reads_back_as_it_was_written_and_every_hook_is_random() {
         let (mut one, other) = (Hook::new().expect("random"), Hook::new().expect("random"));
         assert!(one.id != other.id && one.token != other.token);
         assert_eq!(Hook::parse(&one.text()).as_ref(), Some(&one));
-        one.signing = Some(new_signing().expect("random"));
+        one.signing = Some(new_signing_token().expect("random"));
         assert_eq!(Hook::parse(&one.text()).as_ref(), Some(&one));
         let (id, token) = (one.id.clone(), one.token.clone());
         one.rotate().expect("random");
-        assert!(one.id == id && one.token != token, "the id is for ever");
+        assert!(one.id == id && one.token != token, "the id stays");
         assert_eq!(format!("{one:?}"), "Hook(…)");
     }
 
     #[test]
-    fn part_of_a_hook_is_none() {
+    fn a_file_that_ends_early_is_not_a_hook() {
         let text = Hook::new().expect("random").text();
         for end in 0..text.len() {
             assert!(Hook::parse(&text[..end]).is_none(), "{end}");
@@ -297,10 +341,12 @@ mod tests {
     }
 
     #[test]
-    fn a_signing_token_is_one_of_gitlabs() {
-        let is = |text: &str| signing(Secret(text.to_owned())).is_ok();
-        assert!(is("whsec_dGVzdHRlc3R0ZXN0dGVzdHRlc3R0ZXN0dGVzdHRlc3Q="));
-        assert!(is("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"));
+    fn a_signing_token_has_a_prefix_and_a_key() {
+        let is_valid = |text: &str| parse_signing_token(Secret(text.to_owned())).is_ok();
+        assert!(is_valid(
+            "whsec_dGVzdHRlc3R0ZXN0dGVzdHRlc3R0ZXN0dGVzdHRlc3Q="
+        ));
+        assert!(is_valid("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"));
         for odd in [
             "",
             "whsec_",
@@ -308,8 +354,8 @@ mod tests {
             "whsec_dGVzdA==",
             "whsec_not base64 at all, but long enough to be a key",
         ] {
-            assert!(!is(odd), "{odd}");
+            assert!(!is_valid(odd), "{odd}");
         }
-        assert!(is(&new_signing().expect("random").0));
+        assert!(is_valid(&new_signing_token().expect("random").0));
     }
 }

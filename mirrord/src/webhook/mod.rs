@@ -1,17 +1,19 @@
-//! The webhook: hosts tell of pushes by http, and the mirror looks at once what is new. Off until somebody asks for it.
+//! The webhook: a host sends an HTTP request after each push, and the mirror syncs at once. It is off until
+//! `mirrord webhook on`.
 //!
-//! A delivery is a hint, never data. It comes for one mirror, by an id that nobody can guess, with a secret or a signature
-//! that only its host knows; what comes of it is one check of that mirror, however many come together.
+//! A delivery is for one mirror, by a random id in its URL, and has a secret or a signature of that mirror's hook. Its
+//! content is never used: it starts a sync, and deliveries that come together start one. From the socket to the sync, a
+//! delivery goes through `listener`, `host_check`, `answer`, `hooks`, `auth` and `replay`. This file carries out the
+//! commands of `mirrord webhook`.
 
 mod answer;
 mod auth;
 mod hooks;
-mod host;
+mod host_check;
+mod listen_config;
 mod listener;
-mod listening;
 mod register;
 mod replay;
-mod slots;
 mod tls;
 
 use std::{
@@ -28,10 +30,10 @@ pub(crate) use self::hooks::has_hook;
 use self::{
     answer::Receiver,
     hooks::{Hook, Hooks},
-    host::Names,
-    listener::Door,
-    listening::Listening,
-    replay::Seen,
+    host_check::OwnHosts,
+    listen_config::ListenConfig,
+    listener::Listener,
+    replay::ReplayCache,
 };
 use crate::{
     mirrors::{
@@ -42,214 +44,215 @@ use crate::{
     sync::Engine,
 };
 
-/// How often it is tried to listen where that did not work: an address may come later than the daemon.
+/// How often the daemon tries again to listen: at boot it may start before the network has its address.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The webhook, on or off.
 pub(crate) struct Webhook {
     engine: Arc<Engine>,
     hooks: Arc<Hooks>,
-    seen: Arc<Seen>,
-    /// Held while it is switched on or off.
-    open: tokio::sync::Mutex<Option<Open>>,
-    /// Where it listens, or why it does not.
+    replays: Arc<ReplayCache>,
+    /// The running listener; the lock is kept while the webhook is switched on or off.
+    running: tokio::sync::Mutex<Option<Running>>,
+    /// Where the webhook listens, or why it does not; `None` while it is off.
     state: Mutex<Option<String>>,
 }
 
-/// An open door, and how it was asked for.
-struct Open {
-    door: Door,
-    listening: Listening,
+/// A running listener and its settings.
+struct Running {
+    listener: Listener,
+    config: ListenConfig,
 }
 
 impl Webhook {
-    /// One that is off.
+    /// Creates a webhook that is off.
     pub(crate) fn new(engine: &Arc<Engine>) -> Arc<Self> {
         Arc::new(Self {
             engine: engine.clone(),
             hooks: Arc::new(Hooks::new(engine.registry.clone())),
-            seen: Arc::default(),
-            open: tokio::sync::Mutex::default(),
+            replays: Arc::default(),
+            running: tokio::sync::Mutex::default(),
             state: Mutex::default(),
         })
     }
 
-    /// Listens if it was on when a daemon last ran. Where that does not work now, it is tried again and again.
+    /// Listens if `mirror.webhook` is on. Tries again until it works or the webhook is switched off.
     pub(crate) async fn resume(self: Arc<Self>) {
         loop {
             let config = self.engine.config();
-            let mut open = self.open.lock().await;
-            if !config.webhook.on || open.is_some() {
+            let mut running = self.running.lock().await;
+            if !config.webhook.on || running.is_some() {
                 return;
             }
-            match self.listen(&mut open, config.webhook).await {
+            match self.listen(&mut running, config.webhook).await {
                 Ok(_) => return,
                 Err(failure) => {
-                    let words = failure.to_string();
-                    if self.address().as_ref() != Some(&words) {
-                        tracing::warn!("the webhook is on, and {words}");
+                    let reason = failure.to_string();
+                    if self.state().as_ref() != Some(&reason) {
+                        tracing::warn!("the webhook is on, and {reason}");
                     }
-                    self.is(Some(words));
+                    self.set_state(Some(reason));
                 }
             }
-            drop(open);
+            drop(running);
             tokio::time::sleep(RETRY_INTERVAL).await;
         }
     }
 
-    /// Does not listen any more, until the next daemon does.
-    pub(crate) async fn end(&self) {
-        let open = self.open.lock().await.take();
-        if let Some(Open { door, .. }) = open {
-            door.close().await;
+    /// Stops listening because the daemon ends. The setting stays on.
+    pub(crate) async fn shutdown(&self) {
+        let running = self.running.lock().await.take();
+        if let Some(Running { listener, .. }) = running {
+            listener.shutdown().await;
         }
     }
 
-    /// Where it listens, or why it does not although it should; `None` while it is off.
-    pub(crate) fn address(&self) -> Option<String> {
+    /// Where the webhook listens, or why it does not although it is on; `None` while it is off.
+    pub(crate) fn state(&self) -> Option<String> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.clone()
     }
 
-    /// Carries out what was asked.
+    /// Carries out one command of `mirrord webhook`.
     ///
     /// # Errors
-    /// Fails with what the person should read.
-    pub(crate) async fn carry_out(&self, request: Request) -> Result<Reply, Failure> {
-        let said = match request {
-            Request::On(listen) => self.on(listen).await?,
-            Request::Off => self.off().await?,
-            Request::Show(mirror) => WebhookSaid::Hook(self.changed(&mirror, |_| Ok(())).await?),
+    /// Fails with the message for the user.
+    pub(crate) async fn execute(&self, request: Request) -> Result<Reply, Failure> {
+        let reply = match request {
+            Request::On(listen) => self.switch_on(listen).await?,
+            Request::Off => self.switch_off().await?,
+            Request::Show(mirror) => {
+                WebhookSaid::Hook(self.updated_hook(&mirror, |_| Ok(())).await?)
+            }
             Request::Rotate(mirror) => {
-                WebhookSaid::Hook(self.changed(&mirror, Hook::rotate).await?)
+                WebhookSaid::Hook(self.updated_hook(&mirror, Hook::rotate).await?)
             }
             Request::Sign(mirror, token) => {
-                let token = hooks::signing(token)?;
+                let token = hooks::parse_signing_token(token)?;
                 let sign = |hook: &mut Hook| {
                     hook.signing = Some(token);
                     Ok(())
                 };
-                WebhookSaid::Hook(self.changed(&mirror, sign).await?)
+                WebhookSaid::Hook(self.updated_hook(&mirror, sign).await?)
             }
             Request::Register(at) => self.register(*at).await?,
             Request::Check(at) => self.check(*at).await?,
         };
-        Ok(Reply::Webhook(said))
+        Ok(Reply::Webhook(reply))
     }
 
-    async fn on(&self, listen: Listen) -> Result<WebhookSaid, Failure> {
-        let mut open = self.open.lock().await;
-        let before = Config::read(&self.engine.config)?.webhook;
-        let wanted = before.changed(listen)?;
-        let listening = self.listen(&mut open, wanted).await?;
+    async fn switch_on(&self, listen: Listen) -> Result<WebhookSaid, Failure> {
+        let mut running = self.running.lock().await;
+        let old = Config::read(&self.engine.config)?.webhook;
+        let config = self.listen(&mut running, old.with(listen)?).await?;
         Ok(WebhookSaid::Listens {
-            address: listening.address(),
-            base: listening.base(),
-            warnings: listening.warnings(),
+            address: config.url(),
+            base: config.hooks_url(),
+            warnings: config.warnings(),
         })
     }
 
-    /// Listens as is wanted, and writes that down with the port that it has got.
+    /// Starts a listener in place of the running one, and saves its settings, with the port that it has.
     async fn listen(
         &self,
-        open: &mut Option<Open>,
+        running: &mut Option<Running>,
         wanted: config::Webhook,
-    ) -> Result<Listening, Failure> {
-        let (tls, mut listening) = listening::prepare(wanted).await?;
-        // The same place can only be had again when it has been left.
-        let old = match open.take() {
-            Some(old) if old.door.address == listening.at() => {
-                old.door.close().await;
+    ) -> Result<ListenConfig, Failure> {
+        let (tls, mut config) = listen_config::prepare(wanted).await?;
+        // The same address is free only after the old listener has ended.
+        let old = match running.take() {
+            Some(old) if old.listener.address == config.socket_address() => {
+                old.listener.shutdown().await;
                 None
             }
             old => old,
         };
-        let listener = match listening.bind() {
-            Ok(listener) => listener,
+        let socket = match config.bind() {
+            Ok(socket) => socket,
             Err(failure) => {
-                *open = old;
-                if open.is_none() {
-                    self.is(Some(failure.to_string()));
+                *running = old;
+                if running.is_none() {
+                    self.set_state(Some(failure.to_string()));
                 }
                 return Err(failure);
             }
         };
         let hooks = self.hooks.clone();
-        // Nothing but a bug fails here, and then no hook is known.
-        let _ = tokio::task::spawn_blocking(move || hooks.look()).await;
+        // This fails only if it panics; then every delivery is answered with 404.
+        let _ = tokio::task::spawn_blocking(move || hooks.reload()).await;
         let receiver = Receiver {
             engine: self.engine.clone(),
             hooks: self.hooks.clone(),
-            seen: self.seen.clone(),
-            names: Names {
-                at: listening.at().ip(),
-                public: listening.public_host(),
+            replays: self.replays.clone(),
+            own_hosts: OwnHosts {
+                listen: config.socket_address().ip(),
+                public: config.public_host(),
             },
         };
-        let door = Door::open(listener, tls, answer::router(receiver))
+        let listener = Listener::start(socket, tls, answer::router(receiver))
             .or_failure("the webhook has no address")?;
-        // What is not written down ends with this daemon, and the person would not know why.
-        if let Err(failure) = listening.write(&self.engine.config) {
-            door.close().await;
-            *open = old;
-            if open.is_none() {
-                self.is(Some(failure.to_string()));
+        // A webhook that is not saved would end with this daemon, and the user would not know why.
+        if let Err(failure) = config.save(&self.engine.config) {
+            listener.shutdown().await;
+            *running = old;
+            if running.is_none() {
+                self.set_state(Some(failure.to_string()));
             }
             return Err(failure);
         }
-        tracing::info!("the webhook listens at {}", listening.address());
-        self.is(Some(listening.address()));
-        let new = Open {
-            door,
-            listening: listening.clone(),
-        };
-        *open = Some(new);
+        tracing::info!("the webhook listens at {}", config.url());
+        self.set_state(Some(config.url()));
+        *running = Some(Running {
+            listener,
+            config: config.clone(),
+        });
         if let Some(old) = old {
-            old.door.close().await;
+            old.listener.shutdown().await;
         }
-        Ok(listening)
+        Ok(config)
     }
 
-    async fn off(&self) -> Result<WebhookSaid, Failure> {
-        let mut open = self.open.lock().await;
+    async fn switch_off(&self) -> Result<WebhookSaid, Failure> {
+        let mut running = self.running.lock().await;
         Config::set(&self.engine.config, "webhook", "no")?;
-        if let Some(Open { door, .. }) = open.take() {
-            door.close().await;
+        if let Some(Running { listener, .. }) = running.take() {
+            listener.shutdown().await;
             tracing::info!("the webhook is off");
         }
-        self.is(None);
+        self.set_state(None);
         Ok(WebhookSaid::Off)
     }
 
-    /// The hook of a mirror, after a change of it.
-    async fn changed(
+    /// Changes the hook of a mirror, and returns what the host must know of it.
+    async fn updated_hook(
         &self,
         wanted: &Wanted,
         change: impl FnOnce(&mut Hook) -> Result<(), Failure> + Send + 'static,
     ) -> Result<protocol::Hook, Failure> {
-        let listening = self.listening().await?;
+        let config = self.listen_config().await?;
         let mirror = existing(&self.engine, wanted)?;
-        let hook = self.change(&mirror, change).await?;
-        Ok(listening.told(&mirror, &hook))
+        let hook = self.update_hook(&mirror, change).await?;
+        Ok(config.hook(&mirror, &hook))
     }
 
-    async fn change(
+    /// Changes the hook of a mirror, which gets one if it has none.
+    async fn update_hook(
         &self,
         mirror: &Mirror,
         change: impl FnOnce(&mut Hook) -> Result<(), Failure> + Send + 'static,
     ) -> Result<Hook, Failure> {
         let (hooks, mirror) = (self.hooks.clone(), mirror.clone());
-        let changing = move || hooks.of(&mirror, change);
-        let changed = tokio::task::spawn_blocking(changing).await;
-        changed.unwrap_or_else(|_| Err(Failure::here("it broke; the daemon's log says how")))
+        let update = move || hooks.update(&mirror, change);
+        let updated = tokio::task::spawn_blocking(update).await;
+        updated.unwrap_or_else(|_| Err(Failure::here("it broke; the daemon's log says how")))
     }
 
-    /// How it listens.
-    async fn listening(&self) -> Result<Listening, Failure> {
-        if let Some(open) = &*self.open.lock().await {
-            return Ok(open.listening.clone());
+    /// The settings of the running listener.
+    async fn listen_config(&self) -> Result<ListenConfig, Failure> {
+        if let Some(running) = &*self.running.lock().await {
+            return Ok(running.config.clone());
         }
-        Err(match self.address() {
+        Err(match self.state() {
             Some(why) => Failure::here(format!("the webhook is on, and {why}"))
                 .hinted("'mirrord webhook on --listen ADDRESS:PORT' has it listen elsewhere"),
             None => Failure::new(FailureKind::Usage, "the webhook is off")
@@ -257,7 +260,7 @@ impl Webhook {
         })
     }
 
-    fn is(&self, state: Option<String>) {
+    fn set_state(&self, state: Option<String>) {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 }

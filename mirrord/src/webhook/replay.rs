@@ -1,4 +1,4 @@
-//! Which deliveries have come before: a replay of one is answered like it, and costs nothing.
+//! The deliveries of the last minutes. A delivery that is sent again is answered like the first one and starts no sync.
 
 use std::{
     collections::HashMap,
@@ -7,40 +7,45 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::auth::Mark;
+use super::auth::DeliveryKey;
 
-/// More are not remembered: what is forgotten early costs one check more.
+/// The number of deliveries that are remembered. One that is forgotten early costs one more sync.
 const MAX_IDS: usize = 1 << 16;
 
-/// Below this nothing is tidied up.
+/// Up to this number expired entries are not removed.
 const MIN_IDS: usize = 1 << 10;
 
-/// Deliveries that have come, and until when each is remembered.
+/// The deliveries that have been received, and until when each is remembered.
 #[derive(Debug, Default)]
-pub(super) struct Seen(Mutex<Remembered>);
+pub(super) struct ReplayCache(Mutex<State>);
 
 #[derive(Debug, Default)]
-struct Remembered {
-    until: HashMap<[u8; 32], Instant>,
-    /// How many there may be before it is tidied up.
-    room: usize,
+struct State {
+    /// When each entry expires.
+    expiry: HashMap<[u8; 32], Instant>,
+    /// The number of entries at which the expired ones are removed.
+    prune_at: usize,
 }
 
-impl Seen {
-    /// Whether this is the first of its kind, as far as is remembered; from now on it is not.
-    pub(super) fn is_news(&self, mark: Mark, now: Instant) -> bool {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.until.get(&mark.of).is_some_and(|until| *until > now) {
+impl ReplayCache {
+    /// Records a delivery. Returns whether the same one has not been recorded before.
+    pub(super) fn insert(&self, key: DeliveryKey, now: Instant) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state
+            .expiry
+            .get(&key.digest)
+            .is_some_and(|expiry| *expiry > now)
+        {
             return false;
         }
-        if seen.until.len() >= seen.room {
-            seen.until.retain(|_, until| *until > now);
-            if seen.until.len() >= MAX_IDS {
-                seen.until.clear();
+        if state.expiry.len() >= state.prune_at {
+            state.expiry.retain(|_, expiry| *expiry > now);
+            if state.expiry.len() >= MAX_IDS {
+                state.expiry.clear();
             }
-            seen.room = (2 * seen.until.len()).clamp(MIN_IDS, MAX_IDS);
+            state.prune_at = (2 * state.expiry.len()).clamp(MIN_IDS, MAX_IDS);
         }
-        seen.until.insert(mark.of, now + mark.keep);
+        state.expiry.insert(key.digest, now + key.lifetime);
         true
     }
 }
@@ -51,32 +56,32 @@ mod tests {
 
     use super::*;
 
-    fn mark(number: usize) -> Mark {
-        let mut of = [0; 32];
-        of[..8].copy_from_slice(&number.to_be_bytes());
-        let keep = Duration::from_secs(60);
-        Mark { of, keep }
+    fn key(number: usize) -> DeliveryKey {
+        let mut digest = [0; 32];
+        digest[..8].copy_from_slice(&number.to_be_bytes());
+        let lifetime = Duration::from_secs(60);
+        DeliveryKey { digest, lifetime }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_thousand_replays_are_one_delivery() {
-        let seen = Seen::default();
-        let news = (0..1000).filter(|_| seen.is_news(mark(1), Instant::now()));
-        assert_eq!(news.count(), 1);
-        assert!(seen.is_news(mark(2), Instant::now()));
+    async fn a_delivery_that_is_replayed_a_thousand_times_is_new_once() {
+        let cache = ReplayCache::default();
+        let new = (0..1000).filter(|_| cache.insert(key(1), Instant::now()));
+        assert_eq!(new.count(), 1);
+        assert!(cache.insert(key(2), Instant::now()));
         tokio::time::advance(Duration::from_secs(59)).await;
-        assert!(!seen.is_news(mark(1), Instant::now()));
+        assert!(!cache.insert(key(1), Instant::now()));
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(seen.is_news(mark(1), Instant::now()));
+        assert!(cache.insert(key(1), Instant::now()));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_remembered_has_a_limit() {
-        let seen = Seen::default();
+    async fn the_number_of_remembered_deliveries_has_a_limit() {
+        let cache = ReplayCache::default();
         for number in 0..3 * MAX_IDS {
-            assert!(seen.is_news(mark(number), Instant::now()));
+            assert!(cache.insert(key(number), Instant::now()));
         }
-        let remembered = seen.0.lock().expect("nobody panicked").until.len();
+        let remembered = cache.0.lock().expect("nobody panicked").expiry.len();
         assert!(remembered <= MAX_IDS, "{remembered}");
     }
 }

@@ -1,5 +1,5 @@
-//! The webhook's own certificate. Those that are good for three months are renewed while the daemon runs, so it is read
-//! again when the files have changed.
+//! The webhook's TLS certificate. Certificates with a short life are renewed while the daemon runs, so the files are read
+//! again when they have changed.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use rustls::{
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-/// How often the files are looked at.
+/// How often it is checked whether the files have changed.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A certificate and its key, in files.
@@ -24,75 +24,85 @@ const RELOAD_INTERVAL: Duration = Duration::from_secs(60);
 pub(super) struct Tls {
     certificate: PathBuf,
     key: PathBuf,
-    read: Mutex<Read>,
+    loaded: Mutex<Loaded>,
 }
 
 #[derive(Debug)]
-struct Read {
+struct Loaded {
     config: Arc<ServerConfig>,
-    stamp: Option<(SystemTime, SystemTime)>,
-    looked: Instant,
+    modified: Option<Modified>,
+    checked: Instant,
+}
+
+/// When the two files were last changed.
+#[derive(Debug, PartialEq, Eq)]
+struct Modified {
+    certificate: SystemTime,
+    key: SystemTime,
 }
 
 impl Tls {
-    /// With what is in these files. Blocks.
+    /// Reads the certificate and its key from two files. Blocks.
     pub(super) fn read(certificate: &Path, key: &Path) -> Result<Self, Failure> {
-        let stamp = stamp(certificate, key);
-        let config = config(certificate, key)?;
+        let modified = modified(certificate, key);
+        let config = load(certificate, key)?;
         Ok(Self {
             certificate: certificate.to_owned(),
             key: key.to_owned(),
-            read: Mutex::new(Read {
+            loaded: Mutex::new(Loaded {
                 config,
-                stamp,
-                looked: Instant::now(),
+                modified,
+                checked: Instant::now(),
             }),
         })
     }
 
-    /// What speaks TLS with the certificate as it is now; where it cannot be read, as it was.
+    /// Returns an acceptor with the certificate as it is now; if that cannot be read, with the last one that could.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if read.looked.elapsed() >= RELOAD_INTERVAL {
-            read.looked = Instant::now();
-            let stamp = stamp(&self.certificate, &self.key);
-            if stamp != read.stamp {
-                match config(&self.certificate, &self.key) {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if loaded.checked.elapsed() >= RELOAD_INTERVAL {
+            loaded.checked = Instant::now();
+            let modified = modified(&self.certificate, &self.key);
+            if modified != loaded.modified {
+                match load(&self.certificate, &self.key) {
                     Ok(config) => {
-                        (read.config, read.stamp) = (config, stamp);
+                        (loaded.config, loaded.modified) = (config, modified);
                         tracing::info!("the webhook has a new certificate");
                     }
-                    // It may be half written; the next look tells.
+                    // The files may be half written; the next check reads them again.
                     Err(failure) => tracing::warn!("{failure}"),
                 }
             }
         }
-        read.config.clone().into()
+        loaded.config.clone().into()
     }
 }
 
-fn stamp(certificate: &Path, key: &Path) -> Option<(SystemTime, SystemTime)> {
+fn modified(certificate: &Path, key: &Path) -> Option<Modified> {
     let modified = |path| fs::metadata(path).ok()?.modified().ok();
-    Some((modified(certificate)?, modified(key)?))
+    Some(Modified {
+        certificate: modified(certificate)?,
+        key: modified(key)?,
+    })
 }
 
-fn config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, Failure> {
+fn load(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, Failure> {
     let bad = |what: &str, path: &Path, why: String| {
         Failure::here(format!("cannot use the {what} '{}': {why}", path.display()))
     };
-    let of_pem = |err: pem::Error| match err {
+    let pem_error = |err: pem::Error| match err {
         pem::Error::Io(err) => words(&err),
         _ => "it is not a PEM file of that".to_owned(),
     };
     let chain =
         CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let chain = chain.map_err(|err| bad("certificate", certificate, of_pem(err)))?;
+    let chain = chain.map_err(|err| bad("certificate", certificate, pem_error(err)))?;
     if chain.is_empty() {
         let why = "it is not a PEM file of that".to_owned();
         return Err(bad("certificate", certificate, why));
     }
     let secret = PrivateKeyDer::from_pem_file(key);
-    let secret = secret.map_err(|err| bad("key", key, of_pem(err)))?;
+    let secret = secret.map_err(|err| bad("key", key, pem_error(err)))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

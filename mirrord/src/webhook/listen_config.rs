@@ -1,4 +1,5 @@
-//! Where the webhook listens, and by which URL it is reached: from what was typed to what is told.
+//! The settings of the listener: the address, the certificate, and the public URL; and the URLs of hooks that follow from
+//! them.
 
 use std::{
     net::SocketAddr,
@@ -16,20 +17,20 @@ use crate::mirrors::{
     registry::Mirror,
 };
 
-/// How many may wait to be let in; the system may have a limit of its own.
+/// The number of connections that may wait to be accepted, as for listen(2). The system may have a lower limit.
 const BACKLOG: u32 = 4096;
 
-/// How the webhook listens.
+/// The settings of the listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Listening(config::Webhook);
+pub(crate) struct ListenConfig(config::Webhook);
 
 impl config::Webhook {
-    /// The same after a change.
-    pub(super) fn changed(mut self, listen: Listen) -> Result<Self, Failure> {
+    /// Returns the settings with those of a `webhook on` command.
+    pub(super) fn with(mut self, listen: Listen) -> Result<Self, Failure> {
         let old = self.listen;
         if let Some(typed) = listen.at {
             self.set("webhook-listen", &typed)?;
-            // Any port will do, and the one that hosts have been told is the best.
+            // Port 0 means any port, and the old one is in the hooks that hosts already have.
             if self.listen.port() == 0 && self.listen.ip() == old.ip() {
                 self.listen.set_port(old.port());
             }
@@ -38,15 +39,16 @@ impl config::Webhook {
             self.set("webhook-public-url", &url)?;
         }
         if let Some((certificate, key)) = listen.tls {
-            self.tls_cert = text(certificate)?;
-            self.tls_key = text(key)?;
+            self.tls_cert = path_text(certificate)?;
+            self.tls_key = path_text(key)?;
         }
         self.on = true;
         Ok(self)
     }
 }
 
-fn text(path: PathBuf) -> Result<String, Failure> {
+/// The path as a line of the config file.
+fn path_text(path: PathBuf) -> Result<String, Failure> {
     path.into_os_string()
         .into_string()
         .ok()
@@ -54,10 +56,10 @@ fn text(path: PathBuf) -> Result<String, Failure> {
         .ok_or_else(|| Failure::new(FailureKind::Usage, "the path of a file is not plain text"))
 }
 
-/// Reads the certificate, when there is to be one.
+/// Reads the certificate, if the settings have one.
 pub(super) async fn prepare(
     wanted: config::Webhook,
-) -> Result<(Option<Arc<Tls>>, Listening), Failure> {
+) -> Result<(Option<Arc<Tls>>, ListenConfig), Failure> {
     let files = match (wanted.tls_cert.as_str(), wanted.tls_key.as_str()) {
         ("", "") => None,
         (certificate, key) if certificate.is_empty() || key.is_empty() => {
@@ -76,82 +78,82 @@ pub(super) async fn prepare(
             Some(Arc::new(read.map_err(|_| broke())??))
         }
     };
-    Ok((tls, Listening(wanted)))
+    Ok((tls, ListenConfig(wanted)))
 }
 
-/// Listens, with room for those who come all at once and have to wait to be let in.
-fn listen(at: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = match at {
+/// Binds a socket with a backlog that holds a burst of deliveries.
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     socket.set_reuseaddr(true)?;
-    socket.bind(at)?;
+    socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-impl Listening {
-    /// Listens. From then on the port is known.
+impl ListenConfig {
+    /// Binds the socket, and replaces port 0 by the port that the system has chosen.
     pub(super) fn bind(&mut self) -> Result<TcpListener, Failure> {
-        let failed = |err: &std::io::Error, at: SocketAddr| {
-            let failure = Failure::io(format_args!("cannot listen at '{at}'"), err);
+        let failed = |err: &std::io::Error, address: SocketAddr| {
+            let failure = Failure::io(format_args!("cannot listen at '{address}'"), err);
             match err.kind() {
                 std::io::ErrorKind::AddrInUse => failure.hinted(format!(
                     "another program has the port; --listen {} takes one that is free",
-                    SocketAddr::new(at.ip(), 0)
+                    SocketAddr::new(address.ip(), 0)
                 )),
                 _ => failure.hinted("--listen ADDRESS:PORT names another place"),
             }
         };
-        let at = self.0.listen;
-        let listener = listen(at).map_err(|err| failed(&err, at))?;
-        self.0.listen = listener.local_addr().map_err(|err| failed(&err, at))?;
-        Ok(listener)
+        let wanted = self.0.listen;
+        let socket = bind(wanted).map_err(|err| failed(&err, wanted))?;
+        self.0.listen = socket.local_addr().map_err(|err| failed(&err, wanted))?;
+        Ok(socket)
     }
 
     /// The address and port.
-    pub(super) fn at(&self) -> SocketAddr {
+    pub(super) fn socket_address(&self) -> SocketAddr {
         self.0.listen
     }
 
-    /// Writes it down for the next daemon.
-    pub(super) fn write(&self, file: &Path) -> Result<(), Failure> {
+    /// Saves the settings in the config file, for the next daemon.
+    pub(super) fn save(&self, file: &Path) -> Result<(), Failure> {
         Config::set_webhook(file, &self.0)
     }
 
-    /// Scheme, address and port.
-    pub(super) fn address(&self) -> String {
+    /// The scheme, address and port, as a URL.
+    pub(super) fn url(&self) -> String {
         format!("{}://{}", self.scheme(), self.0.listen)
     }
 
-    /// What the URLs of all hooks begin with.
-    pub(super) fn base(&self) -> String {
+    /// The beginning of the URLs of all hooks.
+    pub(super) fn hooks_url(&self) -> String {
         let public = self.0.public_url.as_str();
         let base = match public {
-            "" => self.address(),
+            "" => self.url(),
             public => public.trim_end_matches('/').to_owned(),
         };
         format!("{base}/hooks/")
     }
 
-    /// The host by which others reach it.
+    /// The host of the public URL.
     pub(super) fn public_host(&self) -> Option<String> {
         let url = Url::parse(self.0.public_url.as_str()).ok()?;
         url.host_str().map(str::to_owned)
     }
 
-    /// What the host of a mirror must be told.
-    pub(super) fn told(&self, mirror: &Mirror, hook: &Hook) -> protocol::Hook {
+    /// What the host of a mirror needs to send deliveries: the URL and the secrets.
+    pub(super) fn hook(&self, mirror: &Mirror, hook: &Hook) -> protocol::Hook {
         protocol::Hook {
             name: mirror.settings.name.to_string(),
-            url: format!("{}{}", self.base(), hook.id),
+            url: format!("{}{}", self.hooks_url(), hook.id),
             secret_token: hook.token.clone(),
             is_signed: hook.signing.is_some(),
             warnings: self.warnings(),
         }
     }
 
-    /// What the person should know of it.
+    /// What the user should know about these settings.
     pub(super) fn warnings(&self) -> Vec<String> {
         let ip = self.0.listen.ip();
         let mut warnings = Vec::new();
@@ -159,12 +161,12 @@ impl Listening {
             if ip.is_unspecified() {
                 warnings.push(format!(
                     "'{}' is no address that anybody can reach: --public-url says which one is",
-                    self.address()
+                    self.url()
                 ));
             } else if ip.is_loopback() {
                 warnings.push(format!(
                     "only this machine reaches '{}': --public-url says how others do, through a proxy or a tunnel",
-                    self.address()
+                    self.url()
                 ));
             }
         }
