@@ -11,3 +11,4 @@ pub mod progress;
 pub mod protocol;
 pub mod refspec;
 pub mod running;
+pub mod text;

@@ -1,19 +1,21 @@
 //! What hosts send to webhooks, byte by byte: a blocking http client that says exactly what it is told, and signatures
 //! made by hand, so that what the daemon's library thinks of them is worth something.
 
-use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
 use sha2::Sha256;
 
 /// How long an answer may take; GitLab itself waits ten seconds.
@@ -117,8 +119,7 @@ impl Delivery {
     pub fn signed_body(self, header: &str, prefix: &str, token: &str) -> Self {
         let mut mac = Hmac::<Sha256>::new_from_slice(token.as_bytes()).expect("any key will do");
         mac.update(&self.body);
-        let digits = mac.finalize().into_bytes();
-        let digits: String = digits.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digits = hex::encode(mac.finalize().into_bytes());
         self.header(header, &format!("{prefix}{digits}"))
     }
 

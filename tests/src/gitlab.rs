@@ -17,17 +17,21 @@ mod memory;
 mod pour;
 mod server;
 
-use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+    thread,
+};
 
+use parking_lot::{Mutex, MutexGuard};
 use rustls::ServerConfig;
 use tempfile::TempDir;
-use tokio::net::TcpSocket;
-use tokio::runtime::{self, Runtime};
+use tokio::{
+    net::TcpSocket,
+    runtime::{self, Runtime},
+};
 
 use crate::Project;
 use access::Access;
@@ -176,7 +180,7 @@ impl GitLab {
 
     /// Goes down: closes every connection and refuses new ones. The port stays reserved.
     pub fn stop(&self) {
-        if let Some(listening) = lock(&self.listening).take() {
+        if let Some(listening) = self.listening.lock().take() {
             self.runtime.block_on(listening.stop());
         }
     }
@@ -186,15 +190,15 @@ impl GitLab {
     pub fn vanish(&self) {
         self.stop();
         let address = self.port.local_addr().expect("the port is bound");
-        *lock(&self.deaf) = Some(self.runtime.block_on(Deaf::new(address)));
+        *self.deaf.lock() = Some(self.runtime.block_on(Deaf::new(address)));
     }
 
     /// Comes back at the same address after [`stop`](Self::stop) or [`vanish`](Self::vanish).
     #[track_caller]
     pub fn start(&self) {
-        let mut listening = lock(&self.listening);
+        let mut listening = self.listening.lock();
         assert!(listening.is_none(), "GitLab is already up");
-        lock(&self.deaf).take();
+        self.deaf.lock().take();
         let _context = self.runtime.enter();
         let address = self.port.local_addr().expect("the port is bound");
         *listening = Some(Listening::start(address, self.tls.clone(), &self.shared));
@@ -202,7 +206,7 @@ impl GitLab {
 
     /// Closes every open connection, as a server or a NAT does with idle ones.
     pub fn close_connections(&self) {
-        if let Some(listening) = &*lock(&self.listening) {
+        if let Some(listening) = &*self.listening.lock() {
             self.runtime.block_on(listening.close_connections());
         }
     }
@@ -295,8 +299,8 @@ impl GitLab {
         answers.collect()
     }
 
-    fn hooks(&self) -> std::sync::MutexGuard<'_, hooks::Hooks> {
-        lock(&self.shared.hooks)
+    fn hooks(&self) -> MutexGuard<'_, hooks::Hooks> {
+        self.shared.hooks.lock()
     }
 
     /// Answers 401 instead of 404 to those who ask for an unknown project without a login,
@@ -306,7 +310,7 @@ impl GitLab {
     }
 
     fn access<T>(&self, change: impl FnOnce(&mut Access) -> T) -> T {
-        change(&mut lock(&self.shared.access))
+        change(&mut self.shared.access.lock())
     }
 
     /// Returns every request since the start or the last
@@ -404,9 +408,4 @@ fn reserved_port() -> TcpSocket {
 
 fn address(socket: &TcpSocket) -> String {
     socket.local_addr().expect("the port is bound").to_string()
-}
-
-/// Locks, also after a test has panicked with the lock in hand: what follows is its report.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,10 +1,8 @@
 //! What a running program prints, collected by threads so that no pipe ever fills up.
 
-use std::io::Read;
-use std::process::Child;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::Instant;
+use std::{io::Read, process::Child, sync::Arc, thread, time::Instant};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// Both outputs of a child under one lock, so that one wait can watch both.
 #[derive(Clone, Debug, Default)]
@@ -97,14 +95,13 @@ impl Output {
 
     fn wait_until(&self, deadline: Instant, done: impl Fn(&Printed) -> bool) {
         let left = deadline.saturating_duration_since(Instant::now());
-        drop(
-            self.0
-                .1
-                .wait_timeout_while(self.lock(), left, |printed| !done(printed)),
-        );
+        let mut printed = self.lock();
+        self.0
+            .1
+            .wait_while_for(&mut printed, |printed| !done(printed), left);
     }
 
     fn lock(&self) -> MutexGuard<'_, Printed> {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.0.lock()
     }
 }

@@ -1,14 +1,16 @@
 //! Pushes that something happens to, and the rules that must hold whatever it was.
 
-use std::collections::BTreeSet;
-use std::fmt;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
-use crate::leftovers::unfinished;
-use crate::{GitLab, Project, Ran, Run, World};
+use parking_lot::Mutex;
+
+use crate::{GitLab, Project, Ran, Run, World, leftovers::unfinished};
 
 /// How long what a push leaves behind may take to go.
 const GRACE: Duration = Duration::from_secs(10);
@@ -310,7 +312,7 @@ impl Trials {
             let dirs = [self.world.only_mirror(), self.world.path("ours/.git")];
             dirs.iter().for_each(|dir| unfinished(dir, &mut left));
             // What one push has left is not the fault of the next.
-            let mut seen = self.seen.lock().expect("nobody panics with it");
+            let mut seen = self.seen.lock();
             left.retain(|left| !seen.contains(left));
             if left.is_empty() || Instant::now() > deadline {
                 seen.extend(left.iter().cloned());

@@ -289,8 +289,7 @@ fn is_text(path: &Path) -> bool {
 /// A short name in the runtime directory for a path that is too long, and for no other.
 fn short(runtime: &Path, own: &Path) -> PathBuf {
     let hash = Sha256::digest(own.as_os_str().as_bytes());
-    let hash = hash.iter().take(8).map(|byte| format!("{byte:02x}"));
-    runtime.join(format!("mirror-{}", hash.collect::<String>()))
+    runtime.join(format!("mirror-{}", hex::encode(&hash[..8])))
 }
 
 /// `XDG_RUNTIME_DIR`; for those whom nobody tells, such as cron's jobs, where systemd puts it.

@@ -49,8 +49,8 @@ pub(crate) fn link(
     wants: &BTreeSet<Vec<u8>>,
     mode: Link,
 ) -> io::Result<PathBuf> {
-    let names: Option<Vec<_>> = wants.iter().map(|want| binary(want)).collect();
-    let names = names.ok_or(ErrorKind::InvalidInput)?;
+    let names: Result<Vec<_>, _> = wants.iter().map(hex::decode).collect();
+    let names = names.map_err(|_| ErrorKind::InvalidInput)?;
     let mut tries = 0;
     loop {
         tries += 1;
@@ -284,21 +284,6 @@ fn fill(target: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Re
         let _ = fs::remove_file(&unfinished);
     }
     filled
-}
-
-/// Reads hexadecimal.
-fn binary(hex: &[u8]) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> = hex
-        .iter()
-        .map(|digit| char::from(*digit).to_digit(16)?.try_into().ok())
-        .collect();
-    let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
-    Some(
-        digits
-            .chunks(2)
-            .map(|pair| pair[0] << 4 | pair[1])
-            .collect(),
-    )
 }
 
 impl Placed {

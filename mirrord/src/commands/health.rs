@@ -1,10 +1,11 @@
 //! How a mirror is, in the words of `status` and `why`.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use common::{
     progress::{masked, size},
     protocol::{Damage, FirstClone, Health, Next, Progress, Saved, Why},
+    text::time::unix_seconds,
 };
 use serde_json::{Value, json};
 
@@ -15,8 +16,7 @@ use super::{
 
 /// Now, in seconds since 1970.
 pub(super) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.unwrap_or_default().as_secs()
+    unix_seconds(SystemTime::now())
 }
 
 /// How fresh a mirror is, and what it is doing about it.

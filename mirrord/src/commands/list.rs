@@ -1,15 +1,13 @@
 //! `mirrord list`: the mirrors that there are.
 
-use std::{
-    process::ExitCode,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{process::ExitCode, time::SystemTime};
 
 use clap::Args;
 use common::{
     paths::Paths,
     progress::masked,
     protocol::{Failure, FirstClone, MirrorInfo, Reply, Request},
+    text::time::unix_seconds,
 };
 use serde_json::{Value, json};
 
@@ -100,10 +98,7 @@ pub(super) async fn mirrors(paths: &Paths) -> Result<Vec<MirrorInfo>, Failure> {
 
 /// How a mirror is, for people.
 pub(super) fn state(mirror: &MirrorInfo) -> String {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
+    let now = unix_seconds(SystemTime::now());
     let synced = mirror.synced.map(|synced| ago(now.saturating_sub(synced)));
     let failing = mirror.failing.as_ref();
     match (synced, failing.map(|why| masked(why.as_bytes()))) {

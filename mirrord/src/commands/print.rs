@@ -6,13 +6,14 @@ use std::{
     io::{self, Write},
     process::ExitCode,
     sync::LazyLock,
-    time::{SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 
 use crate::process::local_time;
 use common::{
     progress::{self, masked},
     protocol::{Failure, FailureKind},
+    text::time::unix_seconds,
 };
 use jiff::tz::TimeZone;
 
@@ -120,8 +121,7 @@ pub(super) fn date(seconds: u64) -> String {
 
 /// When a token expires, and how soon that is; whether its owner should do something about it.
 pub(super) fn expiry(expires: u64) -> (String, bool) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.unwrap_or_default().as_secs();
+    let now = unix_seconds(SystemTime::now());
     let date = date(expires);
     match expires.checked_sub(now) {
         None | Some(0) => (format!("expired on {date}"), true),

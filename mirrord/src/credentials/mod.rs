@@ -11,7 +11,7 @@ use std::{
     collections::{HashMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,6 +23,7 @@ use common::{
     address::upstream_url::UpstreamUrl,
     protocol::{Failure, Login, Secret},
 };
+use parking_lot::{Mutex, MutexGuard};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
@@ -100,7 +101,7 @@ impl Credentials {
 
     async fn read(&self, id: &SecretId) -> Result<Secret, Failure> {
         let known = {
-            let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut read = self.read.lock();
             read.retain(|_, (_, used)| used.elapsed() < LOGIN_LIFETIME);
             read.get_mut(id).map(|(secret, used)| {
                 *used = Instant::now();
@@ -111,23 +112,20 @@ impl Credentials {
             return Ok(secret);
         }
         let secret = Secret(self.secrets.get(id).await?);
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut read = self.read.lock();
         read.insert(id.clone(), (secret.clone(), Instant::now()));
         Ok(secret)
     }
 
     /// Removes a secret that nothing names any more.
     pub(crate) async fn remove(&self, id: &SecretId) -> Result<(), Failure> {
-        self.read
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(id);
+        self.read.lock().remove(id);
         self.secrets.remove(id).await
     }
 
     /// The login kept for a place.
     pub(crate) fn kept(&self, place: &CredentialKey) -> Option<Login> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock();
         kept.retain(|_, (_, used)| used.elapsed() < LOGIN_LIFETIME);
         let (login, used) = kept.get_mut(place)?;
         *used = Instant::now();
@@ -136,25 +134,19 @@ impl Credentials {
 
     /// Keeps a login that worked.
     pub(crate) fn keep(&self, place: &CredentialKey, login: &Login) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock();
         kept.insert(place.clone(), (login.clone(), Instant::now()));
     }
 
     /// Forgets a login that was refused.
     pub(crate) fn forget(&self, place: &CredentialKey) {
-        self.kept
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(place);
+        self.kept.lock().remove(place);
     }
 
     /// Held while somebody in a place is asked, so that the others there wait for the answer instead. Where only programs
     /// answer, nobody waits for a person.
     pub(crate) fn question(&self, place: &CredentialKey, can_ask: bool) -> Turn {
-        let mut questions = self
-            .questions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut questions = self.questions.lock();
         // What only this map still holds, nobody waits for.
         questions.retain(|_, question| Arc::strong_count(question) > 1);
         questions
@@ -175,12 +167,12 @@ impl Credentials {
     }
 
     fn places(&self) -> MutexGuard<'_, HashSet<(PathBuf, CredentialKey)>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+        self.places.lock()
     }
 
     /// Forgets who has read the upstream of a mirror: it gets another one, or goes. Blocks.
     pub(crate) fn forget_readers(&self, git_dir: &Path) -> io::Result<()> {
-        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.writing.lock();
         self.proven().retain(|(mirror, _)| mirror != git_dir);
         self.places().retain(|(mirror, _)| mirror != git_dir);
         durable::remove(&git_dir.join(READERS))
@@ -207,7 +199,7 @@ impl Credentials {
         if self.proven().contains(&proof(git_dir, identity)) && git_dir.join(READERS).exists() {
             return Ok(());
         }
-        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.writing.lock();
         let mut lines = readers(git_dir);
         if !lines.iter().any(|line| matches(line, identity)) {
             let line = match identity {
@@ -225,7 +217,7 @@ impl Credentials {
 
     /// Notes that upstream no longer lets just anybody read. Blocks.
     pub(crate) fn note_private(&self, git_dir: &Path) -> io::Result<()> {
-        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.writing.lock();
         let lines = readers(git_dir);
         if !lines.iter().any(|line| line == ANYBODY) {
             return Ok(());
@@ -242,7 +234,7 @@ impl Credentials {
     }
 
     fn proven(&self) -> MutexGuard<'_, HashSet<(PathBuf, [u8; 32])>> {
-        self.proven.lock().unwrap_or_else(PoisonError::into_inner)
+        self.proven.lock()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -19,6 +19,7 @@ use common::{
     running,
 };
 use interprocess::local_socket::tokio::{Stream, prelude::*};
+use parking_lot::Mutex;
 use tokio::{
     signal::unix::Signal,
     sync::Notify,
@@ -35,6 +36,7 @@ use crate::{
         lock::Lock,
         socket::Socket,
     },
+    process::blocking::blocking,
     repository::complaints,
     requests::{
         add,
@@ -332,7 +334,7 @@ impl Server {
             },
             Request::Status => {
                 let engine = self.engine.clone();
-                let healths = edit::blocking(move || Ok(show::healths(&engine)));
+                let healths = blocking(move || Ok(show::healths(&engine)));
                 let healths = conversation
                     .wait_quietly(healths)
                     .await?
@@ -349,10 +351,7 @@ impl Server {
             Request::Stop => {
                 conversation.say(&Reply::Done).await?;
                 // Kept open for as long as this process lives: its end is the end that the client waits for.
-                self.stoppers
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(conversation);
+                self.stoppers.lock().push(conversation);
                 self.stop.notify_one();
                 Ok(())
             }
@@ -380,7 +379,7 @@ impl Server {
         mirror: Mirror,
     ) -> Result<Result<(Shown, Vec<LocalRef>), Failure>, WireError> {
         let engine = self.engine.clone();
-        let shown = edit::blocking(move || show::show(&engine, &mirror));
+        let shown = blocking(move || show::show(&engine, &mirror));
         conversation.wait_quietly(shown).await
     }
 

@@ -4,6 +4,5 @@ use sha2::{Digest, Sha256};
 
 /// SHA-256, in hexadecimal.
 pub(crate) fn of(content: &[u8]) -> String {
-    let digest = Sha256::digest(content);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(content))
 }

@@ -1,5 +1,6 @@
 //! What every piece of work needs: children, progress and cancelling, questions to clients, files that last.
 
+pub(crate) mod blocking;
 pub(crate) mod checksum;
 pub(crate) mod child;
 pub(crate) mod durable;

@@ -1,14 +1,10 @@
 //! Questions that a child of ours has for the person: ssh asks its askpass program, which is ours and asks this daemon,
 //! which asks one of those who wait for the sync.
 
-use std::{
-    collections::HashMap,
-    io,
-    path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, io, path::Path, sync::Arc};
 
 use common::protocol::{OneTimeId, Secret};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::process::id;
@@ -125,7 +121,7 @@ impl Open {
     /// The key that ssh could not read, and why, where it has asked for a passphrase at most `limit` times. It asks again
     /// only after a wrong answer, and as a rule only for a key that upstream takes.
     pub(crate) fn bad_passphrase(&self, limit: u32) -> Option<(String, BadPassphrase)> {
-        let prompts = lock(&self.prompts);
+        let prompts = self.prompts.lock();
         prompts.0.iter().find_map(|(question, prompt)| {
             let bad = match *prompt {
                 Prompt { answered: 0, .. } => BadPassphrase::Unknown,
@@ -188,20 +184,20 @@ impl Questions {
         }
         let is_passphrase = is_for_passphrase(&prompt);
         if is_passphrase {
-            lock(&source.prompts).of(&prompt).asked += 1;
+            source.prompts.lock().of(&prompt).asked += 1;
         }
         let answer = Self::answer_from(&source, &prompt).await;
         // ssh takes an empty one for none.
         let is_some = answer.as_ref().is_some_and(|Secret(text)| !text.is_empty());
         if is_passphrase && is_some {
-            lock(&source.prompts).of(&prompt).answered += 1;
+            source.prompts.lock().of(&prompt).answered += 1;
         }
         answer
     }
 
     async fn answer_from(source: &Source, prompt: &str) -> Option<Secret> {
         let stored = {
-            let mut passphrase = lock(&source.passphrase);
+            let mut passphrase = source.passphrase.lock();
             passphrase.take_if(|passphrase| passphrase.question == prompt)
         };
         if let Some(passphrase) = stored {
@@ -225,7 +221,7 @@ impl Questions {
     }
 
     fn sources(&self) -> MutexGuard<'_, HashMap<OneTimeId, Source>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -250,10 +246,6 @@ pub(crate) fn is_for_passphrase(prompt: &str) -> bool {
 pub(crate) fn may_be_seen(prompt: &str) -> bool {
     // Of a host's key it asks first so, and again where the answer was none of these.
     prompt.contains("(yes/no") || prompt.starts_with("Please type 'yes', 'no'")
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

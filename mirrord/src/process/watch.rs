@@ -5,13 +5,14 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use common::protocol::{Amount, Failure, FailureKind, Progress};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, broadcast, watch::Sender};
 
 use crate::process::questions::Askable;
@@ -238,7 +239,7 @@ impl Watch {
 
     /// How far it is.
     pub(crate) fn sample(&self) -> Option<Progress> {
-        let stage = *self.0.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        let stage = *self.0.stage.lock();
         match stage {
             Stage::Asking(since) if since.elapsed() < SLOW_LISTENER_INTERVAL => None,
             Stage::Asking(since) => {
@@ -265,7 +266,7 @@ impl Watch {
     }
 
     fn enter(&self, stage: Stage) {
-        *self.0.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
+        *self.0.stage.lock() = stage;
     }
 
     /// Nobody listening is no reason to fail; a slow listener misses something and sees the next total.

@@ -3,10 +3,10 @@
 use std::{
     fs, io,
     path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
-use common::protocol::ChangedFile;
+use common::{protocol::ChangedFile, text::time::unix_seconds};
 
 use crate::process::{durable, local_time};
 
@@ -36,7 +36,7 @@ pub(crate) fn record(git_dir: &Path, files: &[ChangedFile], now: SystemTime) -> 
     let mut lines = read(git_dir)?;
     lines.extend(files.iter().map(|file| Line {
         is_told: false,
-        found: seconds(now),
+        found: unix_seconds(now),
         file: file.clone(),
     }));
     lines.drain(..lines.len().saturating_sub(MAX_FILES));
@@ -46,7 +46,7 @@ pub(crate) fn record(git_dir: &Path, files: &[ChangedFile], now: SystemTime) -> 
 /// Those that were found of late.
 pub(crate) fn of_late(git_dir: &Path, now: SystemTime) -> Vec<ChangedFile> {
     let lines = read(git_dir).unwrap_or_default().into_iter();
-    let is_late = |line: &Line| seconds(now).saturating_sub(line.found) < MAX_AGE.as_secs();
+    let is_late = |line: &Line| unix_seconds(now).saturating_sub(line.found) < MAX_AGE.as_secs();
     lines.filter(is_late).map(|line| line.file).collect()
 }
 
@@ -104,12 +104,6 @@ fn write(git_dir: &Path, lines: &[Line]) -> io::Result<()> {
     };
     let text: String = lines.iter().map(line).collect();
     durable::replace(&git_dir.join(FILE), text.as_bytes())
-}
-
-/// A time as it is written down.
-pub(crate) fn seconds(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH);
-    since.unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]

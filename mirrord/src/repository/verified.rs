@@ -6,7 +6,6 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -18,6 +17,7 @@ use common::{
         verified::{Digests, Hashed, Pack, Record, digests, folder, packs, path},
     },
 };
+use parking_lot::Mutex;
 
 use crate::{
     process::{child, watch::Watch},
@@ -287,7 +287,7 @@ fn refused(git: &Command, watch: &Watch) -> io::Result<Option<String>> {
 /// Changes a record. It need not last through a power cut: where it says anything else than what is on disk, nothing is
 /// handed out until that has been looked into.
 fn change(git_dir: &Path, change: impl FnOnce(&mut Record)) -> io::Result<()> {
-    let _turn = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = WRITING.lock();
     let mut record = Record::read(git_dir)?;
     change(&mut record);
     let new = tempfile::Builder::new()

@@ -7,7 +7,7 @@ use std::{
     fs, io,
     path::Path,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use crate::{
@@ -19,6 +19,8 @@ use crate::{
     sync::Engine,
     upstream::{Access, Told},
 };
+
+use common::text::time::unix_seconds;
 
 /// The file in a mirror: the name of the secret, when upstream was asked about it, and what it said.
 const FILE: &str = "token";
@@ -58,7 +60,7 @@ pub(crate) fn ask(engine: &Arc<Engine>, mirror: &Mirror, access: &Access) {
     else {
         return;
     };
-    let now = seconds(SystemTime::now());
+    let now = unix_seconds(SystemTime::now());
     let known = read(&mirror.git_dir, &secret);
     let is_due = known.as_ref().is_none_or(|known| {
         let age = now.checked_sub(known.asked);
@@ -105,10 +107,4 @@ fn write(git_dir: &Path, secret: &SecretId, asked: u64, said: &str) -> io::Resul
     }
     let text = format!("{secret}\n{asked}\n{said}\n");
     durable::replace(&git_dir.join(FILE), text.as_bytes())
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
 }

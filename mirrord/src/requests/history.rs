@@ -16,6 +16,7 @@ use gix::{
 
 use crate::{
     mirrors::registry::Mirror,
+    process::blocking::blocking,
     repository::{
         ancestry,
         history::{self, At, Entry},
@@ -23,7 +24,7 @@ use crate::{
         publish,
         refs::{self, Refs, in_the_way},
     },
-    requests::{conversation::Conversation, edit::blocking, fetch::existing},
+    requests::{conversation::Conversation, fetch::existing},
     sync::Engine,
 };
 

@@ -13,9 +13,9 @@ use crate::{
         journal::{Kept, Line, MirrorFilter},
         registry::Mirror,
     },
+    process::blocking::{blocking, panicked},
     requests::{
         conversation::Conversation,
-        edit::blocking,
         fetch::{existing, parse},
     },
     sync::Engine,
@@ -50,7 +50,7 @@ pub(crate) async fn log(
     }
     let read = read
         .await
-        .unwrap_or_else(|_| Err(Failure::here("it broke")));
+        .unwrap_or_else(|panic| Err(panicked("the request", &panic)));
     let whose = match read {
         Ok(whose) => whose,
         Err(failure) => return conversation.say(&Reply::Failed(failure)).await,

@@ -1,14 +1,13 @@
 //! What is said of mirrors, and of the daemon's own settings.
 
-use std::{
-    fs,
-    path::Path,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{fs, path::Path, time::SystemTime};
 
-use common::protocol::{
-    self, Damage, Failure, Health, LocalRef, Mirror as Wanted, MirrorInfo, OrFailure, Saved,
-    Setting, Shown,
+use common::{
+    protocol::{
+        self, Damage, Failure, Health, LocalRef, Mirror as Wanted, MirrorInfo, OrFailure, Saved,
+        Setting, Shown,
+    },
+    text::time::unix_seconds,
 };
 
 use crate::{
@@ -168,12 +167,12 @@ pub(crate) fn config(path: &Path, config: protocol::Config) -> Result<Vec<Settin
 fn health(engine: &Engine, mirror: &Mirror, locals: u64) -> Health {
     Health {
         info: info(engine, mirror),
-        behind: engine.state(mirror).behind.map(seconds),
+        behind: engine.state(mirror).behind.map(unix_seconds),
         next: engine.schedule.next(&mirror.git_dir),
         progress: engine.progress(mirror),
         size: size(&mirror.git_dir),
         locals,
-        used: usage::last(&mirror.git_dir).map(seconds),
+        used: usage::last(&mirror.git_dir).map(unix_seconds),
         automatic: mirror.settings.automatic,
         saved: engine.usage.saved(&mirror.git_dir),
         damage: damage(&mirror.git_dir),
@@ -207,16 +206,10 @@ fn info(engine: &Engine, mirror: &Mirror) -> MirrorInfo {
         url: mirror.settings.url.to_string(),
         description: mirror.settings.description.clone(),
         git_dir: mirror.git_dir.clone(),
-        synced: state.synced.map(seconds),
+        synced: state.synced.map(unix_seconds),
         needs_you: state.needs_you,
         expires: expiry::known(mirror),
         failing: state.failing,
         syncing: state.syncing,
     }
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
 }

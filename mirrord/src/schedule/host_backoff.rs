@@ -7,6 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use common::text::time::unix_seconds;
 use tokio::time::Instant;
 
 use super::jitter::{Jitter, backoff};
@@ -133,10 +134,7 @@ impl HostBackoff {
         if self.0.is_empty() {
             return durable::remove(path);
         }
-        let since = wall
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
+        let since = unix_seconds(wall);
         let lines = self.0.iter().map(|(host, rest)| {
             let Rest {
                 failures,

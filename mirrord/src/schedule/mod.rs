@@ -8,7 +8,6 @@ pub(crate) mod turns;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -17,6 +16,7 @@ use common::{
     progress::span,
     protocol::{Cause, Failure, FailureKind, Next},
 };
+use parking_lot::{Mutex, MutexGuard};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::{sync::Notify, time::Instant};
 
@@ -173,7 +173,7 @@ impl Schedule {
     }
 
     fn table(&self) -> MutexGuard<'_, Timetable> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock()
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::{Engine, Outcome, Task, lock};
+use super::{Engine, Outcome, Task};
 use crate::{mirrors::registry::Target, upstream::Trouble};
 
 /// How long it counts that an upstream gave no answer. A fetch that comes later waits again, to see for itself.
@@ -72,13 +72,13 @@ impl Engine {
     /// For how long an upstream has given no answer, where it is known that waiting for `limit` is in vain.
     pub(crate) fn hangs(&self, target: &Target, limit: Duration) -> Option<Duration> {
         let task = self.known_task(target)?;
-        lock(&task.state).hang.as_ref()?.lasts(limit)
+        task.state.lock().hang.as_ref()?.lasts(limit)
     }
 
     /// Records that somebody waited for `limit` in vain. The sync goes on.
     pub(crate) fn record_hang(&self, target: &Target, limit: Duration) {
         if let Some(task) = self.known_task(target) {
-            let mut state = lock(&task.state);
+            let mut state = task.state.lock();
             state.hang = Some(Hang::new(state.hang.as_ref(), limit, &task.moves, true));
         }
     }
@@ -88,7 +88,7 @@ impl Engine {
         let Some(task) = self.known_task(target) else {
             return false;
         };
-        let mut state = lock(&task.state);
+        let mut state = task.state.lock();
         match &mut state.hang {
             Some(hang) => !std::mem::replace(&mut hang.is_tried, true),
             None => false,
@@ -96,9 +96,7 @@ impl Engine {
     }
 
     fn known_task(&self, target: &Target) -> Option<Task> {
-        let tasks = self.tasks.lock();
-        let tasks = tasks.unwrap_or_else(std::sync::PoisonError::into_inner);
-        tasks.get(target).cloned()
+        self.tasks.lock().get(target).cloned()
     }
 }
 

@@ -24,7 +24,7 @@ use std::{
     io,
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -33,18 +33,18 @@ use common::{
     address::upstream_url::UpstreamUrl,
     protocol::{Failure, FirstClone, OrFailure, Progress},
 };
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
     task::JoinError,
 };
 
-use self::{job::Job, noted::JournalEntry, task::follow};
+use self::{job::Job, noted::JournalEntry, open_pushes::Pushes, task::follow, usage::Usage};
 pub(crate) use self::{
     job::{Create, Download, Outcome, Pending, Wish},
     state::State,
     trouble::{Failed, take_mended},
 };
-use self::{open_pushes::Pushes, usage::Usage};
 use crate::{
     credentials::Credentials,
     mirrors::{
@@ -55,6 +55,7 @@ use crate::{
         settings::Settings,
     },
     process::{
+        blocking,
         questions::{Askable, Asker, Fingerprint},
         watch::Watch,
     },
@@ -209,7 +210,7 @@ impl Engine {
             let work = move |watch: &Watch| work(&asking.upstreams, watch);
             let result = engine.watched(&url, listeners, askable, moves, work).await;
             // Whoever has gone needs no answer.
-            let _ = answer.send(result.map_err(|panic| broke(&url, &panic)));
+            let _ = answer.send(result.map_err(|panic| panicked(&url, &panic)));
         });
         Pending {
             progress,
@@ -231,7 +232,7 @@ impl Engine {
     }
 
     fn task(self: &Arc<Self>, target: &Target) -> Task {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = self.tasks.lock();
         let task = tasks.entry(target.clone()).or_insert_with(|| {
             let (queue, jobs) = mpsc::unbounded_channel();
             let task = Task {
@@ -256,7 +257,7 @@ impl Engine {
 
     /// Forgets how a mirror was: it is gone, or lies elsewhere. Nobody may be using it.
     pub(crate) fn forget(&self, mirror: &Mirror) -> io::Result<()> {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = self.tasks.lock();
         // Its task ends when nobody can ask it for anything any more.
         tasks.remove(&mirror.target());
         self.schedule.remove(&mirror.git_dir);
@@ -266,9 +267,9 @@ impl Engine {
 
     /// How a mirror is.
     pub(crate) fn state(&self, mirror: &Mirror) -> State {
-        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let tasks = self.tasks.lock();
         let task = tasks.get(&mirror.target());
-        let mut state = task.map_or_else(State::default, |task| lock(&task.state).clone());
+        let mut state = task.map_or_else(State::default, |task| task.state.lock().clone());
         state.or_as_on_disk(&mirror.git_dir);
         state
     }
@@ -283,7 +284,7 @@ impl Engine {
         let (task, git_dir) = (self.task(target), target.git_dir.clone());
         let (access, trouble) = (access.clone(), Trouble::from(failure.clone()));
         let noting = move || {
-            let mut state = lock(&task.state);
+            let mut state = task.state.lock();
             let running = (state.syncing, state.making.clone());
             state.note(&Err(trouble), &access, &git_dir);
             (state.syncing, state.making) = running;
@@ -300,9 +301,9 @@ impl Engine {
 
     /// A mirror has a new credential: what kept the old one from being of use is over.
     pub(crate) fn needs_nobody(&self, mirror: &Mirror) {
-        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let tasks = self.tasks.lock();
         if let Some(task) = tasks.get(&mirror.target()) {
-            lock(&task.state).needs_nobody();
+            task.state.lock().needs_nobody();
         }
         self.schedule.resume(&mirror.git_dir);
         if let Err(err) = trouble::forget(&mirror.git_dir) {
@@ -315,7 +316,7 @@ impl Engine {
 
     /// How many wait for a sync.
     pub(crate) fn waiting(&self) -> usize {
-        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let tasks = self.tasks.lock();
         let waiting: usize = tasks
             .values()
             .map(|task| task.listeners.receiver_count())
@@ -325,19 +326,19 @@ impl Engine {
 
     /// The upstreams with a running sync.
     pub(crate) fn syncing(&self) -> Vec<UpstreamUrl> {
-        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let tasks = self.tasks.lock();
         tasks
             .iter()
-            .filter(|(_, task)| lock(&task.state).syncing)
+            .filter(|(_, task)| task.state.lock().syncing)
             .map(|(target, _)| target.url.clone())
             .collect()
     }
 
     /// The syncs that run and will make a mirror.
     pub(crate) fn first_clones(&self) -> Vec<FirstClone> {
-        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let tasks = self.tasks.lock();
         let making = tasks.iter().filter_map(|(target, task)| {
-            let name = lock(&task.state).making.clone()?;
+            let name = task.state.lock().making.clone()?;
             Some((target.url.to_string(), name, task.listeners.clone()))
         });
         let making: Vec<_> = making.collect();
@@ -396,7 +397,7 @@ impl Engine {
 
     /// How far the sync of a mirror is that runs now, when one does.
     pub(crate) fn progress(&self, mirror: &Mirror) -> Option<Progress> {
-        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let tasks = self.tasks.lock();
         let listeners = tasks.get(&mirror.target())?.listeners.clone();
         drop(tasks);
         self.progress_of(&listeners)
@@ -419,25 +420,20 @@ impl Engine {
     }
 
     fn running(&self) -> MutexGuard<'_, Vec<Watch>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        self.running.lock()
     }
 
     /// Writes down what only memory knows: when each mirror was last seen to be in step. An unchanged upstream costs
     /// no write, so this is older on disk.
     pub(crate) fn settle(&self) {
-        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let tasks = self.tasks.lock();
         for task in tasks.values() {
-            lock(&task.state).save();
+            task.state.lock().save();
         }
         self.usage.save();
     }
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn broke(url: &UpstreamUrl, panic: &JoinError) -> Trouble {
-    tracing::error!("a sync of '{url}' broke: {panic}");
-    Failure::here("the sync broke; the daemon's log says how").into()
+fn panicked(url: &UpstreamUrl, panic: &JoinError) -> Trouble {
+    blocking::panicked(&format!("the sync of '{url}'"), panic).into()
 }

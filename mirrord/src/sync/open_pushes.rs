@@ -1,11 +1,9 @@
 //! The pushes that are open: each from when the mirror was made fresh for it until its client has gone.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use common::protocol::Failure;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     mirrors::{gate::Reading, registry::Mirror},
@@ -45,6 +43,6 @@ impl Pushes {
     }
 
     fn opened_by_id(&self) -> MutexGuard<'_, HashMap<String, Arc<Opened>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }

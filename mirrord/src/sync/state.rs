@@ -6,7 +6,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use common::protocol::{Failure, FailureKind};
+use common::{
+    protocol::{Failure, FailureKind},
+    text::time::unix_seconds,
+};
 
 use sha2::{Digest, Sha256};
 
@@ -153,7 +156,7 @@ impl State {
     pub(super) fn save(&self) {
         if let (Some(synced), Some(git_dir)) = (self.synced, &self.git_dir)
             // Older as a rule, and younger where a clock was wrong.
-            && read_synced(git_dir).map(seconds) != Some(seconds(synced))
+            && read_synced(git_dir).map(unix_seconds) != Some(unix_seconds(synced))
             && let Err(err) = write_synced(git_dir, synced)
         {
             let git_dir = git_dir.display();
@@ -170,13 +173,8 @@ pub(super) fn read_synced(git_dir: &Path) -> Option<SystemTime> {
 
 /// Writes that down.
 pub(super) fn write_synced(git_dir: &Path, synced: SystemTime) -> io::Result<()> {
-    let line = format!("{}\n", seconds(synced));
+    let line = format!("{}\n", unix_seconds(synced));
     durable::replace(&git_dir.join(refs::SYNCED), line.as_bytes())
-}
-
-pub(super) fn seconds(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_secs()
 }
 
 /// Removes what is on disk of how a mirror is.

@@ -1,23 +1,20 @@
 //! The life of one mirror's task: what waits in its queue, a batch at a time.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex},
-    time::Instant,
-};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use common::protocol::{Cause, Progress};
+use parking_lot::Mutex;
 use tokio::{
     sync::{broadcast, mpsc, watch},
     time::timeout,
 };
 
 use super::{
-    Engine, broke,
+    Engine,
     hang::Hang,
     job::{Create, Download, Job, Outcome, Wish},
-    lock,
     noted::JournalEntry,
+    panicked,
     run::{self, Memory},
     state::State,
     trouble::take_mended,
@@ -95,7 +92,7 @@ pub(super) async fn follow(
         let (asked_with, cause, accept) = (access.clone(), wish.cause, wish.accept);
         let noted = JournalEntry::begins(&target, &wish);
         {
-            let mut state = lock(&state);
+            let mut state = state.lock();
             state.syncing = true;
             state.making = (!target.git_dir.exists()).then(|| noted.name_of_new().to_owned());
         }
@@ -121,7 +118,7 @@ pub(super) async fn follow(
             // A bug in the sync must not end the service of this mirror.
             Err(panic) => {
                 memory = Memory::default();
-                let result = Err(broke(&url, &panic));
+                let result = Err(panicked(&url, &panic));
                 noted.ended(&engine, 0, &result);
                 (result, 0)
             }
@@ -131,7 +128,7 @@ pub(super) async fn follow(
             memory.hang_up();
         }
         {
-            let mut state = lock(&state);
+            let mut state = state.lock();
             state.note(&result, &asked_with, &target.git_dir);
             state.hang = Hang::after(state.hang.take(), &result, began.elapsed(), &moves);
         }

@@ -6,8 +6,9 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::state::seconds;
 use crate::process::durable;
+
+use common::text::time::unix_seconds;
 
 /// Why the last sync failed, when it did; a file in the mirror: the words, and a line with since when, in seconds since
 /// 1970, and marks.
@@ -47,8 +48,8 @@ pub(crate) struct Failed {
 /// Whether both are the same on disk, where times are whole seconds.
 pub(super) fn are_alike(one: Option<&Failed>, other: Option<&Failed>) -> bool {
     let told = |failed: &Failed| {
-        let since = failed.since.map(seconds);
-        let synced = failed.synced.map(seconds);
+        let since = failed.since.map(unix_seconds);
+        let synced = failed.synced.map(unix_seconds);
         let marks = (failed.needs_you, failed.is_personal, failed.is_wiped);
         (failed.words.clone(), since, marks, synced)
     };
@@ -99,10 +100,10 @@ pub(super) fn write(git_dir: &Path, failed: Option<&Failed>) -> io::Result<()> {
         (failed.is_wiped, WIPED),
     ];
     let marks = marks.iter().filter(|(holds, _)| *holds);
-    let since = failed.since.map(|since| seconds(since).to_string());
+    let since = failed.since.map(|since| unix_seconds(since).to_string());
     let synced = failed
         .synced
-        .map(|synced| format!("{SYNCED}{}", seconds(synced)));
+        .map(|synced| format!("{SYNCED}{}", unix_seconds(synced)));
     let line: Vec<_> = since
         .into_iter()
         .chain(synced)

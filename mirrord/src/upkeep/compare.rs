@@ -12,18 +12,19 @@ use std::{
 use common::{
     packs::verified::folder,
     protocol::{Cause, ChangedFile, Entry, Outcome, What},
+    text::time::unix_seconds,
 };
 
-use super::{Upkeep, blocking, check};
+use super::{Upkeep, check};
 use crate::{
     mirrors::{
         gate::{Gate, Gates},
         journal,
         registry::Mirror,
     },
-    process::durable,
+    process::{blocking::blocking_io, durable},
     repository::{
-        changed::{self, seconds, was_changed},
+        changed::{self, was_changed},
         complaints,
         verified::{self, Changed, Extent},
     },
@@ -64,7 +65,7 @@ impl Upkeep {
         let _comparing = gate.comparing.lock().await;
         let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
         let began = Instant::now();
-        let changed = blocking(move || {
+        let changed = blocking_io(move || {
             let extent = match check::is_wanted(&git_dir)? {
                 true => Extent::All,
                 false => extent,
@@ -96,7 +97,7 @@ impl Upkeep {
         let message = files.iter().map(was_changed).collect::<Vec<_>>().join(", ");
         tracing::warn!("'{name}': {message}");
         let (dir, noted) = (git_dir.clone(), files.clone());
-        let packs = blocking(move || {
+        let packs = blocking_io(move || {
             changed::record(&dir, &noted, SystemTime::now())?;
             let mut packs = BTreeSet::new();
             for Changed { path, .. } in changed {
@@ -139,6 +140,6 @@ fn file(changed: &Changed) -> ChangedFile {
     let name: PathBuf = path.file_name().unwrap_or_default().into();
     ChangedFile {
         name: name.display().to_string(),
-        at: seconds(*at),
+        at: unix_seconds(*at),
     }
 }

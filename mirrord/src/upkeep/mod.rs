@@ -24,11 +24,12 @@ use std::{
     fs::File,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use common::packs::derived;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     sync::{Semaphore, SemaphorePermit, broadcast},
     task::JoinSet,
@@ -41,7 +42,7 @@ use crate::{
         journal::Journal,
         registry::Mirror,
     },
-    process::watch::Watch,
+    process::{blocking::blocking_io, watch::Watch},
     repository::{complaints, tips, verified},
     schedule::{
         Schedule,
@@ -160,7 +161,7 @@ impl Upkeep {
             let git_dir = mirror.git_dir.clone();
             #[cfg(target_os = "linux")]
             upkeep.watch(git_dir.clone()).await;
-            if let Ok(false) = blocking(move || Ok(verified::is_known(&git_dir))).await {
+            if let Ok(false) = blocking_io(move || Ok(verified::is_known(&git_dir))).await {
                 upkeep.state().failed.remove(&mirror.git_dir);
                 upkeep.begin(gate, mirror);
             }
@@ -265,7 +266,7 @@ impl Upkeep {
     async fn tend(&self, gate: &Arc<Gate>, mirror: &Mirror) -> io::Result<Option<Tended>> {
         let look = || {
             let git_dir = mirror.git_dir.clone();
-            blocking(move || Look::at(&git_dir))
+            blocking_io(move || Look::at(&git_dir))
         };
         self.check(gate, mirror).await?;
         if !self.make_whole(gate, mirror).await? {
@@ -273,13 +274,13 @@ impl Upkeep {
             return Ok(None);
         }
         let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
-        if let Err(err) = blocking(move || tips::renew(&git_dir, &watch)).await {
+        if let Err(err) = blocking_io(move || tips::renew(&git_dir, &watch)).await {
             // Clones make one of their own.
             complaints::after_complaint(&mirror.git_dir, &err.to_string());
             tracing::debug!("no pack of tips for '{}': {err}", mirror.settings.name);
         }
         let git_dir = mirror.git_dir.clone();
-        if let Err(err) = blocking(move || derived::trim(&git_dir, SystemTime::now())).await {
+        if let Err(err) = blocking_io(move || derived::trim(&git_dir, SystemTime::now())).await {
             tracing::debug!("old parts of '{}' stay: {err}", mirror.settings.name);
         }
         let mut now = look().await?;
@@ -292,14 +293,14 @@ impl Upkeep {
         let (before, mut bytes, mut waits) = (now.packs, 0, false);
         while now.has_too_much() {
             let git_dir = mirror.git_dir.clone();
-            let replaced = blocking(move || packs::replaced(&git_dir)).await?;
+            let replaced = blocking_io(move || packs::replaced(&git_dir)).await?;
             if !replaced.is_empty() || now.has_leftovers {
                 let Some(alone) = self.alone(gate, &mirror.git_dir).await? else {
                     waits = true;
                     break;
                 };
                 let git_dir = mirror.git_dir.clone();
-                blocking(move || {
+                blocking_io(move || {
                     let _alone = alone;
                     // What stays of it is in nobody's way.
                     let _ = derived::sweep(&git_dir);
@@ -339,7 +340,7 @@ impl Upkeep {
                 return Ok(false);
             };
             let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
-            blocking(move || unreached::sort(&git_dir, SystemTime::now(), &watch)).await?
+            blocking_io(move || unreached::sort(&git_dir, SystemTime::now(), &watch)).await?
         };
         if going.is_empty() {
             return Ok(true);
@@ -348,7 +349,7 @@ impl Upkeep {
             return Ok(false);
         };
         let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
-        blocking(move || {
+        blocking_io(move || {
             let _alone = alone;
             unreached::drop_all(&git_dir, &going, &watch)
         })
@@ -363,7 +364,7 @@ impl Upkeep {
         };
         let began = Instant::now();
         let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
-        blocking(move || indexes::write(&git_dir, &held, &watch)).await?;
+        blocking_io(move || indexes::write(&git_dir, &held, &watch)).await?;
         let (name, took) = (&mirror.settings.name, began.elapsed().as_millis());
         tracing::info!("'{name}' has an index over all of its packs after {took} ms");
         Ok(())
@@ -375,7 +376,7 @@ impl Upkeep {
             return Ok(None);
         };
         let (mirror, watch) = (mirror.clone(), self.watch.clone());
-        blocking(move || {
+        blocking_io(move || {
             let written = repack::repack(&mirror, &watch)?;
             // Else it would be done over and over.
             if written.is_some() && packs::replaced(&mirror.git_dir)?.is_empty() {
@@ -387,7 +388,7 @@ impl Upkeep {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -398,15 +399,6 @@ pub(crate) fn is_wanted(git_dir: &Path) -> io::Result<bool> {
         || verified::is_touched(git_dir)?
         || check::is_due(git_dir, now)?
         || packs::has_leftovers(git_dir, now)?)
-}
-
-/// Runs work that blocks.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|panic| Err(io::Error::other(format!("it broke: {panic}"))))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     mirrors::settings::{Rules, Settings},
+    process::blocking::blocking_io,
     repository::sample::Sample,
 };
 
@@ -133,7 +134,7 @@ async fn what_changes_while_it_is_looked_after_is_looked_after_once_more() {
     let packed = made.git().args(["repack", "-a", "-d", "-q"]).status();
     assert!(packed.expect("git runs").success());
     let (git_dir, watch) = (made.path().to_owned(), upkeep.watch.clone());
-    let known = blocking(move || verified::verify(&git_dir, &watch)).await;
+    let known = blocking_io(move || verified::verify(&git_dir, &watch)).await;
     known.expect("it is whole");
     assert!(verified::is_known(made.path()));
     let reader = gates.of(made.path()).read().await;

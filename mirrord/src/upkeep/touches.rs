@@ -7,19 +7,21 @@ use std::{
     mem::MaybeUninit,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use common::{packs::verified::Record, protocol::Cause};
+use parking_lot::{Mutex, MutexGuard};
 use rustix::{
     fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags},
     io::Errno,
 };
 use tokio::io::unix::AsyncFd;
 
-use super::{Upkeep, blocking};
+use super::Upkeep;
 use crate::{
     mirrors::{gate::Gates, registry::Registry},
+    process::blocking::blocking_io,
     repository::verified::Extent,
 };
 
@@ -97,7 +99,7 @@ impl Touches {
     }
 
     fn mirrors(&self) -> MutexGuard<'_, HashMap<i32, PathBuf>> {
-        self.mirrors.lock().unwrap_or_else(PoisonError::into_inner)
+        self.mirrors.lock()
     }
 }
 
@@ -105,7 +107,7 @@ impl Upkeep {
     /// Watches the packs of a mirror that somebody reads.
     pub(super) async fn watch(self: &Arc<Self>, git_dir: PathBuf) {
         let upkeep = self.clone();
-        if let Err(err) = blocking(move || upkeep.touches.watch(&git_dir)).await {
+        if let Err(err) = blocking_io(move || upkeep.touches.watch(&git_dir)).await {
             tracing::debug!("files are not watched: {err}");
         }
     }

@@ -7,7 +7,7 @@ use common::protocol::{Cause, Damage};
 use tokio::time::timeout;
 
 use super::{
-    Upkeep, blocking, check,
+    Upkeep, check,
     compare::READERS_TIMEOUT,
     lost::Lost,
     mend::{self, Salvaged},
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     mirrors::{gate::Gate, registry::Mirror},
-    process::{durable, watch::Watch},
+    process::{blocking::blocking_io, durable, watch::Watch},
     repository::{
         damage,
         verified::{self, Extent, Found},
@@ -30,7 +30,7 @@ impl Upkeep {
     /// that and this mirror's turn.
     pub(super) async fn check(&self, gate: &Arc<Gate>, mirror: &Mirror) -> io::Result<()> {
         let git_dir = mirror.git_dir.clone();
-        if !blocking(move || check::is_due(&git_dir, SystemTime::now())).await? {
+        if !blocking_io(move || check::is_due(&git_dir, SystemTime::now())).await? {
             let (extent, cause) = (Extent::Touched, Cause::Schedule);
             return match self.compare(gate, mirror, extent, cause).await {
                 // Somebody hands packs out, and may be stopped meanwhile.
@@ -44,7 +44,7 @@ impl Upkeep {
         let (extent, cause) = (Extent::All, Cause::Schedule);
         self.compare(gate, mirror, extent, cause).await?;
         let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
-        blocking(move || {
+        blocking_io(move || {
             for path in check::faults(&git_dir, &watch)? {
                 tracing::warn!("'{}' is not what was written; it goes", path.display());
                 durable::remove(&path)?;
@@ -58,7 +58,7 @@ impl Upkeep {
     /// mirror is whole.
     pub(super) async fn make_whole(&self, gate: &Arc<Gate>, mirror: &Mirror) -> io::Result<bool> {
         let git_dir = mirror.git_dir.clone();
-        if blocking(move || is_well(&git_dir)).await? {
+        if blocking_io(move || is_well(&git_dir)).await? {
             return Ok(true);
         }
         let Some(_turn) = self.turn().await else {
@@ -67,7 +67,7 @@ impl Upkeep {
         match self.look_and_mend(gate, mirror).await {
             Err(err) if !self.watch.is_cancelled() && !is_passing(&err) => {
                 let (git_dir, what) = (mirror.git_dir.clone(), format!("cannot mend it: {err}"));
-                let noted = blocking(move || {
+                let noted = blocking_io(move || {
                     let before = damage::read(&git_dir)?;
                     damage::note(
                         &git_dir,
@@ -93,7 +93,7 @@ impl Upkeep {
     async fn look_and_mend(&self, gate: &Arc<Gate>, mirror: &Mirror) -> io::Result<bool> {
         for looks in 1..=MAX_TRIES {
             let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
-            let found = match blocking(move || look(&git_dir, &watch)).await {
+            let found = match blocking_io(move || look(&git_dir, &watch)).await {
                 // A pack was just laid aside, or is being linked.
                 Err(err) if is_passing(&err) && looks < MAX_TRIES => continue,
                 found => found?,
@@ -131,7 +131,7 @@ impl Upkeep {
         let name = &mirror.settings.name;
         tracing::warn!("'{name}' is damaged: {words}");
         let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
-        let (bad, is_all) = blocking(move || salvage(&git_dir, bad, words, &watch)).await?;
+        let (bad, is_all) = blocking_io(move || salvage(&git_dir, bad, words, &watch)).await?;
         if bad.is_empty() {
             return Ok(is_all);
         }
@@ -145,7 +145,7 @@ impl Upkeep {
             return Ok(false);
         }
         let git_dir = mirror.git_dir.clone();
-        blocking(move || {
+        blocking_io(move || {
             let _alone = alone;
             mend::set_aside(&git_dir, &bad)
         })
@@ -157,7 +157,7 @@ impl Upkeep {
     /// the way. Says whether it may be whole now.
     async fn lacks(&self, mirror: &Mirror, words: String) -> io::Result<bool> {
         let (found, watch) = (mirror.clone(), self.watch.clone());
-        let (before, now, forgets) = blocking(move || {
+        let (before, now, forgets) = blocking_io(move || {
             let git_dir = &found.git_dir;
             let before = damage::read(git_dir)?;
             let mut now = before.clone().unwrap_or_else(|| Damage {
@@ -189,7 +189,7 @@ impl Upkeep {
     /// Forgets that a mirror was damaged, if it was.
     async fn is_whole(&self, mirror: &Mirror) -> io::Result<()> {
         let found = mirror.clone();
-        let was_damaged = blocking(move || {
+        let was_damaged = blocking_io(move || {
             let was_damaged = damage::read(&found.git_dir)?.is_some();
             if was_damaged {
                 Lost::default().settle(&found)?;

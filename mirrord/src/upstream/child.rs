@@ -5,7 +5,7 @@ use std::{
     os::unix::process::CommandExt,
     process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -20,6 +20,7 @@ use gix_transport::{
     Protocol,
     client::git::{ConnectMode, blocking_io},
 };
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::AsyncReadExt,
@@ -133,16 +134,16 @@ impl Child {
         if !answers::has_ended(error) {
             return None;
         }
-        let mut listener = lock(&self.listener).take()?;
+        let mut listener = self.listener.lock().take()?;
         let silent = async { timeout(STDERR_TIMEOUT, &mut listener).await.is_ok() };
         let status = if Handle::current().block_on(silent) {
             // Who has closed all its ends is about to be gone.
-            lock(&self.child).wait().ok()
+            self.child.lock().wait().ok()
         } else {
             listener.abort();
-            lock(&self.child).try_wait().ok().flatten()
+            self.child.lock().try_wait().ok().flatten()
         };
-        let words = lock(&self.words).clone();
+        let words = self.words.lock().clone();
         let words = String::from_utf8_lossy(&words);
         (self.meaning)(url, &words, status.and_then(|status| status.code()))
     }
@@ -151,11 +152,11 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         self.reaper.abort();
-        if let Some(listener) = lock(&self.listener).take() {
+        if let Some(listener) = self.listener.lock().take() {
             listener.abort();
         }
         // Not its group: what an ssh keeps for others may have begun there. The rest of it ends with its pipes.
-        let mut child = lock(&self.child);
+        let mut child = self.child.lock();
         let _ = child.kill();
         if let (Ok(status), Some(log)) = (child.wait(), self.log.take()) {
             log.ended(status);
@@ -167,7 +168,7 @@ impl Drop for Child {
 async fn too_long(silence: &Mutex<NoProgress>, budget: Duration, watch: &Watch) {
     loop {
         let left = {
-            let mut silence = lock(silence);
+            let mut silence = silence.lock();
             if watch.is_asking() {
                 silence.broken(Instant::now());
             }
@@ -186,13 +187,9 @@ async fn listen(stderr: ChildStderr, words: Arc<Mutex<Vec<u8>>>) {
     };
     let mut piece = [0; 4096];
     while let Ok(length @ 1..) = stderr.read(&mut piece).await {
-        let mut words = lock(&words);
+        let mut words = words.lock();
         words.extend_from_slice(&piece[..length]);
         let surplus = words.len().saturating_sub(MAX_STDERR_BYTES);
         words.drain(..surplus);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

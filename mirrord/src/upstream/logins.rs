@@ -1,12 +1,9 @@
 //! Logins on their way to a child of ours: git asks its credential helper, which is ours and asks this daemon.
 
-use std::{
-    collections::HashMap,
-    io,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, io};
 
 use common::protocol::{Login, OneTimeId};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::process::id;
 
@@ -76,7 +73,7 @@ impl Logins {
     }
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<OneTimeId, Waiting>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -4,11 +4,12 @@
 
 use std::{
     io::{self, Read, Write},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Instant,
 };
 
 use gix_transport::packetline::read::Error as Refusal;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::silence::NoProgress;
 use crate::process::watch::Watch;
@@ -133,7 +134,7 @@ impl<E> Overheard<E> {
     }
 
     fn silence(&self) -> MutexGuard<'_, NoProgress> {
-        self.silence.lock().unwrap_or_else(PoisonError::into_inner)
+        self.silence.lock()
     }
 
     fn waiting<T>(&mut self, wait: impl FnOnce(&mut E) -> io::Result<T>) -> io::Result<T> {

@@ -1,11 +1,6 @@
 //! Protocol v2 over any transport of gix: `ls-refs`, and `fetch` from its public parts.
 
-use std::{
-    collections::BTreeSet,
-    io,
-    ops::ControlFlow,
-    sync::{Mutex, PoisonError},
-};
+use std::{collections::BTreeSet, io, ops::ControlFlow};
 
 use common::{
     protocol::{Failure, FailureKind},
@@ -28,6 +23,7 @@ use gix_transport::{
         blocking_io::{Transport, TransportV2Ext},
     },
 };
+use parking_lot::Mutex;
 
 use crate::{
     process::watch::Watch,
@@ -184,7 +180,7 @@ pub(super) fn receive<T: Transport>(
         // What upstream says is overheard on the wire; only a failure has to be caught here.
         reader.set_progress_handler(Some(Box::new(|is_error, words| {
             if is_error {
-                *heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(words.to_vec());
+                *heard.lock() = Some(words.to_vec());
             }
             if watch.is_cancelled() {
                 ControlFlow::Break(())
@@ -203,7 +199,7 @@ pub(super) fn receive<T: Transport>(
             io::copy(&mut reader, &mut io::sink()).map_err(|err| err.raise())?;
         }
         drop(reader);
-        let words = heard.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let words = heard.lock().take();
         *said = words.map(|words: Vec<u8>| String::from_utf8_lossy(&words).trim().to_owned());
         watch.finish();
         return result;

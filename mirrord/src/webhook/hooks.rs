@@ -9,11 +9,12 @@ use std::{
     fmt, fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use common::protocol::{Failure, FailureKind, OrFailure, Secret};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     credentials::secrets,
@@ -248,7 +249,7 @@ impl Hooks {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
-        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
+        self.by_id.lock()
     }
 }
 

@@ -12,9 +12,12 @@ use reqwest::Url;
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::{hooks::Hook, tls::Tls};
-use crate::mirrors::{
-    config::{self, Config},
-    registry::Mirror,
+use crate::{
+    mirrors::{
+        config::{self, Config},
+        registry::Mirror,
+    },
+    process::blocking::blocking,
 };
 
 /// The number of connections that may wait to be accepted, as for listen(2). The system may have a lower limit.
@@ -72,10 +75,8 @@ pub(super) async fn prepare(
     let tls = match files {
         None => None,
         Some((certificate, key)) => {
-            let reading = move || Tls::read(&certificate, &key);
-            let read = tokio::task::spawn_blocking(reading).await;
-            let broke = || Failure::here("reading the certificate broke");
-            Some(Arc::new(read.map_err(|_| broke())??))
+            let tls = blocking(move || Tls::read(&certificate, &key)).await?;
+            Some(Arc::new(tls))
         }
     };
     Ok((tls, ListenConfig(wanted)))

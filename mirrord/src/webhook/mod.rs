@@ -16,15 +16,13 @@ mod register;
 mod replay;
 mod tls;
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use common::protocol::{
     self, Failure, FailureKind, Listen, Mirror as Wanted, OrFailure, Reply, Webhook as Request,
     WebhookSaid,
 };
+use parking_lot::Mutex;
 
 pub(crate) use self::hooks::has_hook;
 use self::{
@@ -40,6 +38,7 @@ use crate::{
         config::{self, Config},
         registry::Mirror,
     },
+    process::blocking::blocking,
     requests::fetch::existing,
     sync::Engine,
 };
@@ -109,7 +108,7 @@ impl Webhook {
 
     /// Where the webhook listens, or why it does not although it is on; `None` while it is off.
     pub(crate) fn state(&self) -> Option<String> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.lock();
         state.clone()
     }
 
@@ -242,9 +241,7 @@ impl Webhook {
         change: impl FnOnce(&mut Hook) -> Result<(), Failure> + Send + 'static,
     ) -> Result<Hook, Failure> {
         let (hooks, mirror) = (self.hooks.clone(), mirror.clone());
-        let update = move || hooks.update(&mirror, change);
-        let updated = tokio::task::spawn_blocking(update).await;
-        updated.unwrap_or_else(|_| Err(Failure::here("it broke; the daemon's log says how")))
+        blocking(move || hooks.update(&mirror, change)).await
     }
 
     /// The settings of the running listener.
@@ -261,6 +258,6 @@ impl Webhook {
     }
 
     fn set_state(&self, state: Option<String>) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        *self.state.lock() = state;
     }
 }

@@ -1,10 +1,8 @@
 //! The deliveries of the last minutes. A delivery that is sent again is answered like the first one and starts no sync.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::HashMap;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::auth::DeliveryKey;
@@ -30,7 +28,7 @@ struct State {
 impl ReplayCache {
     /// Records a delivery. Returns whether the same one has not been recorded before.
     pub(super) fn insert(&self, key: DeliveryKey, now: Instant) -> bool {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock();
         if state
             .expiry
             .get(&key.digest)
@@ -81,7 +79,7 @@ mod tests {
         for number in 0..3 * MAX_IDS {
             assert!(cache.insert(key(number), Instant::now()));
         }
-        let remembered = cache.0.lock().expect("nobody panicked").expiry.len();
+        let remembered = cache.0.lock().expiry.len();
         assert!(remembered <= MAX_IDS, "{remembered}");
     }
 }

@@ -4,11 +4,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use common::protocol::{Failure, words};
+use parking_lot::Mutex;
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
@@ -59,7 +60,7 @@ impl Tls {
 
     /// Returns an acceptor with the certificate as it is now; if that cannot be read, with the last one that could.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = self.loaded.lock();
         if loaded.checked.elapsed() >= RELOAD_INTERVAL {
             loaded.checked = Instant::now();
             let modified = modified(&self.certificate, &self.key);

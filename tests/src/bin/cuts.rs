@@ -5,13 +5,15 @@
 //!
 //! The exit code is 1 when a rule was broken; what was seen then is printed before the figures.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::process::ExitCode;
-use std::sync::Mutex;
-use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
+use parking_lot::Mutex;
 use tests::{Cut, Kind, Part, Ran, Trials, Verdict, mixed, places_to_cut};
 
 /// Worlds at work at once.
@@ -103,7 +105,7 @@ impl Table {
         if !verdict.broken.is_empty() {
             println!("--- {sort}\n{verdict}");
         }
-        let mut table = self.0.lock().expect("a lane that panics ends the program");
+        let mut table = self.0.lock();
         for sort in [sort, "~ all"] {
             table.entry(sort.to_owned()).or_default().add(verdict, hit);
         }
@@ -115,7 +117,7 @@ impl Table {
         print!("{:<28}", "");
         COLUMNS.iter().for_each(|column| print!("{column:>9}"));
         println!();
-        let table = self.0.lock().expect("no lane runs");
+        let table = self.0.lock();
         for (sort, figures) in &*table {
             println!("{sort:<28}{figures}");
         }

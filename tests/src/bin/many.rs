@@ -198,11 +198,7 @@ fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
 fn place(world: &World, url: &str) -> PathBuf {
     let last = url.trim_end_matches(".git").rsplit('/').next();
     let hash = Sha256::digest(url.as_bytes());
-    let hash: String = hash
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = hex::encode(&hash[..16]);
     let name = format!("{}-{hash}.git", last.unwrap_or_default());
     world.mirror_home().join("mirrors").join(name)
 }

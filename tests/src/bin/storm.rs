@@ -8,14 +8,12 @@
 use std::{
     fs,
     process::ExitCode,
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use serde_json::Value;
 use tests::{
     Delivery, GitLab, World,
@@ -149,12 +147,12 @@ fn mirrors(world: &World, gitlab: &GitLab, count: usize) -> Vec<Target> {
                         return;
                     }
                     let target = mirror(world, gitlab, number);
-                    made.lock().expect("nobody panics").push(target);
+                    made.lock().push(target);
                 }
             });
         }
     });
-    made.into_inner().expect("nobody panics")
+    made.into_inner()
 }
 
 fn mirror(world: &World, gitlab: &GitLab, number: usize) -> Target {
@@ -208,7 +206,7 @@ fn send(gitlab: &GitLab, targets: &[Target], began: Instant, total: usize, rate:
                     deliver(target, number, &body, due(number), &mut own);
                 }
                 own.processor = processor_of_thread();
-                figures.lock().expect("nobody panics").add(own);
+                figures.lock().add(own);
             });
         }
         // Upstreams move one after the other, and what the stand-in notes of requests is not needed.
@@ -219,7 +217,7 @@ fn send(gitlab: &GitLab, targets: &[Target], began: Instant, total: usize, rate:
             gitlab.forget_requests();
         }
     });
-    figures.into_inner().expect("nobody panics")
+    figures.into_inner()
 }
 
 fn deliver(target: &Target, number: usize, body: &str, due: Instant, figures: &mut Figures) {
@@ -236,7 +234,7 @@ fn deliver(target: &Target, number: usize, body: &str, due: Instant, figures: &m
     }
     figures.took.push(answered - sent);
     figures.late.push(sent.saturating_duration_since(due));
-    let mut last = target.last.lock().expect("nobody panics");
+    let mut last = target.last.lock();
     *last = (*last).max(Some(sent));
 }
 
@@ -258,7 +256,7 @@ fn wait(
     after: &tests::Project,
 ) -> (Vec<Duration>, Vec<String>) {
     let began = Instant::now();
-    let last = |target: &Target| target.last.lock().expect("nobody panics").unwrap_or(began);
+    let last = |target: &Target| target.last.lock().unwrap_or(began);
     let asked = |target: &Target| {
         let sent = last(target);
         let asked = gitlab.last_asked(&format!("group/{}", target.name))?;

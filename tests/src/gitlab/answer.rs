@@ -1,25 +1,25 @@
 //! The way of one request, from the log to the answer.
 
-use std::io;
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use http_body_util::BodyExt;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_LENGTH, LOCATION};
-use hyper::http::request::Parts;
-use hyper::http::{HeaderName, HeaderValue};
-use hyper::{HeaderMap, Method, Response, StatusCode};
+use hyper::{
+    HeaderMap, Method, Response, StatusCode,
+    body::{Bytes, Incoming},
+    header::{CONTENT_LENGTH, LOCATION},
+    http::{HeaderName, HeaderValue, request::Parts},
+};
 
-use super::access::{Refusal, Wish};
-use super::cgi::{self, Call};
-use super::faults::Heard;
-use super::holds::Moment;
-use super::hooks;
-use super::lfs;
-use super::lock;
-use super::log::{Entry, Request};
-use super::pour::{Pour, Source, pour};
-use super::server::Shared;
+use super::{
+    access::{Refusal, Wish},
+    cgi::{self, Call},
+    faults::Heard,
+    holds::Moment,
+    hooks, lfs,
+    log::{Entry, Request},
+    pour::{Pour, Source, pour},
+    server::Shared,
+};
 
 /// An answer whose body has yet to be sent.
 #[derive(Debug)]
@@ -156,7 +156,7 @@ async fn real_answer(
     if request.path == "/api/v4/personal_access_tokens/self" {
         let token = parts.headers.get("private-token");
         let token = token.and_then(|token| token.to_str().ok());
-        return lock(&shared.access).about_itself(token);
+        return shared.access.lock().about_itself(token);
     }
     if let Some(path) = request.path.strip_prefix("/api/v4/projects/") {
         return hooks::answer(shared, parts, path, input, entry).await;
@@ -173,7 +173,7 @@ async fn real_answer(
         push: service == "git-receive-pack" || request.query.contains("service=git-receive-pack"),
         login: request.authorization.as_deref(),
     };
-    let admitted = lock(&shared.access).admit(&wish);
+    let admitted = shared.access.lock().admit(&wish);
     let user = match admitted {
         Ok(user) => user,
         Err(refusal) => return refusal.answer(),

@@ -1,16 +1,12 @@
 //! What can go wrong between here and GitLab, as a test asks for it.
 
 use std::mem;
-use std::sync::Mutex;
 
 use hyper::StatusCode;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::answer::Answer;
-use super::lfs;
-use super::lock;
-use super::log::Request;
-use super::pour::Spoiled;
+use super::{answer::Answer, lfs, log::Request, pour::Spoiled};
 
 /// Which requests are meant.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -329,11 +325,11 @@ pub(super) struct Faults {
 
 impl Faults {
     pub(super) fn add(&self, fault: Fault) {
-        lock(&self.inner).push(fault);
+        self.inner.lock().push(fault);
     }
 
     pub(super) fn clear(&self) {
-        drop(mem::take(&mut *lock(&self.inner)));
+        drop(mem::take(&mut *self.inner.lock()));
         self.release();
     }
 
@@ -347,13 +343,15 @@ impl Faults {
     }
 
     pub(super) fn hangs_on_accept(&self) -> bool {
-        lock(&self.inner)
+        self.inner
+            .lock()
             .iter_mut()
             .any(|fault| matches!(fault.what, What::HangOnAccept) && fault.spend())
     }
 
     pub(super) fn resets_on_accept(&self) -> bool {
-        lock(&self.inner)
+        self.inner
+            .lock()
             .iter_mut()
             .any(|fault| matches!(fault.what, What::ResetOnAccept) && fault.spend())
     }
@@ -362,7 +360,7 @@ impl Faults {
     pub(super) fn plan(&self, request: &Request) -> Plan {
         let mut plan = Plan::default();
         let mut spoiled = false;
-        for fault in &mut *lock(&self.inner) {
+        for fault in &mut *self.inner.lock() {
             if fault.fits(request) && (fault.joins_others() || !spoiled) && fault.spend() {
                 spoiled |= !fault.joins_others();
                 plan.apply(&fault.what);

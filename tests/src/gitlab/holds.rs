@@ -1,14 +1,12 @@
 //! Gates at which a chosen request waits until the test has done what it wants to do
 //! meanwhile.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
-use super::faults::On;
-use super::lock;
-use super::log::Request;
+use super::{faults::On, log::Request};
 
 /// How long a test waits for a request to reach its gate.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -29,13 +27,13 @@ pub(super) struct Holds(Mutex<Vec<(On, Moment, Arc<Gate>)>>);
 impl Holds {
     pub(super) fn add(&self, on: On, moment: Moment) -> Held {
         let gate = Arc::new(Gate::default());
-        lock(&self.0).push((on, moment, Arc::clone(&gate)));
+        self.0.lock().push((on, moment, Arc::clone(&gate)));
         Held { gate, on }
     }
 
     /// Takes the first gate that is meant for this request, which then must park there.
     pub(super) fn take(&self, request: &Request, moment: Moment) -> Option<Arc<Gate>> {
-        let mut holds = lock(&self.0);
+        let mut holds = self.0.lock();
         holds.retain(|(_, _, gate)| !*gate.open.borrow());
         let at = holds
             .iter()
@@ -53,7 +51,7 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) async fn park(&self) {
-        *lock(&self.reached) = true;
+        *self.reached.lock() = true;
         self.bell.notify_all();
         // An error would mean that the gate is gone, and it is us who hold it.
         let _ = self.open.subscribe().wait_for(|open| *open).await;
@@ -72,11 +70,10 @@ impl Held {
     /// Waits until a request is parked at the gate; panics after 30 s.
     #[track_caller]
     pub fn reached(&self) {
-        let (reached, _) = self
-            .gate
+        let mut reached = self.gate.reached.lock();
+        self.gate
             .bell
-            .wait_timeout_while(lock(&self.gate.reached), DEADLINE, |reached| !*reached)
-            .unwrap_or_else(PoisonError::into_inner);
+            .wait_while_for(&mut reached, |reached| !*reached, DEADLINE);
         let reached = *reached;
         assert!(reached, "no request on {:?} came in {DEADLINE:?}", self.on);
     }

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use http_body_util::BodyExt;
-use hyper::header::CONTENT_TYPE;
-use hyper::http::request::Parts;
-use hyper::{Method, StatusCode};
+use hyper::{Method, StatusCode, header::CONTENT_TYPE, http::request::Parts};
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Input};
-use super::lock;
-use super::log::Entry;
-use super::server::Shared;
+use super::{
+    answer::{Answer, Input},
+    log::Entry,
+    server::Shared,
+};
 use crate::delivery::{self, Delivery};
 
 /// Failures in a row after which a hook is switched off for a while.
@@ -274,7 +273,7 @@ pub(super) async fn answer(
     let done = match steps.as_slice() {
         ["hooks", id, "test", "push_events"] => test(shared, &project, id, token).await,
         ["hooks", rest @ ..] => {
-            let mut hooks = lock(&shared.hooks);
+            let mut hooks = shared.hooks.lock();
             let may = hooks.may(&project, token);
             may.and_then(|()| hooks.do_it(&parts.method, &project, rest, &wanted))
         }
@@ -287,7 +286,7 @@ pub(super) async fn answer(
 /// Sends a test, which switches a hook on again that answers it.
 async fn test(shared: &Shared, project: &str, id: &str, token: Option<&str>) -> Result<No, No> {
     let (id, delivery) = {
-        let mut hooks = lock(&shared.hooks);
+        let mut hooks = shared.hooks.lock();
         hooks.may(project, token)?;
         let at = hooks.find(project, id)?;
         let id = hooks.hooks[at].id;
@@ -302,7 +301,7 @@ async fn test(shared: &Shared, project: &str, id: &str, token: Option<&str>) -> 
     };
     let answer = sending.expect("a delivery does not panic");
     let answer = answer.map_err(|error| failed(error.to_string()))?;
-    lock(&shared.hooks).note(id, &answer);
+    shared.hooks.lock().note(id, &answer);
     match answer.status {
         200..400 => Ok((StatusCode::CREATED, json!({ "message": "201 Created" }))),
         _ => Err(failed(answer.body)),

@@ -1,15 +1,17 @@
 //! Everything GitLab was asked and what became of it.
 
-use std::fmt::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::{
+    fmt::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use base64::{Engine, prelude::BASE64_STANDARD};
 use hyper::http::request::Parts;
-
-use super::lock;
+use parking_lot::{Condvar, Mutex};
 
 /// How long a test waits for a request that should come.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -155,11 +157,11 @@ impl Log {
     }
 
     pub(super) fn requests(&self) -> Vec<Request> {
-        lock(&self.0.0).requests()
+        self.0.0.lock().requests()
     }
 
     pub(super) fn connections(&self) -> usize {
-        lock(&self.0.0).connections
+        self.0.0.lock().connections
     }
 
     pub(super) fn forget(&self) {
@@ -181,11 +183,10 @@ impl Log {
 
     #[track_caller]
     fn wait_until(&self, what: &str, done: impl Fn(&Written) -> bool) {
-        let (written, _) = self
-            .0
+        let mut written = self.0.0.lock();
+        self.0
             .1
-            .wait_timeout_while(lock(&self.0.0), DEADLINE, |written| !done(written))
-            .unwrap_or_else(PoisonError::into_inner);
+            .wait_while_for(&mut written, |written| !done(written), DEADLINE);
         let seen = done(&written);
         let connections = written.connections;
         drop(written);
@@ -199,14 +200,14 @@ impl Log {
     /// Returns a line for each request.
     pub(super) fn summary(&self) -> String {
         let mut text = String::new();
-        for (_, request) in &lock(&self.0.0).requests {
+        for (_, request) in &self.0.0.lock().requests {
             writeln!(text, "{}", request.summary()).expect("a string takes all");
         }
         text
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Written) -> T) -> T {
-        let result = change(&mut lock(&self.0.0));
+        let result = change(&mut self.0.0.lock());
         self.0.1.notify_all();
         result
     }

@@ -1,19 +1,16 @@
 //! Answers from memory: what `git http-backend` has once said to a question it need not be asked again, as long as the
 //! project is as it was. For loads of which the stand-in itself must not be the measure.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
-use hyper::HeaderMap;
-use hyper::StatusCode;
-use hyper::body::Bytes;
+use hyper::{HeaderMap, StatusCode, body::Bytes};
+use parking_lot::Mutex;
 
-use super::answer::Answer;
-use super::lock;
-use super::log::Request;
-use super::pour::Source;
+use super::{answer::Answer, log::Request, pour::Source};
 
 /// What was said, by what it was an answer to.
 #[derive(Debug, Default)]
@@ -54,11 +51,11 @@ impl Memory {
     /// From now on one project is as another one is.
     pub(super) fn stand_in(&self, project: &str, for_it: &str) {
         self.is_on.store(true, Ordering::Relaxed);
-        lock(&self.stand_ins).insert(project.into(), for_it.into());
+        self.stand_ins.lock().insert(project.into(), for_it.into());
     }
 
     pub(super) fn asked(&self, project: &str) -> Option<Instant> {
-        lock(&self.asked).get(project).copied()
+        self.asked.lock().get(project).copied()
     }
 
     /// The project on disk that one stands for, and what is asked of it.
@@ -69,9 +66,9 @@ impl Memory {
         request: &Request,
     ) -> (String, Question) {
         if request.body_text().contains("command=ls-refs") {
-            lock(&self.asked).insert(project.to_owned(), Instant::now());
+            self.asked.lock().insert(project.to_owned(), Instant::now());
         }
-        let real = lock(&self.stand_ins).get(project).cloned();
+        let real = self.stand_ins.lock().get(project).cloned();
         let real = real.unwrap_or_else(|| project.to_owned());
         let question = Question {
             project: real.clone(),
@@ -84,27 +81,27 @@ impl Memory {
     }
 
     pub(super) fn take(&self, time: Duration) {
-        *lock(&self.takes) = time;
+        *self.takes.lock() = time;
     }
 
     pub(super) fn most_at_once(&self) -> usize {
-        lock(&self.open).1
+        self.open.lock().1
     }
 
     /// Takes its time.
     pub(super) async fn think(&self) {
-        let time = *lock(&self.takes);
+        let time = *self.takes.lock();
         {
-            let mut open = lock(&self.open);
+            let mut open = self.open.lock();
             open.0 += 1;
             open.1 = open.1.max(open.0);
         }
         tokio::time::sleep(time).await;
-        lock(&self.open).0 -= 1;
+        self.open.lock().0 -= 1;
     }
 
     pub(super) fn answer(&self, question: &Question) -> Option<Answer> {
-        let said = lock(&self.said).get(question).cloned()?;
+        let said = self.said.lock().get(question).cloned()?;
         Some(Answer {
             status: said.status,
             headers: said.headers,
@@ -120,7 +117,7 @@ impl Memory {
                 headers: answer.headers.clone(),
                 body: body.clone(),
             };
-            lock(&self.said).insert(question, said);
+            self.said.lock().insert(question, said);
         }
     }
 }

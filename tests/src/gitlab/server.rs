@@ -1,30 +1,30 @@
 //! Accepts connections, speaks TLS if asked to, and hands each request to `answer`.
 
-use std::io::ErrorKind;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::{
+    io::ErrorKind,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::{mpsc, oneshot},
+    task::{JoinHandle, JoinSet},
+    time::timeout,
+};
 use tokio_rustls::TlsAcceptor;
 
-use super::access::Access;
-use super::answer::answer;
-use super::faults::Faults;
-use super::holds::Holds;
-use super::hooks::Hooks;
-use super::log::Log;
-use super::memory::Memory;
+use super::{
+    access::Access, answer::answer, faults::Faults, holds::Holds, hooks::Hooks, log::Log,
+    memory::Memory,
+};
 
 /// On this machine whoever has no connection by now gets none.
 const UNANSWERED: Duration = Duration::from_millis(500);

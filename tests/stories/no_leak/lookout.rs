@@ -4,12 +4,14 @@ use std::{
     collections::BTreeSet,
     fs,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread,
     time::Duration,
 };
+
+use parking_lot::Mutex;
 
 /// How often every process is looked at.
 const LOOK: Duration = Duration::from_millis(1);
@@ -33,9 +35,7 @@ impl Lookout {
             while !stop.load(Ordering::Relaxed) {
                 looks += 1;
                 for hit in look(&forms) {
-                    ours.lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .insert(hit);
+                    ours.lock().insert(hit);
                 }
                 thread::park_timeout(LOOK);
             }
@@ -53,7 +53,7 @@ impl Lookout {
         self.over.store(true, Ordering::Relaxed);
         let looks = self.looking.take().map(thread::JoinHandle::join);
         let looks = looks.and_then(Result::ok).unwrap_or_default();
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.seen.lock();
         (seen.clone(), looks)
     }
 }

@@ -9,8 +9,10 @@
 //! Where git, curl and WHATWG parsers read one text differently (`\`, `@` in a path, `..`, odd IPv4
 //! forms, an empty port), the text is refused: two readers of one URL must never see two hosts.
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use sha2::{Digest, Sha256};
 
@@ -289,8 +291,7 @@ fn shortened(name: String) -> String {
         return name;
     }
     let hash = Sha256::digest(name.as_bytes());
-    let hash: String = hash.iter().take(16).map(|b| format!("{b:02x}")).collect();
-    let long = format!("long+{hash}/");
+    let long = format!("long+{}/", hex::encode(&hash[..16]));
     let name = name.replace(is_invisible, "-");
     let excess = (name.len() + long.len()).saturating_sub(Name::MAX_BYTES);
     let end = &name[name.ceil_char_boundary(excess)..];

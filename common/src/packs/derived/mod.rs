@@ -87,11 +87,7 @@ impl Part<'_> {
                 hash.update("\n");
             }
         }
-        let bytes = hash.finalize();
-        bytes[..16]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hex::encode(&hash.finalize()[..16])
     }
 }
 

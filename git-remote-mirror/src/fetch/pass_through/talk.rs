@@ -1,6 +1,6 @@
 //! How far git and upstream are with each other, as the ends of the sections tell that pass by.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::patience::Asked;
 
@@ -76,7 +76,7 @@ impl Talk {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -18,7 +18,7 @@ use common::protocol::{Failure, FailureKind, OrFailure};
 
 use crate::{
     mirrors::settings::{SecretId, Store},
-    process::id,
+    process::{blocking::blocking, id},
 };
 
 pub(crate) use self::keyring::serve;
@@ -92,15 +92,6 @@ pub(crate) fn write_in(git_dir: &Path, name: &str, secret: &str) -> Result<(), F
 /// What has been stored there; `None` where nothing has. Blocks.
 pub(crate) fn read_in(git_dir: &Path, name: &str) -> Result<Option<String>, Failure> {
     file::find(git_dir, name)
-}
-
-/// Does work on files where it may block.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|_| Err(Failure::here("the store of the secrets has failed")))
 }
 
 fn new_id() -> Result<String, Failure> {

@@ -5,11 +5,11 @@ use std::{
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use common::protocol::{Failure, OrFailure};
+use parking_lot::Mutex;
 
 use crate::{
     mirrors::settings::{
@@ -139,13 +139,13 @@ impl Config {
         let mut lines = config.values().lines().into_iter();
         let lines = lines.find(|(each, _)| *each == key);
         let lines = lines.map(|(_, lines)| lines).unwrap_or_default();
-        let _turn = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = WRITING.lock();
         change(path, |file| file.put(&full(key), &lines))
     }
 
     /// Writes how the webhook listens, all of it at once.
     pub(crate) fn set_webhook(path: &Path, webhook: &Webhook) -> Result<(), Failure> {
-        let _turn = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = WRITING.lock();
         if Self::read(path)?.webhook == *webhook {
             return Ok(());
         }
@@ -164,7 +164,7 @@ impl Config {
 
     /// Gives a setting its default again. One that is unknown can be taken out of the file where it stands in it.
     pub(crate) fn unset(path: &Path, key: &str) -> Result<(), Failure> {
-        let _turn = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = WRITING.lock();
         let file = open(path)?;
         let mut names = file.names(SECTION).into_iter();
         let name = match names.find(|name| name.eq_ignore_ascii_case(key)) {

@@ -9,10 +9,11 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use gix::bstr::BString;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::process::durable;
@@ -28,7 +29,8 @@ impl Gates {
     /// The gate of a mirror.
     pub(crate) fn of(&self, git_dir: &Path) -> Arc<Gate> {
         let new = || Arc::new(Gate::new(git_dir));
-        lock(&self.0)
+        self.0
+            .lock()
             .entry(git_dir.to_owned())
             .or_insert_with(new)
             .clone()
@@ -154,7 +156,7 @@ impl Gate {
 
     /// Begins a change for which nobody is waited for: `None` when somebody reads the mirror or writes its refs.
     pub(crate) fn change_now(self: &Arc<Self>) -> Option<Changing> {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if state.is_busy(true) {
             return None;
         }
@@ -164,7 +166,7 @@ impl Gate {
 
     /// Sweeps what a dead daemon left: once, within the first sync or change, before which no push can be open.
     pub(crate) fn sweep_once(&self, sweep: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        let mut swept = lock(&self.swept);
+        let mut swept = self.swept.lock();
         if !*swept {
             sweep()?;
             *swept = true;
@@ -174,7 +176,7 @@ impl Gate {
 
     /// The refs that pushes change, or have changed since a sync last wrote them.
     pub(crate) fn touched(&self) -> BTreeSet<BString> {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         state
             .held
             .iter()
@@ -214,7 +216,7 @@ impl Gate {
             let freed = self.freed.1.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
-            if let Some(taken) = take(&mut lock(&self.state)) {
+            if let Some(taken) = take(&mut self.state.lock()) {
                 return taken;
             }
             freed.await;
@@ -222,14 +224,14 @@ impl Gate {
     }
 
     fn block_until(&self, free: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
-        let state = lock(&self.state);
-        let waited = self.freed.0.wait_while(state, |state| !free(state));
-        waited.unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.state.lock();
+        self.freed.0.wait_while(&mut state, |state| !free(state));
+        state
     }
 
     /// Changes the state and tells all who wait for it.
     fn free(&self, change: impl FnOnce(&mut State)) {
-        change(&mut lock(&self.state));
+        change(&mut self.state.lock());
         self.freed.0.notify_all();
         self.freed.1.notify_waiters();
     }
@@ -238,7 +240,7 @@ impl Gate {
 impl Running {
     /// This sync has written all that upstream had when it began.
     pub(crate) fn caught_up(&self) {
-        let mut state = lock(&self.gate.state);
+        let mut state = self.gate.state.lock();
         state.left.retain(|_, begun| *begun >= self.number);
         // No change comes in beside a sync.
         state.until_sync = false;
@@ -249,7 +251,7 @@ impl Running {
 impl Changing {
     /// Notes that the next answer must be upstream's, however fresh the mirror is. It lasts when this returns. Blocks.
     pub(crate) fn doubt(&self) -> io::Result<()> {
-        lock(&self.0.state).until_sync = true;
+        self.0.state.lock().until_sync = true;
         durable::replace(&self.0.doubt, b"")
     }
 }
@@ -259,7 +261,7 @@ impl Reservation {
     /// It lasts when this returns. Blocks.
     pub(crate) fn doubt(&mut self) -> io::Result<()> {
         self.in_doubt = true;
-        let _state = lock(&self.gate.state);
+        let _state = self.gate.state.lock();
         if !self.gate.doubt.exists() {
             durable::replace(&self.gate.doubt, b"")?;
         }
@@ -328,10 +330,6 @@ impl Drop for Changing {
     fn drop(&mut self) {
         self.0.free(|state| state.changing = false);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -10,15 +10,17 @@ use std::{
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
+    sync::Arc,
+    time::SystemTime,
 };
 
 use common::{
     address::upstream_url::redact,
     progress::masked,
     protocol::{Entry, Outcome, words},
+    text::time::unix_seconds,
 };
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
@@ -199,7 +201,7 @@ impl Journal {
     }
 
     fn writing(&self) -> MutexGuard<'_, Writing> {
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.writing.lock()
     }
 }
 
@@ -251,8 +253,7 @@ impl MirrorFilter {
 
 /// Now, as an entry has it.
 pub(crate) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.unwrap_or_default().as_secs()
+    unix_seconds(SystemTime::now())
 }
 
 impl Identity {

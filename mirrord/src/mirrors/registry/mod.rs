@@ -7,13 +7,14 @@ use std::{
     fs, io,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use common::{
     address::{name::Name, upstream_url::UpstreamUrl},
     packs::lease,
 };
+use parking_lot::{Mutex, MutexGuard};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -352,7 +353,7 @@ impl Registry {
     }
 
     fn naming(&self) -> MutexGuard<'_, ()> {
-        self.naming.lock().unwrap_or_else(PoisonError::into_inner)
+        self.naming.lock()
     }
 
     fn mirror_at(git_dir: PathBuf) -> io::Result<Option<Mirror>> {
@@ -405,12 +406,7 @@ fn stem(url: &UpstreamUrl) -> String {
     };
     let slug: String = last.chars().map(plain).take(40).collect();
     let hash = Sha256::digest(url.as_str().as_bytes());
-    let hash: String = hash
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("{}-{hash}", slug.trim_matches('-'))
+    format!("{}-{}", slug.trim_matches('-'), hex::encode(&hash[..16]))
 }
 
 /// Whether a directory of this name is for mirrors of the upstream with this stem.

@@ -8,7 +8,6 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{Mutex, PoisonError},
 };
 
 use common::{
@@ -19,6 +18,7 @@ use common::{
     protocol::{Failure, FailureKind, OrFailure},
 };
 use gix::ObjectId;
+use parking_lot::Mutex;
 
 use crate::{
     process::{child, durable, memory, watch::Watch},
@@ -70,7 +70,7 @@ static MAKING: Mutex<()> = Mutex::new(());
 impl Quarantine {
     /// An empty quarantine inside a mirror.
     pub(crate) fn new(git_dir: &Path) -> io::Result<Self> {
-        let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = MAKING.lock();
         let dir = tempfile::Builder::new()
             .prefix(PREFIX)
             .tempdir_in(git_dir.join("objects"))?;
@@ -316,7 +316,7 @@ impl Drop for Quarantine {
 
 /// Whether somebody works in a quarantine of a mirror, be it a push that has outlived its daemon.
 pub(crate) fn is_in_use(git_dir: &Path) -> io::Result<bool> {
-    let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = MAKING.lock();
     for entry in fs::read_dir(git_dir.join("objects"))? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with(PREFIX) && is_held(&entry.path()) {
@@ -333,7 +333,7 @@ fn is_held(quarantine: &Path) -> bool {
 
 /// Removes the quarantines in which nobody works any more: those of a killed daemon, and of pushes that outlived it.
 pub(crate) fn sweep(git_dir: &Path) -> io::Result<()> {
-    let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = MAKING.lock();
     for entry in fs::read_dir(git_dir.join("objects"))? {
         let entry = entry?;
         if !entry.file_name().to_string_lossy().starts_with(PREFIX) {

@@ -8,11 +8,11 @@ use std::{
     collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
 };
 
 use common::{packs::verified as packs, refspec::Refspecs};
 use gix::bstr::{BStr, BString, ByteSlice};
+use parking_lot::Mutex;
 
 use super::{
     FileStamp, HEAD, PACKED, Refs, Snapshot, Stamp,
@@ -48,7 +48,7 @@ fn stamps(git_dir: &Path) -> Stamps {
 /// Whether nothing has changed since the last look.
 pub(super) fn is_known(git_dir: &Path) -> bool {
     let now = stamps(git_dir);
-    let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = KNOWN.lock();
     known.as_ref().and_then(|known| known.get(git_dir)) == Some(&now)
 }
 
@@ -58,7 +58,7 @@ pub(super) fn remember(git_dir: &Path) {
 }
 
 fn remember_as(git_dir: &Path, stamps: Stamps) {
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = KNOWN.lock();
     let known = known.get_or_insert_default();
     if known.len() >= MAX_KNOWN {
         known.clear();

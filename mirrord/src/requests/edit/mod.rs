@@ -25,6 +25,7 @@ use crate::{
         registry::Mirror,
         settings::{Auth, ServesUrl, Settings},
     },
+    process::blocking::blocking,
     repository::{local_refs, refs, retrack},
     requests::{
         credential::{Loose, SuppliedCredential},
@@ -259,21 +260,6 @@ fn its_turn(engine: &Engine, git_dir: &Path) -> Result<Mirror, Failure> {
         .and_then(|()| retrack::finish(&mut mirror))
         .or_failure(CANNOT_CHANGE)?;
     Ok(mirror)
-}
-
-/// Runs work that blocks.
-///
-/// # Errors
-/// Fails as the work does.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|panic| {
-            tracing::error!("changing a mirror broke: {panic}");
-            Err(Failure::here("it broke; the daemon's log says how"))
-        })
 }
 
 /// Waits until nobody reads a mirror who was told of it by a daemon that is dead by now.

@@ -7,23 +7,24 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 
 use common::{
     git::{self, child_log::ChildLog},
     protocol::{Failure, LocalRef, Mirror as Wanted, OrFailure, Reply, wire::WireError},
     refspec::Refspecs,
+    text::time::unix_seconds,
 };
 use gix::{ObjectId, bstr::BString};
 
-use super::{CANNOT_CHANGE, alone, begin, blocking, its_turn};
+use super::{CANNOT_CHANGE, alone, begin, its_turn};
 use crate::{
     mirrors::{
         registry::{Mirror, Unreadable},
         settings::file::ConfigFile,
     },
-    process::durable,
+    process::{blocking::blocking, durable},
     repository::{local_refs, refs},
     requests::{conversation::Conversation, credential::Loose, fetch::existing},
     sync::Engine,
@@ -216,8 +217,7 @@ fn bundle(git_dir: &Path, refs: &[(BString, ObjectId)], dir: &Path) -> io::Resul
     // git has put another file in its place.
     File::open(unfinished.path())?.sync_all()?;
     let place = git_dir.file_stem().unwrap_or_default();
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let since = since.unwrap_or_default().as_secs();
+    let since = unix_seconds(SystemTime::now());
     for number in 1.. {
         let name = format!("{}-{since}-{number}.bundle", place.display());
         let path = dir.join(name);

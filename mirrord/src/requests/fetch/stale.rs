@@ -10,11 +10,9 @@ use common::{
 use super::{Fetched, Purpose, Request};
 use crate::{
     mirrors::{registry::Mirror, repairs},
+    process::blocking::blocking,
     repository::{changed, damage, local_refs, refs, unserved},
-    requests::{
-        edit,
-        freshness::{self, Freshness},
-    },
+    requests::freshness::{self, Freshness},
     sync::{Download, Failed, take_mended},
 };
 
@@ -205,7 +203,7 @@ impl Request<'_> {
 async fn verify(mirror: &Mirror) -> Result<(), Failure> {
     let git_dir = mirror.git_dir.clone();
     let verified = move || refs::verify(&git_dir).or_failure("cannot read the mirror's refs");
-    edit::blocking(verified).await
+    blocking(verified).await
 }
 
 /// That syncs which have failed do so no longer, for the first who fetches then.

@@ -21,11 +21,14 @@ use tokio::sync::broadcast;
 use self::{noted::JournalEntry, route::Routed};
 use crate::{
     mirrors::settings::Auth,
-    process::{id, questions, watch::Watch},
+    process::{
+        blocking::{blocking, panicked},
+        id, questions,
+        watch::Watch,
+    },
     repository::quarantine::{self, Quarantine},
     requests::{
         conversation::Conversation,
-        edit::blocking,
         fetch::{self, Fetched, Purpose},
     },
     sync::{Engine, open_pushes::Opened},
@@ -225,7 +228,7 @@ pub(crate) async fn carry_out(
     let routing = tokio::task::spawn_blocking(routing);
     let routed = match conversation.wait(&host, &mut silence, routing).await? {
         Ok(routed) => routed.or_failure("cannot prepare the push"),
-        Err(panic) => Err(broke(&panic)),
+        Err(panic) => Err(panicked("the push", &panic)),
     };
     let (routed, reservation) = match routed {
         Ok((routed, reservation, bytes)) => {
@@ -283,7 +286,7 @@ pub(crate) async fn carry_out(
     };
     let settled = match conversation.wait(&host, &mut silence, settling).await? {
         Ok(settled) => settled.or_failure("cannot write it down"),
-        Err(panic) => Err(broke(&panic)),
+        Err(panic) => Err(panicked("the push", &panic)),
     };
     noted.ended(match &settled {
         Ok(_) => tally,
@@ -291,11 +294,6 @@ pub(crate) async fn carry_out(
     });
     let reply = settled.map_or_else(Reply::Failed, Reply::Settled);
     conversation.say(&reply).await
-}
-
-fn broke(panic: &tokio::task::JoinError) -> Failure {
-    tracing::error!("a push broke: {panic}");
-    Failure::here("it broke; the daemon's log says how")
 }
 
 /// Hears a list that travels in batches; nothing when something else comes.

@@ -12,11 +12,11 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use common::protocol::Saved;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use self::saved::Counts;
@@ -108,7 +108,7 @@ impl Usage {
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<PathBuf, Known>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -9,6 +9,8 @@ use std::{
 
 use super::{GOING, folder};
 
+use common::text::time::unix_seconds;
+
 /// Those that are as old as this are nobody's any more.
 pub(super) const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -18,8 +20,7 @@ const MIN_AGE: Duration = Duration::from_secs(60);
 /// What belongs to no pack and has lain there for long.
 pub(super) fn of(dir: &Path, now: SystemTime) -> io::Result<Vec<PathBuf>> {
     let files = super::files(dir)?;
-    let now = now.duration_since(UNIX_EPOCH);
-    let now = now.unwrap_or_default().as_secs().cast_signed();
+    let now = unix_seconds(now).cast_signed();
     let old = now.saturating_sub(LEFTOVER_AGE.as_secs().cast_signed());
     let mut forgotten = Vec::new();
     for entry in fs::read_dir(dir)? {

@@ -2,9 +2,10 @@
 
 use std::{
     io::{self, BufRead, Cursor, Read, Write},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
+use parking_lot::Mutex;
 use reqwest::{StatusCode, header::HeaderMap};
 
 use super::Line;
@@ -18,10 +19,7 @@ pub(crate) struct Post(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Post {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend_from_slice(bytes);
+        self.0.lock().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -51,7 +49,7 @@ struct Pending {
 
 impl Pending {
     fn send(self) -> io::Result<Vec<u8>> {
-        let body = std::mem::take(&mut *self.body.lock().unwrap_or_else(PoisonError::into_inner));
+        let body = std::mem::take(&mut *self.body.lock());
         let line = &self.line;
         let base = line.state().base.clone();
         let result = line.send(

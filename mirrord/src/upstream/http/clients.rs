@@ -1,12 +1,9 @@
 //! The reqwest clients that share connections: one per set of http settings.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use common::protocol::Failure;
+use parking_lot::Mutex;
 
 use crate::upstream::{access, answers};
 
@@ -22,7 +19,7 @@ pub(crate) struct Clients(Mutex<HashMap<access::Http, reqwest::Client>>);
 
 impl Clients {
     pub(in crate::upstream) fn get(&self, http: &access::Http) -> Result<reqwest::Client, Failure> {
-        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = self.0.lock();
         if let Some(client) = clients.get(http) {
             return Ok(client.clone());
         }

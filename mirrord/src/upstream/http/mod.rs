@@ -11,7 +11,7 @@ use crate::process::watch::{Watch, cancelled};
 use std::{
     any::Any,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -21,6 +21,7 @@ use common::{
 };
 use gix::error::ErrorExt;
 use gix_transport::client::blocking_io::http::{GetResponse, Http, PostBodyDataKind, PostResponse};
+use parking_lot::{Mutex, MutexGuard};
 use reqwest::{
     StatusCode,
     header::{
@@ -87,7 +88,7 @@ impl Line {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock()
     }
 
     /// The sync on whose behalf the next requests are made.

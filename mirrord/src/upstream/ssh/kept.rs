@@ -54,12 +54,7 @@ impl Kept {
             add(name);
             add(value);
         }
-        let hash = hash.finalize();
-        let name: String = hash
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let name = hex::encode(&hash.finalize()[..8]);
         Some(folder.join(name).to_str()?.to_owned())
     }
 

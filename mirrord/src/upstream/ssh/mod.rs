@@ -15,7 +15,7 @@ use std::{
     io,
     path::PathBuf,
     process::Command,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -24,6 +24,7 @@ use common::{
     git::ssh::{self, Client},
     protocol::{Failure, OrFailure, SignIn},
 };
+use parking_lot::Mutex;
 
 use self::{kept::Kept, own_key::Configurations, probe::Probe};
 pub(super) use self::{
@@ -145,7 +146,7 @@ impl Ssh {
         let (variables, asking) = self.let_ask(access, watch)?;
         let mut for_git = who.client.for_git(Some(&options));
         for_git.extend(variables.iter().cloned());
-        let is_old = lock(&self.old).contains(&url.origin());
+        let is_old = self.old.lock().contains(&url.origin());
         let ours = (!is_old).then(|| {
             let mut command = who.run("git-upload-pack", url, options);
             command.envs(variables);
@@ -231,17 +232,17 @@ impl Ssh {
 
     /// Remembers that a server speaks only the old protocol.
     pub(super) fn note_old(&self, url: &UpstreamUrl) {
-        lock(&self.old).insert(url.origin());
+        self.old.lock().insert(url.origin());
     }
 
     fn probe(&self, who: &Who, watch: &Watch) -> Result<Probe, Trouble> {
-        if let Some((probe, at)) = lock(&self.probes).get(who)
+        if let Some((probe, at)) = self.probes.lock().get(who)
             && at.elapsed() < KEEP_ALIVE
         {
             return Ok(probe.clone());
         }
         let probe = probe::probe(who, watch)?;
-        let mut probes = lock(&self.probes);
+        let mut probes = self.probes.lock();
         probes.retain(|_, (_, at)| at.elapsed() < KEEP_ALIVE);
         probes.insert(who.clone(), (probe.clone(), Instant::now()));
         Ok(probe)
@@ -310,8 +311,4 @@ fn askpass(open: &questions::Open) -> io::Result<Vec<(String, String)>> {
         pair("SSH_ASKPASS_REQUIRE", "force"),
         pair("MIRROR_QUESTION", &open.id.0),
     ])
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -68,12 +68,7 @@ impl Configurations {
         let host = who.destination.rsplit('@').next().unwrap_or_default();
         let text = without_keys(configuration, host);
         let hash = Sha256::digest(text.as_bytes());
-        let name: String = hash
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let path = self.0.join(name);
+        let path = self.0.join(hex::encode(&hash[..8]));
         if !path.exists() {
             durable::make_dir(&self.0)?;
             durable::replace(&path, text.as_bytes())?;

@@ -7,7 +7,6 @@ use crate::process::watch::{Watch, cancelled};
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -15,6 +14,7 @@ use common::{
     address::upstream_url::UpstreamUrl,
     protocol::{Failure, FailureKind, Login},
 };
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use self::record::{Line, PUSH, READ, Subject, holds};
 use super::{Access, Trouble};
@@ -136,8 +136,7 @@ impl Trials {
             if watch.is_cancelled() {
                 return Err(NoTry::Cancelled);
             }
-            let waited = self.ended.wait_timeout(known, POLL_INTERVAL);
-            known = waited.unwrap_or_else(PoisonError::into_inner).0;
+            self.ended.wait_for(&mut known, POLL_INTERVAL);
         }
     }
 
@@ -209,7 +208,7 @@ impl Trials {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 }
 

@@ -3,10 +3,10 @@
 use std::{
     fs, io,
     path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
-use common::protocol::Login;
+use common::{protocol::Login, text::time::unix_seconds};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -142,8 +142,5 @@ impl Line {
 
 /// Now, in seconds since 1970.
 pub(super) fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
+    unix_seconds(SystemTime::now())
 }

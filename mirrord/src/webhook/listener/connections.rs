@@ -2,12 +2,9 @@
 //! that has taken longest over its headers, or else over its body. A client that sends nothing, or a byte now and then,
 //! therefore blocks nobody, and a client that has just connected has time to send its request.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{task::AbortHandle, time::Instant};
 
 /// The number of connections that may be open at once.
@@ -107,7 +104,7 @@ impl Connections {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -4,13 +4,11 @@ use std::{
     fs, io, panic,
     path::{Path, PathBuf},
     process,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     thread,
 };
 
+use parking_lot::Mutex;
 use tests::kill_all;
 use tokio::{
     runtime,
@@ -25,7 +23,7 @@ static MADE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Removes this directory, too, when the program is interrupted, and kills whoever mentions it.
 pub(crate) fn also_remove(dir: &Path) {
-    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut made = MADE.lock();
     made.push(dir.to_path_buf());
 }
 
@@ -67,7 +65,7 @@ pub(crate) fn stop_here_if_stopping() {
 
 fn end() {
     STOPPING.store(true, Ordering::SeqCst);
-    let made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let made = MADE.lock();
     let dirs: Vec<_> = made.iter().map(PathBuf::as_path).collect();
     kill_all(&dirs);
     for dir in dirs {

@@ -7,12 +7,13 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
@@ -74,7 +75,7 @@ impl Direction {
     fn send(&self, bytes: usize) -> Instant {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         let takes = Duration::from_secs_f64(bytes as f64 * 8.0 / RATE as f64);
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.free.lock();
         let through = free.unwrap_or_else(Instant::now).max(Instant::now()) + takes;
         *free = Some(through);
         through

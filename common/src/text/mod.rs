@@ -1,0 +1,3 @@
+//! How the programs write things for people and in files.
+
+pub mod time;
