@@ -44,12 +44,12 @@ enum Command {
     Show(commands::show::Show),
     Why(commands::why::Why),
     Sync(commands::sync::Sync),
-    Set(commands::settings::Set),
+    Set(commands::set::Set),
     Log(commands::log::Log),
     Webhook(commands::webhook::Webhook),
     History(commands::history::History),
-    Restore(commands::history::Restore),
-    Accept(commands::sync::Accept),
+    Restore(commands::restore::Restore),
+    Accept(commands::accept::Accept),
     Rename(commands::rename::Rename),
     #[command(visible_alias = "rm")]
     Remove(commands::remove::Remove),
@@ -68,7 +68,7 @@ fn main() -> ExitCode {
     match execute(&Arguments::parse().command) {
         Ok(code) => code,
         Err(error) => {
-            commands::complain(&error);
+            commands::print_error(&error);
             commands::exit_code(&error)
         }
     }

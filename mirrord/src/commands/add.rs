@@ -1,4 +1,4 @@
-//! `mirrord add`: a mirror with a name and settings of its own.
+//! `mirrord add`: makes a mirror with a name and settings. The daemon tests the upstream first.
 
 use std::process::ExitCode;
 
@@ -11,11 +11,11 @@ use common::{
 };
 
 use super::{
-    Noise, address, converse, credential,
-    print::{print, quoted, tell, warn},
-    settings::{Options, no_url},
-    test::{in_steps, line},
-    user_config,
+    Verbosity, block_on, credential,
+    print::{print, print_stderr, print_warnings, shell_quoted},
+    read_user_config, resolve_address,
+    settings::{SettingOptions, not_a_url},
+    test::{call_in_steps, step_line},
 };
 
 /// Make a mirror with a name and settings of its own
@@ -49,41 +49,47 @@ pub(crate) struct Add {
     #[arg(long)]
     no_sync: bool,
     #[command(flatten)]
-    noise: Noise,
+    verbosity: Verbosity,
     #[command(flatten)]
-    credential: credential::SigningIn,
-    // The last: its heading would be that of all that follow.
+    credential: credential::CredentialOptions,
+    // The settings come last: clap puts what follows a `next_help_heading` under the same heading.
     #[command(flatten)]
-    options: Options,
+    settings: SettingOptions,
 }
 
 impl Add {
-    /// Has the daemon make it, and says what to type next.
+    /// Has the daemon make the mirror, and prints what to type next.
     pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
-        let config = user_config()?;
-        let address = address(&self.url, &config)?;
+        let config = read_user_config()?;
+        let address = resolve_address(&self.url, &config)?;
         let Address::Url(url, _) = &address else {
-            return Err(no_url(&self.url).into());
+            return Err(not_a_url(&self.url).into());
         };
         let credential = self.credential.read(|| Ok(url.origin()), &config)?;
         let request = Request::Add(protocol::Add {
             fetch: resolve::request(&address, &config)?,
             name: self.name.clone(),
-            settings: self.options.typed(),
+            settings: self.settings.as_typed(),
             credential: credential.unwrap_or(Credential::AsGit),
             test: !self.no_test,
-            watched: self.noise.is_loud(),
+            watched: self.verbosity.shows_progress(),
             sync: !self.no_sync,
         });
-        let mut unseen = Vec::new();
-        let done = |step: Step| match self.noise.is_loud() {
-            true => tell(&line(&step)),
-            false => unseen.push(step),
+        let mut unprinted = Vec::new();
+        let on_step = |step: Step| match self.verbosity.shows_progress() {
+            true => print_stderr(&step_line(&step)),
+            false => unprinted.push(step),
         };
-        let reply = converse(in_steps(paths, &request, self.noise.renderer(), done));
-        // How far it came is worth seeing where it came no further.
-        if !self.noise.quiet && unseen.last().is_some_and(Step::is_fatal) {
-            unseen.iter().for_each(|step| tell(&line(step)));
+        let reply = block_on(call_in_steps(
+            paths,
+            &request,
+            self.verbosity.renderer(),
+            on_step,
+        ));
+        // Without progress the steps are printed only if one of them failed.
+        if !self.verbosity.quiet && unprinted.last().is_some_and(Step::is_fatal) {
+            let steps = unprinted.iter();
+            steps.for_each(|step| print_stderr(&step_line(step)));
         }
         let Reply::Added {
             name,
@@ -93,15 +99,15 @@ impl Add {
         else {
             return Err(something_else().into());
         };
-        if !self.noise.quiet {
+        if !self.verbosity.quiet {
             let name = masked(name.as_bytes());
             print(&format!(
                 "'{name}' mirrors {}\n    git clone {}\n",
                 masked(url.as_bytes()),
-                quoted(&format!("mirror::{name}"))
+                shell_quoted(&format!("mirror::{name}"))
             ))?;
         }
-        warn(None, &warnings);
+        print_warnings(None, &warnings);
         Ok(ExitCode::SUCCESS)
     }
 }

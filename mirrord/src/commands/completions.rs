@@ -1,11 +1,11 @@
-//! `mirrord completions`: what a shell needs to complete our words.
+//! `mirrord completions`: a script with which a shell completes commands and options.
 
 use std::process::ExitCode;
 
 use clap::Args;
 use clap_complete::Shell;
 
-use super::print::write;
+use super::print::write_stdout;
 
 /// Print what a shell needs to complete the words of mirrord
 ///
@@ -24,11 +24,11 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    /// Prints them; `program` is all that there is to complete.
+    /// Prints the script; `program` is the definition of all commands.
     pub(crate) fn execute(&self, mut program: clap::Command) -> anyhow::Result<ExitCode> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut program, "mirrord", &mut script);
-        write(&String::from_utf8_lossy(&script))?;
+        write_stdout(&String::from_utf8_lossy(&script))?;
         Ok(ExitCode::SUCCESS)
     }
 }

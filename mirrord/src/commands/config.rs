@@ -1,4 +1,4 @@
-//! `mirrord config`: the daemon's own settings.
+//! `mirrord config`: the daemon's settings, and the defaults of new mirrors.
 
 use std::process::ExitCode;
 
@@ -11,8 +11,9 @@ use common::{
 use serde_json::{Value, json};
 
 use super::{
-    carry_out, converse, on_terminal,
+    block_on, call_daemon,
     print::{print, print_json},
+    terminal_renderer,
 };
 
 /// Show or change the daemon's own settings, and what new mirrors are given
@@ -50,7 +51,7 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Asks and prints.
+    /// Reads or changes settings, and prints them.
     pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
         let config = match (&self.unset, &self.key, &self.value) {
             (Some(key), ..) => protocol::Config::Unset(key.clone()),
@@ -58,19 +59,19 @@ impl Config {
             (None, Some(key), None) => protocol::Config::Get(key.clone()),
             (None, None, _) => protocol::Config::List,
         };
-        let one = config != protocol::Config::List;
-        let alone = matches!(config, protocol::Config::Get(_));
+        let is_list = config == protocol::Config::List;
+        let is_get = matches!(config, protocol::Config::Get(_));
         let request = Request::Config(config);
-        let reply = converse(carry_out(paths, &request, on_terminal()))?;
+        let reply = block_on(call_daemon(paths, &request, terminal_renderer()))?;
         let Reply::Settings(settings) = reply else {
             return Err(something_else().into());
         };
-        let mut described = settings.iter().map(described);
+        let mut objects = settings.iter().map(to_json);
         match self.json {
-            true if one => print_json(&described.next().ok_or_else(something_else)?)?,
-            true => print_json(&described.collect())?,
+            true if is_list => print_json(&objects.collect())?,
+            true => print_json(&objects.next().ok_or_else(something_else)?)?,
             false => {
-                let show = if alone { value } else { line };
+                let show = if is_get { value_line } else { key_line };
                 print(&settings.iter().map(show).collect::<String>())?;
             }
         }
@@ -78,17 +79,17 @@ impl Config {
     }
 }
 
-fn value(setting: &Setting) -> String {
+fn value_line(setting: &Setting) -> String {
     format!("{}\n", masked(setting.value.as_bytes()))
 }
 
-fn line(setting: &Setting) -> String {
+fn key_line(setting: &Setting) -> String {
     let line = format!("{} = {}", setting.key, masked(setting.value.as_bytes()));
     let mark = if setting.is_default { " (default)" } else { "" };
     format!("{}{mark}\n", line.trim_end())
 }
 
-fn described(setting: &Setting) -> Value {
+fn to_json(setting: &Setting) -> Value {
     json!({
         "key": setting.key,
         "value": setting.value,

@@ -1,4 +1,5 @@
-//! What a mirror is to sign in with, as options; what is secret comes from stdin or the terminal, never from them.
+//! The options that say what a mirror signs in with. Secrets are read from stdin or the terminal, never from the command
+//! line.
 
 use std::{
     fs,
@@ -14,13 +15,13 @@ use common::{
     protocol::{self, Failure, FailureKind, Login, OrFailure, Secret, words},
 };
 
-/// No password, token or passphrase comes near this.
+/// The length of a secret on stdin, far above that of any password, token or passphrase.
 const MAX_INPUT_BYTES: u64 = 1 << 16;
 
-/// How a mirror signs in.
+/// The options that say what a mirror signs in with.
 #[derive(Args)]
 #[command(next_help_heading = "Signing in")]
-pub(crate) struct SigningIn {
+pub(crate) struct CredentialOptions {
     /// Sign in with nothing, even if your git knows a login
     #[arg(long, conflicts_with_all = ["username", "ssh_key"])]
     anonymous: bool,
@@ -49,8 +50,9 @@ pub(crate) struct SigningIn {
     passphrase_stdin: bool,
 }
 
-impl SigningIn {
-    /// What was said of it, with what had to be asked; `at` is what a question is about, for when there is one.
+impl CredentialOptions {
+    /// Returns the credential of these options, and asks for what is secret in it; `None` if there is none of them. `at`
+    /// returns what the question names: the origin of the upstream, or the mirror.
     pub(super) fn read(
         &self,
         at: impl FnOnce() -> Result<String, Failure>,
@@ -70,11 +72,11 @@ impl SigningIn {
         };
         let file = private_key(file)?;
         let passphrase = if self.passphrase_stdin {
-            Some(of_stdin("passphrase")?)
+            Some(secret_from_stdin("passphrase")?)
         } else if has_passphrase(&file) {
-            // Without anybody to ask, ssh asks whoever waits for it, or its agent has the key.
-            let prompt = format!("Enter passphrase for key '{}': ", shown(&file));
-            asked(&prompt, config)?.filter(|Secret(text)| !text.is_empty())
+            // If nobody can be asked here, ssh asks during a sync, or its agent has the key.
+            let prompt = format!("Enter passphrase for key '{}': ", display_path(&file));
+            ask_secret(&prompt, config)?.filter(|Secret(text)| !text.is_empty())
         } else {
             None
         };
@@ -87,18 +89,18 @@ impl SigningIn {
         at: impl FnOnce() -> Result<String, Failure>,
         config: &UserConfig,
     ) -> Result<Secret, Failure> {
-        // Basic authentication ends the name at the first one.
+        // In Basic authentication the first colon ends the name (RFC 7617).
         if username.contains(|c: char| c == ':' || c.is_control()) {
             let failure = format!("'{}' is not a user name", masked(username.as_bytes()));
             return Err(Failure::new(FailureKind::Usage, failure)
                 .hinted("it has no colon, and no control characters"));
         }
         if self.password_stdin {
-            return of_stdin("password");
+            return secret_from_stdin("password");
         }
         let name = masked(username.as_bytes());
         let at = at()?;
-        let password = asked(&format!("Password for '{name}' at '{at}': "), config)?;
+        let password = ask_secret(&format!("Password for '{name}' at '{at}': "), config)?;
         password
             .filter(|Secret(text)| !text.is_empty())
             .ok_or_else(|| {
@@ -109,13 +111,13 @@ impl SigningIn {
     }
 }
 
-/// What the person answers to a question without echo; `None` when nobody can be asked.
-pub(super) fn asked(prompt: &str, config: &UserConfig) -> Result<Option<Secret>, Failure> {
+/// Asks a question on the terminal without echo; `None` if nobody can be asked.
+pub(super) fn ask_secret(prompt: &str, config: &UserConfig) -> Result<Option<Secret>, Failure> {
     ask::secret(prompt, config).or_failure("cannot ask")
 }
 
-/// A secret on stdin, without the line end behind it.
-pub(super) fn of_stdin(what: &str) -> Result<Secret, Failure> {
+/// Reads a secret from stdin: one line, without its end.
+pub(super) fn secret_from_stdin(what: &str) -> Result<Secret, Failure> {
     let mut text = String::new();
     io::stdin()
         .lock()
@@ -134,12 +136,12 @@ pub(super) fn of_stdin(what: &str) -> Result<Secret, Failure> {
     Ok(Secret(line.to_owned()))
 }
 
-/// The absolute path of what looks like a private key.
+/// Checks that a file looks like a private key, and returns its absolute path.
 fn private_key(file: &Path) -> Result<PathBuf, Failure> {
     let bad = |why: String| {
         Failure::new(
             FailureKind::Usage,
-            format!("cannot use the key '{}': {why}", shown(file)),
+            format!("cannot use the key '{}': {why}", display_path(file)),
         )
     };
     let path = std::path::absolute(file).map_err(|err| bad(words(&err)))?;
@@ -162,7 +164,7 @@ fn private_key(file: &Path) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-/// Whether a key cannot be read without a passphrase, as far as ssh-keygen tells.
+/// Whether ssh-keygen needs a passphrase to read a key.
 fn has_passphrase(key: &Path) -> bool {
     let read = Command::new("ssh-keygen")
         .args(["-y", "-P", "", "-f"])
@@ -174,6 +176,6 @@ fn has_passphrase(key: &Path) -> bool {
     read.is_ok_and(|status| !status.success())
 }
 
-fn shown(path: &Path) -> String {
+fn display_path(path: &Path) -> String {
     masked(path.to_string_lossy().as_bytes())
 }

@@ -1,4 +1,4 @@
-//! How a mirror is, in the words of `status` and `why`.
+//! Texts and JSON about the state of a mirror, for `status`, `why` and `show`.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,28 +10,28 @@ use common::{
 use serde_json::{Value, json};
 
 use super::{
-    list::described,
-    print::{ago, count},
+    list::mirror_json,
+    print::{count, time_span},
 };
 
-/// Now, in seconds since 1970.
+/// The current time, in seconds since 1970.
 pub(super) fn now() -> u64 {
     unix_seconds(SystemTime::now())
 }
 
-/// How fresh a mirror is, and what it is doing about it.
-pub(super) fn freshness(health: &Health, now: u64) -> String {
+/// How fresh a mirror is, or what is wrong with it.
+pub(super) fn freshness_text(health: &Health, now: u64) -> String {
     let info = &health.info;
-    let since = |at: u64| ago(now.saturating_sub(at));
+    let since = |at: u64| time_span(now.saturating_sub(at));
     if info.syncing {
-        let far = health.progress.as_ref().and_then(far);
-        return match far {
-            Some(far) => format!("syncing: {far}"),
+        let progress = health.progress.as_ref().and_then(progress_text);
+        return match progress {
+            Some(progress) => format!("syncing: {progress}"),
             None => "syncing".to_owned(),
         };
     }
     if let Some(damage) = &health.damage {
-        return damaged(damage);
+        return damage_text(damage);
     }
     let why = info.failing.as_ref().map(|why| masked(why.as_bytes()));
     match (why, info.synced) {
@@ -45,8 +45,8 @@ pub(super) fn freshness(health: &Health, now: u64) -> String {
     }
 }
 
-/// What is broken, and what is done about it.
-fn damaged(damage: &Damage) -> String {
+/// What is damaged in a mirror, and what is done about it.
+fn damage_text(damage: &Damage) -> String {
     let what = masked(damage.what.as_bytes());
     match (damage.asked, &*damage.lost) {
         (false, _) => format!("damaged: {what}; what upstream has is fetched again"),
@@ -59,13 +59,13 @@ fn damaged(damage: &Damage) -> String {
     }
 }
 
-/// When the next sync is for which nobody asks, and why not sooner.
-pub(super) fn next(health: &Health) -> Option<String> {
+/// When the next scheduled sync is, and why not sooner.
+pub(super) fn next_sync_text(health: &Health) -> Option<String> {
     let Next { wait, why, running } = health.next?;
     if running || health.info.syncing {
         return None;
     }
-    let soon = wait.map(within);
+    let soon = wait.map(wait_text);
     Some(match (why, soon) {
         (Why::NeedsYou, _) => "not tried again before that is mended".to_owned(),
         (Why::Never, _) | (_, None) => "next sync when somebody asks".to_owned(),
@@ -76,8 +76,8 @@ pub(super) fn next(health: &Health) -> Option<String> {
     })
 }
 
-/// What it holds.
-pub(super) fn holds(health: &Health) -> String {
+/// The size of a mirror, and the number of its local refs.
+pub(super) fn size_text(health: &Health) -> String {
     let size = size(health.size as f64);
     match health.locals {
         0 => size,
@@ -85,18 +85,18 @@ pub(super) fn holds(health: &Health) -> String {
     }
 }
 
-/// What nobody had to download for it, in words, if there is anything.
-pub(super) fn saved(saved: &Saved) -> Option<String> {
+/// How much the mirror has saved clients to download; `None` if nothing.
+pub(super) fn saved_text(saved: &Saved) -> Option<String> {
     let seconds = saved.milliseconds.unwrap_or_default() / 1000;
     let bytes = (saved.bytes > 0).then(|| size(saved.bytes as f64))?;
     Some(match seconds {
         0 => bytes,
-        seconds => format!("{bytes} and {}", ago(seconds)),
+        seconds => format!("{bytes} and {}", time_span(seconds)),
     })
 }
 
-/// What was answered without a download.
-pub(super) fn answered(saved: &Saved) -> String {
+/// The number of clones and fetches that were served from the mirror.
+pub(super) fn served_text(saved: &Saved) -> String {
     format!(
         "{} and {}",
         count(saved.clones, "clone"),
@@ -108,7 +108,7 @@ pub(super) fn answered(saved: &Saved) -> String {
 }
 
 /// What all mirrors have saved together.
-pub(super) fn sum<'s>(each: impl Iterator<Item = &'s Saved>) -> Saved {
+pub(super) fn total_saved<'s>(each: impl Iterator<Item = &'s Saved>) -> Saved {
     each.fold(Saved::default(), |sum, saved| Saved {
         clones: sum.clones + saved.clones,
         fetches: sum.fetches + saved.fetches,
@@ -120,8 +120,8 @@ pub(super) fn sum<'s>(each: impl Iterator<Item = &'s Saved>) -> Saved {
     })
 }
 
-/// The same for scripts.
-pub(super) fn saved_in_json(saved: &Saved) -> Value {
+/// What a mirror has saved, for scripts.
+pub(super) fn saved_json(saved: &Saved) -> Value {
     json!({
         "clones": saved.clones,
         "fetches": saved.fetches,
@@ -130,9 +130,9 @@ pub(super) fn saved_in_json(saved: &Saved) -> Value {
     })
 }
 
-/// All of it for scripts.
-pub(super) fn in_json(health: &Health) -> Value {
-    let mut all = described(&health.info);
+/// The state of a mirror, for scripts.
+pub(super) fn health_json(health: &Health) -> Value {
+    let mut all = mirror_json(&health.info);
     all["behind_since"] = json!(health.behind);
     let wait = health.next.and_then(|next| next.wait);
     all["next_sync_in_seconds"] = json!(wait.map(|wait| wait.as_secs()));
@@ -145,12 +145,12 @@ pub(super) fn in_json(health: &Health) -> Value {
         Why::NeedsYou => "needs-you",
         Why::Never => "never",
     }));
-    all["progress"] = json!(health.progress.as_ref().and_then(far));
+    all["progress"] = json!(health.progress.as_ref().and_then(progress_text));
     all["size_bytes"] = json!(health.size);
     all["local_refs"] = json!(health.locals);
     all["last_used"] = json!(health.used);
     all["automatic"] = json!(health.automatic);
-    all["saved"] = saved_in_json(&health.saved);
+    all["saved"] = saved_json(&health.saved);
     all["damage"] = json!(health.damage.as_ref().map(|damage| json!({
         "what": damage.what,
         "asked_upstream": damage.asked,
@@ -162,16 +162,16 @@ pub(super) fn in_json(health: &Health) -> Value {
     all
 }
 
-/// How far a first clone is.
-pub(super) fn first_clone(clone: &FirstClone) -> String {
-    match clone.progress.as_ref().and_then(far) {
-        Some(far) => format!("first clone: {far}"),
+/// The progress of a first clone.
+pub(super) fn first_clone_text(clone: &FirstClone) -> String {
+    match clone.progress.as_ref().and_then(progress_text) {
+        Some(progress) => format!("first clone: {progress}"),
         None => "first clone".to_owned(),
     }
 }
 
-/// The same for scripts, with the keys of a mirror and how far it is.
-pub(super) fn first_clone_in_json(clone: &FirstClone) -> Value {
+/// A first clone for scripts: the keys of a mirror, and the progress.
+pub(super) fn first_clone_json(clone: &FirstClone) -> Value {
     let (amount, bytes) = match &clone.progress {
         Some(Progress::Receiving(amount, bytes)) => (Some(amount), Some(bytes)),
         Some(Progress::Resolving(amount)) => (Some(amount), None),
@@ -184,7 +184,7 @@ pub(super) fn first_clone_in_json(clone: &FirstClone) -> Value {
         "last_sync": null,
         "syncing": true,
         "first_clone": {
-            "progress": clone.progress.as_ref().and_then(far),
+            "progress": clone.progress.as_ref().and_then(progress_text),
             "done": amount.map(|amount| amount.done),
             "total": amount.map(|amount| amount.of),
             "received_bytes": bytes,
@@ -192,19 +192,19 @@ pub(super) fn first_clone_in_json(clone: &FirstClone) -> Value {
     })
 }
 
-fn within(wait: Duration) -> String {
+fn wait_text(wait: Duration) -> String {
     match wait.as_secs() {
         0 => "now".to_owned(),
-        seconds => format!("in {}", ago(seconds)),
+        seconds => format!("in {}", time_span(seconds)),
     }
 }
 
-/// How far a sync is.
-fn far(progress: &Progress) -> Option<String> {
+/// The progress of a sync.
+fn progress_text(progress: &Progress) -> Option<String> {
     Some(match progress {
         Progress::Asking { host, seconds } => {
             let host = masked(host.as_bytes());
-            format!("no answer from {host} for {}", ago((*seconds).into()))
+            format!("no answer from {host} for {}", time_span((*seconds).into()))
         }
         Progress::Receiving(amount, bytes) => {
             let percent = (amount.done * 100)
@@ -261,16 +261,16 @@ mod tests {
         }
     }
 
-    fn said(health: &Health) -> (String, Option<String>) {
-        (freshness(health, NOW), next(health))
+    fn texts(health: &Health) -> (String, Option<String>) {
+        (freshness_text(health, NOW), next_sync_text(health))
     }
 
     #[test]
-    fn a_mirror_says_how_fresh_it_is_and_when_it_goes_next() {
+    fn the_text_of_a_mirror_has_its_freshness_and_its_next_sync() {
         let mut mirror = health();
-        let (fresh, goes) = said(&mirror);
+        let (fresh, next_sync) = texts(&mirror);
         assert_eq!(fresh, "in step 40 seconds ago");
-        assert_eq!(goes.as_deref(), Some("next sync in 52 minutes"));
+        assert_eq!(next_sync.as_deref(), Some("next sync in 52 minutes"));
         mirror.info.failing = Some("cannot reach 'x': connection refused".into());
         mirror.behind = Some(NOW - 3 * 3600);
         mirror.next = mirror.next.map(|next| Next {
@@ -278,68 +278,68 @@ mod tests {
             why: Why::Retry,
             ..next
         });
-        let (fresh, goes) = said(&mirror);
+        let (fresh, next_sync) = texts(&mirror);
         assert_eq!(
             fresh,
             "behind since 3 hours: cannot reach 'x': connection refused"
         );
-        assert_eq!(goes.as_deref(), Some("next try in 4 minutes"));
+        assert_eq!(next_sync.as_deref(), Some("next try in 4 minutes"));
         mirror.info.needs_you = true;
         mirror.next = mirror.next.map(|next| Next {
             wait: None,
             why: Why::NeedsYou,
             ..next
         });
-        let (fresh, goes) = said(&mirror);
+        let (fresh, next_sync) = texts(&mirror);
         assert!(fresh.starts_with("needs you: cannot"), "{fresh}");
         assert_eq!(
-            goes.as_deref(),
+            next_sync.as_deref(),
             Some("not tried again before that is mended")
         );
     }
 
     #[test]
-    fn a_running_sync_says_how_far_it_is_in_words_that_fit_a_terminal() {
+    fn the_progress_of_a_running_sync_is_masked_for_the_terminal() {
         let mut mirror = health();
         mirror.info.syncing = true;
         mirror.progress = Some(Progress::Receiving(Amount { done: 45, of: 90 }, 5 << 20));
-        let (fresh, goes) = said(&mirror);
+        let (fresh, next_sync) = texts(&mirror);
         assert_eq!(fresh, "syncing: receiving objects, 50%, 5.00 MiB");
-        assert_eq!(goes, None);
+        assert_eq!(next_sync, None);
         mirror.progress = Some(Progress::Asking {
             host: "gitlab\u{1b}[2J".into(),
             seconds: 3,
         });
-        let (fresh, _) = said(&mirror);
+        let (fresh, _) = texts(&mirror);
         assert!(!fresh.contains('\u{1b}'), "{fresh:?}");
     }
 
     #[test]
-    fn what_was_saved_is_said_when_it_is_something() {
+    fn a_mirror_that_has_saved_nothing_has_no_text_for_it() {
         let mut one = Saved::default();
-        assert_eq!(saved(&one), None);
+        assert_eq!(saved_text(&one), None);
         one.fetches = 7;
         assert_eq!(
-            saved(&one),
+            saved_text(&one),
             None,
             "nothing was downloaded, nor would have been"
         );
         (one.clones, one.bytes) = (1, 3 << 30);
-        assert_eq!(saved(&one).as_deref(), Some("3.00 GiB"));
+        assert_eq!(saved_text(&one).as_deref(), Some("3.00 GiB"));
         one.milliseconds = Some(125_999);
-        assert_eq!(saved(&one).as_deref(), Some("3.00 GiB and 2 minutes"));
-        assert_eq!(answered(&one), "1 clone and 7 fetches");
+        assert_eq!(saved_text(&one).as_deref(), Some("3.00 GiB and 2 minutes"));
+        assert_eq!(served_text(&one), "1 clone and 7 fetches");
         let none = Saved::default();
-        let all = sum([&one, &none, &one].into_iter());
+        let all = total_saved([&one, &none, &one].into_iter());
         assert_eq!((all.clones, all.fetches, all.bytes), (2, 14, 6 << 30));
         assert_eq!(all.milliseconds, Some(251_998));
     }
 
     #[test]
-    fn what_it_holds_counts_what_is_here_alone() {
+    fn the_size_text_counts_local_refs() {
         let mut mirror = health();
-        assert_eq!(holds(&mirror), "3.00 MiB");
+        assert_eq!(size_text(&mirror), "3.00 MiB");
         mirror.locals = 1;
-        assert_eq!(holds(&mirror), "3.00 MiB, 1 ref of its own");
+        assert_eq!(size_text(&mirror), "3.00 MiB, 1 ref of its own");
     }
 }

@@ -1,4 +1,5 @@
-//! `mirrord keyring`: what the daemon runs for each use of the keyring. Nobody types it.
+//! `mirrord keyring`, hidden: the daemon runs it for each use of the keyring, because a call
+//! to a locked keyring waits for the user, and only a process can be ended then.
 
 use std::process::ExitCode;
 
@@ -16,7 +17,7 @@ pub(crate) struct Keyring {
 }
 
 impl Keyring {
-    /// Does it; a secret comes on stdin, or goes to stdout.
+    /// Stores, prints or removes a secret. It is read from stdin, or written to stdout.
     pub(crate) fn execute(&self) -> anyhow::Result<ExitCode> {
         Ok(secrets::serve(&self.action, &self.id)?)
     }

@@ -1,25 +1,23 @@
-//! `mirrord list`: the mirrors that there are.
+//! `mirrord list`: lists the mirrors.
 
-use std::{process::ExitCode, time::SystemTime};
+use std::process::ExitCode;
 
 use clap::Args;
 use common::{
     paths::Paths,
     progress::masked,
     protocol::{Failure, FirstClone, MirrorInfo, Reply, Request},
-    text::time::unix_seconds,
 };
 use serde_json::{Value, json};
 
 use super::{
-    converse,
-    health::{first_clone, first_clone_in_json},
-    listed,
-    print::{ago, date, print, print_json},
+    block_on, call_for_list,
+    health::{first_clone_json, first_clone_text, now},
+    print::{print, print_json, time_span, utc_date},
 };
 
-/// What is printed where nothing can be listed.
-pub(super) const NONE: &str =
+/// The text that is printed if there is no mirror.
+pub(super) const NO_MIRRORS: &str =
     "there is no mirror yet: git clone mirror::https://HOST/GROUP/PROJECT.git makes one\n";
 
 /// List the mirrors: name, upstream, and how old what each has is
@@ -34,17 +32,17 @@ pub(crate) struct List {
 }
 
 impl List {
-    /// Asks and prints.
+    /// Asks the daemon for the list, and prints it.
     pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
-        let listed = converse(listed(paths, &Request::List, batch))?;
+        let entries = block_on(call_for_list(paths, &Request::List, take_entries))?;
         if self.json {
-            print_json(&listed.iter().map(Listed::described).collect())?;
+            print_json(&entries.iter().map(Entry::to_json).collect())?;
             return Ok(ExitCode::SUCCESS);
         }
-        if listed.is_empty() {
-            print(NONE)?;
+        if entries.is_empty() {
+            print(NO_MIRRORS)?;
         }
-        let rows: Vec<_> = listed.iter().map(Listed::row).collect();
+        let rows: Vec<_> = entries.iter().map(Entry::row).collect();
         let width = rows.iter().map(|[name, ..]| name.chars().count()).max();
         let width = width.unwrap_or_default();
         for [name, url, state] in &rows {
@@ -54,52 +52,52 @@ impl List {
     }
 }
 
-/// A line of the list.
-enum Listed {
+/// An entry of the list.
+enum Entry {
     Mirror(MirrorInfo),
     FirstClone(FirstClone),
 }
 
-fn batch(reply: Reply) -> Option<Vec<Listed>> {
+fn take_entries(reply: Reply) -> Option<Vec<Entry>> {
     match reply {
-        Reply::Mirrors(batch) => Some(batch.into_iter().map(Listed::Mirror).collect()),
-        Reply::FirstClones(batch) => Some(batch.into_iter().map(Listed::FirstClone).collect()),
+        Reply::Mirrors(batch) => Some(batch.into_iter().map(Entry::Mirror).collect()),
+        Reply::FirstClones(batch) => Some(batch.into_iter().map(Entry::FirstClone).collect()),
         _ => None,
     }
 }
 
-impl Listed {
-    /// Name, upstream and state, for people.
+impl Entry {
+    /// The name, the upstream and the state, for people.
     fn row(&self) -> [String; 3] {
         let (name, url, state) = match self {
-            Self::Mirror(mirror) => (&mirror.name, &mirror.url, state(mirror)),
-            Self::FirstClone(clone) => (&clone.name, &clone.url, first_clone(clone)),
+            Self::Mirror(mirror) => (&mirror.name, &mirror.url, state_text(mirror)),
+            Self::FirstClone(clone) => (&clone.name, &clone.url, first_clone_text(clone)),
         };
         [masked(name.as_bytes()), masked(url.as_bytes()), state]
     }
 
-    fn described(&self) -> Value {
+    fn to_json(&self) -> Value {
         match self {
-            Self::Mirror(mirror) => described(mirror),
-            Self::FirstClone(clone) => first_clone_in_json(clone),
+            Self::Mirror(mirror) => mirror_json(mirror),
+            Self::FirstClone(clone) => first_clone_json(clone),
         }
     }
 }
 
-/// All mirrors.
-pub(super) async fn mirrors(paths: &Paths) -> Result<Vec<MirrorInfo>, Failure> {
-    let batch = |reply| match reply {
+/// Asks the daemon for all mirrors, without first clones.
+pub(super) async fn list_mirrors(paths: &Paths) -> Result<Vec<MirrorInfo>, Failure> {
+    let take_mirrors = |reply| match reply {
         Reply::Mirrors(batch) => Some(batch),
         Reply::FirstClones(_) => Some(Vec::new()),
         _ => None,
     };
-    listed(paths, &Request::List, batch).await
+    call_for_list(paths, &Request::List, take_mirrors).await
 }
 
-/// How a mirror is, for people.
-pub(super) fn state(mirror: &MirrorInfo) -> String {
-    let now = unix_seconds(SystemTime::now());
-    let synced = mirror.synced.map(|synced| ago(now.saturating_sub(synced)));
+/// The state of a mirror, for people.
+pub(super) fn state_text(mirror: &MirrorInfo) -> String {
+    let since = |at: u64| time_span(now().saturating_sub(at));
+    let synced = mirror.synced.map(since);
     let failing = mirror.failing.as_ref();
     match (synced, failing.map(|why| masked(why.as_bytes()))) {
         _ if mirror.syncing => "syncing".into(),
@@ -110,8 +108,8 @@ pub(super) fn state(mirror: &MirrorInfo) -> String {
     }
 }
 
-/// How a mirror is, for scripts.
-pub(super) fn described(mirror: &MirrorInfo) -> Value {
+/// The state of a mirror, for scripts.
+pub(super) fn mirror_json(mirror: &MirrorInfo) -> Value {
     json!({
         "name": mirror.name,
         "url": mirror.url,
@@ -120,7 +118,7 @@ pub(super) fn described(mirror: &MirrorInfo) -> Value {
         "last_sync": mirror.synced,
         "last_error": mirror.failing,
         "needs_you": mirror.needs_you,
-        "token_expires": mirror.expires.map(date),
+        "token_expires": mirror.expires.map(utc_date),
         "syncing": mirror.syncing,
     })
 }

@@ -1,4 +1,4 @@
-//! `mirrord log`: what syncs and pushes did, and do, and which mirrors have gone by themselves.
+//! `mirrord log`: prints the journal of syncs, pushes, removals and repairs, and follows it.
 
 use std::{
     io::{self, Write},
@@ -18,12 +18,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
 use super::{
-    called, converse, mirror,
-    print::{count, print, readable, tell},
+    block_on, display_name,
+    print::{count, print, print_stderr, readable},
+    resolve_mirror,
 };
 use crate::process::local_time::time;
 
-/// What is shown of the past to one who follows, unless they say otherwise; as `tail -f` has it.
+/// The number of old entries that `--follow` shows without `-n`, as in tail(1).
 const DEFAULT_ENTRIES: u64 = 10;
 
 /// Say what each sync and each push did
@@ -56,36 +57,36 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Asks and prints, until nobody reads it any more.
+    /// Asks the daemon for entries, and prints them until the end or until stdout is closed.
     pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
-        let wanted = self.name.as_deref().map(mirror).transpose()?;
+        let mirror = self.name.as_deref().map(resolve_mirror).transpose()?;
         let request = Request::Log(protocol::Log {
-            mirror: wanted,
+            mirror,
             count: self.count.or(self.follow.then_some(DEFAULT_ENTRIES)),
             follow: self.follow,
         });
-        converse(async {
+        block_on(async {
             let mut client = Client::connect_or_start(paths).await?;
             client.say(&request).await?;
-            let (mut width, mut nothing) = (0, true);
+            let (mut width, mut is_empty) = (0, true);
             loop {
                 match client.hear().await? {
                     Reply::Entries(entries) => {
-                        nothing &= entries.is_empty();
+                        is_empty &= entries.is_empty();
                         let text = match self.json {
-                            true => entries.iter().map(in_json).collect(),
+                            true => entries.iter().map(json_line).collect(),
                             false => lines(&entries, &mut width),
                         };
-                        if !is_written(&text)? {
+                        if !write_and_flush(&text)? {
                             return anyhow::Ok(());
                         }
                     }
-                    Reply::Missed(missed) => tell(&format!(
+                    Reply::Missed(missed) => print_stderr(&format!(
                         "warning: {} left out: they came faster than this was read",
                         count(missed, "line")
                     )),
-                    // Nothing happens. A reader that goes away meanwhile must not be waited for.
-                    Reply::Progress(_) if !is_read() => return Ok(()),
+                    // Sent while nothing happens. It is the only chance to see that stdout has been closed.
+                    Reply::Progress(_) if !is_stdout_open() => return Ok(()),
                     Reply::Progress(_) => {}
                     Reply::Done => break,
                     Reply::Failed(failure) => return Err(failure.into()),
@@ -93,25 +94,25 @@ impl Log {
                 }
             }
             if self.follow {
-                tell("mirrord has stopped");
-            } else if nothing && !self.json {
-                print(&self.nothing())?;
+                print_stderr("mirrord has stopped");
+            } else if is_empty && !self.json {
+                print(&self.nothing_found())?;
             }
             Ok(())
         })?;
         Ok(ExitCode::SUCCESS)
     }
 
-    fn nothing(&self) -> String {
+    fn nothing_found(&self) -> String {
         match &self.name {
             None => "nothing is in the log\n".to_owned(),
-            Some(name) => format!("nothing of '{}' is in the log\n", called(name)),
+            Some(name) => format!("nothing of '{}' is in the log\n", display_name(name)),
         }
     }
 }
 
-/// Prints what has come, at once; says whether there is still somebody who reads it.
-fn is_written(text: &str) -> anyhow::Result<bool> {
+/// Writes to stdout at once. Returns `false` if the reader has closed it.
+fn write_and_flush(text: &str) -> anyhow::Result<bool> {
     let mut stdout = io::stdout();
     let written = stdout.write_all(text.as_bytes());
     match written.and_then(|()| stdout.flush()) {
@@ -121,15 +122,15 @@ fn is_written(text: &str) -> anyhow::Result<bool> {
     }
 }
 
-/// Whether somebody may still read what is printed.
-fn is_read() -> bool {
+/// Whether the reader of stdout has not closed it.
+fn is_stdout_open() -> bool {
     let stdout = io::stdout();
     let mut stdout = [PollFd::new(&stdout, PollFlags::empty())];
     let polled = poll(&mut stdout, Some(&Timespec::default()));
     polled.is_err() || !stdout[0].revents().intersects(PollFlags::ERR)
 }
 
-/// Entries for people; `width` is that of the longest name so far.
+/// Entries for people, one line each. `width` is that of the longest name so far.
 fn lines(entries: &[Entry], width: &mut usize) -> String {
     let names: Vec<_> = entries
         .iter()
@@ -145,21 +146,24 @@ fn lines(entries: &[Entry], width: &mut usize) -> String {
             What::Removal => "removal".to_owned(),
             What::Repair => "repair".to_owned(),
         };
-        format!("{time}  {name:width$}  {what:15}  {}\n", came(entry))
+        format!(
+            "{time}  {name:width$}  {what:15}  {}\n",
+            outcome_text(entry)
+        )
     });
     readable(&lines.collect::<String>())
 }
 
-/// What came of it.
-fn came(entry: &Entry) -> String {
-    let took = took(entry.milliseconds);
+/// The outcome of an entry, for people.
+fn outcome_text(entry: &Entry) -> String {
+    let duration = duration_text(entry.milliseconds);
     let mut parts = match &entry.outcome {
-        Outcome::Failed(words) => {
-            return format!("failed after {took}: {}", masked(words.as_bytes()));
+        Outcome::Failed(message) => {
+            return format!("failed after {duration}: {}", masked(message.as_bytes()));
         }
-        Outcome::Cancelled => return format!("cancelled after {took}"),
+        Outcome::Cancelled => return format!("cancelled after {duration}"),
         Outcome::Unchanged => vec!["unchanged".to_owned()],
-        Outcome::Removed(words) | Outcome::Replaced(words) => vec![masked(words.as_bytes())],
+        Outcome::Removed(reason) | Outcome::Replaced(reason) => vec![masked(reason.as_bytes())],
         Outcome::InStep => vec![
             "in step".to_owned(),
             format!("{} moved", count(entry.refs, "ref")),
@@ -170,7 +174,7 @@ fn came(entry: &Entry) -> String {
             refused,
             reason,
         } => {
-            let by = reason.as_deref().unwrap_or("by upstream");
+            let reason = reason.as_deref().unwrap_or("by upstream");
             let parts = [
                 (sent, format!("{} sent to upstream", count(*sent, "ref"))),
                 (kept, format!("{} kept here", count(*kept, "ref"))),
@@ -179,45 +183,45 @@ fn came(entry: &Entry) -> String {
                     format!(
                         "{} refused ({})",
                         count(*refused, "ref"),
-                        masked(by.as_bytes())
+                        masked(reason.as_bytes())
                     ),
                 ),
             ];
             let parts = parts.into_iter().filter(|(number, _)| **number > 0);
-            parts.map(|(_, words)| words).collect()
+            parts.map(|(_, text)| text).collect()
         }
     };
     if entry.bytes > 0 {
         parts.push(size(entry.bytes as f64));
     }
-    parts.push(took);
+    parts.push(duration);
     parts.join(", ")
 }
 
-fn took(milliseconds: u64) -> String {
+fn duration_text(milliseconds: u64) -> String {
     match milliseconds {
         0..100 => format!("{milliseconds} ms"),
         _ => format!("{:.1} s", milliseconds as f64 / 1000.0),
     }
 }
 
-/// An entry for scripts: every one has all keys.
-fn in_json(entry: &Entry) -> String {
+/// An entry for scripts. Every entry has all keys.
+fn json_line(entry: &Entry) -> String {
     let (mut reason, mut counts) = (None, None);
     let outcome = match &entry.outcome {
         Outcome::InStep => "in-step",
         Outcome::Unchanged => "unchanged",
         Outcome::Cancelled => "cancelled",
-        Outcome::Failed(words) => {
-            reason = Some(words);
+        Outcome::Failed(message) => {
+            reason = Some(message);
             "failed"
         }
-        Outcome::Removed(words) => {
-            reason = Some(words);
+        Outcome::Removed(message) => {
+            reason = Some(message);
             "removed"
         }
-        Outcome::Replaced(words) => {
-            reason = Some(words);
+        Outcome::Replaced(message) => {
+            reason = Some(message);
             "replaced"
         }
         Outcome::Pushed {
@@ -275,11 +279,11 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_why_and_what_came_of_it() {
+    fn a_line_has_the_cause_and_the_outcome() {
         let line = |what, outcome| {
             let line = lines(&[entry(what, outcome)], &mut 0);
-            let (_, words) = line.split_at(27);
-            words.to_owned()
+            let (_time, rest) = line.split_at(27);
+            rest.to_owned()
         };
         assert_eq!(
             line(What::Sync, Outcome::InStep),
@@ -312,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn names_stand_in_a_column_that_only_grows() {
+    fn the_column_of_names_only_grows() {
         let (mut width, named) = (0, |name: &str| {
             let mut entry = entry(What::Push, Outcome::Cancelled);
             entry.mirror = name.into();
@@ -344,7 +348,7 @@ mod tests {
                 reason: None,
             },
         ];
-        let words = [
+        let keys = [
             "in-step",
             "unchanged",
             "cancelled",
@@ -353,13 +357,13 @@ mod tests {
             "replaced",
             "refused",
         ];
-        for (outcome, word) in outcomes.into_iter().zip(words) {
-            let line = in_json(&entry(What::Sync, outcome));
+        for (outcome, key) in outcomes.into_iter().zip(keys) {
+            let line = json_line(&entry(What::Sync, outcome));
             assert_eq!(line.matches('\n').count(), 1, "{line}");
             let object: Value = serde_json::from_str(&line).expect("an object");
             let object = object.as_object().expect("an object");
             assert_eq!(object.len(), 12, "{line}");
-            assert_eq!(object["outcome"], word);
+            assert_eq!(object["outcome"], key);
             assert_eq!(
                 (&object["what"], &object["cause"]),
                 (&json!("sync"), &json!("fetch"))

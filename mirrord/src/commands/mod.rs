@@ -1,6 +1,10 @@
-//! One file a command, or a few that belong together: ask the socket, print.
+//! The commands of `mirrord`, one file each. A command asks the daemon on its socket (`call`) and prints the reply
+//! (`print`).
 
+pub(crate) mod accept;
 pub(crate) mod add;
+mod argument;
+mod call;
 pub(crate) mod completions;
 pub(crate) mod config;
 mod credential;
@@ -9,12 +13,14 @@ pub(crate) mod history;
 pub(crate) mod keyring;
 pub(crate) mod list;
 pub(crate) mod log;
-pub(crate) mod print;
+mod print;
 pub(crate) mod remove;
 pub(crate) mod rename;
+pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod service;
-pub(crate) mod settings;
+pub(crate) mod set;
+mod settings;
 pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod stop;
@@ -26,26 +32,17 @@ pub(crate) mod why;
 use std::io::{self, IsTerminal, Stderr};
 
 use clap::Args;
-use common::{
-    address::{
-        resolve,
-        upstream_url::{Address, redact},
-    },
-    git::client_context::UserConfig,
-    paths::Paths,
-    progress::{Renderer, masked},
-    protocol::{
-        Failure, Mirror, OrFailure, Reply, Request,
-        client::{Client, ConnectError, something_else},
-    },
-    running,
+use common::{progress::Renderer, protocol::Failure};
+
+pub(crate) use self::print::{exit_code, print_error};
+use self::{
+    argument::{display_name, read_user_config, resolve_address, resolve_mirror},
+    call::{block_on, call_daemon, call_for_list, call_running_daemon, read_list},
 };
 
-pub(crate) use print::{complain, exit_code};
-
-/// How much is said of what takes long.
+/// How much a command prints on stderr.
 #[derive(Args)]
-pub(crate) struct Noise {
+pub(crate) struct Verbosity {
     /// Print nothing but warnings and errors
     #[arg(short, long)]
     quiet: bool,
@@ -54,115 +51,23 @@ pub(crate) struct Noise {
     progress: bool,
 }
 
-impl Noise {
-    /// Shows progress where git would: when asked to, or on a terminal unless quiet.
+impl Verbosity {
     fn renderer(&self) -> Renderer<Stderr> {
-        Renderer::stderr(self.is_loud())
+        Renderer::stderr(self.shows_progress())
     }
 
-    fn is_loud(&self) -> bool {
+    /// Whether progress is shown, as git decides it: if asked for, or on a terminal unless quiet.
+    fn shows_progress(&self) -> bool {
         self.progress || !self.quiet && io::stderr().is_terminal()
     }
 }
 
-/// Shows progress on a terminal.
-fn on_terminal() -> Renderer<Stderr> {
+/// Shows progress on stderr if that is a terminal.
+fn terminal_renderer() -> Renderer<Stderr> {
     Renderer::stderr(io::stderr().is_terminal())
 }
 
-/// Runs one conversation.
-fn converse<T, E: Into<anyhow::Error>>(
-    conversation: impl Future<Output = Result<T, E>>,
-) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(conversation)
-        .map_err(Into::into)
-}
-
-/// Asks the daemon that runs; `None` when none does.
-async fn ask(paths: &Paths, request: &Request) -> anyhow::Result<Option<(Client, Reply)>> {
-    // Behind the socket of a service one would be started for whoever connects.
-    if crate::daemon::service::is_installed(paths)
-        && matches!(running::holder(&paths.lock()), Ok(None))
-    {
-        return Ok(None);
-    }
-    let mut client = match Client::connect(paths).await {
-        Err(ConnectError::NotRunning) => return Ok(None),
-        client => client.map_err(Failure::from)?,
-    };
-    client.say(request).await?;
-    let reply = client.hear().await?;
-    Ok(Some((client, reply)))
-}
-
-/// Has the daemon do something, starting it when it does not run, until it has come to something.
-async fn carry_out(
-    paths: &Paths,
-    request: &Request,
-    mut renderer: Renderer<Stderr>,
-) -> Result<Reply, Failure> {
-    let (_, reply) = Client::carry_out(paths, request, &mut renderer).await?;
-    Ok(reply)
-}
-
-/// Asks for a list, starting the daemon when it does not run; `batch` takes a part of it from a reply.
-async fn listed<T>(
-    paths: &Paths,
-    request: &Request,
-    batch: fn(Reply) -> Option<Vec<T>>,
-) -> Result<Vec<T>, Failure> {
-    let mut client = Client::connect_or_start(paths).await?;
-    client.say(request).await?;
-    rest(&mut client, batch).await
-}
-
-/// Hears the rest of a list.
-async fn rest<T>(
-    client: &mut Client,
-    batch: fn(Reply) -> Option<Vec<T>>,
-) -> Result<Vec<T>, Failure> {
-    let mut all = Vec::new();
-    loop {
-        match client.hear().await? {
-            Reply::Done => return Ok(all),
-            Reply::Failed(failure) => return Err(failure),
-            reply => all.extend(batch(reply).ok_or_else(something_else)?),
-        }
-    }
-}
-
-/// What git would read where the person stands.
-fn user_config() -> Result<UserConfig, Failure> {
-    UserConfig::read().or_failure("cannot read git's configuration")
-}
-
-/// What a person means by a name or an address.
-fn address(typed: &str, config: &UserConfig) -> Result<Address, Failure> {
-    resolve::resolve(bare(typed), config)
-}
-
-/// A name or an address as it is printed: what was typed, without a login that may be in it.
-fn called(typed: &str) -> String {
-    masked(redact(bare(typed)).as_bytes())
-}
-
-/// Either may be typed as it is given to git.
-fn bare(typed: &str) -> &str {
-    typed.strip_prefix("mirror::").unwrap_or(typed)
-}
-
-/// Which mirror a person means.
-fn mirror(typed: &str) -> Result<Mirror, Failure> {
-    Ok(match address(typed, &user_config()?)? {
-        Address::Url(url, _) => Mirror::Url(url.to_string()),
-        Address::Name(name) => Mirror::Name(name),
-    })
-}
-
-/// The hint of an error, when it has one.
-fn hint(error: &anyhow::Error) -> Option<&str> {
+/// The hint of an error, if it has one.
+fn hint_of(error: &anyhow::Error) -> Option<&str> {
     error.downcast_ref::<Failure>()?.hint.as_deref()
 }

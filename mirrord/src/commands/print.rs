@@ -1,4 +1,4 @@
-//! What people and scripts read: facts on stdout, everything else on stderr.
+//! Output of the commands: results on stdout, everything else on stderr.
 
 use std::{
     env,
@@ -17,71 +17,71 @@ use common::{
 };
 use jiff::tz::TimeZone;
 
-/// Exit code for what makes no sense; clap has the same for what it refuses itself.
+/// The exit code of wrong usage; clap has the same for what it refuses itself.
 const USAGE: u8 = 2;
 
-/// From so many seconds before a token expires on, its owner is warned: seven days.
+/// How long before a token expires its owner is warned: seven days.
 const EXPIRY_WARNING_SECONDS: u64 = 7 * 24 * 60 * 60;
 
-/// Digits of an object's name that people are shown, as git shows them.
+/// The digits of an abbreviated object id, as in git's own output (`core.abbrev` of a small repository).
 const SHORT_ID_DIGITS: usize = 7;
 
-/// Prints facts for people. What comes from outside has been masked before.
+/// Prints text for people on stdout. Text from outside must have been masked.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
-    write(&readable(text))
+    write_stdout(&readable(text))
 }
 
-/// Prints facts for scripts: always UTF-8, whatever the terminal is.
+/// Prints JSON on stdout: always in UTF-8, whatever the terminal is.
 pub(super) fn print_json(value: &serde_json::Value) -> anyhow::Result<()> {
-    write(&format!("{value:#}\n"))
+    write_stdout(&format!("{value:#}\n"))
 }
 
-/// Prints a program's text. A reader that went away, such as `head`, is no error.
-pub(super) fn write(text: &str) -> anyhow::Result<()> {
+/// Writes to stdout. If the reader, such as `head`, has closed the pipe, that is no error.
+pub(super) fn write_stdout(text: &str) -> anyhow::Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(err) if err.kind() != io::ErrorKind::BrokenPipe => Err(err.into()),
         _ => Ok(()),
     }
 }
 
-/// Says one line on stderr. What comes from outside has been masked before.
-pub(super) fn tell(line: &str) {
+/// Prints one line on stderr. Text from outside must have been masked.
+pub(super) fn print_stderr(line: &str) {
     progress::tell(&readable(line));
 }
 
-/// Says what the person should know, although it worked; `of` is the mirror where more than one is spoken of.
-pub(super) fn warn(of: Option<&str>, warnings: &[String]) {
-    let of = of.map(|name| format!("{name}: ")).unwrap_or_default();
+/// Prints warnings about something that worked. `mirror` is its name if the command is about several.
+pub(super) fn print_warnings(mirror: Option<&str>, warnings: &[String]) {
+    let prefix = mirror.map(|name| format!("{name}: ")).unwrap_or_default();
     for warning in warnings {
-        tell(&format!("warning: {of}{}", masked(warning.as_bytes())));
+        print_stderr(&format!("warning: {prefix}{}", masked(warning.as_bytes())));
     }
 }
 
-/// Says what the person may want to do.
-pub(super) fn advise(hint: &str) {
-    tell(&format!("hint: {}", masked(hint.as_bytes())));
+/// Prints a hint: a command to type, or a fact.
+pub(super) fn print_hint(hint: &str) {
+    print_stderr(&format!("hint: {}", masked(hint.as_bytes())));
 }
 
-/// Prints an error, with what to do about it, where people read errors.
-pub(crate) fn complain(error: &anyhow::Error) {
-    complain_listing(error, &[]);
+/// Prints an error and its hint on stderr.
+pub(crate) fn print_error(error: &anyhow::Error) {
+    print_error_with_list(error, &[]);
 }
 
-/// Prints an error and the things that it speaks of, one a line, as git lists files that are in its way.
-pub(super) fn complain_listing(error: &anyhow::Error, things: &[String]) {
-    tell(&format!(
+/// Prints an error, a list that belongs to it, and its hint; as git lists the files that a checkout would overwrite.
+pub(super) fn print_error_with_list(error: &anyhow::Error, items: &[String]) {
+    print_stderr(&format!(
         "error: {}",
         masked(format!("{error:#}").as_bytes())
     ));
-    for thing in things {
-        tell(&format!("\t{thing}"));
+    for item in items {
+        print_stderr(&format!("\t{item}"));
     }
-    if let Some(hint) = super::hint(error) {
-        advise(hint);
+    if let Some(hint) = super::hint_of(error) {
+        print_hint(hint);
     }
 }
 
-/// The exit code of an error: 2 when what was asked makes no sense, otherwise 1.
+/// The exit code of an error: 2 for wrong usage, otherwise 1.
 pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
     match error.downcast_ref::<Failure>() {
         Some(failure) if failure.kind == FailureKind::Usage => ExitCode::from(USAGE),
@@ -89,8 +89,8 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
     }
 }
 
-/// A word as a shell takes it.
-pub(super) fn quoted(word: &str) -> String {
+/// Quotes a word for a shell, if it needs quotes.
+pub(super) fn shell_quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@+%=,".contains(c);
     if word.chars().all(plain) {
         return word.to_owned();
@@ -98,51 +98,63 @@ pub(super) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// A time span as people say it.
-pub(super) fn ago(seconds: u64) -> String {
+/// A number of seconds in the largest unit that fits: "3 hours".
+pub(super) fn time_span(seconds: u64) -> String {
     progress::span(seconds)
 }
 
-/// So many of a thing whose name takes an s.
-pub(super) fn count(number: u64, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+/// A number with its noun, in singular or plural.
+pub(super) fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// The name of an object as people are shown it.
-pub(super) fn short(oid: &str) -> &str {
+/// An abbreviated object id.
+pub(super) fn short_oid(oid: &str) -> &str {
     oid.get(..SHORT_ID_DIGITS).unwrap_or(oid)
 }
 
-/// The day of a point in time, in UTC: as GitLab says when a token expires.
-pub(super) fn date(seconds: u64) -> String {
+/// The date of a time in UTC, which is how GitLab counts the expiry of a token.
+pub(super) fn utc_date(seconds: u64) -> String {
     let time = local_time::in_zone(seconds, TimeZone::UTC);
     time.split(' ').next().unwrap_or_default().to_owned()
 }
 
-/// When a token expires, and how soon that is; whether its owner should do something about it.
-pub(super) fn expiry(expires: u64) -> (String, bool) {
+/// When a token expires.
+pub(super) struct TokenExpiry {
+    /// The date, and how soon that is if it is soon.
+    pub text: String,
+    /// Whether the owner should replace the token now.
+    pub needs_attention: bool,
+}
+
+/// Describes when a token expires.
+pub(super) fn token_expiry(expires: u64) -> TokenExpiry {
     let now = unix_seconds(SystemTime::now());
-    let date = date(expires);
-    match expires.checked_sub(now) {
+    let date = utc_date(expires);
+    let (text, needs_attention) = match expires.checked_sub(now) {
         None | Some(0) => (format!("expired on {date}"), true),
         Some(left) if left < EXPIRY_WARNING_SECONDS => {
-            (format!("expires on {date}, in {}", ago(left)), true)
+            (format!("expires on {date}, in {}", time_span(left)), true)
         }
         Some(_) => (format!("expires on {date}"), false),
+    };
+    TokenExpiry {
+        text,
+        needs_attention,
     }
 }
 
-/// The text as this terminal can show it.
+/// Replaces what this terminal cannot show.
 pub(super) fn readable(text: &str) -> String {
-    if speaks_utf8() {
+    if is_utf8_terminal() {
         text.to_owned()
     } else {
         ascii(text)
     }
 }
 
-/// Whether this terminal shows more than ASCII.
-pub(super) fn speaks_utf8() -> bool {
+/// Whether the locale says that this terminal shows UTF-8.
+pub(super) fn is_utf8_terminal() -> bool {
     static UTF8: LazyLock<bool> = LazyLock::new(|| is_utf8(|name| env::var_os(name)));
     *UTF8
 }
@@ -152,7 +164,7 @@ fn ascii(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-/// Whether the locale is one of UTF-8, as libc finds it.
+/// Whether the locale is one of UTF-8, by the variables that setlocale(3) reads.
 fn is_utf8(get: impl Fn(&str) -> Option<OsString>) -> bool {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
         .into_iter()
@@ -189,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_says_where_it_is_meant() {
+    fn a_time_is_printed_with_its_offset_from_utc() {
         let at =
             |hours| local_time::in_zone(1_795_514_403, TimeZone::fixed(jiff::tz::offset(hours)));
         assert_eq!(at(0), "2026-11-24 10:00:03 +0000");
@@ -201,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_usage_has_a_code_of_its_own() {
+    fn wrong_usage_has_its_own_exit_code() {
         let code = |kind| exit_code(&Failure::new(kind, "no").into());
         assert_eq!(code(FailureKind::Usage), ExitCode::from(2));
         assert_eq!(code(FailureKind::Refused), ExitCode::from(1));

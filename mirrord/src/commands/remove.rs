@@ -1,4 +1,4 @@
-//! `mirrord remove`: the end of a mirror.
+//! `mirrord remove`: removes a mirror, unless it has local branches or tags.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,8 +17,9 @@ use common::{
 use serde_json::json;
 
 use super::{
-    called, converse, mirror, on_terminal,
-    print::{complain_listing, exit_code, print, print_json, quoted, warn},
+    block_on, display_name,
+    print::{exit_code, print, print_error_with_list, print_json, print_warnings, shell_quoted},
+    resolve_mirror, terminal_renderer,
 };
 
 /// Remove a mirror and everything in it; upstream and clones are not touched
@@ -41,61 +42,73 @@ pub(crate) struct Remove {
     json: bool,
 }
 
-/// What became of it: it went, and its local branches are in a bundle when it had any; or they are in the way.
+/// The answer of the daemon.
 enum Outcome {
-    Removed(Option<PathBuf>, Vec<String>),
-    InTheWay(Failure, Vec<LocalRef>),
+    /// The mirror is removed.
+    Removed {
+        /// The file with its local branches and tags, if it had any.
+        bundle: Option<PathBuf>,
+        warnings: Vec<String>,
+    },
+    /// The mirror is not removed, mostly because of its local branches and tags.
+    NotRemoved {
+        failure: Failure,
+        locals: Vec<LocalRef>,
+    },
 }
 
 impl Remove {
-    /// Has the daemon do it, and lists what is in the way.
+    /// Has the daemon remove the mirror, or lists the local refs that prevent it.
     pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
         let request = Request::Remove {
-            mirror: mirror(&self.name)?,
+            mirror: resolve_mirror(&self.name)?,
             force: self.force,
         };
-        match converse(ask(paths, &request))? {
-            Outcome::Removed(bundle, warnings) => {
+        match block_on(call(paths, &request))? {
+            Outcome::Removed { bundle, warnings } => {
                 if self.json {
-                    print_json(&json!({ "removed": called(&self.name), "bundle": bundle }))?;
+                    print_json(&json!({ "removed": display_name(&self.name), "bundle": bundle }))?;
                 } else {
-                    print(&format!("'{}' is removed\n", called(&self.name)))?;
+                    print(&format!("'{}' is removed\n", display_name(&self.name)))?;
                     if let Some(bundle) = bundle {
-                        print(&left(&bundle))?;
+                        print(&bundle_text(&bundle))?;
                     }
                 }
-                warn(None, &warnings);
+                print_warnings(None, &warnings);
                 Ok(ExitCode::SUCCESS)
             }
-            Outcome::InTheWay(failure, locals) => {
+            Outcome::NotRemoved { failure, locals } => {
                 let error = failure.into();
                 let names: Vec<_> = locals.iter().map(|local| masked(&local.name)).collect();
-                complain_listing(&error, &names);
+                print_error_with_list(&error, &names);
                 Ok(exit_code(&error))
             }
         }
     }
 }
 
-async fn ask(paths: &Paths, request: &Request) -> Result<Outcome, Failure> {
+/// Sends the request, and reads the local refs and the answer.
+async fn call(paths: &Paths, request: &Request) -> Result<Outcome, Failure> {
     let mut client = Client::connect_or_start(paths).await?;
-    let mut reply = client.converse(request, &mut on_terminal()).await?;
+    let mut reply = client.converse(request, &mut terminal_renderer()).await?;
     let mut locals = Vec::new();
     loop {
         match reply {
             Reply::Locals(batch) => locals.extend(batch),
-            Reply::Removed { bundle, warnings } => return Ok(Outcome::Removed(bundle, warnings)),
-            Reply::Failed(failure) => return Ok(Outcome::InTheWay(failure, locals)),
+            Reply::Removed { bundle, warnings } => {
+                return Ok(Outcome::Removed { bundle, warnings });
+            }
+            Reply::Failed(failure) => return Ok(Outcome::NotRemoved { failure, locals }),
             _ => return Err(something_else()),
         }
         reply = client.hear().await?;
     }
 }
 
-/// Where the local branches are, and what to type to see them and to have them.
-fn left(bundle: &Path) -> String {
+/// Where the local branches are, and the commands that list and clone them.
+fn bundle_text(bundle: &Path) -> String {
     let bundle = masked(bundle.to_string_lossy().as_bytes());
-    let quoted = quoted(&bundle);
+    let quoted = shell_quoted(&bundle);
     format!(
         "local branches are in '{bundle}'\n    git bundle list-heads {quoted}\n    git clone {quoted}\n"
     )
@@ -106,8 +119,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_to_type_works_as_it_is_printed() {
-        let text = left(Path::new("/home/o'neil/a b.bundle"));
+    fn the_printed_commands_are_quoted_for_a_shell() {
+        let text = bundle_text(Path::new("/home/o'neil/a b.bundle"));
         assert!(
             text.ends_with("git clone '/home/o'\\''neil/a b.bundle'\n"),
             "{text}"

@@ -1,4 +1,4 @@
-//! `mirrord rename`: another name for a mirror.
+//! `mirrord rename`: gives a mirror another name.
 
 use std::process::ExitCode;
 
@@ -10,8 +10,9 @@ use common::{
 };
 
 use super::{
-    called, carry_out, converse, mirror, on_terminal,
-    print::{advise, print, quoted, warn},
+    block_on, call_daemon, display_name,
+    print::{print, print_hint, print_warnings, shell_quoted},
+    resolve_mirror, terminal_renderer,
 };
 
 /// Give a mirror another name
@@ -34,22 +35,22 @@ pub(crate) struct Rename {
 }
 
 impl Rename {
-    /// Has the daemon do it.
+    /// Has the daemon rename the mirror, and prints what clones need.
     pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
-        let mirror = mirror(&self.old)?;
+        let mirror = resolve_mirror(&self.old)?;
         let by_name = matches!(mirror, Mirror::Name(_));
         let request = Request::Rename(mirror, self.new.clone());
-        let reply = converse(carry_out(paths, &request, on_terminal()))?;
+        let reply = block_on(call_daemon(paths, &request, terminal_renderer()))?;
         let Reply::Changed { name, warnings } = reply else {
             return Err(something_else().into());
         };
-        let (old, name) = (called(&self.old), masked(name.as_bytes()));
+        let (old, name) = (display_name(&self.old), masked(name.as_bytes()));
         print(&format!("'{old}' is now '{name}'\n"))?;
-        warn(None, &warnings);
+        print_warnings(None, &warnings);
         if by_name {
-            advise(&format!(
+            print_hint(&format!(
                 "each clone of mirror::{old} needs: git remote set-url origin {}",
-                quoted(&format!("mirror::{name}"))
+                shell_quoted(&format!("mirror::{name}"))
             ));
         }
         Ok(ExitCode::SUCCESS)

@@ -20,12 +20,10 @@ use tracing_appender::{
 };
 use tracing_subscriber::EnvFilter;
 
-use crate::{
-    commands::complain,
-    daemon::{self, Starter, activation, server::Ending},
-};
+use super::{hint_of, print_error};
+use crate::daemon::{self, Starter, activation, server::Ending};
 
-/// Log files that are kept, one a day.
+/// The number of log files that are kept, one a day.
 const MAX_LOG_FILES: usize = 7;
 
 /// Run the daemon in the foreground, its log on stderr
@@ -53,13 +51,13 @@ impl Run {
     pub(crate) fn execute(&self, paths: Paths) -> anyhow::Result<ExitCode> {
         let result = self.serve(paths);
         if let (true, Err(error)) = (self.autostarted, &result) {
-            // Whoever started us reads our stdout, and prints it in its own name.
+            // The client that started the daemon reads this stdout, and prints the error itself.
             let mut stdout = io::stdout();
             let _ = writeln!(stdout, "error: {error:#}");
-            if let Some(hint) = super::hint(error) {
+            if let Some(hint) = hint_of(error) {
                 let _ = writeln!(stdout, "hint: {hint}");
             }
-            complain(error);
+            print_error(error);
             return Ok(ExitCode::FAILURE);
         }
         result.map(|()| ExitCode::SUCCESS)
@@ -67,15 +65,15 @@ impl Run {
 
     fn serve(&self, paths: Paths) -> anyhow::Result<()> {
         if self.autostarted {
-            // The Ctrl-C of the terminal that we were started from is not for us.
+            // A Ctrl-C in the terminal of that client must not end the daemon.
             rustix::process::setsid().context("cannot leave the session of the starter")?;
         }
-        keep_to_itself();
-        // The log has a thread.
+        restrict_access();
+        // The socket is taken from the environment before the thread of the log is started.
         let socket = self.service.then(|| activation::socket(&paths));
-        let _flush = self.log(&paths);
+        let _flush = self.init_log(&paths);
         let result = match socket.transpose() {
-            Ok(socket) => self.live(paths, socket),
+            Ok(socket) => self.run_daemon(paths, socket),
             Err(error) => Err(error),
         };
         if let (true, Err(error)) = (self.service, &result) {
@@ -85,8 +83,12 @@ impl Run {
         result
     }
 
-    fn live(&self, paths: Paths, service: Option<Option<UnixListener>>) -> anyhow::Result<()> {
-        let (starter, at_a_signal) = match service {
+    fn run_daemon(
+        &self,
+        paths: Paths,
+        service: Option<Option<UnixListener>>,
+    ) -> anyhow::Result<()> {
+        let (starter, on_signal) = match service {
             Some(socket) => (Starter::Service(socket), Ending::MakeWay),
             None if self.autostarted => (Starter::Client, Ending::Stop),
             None => (Starter::Person, Ending::Stop),
@@ -96,7 +98,7 @@ impl Run {
             .build()?;
         let ready = match starter {
             Starter::Person => || Ok(()),
-            Starter::Client => say_ready,
+            Starter::Client => write_ready,
             Starter::Service(_) => activation::say_ready,
         };
         runtime.block_on(async {
@@ -105,18 +107,19 @@ impl Run {
                     tracing::error!("cannot wait for signals: {err}");
                     std::future::pending::<()>().await;
                 }
-                at_a_signal
+                on_signal
             };
             daemon::run(paths, starter, shutdown, ready).await
         })?;
-        // A sync that is still blocked in a read has been told to stop and has nothing that must be saved.
+        // A sync that is still blocked in a read has been cancelled and has nothing to save.
         runtime.shutdown_background();
         Ok(())
     }
 
-    /// Sets up the log: in files, where nobody watches. What cannot be written is lost, and stops nothing.
-    fn log(&self, paths: &Paths) -> WorkerGuard {
-        // Libraries say little that helps, and may say what came over the wire.
+    /// Sets up the log: on stderr, or in files if the daemon was not started by a person. A line that cannot be written is
+    /// lost, and the daemon goes on.
+    fn init_log(&self, paths: &Paths) -> WorkerGuard {
+        // Libraries log little that helps, and might log what came over the network.
         let level = self.log_level.as_deref().or(log_level_from_env());
         let level = level.unwrap_or("info");
         let filter = EnvFilter::new(format!("off,mirrord={level},common={level}"));
@@ -124,11 +127,13 @@ impl Run {
             .with_env_filter(filter)
             .with_target(false)
             .with_ansi(false)
-            // A line that cannot be written is lost; saying so on a broken stderr would be a panic.
+            // Reporting the loss of a line on a broken stderr would panic.
             .log_internal_errors(false);
-        // In a thread of its own: a pipe that nobody reads holds up nothing else.
+        // The log is written by its own thread: a pipe that nobody reads blocks nothing else.
         let (files, failure) = match self.autostarted || self.service {
-            true => files(paths).map_or_else(|err| (None, Some(err)), |files| (Some(files), None)),
+            true => {
+                log_files(paths).map_or_else(|err| (None, Some(err)), |files| (Some(files), None))
+            }
             false => (None, None),
         };
         let (writer, flush) = match files {
@@ -143,8 +148,8 @@ impl Run {
     }
 }
 
-/// The files of the log, one a day.
-fn files(paths: &Paths) -> Result<RollingFileAppender, InitError> {
+/// Opens the files of the log, one a day.
+fn log_files(paths: &Paths) -> Result<RollingFileAppender, InitError> {
     rolling::Builder::new()
         .rotation(Rotation::DAILY)
         .filename_prefix("mirrord")
@@ -153,23 +158,23 @@ fn files(paths: &Paths) -> Result<RollingFileAppender, InitError> {
         .build(paths.log())
 }
 
-/// Sees to it that what the daemon writes and knows is for nobody else, whatever it was started with.
-fn keep_to_itself() {
+/// Keeps files and memory of the daemon from other users, whatever umask it was started with.
+fn restrict_access() {
     rustix::process::umask(Mode::from_raw_mode(0o077));
     #[cfg(target_os = "linux")]
     {
         use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-        // Where the system refuses, it is as it was.
+        // If the system refuses, core dumps stay as they were.
         let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     }
 }
 
-/// Says `ready` and lets go of the pipe: whoever reads it waits for its end.
-fn say_ready() -> io::Result<()> {
+/// Writes `ready` and closes the pipe: the client that started the daemon reads to its end.
+fn write_ready() -> io::Result<()> {
     let mut stdout = io::stdout();
     writeln!(stdout, "ready")?;
     stdout.flush()?;
-    let nowhere = File::options().write(true).open("/dev/null")?;
-    rustix::stdio::dup2_stdout(&nowhere)?;
+    let dev_null = File::options().write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdout(&dev_null)?;
     Ok(())
 }

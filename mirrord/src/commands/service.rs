@@ -1,4 +1,4 @@
-//! `mirrord service`: hands the daemon to the person's service manager, and takes it back.
+//! `mirrord service`: makes the daemon a service of the user's systemd or launchd, and undoes that.
 
 use std::process::ExitCode;
 
@@ -6,10 +6,10 @@ use clap::{Args, Subcommand};
 use common::{paths::Paths, progress::masked};
 use serde_json::json;
 
-use super::print::{advise, print, print_json};
+use super::print::{print, print_hint, print_json};
 use crate::daemon::service::{self, State};
 
-/// The exit code for 'does not run', as systemctl has it.
+/// The exit code of `service status` if the service does not run, as in systemctl(1).
 const NOT_RUNNING: u8 = 3;
 
 /// Have systemd (on macOS launchd) start the daemon
@@ -56,7 +56,7 @@ enum Command {
 }
 
 impl Service {
-    /// Does it and says so.
+    /// Installs, removes or inspects the service, and prints the result.
     pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Install => {
@@ -91,8 +91,8 @@ impl Service {
     }
 }
 
-/// The state in one word.
-fn word(state: &State) -> &'static str {
+/// The state in one word, for scripts.
+fn state_word(state: &State) -> &'static str {
     match state {
         state if !state.is_installed() => "not installed",
         State {
@@ -115,7 +115,7 @@ fn word(state: &State) -> &'static str {
 
 fn print_state_json(state: &State) -> anyhow::Result<()> {
     print_json(&json!({
-        "state": word(state),
+        "state": state_word(state),
         "manager": state.manager,
         "files": state.files,
         "up_to_date": state.up_to_date,
@@ -130,7 +130,7 @@ fn print_state_json(state: &State) -> anyhow::Result<()> {
 fn print_state(state: &State, paths: &Paths) -> anyhow::Result<()> {
     let manager = state.manager;
     let reason = |why: &Option<String>| masked(why.clone().unwrap_or_default().as_bytes());
-    let mut text = match word(state) {
+    let mut text = match state_word(state) {
         "not installed" => "mirrord is no service".to_owned(),
         "unknown" => format!(
             "the service is installed, and {manager} does not say how it is: {}",
@@ -164,11 +164,11 @@ fn print_state(state: &State, paths: &Paths) -> anyhow::Result<()> {
         text.push_str(&format!("restarts: {}\n", state.restarts));
     }
     print(&text)?;
-    if word(state) == "failed" {
-        advise("'mirrord service install' starts it again");
+    if state_word(state) == "failed" {
+        print_hint("'mirrord service install' starts it again");
     }
     if state.is_installed() && !state.up_to_date {
-        advise(
+        print_hint(
             "its files are not those of this program and place; 'mirrord service install' writes them anew",
         );
     }

@@ -1,26 +1,12 @@
-//! The settings of a mirror as options, and `mirrord set`, which changes them.
-
-use std::process::ExitCode;
+//! The settings of a mirror as command line options, for `add`, `set` and `test`.
 
 use clap::Args;
-use common::{
-    address::upstream_url::Address,
-    paths::Paths,
-    progress::masked,
-    protocol::{self, Credential, Failure, FailureKind, Reply, Request, client::something_else},
-};
+use common::protocol::{Failure, FailureKind};
 
-use super::{
-    address, carry_out, converse, credential, mirror, on_terminal,
-    print::{print, warn},
-    show::shown,
-    user_config,
-};
-
-/// The settings that a mirror may be given. Values go to the daemon as they are typed: it knows what they may be.
+/// The settings of a mirror. Values go to the daemon as they were typed; it checks them.
 #[derive(Args)]
 #[command(next_help_heading = "Settings")]
-pub(crate) struct Options {
+pub(crate) struct SettingOptions {
     /// What it is for, in your own words
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -94,9 +80,9 @@ pub(crate) struct Options {
     link: Option<String>,
 }
 
-impl Options {
-    /// The settings that were given: key and value, as typed. The refspecs are one value, with spaces between them.
-    pub(super) fn typed(&self) -> Vec<(String, String)> {
+impl SettingOptions {
+    /// The keys and values of the options that were typed. The refspecs are one value, with spaces between them.
+    pub(super) fn as_typed(&self) -> Vec<(String, String)> {
         let track = (!self.track.is_empty()).then(|| self.track.join(" "));
         [
             ("description", &self.description),
@@ -118,114 +104,8 @@ impl Options {
     }
 }
 
-/// Change the settings of a mirror, or its upstream's address
-///
-/// Only what is given changes; 'mirrord show' says how everything is set. Nothing is
-/// downloaded for it: the next fetch or sync goes by the new settings.
-///
-///     mirrord set project --fresh-for 10s --track "+refs/heads/*" --track "+refs/tags/*"
-///
-/// When --track changes which branches and tags follow upstream:
-///
-/// - One that is no longer tracked goes to the history, from where 'mirrord restore'
-///   brings it back; with --keep it stays, as a local one. Where it differs from what
-///   upstream had, it always stays.
-/// - A local one that is tracked from now on is not overwritten when upstream has
-///   another of that name: it is held, and 'mirrord show' and every fetch say so.
-///
-/// A mirror that was made by cloning a URL can be given settings in the same way.
-#[derive(Args)]
-#[command(verbatim_doc_comment)]
-pub(crate) struct Set {
-    /// The mirror's name, or its URL
-    name: String,
-    /// The new address of the upstream, without a login in it. What was downloaded stays
-    #[arg(long)]
-    url: Option<String>,
-    /// With --track: what is no longer tracked stays here, as local branches and tags
-    #[arg(long, requires = "track")]
-    keep: bool,
-    /// Forget what the mirror signs in with: from now on it does as your git would
-    #[arg(long, help_heading = "Signing in", conflicts_with_all = ["anonymous", "username", "ssh_key"])]
-    forget_credential: bool,
-    #[command(flatten)]
-    credential: credential::SigningIn,
-    #[command(flatten)]
-    options: Options,
-}
-
-impl Set {
-    /// Has the daemon change them.
-    pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
-        let settings = self.options.typed();
-        let credential = if self.forget_credential {
-            Some(Credential::AsGit)
-        } else {
-            let at = || self.origin(paths);
-            self.credential.read(at, &user_config()?)?
-        };
-        if settings.is_empty() && self.url.is_none() && credential.is_none() {
-            let failure = Failure::new(FailureKind::Usage, "there is nothing to change");
-            return Err(failure
-                .hinted("see 'mirrord set --help' for what there is")
-                .into());
-        }
-        let request = Request::Set(protocol::Set {
-            mirror: mirror(&self.name)?,
-            url: self.url.as_deref().map(storable).transpose()?,
-            settings,
-            credential,
-            keep: self.keep,
-        });
-        let reply = converse(carry_out(paths, &request, on_terminal()))?;
-        let Reply::Changed { name, warnings } = reply else {
-            return Err(something_else().into());
-        };
-        print(&format!("{}: changed\n", masked(name.as_bytes())))?;
-        warn(None, &warnings);
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
-impl Set {
-    /// The scheme, host and port that the mirror will sign in at.
-    fn origin(&self, paths: &Paths) -> Result<String, Failure> {
-        let url = match &self.url {
-            Some(typed) => storable(typed)?,
-            None => {
-                converse(shown(paths, mirror(&self.name)?))
-                    .map_err(|err| {
-                        err.downcast::<Failure>()
-                            .unwrap_or_else(|_| something_else())
-                    })?
-                    .0
-                    .health
-                    .info
-                    .url
-            }
-        };
-        match Address::parse(&url) {
-            Ok(Address::Url(url, _)) => Ok(url.origin()),
-            _ => Ok(url),
-        }
-    }
-}
-
-/// The address of an upstream, in the form in which it may be kept.
-fn storable(typed: &str) -> Result<String, Failure> {
-    match address(typed, &user_config()?)? {
-        Address::Url(url, None) => Ok(url.to_string()),
-        Address::Url(url, Some(_)) => {
-            let failure = format!("the address '{url}' was typed with a login in it");
-            Err(Failure::new(FailureKind::Usage, failure)
-                .hinted("leave it out: --username NAME gives the mirror one of its own, and otherwise git's credential helpers are asked"))
-        }
-        Address::Name(name) => Err(no_url(name.as_ref())),
-    }
-}
-
-/// The failure of something that is to be an upstream.
-pub(super) fn no_url(typed: &str) -> Failure {
+/// The failure if something else than a URL is typed for an upstream.
+pub(super) fn not_a_url(typed: &str) -> Failure {
     Failure::new(FailureKind::Usage, format!("'{typed}' is not a URL")).hinted(
         "an upstream is https://HOST/GROUP/PROJECT.git, an address of ssh, or an absolute path",
     )
@@ -238,22 +118,22 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
-    struct Line {
+    struct CommandLine {
         #[command(flatten)]
-        options: Options,
+        settings: SettingOptions,
     }
 
-    fn typed(words: &[&str]) -> Vec<(String, String)> {
-        let words = ["mirrord"].iter().chain(words);
-        Line::parse_from(words).options.typed()
+    fn parse(args: &[&str]) -> Vec<(String, String)> {
+        let args = ["mirrord"].iter().chain(args);
+        CommandLine::parse_from(args).settings.as_typed()
     }
 
     #[test]
     fn a_setting_goes_to_the_daemon_as_it_was_typed() {
         let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-        assert_eq!(typed(&[]), []);
+        assert_eq!(parse(&[]), []);
         assert_eq!(
-            typed(&["--fresh-for", "soon", "--push", "", "--description", "a b"]),
+            parse(&["--fresh-for", "soon", "--push", "", "--description", "a b"]),
             [
                 pair("description", "a b"),
                 pair("fresh-for", "soon"),
@@ -263,10 +143,10 @@ mod tests {
     }
 
     #[test]
-    fn refspecs_are_one_list_which_may_be_blank() {
+    fn refspecs_are_one_value_which_may_be_blank() {
         let pair = |value: &str| [("track".to_owned(), value.to_owned())];
         let two = ["--track", "+refs/heads/*", "--track", "^refs/heads/wip/*"];
-        assert_eq!(typed(&two), pair("+refs/heads/* ^refs/heads/wip/*"));
-        assert_eq!(typed(&["--track", ""]), pair(""));
+        assert_eq!(parse(&two), pair("+refs/heads/* ^refs/heads/wip/*"));
+        assert_eq!(parse(&["--track", ""]), pair(""));
     }
 }

@@ -1,4 +1,4 @@
-//! `mirrord show`: all of one mirror.
+//! `mirrord show`: prints the settings and the state of one mirror.
 
 use std::{collections::BTreeMap, process::ExitCode};
 
@@ -14,12 +14,11 @@ use common::{
 use serde_json::{Value, json};
 
 use super::{
-    converse,
-    health::in_json,
-    list::state,
-    mirror,
-    print::{expiry, print, print_json, short},
-    rest,
+    block_on,
+    health::health_json,
+    list::state_text,
+    print::{print, print_json, short_oid, token_expiry},
+    read_list, resolve_mirror,
 };
 
 /// Show every setting of a mirror and how it is
@@ -39,38 +38,43 @@ pub(crate) struct Show {
 }
 
 impl Show {
-    /// Asks and prints.
+    /// Asks the daemon for the mirror, and prints it.
     pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
-        let (shown, locals) = converse(shown(paths, mirror(&self.name)?))?;
+        let shown = block_on(show_mirror(paths, resolve_mirror(&self.name)?))?;
         if self.json {
-            print_json(&all(&shown, &locals))?;
+            print_json(&shown.to_json())?;
         } else {
-            print(&text(&shown, &locals))?;
+            print(&shown.to_text())?;
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Asks for all of one mirror.
-pub(super) async fn shown(
-    paths: &Paths,
-    mirror: Mirror,
-) -> Result<(Shown, Vec<LocalRef>), Failure> {
+/// A mirror as the daemon shows it.
+pub(super) struct ShownMirror {
+    pub mirror: Shown,
+    /// Its local branches and tags.
+    pub locals: Vec<LocalRef>,
+}
+
+/// Asks the daemon for one mirror.
+pub(super) async fn show_mirror(paths: &Paths, mirror: Mirror) -> Result<ShownMirror, Failure> {
     let mut client = Client::connect_or_start(paths).await?;
     client.say(&Request::Show(mirror)).await?;
-    let shown = match client.hear().await? {
+    let mirror = match client.hear().await? {
         Reply::Shown(shown) => *shown,
         Reply::Failed(failure) => return Err(failure),
         _ => return Err(something_else()),
     };
-    let batch = |reply| match reply {
+    let take_locals = |reply| match reply {
         Reply::Locals(batch) => Some(batch),
         _ => None,
     };
-    Ok((shown, rest(&mut client, batch).await?))
+    let locals = read_list(&mut client, take_locals).await?;
+    Ok(ShownMirror { mirror, locals })
 }
 
-/// What is said of it at the top is not repeated among the settings.
+/// The settings without those that are printed above them.
 fn settings(shown: &Shown) -> impl Iterator<Item = (&str, &str)> {
     let pairs = shown.settings.iter();
     pairs
@@ -78,50 +82,60 @@ fn settings(shown: &Shown) -> impl Iterator<Item = (&str, &str)> {
         .filter(|(key, _)| !["name", "url", "description"].contains(key))
 }
 
-fn text(shown: &Shown, locals: &[LocalRef]) -> String {
-    let info = &shown.health.info;
-    let mut text = String::new();
-    let mut line = |key: &str, value: &str| {
-        let line = format!("{}: {}", masked(key.as_bytes()), masked(value.as_bytes()));
-        text.push_str(line.trim_end());
-        text.push('\n');
-    };
-    line("name", &info.name);
-    line("url", &info.url);
-    line("description", &info.description);
-    line("directory", &info.git_dir.to_string_lossy());
-    line("state", &state(info));
-    settings(shown).for_each(|(key, value)| line(key, value));
-    if let Some(expires) = info.expires {
-        line("token", &expiry(expires).0);
-    }
-    line("tracked refs", &shown.tracked.to_string());
-    for local in locals {
-        let name = String::from_utf8_lossy(&local.name);
-        line("local", &format!("{name} {}", short(&local.oid)));
-    }
-    shown.held.iter().for_each(|held| line("held", held));
-    text
-}
-
-fn all(shown: &Shown, locals: &[LocalRef]) -> Value {
-    let mut all = in_json(&shown.health);
-    let mut track = Vec::new();
-    let mut others = BTreeMap::new();
-    for (key, value) in settings(shown) {
-        match key {
-            // No refspec has a space in it.
-            "track" => track.extend(value.split_whitespace()),
-            _ => drop(others.insert(key.replace('-', "_"), json!(value))),
+impl ShownMirror {
+    /// The mirror for people, one line for each fact.
+    fn to_text(&self) -> String {
+        let shown = &self.mirror;
+        let info = &shown.health.info;
+        let mut text = String::new();
+        let mut line = |key: &str, value: &str| {
+            let line = format!("{}: {}", masked(key.as_bytes()), masked(value.as_bytes()));
+            text.push_str(line.trim_end());
+            text.push('\n');
+        };
+        line("name", &info.name);
+        line("url", &info.url);
+        line("description", &info.description);
+        line("directory", &info.git_dir.to_string_lossy());
+        line("state", &state_text(info));
+        settings(shown).for_each(|(key, value)| line(key, value));
+        if let Some(expires) = info.expires {
+            line("token", &token_expiry(expires).text);
         }
+        line("tracked refs", &shown.tracked.to_string());
+        for local in &self.locals {
+            let name = String::from_utf8_lossy(&local.name);
+            line("local", &format!("{name} {}", short_oid(&local.oid)));
+        }
+        shown
+            .held
+            .iter()
+            .for_each(|withheld| line("held", withheld));
+        text
     }
-    others.insert("track".into(), json!(track));
-    let locals = locals
-        .iter()
-        .map(|local| json!({ "ref": String::from_utf8_lossy(&local.name), "oid": local.oid }));
-    all["settings"] = json!(others);
-    all["tracked"] = json!(shown.tracked);
-    all["local"] = locals.collect();
-    all["held"] = json!(shown.held);
-    all
+
+    /// The mirror for scripts.
+    fn to_json(&self) -> Value {
+        let shown = &self.mirror;
+        let mut all = health_json(&shown.health);
+        let mut track = Vec::new();
+        let mut others = BTreeMap::new();
+        for (key, value) in settings(shown) {
+            match key {
+                // No refspec has a space in it.
+                "track" => track.extend(value.split_whitespace()),
+                _ => drop(others.insert(key.replace('-', "_"), json!(value))),
+            }
+        }
+        others.insert("track".into(), json!(track));
+        let locals = self
+            .locals
+            .iter()
+            .map(|local| json!({ "ref": String::from_utf8_lossy(&local.name), "oid": local.oid }));
+        all["settings"] = json!(others);
+        all["tracked"] = json!(shown.tracked);
+        all["local"] = locals.collect();
+        all["held"] = json!(shown.held);
+        all
+    }
 }

@@ -1,4 +1,4 @@
-//! `mirrord status`: how the daemon and its mirrors are.
+//! `mirrord status`: prints the state of the daemon and of all mirrors.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -15,24 +15,24 @@ use common::{
 use serde_json::{Value, json};
 
 use super::{
-    ask, converse,
+    block_on, call_running_daemon,
     health::{
-        answered, first_clone, first_clone_in_json, freshness, holds, in_json, next, now, saved,
-        saved_in_json, sum,
+        first_clone_json, first_clone_text, freshness_text, health_json, next_sync_text, now,
+        saved_json, saved_text, served_text, size_text, total_saved,
     },
-    print::{ago, date, expiry, readable},
-    rest,
+    print::{readable, time_span, token_expiry, utc_date},
+    read_list,
 };
 use crate::process::local_time::time;
 
-/// The exit code for 'does not run', as systemctl has it.
+/// The exit code if the daemon does not run, as in systemctl(1).
 const NOT_RUNNING: u8 = 3;
 
-/// How often it is looked again.
+/// How often `--watch` asks the daemon again.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// To the top of the screen, and nothing below.
-const CLEAR: &str = "\u{1b}[H\u{1b}[J";
+/// The control sequences of ECMA-48 that move the cursor to the top and clear the screen below it.
+const CLEAR_SCREEN: &str = "\u{1b}[H\u{1b}[J";
 
 /// Say how the daemon and its mirrors are; exit code 3 when it does not run
 ///
@@ -52,35 +52,35 @@ pub(crate) struct Status {
     watch: bool,
 }
 
-/// What the daemon says of itself and of its mirrors.
-struct Seen {
+/// The state of the daemon and of its mirrors.
+struct Snapshot {
     daemon: protocol::Status,
     mirrors: Vec<Health>,
 }
 
 impl Status {
-    /// Asks and prints.
+    /// Asks the daemon and prints its state, with `--watch` again and again.
     pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
-        converse(self.run(paths))
+        block_on(self.run(paths))
     }
 
     async fn run(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
         let mut last = String::new();
         loop {
-            let seen = look(paths).await?;
-            let text = match (&seen, self.json) {
-                (Some(seen), true) => self.as_json(&seen.described()),
-                (None, true) => self.as_json(&json!({ "running": false })),
-                (Some(seen), false) => readable(&seen.text()),
+            let snapshot = take_snapshot(paths).await?;
+            let text = match (&snapshot, self.json) {
+                (Some(snapshot), true) => self.json_text(&snapshot.to_json()),
+                (None, true) => self.json_text(&json!({ "running": false })),
+                (Some(snapshot), false) => readable(&snapshot.to_text()),
                 (None, false) => "mirrord does not run\n".to_owned(),
             };
             let is_screen = self.watch && !self.json && io::stdout().is_terminal();
-            if text != last && !shown(is_screen, &text)? {
-                // Nobody reads on.
+            if text != last && !write_and_flush(is_screen, &text)? {
+                // The reader has closed stdout.
                 return Ok(ExitCode::SUCCESS);
             }
             if !self.watch {
-                return Ok(match seen {
+                return Ok(match snapshot {
                     Some(_) => ExitCode::SUCCESS,
                     None => ExitCode::from(NOT_RUNNING),
                 });
@@ -90,7 +90,7 @@ impl Status {
         }
     }
 
-    fn as_json(&self, value: &Value) -> String {
+    fn json_text(&self, value: &Value) -> String {
         match self.watch || value["running"] == false {
             true => format!("{value}\n"),
             false => format!("{value:#}\n"),
@@ -98,25 +98,25 @@ impl Status {
     }
 }
 
-/// Asks the daemon, if it runs.
-async fn look(paths: &Paths) -> anyhow::Result<Option<Seen>> {
-    let (mut client, daemon) = match ask(paths, &Request::Status).await? {
+/// Asks the daemon for its state; `None` if it does not run.
+async fn take_snapshot(paths: &Paths) -> anyhow::Result<Option<Snapshot>> {
+    let (mut client, daemon) = match call_running_daemon(paths, &Request::Status).await? {
         None => return Ok(None),
         Some((client, Reply::Status(daemon))) => (client, daemon),
         Some(_) => return Err(something_else().into()),
     };
-    let batch = |reply| match reply {
+    let take_healths = |reply| match reply {
         Reply::Healths(batch) => Some(batch),
         _ => None,
     };
-    let mirrors = rest(&mut client, batch).await?;
-    Ok(Some(Seen { daemon, mirrors }))
+    let mirrors = read_list(&mut client, take_healths).await?;
+    Ok(Some(Snapshot { daemon, mirrors }))
 }
 
-/// Prints, over what stands there when it is a screen. Says whether somebody reads it.
-fn shown(is_screen: bool, text: &str) -> io::Result<bool> {
+/// Prints the text; on a screen in place of the last one. Returns `false` if the reader has closed stdout.
+fn write_and_flush(is_screen: bool, text: &str) -> io::Result<bool> {
     let mut out = io::stdout();
-    let clear = if is_screen { CLEAR } else { "" };
+    let clear = if is_screen { CLEAR_SCREEN } else { "" };
     let printed = out.write_all(format!("{clear}{text}").as_bytes());
     match printed.and_then(|()| out.flush()) {
         Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(false),
@@ -124,14 +124,15 @@ fn shown(is_screen: bool, text: &str) -> io::Result<bool> {
     }
 }
 
-impl Seen {
-    fn text(&self) -> String {
+impl Snapshot {
+    /// The state for people.
+    fn to_text(&self) -> String {
         let (daemon, now) = (&self.daemon, now());
         let mut text = format!(
             "mirrord {} runs as process {} for {}\nsocket:  {}\nwebhook: {}\nmirrors: {} in {}\nclients: {}, {} of them waiting for a sync\n",
             daemon.version,
             daemon.pid,
-            ago(daemon.uptime),
+            time_span(daemon.uptime),
             daemon.socket.display(),
             daemon.webhook.as_deref().unwrap_or("off"),
             daemon.mirrors,
@@ -140,14 +141,15 @@ impl Seen {
             daemon.waiting,
         );
         text.push_str(&format!("disk:    {}\n", self.disk()));
-        let all = self.saved();
-        if let Some(words) = saved(&all) {
-            text.push_str(&format!("saved:   {words} in {}\n", answered(&all)));
+        let saved = self.total_saved();
+        if let Some(amount) = saved_text(&saved) {
+            text.push_str(&format!("saved:   {amount} in {}\n", served_text(&saved)));
         }
-        let mirrors = self.mirrors.iter().map(|mirror| line(mirror, now));
+        let mirrors = self.mirrors.iter().map(|mirror| mirror_line(mirror, now));
         let clones = daemon.first_clones.iter().map(|clone| {
-            let words = format!("{}; {}", first_clone(clone), masked(clone.url.as_bytes()));
-            (masked(clone.name.as_bytes()), words)
+            let url = masked(clone.url.as_bytes());
+            let state = format!("{}; {url}", first_clone_text(clone));
+            (masked(clone.name.as_bytes()), state)
         });
         let lines: Vec<_> = mirrors.chain(clones).collect();
         if !lines.is_empty() {
@@ -155,8 +157,8 @@ impl Seen {
         }
         let width = lines.iter().map(|(name, _)| name.chars().count()).max();
         let width = width.unwrap_or_default();
-        for (name, words) in &lines {
-            text.push_str(&format!("{name:width$}  {words}\n"));
+        for (name, state) in &lines {
+            text.push_str(&format!("{name:width$}  {state}\n"));
         }
         for mirror in &self.mirrors {
             let name = masked(mirror.info.name.as_bytes());
@@ -167,33 +169,35 @@ impl Seen {
                 ));
             }
             if let Some(expires) = mirror.info.expires {
-                text.push_str(&match expiry(expires) {
-                    (when, true) => format!("warning: the token of {name} {when}\n"),
-                    (when, false) => format!("token:   that of {name} {when}\n"),
+                let expiry = token_expiry(expires);
+                text.push_str(&match expiry.needs_attention {
+                    true => format!("warning: the token of {name} {}\n", expiry.text),
+                    false => format!("token:   that of {name} {}\n", expiry.text),
                 });
             }
         }
         text
     }
 
-    /// What all mirrors take, in bytes.
+    /// The size of all mirrors, in bytes.
     fn size(&self) -> u64 {
         self.mirrors.iter().map(|mirror| mirror.size).sum()
     }
 
     fn disk(&self) -> String {
-        let taken = size(self.size() as f64);
+        let used = size(self.size() as f64);
         match self.daemon.disk_budget {
-            Some(budget) => format!("{taken} of {}", size(budget as f64)),
-            None => taken,
+            Some(budget) => format!("{used} of {}", size(budget as f64)),
+            None => used,
         }
     }
 
-    fn saved(&self) -> Saved {
-        sum(self.mirrors.iter().map(|mirror| &mirror.saved))
+    fn total_saved(&self) -> Saved {
+        total_saved(self.mirrors.iter().map(|mirror| &mirror.saved))
     }
 
-    fn described(&self) -> Value {
+    /// The state for scripts.
+    fn to_json(&self) -> Value {
         let daemon = &self.daemon;
         let infos = || self.mirrors.iter().map(|mirror| &mirror.info);
         let needy = infos().filter(|info| info.needs_you);
@@ -202,7 +206,7 @@ impl Seen {
             .collect();
         let tokens = infos().filter_map(|info| Some((&info.name, info.expires?)));
         let tokens: Value = tokens
-            .map(|(name, at)| json!({ "name": name, "expires": date(at) }))
+            .map(|(name, at)| json!({ "name": name, "expires": utc_date(at) }))
             .collect();
         json!({
             "running": true,
@@ -215,26 +219,26 @@ impl Seen {
             "mirrors": daemon.mirrors,
             "size_bytes": self.size(),
             "disk_budget_bytes": daemon.disk_budget,
-            "saved": saved_in_json(&self.saved()),
+            "saved": saved_json(&self.total_saved()),
             "clients": daemon.clients,
             "waiting": daemon.waiting,
             "syncing": daemon.syncing,
-            "first_clones": daemon.first_clones.iter().map(first_clone_in_json).collect::<Value>(),
+            "first_clones": daemon.first_clones.iter().map(first_clone_json).collect::<Value>(),
             "needs_you": needy,
             "tokens": tokens,
-            "states": self.mirrors.iter().map(in_json).collect::<Value>(),
+            "states": self.mirrors.iter().map(health_json).collect::<Value>(),
         })
     }
 }
 
-/// One mirror, by name, and how it is.
-fn line(mirror: &Health, now: u64) -> (String, String) {
-    let words = [
-        Some(freshness(mirror, now)),
-        next(mirror),
-        Some(holds(mirror)),
-        saved(&mirror.saved).map(|words| format!("saved {words}")),
+/// The name of a mirror, and its state.
+fn mirror_line(mirror: &Health, now: u64) -> (String, String) {
+    let parts = [
+        Some(freshness_text(mirror, now)),
+        next_sync_text(mirror),
+        Some(size_text(mirror)),
+        saved_text(&mirror.saved).map(|amount| format!("saved {amount}")),
     ];
-    let words: Vec<_> = words.into_iter().flatten().collect();
-    (masked(mirror.info.name.as_bytes()), words.join("; "))
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    (masked(mirror.info.name.as_bytes()), parts.join("; "))
 }

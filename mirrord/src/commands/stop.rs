@@ -1,4 +1,4 @@
-//! `mirrord stop`: ask the daemon to end, and wait until it has.
+//! `mirrord stop`: asks the daemon to end, and waits until it has ended.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -11,19 +11,20 @@ use common::{
 use tokio::time::{sleep, timeout};
 
 use super::{
-    ask, converse,
-    print::{advise, print},
+    block_on, call_running_daemon,
+    print::{print, print_hint},
 };
 use crate::daemon::{lock, service};
 
-/// A daemon that has not answered by then is ended by signals.
+/// How long the daemon has to answer; after that it is ended by signals.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// And one that has not ended by then: it serves for half a minute at most.
+/// How long the daemon has to end after its answer; after that it is ended by signals. It goes on serving clients for
+/// half a minute at most.
 const END_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// Nothing tells when a lock becomes free.
-const POLL_INTERVAL: Duration = Duration::from_millis(5);
+/// How often the lock is checked. The system has no event for a lock that becomes free.
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Stop the daemon, after what it is serving
 ///
@@ -36,32 +37,32 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 pub(crate) struct Stop {}
 
 impl Stop {
-    /// Asks for the end, and waits for it.
+    /// Stops the daemon, and prints the result.
     pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
-        if !converse(stopped(paths))? {
+        if !block_on(stop_daemon(paths))? {
             print("mirrord does not run\n")?;
             return Ok(ExitCode::SUCCESS);
         }
         print("mirrord has stopped\n")?;
         if service::is_installed(paths) {
             let how = service::HOW_TO_STOP;
-            advise(&format!("its next use starts it again; {how}"));
+            print_hint(&format!("its next use starts it again; {how}"));
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Stops the daemon; `false` when there is none. One that cannot be asked, or does not do it, is ended by signals: it may
-/// be of another version, hang, or be about to end.
-async fn stopped(paths: &Paths) -> anyhow::Result<bool> {
+/// Stops the daemon; returns `false` if none runs. A daemon that cannot be asked or does not end is ended by signals: it
+/// may be of another version, hang, or be about to end.
+async fn stop_daemon(paths: &Paths) -> anyhow::Result<bool> {
     let holder = running::holder(&paths.lock())?;
-    let asked = timeout(ANSWER_TIMEOUT, ask(paths, &Request::Stop)).await;
-    if let Ok(Ok(Some((client, _)))) = asked {
+    let answer = timeout(ANSWER_TIMEOUT, call_running_daemon(paths, &Request::Stop)).await;
+    if let Ok(Ok(Some((client, _)))) = answer {
         let ended = async {
             client.wait_for_end().await;
-            // The system may close its connections before it gives back its lock.
+            // When a process ends, the system may close its connections before it releases its lock.
             while holder.is_some() && running::holder(&paths.lock())? == holder {
-                sleep(POLL_INTERVAL).await;
+                sleep(LOCK_POLL_INTERVAL).await;
             }
             anyhow::Ok(true)
         };
@@ -69,8 +70,8 @@ async fn stopped(paths: &Paths) -> anyhow::Result<bool> {
             return ended;
         }
     } else if running::holder(&paths.lock())?.is_none() {
-        return match asked {
-            Ok(asked) => asked.map(|_| false),
+        return match answer {
+            Ok(answer) => answer.map(|_| false),
             Err(_) => Err(Failure::here(format!(
                 "nothing answers at '{}', and mirrord does not run",
                 paths.socket().display()

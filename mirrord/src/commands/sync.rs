@@ -1,4 +1,4 @@
-//! `mirrord sync` and `mirrord accept`: bring mirrors in step now.
+//! `mirrord sync`: syncs mirrors now.
 
 use std::process::ExitCode;
 
@@ -13,10 +13,10 @@ use common::{
 use serde_json::{Value, json};
 
 use super::{
-    Noise, address, called, carry_out, complain, converse,
-    list::{NONE, mirrors},
-    print::{count, print, print_json, warn},
-    user_config,
+    Verbosity, block_on, call_daemon, display_name,
+    list::{NO_MIRRORS, list_mirrors},
+    print::{count, print, print_error, print_json, print_warnings},
+    read_user_config, resolve_address,
 };
 
 /// Bring mirrors in step with upstream now, however fresh they are
@@ -40,129 +40,96 @@ pub(crate) struct Sync {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    noise: Noise,
+    verbosity: Verbosity,
 }
 
 impl Sync {
-    /// Syncs one after the other.
+    /// Syncs one mirror after the other, and prints each result.
     pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
-        let config = user_config()?;
+        let config = read_user_config()?;
         let names = if self.all {
-            let mirrors = converse(mirrors(paths))?;
+            let mirrors = block_on(list_mirrors(paths))?;
             mirrors.into_iter().map(|mirror| mirror.name).collect()
         } else {
             self.names.clone()
         };
-        if names.is_empty() && !self.noise.quiet && !self.json {
-            print(NONE)?;
+        if names.is_empty() && !self.verbosity.quiet && !self.json {
+            print(NO_MIRRORS)?;
         }
-        let mut done = Vec::new();
+        let mut objects = Vec::new();
         let mut code = ExitCode::SUCCESS;
         for name in &names {
             let address = match self.all {
-                // What is listed is a name, whatever git would read in it.
+                // A listed mirror is meant by its name, even if an `insteadOf` would change that.
                 true => Name::parse(name)
                     .map(Address::Name)
                     .map_err(|err| Failure::here(err.to_string())),
-                false => address(name, &config),
+                false => resolve_address(name, &config),
             };
-            let of = (names.len() > 1).then(|| called(name));
-            let synced = address
-                .map_err(Into::into)
-                .and_then(|address| in_step(paths, &address, &config, Request::Sync, &self.noise));
-            match (synced, of) {
-                (Ok(in_step), _) if self.json => done.push(in_step.described()),
-                (Ok(in_step), of) => in_step.say(of.as_deref(), &self.noise)?,
+            let prefix = (names.len() > 1).then(|| display_name(name));
+            let synced = address.map_err(Into::into).and_then(|address| {
+                sync_mirror(paths, &address, &config, Request::Sync, &self.verbosity)
+            });
+            match (synced, prefix) {
+                (Ok(synced), _) if self.json => objects.push(synced.to_json()),
+                (Ok(synced), prefix) => synced.print(prefix.as_deref(), &self.verbosity)?,
                 (Err(error), None) => return Err(error),
                 (Err(error), Some(name)) => {
-                    complain(&error.context(name));
+                    print_error(&error.context(name));
                     code = ExitCode::FAILURE;
                 }
             }
         }
         if self.json {
-            print_json(&json!(done))?;
+            print_json(&json!(objects))?;
         }
         Ok(code)
     }
 }
 
-/// Take upstream as it is now, although it looks empty or replaced
-///
-/// When upstream suddenly has no branch any more, or most of its branches are gone, or all
-/// of them are others, a sync stops and the mirror serves what it had. This says that it
-/// is meant: the mirror becomes what upstream is. What it had goes to the history, from
-/// where 'mirrord restore' brings it back; local branches are not touched.
-///
-///     mirrord accept project
-#[derive(Args)]
-#[command(verbatim_doc_comment)]
-pub(crate) struct Accept {
-    /// The mirror's name, or its URL
+/// The result of a sync of one mirror.
+pub(super) struct SyncedMirror {
     name: String,
-    /// Print what came of it as JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    noise: Noise,
-}
-
-impl Accept {
-    /// Syncs, believing what comes.
-    pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
-        let config = user_config()?;
-        let address = address(&self.name, &config)?;
-        let in_step = in_step(paths, &address, &config, Request::Accept, &self.noise)?;
-        if self.json {
-            print_json(&in_step.described())?;
-        } else {
-            in_step.say(None, &self.noise)?;
-        }
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// A mirror that is in step.
-struct InStep {
-    name: String,
+    /// The number of refs that changed.
     changed: u64,
     warnings: Vec<String>,
 }
 
-impl InStep {
-    fn described(&self) -> Value {
+impl SyncedMirror {
+    /// The result for scripts.
+    pub(super) fn to_json(&self) -> Value {
         json!({ "name": self.name, "changed": self.changed, "warnings": self.warnings })
     }
 
-    /// Says what came of it; `of` is its name where more than one is spoken of.
-    fn say(&self, of: Option<&str>, noise: &Noise) -> anyhow::Result<()> {
-        if !noise.quiet {
+    /// Prints the result for people. `prefix` is the name of the mirror if the command is about several.
+    pub(super) fn print(&self, prefix: Option<&str>, verbosity: &Verbosity) -> anyhow::Result<()> {
+        if !verbosity.quiet {
             let name = masked(self.name.as_bytes());
             print(&match self.changed {
                 0 => format!("{name}: in step\n"),
                 changed => format!("{name}: {} changed\n", count(changed, "ref")),
             })?;
         }
-        warn(of, &self.warnings);
+        print_warnings(prefix, &self.warnings);
         Ok(())
     }
 }
 
-/// Brings one mirror in step.
-fn in_step(
+/// Has the daemon sync one mirror.
+pub(super) fn sync_mirror(
     paths: &Paths,
     address: &Address,
     config: &UserConfig,
     request: fn(Fetch) -> Request,
-    noise: &Noise,
-) -> anyhow::Result<InStep> {
+    verbosity: &Verbosity,
+) -> anyhow::Result<SyncedMirror> {
     let request = request(resolve::request(address, config)?);
-    match converse(carry_out(paths, &request, noise.renderer()))? {
+    match block_on(call_daemon(paths, &request, verbosity.renderer()))? {
         Reply::Synced {
             name,
             changed,
             warnings,
-        } => Ok(InStep {
+        } => Ok(SyncedMirror {
             name,
             changed,
             warnings,

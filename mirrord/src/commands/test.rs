@@ -1,4 +1,4 @@
-//! `mirrord test`: tries out an upstream step by step, and changes nothing.
+//! `mirrord test`: tests step by step whether a mirror of an upstream would work, and changes nothing.
 
 use std::process::ExitCode;
 
@@ -15,10 +15,11 @@ use common::{
 use serde_json::{Value, json};
 
 use super::{
-    address, converse, credential, on_terminal,
-    print::{print, print_json, speaks_utf8},
-    settings::Options,
-    user_config,
+    block_on, credential,
+    print::{is_utf8_terminal, print, print_json},
+    read_user_config, resolve_address,
+    settings::SettingOptions,
+    terminal_renderer,
 };
 
 /// Try out an upstream step by step, and change nothing
@@ -43,17 +44,17 @@ pub(crate) struct Test {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    credential: credential::SigningIn,
-    // The last: its heading would be that of all that follow.
+    credential: credential::CredentialOptions,
+    // The settings come last: clap puts what follows a `next_help_heading` under the same heading.
     #[command(flatten)]
-    options: Options,
+    settings: SettingOptions,
 }
 
 impl Test {
     /// Has the daemon test it, and prints each step as it is done.
     pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
-        let config = user_config()?;
-        let address = address(&self.what, &config)?;
+        let config = read_user_config()?;
+        let address = resolve_address(&self.what, &config)?;
         let at = || {
             Ok(match &address {
                 Address::Url(url, _) => url.origin(),
@@ -62,29 +63,29 @@ impl Test {
         };
         let request = Request::Test(protocol::Test {
             fetch: resolve::request(&address, &config)?,
-            settings: self.options.typed(),
+            settings: self.settings.as_typed(),
             credential: self.credential.read(at, &config)?,
         });
         let mut steps = Vec::new();
         let mut printed = Ok(());
-        let done = |step: Step| {
+        let on_step = |step: Step| {
             if self.json {
                 steps.push(step);
             } else if printed.is_ok() {
                 let hint = step.hint.as_ref();
                 let hint = hint.map(|hint| format!("hint: {}\n", masked(hint.as_bytes())));
-                let text = format!("{}\n{}", line(&step), hint.unwrap_or_default());
+                let text = format!("{}\n{}", step_line(&step), hint.unwrap_or_default());
                 printed = print(&text);
             }
         };
-        let reply = converse(in_steps(paths, &request, on_terminal(), done))?;
+        let reply = block_on(call_in_steps(paths, &request, terminal_renderer(), on_step))?;
         printed?;
         let Reply::Tested { works, url } = reply else {
             return Err(something_else().into());
         };
         let url = masked(url.as_bytes());
         if self.json {
-            print_json(&described(works, &url, &steps))?;
+            print_json(&to_json(works, &url, &steps))?;
         } else {
             let verdict = match works {
                 true => "would work",
@@ -99,27 +100,29 @@ impl Test {
     }
 }
 
-/// Has the daemon do something in steps, starting it when it does not run, until it has come to something.
-pub(super) async fn in_steps(
+/// Sends a request to the daemon and returns its answer; calls `on_step` for each step of the test before that.
+pub(super) async fn call_in_steps(
     paths: &Paths,
     request: &Request,
     mut renderer: Renderer<std::io::Stderr>,
-    done: impl FnMut(Step),
+    on_step: impl FnMut(Step),
 ) -> Result<Reply, Failure> {
     let mut client = Client::connect_or_start(paths).await?;
-    client.converse_in_steps(request, &mut renderer, done).await
+    client
+        .converse_in_steps(request, &mut renderer, on_step)
+        .await
 }
 
-/// A step as people read it.
-pub(super) fn line(step: &Step) -> String {
+/// A step for people.
+pub(super) fn step_line(step: &Step) -> String {
     let time = match step.took {
         took if took >= 1000 => format!("{} ms", took / 1000),
         _ => "<1 ms".to_owned(),
     };
-    let words = masked(step.words.as_bytes());
+    let detail = masked(step.words.as_bytes());
     format!(
-        "{} {:13} {time:>8}  {words}",
-        mark(step.verdict, speaks_utf8()),
+        "{} {:13} {time:>8}  {detail}",
+        mark(step.verdict, is_utf8_terminal()),
         label(step.check)
     )
 }
@@ -153,10 +156,10 @@ fn label(check: Check) -> &'static str {
 }
 
 /// The whole test, for scripts.
-fn described(works: bool, url: &str, steps: &[Step]) -> Value {
+fn to_json(works: bool, url: &str, steps: &[Step]) -> Value {
     let steps = steps.iter().map(|step| {
         json!({
-            "step": key(step.check),
+            "step": check_key(step.check),
             "outcome": match step.verdict {
                 Verdict::Passed => "passed",
                 Verdict::Failed => "failed",
@@ -174,7 +177,7 @@ fn milliseconds(micros: u64) -> f64 {
     micros as f64 / 1000.0
 }
 
-fn key(check: Check) -> &'static str {
+fn check_key(check: Check) -> &'static str {
     match check {
         Check::Resolve => "resolve",
         Check::Connect => "connect",
@@ -196,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_is_readable_on_every_terminal() {
+    fn the_marks_have_an_ascii_form_and_align() {
         for verdict in [Verdict::Passed, Verdict::Failed, Verdict::Unknown] {
             assert!(mark(verdict, false).is_ascii());
             assert_eq!(mark(verdict, false).len(), "FAILED".len(), "lines align");

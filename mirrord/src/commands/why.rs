@@ -1,4 +1,4 @@
-//! `mirrord why`: how fresh a mirror is, what decides that, and what would change it.
+//! `mirrord why`: explains how fresh a mirror is, which settings decide that, and what would change it.
 
 use std::process::ExitCode;
 
@@ -11,11 +11,11 @@ use common::{
 use serde_json::json;
 
 use super::{
-    converse,
-    health::{answered, freshness, holds, next, now, saved},
-    mirror,
-    print::{ago, print, print_json, quoted},
-    show::shown,
+    block_on,
+    health::{freshness_text, next_sync_text, now, saved_text, served_text, size_text},
+    print::{print, print_json, shell_quoted, time_span},
+    resolve_mirror,
+    show::show_mirror,
 };
 use crate::process::local_time::time;
 
@@ -36,29 +36,37 @@ pub(crate) struct Why {
     json: bool,
 }
 
-/// Something that is so, and what would change it.
-struct Said {
-    about: &'static str,
-    words: String,
+/// One fact about a mirror.
+struct Fact {
+    /// What the fact is about.
+    topic: &'static str,
+    /// The fact, with the setting that decides it.
+    fact: String,
+    /// What would change it.
     change: Option<String>,
 }
 
 impl Why {
-    /// Asks and prints.
+    /// Asks the daemon for the mirror, and prints what decides its freshness.
     pub(crate) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
-        let (shown, _) = converse(shown(paths, mirror(&self.name)?))?;
-        let said = said(&shown, now());
+        let shown = block_on(show_mirror(paths, resolve_mirror(&self.name)?))?.mirror;
+        let facts = facts(&shown, now());
         if self.json {
-            let each = said.iter().map(
-                |said| json!({ "about": said.about, "is": said.words, "change": said.change }),
-            );
+            let objects = facts
+                .iter()
+                .map(|fact| json!({ "about": fact.topic, "is": fact.fact, "change": fact.change }));
             let name = &shown.health.info.name;
-            print_json(&json!({ "name": name, "why": each.collect::<Vec<_>>() }))?;
+            print_json(&json!({ "name": name, "why": objects.collect::<Vec<_>>() }))?;
         } else {
             let mut text = format!("{}\n", masked(shown.health.info.name.as_bytes()));
-            for said in &said {
-                text.push_str(&format!("  {}: {}\n", said.about, said.words));
-                if let Some(change) = &said.change {
+            for Fact {
+                topic,
+                fact,
+                change,
+            } in &facts
+            {
+                text.push_str(&format!("  {topic}: {fact}\n"));
+                if let Some(change) = change {
                     text.push_str(&format!("    {change}\n"));
                 }
             }
@@ -68,17 +76,18 @@ impl Why {
     }
 }
 
-fn said(shown: &Shown, now: u64) -> Vec<Said> {
+fn facts(shown: &Shown, now: u64) -> Vec<Fact> {
     vec![
-        fresh(shown, now),
-        fetch(shown, now),
-        failing(shown),
-        unasked(shown),
-        kept(shown, now),
+        freshness(shown, now),
+        next_fetch(shown, now),
+        unreachable_upstream(shown),
+        scheduled_syncs(shown),
+        disk_use(shown, now),
     ]
 }
 
-fn fresh(shown: &Shown, now: u64) -> Said {
+/// How fresh the mirror is.
+fn freshness(shown: &Shown, now: u64) -> Fact {
     let health = &shown.health;
     let synced = health.info.synced.map(|at| format!(" ({})", time(at)));
     let last = match (&health.info.failing, synced) {
@@ -99,26 +108,26 @@ fn fresh(shown: &Shown, now: u64) -> Said {
             name(shown)
         ))
     };
-    Said {
-        about: "now",
-        words: format!("{}{last}", freshness(health, now)),
+    Fact {
+        topic: "now",
+        fact: format!("{}{last}", freshness_text(health, now)),
         change,
     }
 }
 
 /// What the next fetch does.
-fn fetch(shown: &Shown, now: u64) -> Said {
+fn next_fetch(shown: &Shown, now: u64) -> Fact {
     let (name, span) = (name(shown), setting(shown, "fresh-for"));
-    let is_young = shown.health.info.synced.is_some_and(|synced| {
+    let is_fresh = shown.health.info.synced.is_some_and(|synced| {
         let age = now.saturating_sub(synced);
         seconds(span).is_some_and(|span| age < span)
     });
-    let (words, change) = if shown.in_doubt {
+    let (fact, change) = if shown.in_doubt {
         (
             "asks upstream, however fresh the mirror is: a push may have reached it, or what is tracked has changed".to_owned(),
             None,
         )
-    } else if is_young {
+    } else if is_fresh {
         (
             format!("is served from here without asking: fresh-for is '{span}'"),
             Some(format!(
@@ -140,17 +149,17 @@ fn fetch(shown: &Shown, now: u64) -> Said {
             )),
         )
     };
-    Said {
-        about: "a fetch",
-        words,
+    Fact {
+        topic: "a fetch",
+        fact,
         change,
     }
 }
 
-/// What a fetch gets when upstream cannot be asked.
-fn failing(shown: &Shown) -> Said {
+/// What a fetch gets if upstream cannot be reached.
+fn unreachable_upstream(shown: &Shown) -> Fact {
     let name = name(shown);
-    let (words, change) = match setting(shown, "stale") {
+    let (fact, change) = match setting(shown, "stale") {
         "fail" => (
             "a fetch fails: stale is 'fail'",
             format!(
@@ -164,19 +173,19 @@ fn failing(shown: &Shown) -> Said {
             ),
         ),
     };
-    Said {
-        about: "upstream down",
-        words: words.to_owned(),
+    Fact {
+        topic: "upstream down",
+        fact: fact.to_owned(),
         change: Some(change),
     }
 }
 
-/// When it is brought in step without anybody asking.
-fn unasked(shown: &Shown) -> Said {
+/// When the mirror is synced without a fetch, a push or a command.
+fn scheduled_syncs(shown: &Shown) -> Fact {
     let (name, every) = (name(shown), setting(shown, "every"));
     let why = shown.health.next.map(|next| next.why);
-    let next = next(&shown.health).unwrap_or_else(|| "it runs".to_owned());
-    let (words, change) = match why {
+    let next = next_sync_text(&shown.health).unwrap_or_else(|| "it runs".to_owned());
+    let (fact, change) = match why {
         None | Some(Reason::Never) => (
             format!("{next}: every is '{every}'"),
             Some(format!(
@@ -207,28 +216,28 @@ fn unasked(shown: &Shown) -> Said {
         ),
         Some(Reason::Webhook) => (next, None),
     };
-    Said {
-        about: "nobody asking",
-        words,
+    Fact {
+        topic: "nobody asking",
+        fact,
         change,
     }
 }
 
-/// What it takes and saves, and for how long it stays.
-fn kept(shown: &Shown, now: u64) -> Said {
+/// What the mirror takes and saves, and for how long it is kept.
+fn disk_use(shown: &Shown, now: u64) -> Fact {
     let (name, health) = (name(shown), &shown.health);
-    let saved =
-        saved(&health.saved).map(|words| format!(", saved {words} in {}", answered(&health.saved)));
+    let saved = saved_text(&health.saved)
+        .map(|amount| format!(", saved {amount} in {}", served_text(&health.saved)));
     let used = health
         .used
-        .map(|used| format!(", last used {} ago", ago(now.saturating_sub(used))));
-    let has = format!(
+        .map(|used| format!(", last used {} ago", time_span(now.saturating_sub(used))));
+    let uses = format!(
         "{}{}{}",
-        holds(health),
+        size_text(health),
         saved.unwrap_or_default(),
         used.unwrap_or_default()
     );
-    let keep_unused = shown.keep_unused.map(|time| ago(time.as_secs()));
+    let keep_unused = shown.keep_unused.map(|time| time_span(time.as_secs()));
     let (stays, change) = match (health.automatic, keep_unused) {
         (false, _) => (
             "it stays until it is removed".to_owned(),
@@ -249,15 +258,15 @@ fn kept(shown: &Shown, now: u64) -> Said {
             )
         }
     };
-    Said {
-        about: "on disk",
-        words: format!("{has}; {stays}"),
+    Fact {
+        topic: "on disk",
+        fact: format!("{uses}; {stays}"),
         change: Some(change),
     }
 }
 
 fn name(shown: &Shown) -> String {
-    quoted(&masked(shown.health.info.name.as_bytes()))
+    shell_quoted(&masked(shown.health.info.name.as_bytes()))
 }
 
 fn setting<'s>(shown: &'s Shown, key: &str) -> &'s str {
@@ -266,7 +275,7 @@ fn setting<'s>(shown: &'s Shown, key: &str) -> &'s str {
     found.map_or("", |(_, value)| value.as_str())
 }
 
-/// A time span as settings are shown.
+/// The seconds of a time span as the daemon prints it in settings.
 fn seconds(span: &str) -> Option<u64> {
     let unit = match span.chars().last()? {
         's' => 1,
