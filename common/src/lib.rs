@@ -5,6 +5,7 @@
 pub mod address;
 pub mod git;
 pub mod log_level;
+pub mod no_progress;
 pub mod packs;
 pub mod paths;
 pub mod progress;

@@ -52,7 +52,7 @@ impl Words {
                 if !is_end && line.len() < MAX_LINE_BYTES {
                     continue;
                 }
-                if let Some(event) = Event::of_words(&line) {
+                if let Some(event) = Event::of_progress(&line) {
                     // Nobody listens any more when git has been given up.
                     let _ = told.send(event);
                 }

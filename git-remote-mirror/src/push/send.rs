@@ -26,6 +26,7 @@ use common::{
         client_context::{OwnCredential, UserConfig},
         config_file::ConfigFile,
     },
+    no_progress,
     protocol::{ClientContext, Command, Lease, OneTimeId, SignIn},
 };
 
@@ -82,7 +83,7 @@ pub(crate) fn send(
         push.env(name, env::var_os(name).unwrap_or_default());
     }
     let standing = UserConfig::read()?.standing();
-    let limit = no_progress(&url, &standing);
+    let limit = limit(&url, &standing);
     let standing = standing.config;
     push.env("GIT_CONFIG_GLOBAL", scratch.trust(&standing)?);
     let home = match alone() {
@@ -221,14 +222,13 @@ fn heard<T: Send + 'static>(hear: impl FnOnce() -> T + Send + 'static) -> Receiv
     told
 }
 
-/// For how long upstream may say nothing. A server at work on a push says something every five seconds.
-fn no_progress(url: &str, standing: &ClientContext) -> Duration {
-    let http = match Address::parse(url) {
-        Ok(Address::Url(url, _)) => url_config::matching("http", &standing.config, &url),
-        _ => Vec::new(),
-    };
-    let variable = env::var("GIT_HTTP_LOW_SPEED_TIME").ok();
-    url_config::no_progress(&http, variable.as_deref())
+/// Returns how long upstream may make no progress. A server at work on a push says something every five seconds
+/// (`receive.keepAlive`).
+fn limit(url: &str, standing: &ClientContext) -> Duration {
+    match Address::parse(url) {
+        Ok(Address::Url(url, _)) => no_progress::limit_of_process(&url, &standing.config),
+        _ => no_progress::limit(&[], None),
+    }
 }
 
 /// The transports that a push may take, wherever a redirect points: its own, and the safer one.

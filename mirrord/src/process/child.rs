@@ -3,24 +3,22 @@
 //! Each child leads a process group of its own: that is what is killed.
 
 use std::{
-    cell::Cell,
+    future::pending,
     io,
     os::unix::process::CommandExt,
     process::{Command, ExitStatus, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use common::git::child_log::ChildLog;
+use common::no_progress::NoProgress;
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     runtime::Handle,
-    time::{Instant, sleep_until},
 };
 
-use crate::process::watch::Watch;
-
-/// How often it is looked at least whether somebody is being asked something.
-const POLL_INTERVAL: Duration = Duration::from_secs(1);
+use crate::process::{no_progress::expired, watch::Watch};
 
 /// What a child left behind.
 pub(crate) struct Ended {
@@ -30,7 +28,7 @@ pub(crate) struct Ended {
     pub stdout: Vec<u8>,
     /// What it said on stderr.
     pub stderr: Vec<u8>,
-    /// Whether it was ended because it said nothing for too long.
+    /// Whether it was ended because it made no progress for too long.
     pub was_silent: bool,
 }
 
@@ -68,12 +66,19 @@ pub(crate) fn run_reading(
                 let _ = stdin.write_all(&input).await;
             }
         };
-        let heard = Cell::new(Instant::now());
-        let collect = read(stdout, |_| heard.set(Instant::now()));
+        let clock = Mutex::new(NoProgress::new(budget.unwrap_or_default()));
+        clock.lock().restart(Instant::now(), Duration::ZERO);
+        let collect = read(stdout, |_| clock.lock().progress(Instant::now()));
         let listen = read(stderr, |piece| {
-            heard.set(Instant::now());
+            clock.lock().progress(Instant::now());
             said(piece);
         });
+        let no_progress = async {
+            match budget {
+                Some(_) => expired(&clock, watch).await,
+                None => pending().await,
+            }
+        };
         let work = async {
             let ((), stdout, stderr) = tokio::join!(feed, collect, listen);
             Ok::<_, io::Error>((stdout?, stderr?))
@@ -82,7 +87,7 @@ pub(crate) fn run_reading(
         let output = tokio::select! {
             output = work => Some(output?),
             () = watch.cancelled() => None,
-            () = silence(&heard, budget, watch) => {
+            () = no_progress => {
                 was_silent = true;
                 None
             }
@@ -118,17 +123,4 @@ async fn read(
         }
     }
     Ok(all)
-}
-
-/// Resolves when nothing was heard for so long. How long a person takes to answer does not count.
-async fn silence(heard: &Cell<Instant>, budget: Option<Duration>, watch: &Watch) {
-    let Some(budget) = budget else {
-        return std::future::pending().await;
-    };
-    while heard.get().elapsed() < budget {
-        sleep_until((heard.get() + budget).min(Instant::now() + POLL_INTERVAL)).await;
-        if watch.is_asking() {
-            heard.set(Instant::now());
-        }
-    }
 }

@@ -7,6 +7,7 @@ pub(crate) mod durable;
 pub(crate) mod id;
 pub(crate) mod local_time;
 pub(crate) mod memory;
+pub(crate) mod no_progress;
 pub(crate) mod questions;
 pub(crate) mod relay;
 pub(crate) mod watch;

@@ -16,6 +16,7 @@ use common::{
         client_context::{OwnCredential, truth},
         ssh::Client,
     },
+    no_progress,
     protocol::{ClientContext, Login},
 };
 
@@ -257,7 +258,7 @@ impl Http {
             follow_redirects: get("followredirects")
                 .is_none_or(|value| value == "initial" || truth(value)),
             http2: get("version") != Some("HTTP/1.1"),
-            no_progress: url_config::no_progress(&config, env("GIT_HTTP_LOW_SPEED_TIME")),
+            no_progress: no_progress::limit(&config, env("GIT_HTTP_LOW_SPEED_TIME")),
             needs_git: Self::needs_git(&set, &env),
         }
     }

@@ -1,6 +1,9 @@
 //! A child that speaks git's protocol on its pipes: a `git upload-pack` on this machine, or an ssh.
 
-use crate::process::watch::{Watch, cancelled};
+use crate::process::{
+    no_progress::expired,
+    watch::{Watch, cancelled},
+};
 use std::{
     os::unix::process::CommandExt,
     process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio},
@@ -8,12 +11,13 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use common::{
     address::upstream_url::UpstreamUrl,
     git::child_log::ChildLog,
+    no_progress::NoProgress,
     protocol::{Failure, OrFailure},
 };
 use gix_transport::{
@@ -22,20 +26,12 @@ use gix_transport::{
 };
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::{
-    io::AsyncReadExt,
-    runtime::Handle,
-    task::JoinHandle,
-    time::{sleep, timeout},
-};
+use tokio::{io::AsyncReadExt, runtime::Handle, task::JoinHandle, time::timeout};
 
-use super::{Trouble, answers, sideband::Overheard, silence::NoProgress};
+use super::{Trouble, answers, sideband::Overheard};
 
 /// A child that failed says why at once; a child of the child may hold the other end for longer.
 const STDERR_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How often it is looked whether it is still silent, at most and at least.
-const POLL_INTERVALS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// Of what it says the end is kept.
 const MAX_STDERR_BYTES: usize = 16 * 1024;
@@ -89,11 +85,11 @@ impl Child {
         else {
             return Err(Failure::here(format!("cannot run {name}: it has no pipes")).into());
         };
-        let silence = Arc::<Mutex<NoProgress>>::default();
+        let no_progress = Arc::new(Mutex::new(NoProgress::new(budget)));
         // Path and host matter to a daemon on the other side, and there is none.
         let connection = Connection::new(
-            Overheard::new(stdout, watch, &silence),
-            Overheard::new(stdin, watch, &silence),
+            Overheard::new(stdout, watch, &no_progress),
+            Overheard::new(stdin, watch, &no_progress),
             Protocol::V2,
             "",
             None::<(&str, Option<u16>)>,
@@ -107,7 +103,7 @@ impl Child {
         let reaper = Handle::current().spawn(async move {
             tokio::select! {
                 () = watch.cancelled() => {}
-                () = too_long(&silence, budget, &watch) => note.store(true, Ordering::Relaxed),
+                () = expired(&no_progress, &watch) => note.store(true, Ordering::Relaxed),
             }
             if let Some(group) = group {
                 let _ = kill_process_group(group, Signal::KILL);
@@ -161,23 +157,6 @@ impl Drop for Child {
         if let (Ok(status), Some(log)) = (child.wait(), self.log.take()) {
             log.ended(status);
         }
-    }
-}
-
-/// Resolves when a child has been silent for so long, and not because somebody is being asked something.
-async fn too_long(silence: &Mutex<NoProgress>, budget: Duration, watch: &Watch) {
-    loop {
-        let left = {
-            let mut silence = silence.lock();
-            if watch.is_asking() {
-                silence.broken(Instant::now());
-            }
-            silence.left(budget, Instant::now())
-        };
-        if left.is_zero() {
-            return;
-        }
-        sleep(left.clamp(POLL_INTERVALS.0, POLL_INTERVALS.1)).await;
     }
 }
 

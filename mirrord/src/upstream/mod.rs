@@ -15,7 +15,6 @@ mod logins;
 mod probe;
 mod session;
 mod sideband;
-mod silence;
 mod ssh;
 mod token;
 mod trials;

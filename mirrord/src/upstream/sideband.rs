@@ -8,10 +8,10 @@ use std::{
     time::Instant,
 };
 
+use common::no_progress::NoProgress;
 use gix_transport::packetline::read::Error as Refusal;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::silence::NoProgress;
 use crate::process::watch::Watch;
 
 /// Follows an answer of protocol v2 as it comes, in whatever pieces.
@@ -120,27 +120,27 @@ pub(crate) struct Overheard<E> {
     inner: E,
     listener: Listener,
     watch: Watch,
-    silence: Arc<Mutex<NoProgress>>,
+    no_progress: Arc<Mutex<NoProgress>>,
 }
 
 impl<E> Overheard<E> {
-    pub(super) fn new(inner: E, watch: &Watch, silence: &Arc<Mutex<NoProgress>>) -> Self {
+    pub(super) fn new(inner: E, watch: &Watch, no_progress: &Arc<Mutex<NoProgress>>) -> Self {
         Self {
             inner,
             listener: Listener::default(),
             watch: watch.clone(),
-            silence: silence.clone(),
+            no_progress: no_progress.clone(),
         }
     }
 
-    fn silence(&self) -> MutexGuard<'_, NoProgress> {
-        self.silence.lock()
+    fn no_progress(&self) -> MutexGuard<'_, NoProgress> {
+        self.no_progress.lock()
     }
 
     fn waiting<T>(&mut self, wait: impl FnOnce(&mut E) -> io::Result<T>) -> io::Result<T> {
-        self.silence().begin(Instant::now());
+        self.no_progress().resume(Instant::now());
         let result = wait(&mut self.inner);
-        self.silence().end(Instant::now());
+        self.no_progress().pause(Instant::now());
         result
     }
 }
@@ -149,7 +149,7 @@ impl<R: Read> Read for Overheard<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.waiting(|inner| inner.read(buffer))?;
         if self.listener.hear(&buffer[..length], &self.watch) {
-            self.silence().broken(Instant::now());
+            self.no_progress().progress(Instant::now());
         }
         // gix looks for it in an advertisement alone.
         match self.listener.refusal() {
@@ -164,7 +164,7 @@ impl<R: Read> Read for Overheard<R> {
 impl<W: Write> Write for Overheard<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let length = self.waiting(|inner| inner.write(bytes))?;
-        self.silence().broken(Instant::now());
+        self.no_progress().progress(Instant::now());
         Ok(length)
     }
 

@@ -4,7 +4,7 @@
 //! speaks HTTP by other means than git's; a proxy or a header set for one host must reach that host and
 //! no other. The rules are those of git-config(1) under `http.<url>.*`.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use crate::address::upstream_url::{UpstreamUrl, percent_decode};
 
@@ -13,20 +13,6 @@ mod tests;
 
 /// Variables of which http.c keeps every value; an empty one forgets those before it.
 const LISTS: [&str; 2] = ["extraheader", "curloptresolve"];
-
-/// Without news for this long an upstream is given up, unless the user says otherwise.
-const NO_PROGRESS: Duration = Duration::from_secs(30);
-
-/// How long an upstream may say nothing, over whatever transport: `GIT_HTTP_LOW_SPEED_TIME`, or `http.lowSpeedTime` of
-/// what [`matching`] gave for it, in seconds, or half a minute.
-pub fn no_progress(http: &[(String, String)], variable: Option<&str>) -> Duration {
-    let set = http.iter().rev().find(|(key, _)| key == "lowspeedtime");
-    variable
-        .or(set.map(|(_, value)| value.as_str()))
-        .and_then(|text| text.parse().ok())
-        .filter(|seconds| *seconds > 0)
-        .map_or(NO_PROGRESS, Duration::from_secs)
-}
 
 /// The values of `section.*` that apply to `url`, in the order of `config`, with the lower-case name of
 /// the variable.

@@ -1,8 +1,8 @@
 //! First bytes first: a part of a project that has no mirror yet comes straight from upstream, by git's own transport, and
 //! the mirror is made once it has come.
 
-mod patience;
 mod talk;
+mod timed_pipe;
 mod upstream;
 mod words;
 

@@ -1,12 +1,14 @@
 //! How far git and upstream are with each other, as the ends of the sections tell that pass by.
 
+use std::time::Duration;
+
 use parking_lot::{Mutex, MutexGuard};
 
-use super::patience::Asked;
+use super::timed_pipe::Clock;
 
 /// What is said between git and upstream, and by when it is to be answered.
 pub(super) struct Talk {
-    asked: Option<Asked>,
+    clock: Option<Clock>,
     state: Mutex<State>,
 }
 
@@ -21,14 +23,14 @@ struct State {
 
 impl Talk {
     /// Nothing has been said. Upstream begins, unasked.
-    pub(super) fn timed_by(asked: Option<Asked>) -> Self {
+    pub(super) fn timed_by(clock: Option<Clock>) -> Self {
         let state = State {
             open: 1,
             is_asking: false,
             is_done: false,
         };
         Self {
-            asked,
+            clock,
             state: Mutex::new(state),
         }
     }
@@ -42,7 +44,7 @@ impl Talk {
         if is_heard {
             state.open += usize::from(line.is_none());
             // For as long as it sends, too, upstream is to listen.
-            self.asked.iter().for_each(Asked::now);
+            self.restart_clock();
         }
         is_heard
     }
@@ -51,7 +53,7 @@ impl Talk {
     pub(super) fn git_is_done(&self) {
         let mut state = self.lock();
         state.is_done = true;
-        self.asked.iter().for_each(Asked::now);
+        self.restart_clock();
     }
 
     /// Upstream says a line, or ends an answer.
@@ -61,18 +63,23 @@ impl Talk {
         }
         let mut state = self.lock();
         state.open = state.open.saturating_sub(1);
-        self.asked
-            .iter()
-            .for_each(match state.open > 0 || state.is_done {
-                true => Asked::now,
-                false => Asked::no_more,
-            });
+        if state.open > 0 || state.is_done {
+            self.restart_clock();
+        } else {
+            self.clock.iter().for_each(Clock::stop);
+        }
     }
 
     /// Whether git has been told all that it wants.
     pub(super) fn is_over(&self) -> bool {
         let state = self.lock();
         state.is_done && state.open == 0
+    }
+
+    fn restart_clock(&self) {
+        self.clock
+            .iter()
+            .for_each(|clock| clock.restart(Duration::ZERO));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

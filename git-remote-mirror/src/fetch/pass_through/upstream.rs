@@ -5,9 +5,9 @@
 //! is asked for a `stateless-connect`, as gitremote-helpers(7) has it, and what it says goes through without those ends.
 
 use std::{
-    env,
     fs::File,
-    io::{self, BufRead, BufReader, BufWriter, Read, Write},
+    io::{self, BufReader, BufWriter, Read, Write},
+    ops::ControlFlow,
     os::fd::AsRawFd,
     process::{Child, ChildStdin, Command, Stdio},
     sync::{Arc, mpsc},
@@ -24,23 +24,27 @@ use common::{
         self,
         ssh::{self, Variant},
     },
+    no_progress::{SIGN_IN_TIMEOUT, limit_of_process},
 };
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::{FdFlags, fcntl_setfd, retry_on_intr},
     pipe::pipe,
-    process::{Pid, Signal, kill_process},
+    process::{Pid, Signal},
 };
 
 use super::{
-    patience::{Asked, Hearing},
     talk::Talk,
+    timed_pipe::{Clock, TimedPipe},
     words::Words,
 };
 use crate::{
+    children::{
+        family,
+        trace::{self, Event},
+    },
     helper::Invocation,
     pkt_line,
-    push::no_progress::{Event, SIGN_IN_TIMEOUT, family},
 };
 
 /// How the protocol begins in which a client is told only what it asks for.
@@ -50,34 +54,27 @@ const VERSION_2: &[u8] = b"000eversion 2\n";
 pub(super) struct Upstream {
     child: Child,
     ask: ChildStdin,
-    hear: BufReader<Hearing>,
+    hear: BufReader<TimedPipe>,
     /// What has been heard already, and is git's.
     heard: &'static [u8],
     words: Words,
 }
 
-/// For how long upstream may say nothing.
-fn limit(invocation: &Invocation, url: &UpstreamUrl) -> Duration {
-    let http = url_config::matching("http", invocation.config.entries(), url);
-    let variable = env::var("GIT_HTTP_LOW_SPEED_TIME").ok();
-    url_config::no_progress(&http, variable.as_deref())
-}
-
 impl Upstream {
     /// Reaches it; None where that fails, or it does not speak the protocol.
     pub(super) fn reach(invocation: &Invocation, url: &UpstreamUrl) -> io::Result<Option<Self>> {
-        let asked = Asked::default();
-        let limit = limit(invocation, url);
-        let (mut child, heard, patience) = match url.scheme() {
+        let limit = limit_of_process(url, invocation.config.entries());
+        let clock = Clock::new(limit);
+        let (mut child, heard) = match url.scheme() {
             Scheme::Ssh => {
                 let Some(ssh) = over_ssh(invocation, url, limit) else {
                     return Ok(None);
                 };
-                asked.now();
                 // A person may be at it all the same, at a token or in a browser.
-                (spawn(ssh)?, VERSION_2, SIGN_IN_TIMEOUT + limit)
+                clock.restart(SIGN_IN_TIMEOUT);
+                (spawn(ssh)?, VERSION_2)
             }
-            _ => (over_http(invocation, url, limit, &asked)?, &b""[..], limit),
+            _ => (over_http(invocation, url, limit, &clock)?, &b""[..]),
         };
         let ends = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(ask), Some(pipe), Some(stderr)) = ends else {
@@ -86,11 +83,7 @@ impl Upstream {
         let mut upstream = Self {
             child,
             ask,
-            hear: BufReader::new(Hearing {
-                pipe,
-                asked,
-                limit: patience,
-            }),
+            hear: BufReader::new(TimedPipe { pipe, clock }),
             heard,
             words: Words::of(stderr),
         };
@@ -101,8 +94,11 @@ impl Upstream {
                 .write_all(b"stateless-connect git-upload-pack\n")
                 .and_then(|()| upstream.hears(b"\n")),
         };
-        upstream.hear.get_mut().limit = limit;
         if let Ok(true) = reached {
+            if !heard.is_empty() {
+                // Nobody is signing in any more.
+                upstream.hear.get_ref().clock.restart(Duration::ZERO);
+            }
             upstream.words.reached();
             return Ok(Some(upstream));
         }
@@ -138,8 +134,8 @@ impl Upstream {
             words,
         } = self;
         // Over http, curl has a limit of its own for what comes from now on.
-        let asked = (!heard.is_empty()).then(|| hear.get_ref().asked.clone());
-        let talk = Arc::new(Talk::timed_by(asked));
+        let clock = (!heard.is_empty()).then(|| hear.get_ref().clock.clone());
+        let talk = Arc::new(Talk::timed_by(clock));
         let (say, wanted) = mpsc::channel();
         let asks = talk.clone();
         thread::spawn(move || {
@@ -218,12 +214,9 @@ fn object(line: &[u8]) -> Option<String> {
     is_object.then(|| String::from_utf8_lossy(word).into_owned())
 }
 
-/// Ends it with all that it has started: git's helper for http is a child of git's, and would wait for its connection.
+/// Ends a child with all that it has started.
 fn end(child: &mut Child) -> io::Result<()> {
-    for process in family(Pid::from_child(child)) {
-        // Some have ended with the others.
-        let _ = kill_process(process, Signal::KILL);
-    }
+    family::kill(Pid::from_child(child), Signal::KILL);
     child.wait().map(drop)
 }
 
@@ -233,7 +226,7 @@ fn over_http(
     invocation: &Invocation,
     url: &UpstreamUrl,
     limit: Duration,
-    asked: &Asked,
+    clock: &Clock,
 ) -> io::Result<Child> {
     let mut git = git::of_user();
     git.env("GIT_TERMINAL_PROMPT", "0")
@@ -257,16 +250,16 @@ fn over_http(
     }
     let child = spawn(git)?;
     drop(end);
-    let asked = asked.clone();
+    let clock = clock.clone();
     thread::spawn(move || {
-        let lines = BufReader::new(File::from(trace)).split(b'\n');
-        for line in lines.map_while(Result::ok) {
-            match Event::of_trace(&String::from_utf8_lossy(&line)) {
-                Some(Event::Connects) => asked.now(),
-                Some(Event::Connected) => asked.no_more(),
+        trace::read(File::from(trace), |event| {
+            match event {
+                Event::Connects => clock.resume(),
+                Event::Connected => clock.stop(),
                 _ => {}
             }
-        }
+            ControlFlow::Continue(())
+        });
     });
     Ok(child)
 }

@@ -1,12 +1,14 @@
 //! For how long upstream may say nothing to a push before it is given up.
 //!
 //! git itself waits for ever for a server behind ssh or on this machine, and for minutes until one on the web takes a
-//! connection. What it hears is told by its own traces, which come through a pipe and are kept nowhere; how much it has
-//! written, by its progress. Only what upstream has to do is timed: not git's own work, and not the person who signs in.
+//! connection. What git hears is told by its own traces ([`crate::children::trace`]), which come through a pipe and are
+//! kept nowhere; how much it has written, by its progress. Only what upstream has to do is timed: not git's own work, and
+//! not the person who signs in.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, BufRead, BufReader},
+    fs::OpenOptions,
+    io,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     process::{Child, ExitStatus},
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
@@ -14,13 +16,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use common::no_progress::{NoProgress, SIGN_IN_TIMEOUT};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
+
+use crate::children::{family, trace};
 
 /// In a quarantine: the pipe.
 const TRACE: &str = "trace";
-
-/// How long a person may take to sign in by an ssh of their own: sshd's `LoginGraceTime`.
-pub(crate) const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What may still be on its way in the buffers of pipes, ssh and sockets when git has written all.
 const MAX_BUFFERED_BYTES: u64 = 8 << 20;
@@ -43,16 +45,8 @@ pub(crate) enum Transport {
 /// What happens to a push.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// curl asks for a connection.
-    Connects,
-    /// curl has it, and sends.
-    Connected,
-    /// Upstream said something.
-    Heard,
-    /// Upstream has come to the end of something.
-    Paused,
-    /// git has told what is to be.
-    Asked,
+    /// A line of git's trace.
+    Traced(trace::Event),
     /// git has written so many bytes of the pack, where it says how many.
     Writes(Option<u64>),
     /// git has written the whole pack.
@@ -65,15 +59,14 @@ pub(crate) enum Event {
 pub(crate) struct Watch {
     transport: Transport,
     trace: PathBuf,
-    silence: NoProgress,
+    timing: Timing,
     tell: Sender<Event>,
     told: Receiver<Event>,
 }
 
-/// Until when upstream must have said something.
-struct NoProgress {
-    limit: Duration,
-    until: Option<Instant>,
+/// What of a push is timed, and by which clock.
+struct Timing {
+    clock: NoProgress,
     /// Whether a pack follows the commands.
     brings: bool,
     /// Whether upstream has told what it has.
@@ -92,34 +85,13 @@ impl Transport {
 }
 
 impl Event {
-    /// What a line of git's own progress tells.
-    pub(crate) fn of_words(line: &[u8]) -> Option<Self> {
+    /// Reads a line of git's own progress.
+    pub(crate) fn of_progress(line: &[u8]) -> Option<Self> {
         if line.starts_with(b"Total ") {
             return Some(Self::Written);
         }
         let rest = line.strip_prefix(b"Writing objects:")?;
         Some(Self::Writes(size(&String::from_utf8_lossy(rest))))
-    }
-
-    /// What a line of a trace tells. A repository on this machine traces its own end into the same pipe.
-    pub(crate) fn of_trace(line: &str) -> Option<Self> {
-        if let Some((_, info)) = line.split_once("== Info:") {
-            let connects = info.trim_start().starts_with("Trying ");
-            return connects.then_some(Self::Connects);
-        }
-        if let Some((_, header)) = line.split_once("=> Send header: ") {
-            // To a proxy it is only the wish for a connection.
-            return (!header.starts_with("CONNECT ")).then_some(Self::Connected);
-        }
-        let (_, packet) = line.split_once("packet:")?;
-        match packet.trim() {
-            "push< 0000" => Some(Self::Paused),
-            "push> 0000" => Some(Self::Asked),
-            packet if packet.starts_with("push<") || packet.starts_with("sideband<") => {
-                Some(Self::Heard)
-            }
-            _ => None,
-        }
     }
 }
 
@@ -138,45 +110,51 @@ fn size(progress: &str) -> Option<u64> {
     Some((number * f64::from(unit)) as u64)
 }
 
-impl NoProgress {
+impl Timing {
     fn new(transport: Transport, limit: Duration, brings: bool, now: Instant) -> Self {
-        let until = match transport {
-            Transport::Http => None,
-            Transport::Ssh => Some(now + SIGN_IN_TIMEOUT + limit),
-            Transport::Path => Some(now + limit),
-        };
+        let mut clock = NoProgress::new(limit);
+        match transport {
+            Transport::Http => {}
+            Transport::Ssh => clock.restart(now, SIGN_IN_TIMEOUT),
+            Transport::Path => clock.resume(now),
+        }
         Self {
-            limit,
-            until,
+            clock,
             brings,
             advertised: false,
             written: MAX_BUFFERED_BYTES,
         }
     }
 
-    fn hear(&mut self, event: &Event, now: Instant) {
-        let limit = now + self.limit;
-        self.until = match event {
-            Event::Connects => self.until.or(Some(limit)),
-            Event::Connected => None,
+    fn deadline(&self) -> Option<Instant> {
+        self.clock.deadline()
+    }
+
+    fn apply(&mut self, event: &Event, now: Instant) {
+        use trace::Event::{CommandsSent, Connected, Connects, Heard, Paused};
+
+        match event {
+            Event::Traced(Connects) => self.clock.resume(now),
+            Event::Traced(Connected) => self.clock.stop(),
             // The first word ends the time for signing in.
-            Event::Heard if !self.advertised => Some(limit),
-            Event::Paused if !self.advertised => {
+            Event::Traced(Heard) if !self.advertised => self.clock.restart(now, Duration::ZERO),
+            Event::Traced(Paused) if !self.advertised => {
                 self.advertised = true;
-                None
+                self.clock.stop();
             }
-            Event::Heard | Event::Paused => self.until.map(|until| until.max(limit)),
-            Event::Asked if !self.brings => Some(limit),
+            Event::Traced(Heard | Paused) => self.clock.progress(now),
+            Event::Traced(CommandsSent) if !self.brings => self.clock.restart(now, Duration::ZERO),
             Event::Writes(size) => {
                 self.written = size.unwrap_or(self.written);
-                Some(limit)
+                self.clock.restart(now, Duration::ZERO);
             }
             Event::Written => {
                 let buffered = self.written.min(MAX_BUFFERED_BYTES);
-                Some(limit + Duration::from_secs(buffered / MIN_BYTES_PER_SECOND))
+                let sending = Duration::from_secs(buffered / MIN_BYTES_PER_SECOND);
+                self.clock.restart(now, sending);
             }
-            Event::Asked | Event::Ended => self.until,
-        };
+            Event::Traced(CommandsSent) | Event::Ended => {}
+        }
     }
 }
 
@@ -195,11 +173,16 @@ impl Watch {
         let pipe = OpenOptions::new().read(true).write(true).open(&trace)?;
         let (tell, told) = mpsc::channel();
         let listener = tell.clone();
-        thread::spawn(move || listen(pipe, &listener));
+        thread::spawn(move || {
+            trace::read(pipe, |event| match listener.send(Event::Traced(event)) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            });
+        });
         Ok(Self {
             transport,
             trace,
-            silence: NoProgress::new(transport, limit, brings, Instant::now()),
+            timing: Timing::new(transport, limit, brings, Instant::now()),
             tell,
             told,
         })
@@ -236,12 +219,12 @@ impl Watch {
             tell.send(Event::Ended)
         });
         let in_time = loop {
-            let left = self.silence.until.map_or(Duration::MAX, |until| {
-                until.saturating_duration_since(Instant::now())
+            let left = self.timing.deadline().map_or(Duration::MAX, |deadline| {
+                deadline.saturating_duration_since(Instant::now())
             });
             match self.told.recv_timeout(left) {
                 Ok(Event::Ended) | Err(RecvTimeoutError::Disconnected) => break true,
-                Ok(event) => self.silence.hear(&event, Instant::now()),
+                Ok(event) => self.timing.apply(&event, Instant::now()),
                 Err(RecvTimeoutError::Timeout) => break false,
             }
         };
@@ -257,10 +240,7 @@ impl Watch {
     fn end(&self, pid: Pid) {
         for signal in [Signal::TERM, Signal::KILL] {
             // Each time anew: the number of one that has ended may be a stranger's by now.
-            for process in family(pid) {
-                // Some have ended with the others.
-                let _ = kill_process(process, signal);
-            }
+            family::kill(pid, signal);
             let deadline = Instant::now() + EXIT_TIMEOUT;
             loop {
                 let left = deadline.saturating_duration_since(Instant::now());
@@ -271,22 +251,6 @@ impl Watch {
                 }
             }
         }
-    }
-}
-
-/// Tells what the traces say, for as long as this process lives.
-fn listen(pipe: File, tell: &Sender<Event>) {
-    let mut pipe = BufReader::new(pipe);
-    let mut line = Vec::new();
-    while let Ok(1..) = pipe.read_until(b'\n', &mut line) {
-        let event = Event::of_trace(String::from_utf8_lossy(&line).trim_end());
-        if let Some(event) = event
-            && tell.send(event).is_err()
-        {
-            // What git still has to say must not block it.
-            let _ = io::copy(&mut pipe, &mut io::sink());
-        }
-        line.clear();
     }
 }
 
@@ -305,30 +269,6 @@ fn make_pipe(path: &Path) -> io::Result<()> {
     made.success()
         .then_some(())
         .ok_or_else(|| io::Error::other("mkfifo failed"))
-}
-
-/// A process and all those that it and they have started, where the system tells.
-pub(crate) fn family(pid: Pid) -> Vec<Pid> {
-    let parents: Vec<(Pid, Pid)> = std::fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| {
-            let entry = entry.ok()?;
-            let child = entry.file_name().to_str()?.parse().ok()?;
-            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
-            // Behind a name that may hold anything.
-            let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
-            Some((Pid::from_raw(child)?, Pid::from_raw(parent.parse().ok()?)?))
-        })
-        .collect();
-    let mut family = vec![pid];
-    let mut at = 0;
-    while let Some(&one) = family.get(at) {
-        let children = parents.iter().filter(|(_, parent)| *parent == one);
-        family.extend(children.map(|(child, _)| *child));
-        at += 1;
-    }
-    family
 }
 
 #[cfg(test)]

@@ -1,27 +1,30 @@
 use super::*;
+use crate::children::trace::Event::{CommandsSent, Connected, Connects, Heard, Paused};
+use Event::Traced;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Lets events happen, each at its second, and returns at which second upstream is given up.
 fn given_up(transport: Transport, brings: bool, events: &[(u64, Event)]) -> Option<u64> {
     let begin = Instant::now();
-    let mut silence = NoProgress::new(transport, LIMIT, brings, begin);
+    let mut timing = Timing::new(transport, LIMIT, brings, begin);
     for (second, event) in events {
         let now = begin + Duration::from_secs(*second);
         assert!(
-            silence.until.is_none_or(|until| until > now),
+            timing.deadline().is_none_or(|deadline| deadline > now),
             "given up before {event:?} at {second}"
         );
-        silence.hear(event, now);
+        timing.apply(event, now);
     }
-    silence.until.map(|until| (until - begin).as_secs())
+    let deadline = timing.deadline()?;
+    Some((deadline - begin).as_secs())
 }
 
 #[test]
 fn a_person_has_time_to_sign_in_by_ssh_and_upstream_has_not() {
     assert_eq!(given_up(Transport::Ssh, true, &[]), Some(150));
     assert_eq!(given_up(Transport::Path, true, &[]), Some(30));
-    let first = [(100, Event::Heard)];
+    let first = [(100, Traced(Heard))];
     assert_eq!(given_up(Transport::Ssh, true, &first), Some(130));
 }
 
@@ -29,10 +32,10 @@ fn a_person_has_time_to_sign_in_by_ssh_and_upstream_has_not() {
 fn gits_own_work_takes_as_long_as_it_takes() {
     let ready = || {
         vec![
-            (1, Event::Heard),
-            (1, Event::Paused),
+            (1, Traced(Heard)),
+            (1, Traced(Paused)),
             // As after a pre-push hook that took its time.
-            (1_000, Event::Asked),
+            (1_000, Traced(CommandsSent)),
         ]
     };
     assert_eq!(given_up(Transport::Path, true, &ready()), None);
@@ -44,17 +47,21 @@ fn gits_own_work_takes_as_long_as_it_takes() {
 #[test]
 fn what_upstream_does_with_it_is_timed_from_its_last_sign_of_life() {
     let mut events = vec![
-        (1, Event::Heard),
-        (1, Event::Paused),
-        (2, Event::Asked),
+        (1, Traced(Heard)),
+        (1, Traced(Paused)),
+        (2, Traced(CommandsSent)),
         (3, Event::Writes(Some(100))),
         (3, Event::Written),
     ];
     assert_eq!(given_up(Transport::Ssh, true, &events), Some(33));
-    events.extend((1..100).map(|nth| (3 + nth * 5, Event::Heard)));
-    events.push((500, Event::Paused));
+    events.extend((1..100).map(|nth| (3 + nth * 5, Traced(Heard))));
+    events.push((500, Traced(Paused)));
     assert_eq!(given_up(Transport::Ssh, true, &events), Some(530));
-    let deletes = [(1, Event::Heard), (1, Event::Paused), (2, Event::Asked)];
+    let deletes = [
+        (1, Traced(Heard)),
+        (1, Traced(Paused)),
+        (2, Traced(CommandsSent)),
+    ];
     assert_eq!(given_up(Transport::Ssh, false, &deletes), Some(32));
 }
 
@@ -62,8 +69,8 @@ fn what_upstream_does_with_it_is_timed_from_its_last_sign_of_life() {
 fn what_is_still_in_the_buffers_of_a_slow_line_has_time_to_get_there() {
     let events = |size| {
         [
-            (0, Event::Heard),
-            (0, Event::Paused),
+            (0, Traced(Heard)),
+            (0, Traced(Paused)),
             (0, Event::Writes(size)),
             (0, Event::Written),
         ]
@@ -76,48 +83,27 @@ fn what_is_still_in_the_buffers_of_a_slow_line_has_time_to_get_there() {
 
 #[test]
 fn over_http_only_the_way_there_is_timed() {
-    let tries = [(1, Event::Connects), (2, Event::Connects)];
+    let tries = [(1, Traced(Connects)), (2, Traced(Connects))];
     assert_eq!(given_up(Transport::Http, true, &tries), Some(31));
-    let sent = [(1, Event::Connects), (2, Event::Connected)];
+    let sent = [(1, Traced(Connects)), (2, Traced(Connected))];
     assert_eq!(given_up(Transport::Http, true, &sent), None);
 }
 
 #[test]
-fn gits_traces_and_progress_are_read_as_git_writes_them() {
-    let packet = |text: &str| {
-        let line = format!("23:19:09.399238 pkt-line.c:86           packet: {text}");
-        Event::of_trace(&line)
-    };
-    assert_eq!(packet("    sideband< \\1"), Some(Event::Heard));
-    assert_eq!(packet("        push< unpack ok"), Some(Event::Heard));
-    assert_eq!(packet("        push< 0000"), Some(Event::Paused));
-    assert_eq!(packet("        push> 0000"), Some(Event::Asked));
-    assert_eq!(packet("receive-pack< 0000"), None);
-    assert_eq!(packet("receive-pack> push< 0000"), None);
-    let curl = |text: &str| Event::of_trace(&format!("23:19:09.4 http.c:879              {text}"));
+fn gits_progress_is_read_as_git_writes_it() {
+    let event = |line: &str| Event::of_progress(line.as_bytes());
     assert_eq!(
-        curl("== Info:   Trying 127.0.0.1:80..."),
-        Some(Event::Connects)
-    );
-    assert_eq!(curl("== Info: Connected to h"), None);
-    assert_eq!(curl("=> Send header: CONNECT h:443 HTTP/1.1"), None);
-    assert_eq!(
-        curl("=> Send header: GET /p/info/refs HTTP/1.1"),
-        Some(Event::Connected)
-    );
-    let words = |line: &str| Event::of_words(line.as_bytes());
-    assert_eq!(
-        words("Writing objects:  45% (9/20), 1.50 KiB | 2.00 MiB/s"),
+        event("Writing objects:  45% (9/20), 1.50 KiB | 2.00 MiB/s"),
         Some(Event::Writes(Some(1536)))
     );
     assert_eq!(
-        words("Writing objects: 100% (3/3), 250 bytes | 250.00 KiB/s, done."),
+        event("Writing objects: 100% (3/3), 250 bytes | 250.00 KiB/s, done."),
         Some(Event::Writes(Some(250)))
     );
     assert_eq!(
-        words("Writing objects:  20% (1/5)"),
+        event("Writing objects:  20% (1/5)"),
         Some(Event::Writes(None))
     );
-    assert_eq!(words("Total 5 (delta 1), reused 0"), Some(Event::Written));
-    assert_eq!(words("Compressing objects: 10%"), None);
+    assert_eq!(event("Total 5 (delta 1), reused 0"), Some(Event::Written));
+    assert_eq!(event("Compressing objects: 10%"), None);
 }

@@ -17,6 +17,7 @@ use std::{
 
 use common::{
     address::upstream_url::{Address, UpstreamUrl},
+    no_progress::NoProgress,
     protocol::Failure,
 };
 use gix::error::ErrorExt;
@@ -28,11 +29,14 @@ use reqwest::{
         AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE,
     },
 };
-use tokio::{runtime::Handle, time::timeout};
+use tokio::{
+    runtime::Handle,
+    time::{timeout, timeout_at},
+};
 
 use self::bodies::{Body, Head, Post};
 pub(super) use self::{clients::Clients, look::Look};
-use super::{Access, Trouble, answers, silence::NoProgress};
+use super::{Access, Trouble, answers};
 
 /// More hops than any host needs to find its own repository.
 const MAX_REDIRECTS: usize = 5;
@@ -60,7 +64,7 @@ struct State {
     trouble: Option<Trouble>,
     /// What the response in progress has still to say.
     response: Option<reqwest::Response>,
-    silence: NoProgress,
+    no_progress: NoProgress,
 }
 
 impl Line {
@@ -77,7 +81,7 @@ impl Line {
             watch: watch.clone(),
             trouble: None,
             response: None,
-            silence: NoProgress::default(),
+            no_progress: NoProgress::new(access.http.no_progress),
         };
         Ok(Self(Arc::new(Inner {
             client,
@@ -145,28 +149,27 @@ impl Line {
     fn wait<T>(&self, future: impl Future<Output = reqwest::Result<T>>) -> Result<T, Trouble> {
         let watch = self.watch();
         let budget = self.0.access.http.no_progress;
-        let left = {
-            let now = Instant::now();
-            let silence = &mut self.state().silence;
-            silence.begin(now);
-            silence.left(budget, now)
+        let deadline = {
+            let clock = &mut self.state().no_progress;
+            clock.resume(Instant::now());
+            clock.deadline().unwrap_or_else(Instant::now)
         };
         let waited = Handle::current().block_on(async {
             tokio::select! {
-                result = timeout(left, future) => match result {
+                result = timeout_at(deadline.into(), future) => match result {
                     Ok(result) => result.map_err(|err| answers::unreachable(&self.0.url, &err)),
                     Err(_) => Err(answers::silent(&self.0.url, budget)),
                 },
                 () = watch.cancelled() => Err(cancelled().into()),
             }
         });
-        self.state().silence.end(Instant::now());
+        self.state().no_progress.pause(Instant::now());
         waited
     }
 
     /// Upstream got us further.
     fn moved(&self) {
-        self.state().silence.broken(Instant::now());
+        self.state().no_progress.progress(Instant::now());
     }
 
     fn headers<'h>(

@@ -14,6 +14,7 @@ use std::{
 use common::{
     address::upstream_url::{UpstreamUrl, redact},
     git::child_log::ChildLog,
+    no_progress::SIGN_IN_TIMEOUT,
     progress::masked,
     protocol::Failure,
 };
@@ -25,9 +26,6 @@ use tokio::{
 };
 
 use super::{Ssh, Who, explain_refusal, words};
-
-/// How long somebody who is asked may think. Servers give them about as long (`LoginGraceTime`).
-const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Something that ssh said, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
