@@ -5,7 +5,10 @@ use std::{
     time::Instant,
 };
 
-use crate::protocol::{Amount, Progress};
+use crate::{
+    protocol::{Amount, Progress},
+    text::{byte_size, masked},
+};
 
 /// A line of upstream's that is longer is broken.
 const MAX_LINE_BYTES: usize = 4096;
@@ -94,10 +97,10 @@ impl<W: Write> Renderer<W> {
                 };
                 let mut text = counted(Title::Receiving, *amount);
                 if *bytes > 0 {
-                    text.push_str(&format!(", {}", size(*bytes as f64)));
+                    text.push_str(&format!(", {}", byte_size(*bytes as f64)));
                 }
                 if rate > 0.0 {
-                    text.push_str(&format!(" | {}/s", size(rate)));
+                    text.push_str(&format!(" | {}/s", byte_size(rate)));
                 }
                 self.line(Title::Receiving, text, *amount);
             }
@@ -190,53 +193,10 @@ fn counted(title: Title, amount: Amount) -> String {
     }
 }
 
-/// An amount of bytes as git's `strbuf_humanise_bytes` writes it.
-#[must_use]
-pub fn size(bytes: f64) -> String {
-    for (unit, name) in [
-        (1024.0 * 1024.0 * 1024.0, "GiB"),
-        (1024.0 * 1024.0, "MiB"),
-        (1024.0, "KiB"),
-    ] {
-        if bytes > unit {
-            return format!("{:.2} {name}", bytes / unit);
-        }
-    }
-    format!("{bytes:.0} bytes")
-}
-
 /// Says one line on stderr, in one piece: git and its children write there too, and must not tear it.
 pub fn tell(line: &str) {
     // There is nobody left to tell when stderr is gone.
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
-}
-
-/// A stranger's words made safe for a terminal: control characters are shown, not obeyed.
-#[must_use]
-pub fn masked(words: &[u8]) -> String {
-    let mut text = String::with_capacity(words.len());
-    for c in String::from_utf8_lossy(words).chars() {
-        match c {
-            '\t' => text.push(c),
-            '\0'..='\x1f' => text.extend(['^', char::from(c as u8 + 0x40)]),
-            '\x7f'..='\u{9f}' => text.push('?'),
-            _ => text.push(c),
-        }
-    }
-    text
-}
-
-/// A time span as people say it: in its largest unit.
-#[must_use]
-pub fn span(seconds: u64) -> String {
-    let units = [(86_400, "day"), (3_600, "hour"), (60, "minute")];
-    let (count, unit) = units
-        .into_iter()
-        .find(|(length, _)| seconds >= *length)
-        .map_or((seconds, "second"), |(length, unit)| {
-            (seconds / length, unit)
-        });
-    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -314,15 +274,6 @@ mod tests {
             text.ends_with("Receiving objects:  40% (4/10)\nremote: half        \n"),
             "{text:?}"
         );
-    }
-
-    #[test]
-    fn upstream_cannot_steer_the_terminal() {
-        let all: Vec<u8> = (0..=255)
-            .filter(|byte| ![b'\n', b'\r'].contains(byte))
-            .collect();
-        let safe = |text: &str| !text.chars().any(|c| c.is_control() && c != '\t');
-        assert!(safe(&masked(&all)) && safe(&masked("\u{9b}31m".as_bytes())));
     }
 
     #[test]

@@ -2,13 +2,11 @@
 //! questions, and says how fresh the result is.
 
 use common::{
-    address::resolve,
+    client::{Client, resolve, something_else},
     paths::Paths,
-    progress::{Renderer, masked, span, tell},
-    protocol::{
-        Failure, Fetch, Lack, Open, Ready, Reply, Request,
-        client::{Client, something_else},
-    },
+    progress::{Renderer, tell},
+    protocol::{Failure, Fetch, Lack, Open, Ready, Reply, Request},
+    text::{masked, time_span},
 };
 
 use crate::helper::Invocation;
@@ -57,7 +55,7 @@ fn warn(ready: &Ready) {
     if let Some(aged) = &ready.stale {
         tell(&format!("warning: {}", aged.reason));
         tell(&match aged.seconds {
-            Some(seconds) => format!("hint: serving the copy synced {} ago", span(seconds)),
+            Some(seconds) => format!("hint: serving the copy synced {} ago", time_span(seconds)),
             None => "hint: serving a copy of unknown age".to_owned(),
         });
         if let Some(hint) = &aged.hint {

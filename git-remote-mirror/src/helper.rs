@@ -7,10 +7,11 @@ use std::{
 };
 
 use common::{
-    address::{resolve, upstream_url::Address},
+    address::upstream_url::Address,
+    client::resolve,
     git::client_context::UserConfig,
-    progress::masked,
     protocol::{Failure, Lack, OrFailure},
+    text::masked,
 };
 
 use crate::{

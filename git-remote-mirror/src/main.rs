@@ -88,7 +88,7 @@ fn guarded(address: &str, run: impl FnOnce() -> Result<(), Failure>) -> Result<(
     if env::var_os(git::GUARD).is_none() {
         return run();
     }
-    let address = common::address::upstream_url::redact(address);
+    let address = common::address::redact(address);
     Err(Failure::here(format!(
         "the upstream of a mirror leads back to a mirror: '{address}'"
     ))

@@ -1,7 +1,8 @@
 //! Which repository an address means: URLs, names, and what git's configuration makes of them.
 
 pub mod name;
-pub mod policy;
-pub mod resolve;
+mod redact;
 pub mod upstream_url;
 pub mod url_config;
+
+pub use redact::redact;

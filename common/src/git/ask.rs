@@ -20,8 +20,9 @@ use crate::{
         client_context::UserConfig,
         netrc, terminal,
     },
-    progress::{masked, tell},
+    progress::tell,
     protocol::{Answer, Ask, Login, Secret},
+    text::masked,
 };
 
 /// What `git credential fill` says last when it has no answer; what keeps the answer away is then said by whoever asked.

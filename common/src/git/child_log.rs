@@ -12,7 +12,7 @@ use std::{
 
 use tracing::{Level, Span, debug, enabled};
 
-use crate::{address::upstream_url::redact, progress::masked};
+use crate::{address::redact, text::masked};
 
 /// A longer command is cut off in the log.
 const MAX_COMMAND_BYTES: usize = 400;

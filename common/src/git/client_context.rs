@@ -4,40 +4,19 @@
 //! sends the few settings that bear on talking to an upstream, together with a fingerprint of the place: two requests
 //! of the same place would be given the same credentials by the same credential helpers.
 
-use std::{env, fmt, io, os::unix::ffi::OsStrExt, process::Command};
+use std::{env, io, os::unix::ffi::OsStrExt, process::Command};
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::git::{self, child_log};
+use crate::{
+    git::{self, child_log},
+    protocol::ClientContext,
+};
 
 /// Everything that `git config` says where the user stands, in reading order.
 #[derive(Clone, Default)]
 pub struct UserConfig {
     entries: Vec<(String, String)>,
-}
-
-/// What a request tells the daemon of the place it comes from. Its `Debug` shows no value: headers and proxies may
-/// hold secrets.
-#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct ClientContext {
-    /// The settings that bear on talking to an upstream, in reading order: section and variable in lower case.
-    pub config: Vec<(String, String)>,
-    /// The variables that do.
-    pub env: Vec<(String, String)>,
-    /// The fingerprint of everything that a credential helper could decide by.
-    pub place: [u8; 32],
-}
-
-impl fmt::Debug for ClientContext {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "ClientContext({} settings, {} variables)",
-            self.config.len(),
-            self.env.len()
-        )
-    }
 }
 
 /// The variables that git, libcurl and ssh obey when they talk to an upstream.

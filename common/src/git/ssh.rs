@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{address::upstream_url::UpstreamUrl, git, protocol::ClientContext};
+use crate::{address::upstream_url::UpstreamUrl, git, protocol::ClientContext, text::shell_quoted};
 
 /// Where ssh connects to when nobody says otherwise; then it may be the user's configuration that does.
 const PORT: u16 = 22;
@@ -141,11 +141,11 @@ impl Client {
     pub fn line(&self, options: &[String]) -> String {
         let mut line = match &self.program {
             Program::Line(line) => line.clone(),
-            Program::Name(name) => quoted(name),
+            Program::Name(name) => shell_quoted(name),
         };
         for option in options {
             line.push(' ');
-            line.push_str(&quoted(option));
+            line.push_str(&shell_quoted(option));
         }
         line
     }
@@ -204,7 +204,7 @@ fn first_word(line: &str) -> String {
 
 /// What OpenSSH is told beside its options to run a program of git's on the other side.
 pub fn words(url: &UpstreamUrl, program: &str) -> impl Iterator<Item = String> + use<> {
-    let path = quoted(url.ssh_path().unwrap_or_default());
+    let path = shell_quoted(url.ssh_path().unwrap_or_default());
     let protocol = ["-o".into(), "SendEnv=GIT_PROTOCOL".into()];
     let port = port(url).into_iter();
     let port = port.flat_map(|port| ["-p".to_owned(), port.to_string()]);
@@ -227,12 +227,6 @@ pub fn destination(url: &UpstreamUrl) -> String {
 #[must_use]
 pub fn port(url: &UpstreamUrl) -> Option<u16> {
     url.port().filter(|port| *port != PORT)
-}
-
-/// One word for a shell, on either side of the line, whatever is in it.
-#[must_use]
-pub fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''").replace('!', "'\\!'"))
 }
 
 #[cfg(test)]
@@ -284,12 +278,5 @@ mod tests {
         assert!(told("whatever") == Variant::OpenSsh);
         let env = [("GIT_SSH_VARIANT", "putty")];
         assert!(client(&env, &[("ssh.variant", "ssh")]).variant == other("putty"));
-    }
-
-    #[test]
-    fn a_path_is_one_word_for_the_shell_on_the_other_side() {
-        assert_eq!(quoted("/g/p.git"), "'/g/p.git'");
-        assert_eq!(quoted("~u/p"), "'~u/p'");
-        assert_eq!(quoted("a'b!c $(d)"), "'a'\\''b'\\!'c $(d)'");
     }
 }

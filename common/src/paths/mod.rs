@@ -20,7 +20,6 @@
 //! ```
 
 mod home;
-mod private;
 
 use std::{
     env,
@@ -33,15 +32,12 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    progress::masked,
-    protocol::{Failure, words},
-    running,
+    daemon_process, private_dir,
+    protocol::Failure,
+    text::{io_message, masked},
 };
 
 pub use home::Untrusted;
-pub use private::make_private;
-
-pub(crate) use private::private;
 
 /// The variable that moves everything we own to one folder.
 pub const MIRROR_HOME: &str = "MIRROR_HOME";
@@ -79,7 +75,7 @@ pub enum NoPlace {
     #[error("cannot use {MIRROR_HOME} '{path}': {why}", path = .0.display(), why = .1)]
     Untrusted(PathBuf, Untrusted),
     /// A directory could not be made, or is not ours alone.
-    #[error("cannot use '{path}': {error}", path = .0.display(), error = words(.1))]
+    #[error("cannot use '{path}': {error}", path = .0.display(), error = io_message(.1))]
     Unusable(PathBuf, io::Error),
     /// git, ssh and our own files write paths into lines, and some take nothing but text.
     #[error("cannot use '{}': it has a control character or is not UTF-8", masked(.0.as_os_str().as_bytes()))]
@@ -132,9 +128,11 @@ impl Paths {
             return Err(NoPlace::NotText(dir.clone()));
         }
         for dir in [&paths.data, &paths.state, &paths.runtime, &paths.mirrors()] {
-            make_private(dir).map_err(|err| NoPlace::Unusable(dir.clone(), err))?;
+            private_dir::make(dir).map_err(|err| NoPlace::Unusable(dir.clone(), err))?;
         }
-        if paths.sockets().is_empty() && running::recorded_socket(&paths).is_none() {
+        if paths.sockets().is_empty()
+            && daemon_process::recorded_socket(&paths.daemon_record()).is_none()
+        {
             return Err(NoPlace::TooLong(paths.socket()));
         }
         Ok(paths)
@@ -296,7 +294,7 @@ fn short(runtime: &Path, own: &Path) -> PathBuf {
 fn runtime_dir() -> Option<PathBuf> {
     let uid = rustix::process::geteuid().as_raw();
     let usual = || Some(format!("/run/user/{uid}").into()).filter(|_| cfg!(target_os = "linux"));
-    private(env::var_os("XDG_RUNTIME_DIR").or_else(usual)?.into())
+    private_dir::checked(env::var_os("XDG_RUNTIME_DIR").or_else(usual)?.into())
 }
 
 #[cfg(test)]

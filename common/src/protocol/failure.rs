@@ -4,6 +4,8 @@ use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::io_message;
+
 /// Why something did not work, in git's voice: lower case, no full stop, no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -57,7 +59,7 @@ impl Failure {
     /// The system refused something on this machine: `context` is what failed, `error` is the cause.
     #[must_use]
     pub fn io(context: impl fmt::Display, error: &io::Error) -> Self {
-        Self::here(format!("{context}: {}", words(error)))
+        Self::here(format!("{context}: {}", io_message(error)))
     }
 
     /// Something on this machine went wrong.
@@ -88,11 +90,4 @@ impl<T> OrFailure<T> for io::Result<T> {
     fn or_failure(self, context: impl fmt::Display) -> Result<T, Failure> {
         self.map_err(|err| Failure::io(context, &err))
     }
-}
-
-/// The system's words for an error, in git's voice: without Rust's number behind them.
-#[must_use]
-pub fn words(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_owned()
 }

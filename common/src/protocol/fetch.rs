@@ -1,11 +1,11 @@
 //! What a fetch asks for, how far it is, and what it is given.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Login, Secret};
-use crate::{address::name::Name, git::client_context::ClientContext, packs::link::Link};
+use crate::{address::name::Name, packs::link::Link};
 
 /// The fetch of one client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,29 @@ pub enum Stale {
     Serve,
     /// Fail.
     Fail,
+}
+
+/// What a request tells the daemon of the place it comes from. Its `Debug` shows no value: headers and proxies may
+/// hold secrets.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ClientContext {
+    /// The settings that bear on talking to an upstream, in reading order: section and variable in lower case.
+    pub config: Vec<(String, String)>,
+    /// The variables that do.
+    pub env: Vec<(String, String)>,
+    /// The fingerprint of everything that a credential helper could decide by.
+    pub place: [u8; 32],
+}
+
+impl fmt::Debug for ClientContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "ClientContext({} settings, {} variables)",
+            self.config.len(),
+            self.env.len()
+        )
+    }
 }
 
 /// How far a sync is. Amounts are totals so far, so that a lost message loses nothing.

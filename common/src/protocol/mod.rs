@@ -4,7 +4,6 @@
 //! Where a reply asks something, the client sends one [`Answer`] on the same connection. Adding or changing a variant
 //! anywhere in this file or below it is a new [`VERSION`].
 
-pub mod client;
 mod credential;
 mod failure;
 mod fetch;
@@ -22,8 +21,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     credential::{Credential, Login, OneTimeId, Secret, SignIn},
-    failure::{Failure, FailureKind, OrFailure, words},
-    fetch::{Aged, Amount, Fetch, Lack, Mirror, Progress, Ready, Stale},
+    failure::{Failure, FailureKind, OrFailure},
+    fetch::{Aged, Amount, ClientContext, Fetch, Lack, Mirror, Progress, Ready, Stale},
     journal::{Cause, Entry, Log, Outcome, What},
     mirrors::{
         Add, ChangedFile, Config, Damage, FirstClone, Health, LocalRef, MirrorInfo, Next, Past,
@@ -34,8 +33,7 @@ pub use self::{
     test::{Check, Step, Test, Verdict},
     webhook::{AtGitLab, Delivery, Found, Hook, Listen, Webhook, WebhookSaid},
 };
-use crate::address::upstream_url::redact;
-pub use crate::git::client_context::ClientContext;
+use crate::address::redact;
 
 /// What git says of the refs of an atomic push that were not refused themselves.
 pub const ATOMIC_PUSH_FAILURE: &str = "atomic push failure";

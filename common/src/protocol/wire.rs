@@ -12,7 +12,7 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use crate::protocol::{VERSION, words};
+use crate::{protocol::VERSION, text::io_message};
 
 /// No message is longer; the length is checked before anything is read. Long lists travel in batches.
 pub const MAX_FRAME: u32 = 1 << 20;
@@ -47,7 +47,7 @@ pub enum WireError {
     #[error("a message did not arrive in time")]
     Late,
     /// The connection broke.
-    #[error("{}", words(.0))]
+    #[error("{}", io_message(.0))]
     Io(#[from] io::Error),
 }
 

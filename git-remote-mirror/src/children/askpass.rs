@@ -3,11 +3,9 @@
 use std::env;
 
 use common::{
+    client::{Client, something_else},
     paths::Paths,
-    protocol::{
-        Failure, OneTimeId, Reply, Request,
-        client::{Client, something_else},
-    },
+    protocol::{Failure, OneTimeId, Reply, Request},
 };
 
 use crate::{fetch::stream::runtime, helper::answer, push::hooks};

@@ -7,11 +7,9 @@ use std::{
 };
 
 use common::{
+    client::{Client, something_else},
     paths::Paths,
-    protocol::{
-        Failure, OneTimeId, OrFailure, Reply, Request,
-        client::{Client, something_else},
-    },
+    protocol::{Failure, OneTimeId, OrFailure, Reply, Request},
 };
 
 use crate::{

@@ -22,8 +22,9 @@ use std::{
 
 use common::{
     packs::{derived::Part, link::Link, verified::NotVerified},
-    progress::{masked, tell},
+    progress::tell,
     protocol::{Failure, Lack, OrFailure},
+    text::masked,
 };
 
 use self::{catch_up::Tips, local_repo::LocalRepo, refs::Refs, serving::Serving};

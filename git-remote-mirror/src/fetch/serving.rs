@@ -3,11 +3,12 @@
 use std::fs::File;
 
 use common::{
+    client::Client,
     git,
     packs::lease,
     paths::Paths,
     progress::tell,
-    protocol::{Failure, Lack, OrFailure, Ready, Request, client::Client},
+    protocol::{Failure, Lack, OrFailure, Ready, Request},
 };
 
 use tokio::runtime::Runtime;

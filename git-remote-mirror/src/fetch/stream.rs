@@ -9,8 +9,9 @@ use std::{
 
 use common::{
     git::{self, child_log::ChildLog, complaint},
-    progress::{masked, tell},
+    progress::tell,
     protocol::{Failure, OrFailure},
+    text::masked,
 };
 use tokio::runtime::Runtime;
 

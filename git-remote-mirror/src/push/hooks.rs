@@ -11,14 +11,14 @@ use std::{
 };
 
 use common::{
+    client::{Client, something_else},
     paths::Paths,
-    progress::{masked, tell},
+    progress::tell,
     protocol::{
         ATOMIC_PUSH_FAILURE, Answer, Command, Failure, Lease, OrFailure, Reply, Request, Reserve,
-        Route,
-        client::{Client, something_else},
-        wire::batches,
+        Route, wire::batches,
     },
+    text::masked,
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

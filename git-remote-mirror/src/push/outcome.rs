@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use common::{address::upstream_url::redact, progress::masked, protocol::ATOMIC_PUSH_FAILURE};
+use common::{address::redact, protocol::ATOMIC_PUSH_FAILURE, text::masked};
 
 use crate::push::no_progress::Event;
 

@@ -28,6 +28,7 @@ use common::{
     },
     no_progress,
     protocol::{ClientContext, Command, Lease, OneTimeId, SignIn},
+    text::shell_quoted,
 };
 
 use crate::{
@@ -304,8 +305,8 @@ fn settings(
     if has_login {
         // The login that is known already comes first; when it is refused, git asks whom it would have asked.
         let program = env::current_exe()?;
-        let program = program.to_string_lossy().replace('\'', r"'\''");
-        let helper = format!("!{home}'{program}' login");
+        let program = shell_quoted(&program.to_string_lossy());
+        let helper = format!("!{home}{program} login");
         settings.push(("credential.helper".into(), helper));
         if alone.is_some() {
             settings.push(("http.proactiveAuth".into(), "basic".into()));

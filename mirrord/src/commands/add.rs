@@ -4,15 +4,16 @@ use std::process::ExitCode;
 
 use clap::Args;
 use common::{
-    address::{resolve, upstream_url::Address},
+    address::upstream_url::Address,
+    client::{resolve, something_else},
     paths::Paths,
-    progress::masked,
-    protocol::{self, Credential, Reply, Request, Step, client::something_else},
+    protocol::{self, Credential, Reply, Request, Step},
+    text::{masked, shell_word},
 };
 
 use super::{
     Verbosity, block_on, credential,
-    print::{print, print_stderr, print_warnings, shell_quoted},
+    print::{print, print_stderr, print_warnings},
     read_user_config, resolve_address,
     settings::{SettingOptions, not_a_url},
     test::{call_in_steps, step_line},
@@ -104,7 +105,7 @@ impl Add {
             print(&format!(
                 "'{name}' mirrors {}\n    git clone {}\n",
                 masked(url.as_bytes()),
-                shell_quoted(&format!("mirror::{name}"))
+                shell_word(&format!("mirror::{name}"))
             ))?;
         }
         print_warnings(None, &warnings);

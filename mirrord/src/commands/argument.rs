@@ -1,13 +1,11 @@
 //! The argument NAME of most commands: the name of a mirror, or the URL of an upstream, as git would read it here.
 
 use common::{
-    address::{
-        resolve,
-        upstream_url::{Address, redact},
-    },
+    address::{redact, upstream_url::Address},
+    client::resolve,
     git::client_context::UserConfig,
-    progress::masked,
     protocol::{Failure, Mirror, OrFailure},
+    text::masked,
 };
 
 /// Reads git's configuration as a git command in the current directory would.

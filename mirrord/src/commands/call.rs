@@ -3,13 +3,11 @@
 use std::io::Stderr;
 
 use common::{
+    client::{Client, ConnectError, something_else},
+    daemon_process,
     paths::Paths,
     progress::Renderer,
-    protocol::{
-        Failure, Reply, Request,
-        client::{Client, ConnectError, something_else},
-    },
-    running,
+    protocol::{Failure, Reply, Request},
 };
 
 use crate::daemon::service;
@@ -41,7 +39,9 @@ pub(super) async fn call_running_daemon(
     request: &Request,
 ) -> anyhow::Result<Option<(Client, Reply)>> {
     // The service manager listens at the socket of a service, and would start a daemon for this connection.
-    if service::is_installed(paths) && matches!(running::holder(&paths.lock()), Ok(None)) {
+    if service::is_installed(paths)
+        && matches!(daemon_process::lock_holder(&paths.lock()), Ok(None))
+    {
         return Ok(None);
     }
     let mut client = match Client::connect(paths).await {

@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use common::{
+    client::something_else,
     paths::Paths,
-    progress::masked,
-    protocol::{self, Reply, Request, Setting, client::something_else},
+    protocol::{self, Reply, Request, Setting},
+    text::masked,
 };
 use serde_json::{Value, json};
 

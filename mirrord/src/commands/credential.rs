@@ -11,8 +11,8 @@ use std::{
 use clap::Args;
 use common::{
     git::{ask, client_context::UserConfig},
-    progress::masked,
-    protocol::{self, Failure, FailureKind, Login, OrFailure, Secret, words},
+    protocol::{self, Failure, FailureKind, Login, OrFailure, Secret},
+    text::{io_message, masked},
 };
 
 /// The length of a secret on stdin, far above that of any password, token or passphrase.
@@ -144,8 +144,8 @@ fn private_key(file: &Path) -> Result<PathBuf, Failure> {
             format!("cannot use the key '{}': {why}", display_path(file)),
         )
     };
-    let path = std::path::absolute(file).map_err(|err| bad(words(&err)))?;
-    let text = fs::read(&path).map_err(|err| bad(words(&err)))?;
+    let path = std::path::absolute(file).map_err(|err| bad(io_message(&err)))?;
+    let text = fs::read(&path).map_err(|err| bad(io_message(&err)))?;
     if ["ssh-", "ecdsa-", "sk-"]
         .iter()
         .any(|kind| text.starts_with(kind.as_bytes()))

@@ -3,16 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use common::{
-    progress::{masked, size},
     protocol::{Damage, FirstClone, Health, Next, Progress, Saved, Why},
-    text::time::unix_seconds,
+    text::{byte_size, masked, time_span, unix_seconds},
 };
 use serde_json::{Value, json};
 
-use super::{
-    list::mirror_json,
-    print::{count, time_span},
-};
+use super::{list::mirror_json, print::count};
 
 /// The current time, in seconds since 1970.
 pub(super) fn now() -> u64 {
@@ -78,7 +74,7 @@ pub(super) fn next_sync_text(health: &Health) -> Option<String> {
 
 /// The size of a mirror, and the number of its local refs.
 pub(super) fn size_text(health: &Health) -> String {
-    let size = size(health.size as f64);
+    let size = byte_size(health.size as f64);
     match health.locals {
         0 => size,
         locals => format!("{size}, {} of its own", count(locals, "ref")),
@@ -88,7 +84,7 @@ pub(super) fn size_text(health: &Health) -> String {
 /// How much the mirror has saved clients to download; `None` if nothing.
 pub(super) fn saved_text(saved: &Saved) -> Option<String> {
     let seconds = saved.milliseconds.unwrap_or_default() / 1000;
-    let bytes = (saved.bytes > 0).then(|| size(saved.bytes as f64))?;
+    let bytes = (saved.bytes > 0).then(|| byte_size(saved.bytes as f64))?;
     Some(match seconds {
         0 => bytes,
         seconds => format!("{bytes} and {}", time_span(seconds)),
@@ -210,7 +206,10 @@ fn progress_text(progress: &Progress) -> Option<String> {
             let percent = (amount.done * 100)
                 .checked_div(amount.of)
                 .unwrap_or_default();
-            format!("receiving objects, {percent}%, {}", size(*bytes as f64))
+            format!(
+                "receiving objects, {percent}%, {}",
+                byte_size(*bytes as f64)
+            )
         }
         Progress::Resolving(amount) => {
             let percent = (amount.done * 100)

@@ -5,8 +5,8 @@ use std::{ffi::OsString, os::unix::ffi::OsStrExt, process::ExitCode};
 use clap::Args;
 use common::{
     paths::Paths,
-    progress::masked,
     protocol::{Past, Reply, Request},
+    text::masked,
 };
 use serde_json::{Value, json};
 

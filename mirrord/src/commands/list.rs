@@ -5,15 +5,15 @@ use std::process::ExitCode;
 use clap::Args;
 use common::{
     paths::Paths,
-    progress::masked,
     protocol::{Failure, FirstClone, MirrorInfo, Reply, Request},
+    text::{masked, time_span},
 };
 use serde_json::{Value, json};
 
 use super::{
     block_on, call_for_list,
     health::{first_clone_json, first_clone_text, now},
-    print::{print, print_json, time_span, utc_date},
+    print::{print, print_json, utc_date},
 };
 
 /// The text that is printed if there is no mirror.

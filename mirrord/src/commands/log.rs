@@ -7,12 +7,10 @@ use std::{
 
 use clap::Args;
 use common::{
+    client::{Client, something_else},
     paths::Paths,
-    progress::{masked, size},
-    protocol::{
-        self, Entry, Outcome, Reply, Request, What,
-        client::{Client, something_else},
-    },
+    protocol::{self, Entry, Outcome, Reply, Request, What},
+    text::{byte_size, masked},
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
@@ -192,7 +190,7 @@ fn outcome_text(entry: &Entry) -> String {
         }
     };
     if entry.bytes > 0 {
-        parts.push(size(entry.bytes as f64));
+        parts.push(byte_size(entry.bytes as f64));
     }
     parts.push(duration);
     parts.join(", ")

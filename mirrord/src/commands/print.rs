@@ -11,9 +11,9 @@ use std::{
 
 use crate::process::local_time;
 use common::{
-    progress::{self, masked},
+    progress::{self},
     protocol::{Failure, FailureKind},
-    text::time::unix_seconds,
+    text::{masked, time_span, unix_seconds},
 };
 use jiff::tz::TimeZone;
 
@@ -87,20 +87,6 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
         Some(failure) if failure.kind == FailureKind::Usage => ExitCode::from(USAGE),
         _ => ExitCode::FAILURE,
     }
-}
-
-/// Quotes a word for a shell, if it needs quotes.
-pub(super) fn shell_quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@+%=,".contains(c);
-    if word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-/// A number of seconds in the largest unit that fits: "3 hours".
-pub(super) fn time_span(seconds: u64) -> String {
-    progress::span(seconds)
 }
 
 /// A number with its noun, in singular or plural.

@@ -7,18 +7,16 @@ use std::{
 
 use clap::Args;
 use common::{
+    client::{Client, something_else},
     paths::Paths,
-    progress::masked,
-    protocol::{
-        Failure, LocalRef, Reply, Request,
-        client::{Client, something_else},
-    },
+    protocol::{Failure, LocalRef, Reply, Request},
+    text::{masked, shell_word},
 };
 use serde_json::json;
 
 use super::{
     block_on, display_name,
-    print::{exit_code, print, print_error_with_list, print_json, print_warnings, shell_quoted},
+    print::{exit_code, print, print_error_with_list, print_json, print_warnings},
     resolve_mirror, terminal_renderer,
 };
 
@@ -108,7 +106,7 @@ async fn call(paths: &Paths, request: &Request) -> Result<Outcome, Failure> {
 /// Where the local branches are, and the commands that list and clone them.
 fn bundle_text(bundle: &Path) -> String {
     let bundle = masked(bundle.to_string_lossy().as_bytes());
-    let quoted = shell_quoted(&bundle);
+    let quoted = shell_word(&bundle);
     format!(
         "local branches are in '{bundle}'\n    git bundle list-heads {quoted}\n    git clone {quoted}\n"
     )

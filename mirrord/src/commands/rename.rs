@@ -4,14 +4,15 @@ use std::process::ExitCode;
 
 use clap::Args;
 use common::{
+    client::something_else,
     paths::Paths,
-    progress::masked,
-    protocol::{Mirror, Reply, Request, client::something_else},
+    protocol::{Mirror, Reply, Request},
+    text::{masked, shell_word},
 };
 
 use super::{
     block_on, call_daemon, display_name,
-    print::{print, print_hint, print_warnings, shell_quoted},
+    print::{print, print_hint, print_warnings},
     resolve_mirror, terminal_renderer,
 };
 
@@ -50,7 +51,7 @@ impl Rename {
         if by_name {
             print_hint(&format!(
                 "each clone of mirror::{old} needs: git remote set-url origin {}",
-                shell_quoted(&format!("mirror::{name}"))
+                shell_word(&format!("mirror::{name}"))
             ));
         }
         Ok(ExitCode::SUCCESS)

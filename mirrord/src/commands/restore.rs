@@ -4,9 +4,10 @@ use std::{ffi::OsString, os::unix::ffi::OsStrExt, process::ExitCode};
 
 use clap::Args;
 use common::{
+    client::something_else,
     paths::Paths,
-    progress::masked,
-    protocol::{self, Reply, Request, client::something_else},
+    protocol::{self, Reply, Request},
+    text::masked,
 };
 use jiff::Zoned;
 use serde_json::json;

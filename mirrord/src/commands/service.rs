@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use common::{paths::Paths, progress::masked};
+use common::{paths::Paths, text::masked};
 use serde_json::json;
 
 use super::print::{print, print_hint, print_json};

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use clap::Args;
 use common::{
     address::upstream_url::Address,
+    client::something_else,
     paths::Paths,
-    progress::masked,
-    protocol::{self, Credential, Failure, FailureKind, Reply, Request, client::something_else},
+    protocol::{self, Credential, Failure, FailureKind, Reply, Request},
+    text::masked,
 };
 
 use super::{

@@ -4,12 +4,10 @@ use std::{collections::BTreeMap, process::ExitCode};
 
 use clap::Args;
 use common::{
+    client::{Client, something_else},
     paths::Paths,
-    progress::masked,
-    protocol::{
-        Failure, LocalRef, Mirror, Reply, Request, Shown,
-        client::{Client, something_else},
-    },
+    protocol::{Failure, LocalRef, Mirror, Reply, Request, Shown},
+    text::masked,
 };
 use serde_json::{Value, json};
 

@@ -8,9 +8,10 @@ use std::{
 
 use clap::Args;
 use common::{
+    client::something_else,
     paths::Paths,
-    progress::{masked, size},
-    protocol::{self, Health, Reply, Request, Saved, client::something_else},
+    protocol::{self, Health, Reply, Request, Saved},
+    text::{byte_size, masked, time_span},
 };
 use serde_json::{Value, json};
 
@@ -20,7 +21,7 @@ use super::{
         first_clone_json, first_clone_text, freshness_text, health_json, next_sync_text, now,
         saved_json, saved_text, served_text, size_text, total_saved,
     },
-    print::{readable, time_span, token_expiry, utc_date},
+    print::{readable, token_expiry, utc_date},
     read_list,
 };
 use crate::process::local_time::time;
@@ -185,9 +186,9 @@ impl Snapshot {
     }
 
     fn disk(&self) -> String {
-        let used = size(self.size() as f64);
+        let used = byte_size(self.size() as f64);
         match self.daemon.disk_budget {
-            Some(budget) => format!("{used} of {}", size(budget as f64)),
+            Some(budget) => format!("{used} of {}", byte_size(budget as f64)),
             None => used,
         }
     }

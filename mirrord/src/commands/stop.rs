@@ -4,9 +4,9 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
 use common::{
+    daemon_process,
     paths::Paths,
     protocol::{Failure, Request},
-    running,
 };
 use tokio::time::{sleep, timeout};
 
@@ -55,13 +55,13 @@ impl Stop {
 /// Stops the daemon; returns `false` if none runs. A daemon that cannot be asked or does not end is ended by signals: it
 /// may be of another version, hang, or be about to end.
 async fn stop_daemon(paths: &Paths) -> anyhow::Result<bool> {
-    let holder = running::holder(&paths.lock())?;
+    let holder = daemon_process::lock_holder(&paths.lock())?;
     let answer = timeout(ANSWER_TIMEOUT, call_running_daemon(paths, &Request::Stop)).await;
     if let Ok(Ok(Some((client, _)))) = answer {
         let ended = async {
             client.wait_for_end().await;
             // When a process ends, the system may close its connections before it releases its lock.
-            while holder.is_some() && running::holder(&paths.lock())? == holder {
+            while holder.is_some() && daemon_process::lock_holder(&paths.lock())? == holder {
                 sleep(LOCK_POLL_INTERVAL).await;
             }
             anyhow::Ok(true)
@@ -69,7 +69,7 @@ async fn stop_daemon(paths: &Paths) -> anyhow::Result<bool> {
         if let Ok(ended) = timeout(END_TIMEOUT, ended).await {
             return ended;
         }
-    } else if running::holder(&paths.lock())?.is_none() {
+    } else if daemon_process::lock_holder(&paths.lock())?.is_none() {
         return match answer {
             Ok(answer) => answer.map(|_| false),
             Err(_) => Err(Failure::here(format!(

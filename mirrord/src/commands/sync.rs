@@ -4,11 +4,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 use common::{
-    address::{name::Name, resolve, upstream_url::Address},
+    address::{name::Name, upstream_url::Address},
+    client::{resolve, something_else},
     git::client_context::UserConfig,
     paths::Paths,
-    progress::masked,
-    protocol::{Failure, Fetch, Reply, Request, client::something_else},
+    protocol::{Failure, Fetch, Reply, Request},
+    text::masked,
 };
 use serde_json::{Value, json};
 

@@ -4,13 +4,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 use common::{
-    address::{resolve, upstream_url::Address},
+    address::upstream_url::Address,
+    client::{Client, resolve, something_else},
     paths::Paths,
-    progress::{Renderer, masked},
-    protocol::{
-        self, Check, Failure, Reply, Request, Step, Verdict,
-        client::{Client, something_else},
-    },
+    progress::Renderer,
+    protocol::{self, Check, Failure, Reply, Request, Step, Verdict},
+    text::masked,
 };
 use serde_json::{Value, json};
 

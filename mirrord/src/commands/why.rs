@@ -5,15 +5,15 @@ use std::process::ExitCode;
 use clap::Args;
 use common::{
     paths::Paths,
-    progress::masked,
     protocol::{Shown, Why as Reason},
+    text::{masked, shell_word, time_span},
 };
 use serde_json::json;
 
 use super::{
     block_on,
     health::{freshness_text, next_sync_text, now, saved_text, served_text, size_text},
-    print::{print, print_json, shell_quoted, time_span},
+    print::{print, print_json},
     resolve_mirror,
     show::show_mirror,
 };
@@ -266,7 +266,7 @@ fn disk_use(shown: &Shown, now: u64) -> Fact {
 }
 
 fn name(shown: &Shown) -> String {
-    shell_quoted(&masked(shown.health.info.name.as_bytes()))
+    shell_word(&masked(shown.health.info.name.as_bytes()))
 }
 
 fn setting<'s>(shown: &'s Shown, key: &str) -> &'s str {

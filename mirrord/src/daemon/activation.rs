@@ -4,10 +4,7 @@
 use std::{io, os::unix::net::UnixListener, time::Duration};
 
 use anyhow::{Context, bail};
-use common::{
-    paths::Paths,
-    protocol::{Failure, client::Client},
-};
+use common::{client::Client, paths::Paths, protocol::Failure};
 use interprocess::{
     local_socket::tokio::Listener, os::unix::uds_local_socket::tokio::Listener as UnixSocket,
 };

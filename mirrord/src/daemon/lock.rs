@@ -14,8 +14,8 @@ use std::{
 
 use anyhow::{Context, bail};
 use common::{
+    daemon_process::{FileId, read_pid, send_signal},
     protocol::Failure,
-    running::{FileId, number, send},
 };
 use rustix::process::Signal;
 
@@ -99,13 +99,13 @@ fn take_over(path: &Path, rival: Rival, stuck: Duration) -> anyhow::Result<Lock>
                 file = open(path).with_context(cannot_open)?;
             }
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
-                if let (Rival::IsReplaced, Some(holder)) = (rival, number(&mut file)) {
+                if let (Rival::IsReplaced, Some(holder)) = (rival, read_pid(&mut file)) {
                     ask_to_end(holder, &mut asked, stuck);
                 }
                 thread::sleep(RETRY_INTERVAL);
             }
             Err(TryLockError::WouldBlock) => {
-                let holder = number(&mut file).map_or_else(String::new, |pid| pid.to_string());
+                let holder = read_pid(&mut file).map_or_else(String::new, |pid| pid.to_string());
                 let failure = Failure::here(format!("mirrord already runs (process {holder})"));
                 return Err(failure.hinted("'mirrord stop' stops it").into());
             }
@@ -137,7 +137,7 @@ fn ask_to_end(holder: u32, asked: &mut Option<(u32, Instant)>, stuck: Duration) 
         Some((pid, since)) if *pid == holder => {
             if since.elapsed() > stuck {
                 tracing::warn!("killing process {pid}, which does not stop");
-                send(holder, Signal::KILL);
+                send_signal(holder, Signal::KILL);
                 *asked = Some((holder, Instant::now()));
             }
         }
@@ -145,8 +145,8 @@ fn ask_to_end(holder: u32, asked: &mut Option<(u32, Instant)>, stuck: Duration) 
             tracing::info!("asking the daemon that runs to stop");
             // Its socket may lead to us by now. To it this is the same as 'mirrord stop'; one that somebody has stopped
             // in its tracks must go on to hear of it.
-            send(holder, Signal::TERM);
-            send(holder, Signal::CONT);
+            send_signal(holder, Signal::TERM);
+            send_signal(holder, Signal::CONT);
             *asked = Some((holder, Instant::now()));
         }
     }
@@ -160,7 +160,7 @@ fn open(path: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use common::running::{holder, is_daemon};
+    use common::daemon_process::{is_daemon, lock_holder};
 
     use super::*;
 
@@ -168,9 +168,12 @@ mod tests {
     fn who_holds_it_is_known_until_it_is_free() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("lock");
-        assert_eq!(holder(&path).expect("usable"), None);
+        assert_eq!(lock_holder(&path).expect("usable"), None);
         let held = take(&path, Rival::Stays).expect("it is free");
-        assert_eq!(holder(&path).expect("usable"), Some(std::process::id()));
+        assert_eq!(
+            lock_holder(&path).expect("usable"),
+            Some(std::process::id())
+        );
         let refused = take(&path, Rival::Stays).expect_err("it is held");
         assert!(
             refused
@@ -179,7 +182,11 @@ mod tests {
             "{refused}"
         );
         drop(held);
-        assert_eq!(holder(&path).expect("usable"), None, "its number is not it");
+        assert_eq!(
+            lock_holder(&path).expect("usable"),
+            None,
+            "its number is not it"
+        );
         let held = take(&path, Rival::Stays).expect("it is free again");
         // Whoever finds no file, or another one, is kept out by the directory.
         for make_anew in [false, true] {
@@ -236,7 +243,7 @@ mod tests {
                 process.env(DEAF, "1");
             }
             let mut process = process.spawn().expect("it starts");
-            while holder(&path).expect("usable") != Some(process.id()) {
+            while lock_holder(&path).expect("usable") != Some(process.id()) {
                 assert_eq!(process.try_wait().expect("ours"), None, "it holds the lock");
             }
             take_over(&path, Rival::IsReplaced, Duration::from_millis(200)).expect("it is had");

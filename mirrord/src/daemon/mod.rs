@@ -11,7 +11,7 @@ pub(crate) mod socket;
 use std::{io, os::unix::net::UnixListener, sync::Arc};
 
 use anyhow::Context;
-use common::{paths::Paths, running};
+use common::{daemon_process, paths::Paths};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
@@ -67,7 +67,7 @@ pub(crate) async fn run(
     ready: impl FnOnce() -> io::Result<()>,
 ) -> anyhow::Result<()> {
     // Before anybody can see that the lock is ours, and tell us to look.
-    let look = signal(SignalKind::from_raw(running::LOOK.as_raw()));
+    let look = signal(SignalKind::from_raw(daemon_process::CHECK_SOCKET.as_raw()));
     let look = look.context("cannot set up signals")?;
     let lock = Arc::new(lock::take(&paths.lock(), starter.rival())?);
     raise_limits();

@@ -10,13 +10,13 @@ use std::{
 };
 
 use common::{
+    daemon_process,
     paths::Paths,
     protocol::{
         Cause, Failure, Fetch, Lack, LocalRef, Mirror, MirrorInfo, OneTimeId, Opening, Reply,
         Request, Shown, Status,
         wire::{self, FRAME_TIMEOUT, WireError, batches},
     },
-    running,
 };
 use interprocess::local_socket::tokio::{Stream, prelude::*};
 use parking_lot::Mutex;
@@ -442,7 +442,7 @@ impl Server {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").into(),
             uptime: self.started.elapsed().as_secs(),
-            socket: running::record(&self.paths)
+            socket: daemon_process::read_record(&self.paths.daemon_record())
                 .map_or_else(|| self.paths.socket(), |record| record.socket),
             mirrors_dir: self.paths.mirrors(),
             mirrors,

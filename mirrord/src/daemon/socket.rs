@@ -15,9 +15,10 @@ use std::{
 
 use anyhow::Context;
 use common::{
-    paths::{NoPlace, Paths, make_private},
+    daemon_process::{FileId, Record},
+    paths::{NoPlace, Paths},
+    private_dir,
     protocol::Failure,
-    running::{FileId, Record},
 };
 use interprocess::local_socket::{
     GenericFilePath, ListenerOptions, ToFsName,
@@ -190,7 +191,7 @@ fn listen_somewhere(paths: &Paths) -> anyhow::Result<(Listener, PathBuf)> {
 
 fn listen(path: &Path) -> io::Result<Listener> {
     if let Some(dir) = path.parent() {
-        make_private(dir)?;
+        private_dir::make(dir)?;
     }
     let options = ListenerOptions::new()
         .name(path.to_fs_name::<GenericFilePath>()?)

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use common::{protocol::ChangedFile, text::time::unix_seconds};
+use common::{protocol::ChangedFile, text::unix_seconds};
 
 use crate::process::{durable, local_time};
 

@@ -20,7 +20,7 @@ use crate::{
     upstream::{Access, Told},
 };
 
-use common::text::time::unix_seconds;
+use common::text::unix_seconds;
 
 /// The file in a mirror: the name of the secret, when upstream was asked about it, and what it said.
 const FILE: &str = "token";

@@ -7,7 +7,7 @@ use common::{
         self, Damage, Failure, Health, LocalRef, Mirror as Wanted, MirrorInfo, OrFailure, Saved,
         Setting, Shown,
     },
-    text::time::unix_seconds,
+    text::unix_seconds,
 };
 
 use crate::{

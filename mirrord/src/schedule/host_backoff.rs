@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use common::text::time::unix_seconds;
+use common::text::unix_seconds;
 use tokio::time::Instant;
 
 use super::jitter::{Jitter, backoff};

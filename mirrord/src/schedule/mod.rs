@@ -13,8 +13,8 @@ use std::{
 
 use common::{
     address::upstream_url::UpstreamUrl,
-    progress::span,
     protocol::{Cause, Failure, FailureKind, Next},
+    text::time_span,
 };
 use parking_lot::{Mutex, MutexGuard};
 use rustix::time::{ClockId, clock_gettime};
@@ -181,7 +181,7 @@ impl Rest {
     /// Why an upstream of this host is not asked now.
     pub(crate) fn refusal(&self, url: &UpstreamUrl) -> Trouble {
         let left = self.until.saturating_duration_since(Instant::now());
-        let left = span(left.as_secs().max(1));
+        let left = time_span(left.as_secs().max(1));
         let message = format!("'{url}' is left alone for {left}: {}", self.why);
         Trouble {
             unasked: true,

@@ -8,7 +8,7 @@ use std::{
 
 use common::{
     protocol::{Failure, FailureKind},
-    text::time::unix_seconds,
+    text::unix_seconds,
 };
 
 use sha2::{Digest, Sha256};

@@ -8,7 +8,7 @@ use std::{
 
 use crate::process::durable;
 
-use common::text::time::unix_seconds;
+use common::text::unix_seconds;
 
 /// Why the last sync failed, when it did; a file in the mirror: the words, and a line with since when, in seconds since
 /// 1970, and marks.

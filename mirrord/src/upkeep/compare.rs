@@ -12,7 +12,7 @@ use std::{
 use common::{
     packs::verified::folder,
     protocol::{Cause, ChangedFile, Entry, Outcome, What},
-    text::time::unix_seconds,
+    text::unix_seconds,
 };
 
 use super::{Upkeep, check};

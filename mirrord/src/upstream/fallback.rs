@@ -12,11 +12,14 @@ use std::{
 };
 
 use common::{
-    address::upstream_url::{Scheme, UpstreamUrl, redact},
+    address::{
+        redact,
+        upstream_url::{Scheme, UpstreamUrl},
+    },
     git::{self, config_file::ConfigFile},
-    progress::masked,
     protocol::{Failure, FailureKind, OrFailure},
     refspec::Refspecs,
+    text::masked,
 };
 use gix::{ObjectId, bstr::BString};
 

@@ -5,8 +5,8 @@ use std::{path::Path, process::Command};
 use common::{
     address::upstream_url::UpstreamUrl,
     git,
-    progress::masked,
     protocol::{Failure, FailureKind},
+    text::masked,
 };
 
 use super::{Access, Trouble};

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use common::protocol::{Failure, words};
+use common::{protocol::Failure, text::io_message};
 use parking_lot::Mutex;
 use rustls::{
     ServerConfig,
@@ -92,7 +92,7 @@ fn load(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, Failure> {
         Failure::here(format!("cannot use the {what} '{}': {why}", path.display()))
     };
     let pem_error = |err: pem::Error| match err {
-        pem::Error::Io(err) => words(&err),
+        pem::Error::Io(err) => io_message(&err),
         _ => "it is not a PEM file of that".to_owned(),
     };
     let chain =

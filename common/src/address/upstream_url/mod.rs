@@ -17,17 +17,20 @@ use std::{
 use sha2::{Digest, Sha256};
 
 mod parse;
-mod redact;
 mod ssh;
 #[cfg(test)]
 mod tests;
 
-use crate::address::name::{BadName, Name, is_invisible};
+use crate::{
+    address::{
+        name::{BadName, Name},
+        redact::without_login,
+    },
+    text::is_invisible,
+};
 
 pub(crate) use parse::percent_decode;
 use parse::{CONTROL, DASH};
-pub(crate) use redact::quoted;
-pub use redact::redact;
 
 /// What follows `mirror::`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,7 +133,7 @@ impl Address {
         let bad = |part, rule| BadUrl::Part {
             part,
             rule,
-            url: quoted(address),
+            url: without_login(address),
         };
         if address.contains(char::is_control) {
             return Err(bad("address", CONTROL));
@@ -144,7 +147,7 @@ impl Address {
             return Ok(Self::Url(url, login));
         }
         if matches!(head, "." | ".." | "~") {
-            return Err(BadUrl::Relative(quoted(address)));
+            return Err(BadUrl::Relative(without_login(address)));
         }
         Ok(Self::Name(Name::parse(address)?))
     }

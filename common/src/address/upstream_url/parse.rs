@@ -2,8 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::redact::quoted;
 use super::{BadUrl, Login, Scheme, UpstreamUrl};
+use crate::address::redact::without_login;
 
 /// The part that breaks a rule, and the rule.
 pub(super) type Broken = (&'static str, &'static str);
@@ -23,7 +23,7 @@ impl UpstreamUrl {
         let part = |(part, rule)| BadUrl::Part {
             part,
             rule,
-            url: quoted(address),
+            url: without_login(address),
         };
         if address.starts_with('/') {
             return Ok((Self::file(address).map_err(part)?, None));
@@ -50,8 +50,8 @@ impl UpstreamUrl {
             "file" => Ok((Self::file_url(rest).map_err(part)?, None)),
             "ssh" | "git+ssh" | "ssh+git" => Ok((Self::ssh_url(rest).map_err(part)?, None)),
             _ => Err(BadUrl::Scheme {
-                scheme: quoted(scheme),
-                url: quoted(address),
+                scheme: without_login(scheme),
+                url: without_login(address),
             }),
         }
     }

@@ -3,11 +3,14 @@
 
 use std::net::Ipv6Addr;
 
-use super::parse::{
-    Broken, CONTROL, DASH, DOTS, EMPTY, PERCENT, UTF8, canonical_host, escaped, percent_decode,
-    split_port,
+use super::{
+    Scheme, UpstreamUrl,
+    parse::{
+        Broken, CONTROL, DASH, DOTS, EMPTY, PERCENT, UTF8, canonical_host, escaped, percent_decode,
+        split_port,
+    },
 };
-use super::{Scheme, UpstreamUrl};
+use crate::address::redact::is_ssh_user;
 
 /// Who is asked, and as whom.
 struct Authority {
@@ -189,12 +192,6 @@ fn split_user(text: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// What a login's name may consist of: nothing that a shell, a URL or an option could mean something by.
-pub(super) fn is_user(text: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+=".contains(&byte);
-    !text.is_empty() && text.bytes().all(is_allowed)
-}
-
 fn checked_user(user: &str) -> Result<String, Broken> {
     if user.contains(':') {
         Err(("password", "an ssh address takes none"))
@@ -202,7 +199,7 @@ fn checked_user(user: &str) -> Result<String, Broken> {
         Err(("user", EMPTY))
     } else if user.starts_with('-') {
         Err(("user", DASH))
-    } else if !is_user(user) {
+    } else if !is_ssh_user(user) {
         Err(("user", "only letters, digits and '._-+=' are allowed in it"))
     } else {
         Ok(user.to_owned())

@@ -9,16 +9,11 @@ mod words;
 use std::{io, process::Stdio};
 
 use common::{
-    address::{
-        resolve,
-        upstream_url::{Address, Scheme, UpstreamUrl},
-    },
+    address::upstream_url::{Address, Scheme, UpstreamUrl},
+    client::{Client, resolve, something_else},
     git::{self, child_log},
     paths::Paths,
-    protocol::{
-        Failure, FailureKind, Mirror, Reply, Request,
-        client::{Client, something_else},
-    },
+    protocol::{Failure, FailureKind, Mirror, Reply, Request},
 };
 
 use self::upstream::Upstream;

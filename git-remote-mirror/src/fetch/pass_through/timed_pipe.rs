@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{no_progress::NoProgress, progress::span};
+use common::{no_progress::NoProgress, text::time_span};
 use parking_lot::{Mutex, MutexGuard};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -62,7 +62,7 @@ impl Read for TimedPipe {
                 deadline.saturating_duration_since(Instant::now())
             });
             if left.is_zero() {
-                let cause = format!("no answer for {}", span(limit.as_secs()));
+                let cause = format!("no answer for {}", time_span(limit.as_secs()));
                 return Err(io::Error::new(io::ErrorKind::TimedOut, cause));
             }
             let left = Timespec::try_from(left).map_err(io::Error::other)?;

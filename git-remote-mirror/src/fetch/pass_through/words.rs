@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use common::progress::masked;
+use common::text::masked;
 
 /// Whoever fails has ended by so long after its last word. Whoever has not may have said what a person is to do.
 const PARTIAL_LINE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -5,13 +5,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 use common::{
-    address::{
-        resolve,
-        upstream_url::{Address, UpstreamUrl},
-    },
+    address::upstream_url::{Address, UpstreamUrl},
+    client::{resolve, something_else},
     paths::Paths,
-    progress::masked,
-    protocol::{AtGitLab, Delivery, Failure, Found, Secret, client::something_else},
+    protocol::{AtGitLab, Delivery, Failure, Found, Secret},
+    text::masked,
 };
 use serde_json::{Value, json};
 

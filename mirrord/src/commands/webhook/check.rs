@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use common::{
+    client::something_else,
     paths::Paths,
-    protocol::{self, WebhookSaid, client::something_else},
+    protocol::{self, WebhookSaid},
 };
 
 use super::{

@@ -1,9 +1,10 @@
 //! Output about the hook of a mirror: what to paste into the form of its host.
 
 use common::{
+    client::something_else,
     paths::Paths,
-    progress::masked,
-    protocol::{self, Hook, Secret, WebhookSaid, client::something_else},
+    protocol::{self, Hook, Secret, WebhookSaid},
+    text::masked,
 };
 use serde_json::{Value, json};
 

@@ -13,8 +13,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use common::{
+    client::something_else,
     paths::Paths,
-    protocol::{self, Reply, Request, WebhookSaid, client::something_else},
+    protocol::{self, Reply, Request, WebhookSaid},
 };
 
 use super::{block_on, call_daemon, terminal_renderer};

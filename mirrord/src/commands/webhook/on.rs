@@ -8,9 +8,10 @@ use std::{
 
 use clap::Args;
 use common::{
+    client::something_else,
     paths::Paths,
-    progress::masked,
-    protocol::{self, Failure, FailureKind, Listen, WebhookSaid, client::something_else},
+    protocol::{self, Failure, FailureKind, Listen, WebhookSaid},
+    text::masked,
 };
 use serde_json::json;
 

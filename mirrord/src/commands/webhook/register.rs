@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use common::{
+    client::something_else,
     paths::Paths,
-    progress::masked,
-    protocol::{self, WebhookSaid, client::something_else},
+    protocol::{self, WebhookSaid},
+    text::masked,
 };
 use serde_json::json;
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use common::{paths::Paths, progress::masked, protocol};
+use common::{paths::Paths, protocol, text::masked};
 
 use super::{
     super::{

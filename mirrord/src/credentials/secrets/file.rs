@@ -10,7 +10,10 @@ use std::{
     path::Path,
 };
 
-use common::protocol::{Failure, FailureKind, OrFailure};
+use common::{
+    protocol::{Failure, FailureKind, OrFailure},
+    text::shell_quoted,
+};
 use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
@@ -134,7 +137,7 @@ fn check(path: &Path, found: &Metadata) -> Result<(), Failure> {
         return Err(not_ours(path, "it belongs to another user"));
     }
     if found.mode() & 0o077 != 0 {
-        let hint = format!("chmod 600 {}", quoted(path));
+        let hint = format!("chmod 600 {}", shell_quoted(&path.to_string_lossy()));
         return Err(not_ours(path, "others may read or change it").hinted(hint));
     }
     Ok(())
@@ -148,7 +151,7 @@ fn check_dir(dir: &Path) -> Result<(), Failure> {
         return Err(unusable("it belongs to another user"));
     }
     if found.mode() & 0o077 != 0 {
-        let hint = format!("chmod 700 {}", quoted(dir));
+        let hint = format!("chmod 700 {}", shell_quoted(&dir.to_string_lossy()));
         return Err(unusable("others may look into it").hinted(hint));
     }
     Ok(())
@@ -164,9 +167,4 @@ fn cannot_store(dir: &Path) -> String {
 
 fn cannot_read(path: &Path) -> String {
     format!("cannot read the secret in '{}'", path.display())
-}
-
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }

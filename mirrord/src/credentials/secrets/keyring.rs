@@ -16,7 +16,7 @@ use std::{
 
 #[cfg(target_os = "macos")]
 use apple_native_keyring_store::keychain::Store;
-use common::{git, progress::masked, protocol::Failure};
+use common::{git, protocol::Failure, text::masked};
 use keyring_core::{Entry, Error, api::CredentialStoreApi};
 use tokio::{io::AsyncWriteExt, process::Command, sync::Semaphore, time::timeout};
 #[cfg(not(target_os = "macos"))]

@@ -17,9 +17,10 @@ use std::{
 };
 
 use common::{
+    daemon_process::{self, FileId},
     paths::{MIRROR_HOME, Paths},
-    protocol::{Failure, OrFailure, words},
-    running::{self, FileId},
+    protocol::{Failure, OrFailure},
+    text::io_message,
 };
 
 use crate::process::durable;
@@ -114,13 +115,17 @@ pub(crate) fn state(paths: &Paths) -> Result<State, Failure> {
     } else {
         systemd::state(&setup)?
     };
-    state.daemon = running::holder(&paths.lock()).or_failure("cannot look at the lock")?;
+    state.daemon =
+        daemon_process::lock_holder(&paths.lock()).or_failure("cannot look at the lock")?;
     Ok(state)
 }
 
 /// Whether the service is installed for these places. The service manager is not asked.
 pub(crate) fn is_installed(paths: &Paths) -> bool {
-    let recorded = || running::record(paths).is_some_and(|record| systemd::is_for(&record.socket));
+    let recorded = || {
+        daemon_process::read_record(&paths.daemon_record())
+            .is_some_and(|record| systemd::is_for(&record.socket))
+    };
     !cfg!(target_os = "macos") && (systemd::is_for(&paths.socket()) || recorded())
 }
 
@@ -141,7 +146,8 @@ impl Setup {
             program,
             environment: environment.collect(),
             socket: paths.socket(),
-            running: running::record(paths).map(|record| record.program),
+            running: daemon_process::read_record(&paths.daemon_record())
+                .map(|record| record.program),
         };
         let values = setup.environment.iter().map(|(_, value)| value.as_os_str());
         let written = [setup.program.as_os_str(), setup.socket.as_os_str()];
@@ -230,7 +236,7 @@ fn manage<A: AsRef<OsStr>>(
     command.args(args).env("LC_ALL", "C").stdin(Stdio::null());
     let output = command
         .output()
-        .map_err(|err| format!("cannot run '{program}': {}", words(&err)))?;
+        .map_err(|err| format!("cannot run '{program}': {}", io_message(&err)))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use common::protocol::{Failure, client};
+use common::{client, protocol::Failure};
 use directories::BaseDirs;
 
 use super::{MARK, Setup, State, manage, read, remove, write};

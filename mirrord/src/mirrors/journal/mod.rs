@@ -15,10 +15,9 @@ use std::{
 };
 
 use common::{
-    address::upstream_url::redact,
-    progress::masked,
-    protocol::{Entry, Outcome, words},
-    text::time::unix_seconds,
+    address::redact,
+    protocol::{Entry, Outcome},
+    text::{io_message, masked, unix_seconds},
 };
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
@@ -137,7 +136,7 @@ impl Journal {
             Err(err) if !writing.warned => {
                 writing.warned = true;
                 let file = self.file.display();
-                tracing::warn!("cannot note in '{file}' what happens: {}", words(&err));
+                tracing::warn!("cannot note in '{file}' what happens: {}", io_message(&err));
             }
             Err(_) => {}
         }

@@ -198,7 +198,7 @@ impl Registry {
                 Ok(None) => "it has no mirror.url".to_owned(),
                 Err(err) => {
                     tracing::warn!("{err}");
-                    common::protocol::words(&err)
+                    common::text::io_message(&err)
                 }
             };
             unreadable.push(Unreadable { git_dir, reason });

@@ -1,8 +1,8 @@
 //! Settings by their keys, and what to say about a key or a value that there is not.
 
 use common::{
-    progress::masked,
     protocol::{Failure, FailureKind},
+    text::masked,
 };
 
 use super::{

@@ -26,7 +26,7 @@ impl ConfigFile {
     pub(crate) fn read(path: &Path) -> io::Result<Self> {
         let shown = path.display();
         let content = fs::read(path).map_err(|err| {
-            let why = common::protocol::words(&err);
+            let why = common::text::io_message(&err);
             io::Error::new(err.kind(), format!("cannot read '{shown}': {why}"))
         })?;
         Self::parse(path, content)

@@ -182,7 +182,7 @@ fn meaning(words: &str) -> gix::Error {
         Errno::ACCESS,
     ];
     let mut disk = disk.map(io::Error::from).into_iter();
-    let is_it = |err: &io::Error| fatal.ends_with(&common::protocol::words(err));
+    let is_it = |err: &io::Error| fatal.ends_with(&common::text::io_message(err));
     match disk.find(is_it) {
         Some(err) => err.raise(),
         None => io::Error::other(fatal.to_owned()).raise(),

@@ -154,7 +154,7 @@ pub(super) fn check(git_dir: &Path) -> io::Result<()> {
         return Ok(());
     }
     repair(git_dir, &found, lock).map_err(|err| {
-        let why = common::protocol::words(&err);
+        let why = common::text::io_message(&err);
         io::Error::new(
             err.kind(),
             format!("cannot rebuild the refs of '{}': {why}", git_dir.display()),

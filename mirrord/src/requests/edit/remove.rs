@@ -14,7 +14,7 @@ use common::{
     git::{self, child_log::ChildLog},
     protocol::{Failure, LocalRef, Mirror as Wanted, OrFailure, Reply, wire::WireError},
     refspec::Refspecs,
-    text::time::unix_seconds,
+    text::unix_seconds,
 };
 use gix::{ObjectId, bstr::BString};
 

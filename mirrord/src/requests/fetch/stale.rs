@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use common::{
-    progress::span,
     protocol::{Aged, Failure, FailureKind, Lack, OrFailure, Ready, Stale, wire::WireError},
+    text::time_span,
 };
 
 use super::{Fetched, Purpose, Request};
@@ -59,7 +59,7 @@ impl Request<'_> {
             Freshness::Fresh => Vec::new(),
             Freshness::Aged(age) => {
                 let age = age.map_or("of unknown age".to_owned(), |age| {
-                    format!("synced {} ago", span(age.as_secs()))
+                    format!("synced {} ago", time_span(age.as_secs()))
                 });
                 let why = failing.map(|reason| format!(": {reason}"));
                 vec![format!("serving the copy {age}{}", why.unwrap_or_default())]
@@ -217,7 +217,7 @@ pub(super) fn over(mirror: &Mirror) -> Option<String> {
     // A daemon before this has not recorded when it was last in step.
     let since = synced.or(since);
     let time = since.and_then(|since| SystemTime::now().duration_since(since).ok());
-    let time = time.map(|time| format!(" after {}", span(time.as_secs())));
+    let time = time.map(|time| format!(" after {}", time_span(time.as_secs())));
     Some(format!(
         "in step again{}: {words}",
         time.unwrap_or_default()

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use common::{
-    address::{policy, upstream_url::UpstreamUrl},
-    git::{ask, client_context::UserConfig},
+    address::upstream_url::UpstreamUrl,
+    git::{ask, client_context::UserConfig, transports},
     protocol::{Cause, Failure, Fetch, Lack, Mirror as Wanted, OrFailure, Reply, wire},
 };
 use interprocess::local_socket::tokio::Stream;
@@ -30,7 +30,7 @@ pub(crate) async fn unasked(
         login: None,
         username: None,
         standing: config.standing(),
-        transports: policy::transports(config),
+        transports: transports::allowed(config),
         stale: None,
         can_ask: false,
         lacks: Lack::News,

@@ -9,8 +9,8 @@ use crate::{
 use std::time::Duration;
 
 use common::{
-    progress::span,
     protocol::{Cause, Failure, FailureKind, Stale, wire::WireError},
+    text::time_span,
 };
 
 use super::{Purpose, Request, Source, login::elsewhere};
@@ -130,7 +130,7 @@ impl Request<'_> {
                 (self.login, self.source) = (None, Source::Nowhere);
             }
         }
-        let after = span(waited.as_secs());
+        let after = time_span(waited.as_secs());
         let message = format!("no answer from '{}' for {after} so far", self.target.url);
         Ok(known.then(|| Failure::new(FailureKind::Unreachable, message)))
     }

@@ -9,7 +9,7 @@ use std::{
 
 use super::{GOING, folder};
 
-use common::text::time::unix_seconds;
+use common::text::unix_seconds;
 
 /// Those that are as old as this are nobody's any more.
 pub(super) const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 60 * 60);

@@ -7,9 +7,9 @@ pub(super) mod said;
 use std::{error::Error, io, time::Duration};
 
 use common::{
-    address::upstream_url::{UpstreamUrl, redact},
-    progress::{masked, span},
+    address::{redact, upstream_url::UpstreamUrl},
     protocol::{Failure, FailureKind},
+    text::{masked, time_span},
 };
 use reqwest::{
     StatusCode,
@@ -56,7 +56,7 @@ pub(crate) fn unreachable(url: &UpstreamUrl, error: &reqwest::Error) -> Trouble 
 pub(crate) fn silent(url: &UpstreamUrl, budget: Duration) -> Trouble {
     let message = format!(
         "cannot reach '{url}': no answer for {}",
-        span(budget.as_secs())
+        time_span(budget.as_secs())
     );
     Trouble {
         no_answer: true,
@@ -145,8 +145,12 @@ pub(crate) fn refused(
         ..Failure::new(kind, message).into()
     };
     let busy = |message: String| {
-        let wants = retry_after
-            .map(|time| format!("; it wants to be left alone for {}", span(time.as_secs())));
+        let wants = retry_after.map(|time| {
+            format!(
+                "; it wants to be left alone for {}",
+                time_span(time.as_secs())
+            )
+        });
         let message = format!("{message}{said}{}", wants.unwrap_or_default());
         Trouble {
             retry_after,

@@ -2,9 +2,12 @@
 //! It says so in an ERR line, on ssh's stderr, or as the text of a refusal.
 
 use common::{
-    address::upstream_url::{Address, Scheme, UpstreamUrl, redact},
-    progress::masked,
+    address::{
+        redact,
+        upstream_url::{Address, Scheme, UpstreamUrl},
+    },
     protocol::{Failure, FailureKind},
+    text::masked,
 };
 
 use crate::upstream::Trouble;

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use common::{
     address::upstream_url::{Scheme, UpstreamUrl},
-    progress::masked,
     protocol::{Check, Failure, FailureKind, Step, Verdict},
+    text::masked,
 };
 
 pub(crate) use self::read::{Reading, Unread};

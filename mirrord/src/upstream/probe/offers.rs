@@ -12,9 +12,9 @@ use std::{
 
 use common::{
     address::upstream_url::Scheme,
-    progress::masked,
     protocol::{Check, Failure, OrFailure, Verdict},
     refspec::Refspecs,
+    text::masked,
 };
 use reqwest::StatusCode;
 

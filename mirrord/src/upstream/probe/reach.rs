@@ -12,8 +12,8 @@ use std::{
 
 use common::{
     address::upstream_url::{Scheme, UpstreamUrl},
-    progress::masked,
     protocol::{Check, Failure, FailureKind},
+    text::masked,
 };
 use hyper_util::client::proxy::matcher::Matcher;
 use tokio::{

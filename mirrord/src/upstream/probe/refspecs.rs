@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use common::{
-    progress::masked,
     protocol::{Check, Step, Verdict},
     refspec::Refspecs,
+    text::masked,
 };
 use gix::bstr::BString;
 

@@ -7,9 +7,7 @@ use base64::{
     prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD},
 };
 use common::{
-    address::upstream_url::UpstreamUrl,
-    git::ssh::{port, quoted},
-    protocol::Failure,
+    address::upstream_url::UpstreamUrl, git::ssh::port, protocol::Failure, text::shell_quoted,
 };
 use sha2::{Digest, Sha256};
 
@@ -30,7 +28,7 @@ pub(super) fn explain(url: &UpstreamUrl, lines: &[String]) -> Option<Failure> {
             _ => String::new(),
         };
         let file = match offending {
-            Some((file, _)) => format!("-f {} ", quoted(&shown(file))),
+            Some((file, _)) => format!("-f {} ", shell_quoted(&shown(file))),
             None => String::new(),
         };
         return Some(

@@ -11,9 +11,8 @@ use std::{
 
 use common::{
     address::upstream_url::UpstreamUrl,
-    git::ssh::quoted,
-    progress::masked,
     protocol::{Failure, FailureKind},
+    text::{masked, shell_quoted},
 };
 use sha2::{Digest, Sha256};
 
@@ -156,7 +155,10 @@ pub(in crate::upstream) fn explain_refusal(
         return failure.hinted(hint).into();
     }
     trouble.failure.message = message;
-    let hint = format!("your agent can have the key: ssh-add {}", quoted(&file));
+    let hint = format!(
+        "your agent can have the key: ssh-add {}",
+        shell_quoted(&file)
+    );
     trouble.failure.hint = Some(hint);
     trouble
 }
@@ -168,7 +170,7 @@ fn refused(url: &UpstreamUrl, key: &Path) -> String {
         Some(line) => format!("GitLab takes the public key at {page}: {line}"),
         None => format!(
             "GitLab takes the public key at {page}; this prints it: ssh-keygen -y -f {}",
-            quoted(&key.to_string_lossy())
+            shell_quoted(&key.to_string_lossy())
         ),
     }
 }

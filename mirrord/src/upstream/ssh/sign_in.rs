@@ -12,11 +12,11 @@ use std::{
 };
 
 use common::{
-    address::upstream_url::{UpstreamUrl, redact},
+    address::{redact, upstream_url::UpstreamUrl},
     git::child_log::ChildLog,
     no_progress::SIGN_IN_TIMEOUT,
-    progress::masked,
     protocol::Failure,
+    text::masked,
 };
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{

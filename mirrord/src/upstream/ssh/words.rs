@@ -2,10 +2,10 @@
 //! do about it.
 
 use common::{
-    address::upstream_url::{UpstreamUrl, redact},
+    address::{redact, upstream_url::UpstreamUrl},
     git::ssh::port,
-    progress::masked,
     protocol::{Failure, FailureKind},
+    text::masked,
 };
 
 use super::host_key;

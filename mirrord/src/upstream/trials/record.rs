@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use common::{protocol::Login, text::time::unix_seconds};
+use common::{protocol::Login, text::unix_seconds};
 use sha2::{Digest, Sha256};
 
 use crate::{

@@ -14,8 +14,8 @@ use std::{
 
 use common::{
     packs::lease,
-    progress::size,
     protocol::{Cause, Entry, Outcome, What},
+    text::byte_size,
 };
 use tokio::{task::spawn_blocking, time::sleep};
 
@@ -108,7 +108,7 @@ fn round(engine: &Engine) -> io::Result<Option<String>> {
     }
     let over = limits.budget.filter(|budget| all > *budget);
     Ok(over.map(|budget| {
-        let (all, budget) = (size(all as f64), size(budget as f64));
+        let (all, budget) = (byte_size(all as f64), byte_size(budget as f64));
         format!("mirrors take {all}, the disk budget is {budget}, and what is left is in use or somebody's own")
     }))
 }
@@ -159,7 +159,7 @@ fn let_go(engine: &Engine, found: &Found, reason: Reason) -> io::Result<bool> {
     let identity = Identity::of(git_dir);
     edit::end(engine, &found.mirror)?;
     let name = settings.name.to_string();
-    let freed = size(found.size as f64);
+    let freed = byte_size(found.size as f64);
     tracing::info!("'{name}' is removed, and its next use makes it anew: {reason}; it had {freed}");
     let took = u64::try_from(began.elapsed().as_millis());
     let entry = Entry {

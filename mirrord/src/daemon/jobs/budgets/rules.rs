@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use common::progress::{size, span};
+use common::text::{byte_size, time_span};
 
 /// What was used so lately stays, however full the disk is: it would only be downloaded again.
 pub(super) const MIN_UNUSED: Duration = Duration::from_secs(60 * 60);
@@ -50,9 +50,9 @@ impl Limits {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unused(time) => write!(f, "unused for {}", span(time.as_secs())),
+            Self::Unused(time) => write!(f, "unused for {}", time_span(time.as_secs())),
             Self::OverBudget { all, budget } => {
-                let (all, budget) = (size(*all as f64), size(*budget as f64));
+                let (all, budget) = (byte_size(*all as f64), byte_size(*budget as f64));
                 write!(
                     f,
                     "mirrors took {all} of {budget}, and this one was used longest ago"

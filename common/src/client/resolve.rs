@@ -4,10 +4,10 @@
 use std::env;
 
 use crate::{
-    address::{policy, upstream_url::Address, url_config},
-    git::{ask, client_context::UserConfig},
-    progress::masked,
+    address::{upstream_url::Address, url_config},
+    git::{ask, client_context::UserConfig, transports},
     protocol::{Failure, FailureKind, Fetch, Lack, Login, Mirror, Secret, Stale},
+    text::masked,
 };
 
 /// The user's word on answers that could not be checked: `serve` or `fail`.
@@ -24,7 +24,7 @@ pub fn resolve(typed: &str, config: &UserConfig) -> Result<Address, Failure> {
     };
     let address = address.map_err(|err| Failure::new(FailureKind::Usage, err.to_string()))?;
     if let Address::Url(url, _) = &address {
-        policy::check(url.scheme(), config)?;
+        transports::check(url.scheme(), config)?;
     }
     Ok(address)
 }
@@ -67,7 +67,7 @@ pub fn request(address: &Address, config: &UserConfig) -> Result<Fetch, Failure>
         login,
         username,
         standing: config.standing(),
-        transports: policy::transports(config),
+        transports: transports::allowed(config),
         stale,
         can_ask: ask::can_ask(config),
         lacks: Lack::News,

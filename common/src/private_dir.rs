@@ -8,7 +8,7 @@ use std::{
 
 /// A runtime directory, if it is what its specification says: a directory of ours with mode 0700. Anything else could
 /// let somebody else put a socket where we look for ours.
-pub(crate) fn private(dir: PathBuf) -> Option<PathBuf> {
+pub(crate) fn checked(dir: PathBuf) -> Option<PathBuf> {
     let found = fs::symlink_metadata(&dir).ok()?;
     let ours = found.is_dir()
         && found.uid() == rustix::process::geteuid().as_raw()
@@ -20,7 +20,7 @@ pub(crate) fn private(dir: PathBuf) -> Option<PathBuf> {
 ///
 /// # Errors
 /// Fails when the system refuses, or the directory is not ours.
-pub fn make_private(dir: &Path) -> io::Result<()> {
+pub fn make(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -55,15 +55,15 @@ mod tests {
         let with = |mode| {
             let permissions = fs::Permissions::from_mode(mode);
             fs::set_permissions(dir.path(), permissions).expect("it is ours");
-            private(dir.path().to_path_buf())
+            checked(dir.path().to_path_buf())
         };
         assert_eq!(with(0o700).as_deref(), Some(dir.path()));
         assert_eq!(with(0o750), None);
         assert_eq!(
-            private(PathBuf::new()),
+            checked(PathBuf::new()),
             None,
             "an empty variable names none"
         );
-        assert_eq!(private("/nonexistent".into()), None);
+        assert_eq!(checked("/nonexistent".into()), None);
     }
 }

@@ -14,12 +14,12 @@ use tokio::time::{Instant, sleep};
 
 use super::{NO_REPLY_TIMEOUT, RETRY_INTERVAL, START_TIMEOUT, is_end};
 use crate::{
+    daemon_process,
     paths::Paths,
     protocol::{
         Failure, VERSION,
         wire::{self, WireError},
     },
-    running,
 };
 
 /// A daemon that was told that its socket is gone makes it anew within this time.
@@ -89,20 +89,20 @@ pub(super) async fn connect(paths: &Paths) -> Result<Stream, ConnectError> {
     let mut last = own;
     while let Err(ConnectError::NotRunning) = last {
         // A daemon that starts has none yet, and one that stops none any more.
-        let Some(record) = running::record(paths) else {
+        let Some(record) = daemon_process::read_record(&paths.daemon_record()) else {
             break;
         };
-        if let Some(socket) = running::recorded_socket(paths) {
+        if let Some(socket) = daemon_process::recorded_socket(&paths.daemon_record()) {
             last = connect_to(&socket).await;
             if !matches!(last, Err(ConnectError::NotRunning)) {
                 break;
             }
         }
-        let Ok(Some(pid)) = running::holder(&paths.lock()) else {
+        let Ok(Some(pid)) = daemon_process::lock_holder(&paths.lock()) else {
             break;
         };
         if told != Some(pid) {
-            running::send(pid, running::LOOK);
+            daemon_process::send_signal(pid, daemon_process::CHECK_SOCKET);
             told = Some(pid);
         }
         if Instant::now() > deadline {

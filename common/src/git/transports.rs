@@ -13,7 +13,7 @@ use crate::{address::upstream_url::Scheme, git::client_context::UserConfig, prot
 /// Fails when the transport is not allowed.
 pub fn check(scheme: Scheme, config: &UserConfig) -> Result<(), Failure> {
     let name = scheme.to_string();
-    if transports(config).contains(&name) {
+    if allowed(config).contains(&name) {
         return Ok(());
     }
     let failure = Failure::here(format!("transport '{name}' not allowed"));
@@ -26,13 +26,13 @@ pub fn check(scheme: Scheme, config: &UserConfig) -> Result<(), Failure> {
 
 /// The transports that are allowed here; a mirror's name does not say which one is behind it.
 #[must_use]
-pub fn transports(config: &UserConfig) -> Vec<String> {
+pub fn allowed(config: &UserConfig) -> Vec<String> {
     let listed = env::var("GIT_ALLOW_PROTOCOL").ok();
     let get = |key: &str| config.get(key).map(str::to_owned);
     let names =
         [Scheme::Https, Scheme::Http, Scheme::Ssh, Scheme::File].map(|scheme| scheme.to_string());
     let mut names = names.to_vec();
-    names.retain(|name| allowed(name, listed.as_deref(), from_user(), get));
+    names.retain(|name| is_allowed(name, listed.as_deref(), from_user(), get));
     names
 }
 
@@ -40,7 +40,7 @@ fn from_user() -> bool {
     env::var("GIT_PROTOCOL_FROM_USER").map_or(true, |value| value != "0")
 }
 
-fn allowed(
+fn is_allowed(
     name: &str,
     listed: Option<&str>,
     from_user: bool,
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     fn judged(name: &str, listed: Option<&str>, from_user: bool, config: &[(&str, &str)]) -> bool {
-        allowed(name, listed, from_user, |key| {
+        is_allowed(name, listed, from_user, |key| {
             config
                 .iter()
                 .find(|(name, _)| *name == key)

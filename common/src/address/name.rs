@@ -4,15 +4,11 @@
 //! never reads as a URL, as a path or as an option. A name that is given now holds nothing that a person cannot see; one
 //! that was given before there was this rule is read as it is, so that its mirror can be renamed.
 
-mod invisible;
-
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::address::upstream_url::quoted;
-
-pub(crate) use invisible::is_invisible;
+use crate::{address::redact::without_login, text::is_invisible};
 
 /// What a mirror is called: `gitlab.example/group/project`, `tools`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -39,7 +35,7 @@ impl Name {
         match broken_rule(text) {
             None => Ok(Self(text.to_owned())),
             Some(rule) => Err(BadName {
-                shown: quoted(text),
+                shown: without_login(text),
                 rule: rule.to_owned(),
             }),
         }
@@ -54,7 +50,7 @@ impl Name {
         match text.chars().find(|c| is_invisible(*c)) {
             None => Ok(name),
             Some(c) => Err(BadName {
-                shown: quoted(&text.replace(is_invisible, "?")),
+                shown: without_login(&text.replace(is_invisible, "?")),
                 rule: format!("it contains the invisible character U+{:04X}", c as u32),
             }),
         }

@@ -17,13 +17,13 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::paths::{self, Paths};
+use crate::private_dir;
 
 /// A record that is longer is none.
 const MAX_RECORD: u64 = 8192;
 
 /// What asks a daemon to look whether its socket is still there, and to make it anew when it is not.
-pub const LOOK: Signal = Signal::USR1;
+pub const CHECK_SOCKET: Signal = Signal::USR1;
 
 /// A file, whatever it is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,18 +77,18 @@ impl Record {
 
 /// What the daemon that runs, or ran last, has recorded; `None` when it does not listen.
 #[must_use]
-pub fn record(paths: &Paths) -> Option<Record> {
+pub fn read_record(path: &Path) -> Option<Record> {
     let mut bytes = Vec::new();
-    let file = File::open(paths.daemon_record()).ok()?;
+    let file = File::open(path).ok()?;
     file.take(MAX_RECORD).read_to_end(&mut bytes).ok()?;
     Record::from_bytes(&bytes)
 }
 
 /// Where the daemon has recorded its socket, if what lies there is as closed to others as our own place for it.
 #[must_use]
-pub fn recorded_socket(paths: &Paths) -> Option<PathBuf> {
-    let Record { socket, .. } = record(paths)?;
-    paths::private(socket.parent()?.to_owned())?;
+pub fn recorded_socket(record: &Path) -> Option<PathBuf> {
+    let Record { socket, .. } = read_record(record)?;
+    private_dir::checked(socket.parent()?.to_owned())?;
     match fs::symlink_metadata(&socket) {
         Ok(found) => {
             let me = rustix::process::geteuid().as_raw();
@@ -102,20 +102,20 @@ pub fn recorded_socket(paths: &Paths) -> Option<PathBuf> {
 ///
 /// # Errors
 /// Fails when the file cannot be used.
-pub fn holder(lock: &Path) -> io::Result<Option<u32>> {
+pub fn lock_holder(lock: &Path) -> io::Result<Option<u32>> {
     let mut file = match OpenOptions::new().read(true).write(true).open(lock) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
     match file.try_lock_shared() {
         Ok(()) => Ok(None),
-        Err(TryLockError::WouldBlock) => Ok(Some(number(&mut file).unwrap_or_default())),
+        Err(TryLockError::WouldBlock) => Ok(Some(read_pid(&mut file).unwrap_or_default())),
         Err(TryLockError::Error(err)) => Err(err),
     }
 }
 
 /// The number in a lock's file.
-pub fn number(file: &mut File) -> Option<u32> {
+pub fn read_pid(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.rewind().ok()?;
     file.read_to_string(&mut text).ok()?;
@@ -123,7 +123,7 @@ pub fn number(file: &mut File) -> Option<u32> {
 }
 
 /// Sends a signal to a daemon, and to nobody else.
-pub fn send(pid: u32, signal: Signal) {
+pub fn send_signal(pid: u32, signal: Signal) {
     if !is_daemon(pid) {
         return;
     }

@@ -1,7 +1,5 @@
 //! Keeps logins out of what is shown.
 
-use super::ssh::is_user;
-
 /// Drops the userinfo of every URL in a text that is not ours, such as a message of git or of a library.
 ///
 /// When in doubt it drops too much: an `@` anywhere in what may be the URL ends the userinfo, since a
@@ -21,7 +19,7 @@ pub fn redact(text: &str) -> String {
         let is_ssh = matches!(words.next(), Some("ssh" | "git+ssh" | "ssh+git"));
         if let Some((user, after)) = rest.split_once('@')
             && is_ssh
-            && is_user(user)
+            && is_ssh_user(user)
         {
             clean.push_str(&rest[..=user.len()]);
             rest = after_userinfo(after);
@@ -65,7 +63,7 @@ fn after_userinfo(url: &str) -> &str {
 
 /// An address as an error shows it: on one line and without anything that could be a login. An address
 /// is a single URL, so every `@` in it counts.
-pub(crate) fn quoted(address: &str) -> String {
+pub(crate) fn without_login(address: &str) -> String {
     let shown = match address.split_once("://") {
         _ if address.starts_with('/') => address.to_owned(),
         Some((scheme, rest)) if !scheme.contains('@') => match rest.rsplit_once('@') {
@@ -81,4 +79,10 @@ pub(crate) fn quoted(address: &str) -> String {
         .chars()
         .map(|c| if c.is_control() { '?' } else { c })
         .collect()
+}
+
+/// What a login's name may consist of: nothing that a shell, a URL or an option could mean something by.
+pub(super) fn is_ssh_user(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+=".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_allowed)
 }
