@@ -3,10 +3,12 @@
 //! Names are bytes, as in git. A tracked ref has two refs in the mirror: the public one, which clients see, and its
 //! record below [`RECORDS`], which says what upstream had at the last good sync.
 
+mod names;
 mod pattern;
 
 use std::fmt;
 
+pub use self::names::{PublicRef, RecordRef, UpstreamRef, recorded};
 use self::pattern::Pattern;
 
 /// What upstream had: `refs/heads/main` is recorded as `refs/upstream/heads/main`. Hidden from clients.
@@ -14,6 +16,9 @@ pub const RECORDS: &str = "refs/upstream/";
 
 /// Whatever else we keep refs for. Hidden from clients.
 pub const OURS: &str = "refs/mirror/";
+
+/// What upstream has of refs that are withheld because their refspec has no `+`: kept, so that it is downloaded once.
+pub const WITHHELD: &str = "refs/mirror/held/";
 
 /// The ref spaces that no upstream may write to: ours, and the one that makes git see other objects than there are.
 const FORBIDDEN: [&str; 3] = [RECORDS, OURS, "refs/replace/"];
@@ -25,7 +30,7 @@ pub const EVERYTHING: [&str; 2] = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:r
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
     /// To upstream, under this name; the mirror follows.
-    Tracked(Vec<u8>),
+    Tracked(UpstreamRef),
     /// A branch or tag that no refspec names, or that one excludes: it belongs to the mirror alone.
     Local,
     /// To upstream, as it is; the mirror does not keep it. Whatever is neither branch nor tag: `refs/notes/*`,
@@ -187,14 +192,15 @@ impl Refspecs {
 
     /// The name under which clients see this ref of upstream; `None` when it is not tracked.
     #[must_use]
-    pub fn public(&self, upstream: &[u8]) -> Option<Vec<u8>> {
-        self.shown(upstream).map(|(_, public)| public)
+    pub fn public(&self, upstream: &UpstreamRef) -> Option<PublicRef> {
+        self.shown(upstream.as_bstr())
+            .map(|(_, public)| PublicRef::new(public))
     }
 
     /// Whether this ref is shown even where its history was rewritten.
     #[must_use]
-    pub fn forced(&self, upstream: &[u8]) -> bool {
-        self.shown(upstream)
+    pub fn forced(&self, upstream: &UpstreamRef) -> bool {
+        self.shown(upstream.as_bstr())
             .is_some_and(|(mapping, _)| mapping.forced)
     }
 
@@ -210,7 +216,9 @@ impl Refspecs {
             .then_some((mapping, public))
     }
 
-    /// Where a push of a ref goes that clients see under this name. The one place that decides it.
+    /// Where a push of a ref goes that clients see under this name. Nothing else decides it.
+    ///
+    /// Any name can be asked about; those of the mirror's own spaces are [`Route::Forbidden`].
     #[must_use]
     pub fn route(&self, public: &[u8]) -> Route {
         if is_ours(public) || !is_ref(public) {
@@ -221,9 +229,12 @@ impl Refspecs {
             .iter()
             .filter_map(|mapping| mapping.upstream(public))
             // A mapping may lead back to what is excluded, while another does not.
-            .find(|upstream| self.public(upstream).as_deref() == Some(public));
+            .find(|upstream| {
+                self.shown(upstream)
+                    .is_some_and(|(_, shown)| shown == public)
+            });
         match upstream {
-            Some(name) => Route::Tracked(name),
+            Some(name) => Route::Tracked(UpstreamRef::new(name)),
             None if public.starts_with(b"refs/heads/") || public.starts_with(b"refs/tags/") => {
                 Route::Local
             }
@@ -292,24 +303,6 @@ fn exclusion(names: &str) -> Result<Pattern, String> {
         return Err("it excludes, and so it cannot have a destination".to_owned());
     }
     Pattern::parse(names)
-}
-
-/// The ref that records what upstream has under this name.
-#[must_use]
-pub fn record(upstream: &[u8]) -> Vec<u8> {
-    let name = upstream.strip_prefix(b"refs/").unwrap_or(upstream);
-    [RECORDS.as_bytes(), name].concat()
-}
-
-/// The ref of upstream that is recorded here; the reverse of [`record`].
-#[must_use]
-pub fn recorded(record: &[u8]) -> Option<Vec<u8>> {
-    let name = record.strip_prefix(RECORDS.as_bytes())?;
-    Some(if name == b"HEAD" {
-        name.to_vec()
-    } else {
-        [b"refs/", name].concat()
-    })
 }
 
 /// Whether a name lies where no upstream may write.

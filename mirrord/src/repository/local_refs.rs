@@ -1,26 +1,23 @@
-//! Which refs of a mirror are the user's own, and which of upstream's are not shown because of that.
+//! Which refs are local to a mirror, and which of upstream's are not shown because of that.
 
 use common::{
     protocol::LocalRef,
-    refspec::{self, Refspecs, Route},
+    refspec::{self, PublicRef, Refspecs, Route, UpstreamRef, WITHHELD},
 };
 use gix::{
     ObjectId,
     bstr::{BStr, BString, ByteSlice},
 };
 
-use crate::repository::{
-    plan::HELD,
-    refs::{Refs, in_the_way},
-};
+use crate::repository::refs::{Refs, conflicting};
 
-/// Refs that are named one by one.
-const MAX_NAMED: usize = 20;
+/// More lines than this are only counted.
+const MAX_LINES: usize = 20;
 
-/// The refs that are in the mirror alone: those that no refspec names, and those that are not what upstream had.
-pub(crate) fn refs(refs: &Refs, track: &Refspecs) -> Vec<(BString, ObjectId)> {
+/// The local refs: those that no refspec names, and those that are not what upstream had.
+pub(crate) fn list(refs: &Refs, track: &Refspecs) -> Vec<(BString, ObjectId)> {
     let is_local = |(name, oid): &(&BString, &ObjectId)| match track.route(name) {
-        Route::Tracked(upstream) => refs.get(BStr::new(&refspec::record(&upstream))) != Some(*oid),
+        Route::Tracked(upstream) => refs.get(&*upstream.record()) != Some(*oid),
         Route::Local | Route::Through => true,
         Route::Forbidden => false,
     };
@@ -28,90 +25,95 @@ pub(crate) fn refs(refs: &Refs, track: &Refspecs) -> Vec<(BString, ObjectId)> {
     local.map(|(name, oid)| (name.clone(), *oid)).collect()
 }
 
-/// Refs as they are told.
-pub(crate) fn listed(refs: Vec<(BString, ObjectId)>) -> Vec<LocalRef> {
-    let listed = refs.into_iter().map(|(name, oid)| LocalRef {
+/// Local refs, as the protocol sends them.
+pub(crate) fn to_protocol(refs: Vec<(BString, ObjectId)>) -> Vec<LocalRef> {
+    let sent = refs.into_iter().map(|(name, oid)| LocalRef {
         name: name.into(),
         oid: oid.to_string(),
     });
-    listed.collect()
+    sent.collect()
 }
 
-/// How many public refs follow upstream.
+/// How many public refs are what upstream had.
 pub(crate) fn count_tracked(refs: &Refs, track: &Refspecs) -> usize {
     let public = refs.keys().filter(|name| !refspec::is_ours(name));
-    public.count() - self::refs(refs, track).len()
+    public.count() - list(refs, track).len()
 }
 
 /// One of upstream's refs that the mirror does not show.
 pub(crate) struct Withheld {
-    /// What is said at each fetch.
+    /// The line that each fetch prints.
     pub line: String,
-    /// What is said of it at length: what upstream has, and how a person gets on.
-    pub shown: Vec<String>,
+    /// The lines that `mirrord show` prints: what upstream has, and how a person gets on.
+    pub details: Vec<String>,
 }
 
 /// What upstream has of tracked refs and the mirror does not show.
-pub(crate) fn held(refs: &Refs, track: &Refspecs) -> Vec<Withheld> {
-    let mut held = Vec::new();
-    for (record, is) in refs {
-        if let Some(rest) = record.strip_prefix(HELD.as_bytes()) {
-            let name = [b"refs/", rest].concat();
-            let Some(public) = track.public(&name).filter(|_| !track.forced(&name)) else {
-                // The next sync lets it go.
-                continue;
-            };
-            held.push(Withheld {
-                line: rewritten(public.as_bstr()),
-                shown: vec![format!(
-                    "{}; upstream's is {is}",
-                    rewritten(public.as_bstr())
-                )],
-            });
-            continue;
+pub(crate) fn withheld(refs: &Refs, track: &Refspecs) -> Vec<Withheld> {
+    let withheld = refs.iter().filter_map(|(name, oid)| {
+        if let Some(rest) = name.strip_prefix(WITHHELD.as_bytes()) {
+            return rewritten(&UpstreamRef::new([b"refs/", rest].concat()), *oid, track);
         }
-        let Some(name) = refspec::recorded(record) else {
-            continue;
-        };
-        let Some(public) = track.public(&name) else {
-            continue;
-        };
-        let public = public.as_bstr();
-        match refs.get(public) {
-            Some(here) if here == is => {}
-            Some(_) => {
-                let line = format!("'{public}' is local to this mirror; upstream's is {is}");
-                let shown = std::iter::once(line).chain(ways_out(public, track));
-                held.push(Withheld {
-                    line: in_the_way_of(public, name.as_bstr()),
-                    shown: shown.collect(),
-                });
-            }
-            None => held.extend(in_the_way(refs, public).map(|other| Withheld {
-                line: beside(public, other.as_bstr()),
-                shown: vec![beside(public, other.as_bstr())],
-            })),
-        }
-    }
-    held
+        hidden(refs, &refspec::recorded(name)?, *oid, track)
+    });
+    withheld.collect()
 }
 
-/// A ref of the user's own has the name of one of upstream's.
-pub(crate) fn in_the_way_of(public: &BStr, upstream: &BStr) -> String {
+/// A ref that is withheld because upstream has rewritten it. `None` when the refspecs no longer say so: the next sync drops
+/// it.
+fn rewritten(name: &UpstreamRef, upstream: ObjectId, track: &Refspecs) -> Option<Withheld> {
+    let public = track.public(name).filter(|_| !track.forced(name))?;
+    let line = rewritten_line(&public);
+    Some(Withheld {
+        details: vec![format!("{line}; upstream's is {upstream}")],
+        line,
+    })
+}
+
+/// A recorded ref that is not shown because a local ref has its name, or one that conflicts with it.
+fn hidden(
+    refs: &Refs,
+    name: &UpstreamRef,
+    upstream: ObjectId,
+    track: &Refspecs,
+) -> Option<Withheld> {
+    let public = track.public(name)?;
+    match refs.get(&*public) {
+        Some(shown) if *shown == upstream => None,
+        Some(_) => {
+            let first = format!("'{public}' is local to this mirror; upstream's is {upstream}");
+            let details = std::iter::once(first).chain(ways_out(&public, track));
+            Some(Withheld {
+                line: hidden_line(&public, name),
+                details: details.collect(),
+            })
+        }
+        None => {
+            let line = conflict_line(&public, conflicting(refs, &public)?);
+            Some(Withheld {
+                details: vec![line.clone()],
+                line,
+            })
+        }
+    }
+}
+
+/// The line for a ref of upstream whose public name a local ref has.
+pub(crate) fn hidden_line(public: &PublicRef, upstream: &UpstreamRef) -> String {
     format!("'{public}' is local to this mirror; upstream's '{upstream}' is not shown")
 }
 
-/// A ref of the user's own leaves no room for one of upstream's.
-pub(crate) fn beside(public: &BStr, other: &BStr) -> String {
+/// The line for a ref of upstream that cannot exist beside a local ref.
+pub(crate) fn conflict_line(public: &PublicRef, other: &BString) -> String {
     format!("'{public}' is not shown: '{other}' exists")
 }
 
-/// Upstream has rewritten a ref whose refspec does not let it follow.
-pub(crate) fn rewritten(public: &BStr) -> String {
+/// The line for a ref that upstream has rewritten, where its refspec has no `+`.
+pub(crate) fn rewritten_line(public: &PublicRef) -> String {
     format!("'{public}' was rewritten upstream and is held back: its refspec has no '+'")
 }
 
-/// How a person gets on whose own branch or tag has the name of one of upstream's. Each line can be typed as it is.
+/// What to do about a local branch or tag that has the name of one of upstream's: commands that can be typed as they are.
 fn ways_out(public: &BStr, track: &Refspecs) -> Vec<String> {
     let (kind, short) = match public.strip_prefix(b"refs/tags/") {
         Some(short) => ("tags", short.as_bstr()),
@@ -120,14 +122,14 @@ fn ways_out(public: &BStr, track: &Refspecs) -> Vec<String> {
             ("heads", short.as_bstr())
         }
     };
-    let here = match kind {
+    let cloned = match kind {
         "tags" => format!("refs/tags/{short}"),
         _ => format!("origin/{short}"),
     };
-    let keep = match untracked_like(kind, short, track) {
-        Some(other) => format!("git push --atomic origin {here}:{other} :{public}"),
+    let keep = match untracked_name(kind, short, track) {
+        Some(other) => format!("git push --atomic origin {cloned}:{other} :{public}"),
         // Under any other name it would go to upstream.
-        None => format!("git branch local/{short} {here} && git push origin :{public}"),
+        None => format!("git branch local/{short} {cloned} && git push origin :{public}"),
     };
     let mut ways = vec![format!("to keep '{short}' and see upstream's: {keep}")];
     if kind == "heads" {
@@ -139,8 +141,8 @@ fn ways_out(public: &BStr, track: &Refspecs) -> Vec<String> {
     ways
 }
 
-/// A name for the same that no refspec names: below `local/`, or where a refspec makes an exception.
-fn untracked_like(kind: &str, short: &BStr, track: &Refspecs) -> Option<String> {
+/// A name for the same ref that no refspec tracks: below `local/`, or where a refspec makes an exception.
+fn untracked_name(kind: &str, short: &BStr, track: &Refspecs) -> Option<String> {
     let excepted = track.lines().filter_map(|line| {
         let pattern = line.strip_prefix('^')?;
         let (before, after) = pattern.split_once('*')?;
@@ -153,26 +155,26 @@ fn untracked_like(kind: &str, short: &BStr, track: &Refspecs) -> Option<String> 
         .find(|name| track.route(name.as_bytes()) == Route::Local)
 }
 
-/// Lines for a person, of which there may be thousands.
-pub(crate) fn some_of(mut lines: Vec<String>) -> Vec<String> {
-    let more = lines.len().saturating_sub(MAX_NAMED);
-    lines.truncate(MAX_NAMED);
+/// The first lines, and how many more there are: there may be thousands.
+pub(crate) fn shortened(mut lines: Vec<String>) -> Vec<String> {
+    let more = lines.len().saturating_sub(MAX_LINES);
+    lines.truncate(MAX_LINES);
     if more > 0 {
         lines.push(format!("and {more} more such lines"));
     }
     lines
 }
 
-/// What a person should know whose own branches, which had untracked names so far, have tracked ones now.
-pub(crate) fn caught(before: &Refs, old: &Refspecs, new: &Refspecs) -> Vec<String> {
-    let caught = refs(before, old)
+/// Lines about local branches whose names were untracked with the `old` refspecs and are tracked with the `new` ones.
+pub(crate) fn newly_tracked(refs: &Refs, old: &Refspecs, new: &Refspecs) -> Vec<String> {
+    let newly_tracked = list(refs, old)
         .into_iter()
         .filter(|(name, _)| matches!(new.route(name), Route::Tracked(_)));
-    let told = caught.flat_map(|(name, _)| {
+    let lines = newly_tracked.flat_map(|(name, _)| {
         let line = format!(
             "'{name}' is local to this mirror and has a tracked name now; if upstream has another one, yours stays"
         );
         std::iter::once(line).chain(ways_out(name.as_bstr(), new))
     });
-    some_of(told.collect())
+    shortened(lines.collect())
 }

@@ -3,11 +3,8 @@
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
-use common::refspec::{self, Refspecs};
-use gix::{
-    ObjectId,
-    bstr::{BStr, BString, ByteSlice},
-};
+use common::refspec::{Refspecs, UpstreamRef};
+use gix::{ObjectId, bstr::ByteSlice};
 
 use crate::{
     process::durable,
@@ -27,8 +24,7 @@ pub(crate) type Reasons = BTreeMap<ObjectId, String>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unserved {
     oid: ObjectId,
-    /// Its name at upstream.
-    name: BString,
+    name: UpstreamRef,
     reason: String,
 }
 
@@ -36,7 +32,7 @@ impl Unserved {
     /// The refs of an advertisement that name such objects.
     pub(crate) fn of(upstream: &Advertisement, reasons: &Reasons) -> Vec<Self> {
         let head = match upstream.head {
-            Head::Detached(oid) => Some((BString::from("HEAD"), oid)),
+            Head::Detached(oid) => Some((UpstreamRef::head(), oid)),
             Head::Branch(_) | Head::Unknown => None,
         };
         let refs = upstream.refs.iter().map(|(name, oid)| (name.clone(), *oid));
@@ -47,15 +43,14 @@ impl Unserved {
         unserved.collect()
     }
 
-    /// What a person is told of it at each fetch. `None` when it is not tracked any more.
+    /// The line that each fetch prints. `None` when the ref is no longer tracked.
     pub(crate) fn line(&self, refs: &Refs, track: &Refspecs) -> Option<String> {
         let Self { name, reason, .. } = self;
-        let public = match name.as_slice() {
-            b"HEAD" => name.clone(),
-            name => track.public(name)?.into(),
+        let public = match *name == UpstreamRef::head() {
+            true => name.to_string(),
+            false => track.public(name)?.to_string(),
         };
-        let record = refspec::record(name);
-        Some(if refs.contains_key(BStr::new(&record)) {
+        Some(if refs.contains_key(&*name.record()) {
             format!("'{public}' is left as it was: {reason}")
         } else {
             format!("'{public}' is not shown: {reason}")
@@ -66,7 +61,7 @@ impl Unserved {
         let mut fields = line.splitn(3, |byte| *byte == b' ');
         Some(Self {
             oid: ObjectId::from_hex(fields.next()?).ok()?,
-            name: fields.next()?.into(),
+            name: UpstreamRef::new(fields.next()?),
             reason: fields.next()?.to_str_lossy().into_owned(),
         })
     }
@@ -96,7 +91,7 @@ pub(crate) fn write(git_dir: &Path, unserved: &[Unserved]) -> io::Result<()> {
     let mut text = Vec::new();
     for Unserved { oid, name, reason } in unserved {
         text.extend_from_slice(format!("{oid} ").as_bytes());
-        text.extend_from_slice(name);
+        text.extend_from_slice(name.as_bstr());
         text.extend_from_slice(format!(" {reason}\n").as_bytes());
     }
     durable::replace(&path, &text)
@@ -113,7 +108,7 @@ mod tests {
         let other = ObjectId::from_hex(&[b'2'; 40]).expect("hex");
         let upstream = Advertisement {
             refs: [
-                (b"refs/heads/caf\xe9".into(), oid),
+                (UpstreamRef::new(b"refs/heads/caf\xe9"), oid),
                 ("refs/heads/good".into(), other),
             ]
             .into(),

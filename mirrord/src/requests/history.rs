@@ -7,7 +7,7 @@ use common::{
         Failure, FailureKind, Mirror as Wanted, OrFailure, Past, Reply, Restore,
         wire::{WireError, batches},
     },
-    refspec::Route,
+    refspec::{PublicRef, Route},
 };
 use gix::{
     bstr::{BString, ByteSlice},
@@ -22,7 +22,7 @@ use crate::{
         history::{self, At, Entry},
         plan::{LocalEdit, Plan},
         publish,
-        refs::{self, Refs, in_the_way},
+        refs::{self, Refs, conflicting},
     },
     requests::{conversation::Conversation, fetch::existing},
     sync::Engine,
@@ -132,7 +132,7 @@ fn write(mirror: &Mirror, entry: &Entry, name: &BString) -> Result<(), Failure> 
         return Err(failure.hinted("bring it back under another name: --as NAME"));
     }
     let here = LocalEdit {
-        name: name.clone(),
+        name: PublicRef::new(name.clone()),
         old: None,
         new: Some(oid),
     };
@@ -149,7 +149,7 @@ fn write(mirror: &Mirror, entry: &Entry, name: &BString) -> Result<(), Failure> 
 /// What has the name, or leaves no room for it.
 fn other<'r>(refs: &'r Refs, name: &BString) -> Option<&'r BString> {
     let same = refs.get_key_value(name).map(|(name, _)| name);
-    same.or_else(|| in_the_way(refs, name.as_bstr()))
+    same.or_else(|| conflicting(refs, name.as_bstr()))
 }
 
 /// What sends it to upstream as it is: git sends nothing that the other side seems to have.

@@ -46,7 +46,7 @@ pub(crate) fn healths(engine: &Engine) -> Vec<Health> {
         let track = &mirror.settings.rules.track;
         let locals = refs
             .as_ref()
-            .map_or(0, |refs| local_refs::refs(refs, track).len());
+            .map_or(0, |refs| local_refs::list(refs, track).len());
         let mut health = health(engine, mirror, locals as u64);
         if let Err(err) = refs {
             health.damage = Some(needs_a_person(err.to_string()));
@@ -108,7 +108,7 @@ pub(crate) fn show(engine: &Engine, wanted: &Wanted) -> Result<(Shown, Vec<Local
     let refs = refs::read(&mirror.git_dir).or_failure("cannot read the mirror's refs")?;
     let track = &mirror.settings.rules.track;
     let entries = mirror.settings.entries().into_iter();
-    let locals = local_refs::refs(&refs, track);
+    let locals = local_refs::list(&refs, track);
     let unserved = unserved::read(&mirror.git_dir).into_iter();
     let shown = Shown {
         health: health(engine, &mirror, locals.len() as u64),
@@ -117,17 +117,17 @@ pub(crate) fn show(engine: &Engine, wanted: &Wanted) -> Result<(Shown, Vec<Local
             .chain(mirror.settings.signing_in())
             .map(|(key, value)| (key.to_owned(), value))
             .collect(),
-        held: local_refs::some_of(
-            local_refs::held(&refs, track)
+        held: local_refs::shortened(
+            local_refs::withheld(&refs, track)
                 .into_iter()
-                .flat_map(|held| held.shown)
+                .flat_map(|withheld| withheld.details)
                 .chain(unserved.filter_map(|it| it.line(&refs, track)))
                 .collect(),
         ),
         tracked: local_refs::count_tracked(&refs, track) as u64,
         keep_unused: engine.config().keep_unused,
     };
-    Ok((shown, local_refs::listed(locals)))
+    Ok((shown, local_refs::to_protocol(locals)))
 }
 
 /// The daemon's own settings, after a change of one of them if one is asked for.

@@ -16,7 +16,6 @@ use common::{
     },
     refspec,
 };
-use gix::bstr::BString;
 use rustix::fs::ioctl_ficlone;
 use tokio::runtime::Handle;
 
@@ -30,7 +29,7 @@ use crate::{
     repository::{
         local_refs,
         quarantine::{Origin, Quarantine},
-        refs::{self, Refs},
+        refs::{self, Refs, UpstreamRefs},
     },
     sync::Engine,
 };
@@ -41,7 +40,7 @@ pub(crate) fn take_packs(
     engine: &Engine,
     url: &UpstreamUrl,
     git_dir: &Path,
-    advertised: &Refs,
+    advertised: &UpstreamRefs,
     watch: &Watch,
 ) -> Refs {
     let mut taken = Refs::new();
@@ -66,7 +65,7 @@ fn take_packs_of(
     engine: &Engine,
     other: &Mirror,
     git_dir: &Path,
-    advertised: Option<&Refs>,
+    advertised: Option<&UpstreamRefs>,
     watch: &Watch,
 ) -> io::Result<Refs> {
     let from = &other.git_dir;
@@ -79,7 +78,7 @@ fn take_packs_of(
     // Read before the packs are listed: packs come before the refs that need them.
     let mut records = refs::read(from)?;
     records.retain(|name, oid| {
-        let name = refspec::recorded(name).map(BString::from);
+        let name = refspec::recorded(name);
         name.is_some_and(|name| advertised.is_none_or(|refs| refs.get(&name) == Some(oid)))
     });
     let Some(fit) = verified::fit(from)?.filter(|_| !records.is_empty()) else {
@@ -178,7 +177,7 @@ pub(crate) fn left_behind(registry: &Registry, new: &Mirror) -> Vec<String> {
     for Mirror { git_dir, settings } in registry.of_url(url).unwrap_or_default() {
         let refs = refs::read(&git_dir).unwrap_or_default();
         if settings.serves_url == ServesUrl::Formerly
-            && !local_refs::refs(&refs, &settings.rules.track).is_empty()
+            && !local_refs::list(&refs, &settings.rules.track).is_empty()
         {
             let name = settings.name;
             lines.push(format!(

@@ -3,11 +3,8 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use common::{
-    protocol::{Failure, OrFailure},
-    refspec,
-};
-use gix::{ObjectId, bstr::BString};
+use common::protocol::{Failure, OrFailure};
+use gix::ObjectId;
 
 use super::receive::Source;
 use crate::{
@@ -15,7 +12,7 @@ use crate::{
     repository::{
         connected,
         quarantine::{Origin, Quarantine, Received},
-        refs::Refs,
+        refs::{Refs, UpstreamRefs},
         unserved::Reasons,
     },
     upstream::{Session, Trouble, Upstreams},
@@ -61,8 +58,12 @@ enum Fault {
 
 impl Download<'_> {
     /// Receives these, but for what upstream cannot serve. What it could not serve the last time is wanted after all else.
-    pub(super) fn receive(mut self, wants: &Refs, last_time: &Reasons) -> Result<Parts, Trouble> {
-        let (last, first): (Refs, Refs) = wants
+    pub(super) fn receive(
+        mut self,
+        wants: &UpstreamRefs,
+        last_time: &Reasons,
+    ) -> Result<Parts, Trouble> {
+        let (last, first): (UpstreamRefs, UpstreamRefs) = wants
             .iter()
             .map(|(name, oid)| (name.clone(), *oid))
             .partition(|(_, oid)| last_time.contains_key(oid));
@@ -87,10 +88,9 @@ impl Download<'_> {
             let failed = match self.receive_part(&part) {
                 Ok(packs) => {
                     parts.packs.extend(packs);
-                    let record = |name: &BString| {
-                        refspec::record(&[b"refs/served/", name.as_slice()].concat())
-                    };
-                    let served = part.iter().map(|(name, oid)| (record(name).into(), *oid));
+                    let served = part
+                        .iter()
+                        .map(|(name, oid)| (name.record_below("served"), *oid));
                     self.known.extend(served);
                     continue;
                 }
@@ -107,7 +107,7 @@ impl Download<'_> {
             };
             match faulty {
                 Some(oid) => {
-                    let rest: Refs = part
+                    let rest: UpstreamRefs = part
                         .into_iter()
                         .filter(|(_, other)| *other != oid)
                         .collect();
@@ -133,7 +133,7 @@ impl Download<'_> {
     }
 
     /// Receives these into a quarantine of their own, and lets them into the mirror.
-    fn receive_part(&mut self, wants: &Refs) -> Result<Vec<String>, Trouble> {
+    fn receive_part(&mut self, wants: &UpstreamRefs) -> Result<Vec<String>, Trouble> {
         let Source {
             url, trust, fsck, ..
         } = *self.source;
@@ -162,7 +162,7 @@ const NOT_OURS: &str = "not our ref ";
 /// What upstream says when its own git finds an object missing or damaged.
 const CORRUPT: &str = "repository corruption";
 
-fn fault(trouble: &Trouble, wants: &Refs) -> Fault {
+fn fault(trouble: &Trouble, wants: &UpstreamRefs) -> Fault {
     let message = &trouble.failure.message;
     if let Some((_, rest)) = message.split_once(NOT_OURS) {
         let hex = rest.split(|c: char| !c.is_ascii_hexdigit()).next();
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn only_what_is_about_wanted_objects_leaves_them_out() {
         let oid = ObjectId::from_hex(&[b'1'; 40]).expect("hex");
-        let wants = Refs::from([("refs/heads/main".into(), oid)]);
+        let wants = UpstreamRefs::from([("refs/heads/main".into(), oid)]);
         let of =
             |message: String| fault(&Failure::new(FailureKind::Refused, message).into(), &wants);
         let answer = format!("cannot read 'u': upload-pack: not our ref {oid}");

@@ -2,7 +2,12 @@
 
 use std::{collections::BTreeSet, io, path::Path};
 
-use common::{address::upstream_url::UpstreamUrl, git, protocol::OrFailure, refspec};
+use common::{
+    address::upstream_url::UpstreamUrl,
+    git,
+    protocol::OrFailure,
+    refspec::{self, UpstreamRef},
+};
 use gix::{ObjectId, bstr::BString};
 
 use super::parts::{Download, Parts};
@@ -10,8 +15,8 @@ use crate::{
     process::watch::Watch,
     repository::{
         connected::{self, Trust},
-        plan::{Advertisement, Head, held_below},
-        refs::{self, Refs},
+        plan::{Advertisement, Head},
+        refs::{self, Refs, UpstreamRefs},
         unserved::Reasons,
     },
     sync::guard,
@@ -25,7 +30,7 @@ pub(super) fn lost(
     upstream: &Advertisement,
 ) -> io::Result<BTreeSet<ObjectId>> {
     let repo = refs::open(git_dir)?;
-    let recorded = |name: &BString| refs.contains_key(&BString::from(refspec::record(name)));
+    let recorded = |name: &UpstreamRef| refs.contains_key(&*name.record());
     let missing = upstream
         .refs
         .iter()
@@ -44,7 +49,7 @@ pub(super) struct Source<'s> {
     /// What the mirror had before it was asked.
     pub refs: &'s Refs,
     /// What upstream was seen to have since then, and is not believed.
-    pub doubted: Option<&'s Refs>,
+    pub doubted: Option<&'s UpstreamRefs>,
     /// Public refs that pushes through this mirror change, or have just changed.
     pub pushed: &'s BTreeSet<BString>,
     /// Whether what comes is looked at for faults.
@@ -64,23 +69,21 @@ impl Source<'_> {
         let records = self.refs.iter().chain(self.taken);
         let records = records.filter(|(name, _)| refspec::recorded(name).is_some());
         let records = records.map(|(name, oid)| (name.clone(), *oid));
-        let doubted = self.doubted.into_iter().flatten().map(|(name, oid)| {
-            let name = refspec::record(&[b"refs/doubted/", name.as_slice()].concat());
-            (BString::from(name), *oid)
-        });
+        let doubted = self.doubted.into_iter().flatten();
+        let doubted = doubted.map(|(name, oid)| (name.record_below("doubted"), *oid));
         records.chain(doubted).collect()
     }
 
     /// What upstream had and is believed to have had: what is held back here has been believed, and what was pushed
     /// through this mirror is no surprise.
-    fn believed(&self, track: &refspec::Refspecs) -> Refs {
+    fn believed(&self, track: &refspec::Refspecs) -> UpstreamRefs {
         let mut before = refs::records(self.refs, track);
         before.retain(|name, oid| {
-            if let Some(held) = self.refs.get(&held_below(name)) {
+            if let Some(held) = self.refs.get(&name.withheld()) {
                 *oid = *held;
             }
-            let public = track.public(name).map(BString::from);
-            !public.is_some_and(|public| self.pushed.contains(&public))
+            let public = track.public(name);
+            !public.is_some_and(|public| self.pushed.contains(&*public))
         });
         before
     }
@@ -100,7 +103,7 @@ pub(super) fn receive(
     if tips.is_empty() || connected::is_complete(git_dir, tips, source.trust, watch)? {
         return Ok(Parts::default());
     }
-    let mut wants: Refs = source
+    let mut wants: UpstreamRefs = source
         .advertisement
         .refs
         .iter()
@@ -108,7 +111,7 @@ pub(super) fn receive(
         .map(|(name, oid)| (name.clone(), *oid))
         .collect();
     if let Head::Detached(oid) = source.advertisement.head {
-        wants.insert("HEAD".into(), oid);
+        wants.insert(UpstreamRef::head(), oid);
     }
     let download = Download {
         session,

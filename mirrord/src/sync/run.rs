@@ -213,7 +213,7 @@ fn run(
     let refs = before
         .refs(git_dir)
         .or_failure("cannot read the mirror's refs")?;
-    let mut plan = Plan::new(&refs, &advertisement, &track);
+    let mut plan = Plan::of_sync(&refs, &advertisement, &track);
     let mut tips = plan.tips();
     if trust == Trust::Nothing {
         tips.extend(advertisement.refs.values().copied());
@@ -264,13 +264,13 @@ fn run(
     {
         return Ok(None);
     }
-    let served = (!unserved.is_empty()).then(|| advertisement.without(&unserved, &refs));
+    let served = (!unserved.is_empty()).then(|| advertisement.without_unserved(&unserved, &refs));
     let unserved = Unserved::of(&advertisement, &unserved);
     if let Some(served) = &served {
         source.advertisement = served;
-        plan = Plan::new(&refs, served, &track);
+        plan = Plan::of_sync(&refs, served, &track);
         let lines = unserved.iter().filter_map(|it| it.line(&refs, &track));
-        plan.held.extend(lines);
+        plan.withheld.extend(lines);
     }
     if !wish.accept
         && let Some(words) = suspicion(&mut session, git_dir, &source, &track, watch)?
@@ -288,8 +288,8 @@ fn run(
     }
     let repo = refs::open(git_dir).or_failure("cannot open the mirror")?;
     let mut ancestry = Ancestry::new(&repo);
-    plan.hold_non_commits(&track, |oid| ancestry::commit(&repo, oid) == Some(oid));
-    plan.hold_rewrites(&refs, &track, |name, old, new| {
+    plan.withhold_non_commits(&track, |oid| ancestry::commit(&repo, oid) == Some(oid));
+    plan.withhold_rewrites(&refs, &track, |name, old, new| {
         ancestry.is_fast_forward(name, old, new)
     });
     plan = plan.with_history(
@@ -347,7 +347,7 @@ fn run(
     if let Some((_, running)) = &running {
         running.caught_up();
     }
-    if plan.held.is_empty() {
+    if plan.withheld.is_empty() {
         let refs = refs::Stamp::of(&mirror.git_dir);
         memory.applied = Some(Applied {
             advertisement,
@@ -355,7 +355,7 @@ fn run(
             refs,
         });
     }
-    warnings.extend(local_refs::some_of(plan.held));
+    warnings.extend(local_refs::shortened(plan.withheld));
     Ok(Some(Outcome::InStep {
         mirror: Box::new(mirror),
         warnings,

@@ -94,7 +94,7 @@ impl Lost {
         }
         for (kept, entry) in history::damaged(&refs) {
             let is_free = !refs.contains_key(&entry.name)
-                && refs::in_the_way(&refs, entry.name.as_bstr()).is_none();
+                && refs::conflicting(&refs, entry.name.as_bstr()).is_none();
             match (self.refs.contains(&kept), is_free) {
                 (true, true) => continue,
                 (false, true) => drop(edit(entry.name, None, Some(entry.oid))),

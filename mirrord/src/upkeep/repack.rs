@@ -62,7 +62,7 @@ fn keep_apart(mirror: &Mirror, watch: &Watch) -> io::Result<()> {
     let refs = refs::read(git_dir)?;
     let repo = refs::open(git_dir)?;
     let is_there = |oid: &ObjectId| repo.has_object(*oid);
-    let locals = local_refs::refs(&refs, &mirror.settings.rules.track);
+    let locals = local_refs::list(&refs, &mirror.settings.rules.track);
     let locals: BTreeSet<_> = locals.into_iter().map(|(_, oid)| oid).collect();
     let mut walk: String = locals
         .iter()

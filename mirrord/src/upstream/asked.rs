@@ -3,17 +3,17 @@
 use common::{
     address::upstream_url::UpstreamUrl,
     protocol::{Failure, FailureKind},
-    refspec::Refspecs,
+    refspec::{Refspecs, UpstreamRef},
 };
 use gix::{
     ObjectId,
-    bstr::{BString, ByteSlice},
+    bstr::{BStr, BString, ByteSlice},
 };
 
 use super::{Trouble, v2::Listed};
 use crate::repository::{
     plan::{Advertisement, Head},
-    refs::Refs,
+    refs::UpstreamRefs,
 };
 
 /// What upstream answered.
@@ -38,7 +38,9 @@ impl Advertised {
         let mut head = Head::Unknown;
         for Listed { name, oid, target } in listed {
             match (target, oid) {
-                (Some(target), _) if name == "HEAD" => head = Head::Branch(target),
+                (Some(target), _) if name == "HEAD" => {
+                    head = Head::Branch(UpstreamRef::new(target))
+                }
                 (_, Some(oid)) => refs.push((name, oid)),
                 (_, None) => {}
             }
@@ -54,10 +56,10 @@ impl Advertised {
         format: gix::hash::Kind,
         track: &Refspecs,
     ) -> Result<Self, Trouble> {
-        let valid = |name: &BString| gix::validate::reference::name(name.as_bstr()).is_ok();
+        let valid = |name: &BStr| gix::validate::reference::name(name).is_ok();
         let mut asked = Self {
             advertisement: Advertisement {
-                refs: Refs::new(),
+                refs: UpstreamRefs::new(),
                 head,
             },
             format,
@@ -73,13 +75,16 @@ impl Advertised {
                 if asked.advertisement.head == Head::Unknown {
                     asked.advertisement.head = Head::Detached(oid);
                 }
-            } else if !valid(&name) {
+            } else if !valid(name.as_bstr()) {
                 asked.invalid += 1;
-            } else if track.public(&name).is_some() {
-                asked.advertisement.refs.insert(name, oid);
+            } else {
+                let name = UpstreamRef::new(name);
+                if track.public(&name).is_some() {
+                    asked.advertisement.refs.insert(name, oid);
+                }
             }
         }
-        if matches!(&asked.advertisement.head, Head::Branch(target) if !valid(target)) {
+        if matches!(&asked.advertisement.head, Head::Branch(target) if !valid(target.as_bstr())) {
             asked.advertisement.head = Head::Unknown;
             asked.invalid += 1;
         }

@@ -18,7 +18,7 @@ use common::{
     },
     git::{self, config_file::ConfigFile},
     protocol::{Failure, FailureKind, OrFailure},
-    refspec::Refspecs,
+    refspec::{Refspecs, UpstreamRef},
     text::masked,
 };
 use gix::{ObjectId, bstr::BString};
@@ -34,7 +34,7 @@ use crate::{
     repository::{
         plan::Head,
         quarantine::{Quarantine, Received},
-        refs::Refs,
+        refs::{Refs, UpstreamRefs},
     },
 };
 
@@ -98,7 +98,9 @@ impl Git {
                 continue;
             };
             match (value.strip_prefix(b"ref: "), ObjectId::from_hex(value)) {
-                (Some(target), _) if name == b"HEAD" => head = Head::Branch(target.into()),
+                (Some(target), _) if name == b"HEAD" => {
+                    head = Head::Branch(UpstreamRef::new(target));
+                }
                 (None, Ok(oid)) if !name.ends_with(b"^{}") => refs.push((BString::from(name), oid)),
                 _ => {}
             }
@@ -113,7 +115,7 @@ impl Git {
     /// next sync succeed.
     pub(crate) fn fetch(
         &self,
-        wants: &Refs,
+        wants: &UpstreamRefs,
         records: &Refs,
         quarantine: &Quarantine,
         watch: &Watch,
@@ -137,7 +139,7 @@ impl Git {
         ]);
         let names: Vec<u8> = wants
             .keys()
-            .flat_map(|name| [name.as_slice(), b"\n"].concat())
+            .flat_map(|name| name.as_bstr().iter().copied().chain([b'\n']))
             .collect();
         watch.receiving();
         self.run(command, names, watch)?;

@@ -8,7 +8,7 @@ use crate::{
     },
     repository::{
         quarantine::{Quarantine, Received},
-        refs::Refs,
+        refs::{Refs, UpstreamRefs},
     },
 };
 use std::process::Command;
@@ -265,7 +265,7 @@ impl Session {
     /// Only what upstream itself once had is named to it: commits that exist in the mirror alone are nobody's business.
     pub(crate) fn fetch(
         &mut self,
-        wants: &Refs,
+        wants: &UpstreamRefs,
         records: &Refs,
         quarantine: &Quarantine,
         watch: &Watch,

@@ -31,7 +31,7 @@ use crate::{
         ancestry,
         objects::Commits,
         quarantine::{Quarantine, Received},
-        refs::Refs,
+        refs::{Refs, UpstreamRefs},
     },
 };
 
@@ -126,7 +126,7 @@ fn parse(line: &[u8]) -> Option<Listed> {
 pub(super) fn receive<T: Transport>(
     transport: &mut T,
     capabilities: &Capabilities,
-    wants: &Refs,
+    wants: &UpstreamRefs,
     records: &Refs,
     quarantine: &Quarantine,
     watch: &Watch,

@@ -119,7 +119,7 @@ fn what_is_shown_is_what_git_would_fetch() {
             .iter()
             .filter_map(|line| {
                 let (name, oid) = line.split_once(' ')?;
-                let public = refspecs.public(name.as_bytes())?;
+                let public = refspecs.public(&name.into())?;
                 Some(format!("{} {oid}", String::from_utf8_lossy(&public)))
             })
             .collect();

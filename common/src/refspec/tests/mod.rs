@@ -21,8 +21,8 @@ fn refusal(lines: &[&str]) -> String {
 }
 
 fn public(lines: &[&str], name: &str) -> Option<String> {
-    let name = parse(lines).public(name.as_bytes())?;
-    Some(String::from_utf8(name).expect("made of text"))
+    let name = parse(lines).public(&name.into())?;
+    Some(name.to_string())
 }
 
 fn route(lines: &[&str], name: &str) -> Route {
@@ -30,7 +30,7 @@ fn route(lines: &[&str], name: &str) -> Route {
 }
 
 fn tracked(name: &str) -> Route {
-    Route::Tracked(name.as_bytes().to_vec())
+    Route::Tracked(name.into())
 }
 
 fn lines(lines: &[&str]) -> Vec<String> {
@@ -139,7 +139,7 @@ fn only_a_plus_lets_rewritten_history_in() {
         ("refs/heads/x", false),
         ("refs/notes/x", false),
     ] {
-        assert_eq!(refspecs.forced(name.as_bytes()), forced, "{name}");
+        assert_eq!(refspecs.forced(&name.into()), forced, "{name}");
     }
 }
 
@@ -344,8 +344,8 @@ fn parse_owned(lines: &[String]) -> Result<Refspecs, BadRefspec> {
 proptest! {
     #[test]
     fn a_record_leads_back_to_its_ref(name in "refs/[a-z]{1,5}/[a-z/]{1,9}") {
-        prop_assert_eq!(recorded(&record(name.as_bytes())), Some(name.clone().into_bytes()));
-        prop_assert!(is_ours(&record(name.as_bytes())));
+        prop_assert_eq!(recorded(&UpstreamRef::new(&*name).record()), Some(UpstreamRef::new(&*name)));
+        prop_assert!(is_ours(&UpstreamRef::new(&*name).record()));
     }
 
     #[test]
@@ -359,14 +359,14 @@ proptest! {
         prop_assert_eq!(&parse_owned(&refspecs.lines().collect::<Vec<_>>()).expect("sound before"), &refspecs);
         let names = all_names("ab/", 5);
         for name in &names {
-            if let Some(public) = refspecs.public(name.as_bytes()) {
-                prop_assert_eq!(refspecs.route(&public), Route::Tracked(name.clone().into_bytes()));
+            if let Some(public) = refspecs.public(&UpstreamRef::new(name.as_str())) {
+                prop_assert_eq!(refspecs.route(&public), Route::Tracked(UpstreamRef::new(name.as_str())));
                 prop_assert!(refspecs.prefixes().any(|prefix| name.starts_with(prefix)));
             }
         }
         for name in &names {
             if let Route::Tracked(upstream) = refspecs.route(name.as_bytes()) {
-                prop_assert_eq!(refspecs.public(&upstream), Some(name.clone().into_bytes()));
+                prop_assert_eq!(refspecs.public(&upstream), Some(PublicRef::new(name.as_str())));
             }
         }
     }

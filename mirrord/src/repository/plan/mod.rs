@@ -1,54 +1,54 @@
 //! What a sync, a push or a change of the refspecs does to refs: for a sync, the difference between what upstream has and
-//! what was recorded before it was asked.
+//! what was recorded before it was asked. [`publish`](super::publish) writes it.
 //!
-//! It is pure, so that any two advertisements and any state can be tried.
+//! A plan reads and writes no files, so that tests can try any two advertisements with any state.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, SystemTime},
 };
 
-use common::refspec::{self, Refspecs};
+use common::refspec::{self, PublicRef, Refspecs, UpstreamRef};
 use gix::{
     ObjectId,
     bstr::{BStr, BString, ByteSlice},
 };
 
-mod hold;
+mod withhold;
 
-pub(crate) use self::hold::{HELD, held_below};
 use crate::repository::{
     history::{self, Why},
     local_refs,
-    refs::Refs,
+    refs::{Refs, UpstreamRefs},
     unserved::Reasons,
 };
 
 /// What upstream has of what a mirror tracks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Advertisement {
-    /// By upstream's names.
-    pub refs: Refs,
+    /// Its branches, tags and other refs; HEAD aside.
+    pub refs: UpstreamRefs,
     /// Where its HEAD is.
     pub head: Head,
 }
 
 impl Advertisement {
-    /// The same with what is recorded in the place of what upstream cannot serve.
-    pub(crate) fn without(&self, unserved: &Reasons, refs: &Refs) -> Self {
+    /// The same advertisement, but with the recorded value of each ref that upstream cannot serve. A ref without a record
+    /// is left out.
+    pub(crate) fn without_unserved(&self, unserved: &Reasons, refs: &Refs) -> Self {
         let mut served = self.clone();
         for (name, oid) in &self.refs {
             if !unserved.contains_key(oid) {
                 continue;
             }
-            match refs.get(BStr::new(&refspec::record(name))) {
-                Some(was) => served.refs.insert(name.clone(), *was),
+            match refs.get(&*name.record()) {
+                Some(recorded) => served.refs.insert(name.clone(), *recorded),
                 None => served.refs.remove(name),
             };
         }
         if matches!(&self.head, Head::Detached(oid) if unserved.contains_key(oid)) {
-            let was = refs.get(BStr::new(&refspec::record(b"HEAD")));
-            served.head = was.map_or(Head::Unknown, |was| Head::Detached(*was));
+            let recorded = refs.get(&*UpstreamRef::head().record());
+            served.head = recorded.map_or(Head::Unknown, |oid| Head::Detached(*oid));
         }
         served
     }
@@ -58,10 +58,10 @@ impl Advertisement {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) enum Head {
     /// On a branch, which may be unborn.
-    Branch(BString),
+    Branch(UpstreamRef),
     /// On a commit.
     Detached(ObjectId),
-    /// Upstream did not say.
+    /// Upstream does not tell.
     #[default]
     Unknown,
 }
@@ -69,113 +69,117 @@ pub(crate) enum Head {
 /// One ref that changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Edit {
-    /// The value that it must have; `None` when it must not exist.
+    /// The value that the ref must have; `None` when it must not exist.
     pub old: Option<ObjectId>,
-    /// The value that it gets; `None` deletes it.
+    /// The value that the ref gets; `None` deletes it.
     pub new: Option<ObjectId>,
 }
 
 /// A tracked ref that upstream has just changed because a push asked it to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Accepted {
-    /// Its name there.
-    pub name: BString,
-    /// The value of the public ref that the client saw.
-    pub seen: Option<ObjectId>,
+    /// The ref.
+    pub name: UpstreamRef,
+    /// The value that the client saw under the public name.
+    pub shown: Option<ObjectId>,
     /// The value that upstream had.
     pub old: Option<ObjectId>,
-    /// The value that it has.
+    /// The value that upstream has now.
     pub new: Option<ObjectId>,
 }
 
-/// A branch or tag of the mirror's own that a push changes.
+/// A local branch or tag that a push changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LocalEdit {
-    /// Its name.
-    pub name: BString,
+    /// The branch or tag.
+    pub name: PublicRef,
     /// The value that the client saw.
     pub old: Option<ObjectId>,
-    /// The value that it gets.
+    /// The value that the ref gets.
     pub new: Option<ObjectId>,
 }
 
-/// What is changed, and what is left alone.
+/// Which refs of the mirror change, and what upstream has and the mirror does not show.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Plan {
-    /// The refs that change, by name.
+    /// The refs that change, by their names in the mirror: public refs, records, the history and what is withheld.
     pub edits: BTreeMap<BString, Edit>,
-    /// Refs of upstream that are not shown, one line each, because something of the user's is in the way.
-    pub held: Vec<String>,
+    /// Refs of upstream that are not shown, one line each.
+    pub withheld: Vec<String>,
+}
+
+/// A recorded ref of upstream to which other refspecs give another public name.
+struct Renamed {
+    record: BString,
+    recorded: ObjectId,
+    before: Option<PublicRef>,
+    after: Option<PublicRef>,
 }
 
 impl Plan {
     /// Plans how `refs`, read before upstream was asked, become what upstream has.
     ///
     /// A public ref moves only if it equals its record, and is deleted only if it came from upstream.
-    pub(crate) fn new(refs: &Refs, upstream: &Advertisement, track: &Refspecs) -> Self {
+    pub(crate) fn of_sync(refs: &Refs, upstream: &Advertisement, track: &Refspecs) -> Self {
         let mut plan = Self::default();
         let recorded = refs
             .iter()
-            .filter_map(|(name, oid)| Some((BString::from(refspec::recorded(name)?), *oid)));
-        let recorded: BTreeMap<BString, ObjectId> = recorded.collect();
-        let mut names: BTreeSet<&BString> = recorded.keys().collect();
+            .filter_map(|(name, oid)| Some((refspec::recorded(name)?, *oid)));
+        let recorded: UpstreamRefs = recorded.collect();
+        let mut names: BTreeSet<&UpstreamRef> = recorded.keys().collect();
         names.extend(upstream.refs.keys());
         for name in names {
-            let Some(public) = track.public(name).map(BString::from) else {
-                continue;
-            };
-            plan.follow(
-                refs,
-                name,
-                public,
-                recorded.get(name).copied(),
-                upstream.refs.get(name).copied(),
-            );
+            let (recorded, advertised) = (recorded.get(name), upstream.refs.get(name));
+            if let Some(public) = track.public(name) {
+                plan.move_tracked(refs, name, public, recorded.copied(), advertised.copied());
+            }
         }
-        plan.follow_detached_head(refs, &upstream.head);
-        plan.forget_untracked(refs, track);
-        plan.hold_conflicts(refs, track);
+        plan.record_detached_head(refs, &upstream.head);
+        plan.drop_untracked_records(refs, track);
+        plan.withhold_conflicts(refs, track);
         plan
     }
 
-    /// Plans how `refs` become what upstream has after a push, and what stays here. What is no longer as it was when the
-    /// push began is left to the next sync.
+    /// Plans how `refs` become what upstream has after a push, and what is local to the mirror.
+    ///
+    /// A ref that is no longer as it was when the push began is left to the next sync.
     pub(crate) fn of_push(
         refs: &Refs,
         accepted: &[Accepted],
-        here: &[LocalEdit],
+        local: &[LocalEdit],
         track: &Refspecs,
     ) -> Self {
         let mut plan = Self::default();
-        for LocalEdit { name, old, new } in here {
-            // It may be there already.
-            if refs.get(name) != new.as_ref() {
+        for LocalEdit { name, old, new } in local {
+            // The ref may have its new value already.
+            if refs.get(&**name) != new.as_ref() {
                 plan.set(name.clone(), *old, *new);
             }
         }
         for Accepted {
             name,
-            seen,
+            shown,
             old,
             new,
         } in accepted
         {
-            let Some(public) = track.public(name).map(BString::from) else {
+            let Some(public) = track.public(name) else {
                 continue;
             };
-            let record = BString::from(refspec::record(name));
-            if refs.get(&public) == seen.as_ref() && refs.get(&record) == old.as_ref() {
-                plan.set(public, *seen, *new);
+            let record = name.record();
+            if refs.get(&*public) == shown.as_ref() && refs.get(&*record) == old.as_ref() {
+                plan.set(public, *shown, *new);
                 plan.set(record, *old, *new);
             }
         }
-        plan.hold_conflicts(refs, track);
+        plan.withhold_conflicts(refs, track);
         plan
     }
 
-    /// Plans how `refs` of a mirror become those of one with other refspecs. A public ref that is no longer one goes,
-    /// unless it is the user's own by now, or they want to `keep` it; then its record is kept, too, so that it moves on
-    /// when it is tracked again.
+    /// Plans how `refs` of a mirror become those of one with other refspecs.
+    ///
+    /// A public ref that is no longer tracked is deleted, unless the user has moved it, or wants to `keep` it. What is kept
+    /// keeps its record, so that it moves on when it is tracked again.
     pub(crate) fn of_refspecs(
         refs: &Refs,
         before: &Refspecs,
@@ -183,75 +187,82 @@ impl Plan {
         keep: bool,
     ) -> Self {
         let mut plan = Self::default();
-        let moved = refs.iter().filter_map(|(record, was)| {
+        let renamed = refs.iter().filter_map(|(record, recorded)| {
             let name = refspec::recorded(record)?;
-            let public = |track: &Refspecs| track.public(&name).map(BString::from);
-            let (old, new) = (public(before), public(after));
-            (old != new).then_some((record, *was, old, new))
+            let (before, after) = (before.public(&name), after.public(&name));
+            (before != after).then(|| Renamed {
+                record: record.clone(),
+                recorded: *recorded,
+                before,
+                after,
+            })
         });
-        let moved: Vec<_> = moved.collect();
-        for (record, was, old, new) in &moved {
-            if keep {
-                continue;
+        let renamed: Vec<_> = renamed.collect();
+        for it in renamed.iter().filter(|_| !keep) {
+            let recorded = Some(it.recorded);
+            if let Some(before) = &it.before
+                && refs.get(&**before).copied() == recorded
+            {
+                plan.set(before.clone(), recorded, None);
             }
-            if let Some(old) = old.as_ref().filter(|old| refs.get(*old) == Some(was)) {
-                plan.set(old.clone(), Some(*was), None);
-            }
-            if new.is_none() {
-                plan.set((*record).clone(), Some(*was), None);
+            if it.after.is_none() {
+                plan.set(it.record.clone(), recorded, None);
             }
         }
-        for (_, was, _, new) in moved {
-            let Some(new) = new else { continue };
-            let there = refs.get(&new).copied();
+        for Renamed {
+            recorded, after, ..
+        } in renamed
+        {
+            let Some(after) = after else { continue };
+            let current = refs.get(&*after).copied();
             // Two may change their names with each other.
-            let is_free = there.is_none() || plan.edits.contains_key(&new);
-            if there == Some(was) {
-                plan.edits.remove(&new);
+            let is_free = current.is_none() || plan.edits.contains_key(&*after);
+            if current == Some(recorded) {
+                plan.edits.remove(&*after);
             } else if is_free {
-                plan.set(new, there, Some(was));
+                plan.set(after, current, Some(recorded));
             }
         }
-        plan.hold_conflicts(refs, after);
+        plan.withhold_conflicts(refs, after);
         plan
     }
 
-    /// Has every tip that would be lost go to the history, and lets what is older than `keep` go from there. `gone` is
-    /// what becomes of a ref that is deleted.
+    /// Adds each tip that the plan would lose to the history, and deletes what has been there for longer than `keep`.
+    ///
+    /// `why_deleted` is the reason that the history gives for a ref that the plan deletes.
     pub(crate) fn with_history(
         mut self,
         refs: &Refs,
         track: &Refspecs,
-        gone: Why,
+        why_deleted: Why,
         now: SystemTime,
         keep: Duration,
         mut is_fast_forward: impl FnMut(&BStr, ObjectId, ObjectId) -> bool,
     ) -> Self {
         let stamp = history::stamp(refs, now);
-        let mut past = Vec::new();
+        let mut lost = Vec::new();
         for (name, edit) in &self.edits {
             let Some(old) = edit.old.filter(|_| !keep.is_zero()) else {
                 continue;
             };
-            // What a ref of the user's own hides is lost as much as what is shown.
-            let hidden = refspec::recorded(name).and_then(|name| track.public(&name));
-            let hidden = hidden.map(BString::from);
+            // What a local ref hides is lost as much as what is shown.
+            let hidden = refspec::recorded(name)
+                .and_then(|upstream| track.public(&upstream))
+                .filter(|public| refs.get(&**public) != Some(&old));
             // What is hidden and what hides it may be `a` and `a/b`; one stamp is for what was there together.
-            let (name, stamp) = match &hidden {
-                Some(public) if refs.get(public) != Some(&old) => (public, stamp + 1),
-                _ if refspec::is_ours(name) => continue,
-                _ => (name, stamp),
+            let (public, stamp) = match &hidden {
+                Some(public) => (&**public, stamp + 1),
+                None if refspec::is_ours(name) => continue,
+                None => (name.as_bstr(), stamp),
             };
-            match edit.new {
-                None => past.push((history::ref_name(stamp, gone, name.as_bstr()), old)),
-                Some(new) if !is_fast_forward(name.as_bstr(), old, new) => {
-                    let name = history::ref_name(stamp, Why::Rewritten, name.as_bstr());
-                    past.push((name, old));
-                }
-                Some(_) => {}
-            }
+            let why = match edit.new {
+                None => why_deleted,
+                Some(new) if !is_fast_forward(public, old, new) => Why::Rewritten,
+                Some(_) => continue,
+            };
+            lost.push((history::ref_name(stamp, why, public), old));
         }
-        for (name, old) in past {
+        for (name, old) in lost {
             self.set(name, None, Some(old));
         }
         if !self.edits.is_empty() {
@@ -263,63 +274,62 @@ impl Plan {
         self
     }
 
-    /// Plans one tracked ref: `was` is its record, `is` what upstream has now.
-    fn follow(
+    /// Plans one tracked ref: what the record says, and what upstream has now.
+    fn move_tracked(
         &mut self,
         refs: &Refs,
-        name: &BString,
-        public: BString,
-        was: Option<ObjectId>,
-        is: Option<ObjectId>,
+        name: &UpstreamRef,
+        public: PublicRef,
+        recorded: Option<ObjectId>,
+        advertised: Option<ObjectId>,
     ) {
-        let here = refs.get(&public).copied();
-        let record = BString::from(refspec::record(name));
-        match (was, is, here) {
-            // A local ref is in the way: it has the name, no record, and another value.
-            (None, Some(is), Some(here)) if here != is => {
-                self.set(record, None, Some(is));
-                self.held
-                    .push(local_refs::in_the_way_of(public.as_bstr(), name.as_bstr()));
+        let shown = refs.get(&*public).copied();
+        let record = name.record();
+        match (recorded, advertised, shown) {
+            // A local ref has the name: there is no record, and another value.
+            (None, Some(advertised), Some(shown)) if shown != advertised => {
+                self.set(record, None, Some(advertised));
+                self.withheld.push(local_refs::hidden_line(&public, name));
             }
-            // Ours went another way than upstream: it stays, and the record says what upstream has.
-            (Some(was), Some(is), Some(here)) if here != was && here != is => {
-                self.set(record, Some(was), Some(is));
-                self.held
-                    .push(local_refs::in_the_way_of(public.as_bstr(), name.as_bstr()));
+            // The user has moved the ref another way than upstream: it stays, and the record says what upstream has.
+            (Some(recorded), Some(advertised), Some(shown))
+                if shown != recorded && shown != advertised =>
+            {
+                self.set(record, Some(recorded), Some(advertised));
+                self.withheld.push(local_refs::hidden_line(&public, name));
             }
-            // It came from upstream and is gone there.
-            (Some(was), None, Some(here)) if here == was => {
-                self.set(public, Some(here), None);
-                self.set(record, Some(was), None);
+            // The ref came from upstream and is gone there.
+            (Some(recorded), None, Some(shown)) if shown == recorded => {
+                self.set(public, Some(shown), None);
+                self.set(record, Some(recorded), None);
             }
-            (Some(was), None, _) => self.set(record, Some(was), None),
-            (_, Some(is), here) => {
-                self.set(public, here, Some(is));
-                self.set(record, was, Some(is));
+            (Some(recorded), None, _) => self.set(record, Some(recorded), None),
+            (_, Some(advertised), shown) => {
+                self.set(public, shown, Some(advertised));
+                self.set(record, recorded, Some(advertised));
             }
             (None, None, _) => {}
         }
     }
 
     /// Records a detached HEAD, so that the commit which only it names is kept and can be negotiated with.
-    fn follow_detached_head(&mut self, refs: &Refs, head: &Head) {
-        let record = BString::from(refspec::record(b"HEAD"));
-        let is = if let Head::Detached(oid) = head {
-            Some(*oid)
-        } else {
-            None
+    fn record_detached_head(&mut self, refs: &Refs, head: &Head) {
+        let record = UpstreamRef::head().record();
+        let recorded = refs.get(&*record).copied();
+        let advertised = match head {
+            Head::Detached(oid) => Some(*oid),
+            Head::Branch(_) | Head::Unknown => None,
         };
-        let was = refs.get(&record).copied();
-        self.set(record, was, is);
+        self.set(record, recorded, advertised);
     }
 
-    fn set(&mut self, name: BString, old: Option<ObjectId>, new: Option<ObjectId>) {
+    fn set(&mut self, name: impl Into<BString>, old: Option<ObjectId>, new: Option<ObjectId>) {
         if old != new {
-            self.edits.insert(name, Edit { old, new });
+            self.edits.insert(name.into(), Edit { old, new });
         }
     }
 
-    /// The objects that must be there and complete before the plan is carried out.
+    /// The objects that must be there and complete before the plan is published.
     pub(crate) fn tips(&self) -> BTreeSet<ObjectId> {
         self.edits.values().filter_map(|edit| edit.new).collect()
     }

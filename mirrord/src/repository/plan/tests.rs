@@ -2,11 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use common::refspec::EVERYTHING;
+use common::refspec::{EVERYTHING, WITHHELD};
 use proptest::{collection::btree_map, prelude::*, sample::select};
 
 use super::*;
-use crate::repository::refs::in_the_way;
+use crate::repository::refs::conflicting;
 
 /// Names that conflict with each other in every way, so that a small pool meets all cases.
 const NAMES: [&str; 8] = ["a", "a/b", "a/b/c", "b", "b/a", "main", "c-d", "c/d"];
@@ -30,7 +30,7 @@ fn branches() -> impl Strategy<Value = Refs> {
 fn without_conflicts(refs: Refs) -> Refs {
     let mut sound = Refs::new();
     for (name, oid) in refs {
-        if in_the_way(&sound, name.as_bstr()).is_none() {
+        if conflicting(&sound, name.as_bstr()).is_none() {
             sound.insert(name, oid);
         }
     }
@@ -39,7 +39,7 @@ fn without_conflicts(refs: Refs) -> Refs {
 
 fn records(refs: &Refs) -> Refs {
     refs.iter()
-        .map(|(name, oid)| (refspec::record(name).into(), *oid))
+        .map(|(name, oid)| (UpstreamRef::new(name.clone()).record().into(), *oid))
         .collect()
 }
 
@@ -73,8 +73,8 @@ fn accepted(before: &Refs, after: &Refs) -> Vec<Accepted> {
     names
         .into_iter()
         .map(|name| Accepted {
-            name: name.clone(),
-            seen: value(before, name),
+            name: UpstreamRef::new(name.clone()),
+            shown: value(before, name),
             old: value(before, name),
             new: value(after, name),
         })
@@ -105,10 +105,20 @@ fn remembered(plan: Plan, refs: &Refs, track: &Refspecs) -> Plan {
 }
 
 fn advertisement(refs: Refs) -> Advertisement {
+    let refs = refs.into_iter();
     Advertisement {
-        refs,
+        refs: refs
+            .map(|(name, oid)| (UpstreamRef::new(name), oid))
+            .collect(),
         head: Head::Unknown,
     }
+}
+
+/// What clients see of it where each ref keeps its name.
+fn shown(upstream: &Advertisement) -> Refs {
+    let refs = upstream.refs.iter();
+    refs.map(|(name, oid)| (name.as_bstr().into(), *oid))
+        .collect()
 }
 
 proptest! {
@@ -116,11 +126,11 @@ proptest! {
     fn without_local_refs_the_mirror_becomes_what_upstream_has(before in branches(), after in branches()) {
         let (before, after) = (without_conflicts(before), without_conflicts(after));
         let state: Refs = before.clone().into_iter().chain(records(&before)).collect();
-        let plan = Plan::new(&state, &advertisement(after.clone()), &track());
+        let plan = Plan::of_sync(&state, &advertisement(after.clone()), &track());
         let state = apply(&state, &plan);
         prop_assert_eq!(public(&state), after.clone());
-        prop_assert!(plan.held.is_empty());
-        let again = Plan::new(&state, &advertisement(after), &track());
+        prop_assert!(plan.withheld.is_empty());
+        let again = Plan::of_sync(&state, &advertisement(after), &track());
         prop_assert!(again.edits.is_empty(), "a second look changes nothing: {:?}", again);
     }
 
@@ -131,7 +141,7 @@ proptest! {
         let before = without_conflicts(before);
         let visible = without_conflicts(local.into_iter().chain(before.clone()).collect());
         let state: Refs = visible.clone().into_iter().chain(records(&before)).collect();
-        let plan = Plan::new(&state, &advertisement(without_conflicts(after.clone())), &track());
+        let plan = Plan::of_sync(&state, &advertisement(without_conflicts(after.clone())), &track());
         let result = apply(&state, &plan);
         for (name, oid) in &visible {
             if before.get(name) != Some(oid) {
@@ -139,7 +149,7 @@ proptest! {
             }
         }
         for name in result.keys() {
-            prop_assert_eq!(in_the_way(&result, name.as_bstr()), None, "{} has company", name);
+            prop_assert_eq!(conflicting(&result, name.as_bstr()), None, "{} has company", name);
         }
     }
 
@@ -148,7 +158,7 @@ proptest! {
         let (before, after) = (without_conflicts(before), without_conflicts(after));
         let state: Refs = before.clone().into_iter().chain(records(&before)).collect();
         let plan = Plan::of_push(&state, &accepted(&before, &after), &[], &track());
-        prop_assert_eq!(&plan, &Plan::new(&state, &advertisement(after), &track()));
+        prop_assert_eq!(&plan, &Plan::of_sync(&state, &advertisement(after), &track()));
     }
 
     #[test]
@@ -168,10 +178,10 @@ proptest! {
 
     #[test]
     fn an_upstream_that_breaks_its_own_rules_does_not_break_the_mirror(after in branches()) {
-        let plan = Plan::new(&Refs::new(), &advertisement(after), &track());
+        let plan = Plan::of_sync(&Refs::new(), &advertisement(after), &track());
         let refs = apply(&Refs::new(), &plan);
         for name in refs.keys() {
-            prop_assert_eq!(in_the_way(&refs, name.as_bstr()), None);
+            prop_assert_eq!(conflicting(&refs, name.as_bstr()), None);
         }
     }
 
@@ -182,17 +192,17 @@ proptest! {
     ) {
         let upstream = advertisement(without_conflicts(upstream));
         let state = without_conflicts(local);
-        let state = apply(&state, &Plan::new(&state, &upstream, &before));
+        let state = apply(&state, &Plan::of_sync(&state, &upstream, &before));
         let plan = remembered(Plan::of_refspecs(&state, &before, &after, keep), &state, &after);
         let changed = apply(&state, &plan);
         for (name, oid) in &public(&state) {
             prop_assert!(changed.values().any(|kept| kept == oid), "{} at {} is lost", name, oid);
         }
-        for (name, oid) in crate::repository::local_refs::refs(&state, &before) {
+        for (name, oid) in crate::repository::local_refs::list(&state, &before) {
             prop_assert_eq!(changed.get(&name), Some(&oid), "the local {} was touched", name);
         }
         for name in changed.keys() {
-            prop_assert_eq!(in_the_way(&changed, name.as_bstr()), None, "{} has company", name);
+            prop_assert_eq!(conflicting(&changed, name.as_bstr()), None, "{} has company", name);
         }
         let again = Plan::of_refspecs(&changed, &before, &after, keep);
         prop_assert!(again.edits.is_empty(), "what was interrupted is finished once: {:?}", again);
@@ -203,14 +213,14 @@ proptest! {
         let upstream = advertisement(without_conflicts(upstream));
         let later = advertisement(without_conflicts(later));
         let one = Refspecs::parse(["+refs/heads/main"]).expect("sound");
-        let state = apply(&Refs::new(), &Plan::new(&Refs::new(), &upstream, &track()));
+        let state = apply(&Refs::new(), &Plan::of_sync(&Refs::new(), &upstream, &track()));
         let narrow = Plan::of_refspecs(&state, &track(), &one, true);
         prop_assert!(narrow.edits.is_empty());
         let wide = Plan::of_refspecs(&state, &one, &track(), false);
         prop_assert!(wide.edits.is_empty());
-        let plan = Plan::new(&state, &later, &track());
-        prop_assert!(plan.held.is_empty());
-        prop_assert_eq!(public(&apply(&state, &plan)), later.refs);
+        let plan = Plan::of_sync(&state, &later, &track());
+        prop_assert!(plan.withheld.is_empty());
+        prop_assert_eq!(public(&apply(&state, &plan)), shown(&later));
     }
 
     #[test]
@@ -220,18 +230,19 @@ proptest! {
         let cautious = Refspecs::parse(["refs/heads/*"]).expect("sound");
         let upstream = advertisement(without_conflicts(upstream));
         let later = advertisement(without_conflicts(later));
-        let state = apply(&Refs::new(), &Plan::new(&Refs::new(), &upstream, &cautious));
-        let mut plan = Plan::new(&state, &later, &cautious);
-        plan.hold_rewrites(&state, &cautious, |_, _, _| false);
-        let held = apply(&state, &plan);
-        for (name, oid) in &upstream.refs {
-            let is = if later.refs.contains_key(name) { Some(oid) } else { None };
-            prop_assert_eq!(held.get(name), is, "{} was rewritten", name);
+        let state = apply(&Refs::new(), &Plan::of_sync(&Refs::new(), &upstream, &cautious));
+        let mut plan = Plan::of_sync(&state, &later, &cautious);
+        plan.withhold_rewrites(&state, &cautious, |_, _, _| false);
+        let withheld = apply(&state, &plan);
+        let later_refs = shown(&later);
+        for (name, oid) in &shown(&upstream) {
+            let is = if later_refs.contains_key(name) { Some(oid) } else { None };
+            prop_assert_eq!(withheld.get(name), is, "{} was rewritten", name);
         }
-        let mut plan = Plan::new(&held, &later, &track());
-        plan.hold_rewrites(&held, &track(), |_, _, _| false);
-        let free = apply(&held, &plan);
-        prop_assert_eq!(public(&free), later.refs.clone());
-        prop_assert!(!free.keys().any(|name| name.starts_with(HELD.as_bytes())), "nothing is held");
+        let mut plan = Plan::of_sync(&withheld, &later, &track());
+        plan.withhold_rewrites(&withheld, &track(), |_, _, _| false);
+        let free = apply(&withheld, &plan);
+        prop_assert_eq!(public(&free), shown(&later));
+        prop_assert!(!free.keys().any(|name| name.starts_with(WITHHELD.as_bytes())), "nothing is withheld");
     }
 }

@@ -73,7 +73,7 @@ pub(crate) fn publish(
     let (gone, rest): (Vec<_>, Vec<_>) =
         plan.edits.iter().partition(|(_, edit)| edit.new.is_none());
     for (name, edit) in gone.into_iter().chain(rest) {
-        let conflicts = || edit.old.is_none() && refs::in_the_way(&refs, name.as_bstr()).is_some();
+        let conflicts = || edit.old.is_none() && refs::conflicting(&refs, name.as_bstr()).is_some();
         if refs.get(name).copied() != edit.old || conflicts() {
             published.again = true;
             continue;

@@ -1,6 +1,6 @@
 //! What is published is what git reads.
 
-use common::git;
+use common::{git, refspec::UpstreamRef};
 use gix::{ObjectId, bstr::BString};
 
 use super::*;
@@ -55,12 +55,12 @@ fn git_reads_what_was_published() {
     let upstream = |refs: &[(&str, ObjectId)]| Advertisement {
         refs: refs
             .iter()
-            .map(|(name, oid)| (BString::from(*name), *oid))
+            .map(|(name, oid)| (UpstreamRef::new(*name), *oid))
             .collect(),
         head: Head::Branch("refs/heads/main".into()),
     };
     let sync = |upstream: &Advertisement| {
-        let plan = Plan::new(
+        let plan = Plan::of_sync(
             &refs::read(dir.path()).expect("readable"),
             upstream,
             &Refspecs::everything(),
@@ -108,7 +108,7 @@ fn a_ref_that_moved_since_upstream_was_asked_is_left_alone() {
         refs: [("refs/heads/main".into(), one)].into(),
         head: Head::Unknown,
     };
-    let plan = Plan::new(&Refs::new(), &upstream, &Refspecs::everything());
+    let plan = Plan::of_sync(&Refs::new(), &upstream, &Refspecs::everything());
     git(
         dir.path(),
         &["update-ref", "refs/heads/main", &two.to_string()],

@@ -25,7 +25,7 @@ use crate::{
     repository::{
         connected::{self, Trust},
         objects::MAX_OBJECT_BYTES,
-        refs::{self, Refs},
+        refs::{self, Refs, UpstreamRefs},
         verified,
     },
 };
@@ -179,7 +179,7 @@ impl Quarantine {
     }
 
     /// Whether that git's last fetch, which has looked for what is missing, brought all of these.
-    pub(crate) fn was_brought(&self, refs: &Refs) -> io::Result<bool> {
+    pub(crate) fn was_brought(&self, refs: &UpstreamRefs) -> io::Result<bool> {
         // Names of branches are in it, too, and they are bytes.
         let brought = fs::read(self.dir.join("fetch.git/FETCH_HEAD"))?;
         let lines = brought.split(|byte| *byte == b'\n');

@@ -284,7 +284,7 @@ fn of_nothing(git_dir: &Path, repo: &gix::Repository, found: &Found) -> io::Resu
     let files = [found.packed.as_deref(), found.copy.as_ref().map(Copy::file)];
     for file in files.into_iter().flatten() {
         for (name, oid) in salvage(file) {
-            let is_free = super::in_the_way(&refs, name.as_bstr()).is_none();
+            let is_free = super::conflicting(&refs, name.as_bstr()).is_none();
             if repo.has_object(oid) && is_free {
                 refs.entry(name).or_insert(oid);
             }

@@ -19,7 +19,7 @@ use std::{
 
 use common::{
     git::{self, child_log},
-    refspec::{self, Refspecs},
+    refspec::{self, Refspecs, UpstreamRef},
 };
 use gix::{
     ObjectId,
@@ -41,8 +41,11 @@ const HEAD: &str = "HEAD";
 /// Somebody else may change refs whenever the lock is free.
 const MAX_LOOKS: usize = 5;
 
-/// All refs of a repository, as packed; `HEAD` aside.
+/// All refs of a mirror, by their names there: public refs, records and the mirror's own; `HEAD` aside.
 pub(crate) type Refs = BTreeMap<BString, ObjectId>;
+
+/// Refs of upstream, by their names there.
+pub(crate) type UpstreamRefs = BTreeMap<UpstreamRef, ObjectId>;
 
 /// Opens a mirror for one piece of work: a handle that lives longer runs out of room for new packs.
 pub(crate) fn open(git_dir: &Path) -> io::Result<gix::Repository> {
@@ -205,22 +208,22 @@ pub(crate) fn read(git_dir: &Path) -> io::Result<Refs> {
     Snapshot::take(git_dir)?.refs(git_dir)
 }
 
-/// What upstream had of what is tracked, by upstream's names.
-pub(crate) fn records(refs: &Refs, track: &Refspecs) -> Refs {
+/// What upstream had of what is tracked.
+pub(crate) fn records(refs: &Refs, track: &Refspecs) -> UpstreamRefs {
     let recorded = refs.iter().filter_map(|(name, oid)| {
         let name = refspec::recorded(name).filter(|name| track.public(name).is_some())?;
-        Some((BString::from(name), *oid))
+        Some((name, *oid))
     });
     recorded.collect()
 }
 
-/// Whether a ref says what upstream had.
+/// Whether a ref is a record.
 pub(crate) fn is_record(name: &[u8]) -> bool {
     name.starts_with(refspec::RECORDS.as_bytes())
 }
 
-/// A ref that cannot exist beside `name`: one that is a directory of it, or that it is a directory of.
-pub(crate) fn in_the_way<'r>(refs: &'r Refs, name: &BStr) -> Option<&'r BString> {
+/// A ref that cannot exist beside `name`, as `a` cannot exist beside `a/b`.
+pub(crate) fn conflicting<'r>(refs: &'r Refs, name: &BStr) -> Option<&'r BString> {
     let above = name
         .char_indices()
         .filter(|(_, _, c)| *c == '/')

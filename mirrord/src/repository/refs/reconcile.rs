@@ -7,7 +7,7 @@ use gix::{
     bstr::{BStr, BString, ByteSlice},
 };
 
-use super::{Refs, in_the_way};
+use super::{Refs, conflicting};
 
 /// Refs of two files, as one.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(super) fn reconcile(
     }
     for (name, oid) in copy {
         // A hand that has deleted `a` may have made `a/b`.
-        if now.refs.contains_key(name) || in_the_way(&now.refs, name.as_bstr()).is_some() {
+        if now.refs.contains_key(name) || conflicting(&now.refs, name.as_bstr()).is_some() {
             continue;
         }
         now.refs.insert(name.clone(), *oid);

@@ -202,8 +202,11 @@ pub(crate) async fn change(
         let mut warnings = Vec::new();
         if settings.rules.track != mirror.settings.rules.track {
             let refs = refs::read(&git_dir).or_failure(CANNOT_CHANGE)?;
-            warnings =
-                local_refs::caught(&refs, &mirror.settings.rules.track, &settings.rules.track);
+            warnings = local_refs::newly_tracked(
+                &refs,
+                &mirror.settings.rules.track,
+                &settings.rules.track,
+            );
             // What is tracked from now on is not here yet, however fresh the rest is.
             changing.doubt().or_failure(CANNOT_CHANGE)?;
             let track = settings.rules.track.clone();

@@ -100,9 +100,9 @@ async fn remove(
         let engine = working;
         let mirror = its_turn(&engine, &git_dir)?;
         let refs = refs::read(&git_dir).or_failure(CANNOT_CHANGE)?;
-        let locals = local_refs::refs(&refs, &mirror.settings.rules.track);
+        let locals = local_refs::list(&refs, &mirror.settings.rules.track);
         if !locals.is_empty() && !force {
-            return Ok(Removed::Locals(local_refs::listed(locals)));
+            return Ok(Removed::Locals(local_refs::to_protocol(locals)));
         }
         let _lease = alone(&mirror)?;
         let bundle = if locals.is_empty() {
@@ -170,7 +170,7 @@ fn salvaged(git_dir: &Path, bundles: &Path) -> io::Result<Option<PathBuf>> {
         durable::replace(&config, b"[core]\n\tbare = true\n")?;
     }
     let refs = refs::read(git_dir)?;
-    let locals = local_refs::refs(&refs, &Refspecs::everything());
+    let locals = local_refs::list(&refs, &Refspecs::everything());
     if locals.is_empty() {
         return Ok(None);
     }

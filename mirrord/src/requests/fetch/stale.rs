@@ -227,8 +227,8 @@ pub(super) fn over(mirror: &Mirror) -> Option<String> {
 /// What the mirror does not show of upstream, which is said at each fetch, also when upstream is not asked.
 fn held(mirror: &Mirror) -> Vec<String> {
     let refs = refs::read(&mirror.git_dir).unwrap_or_default();
-    let held = local_refs::held(&refs, &mirror.settings.rules.track).into_iter();
+    let held = local_refs::withheld(&refs, &mirror.settings.rules.track).into_iter();
     let unserved = unserved::read(&mirror.git_dir).into_iter();
     let unserved = unserved.filter_map(|it| it.line(&refs, &mirror.settings.rules.track));
-    local_refs::some_of(held.map(|held| held.line).chain(unserved).collect())
+    local_refs::shortened(held.map(|held| held.line).chain(unserved).collect())
 }

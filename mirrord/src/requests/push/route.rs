@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, io};
 use common::{
     git::child_log,
     protocol::{ATOMIC_PUSH_FAILURE, Command, Lease, Outcome as Came, Reserve, Route},
-    refspec::{self, is_ours},
+    refspec::{self, PublicRef, UpstreamRef, is_ours},
 };
 use gix::{
     ObjectId,
@@ -20,7 +20,7 @@ use crate::{
     repository::{
         ancestry,
         plan::{Accepted, LocalEdit},
-        refs::{self, Refs, in_the_way},
+        refs::{self, Refs, conflicting},
     },
     sync::open_pushes::Opened,
 };
@@ -188,7 +188,7 @@ impl Routed {
             let (old, new) = (oid(&command.old), oid(&command.new));
             match route {
                 Route::Local { .. } => here.push(LocalEdit {
-                    name: command.name.clone().into(),
+                    name: PublicRef::new(command.name.clone()),
                     old,
                     new,
                 }),
@@ -196,8 +196,8 @@ impl Routed {
                     lease: Lease::None, ..
                 } => all = false,
                 Route::Upstream { name, lease } => accepted.push(Accepted {
-                    name: name.into(),
-                    seen: old,
+                    name: UpstreamRef::new(name),
+                    shown: old,
                     old: match lease {
                         Lease::Value(value) => oid(&Some(value)),
                         Lease::Absent | Lease::None => None,
@@ -255,7 +255,7 @@ impl Router<'_> {
         if command.new.is_none() {
             self.after.remove(name);
         } else if !self.after.contains_key(name) && self.is_kept(&route) {
-            if let Some(other) = in_the_way(&self.after, name)
+            if let Some(other) = conflicting(&self.after, name)
                 && (matches!(route, Route::Local { .. }) || self.is_local(other))
             {
                 return Err(format!("'{other}' exists"));
@@ -270,9 +270,7 @@ impl Router<'_> {
     fn is_local(&self, name: &BString) -> bool {
         let track = &self.mirror.settings.rules.track;
         match track.route(name) {
-            refspec::Route::Tracked(upstream) => {
-                self.value(name) != self.value(&refspec::record(&upstream))
-            }
+            refspec::Route::Tracked(upstream) => self.value(name) != self.value(&upstream.record()),
             _ => true,
         }
     }
@@ -288,10 +286,10 @@ impl Router<'_> {
         )
     }
 
-    fn tracked(&self, command: &Command, upstream: Vec<u8>) -> Result<Route, String> {
+    fn tracked(&self, command: &Command, upstream: UpstreamRef) -> Result<Route, String> {
         self.require_unmoved(command)?;
         let here = self.value(&command.name);
-        let record = self.value(&refspec::record(&upstream));
+        let record = self.value(&upstream.record());
         let lease = match (record, &command.new) {
             // It has never been upstream: the user's own, which may go there now.
             (None, Some(_)) => Lease::Absent,
@@ -314,7 +312,7 @@ impl Router<'_> {
             }
         };
         Ok(Route::Upstream {
-            name: upstream,
+            name: upstream.into(),
             lease,
         })
     }

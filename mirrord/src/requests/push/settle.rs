@@ -73,7 +73,7 @@ pub(super) fn settle(
             let refs = refs::read(&mirror.git_dir)?;
             let plan = Plan::of_push(&refs, accepted, here, track);
             let is_lost = |here: &&LocalEdit| {
-                refs.get(&here.name) != here.new.as_ref() && !plan.edits.contains_key(&here.name)
+                refs.get(&*here.name) != here.new.as_ref() && !plan.edits.contains_key(&*here.name)
             };
             if let Some(lost) = here.iter().find(is_lost) {
                 let message = format!("another ref is in the way of '{}'", lost.name);
@@ -88,7 +88,7 @@ pub(super) fn settle(
                 |name, old, new| ancestry.is_fast_forward(name, old, new),
             );
             if !publish::publish(&mirror.git_dir, &plan, None, track)?.again {
-                return Ok(local_refs::some_of(plan.held));
+                return Ok(local_refs::shortened(plan.withheld));
             }
         }
         Err(io::Error::other("the mirror's refs change too fast"))

@@ -9,12 +9,15 @@ use std::{
     process::{Command, Stdio},
 };
 
-use common::protocol::{Failure, OrFailure};
+use common::{
+    protocol::{Failure, OrFailure},
+    refspec::UpstreamRef,
+};
 use gix::{ObjectId, Repository, bstr::ByteSlice};
 
 use crate::{
     process::{child, watch::Watch},
-    repository::{ancestry, refs::Refs},
+    repository::{ancestry, refs::UpstreamRefs},
 };
 
 /// So many refs may always go.
@@ -29,15 +32,17 @@ const MAX_LOST_COMMITS: usize = 10;
 /// when it has no ref at all, tracked or not. What it has now must be in `repo` already, or in the quarantine that `repo`
 /// sees, and where `git` works as well. It costs one child at most, and none unless many refs are gone or all changed.
 pub(crate) fn wiped(
-    before: &Refs,
-    upstream: &Refs,
+    before: &UpstreamRefs,
+    upstream: &UpstreamRefs,
     is_empty: bool,
     repo: &Repository,
     git: Command,
     watch: &Watch,
 ) -> Result<Option<String>, Failure> {
     // A detached HEAD is recorded, too, and is no ref.
-    let before = before.iter().filter(|(name, _)| name.starts_with(b"refs/"));
+    let before = before
+        .iter()
+        .filter(|(name, _)| **name != UpstreamRef::head());
     let before: Vec<_> = before.collect();
     let had = before.len();
     if had == 0 {

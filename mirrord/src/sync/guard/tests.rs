@@ -1,6 +1,5 @@
 //! What alarms, at each threshold, and what people do every day and does not.
 
-use gix::bstr::BString;
 use tokio::sync::broadcast;
 
 use super::*;
@@ -21,10 +20,10 @@ fn one(name: &str, mark: usize) -> Named {
     vec![(format!("refs/heads/{name}"), mark)]
 }
 
-fn refs(sample: &Imported, named: &Named) -> Refs {
+fn refs(sample: &Imported, named: &Named) -> UpstreamRefs {
     named
         .iter()
-        .map(|(name, mark)| (BString::from(name.as_str()), sample.oid(*mark)))
+        .map(|(name, mark)| (UpstreamRef::new(name.as_str()), sample.oid(*mark)))
         .collect()
 }
 
@@ -54,14 +53,22 @@ fn an_upstream_without_any_ref_is_not_believed_when_it_had_one() {
     let (sample, main, _) = project(0);
     let sample = sample.import();
     let watch = Watch::new("host", broadcast::channel(1).0, Vec::new());
-    let empty = |before: &Refs| {
+    let empty = |before: &UpstreamRefs| {
         let repo = sample.open();
-        wiped(before, &Refs::new(), true, &repo, sample.git(), &watch).expect("compared")
+        wiped(
+            before,
+            &UpstreamRefs::new(),
+            true,
+            &repo,
+            sample.git(),
+            &watch,
+        )
+        .expect("compared")
     };
     let before = refs(&sample, &named("heads", [main; 14]));
     let words = "upstream has no refs any more, and had 14";
     assert_eq!(empty(&before).as_deref(), Some(words));
-    assert_eq!(empty(&Refs::new()), None, "it was empty before");
+    assert_eq!(empty(&UpstreamRefs::new()), None, "it was empty before");
     let head = [("HEAD".into(), sample.oid(main))].into();
     assert_eq!(empty(&head), None, "a detached HEAD is no ref");
 }

@@ -12,7 +12,7 @@ use super::{Probe, failed, reach::proxy_hint, step, timed};
 use crate::{
     repository::{
         plan::{Advertisement, Head},
-        refs::Refs,
+        refs::UpstreamRefs,
     },
     upstream::{Access, Advertised, Session, Trouble},
 };
@@ -30,7 +30,7 @@ pub(crate) struct Read {
     /// All its branches and tags.
     pub everything: Box<Advertised>,
     /// What of it would be tracked.
-    pub(super) tracked: Refs,
+    pub(super) tracked: UpstreamRefs,
     /// Only git itself can sign in here.
     pub(super) by_git: bool,
 }
@@ -178,7 +178,10 @@ fn who(access: &Access, by_ticket: bool) -> String {
 fn described(upstream: &Advertisement) -> String {
     let count = |space: &[u8], one: &str, many: &str| {
         let names = upstream.refs.keys();
-        match names.filter(|name| name.starts_with(space)).count() {
+        match names
+            .filter(|name| name.as_bstr().starts_with(space))
+            .count()
+        {
             1 => format!("1 {one}"),
             number => format!("{number} {many}"),
         }
@@ -192,8 +195,9 @@ fn described(upstream: &Advertisement) -> String {
     };
     let head = match &upstream.head {
         Head::Branch(name) => {
-            let name = name.strip_prefix(b"refs/heads/").unwrap_or(name);
-            format!(", default branch {}", String::from_utf8_lossy(name))
+            let name = name.to_string();
+            let short = name.strip_prefix("refs/heads/").unwrap_or(&name);
+            format!(", default branch {short}")
         }
         Head::Detached(_) | Head::Unknown => ", no default branch".to_owned(),
     };

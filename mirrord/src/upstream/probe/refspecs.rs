@@ -4,20 +4,19 @@ use std::time::Duration;
 
 use common::{
     protocol::{Check, Step, Verdict},
-    refspec::Refspecs,
+    refspec::{Refspecs, UpstreamRef},
     text::masked,
 };
-use gix::bstr::BString;
 
 use super::{Probe, step};
-use crate::repository::refs::Refs;
+use crate::repository::refs::UpstreamRefs;
 
 /// Names that are shown; the others are counted.
 const MAX_NAMES: usize = 3;
 
 impl Probe<'_> {
     /// Tells which refs would be tracked.
-    pub(super) fn refspecs(&self, track: &Refspecs, tracked: &Refs, is_empty: bool) {
+    pub(super) fn refspecs(&self, track: &Refspecs, tracked: &UpstreamRefs, is_empty: bool) {
         let mut step = matching(track, tracked, is_empty);
         if step.verdict == Verdict::Failed {
             step.hint = Some(format!(
@@ -29,7 +28,7 @@ impl Probe<'_> {
     }
 }
 
-fn matching(track: &Refspecs, tracked: &Refs, is_empty: bool) -> Step {
+fn matching(track: &Refspecs, tracked: &UpstreamRefs, is_empty: bool) -> Step {
     let names: Vec<_> = tracked.keys().take(MAX_NAMES).map(short).collect();
     let more = match tracked.len().saturating_sub(MAX_NAMES) {
         0 => String::new(),
@@ -61,7 +60,7 @@ fn matching(track: &Refspecs, tracked: &Refs, is_empty: bool) -> Step {
 }
 
 /// The refspecs that show nothing of what there is.
-fn in_vain(track: &Refspecs, tracked: &Refs) -> Vec<String> {
+fn in_vain(track: &Refspecs, tracked: &UpstreamRefs) -> Vec<String> {
     let lines: Vec<_> = track.lines().collect();
     let excluded: Vec<_> = lines.iter().filter(|line| line.starts_with('^')).collect();
     let shows_nothing = |line: &&String| {
@@ -74,12 +73,12 @@ fn in_vain(track: &Refspecs, tracked: &Refs) -> Vec<String> {
 }
 
 /// A name as people say it.
-fn short(name: &BString) -> String {
+fn short(name: &UpstreamRef) -> String {
     let spaces: [&[u8]; 2] = [b"refs/heads/", b"refs/tags/"];
     let bare = spaces
         .into_iter()
-        .find_map(|space| name.strip_prefix(space));
-    masked(bare.unwrap_or(name))
+        .find_map(|space| name.as_bstr().strip_prefix(space));
+    masked(bare.unwrap_or(name.as_bstr()))
 }
 
 #[cfg(test)]
@@ -91,7 +90,7 @@ mod tests {
     fn told(track: &[&str], names: &[&str]) -> (Verdict, String) {
         let track = Refspecs::parse(track.iter().copied()).expect("they are sound");
         let oid = ObjectId::null(gix::hash::Kind::Sha1);
-        let refs = names.iter().map(|name| (BString::from(*name), oid));
+        let refs = names.iter().map(|name| (UpstreamRef::new(*name), oid));
         let tracked = refs
             .filter(|(name, _)| track.public(name).is_some())
             .collect();

@@ -192,7 +192,7 @@ fn stays(engine: &Engine, mirror: &Mirror) -> io::Result<bool> {
     let refs = refs::read(git_dir)?;
     let (track, keep) = (&settings.rules.track, settings.rules.keep_history);
     Ok(
-        !local_refs::refs(&refs, track).is_empty()
+        !local_refs::list(&refs, track).is_empty()
             || history::lasts(&refs, SystemTime::now(), keep),
     )
 }
