@@ -84,7 +84,8 @@ pub(crate) async fn run(
         if mirror.settings.leaving.is_none() {
             continue;
         }
-        let finished = retrack::sweep(&mirror.git_dir).and_then(|()| retrack::finish(mirror));
+        let finished =
+            retrack::sweep(&mirror.git_dir).and_then(|()| retrack::finish_change(mirror));
         if let Err(err) = finished {
             // Whoever uses it next tries again.
             tracing::warn!(

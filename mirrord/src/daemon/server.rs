@@ -37,7 +37,7 @@ use crate::{
         socket::Socket,
     },
     process::blocking::blocking,
-    repository::complaints,
+    repository::checked,
     requests::{
         add,
         conversation::Conversation,
@@ -366,7 +366,7 @@ impl Server {
         };
         let name = &mirror.settings.name;
         tracing::warn!("git complains of the objects of '{name}'; they are looked through");
-        match complaints::want(git_dir) {
+        match checked::request_check(git_dir) {
             Ok(()) => self.engine.upkeep.after_change(&self.engine.gates, mirror),
             Err(err) => tracing::warn!("cannot have '{name}' looked through: {err}"),
         }

@@ -44,14 +44,14 @@ pub(crate) fn record(git_dir: &Path, files: &[ChangedFile], now: SystemTime) -> 
 }
 
 /// Those that were found of late.
-pub(crate) fn of_late(git_dir: &Path, now: SystemTime) -> Vec<ChangedFile> {
+pub(crate) fn recent(git_dir: &Path, now: SystemTime) -> Vec<ChangedFile> {
     let lines = read(git_dir).unwrap_or_default().into_iter();
     let is_late = |line: &Line| unix_seconds(now).saturating_sub(line.found) < MAX_AGE.as_secs();
     lines.filter(is_late).map(|line| line.file).collect()
 }
 
 /// What the next one who fetches is told: each is told once.
-pub(crate) fn take_untold(git_dir: &Path) -> io::Result<Vec<String>> {
+pub(crate) fn take_unreported(git_dir: &Path) -> io::Result<Vec<String>> {
     let mut lines = read(git_dir)?;
     if lines.iter().all(|line| line.is_told) {
         return Ok(Vec::new());
@@ -61,7 +61,7 @@ pub(crate) fn take_untold(git_dir: &Path) -> io::Result<Vec<String>> {
         line.is_told = true;
         untold.push(format!(
             "{}; it was laid aside and fetched again",
-            was_changed(&line.file)
+            describe(&line.file)
         ));
     }
     write(git_dir, &lines)?;
@@ -69,7 +69,7 @@ pub(crate) fn take_untold(git_dir: &Path) -> io::Result<Vec<String>> {
 }
 
 /// Which file that is, and when it was changed.
-pub(crate) fn was_changed(file: &ChangedFile) -> String {
+pub(crate) fn describe(file: &ChangedFile) -> String {
     let at = local_time::time(file.at);
     format!(
         "'{}' of this mirror was changed at {at} by somebody else",
@@ -114,7 +114,7 @@ mod tests {
     fn a_changed_file_is_told_once_and_shown_for_a_week() {
         let dir = tempfile::tempdir().expect("temp dir");
         let (dir, now) = (dir.path(), SystemTime::now());
-        let take = || take_untold(dir).expect("readable");
+        let take = || take_unreported(dir).expect("readable");
         assert!(take().is_empty());
         let file = ChangedFile {
             name: "pack-1.pack".into(),
@@ -124,7 +124,7 @@ mod tests {
         let told = take();
         assert!(told[0].starts_with("'pack-1.pack' of this mirror was changed at 20"));
         assert!(take().is_empty());
-        assert_eq!(of_late(dir, now), [file]);
-        assert!(of_late(dir, now + MAX_AGE).is_empty());
+        assert_eq!(recent(dir, now), [file]);
+        assert!(recent(dir, now + MAX_AGE).is_empty());
     }
 }

@@ -18,7 +18,7 @@ use crate::{
         child, memory,
         watch::{self, Watch},
     },
-    repository::{complaints, refs},
+    repository::{checked, refs},
 };
 
 /// What begins the message about something that is missing.
@@ -65,7 +65,8 @@ pub(crate) fn check(
     trust: Trust<'_>,
     watch: &Watch,
 ) -> Result<(), Failure> {
-    let input = walk(git_dir, tips, trust).or_failure("cannot check what upstream sent")?;
+    let input =
+        rev_list_input(git_dir, tips, trust).or_failure("cannot check what upstream sent")?;
     // Read from the objects themselves: the graph of commits may know one that is lost.
     git.args(["-c", "core.commitGraph=false"])
         // A third of git's own limit makes the walk no slower, and a first download no larger than its index makes it.
@@ -85,7 +86,7 @@ pub(crate) fn check(
     if let Some(failure) = memory::exhausted(&words) {
         return Err(failure);
     }
-    complaints::after_complaint(git_dir, &words);
+    checked::request_check_if_complained(git_dir, &words);
     let words = words
         .lines()
         .find_map(|line| line.strip_prefix("fatal: "))
@@ -98,7 +99,7 @@ pub(crate) fn check(
 }
 
 /// A walk from `tips` to what the mirror is known to have, as `git rev-list --stdin` takes it.
-pub(crate) fn walk(
+pub(crate) fn rev_list_input(
     git_dir: &Path,
     tips: &BTreeSet<ObjectId>,
     trust: Trust<'_>,

@@ -36,7 +36,7 @@ pub(crate) fn read(git_dir: &Path) -> io::Result<Option<Damage>> {
 }
 
 /// Notes it, to last.
-pub(crate) fn note(git_dir: &Path, damage: &Damage) -> io::Result<()> {
+pub(crate) fn record(git_dir: &Path, damage: &Damage) -> io::Result<()> {
     let mut text = format!("{WHAT}{}\n", damage.what.replace('\n', " "));
     if damage.asked {
         text += &format!("{ASKED}\n");
@@ -46,14 +46,14 @@ pub(crate) fn note(git_dir: &Path, damage: &Damage) -> io::Result<()> {
 }
 
 /// Whether upstream has to be asked for all that it has, because of what is broken.
-pub(crate) fn wants_all(git_dir: &Path) -> io::Result<bool> {
+pub(crate) fn needs_full_fetch(git_dir: &Path) -> io::Result<bool> {
     Ok(read(git_dir)?.is_some_and(|damage| !damage.asked))
 }
 
 /// Notes that upstream has given all that it has.
-pub(crate) fn has_all(git_dir: &Path) -> io::Result<()> {
+pub(crate) fn record_full_fetch(git_dir: &Path) -> io::Result<()> {
     match read(git_dir)? {
-        Some(damage) => note(
+        Some(damage) => record(
             git_dir,
             &Damage {
                 asked: true,
@@ -65,7 +65,7 @@ pub(crate) fn has_all(git_dir: &Path) -> io::Result<()> {
 }
 
 /// All is whole again.
-pub(crate) fn is_over(git_dir: &Path) -> io::Result<()> {
+pub(crate) fn clear(git_dir: &Path) -> io::Result<()> {
     durable::remove(&git_dir.join(FILE))
 }
 
@@ -77,21 +77,21 @@ mod tests {
     fn what_is_noted_is_read_until_it_is_over() {
         let dir = tempfile::tempdir().expect("temp dir");
         assert_eq!(read(dir.path()).expect("readable"), None);
-        assert!(!wants_all(dir.path()).expect("readable"));
-        has_all(dir.path()).expect("nothing to note");
+        assert!(!needs_full_fetch(dir.path()).expect("readable"));
+        record_full_fetch(dir.path()).expect("nothing to note");
         assert_eq!(read(dir.path()).expect("readable"), None);
         let mut damage = Damage {
             what: "pack-1 is\nbad".into(),
             asked: false,
             lost: vec!["refs/heads/a b".into(), "refs/heads/c".into()],
         };
-        note(dir.path(), &damage).expect("written");
-        assert!(wants_all(dir.path()).expect("readable"));
-        has_all(dir.path()).expect("written");
+        record(dir.path(), &damage).expect("written");
+        assert!(needs_full_fetch(dir.path()).expect("readable"));
+        record_full_fetch(dir.path()).expect("written");
         (damage.what, damage.asked) = ("pack-1 is bad".into(), true);
         assert_eq!(read(dir.path()).expect("readable"), Some(damage));
-        assert!(!wants_all(dir.path()).expect("readable"));
-        is_over(dir.path()).expect("removed");
+        assert!(!needs_full_fetch(dir.path()).expect("readable"));
+        clear(dir.path()).expect("removed");
         assert_eq!(read(dir.path()).expect("readable"), None);
     }
 }

@@ -2,7 +2,7 @@
 
 pub(crate) mod ancestry;
 pub(crate) mod changed;
-pub(crate) mod complaints;
+pub(crate) mod checked;
 pub(crate) mod connected;
 pub(crate) mod damage;
 pub(crate) mod history;

@@ -20,7 +20,7 @@ use crate::{
 const MAX_TRIES: usize = 5;
 
 /// Gives a mirror other refspecs. Nobody may be writing its refs.
-pub(crate) fn change(
+pub(crate) fn change_refspecs(
     registry: &Registry,
     mirror: &Mirror,
     track: Refspecs,
@@ -33,12 +33,12 @@ pub(crate) fn change(
         keep,
     });
     let mut changed = registry.change(mirror, settings)?;
-    finish(&mut changed)?;
+    finish_change(&mut changed)?;
     Ok(changed)
 }
 
 /// Finishes a change of the refspecs that was begun, if one was.
-pub(crate) fn finish(mirror: &mut Mirror) -> io::Result<()> {
+pub(crate) fn finish_change(mirror: &mut Mirror) -> io::Result<()> {
     let Some(Leaving {
         track: before,
         keep,

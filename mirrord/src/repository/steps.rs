@@ -16,7 +16,7 @@ use crate::repository::{
 
 /// Notes what a plan has made of the records that were there before, with one pack or with none. The file need not last
 /// through a power cut: what does not follow from it to what is recorded is not used.
-pub(crate) fn note(
+pub(crate) fn record(
     git_dir: &Path,
     before: &Refs,
     plan: &Plan,

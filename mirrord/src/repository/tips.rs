@@ -72,16 +72,16 @@ pub(crate) fn renew(git_dir: &Path, watch: &Watch) -> io::Result<()> {
         fs::set_permissions(file, Permissions::from_mode(0o444))?;
     }
     // git has taken over what lies in the packs without a look at it.
-    if let Some(changed) = verified::changed(git_dir, Extent::Touched, watch)?.pop() {
+    if let Some(changed) = verified::changed_files(git_dir, Extent::Touched, watch)?.pop() {
         return Err(NotVerified(changed.path).into());
     }
     let before = Record::read(git_dir)?.tips;
-    verified::note_tips(git_dir, name.clone(), made.digests(&dir)?)?;
+    verified::record_tips(git_dir, name.clone(), made.digests(&dir)?)?;
     let files = made
         .files
         .keys()
         .map(|ending| dir.join(format!("{name}.{ending}")));
-    verified::note_stamps(git_dir, files);
+    verified::record_stamps(git_dir, files);
     if before.is_some_and(|(before, _)| before == name) {
         return Ok(());
     }

@@ -68,7 +68,7 @@ impl Unserved {
 }
 
 /// The objects that the last sync did without.
-pub(crate) fn objects(git_dir: &Path) -> Reasons {
+pub(crate) fn reasons(git_dir: &Path) -> Reasons {
     let unserved = read(git_dir).into_iter();
     unserved.map(|it| (it.oid, it.reason)).collect()
 }
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(unserved.len(), 2, "a branch and HEAD");
         write(dir.path(), &unserved).expect("written");
         assert_eq!(read(dir.path()), unserved);
-        assert_eq!(objects(dir.path()), reasons);
+        assert_eq!(super::reasons(dir.path()), reasons);
         write(dir.path(), &[]).expect("written");
         assert!(!dir.path().join(FILE).exists());
     }

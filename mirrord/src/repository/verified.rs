@@ -49,7 +49,7 @@ pub(crate) struct Changed {
 }
 
 /// Records packs that are about to be let in, and of which every byte was looked at when they were made.
-pub(crate) fn note(git_dir: &Path, added: &BTreeMap<String, Digests>) -> io::Result<()> {
+pub(crate) fn record_packs(git_dir: &Path, added: &BTreeMap<String, Digests>) -> io::Result<()> {
     change(git_dir, |record| {
         // In a mirror that has no refs yet, nothing can be missing.
         record.complete |= !refs::has_any(git_dir);
@@ -59,7 +59,7 @@ pub(crate) fn note(git_dir: &Path, added: &BTreeMap<String, Digests>) -> io::Res
 
 /// Records what files are of which the content is what was verified. That they are not recorded costs a hash, and who
 /// keeps the lock is not waited for.
-pub(crate) fn note_stamps(git_dir: &Path, files: impl Iterator<Item = PathBuf>) {
+pub(crate) fn record_stamps(git_dir: &Path, files: impl Iterator<Item = PathBuf>) {
     let Ok(mut stamps) = Stamps::lock(git_dir, SHORT_TIMEOUT) else {
         return;
     };
@@ -71,7 +71,11 @@ pub(crate) fn note_stamps(git_dir: &Path, files: impl Iterator<Item = PathBuf>) 
 }
 
 /// The files of a mirror's packs origin content is not what was verified.
-pub(crate) fn changed(git_dir: &Path, extent: Extent, watch: &Watch) -> io::Result<Vec<Changed>> {
+pub(crate) fn changed_files(
+    git_dir: &Path,
+    extent: Extent,
+    watch: &Watch,
+) -> io::Result<Vec<Changed>> {
     if extent == Extent::Touched && !is_touched(git_dir)? {
         return Ok(Vec::new());
     }
@@ -109,7 +113,11 @@ pub(crate) fn is_touched(git_dir: &Path) -> io::Result<bool> {
 }
 
 /// Whether the content of a file is what was verified; None where nothing was.
-pub(crate) fn is_verified(git_dir: &Path, path: &Path, watch: &Watch) -> io::Result<Option<bool>> {
+pub(crate) fn is_file_verified(
+    git_dir: &Path,
+    path: &Path,
+    watch: &Watch,
+) -> io::Result<Option<bool>> {
     let record = Record::read(git_dir)?;
     let mut files = record.files(git_dir);
     let Some((_, digest)) = files.find(|(known, _)| known == path) else {
@@ -133,12 +141,15 @@ pub(crate) fn forget_file(git_dir: &Path, path: &Path) -> io::Result<()> {
 }
 
 /// Notes the pack of tips that has just been made.
-pub(crate) fn note_tips(git_dir: &Path, name: String, files: Digests) -> io::Result<()> {
+pub(crate) fn record_tips(git_dir: &Path, name: String, files: Digests) -> io::Result<()> {
     change(git_dir, |record| record.tips = Some((name, files)))
 }
 
 /// Forgets packs that are about to go, because others have all that they have.
-pub(crate) fn forget<'p>(git_dir: &Path, packs: impl Iterator<Item = &'p str>) -> io::Result<()> {
+pub(crate) fn forget_packs<'p>(
+    git_dir: &Path,
+    packs: impl Iterator<Item = &'p str>,
+) -> io::Result<()> {
     change(git_dir, |record| {
         for name in packs {
             record.packs.remove(name);
@@ -147,7 +158,7 @@ pub(crate) fn forget<'p>(git_dir: &Path, packs: impl Iterator<Item = &'p str>) -
 }
 
 /// Whether it is known of all packs of a mirror that they are as they should be.
-pub(crate) fn is_known(git_dir: &Path) -> bool {
+pub(crate) fn are_all_verified(git_dir: &Path) -> bool {
     common::packs::verified::fit(git_dir).is_ok_and(|fit| fit.is_some())
 }
 
@@ -251,7 +262,10 @@ fn faults(git_dir: &Path, packs: &[&Pack], watch: &Watch) -> io::Result<Option<S
 }
 
 /// Forgets what is known of packs, and that all is there: so it is looked into again.
-pub(crate) fn doubt<'p>(git_dir: &Path, packs: impl Iterator<Item = &'p str>) -> io::Result<()> {
+pub(crate) fn mark_unverified<'p>(
+    git_dir: &Path,
+    packs: impl Iterator<Item = &'p str>,
+) -> io::Result<()> {
     change(git_dir, |record| {
         record.complete = false;
         for name in packs {

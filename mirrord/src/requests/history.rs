@@ -117,7 +117,7 @@ fn write(mirror: &Mirror, entry: &Entry, name: &BString) -> Result<(), Failure> 
     }
     let oid = if name.starts_with(b"refs/heads/") {
         // As git does of a tag that is to be a branch.
-        ancestry::commit(&repo, entry.oid).ok_or_else(|| {
+        ancestry::peel_to_commit(&repo, entry.oid).ok_or_else(|| {
             Failure::here(format!(
                 "{} is no commit, and cannot be a branch",
                 entry.oid

@@ -66,7 +66,7 @@ pub(crate) fn healths(engine: &Engine) -> Vec<Health> {
             used: None,
             automatic: false,
             saved: Saved::default(),
-            changed_files: changed::of_late(&found.git_dir, SystemTime::now()),
+            changed_files: changed::recent(&found.git_dir, SystemTime::now()),
         }
     };
     let healths = survey.mirrors.iter().map(health);
@@ -176,14 +176,14 @@ fn health(engine: &Engine, mirror: &Mirror, locals: u64) -> Health {
         automatic: mirror.settings.automatic,
         saved: engine.usage.saved(&mirror.git_dir),
         damage: damage(&mirror.git_dir),
-        changed_files: changed::of_late(&mirror.git_dir, SystemTime::now()),
+        changed_files: changed::recent(&mirror.git_dir, SystemTime::now()),
     }
 }
 
 /// What is broken in a mirror, in its packs or in its refs.
 fn damage(git_dir: &Path) -> Option<Damage> {
     let of_refs = || {
-        refs::lost(git_dir).map(|what| Damage {
+        refs::lost_reason(git_dir).map(|what| Damage {
             what,
             ..Damage::default()
         })

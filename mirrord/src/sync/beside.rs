@@ -110,7 +110,7 @@ fn take_packs_of(
     let files = shared
         .iter()
         .flat_map(|pack| pack.files.keys().map(move |ending| name(pack, *ending)));
-    crate::repository::verified::note_stamps(from, files.collect::<Vec<_>>().into_iter());
+    crate::repository::verified::record_stamps(from, files.collect::<Vec<_>>().into_iter());
     if !rest.is_empty() {
         // What was pushed through the other mirror may be upstream's by now, in a pack with what is not.
         pack_rest(from, &records, &shared, quarantine.path(), watch)?;

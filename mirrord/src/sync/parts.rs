@@ -147,8 +147,8 @@ impl Download<'_> {
         if fsck {
             quarantine.fsck(url, self.watch)?;
         }
-        if received == Received::Part || !quarantine.has_all(&tips).or_failure(context)? {
-            quarantine.vet(&tips, trust, self.watch)?;
+        if received == Received::Unchecked || !quarantine.has_all(&tips).or_failure(context)? {
+            quarantine.check_connected(&tips, trust, self.watch)?;
         }
         let packs = quarantine.packs().or_failure(context)?;
         quarantine.release(Origin::Upstream).or_failure(context)?;

@@ -96,7 +96,7 @@ fn run(
             if let Some(found) = &mut mirror {
                 let repaired = gate.sweep_once(|| retrack::sweep(&found.git_dir));
                 repaired
-                    .and_then(|()| retrack::finish(found))
+                    .and_then(|()| retrack::finish_change(found))
                     .or_failure("cannot clean up the mirror")?;
                 if let Err(err) = copy::refresh(&found.git_dir) {
                     tracing::warn!(
@@ -148,7 +148,8 @@ fn run(
     }
     let trust = match &mirror {
         Some(mirror)
-            if damage::wants_all(&mirror.git_dir).or_failure("cannot read the mirror")? =>
+            if damage::needs_full_fetch(&mirror.git_dir)
+                .or_failure("cannot read the mirror")? =>
         {
             Trust::Nothing
         }
@@ -245,7 +246,7 @@ fn run(
         trust,
         taken: &taken,
     };
-    let last_time = unserved::objects(git_dir);
+    let last_time = unserved::reasons(git_dir);
     let Parts {
         mut packs,
         unserved,
@@ -288,7 +289,9 @@ fn run(
     }
     let repo = refs::open(git_dir).or_failure("cannot open the mirror")?;
     let mut ancestry = Ancestry::new(&repo);
-    plan.withhold_non_commits(&track, |oid| ancestry::commit(&repo, oid) == Some(oid));
+    plan.withhold_non_commits(&track, |oid| {
+        ancestry::peel_to_commit(&repo, oid) == Some(oid)
+    });
     plan.withhold_rewrites(&refs, &track, |name, old, new| {
         ancestry.is_fast_forward(name, old, new)
     });
@@ -311,7 +314,7 @@ fn run(
         && packs.is_empty()
         && !published.again
     {
-        let noted = steps::note(git_dir, &refs, &plan, pack, |name, old, new| {
+        let noted = steps::record(git_dir, &refs, &plan, pack, |name, old, new| {
             ancestry.is_fast_forward(name, old, new)
         });
         if let Err(err) = noted {
@@ -319,7 +322,7 @@ fn run(
         }
     }
     if trust == Trust::Nothing {
-        damage::has_all(git_dir).or_failure("cannot note what was fetched")?;
+        damage::record_full_fetch(git_dir).or_failure("cannot note what was fetched")?;
     }
     unserved::write(git_dir, &unserved).or_failure("cannot note what upstream cannot serve")?;
     // What was broken before may be whole now.

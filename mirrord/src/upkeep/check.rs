@@ -17,7 +17,7 @@ use super::packs;
 use crate::{
     process::watch::Watch,
     repository::{
-        complaints::{CHECKED, record_check},
+        checked::{CHECKED, record_check},
         refs, verified,
     },
 };
@@ -93,7 +93,7 @@ pub(super) fn faults(git_dir: &Path, watch: &Watch) -> io::Result<Vec<PathBuf>> 
 /// Whether a pack is what was verified, or where nothing was what was written, whatever its index is.
 pub(super) fn is_pack_as_written(git_dir: &Path, pack: &str, watch: &Watch) -> io::Result<bool> {
     let path = packs::folder(git_dir).join(format!("{pack}.pack"));
-    if let Some(is_verified) = verified::is_verified(git_dir, &path, watch)? {
+    if let Some(is_verified) = verified::is_file_verified(git_dir, &path, watch)? {
         return Ok(is_verified);
     }
     is_as_written(&path, refs::open(git_dir)?.object_hash(), watch)
@@ -161,9 +161,11 @@ mod tests {
                 let digests = pack.digests(&packs::folder(store.path()));
                 (pack.name, digests.expect("readable"))
             };
-            verified::note(store.path(), &packs.into_iter().map(hash).collect()).expect("noted");
+            verified::record_packs(store.path(), &packs.into_iter().map(hash).collect())
+                .expect("noted");
             let look = || {
-                let changed = verified::changed(store.path(), verified::Extent::All, &watch());
+                let changed =
+                    verified::changed_files(store.path(), verified::Extent::All, &watch());
                 let changed = changed.expect("readable").into_iter();
                 let mut all: Vec<_> = changed.map(|file| file.path).collect();
                 all.extend(faults(store.path(), &watch()).expect("readable"));
@@ -205,7 +207,7 @@ mod tests {
             .expect("there")
             .remove(0);
         let digests = found.digests(&folder).expect("readable");
-        verified::note(store.path(), &[(found.name, digests)].into()).expect("noted");
+        verified::record_packs(store.path(), &[(found.name, digests)].into()).expect("noted");
         let path = store.file(&format!("{pack}.pack"));
         let mut content = fs::read(&path).expect("there");
         let end = content.len() - 20;
@@ -218,7 +220,7 @@ mod tests {
         fs::write(&path, content).expect("ours");
         assert!(is_as_written(&path, Kind::Sha1, &watch()).expect("readable"));
         assert!(!is_pack_as_written(store.path(), &pack, &watch()).expect("readable"));
-        let changed = verified::changed(store.path(), verified::Extent::Touched, &watch());
+        let changed = verified::changed_files(store.path(), verified::Extent::Touched, &watch());
         let changed = changed.expect("readable");
         assert_eq!(changed.len(), 1);
         assert_eq!(changed[0].path, path);

@@ -24,8 +24,7 @@ use crate::{
     },
     process::{blocking::blocking_io, durable},
     repository::{
-        changed::{self, was_changed},
-        complaints,
+        changed, checked,
         verified::{self, Changed, Extent},
     },
 };
@@ -70,9 +69,9 @@ impl Upkeep {
                 true => Extent::All,
                 false => extent,
             };
-            let changed = verified::changed(&git_dir, extent, &watch)?;
+            let changed = verified::changed_files(&git_dir, extent, &watch)?;
             if extent == Extent::All {
-                complaints::record_check(&git_dir, SystemTime::now())?;
+                checked::record_check(&git_dir, SystemTime::now())?;
             }
             Ok(changed)
         })
@@ -94,7 +93,11 @@ impl Upkeep {
     ) -> io::Result<()> {
         let (name, git_dir) = (mirror.settings.name.to_string(), &mirror.git_dir);
         let files: Vec<ChangedFile> = changed.iter().map(file).collect();
-        let message = files.iter().map(was_changed).collect::<Vec<_>>().join(", ");
+        let message = files
+            .iter()
+            .map(changed::describe)
+            .collect::<Vec<_>>()
+            .join(", ");
         tracing::warn!("'{name}': {message}");
         let (dir, noted) = (git_dir.clone(), files.clone());
         let packs = blocking_io(move || {

@@ -98,7 +98,7 @@ fn let_in(quarantine: &Quarantine, pack: &str, origin: Origin) -> io::Result<Sal
 
 /// A git in a quarantine, as if there were no other objects.
 fn alone(quarantine: &Quarantine) -> io::Result<Command> {
-    let mut git = quarantine.git_that_knows(&Refs::new())?;
+    let mut git = quarantine.git_with_refs(&Refs::new())?;
     git.env_remove("GIT_ALTERNATE_OBJECT_DIRECTORIES")
         .args(LIMITS);
     Ok(git)
@@ -206,7 +206,7 @@ pub(super) fn set_aside(git_dir: &Path, bad: &[String]) -> io::Result<()> {
     durable::sync_dir(git_dir)?;
     indexes::forget_index(git_dir)?;
     indexes::forget_graph(git_dir)?;
-    verified::doubt(git_dir, bad.iter().map(String::as_str))?;
+    verified::mark_unverified(git_dir, bad.iter().map(String::as_str))?;
     for pack in bad {
         // The index first: without one, nobody looks into a pack; the mark that keeps it apart last.
         for ending in [
@@ -288,7 +288,7 @@ mod tests {
         let pack = store.names().pop().expect("one pack");
         fs::write(
             store.file(&format!("{pack}.keep")),
-            crate::repository::quarantine::MARK,
+            crate::repository::quarantine::LOCAL_MARK,
         )
         .expect("ours");
         let all = objects(&store);

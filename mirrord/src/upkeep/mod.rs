@@ -43,7 +43,7 @@ use crate::{
         registry::Mirror,
     },
     process::{blocking::blocking_io, watch::Watch},
-    repository::{complaints, tips, verified},
+    repository::{checked, tips, verified},
     schedule::{
         Schedule,
         turns::{Lane, Turn, Turns},
@@ -161,7 +161,7 @@ impl Upkeep {
             let git_dir = mirror.git_dir.clone();
             #[cfg(target_os = "linux")]
             upkeep.watch(git_dir.clone()).await;
-            if let Ok(false) = blocking_io(move || Ok(verified::is_known(&git_dir))).await {
+            if let Ok(false) = blocking_io(move || Ok(verified::are_all_verified(&git_dir))).await {
                 upkeep.state().failed.remove(&mirror.git_dir);
                 upkeep.begin(gate, mirror);
             }
@@ -250,7 +250,7 @@ impl Upkeep {
             // It was removed, or the daemon stops.
             Err(_) if self.watch.is_cancelled() || !mirror.git_dir.exists() => return None,
             Err(err) => {
-                complaints::after_complaint(&mirror.git_dir, &err.to_string());
+                checked::request_check_if_complained(&mirror.git_dir, &err.to_string());
                 tracing::warn!("cannot repack '{name}': {err}");
                 let until = Instant::now() + RETRY_INTERVAL;
                 state.failed.insert(mirror.git_dir.clone(), until);
@@ -276,7 +276,7 @@ impl Upkeep {
         let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
         if let Err(err) = blocking_io(move || tips::renew(&git_dir, &watch)).await {
             // Clones make one of their own.
-            complaints::after_complaint(&mirror.git_dir, &err.to_string());
+            checked::request_check_if_complained(&mirror.git_dir, &err.to_string());
             tracing::debug!("no pack of tips for '{}': {err}", mirror.settings.name);
         }
         let git_dir = mirror.git_dir.clone();

@@ -128,7 +128,7 @@ fn write(
 /// # Errors
 /// Fails also when that cannot be told, or it is cancelled.
 pub(super) fn unchanged(git_dir: &Path, watch: &Watch) -> io::Result<()> {
-    let changed = verified::changed(git_dir, Extent::Touched, watch)?;
+    let changed = verified::changed_files(git_dir, Extent::Touched, watch)?;
     match changed.into_iter().next() {
         Some(changed) => Err(NotVerified(changed.path).into()),
         None => Ok(()),

@@ -11,7 +11,7 @@ use std::{
 use common::git;
 
 use super::packs;
-use crate::repository::quarantine::MARK;
+use crate::repository::quarantine::LOCAL_MARK;
 
 /// A bare repository. Each pack that is put into it has objects of its own.
 pub(super) struct Store {
@@ -155,7 +155,7 @@ impl Store {
     /// Keeps packs apart, as those of local pushes are.
     pub(super) fn mark(&self, names: &[&str]) {
         for name in names {
-            fs::write(self.file(&format!("{name}.keep")), MARK).expect("written");
+            fs::write(self.file(&format!("{name}.keep")), LOCAL_MARK).expect("written");
         }
     }
 

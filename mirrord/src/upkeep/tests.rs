@@ -136,7 +136,7 @@ async fn what_changes_while_it_is_looked_after_is_looked_after_once_more() {
     let (git_dir, watch) = (made.path().to_owned(), upkeep.watch.clone());
     let known = blocking_io(move || verified::verify(&git_dir, &watch)).await;
     known.expect("it is whole");
-    assert!(verified::is_known(made.path()));
+    assert!(verified::are_all_verified(made.path()));
     let reader = gates.of(made.path()).read().await;
     // Something to do that nobody may be reading for.
     let going = packs::folder(made.path()).join("pack-1.going");

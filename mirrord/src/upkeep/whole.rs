@@ -69,7 +69,7 @@ impl Upkeep {
                 let (git_dir, what) = (mirror.git_dir.clone(), format!("cannot mend it: {err}"));
                 let noted = blocking_io(move || {
                     let before = damage::read(&git_dir)?;
-                    damage::note(
+                    damage::record(
                         &git_dir,
                         &before.unwrap_or(Damage {
                             what,
@@ -168,7 +168,7 @@ impl Upkeep {
             // As long as upstream may bring back what they are built upon, none of them is given up.
             let forgets = (now.asked || !lost.is_upstreams()) && lost.settle(&found)?;
             now.lost = lost.names(git_dir)?;
-            damage::note(git_dir, &now)?;
+            damage::record(git_dir, &now)?;
             Ok((before, now, forgets))
         })
         .await?;
@@ -194,7 +194,7 @@ impl Upkeep {
             if was_damaged {
                 Lost::default().settle(&found)?;
                 mend::forget_bad(&found.git_dir)?;
-                damage::is_over(&found.git_dir)?;
+                damage::clear(&found.git_dir)?;
             }
             Ok(was_damaged)
         })
@@ -208,7 +208,7 @@ impl Upkeep {
 
 /// Whether all is known to be as it should.
 pub(super) fn is_well(git_dir: &Path) -> io::Result<bool> {
-    Ok(verified::is_known(git_dir)
+    Ok(verified::are_all_verified(git_dir)
         && packs::without_index(git_dir, SystemTime::now())?.is_empty()
         && damage::read(git_dir)?.is_none())
 }
@@ -228,7 +228,7 @@ fn salvage(
         asked,
         ..before
     };
-    damage::note(git_dir, &damage)?;
+    damage::record(git_dir, &damage)?;
     let (mut aside, mut is_all) = (Vec::new(), true);
     // Somebody else may have laid one aside just now.
     let is_there = |pack: &String| packs::folder(git_dir).join(format!("{pack}.pack")).exists();

@@ -121,7 +121,7 @@ impl Git {
         watch: &Watch,
     ) -> Result<Received, Trouble> {
         let mut command = quarantine
-            .git_that_knows(records)
+            .git_with_refs(records)
             .or_failure("cannot prepare a fetch")?;
         command.args(["-c", "fetch.unpackLimit=1", "-c", "fetch.fsckObjects=false"]);
         if records.is_empty() {
@@ -145,12 +145,12 @@ impl Git {
         self.run(command, names, watch)?;
         if records.is_empty()
             && quarantine
-                .was_brought(wants)
+                .fetched_all(wants)
                 .or_failure("cannot prepare a fetch")?
         {
-            return Ok(Received::Whole);
+            return Ok(Received::Connected);
         }
-        Ok(Received::Part)
+        Ok(Received::Unchecked)
     }
 
     fn run(&self, mut command: Command, input: Vec<u8>, watch: &Watch) -> Result<Vec<u8>, Trouble> {

@@ -138,7 +138,7 @@ pub(super) fn receive<T: Transport>(
     let mut graph = Graph::new(Commits::new(&repo), None);
     for oid in records.values().collect::<BTreeSet<_>>() {
         // A record that does not resolve to a commit has nothing to say to upstream.
-        if let Some(commit) = ancestry::commit(&repo, *oid) {
+        if let Some(commit) = ancestry::peel_to_commit(&repo, *oid) {
             negotiator.add_tip(commit, &mut graph)?;
         }
     }
@@ -189,11 +189,11 @@ pub(super) fn receive<T: Transport>(
             }
         })));
         let result = if records.is_empty() {
-            let received = quarantine.receive_whole(&mut reader, watch);
-            received.map(|()| Received::Whole)
+            let received = quarantine.index_self_contained(&mut reader, watch);
+            received.map(|()| Received::Connected)
         } else {
-            let received = quarantine.receive(&mut reader, watch);
-            received.map(|()| Received::Part)
+            let received = quarantine.index_pack(&mut reader, watch);
+            received.map(|()| Received::Unchecked)
         };
         if result.is_ok() {
             io::copy(&mut reader, &mut io::sink()).map_err(|err| err.raise())?;

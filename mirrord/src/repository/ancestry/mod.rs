@@ -49,7 +49,7 @@ impl Ancestry {
 }
 
 /// The commit that an object is, or leads to as a tag; `None` when it is missing or leads to something else.
-pub(crate) fn commit(repo: &Repository, oid: ObjectId) -> Option<ObjectId> {
+pub(crate) fn peel_to_commit(repo: &Repository, oid: ObjectId) -> Option<ObjectId> {
     let (oid, kind) = objects::peel(repo, oid)?;
     (kind == Kind::Commit).then_some(oid)
 }

@@ -88,10 +88,10 @@ fn what_is_missing_or_is_no_commit_was_not_kept() {
         assert!(!is_fast_forward(&repo, MAIN, other, oid(two)));
         assert!(!is_fast_forward(&repo, MAIN, oid(two), other));
     }
-    assert_eq!(commit(&repo, oid(one)), Some(oid(one)));
-    assert_eq!(commit(&repo, oid(tag)), Some(oid(one)));
+    assert_eq!(peel_to_commit(&repo, oid(one)), Some(oid(one)));
+    assert_eq!(peel_to_commit(&repo, oid(tag)), Some(oid(one)));
     for other in [oid(blob), oid(odd), nothing] {
-        assert_eq!(commit(&repo, other), None);
+        assert_eq!(peel_to_commit(&repo, other), None);
     }
 }
 

@@ -114,7 +114,7 @@ pub(crate) fn publish(
         durable::replace(&git_dir.join("HEAD"), &head)?;
     }
     if upstream.is_some() && !published.again {
-        refs::found(git_dir)?;
+        refs::clear_lost(git_dir)?;
     }
     Ok(published)
 }

@@ -26,15 +26,19 @@ use crate::{
 
 impl Quarantine {
     /// Receives one pack from an upstream that was told of nothing that is here: whatever its objects need must be in it.
-    pub(crate) fn receive_whole(&self, pack: &mut dyn BufRead, watch: &Watch) -> gix::Result<()> {
+    pub(crate) fn index_self_contained(
+        &self,
+        pack: &mut dyn BufRead,
+        watch: &Watch,
+    ) -> gix::Result<()> {
         let mut git = git::at(&self.git_dir);
         // What the mirror has already is not looked at: it may be what is broken.
         git.env("GIT_OBJECT_DIRECTORY", &self.dir);
-        index_pack(git, "--check-self-contained-and-connected", pack, watch)
+        run_index_pack(git, "--check-self-contained-and-connected", pack, watch)
     }
 
     /// Receives one pack that goes with what is here: every object's hash is computed, thin deltas are completed.
-    pub(crate) fn receive(&self, pack: &mut dyn BufRead, watch: &Watch) -> gix::Result<()> {
+    pub(crate) fn index_pack(&self, pack: &mut dyn BufRead, watch: &Watch) -> gix::Result<()> {
         let mut start = Vec::new();
         let header = pack.take(HEADER_BYTES).read_to_end(&mut start);
         header.map_err(ErrorExt::raise)?;
@@ -48,7 +52,7 @@ impl Quarantine {
                 return Ok(());
             }
         }
-        index_pack(self.git(), "--fix-thin", &mut start.chain(pack), watch)
+        run_index_pack(self.git(), "--fix-thin", &mut start.chain(pack), watch)
     }
 
     /// Indexes a pack in this process: to start a child for it would take longer.
@@ -97,7 +101,7 @@ fn has_few_objects(header: &[u8]) -> bool {
 }
 
 /// Has a child of git index a pack as it comes: what it inflates to is never in the memory of this process.
-fn index_pack(
+fn run_index_pack(
     mut git: Command,
     option: &str,
     pack: &mut dyn BufRead,

@@ -46,9 +46,9 @@ pub(crate) struct Quarantine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Received {
     /// Whatever its objects need came with them.
-    Whole,
+    Connected,
     /// What they need may be in the mirror, or be missing.
-    Part,
+    Unchecked,
 }
 
 /// Origin the objects are that are let into a mirror.
@@ -62,7 +62,7 @@ pub(crate) enum Origin {
 }
 
 /// What is written beside a pack that is kept apart, so that it can be told from one that somebody else keeps.
-pub(crate) const MARK: &[u8] = b"has what this mirror alone has\n";
+pub(crate) const LOCAL_MARK: &[u8] = b"has what this mirror alone has\n";
 
 /// Held while a quarantine is made: one without its lock would look like a dead daemon's.
 static MAKING: Mutex<()> = Mutex::new(());
@@ -155,7 +155,7 @@ impl Quarantine {
 
     /// A fenced git in a repository of its own that has these refs and no others, for talking to upstream: what refs it
     /// has, upstream is told. It writes new objects here and reads the mirror's as well.
-    pub(crate) fn git_that_knows(&self, refs: &Refs) -> io::Result<Command> {
+    pub(crate) fn git_with_refs(&self, refs: &Refs) -> io::Result<Command> {
         let dir = self.dir.join("fetch.git");
         fs::create_dir_all(dir.join("refs"))?;
         fs::write(dir.join("HEAD"), "ref: refs/heads/none\n")?;
@@ -179,7 +179,7 @@ impl Quarantine {
     }
 
     /// Whether that git's last fetch, which has looked for what is missing, brought all of these.
-    pub(crate) fn was_brought(&self, refs: &UpstreamRefs) -> io::Result<bool> {
+    pub(crate) fn fetched_all(&self, refs: &UpstreamRefs) -> io::Result<bool> {
         // Names of branches are in it, too, and they are bytes.
         let brought = fs::read(self.dir.join("fetch.git/FETCH_HEAD"))?;
         let lines = brought.split(|byte| *byte == b'\n');
@@ -198,7 +198,7 @@ impl Quarantine {
     ///
     /// # Errors
     /// Fails with [`FailureKind::Unusable`] when something is.
-    pub(crate) fn vet(
+    pub(crate) fn check_connected(
         &self,
         tips: &BTreeSet<ObjectId>,
         trust: Trust<'_>,
@@ -260,7 +260,7 @@ impl Quarantine {
             for pack in packs.filter(|name| name.extension() == Some("pack".as_ref())) {
                 // Before the pack is there: at no time may it look like one of upstream's.
                 let mut mark = File::create(to.join(pack.with_extension("keep")))?;
-                mark.write_all(MARK)?;
+                mark.write_all(LOCAL_MARK)?;
                 mark.sync_all()?;
             }
             durable::sync_dir(&to)?;
@@ -268,11 +268,11 @@ impl Quarantine {
         for name in &names {
             if name.to_string_lossy().ends_with(".idx") {
                 // In the moment between the two the record says more than is there, and nothing is handed out.
-                verified::note(&self.git_dir, &packs)?;
+                verified::record_packs(&self.git_dir, &packs)?;
             }
             fs::rename(from.join(name), to.join(name))?;
         }
-        verified::note_stamps(&self.git_dir, names.iter().map(|name| to.join(name)));
+        verified::record_stamps(&self.git_dir, names.iter().map(|name| to.join(name)));
         durable::sync_dir(&to)
     }
 
@@ -287,7 +287,7 @@ impl Quarantine {
             .stderr(Stdio::piped());
         let log = ChildLog::begin(&git);
         let mut child = git.spawn()?;
-        let input = connected::walk(&self.git_dir, tips, Trust::Refs)?;
+        let input = connected::rev_list_input(&self.git_dir, tips, Trust::Refs)?;
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(input.as_bytes())?;
         }

@@ -263,12 +263,12 @@ pub(crate) fn verify(git_dir: &Path) -> io::Result<()> {
 }
 
 /// Whether what upstream has is not known, because `packed-refs` and its copy were lost, and why.
-pub(crate) fn lost(git_dir: &Path) -> Option<String> {
+pub(crate) fn lost_reason(git_dir: &Path) -> Option<String> {
     check::lost(git_dir)
 }
 
 /// Notes that what upstream has is known.
-pub(crate) fn found(git_dir: &Path) -> io::Result<()> {
+pub(crate) fn clear_lost(git_dir: &Path) -> io::Result<()> {
     durable::remove(&git_dir.join(check::LOST))
 }
 

@@ -9,7 +9,7 @@ use std::{
 use gix::{ObjectId, bstr::BString, object::Kind, odb::pack::index};
 
 use super::Refs;
-use crate::repository::quarantine::MARK;
+use crate::repository::quarantine::LOCAL_MARK;
 
 /// How the names of branches begin whose own names are lost.
 const RECOVERED: &str = "recovered-";
@@ -21,7 +21,7 @@ pub(super) fn local_packs(git_dir: &Path) -> io::Result<Vec<PathBuf>> {
         let path = entry?.path();
         let is_mark = path.extension().is_some_and(|ending| ending == "keep");
         let index = path.with_extension("idx");
-        if is_mark && index.exists() && fs::read(&path).is_ok_and(|text| text == MARK) {
+        if is_mark && index.exists() && fs::read(&path).is_ok_and(|text| text == LOCAL_MARK) {
             packs.push(index);
         }
     }

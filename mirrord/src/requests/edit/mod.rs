@@ -210,7 +210,7 @@ pub(crate) async fn change(
             // What is tracked from now on is not here yet, however fresh the rest is.
             changing.doubt().or_failure(CANNOT_CHANGE)?;
             let track = settings.rules.track.clone();
-            mirror = retrack::change(&engine.registry, &mirror, track, keep)
+            mirror = retrack::change_refspecs(&engine.registry, &mirror, track, keep)
                 .or_failure(CANNOT_CHANGE)?;
         }
         if moves {
@@ -260,7 +260,7 @@ fn its_turn(engine: &Engine, git_dir: &Path) -> Result<Mirror, Failure> {
     let gate = engine.gates.of(git_dir);
     let repaired = gate.sweep_once(|| retrack::sweep(git_dir));
     repaired
-        .and_then(|()| retrack::finish(&mut mirror))
+        .and_then(|()| retrack::finish_change(&mut mirror))
         .or_failure(CANNOT_CHANGE)?;
     Ok(mirror)
 }

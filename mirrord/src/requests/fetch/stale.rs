@@ -24,11 +24,11 @@ impl Request<'_> {
         }
         let mirror = self.engine.registry.at(&self.target.git_dir).ok()??;
         // What was laid aside, upstream is asked for.
-        if damage::wants_all(&mirror.git_dir).unwrap_or(true) {
+        if damage::needs_full_fetch(&mirror.git_dir).unwrap_or(true) {
             return None;
         }
         // What cannot be repaired without upstream, a sync repairs, or it says why it cannot.
-        if verify(&mirror).await.is_err() || refs::lost(&mirror.git_dir).is_some() {
+        if verify(&mirror).await.is_err() || refs::lost_reason(&mirror.git_dir).is_some() {
             return None;
         }
         // What was left out of what was read here does not change.
@@ -96,7 +96,7 @@ impl Request<'_> {
         if let Err(failure) = verify(&mirror).await {
             return Ok(Err(failure));
         }
-        if let Some(why) = refs::lost(&mirror.git_dir) {
+        if let Some(why) = refs::lost_reason(&mirror.git_dir) {
             // What is left is not all that upstream had.
             return Ok(Err(failure.hinted(why)));
         }
@@ -170,7 +170,7 @@ impl Request<'_> {
             _ => gone?,
         };
         self.engine.upkeep.after_read(&self.engine.gates, &mirror);
-        match changed::take_untold(&mirror.git_dir) {
+        match changed::take_unreported(&mirror.git_dir) {
             Ok(untold) => warnings.extend(untold),
             Err(err) => tracing::warn!("cannot note what was told: {err}"),
         }

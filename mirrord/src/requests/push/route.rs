@@ -334,7 +334,7 @@ impl Router<'_> {
         match command.new.as_ref().and_then(oid) {
             Some(oid)
                 if command.name.starts_with(b"refs/heads/")
-                    && ancestry::commit(&self.repo, oid) != Some(oid) =>
+                    && ancestry::peel_to_commit(&self.repo, oid) != Some(oid) =>
             {
                 Err("not a commit".to_owned())
             }

@@ -74,9 +74,11 @@ pub(crate) fn wiped(
     // What is missing here, or leads to no commit, has no history that could be walked.
     let old: BTreeMap<ObjectId, ObjectId> = before
         .iter()
-        .filter_map(|(_, oid)| Some((**oid, ancestry::commit(&repo, **oid)?)))
+        .filter_map(|(_, oid)| Some((**oid, ancestry::peel_to_commit(&repo, **oid)?)))
         .collect();
-    let still = new.iter().filter_map(|oid| ancestry::commit(&repo, *oid));
+    let still = new
+        .iter()
+        .filter_map(|oid| ancestry::peel_to_commit(&repo, *oid));
     let Loss {
         commits,
         mut is_related,

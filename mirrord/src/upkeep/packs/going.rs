@@ -68,7 +68,7 @@ fn drop_all<'n>(git_dir: &Path, names: impl Iterator<Item = &'n str>) -> io::Res
         indexes::forget_index(git_dir)?;
     }
     let names: Vec<_> = names.collect();
-    verified::forget(git_dir, names.iter().copied())?;
+    verified::forget_packs(git_dir, names.iter().copied())?;
     for name in names {
         let file = |ending: &str| dir.join(format!("{name}.{ending}"));
         fs::rename(file("idx"), file(GOING))?;

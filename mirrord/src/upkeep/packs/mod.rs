@@ -23,7 +23,7 @@ pub(super) use self::{
     leftovers::without_index,
 };
 use crate::repository::{
-    quarantine::{MARK, Origin},
+    quarantine::{LOCAL_MARK, Origin},
     refs,
 };
 
@@ -194,7 +194,7 @@ fn kind(dir: &Path, name: &str, endings: &BTreeSet<String>) -> io::Result<Option
         return Ok(Some(Origin::Upstream));
     }
     match fs::read(dir.join(format!("{name}.{KEPT}"))) {
-        Ok(mark) => Ok((mark == MARK).then_some(Origin::LocalOnly)),
+        Ok(mark) => Ok((mark == LOCAL_MARK).then_some(Origin::LocalOnly)),
         // Somebody's hand is at work.
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(err) => Err(err),

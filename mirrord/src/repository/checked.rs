@@ -13,13 +13,13 @@ use common::git::complaint;
 pub(crate) const CHECKED: &str = "checked";
 
 /// Has a mirror looked through before anybody reads it, where git has complained of its objects.
-pub(crate) fn after_complaint(git_dir: &Path, stderr: &str) {
+pub(crate) fn request_check_if_complained(git_dir: &Path, stderr: &str) {
     let says = |line: &str| {
         let line = format!("error: {line}");
         complaint::is_about_objects(line.as_bytes())
     };
     if stderr.lines().any(says)
-        && let Err(err) = want(git_dir)
+        && let Err(err) = request_check(git_dir)
     {
         let git_dir = git_dir.display();
         tracing::warn!("cannot note that '{git_dir}' is to be looked through: {err}");
@@ -28,7 +28,7 @@ pub(crate) fn after_complaint(git_dir: &Path, stderr: &str) {
 
 /// Has a mirror looked at before anybody reads it: git has complained of its objects. It is remembered on disk, whoever
 /// is killed meanwhile.
-pub(crate) fn want(git_dir: &Path) -> io::Result<()> {
+pub(crate) fn request_check(git_dir: &Path) -> io::Result<()> {
     record_check(git_dir, UNIX_EPOCH)
 }
 
