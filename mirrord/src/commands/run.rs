@@ -77,7 +77,7 @@ impl Run {
             Err(error) => Err(error),
         };
         if let (true, Err(error)) = (self.service, &result) {
-            activation::say_failed(&format!("{error:#}"));
+            activation::notify_failed(&format!("{error:#}"));
             tracing::error!("{error:#}");
         }
         result
@@ -99,7 +99,7 @@ impl Run {
         let ready = match starter {
             Starter::Person => || Ok(()),
             Starter::Client => write_ready,
-            Starter::Service(_) => activation::say_ready,
+            Starter::Service(_) => activation::notify_ready,
         };
         runtime.block_on(async {
             let shutdown = async {

@@ -1,11 +1,10 @@
-//! The daemon's side of `mirrord add`: a mirror with a name and settings of its own, made only if its upstream can be
-//! read.
+//! The request of `mirrord add`: makes a mirror with a name and settings of its own, only if its upstream can be read.
 
 use std::sync::Arc;
 
 use common::{
     address::name::Name,
-    protocol::{Add, Cause, Failure, FailureKind, OrFailure, Reply, wire::WireError},
+    protocol::{Add, Cause, Failure, FailureKind, OrFailure, Reply},
 };
 
 use crate::{
@@ -16,56 +15,50 @@ use crate::{
     },
     requests::{
         conversation::Conversation,
-        credential::{Loose, SuppliedCredential},
+        credential::{SuppliedCredential, UnnamedSecrets},
         edit,
-        fetch::{Extent, Purpose, Request, new_target, parse},
+        error::RequestError,
+        fetch::{Extent, MirrorRequest, Purpose},
+        resolve::{Resolved, new_target, parse_url},
     },
     sync::{Create, Engine, Wish},
 };
 
 const CANNOT_MAKE: &str = "cannot make the mirror";
 
-/// Another mirror of the same upstream may get the place that was free; then there is a next one.
+/// Another mirror of the same upstream may get the directory that was free; then the next one is tried.
 const MAX_DIRS: usize = 5;
 
-/// Makes a mirror, beside those of the same upstream that there are.
+/// What is known of a mirror that is to be made.
+struct MirrorToAdd {
+    settings: Settings,
+    /// The hash by which upstream names objects; SHA-1 where that was not asked.
+    format: gix::hash::Kind,
+    /// Whether the upstream has been probed. A mirror that was not is made whether its upstream answers or not.
+    is_tested: bool,
+    /// Whether the mirror is synced at once.
+    syncs: bool,
+}
+
+/// Makes a mirror, beside those of the same upstream that are there.
+///
+/// # Errors
+/// Fails where its upstream cannot be read, and where its name is taken.
 pub(crate) async fn add(
     engine: &Arc<Engine>,
     conversation: &mut Conversation,
     add: Add,
-) -> Result<(), WireError> {
-    let reply = match carry_out(engine, conversation, add).await? {
-        Ok(reply) => reply,
-        Err(failure) => Reply::Failed(failure),
+) -> Result<Reply, RequestError> {
+    let mut settings = new_settings(engine, &add)?;
+    let resolved = Resolved {
+        typed: settings.url.clone(),
+        target: new_target(engine, &settings.url)?,
     };
-    conversation.say(&reply).await
-}
-
-async fn carry_out(
-    engine: &Arc<Engine>,
-    conversation: &mut Conversation,
-    add: Add,
-) -> Result<Result<Reply, Failure>, WireError> {
-    let mut settings = match wanted(engine, &add) {
-        Ok(settings) => settings,
-        Err(failure) => return Ok(Err(failure)),
-    };
-    let typed = settings.url.clone();
-    let target = match new_target(engine, &typed) {
-        Ok(target) => target,
-        Err(failure) => return Ok(Err(failure)),
-    };
-    let mut request = match Request::new(engine, conversation, add.fetch, typed, target) {
-        Ok(request) => request,
-        Err(failure) => return Ok(Err(failure)),
-    };
+    let mut request = MirrorRequest::new(engine, conversation, add.fetch, resolved)?;
     request.make_new();
-    let mut given = match SuppliedCredential::new(add.credential, &settings.url) {
-        Ok(given) => given,
-        Err(failure) => return Ok(Err(failure)),
-    };
-    if given.auth != Auth::AsGit {
-        request.give(given.clone());
+    let mut supplied = SuppliedCredential::new(add.credential, &settings.url)?;
+    if supplied.auth != Auth::AsGit {
+        request.use_credential(supplied.clone());
     }
     let mut format = gix::hash::Kind::Sha1;
     if add.test {
@@ -73,49 +66,53 @@ async fn carry_out(
             true => Extent::Full,
             false => Extent::Needed,
         };
-        match request.test(&settings.rules.track, extent).await? {
-            Ok((url, asked)) => {
-                (settings.url, format) = (url, asked.format);
-                given.correct(request.passphrase());
-            }
-            Err(unfit) => return Ok(Err(unfit.failure)),
-        }
+        let probed = request.probe(&settings.rules.track, extent).await?;
+        (settings.url, format) = (probed.url, probed.advertised.format);
+        supplied.correct(request.passphrase());
     }
-    let mut loose = Loose::new(engine, &settings.url, None);
-    let given = match given.store(engine).await {
-        Ok(given) => given,
-        Err(failure) => return Ok(Err(failure)),
+    let mut unnamed = UnnamedSecrets::new(engine, &settings.url, None);
+    let supplied = supplied.store(engine).await?;
+    unnamed.add(&supplied.auth);
+    settings.auth = supplied.auth.clone();
+    if supplied.auth != Auth::AsGit {
+        request.use_credential(supplied.clone());
+    }
+    let new = MirrorToAdd {
+        settings,
+        format,
+        is_tested: add.test,
+        syncs: add.sync,
     };
-    loose.add(&given.auth);
-    settings.auth = given.auth.clone();
-    if given.auth != Auth::AsGit {
-        request.give(given.clone());
+    let added = match make(engine, &mut request, new).await {
+        // The sync may go on for a while; dropping what is unnamed waits for its end.
+        Err(RequestError::Disconnected(err)) => return Err(err.into()),
+        added => added,
+    };
+    let left_over = unnamed.remove().await;
+    let mut added = added?;
+    if let Reply::Added { warnings, .. } = &mut added {
+        warnings.extend(supplied.warning().into_iter().chain(left_over));
     }
-    let made = make(engine, &mut request, settings, format, (add.test, add.sync));
-    let mut made = made.await?;
-    let left = loose.settle().await;
-    if let Ok(Reply::Added { warnings, .. }) = &mut made {
-        warnings.extend(given.warning().into_iter().chain(left));
-    }
-    Ok(made)
+    Ok(added)
 }
 
-/// Makes it, now that all is known of it.
+/// Makes the mirror in a free directory. Where it is to be synced, and upstream has answered the probe, the sync makes
+/// it: a first sync that fails leaves no mirror.
 async fn make(
     engine: &Arc<Engine>,
-    request: &mut Request<'_>,
-    settings: Settings,
-    format: gix::hash::Kind,
-    (test, sync): (bool, bool),
-) -> Result<Result<Reply, Failure>, WireError> {
+    request: &mut MirrorRequest<'_>,
+    new: MirrorToAdd,
+) -> Result<Reply, RequestError> {
+    let MirrorToAdd {
+        settings,
+        format,
+        is_tested,
+        syncs,
+    } = new;
     for _ in 0..MAX_DIRS {
-        let target = match new_target(engine, &settings.url) {
-            Ok(target) => target,
-            Err(failure) => return Ok(Err(failure)),
-        };
+        let target = new_target(engine, &settings.url)?;
         request.retarget(target.clone());
-        // What could not be tested is made in any case, and what is not to be downloaded is made empty.
-        if !(test && sync) {
+        if !(is_tested && syncs) {
             let made = engine
                 .registry
                 .begin(settings.clone(), format)
@@ -123,72 +120,66 @@ async fn make(
             match made {
                 Ok(mirror) => {
                     engine.schedule.add(&mirror, None, false);
-                    return finish(request, &mirror, sync).await;
+                    return finish(request, &mirror, syncs).await;
                 }
                 // Somebody has just made one there.
                 Err(_) if target.git_dir.exists() => continue,
-                Err(err) => return Ok(Err(Failure::io(CANNOT_MAKE, &err))),
+                Err(err) => return Err(Failure::io(CANNOT_MAKE, &err).into()),
             }
         }
         let wish = Wish {
             create: Create::With(Box::new(settings.clone())),
             ..Wish::new(Cause::Command)
         };
-        match request.run(&Purpose::Sync(wish)).await? {
-            Ok(fetched) if fetched.mirror.settings == settings => {
-                return Ok(Ok(added(&fetched.mirror, fetched.ready.warnings)));
-            }
-            // Somebody else's, who was faster.
-            Ok(fetched) if fetched.mirror.settings.name == settings.name => {
-                return Ok(Err(taken(&fetched.mirror)));
-            }
-            Ok(_) => {}
-            Err(failure) => return Ok(Err(failure)),
+        let synced = request.request_sync(&Purpose::Sync(wish)).await?;
+        if synced.mirror.settings == settings {
+            return Ok(added(&synced.mirror, synced.ready.warnings));
+        }
+        // Somebody else has made a mirror in this directory; with the same name there is no next one to try.
+        if synced.mirror.settings.name == settings.name {
+            return Err(name_is_taken(&synced.mirror).into());
         }
     }
-    Ok(Err(Failure::here(
-        "mirrors of the same upstream are made faster than this one",
-    )))
+    Err(Failure::here("mirrors of the same upstream are made faster than this one").into())
 }
 
-/// The settings of the mirror that is wanted.
-fn wanted(engine: &Engine, add: &Add) -> Result<Settings, Failure> {
+/// The settings of the new mirror: the defaults, and what was typed.
+fn new_settings(engine: &Engine, add: &Add) -> Result<Settings, Failure> {
     let name = Name::parse_new(&add.name)
         .map_err(|err| Failure::new(FailureKind::Usage, err.to_string()))?;
     let found = engine.registry.find_name(&name);
     if let Some(other) = found.or_failure(CANNOT_MAKE)? {
-        return Err(taken(&other));
+        return Err(name_is_taken(&other));
     }
     let common::protocol::Mirror::Url(url) = &add.fetch.mirror else {
         return Err(Failure::new(FailureKind::Usage, "an upstream has a URL")
             .hinted("mirrord add NAME https://HOST/GROUP/PROJECT.git"));
     };
     let defaults = Config::read(&engine.config)?.defaults;
-    let mut settings = Settings::new(name, parse(url)?, defaults);
+    let mut settings = Settings::new(name, parse_url(url)?, defaults);
     edit::apply(&mut settings, &add.settings)?;
     Ok(settings)
 }
 
-/// Brings a mirror that is there in step. What fails is then only something to know.
+/// Syncs a mirror that has been made, where that is wanted. The mirror stays when the sync fails, with a warning.
 async fn finish(
-    request: &mut Request<'_>,
+    request: &mut MirrorRequest<'_>,
     mirror: &Mirror,
-    sync: bool,
-) -> Result<Result<Reply, Failure>, WireError> {
-    let mut warnings = Vec::new();
-    if sync {
-        match request
-            .run(&Purpose::Sync(Wish::new(Cause::Command)))
-            .await?
-        {
-            Ok(fetched) => return Ok(Ok(added(&fetched.mirror, fetched.ready.warnings))),
-            Err(failure) => {
-                warnings.push(format!("it is not in step: {}", failure.message));
-                warnings.extend(failure.hint);
-            }
-        }
+    syncs: bool,
+) -> Result<Reply, RequestError> {
+    if !syncs {
+        return Ok(added(mirror, Vec::new()));
     }
-    Ok(Ok(added(mirror, warnings)))
+    let purpose = Purpose::Sync(Wish::new(Cause::Command));
+    match request.request_sync(&purpose).await {
+        Ok(synced) => Ok(added(&synced.mirror, synced.ready.warnings)),
+        Err(RequestError::Failed(failure)) => {
+            let mut warnings = vec![format!("it is not in step: {}", failure.message)];
+            warnings.extend(failure.hint);
+            Ok(added(mirror, warnings))
+        }
+        Err(disconnected) => Err(disconnected),
+    }
 }
 
 fn added(mirror: &Mirror, warnings: Vec<String>) -> Reply {
@@ -199,7 +190,7 @@ fn added(mirror: &Mirror, warnings: Vec<String>) -> Reply {
     }
 }
 
-fn taken(other: &Mirror) -> Failure {
+fn name_is_taken(other: &Mirror) -> Failure {
     let Settings { name, url, .. } = &other.settings;
     Failure::here(format!("a mirror is called '{name}' already, of '{url}'")).hinted(format!(
         "'mirrord set {name}' changes it, 'mirrord rename {name} OTHER' renames it"

@@ -1,9 +1,10 @@
-//! One client's end of the line, from its request to the final reply.
+//! The conversation with one client, from its request to the final reply. While a request waits, the client is sent
+//! progress, asked questions, and noticed when it goes.
 
 use std::time::Duration;
 
 use common::protocol::{
-    Answer, Ask, Failure, LocalRef, Progress, Reply,
+    Answer, Ask, LocalRef, Progress, Reply,
     wire::{self, WireError, batches},
 };
 use interprocess::local_socket::tokio::Stream;
@@ -17,16 +18,19 @@ use tokio::{
 
 use crate::process::questions::{Passphrase, Question, is_for_passphrase, may_be_seen};
 
-/// A client hears something at least this often.
+/// A client is sent something at least this often.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A client that does not listen for this long is given up.
+/// A client that takes nothing for this long is given up.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One client's end of the line.
+/// The bytes of a local ref in a reply beside its name, at most; the size of a batch is reckoned with it.
+const LOCAL_REF_SIZE: usize = 200;
+
+/// The conversation with one client.
 pub(crate) struct Conversation {
     stream: Stream,
-    heard: Instant,
+    last_sent: Instant,
     passphrase: Option<Passphrase>,
     log: Option<ConversationLog>,
 }
@@ -67,77 +71,69 @@ impl Conversation {
         });
         Self {
             stream,
-            heard: Instant::now(),
+            last_sent: Instant::now(),
             passphrase: None,
             log,
         }
     }
 
-    /// Says what comes of something that may take a while.
-    pub(crate) async fn report(
-        &mut self,
-        work: impl Future<Output = Result<Reply, Failure>>,
-    ) -> Result<(), WireError> {
-        let reply = self.wait_quietly(work).await?;
-        self.say(&reply.unwrap_or_else(Reply::Failed)).await
-    }
-
-    /// Says which refs are in a mirror alone.
-    pub(crate) async fn say_locals(&mut self, locals: Vec<LocalRef>) -> Result<(), WireError> {
-        for batch in batches(locals, |local| local.name.len() + 200) {
-            self.say(&Reply::Locals(batch)).await?;
+    /// Sends the refs that are in a mirror alone, in batches.
+    pub(crate) async fn send_local_refs(&mut self, locals: Vec<LocalRef>) -> Result<(), WireError> {
+        for batch in batches(locals, |local| local.name.len() + LOCAL_REF_SIZE) {
+            self.send(&Reply::Locals(batch)).await?;
         }
         Ok(())
     }
 
-    /// Waits for something of which there is nothing to see but that we are alive.
+    /// Waits for work that has no progress to show. The client is told how long the wait lasts.
     pub(crate) async fn wait_quietly<T>(
         &mut self,
         future: impl Future<Output = T>,
     ) -> Result<T, WireError> {
-        let (_, mut silence) = broadcast::channel(1);
-        self.wait("those who use the mirror", &mut silence, future)
+        let (_, mut no_progress) = broadcast::channel(1);
+        self.wait("those who use the mirror", &mut no_progress, future)
             .await
     }
 
-    /// Says one thing.
-    pub(crate) async fn say(&mut self, reply: &Reply) -> Result<(), WireError> {
-        self.heard = Instant::now();
+    /// Sends one reply.
+    pub(crate) async fn send(&mut self, reply: &Reply) -> Result<(), WireError> {
+        self.last_sent = Instant::now();
         if let Some(log) = &mut self.log
             && let Some(outcome) = reply.outcome()
         {
             log.outcome = Some((outcome, log.began.elapsed()));
         }
-        // A client that was stopped must not hold up what others wait for.
+        // A client that was stopped (SIGSTOP) must not hold up what others wait for.
         tokio::time::timeout(SEND_TIMEOUT, wire::send(&mut &self.stream, reply))
             .await
             .map_err(|_| WireError::Late)?
     }
 
-    /// Asks the person.
+    /// Asks the client's person a question, and waits for the answer.
     pub(crate) async fn ask(&mut self, question: Ask) -> Result<Answer, WireError> {
-        self.say(&Reply::Ask(question)).await?;
-        self.hear().await
+        self.send(&Reply::Ask(question)).await?;
+        self.receive().await
     }
 
-    /// Waits for what the client says, which may be long in coming.
-    pub(crate) async fn hear(&mut self) -> Result<Answer, WireError> {
+    /// Waits for the client's next answer, without a limit: a person may have to type it.
+    pub(crate) async fn receive(&mut self) -> Result<Answer, WireError> {
         wire::recv(&mut &self.stream).await
     }
 
-    /// Waits for something while the client sees how far it is, and ends when the client does.
+    /// Waits for work, and sends the client its progress. Fails as soon as the client goes.
     pub(crate) async fn wait<T>(
         &mut self,
         host: &str,
         progress: &mut broadcast::Receiver<Progress>,
         future: impl Future<Output = T>,
     ) -> Result<T, WireError> {
-        let (_, mut nothing) = mpsc::channel(1);
-        self.wait_asked(host, progress, &mut nothing, future).await
+        let (_, mut no_questions) = mpsc::channel(1);
+        self.wait_with_questions(host, progress, &mut no_questions, future)
+            .await
     }
 
-    /// The same, while the client is asked what there is to ask.
-    pub(crate) async fn wait_asked<T>(
+    /// Waits for work as [`wait`](Self::wait) does, and asks the client the questions that come meanwhile.
+    pub(crate) async fn wait_with_questions<T>(
         &mut self,
         host: &str,
         progress: &mut broadcast::Receiver<Progress>,
@@ -148,13 +144,13 @@ impl Conversation {
         let mut closed = false;
         tokio::pin!(future);
         let outcome = loop {
-            let mut hearing = &self.stream;
-            let said = tokio::select! {
+            let mut receiving = &self.stream;
+            let update = tokio::select! {
                 biased;
                 outcome = &mut future => break outcome,
-                // A client has nothing to say here, so whatever comes is its end.
-                _ = wire::recv::<Answer>(&mut hearing) => return Err(WireError::Closed),
-                said = progress.recv(), if !closed => match said {
+                // A client sends nothing here, so whatever comes is its end.
+                _ = wire::recv::<Answer>(&mut receiving) => return Err(WireError::Closed),
+                update = progress.recv(), if !closed => match update {
                     Ok(progress) => progress,
                     Err(RecvError::Lagged(_)) => continue,
                     Err(RecvError::Closed) => {
@@ -163,25 +159,25 @@ impl Conversation {
                     }
                 },
                 Some(question) = questions.recv() => {
-                    self.put(question).await?;
+                    self.forward_question(question).await?;
                     continue;
                 }
-                () = tokio::time::sleep_until(self.heard + KEEPALIVE_INTERVAL) => {
+                () = tokio::time::sleep_until(self.last_sent + KEEPALIVE_INTERVAL) => {
                     let seconds = u32::try_from(began.elapsed().as_secs()).unwrap_or(u32::MAX);
                     Progress::Asking { host: host.to_owned(), seconds }
                 }
             };
-            self.say(&Reply::Progress(said)).await?;
+            self.send(&Reply::Progress(update)).await?;
         };
-        // What was said before the end is heard before the end.
+        // Progress from before the end reaches the client before the end does.
         while let Ok(progress) = progress.try_recv() {
-            self.say(&Reply::Progress(progress)).await?;
+            self.send(&Reply::Progress(progress)).await?;
         }
         Ok(outcome)
     }
 
-    /// Puts a question of ssh's to the person.
-    async fn put(&mut self, question: Question) -> Result<(), WireError> {
+    /// Asks the client what ssh asks, and hands the answer back.
+    async fn forward_question(&mut self, question: Question) -> Result<(), WireError> {
         let Question {
             prompt,
             answer: waiting,
@@ -204,13 +200,13 @@ impl Conversation {
         Ok(())
     }
 
-    /// The passphrase that the person has just given, if they were asked for one.
+    /// The passphrase that the person has typed since the last call, if they were asked for one.
     pub(crate) fn take_passphrase(&mut self) -> Option<Passphrase> {
         self.passphrase.take()
     }
 
-    /// Waits until the client has gone.
-    pub(crate) async fn end(&mut self) {
+    /// Waits until the client closes the connection, which is its lease.
+    pub(crate) async fn wait_until_closed(&mut self) {
         while wire::recv::<Answer>(&mut &self.stream).await.is_ok() {}
     }
 }

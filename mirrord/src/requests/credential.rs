@@ -1,4 +1,4 @@
-//! A credential that a person gives to a mirror, on its way from them to where it is kept.
+//! A credential that came with `mirrord add`, `set` or `test`, on its way to where it is stored.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,19 +18,22 @@ use crate::{
     sync::Engine,
 };
 
-/// What a mirror will sign in with.
+/// A credential that came with a command, with which a mirror will sign in.
 #[derive(Clone)]
 pub(crate) struct SuppliedCredential {
-    /// As the mirror will have it.
+    /// The credential as the mirror's settings will name it.
     pub auth: Auth,
-    /// Its password, or its key's passphrase.
+    /// The password, or the key's passphrase.
     secret: Option<Secret>,
-    /// The scheme, host and port that it is for.
+    /// The scheme, host and port that the secret is for.
     origin: String,
 }
 
 impl SuppliedCredential {
-    /// What was given for an upstream.
+    /// Takes a credential for an upstream.
+    ///
+    /// # Errors
+    /// Fails where the upstream cannot be signed in to with it.
     pub(crate) fn new(credential: Credential, url: &UpstreamUrl) -> Result<Self, Failure> {
         let (auth, secret) = match credential {
             Credential::AsGit => (Auth::AsGit, None),
@@ -56,7 +59,7 @@ impl SuppliedCredential {
         })
     }
 
-    /// Its secret, for where it is meant.
+    /// The secret, for the host that it is meant for.
     ///
     /// # Errors
     /// Fails for another scheme, host or port.
@@ -72,7 +75,7 @@ impl SuppliedCredential {
         Err(Failure::new(FailureKind::Refused, message).hinted(hint))
     }
 
-    /// Takes the passphrase with which the key has just signed in, where another was given.
+    /// Replaces a wrong passphrase by the one that was typed when ssh asked, and with which the key has signed in.
     pub(crate) fn correct(&mut self, passphrase: Option<&Passphrase>) {
         if let (Auth::SshKey { file, .. }, Some(secret), Some(passphrase)) =
             (&self.auth, &mut self.secret, passphrase)
@@ -82,15 +85,18 @@ impl SuppliedCredential {
         }
     }
 
-    /// What the person should know of where its secret is now.
+    /// The warning that the secret is stored in a file.
     pub(crate) fn warning(&self) -> Option<String> {
         let store = self.auth.secret()?.store();
-        let words =
+        let warning =
             "there is no keyring: the secret is in a file that only you can read, in plain text";
-        (store == Store::File).then(|| words.to_owned())
+        (store == Store::File).then(|| warning.to_owned())
     }
 
-    /// Stores its secret.
+    /// Stores the secret, in the keyring or in a file.
+    ///
+    /// # Errors
+    /// Fails where it cannot be stored.
     pub(crate) async fn store(mut self, engine: &Arc<Engine>) -> Result<Self, Failure> {
         let Some(Secret(secret)) = &self.secret else {
             return Ok(self);
@@ -103,14 +109,14 @@ impl SuppliedCredential {
                 let label = format!("mirror: {username} at {}", self.origin);
                 let text = credentials::bound(&self.origin, secret);
                 *id = Some(engine.credentials.secrets.put(&label, &text).await?);
-                // Whoever gives it says that it is right, whatever upstream said before.
+                // The person says that the password is right, whatever upstream said of it before.
                 let login = Login {
                     username: username.clone(),
                     password: secret.clone(),
                 };
                 let (engine, origin) = (engine.clone(), self.origin.clone());
                 let forgetting = move || engine.upstreams.trials.forget(&origin, &login);
-                // Nothing but a bug fails here, and that is no reason not to take it.
+                // Only a bug fails here, and is no reason to refuse the credential.
                 let _ = tokio::task::spawn_blocking(forgetting).await;
             }
             Auth::SshKey { file, passphrase } => {
@@ -124,7 +130,7 @@ impl SuppliedCredential {
     }
 }
 
-/// Where the daemon stands, no other path means anything.
+/// Refuses a relative path: the daemon's working directory is `/`, and not the person's.
 fn absolute(file: PathBuf) -> Result<PathBuf, Failure> {
     if file.is_absolute() {
         return Ok(file);
@@ -133,23 +139,23 @@ fn absolute(file: PathBuf) -> Result<PathBuf, Failure> {
     Err(Failure::new(FailureKind::Usage, message))
 }
 
-/// Secrets that a change makes or leaves behind. Those that no mirror names when it is over are removed, also when nobody
-/// has waited for its end.
-pub(crate) struct Loose {
+/// The secrets that a change of a mirror adds or replaces. Those that no mirror's settings name after the change are
+/// removed, also when the client goes before its end.
+pub(crate) struct UnnamedSecrets {
     engine: Arc<Engine>,
     mirror: UpstreamUrl,
     git_dir: Option<PathBuf>,
     ids: Vec<SecretId>,
 }
 
-/// Nothing tells when a sync of a mirror that nobody wants any more has ended.
+/// No event tells when a sync without a client has ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A change that takes longer has gone wrong, and the daemon's next start cleans up after it.
+/// A change that takes longer has gone wrong, and the next start of the daemon removes its secrets.
 const MAX_WAIT: Duration = Duration::from_secs(120);
 
-impl Loose {
-    /// For a change of a mirror, or of one that is to be made of an upstream.
+impl UnnamedSecrets {
+    /// Begins with no secrets, for a change of a mirror, or for one that is to be made of an upstream.
     pub(crate) fn new(engine: &Arc<Engine>, mirror: &UpstreamUrl, git_dir: Option<&Path>) -> Self {
         Self {
             engine: engine.clone(),
@@ -159,19 +165,19 @@ impl Loose {
         }
     }
 
-    /// The secret of this, when it has one, may be left without a mirror.
+    /// Adds the secret of a credential, which the change may leave without a mirror.
     pub(crate) fn add(&mut self, auth: &Auth) {
         self.ids.extend(auth.secret().cloned());
     }
 
-    /// The change is over. Returns what the person should know: what is still there and should not be.
-    pub(crate) async fn settle(mut self) -> Vec<String> {
+    /// Removes the secrets that no mirror names, when the change is over. Returns a warning for each that is still there.
+    pub(crate) async fn remove(mut self) -> Vec<String> {
         let ids = std::mem::take(&mut self.ids);
         remove_unnamed(&self.engine, &ids).await
     }
 }
 
-impl Drop for Loose {
+impl Drop for UnnamedSecrets {
     fn drop(&mut self) {
         let ids = std::mem::take(&mut self.ids);
         if ids.is_empty() {
@@ -180,16 +186,16 @@ impl Drop for Loose {
         let (engine, mirror) = (self.engine.clone(), self.mirror.clone());
         let git_dir = self.git_dir.clone();
         tokio::spawn(async move {
-            let over = async {
+            let change_ends = async {
                 if let Some(git_dir) = git_dir {
-                    // Whoever changes it now may be about to name one of them.
+                    // Another change that is under way may name one of them.
                     drop(engine.gates.of(&git_dir).change(false).await);
                 }
                 while engine.syncing().contains(&mirror) {
                     tokio::time::sleep(POLL_INTERVAL).await;
                 }
             };
-            if tokio::time::timeout(MAX_WAIT, over).await.is_ok() {
+            if tokio::time::timeout(MAX_WAIT, change_ends).await.is_ok() {
                 remove_unnamed(&engine, &ids).await;
             }
         });
@@ -207,9 +213,9 @@ async fn remove_unnamed(engine: &Arc<Engine>, ids: &[SecretId]) -> Vec<String> {
     };
     for id in ids.iter().filter(|id| !named(id)) {
         if let Err(failure) = engine.credentials.remove(id).await {
-            let place = id.store().place();
+            let location = id.store().place();
             let warning =
-                format!("a secret that nothing uses any more is still {place}: {failure}");
+                format!("a secret that nothing uses any more is still {location}: {failure}");
             tracing::warn!("{warning}");
             warnings.push(warning);
         }
@@ -239,8 +245,8 @@ mod tests {
         SuppliedCredential::new(Credential::Password(login), url).expect("for http")
     }
 
-    /// Addresses that are alike: hosts that begin, end or look like others, with and without a port, a login, a path.
-    fn address() -> impl Strategy<Value = String> {
+    /// URLs that look alike: hosts that begin, end or look like others, with and without a port, a login, a path.
+    fn similar_url() -> impl Strategy<Value = String> {
         let scheme = prop_oneof![Just("http"), Just("https")];
         let login = prop_oneof![Just(""), Just("me@"), Just("me:x@"), Just("a.example@")];
         let host = "(a|b|a\\.a|A|a-)\\.(example|example\\.b|exampl)";
@@ -255,20 +261,21 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(4096))]
 
         #[test]
-        fn a_secret_is_for_one_scheme_host_and_port(here in address(), there in address()) {
-            let (Some(here), Some(there)) = (url(&here), url(&there)) else {
+        fn a_secret_is_for_one_scheme_host_and_port(own in similar_url(), other in similar_url()) {
+            let (Some(own), Some(other)) = (url(&own), url(&other)) else {
                 return Ok(());
             };
-            let same = (here.scheme(), here.host(), here.port())
-                == (there.scheme(), there.host(), there.port());
-            let told = password(&here).secret_for(&there);
-            prop_assert_eq!(told.is_ok_and(|secret| secret.is_some()), same, "{} {}", here, there);
+            let is_same = (own.scheme(), own.host(), own.port())
+                == (other.scheme(), other.host(), other.port());
+            let secret = password(&own).secret_for(&other);
+            let is_given = secret.is_ok_and(|secret| secret.is_some());
+            prop_assert_eq!(is_given, is_same, "{} {}", own, other);
         }
     }
 
     #[test]
     fn no_text_makes_a_secret_go_to_another_host() {
-        let Some(here) = url("https://gitlab.example/g/p.git") else {
+        let Some(own) = url("https://gitlab.example/g/p.git") else {
             panic!("it is a URL");
         };
         // What git's own tests of its credential helpers try, and what others have been caught by.
@@ -287,8 +294,8 @@ mod tests {
             "https://:x@/g/p.git",
             "https:///g/p.git",
         ] {
-            let told = url(text).map(|there| password(&here).secret_for(&there));
-            assert!(!matches!(told, Some(Ok(Some(_)))), "'{text}'");
+            let secret = url(text).map(|other| password(&own).secret_for(&other));
+            assert!(!matches!(secret, Some(Ok(Some(_)))), "'{text}'");
         }
     }
 }

@@ -1,11 +1,10 @@
-//! The daemon's side of `mirrord history` and `mirrord restore`: what refs once were, and how that comes back.
+//! The requests of `mirrord history` and `mirrord restore`: the values that refs once had, and bringing one back.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use common::{
     protocol::{
-        Failure, FailureKind, Mirror as Wanted, OrFailure, Past, Reply, Restore,
-        wire::{WireError, batches},
+        Failure, FailureKind, Mirror as Wanted, OrFailure, Past, Reply, Restore, wire::batches,
     },
     refspec::{PublicRef, Route},
 };
@@ -24,40 +23,45 @@ use crate::{
         publish,
         refs::{self, Refs, conflicting},
     },
-    requests::{conversation::Conversation, fetch::existing},
+    requests::{conversation::Conversation, error::RequestError, resolve::existing_mirror},
     sync::Engine,
 };
 
 const CANNOT_READ: &str = "cannot read the mirror's refs";
 
-/// Carries out `mirrord history` for a client.
-pub(crate) async fn carry_out(
+/// The bytes of a past value in a reply beside its ref's name, at most; the size of a batch is reckoned with it.
+const PAST_SIZE: usize = 200;
+
+/// Sends the values that the refs of a mirror, or one of them, once had, newest first.
+///
+/// # Errors
+/// Fails where there is no such mirror or ref, and where the refs cannot be read.
+pub(crate) async fn history(
     engine: &Engine,
     conversation: &mut Conversation,
     wanted: &Wanted,
     name: Option<&[u8]>,
-) -> Result<(), WireError> {
-    match history(engine, wanted, name) {
-        Ok(past) => {
-            for batch in batches(past, |past: &Past| past.name.len() + 200) {
-                conversation.say(&Reply::Past(batch)).await?;
-            }
-            conversation.say(&Reply::Done).await
-        }
-        Err(failure) => conversation.say(&Reply::Failed(failure)).await,
+) -> Result<Reply, RequestError> {
+    let values = past_values(engine, wanted, name)?;
+    for batch in batches(values, |past: &Past| past.name.len() + PAST_SIZE) {
+        conversation.send(&Reply::Past(batch)).await?;
     }
+    Ok(Reply::Done)
 }
 
-/// What the refs of a mirror, or one of them, once were, newest first.
-fn history(engine: &Engine, wanted: &Wanted, name: Option<&[u8]>) -> Result<Vec<Past>, Failure> {
-    let mirror = existing(engine, wanted)?;
+fn past_values(
+    engine: &Engine,
+    wanted: &Wanted,
+    name: Option<&[u8]>,
+) -> Result<Vec<Past>, Failure> {
+    let mirror = existing_mirror(engine, wanted)?;
     let refs = refs::read(&mirror.git_dir).or_failure(CANNOT_READ)?;
     let mut entries = history::entries(&refs);
     if let Some(name) = name {
         let is_there = history::names(name).any(|name| refs.contains_key(&name));
         match history::find(&entries, name, None) {
             Ok(found) => entries.retain(|entry| entry.name == found.name),
-            // It lost nothing.
+            // The ref has had no other value.
             Err(_) if is_there => entries.clear(),
             Err(failure) => return Err(failure),
         }
@@ -65,11 +69,14 @@ fn history(engine: &Engine, wanted: &Wanted, name: Option<&[u8]>) -> Result<Vec<
     Ok(entries.into_iter().map(past).collect())
 }
 
-/// Brings back what a ref once was, as a ref of the mirror's own.
+/// Restores a value that a ref once had, as a local ref.
+///
+/// # Errors
+/// Fails where no such value is known, its object is gone, or another ref is in the way.
 pub(crate) async fn restore(engine: &Arc<Engine>, request: &Restore) -> Result<Reply, Failure> {
-    let mirror = existing(engine, &request.mirror)?;
+    let mirror = existing_mirror(engine, &request.mirror)?;
     let at = request.at.as_deref().map(|text| {
-        // A time without a zone is one of where the person is.
+        // A time without a zone is in the client's zone.
         let now = request
             .now
             .parse::<Zoned>()
@@ -98,7 +105,7 @@ pub(crate) async fn restore(engine: &Arc<Engine>, request: &Restore) -> Result<R
         settled.or_failure(CANNOT_READ)?;
         written?;
         let hint = match mirror.settings.rules.track.route(&name) {
-            Route::Tracked(_) if name == entry.name => Some(to_upstream(&entry)),
+            Route::Tracked(_) if name == entry.name => Some(push_commands(&entry)),
             _ => None,
         };
         Ok(Reply::Restored {
@@ -116,7 +123,7 @@ fn write(mirror: &Mirror, entry: &Entry, name: &BString) -> Result<(), Failure> 
         return Err(Failure::here(format!("object {} is not here", entry.oid)));
     }
     let oid = if name.starts_with(b"refs/heads/") {
-        // As git does of a tag that is to be a branch.
+        // A branch that is made of a tag gets the tagged commit, as in git.
         ancestry::peel_to_commit(&repo, entry.oid).ok_or_else(|| {
             Failure::here(format!(
                 "{} is no commit, and cannot be a branch",
@@ -127,17 +134,17 @@ fn write(mirror: &Mirror, entry: &Entry, name: &BString) -> Result<(), Failure> 
         entry.oid
     };
     let refs = refs::read(&mirror.git_dir).or_failure(CANNOT_READ)?;
-    if let Some(other) = other(&refs, name) {
+    if let Some(other) = conflicting_ref(&refs, name) {
         let failure = Failure::here(format!("'{other}' exists"));
         return Err(failure.hinted("bring it back under another name: --as NAME"));
     }
-    let here = LocalEdit {
+    let restored = LocalEdit {
         name: PublicRef::new(name.clone()),
         old: None,
         new: Some(oid),
     };
     let track = &mirror.settings.rules.track;
-    let plan = Plan::of_push(&refs, &[], &[here], track);
+    let plan = Plan::of_push(&refs, &[], &[restored], track);
     let published =
         publish::publish(&mirror.git_dir, &plan, None, track).or_failure("cannot bring it back")?;
     if published.again {
@@ -146,19 +153,20 @@ fn write(mirror: &Mirror, entry: &Entry, name: &BString) -> Result<(), Failure> 
     Ok(())
 }
 
-/// What has the name, or leaves no room for it.
-fn other<'r>(refs: &'r Refs, name: &BString) -> Option<&'r BString> {
+/// The ref that has the name, or that leaves no room for it, as `a` for `a/b`.
+fn conflicting_ref<'r>(refs: &'r Refs, name: &BString) -> Option<&'r BString> {
     let same = refs.get_key_value(name).map(|(name, _)| name);
     same.or_else(|| conflicting(refs, name.as_bstr()))
 }
 
-/// What sends it to upstream as it is: git sends nothing that the other side seems to have.
-fn to_upstream(entry: &Entry) -> String {
+/// The commands that send a restored ref to upstream. Without the deletion git sends nothing, because the mirror already
+/// shows that value.
+fn push_commands(entry: &Entry) -> String {
     let Entry { name, oid, .. } = entry;
     format!("git fetch && git push origin :{name} && git push origin {oid}:{name}")
 }
 
-/// A ref that was typed, in full: of the same kind as the one that it brings back.
+/// The full name of a ref that was typed: a branch or a tag, as the restored ref is.
 fn full_name(typed: &[u8], old: &BString) -> Result<BString, Failure> {
     let kind = if old.starts_with(b"refs/tags/") {
         "tags"
@@ -173,7 +181,7 @@ fn full_name(typed: &[u8], old: &BString) -> Result<BString, Failure> {
         .iter()
         .find_map(|space| name.strip_prefix(space.as_bytes()));
     let is_valid = gix::validate::reference::name(name.as_bstr()).is_ok();
-    // What `git branch` would not make.
+    // `git branch` makes no such branch either (`strbuf_check_branch_ref` in git's object-name.c or refs.c).
     let is_sane = short.is_some_and(|short| !short.starts_with(b"-") && short != b"HEAD");
     if is_valid && is_sane {
         return Ok(name);

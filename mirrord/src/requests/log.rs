@@ -1,10 +1,10 @@
-//! The daemon's side of `mirrord log`: what happened, and what happens while somebody follows.
+//! The request of `mirrord log`: the entries of the journal, and with `--follow` the new ones as they come.
 
 use std::sync::Arc;
 
 use common::{
     address::name::Name,
-    protocol::{Entry, Failure, Log, Mirror as Wanted, OrFailure, Reply, wire::WireError},
+    protocol::{Entry, Failure, Log, Mirror as Wanted, OrFailure, Reply},
 };
 use tokio::sync::{broadcast::error::RecvError, mpsc};
 
@@ -16,7 +16,8 @@ use crate::{
     process::blocking::{blocking, panicked},
     requests::{
         conversation::Conversation,
-        fetch::{existing, parse},
+        error::RequestError,
+        resolve::{existing_mirror, parse_url},
     },
     sync::Engine,
 };
@@ -24,69 +25,62 @@ use crate::{
 const CANNOT_READ: &str = "cannot read what happened";
 
 /// Entries in one message; each is at most some kilobytes long.
-const BATCH: usize = 100;
+const MAX_BATCH: usize = 100;
 
-/// Says what happened, and goes on if the client follows.
+/// Sends the entries of the journal, oldest first, and new ones while the client follows.
+///
+/// # Errors
+/// Fails where the journal cannot be read, and for a mirror of which nothing is known.
 pub(crate) async fn log(
     engine: &Arc<Engine>,
     conversation: &mut Conversation,
     request: Log,
-) -> Result<(), WireError> {
-    let (kept, news) = match engine.journal.open() {
-        Ok(opened) => opened,
-        Err(err) => {
-            return conversation
-                .say(&Reply::Failed(Failure::io(CANNOT_READ, &err)))
-                .await;
-        }
-    };
+) -> Result<Reply, RequestError> {
+    let (kept, news) = engine.journal.open().or_failure(CANNOT_READ)?;
     let news = news.filter(|_| request.follow);
-    // What is kept is read as fast as the client takes it.
+    // The journal is read as fast as the client takes its entries.
     let (to, mut batches) = mpsc::channel(1);
     let reading = engine.clone();
     let read = tokio::spawn(blocking(move || read(&reading, &request, &kept, &to)));
     while let Some(batch) = conversation.wait_quietly(batches.recv()).await? {
-        conversation.say(&Reply::Entries(batch)).await?;
+        conversation.send(&Reply::Entries(batch)).await?;
     }
     let read = read
         .await
         .unwrap_or_else(|panic| Err(panicked("the request", &panic)));
-    let whose = match read {
-        Ok(whose) => whose,
-        Err(failure) => return conversation.say(&Reply::Failed(failure)).await,
-    };
+    let filter = read?;
     let Some(mut news) = news else {
-        return conversation.say(&Reply::Done).await;
+        return Ok(Reply::Done);
     };
     loop {
         let reply = match conversation.wait_quietly(news.recv()).await? {
-            Ok(line) if is_wanted(whose.as_ref(), &line) => {
+            Ok(line) if is_wanted(filter.as_ref(), &line) => {
                 Reply::Entries(vec![line.entry.clone()])
             }
             Ok(_) => continue,
             Err(RecvError::Lagged(count)) => Reply::Missed(count),
-            Err(RecvError::Closed) => return conversation.say(&Reply::Done).await,
+            Err(RecvError::Closed) => return Ok(Reply::Done),
         };
-        conversation.say(&reply).await?;
+        conversation.send(&reply).await?;
     }
 }
 
-/// Hands over what is kept and wanted, and says whose it is. Blocks.
+/// Hands over the entries that are kept and wanted. Returns the filter for the new ones. Blocks.
 fn read(
     engine: &Engine,
     request: &Log,
     kept: &Kept,
     to: &mpsc::Sender<Vec<Entry>>,
 ) -> Result<Option<MirrorFilter>, Failure> {
-    let whose = request.mirror.as_ref();
-    let whose = whose
-        .map(|wanted| whose_is(engine, wanted, kept))
+    let filter = request.mirror.as_ref();
+    let filter = filter
+        .map(|wanted| filter_of(engine, wanted, kept))
         .transpose()?;
     let wanted = || {
         let lines = kept.lines();
         lines.filter(|line| {
             line.as_ref()
-                .map_or(true, |line| is_wanted(whose.as_ref(), line))
+                .map_or(true, |line| is_wanted(filter.as_ref(), line))
         })
     };
     let skipped = match request.count.map(usize::try_from) {
@@ -96,17 +90,17 @@ fn read(
     let mut batch = Vec::new();
     for line in wanted().skip(skipped) {
         batch.push(line.or_failure(CANNOT_READ)?.entry);
-        // Who does not take it has gone.
-        if batch.len() == BATCH && to.blocking_send(std::mem::take(&mut batch)).is_err() {
+        // A client that does not take it has gone.
+        if batch.len() == MAX_BATCH && to.blocking_send(std::mem::take(&mut batch)).is_err() {
             break;
         }
     }
     let _ = to.blocking_send(batch);
-    Ok(whose)
+    Ok(filter)
 }
 
-/// The mirror that is meant, also when it is gone and something of it is still known.
-fn whose_is(engine: &Engine, wanted: &Wanted, kept: &Kept) -> Result<MirrorFilter, Failure> {
+/// The filter for the mirror that is meant, also when the mirror is gone and the journal still has entries of it.
+fn filter_of(engine: &Engine, wanted: &Wanted, kept: &Kept) -> Result<MirrorFilter, Failure> {
     let all = engine
         .registry
         .all()
@@ -119,21 +113,21 @@ fn whose_is(engine: &Engine, wanted: &Wanted, kept: &Kept) -> Result<MirrorFilte
             dirs.filter(|dir| Some(*dir) != git_dir),
         )
     };
-    let failure = match existing(engine, wanted) {
+    let failure = match existing_mirror(engine, wanted) {
         Ok(Mirror { git_dir, settings }) => {
             return Ok(among_others(Some(&git_dir), &settings.name));
         }
         Err(failure) => failure,
     };
-    let whose = match wanted {
+    let filter = match wanted {
         Wanted::Name(name) => among_others(None, name),
-        Wanted::Url(url) => among_others(None, &parse(url)?.mirror_name()),
+        Wanted::Url(url) => among_others(None, &parse_url(url)?.mirror_name()),
     };
     let mut lines = kept.lines();
-    let is_known = lines.any(|line| line.is_ok_and(|line| whose.owns(&line)));
-    is_known.then_some(whose).ok_or(failure)
+    let is_known = lines.any(|line| line.is_ok_and(|line| filter.owns(&line)));
+    is_known.then_some(filter).ok_or(failure)
 }
 
-fn is_wanted(whose: Option<&MirrorFilter>, line: &Line) -> bool {
-    whose.is_none_or(|whose| whose.owns(line))
+fn is_wanted(filter: Option<&MirrorFilter>, line: &Line) -> bool {
+    filter.is_none_or(|filter| filter.owns(line))
 }

@@ -1,11 +1,11 @@
-//! What is said of mirrors, and of the daemon's own settings.
+//! The requests of `mirrord list`, `show` and `config`, and what `mirrord status` shows of each mirror.
 
-use std::{fs, path::Path, time::SystemTime};
+use std::{fs, path::Path, sync::Arc, time::SystemTime};
 
 use common::{
     protocol::{
-        self, Damage, Failure, Health, LocalRef, Mirror as Wanted, MirrorInfo, OrFailure, Saved,
-        Setting, Shown,
+        self, Damage, Failure, Health, LocalRef, Mirror as Wanted, MirrorInfo, OrFailure, Reply,
+        Saved, Setting, Shown, wire::batches,
     },
     text::unix_seconds,
 };
@@ -15,13 +15,39 @@ use crate::{
         config::Config,
         registry::{Mirror, Unreadable},
     },
+    process::blocking::blocking,
     repository::{changed, damage, local_refs, refs, unserved},
-    requests::{expiry, fetch::existing},
+    requests::{conversation::Conversation, error::RequestError, expiry, resolve::existing_mirror},
     sync::{Engine, usage},
 };
 
-/// All mirrors.
-pub(crate) fn list(engine: &Engine) -> Result<Vec<MirrorInfo>, Failure> {
+/// The bytes of a mirror in a reply beside its description, at most; the size of a batch is reckoned with it.
+const INFO_SIZE: usize = 5000;
+
+/// All of one mirror, as it is shown.
+struct ShownMirror {
+    shown: Shown,
+    local_refs: Vec<LocalRef>,
+}
+
+/// Sends all mirrors, and the first clones that are under way.
+///
+/// # Errors
+/// Fails where the mirrors cannot be read.
+pub(crate) async fn list(
+    engine: &Engine,
+    conversation: &mut Conversation,
+) -> Result<Reply, RequestError> {
+    let infos = infos(engine)?;
+    for batch in batches(infos, |info| info.description.len() + INFO_SIZE) {
+        conversation.send(&Reply::Mirrors(batch)).await?;
+    }
+    let first_clones = engine.first_clones();
+    conversation.send(&Reply::FirstClones(first_clones)).await?;
+    Ok(Reply::Done)
+}
+
+fn infos(engine: &Engine) -> Result<Vec<MirrorInfo>, Failure> {
     let survey = engine
         .registry
         .survey()
@@ -32,7 +58,7 @@ pub(crate) fn list(engine: &Engine) -> Result<Vec<MirrorInfo>, Failure> {
         .collect())
 }
 
-/// How all mirrors are.
+/// How all mirrors are. Blocks.
 pub(crate) fn healths(engine: &Engine) -> Vec<Health> {
     let survey = match engine.registry.survey() {
         Ok(survey) => survey,
@@ -75,7 +101,7 @@ pub(crate) fn healths(engine: &Engine) -> Vec<Health> {
         .collect()
 }
 
-/// Damage of which upstream mends nothing.
+/// Damage that a sync does not repair.
 fn needs_a_person(what: String) -> Damage {
     Damage {
         what,
@@ -84,7 +110,7 @@ fn needs_a_person(what: String) -> Damage {
     }
 }
 
-/// A mirror of which no more is known than where it is.
+/// A mirror whose configuration cannot be read.
 fn unreadable(found: &Unreadable) -> MirrorInfo {
     MirrorInfo {
         name: found.name(),
@@ -102,9 +128,26 @@ fn unreadable(found: &Unreadable) -> MirrorInfo {
     }
 }
 
-/// All of one mirror, and what is in it alone.
-pub(crate) fn show(engine: &Engine, wanted: &Wanted) -> Result<(Shown, Vec<LocalRef>), Failure> {
-    let mirror = existing(engine, wanted)?;
+/// Sends all of one mirror: its settings, how it is, and its local refs.
+///
+/// # Errors
+/// Fails where there is no such mirror, and where its refs cannot be read.
+pub(crate) async fn show(
+    engine: &Arc<Engine>,
+    conversation: &mut Conversation,
+    wanted: Wanted,
+) -> Result<Reply, RequestError> {
+    let reading = engine.clone();
+    // The refs may have to be rebuilt first.
+    let showing = blocking(move || shown_mirror(&reading, &wanted));
+    let ShownMirror { shown, local_refs } = conversation.wait_quietly(showing).await??;
+    conversation.send(&Reply::Shown(Box::new(shown))).await?;
+    conversation.send_local_refs(local_refs).await?;
+    Ok(Reply::Done)
+}
+
+fn shown_mirror(engine: &Engine, wanted: &Wanted) -> Result<ShownMirror, Failure> {
+    let mirror = existing_mirror(engine, wanted)?;
     let refs = refs::read(&mirror.git_dir).or_failure("cannot read the mirror's refs")?;
     let track = &mirror.settings.rules.track;
     let entries = mirror.settings.entries().into_iter();
@@ -121,16 +164,22 @@ pub(crate) fn show(engine: &Engine, wanted: &Wanted) -> Result<(Shown, Vec<Local
             local_refs::withheld(&refs, track)
                 .into_iter()
                 .flat_map(|withheld| withheld.details)
-                .chain(unserved.filter_map(|it| it.line(&refs, track)))
+                .chain(unserved.filter_map(|unserved| unserved.line(&refs, track)))
                 .collect(),
         ),
         tracked: local_refs::count_tracked(&refs, track) as u64,
         keep_unused: engine.config().keep_unused,
     };
-    Ok((shown, local_refs::to_protocol(locals)))
+    Ok(ShownMirror {
+        shown,
+        local_refs: local_refs::to_protocol(locals),
+    })
 }
 
-/// The daemon's own settings, after a change of one of them if one is asked for.
+/// Changes one of the daemon's own settings, if that is asked for, and returns the one that was named, or all.
+///
+/// # Errors
+/// Fails for a setting that there is not, a value that it does not take, and a file that cannot be read or written.
 pub(crate) fn config(path: &Path, config: protocol::Config) -> Result<Vec<Setting>, Failure> {
     let wanted = match config {
         protocol::Config::List => None,
@@ -145,7 +194,7 @@ pub(crate) fn config(path: &Path, config: protocol::Config) -> Result<Vec<Settin
         }
     };
     if let Some(key) = &wanted {
-        // One that there is not is refused with the nearest that there is.
+        // Fails for an unknown key, and names the nearest known one.
         Config::get(path, key)?;
     }
     let entries = Config::entries(path)?.into_iter();
@@ -180,7 +229,7 @@ fn health(engine: &Engine, mirror: &Mirror, locals: u64) -> Health {
     }
 }
 
-/// What is broken in a mirror, in its packs or in its refs.
+/// The damage of a mirror, in its packs or in its refs.
 fn damage(git_dir: &Path) -> Option<Damage> {
     let of_refs = || {
         refs::lost_reason(git_dir).map(|what| Damage {
@@ -191,7 +240,7 @@ fn damage(git_dir: &Path) -> Option<Damage> {
     damage::read(git_dir).unwrap_or_default().or_else(of_refs)
 }
 
-/// What the objects of a mirror take on disk, in bytes.
+/// The bytes that the objects of a mirror take on disk.
 pub(crate) fn size(git_dir: &Path) -> u64 {
     let packs = fs::read_dir(git_dir.join("objects/pack"));
     let files = packs.into_iter().flatten().flatten();

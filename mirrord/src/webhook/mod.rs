@@ -39,7 +39,7 @@ use crate::{
         registry::Mirror,
     },
     process::blocking::blocking,
-    requests::fetch::existing,
+    requests::resolve::existing_mirror,
     sync::Engine,
 };
 
@@ -229,7 +229,7 @@ impl Webhook {
         change: impl FnOnce(&mut Hook) -> Result<(), Failure> + Send + 'static,
     ) -> Result<protocol::Hook, Failure> {
         let config = self.listen_config().await?;
-        let mirror = existing(&self.engine, wanted)?;
+        let mirror = existing_mirror(&self.engine, wanted)?;
         let hook = self.update_hook(&mirror, change).await?;
         Ok(config.hook(&mirror, &hook))
     }

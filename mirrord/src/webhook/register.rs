@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     mirrors::registry::Mirror,
-    requests::fetch::existing,
+    requests::resolve::existing_mirror,
     upstream::{ProjectHook, ProjectHooks},
 };
 
@@ -120,7 +120,7 @@ impl Webhook {
     /// Prepares access to the API, and the hook as it should be there.
     async fn open_session(&self, at: &AtGitLab) -> Result<Session, Failure> {
         let config = self.listen_config().await?;
-        let mirror = existing(&self.engine, &at.fetch.mirror)?;
+        let mirror = existing_mirror(&self.engine, &at.fetch.mirror)?;
         let upstreams = &self.engine.upstreams;
         let api = upstreams.hooks(&mirror.settings.url, &at.fetch.standing, &at.token)?;
         let hook = self.update_hook(&mirror, |_| Ok(())).await?;

@@ -43,7 +43,7 @@ async fn go(engine: Arc<Engine>, known: Arc<Known>, git_dir: PathBuf, cause: Cau
     match engine.registry.at(&git_dir) {
         Ok(Some(mirror)) => {
             let config = config(&known).await;
-            let gone = fetch::unasked(&engine, &mirror, &config, cause).await;
+            let gone = fetch::sync_mirror(&engine, &mirror, &config, cause).await;
             if let Err(failure) = gone {
                 tracing::debug!("'{}': {failure}", mirror.settings.name);
             }

@@ -1,4 +1,4 @@
-//! The end of a mirror. What is in it alone is left in a bundle.
+//! The request of `mirrord remove`: removes a mirror, and leaves its local refs in a bundle.
 
 use std::{
     fs::{self, File, Permissions},
@@ -12,13 +12,13 @@ use std::{
 
 use common::{
     git::{self, child_log::ChildLog},
-    protocol::{Failure, LocalRef, Mirror as Wanted, OrFailure, Reply, wire::WireError},
+    protocol::{Failure, LocalRef, Mirror as Wanted, OrFailure, Reply},
     refspec::Refspecs,
     text::unix_seconds,
 };
 use gix::{ObjectId, bstr::BString};
 
-use super::{CANNOT_CHANGE, alone, begin, its_turn};
+use super::{CANNOT_CHANGE, begin_change, lock_lease, read_again};
 use crate::{
     mirrors::{
         registry::{Mirror, Unreadable},
@@ -26,61 +26,62 @@ use crate::{
     },
     process::{blocking::blocking, durable},
     repository::{local_refs, refs},
-    requests::{conversation::Conversation, credential::Loose, fetch::existing},
+    requests::{
+        conversation::Conversation, credential::UnnamedSecrets, error::RequestError,
+        resolve::existing_mirror,
+    },
     sync::Engine,
 };
 
-/// How a removal went.
-enum Removed {
-    /// It is gone.
-    Gone {
-        /// What has its local branches, when it had any.
+/// How a removal ends.
+enum Removal {
+    /// The mirror is removed.
+    Done {
+        /// The bundle of its local refs, when it had any.
         bundle: Option<PathBuf>,
         /// What the person should know.
         warnings: Vec<String>,
     },
-    /// These are in the way.
-    Locals(Vec<LocalRef>),
+    /// The mirror stays, because it has these local refs.
+    Refused(Vec<LocalRef>),
 }
 
-/// Carries out `mirrord remove` for a client.
-pub(crate) async fn carry_out_remove(
+/// Removes a mirror. With `force` its local refs are written into a bundle first; without, a mirror that has any stays, and
+/// the client is sent them.
+///
+/// # Errors
+/// Fails where local refs are in the way, and while the mirror is in use; the mirror is then still there.
+pub(crate) async fn remove(
     engine: &Arc<Engine>,
     conversation: &mut Conversation,
     wanted: &Wanted,
     force: bool,
     bundles: PathBuf,
-) -> Result<(), WireError> {
-    let removing = remove(engine, wanted, force, bundles);
-    let reply = match conversation.wait_quietly(removing).await? {
-        Ok(Removed::Gone { bundle, warnings }) => Reply::Removed { bundle, warnings },
-        Ok(Removed::Locals(locals)) => {
+) -> Result<Reply, RequestError> {
+    let removing = remove_mirror(engine, wanted, force, bundles);
+    match conversation.wait_quietly(removing).await?? {
+        Removal::Done { bundle, warnings } => Ok(Reply::Removed { bundle, warnings }),
+        Removal::Refused(locals) => {
             let count = locals.len();
-            conversation.say_locals(locals).await?;
+            conversation.send_local_refs(locals).await?;
             let message = match count {
                 1 => "1 local branch or tag is in this mirror alone".to_owned(),
                 _ => format!("{count} local branches and tags are in this mirror alone"),
             };
-            Reply::Failed(
-                Failure::here(message)
-                    .hinted("--force removes it, and leaves them in a bundle first"),
-            )
+            let failure = Failure::here(message);
+            Err(failure
+                .hinted("--force removes it, and leaves them in a bundle first")
+                .into())
         }
-        Err(failure) => Reply::Failed(failure),
-    };
-    conversation.say(&reply).await
+    }
 }
 
-/// Removes a mirror.
-///
-/// # Errors
-/// Fails with what the person should read; the mirror is then still there.
-async fn remove(
+async fn remove_mirror(
     engine: &Arc<Engine>,
     wanted: &Wanted,
     force: bool,
     bundles: PathBuf,
-) -> Result<Removed, Failure> {
+) -> Result<Removal, Failure> {
     if force
         && let Wanted::Name(name) = wanted
         && let Some(found) = engine
@@ -90,47 +91,47 @@ async fn remove(
     {
         return remove_unreadable(engine, found, bundles).await;
     }
-    let mirror = existing(engine, wanted)?;
-    let changing = begin(engine, &mirror, true).await?;
+    let mirror = existing_mirror(engine, wanted)?;
+    let changing = begin_change(engine, &mirror, true).await?;
     let (working, git_dir) = (engine.clone(), mirror.git_dir.clone());
-    let mut loose = Loose::new(engine, &mirror.settings.url, Some(&git_dir));
-    loose.add(&mirror.settings.auth);
+    let mut unnamed = UnnamedSecrets::new(engine, &mirror.settings.url, Some(&git_dir));
+    unnamed.add(&mirror.settings.auth);
     let removed = blocking(move || {
         let _changing = changing;
         let engine = working;
-        let mirror = its_turn(&engine, &git_dir)?;
+        let mirror = read_again(&engine, &git_dir)?;
         let refs = refs::read(&git_dir).or_failure(CANNOT_CHANGE)?;
         let locals = local_refs::list(&refs, &mirror.settings.rules.track);
         if !locals.is_empty() && !force {
-            return Ok(Removed::Locals(local_refs::to_protocol(locals)));
+            return Ok(Removal::Refused(local_refs::to_protocol(locals)));
         }
-        let _lease = alone(&mirror)?;
+        let _lease = lock_lease(&mirror)?;
         let bundle = if locals.is_empty() {
             None
         } else {
-            Some(bundle(&git_dir, &locals, &bundles).or_failure(CANNOT_CHANGE)?)
+            Some(write_bundle(&git_dir, &locals, &bundles).or_failure(CANNOT_CHANGE)?)
         };
-        end(&engine, &mirror).or_failure(CANNOT_CHANGE)?;
-        Ok(Removed::Gone {
+        delete(&engine, &mirror).or_failure(CANNOT_CHANGE)?;
+        Ok(Removal::Done {
             bundle,
             warnings: Vec::new(),
         })
     })
     .await;
-    let left = loose.settle().await;
+    let left_over = unnamed.remove().await;
     let mut removed = removed?;
-    if let Removed::Gone { warnings, .. } = &mut removed {
-        warnings.extend(left);
+    if let Removal::Done { warnings, .. } = &mut removed {
+        warnings.extend(left_over);
     }
     Ok(removed)
 }
 
-/// Removes a mirror whose configuration cannot be read. All that no record says to be upstream's goes into the bundle.
+/// Removes a mirror whose configuration cannot be read. The bundle gets all refs that differ from the records of upstream.
 async fn remove_unreadable(
     engine: &Arc<Engine>,
     found: Unreadable,
     bundles: PathBuf,
-) -> Result<Removed, Failure> {
+) -> Result<Removal, Failure> {
     let Some(changing) = engine.gates.of(&found.git_dir).change_now() else {
         return Err(Failure::here(format!("'{}' is in use", found.name())));
     };
@@ -138,9 +139,9 @@ async fn remove_unreadable(
     blocking(move || {
         let _changing = changing;
         let git_dir = &found.git_dir;
-        // It is in the way of a rename, too.
+        // A directory without write permission cannot be renamed either.
         let _ = fs::set_permissions(git_dir, Permissions::from_mode(0o700));
-        let (bundle, warning) = match salvaged(git_dir, &bundles) {
+        let (bundle, warning) = match bundle_of_unreadable(git_dir, &bundles) {
             Ok(bundle) => (bundle, None),
             Err(err) => (
                 None,
@@ -154,7 +155,7 @@ async fn remove_unreadable(
         engine.schedule.remove(git_dir);
         engine.usage.forget(git_dir);
         engine.registry.remove(git_dir).or_failure(CANNOT_CHANGE)?;
-        Ok(Removed::Gone {
+        Ok(Removal::Done {
             bundle,
             warnings: warning.into_iter().collect(),
         })
@@ -162,11 +163,11 @@ async fn remove_unreadable(
     .await
 }
 
-/// Puts what may be local into a bundle, where that can be read.
-fn salvaged(git_dir: &Path, bundles: &Path) -> io::Result<Option<PathBuf>> {
+/// Writes the refs that may be local into a bundle, where they can be read.
+fn bundle_of_unreadable(git_dir: &Path, bundles: &Path) -> io::Result<Option<PathBuf>> {
     let config = git_dir.join("config");
     if ConfigFile::read(&config).is_err() {
-        // Without one that can be read, git reads nothing.
+        // git reads nothing of a repository whose configuration cannot be read.
         durable::replace(&config, b"[core]\n\tbare = true\n")?;
     }
     let refs = refs::read(git_dir)?;
@@ -174,18 +175,21 @@ fn salvaged(git_dir: &Path, bundles: &Path) -> io::Result<Option<PathBuf>> {
     if locals.is_empty() {
         return Ok(None);
     }
-    bundle(git_dir, &locals, bundles).map(Some)
+    write_bundle(git_dir, &locals, bundles).map(Some)
 }
 
-/// Removes a mirror and all that is known of it. Nobody may be using it, nor begin to. Blocks.
-pub(crate) fn end(engine: &Engine, mirror: &Mirror) -> io::Result<()> {
+/// Deletes a mirror and all that is known of it. Nobody may be using it, nor begin to. Blocks.
+///
+/// # Errors
+/// Fails where something of it cannot be deleted.
+pub(crate) fn delete(engine: &Engine, mirror: &Mirror) -> io::Result<()> {
     engine.credentials.forget_readers(&mirror.git_dir)?;
     engine.forget(mirror)?;
     engine.registry.remove(&mirror.git_dir)
 }
 
-/// Writes refs and all that they need into one file, which any git can clone from. No two share one.
-fn bundle(git_dir: &Path, refs: &[(BString, ObjectId)], dir: &Path) -> io::Result<PathBuf> {
+/// Writes refs and all objects that they need into a new bundle in `dir`, from which any git can clone. Returns its path.
+fn write_bundle(git_dir: &Path, refs: &[(BString, ObjectId)], dir: &Path) -> io::Result<PathBuf> {
     durable::make_dir(dir)?;
     let unfinished = tempfile::Builder::new()
         .prefix(".")
@@ -210,18 +214,18 @@ fn bundle(git_dir: &Path, refs: &[(BString, ObjectId)], dir: &Path) -> io::Resul
     let ended = child.wait_with_output()?;
     log.ended(ended.status);
     if !ended.status.success() {
-        let words = String::from_utf8_lossy(&ended.stderr);
-        let words = words.trim().trim_start_matches("fatal: ").to_owned();
-        return Err(io::Error::other(words));
+        let stderr = String::from_utf8_lossy(&ended.stderr);
+        let message = stderr.trim().trim_start_matches("fatal: ").to_owned();
+        return Err(io::Error::other(message));
     }
-    // git has put another file in its place.
+    // git has renamed another file to this path, so it is opened again.
     File::open(unfinished.path())?.sync_all()?;
-    let place = git_dir.file_stem().unwrap_or_default();
+    let stem = git_dir.file_stem().unwrap_or_default();
     let since = unix_seconds(SystemTime::now());
     for number in 1.. {
-        let name = format!("{}-{since}-{number}.bundle", place.display());
+        let name = format!("{}-{since}-{number}.bundle", stem.display());
         let path = dir.join(name);
-        // Never over one that is there.
+        // A hard link, unlike a rename, never replaces a bundle that is there.
         match fs::hard_link(unfinished.path(), &path) {
             Ok(()) => {
                 durable::sync_dir(dir)?;

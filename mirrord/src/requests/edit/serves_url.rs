@@ -1,4 +1,4 @@
-//! Whether a mirror that is changed still serves the URL of its upstream.
+//! Whether a mirror still serves the URL of its upstream after a change of its settings.
 
 use common::{
     protocol::{Failure, FailureKind, OrFailure},
@@ -14,13 +14,17 @@ use crate::{
     sync::Engine,
 };
 
-/// What holds after a change. With another name a mirror is used by that name alone.
-pub(super) fn after(engine: &Engine, old: &Settings, new: &Settings) -> Result<ServesUrl, Failure> {
+/// The value of `serves-url` after a change. A mirror that gets another name is used by that name alone.
+pub(super) fn serves_url_after(
+    engine: &Engine,
+    old: &Settings,
+    new: &Settings,
+) -> Result<ServesUrl, Failure> {
     let moves = new.url != old.url;
     let is_served = || engine.registry.find(&new.url).or_failure(CANNOT_CHANGE);
     match old.serves_url {
         ServesUrl::Formerly if moves => return Ok(ServesUrl::No),
-        // The way back from a change of the name.
+        // The mirror gets back the name that a clone of its URL gave it.
         ServesUrl::Formerly
             if new.name != old.name
                 && new.name == new.url.mirror_name()
@@ -49,7 +53,7 @@ pub(super) fn after(engine: &Engine, old: &Settings, new: &Settings) -> Result<S
     })
 }
 
-/// Whether refspecs are those of the mirrors that clones of URLs make.
+/// Whether refspecs are those of a mirror that a clone of a URL makes.
 fn is_whole(engine: &Engine, track: &Refspecs) -> Result<bool, Failure> {
     let defaults = Config::read(&engine.config)?.defaults;
     Ok(*track == Refspecs::everything() || *track == defaults.track)

@@ -1,13 +1,14 @@
-//! With which login a request is made: one that is kept, one that a client is asked for, and who has proved what.
+//! The login that a request signs in with: one that was typed, one that is kept, the mirror's own, or one that the
+//! client is asked for. What each login has read is recorded in `credentials`.
 
-use super::{Request, Source};
+use super::{MirrorRequest, request::LoginSource};
 use tokio::sync::broadcast;
 
 use crate::{
     credentials::CredentialKey,
     mirrors::{registry::Mirror, settings::Auth},
     process::questions::Passphrase,
-    requests::expiry,
+    requests::{error::RequestError, expiry},
     upstream::{Access, Trouble},
 };
 use common::{
@@ -15,38 +16,38 @@ use common::{
     protocol::{Answer, Ask, Failure, FailureKind, Login, Reply, wire::WireError},
 };
 
-/// Where a token comes from.
+/// Where GitLab makes the token that is asked for.
 const MAKE_A_TOKEN: &str = "GitLab makes tokens under Preferences, Access tokens (scopes read_repository, write_repository)";
 
-impl Request<'_> {
-    /// Upstream answered to this login: keep it, and note who may read what is here.
-    pub(super) async fn worked(
+impl MirrorRequest<'_> {
+    /// Records that upstream has answered to this login: the login is kept, and may read the copy from now on.
+    pub(super) async fn record_reader(
         &mut self,
         mirror: &Mirror,
         access: &Access,
         changed: bool,
         signed_in_by_git: bool,
     ) -> Result<(), WireError> {
-        self.accepted().await?;
+        self.keep_login().await?;
         expiry::ask(self.engine, mirror, access);
         self.engine
             .credentials
-            .note_place(&mirror.git_dir, self.place());
+            .note_place(&mirror.git_dir, self.credential_key());
         let (engine, git_dir, access) =
             (self.engine.clone(), mirror.git_dir.clone(), access.clone());
-        // Slow by design, but only once in this daemon's life for each login and mirror.
-        let noting = tokio::task::spawn_blocking(move || {
-            // Of what a login has brought nobody knows whether anybody may read it.
+        // The hash is slow by design, but is made once in this daemon's life for each login and mirror.
+        let recording = tokio::task::spawn_blocking(move || {
+            // Whether anybody may read what this login has fetched is unknown.
             if signed_in_by_git || (changed && !access.is_anonymous()) {
                 engine.credentials.note_private(&git_dir)?;
             }
             if signed_in_by_git {
-                // A ticket that we have not seen proves nothing that we could recognise later.
+                // The daemon has not seen git's ticket (Kerberos), and cannot recognise it later.
                 return Ok(());
             }
             engine.credentials.note_read(&git_dir, &access.identity())
         });
-        if let Ok(Err(err)) = noting.await {
+        if let Ok(Err(err)) = recording.await {
             tracing::warn!(
                 "cannot note who has read '{}': {err}",
                 mirror.git_dir.display()
@@ -55,61 +56,67 @@ impl Request<'_> {
         Ok(())
     }
 
-    /// Upstream has answered, and what it said is not believed; but whoever asked may read it.
-    pub(super) async fn has_read_just_now(&mut self, access: &Access) -> Result<(), WireError> {
+    /// Records that this login has read an upstream that looks wiped: the answer is not published, but the login may read
+    /// the copy.
+    pub(super) async fn record_reader_of_wiped(
+        &mut self,
+        access: &Access,
+    ) -> Result<(), WireError> {
         let found = self.engine.registry.at(&self.target.git_dir);
         if let Ok(Some(mirror)) = found {
-            self.worked(&mirror, access, false, false).await?;
+            self.record_reader(&mirror, access, false, false).await?;
             self.has_read = true;
         }
         Ok(())
     }
 
-    /// Upstream took the login: keep it, and tell the client that it was asked for it.
-    pub(super) async fn accepted(&mut self) -> Result<(), WireError> {
-        if let (Some(login), Source::Advertised { .. }) = (&self.login, &self.source) {
-            self.engine.credentials.keep(&self.place(), login);
-            self.conversation.say(&Reply::LoginAccepted).await?;
+    /// Keeps the login that the client was asked for, and tells the client that upstream has taken it.
+    pub(super) async fn keep_login(&mut self) -> Result<(), WireError> {
+        if let (Some(login), LoginSource::Client { .. }) = (&self.login, &self.source) {
+            self.engine.credentials.keep(&self.credential_key(), login);
+            self.conversation.send(&Reply::LoginAccepted).await?;
         }
-        self.source = Source::Nowhere;
+        self.source = LoginSource::None;
         Ok(())
     }
 
-    /// Begins with what was typed, or else with what is known. A login that was typed goes before what the mirror has of
-    /// its own; a mirror that signs in with nothing does so whatever was typed.
-    pub(super) fn begin_as_typed(&mut self) {
-        // It is for where the URL points, not for where its upstream once redirected to.
-        let is_here = self.typed.origin() == self.target.url.origin();
+    /// Signs in with the login in the typed URL, or else with a kept one. The login in a URL goes before the mirror's own
+    /// credential; a mirror that is anonymous stays so.
+    pub(super) fn use_typed_login(&mut self) {
+        // The login is for the host in the URL, not for one to which upstream once redirected.
+        let is_its_host = self.typed.origin() == self.target.url.origin();
         let typed = self.fetch.login.clone();
-        if let Some(login) = typed.filter(|_| is_here && self.auth != Auth::Anonymous) {
+        if let Some(login) = typed.filter(|_| is_its_host && self.auth != Auth::Anonymous) {
             self.auth = Auth::AsGit;
-            (self.login, self.source) = (Some(login), Source::Url);
+            (self.login, self.source) = (Some(login), LoginSource::Url);
         }
-        self.begin_with_a_login();
+        self.use_kept_login();
     }
 
-    /// Fetches what the mirror has of its own, before upstream is asked. Fails where the store that has it does not give
-    /// it.
-    pub(super) async fn fetch_own(&mut self) -> Result<Result<(), Failure>, WireError> {
+    /// Reads the mirror's own credential from where it is stored, before upstream is asked.
+    ///
+    /// # Errors
+    /// Fails where the keyring or the file does not give it.
+    pub(super) async fn load_own_credential(&mut self) -> Result<(), RequestError> {
         if self.login.is_some() || self.passphrase.is_some() {
-            return Ok(Ok(()));
+            return Ok(());
         }
-        let given = match &self.given {
-            Some(given) => given.secret_for(&self.target.url),
+        let supplied = match &self.supplied {
+            Some(supplied) => supplied.secret_for(&self.target.url),
             None => Ok(None),
         };
-        let secret = match (given, self.auth.secret().cloned()) {
-            (Ok(None), None) => return Ok(Ok(())),
+        let secret = match (supplied, self.auth.secret().cloned()) {
+            (Ok(None), None) => return Ok(()),
             (Ok(None), Some(id)) => {
-                let place = match &self.auth {
+                let bound_to = match &self.auth {
                     Auth::SshKey { file, .. } => file.to_string_lossy().into_owned(),
                     _ => self.target.url.origin(),
                 };
                 let (engine, conversation) = (self.engine, &mut *self.conversation);
-                let (_, mut silence) = broadcast::channel(1);
-                let reading = engine.credentials.stored(&id, &place);
+                let (_, mut no_progress) = broadcast::channel(1);
+                let reading = engine.credentials.stored(&id, &bound_to);
                 conversation
-                    .wait("the keyring", &mut silence, reading)
+                    .wait("the keyring", &mut no_progress, reading)
                     .await?
             }
             (Ok(Some(secret)), _) => Ok(secret),
@@ -118,51 +125,51 @@ impl Request<'_> {
         let secret = match secret {
             Ok(secret) => secret,
             Err(mut failure) => {
-                // Whatever keeps it away, it is somebody's to mend.
+                // A keyring that is locked or gone needs a person, as a refused login does.
                 if failure.kind == FailureKind::Here {
                     failure.kind = FailureKind::LoginNeeded;
                 }
                 if failure.hint.is_none() {
-                    failure.hint = self.stored_anew();
+                    failure.hint = self.store_again_hint();
                 }
-                if self.given.is_none() {
+                if self.supplied.is_none() {
                     let access = self.access();
                     self.engine
                         .note_failure(&self.target, &access, &failure)
                         .await;
                 }
-                return Ok(Err(failure));
+                return Err(failure.into());
             }
         };
         match &self.auth {
             Auth::Password { username, .. } => {
                 let password = secret.into_inner();
                 let username = username.clone();
-                (self.login, self.source) = (Some(Login { username, password }), Source::Own);
+                (self.login, self.source) = (Some(Login { username, password }), LoginSource::Own);
             }
             Auth::SshKey { file, .. } => self.passphrase = Some(Passphrase::of_key(file, secret)),
             Auth::AsGit | Auth::Anonymous => {}
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
-    /// What stores anew what the mirror has of its own.
-    fn stored_anew(&self) -> Option<String> {
+    /// Says which command stores the mirror's own credential again.
+    fn store_again_hint(&self) -> Option<String> {
         let mirror = self.engine.registry.at(&self.target.git_dir).ok()??;
-        let what = match &self.auth {
+        let options = match &self.auth {
             Auth::Password { username, .. } => format!("--username {username}"),
             Auth::SshKey { file, .. } => format!("--ssh-key {}", file.display()),
             Auth::AsGit | Auth::Anonymous => return None,
         };
         let name = mirror.settings.name;
-        Some(format!("'mirrord set {name} {what}' stores it anew"))
+        Some(format!("'mirrord set {name} {options}' stores it anew"))
     }
 
-    /// What a failure means for whoever asked: what they could do about the mirror's own credential, and why nobody was
-    /// asked for theirs.
-    pub(super) fn explained(&self, trouble: Trouble) -> Failure {
+    /// Adds to a failure what the person can do: about the mirror's own credential, a redirect, or a login that nobody
+    /// could be asked for.
+    pub(super) fn explain(&self, trouble: Trouble) -> Failure {
         let (refused, mut failure) = (trouble.login_refused, trouble.failure);
-        let wants = failure.kind == FailureKind::LoginNeeded;
+        let wants_login = failure.kind == FailureKind::LoginNeeded;
         let name = self.engine.registry.at(&self.target.git_dir).ok().flatten();
         let name = name.map(|mirror| mirror.settings.name);
         if let (Some(to), Some(name)) = (trouble.moved_to, &name) {
@@ -172,11 +179,11 @@ impl Request<'_> {
             (Auth::Password { username, .. }, Some(name)) if refused => failure.hinted(format!(
                 "'mirrord set {name} --username {username}' gives the mirror another password or token; {MAKE_A_TOKEN}"
             )),
-            (Auth::SshKey { .. }, Some(_)) if wants => {
-                failure.hint = self.stored_anew().or(failure.hint);
+            (Auth::SshKey { .. }, Some(_)) if wants_login => {
+                failure.hint = self.store_again_hint().or(failure.hint);
                 failure
             }
-            (Auth::Anonymous, name) if wants => {
+            (Auth::Anonymous, name) if wants_login => {
                 let url = &self.target.url;
                 let message = format!("'{url}' wants a login, and the mirror is anonymous");
                 let failure = Failure::new(FailureKind::LoginNeeded, message);
@@ -187,9 +194,9 @@ impl Request<'_> {
                     None => failure.hinted("--username USER gives it one"),
                 }
             }
-            (Auth::AsGit, name) if wants => {
-                if let Some(words) = &self.unanswered {
-                    failure.message.clone_from(words);
+            (Auth::AsGit, name) if wants_login => {
+                if let Some(message) = &self.ask_failure {
+                    failure.message.clone_from(message);
                 }
                 let command = match name {
                     Some(name) => format!("mirrord set {name} --username USER"),
@@ -206,21 +213,21 @@ impl Request<'_> {
         }
     }
 
-    /// A login that is kept is sent at once. Otherwise it begins as git does, with none: nobody is asked for what
-    /// anybody may read.
-    pub(super) fn begin_with_a_login(&mut self) {
+    /// Signs in with a kept login, if there is one. Without one the request begins as git does, anonymously: nobody is
+    /// asked for the login of a public project.
+    pub(super) fn use_kept_login(&mut self) {
         if self.login.is_none()
-            && self.may_ask()
-            && let Some(login) = self.engine.credentials.kept(&self.place())
+            && self.login_may_help()
+            && let Some(login) = self.engine.credentials.kept(&self.credential_key())
         {
-            (self.login, self.source) = (Some(login), Source::Kept);
+            (self.login, self.source) = (Some(login), LoginSource::Kept);
         }
     }
 
     /// Whether a login could make a difference: not for a path, nor where ssh, a header, a certificate or a ticket signs
     /// in.
-    pub(super) fn may_ask(&self) -> bool {
-        let Request {
+    pub(super) fn login_may_help(&self) -> bool {
+        let Self {
             target,
             auth,
             fetch,
@@ -231,73 +238,81 @@ impl Request<'_> {
             && Access::new(&target.url, auth, None, &fetch.standing).is_anonymous()
     }
 
-    /// After a refusal: whether there is another login to try.
+    /// Finds another login after a refusal, and says whether there is one to try.
     pub(super) async fn try_another_login(&mut self, trouble: &Trouble) -> Result<bool, WireError> {
-        let wants = trouble.failure.kind == FailureKind::LoginNeeded;
-        // Of a key's passphrase the person has been asked by ssh.
+        let wants_login = trouble.failure.kind == FailureKind::LoginNeeded;
+        // ssh itself has asked the person for the key's passphrase.
         let is_key = matches!(self.auth, Auth::SshKey { .. });
-        if is_key || !(wants || trouble.login_refused) {
+        if is_key || !(wants_login || trouble.login_refused) {
             return Ok(false);
         }
-        // What is only tried out, or was not even asked for, says nothing of who may read.
-        if self.given.is_none() && !trouble.unasked {
-            self.note_private().await;
+        // A supplied credential is only tried, and an unasked trouble did not come from upstream: neither says that the
+        // upstream is private.
+        if self.supplied.is_none() && !trouble.unasked {
+            self.record_private().await;
         }
         if let Ok(Some(mirror)) = self.engine.registry.at(&self.target.git_dir)
             && self.login.is_some()
         {
-            // Before it is dropped: what it could read, it has proved.
+            // Before the login is dropped: a login that has read the mirror may still read the copy.
             self.has_read |= self.has_read(&mirror).await;
         }
-        match std::mem::replace(&mut self.source, Source::Nowhere) {
-            Source::Nowhere if wants && self.login.is_none() && self.auth == Auth::AsGit => {
-                self.ask(trouble.challenges.clone()).await
+        match std::mem::replace(&mut self.source, LoginSource::None) {
+            LoginSource::None
+                if wants_login && self.login.is_none() && self.auth == Auth::AsGit =>
+            {
+                self.ask_for_login(trouble.challenges.clone()).await
             }
-            Source::Kept => {
+            LoginSource::Kept => {
                 let refused = self.login.take();
-                self.engine.credentials.forget(&self.place());
-                if !self.ask(trouble.challenges.clone()).await? {
+                self.engine.credentials.forget(&self.credential_key());
+                if !self.ask_for_login(trouble.challenges.clone()).await? {
                     return Ok(false);
                 }
-                // The helpers may know a newer one; the same again would only count against us.
+                // The helpers may know a newer login. The same one again would only count as another failed attempt.
                 if self.login == refused {
-                    self.conversation.say(&Reply::LoginRefused).await?;
+                    self.conversation.send(&Reply::LoginRefused).await?;
                     return Ok(false);
                 }
                 Ok(true)
             }
-            Source::Advertised { .. } => {
-                self.conversation.say(&Reply::LoginRefused).await?;
+            LoginSource::Client { .. } => {
+                self.conversation.send(&Reply::LoginRefused).await?;
                 Ok(false)
             }
-            Source::Nowhere | Source::Url | Source::Own => Ok(false),
+            LoginSource::None | LoginSource::Url | LoginSource::Own => Ok(false),
         }
     }
 
-    /// Upstream turned somebody away: what anybody could read, it may no longer be that anybody can.
-    async fn note_private(&self) {
+    /// Records that upstream has refused a request: the project may be private by now, so that not everybody may read the
+    /// copy.
+    async fn record_private(&self) {
         let Ok(Some(mirror)) = self.engine.registry.at(&self.target.git_dir) else {
             return;
         };
         let engine = self.engine.clone();
-        let noting = move || engine.credentials.note_private(&mirror.git_dir);
-        if let Ok(Err(err)) = tokio::task::spawn_blocking(noting).await {
+        let recording = move || engine.credentials.note_private(&mirror.git_dir);
+        if let Ok(Err(err)) = tokio::task::spawn_blocking(recording).await {
             tracing::warn!("cannot note that '{}' is private: {err}", self.target.url);
         }
     }
 
-    /// Asks this client for a login, unless somebody in the same place has just found one. Says whether there is one.
-    pub(super) async fn ask(&mut self, challenges: Vec<String>) -> Result<bool, WireError> {
-        let place = self.place();
+    /// Asks this client for a login, unless another client with the same key has just been asked for one. Says whether
+    /// there is a login.
+    pub(super) async fn ask_for_login(
+        &mut self,
+        challenges: Vec<String>,
+    ) -> Result<bool, WireError> {
+        let key = self.credential_key();
         let can_ask = self.fetch.can_ask;
-        let question = self.engine.credentials.question(&place, can_ask);
+        let question = self.engine.credentials.question(&key, can_ask);
         let mut progress = self.engine.listen(&self.target);
         let turn = self
             .conversation
             .wait(&self.host(), &mut progress, question.lock_owned())
             .await?;
-        if let Some(login) = self.engine.credentials.kept(&place) {
-            (self.login, self.source) = (Some(login), Source::Kept);
+        if let Some(login) = self.engine.credentials.kept(&key) {
+            (self.login, self.source) = (Some(login), LoginSource::Kept);
             return Ok(true);
         }
         let question = Ask::Login {
@@ -307,26 +322,27 @@ impl Request<'_> {
         };
         match self.conversation.ask(question).await? {
             Answer::Login(login) => {
-                (self.login, self.source) = (Some(login), Source::Advertised { _turn: turn });
+                (self.login, self.source) = (Some(login), LoginSource::Client { _turn: turn });
                 Ok(true)
             }
             Answer::Nothing(why) => {
-                self.unanswered = why;
+                self.ask_failure = why;
                 Ok(false)
             }
             _ => Ok(false),
         }
     }
 
-    /// Whether what this request signs in with has read the upstream of a mirror before.
+    /// Whether the login of this request has read the upstream of a mirror before.
     pub(super) async fn has_read(&self, mirror: &Mirror) -> bool {
         let access = self.access();
         let (engine, git_dir) = (self.engine.clone(), mirror.git_dir.clone());
-        let reading = move || engine.credentials.has_read(&git_dir, &access.identity());
-        tokio::task::spawn_blocking(reading).await.unwrap_or(false)
+        let checking = move || engine.credentials.has_read(&git_dir, &access.identity());
+        tokio::task::spawn_blocking(checking).await.unwrap_or(false)
     }
 
-    pub(super) fn place(&self) -> CredentialKey {
+    /// Under which a login of this client is kept.
+    pub(super) fn credential_key(&self) -> CredentialKey {
         CredentialKey {
             url: self.target.url.clone(),
             username: self.fetch.username.clone(),
@@ -335,8 +351,8 @@ impl Request<'_> {
     }
 }
 
-/// Somebody else is asked something for the same mirror, and nobody can be asked here.
-pub(super) fn elsewhere(url: &UpstreamUrl) -> Failure {
+/// The failure of a client that cannot be asked, while another one is asked something for the same mirror.
+pub(super) fn asked_at_another_terminal(url: &UpstreamUrl) -> Failure {
     let message = format!("cannot sign in to '{url}': somebody is being asked at another terminal");
     Failure::new(FailureKind::Refused, message)
         .hinted("the same again works when they have answered; a key in an agent needs nobody")

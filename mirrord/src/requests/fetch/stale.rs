@@ -1,173 +1,195 @@
-//! What is said of an answer that upstream was not asked for, or could not be.
+//! Serves the copy without asking upstream: because it is fresh enough, or because upstream gives no answer. Then the
+//! client is told how old the copy is.
 
 use std::time::SystemTime;
 
 use common::{
-    protocol::{Aged, Failure, FailureKind, Lack, OrFailure, Ready, Stale, wire::WireError},
+    protocol::{Aged, Failure, FailureKind, Lack, OrFailure, Ready, Stale},
     text::time_span,
 };
 
-use super::{Fetched, Purpose, Request};
+use super::{MirrorRequest, Purpose, ReadableMirror};
 use crate::{
     mirrors::{registry::Mirror, repairs},
     process::blocking::blocking,
     repository::{changed, damage, local_refs, refs, unserved},
-    requests::freshness::{self, Freshness},
+    requests::{
+        error::RequestError,
+        freshness::{self, Freshness},
+    },
     sync::{Download, Failed, take_mended},
 };
 
-impl Request<'_> {
+impl MirrorRequest<'_> {
     /// The mirror as it is, where its settings say that upstream need not be asked, and this login has read it before.
-    pub(super) async fn as_fresh_as_wanted(&mut self, purpose: &Purpose) -> Option<Fetched> {
+    pub(super) async fn fresh_copy(&mut self, purpose: &Purpose) -> Option<ReadableMirror> {
         if !matches!(purpose, Purpose::Read) {
             return None;
         }
         let mirror = self.engine.registry.at(&self.target.git_dir).ok()??;
-        // What was laid aside, upstream is asked for.
+        // A pack that was laid aside is fetched again from upstream.
         if damage::needs_full_fetch(&mirror.git_dir).unwrap_or(true) {
             return None;
         }
-        // What cannot be repaired without upstream, a sync repairs, or it says why it cannot.
-        if verify(&mirror).await.is_err() || refs::lost_reason(&mirror.git_dir).is_some() {
+        // A sync repairs refs that cannot be read without upstream, or says why it cannot.
+        if verify_refs(&mirror).await.is_err() || refs::lost_reason(&mirror.git_dir).is_some() {
             return None;
         }
-        // What was left out of what was read here does not change.
+        // Objects that a partial clone has left out do not change.
         if self.fetch.lacks == Lack::LeftOut && self.has_read(&mirror).await {
-            return self.ready(mirror, Vec::new(), None, None).await;
+            return self.open_for_reading(mirror, Vec::new(), None, None).await;
         }
-        // After a push that nobody has settled, or a change of what is tracked, only upstream knows.
+        // After a push that was not settled, or a change of the refspecs, only upstream knows.
         if self.engine.gates.of(&mirror.git_dir).is_in_doubt() {
             return None;
         }
-        let state = self.engine.state(&mirror);
-        let failing = state.failing_for(&self.access()).cloned();
-        let now = SystemTime::now();
-        let remind_after = self.engine.config().remind_after;
-        let mut warnings = match freshness::judge(
-            &mirror.settings.rules,
-            state.synced,
-            failing.is_some(),
-            now,
-            remind_after,
-        ) {
-            Freshness::Ask => {
-                tracing::debug!(
-                    "decision: upstream is asked, the copy is older than its settings allow"
-                );
-                return None;
-            }
-            Freshness::Fresh => Vec::new(),
-            Freshness::Aged(age) => {
-                let age = age.map_or("of unknown age".to_owned(), |age| {
-                    format!("synced {} ago", time_span(age.as_secs()))
-                });
-                let why = failing.map(|reason| format!(": {reason}"));
-                vec![format!("serving the copy {age}{}", why.unwrap_or_default())]
-            }
-        };
+        let mut warnings = self.judge_freshness(&mirror)?;
         if !self.has_read(&mirror).await {
             tracing::debug!("decision: upstream is asked, this login has not read the copy yet");
             return None;
         }
         tracing::debug!("decision: served from the copy, it is fresh by its settings");
-        warnings.extend(over(&mirror));
+        warnings.extend(recovered(&mirror));
         warnings.extend(repairs::take(&mirror.git_dir));
-        warnings.extend(held(&mirror));
-        self.ready(mirror, warnings, None, None).await
+        warnings.extend(withheld(&mirror));
+        self.open_for_reading(mirror, warnings, None, None).await
     }
 
-    /// Why upstream is not asked now, where it has said for how long it wants to be left alone. Whoever has no copy to be
-    /// content with asks all the same, and so does whoever says that it is to be.
-    pub(super) fn left_alone(&self, purpose: &Purpose) -> Option<Failure> {
+    /// The warnings to serve the copy with; `None` when upstream must be asked.
+    fn judge_freshness(&self, mirror: &Mirror) -> Option<Vec<String>> {
+        let state = self.engine.state(mirror);
+        let failing = state.failing_for(&self.access()).cloned();
+        let freshness = freshness::judge(
+            &mirror.settings.rules,
+            state.synced,
+            failing.is_some(),
+            SystemTime::now(),
+            self.engine.config().remind_after,
+        );
+        match freshness {
+            Freshness::Ask => {
+                tracing::debug!(
+                    "decision: upstream is asked, the copy is older than its settings allow"
+                );
+                None
+            }
+            Freshness::Fresh => Some(Vec::new()),
+            Freshness::Aged(age) => {
+                let age = age.map_or("of unknown age".to_owned(), |age| {
+                    format!("synced {} ago", time_span(age.as_secs()))
+                });
+                let reason = failing.map(|reason| format!(": {reason}"));
+                let reason = reason.unwrap_or_default();
+                Some(vec![format!("serving the copy {age}{reason}")])
+            }
+        }
+    }
+
+    /// Why upstream is not asked now, where its host has sent `Retry-After`. A client without a copy asks all the same,
+    /// and so does `mirrord sync`.
+    pub(super) fn host_wants_no_requests(&self, purpose: &Purpose) -> Option<Failure> {
         let rest = self.engine.schedule.rest(&self.target.url)?;
-        let is_content = !matches!(purpose, Purpose::Sync(_)) && self.target.git_dir.exists();
-        (rest.asked_for && is_content).then(|| rest.refusal(&self.target.url).failure)
+        let has_copy = self.target.git_dir.exists();
+        let takes_copy = !matches!(purpose, Purpose::Sync(_)) && has_copy;
+        (rest.asked_for && takes_copy).then(|| rest.refusal(&self.target.url).failure)
     }
 
-    /// What is said when upstream could not be asked: the copy that is here with its age, or the failure.
-    pub(super) async fn without_upstream(
+    /// Serves the copy with its age, where the purpose, the settings and the client's login allow that.
+    ///
+    /// # Errors
+    /// Fails with the `failure` for which upstream could not be asked, where the copy is not served.
+    pub(super) async fn serve_copy(
         &mut self,
         failure: Failure,
         purpose: &Purpose,
-    ) -> Result<Result<Fetched, Failure>, WireError> {
+    ) -> Result<ReadableMirror, RequestError> {
         let Ok(Some(mirror)) = self.engine.registry.at(&self.target.git_dir) else {
-            return Ok(Err(failure));
+            return Err(failure.into());
         };
-        if let Err(failure) = verify(&mirror).await {
-            return Ok(Err(failure));
+        verify_refs(&mirror).await?;
+        if let Some(reason) = refs::lost_reason(&mirror.git_dir) {
+            // The refs that are left are not all that upstream had.
+            return Err(failure.hinted(reason).into());
         }
-        if let Some(why) = refs::lost_reason(&mirror.git_dir) {
-            // What is left is not all that upstream had.
-            return Ok(Err(failure.hinted(why)));
-        }
-        let refused = matches!(
-            failure.kind,
-            FailureKind::Refused | FailureKind::LoginNeeded
-        );
-        let serve = match (purpose, self.fetch.stale) {
-            (Purpose::Sync(_), _) => false,
-            // What goes upstream will fail with the reason; what stays here needs nobody.
-            (Purpose::Push, _) | (Purpose::Read, Some(Stale::Serve)) => true,
-            (Purpose::Read, Some(Stale::Fail)) => false,
-            (Purpose::Read, None) => !refused && mirror.settings.rules.stale == Stale::Serve,
-        };
         let synced = self.engine.state(&mirror).synced;
-        // What has never been in step is nobody's answer.
+        // An empty mirror that was never in step is not what upstream has.
         let is_empty = || refs::read(&mirror.git_dir).is_ok_and(|refs| refs.is_empty());
-        let never = synced.is_none() && is_empty();
-        if !serve || failure.kind == FailureKind::Cancelled || never {
-            return Ok(Err(failure));
+        let is_unfilled = synced.is_none() && is_empty();
+        if !self.may_serve_stale(&mirror, &failure, purpose)
+            || failure.kind == FailureKind::Cancelled
+            || is_unfilled
+        {
+            return Err(failure.into());
         }
-        let mut known = self.has_read || self.has_read(&mirror).await;
+        let mut may_read = self.has_read || self.has_read(&mirror).await;
         // Upstream had no chance to ask for a login; one that has read it before is as good today.
-        if !known && self.login.is_none() && self.may_ask() && self.ask(Vec::new()).await? {
-            known = self.has_read(&mirror).await;
+        if !may_read
+            && self.login.is_none()
+            && self.login_may_help()
+            && self.ask_for_login(Vec::new()).await?
+        {
+            may_read = self.has_read(&mirror).await;
         }
         if matches!(purpose, Purpose::Push) {
-            known |= self
-                .engine
-                .credentials
-                .knows(&mirror.git_dir, &self.place());
+            let key = self.credential_key();
+            may_read |= self.engine.credentials.knows(&mirror.git_dir, &key);
         }
-        if !known {
+        if !may_read {
             let hint = "there is a copy here, but this login has never read it from upstream";
-            return Ok(Err(failure.hinted(hint)));
+            return Err(failure.hinted(hint).into());
         }
-        // By a clock that was set back, nobody knows how long ago it was.
+        // With a clock that was set back, the age is unknown.
         let age = synced.and_then(|synced| SystemTime::now().duration_since(synced).ok());
         let aged = Aged {
             seconds: age.map(|age| age.as_secs()),
             reason: failure.message.clone(),
-            // Whoever reads is served; whoever pushes, or is asked whether upstream is meant so, has something to do.
+            // A reader is served and has nothing to do. Somebody who pushes, or whose upstream looks wiped, has.
             hint: failure
                 .hint
                 .clone()
                 .filter(|_| failure.kind == FailureKind::Wiped || matches!(purpose, Purpose::Push)),
         };
         tracing::debug!("decision: stale, {}", failure.message);
-        let mut warnings = held(&mirror);
+        let mut warnings = withheld(&mirror);
         if matches!(purpose, Purpose::Read) {
             warnings.extend(repairs::take(&mirror.git_dir));
         }
-        let Some(mut fetched) = self.ready(mirror, warnings, Some(aged), None).await else {
-            return Ok(Err(failure));
+        let copy = self.open_for_reading(mirror, warnings, Some(aged), None);
+        let Some(mut copy) = copy.await else {
+            return Err(failure.into());
         };
-        fetched.trouble = Some(failure);
-        Ok(Ok(fetched))
+        copy.trouble = Some(failure);
+        Ok(copy)
     }
 
-    /// The mirror, to be read from now on; when it is no longer there `gone`, if anything.
-    pub(super) async fn ready(
+    /// Whether a stale copy is an answer, for this purpose and by the settings of the mirror and of the client.
+    fn may_serve_stale(&self, mirror: &Mirror, failure: &Failure, purpose: &Purpose) -> bool {
+        let is_refused = matches!(
+            failure.kind,
+            FailureKind::Refused | FailureKind::LoginNeeded
+        );
+        match (purpose, self.fetch.stale) {
+            (Purpose::Sync(_), _) => false,
+            // Tracked refs of the push will fail with the reason; local ones need no upstream.
+            (Purpose::Push, _) | (Purpose::Read, Some(Stale::Serve)) => true,
+            (Purpose::Read, Some(Stale::Fail)) => false,
+            (Purpose::Read, None) => !is_refused && mirror.settings.rules.stale == Stale::Serve,
+        }
+    }
+
+    /// Opens a mirror to be read from now on. Where it is no longer there, `if_gone` is returned in its place, if there is
+    /// one.
+    pub(super) async fn open_for_reading(
         &self,
         mirror: Mirror,
         mut warnings: Vec<String>,
         stale: Option<Aged>,
-        gone: Option<Mirror>,
-    ) -> Option<Fetched> {
+        if_gone: Option<Mirror>,
+    ) -> Option<ReadableMirror> {
         let reading = self.engine.gates.of(&mirror.git_dir).read().await;
         let mirror = match self.engine.registry.at(&mirror.git_dir) {
             Ok(Some(now)) if now.settings.url == mirror.settings.url && self.means(&now) => now,
-            _ => gone?,
+            _ => if_gone?,
         };
         self.engine.upkeep.after_read(&self.engine.gates, &mirror);
         match changed::take_unreported(&mirror.git_dir) {
@@ -176,8 +198,8 @@ impl Request<'_> {
         }
         let ready = Ready {
             git_dir: mirror.git_dir.clone(),
-            // Two that are alike today may be two projects all the same.
-            url: if self.alike {
+            // Two spellings with the same refs today may be two projects all the same.
+            url: if self.is_other_spelling {
                 self.typed.to_string()
             } else {
                 mirror.settings.url.to_string()
@@ -186,35 +208,35 @@ impl Request<'_> {
             stale,
             warnings,
         };
-        Some(Fetched {
+        Some(ReadableMirror {
             ready,
             mirror,
-            moved: 0,
+            changed_refs: 0,
             download: Download::default(),
             access: self.access(),
-            typed: self.login.is_some() && self.login == self.fetch.login,
+            is_login_of_url: self.login.is_some() && self.login == self.fetch.login,
             trouble: None,
             reading,
         })
     }
 }
 
-/// Sees to it that the refs of a mirror can be read.
-async fn verify(mirror: &Mirror) -> Result<(), Failure> {
+/// Checks that the refs of a mirror can be read, and repairs them where that needs no upstream.
+async fn verify_refs(mirror: &Mirror) -> Result<(), Failure> {
     let git_dir = mirror.git_dir.clone();
-    let verified = move || refs::verify(&git_dir).or_failure("cannot read the mirror's refs");
-    blocking(verified).await
+    let verifying = move || refs::verify(&git_dir).or_failure("cannot read the mirror's refs");
+    blocking(verifying).await
 }
 
-/// That syncs which have failed do so no longer, for the first who fetches then.
-pub(super) fn over(mirror: &Mirror) -> Option<String> {
+/// The warning that syncs have failed and do so no longer; the first client that fetches afterwards gets it.
+pub(super) fn recovered(mirror: &Mirror) -> Option<String> {
     let Failed {
         words,
         since,
         synced,
         ..
     } = take_mended(&mirror.git_dir)?;
-    // A daemon before this has not recorded when it was last in step.
+    // An older daemon has not recorded when the mirror was last in step.
     let since = synced.or(since);
     let time = since.and_then(|since| SystemTime::now().duration_since(since).ok());
     let time = time.map(|time| format!(" after {}", time_span(time.as_secs())));
@@ -224,11 +246,13 @@ pub(super) fn over(mirror: &Mirror) -> Option<String> {
     ))
 }
 
-/// What the mirror does not show of upstream, which is said at each fetch, also when upstream is not asked.
-fn held(mirror: &Mirror) -> Vec<String> {
+/// Names the refs of upstream that the mirror does not show. Each fetch that does not sync gets these warnings; a sync
+/// finds them itself.
+fn withheld(mirror: &Mirror) -> Vec<String> {
     let refs = refs::read(&mirror.git_dir).unwrap_or_default();
-    let held = local_refs::withheld(&refs, &mirror.settings.rules.track).into_iter();
+    let track = &mirror.settings.rules.track;
+    let withheld = local_refs::withheld(&refs, track).into_iter();
     let unserved = unserved::read(&mirror.git_dir).into_iter();
-    let unserved = unserved.filter_map(|it| it.line(&refs, &mirror.settings.rules.track));
-    local_refs::shortened(held.map(|held| held.line).chain(unserved).collect())
+    let unserved = unserved.filter_map(|unserved| unserved.line(&refs, track));
+    local_refs::shortened(withheld.map(|held| held.line).chain(unserved).collect())
 }

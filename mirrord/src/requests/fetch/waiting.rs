@@ -1,73 +1,71 @@
-//! Waiting for a sync: to its end, or until there is no patience left and a copy to be given instead.
+//! Waits for a sync: to its end, or for `stale-after` where the client can have the copy instead.
 
 use crate::{
     process::watch::cancelled,
-    requests::limits::WaitLimit,
     sync::{Outcome, Pending},
     upstream::Trouble,
 };
 use std::time::Duration;
 
 use common::{
-    protocol::{Cause, Failure, FailureKind, Stale, wire::WireError},
+    protocol::{Failure, FailureKind, Stale, wire::WireError},
     text::time_span,
 };
 
-use super::{Purpose, Request, Source, login::elsewhere};
+use super::{MirrorRequest, Purpose, login::asked_at_another_terminal, wait_limit::WaitLimit};
 
-/// What waiting came to.
+/// How waiting for a sync ends.
 pub(super) enum Waited {
-    /// The sync has ended so.
+    /// The sync has ended, with this result.
     Ended(Box<Result<Outcome, Trouble>>),
-    /// It goes on without this request; this is to be said with the copy.
-    OutOfPatience(Failure),
+    /// The sync goes on without this request, which gets the copy; the failure says so with it.
+    TooLong(Failure),
 }
 
-impl Request<'_> {
-    /// Waits for a sync to its end, or as long as patience lasts. Whoever has no copy to be given has all the patience that
-    /// there is.
-    pub(super) async fn wait(
+impl MirrorRequest<'_> {
+    /// Waits for a sync to its end, or for `stale-after` without progress. A client that can have no copy waits to the end.
+    pub(super) async fn wait_for_sync(
         &mut self,
         mut pending: Pending,
         purpose: &Purpose,
     ) -> Result<Waited, WireError> {
         let limit = self.stale_after(purpose);
-        let mut ended = self.wait_for(&mut pending, limit).await?;
+        let mut ended = self.wait_within(&mut pending, limit).await?;
         if ended.is_none() {
             if let Some(limit) = limit
-                && let Some(failure) = self.out_of_patience(limit).await?
+                && let Some(failure) = self.no_answer_for(limit).await?
             {
                 self.engine.record_hang(&self.target, limit);
                 pending.leave();
-                return Ok(Waited::OutOfPatience(failure));
+                return Ok(Waited::TooLong(failure));
             }
-            ended = self.wait_for(&mut pending, None).await?;
+            ended = self.wait_within(&mut pending, None).await?;
         }
         let ended = ended.unwrap_or_else(|| Err(cancelled().into()));
         Ok(Waited::Ended(Box::new(ended)))
     }
 
-    /// What is said with the copy, where it is known that upstream gives no answer: whoever fetches then need not wait for
-    /// that again. One sync goes on behind, for whoever comes next.
-    pub(super) async fn hanging(
+    /// The failure to serve the copy with, where upstream is known to give no answer: not every fetch waits for that again.
+    /// One sync is started in the background, so that the next fetch knows whether upstream answers by then.
+    pub(super) async fn known_to_hang(
         &mut self,
         purpose: &Purpose,
     ) -> Result<Option<Failure>, WireError> {
         let limit = self.stale_after(purpose);
-        let lasts = limit.and_then(|limit| self.engine.hangs(&self.target, limit));
-        let Some(lasts) = lasts else {
+        let hanging_for = limit.and_then(|limit| self.engine.hangs(&self.target, limit));
+        let Some(hanging_for) = hanging_for else {
             return Ok(None);
         };
-        let failure = self.out_of_patience(lasts).await?;
+        let failure = self.no_answer_for(hanging_for).await?;
         if failure.is_some() && self.engine.is_to_be_tried(&self.target) {
-            let (access, wish) = (self.access(), self.wish(Cause::Fetch));
+            let (access, wish) = (self.access(), self.wish(purpose));
             self.engine.sync(&self.target, access, wish, false).leave();
         }
         Ok(failure)
     }
 
-    /// Waits for a sync; `None` when that did not move for so long.
-    async fn wait_for(
+    /// Waits for a sync; `None` when it has made no progress for as long as the limit.
+    async fn wait_within(
         &mut self,
         pending: &mut Pending,
         limit: Option<Duration>,
@@ -79,33 +77,34 @@ impl Request<'_> {
             asking,
             moves,
         } = pending;
-        let mut patience = limit.map(|limit| WaitLimit::new(limit, moves.clone(), asking.clone()));
+        let mut limit = limit.map(|limit| WaitLimit::new(limit, moves.clone(), asking.clone()));
         let (host, url, can_ask) = (self.host(), self.target.url.clone(), self.fetch.can_ask);
         let fingerprint = self.access().fingerprint();
         let outcome = async move {
-            let out_of_patience = async {
-                match &mut patience {
-                    Some(patience) => patience.ends().await,
+            let too_long = async {
+                match &mut limit {
+                    Some(limit) => limit.reached().await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 biased;
                 outcome = outcome => Some(outcome.unwrap_or_else(|_| Err(cancelled().into()))),
-                // Alone it would fail at once for want of that answer; and how long a person takes, nobody knows.
+                // A sync of this client's own would fail at once for want of that answer; and how long the other person
+                // takes is unknown.
                 Ok(_) = asking.wait_for(|asked| *asked == Some(fingerprint)), if !can_ask => {
-                    Some(Err(elsewhere(&url).into()))
+                    Some(Err(asked_at_another_terminal(&url).into()))
                 }
-                () = out_of_patience => None,
+                () = too_long => None,
             }
         };
         let waited = self
             .conversation
-            .wait_asked(&host, progress, questions, outcome);
+            .wait_with_questions(&host, progress, questions, outcome);
         waited.await
     }
 
-    /// How long this request waits for a sync that does not move before it gets the copy, where it would at all.
+    /// How long this request waits for a sync without progress before it gets the copy; `None` where it gets none.
     fn stale_after(&self, purpose: &Purpose) -> Option<Duration> {
         if !matches!(purpose, Purpose::Read) {
             return None;
@@ -116,22 +115,26 @@ impl Request<'_> {
         (stale == Stale::Serve).then_some(rules.stale_after)
     }
 
-    /// What is said when a sync has `waited` for too long; `None` when this request has no copy to be given.
-    async fn out_of_patience(&mut self, waited: Duration) -> Result<Option<Failure>, WireError> {
+    /// The failure of an upstream that has given no answer for so long; `None` when this request can have no copy.
+    async fn no_answer_for(&mut self, waited: Duration) -> Result<Option<Failure>, WireError> {
         let found = self.engine.registry.at(&self.target.git_dir).ok().flatten();
         let Some(mirror) = found.filter(|found| self.engine.state(found).synced.is_some()) else {
             return Ok(None);
         };
-        let mut known = self.has_read(&mirror).await;
-        // The sync began with none, as git does, and upstream has had no chance to ask for one.
-        if !known && self.login.is_none() && self.may_ask() && self.ask(Vec::new()).await? {
-            known = self.has_read(&mirror).await;
-            if !known {
-                (self.login, self.source) = (None, Source::Nowhere);
+        let mut may_read = self.has_read(&mirror).await;
+        // The sync began without a login, as git does, and upstream has had no chance to ask for one.
+        if !may_read
+            && self.login.is_none()
+            && self.login_may_help()
+            && self.ask_for_login(Vec::new()).await?
+        {
+            may_read = self.has_read(&mirror).await;
+            if !may_read {
+                self.forget_login();
             }
         }
         let after = time_span(waited.as_secs());
         let message = format!("no answer from '{}' for {after} so far", self.target.url);
-        Ok(known.then(|| Failure::new(FailureKind::Unreachable, message)))
+        Ok(may_read.then(|| Failure::new(FailureKind::Unreachable, message)))
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, io};
 
 use common::{
     git::child_log,
-    protocol::{ATOMIC_PUSH_FAILURE, Command, Lease, Outcome as Came, Reserve, Route},
+    protocol::{ATOMIC_PUSH_FAILURE, Command, Lease, Outcome, Reserve, Route},
     refspec::{self, PublicRef, UpstreamRef, is_ours},
 };
 use gix::{
@@ -36,20 +36,20 @@ pub(super) struct Routed {
     incomplete: bool,
 }
 
-/// What is to be written of a push.
-pub(super) struct Outcome {
+/// What a push changes in the mirror.
+pub(super) struct PushChanges {
     /// The mirror, as it is while its refs are reserved.
     pub mirror: Mirror,
-    /// What upstream has accepted.
+    /// The tracked refs that upstream has accepted.
     pub accepted: Vec<Accepted>,
-    /// What stays here.
-    pub here: Vec<LocalEdit>,
-    /// Whether that is everything which the client sent.
-    pub all: bool,
+    /// The local refs.
+    pub local: Vec<LocalEdit>,
+    /// Whether these are all refs for which the client sent objects.
+    pub is_everything: bool,
 }
 
 impl Routed {
-    /// Looks at each command of an open push, whose refs are reserved.
+    /// Decides where each command of an open push goes. The refs of the commands are reserved.
     pub(super) fn new(
         registry: &Registry,
         opened: &Opened,
@@ -57,29 +57,29 @@ impl Routed {
         request: &Reserve,
     ) -> io::Result<Self> {
         let gone = || io::Error::other("it was removed in the middle of the push");
-        // Its refspecs may have been changed since the push was opened; from now on they cannot.
+        // The refspecs may have been changed since the push was opened; while refs are reserved they cannot.
         let mirror = registry.at(&opened.mirror.git_dir)?.ok_or_else(gone)?;
         let refs = refs::read(&mirror.git_dir)?;
-        let mut desk = Router {
+        let mut router = Router {
             opened,
             mirror: &mirror,
             after: refs.clone(),
             refs: &refs,
             repo: opened.quarantine.repository_with_incoming()?,
         };
-        // What goes makes room for what comes.
+        // Deletions first: a deleted `a` makes room for a new `a/b`.
         let mut routes: Vec<Option<Route>> = vec![None; commands.len()];
         for deletes in [true, false] {
             for (command, route) in commands.iter().zip(&mut routes) {
                 if command.new.is_none() == deletes {
-                    *route = Some(desk.route(command).unwrap_or_else(Route::Refused));
+                    *route = Some(router.route(command).unwrap_or_else(Route::Refused));
                 }
             }
         }
-        let mut seen = BTreeSet::new();
+        let mut names = BTreeSet::new();
         let routes = commands.iter().zip(routes.into_iter().flatten());
         let routes = routes.map(|(command, route)| match route {
-            Route::Upstream { .. } | Route::Local { .. } if !seen.insert(&command.name) => {
+            Route::Upstream { .. } | Route::Local { .. } if !names.insert(&command.name) => {
                 Route::Refused("the push names it twice".to_owned())
             }
             route => route,
@@ -92,37 +92,41 @@ impl Routed {
             atomic: false,
             incomplete: request.incomplete,
         };
-        routed.stand_or_fall(request.atomic);
+        routed.apply_atomic(request.atomic);
         Ok(routed)
     }
 
-    /// Whether something is to be sent to upstream that the mirror keeps.
+    /// Whether a command goes upstream whose ref the mirror keeps.
     pub(super) fn goes_upstream(&self) -> bool {
         let kept =
             |route: &Route| matches!(route, Route::Upstream { lease, .. } if *lease != Lease::None);
         self.routes.iter().any(kept)
     }
 
-    /// Whether nothing is left to do.
+    /// Whether all commands are refused.
     pub(super) fn are_all_refused(&self) -> bool {
         self.routes
             .iter()
             .all(|route| matches!(route, Route::Refused(_)))
     }
 
-    /// Decides what stands or falls together: what the client says does, and what goes upstream if the mirror's switch
-    /// says so.
-    fn stand_or_fall(&mut self, client: bool) {
-        let switch = self.mirror.settings.rules.atomic;
+    /// Refuses the commands that are atomic with a refused one: all commands where the client has said `--atomic`, and
+    /// those for upstream where the mirror's setting `atomic` says so.
+    fn apply_atomic(&mut self, client: bool) {
+        let setting = self.mirror.settings.rules.atomic;
         let is_refused = |route: &Route| matches!(route, Route::Refused(_));
-        let goes_up = |route: &Route| matches!(route, Route::Upstream { .. });
-        let upstreams = self.routes.iter().filter(|route| goes_up(route)).count();
-        if client && switch == Atomic::No && upstreams > 1 {
+        let goes_upstream = |route: &Route| matches!(route, Route::Upstream { .. });
+        let upstream_count = self
+            .routes
+            .iter()
+            .filter(|route| goes_upstream(route))
+            .count();
+        if client && setting == Atomic::No && upstream_count > 1 {
             let name = &self.mirror.settings.name;
             let reason = format!(
                 "this mirror asks upstream for no atomic push; 'mirrord set {name} --atomic auto' lets it"
             );
-            self.refuse(&reason, goes_up);
+            self.refuse(&reason, goes_upstream);
         }
         let missing = self.incomplete || self.routes.iter().any(is_refused);
         if client && missing {
@@ -136,11 +140,11 @@ impl Routed {
                 .iter()
                 .zip(&self.routes)
                 .any(|(command, route)| is_refused(route) && !is_local(command));
-        if switch == Atomic::Yes && missing {
-            self.refuse(ATOMIC_PUSH_FAILURE, goes_up);
+        if setting == Atomic::Yes && missing {
+            self.refuse(ATOMIC_PUSH_FAILURE, goes_upstream);
         }
-        self.atomic = client || (switch == Atomic::Yes && upstreams > 1);
-        if switch == Atomic::No {
+        self.atomic = client || (setting == Atomic::Yes && upstream_count > 1);
+        if setting == Atomic::No {
             self.atomic = false;
         }
     }
@@ -151,11 +155,11 @@ impl Routed {
         }
     }
 
-    /// What comes of it when the commands in these places are accepted.
-    pub(super) fn tally(&self, places: &BTreeSet<u32>) -> Came {
+    /// The outcome of the push when the commands at these indexes are accepted.
+    pub(super) fn tally(&self, accepted: &BTreeSet<u32>) -> Outcome {
         let (mut sent, mut kept, mut refused) = (0, 0, 0);
-        for (at, route) in self.routes.iter().enumerate() {
-            let is_accepted = u32::try_from(at).is_ok_and(|at| places.contains(&at));
+        for (index, route) in self.routes.iter().enumerate() {
+            let is_accepted = is_among(accepted, index);
             match route {
                 Route::Upstream { .. } if is_accepted => sent += 1,
                 Route::Local { .. } if is_accepted => kept += 1,
@@ -166,7 +170,7 @@ impl Routed {
             Route::Refused(reason) => Some(reason.clone()),
             Route::Upstream { .. } | Route::Local { .. } => None,
         });
-        Came::Pushed {
+        Outcome::Pushed {
             sent,
             kept,
             refused,
@@ -174,27 +178,27 @@ impl Routed {
         }
     }
 
-    /// What is to be written, of the commands in these places.
-    pub(super) fn outcome(self, places: &BTreeSet<u32>) -> Outcome {
+    /// What the push changes in the mirror when the commands at these indexes are accepted.
+    pub(super) fn changes(self, indexes: &BTreeSet<u32>) -> PushChanges {
         let count = self.commands.len();
-        // Also what receive-pack refused by itself came along.
-        let mut all = !self.incomplete && places.len() == count;
-        let (mut accepted, mut here) = (Vec::new(), Vec::new());
+        // The objects of commands that receive-pack itself has refused came along as well.
+        let mut is_everything = !self.incomplete && indexes.len() == count;
+        let (mut accepted, mut local) = (Vec::new(), Vec::new());
         let oid = |hex: &Option<String>| ObjectId::from_hex(hex.as_ref()?.as_bytes()).ok();
-        for (at, (command, route)) in self.commands.iter().zip(self.routes).enumerate() {
-            if !u32::try_from(at).is_ok_and(|at| places.contains(&at)) {
+        for (index, (command, route)) in self.commands.iter().zip(self.routes).enumerate() {
+            if !is_among(indexes, index) {
                 continue;
             }
             let (old, new) = (oid(&command.old), oid(&command.new));
             match route {
-                Route::Local { .. } => here.push(LocalEdit {
+                Route::Local { .. } => local.push(LocalEdit {
                     name: PublicRef::new(command.name.clone()),
                     old,
                     new,
                 }),
                 Route::Upstream {
                     lease: Lease::None, ..
-                } => all = false,
+                } => is_everything = false,
                 Route::Upstream { name, lease } => accepted.push(Accepted {
                     name: UpstreamRef::new(name),
                     shown: old,
@@ -204,26 +208,30 @@ impl Routed {
                     },
                     new,
                 }),
-                Route::Refused(_) => all = false,
+                Route::Refused(_) => is_everything = false,
             }
         }
-        Outcome {
+        PushChanges {
             mirror: self.mirror,
             accepted,
-            here,
-            all,
+            local,
+            is_everything,
         }
     }
 }
 
-/// Where commands are looked at, one after the other.
-struct Router<'d> {
-    opened: &'d Opened,
-    mirror: &'d Mirror,
-    refs: &'d Refs,
-    /// With what the push has brought.
+fn is_among(indexes: &BTreeSet<u32>, index: usize) -> bool {
+    u32::try_from(index).is_ok_and(|index| indexes.contains(&index))
+}
+
+/// Decides where commands go, one after the other.
+struct Router<'p> {
+    opened: &'p Opened,
+    mirror: &'p Mirror,
+    refs: &'p Refs,
+    /// The mirror's objects, and those that the push has brought.
     repo: gix::Repository,
-    /// What the refs will be after the commands that have been looked at, if all of them are carried out.
+    /// What the refs will be if all commands so far are carried out.
     after: Refs,
 }
 
@@ -233,7 +241,7 @@ impl Router<'_> {
             return Err("funny refname".to_owned());
         }
         let route = match self.mirror.settings.rules.track.route(&command.name) {
-            refspec::Route::Tracked(upstream) => self.tracked(command, upstream)?,
+            refspec::Route::Tracked(upstream) => self.route_tracked(command, upstream)?,
             refspec::Route::Through => Route::Upstream {
                 name: command.name.clone(),
                 lease: Lease::None,
@@ -266,7 +274,7 @@ impl Router<'_> {
         Ok(route)
     }
 
-    /// Whether a ref is the user's own. What is upstream's, upstream itself judges.
+    /// Whether a ref is local. Whether a ref of upstream's is in the way, upstream itself judges.
     fn is_local(&self, name: &BString) -> bool {
         let track = &self.mirror.settings.rules.track;
         match track.route(name) {
@@ -275,7 +283,7 @@ impl Router<'_> {
         }
     }
 
-    /// Whether the mirror will show what goes there.
+    /// Whether the mirror will have the ref of a command with this route.
     fn is_kept(&self, route: &Route) -> bool {
         !matches!(
             route,
@@ -286,26 +294,27 @@ impl Router<'_> {
         )
     }
 
-    fn tracked(&self, command: &Command, upstream: UpstreamRef) -> Result<Route, String> {
+    /// Decides whether a command for a tracked ref goes upstream, and with which lease.
+    fn route_tracked(&self, command: &Command, upstream: UpstreamRef) -> Result<Route, String> {
         self.require_unmoved(command)?;
-        let here = self.value(&command.name);
+        let public = self.value(&command.name);
         let record = self.value(&upstream.record());
         let lease = match (record, &command.new) {
-            // It has never been upstream: the user's own, which may go there now.
+            // The ref was never upstream: it is local, and may be sent there now.
             (None, Some(_)) => Lease::Absent,
-            (None, None) if here.is_some() => return Ok(Route::Local { reveals: false }),
-            // Upstream has not shown it: it may hide it, or not have it. Only upstream can say which. The client names no
-            // value, and a lease on its absence would fail where upstream shows the ref to pushes and not to fetches. So it
-            // is sent as plain git sends it: what is there when it arrives goes, also a branch that somebody has made since
-            // this mirror asked. Nothing here changes with it.
+            (None, None) if public.is_some() => return Ok(Route::Local { reveals: false }),
+            // A fetch has not shown the ref: upstream may hide it, or not have it, and only upstream knows. The client names
+            // no old value, and a lease on the ref's absence would fail where upstream shows it to pushes and hides it from
+            // fetches. So the deletion is sent as plain git sends it, without a lease, and deletes whatever upstream has
+            // when it arrives, also a branch that somebody has made since the last sync. The mirror does not change.
             (None, None) => Lease::None,
-            // Nothing of the user's own is in the way of upstream's.
-            (Some(record), _) if Some(&record) == here.as_ref() => Lease::Value(record),
-            // A local ref with another name, as `a` beside `a/b`, keeps it from being shown: upstream's is the only one.
-            (Some(record), None) if here.is_none() => Lease::Value(record),
-            // It is, and makes room for it.
+            // The public ref is upstream's.
+            (Some(record), _) if Some(&record) == public.as_ref() => Lease::Value(record),
+            // No public ref: a local ref with another name, `a` beside `a/b`, keeps upstream's from being shown.
+            (Some(record), None) if public.is_none() => Lease::Value(record),
+            // The public ref is local, and its deletion makes room for upstream's.
             (Some(_), None) => return Ok(Route::Local { reveals: true }),
-            // What contains upstream's takes nothing from it; else the client decided without having seen that.
+            // A commit that contains upstream's loses none of it. With any other, the client has not seen upstream's.
             (Some(record), Some(new)) if self.contains(new, &record)? => Lease::Value(record),
             (Some(_), Some(_)) => {
                 return Err("upstream has another one; see 'mirrord show'".to_owned());
@@ -317,18 +326,18 @@ impl Router<'_> {
         })
     }
 
-    /// Somebody may have been faster than the client, which decided by what was there before.
+    /// Refuses a command whose old value is no longer that of the ref: somebody was faster than the client.
     fn require_unmoved(&self, command: &Command) -> Result<(), String> {
-        let here = self.value(&command.name);
-        let is_there_already = here.is_some() && here == command.new;
-        if here == command.old || is_there_already {
+        let now = self.value(&command.name);
+        let is_there_already = now.is_some() && now == command.new;
+        if now == command.old || is_there_already {
             Ok(())
         } else {
             Err("stale info".to_owned())
         }
     }
 
-    /// A branch that is no commit would be a fault of the mirror's.
+    /// Refuses a branch that is no commit, as git does.
     fn require_commit(&self, command: &Command) -> Result<(), String> {
         let oid = |hex: &String| ObjectId::from_hex(hex.as_bytes()).ok();
         match command.new.as_ref().and_then(oid) {
@@ -346,12 +355,12 @@ impl Router<'_> {
         self.refs.get(BStr::new(name)).map(ToString::to_string)
     }
 
-    /// Whether a commit that was pushed has another one among its ancestors.
+    /// Whether a commit of the push has another commit among its ancestors.
     fn contains(&self, new: &str, old: &str) -> Result<bool, String> {
         let mut git = self.opened.quarantine.git();
         git.args(["merge-base", "--is-ancestor", old, new]);
-        let asked = child_log::status(&mut git);
-        asked
+        let checked = child_log::status(&mut git);
+        checked
             .map(|status| status.success())
             .map_err(|err| err.to_string())
     }

@@ -1,10 +1,10 @@
-//! Makes the mirror what a push has made of upstream, and what stays here.
+//! Writes to the mirror what a push changes: the tracked refs that upstream has accepted, and the local ones.
 
 use std::{collections::BTreeSet, io, time::SystemTime};
 
 use gix::ObjectId;
 
-use super::route::Outcome;
+use super::route::PushChanges;
 use crate::{
     mirrors::{gate::Reservation, settings::Rules},
     repository::{
@@ -18,50 +18,57 @@ use crate::{
     },
 };
 
-/// A sync may publish while a push does; then the push looks again.
+/// A sync may publish between the push's reading of the refs and its writing; then the push reads them again.
 const MAX_TRIES: usize = 5;
 
-/// Makes the mirror what upstream has accepted and what stays here; it lasts when this returns. Returns what the person
-/// should know.
+/// Writes the changes of a push to the mirror, durably. Returns what the person should know, one line each.
+///
+/// # Errors
+/// Fails where an object is missing, another ref is in the way, or the mirror cannot be written.
 pub(super) fn settle(
     quarantine: &Quarantine,
     reservation: Reservation,
-    outcome: &Outcome,
+    changes: &PushChanges,
 ) -> io::Result<Vec<String>> {
-    let Outcome {
+    let PushChanges {
         mirror,
         accepted,
-        here,
-        all,
-    } = outcome;
+        local,
+        is_everything,
+    } = changes;
     let Rules {
         track,
         keep_history,
         ..
     } = &mirror.settings.rules;
-    reservation.settle(|known| {
+    reservation.settle(|no_sync_ran| {
         let accepted_tips = accepted.iter().filter_map(|accepted| accepted.new);
-        let tips: BTreeSet<ObjectId> = here
+        let tips: BTreeSet<ObjectId> = local
             .iter()
-            .filter_map(|here| here.new)
+            .filter_map(|local| local.new)
             .chain(accepted_tips)
             .collect();
         if !tips.is_empty() {
-            let stays = here.iter().any(|here| here.new.is_some());
-            let whose = if stays {
+            let is_local = local.iter().any(|local| local.new.is_some());
+            let origin = if is_local {
                 Origin::LocalOnly
             } else {
                 Origin::Upstream
             };
-            // What a refused ref brought goes with the quarantine.
-            if *all {
-                quarantine.release(whose)?;
+            // Objects of refused refs are removed with the quarantine.
+            if *is_everything {
+                quarantine.release(origin)?;
             } else {
-                quarantine.release_only(&tips, whose)?;
+                quarantine.release_only(&tips, origin)?;
             }
         }
-        let accepted = if known { accepted.as_slice() } else { &[] };
-        if accepted.is_empty() && here.is_empty() {
+        // A sync that ran meanwhile may have asked upstream before the push reached it; the next one writes the records.
+        let accepted = if no_sync_ran {
+            accepted.as_slice()
+        } else {
+            &[]
+        };
+        if accepted.is_empty() && local.is_empty() {
             return Ok(Vec::new());
         }
         let repo = refs::open(&mirror.git_dir)?;
@@ -71,11 +78,12 @@ pub(super) fn settle(
         let mut ancestry = Ancestry::new(&repo);
         for _ in 0..MAX_TRIES {
             let refs = refs::read(&mirror.git_dir)?;
-            let plan = Plan::of_push(&refs, accepted, here, track);
-            let is_lost = |here: &&LocalEdit| {
-                refs.get(&*here.name) != here.new.as_ref() && !plan.edits.contains_key(&*here.name)
+            let plan = Plan::of_push(&refs, accepted, local, track);
+            let is_lost = |local: &&LocalEdit| {
+                refs.get(&*local.name) != local.new.as_ref()
+                    && !plan.edits.contains_key(&*local.name)
             };
-            if let Some(lost) = here.iter().find(is_lost) {
+            if let Some(lost) = local.iter().find(is_lost) {
                 let message = format!("another ref is in the way of '{}'", lost.name);
                 return Err(io::Error::other(message));
             }

@@ -157,7 +157,7 @@ fn let_go(engine: &Engine, found: &Found, reason: Reason) -> io::Result<bool> {
         return Ok(false);
     }
     let identity = Identity::of(git_dir);
-    edit::end(engine, &found.mirror)?;
+    edit::delete(engine, &found.mirror)?;
     let name = settings.name.to_string();
     let freed = byte_size(found.size as f64);
     tracing::info!("'{name}' is removed, and its next use makes it anew: {reason}; it had {freed}");

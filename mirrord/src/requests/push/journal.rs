@@ -1,4 +1,4 @@
-//! What the journal says of a push.
+//! The journal entry of a push.
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
@@ -9,22 +9,22 @@ use crate::{
     sync::Engine,
 };
 
-/// A push that is under way. Dropping it notes what has become of it, if anything has, so that one whose client vanishes is
-/// noted as well.
+/// The journal entry of a push that is under way. Dropping it records its outcome, if it has one, so that a push whose
+/// client vanishes is recorded as well.
 pub(super) struct JournalEntry {
     engine: Arc<Engine>,
     git_dir: PathBuf,
     mirror: String,
     began: Instant,
-    /// Bytes that it brought.
+    /// Bytes that the push has brought.
     pub bytes: u64,
-    /// What would be said of it if it ended now.
+    /// The outcome of the push if it ended now.
     pub outcome: Option<Outcome>,
 }
 
 impl JournalEntry {
-    /// A push that begins now.
-    pub(super) fn begins(engine: &Arc<Engine>, mirror: &Mirror) -> Self {
+    /// Begins the entry of a push that begins now.
+    pub(super) fn begin(engine: &Arc<Engine>, mirror: &Mirror) -> Self {
         Self {
             engine: engine.clone(),
             git_dir: mirror.git_dir.clone(),
@@ -33,11 +33,6 @@ impl JournalEntry {
             bytes: 0,
             outcome: None,
         }
-    }
-
-    /// It has ended.
-    pub(super) fn ended(mut self, outcome: Outcome) {
-        self.outcome = Some(outcome);
     }
 }
 

@@ -1,0 +1,123 @@
+//! Syncs without a client: scheduled ones, and the first one of a mirror that nobody waits for. The daemon is its own
+//! client then, which can ask nobody, and sends along what the user's git reads in any directory.
+
+use std::sync::Arc;
+
+use common::{
+    git::{ask, client_context::UserConfig, transports},
+    protocol::{Cause, Failure, Fetch, Lack, Mirror as Wanted, OrFailure, Reply, wire},
+};
+use interprocess::local_socket::tokio::Stream;
+use tokio::{net::UnixStream, task::spawn_blocking};
+
+use super::{MirrorRequest, Purpose};
+use crate::{
+    mirrors::registry::Mirror,
+    requests::{
+        conversation::Conversation,
+        error::RequestError,
+        resolve::{Resolved, resolve},
+    },
+    sync::{Engine, Wish},
+};
+
+/// Syncs a mirror without a client. The mirror's task records how the sync ends.
+///
+/// # Errors
+/// Fails where the mirror is not in step afterwards.
+pub(crate) async fn sync_mirror(
+    engine: &Arc<Engine>,
+    mirror: &Mirror,
+    config: &UserConfig,
+    cause: Cause,
+) -> Result<(), Failure> {
+    let fetch = Fetch {
+        mirror: Wanted::Name(mirror.settings.name.clone()),
+        login: None,
+        username: None,
+        standing: config.standing(),
+        transports: transports::allowed(config),
+        stale: None,
+        can_ask: false,
+        lacks: Lack::News,
+    };
+    let resolved = Resolved {
+        typed: mirror.settings.url.clone(),
+        target: mirror.target(),
+    };
+    run_without_client(engine, fetch, resolved, Purpose::Sync(Wish::new(cause))).await
+}
+
+/// Makes the mirror of a URL of which a client has passed a part through, and does not wait for it. Returns at once. A
+/// failure is logged, and the next request for the URL tries again.
+pub(crate) fn make_mirror(engine: &Arc<Engine>, fetch: Fetch) {
+    let engine = engine.clone();
+    tokio::spawn(async move {
+        let fetch = Fetch {
+            can_ask: false,
+            ..fetch
+        };
+        let made = match resolve(&engine, &fetch.mirror) {
+            Ok(resolved) => {
+                engine.usage.note(&resolved.target.git_dir);
+                run_without_client(&engine, fetch, resolved, Purpose::Read).await
+            }
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = made {
+            tracing::info!("no mirror is made of what was passed through: {failure}");
+        }
+    });
+}
+
+/// Carries out a request whose client is the daemon itself.
+async fn run_without_client(
+    engine: &Arc<Engine>,
+    fetch: Fetch,
+    resolved: Resolved,
+    purpose: Purpose,
+) -> Result<(), Failure> {
+    let (daemon, client) = UnixStream::pair().or_failure("cannot talk to itself")?;
+    let mut conversation = Conversation::new(Stream::UdSocket(daemon.into()), None);
+    let mut request = MirrorRequest::new(engine, &mut conversation, fetch, resolved)?;
+    tokio::select! {
+        synced = request.request_sync(&purpose) => match synced {
+            Ok(_) => Ok(()),
+            Err(RequestError::Failed(failure)) => Err(failure),
+            Err(RequestError::Disconnected(err)) => {
+                Err(Failure::here(format!("cannot talk to itself: {err}")))
+            }
+        },
+        () = answer_as_client(client) => Ok(()),
+    }
+}
+
+/// Plays the client: answers questions for a login with what git's credential helpers know, and asks no person.
+async fn answer_as_client(stream: UnixStream) {
+    let mut stream = Stream::UdSocket(stream.into());
+    let mut found = None;
+    while let Ok(reply) = wire::recv::<Reply>(&mut stream).await {
+        match reply {
+            Reply::Ask(question) => {
+                let asking = spawn_blocking(move || ask::login_of_programs(&question));
+                let Ok((answer, login)) = asking.await else {
+                    return;
+                };
+                found = login;
+                if wire::send(&mut stream, &answer).await.is_err() {
+                    return;
+                }
+            }
+            Reply::LoginAccepted => tell_helpers(found.take(), ask::Found::approve).await,
+            Reply::LoginRefused => tell_helpers(found.take(), ask::Found::reject).await,
+            _ => {}
+        }
+    }
+}
+
+/// Tells git's credential helpers whether upstream has taken a login of theirs.
+async fn tell_helpers(found: Option<ask::Found>, verdict: fn(&ask::Found)) {
+    if let Some(found) = found {
+        let _ = spawn_blocking(move || verdict(&found)).await;
+    }
+}
