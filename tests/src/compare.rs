@@ -130,7 +130,7 @@ pub struct Twins<'w> {
 impl World {
     /// Makes two repositories, by `git init` or `git clone`; the directory is added.
     #[track_caller]
-    pub fn twins(&self, words: &[&str]) -> Twins<'_> {
+    pub fn twins(&self, args: &[&str]) -> Twins<'_> {
         let mut numbers = 1..;
         let free = |at: &usize| !self.path(format!("ours{at}")).exists();
         let at = numbers.find(free).expect("there is always a next number");
@@ -144,8 +144,8 @@ impl World {
             ours: dir("ours"),
             plain: dir("plain"),
         };
-        self.git(words).arg(&twins.ours).ok();
-        self.git(plainly(words)).arg(&twins.plain).ok();
+        self.git(args).arg(&twins.ours).ok();
+        self.git(plainly(args)).arg(&twins.plain).ok();
         twins
     }
 
@@ -174,9 +174,9 @@ impl Twins<'_> {
     /// Runs git in both and asserts that it prints the same and exits alike; returns what it
     /// printed in ours.
     #[track_caller]
-    pub fn git(&self, words: &[&str]) -> Ran {
-        let ours = self.world.git(words).at(&self.ours).run();
-        let plain = self.world.git(plainly(words)).at(&self.plain).run();
+    pub fn git(&self, args: &[&str]) -> Ran {
+        let ours = self.world.git(args).at(&self.ours).run();
+        let plain = self.world.git(plainly(args)).at(&self.plain).run();
         let same = [(&ours.stdout, &plain.stdout), (&ours.stderr, &plain.stderr)]
             .into_iter()
             .all(|(ours, plain)| self.unmarked(ours) == self.unmarked(plain));
@@ -206,7 +206,7 @@ impl Twins<'_> {
     }
 }
 
-fn plainly(words: &[&str]) -> Vec<String> {
-    let plain = words.iter().map(|word| word.replace("mirror::", ""));
+fn plainly(args: &[&str]) -> Vec<String> {
+    let plain = args.iter().map(|word| word.replace("mirror::", ""));
     plain.collect()
 }

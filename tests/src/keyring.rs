@@ -115,10 +115,10 @@ impl Keyring<'_> {
     #[track_caller]
     pub fn unlock(&mut self) {
         self.stop();
-        let words = ["--foreground", "--components=secrets", "--unlock"];
+        let args = ["--foreground", "--components=secrets", "--unlock"];
         let daemon = self
             .world
-            .program("gnome-keyring-daemon", words)
+            .program("gnome-keyring-daemon", args)
             .env("DBUS_SESSION_BUS_ADDRESS", self.address())
             .stdin(PASSWORD)
             .start();
@@ -141,10 +141,10 @@ impl Keyring<'_> {
     #[track_caller]
     fn wait_until(&self, wanted: &str) {
         let deadline = Instant::now() + WAIT;
-        let words = ["string:org.freedesktop.Secret.Collection", "string:Locked"];
+        let args = ["string:org.freedesktop.Secret.Collection", "string:Locked"];
         loop {
             let ran = self
-                .call(LOGIN, "org.freedesktop.DBus.Properties.Get", &words)
+                .call(LOGIN, "org.freedesktop.DBus.Properties.Get", &args)
                 .run();
             if ran.stdout.contains(wanted) {
                 return;
@@ -159,9 +159,9 @@ impl Keyring<'_> {
     }
 
     /// Prepares a call of one of the service's methods.
-    fn call(&self, object: &str, method: &str, words: &[&str]) -> Run {
+    fn call(&self, object: &str, method: &str, args: &[&str]) -> Run {
         let options = ["--session", "--print-reply"];
-        words.iter().fold(
+        args.iter().fold(
             self.world
                 .program("dbus-send", options)
                 .env("DBUS_SESSION_BUS_ADDRESS", self.address())

@@ -30,7 +30,7 @@ pub use changes::Changes;
 pub use compare::{Twins, public_refs, refs, same_clone};
 pub use cuts::{Cut, places_to_cut};
 pub use delivery::{Answer, Delivery, signature};
-pub use gitlab::{Fault, GitLab, Held, On, Request};
+pub use gitlab::{Fault, GitLab, On, Paused, Request};
 pub use keyring::Keyring;
 pub use nginx::Nginx;
 pub use parts::Part;

@@ -40,12 +40,12 @@ impl Part {
         Self::Daemon,
     ];
 
-    fn is(self, words: &[String]) -> bool {
-        let program = words.first().map(Path::new).and_then(Path::file_name);
+    fn is(self, args: &[String]) -> bool {
+        let program = args.first().map(Path::new).and_then(Path::file_name);
         let called = |name: &str| program.is_some_and(|program| program == name);
-        let says = |word: &str| words.iter().any(|said| said == word);
+        let says = |word: &str| args.iter().any(|said| said == word);
         match self {
-            Self::Helper => called("git-remote-mirror") && words.len() > 2 && !says("login"),
+            Self::Helper => called("git-remote-mirror") && args.len() > 2 && !says("login"),
             Self::ReceivePack => called("git") && says("receive-pack"),
             Self::Hook => called("proc-receive"),
             Self::InnerPush => called("git") && says("push") && says("--no-follow-tags"),
@@ -128,9 +128,9 @@ impl World {
                 // Held before it is looked at: the number may be another's in a moment.
                 let process = Process::open(*pid)?;
                 let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-                let words = line.split(|byte| *byte == 0);
-                let words = words.map(|word| String::from_utf8_lossy(word).into_owned());
-                let ours = part.is(&words.collect::<Vec<_>>()) && process.mentions(self.root());
+                let args = line.split(|byte| *byte == 0);
+                let args = args.map(|word| String::from_utf8_lossy(word).into_owned());
+                let ours = part.is(&args.collect::<Vec<_>>()) && process.mentions(self.root());
                 ours.then_some(process)
             });
             if found.is_some() {

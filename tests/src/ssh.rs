@@ -102,8 +102,8 @@ impl World {
     #[track_caller]
     pub fn ssh_key(&self, file: &str) {
         let path = self.path(file);
-        let words = ["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"];
-        self.program("ssh-keygen", words).arg(path).ok();
+        let args = ["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"];
+        self.program("ssh-keygen", args).arg(path).ok();
     }
 
     /// Starts an ssh-agent that holds this key. It ends with the returned program.
@@ -257,8 +257,8 @@ impl Sshd {
             };
             let config = SERVER.replace("PORT", &port.to_string()) + lines;
             self.write("sshd/config", &config);
-            let words = ["-D", "-e", "-f"];
-            let server = Run::fenced(SSHD, words, &self.root)
+            let args = ["-D", "-e", "-f"];
+            let server = Run::fenced(SSHD, args, &self.root)
                 .arg(self.root.join("sshd/config"))
                 .start();
             if server.prints("Server listening on") {

@@ -177,8 +177,8 @@ impl Systemd<'_> {
     /// Returns what systemd says of a unit's property.
     #[track_caller]
     pub fn property(&self, unit: &str, name: &str) -> String {
-        let words = ["show", "--value", "--property", name, unit];
-        self.ctl(words).ok().line().to_owned()
+        let args = ["show", "--value", "--property", name, unit];
+        self.ctl(args).ok().line().to_owned()
     }
 
     /// Returns the process of the service; `None` when it has none.

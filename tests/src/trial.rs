@@ -176,10 +176,10 @@ impl Trials {
             Some(new) => format!("{new}:{name}"),
             None => format!(":{name}"),
         });
-        let words = ["push", "--porcelain"].map(str::to_owned).into_iter();
-        let words = words.chain(trial.atomic.then(|| "--atomic".to_owned()));
-        let words = words.chain(["origin".to_owned()]).chain(refspecs);
-        self.world.git(words).at("ours")
+        let args = ["push", "--porcelain"].map(str::to_owned).into_iter();
+        let args = args.chain(trial.atomic.then(|| "--atomic".to_owned()));
+        let args = args.chain(["origin".to_owned()]).chain(refspecs);
+        self.world.git(args).at("ours")
     }
 
     /// Judges a push that has ended; the faults must be over. It asks as people would: fetches
@@ -240,7 +240,7 @@ impl Trials {
             ok: ran.status.success(),
             ..Verdict::default()
         };
-        let said = ran.stderr.contains(MAYBE) || ran.stdout.contains(MAYBE);
+        let output = ran.stderr.contains(MAYBE) || ran.stdout.contains(MAYBE);
         for change in &trial.changes {
             let arrived = self.arrived(change);
             let report = ran
@@ -252,12 +252,12 @@ impl Trials {
             verdict.refs_arrived += usize::from(arrived);
             verdict.lies += usize::from(ok && !arrived);
             verdict.unreported += usize::from(!ok && arrived);
-            verdict.admitted += usize::from(!ok && arrived && said);
+            verdict.admitted += usize::from(!ok && arrived && output);
             if ok && !arrived {
                 let what = format!("'{}' is called pushed and is not: {ran}", change.name);
                 verdict.broken.push(what);
             }
-            if !ok && arrived && !said {
+            if !ok && arrived && !output {
                 let what = format!("'{}' arrived and is called failed: {ran}", change.name);
                 verdict.broken.push(what);
             }
@@ -332,8 +332,8 @@ impl Trials {
         self.world.git(fsck).env("GIT_DIR", mirror).ok();
         let url = self.gitlab.url("group/project");
         let fresh = |url: &str, dir: &str| {
-            let words = ["clone", "-q", "--mirror", url, dir];
-            self.world.git(words).ok();
+            let args = ["clone", "-q", "--mirror", url, dir];
+            self.world.git(args).ok();
             self.world.path(dir)
         };
         let number = self.count.fetch_add(1, Ordering::Relaxed);
@@ -349,9 +349,9 @@ impl Trials {
         let content: String = (0..lines)
             .map(|line| format!("{:016x}\n", mixed(line as u64 + 1)))
             .collect();
-        let (length, words) = (content.len(), what.len());
+        let (length, message_length) = (content.len(), what.len());
         let stream = format!(
-            "commit refs/scratch\nmark :1\ncommitter A <a@b> 1767225600 +0000\ndata {words}\n{what}\n\
+            "commit refs/scratch\nmark :1\ncommitter A <a@b> 1767225600 +0000\ndata {message_length}\n{what}\n\
              from {base}\nM 100644 inline file\ndata {length}\n{content}\nget-mark :1\n"
         );
         let import = ["fast-import", "--quiet", "--force"];

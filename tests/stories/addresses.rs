@@ -18,15 +18,15 @@ fn ls_remote(world: &World, address: &str) -> Run {
 
 /// One `error:` line, which says this, and nothing else but git's own last word.
 #[track_caller]
-fn assert_refused(ran: &Ran, words: &str) {
+fn assert_refused(ran: &Ran, text: &str) {
     let ours: Vec<_> = ran.stderr.lines().collect();
     let ours = match ours.as_slice() {
         [ours @ .., "fatal: remote helper 'mirror' aborted session"] => ours,
         ours => ours,
     };
     assert!(
-        matches!(ours, [line] if line.starts_with("error: ") && line.contains(words)),
-        "one line that says '{words}': {ran}"
+        matches!(ours, [line] if line.starts_with("error: ") && line.contains(text)),
+        "one line that says '{text}': {ran}"
     );
     assert_eq!(ran.stdout, "", "{ran}");
 }
@@ -91,12 +91,12 @@ fn what_is_no_address_is_refused_before_anything_happens() {
         ("https:/h/p", "'://' must follow the scheme"),
         ("", "the address of the upstream is empty"),
     ];
-    for (address, words) in table {
+    for (address, args) in table {
         let ran = ls_remote(&world, &evil(address))
             .env("GIT_SSH_COMMAND", &touch)
             .env("GIT_PROXY_COMMAND", &touch)
             .code(128);
-        assert_refused(&ran, words);
+        assert_refused(&ran, args);
     }
     assert!(!sentinel.exists(), "nothing was run");
     assert!(
@@ -195,8 +195,8 @@ fn an_unknown_name_says_so() {
     let failed = stage
         .clone_from("gitlab.example/group/project", "ours")
         .code(128);
-    let words = "error: no mirror is called 'gitlab.example/group/project'\nhint: ";
-    assert!(failed.stderr.contains(words), "{failed}");
+    let text = "error: no mirror is called 'gitlab.example/group/project'\nhint: ";
+    assert!(failed.stderr.contains(text), "{failed}");
 }
 
 #[test]
@@ -222,8 +222,8 @@ fn a_submodule_may_name_a_path_only_where_git_would_let_it() {
     let addresses = [local.url(), local.dir().to_string_lossy().into_owned()];
     for address in &addresses {
         let ran = asked_by_submodule(address).code(128);
-        let words = "error: transport 'file' not allowed\nhint: a submodule may name a path";
-        assert!(ran.stderr.starts_with(words), "{ran}");
+        let args = "error: transport 'file' not allowed\nhint: a submodule may name a path";
+        assert!(ran.stderr.starts_with(args), "{ran}");
     }
     assert_eq!(listed(&stage.world, "url"), [stage.url.as_str()]);
     stage.world.config("protocol.file.allow", "always");
@@ -307,9 +307,9 @@ fn a_token_stays_where_git_puts_it(faults: &[Fault]) {
     let address = stage.url.replace("http://", &format!("http://me:{token}@"));
 
     stage.world.config("mirror.allowLoginInUrl", "true");
-    let held = stage.gitlab.hold(On::Fetch);
+    let paused = stage.gitlab.pause(On::Fetch);
     let clone = stage.clone_from(&address, "ours").start();
-    held.reached();
+    paused.reached();
     let shown = processes_with(&secrets);
     assert!(!shown.is_empty(), "git's own command line is found");
     for process in shown {
@@ -317,7 +317,7 @@ fn a_token_stays_where_git_puts_it(faults: &[Fault]) {
             process.contains("clone mirror::http") || process.contains("remote-mirror origin");
         assert!(gits, "only git itself shows what it was given: {process}");
     }
-    held.release();
+    paused.release();
     let cloned = clone.wait();
     assert!(cloned.status.success(), "{cloned}");
     let again = stage.world.git(["fetch"]).at("ours").ok();
@@ -325,8 +325,11 @@ fn a_token_stays_where_git_puts_it(faults: &[Fault]) {
     let list = stage.world.mirrord(["list", "--json"]).ok();
     let status = stage.world.mirrord(["status", "--json"]).ok();
     for ran in [cloned, again, list, status] {
-        let said = format!("{}{}", ran.stdout, ran.stderr);
-        assert!(!secrets.iter().any(|secret| said.contains(secret)), "{ran}");
+        let output = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(
+            !secrets.iter().any(|secret| output.contains(secret)),
+            "{ran}"
+        );
     }
     assert_eq!(listed(&stage.world, "url"), [stage.url.as_str()]);
     for dir in ["m", "home", "run", "tmp"] {
@@ -389,8 +392,8 @@ fn a_rule_cannot_lead_to_what_is_refused() {
 #[test]
 fn a_person_who_runs_the_helper_is_told_who_should() {
     let world = World::new();
-    for words in [&[][..], &["one", "two", "three"]] {
-        let ran = world.helper(words).code(128);
+    for args in [&[][..], &["one", "two", "three"]] {
+        let ran = world.helper(args).code(128);
         let expected = "error: this program is run by git, for URLs that begin with 'mirror::'\n\
                         hint: git clone mirror::https://HOST/GROUP/PROJECT.git\n";
         assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", expected));

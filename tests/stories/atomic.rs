@@ -53,7 +53,7 @@ fn asked_for_atomicity(fork: &Fork) -> Vec<bool> {
 /// Pushes `main`, `side` and `safe`, which is refused, and compares what is said with plain git, which is told
 /// `plain_says`.
 #[track_caller]
-fn as_plain_git(fork: &Fork, words: &[&str], plain_says: &[&str]) -> Ran {
+fn as_plain_git(fork: &Fork, args: &[&str], plain_says: &[&str]) -> Ran {
     let refs = ["main", "main:side", "main:safe"];
     let before = fork.project.refs();
     let push = ["push", "--porcelain"];
@@ -62,7 +62,7 @@ fn as_plain_git(fork: &Fork, words: &[&str], plain_says: &[&str]) -> Ran {
     for (name, oid) in &before {
         fork.project.force(name, oid);
     }
-    let ours = [&push, words, &["origin"], &refs].concat();
+    let ours = [&push, args, &["origin"], &refs].concat();
     let ours = fork.git(&ours).code(1);
     assert_eq!(verdicts(&ours), verdicts(&plain), "{ours}\n{plain}");
     ours
@@ -112,14 +112,14 @@ fn yes_leaves_local_refs_of_the_same_push_to_themselves() {
     let fork = fork("yes");
     fork.project.hook("update", SAFE);
     let before = fork.project.refs();
-    let words = ["main", "main:safe", "main:refs/heads/wip/x"];
-    let ran = fork.push(&words).code(1);
+    let args = ["main", "main:safe", "main:refs/heads/wip/x"];
+    let ran = fork.push(&args).code(1);
     says_of(&ran, &["wip/x"]);
     assert_eq!(fork.project.refs(), before);
     assert_eq!(fork.here("refs/heads/wip/x"), fork.has("ours", "main"));
     // Nor does a local one that is refused keep the tracked ones from upstream.
-    let words = ["main", "main:side", "main:refs/heads/wip/x/y"];
-    let ran = fork.push(&words).code(1);
+    let args = ["main", "main:side", "main:refs/heads/wip/x/y"];
+    let ran = fork.push(&args).code(1);
     assert!(ran.stderr.contains("('refs/heads/wip/x' exists)"), "{ran}");
     assert_eq!(fork.project.tip("main"), fork.has("ours", "main"));
     assert_eq!(fork.project.tip("side"), fork.has("ours", "main"));
@@ -130,12 +130,12 @@ fn yes_leaves_local_refs_of_the_same_push_to_themselves() {
 fn yes_and_a_push_that_says_atomic_take_local_refs_along() {
     let fork = fork("yes");
     fork.project.hook("update", SAFE);
-    let words = ["--atomic", "main", "main:safe", "main:refs/heads/wip/x"];
-    let ran = fork.upstream_stays(|| fork.push(&words).code(1));
+    let args = ["--atomic", "main", "main:safe", "main:refs/heads/wip/x"];
+    let ran = fork.upstream_stays(|| fork.push(&args).code(1));
     says_of(&ran, &[]);
     assert_eq!(fork.here("refs/heads/wip/x"), None);
-    let words = ["--atomic", "main", "main:side", "main:refs/heads/wip/x"];
-    stayed(fork.push(&words), &["wip/x"]);
+    let args = ["--atomic", "main", "main:side", "main:refs/heads/wip/x"];
+    stayed(fork.push(&args), &["wip/x"]);
     fork.is_sound();
 }
 
@@ -143,9 +143,9 @@ fn yes_and_a_push_that_says_atomic_take_local_refs_along() {
 fn yes_refuses_all_tracked_refs_when_one_is_refused_before_upstream_is_asked() {
     let fork = fork("yes");
     let hidden = "main:refs/upstream/heads/x";
-    let words = ["push", "--porcelain", "origin", "main", hidden];
+    let args = ["push", "--porcelain", "origin", "main", hidden];
     fork.gitlab.forget_requests();
-    let ran = fork.upstream_stays(|| fork.git(&words).code(1));
+    let ran = fork.upstream_stays(|| fork.git(&args).code(1));
     assert_eq!(fork.pushes_seen(), 0, "{ran}");
     let reason = "(deny updating a hidden ref)";
     assert!(ran.stdout.contains(reason), "{ran}");
@@ -157,12 +157,12 @@ fn yes_refuses_all_tracked_refs_when_one_is_refused_before_upstream_is_asked() {
 fn yes_refuses_all_tracked_refs_when_somebody_moved_one_meanwhile() {
     let fork = fork("yes");
     fork.git(&["fetch", "-q"]).ok();
-    let held = fork.gitlab.hold(tests::On::PushInfoRefs);
+    let paused = fork.gitlab.pause(tests::On::PushInfoRefs);
     let push = fork.push(&["--porcelain", "main", "main:side"]).start();
-    held.reached();
+    paused.reached();
     fork.project.commit("side", "theirs", "theirs");
     let before = fork.project.refs();
-    held.release();
+    paused.release();
     let ran = push.wait();
     assert_eq!(ran.status.code(), Some(1), "{ran}");
     assert!(ran.stdout.contains("(stale info)"), "{ran}");
@@ -189,8 +189,8 @@ fn no_never_asks_upstream_for_atomicity() {
 fn no_refuses_an_atomic_push_of_several_tracked_refs_with_the_reason() {
     let fork = fork("no");
     fork.gitlab.forget_requests();
-    let words = ["--atomic", "main", "main:side", "main:refs/heads/wip/x"];
-    let ran = fork.upstream_stays(|| fork.push(&words).code(1));
+    let args = ["--atomic", "main", "main:side", "main:refs/heads/wip/x"];
+    let ran = fork.upstream_stays(|| fork.push(&args).code(1));
     assert_eq!(fork.pushes_seen(), 0, "{ran}");
     let lines: Vec<_> = ran.stderr.lines().filter(|it| it.contains(" ! ")).collect();
     assert_eq!(lines.len(), 3, "{ran}");
@@ -205,26 +205,26 @@ fn no_refuses_an_atomic_push_of_several_tracked_refs_with_the_reason() {
     assert_eq!(fork.here("refs/heads/wip/x"), None);
     // The way out, as it is printed.
     fork.world.mirrord(["set", "fork", "--atomic", "auto"]).ok();
-    stayed(fork.push(&words), &["wip/x"]);
+    stayed(fork.push(&args), &["wip/x"]);
     fork.is_sound();
 }
 
 #[test]
 fn no_lets_an_atomic_push_of_one_tracked_ref_and_local_ones() {
     let fork = fork("no");
-    let words = ["--atomic", "main", "main:refs/heads/wip/x"];
-    stayed(fork.push(&words), &["wip/x"]);
+    let args = ["--atomic", "main", "main:refs/heads/wip/x"];
+    stayed(fork.push(&args), &["wip/x"]);
     assert_eq!(fork.project.tip("main"), fork.has("ours", "main"));
     fork.project.hook("update", "exit 1");
     fork.commit("more");
-    let words = [
+    let args = [
         "--atomic",
         "main",
         "main:refs/heads/wip/y",
         "+main:refs/heads/wip/x",
     ];
     let before = fork.here("refs/heads/wip/x");
-    let ran = fork.upstream_stays(|| fork.push(&words).code(1));
+    let ran = fork.upstream_stays(|| fork.push(&args).code(1));
     assert_eq!(
         ran.stderr.matches("(atomic push failure)").count(),
         2,
@@ -239,8 +239,8 @@ fn no_lets_an_atomic_push_of_one_tracked_ref_and_local_ones() {
 fn an_upstream_that_cannot_gets_a_clear_error_with_the_way_out() {
     let fork = fork("yes");
     fork.project.config("receive.advertiseAtomic", "false");
-    let words = ["main", "main:side", "main:refs/heads/wip/x"];
-    let ran = fork.upstream_stays(|| fork.push(&words).code(1));
+    let args = ["main", "main:side", "main:refs/heads/wip/x"];
+    let ran = fork.upstream_stays(|| fork.push(&args).code(1));
     let reason = "the receiving end does not support --atomic push";
     assert_eq!(ran.stderr.matches(reason).count(), 2, "{ran}");
     assert!(!ran.stderr.contains("may have"), "it is certain: {ran}");
@@ -282,6 +282,6 @@ fn what_a_push_asks_of_an_upstream_that_cannot_is_answered_as_by_plain_git() {
     assert!(ours.stderr.contains(reason), "{ours}");
     assert_eq!(fork.project.refs(), before);
     // Where all of it stays here, nobody upstream needs to be able to.
-    let words = ["--atomic", "main:refs/heads/wip/x", "main:refs/heads/wip/y"];
-    stayed(fork.push(&words), &["wip/x", "wip/y"]);
+    let args = ["--atomic", "main:refs/heads/wip/x", "main:refs/heads/wip/y"];
+    stayed(fork.push(&args), &["wip/x", "wip/y"]);
 }

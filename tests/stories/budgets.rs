@@ -34,8 +34,8 @@ impl Shelf {
         Self { world, gitlab }
     }
 
-    fn mirrord(&self, words: &[&str]) -> Run {
-        self.world.mirrord(words)
+    fn mirrord(&self, args: &[&str]) -> Run {
+        self.world.mirrord(args)
     }
 
     /// Makes a project and clones it into a directory of its name.
@@ -61,8 +61,8 @@ impl Shelf {
         self.world.clone_mirror(&self.url(name), dir)
     }
 
-    fn git(&self, dir: &str, words: &[&str]) -> Run {
-        self.world.git(words).at(dir)
+    fn git(&self, dir: &str, args: &[&str]) -> Run {
+        self.world.git(args).at(dir)
     }
 
     /// The mirror of a project, if there is one.
@@ -110,13 +110,13 @@ impl Shelf {
 
     /// Waits until the daemon's log says something.
     #[track_caller]
-    fn logs(&self, words: &str) {
+    fn logs(&self, text: &str) {
         let deadline = Instant::now() + PATIENCE;
         // Nobody is told when it does.
-        while !self.world.log().contains(words) {
+        while !self.world.log().contains(text) {
             assert!(
                 Instant::now() < deadline,
-                "'{words}' in {}",
+                "'{text}' in {}",
                 self.world.log()
             );
             yield_now();

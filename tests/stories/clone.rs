@@ -59,13 +59,13 @@ impl Stage {
 
     /// Prepares a clone through the mirror from what follows `mirror::`.
     pub(crate) fn clone_from(&self, address: &str, dir: &str) -> Run {
-        let words = ["clone", &format!("mirror::{address}"), dir];
-        self.world.git(words)
+        let args = ["clone", &format!("mirror::{address}"), dir];
+        self.world.git(args)
     }
 
     /// Prepares git in the clone that is called `ours`.
-    pub(crate) fn in_ours(&self, words: &[&str]) -> Run {
-        self.world.git(words).at("ours")
+    pub(crate) fn in_ours(&self, args: &[&str]) -> Run {
+        self.world.git(args).at("ours")
     }
 }
 
@@ -168,11 +168,11 @@ fn what_a_partial_clone_lacks_comes_from_the_mirror() {
     stage.gitlab.forget_requests();
     let checkout = stage.world.git(["checkout", "-q", "topic"]);
     checkout.at(twins.ours()).ok();
-    let asked = stage.gitlab.requests();
-    let fetches = |asked: &Request| asked.body_text().contains("command=fetch");
+    let received = stage.gitlab.requests();
+    let fetches = |received: &Request| received.body_text().contains("command=fetch");
     assert!(
-        !asked.iter().any(fetches),
-        "upstream is not asked for what the mirror has: {asked:?}"
+        !received.iter().any(fetches),
+        "upstream is not asked for what the mirror has: {received:?}"
     );
     twins.git(&["checkout", "-q", "topic"]);
     twins.same();
@@ -261,7 +261,7 @@ fn a_detached_head_is_like_in_a_plain_clone() {
     let world = World::new();
     let url = local(&world).url();
     world.git(["clone", "-q", &url, "upstream"]).ok();
-    let in_upstream = |words: &[&str]| world.git(words).at("upstream").ok();
+    let in_upstream = |args: &[&str]| world.git(args).at("upstream").ok();
     in_upstream(&["checkout", "-q", "v1"]);
     let path = world.path("upstream");
     let twins = world.clone_twins(&path.to_string_lossy(), &[]);
@@ -284,8 +284,8 @@ fn a_shallow_upstream_is_refused_in_plain_words() {
     stage.world.git(shallow).ok();
     let path = stage.world.path("shallow");
     let failed = stage.clone_from(&path.to_string_lossy(), "ours").code(128);
-    let words = "upstream is a shallow clone, which cannot be mirrored\n";
-    assert!(failed.stderr.contains(words), "{failed}");
+    let message = "upstream is a shallow clone, which cannot be mirrored\n";
+    assert!(failed.stderr.contains(message), "{failed}");
 }
 
 #[test]
@@ -374,11 +374,11 @@ fn a_clone_over_https_says_where_large_files_are() {
 fn only_a_new_remote_is_told_where_large_files_are() {
     let stage = Stage::with_tls(fill);
     stage.clone("ours").ok();
-    for words in [
+    for args in [
         &["config", "--unset", "remote.origin.lfsurl"][..],
         &["fetch"],
     ] {
-        stage.world.git(words).at("ours").ok();
+        stage.world.git(args).at("ours").ok();
     }
     assert_eq!(lfs_url(&stage, "ours"), "");
 }

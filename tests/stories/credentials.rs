@@ -60,11 +60,11 @@ impl Private {
     }
 
     /// Returns what a helper was told since the last look.
-    pub(crate) fn told(&self, name: &str) -> Vec<String> {
+    pub(crate) fn helper_calls(&self, name: &str) -> Vec<String> {
         let file = self.world.path(format!("{name}.told"));
-        let told = fs::read_to_string(&file).unwrap_or_default();
+        let calls = fs::read_to_string(&file).unwrap_or_default();
         let _ = fs::remove_file(&file);
-        told.lines().map(|line| line.trim().to_owned()).collect()
+        calls.lines().map(|line| line.trim().to_owned()).collect()
     }
 
     pub(crate) fn clone(&self, dir: &str) -> Run {
@@ -138,7 +138,7 @@ fn stale(run: Run) {
 fn a_private_project_is_read_with_what_the_credential_helper_gives() {
     let private = Private::new().with_helper("right");
     private.clone("ours").ok();
-    assert_eq!(private.told("helper"), ["get", "store right"]);
+    assert_eq!(private.helper_calls("helper"), ["get", "store right"]);
     assert!(private.world.path("ours/a").exists());
     let logins = private.logins();
     let (anonymous, with_login) = logins.split_at(1);
@@ -153,13 +153,13 @@ fn a_private_project_is_read_with_what_the_credential_helper_gives() {
 fn a_known_login_is_sent_at_once_and_nobody_is_asked_again() {
     let private = Private::new().with_helper("right");
     private.clone("ours").ok();
-    private.told("helper");
+    private.helper_calls("helper");
     private.logins();
     for _ in 0..3 {
         private.fetch().ok();
         assert_eq!(private.logins(), ["me:right"], "one request");
     }
-    assert_eq!(private.told("helper"), [""; 0], "no question");
+    assert_eq!(private.helper_calls("helper"), [""; 0], "no question");
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn a_wrong_password_is_refused_as_git_does_and_erased() {
         &format!("error: Authentication failed for '{}'", private.url),
     );
     assert!(ran.stderr.contains("personal access token"), "{ran}");
-    assert_eq!(private.told("helper"), ["get", "erase wrong"]);
+    assert_eq!(private.helper_calls("helper"), ["get", "erase wrong"]);
     let logins = private.logins();
     let tried = logins.iter().filter(|login| *login == "me:wrong").count();
     assert!(
@@ -264,10 +264,10 @@ fn a_new_token_takes_the_place_of_one_that_was_revoked() {
     private.gitlab.revoke("me");
     private.require("new");
     private.gives("helper", "new");
-    private.told("helper");
+    private.helper_calls("helper");
     private.logins();
     private.fetch().ok();
-    assert_eq!(private.told("helper"), ["get", "store new"]);
+    assert_eq!(private.helper_calls("helper"), ["get", "store new"]);
     let logins = private.logins();
     let old = logins.iter().filter(|login| *login == "me:right").count();
     assert!(old <= 2, "GitLab bans who guesses: {logins:?}");
@@ -363,12 +363,12 @@ fn a_good_login_and_a_bad_one_at_once_do_not_meet() {
     private.gives("bad", "wrong");
     let (good, bad) = (private.helper("good"), private.helper("bad"));
     for _ in 0..3 {
-        let held = private.gitlab.hold(On::Any);
+        let paused = private.gitlab.pause(On::Any);
         let first = private.look(&good).start();
-        held.reached();
+        paused.reached();
         let others = [private.look(&bad).start(), private.look(&good).start()];
         private.world.wait_until_clients(3);
-        held.release();
+        paused.release();
         let [failed, worked] = others.map(tests::Running::wait);
         for worked in [first.wait(), worked] {
             assert!(worked.stdout.contains("refs/heads/main"), "{worked}");
@@ -378,7 +378,7 @@ fn a_good_login_and_a_bad_one_at_once_do_not_meet() {
     }
     let erased = |name| {
         private
-            .told(name)
+            .helper_calls(name)
             .iter()
             .any(|line| line.starts_with("erase"))
     };
@@ -388,15 +388,15 @@ fn a_good_login_and_a_bad_one_at_once_do_not_meet() {
 #[test]
 fn two_clients_in_one_place_ask_once() {
     let private = Private::new().with_helper("right");
-    let held = private.gitlab.hold(On::InfoRefs);
+    let paused = private.gitlab.pause(On::InfoRefs);
     let first = private.clone("ours").start();
-    held.reached();
+    paused.reached();
     let second = private.clone("theirs").start();
     private.world.wait_until_clients(2);
-    held.release();
+    paused.release();
     for clone in [first, second] {
         let ran = clone.wait();
         assert!(ran.status.success(), "{ran}");
     }
-    assert_eq!(private.told("helper"), ["get", "store right"]);
+    assert_eq!(private.helper_calls("helper"), ["get", "store right"]);
 }

@@ -162,12 +162,12 @@ fn status_tells_whether_it_runs_and_starts_none() {
     assert_eq!(stage.world.daemon_pid(), None);
     stage.clone().ok();
     let pid = stage.daemon_pid();
-    let told = stage.mirrord("status").ok();
+    let ran = stage.mirrord("status").ok();
     assert!(
-        told.stdout.contains(&format!("runs as process {pid} ")),
-        "{told}"
+        ran.stdout.contains(&format!("runs as process {pid} ")),
+        "{ran}"
     );
-    let told = json().ok();
+    let ran = json().ok();
     let mirrors = stage.world.mirror_home().join("mirrors");
     for field in [
         "\"running\": true".to_owned(),
@@ -177,7 +177,7 @@ fn status_tells_whether_it_runs_and_starts_none() {
         "\"syncing\": []".into(),
         format!("\"mirrors_dir\": \"{}\"", mirrors.display()),
     ] {
-        assert!(told.stdout.contains(&field), "{field}: {told}");
+        assert!(ran.stdout.contains(&field), "{field}: {ran}");
     }
 }
 
@@ -188,11 +188,11 @@ fn list_names_the_mirrors_and_their_upstreams() {
     assert_eq!(json("list").line(), "[]", "it starts the daemon");
     stage.clone().ok();
     let url = stage.gitlab.url("group/project");
-    let told = stage.mirrord("list").ok();
-    let lines: Vec<_> = told.stdout.lines().collect();
-    assert!(lines.len() == 1 && lines[0].contains(&url), "{told}");
-    assert!(lines[0].contains("in step"), "{told}");
-    let told = json("ls");
+    let ran = stage.mirrord("list").ok();
+    let lines: Vec<_> = ran.stdout.lines().collect();
+    assert!(lines.len() == 1 && lines[0].contains(&url), "{ran}");
+    assert!(lines[0].contains("in step"), "{ran}");
+    let ran = json("ls");
     let git_dir = stage.world.only_mirror();
     for field in [
         format!("\"url\": \"{url}\""),
@@ -200,11 +200,11 @@ fn list_names_the_mirrors_and_their_upstreams() {
         "\"last_error\": null".into(),
         "\"syncing\": false".into(),
     ] {
-        assert!(told.stdout.contains(&field), "{field}: {told}");
+        assert!(ran.stdout.contains(&field), "{field}: {ran}");
     }
-    assert!(!told.stdout.contains("\"last_sync\": null"), "{told}");
+    assert!(!ran.stdout.contains("\"last_sync\": null"), "{ran}");
     let name = format!("{}/group/project", stage.gitlab.host());
-    assert!(told.stdout.contains(&name), "{told}");
+    assert!(ran.stdout.contains(&name), "{ran}");
 }
 
 #[test]
@@ -294,13 +294,13 @@ fn stop_waits_for_those_who_read() {
 #[test]
 fn ctrl_c_of_the_command_that_started_it_does_not_reach_it() {
     let stage = Stage::new();
-    let held = stage.gitlab.hold(On::InfoRefs);
+    let paused = stage.gitlab.pause(On::InfoRefs);
     let started = stage.ls_remote().start();
-    held.reached();
+    paused.reached();
     let pid = stage.daemon_pid();
     started.kill_group(Signal::INT);
     started.wait();
-    held.release();
+    paused.release();
     stage.ls_remote().ok();
     assert_eq!(stage.daemon_pid(), pid);
 }

@@ -103,25 +103,25 @@ impl Hurt {
 
     /// Waits until the daemon's log says something so often.
     #[track_caller]
-    fn logs(&self, words: &str) {
+    fn logs(&self, text: &str) {
         let deadline = Instant::now() + PATIENCE;
         // What nobody waits for is no event for anybody.
-        while !self.fork.world.log().contains(words) {
+        while !self.fork.world.log().contains(text) {
             let log = self.fork.world.log();
-            assert!(Instant::now() < deadline, "never said {words:?}:\n{log}");
+            assert!(Instant::now() < deadline, "never said {text:?}:\n{log}");
             yield_now();
         }
     }
 
     /// Waits until `status` says something.
     #[track_caller]
-    fn says(&self, words: &str) {
+    fn says(&self, text: &str) {
         let deadline = Instant::now() + PATIENCE;
         let status = || self.fork.world.mirrord(["status"]).ok().stdout;
-        while !status().contains(words) {
+        while !status().contains(text) {
             assert!(
                 Instant::now() < deadline,
-                "never said {words:?}:\n{}",
+                "never said {text:?}:\n{}",
                 status()
             );
         }

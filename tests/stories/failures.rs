@@ -50,8 +50,8 @@ impl Stage {
         }
     }
 
-    fn git(&self, words: &[&str]) -> Run {
-        self.world.git(words).at("ours")
+    fn git(&self, args: &[&str]) -> Run {
+        self.world.git(args).at("ours")
     }
 
     fn fetch(&self) -> Run {
@@ -59,8 +59,8 @@ impl Stage {
     }
 
     fn commit(&self) {
-        let words = ["commit", "-q", "--allow-empty", "-m", "mine"];
-        self.git(&words).ok();
+        let args = ["commit", "-q", "--allow-empty", "-m", "mine"];
+        self.git(&args).ok();
     }
 
     /// The next thing that is asked of upstream begins with `info/refs`.

@@ -50,8 +50,8 @@ impl Poisoned {
     }
 
     /// Prepares a git that nothing is set for.
-    fn clean_git(&self, words: &[&str]) -> Run {
-        self.world.git(words).env("GIT_CONFIG_GLOBAL", "/dev/null")
+    fn clean_git(&self, args: &[&str]) -> Run {
+        self.world.git(args).env("GIT_CONFIG_GLOBAL", "/dev/null")
     }
 
     /// Asserts that nothing was run, and no trace written, where the mirrors are. The person's
@@ -92,9 +92,9 @@ impl Poisoned {
     /// and asserts that neither the daemon nor the mirror nor the answer is another for it.
     #[track_caller]
     fn variables_change_nothing(&self, variables: &[(&str, &str)]) {
-        let poisoned = |words: &[&str]| {
+        let poisoned = |args: &[&str]| {
             let set = |run: Run, (name, value): &(&str, &str)| run.env(name, self.fill(value));
-            variables.iter().fold(self.world.git(words), set)
+            variables.iter().fold(self.world.git(args), set)
         };
         let listed = poisoned(&["ls-remote", &self.address()]).ok();
         let plain = self.clean_git(&["ls-remote", &self.url]).ok();
@@ -320,8 +320,8 @@ fn a_fetch_from_a_hook_of_a_worktree_starts_a_daemon_that_knows_nothing_of_eithe
         echo 'exec git fetch -q origin' >../there/.git/hooks/post-commit
         chmod 755 ../there/.git/hooks/post-commit
         git commit -q --allow-empty -m second && git rev-parse origin/main";
-    let words = ["-c", script, &poisoned.address()];
-    let ran = poisoned.world.program("sh", words).ok();
+    let args = ["-c", script, &poisoned.address()];
+    let ran = poisoned.world.program("sh", args).ok();
     assert_eq!(Some(ran.line()), poisoned.project.tip("main").as_deref());
     poisoned.the_mirror_is_whole();
     let environ = poisoned.daemon_environ();
@@ -331,12 +331,8 @@ fn a_fetch_from_a_hook_of_a_worktree_starts_a_daemon_that_knows_nothing_of_eithe
 #[test]
 fn a_helper_started_by_our_own_children_refuses_at_once() {
     let poisoned = Poisoned::new();
-    let words = ["ls-remote", &poisoned.address()];
-    let ran = poisoned
-        .world
-        .git(words)
-        .env("MIRROR_INSIDE", "1")
-        .code(128);
+    let args = ["ls-remote", &poisoned.address()];
+    let ran = poisoned.world.git(args).env("MIRROR_INSIDE", "1").code(128);
     assert!(ran.stderr.contains("leads back to a mirror"), "{ran}");
     assert!(ran.stderr.contains("hint: "), "{ran}");
     assert_eq!(poisoned.world.daemon_pid(), None, "nothing was started");

@@ -155,7 +155,7 @@ fn what_a_remote_has_is_listed_to_the_letter() {
     let twins = stage.world.clone_twins(&stage.url, &[]);
     stage.project.commit("topic", "a", "1");
     let address = format!("mirror::{}", stage.url);
-    for words in [
+    for args in [
         &["--symref", "origin"][..],
         &["--symref", &address, "HEAD"],
         &["--heads", "origin"],
@@ -165,7 +165,7 @@ fn what_a_remote_has_is_listed_to_the_letter() {
         &["--exit-code", "origin", "no-such-branch"],
         &["--sort=-version:refname", "origin"],
     ] {
-        twins.git(&[&["ls-remote"], words].concat());
+        twins.git(&[&["ls-remote"], args].concat());
     }
 }
 
@@ -230,13 +230,13 @@ fn a_linked_work_tree_fetches_for_all() {
 fn a_shallow_clone_gets_deeper_step_by_step() {
     let stage = Stage::new(|project| drop(project.history(8)));
     let twins = stage.world.clone_twins(&stage.url, &["--depth=1"]);
-    for words in [
+    for args in [
         &["--depth=3"][..],
         &["--deepen=2"],
         &["--shallow-since=@1767225700"],
         &["--unshallow"],
     ] {
-        twins.git(&[&["fetch"], words].concat());
+        twins.git(&[&["fetch"], args].concat());
         twins.same();
     }
 }
@@ -327,8 +327,8 @@ fn the_mirrors_own_records_cannot_be_fetched() {
     assert_ne!(records.stdout, "", "there are records");
     let one = "refs/upstream/heads/main";
     let failed = stage.in_ours(&["fetch", "origin", one]).code(128);
-    let words = format!("fatal: couldn't find remote ref {one}\n");
-    assert!(failed.stderr.ends_with(&words), "{failed}");
+    let args = format!("fatal: couldn't find remote ref {one}\n");
+    assert!(failed.stderr.ends_with(&args), "{failed}");
     let all = ["fetch", "origin", "refs/upstream/*:refs/found/*"];
     stage.in_ours(&all).run();
     let found = stage.in_ours(&["for-each-ref", "refs/found"]).ok();
@@ -359,10 +359,10 @@ fn an_archive_is_made_from_the_mirror() {
     for (address, project) in [(stage.url.as_str(), &stage.project), (&path, &local)] {
         let remote = format!("--remote=mirror::{address}");
         let (ours, plain) = (stage.world.path("ours.tar"), stage.world.path("plain.tar"));
-        let words = ["archive", &remote, "--format=tar", "--prefix=p/", "topic"];
-        stage.world.git(words).arg("-o").arg(&ours).ok();
-        let words = ["archive", "--format=tar", "--prefix=p/", "topic"];
-        project.git(words).arg("-o").arg(&plain).ok();
+        let args = ["archive", &remote, "--format=tar", "--prefix=p/", "topic"];
+        stage.world.git(args).arg("-o").arg(&ours).ok();
+        let args = ["archive", "--format=tar", "--prefix=p/", "topic"];
+        project.git(args).arg("-o").arg(&plain).ok();
         let read = |path| fs::read(path).expect("git wrote it");
         assert!(read(&ours) == read(&plain), "an archive of {address}");
     }

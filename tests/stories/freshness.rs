@@ -46,13 +46,13 @@ impl Stage {
         assert!(requests.is_empty(), "nobody is asked: {requests:?}");
         match says {
             "" => assert_eq!(ran.stderr, "", "silent: {ran}"),
-            words => {
+            text => {
                 assert_eq!(ran.stderr.lines().count(), 1, "one line: {ran}");
                 assert!(
                     ran.stderr.starts_with("warning: serving the copy "),
                     "{ran}"
                 );
-                assert!(ran.stderr.contains(words), "it says '{words}': {ran}");
+                assert!(ran.stderr.contains(text), "it says '{text}': {ran}");
             }
         }
     }
@@ -271,11 +271,11 @@ fn a_push_asks_upstream_however_fresh_the_mirror_is() {
 fn a_push_that_a_sync_ran_beside_is_seen_by_the_next_fetch() {
     let stage = stage(&["--sync-on-fetch", "no"]);
     let mine = stage.commit("ours", "mine");
-    let held = stage.gitlab.hold(On::PushInfoRefs);
+    let paused = stage.gitlab.pause(On::PushInfoRefs);
     let push = stage.push("ours", "main").start();
-    held.reached();
+    paused.reached();
     stage.mirrord(&["sync", "work"]).ok();
-    held.release();
+    paused.release();
     let ran = push.wait();
     assert!(ran.status.success(), "{ran}");
     assert_eq!(stage.project.tip("main").as_deref(), Some(&*mine));

@@ -50,12 +50,12 @@ impl Stage {
         }
     }
 
-    fn ours(&self, words: &[&str]) -> Run {
-        self.world.git(words).at("ours")
+    fn ours(&self, args: &[&str]) -> Run {
+        self.world.git(args).at("ours")
     }
 
-    fn mirrord(&self, words: &[&str]) -> Run {
-        self.world.mirrord(words)
+    fn mirrord(&self, args: &[&str]) -> Run {
+        self.world.mirrord(args)
     }
 
     #[track_caller]
@@ -64,15 +64,15 @@ impl Stage {
     }
 
     #[track_caller]
-    fn push(&self, words: &[&str]) -> Ran {
-        self.ours(&[&["push", "-q", "origin"], words].concat()).ok()
+    fn push(&self, args: &[&str]) -> Ran {
+        self.ours(&[&["push", "-q", "origin"], args].concat()).ok()
     }
 
     /// Commits in `ours`; returns the commit.
     #[track_caller]
     fn commit(&self, message: &str) -> String {
-        let words = ["commit", "-q", "--allow-empty", "-m", message];
-        self.ours(&words).ok();
+        let args = ["commit", "-q", "--allow-empty", "-m", message];
+        self.ours(&args).ok();
         self.ours(&["rev-parse", "HEAD"]).ok().line().to_owned()
     }
 
@@ -88,8 +88,8 @@ impl Stage {
         let ran = self.mirrord(&["history", "project"]).ok();
         assert_eq!(ran.stderr, "", "{ran}");
         let line = |line: &str| {
-            let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
-            let [_, _, _, name, oid, why] = words.try_into().expect("six columns");
+            let columns: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
+            let [_, _, _, name, oid, why] = columns.try_into().expect("six columns");
             (name, oid, why)
         };
         match ran.stdout.as_str() {
@@ -100,14 +100,14 @@ impl Stage {
 
     /// Brings something back, with these words after the mirror's name.
     #[track_caller]
-    fn restore(&self, words: &[&str]) -> Ran {
-        let ran = self.restoring(words).ok();
+    fn restore(&self, args: &[&str]) -> Ran {
+        let ran = self.restoring(args).ok();
         assert_eq!(ran.stderr, "", "{ran}");
         ran
     }
 
-    fn restoring(&self, words: &[&str]) -> Run {
-        self.mirrord(&[&["restore", "project"], words].concat())
+    fn restoring(&self, args: &[&str]) -> Run {
+        self.mirrord(&[&["restore", "project"], args].concat())
     }
 
     /// What clients see, by name.
@@ -214,9 +214,9 @@ fn what_a_push_through_us_rewrote_and_deleted_comes_back() {
 fn local_branches_that_were_rewritten_and_deleted_come_back_without_upstream() {
     let stage = Stage::local();
     stage.gitlab.stop();
-    let push = |words: &[&str]| {
-        let words = [&["push", "-q", "origin"], words].concat();
-        stage.ours(&words).ok()
+    let push = |args: &[&str]| {
+        let args = [&["push", "-q", "origin"], args].concat();
+        stage.ours(&args).ok()
     };
     let one = stage.commit("one");
     push(&["main:mine", "main:refs/tags/mark"]);
@@ -290,9 +290,9 @@ fn a_push_that_was_refused_leaves_no_history() {
         &["--atomic", "--force", "main~2:main", "main~2:mine"],
         &["--force-with-lease=mine:main~1", "main~3:mine"],
     ];
-    for words in refused {
-        stage.ours(&[&["push", "origin"], words].concat()).code(1);
-        assert_eq!(stage.history(), [], "{words:?}");
+    for args in refused {
+        stage.ours(&[&["push", "origin"], args].concat()).code(1);
+        assert_eq!(stage.history(), [], "{args:?}");
     }
     assert_eq!(stage.public(), before);
     stage.is_sound();

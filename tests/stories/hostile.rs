@@ -20,23 +20,23 @@ fn world_with_clone() -> (World, GitLab, Project) {
 #[test]
 fn a_redirect_takes_no_login_along_where_git_itself_fetches() {
     let world = World::new();
-    let (here, there) = (world.gitlab(), world.gitlab());
-    for gitlab in [&here, &there] {
+    let (own, other) = (world.gitlab(), world.gitlab());
+    for gitlab in [&own, &other] {
         gitlab.project("group/project").commit("main", "a", "a");
         gitlab.require_login("group/project", "me", "right");
     }
     let target = format!(
         "{}/info/refs?service=git-upload-pack",
-        there.url("group/project")
+        other.url("group/project")
     );
-    here.fault(Fault::redirect(302, &target).on(On::InfoRefs));
+    own.fault(Fault::redirect(302, &target).on(On::InfoRefs));
     // A cookie file is something that only git's own client can use.
     world.config("http.cookieFile", "/dev/null");
     world.config("http.followRedirects", "true");
     world.config("mirror.allowLoginInUrl", "true");
-    let mine = url(&here).replace("mirror::http://", "mirror::http://me:right@");
+    let mine = url(&own).replace("mirror::http://", "mirror::http://me:right@");
     world.git(["ls-remote", &mine]).code(128);
-    for request in there.requests() {
+    for request in other.requests() {
         assert_eq!(request.authorization, None, "{request:?}");
     }
 }

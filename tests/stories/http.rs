@@ -75,14 +75,14 @@ fn a_login_reaches_an_upstream_that_only_git_can_talk_to_and_no_process_shows_it
         .require_login("group/project", "me", "t0psecret");
     let private = private.with_helper("t0psecret");
     private.gitlab.fault(Fault::old_protocol());
-    let held = private.gitlab.hold(On::Fetch);
+    let paused = private.gitlab.pause(On::Fetch);
     let clone = private.clone("ours").start();
-    held.reached();
+    paused.reached();
     assert_eq!(processes_with("t0psecret"), [""; 0]);
-    held.release();
+    paused.release();
     let ran = clone.wait();
     assert!(ran.status.success(), "{ran}");
-    assert_eq!(private.told("helper"), ["get", "store t0psecret"]);
+    assert_eq!(private.helper_calls("helper"), ["get", "store t0psecret"]);
     private.gitlab.revoke("me");
     nothing(private.fetch(), "Authentication failed");
     private.gitlab.stop();
@@ -153,15 +153,15 @@ fn no_login_follows_a_redirect(to: impl Fn(&Private) -> (String, Option<GitLab>)
             let redirect = Fault::redirect(status, &format!("{location}{tail}"));
             private.gitlab.fault(redirect.on(on));
             let ran = private.clone("ours").fails();
-            let mut says = ["has moved", "error: 307"].iter();
-            assert!(says.any(|text| ran.stderr.contains(text)), "{ran}");
+            let mut reasons = ["has moved", "error: 307"].iter();
+            assert!(reasons.any(|text| ran.stderr.contains(text)), "{ran}");
             private.gitlab.clear_faults();
         }
-        let seen = other.as_ref().map_or_else(Vec::new, GitLab::requests);
-        assert_eq!(signed(&seen), 0, "{seen:?}");
-        let here = private.gitlab.requests();
-        assert!(signed(&here) > 0, "{here:?}");
-        for request in here {
+        let elsewhere = other.as_ref().map_or_else(Vec::new, GitLab::requests);
+        assert_eq!(signed(&elsewhere), 0, "{elsewhere:?}");
+        let requests = private.gitlab.requests();
+        assert!(signed(&requests) > 0, "{requests:?}");
+        for request in requests {
             let host = request.header("host").unwrap_or_default();
             let ours = host == private.gitlab.host();
             assert!(ours || request.authorization.is_none(), "{request:?}");
@@ -257,18 +257,21 @@ fn certificates_are_judged_as_the_person_has_set_it() {
     let url = gitlab.url("group/project");
     let address = format!("mirror::{url}");
     let ca = gitlab.ca_file().display().to_string();
-    let look = |setting: &str| world.git(["-c", setting, "ls-remote", &address]);
+    let ls_remote = |setting: &str| world.git(["-c", setting, "ls-remote", &address]);
     let refused = "certificate refused";
-    nothing(look("user.name=me"), refused);
-    look(&format!("http.sslCAInfo={ca}")).ok();
-    look("http.sslVerify=false").ok();
-    look("user.name=me").env("GIT_SSL_CAINFO", &ca).ok();
-    look("user.name=me").env("GIT_SSL_NO_VERIFY", "1").ok();
+    nothing(ls_remote("user.name=me"), refused);
+    ls_remote(&format!("http.sslCAInfo={ca}")).ok();
+    ls_remote("http.sslVerify=false").ok();
+    ls_remote("user.name=me").env("GIT_SSL_CAINFO", &ca).ok();
+    ls_remote("user.name=me").env("GIT_SSL_NO_VERIFY", "1").ok();
     // What one place trusts is no business of another, nor is the copy served instead.
-    nothing(look("user.name=me"), refused);
-    nothing(look("http.https://gitlab.invalid.sslVerify=false"), refused);
+    nothing(ls_remote("user.name=me"), refused);
+    nothing(
+        ls_remote("http.https://gitlab.invalid.sslVerify=false"),
+        refused,
+    );
     let host = gitlab.host();
-    look(&format!("http.https://{host}/.sslVerify=false")).ok();
+    ls_remote(&format!("http.https://{host}/.sslVerify=false")).ok();
     world.config("http.sslCAInfo", &ca);
     world.clone_mirror(&url, "ours").ok();
 }

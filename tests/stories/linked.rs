@@ -3,11 +3,11 @@
 mod choices;
 mod damaged;
 mod fetches;
-mod held;
 mod left_out;
 mod overwritten;
 mod parts;
 mod random;
+mod stopped;
 
 use std::{
     fs,

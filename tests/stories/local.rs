@@ -50,24 +50,24 @@ impl Fork {
     }
 
     /// Prepares git in our clone.
-    pub(crate) fn git(&self, words: &[&str]) -> Run {
-        self.world.git(words).at("ours")
+    pub(crate) fn git(&self, args: &[&str]) -> Run {
+        self.world.git(args).at("ours")
     }
 
     /// Prepares git in the other clone.
-    pub(crate) fn theirs(&self, words: &[&str]) -> Run {
-        self.world.git(words).at("theirs")
+    pub(crate) fn theirs(&self, args: &[&str]) -> Run {
+        self.world.git(args).at("theirs")
     }
 
     /// Prepares a push from our clone.
-    pub(crate) fn push(&self, words: &[&str]) -> Run {
-        self.git(&[&["push", "origin"], words].concat())
+    pub(crate) fn push(&self, args: &[&str]) -> Run {
+        self.git(&[&["push", "origin"], args].concat())
     }
 
     /// Changes a setting of the mirror.
     #[track_caller]
-    pub(crate) fn set(&self, words: &[&str]) -> Ran {
-        self.world.mirrord([&["set", "fork"], words].concat()).ok()
+    pub(crate) fn set(&self, args: &[&str]) -> Ran {
+        self.world.mirrord([&["set", "fork"], args].concat()).ok()
     }
 
     /// What `mirrord show` says.
@@ -80,8 +80,8 @@ impl Fork {
     #[track_caller]
     pub(crate) fn commit_in(&self, person: &str, file: &str) -> String {
         let script = r#"echo "$0 of $1" >"$0" && git add . && git commit -qm "$0""#;
-        let words = ["-c", script, file, person];
-        self.world.program("sh", words).at(person).ok();
+        let args = ["-c", script, file, person];
+        self.world.program("sh", args).at(person).ok();
         let head = self.world.git(["rev-parse", "HEAD"]).at(person).ok();
         head.line().to_owned()
     }
@@ -95,8 +95,8 @@ impl Fork {
     /// Begins a branch in our clone at what upstream has as `main`, with one commit; returns that.
     #[track_caller]
     pub(crate) fn begin(&self, branch: &str) -> String {
-        let words = ["switch", "-q", "--no-track", "-C", branch, "origin/main"];
-        self.git(&words).ok();
+        let args = ["switch", "-q", "--no-track", "-C", branch, "origin/main"];
+        self.git(&args).ok();
         self.commit(&branch.replace('/', "-"))
     }
 
@@ -113,8 +113,8 @@ impl Fork {
     /// What somebody's clone has under a revision.
     #[track_caller]
     pub(crate) fn has(&self, person: &str, what: &str) -> Option<String> {
-        let words = ["rev-parse", "-q", "--verify", what];
-        let parsed = self.world.git(words).at(person).run();
+        let args = ["rev-parse", "-q", "--verify", what];
+        let parsed = self.world.git(args).at(person).run();
         parsed.status.success().then(|| parsed.line().to_owned())
     }
 
@@ -157,7 +157,7 @@ pub(crate) fn stayed(run: Run, names: &[&str]) -> Ran {
 /// Asserts that a push said of these names, and of no others, that they stayed.
 #[track_caller]
 pub(crate) fn says_of(ran: &Ran, names: &[&str]) {
-    let said: Vec<_> = ran
+    let output: Vec<_> = ran
         .stderr
         .lines()
         .filter(|line| line.contains("is local to this mirror"))
@@ -167,7 +167,7 @@ pub(crate) fn says_of(ran: &Ran, names: &[&str]) {
         .iter()
         .map(|name| format!("remote: {name} is local to this mirror; not sent to 127.0.0.1"))
         .collect();
-    assert_eq!(said, expected, "{ran}");
+    assert_eq!(output, expected, "{ran}");
 }
 
 #[test]
@@ -247,8 +247,8 @@ fn what_a_force_push_and_a_deletion_took_from_a_local_branch_can_be_brought_back
     assert_eq!(fork.has("theirs", "origin/mine"), None);
     fork.world.mirrord(["restore", "fork", "mine"]).ok();
     assert_eq!(fork.here("refs/heads/mine"), second);
-    let words = ["restore", "fork", "mine", "--at", &first, "--as", "first"];
-    fork.world.mirrord(words).ok();
+    let args = ["restore", "fork", "mine", "--at", &first, "--as", "first"];
+    fork.world.mirrord(args).ok();
     fork.theirs(&["fetch", "-q"]).ok();
     assert_eq!(fork.has("theirs", "origin/first"), Some(first));
 }
@@ -294,10 +294,10 @@ fn git_says_the_same_of_a_local_branch_as_of_any_other() {
         &[":mine", ":refs/tags/mark", ":more/mine"],
         &[":mine"],
     ];
-    for words in pushes {
-        let words = [&["push", "origin"], words].concat();
-        let [ours, theirs] = ["ours", "plain"].map(|dir| fork.world.git(&words).at(dir).run());
-        let is_names = words.contains(&"HEAD:refs/heads/mine/below");
+    for args in pushes {
+        let args = [&["push", "origin"], args].concat();
+        let [ours, theirs] = ["ours", "plain"].map(|dir| fork.world.git(&args).at(dir).run());
+        let is_names = args.contains(&"HEAD:refs/heads/mine/below");
         let same = [
             (&ours.stdout, &theirs.stdout),
             (&ours.stderr, &theirs.stderr),

@@ -1,4 +1,4 @@
-//! `mirrord log`: each sync and each push is a line that says why it was done and what came of it, and that stays.
+//! `mirrord log`: each sync and each push is a line that says why it was done and what outcome of it, and that stays.
 
 mod following;
 mod keeping;
@@ -37,24 +37,24 @@ impl Stage {
         stage
     }
 
-    fn git(&self, words: &[&str]) -> Run {
-        self.world.git(words).at("ours")
+    fn git(&self, args: &[&str]) -> Run {
+        self.world.git(args).at("ours")
     }
 
-    fn mirrord(&self, words: &[&str]) -> Run {
-        self.world.mirrord(words)
+    fn mirrord(&self, args: &[&str]) -> Run {
+        self.world.mirrord(args)
     }
 
     /// Commits in the clone.
     fn commit(&self) {
-        let words = ["commit", "-q", "--allow-empty", "-m", "ours"];
-        self.git(&words).ok();
+        let args = ["commit", "-q", "--allow-empty", "-m", "ours"];
+        self.git(&args).ok();
     }
 
     /// What `mirrord log` prints with these words, each line as [`read`] has it.
     #[track_caller]
-    fn log(&self, words: &[&str]) -> Vec<String> {
-        let ran = self.mirrord(&[&["log"], words].concat()).ok();
+    fn log(&self, args: &[&str]) -> Vec<String> {
+        let ran = self.mirrord(&[&["log"], args].concat()).ok();
         assert_eq!(ran.stderr, "", "{ran}");
         ran.stdout.lines().map(read).collect()
     }
@@ -78,27 +78,27 @@ fn read(line: &str) -> String {
     let time = columns.next().expect("a time");
     assert_eq!(time.len(), "2026-01-01 00:00:00 +0000".len(), "{line}");
     let columns: Vec<_> = columns.map(str::trim).collect();
-    let [before @ .., came] = columns.as_slice() else {
+    let [before @ .., outcome] = columns.as_slice() else {
         panic!("a line without columns: {line}");
     };
-    let came = match came.split_once(" after ") {
+    let outcome = match outcome.split_once(" after ") {
         Some((how, rest)) => {
-            let words = rest.split_once(": ").map(|(_, words)| format!(": {words}"));
-            format!("{how}{}", words.unwrap_or_default())
+            let args = rest.split_once(": ").map(|(_, args)| format!(": {args}"));
+            format!("{how}{}", args.unwrap_or_default())
         }
         None => {
-            let (came, took) = came.rsplit_once(", ").expect("how long it took");
+            let (outcome, took) = outcome.rsplit_once(", ").expect("how long it took");
             assert!(took.ends_with(" s") || took.ends_with(" ms"), "{line}");
-            match came.rsplit_once(", ") {
-                Some((came, bytes)) if bytes.ends_with("B") || bytes.ends_with("bytes") => {
+            match outcome.rsplit_once(", ") {
+                Some((outcome, bytes)) if bytes.ends_with("B") || bytes.ends_with("bytes") => {
                     assert!(!bytes.starts_with("0 "), "{line}");
-                    format!("{came}, bytes")
+                    format!("{outcome}, bytes")
                 }
-                _ => came.to_owned(),
+                _ => outcome.to_owned(),
             }
         }
     };
-    format!("{} {came}", before.join(" "))
+    format!("{} {outcome}", before.join(" "))
 }
 
 /// Asserts that a line begins and goes on so.
@@ -108,7 +108,7 @@ fn is_line(line: &str, begins: &str, has: &str) {
 }
 
 #[test]
-fn a_sync_says_why_it_was_done_and_what_came_of_it() {
+fn a_sync_says_why_it_was_done_and_what_outcome_of_it() {
     let stage = Stage::cloned();
     stage.project.commit("main", "file", "more");
     stage.git(&["fetch", "-q"]).ok();
@@ -147,7 +147,7 @@ fn a_sync_that_nobody_asked_for_says_that_it_was_time() {
 #[test]
 fn a_push_says_where_each_of_its_refs_went() {
     let stage = Stage::cloned();
-    let push = |words: &[&str]| stage.git(&[&["push", "-q", "origin"], words].concat());
+    let push = |args: &[&str]| stage.git(&[&["push", "-q", "origin"], args].concat());
     stage.commit();
     push(&["main:refs/heads/mine"]).ok();
     assert_eq!(stage.last(), "project push 1 ref kept here, bytes");
@@ -204,11 +204,11 @@ fn a_push_says_where_each_of_its_refs_went() {
 fn a_push_whose_parts_are_killed_may_have_reached_upstream() {
     let stage = Stage::cloned();
     stage.commit();
-    let held = stage.gitlab.hold(On::Push);
+    let paused = stage.gitlab.pause(On::Push);
     let push = stage.git(&["push", "-q", "origin", "main"]).start();
-    held.reached();
+    paused.reached();
     stage.world.signal_part(&push, Part::Hook, Signal::KILL);
-    held.release();
+    paused.release();
     push.wait();
     let line = "project push failed: interrupted, and it may have reached upstream";
     // The daemon hears of it when the connection closes, which nobody waits for.
@@ -256,18 +256,18 @@ fn a_sync_that_fails_says_why() {
 #[test]
 fn a_sync_that_nobody_waits_for_any_more_was_cancelled() {
     let stage = Stage::new();
-    let held = stage.gitlab.hold(On::LsRefs);
+    let paused = stage.gitlab.pause(On::LsRefs);
     let follow = stage.mirrord(&["log", "-f"]).start();
     let sync = stage.mirrord(&["sync", "project"]).start();
-    held.reached();
+    paused.reached();
     sync.kill_group(Signal::INT);
     sync.wait();
     follow.printed("sync (command)   cancelled after");
-    held.release();
+    paused.release();
     // A first one leaves no mirror, and is known by what that would have been called.
     let url = stage.gitlab.url("group/other");
     stage.gitlab.project("group/other").history(1);
-    let again = stage.gitlab.hold(On::Fetch);
+    let again = stage.gitlab.pause(On::Fetch);
     let clone = stage.world.clone_mirror(&url, "other").start();
     again.reached();
     clone.kill_group(Signal::INT);
@@ -280,14 +280,14 @@ fn many_who_wait_for_one_sync_are_one_line() {
     let stage = Stage::cloned();
     let before = stage.log(&[]).len();
     stage.project.commit("main", "file", "more");
-    let held = stage.gitlab.hold(On::LsRefs);
+    let paused = stage.gitlab.pause(On::LsRefs);
     let first = stage.git(&["fetch", "-q"]).start();
-    held.reached();
+    paused.reached();
     let waiting: Vec<_> = (0..5)
         .map(|_| stage.mirrord(&["sync", "project"]).start())
         .collect();
     stage.world.wait_until_clients(6);
-    held.release();
+    paused.release();
     for run in waiting.into_iter().chain([first]) {
         run.wait();
     }
@@ -411,7 +411,7 @@ fn scripts_get_an_object_a_line() {
             assert!(line.contains(&format!("\"{key}\":")), "{key}: {line}");
         }
     }
-    let has = |line: &str, words: &[&str]| words.iter().all(|word| line.contains(word));
+    let has = |line: &str, args: &[&str]| args.iter().all(|word| line.contains(word));
     let push = [
         "\"what\":\"push\"",
         "\"cause\":\"push\"",

@@ -193,7 +193,7 @@ fn no_way_of_signing_in_is_seen_in_commits_reflogs_or_messages() {
         clean(stage.world.git(["clone", &address, "ours"]).ok());
         project.commit("main", "theirs", "theirs");
         let commit = ["commit", "-q", "--allow-empty", "-m", "ours"];
-        for words in [
+        for args in [
             &commit[..],
             &["fetch"],
             &["pull", "--no-rebase", "--no-edit"],
@@ -201,7 +201,7 @@ fn no_way_of_signing_in_is_seen_in_commits_reflogs_or_messages() {
             &["fetch", &address],
             &["push", &address, "HEAD:refs/heads/by-url"],
         ] {
-            clean(stage.ours(words).ok());
+            clean(stage.ours(args).ok());
         }
         let pushed = project.git(["log", "--all", "--format=%B"]).ok();
         let merge = "Merge branch 'main' of mirror:";

@@ -38,8 +38,8 @@ impl Stage {
         }
     }
 
-    pub(crate) fn mirrord(&self, words: &[&str]) -> Run {
-        self.world.mirrord(words)
+    pub(crate) fn mirrord(&self, args: &[&str]) -> Run {
+        self.world.mirrord(args)
     }
 
     /// Prepares `mirrord add` of the project.
@@ -75,8 +75,8 @@ impl Stage {
 
     /// Commits in a clone; returns the commit.
     #[track_caller]
-    pub(crate) fn commit(&self, dir: &str, words: &str) -> String {
-        let commit = ["commit", "-q", "--allow-empty", "-m", words];
+    pub(crate) fn commit(&self, dir: &str, message: &str) -> String {
+        let commit = ["commit", "-q", "--allow-empty", "-m", message];
         self.world.git(commit).at(dir).ok();
         self.tip(dir, "HEAD")
     }
@@ -228,11 +228,11 @@ fn a_mirror_is_added_with_every_option() {
         ("fsck", "yes"),
         ("link", "copy"),
     ];
-    let words = options.map(|(key, value)| [format!("--{key}"), value.to_owned()]);
-    let mut words: Vec<_> = words.iter().flatten().map(String::as_str).collect();
+    let args = options.map(|(key, value)| [format!("--{key}"), value.to_owned()]);
+    let mut args: Vec<_> = args.iter().flatten().map(String::as_str).collect();
     let track = ["--track", "+refs/heads/*", "--track", "^refs/heads/wip/*"];
-    words.extend(track);
-    stage.add("work", &words);
+    args.extend(track);
+    stage.add("work", &args);
     for (key, value) in options {
         assert_eq!(stage.setting("work", key), value, "{key}");
         let key = format!("mirror.{key}");
@@ -307,8 +307,8 @@ fn a_login_in_the_address_is_used_and_not_kept() {
         .git(["config", "-l"])
         .at(stage.world.only_mirror());
     for ran in [added, shown, config.ok()] {
-        let said = format!("{}{}", ran.stdout, ran.stderr);
-        assert!(!said.contains("hunter2"), "{ran}");
+        let output = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(!output.contains("hunter2"), "{ran}");
     }
     stage.clone("work", "ours").code(128);
 }

@@ -125,7 +125,7 @@ fn no_secret_is_ever_seen_outside_its_store() {
     over_ssh.history(3);
     let key = world.path("ssh/own").display().to_string();
     // ssh-keygen takes a new passphrase in an argument, which is over before anybody looks.
-    let words = [
+    let args = [
         "-q",
         "-t",
         "ed25519",
@@ -134,7 +134,7 @@ fn no_secret_is_ever_seen_outside_its_store() {
         "-f",
         &key,
     ];
-    world.program("ssh-keygen", words).ok();
+    world.program("ssh-keygen", args).ok();
     sshd.authorize(&["ssh/own"]);
     // The person's own stores: a helper and an askpass program with a file each, beside the mirrors.
     let store = |name: &str, text: &str| {
@@ -340,9 +340,9 @@ fn tell_of_pushes(world: &World, gitlab: &GitLab, canaries: &Canaries) -> String
     gitlab.maintainer("group/stored", &canaries.api);
     gitlab.without_signing();
     for command in ["register", "check", "register"] {
-        let words = ["webhook", command, "stored", "--token-stdin"];
-        let told = traced(world.mirrord(words), world).stdin(format!("{}\n", canaries.api));
-        let ran = told.ok();
+        let args = ["webhook", command, "stored", "--token-stdin"];
+        let output = traced(world.mirrord(args), world).stdin(format!("{}\n", canaries.api));
+        let ran = output.ok();
         assert!(!format!("{ran}").contains(&canaries.api), "{ran}");
     }
     assert_eq!(gitlab.deliver("group/stored"), [202]);

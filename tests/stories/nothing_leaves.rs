@@ -85,15 +85,15 @@ impl Office {
         self.fork.project.tip("main").expect("upstream has it")
     }
 
-    fn in_clone(&self, person: &str, words: &[&str]) -> Run {
-        self.fork.world.git(words).at(person)
+    fn in_clone(&self, person: &str, args: &[&str]) -> Run {
+        self.fork.world.git(args).at(person)
     }
 
     /// Commits in somebody's clone, on these parents; returns the commit.
-    fn commit(&self, person: &str, words: &str, parents: &[&str]) -> String {
+    fn commit(&self, person: &str, args: &str, parents: &[&str]) -> String {
         let (time, number) = (LATER + self.count, self.count);
-        let content = format!("{words} {number}\n").repeat(20);
-        let (length, message) = (content.len(), format!("{words} {number}"));
+        let content = format!("{args} {number}\n").repeat(20);
+        let (length, message) = (content.len(), format!("{args} {number}"));
         let mut stream = format!(
             "commit refs/scratch\nmark :1\ncommitter A <a@b> {time} +0000\ndata {}\n{message}\n",
             message.len()
@@ -102,7 +102,7 @@ impl Office {
             stream += &format!("{word} {parent}\n");
         }
         stream +=
-            &format!("M 100644 inline {words}/{number}\ndata {length}\n{content}\nget-mark :1\n");
+            &format!("M 100644 inline {args}/{number}\ndata {length}\n{content}\nget-mark :1\n");
         let import = ["fast-import", "--quiet", "--force"];
         let imported = self.in_clone(person, &import).stdin(stream).ok();
         imported.line().to_owned()
@@ -125,8 +125,8 @@ impl Office {
     fn push_local(&mut self, person: &str, name: &str, oid: &str, options: &[&str]) {
         let word = format!("+{oid}:{name}");
         self.keep(person, name, oid);
-        let words = [&["push", "-q", "origin"], options, &[&word]].concat();
-        self.in_clone(person, &words).ok();
+        let args = [&["push", "-q", "origin"], options, &[&word]].concat();
+        self.in_clone(person, &args).ok();
         assert_eq!(self.fork.here(name).as_deref(), Some(oid), "{name}");
     }
 
@@ -140,7 +140,7 @@ impl Office {
         let (person, main) = (self.person(), self.main());
         let upstreams = objects(self.fork.project.git(OBJECTS).arg("main"));
         self.open.extend(upstreams);
-        let quietly = |words: &[&str]| self.fork.world.git(words).at(person);
+        let quietly = |args: &[&str]| self.fork.world.git(args).at(person);
         quietly(&["fetch", "-q", "--prune"]).ok();
         match (self.chance(3, 16), self.some_local()) {
             (0..=2, _) | (_, None) => {
@@ -164,11 +164,11 @@ impl Office {
             (6, _) => {
                 let oid = self.commit(person, WORD, &[&main]);
                 let tag = format!("{NAME}-tag-{}", self.count);
-                let words = ["tag", "-a", "-m", WORD, &tag, &oid];
-                self.in_clone(person, &words).ok();
+                let args = ["tag", "-a", "-m", WORD, &tag, &oid];
+                self.in_clone(person, &args).ok();
                 let name = format!("refs/tags/{tag}");
-                let words = ["rev-parse", &name];
-                let oid = self.in_clone(person, &words).ok().line().to_owned();
+                let args = ["rev-parse", &name];
+                let oid = self.in_clone(person, &args).ok().line().to_owned();
                 self.push_local(person, &name, &oid, &[]);
             }
             (7, _) => {
@@ -190,10 +190,10 @@ impl Office {
                 self.send(person, &open);
                 let name = self.fresh_name();
                 self.keep(person, &name, &local);
-                let words = [format!("{open}:refs/heads/main"), format!("{local}:{name}")];
+                let args = [format!("{open}:refs/heads/main"), format!("{local}:{name}")];
                 let atomic = ["--no-atomic", "--atomic"][kind - 9];
-                let words = ["push", "-q", atomic, "origin", &words[0], &words[1]];
-                self.in_clone(person, &words).ok();
+                let args = ["push", "-q", atomic, "origin", &args[0], &args[1]];
+                self.in_clone(person, &args).ok();
             }
             // Upstream refuses its part, and with that all.
             (11, _) => {
@@ -202,9 +202,9 @@ impl Office {
                 self.send(person, &open);
                 let name = self.fresh_name();
                 self.keep(person, &name, &local);
-                let words = [format!("{open}:refs/heads/main"), format!("{local}:{name}")];
-                let words = ["push", "-q", "--atomic", "origin", &words[0], &words[1]];
-                self.in_clone(person, &words).fails();
+                let args = [format!("{open}:refs/heads/main"), format!("{local}:{name}")];
+                let args = ["push", "-q", "--atomic", "origin", &args[0], &args[1]];
+                self.in_clone(person, &args).fails();
                 assert_eq!(self.fork.here(&name), None);
                 self.locals.remove(&name);
             }
@@ -249,8 +249,8 @@ impl Office {
             }
             let mut named = ids(&text);
             named.extend(self.packed(request));
-            let told = named.intersection(&self.secrets);
-            let (open, leaked): (Vec<_>, Vec<_>) = told.partition(|id| self.open.contains(*id));
+            let shown = named.intersection(&self.secrets);
+            let (open, leaked): (Vec<_>, Vec<_>) = shown.partition(|id| self.open.contains(*id));
             assert!(leaked.is_empty(), "{leaked:?} leave: {text}");
             self.seen.merged += open.len();
         }

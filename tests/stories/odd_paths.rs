@@ -41,7 +41,7 @@ fn a_home_with_separators_in_its_path_works_and_one_with_a_newline_is_refused() 
     let url = format!("mirror::{}", project.url());
     let within = |home: &OsStr, run: Run| run.env("MIRROR_HOME", world.root().join(home));
     let home = OsStr::new("a:b \"c\" 'd'\\e");
-    let git = |words: &[&str]| within(home, world.git(words));
+    let git = |args: &[&str]| within(home, world.git(args));
     git(&["clone", "-q", &url, "ours"]).ok();
     git(&["commit", "-q", "--allow-empty", "-m", "c"])
         .at("ours")

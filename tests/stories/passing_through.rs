@@ -178,10 +178,10 @@ fn a_client_that_dies_over_it_leaves_nobody_behind() {
     stage.gitlab.wait_for(|requests| {
         let fetches = requests
             .iter()
-            .filter(|asked| asked.body_text().contains("command=fetch"));
+            .filter(|request| request.body_text().contains("command=fetch"));
         fetches
             .into_iter()
-            .any(|asked| asked.response_bytes > 50_000)
+            .any(|request| request.response_bytes > 50_000)
     });
     // The helper is left alone; the world looks whether anything is left running.
     clone.kill(Signal::KILL);
@@ -209,7 +209,7 @@ fn a_login_that_stands_in_the_url_is_told_to_the_daemon_alone() {
 
 #[test]
 fn what_goes_wrong_is_said_as_ever() {
-    let said = |setting: &str, fault: &dyn Fn(&Stage)| {
+    let result = |setting: &str, fault: &dyn Fn(&Stage)| {
         let stage = Stage::new(fill);
         stage
             .world
@@ -218,8 +218,8 @@ fn what_goes_wrong_is_said_as_ever() {
         fault(&stage);
         let ran = stage.clone("ours").arg("--depth=1").run();
         assert!(!stage.world.path("ours").exists() || ran.status.success());
-        let said = ran.stderr.replace(&stage.gitlab.host(), "HOST");
-        (ran.status.code(), said)
+        let stderr = ran.stderr.replace(&stage.gitlab.host(), "HOST");
+        (ran.status.code(), stderr)
     };
     let faults: [&dyn Fn(&Stage); 5] = [
         &|stage| stage.gitlab.stop(),
@@ -229,34 +229,38 @@ fn what_goes_wrong_is_said_as_ever() {
         &|stage| stage.gitlab.fault(Fault::old_protocol()),
     ];
     for fault in faults {
-        assert_eq!(said("yes", fault), said("no", fault));
+        assert_eq!(result("yes", fault), result("no", fault));
     }
 }
 
 #[test]
 fn whoever_is_redirected_takes_no_login_along_and_waits_for_the_mirror() {
     let private = Private::new().with_helper("right");
-    let place = "/elsewhere/project.git/info/refs?service=git-upload-pack";
-    private.gitlab.fault(Fault::redirect(302, place));
+    let target = "/elsewhere/project.git/info/refs?service=git-upload-pack";
+    private.gitlab.fault(Fault::redirect(302, target));
     private.clone("ours").arg("--depth=1").run();
     let elsewhere = private.gitlab.requests();
     let elsewhere = elsewhere
         .iter()
-        .filter(|asked| asked.path.starts_with("/elsewhere"));
-    assert!(elsewhere.clone().all(|asked| asked.authorization.is_none()));
+        .filter(|request| request.path.starts_with("/elsewhere"));
+    assert!(
+        elsewhere
+            .clone()
+            .all(|request| request.authorization.is_none())
+    );
 }
 
 #[test]
 fn a_clone_that_is_interrupted_leaves_nothing_and_no_mirror_is_made() {
     let stage = Stage::new(fill);
-    let held = stage.gitlab.hold(On::Fetch);
+    let paused = stage.gitlab.pause(On::Fetch);
     let clone = stage.clone("ours").arg("--depth=1").start();
-    held.reached();
+    paused.reached();
     clone.kill_group(Signal::INT);
     let ran = clone.wait();
     assert!(!ran.status.success(), "{ran}");
     assert!(!stage.world.path("ours").exists(), "{ran}");
-    held.release();
+    paused.release();
     no_mirror_is_made(&stage.world);
 }
 
@@ -272,11 +276,13 @@ fn an_upstream_that_breaks_off_is_told_as_by_git() {
     let plain = ["clone", "-q", "--depth=1", url, "plain"];
     let plain = world.git(plain).fails();
     let ran = stage.clone("ours").args(["-q", "--depth=1"]).fails();
-    let words = |said: &str| {
-        let lines = said.lines().filter(|line| !line.contains("bytes of body"));
+    let messages = |stderr: &str| {
+        let lines = stderr
+            .lines()
+            .filter(|line| !line.contains("bytes of body"));
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(words(&ran.stderr), words(&plain.stderr));
+    assert_eq!(messages(&ran.stderr), messages(&plain.stderr));
     assert!(!world.path("ours").exists());
     no_mirror_is_made(world);
 }
@@ -353,9 +359,9 @@ fn what_a_credential_helper_leaves_running_is_not_waited_for() {
 fn its_large_files_are_looked_for_where_they_are() {
     let stage = Stage::with_tls(fill);
     stage.clone("ours").args(["-q", "--depth=1"]).ok();
-    let asked = stage.in_ours(&["config", "remote.origin.lfsurl"]).ok();
+    let config = stage.in_ours(&["config", "remote.origin.lfsurl"]).ok();
     let expected = format!("{}/info/lfs", stage.url);
-    assert_eq!(asked.line(), expected);
+    assert_eq!(config.line(), expected);
     let stage = Stage::with_tls(|project| {
         drop(project.commit(
             "main",
@@ -364,8 +370,8 @@ fn its_large_files_are_looked_for_where_they_are() {
         ));
     });
     stage.clone("ours").args(["-q", "--depth=1"]).ok();
-    let asked = stage.in_ours(&["config", "remote.origin.lfsurl"]).run();
-    assert_eq!(asked.stdout, "", "the project says where they are");
-    let seen = fs::read_to_string(stage.world.path("ours/.lfsconfig"));
-    assert!(seen.is_ok());
+    let config = stage.in_ours(&["config", "remote.origin.lfsurl"]).run();
+    assert_eq!(config.stdout, "", "the project says where they are");
+    let lfsconfig = fs::read_to_string(stage.world.path("ours/.lfsconfig"));
+    assert!(lfsconfig.is_ok());
 }

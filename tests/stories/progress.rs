@@ -132,13 +132,13 @@ fn upstreams_own_words_are_shown_as_it_wrote_them() {
     stuck.gitlab.clear_faults();
     let (ours, plain) = (clone.wait(), stuck.clone_plain("--progress", "again").ok());
     // What follows the first object is either of the mirror's own, or comes at any time.
-    let words = |text: &str| -> Vec<String> {
+    let messages = |text: &str| -> Vec<String> {
         let (before, _) = text.split_once("Receiving objects:").unwrap_or_default();
         let stays = before.lines().filter_map(|line| line.rsplit('\r').next());
         stays.map(|line| line.trim_end().to_owned()).collect()
     };
-    let expected = words(&plain.stderr.replace("'again'", "'ours'"));
-    assert_eq!(words(&ours.stderr), expected, "as in a plain clone");
+    let expected = messages(&plain.stderr.replace("'again'", "'ours'"));
+    assert_eq!(messages(&ours.stderr), expected, "as in a plain clone");
 }
 
 #[test]

@@ -37,8 +37,8 @@ impl Stage {
         }
     }
 
-    pub(crate) fn git(&self, words: &[&str]) -> Run {
-        self.world.git(words).at("ours")
+    pub(crate) fn git(&self, args: &[&str]) -> Run {
+        self.world.git(args).at("ours")
     }
 
     /// Commits in the clone; returns the commit.
@@ -51,8 +51,8 @@ impl Stage {
         self.git(&["rev-parse", "HEAD"]).ok().line().to_owned()
     }
 
-    pub(crate) fn push(&self, words: &[&str]) -> Run {
-        self.git(&[&["push", "origin"], words].concat())
+    pub(crate) fn push(&self, args: &[&str]) -> Run {
+        self.git(&[&["push", "origin"], args].concat())
     }
 
     /// Whether the mirror's object store has it.
@@ -105,8 +105,8 @@ fn after_ok_the_next_fetch_of_anybody_brings_it() {
         stage.push(&["main", "HEAD:refs/heads/second"]).ok();
         stage.world.git(["fetch", "-q"]).at("theirs").ok();
         for branch in ["origin/main", "origin/second"] {
-            let seen = stage.world.git(["rev-parse", branch]).at("theirs").ok();
-            assert_eq!(seen.line(), oid, "{branch}");
+            let tip = stage.world.git(["rev-parse", branch]).at("theirs").ok();
+            assert_eq!(tip.line(), oid, "{branch}");
         }
         mirror_is_upstream(&stage.world, &stage.project);
     }
@@ -127,8 +127,8 @@ fn after_ok_the_mirror_itself_has_it_when_gitlab_goes_down() {
     stage.push(&["main", ":spare"]).ok();
     stage.gitlab.stop();
     stage.world.clone_mirror(&stage.url, "theirs").ok();
-    let seen = stage.world.git(["rev-parse", "HEAD"]).at("theirs").ok();
-    assert_eq!(seen.line(), oid);
+    let tip = stage.world.git(["rev-parse", "HEAD"]).at("theirs").ok();
+    assert_eq!(tip.line(), oid);
     assert!(
         !refs(&stage.world, &stage.world.path("theirs"))
             .iter()
@@ -250,12 +250,12 @@ fn two_worktrees_push_at_the_same_time() {
         let commit = ["commit", "-q", "--allow-empty", "-m", name];
         stage.world.git(commit).at(name).ok();
     }
-    let held = stage.gitlab.hold(On::Push);
+    let paused = stage.gitlab.pause(On::Push);
     let push = |name: &str| stage.world.git(["push", "origin", name]).at(name);
     let first = push("first").start();
-    held.reached();
+    paused.reached();
     push("second").ok();
-    held.release();
+    paused.release();
     let ran = first.wait();
     assert!(ran.status.success(), "{ran}");
     stage.git(&["fetch", "-q"]).ok();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tests::{Cut, GitLab, Held, Kind, On, Part, Signal, Trials, places_to_cut};
+use tests::{Cut, GitLab, Kind, On, Part, Paused, Signal, Trials, places_to_cut};
 
 /// How long who was killed, or stopped by the person, may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -45,22 +45,22 @@ fn a_push_that_is_cut_before_it_is_sent_is_called_failed() {
 }
 
 /// Kills each of these parts of a push in its turn while the push is held at a step.
-fn kill(parts: &[Part], hold: fn(&GitLab, On) -> Held, on: On) {
+fn kill(parts: &[Part], pause: fn(&GitLab, On) -> Paused, on: On) {
     let trials = Trials::new();
     for part in parts {
         let trial = trials.prepare(Kind::Several);
-        let held = hold(&trials.gitlab, on);
+        let paused = pause(&trials.gitlab, on);
         let push = trials.push(&trial).start();
-        held.reached();
+        paused.reached();
         assert!(trials.world.kill_part(&push, *part), "there is no {part:?}");
         // With one of these gone, the person need not wait for upstream any longer.
         let over = [Part::Hook, Part::ReceivePack].contains(part);
         let ran = if over {
             let ran = push.wait();
-            held.release();
+            paused.release();
             ran
         } else {
-            held.release();
+            paused.release();
             push.wait()
         };
         let verdict = trials.judge(&trial, &ran);
@@ -71,22 +71,22 @@ fn kill(parts: &[Part], hold: fn(&GitLab, On) -> Held, on: On) {
 
 #[test]
 fn whoever_is_killed_while_upstream_is_asked_what_it_has() {
-    kill(&[Part::Helper, Part::Daemon], GitLab::hold, On::LsRefs);
+    kill(&[Part::Helper, Part::Daemon], GitLab::pause, On::LsRefs);
 }
 
 #[test]
 fn whoever_is_killed_before_anything_is_sent() {
-    kill(&Part::ALL, GitLab::hold, On::PushInfoRefs);
+    kill(&Part::ALL, GitLab::pause, On::PushInfoRefs);
 }
 
 #[test]
 fn whoever_is_killed_when_the_push_has_arrived() {
-    kill(&Part::ALL, GitLab::hold, On::Push);
+    kill(&Part::ALL, GitLab::pause, On::Push);
 }
 
 #[test]
 fn whoever_is_killed_when_upstream_has_accepted_and_nobody_knows() {
-    kill(&Part::ALL, GitLab::hold_answer, On::Push);
+    kill(&Part::ALL, GitLab::pause_answer, On::Push);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn whoever_is_killed_while_the_mirror_takes_in_what_was_accepted() {
     let trials = Trials::new();
     for part in [Part::Helper, Part::ReceivePack, Part::Hook, Part::Daemon] {
         let trial = trials.prepare(Kind::Several);
-        let accepted = trials.gitlab.hold_answer(On::Push);
+        let accepted = trials.gitlab.pause_answer(On::Push);
         let push = trials.push(&trial).start();
         accepted.reached();
         // A daemon that cannot hear is one that is at work for long.
@@ -117,7 +117,7 @@ fn whoever_is_killed_while_a_push_waits_for_another() {
     let trials = Trials::new();
     for part in [Part::Helper, Part::ReceivePack, Part::Hook, Part::Daemon] {
         let trial = trials.prepare(Kind::Several);
-        let on_its_way = trials.gitlab.hold(On::Push);
+        let on_its_way = trials.gitlab.pause(On::Push);
         let first = trials.push(&trial).start();
         on_its_way.reached();
         let second = trials.push(&trial).start();
@@ -144,19 +144,19 @@ fn whoever_is_killed_while_a_push_waits_for_another() {
 fn a_push_outlives_the_daemon_and_is_not_disturbed_by_the_next_one() {
     let trials = Trials::new();
     let moments = [
-        (GitLab::hold as fn(&GitLab, On) -> Held, On::PushInfoRefs),
-        (GitLab::hold, On::Push),
-        (GitLab::hold_answer, On::Push),
+        (GitLab::pause as fn(&GitLab, On) -> Paused, On::PushInfoRefs),
+        (GitLab::pause, On::Push),
+        (GitLab::pause_answer, On::Push),
     ];
-    for (hold, on) in moments {
+    for (pause, on) in moments {
         let trial = trials.prepare(Kind::Several);
-        let held = hold(&trials.gitlab, on);
+        let paused = pause(&trials.gitlab, on);
         let push = trials.push(&trial).start();
-        held.reached();
+        paused.reached();
         trials.world.kill_daemon();
         // It starts the next daemon, which finds what the first one left.
         trials.world.git(["fetch", "-q"]).at("theirs").ok();
-        held.release();
+        paused.release();
         let ran = push.wait();
         assert!(ran.status.success(), "held at {on:?}: {ran}");
         let verdict = trials.judge(&trial, &ran);
@@ -169,22 +169,22 @@ fn a_push_outlives_the_daemon_and_is_not_disturbed_by_the_next_one() {
 fn a_push_may_be_interrupted_or_lost_with_all_its_parts_at_any_step() {
     let trials = Trials::new();
     let moments = [
-        (GitLab::hold as fn(&GitLab, On) -> Held, On::LsRefs),
-        (GitLab::hold, On::PushInfoRefs),
-        (GitLab::hold, On::Push),
-        (GitLab::hold_answer, On::Push),
+        (GitLab::pause as fn(&GitLab, On) -> Paused, On::LsRefs),
+        (GitLab::pause, On::PushInfoRefs),
+        (GitLab::pause, On::Push),
+        (GitLab::pause_answer, On::Push),
     ];
-    for (hold, on) in moments {
+    for (pause, on) in moments {
         for signal in [Signal::INT, Signal::KILL] {
             let trial = trials.prepare(Kind::Several);
-            let held = hold(&trials.gitlab, on);
+            let paused = pause(&trials.gitlab, on);
             let push = trials.push(&trial).start();
-            held.reached();
+            paused.reached();
             push.kill_group(signal);
             let ran = push.wait();
             let left = trials.world.left_running(PATIENCE);
             assert!(left.is_empty(), "{signal:?} at {on:?} leaves {left:?}");
-            held.release();
+            paused.release();
             let verdict = trials.judge_silent(&trial, &ran);
             assert!(verdict.broken.is_empty(), "{signal:?} at {on:?}: {verdict}");
         }
@@ -196,7 +196,7 @@ fn a_push_may_be_interrupted_or_lost_with_all_its_parts_at_any_step() {
 fn a_push_that_outlived_the_daemon_and_then_dies_still_leaves_word() {
     let trials = Trials::new();
     let trial = trials.prepare(Kind::Several);
-    let accepted = trials.gitlab.hold_answer(On::Push);
+    let accepted = trials.gitlab.pause_answer(On::Push);
     let push = trials.push(&trial).start();
     accepted.reached();
     trials.world.kill_daemon();
@@ -214,7 +214,7 @@ fn a_push_that_upstream_never_got_is_not_said_to_be_there() {
     let trials = Trials::new();
     trials.project.hook("pre-receive", "exit 1");
     let trial = trials.prepare(Kind::Several);
-    let answered = trials.gitlab.hold_answer(On::Push);
+    let answered = trials.gitlab.pause_answer(On::Push);
     let push = trials.push(&trial).start();
     answered.reached();
     trials.world.kill_daemon();
@@ -231,7 +231,7 @@ fn a_push_that_upstream_never_got_is_not_said_to_be_there() {
 fn a_push_that_was_called_failed_is_not_sent_afterwards_without_a_word() {
     let trials = Trials::new();
     let trial = trials.prepare(Kind::Several);
-    let on_its_way = trials.gitlab.hold(On::Push);
+    let on_its_way = trials.gitlab.pause(On::Push);
     let first = trials.push(&trial).start();
     on_its_way.reached();
     // Its hook waits for the first one, and is alone then.

@@ -202,7 +202,7 @@ fn an_atomic_push_that_git_itself_refuses_sends_nothing() {
 fn all_that_a_mirror_clone_has_is_pushed_and_all_else_goes() {
     let pair = Pair::over_http(GitLab::project, fill, &["--mirror"]);
     for side in SIDES {
-        let at = |words: &[&str]| drop(pair.world.git(words).at(side).ok());
+        let at = |args: &[&str]| drop(pair.world.git(args).at(side).ok());
         at(&["branch", "new", "main~1"]);
         at(&["branch", "-f", "topic", "main~2"]);
         at(&["tag", "-d", "light"]);
@@ -232,8 +232,8 @@ fn push_options_reach_the_hooks_of_the_project() {
         pair.commit("one");
         let create = "merge_request.create";
         let ran = pair.pushes(&["-o", create, "-o", "ci.skip", "origin", "main"]);
-        let told = "remote: 2 options: <merge_request.create> <ci.skip>";
-        assert_eq!(ran.stderr.matches(told).count(), 1, "{ran}");
+        let output = "remote: 2 options: <merge_request.create> <ci.skip>";
+        assert_eq!(ran.stderr.matches(output).count(), 1, "{ran}");
         let title = "merge_request.title=Größe: \"a b\" $(c) 100%";
         let long = format!("merge_request.description={}", "x".repeat(3000));
         pair.pushes(&["-o", title, "-o", &long, "origin", "main:new"]);

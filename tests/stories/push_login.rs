@@ -43,26 +43,34 @@ fn upstream_has(private: &Private, branch: &str) -> bool {
 #[test]
 fn a_login_that_is_needed_to_push_alone_is_asked_for_as_by_git() {
     let private = public("right").with_helper("right");
-    assert_eq!(private.told("helper"), [""; 0], "reading needs none");
+    assert_eq!(
+        private.helper_calls("helper"),
+        [""; 0],
+        "reading needs none"
+    );
     push(&private, "ours").ok();
-    let ours = private.told("helper");
+    let ours = private.helper_calls("helper");
     push(&private, "plain").ok();
-    assert_eq!(ours, private.told("helper"));
+    assert_eq!(ours, private.helper_calls("helper"));
     assert_eq!(ours, ["get", "store right"]);
     private.fetch().ok();
-    assert_eq!(private.told("helper"), [""; 0], "reading needs none still");
+    assert_eq!(
+        private.helper_calls("helper"),
+        [""; 0],
+        "reading needs none still"
+    );
 }
 
 #[test]
 fn a_private_project_is_pushed_to_with_the_login_that_reads_it() {
     let private = Private::new().with_helper("right");
     private.clone("ours").ok();
-    assert_eq!(private.told("helper"), ["get", "store right"]);
+    assert_eq!(private.helper_calls("helper"), ["get", "store right"]);
     push(&private, "ours").ok();
-    let told = private.told("helper");
+    let calls = private.helper_calls("helper");
     assert!(
-        !told.iter().any(|line| line != "store right"),
-        "nobody is asked again: {told:?}"
+        !calls.iter().any(|line| line != "store right"),
+        "nobody is asked again: {calls:?}"
     );
     let logins = private.logins();
     let guesses = logins
@@ -72,7 +80,7 @@ fn a_private_project_is_pushed_to_with_the_login_that_reads_it() {
     private.world.mirrord(["stop"]).ok();
     push(&private, "ours").ok();
     let gets = private
-        .told("helper")
+        .helper_calls("helper")
         .iter()
         .filter(|line| *line == "get")
         .count();
@@ -94,7 +102,7 @@ fn a_wrong_token_is_refused_and_erased_as_by_git() {
     let private = public("right").with_helper("wr0ng");
     private.logins();
     let ours = push(&private, "ours").fails();
-    let told = private.told("helper");
+    let calls = private.helper_calls("helper");
     let guesses = private.logins();
     let plain = push(&private, "plain").fails();
     refused_alike(
@@ -102,8 +110,8 @@ fn a_wrong_token_is_refused_and_erased_as_by_git() {
         &plain,
         &format!("Authentication failed for '{}", private.url),
     );
-    assert_eq!(told, private.told("helper"));
-    assert_eq!(told, ["get", "erase wr0ng"]);
+    assert_eq!(calls, private.helper_calls("helper"));
+    assert_eq!(calls, ["get", "erase wr0ng"]);
     let count = |logins: &[String]| logins.iter().filter(|login| *login == "me:wr0ng").count();
     assert_eq!(
         count(&guesses),
@@ -160,16 +168,16 @@ fn a_token_that_was_replaced_is_forgotten_and_the_new_one_asked_for() {
     private.gitlab.revoke("me");
     private.gitlab.require_login("group/project", "me", "new");
     let private = private.with_helper("new");
-    private.told("helper");
+    private.helper_calls("helper");
     push(&private, "ours").ok();
-    let told = private.told("helper");
-    assert!(told.contains(&"store new".to_owned()), "{told:?}");
+    let calls = private.helper_calls("helper");
+    assert!(calls.contains(&"store new".to_owned()), "{calls:?}");
     assert_eq!(
-        told.iter().filter(|line| *line == "get").count(),
+        calls.iter().filter(|line| *line == "get").count(),
         1,
-        "{told:?}"
+        "{calls:?}"
     );
-    assert!(!told.contains(&"erase new".to_owned()), "{told:?}");
+    assert!(!calls.contains(&"erase new".to_owned()), "{calls:?}");
 }
 
 #[test]
@@ -228,24 +236,24 @@ fn shown_to_nobody(private: &Private, token: &str) {
     let mut moments = Vec::new();
     for (on, branch) in [(On::PushInfoRefs, "first"), (On::Push, "second")] {
         commit(&private.world, "ours");
-        let held = private.gitlab.hold(on);
+        let paused = private.gitlab.pause(on);
         let refspec = format!("HEAD:refs/heads/{branch}");
         let push = private
             .world
             .git(["push", "origin", &refspec])
             .at("ours")
             .start();
-        held.reached();
+        paused.reached();
         let shown = processes_with(&secrets);
         moments.extend(shown.into_iter().filter(|text| !gits(text)));
-        held.release();
+        paused.release();
         let ran = push.wait();
         assert!(ran.status.success(), "{ran}");
-        let said = format!("{}{}", ran.stdout, ran.stderr);
+        let output = format!("{}{}", ran.stdout, ran.stderr);
         // git says the address as it was told; it knows no login in one that begins with `mirror::`.
-        let told = said.lines().filter(|line| !line.starts_with("To "));
+        let lines = output.lines().filter(|line| !line.starts_with("To "));
         let leaked = |line: &str| secrets.iter().any(|secret| line.contains(secret));
-        assert!(!told.into_iter().any(leaked), "{ran}");
+        assert!(!lines.into_iter().any(leaked), "{ran}");
     }
     assert_eq!(moments, [""; 0], "no process shows the token");
     private.world.mirrord(["stop"]).ok();
@@ -305,16 +313,16 @@ fn unique(what: &str) -> String {
 
 /// A credential helper that knows `me` and writes down all that it is told.
 fn listening(private: &Private) -> impl Fn() -> String {
-    let heard = private.world.path("heard");
-    let file = heard.display().to_string();
+    let received = private.world.path("received");
+    let file = received.display().to_string();
     let helper = format!(
         "!f() {{ echo $1 >>{file}; tee -a {file}; \
          test $1 != get || printf 'username=me\\npassword=right\\n'; }}; f"
     );
     private.world.config("credential.helper", &helper);
     move || {
-        let text = fs::read_to_string(&heard).unwrap_or_default();
-        let _ = fs::remove_file(&heard);
+        let text = fs::read_to_string(&received).unwrap_or_default();
+        let _ = fs::remove_file(&received);
         text
     }
 }
@@ -324,11 +332,11 @@ fn a_credential_helper_hears_of_a_push_what_git_tells_it() {
     for path in ["false", "true"] {
         let private = public("right");
         private.world.config("credential.useHttpPath", path);
-        let heard = listening(&private);
+        let received = listening(&private);
         push(&private, "ours").ok();
-        let ours = heard();
+        let ours = received();
         push(&private, "plain").ok();
-        assert_eq!(ours, heard());
+        assert_eq!(ours, received());
         assert!(ours.contains("host=127.0.0.1"), "{ours}");
     }
 }
@@ -341,10 +349,10 @@ fn a_login_is_found_for_a_push_wherever_git_finds_it() {
     let ask = private.world.path("ask");
     push(&private, "ours").env("GIT_ASKPASS", &ask).ok();
     let setting = format!("core.askPass={}", ask.display());
-    let push_as = |words: &[&str]| {
+    let push_as = |args: &[&str]| {
         commit(&private.world, "ours");
-        let words = [words, &["push", "origin", "HEAD:refs/heads/x"]].concat();
-        private.world.git(words).at("ours")
+        let args = [args, &["push", "origin", "HEAD:refs/heads/x"]].concat();
+        private.world.git(args).at("ours")
     };
     push_as(&["-c", &setting]).ok();
     push_as(&[]).fails();

@@ -18,14 +18,14 @@ fn stage() -> (World, Project) {
     (world, project)
 }
 
-fn ours(world: &World, words: &[&str]) -> Run {
-    world.git(words).at("ours")
+fn ours(world: &World, args: &[&str]) -> Run {
+    world.git(args).at("ours")
 }
 
 /// Makes a commit that no branch has.
 fn stray(world: &World, message: &str) -> String {
-    let words = ["commit-tree", "-p", "HEAD", "-m", message, "HEAD^{tree}"];
-    ours(world, &words).ok().line().to_owned()
+    let args = ["commit-tree", "-p", "HEAD", "-m", message, "HEAD^{tree}"];
+    ours(world, &args).ok().line().to_owned()
 }
 
 #[test]

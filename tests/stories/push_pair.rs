@@ -92,9 +92,9 @@ impl Pair {
 
     /// Runs git in both clones.
     #[track_caller]
-    pub(crate) fn git(&self, words: &[&str]) {
+    pub(crate) fn git(&self, args: &[&str]) {
         for side in SIDES {
-            self.world.git(words).at(side).ok();
+            self.world.git(args).at(side).ok();
         }
     }
 
@@ -109,24 +109,24 @@ impl Pair {
 
     /// Runs `git push` in both clones; see [`compare`](Self::compare).
     #[track_caller]
-    pub(crate) fn push(&self, words: &[&str]) -> Ran {
-        let ran = self.run("", &[&["push"], words].concat());
+    pub(crate) fn push(&self, args: &[&str]) -> Ran {
+        let ran = self.run("", &[&["push"], args].concat());
         self.same();
         ran
     }
 
     /// Pushes, and asserts that it worked.
     #[track_caller]
-    pub(crate) fn pushes(&self, words: &[&str]) -> Ran {
-        let ran = self.push(words);
+    pub(crate) fn pushes(&self, args: &[&str]) -> Ran {
+        let ran = self.push(args);
         assert!(ran.status.success(), "{ran}");
         ran
     }
 
     /// Pushes, and asserts that it did not all work, for a reason that is shown.
     #[track_caller]
-    pub(crate) fn refused(&self, words: &[&str], why: &str) -> Ran {
-        let ran = self.push(words);
+    pub(crate) fn refused(&self, args: &[&str], why: &str) -> Ran {
+        let ran = self.push(args);
         assert_eq!(ran.status.code(), Some(1), "{ran}");
         let shown = [&ran.stdout, &ran.stderr].map(|text| text.contains(why));
         assert!(shown.contains(&true), "it says '{why}': {ran}");
@@ -135,8 +135,8 @@ impl Pair {
 
     /// Runs git in a directory below both clones.
     #[track_caller]
-    pub(crate) fn run(&self, below: &str, words: &[&str]) -> Ran {
-        self.compare(|side| self.world.git(words).at(side).at(below))
+    pub(crate) fn run(&self, below: &str, args: &[&str]) -> Ran {
+        self.compare(|side| self.world.git(args).at(side).at(below))
     }
 
     /// Runs something on both sides, and asserts that nobody can tell which is which from what it says. Returns ours.
@@ -190,8 +190,8 @@ impl Pair {
         for (look, what) in looks.into_iter().zip([None, Some("HEAD")]) {
             let [ours, plain] = &self.urls;
             let listed = [format!("mirror::{ours}"), plain.clone()].map(|address| {
-                let words = look.iter().copied().chain([address.as_str()]).chain(what);
-                self.world.git(words).ok().stdout
+                let args = look.iter().copied().chain([address.as_str()]).chain(what);
+                self.world.git(args).ok().stdout
             });
             // Where upstream's HEAD names no branch, the mirror's names another, so that something is checked out.
             if !listed[1].is_empty() {

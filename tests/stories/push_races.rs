@@ -41,14 +41,14 @@ impl Race {
 
     /// Runs git in somebody's clone, which must work.
     #[track_caller]
-    fn git(&self, person: &str, words: &[&str]) -> Ran {
-        self.world.git(words).at(person).ok()
+    fn git(&self, person: &str, args: &[&str]) -> Ran {
+        self.world.git(args).at(person).ok()
     }
 
     /// Starts git in somebody's clone.
     #[track_caller]
-    fn start(&self, person: &str, words: &[&str]) -> Running {
-        self.world.git(words).at(person).start()
+    fn start(&self, person: &str, args: &[&str]) -> Running {
+        self.world.git(args).at(person).start()
     }
 
     /// Commits a file where somebody stands; returns the commit.
@@ -61,8 +61,8 @@ impl Race {
     }
 
     fn tip(&self, person: &str, name: &str) -> Option<String> {
-        let words = ["rev-parse", "-q", "--verify", name];
-        let parsed = self.world.git(words).at(person).run();
+        let args = ["rev-parse", "-q", "--verify", name];
+        let parsed = self.world.git(args).at(person).run();
         parsed.status.success().then(|| parsed.line().to_owned())
     }
 
@@ -72,9 +72,9 @@ impl Race {
         let fetched = self.git(person, &["fetch", "-q", "--prune"]);
         assert_eq!(fetched.stderr, "", "{fetched}");
         for branch in ["main", "topic", "side", "new"] {
-            let seen = self.tip(person, &format!("refs/remotes/origin/{branch}"));
+            let fetched_tip = self.tip(person, &format!("refs/remotes/origin/{branch}"));
             let rule = format!("a fetch shows what upstream has as '{branch}'");
-            assert_eq!(seen, self.project.tip(branch), "{rule}");
+            assert_eq!(fetched_tip, self.project.tip(branch), "{rule}");
         }
     }
 
@@ -83,8 +83,8 @@ impl Race {
     fn all_is_well(&self) {
         let address = format!("mirror::{}", self.url);
         for (url, dir) in [(address.as_str(), "fresh"), (&self.url, "plain")] {
-            let words = ["clone", "-q", "--mirror", url, dir];
-            self.world.git(words).ok();
+            let args = ["clone", "-q", "--mirror", url, dir];
+            self.world.git(args).ok();
         }
         let path = |dir| self.world.path(dir);
         same_clone(&self.world, &path("fresh"), &path("plain"));

@@ -55,12 +55,12 @@ fn notes_that_were_rewritten_cannot_be_forced_through_the_mirror_which_says_so()
     let pair = rewritten_notes();
     let push = ["push", "--force", "origin", "refs/notes/commits"];
     let refused = pair.world.git(push).at(SIDES[0]).code(1);
-    for words in [
+    for text in [
         "! [remote rejected] refs/notes/commits -> refs/notes/commits (fetch first)",
         "hint: the mirror does not keep 'refs/notes/commits', and cannot force it",
         "hint: push it to the upstream itself",
     ] {
-        assert!(refused.stderr.contains(words), "{refused}");
+        assert!(refused.stderr.contains(text), "{refused}");
     }
     pair.same();
 }
@@ -328,8 +328,8 @@ fn a_branch_that_is_another_name_of_one_is_pushed_to() {
             project.git(alias).ok();
         });
         pair.git(&["fetch", "-q"]);
-        let alike = |words: &[&str]| {
-            pair.run("", &[&["push"], words].concat());
+        let alike = |args: &[&str]| {
+            pair.run("", &[&["push"], args].concat());
             // One push moves two branches, and the second is news to the pusher.
             pair.git(&["fetch", "-q", "--prune"]);
             pair.same();

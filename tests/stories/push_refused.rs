@@ -19,8 +19,8 @@ fn a_protected_branch_is_refused_in_gitlabs_own_words() {
         pair.upstream(|project| project.hook("update", PROTECTED));
         pair.commit("one");
         let ran = pair.refused(&["origin", "main:refs/heads/safe"], "(hook declined)");
-        let words = "remote: GitLab: You are not allowed to push code to protected branches";
-        assert_eq!(ran.stderr.matches(words).count(), 1, "{ran}");
+        let text = "remote: GitLab: You are not allowed to push code to protected branches";
+        assert_eq!(ran.stderr.matches(text).count(), 1, "{ran}");
         let some = [
             "origin",
             "main",

@@ -164,8 +164,8 @@ fn what_is_said_about_servers_is_heeded_when_it_goes_upstream() {
     let url = format!("http.http://{}/.extraHeader", stage.gitlab.host());
     stage.world.config(&url, "X-From-File: yes");
     stage.commit("one");
-    let words = format!("{url}=X-From-Words: yes");
-    let command_line = ["-c", &words, "-c", "http.userAgent=me/1"];
+    let args = format!("{url}=X-From-Words: yes");
+    let command_line = ["-c", &args, "-c", "http.userAgent=me/1"];
     let push = ["push", "origin", "main"];
     stage.gitlab.forget_requests();
     stage.git(&[&command_line[..], &push].concat()).ok();
@@ -184,11 +184,11 @@ fn what_is_said_about_servers_is_heeded_when_it_goes_upstream() {
     stage.gitlab.forget_requests();
     stage.commit("two");
     stage.push(&["main"]).ok();
-    let heard = |request: &tests::Request| {
+    let is_received = |request: &tests::Request| {
         let sent = ("x-from-file".to_owned(), "yes".to_owned());
         request.headers.contains(&sent)
     };
-    assert!(stage.gitlab.requests().iter().all(heard));
+    assert!(stage.gitlab.requests().iter().all(is_received));
 }
 
 #[test]

@@ -6,12 +6,12 @@ use crate::{push::Stage, push_pair::mirror_is_upstream};
 
 /// Pushes, and does something to the project after git has seen what is there and before anything is sent.
 #[track_caller]
-fn in_between(stage: &Stage, words: &[&str], meanwhile: impl FnOnce(&Project)) -> Ran {
-    let held = stage.gitlab.hold(On::PushInfoRefs);
-    let push = stage.push(words).start();
-    held.reached();
+fn in_between(stage: &Stage, args: &[&str], meanwhile: impl FnOnce(&Project)) -> Ran {
+    let paused = stage.gitlab.pause(On::PushInfoRefs);
+    let push = stage.push(args).start();
+    paused.reached();
     meanwhile(&stage.project);
-    held.release();
+    paused.release();
     push.wait()
 }
 
@@ -19,26 +19,26 @@ fn in_between(stage: &Stage, words: &[&str], meanwhile: impl FnOnce(&Project)) -
 fn what_somebody_pushed_meanwhile_is_never_overwritten() {
     let stage = Stage::new();
     let mine = stage.commit("mine");
-    for words in [["main"], ["+main"], ["--force"], ["--force-with-lease"]] {
-        let words = if words[0].starts_with('-') {
-            vec![words[0], "main"]
+    for args in [["main"], ["+main"], ["--force"], ["--force-with-lease"]] {
+        let args = if args[0].starts_with('-') {
+            vec![args[0], "main"]
         } else {
-            words.to_vec()
+            args.to_vec()
         };
         let packs = stage.packs();
-        let ran = in_between(&stage, &words, |project| {
-            project.commit("main", "theirs", words[0]);
+        let ran = in_between(&stage, &args, |project| {
+            project.commit("main", "theirs", args[0]);
         });
         assert_eq!(ran.status.code(), Some(1), "{ran}");
-        assert!(ran.stderr.contains("(stale info)"), "{words:?}: {ran}");
+        assert!(ran.stderr.contains("(stale info)"), "{args:?}: {ran}");
         let log = stage.project.git(["log", "--format=%s", "main"]).ok();
         assert!(log.stdout.starts_with("Change theirs"), "{log}");
         stage.nothing_came(&packs, &mine);
         stage.git(&["fetch", "-q"]).ok();
         let theirs = stage.project.tip("main");
-        let seen = stage.git(&["rev-parse", "origin/main"]).ok();
+        let fetched_tip = stage.git(&["rev-parse", "origin/main"]).ok();
         assert_eq!(
-            Some(seen.line()),
+            Some(fetched_tip.line()),
             theirs.as_deref(),
             "the next fetch brings it"
         );
@@ -91,7 +91,7 @@ fn a_branch_that_somebody_made_moved_or_deleted_meanwhile_stays_as_they_want_it(
 fn an_atomic_push_with_one_stale_ref_changes_none() {
     let stage = Stage::new();
     stage.commit("mine");
-    let words = [
+    let args = [
         "--atomic",
         "--force",
         "main",
@@ -99,7 +99,7 @@ fn an_atomic_push_with_one_stale_ref_changes_none() {
         "main:fresh",
         ":spare",
     ];
-    let ran = in_between(&stage, &words, |project| {
+    let ran = in_between(&stage, &args, |project| {
         project.commit("topic", "x", "x");
     });
     assert_eq!(

@@ -87,31 +87,31 @@ fn replay_in(world: &World, number: usize) {
     let address = gitlab.host();
     let name = address.replace(':', "+");
     let host = address.split(':').next().expect("there is a host");
-    let told = |line: &str| {
+    let to_local = |line: &str| {
         line.replace("mirror::gitlab.example", &format!("mirror::{name}"))
             .replace("gitlab.example", &address)
     };
-    let heard = |line: &str| {
+    let to_readme = |line: &str| {
         // git fills up what upstream says with blanks, to wipe what was there before.
         line.trim_end()
             .replace(&address, "gitlab.example")
             .replace(&name, "gitlab.example")
             .replace(host, "gitlab.example")
     };
-    let mut here = PathBuf::new();
+    let mut dir = PathBuf::new();
     for (command, shown) in transcript(number) {
         if command.starts_with("# ") {
             project.commit("main", "file", &command);
             continue;
         }
-        if let Some(dir) = command.strip_prefix("cd ") {
-            here.push(dir);
+        if let Some(below) = command.strip_prefix("cd ") {
+            dir.push(below);
             continue;
         }
-        let line = format!("{} 2>&1", told(&command));
-        let shell = world.program("sh", ["-c", &line]).at(&here);
+        let line = format!("{} 2>&1", to_local(&command));
+        let shell = world.program("sh", ["-c", &line]).at(&dir);
         let ran = shell.env("LC_ALL", "C.UTF-8").run();
-        let printed: Vec<_> = ran.stdout.lines().map(heard).collect();
+        let printed: Vec<_> = ran.stdout.lines().map(to_readme).collect();
         let same = printed.len() == shown.len()
             && printed
                 .iter()

@@ -117,8 +117,8 @@ fn an_address_that_upstream_redirects_to_git_is_the_same_mirror() {
     assert_eq!(stage.tip("two", "origin/mine"), mine);
     let added = stage.mirrord(&["add", "again", bare]).ok();
     assert_eq!(stage.setting("again", "url"), stage.url, "upstream's own");
-    let said = format!("'again' mirrors {}\n", stage.url);
-    assert!(added.stdout.starts_with(&said), "{added}");
+    let message = format!("'again' mirrors {}\n", stage.url);
+    assert!(added.stdout.starts_with(&message), "{added}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Which of upstream's refs a mirror shows, and under which names: git's own refspecs, compared with what `git fetch` makes
 //! of them.
 
-mod held;
 mod pushes;
+mod withheld;
 
 use std::fs;
 
@@ -229,12 +229,12 @@ fn a_mapping_that_cannot_be_reversed_or_leads_into_a_space_of_ours_is_refused_wi
             "cannot be tracked together",
         ),
     ];
-    let says = |ran: &Ran, track: &[&str], reason: &str| {
+    let assert_refused = |ran: &Ran, track: &[&str], reason: &str| {
         assert!(ran.stderr.starts_with("error: "), "{track:?}: {ran}");
         assert!(ran.stderr.contains(reason), "{track:?}: {ran}");
     };
     for (track, reason) in refused {
-        says(&tracking.add_as(NAME, track).code(2), track, reason);
+        assert_refused(&tracking.add_as(NAME, track).code(2), track, reason);
         assert_eq!(
             tracking.world.mirrors(),
             [""; 0],
@@ -244,7 +244,7 @@ fn a_mapping_that_cannot_be_reversed_or_leads_into_a_space_of_ours_is_refused_wi
     tracking.add(&["+refs/heads/main"]);
     let before = (tracking.show_settings(), tracking.all());
     for (track, reason) in refused {
-        says(&tracking.set(track).code(2), track, reason);
+        assert_refused(&tracking.set(track).code(2), track, reason);
         let after = (tracking.show_settings(), tracking.all());
         assert_eq!(after, before, "nothing has changed: {track:?}");
     }

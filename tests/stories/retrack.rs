@@ -105,9 +105,9 @@ impl Matrix {
             // Upstream's cannot be shown beside it.
             _ => push.push(format!("{diverged}:refs/heads/x/absent/not")),
         }
-        let words = ["push", "-q", "origin"].map(str::to_owned).into_iter();
-        let words: Vec<_> = words.chain(push).collect();
-        tracking.world.git(words).at("ours").ok();
+        let args = ["push", "-q", "origin"].map(str::to_owned).into_iter();
+        let args: Vec<_> = args.chain(push).collect();
+        tracking.world.git(args).at("ours").ok();
         if !matches!(change, Change::Tracked | Change::Renamed) {
             tracking.set(change.before()).ok();
             tracking.sync();

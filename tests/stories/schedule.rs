@@ -147,7 +147,7 @@ fn a_private_project_is_read_with_what_the_users_git_knows_and_nobody_is_disturb
     private.world.config("core.askPass", "/nonexistent/askpass");
     private.clone("ours").ok();
     private.world.mirrord(["stop"]).ok();
-    private.told("helper");
+    private.helper_calls("helper");
     private.gitlab.forget_requests();
     private
         .world
@@ -159,9 +159,9 @@ fn a_private_project_is_read_with_what_the_users_git_knows_and_nobody_is_disturb
         });
         reads.count() >= 2
     });
-    let told = private.told("helper");
-    assert!(told.contains(&"get".to_owned()), "{told:?}");
-    assert!(told.contains(&"store right".to_owned()), "{told:?}");
+    let calls = private.helper_calls("helper");
+    assert!(calls.contains(&"get".to_owned()), "{calls:?}");
+    assert!(calls.contains(&"store right".to_owned()), "{calls:?}");
 }
 
 #[test]
@@ -291,11 +291,11 @@ fn a_hanging_host_does_not_hold_up_who_fetches_from_it() {
 fn a_daemon_that_stops_ends_a_sync_that_nobody_asked_for() {
     let stage = Stage::new();
     stage.add("work", &["--every", "1s"]);
-    let held = stage.gitlab.hold_answer(On::LsRefs);
+    let paused = stage.gitlab.pause_answer(On::LsRefs);
     stage.project.commit("main", "new", "new");
-    held.reached();
+    paused.reached();
     stage.mirrord(&["stop"]).ok();
-    drop(held);
+    drop(paused);
     stage.mirrord(&["list"]).ok();
     stage.rounds("group/project", 1);
 }

@@ -53,8 +53,8 @@ impl Stage<'_> {
     /// What the status says in this field.
     #[track_caller]
     pub(crate) fn says(&self, field: &str) {
-        let told = self.systemd.mirrord(["service", "status", "--json"]).run();
-        assert!(told.stdout.contains(field), "{field}: {told}");
+        let output = self.systemd.mirrord(["service", "status", "--json"]).run();
+        assert!(output.stdout.contains(field), "{field}: {output}");
     }
 
     /// The process of the service, which is the daemon.
@@ -69,9 +69,9 @@ impl Stage<'_> {
 #[test]
 fn installed_it_is_there_and_its_first_use_starts_it_again() {
     on_stage(|stage| {
-        let told = stage.service("install");
-        assert_eq!(told.line(), "mirrord is now a service of your systemd");
-        assert_eq!(told.stderr, "", "{told}");
+        let output = stage.service("install");
+        assert_eq!(output.line(), "mirrord is now a service of your systemd");
+        assert_eq!(output.stderr, "", "{output}");
         let first = stage.pid();
         stage.systemd.ctl(["stop", "mirrord.service"]).ok();
         assert_eq!(stage.systemd.main_pid(), None);
@@ -290,9 +290,9 @@ fn an_odd_home_is_no_hindrance() {
         let there = |run: Run| run.env("MIRROR_HOME", &home);
         there(stage.systemd.mirrord(["service", "install"])).ok();
         there(stage.clone("ours")).ok();
-        let told = there(stage.systemd.mirrord(["service", "status"])).ok();
-        assert!(told.stdout.starts_with("the service runs"), "{told}");
-        assert_eq!(told.stderr, "", "{told}");
+        let ran = there(stage.systemd.mirrord(["service", "status"])).ok();
+        assert!(ran.stdout.starts_with("the service runs"), "{ran}");
+        assert_eq!(ran.stderr, "", "{ran}");
         assert!(!stage.world.mirror_home().join("mirrors").exists());
         assert!(Path::new(&home).join("mirrors").exists());
         there(stage.systemd.mirrord(["service", "uninstall"])).ok();

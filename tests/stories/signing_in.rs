@@ -21,7 +21,7 @@ use crate::credentials::Private;
 impl Private {
     /// Prepares `mirrord add` of the project, with a password on stdin.
     pub(crate) fn adding(&self, name: &str, password: &str) -> Run {
-        let words = [
+        let args = [
             "add",
             name,
             &self.url,
@@ -29,13 +29,13 @@ impl Private {
             "me",
             "--password-stdin",
         ];
-        self.world.mirrord(words).stdin(format!("{password}\n"))
+        self.world.mirrord(args).stdin(format!("{password}\n"))
     }
 
     /// Prepares `mirrord set` of a password on stdin.
     pub(crate) fn setting(&self, name: &str, password: &str) -> Run {
-        let words = ["set", name, "--username", "me", "--password-stdin"];
-        self.world.mirrord(words).stdin(format!("{password}\n"))
+        let args = ["set", name, "--username", "me", "--password-stdin"];
+        self.world.mirrord(args).stdin(format!("{password}\n"))
     }
 
     /// Prepares a look at what a mirror shows.

@@ -210,9 +210,9 @@ die "not that user" if $> != $user;
 socket(my $line, AF_UNIX, SOCK_STREAM, 0) or die "socket: $!";
 connect($line, pack_sockaddr_un($path)) or die "connect: $!";
 syswrite($line, "mirror\0\4");
-my $heard = 0;
-while (sysread($line, my $piece, 100)) { $heard += length $piece; last if $heard >= 8; }
-print "$heard\n";
+my $received = 0;
+while (sysread($line, my $piece, 100)) { $received += length $piece; last if $received >= 8; }
+print "$received\n";
 "#;
 
 #[test]
@@ -224,22 +224,22 @@ fn another_user_hears_nothing_even_where_the_socket_is_open_to_all() {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
     };
     let me = rustix::process::geteuid().as_raw();
-    let heard = |user: u32| {
-        let words = [
+    let received = |user: u32| {
+        let args = [
             "-e",
             STRANGER,
             &socket.display().to_string(),
             &user.to_string(),
         ];
-        world.program("perl", words).ok().line().to_owned()
+        world.program("perl", args).ok().line().to_owned()
     };
-    assert_eq!(heard(me), "8", "its owner is greeted");
+    assert_eq!(received(me), "8", "its owner is greeted");
     if me == 0 {
         // Only root can be somebody else; and somebody else cannot even get here as long as nobody opens the way.
         open(world.root(), 0o755);
         open(&world.mirror_home(), 0o755);
         open(&socket, 0o777);
-        assert_eq!(heard(65534), "0", "nobody else is");
+        assert_eq!(received(65534), "0", "nobody else is");
         let deadline = Instant::now() + Duration::from_secs(30);
         // The log is written beside everything else.
         while !world.log().contains("another user tried to connect") {

@@ -89,11 +89,11 @@ fn the_page_is_filled_in_field_by_field_and_every_box_does_what_it_says() {
 
     // Only the branches that were selected are there.
     world.git(["clone", "-q", "mirror::project", "ours"]).ok();
-    let seen = world
+    let ran = world
         .git(["branch", "-r", "--list", "origin/topic"])
         .at("ours")
         .ok();
-    assert_eq!(seen.stdout, "");
+    assert_eq!(ran.stdout, "");
 
     // "Check remote repository on fetch": somebody else's commit is there with the next one.
     let tip = upstream.commit("main", "theirs", "theirs");
@@ -149,10 +149,10 @@ fn the_page_is_filled_in_field_by_field_and_every_box_does_what_it_says() {
     gitlab.maintainer("group/project", "glpat-api");
     let register = ["webhook", "register", "project", "--token-stdin"];
     world.mirrord(register).stdin("glpat-api\n").ok();
-    let told = upstream.commit("main", "told", "of");
+    let pushed = upstream.commit("main", "told", "of");
     assert_eq!(gitlab.deliver("group/project"), [202]);
     let (mirror, deadline) = (world.only_mirror(), Instant::now() + SOON);
-    let is_told = |(name, oid): &(String, String)| name == "refs/heads/main" && *oid == told;
+    let is_told = |(name, oid): &(String, String)| name == "refs/heads/main" && *oid == pushed;
     while !public_refs(&world, &mirror).iter().any(is_told) {
         assert!(Instant::now() < deadline, "it was told, and is not in step");
     }
@@ -184,11 +184,11 @@ fn the_page_is_filled_in_field_by_field_and_every_box_does_what_it_says() {
     over_ssh.commit("main", "a", "a");
     world.ssh_key("ssh/own");
     let key = world.path("ssh/own").display().to_string();
-    let words = ["-q", "-p", "-P", "", "-N", "open sesame", "-f", &key];
-    world.program("ssh-keygen", words).ok();
+    let arguments = ["-q", "-p", "-P", "", "-N", "open sesame", "-f", &key];
+    world.program("ssh-keygen", arguments).ok();
     sshd.authorize(&["ssh/own"]);
-    let words = ["add", "by-ssh", &sshd.url(&over_ssh), "--ssh-key", &key];
-    let mut terminal = world.mirrord(words).on_terminal();
+    let arguments = ["add", "by-ssh", &sshd.url(&over_ssh), "--ssh-key", &key];
+    let mut terminal = world.mirrord(arguments).on_terminal();
     terminal.shows("Enter passphrase for key '");
     terminal.types("open sesame\n");
     terminal.shows("'by-ssh' mirrors ssh://");

@@ -38,8 +38,8 @@ impl Stage {
     }
 
     /// Prepares git in the clone that is called `ours`.
-    pub(crate) fn in_ours(&self, words: &[&str]) -> Run {
-        self.world.git(words).at("ours")
+    pub(crate) fn in_ours(&self, args: &[&str]) -> Run {
+        self.world.git(args).at("ours")
     }
 
     /// Prepares the smallest command that asks upstream.

@@ -47,8 +47,8 @@ fn clone_fails(stage: &mut Stage, expected: &str, mend: impl FnOnce(&mut Stage))
 fn the_host_key_is_not_known() {
     let mut stage = Stage::small();
     stage.sshd.forget_host_key();
-    let words = "cannot reach 'URL': its host key is not known";
-    clone_fails(&mut stage, words, |stage| stage.sshd.accept_host_key());
+    let args = "cannot reach 'URL': its host key is not known";
+    clone_fails(&mut stage, args, |stage| stage.sshd.accept_host_key());
 }
 
 #[test]
@@ -59,8 +59,8 @@ fn the_host_key_has_changed() {
     let another = fs::read_to_string(stage.world.path("ssh/another.pub")).expect("a key");
     let line = format!("[127.0.0.1]:{} {another}", stage.sshd.port());
     fs::write(known, line).expect("the world is ours");
-    let words = "cannot reach 'URL': its host key has changed";
-    clone_fails(&mut stage, words, |stage| stage.sshd.accept_host_key());
+    let args = "cannot reach 'URL': its host key has changed";
+    clone_fails(&mut stage, args, |stage| stage.sshd.accept_host_key());
 }
 
 #[test]
@@ -128,9 +128,9 @@ fn gitlab_knows_no_such_project() {
         "printf 'remote: \\nremote: =====\\nremote: \\nremote: ERROR: The project you were looking for could not be found or \
          you do not have permission to view it.\\nremote: \\n' >&2; exit 1",
     );
-    let words =
+    let args =
         "cannot read 'URL': The project you were looking for could not be found or you do not";
-    clone_fails(&mut stage, words, |stage| stage.sshd.clear_fault());
+    clone_fails(&mut stage, args, |stage| stage.sshd.clear_fault());
 }
 
 #[test]
@@ -139,8 +139,8 @@ fn the_other_git_says_no_in_gits_own_protocol() {
     stage
         .sshd
         .fault("printf '0021ERR access denied to project\\n'; exit 1");
-    let words = "cannot read 'URL': access denied to project";
-    clone_fails(&mut stage, words, |stage| stage.sshd.clear_fault());
+    let args = "cannot read 'URL': access denied to project";
+    clone_fails(&mut stage, args, |stage| stage.sshd.clear_fault());
 }
 
 #[test]
@@ -160,8 +160,8 @@ fn the_server_has_no_git() {
     stage
         .sshd
         .fault("echo 'sh: 1: git-upload-pack: not found' >&2; exit 127");
-    let words = "cannot read 'URL': the server has no git-upload-pack";
-    clone_fails(&mut stage, words, |stage| stage.sshd.clear_fault());
+    let args = "cannot read 'URL': the server has no git-upload-pack";
+    clone_fails(&mut stage, args, |stage| stage.sshd.clear_fault());
 }
 
 #[test]
@@ -176,11 +176,11 @@ fn the_old_protocol_has_errors_too() {
     stage.clone("ours").ok();
     stage.sshd.stop();
     let stale = stage.in_ours(&["fetch"]).ok();
-    let words = format!(
+    let args = format!(
         "warning: cannot reach '{}': connection refused\n",
         stage.url
     );
-    assert!(stale.stderr.starts_with(&words), "{stale}");
+    assert!(stale.stderr.starts_with(&args), "{stale}");
 }
 
 impl Stage {

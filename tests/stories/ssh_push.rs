@@ -53,10 +53,10 @@ fn pushes_over_ssh_say_and_do_what_plain_ones_do() {
         &["--porcelain", "origin", "HEAD:other"],
         &["origin", "HEAD~1:other"],
     ];
-    for words in pushes {
+    for args in pushes {
         let push = |dir: &str| -> Ran {
             commit(&stage, dir, "Own work");
-            stage.world.git([&["push"], words].concat()).at(dir).run()
+            stage.world.git([&["push"], args].concat()).at(dir).run()
         };
         let (ours, theirs) = (push("ours"), push("plain"));
         assert_eq!(
@@ -153,8 +153,8 @@ fn a_key_that_may_read_and_not_write_is_refused_in_the_servers_own_words() {
          \techo 'ERROR: This deploy key does not have write access to this project.' >&2; exit 1\nesac",
     );
     let refused = stage.in_ours(&["push", "origin", "main"]).code(1);
-    let words = "remote: ERROR: This deploy key does not have write access to this project.";
-    assert_eq!(refused.stderr.matches(words).count(), 1, "{refused}");
+    let line = "remote: ERROR: This deploy key does not have write access to this project.";
+    assert_eq!(refused.stderr.matches(line).count(), 1, "{refused}");
     assert!(
         refused.stderr.contains("! [remote rejected] main -> main"),
         "{refused}"

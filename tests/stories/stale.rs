@@ -215,8 +215,8 @@ fn a_login_that_has_never_read_upstream_gets_no_copy() {
     let logins: [&[&str]; 2] = [&["-c", nobody], &["-c", nobody, "-c", stranger]];
     for login in logins {
         let address = format!("mirror::{}", copied.url);
-        let words = [login, &["clone", "-q", &address, "theirs"]].concat();
-        let clone = || copied.world.git(&words);
+        let args = [login, &["clone", "-q", &address, "theirs"]].concat();
+        let clone = || copied.world.git(&args);
         refused(clone(), "cannot reach");
         refused(clone().env("MIRROR_STALE", "serve"), "cannot reach");
     }
@@ -239,13 +239,13 @@ fn a_first_clone_of_an_unreachable_upstream_fails_and_leaves_nothing() {
 #[test]
 fn a_fresh_answer_is_silent() {
     let copied = Copied::public();
-    for words in [
+    for args in [
         ["fetch", "-q"].as_slice(),
         &["fetch"],
         &["pull"],
         &["pull", "-q"],
     ] {
-        let ran = copied.world.git(words).at("ours").ok();
+        let ran = copied.world.git(args).at("ours").ok();
         assert_eq!(ran.stderr, "", "{ran}");
     }
 }

@@ -81,9 +81,9 @@ fn one_that_is_behind_says_since_when_and_why_and_when_it_is_tried_again() {
     // It is not younger for having failed again, or for another daemon.
     stage.mirrord(&["stop"]).ok();
     let failing = stage.world.only_mirror().join("failing");
-    let noted = fs::read_to_string(&failing).expect("noted");
-    let (words, _) = noted.split_once('\n').expect("two lines");
-    fs::write(&failing, format!("{words}\n1000000000\n")).expect("the mirror is ours");
+    let recorded = fs::read_to_string(&failing).expect("noted");
+    let (message, _) = recorded.split_once('\n').expect("two lines");
+    fs::write(&failing, format!("{message}\n1000000000\n")).expect("the mirror is ours");
     stage.mirrord(&["sync", "work"]).code(1);
     let state = stage.state("work");
     assert!(
@@ -91,14 +91,14 @@ fn one_that_is_behind_says_since_when_and_why_and_when_it_is_tried_again() {
         "{state}"
     );
     let why = stage.why("work");
-    for words in [
+    for text in [
         "now: behind since ",
         "it was last in step (",
         "next try in ",
         "'mirrord sync work' tries now",
         "upstream down: a fetch is served from here",
     ] {
-        assert!(why.contains(words), "'{words}' in {why}");
+        assert!(why.contains(text), "'{text}' in {why}");
     }
     stage.gitlab.start();
     stage.mirrord(&["sync", "work"]).ok();
@@ -141,13 +141,13 @@ fn the_first_fetch_after_trouble_says_one_line_about_it() {
 fn a_running_sync_is_seen_while_it_runs() {
     let stage = Stage::new();
     stage.add("work", &[]);
-    let held = stage.gitlab.hold_answer(On::LsRefs);
+    let paused = stage.gitlab.pause_answer(On::LsRefs);
     let syncing = stage.mirrord(&["sync", "work"]).start();
-    held.reached();
+    paused.reached();
     while !stage.state("work").starts_with("syncing: no answer from ") {}
     let why = stage.why("work");
     assert!(why.contains("now: syncing"), "{why}");
-    held.release();
+    paused.release();
     syncing.wait();
     assert!(stage.state("work").starts_with("in step "));
 }
@@ -220,12 +220,12 @@ fn why_says_what_decides_and_what_would_change_it() {
         why.contains("a fetch: asks upstream first: sync-on-fetch is 'yes', fresh-for is '0s'"),
         "{why}"
     );
-    for (key, value, words, change) in table {
+    for (key, value, text, change) in table {
         stage
             .mirrord(&["set", "work", &format!("--{key}={value}")])
             .ok();
         let why = stage.why("work");
-        assert!(why.contains(words) && why.contains(change), "{key}: {why}");
+        assert!(why.contains(text) && why.contains(change), "{key}: {why}");
     }
     let json = stage.mirrord(&["why", "work", "--json"]).ok().stdout;
     assert!(json.contains("\"about\": \"a fetch\""), "{json}");
@@ -244,12 +244,12 @@ fn why_says_that_somebody_is_needed_and_for_what() {
     private.look_at("project").code(128);
     private.world.mirrord(["sync", "project"]).code(1);
     let why = private.world.mirrord(["why", "project"]).ok().stdout;
-    for words in [
+    for text in [
         "needs you: Authentication failed",
         "mirrord set project",
         "not before its login is mended",
     ] {
-        assert!(why.contains(words), "{why}");
+        assert!(why.contains(text), "{why}");
     }
 }
 
@@ -279,27 +279,27 @@ fn a_first_clone_is_seen_with_how_far_it_is() {
     stage.gitlab.fault(Fault::rate_limit(20_000).on(On::Fetch));
     let address = format!("mirror::{}", stage.url);
     let clone = stage.world.git(["clone", "-q", &address, "ours"]).start();
-    let seen = |command: &[&str], has: &str| {
+    let wait_for = |command: &[&str], has: &str| {
         loop {
             // Where the clone has not started the daemon yet, status fails.
-            let told = stage.mirrord(command).run().stdout;
-            if told.contains(has) {
-                return told;
+            let output = stage.mirrord(command).run().stdout;
+            if output.contains(has) {
+                return output;
             }
             assert!(!clone.has_ended(), "{command:?} never shows '{has}'");
         }
     };
     let far = "first clone: receiving objects, ";
-    let status = seen(&["status"], far);
+    let status = wait_for(&["status"], far);
     let line = status.lines().find(|line| line.contains(far));
     assert!(
         line.is_some_and(|line| line.contains(&stage.url)),
         "{status}"
     );
-    let list = seen(&["list"], far);
+    let list = wait_for(&["list"], far);
     assert!(list.contains(&stage.url), "{list}");
     for command in ["status", "list"] {
-        let json = seen(&[command, "--json"], "\"received_bytes\": ");
+        let json = wait_for(&[command, "--json"], "\"received_bytes\": ");
         for field in ["\"first_clone\": {", "\"done\": ", "\"total\": "] {
             assert!(json.contains(field), "'{field}' in {json}");
         }
@@ -307,8 +307,8 @@ fn a_first_clone_is_seen_with_how_far_it_is() {
     let ended = clone.wait();
     assert!(ended.status.success(), "{ended}");
     for command in ["status", "list"] {
-        let told = stage.mirrord(&[command]).ok().stdout;
-        assert!(!told.contains("first clone"), "{told}");
-        assert!(told.contains("in step"), "{told}");
+        let output = stage.mirrord(&[command]).ok().stdout;
+        assert!(!output.contains("first clone"), "{output}");
+        assert!(output.contains("in step"), "{output}");
     }
 }

@@ -205,15 +205,15 @@ fn nobody_is_answered_by_a_sync_that_began_before_they_asked() {
             .start()
     };
     // The first asks, and upstream's answer is held back; then upstream moves, and others ask.
-    let held = pair.gitlab.hold_answer(On::LsRefs);
+    let paused = pair.gitlab.pause_answer(On::LsRefs);
     let before = project.tip("main").expect("there");
     let first = fetch("first");
-    held.reached();
+    paused.reached();
     let after = project.commit("main", "a", "b");
     pair.gitlab.forget_requests();
     let others: Vec<_> = (0..8).map(|_| fetch("other")).collect();
     world.wait_until_clients(9);
-    drop(held);
+    drop(paused);
     assert!(
         first.wait().stdout.starts_with(&before),
         "asked before upstream moved"
@@ -225,13 +225,13 @@ fn nobody_is_answered_by_a_sync_that_began_before_they_asked() {
             "asked after upstream moved, and got the old: {answer}"
         );
     }
-    let asked = pair
+    let received = pair
         .gitlab
         .requests()
         .iter()
         .filter(|request| request.body_text().contains("command=ls-refs"))
         .count();
-    assert_eq!(asked, 1, "all who waited share one sync");
+    assert_eq!(received, 1, "all who waited share one sync");
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn many_first_clones_at_once_share_one_download() {
     let gitlab = world.gitlab();
     gitlab.project("group/project").history(50);
     let url = gitlab.url("group/project");
-    let held = gitlab.hold(On::Fetch);
+    let paused = gitlab.pause(On::Fetch);
     let clones: Vec<_> = (0..10)
         .map(|n| {
             world
@@ -253,9 +253,9 @@ fn many_first_clones_at_once_share_one_download() {
                 .start()
         })
         .collect();
-    held.reached();
+    paused.reached();
     world.wait_until_clients(10);
-    drop(held);
+    drop(paused);
     for clone in clones {
         let ran = clone.wait();
         assert!(ran.status.success(), "{ran}");
@@ -277,7 +277,7 @@ fn many_first_clones_by_an_address_that_redirects_make_one_mirror() {
     gitlab.project("group/project").history(10);
     let url = gitlab.url("group/project");
     let short = format!("mirror::{}", url.trim_end_matches(".git"));
-    let held = gitlab.hold(On::Fetch);
+    let paused = gitlab.pause(On::Fetch);
     let clones: Vec<_> = (0..6)
         .map(|n| {
             world
@@ -285,9 +285,9 @@ fn many_first_clones_by_an_address_that_redirects_make_one_mirror() {
                 .start()
         })
         .collect();
-    held.reached();
+    paused.reached();
     world.wait_until_clients(6);
-    drop(held);
+    drop(paused);
     for clone in clones {
         let ran = clone.wait();
         assert!(ran.status.success(), "{ran}");

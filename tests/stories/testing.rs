@@ -57,13 +57,13 @@ fn steps(ran: &Ran) -> Vec<Line> {
     let step = |line: &str| {
         let (mark, rest) = line.split_at_checked(7)?;
         let (label, rest) = rest.split_at_checked(13)?;
-        let (time, words) = rest.trim_start().split_once("ms  ")?;
+        let (time, detail) = rest.trim_start().split_once("ms  ")?;
         assert!(
             time.trim_start_matches('<').trim().parse::<u64>().is_ok(),
             "each has its time: {line}"
         );
         let owned = |text: &str| text.trim().to_owned();
-        Some((owned(mark), owned(label), owned(words)))
+        Some((owned(mark), owned(label), owned(detail)))
     };
     let steps: Vec<_> = ran
         .stdout
@@ -77,20 +77,20 @@ fn steps(ran: &Ran) -> Vec<Line> {
 
 /// What is said of one step, which ended with this mark.
 #[track_caller]
-fn said(ran: &Ran, mark: &str, label: &str) -> String {
+fn step_detail(ran: &Ran, mark: &str, label: &str) -> String {
     let steps = steps(ran);
     let found = steps.into_iter().find(|(_, name, _)| name == label);
-    let (found, _, words) = found.unwrap_or_else(|| panic!("no step '{label}': {ran}"));
+    let (found, _, detail) = found.unwrap_or_else(|| panic!("no step '{label}': {ran}"));
     assert_eq!(found, mark, "'{label}' ends so: {ran}");
-    words
+    detail
 }
 
 /// Asserts that a test failed at this step, the last that was made, for this reason.
 #[track_caller]
 fn fails_at(run: Run, label: &str, why: &str) -> Ran {
     let ran = run.code(1);
-    let words = said(&ran, "FAILED", label);
-    assert!(words.contains(why), "it says '{why}': {ran}");
+    let detail = step_detail(&ran, "FAILED", label);
+    assert!(detail.contains(why), "it says '{why}': {ran}");
     let last = steps(&ran).pop().expect("there are steps");
     assert_eq!(last.1, label, "nothing follows: {ran}");
     assert!(ran.stdout.ends_with("' would not work\n"), "{ran}");
@@ -129,14 +129,14 @@ fn what_works_is_said_step_by_step_and_nothing_is_changed() {
         ("LFS endpoint", &lfs),
         ("refspecs", "3 refs: main, topic, v1"),
     ];
-    let expected = expected.map(|(label, words)| ("ok".into(), label.into(), words.into()));
+    let expected = expected.map(|(label, detail)| ("ok".into(), label.into(), detail.into()));
     assert_eq!(steps(&ran), expected);
     let end = format!("a mirror of '{}' would work\n", stage.url);
     assert!(ran.stdout.ends_with(&end), "{ran}");
     assert_eq!(stage.world.mirrors(), [""; 0], "no mirror is made");
     assert_eq!(stage.project.refs(), before, "upstream is as it was");
-    let asked = stage.gitlab.requests();
-    let posts = asked.iter().filter(|request| request.method == "POST");
+    let received = stage.gitlab.requests();
+    let posts = received.iter().filter(|request| request.method == "POST");
     let paths: Vec<_> = posts.map(|request| request.path.as_str()).collect();
     let expected = ["git-upload-pack", "info/lfs/objects/batch"];
     let expected = expected.map(|below| format!("/group/project.git/{below}"));
@@ -206,11 +206,11 @@ fn a_mirror_is_tested_by_its_name_with_its_own_settings() {
     stage.project.commit("main", "new", "new");
     for what in ["work", "mirror::work"] {
         let ran = stage.world.mirrord(["test", what]).ok();
-        assert_eq!(said(&ran, "ok", "refspecs"), "1 ref: main", "{what}");
+        assert_eq!(step_detail(&ran, "ok", "refspecs"), "1 ref: main", "{what}");
     }
     let other = ["test", "work", "--track", "+refs/tags/*"];
     let ran = stage.world.mirrord(other).ok();
-    assert_eq!(said(&ran, "ok", "refspecs"), "1 ref: v1");
+    assert_eq!(step_detail(&ran, "ok", "refspecs"), "1 ref: v1");
     assert_eq!(refs(), before, "the mirror is as it was");
     let ran = stage.world.mirrord(["test", "play"]).code(1);
     assert!(ran.stderr.contains("no mirror is called 'play'"), "{ran}");
@@ -222,9 +222,9 @@ fn a_refspec_that_matches_nothing_is_said_and_does_not_decide() {
     let stage = Stage::new();
     let track = ["--track", "+refs/heads/main", "--track", "+refs/heads/mian"];
     let ran = stage.testing(&track).ok();
-    let words = said(&ran, "FAILED", "refspecs");
+    let detail = step_detail(&ran, "FAILED", "refspecs");
     let mian = "'+refs/heads/mian:refs/heads/mian' matches nothing";
-    assert_eq!(words, format!("1 ref: main; {mian}"));
+    assert_eq!(detail, format!("1 ref: main; {mian}"));
     assert!(hint(&ran).contains("git ls-remote"), "{ran}");
     let wrong = ["--track", "refs/heads/*:refs/heads/one"];
     stage.testing(&wrong).code(2);
@@ -237,9 +237,12 @@ fn refspecs_elsewhere_are_matched_too() {
     stage.project.git(["update-ref", name, "main"]).ok();
     let track = ["--track", "+refs/merge-requests/*"];
     let ran = stage.testing(&track).ok();
-    assert_eq!(said(&ran, "ok", "refspecs"), format!("1 ref: {name}"));
+    assert_eq!(
+        step_detail(&ran, "ok", "refspecs"),
+        format!("1 ref: {name}")
+    );
     let everything = "2 branches, 1 tag, default branch main";
-    assert_eq!(said(&ran, "ok", "may read"), everything);
+    assert_eq!(step_detail(&ran, "ok", "may read"), everything);
 }
 
 #[test]
@@ -248,9 +251,9 @@ fn an_empty_upstream_works() {
     stage.gitlab.project("group/empty");
     let url = stage.gitlab.url("group/empty");
     let ran = stage.world.mirrord(["test", &url]).ok();
-    let words = said(&ran, "ok", "may read");
-    assert_eq!(words, "it is empty, default branch main");
-    assert_eq!(said(&ran, "ok", "refspecs"), "no refs");
+    let detail = step_detail(&ran, "ok", "may read");
+    assert_eq!(detail, "it is empty, default branch main");
+    assert_eq!(step_detail(&ran, "ok", "refspecs"), "no refs");
 }
 
 #[test]
@@ -271,9 +274,12 @@ fn a_path_is_tested_without_a_network() {
         "refspecs",
     ];
     assert_eq!(steps, expected, "{ran}");
-    said(&ran, "ok", "may push");
-    said(&ran, "FAILED", "push options");
-    assert_eq!(said(&ran, "-", "LFS endpoint"), "not asked on this machine");
+    step_detail(&ran, "ok", "may push");
+    step_detail(&ran, "FAILED", "push options");
+    assert_eq!(
+        step_detail(&ran, "-", "LFS endpoint"),
+        "not asked on this machine"
+    );
     assert_eq!(project.refs(), before);
     let nowhere = world.path("not/there").to_string_lossy().into_owned();
     fails_at(world.mirrord(["test", &nowhere]), "may read", "not");
@@ -283,15 +289,15 @@ fn a_path_is_tested_without_a_network() {
 fn an_interrupted_test_leaves_nothing() {
     for on in [On::LsRefs, On::PushInfoRefs] {
         let stage = Stage::new();
-        let held = stage.gitlab.hold_answer(on);
+        let paused = stage.gitlab.pause_answer(on);
         let test = stage.testing(&[]).start();
-        held.reached();
+        paused.reached();
         test.kill_group(Signal::INT);
         let ran = test.wait();
         assert!(!ran.status.success(), "{ran}");
         let cancelled = |asked: &[tests::Request]| asked.iter().any(|one| one.cancelled);
         stage.gitlab.wait_for(cancelled);
-        drop(held);
+        drop(paused);
         assert_eq!(stage.world.mirrors(), [""; 0]);
         stage.testing(&[]).ok();
     }
@@ -300,9 +306,9 @@ fn an_interrupted_test_leaves_nothing() {
 #[test]
 fn a_daemon_that_stops_ends_a_test_with_an_error() {
     let stage = Stage::new();
-    let held = stage.gitlab.hold_answer(On::LsRefs);
+    let paused = stage.gitlab.pause_answer(On::LsRefs);
     let test = stage.testing(&[]).start();
-    held.reached();
+    paused.reached();
     stage.world.mirrord(["stop"]).ok();
     let ran = test.wait();
     assert_eq!(ran.status.code(), Some(1), "{ran}");

@@ -36,9 +36,9 @@ impl Tracking {
 
     /// Prepares `mirrord add` of a mirror of this name.
     pub(crate) fn add_as(&self, name: &str, track: &[&str]) -> Run {
-        let words = ["add", "-q", name, &self.url].map(str::to_owned);
+        let args = ["add", "-q", name, &self.url].map(str::to_owned);
         self.world
-            .mirrord(words.into_iter().chain(track_options(track)))
+            .mirrord(args.into_iter().chain(track_options(track)))
     }
 
     /// Makes the mirror.
@@ -50,9 +50,9 @@ impl Tracking {
     /// Prepares `mirrord set` of the refspecs; none is the blank list.
     pub(crate) fn set(&self, track: &[&str]) -> Run {
         let track = if track.is_empty() { &[""] } else { track };
-        let words = ["set", NAME].map(str::to_owned);
+        let args = ["set", NAME].map(str::to_owned);
         self.world
-            .mirrord(words.into_iter().chain(track_options(track)))
+            .mirrord(args.into_iter().chain(track_options(track)))
     }
 
     /// Brings the mirror in step.
@@ -74,8 +74,8 @@ impl Tracking {
 
     /// Runs git in a clone, which must work.
     #[track_caller]
-    pub(crate) fn git(&self, dir: &str, words: &[&str]) -> Ran {
-        self.world.git(words).at(dir).ok()
+    pub(crate) fn git(&self, dir: &str, args: &[&str]) -> Ran {
+        self.world.git(args).at(dir).ok()
     }
 
     /// Commits a file on top of a commit, in a clone and on no branch of it; returns the commit.
@@ -90,8 +90,8 @@ impl Tracking {
 
     /// Returns what a name is in a clone.
     pub(crate) fn tip(&self, dir: &str, name: &str) -> Option<String> {
-        let words = ["rev-parse", "-q", "--verify", name];
-        let parsed = self.world.git(words).at(dir).run();
+        let args = ["rev-parse", "-q", "--verify", name];
+        let parsed = self.world.git(args).at(dir).run();
         parsed.status.success().then(|| parsed.line().to_owned())
     }
 
@@ -136,10 +136,10 @@ impl Tracking {
         let inject = format!("inject={STEP}:signal=KILL:when={step}");
         let strace = ["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
         // As a client starts it: it waits for the one before it.
-        let words = strace
+        let args = strace
             .into_iter()
             .chain(["mirrord", "run", "--autostarted"]);
-        let daemon = self.world.program("strace", words).start();
+        let daemon = self.world.program("strace", args).start();
         daemon.printed("ready");
         daemon
     }
@@ -148,8 +148,8 @@ impl Tracking {
     pub(crate) fn plain(&self, dir: &str, track: &[&str]) -> PathBuf {
         self.world.git(["init", "-q", "--bare", dir]).ok();
         let config = |key: &str, value: &str| {
-            let words = ["config", "--add", key, value];
-            self.world.git(words).at(dir).ok();
+            let args = ["config", "--add", key, value];
+            self.world.git(args).at(dir).ok();
         };
         config("remote.origin.url", &self.url);
         let everything = ["+refs/heads/*", "+refs/tags/*"];

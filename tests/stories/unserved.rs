@@ -26,9 +26,9 @@ fn name_of_mirror(world: &World) -> String {
 }
 
 #[track_caller]
-fn names(ran: &Ran, words: &str) {
+fn names(ran: &Ran, what: &str) {
     let reason = format!("upstream advertises {NOBODYS} and does not have it");
-    let line = format!("warning: {words}: {reason}");
+    let line = format!("warning: {what}: {reason}");
     assert!(ran.stderr.contains(&line), "{line}: {ran}");
 }
 
@@ -138,8 +138,8 @@ fn an_upstream_that_can_serve_nothing_at_all_is_an_error() {
     let gitlab = world.gitlab();
     gitlab.project("group/project").history(1);
     let main = gitlab.project("group/project").tip("main").expect("made");
-    let words = format!("upload-pack: not our ref {main}");
-    gitlab.fault(Fault::err_line(tests::On::Fetch, &words));
+    let message = format!("upload-pack: not our ref {main}");
+    gitlab.fault(Fault::err_line(tests::On::Fetch, &message));
     let url = format!("mirror::{}", gitlab.url("group/project"));
     let ran = world.git(["clone", &url, "ours"]).code(128);
     assert!(ran.stderr.contains("not our ref"), "{ran}");

@@ -64,11 +64,8 @@ impl Shelf {
         let first = self.blobs.len();
         let mut stream = String::new();
         for number in first..first + count {
-            let words = format!("blob {number} of many");
-            stream += &format!(
-                "blob\nmark :1\ndata {}\n{words}\nget-mark :1\n",
-                words.len()
-            );
+            let args = format!("blob {number} of many");
+            stream += &format!("blob\nmark :1\ndata {}\n{args}\nget-mark :1\n", args.len());
             stream += "checkpoint\n\n";
         }
         let import = ["-c", "fastimport.unpackLimit=0", "fast-import", "--quiet"];
@@ -252,8 +249,8 @@ fn after_sixty_small_pushes_that_stay_here_a_mirror_has_few_packs_and_every_obje
     assert!(locals.is_subset(&shelf.objects(true)), "they stay apart");
     assert!(locals.is_disjoint(&shelf.objects(false)));
     let log = fork.world.log();
-    let said = log.matches("'fork' had 51 packs and has ").count();
-    assert_eq!(said, 1, "{log}");
+    let output = log.matches("'fork' had 51 packs and has ").count();
+    assert_eq!(output, 1, "{log}");
     fork.theirs(&["fetch", "-q"]).ok();
     let theirs = fork.has("theirs", "origin/mine");
     assert_eq!(theirs, fork.has("ours", "mine"));
@@ -281,10 +278,10 @@ fn a_repack_that_fails_is_said_in_the_log_and_harms_nobody() {
     shelf.install_nice("echo 'fatal: not today' >&2\nexit 128\n");
     shelf.add_packs(MANY);
     let before = packs(&shelf.mirror(), "pack");
-    let words = "cannot repack 'fork': not today";
+    let text = "cannot repack 'fork': not today";
     shelf.sync("one");
     let deadline = Instant::now() + PATIENCE;
-    while !shelf.fork.world.log().contains(words) {
+    while !shelf.fork.world.log().contains(text) {
         assert!(Instant::now() < deadline, "{}", shelf.fork.world.log());
         yield_now();
     }
@@ -292,7 +289,7 @@ fn a_repack_that_fails_is_said_in_the_log_and_harms_nobody() {
     shelf.sync("two");
     shelf.fork.world.clone_mirror("fork", "fresh").ok();
     shelf.fork.world.mirrord(["stop"]).ok();
-    assert_eq!(shelf.fork.world.log().matches(words).count(), 1);
+    assert_eq!(shelf.fork.world.log().matches(text).count(), 1);
     assert!(before.is_subset(&packs(&shelf.mirror(), "pack")));
     shelf.is_whole();
 }

@@ -96,9 +96,9 @@ impl Stage {
     /// How often upstream was asked, as far as that is over.
     fn questions(&self) -> usize {
         self.world.wait_until_no_sync();
-        let asked = self.gitlab.requests();
-        let asked = asked.iter();
-        asked
+        let received = self.gitlab.requests();
+        let received = received.iter();
+        received
             .filter(|request| request.body_text().contains("command=ls-refs"))
             .count()
     }

@@ -46,16 +46,16 @@ impl Stage {
         }
     }
 
-    fn ours(&self, words: &[&str]) -> Run {
-        self.world.git(words).at("ours")
+    fn ours(&self, args: &[&str]) -> Run {
+        self.world.git(args).at("ours")
     }
 
     fn fetch(&self) -> Run {
         self.ours(&["fetch", "--prune"])
     }
 
-    fn mirrord(&self, words: &[&str]) -> Run {
-        self.world.mirrord(words)
+    fn mirrord(&self, args: &[&str]) -> Run {
+        self.world.mirrord(args)
     }
 
     /// Asserts that the mirror shows these refs, and that nothing in it is damaged.
@@ -72,8 +72,8 @@ impl Stage {
     /// Commits in `ours`.
     #[track_caller]
     fn commit(&self, message: &str) {
-        let words = ["commit", "-q", "--allow-empty", "-m", message];
-        self.ours(&words).ok();
+        let args = ["commit", "-q", "--allow-empty", "-m", message];
+        self.ours(&args).ok();
     }
 }
 
@@ -135,20 +135,20 @@ fn silent(run: Run) -> Ran {
 #[test]
 fn an_emptied_upstream_is_not_followed_and_every_fetch_says_so() {
     let stage = Stage::new();
-    let seen = refs(&stage.world, &stage.world.path("ours"));
+    let before = refs(&stage.world, &stage.world.path("ours"));
     empty(&stage.project);
-    for words in [
+    for args in [
         ["fetch", "--prune"].as_slice(),
         &["fetch", "-q", "--prune", "--prune-tags", "--force"],
         &["pull", "--prune"],
         &["remote", "update", "--prune"],
         &["ls-remote"],
     ] {
-        let ran = alarmed(stage.ours(words));
+        let ran = alarmed(stage.ours(args));
         let why = format!("'{}' looks wiped: upstream has no refs any more", stage.url);
         assert!(ran.stderr.contains(&why), "{ran}");
         let now = refs(&stage.world, &stage.world.path("ours"));
-        assert_eq!(now, seen, "nothing went: {ran}");
+        assert_eq!(now, before, "nothing went: {ran}");
     }
     stage.has(&stage.had);
 }
@@ -165,13 +165,13 @@ fn a_new_clone_of_an_emptied_upstream_gets_what_was_there() {
 #[test]
 fn an_upstream_that_was_replaced_is_not_followed_either() {
     let stage = Stage::new();
-    let seen = refs(&stage.world, &stage.world.path("ours"));
+    let before = refs(&stage.world, &stage.world.path("ours"));
     replace(&stage.project, 20);
     for _ in 0..2 {
         let ran = alarmed(stage.fetch());
         assert!(ran.stderr.contains("history was replaced"), "{ran}");
         let now = refs(&stage.world, &stage.world.path("ours"));
-        assert_eq!(now, seen, "nothing of it is shown: {ran}");
+        assert_eq!(now, before, "nothing of it is shown: {ran}");
     }
     stage.has(&stage.had);
 }
@@ -209,8 +209,8 @@ fn a_push_to_a_tracked_branch_is_refused_with_the_reason() {
         &[":topic"],
         &["main:refs/notes/commits"],
     ];
-    for words in pushes {
-        let ran = stage.ours(&[&["push", "origin"], words].concat()).code(1);
+    for args in pushes {
+        let ran = stage.ours(&[&["push", "origin"], args].concat()).code(1);
         assert!(ran.stderr.contains("! [remote rejected]"), "{ran}");
         let why = "looks wiped: upstream has no refs any more, and had 3)";
         assert!(ran.stderr.contains(why), "the ref's line says why: {ran}");
@@ -225,7 +225,7 @@ fn a_push_to_a_local_branch_works_while_upstream_looks_wiped() {
     let stage = Stage::with(&["--track", "+refs/heads/main:refs/heads/main"]);
     let world = &stage.world;
     empty(&stage.project);
-    let push = |words: &[&str]| stage.ours(&[&["push", "origin"], words].concat());
+    let push = |args: &[&str]| stage.ours(&[&["push", "origin"], args].concat());
     stage.commit("mine");
     let ran = push(&["main:mine", "main:refs/tags/mine"]).ok();
     assert!(
@@ -254,8 +254,8 @@ fn a_push_to_a_local_branch_works_while_upstream_looks_wiped() {
 #[test]
 fn show_and_list_say_what_has_happened_to_upstream() {
     let stage = Stage::new();
-    let said = |words: &[&str]| {
-        let ran = stage.mirrord(words).ok();
+    let warns = |args: &[&str]| {
+        let ran = stage.mirrord(args).ok();
         ran.stdout.contains("looks wiped: upstream has no refs")
     };
     let commands: [&[&str]; 4] = [
@@ -264,15 +264,15 @@ fn show_and_list_say_what_has_happened_to_upstream() {
         &["list"],
         &["list", "--json"],
     ];
-    assert!(!commands.iter().any(|words| said(words)));
+    assert!(!commands.iter().any(|args| warns(args)));
     empty(&stage.project);
     alarmed(stage.fetch());
-    for words in commands {
-        assert!(said(words), "{words:?}");
+    for args in commands {
+        assert!(warns(args), "{args:?}");
     }
     refill(&stage.project, &stage.had);
     silent(stage.fetch());
-    assert!(!commands.iter().any(|words| said(words)));
+    assert!(!commands.iter().any(|args| warns(args)));
 }
 
 #[test]

@@ -91,10 +91,10 @@ struct Tally {
 impl Tally {
     /// Looks at what a cut left: whether `refs` are as they were pushed, and whether git finds no fault. Returns what it says.
     fn look(&mut self, world: &World, repository: &Path, refs: &[(String, Option<String>)]) -> Ran {
-        let git = |words: &[&str]| {
+        let git = |args: &[&str]| {
             let dir = format!("--git-dir={}", repository.display());
-            let words = [&["-c", "safe.directory=*", &dir], words].concat();
-            world.git(words).run()
+            let args = [&["-c", "safe.directory=*", &dir], args].concat();
+            world.git(args).run()
         };
         self.cuts += 1;
         let is_there = |(name, oid): &(String, Option<String>)| {
@@ -241,7 +241,7 @@ fn stock(world: &World, count: usize) -> Tally {
 
 /// Commits and pushes to a branch, and returns what the refs are to be after it.
 fn push(world: &World, work: &Path, cut: usize, branch: &str) -> Vec<(String, Option<String>)> {
-    let git = |words: &[&str]| world.git(words).at(work).ok().line().to_owned();
+    let git = |args: &[&str]| world.git(args).at(work).ok().line().to_owned();
     fs::write(work.join("file"), format!("{cut}\n")).expect("the clone is ours");
     git(&["commit", "-q", "-a", "-m", &format!("Commit {cut}")]);
     let tip = git(&["rev-parse", "HEAD"]);
@@ -257,13 +257,13 @@ fn push(world: &World, work: &Path, cut: usize, branch: &str) -> Vec<(String, Op
         return refs;
     }
     let (creates, deletes) = (format!("main:{create}"), format!(":{delete}"));
-    let mut words = vec!["push", "-q", "origin", &moves, &creates];
+    let mut args = vec!["push", "-q", "origin", &moves, &creates];
     refs.push((create, Some(tip)));
     if cut >= KINDS {
-        words.push(&deletes);
+        args.push(&deletes);
         refs.push((delete, None));
     }
-    git(&words);
+    git(&args);
     refs
 }
 

@@ -53,14 +53,14 @@ impl Soak {
     }
 
     #[expect(clippy::print_stdout, reason = "this is what the person came for")]
-    fn broke(&self, words: String) {
-        println!("--- {words}");
+    fn broke(&self, message: String) {
+        println!("--- {message}");
         let mut broken = self.count.broken.lock();
-        broken.push(words);
+        broken.push(message);
     }
 
-    fn git(&self, words: &[&str], dir: &str) -> Ran {
-        self.world.git(words).at(dir).run()
+    fn git(&self, args: &[&str], dir: &str) -> Ran {
+        self.world.git(args).at(dir).run()
     }
 
     fn is_whole(&self, dir: &str) {
@@ -80,8 +80,8 @@ impl Soak {
                 2 => &["--bare"],
                 _ => &["--depth=3"],
             };
-            let words = [&["clone", "-q"], kind, &["mirror::work", &dir]].concat();
-            if self.worked(&self.world.git(words).run()) {
+            let args = [&["clone", "-q"], kind, &["mirror::work", &dir]].concat();
+            if self.worked(&self.world.git(args).run()) {
                 self.is_whole(&dir);
                 self.count.clones.fetch_add(1, Ordering::Relaxed);
             }
@@ -164,9 +164,9 @@ impl Soak {
         while self.goes_on() {
             let mut stream = String::new();
             for _ in 0..MANY {
-                let words = format!("blob {number}");
+                let content = format!("blob {number}");
                 number += 1;
-                stream += &format!("blob\ndata {}\n{words}\ncheckpoint\n\n", words.len());
+                stream += &format!("blob\ndata {}\n{content}\ncheckpoint\n\n", content.len());
             }
             let import = ["-c", "fastimport.unpackLimit=0", "fast-import", "--quiet"];
             let git = self.world.git(import).env("GIT_DIR", &mirror);

@@ -14,9 +14,9 @@ use super::{
     access::{Refusal, Wish},
     cgi::{self, Call},
     faults::Heard,
-    holds::Moment,
     hooks, lfs,
     log::{Entry, Request},
+    pauses::Moment,
     pour::{Pour, Source, pour},
     server::Shared,
 };
@@ -73,7 +73,7 @@ pub(super) async fn answer(
     };
     let entry = Arc::new(shared.log.add(request.clone()));
 
-    if let Some(gate) = shared.holds.take(&request, Moment::Asked) {
+    if let Some(gate) = shared.pauses.take(&request, Moment::Asked) {
         gate.park().await;
     }
     let plan = shared.faults.plan(&request);
@@ -92,7 +92,7 @@ pub(super) async fn answer(
             real_answer(&shared, &parts, &request, input, old, &entry).await
         }
     };
-    let gate = shared.holds.take(&request, Moment::Answered);
+    let gate = shared.pauses.take(&request, Moment::Answered);
     if gate.is_some() || plan.work_first || cut_request {
         answer.source = answer.source.read_all().await?;
     }
@@ -209,7 +209,7 @@ async fn from_memory(
     entry: &Arc<Entry>,
 ) -> io::Result<Answer> {
     let (real, question) = shared.memory.question(project, service, request);
-    shared.memory.think().await;
+    shared.memory.wait_delay().await;
     if let Some(answer) = shared.memory.answer(&question) {
         return Ok(answer);
     }

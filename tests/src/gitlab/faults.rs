@@ -109,15 +109,18 @@ impl Fault {
     }
 
     /// Says no in git's protocol, in the place of the answer to such a request, with status 200.
-    pub fn err_line(on: On, words: &str) -> Self {
+    pub fn err_line(on: On, message: &str) -> Self {
         let line = |text: &str| format!("{:04x}{text}", text.len() + 4);
-        let said = line(&format!("ERR {words}"));
+        let answer = line(&format!("ERR {message}"));
         let (kind, body) = match on {
             On::InfoRefs => {
                 let service = line("# service=git-upload-pack\n");
-                ("upload-pack-advertisement", format!("{service}0000{said}"))
+                (
+                    "upload-pack-advertisement",
+                    format!("{service}0000{answer}"),
+                )
             }
-            _ => ("upload-pack-result", said),
+            _ => ("upload-pack-result", answer),
         };
         Self::status(200)
             .header("Content-Type", &format!("application/x-git-{kind}"))

@@ -4,19 +4,21 @@ use std::sync::Arc;
 
 use http_body_util::BodyExt;
 use hyper::{Method, StatusCode, header::CONTENT_TYPE, http::request::Parts};
+use parking_lot::MutexGuard;
 use serde_json::{Value, json};
 
 use super::{
+    GitLab,
     answer::{Answer, Input},
     log::Entry,
     server::Shared,
 };
 use crate::delivery::{self, Delivery};
 
-/// Failures in a row after which a hook is switched off for a while.
-const MOST_FAILURES: u64 = 4;
+/// The number of failures in a row after which GitLab switches a hook off for a while.
+const MAX_FAILURES: u64 = 4;
 
-/// What can be set, and what is shown of it; tokens are not.
+/// The fields that can be set and are shown. Tokens are set and not shown.
 const FIELDS: [&str; 7] = [
     "url",
     "name",
@@ -42,40 +44,72 @@ pub(crate) struct Hooks {
 struct Hook {
     id: u64,
     project: String,
-    /// As its form has it, with the tokens.
+    /// The fields of its form, with the tokens.
     fields: Value,
     failures: u64,
     events: Vec<Value>,
 }
 
-/// A refusal, with what is said.
-type No = (StatusCode, Value);
+/// The status and the body of an answer.
+type Response = (StatusCode, Value);
 
-impl Hooks {
-    pub(super) fn maintainer(&mut self, project: &str, token: &str) {
-        self.maintainers.push((project.into(), token.into()));
+/// The status and the body of the answer to a refused request.
+type Refusal = (StatusCode, Value);
+
+impl GitLab {
+    /// Lets whoever has this token see and change the hooks of a project.
+    pub fn maintainer(&self, project: &str, token: &str) {
+        let maintainer = (project.into(), token.into());
+        self.hooks().maintainers.push(maintainer);
     }
 
-    pub(super) fn never_signs(&mut self) {
-        self.never_signs = true;
+    /// Makes this a GitLab that cannot sign deliveries, as before version 19.
+    pub fn without_signing(&self) {
+        self.hooks().never_signs = true;
     }
 
-    pub(super) fn refuse_local(&mut self) {
-        self.refuses_local = true;
+    /// Refuses hooks that lead into the local network, as GitLab does unless it is told otherwise.
+    pub fn refuse_local_hooks(&self) {
+        self.hooks().refuses_local = true;
     }
 
-    pub(super) fn of(&self, project: &str) -> Vec<Value> {
-        let hooks = self.hooks.iter().filter(|hook| hook.project == project);
+    /// Returns the hooks of a project as its own form shows them, with what is secret in them.
+    pub fn hooks_of(&self, project: &str) -> Vec<Value> {
+        let hooks = self.hooks();
+        let hooks = hooks.hooks.iter().filter(|hook| hook.project == project);
         hooks.map(|hook| hook.fields.clone()).collect()
     }
 
-    pub(super) fn change(&mut self, project: &str, field: &str, value: &Value) {
+    /// Changes a field of all hooks of a project, as somebody does in the form, or GitLab itself.
+    pub fn change_hooks(&self, project: &str, field: &str, value: Value) {
+        self.hooks().change(project, field, &value);
+    }
+
+    /// Sends the deliveries of a project's hooks for a push of `main`; returns the status of each answer.
+    #[track_caller]
+    pub fn deliver(&self, project: &str) -> Vec<u16> {
+        let deliveries = self.hooks().push_deliveries(project);
+        let answers = deliveries.into_iter().map(|(id, delivery)| {
+            let answer = delivery.send();
+            self.hooks().record(id, &answer);
+            answer.status
+        });
+        answers.collect()
+    }
+
+    fn hooks(&self) -> MutexGuard<'_, Hooks> {
+        self.shared.hooks.lock()
+    }
+}
+
+impl Hooks {
+    fn change(&mut self, project: &str, field: &str, value: &Value) {
         let hooks = self.hooks.iter_mut().filter(|hook| hook.project == project);
         hooks.for_each(|hook| hook.fields[field] = value.clone());
     }
 
-    /// What each hook of a project sends after a push.
-    pub(super) fn after_a_push(&mut self, project: &str) -> Vec<(u64, Delivery)> {
+    /// Returns what each hook of a project sends after a push.
+    fn push_deliveries(&mut self, project: &str) -> Vec<(u64, Delivery)> {
         let ids: Vec<_> = self
             .hooks
             .iter()
@@ -88,6 +122,7 @@ impl Hooks {
             .collect()
     }
 
+    /// A delivery of a push, with the secrets of the hook.
     fn delivery(&mut self, id: u64) -> Option<Delivery> {
         self.deliveries += 1;
         let key = format!("{:08x}-1c7e-4c1f-9c1e-000000000000", self.deliveries);
@@ -112,14 +147,14 @@ impl Hooks {
         })
     }
 
-    /// Notes what was answered, and switches the hook off when it fails again and again.
-    pub(super) fn note(&mut self, id: u64, answer: &delivery::Answer) {
+    /// Records the answer to a delivery, and switches the hook off if it fails again and again.
+    fn record(&mut self, id: u64, answer: &delivery::Answer) {
         let Some(hook) = self.hooks.iter_mut().find(|hook| hook.id == id) else {
             return;
         };
         let is_fine = (200..400).contains(&answer.status);
         hook.failures = if is_fine { 0 } else { hook.failures + 1 };
-        let (status, until) = match hook.failures < MOST_FAILURES {
+        let (status, until) = match hook.failures < MAX_FAILURES {
             true => ("executable", Value::Null),
             false => ("temporarily_disabled", json!("2026-11-26T03:00:00.000Z")),
         };
@@ -138,29 +173,33 @@ impl Hooks {
         hook.events.insert(0, event);
     }
 
-    fn may(&self, project: &str, token: Option<&str>) -> Result<(), No> {
-        let say = |status, words: &str| Err((status, json!({ "message": words })));
+    /// Checks that a token belongs to a maintainer of the project.
+    fn authorize(&self, project: &str, token: Option<&str>) -> Result<(), Refusal> {
+        let refuse = |status, message: &str| Err((status, json!({ "message": message })));
         let known = |(_, one): &&(String, String)| Some(one.as_str()) == token;
         let mut of_token = self.maintainers.iter().filter(known).peekable();
         if of_token.peek().is_none() {
-            return say(StatusCode::UNAUTHORIZED, "401 Unauthorized");
+            return refuse(StatusCode::UNAUTHORIZED, "401 Unauthorized");
         }
         match of_token.any(|(one, _)| one == project) {
             true => Ok(()),
-            false => say(StatusCode::NOT_FOUND, "404 Project Not Found"),
+            false => refuse(StatusCode::NOT_FOUND, "404 Project Not Found"),
         }
     }
 
-    /// Takes what is asked for, and leaves the rest.
-    fn set(&self, hook: &mut Value, wanted: &Value) -> Result<(), No> {
+    /// Sets the fields that the request names.
+    fn set(&self, hook: &mut Value, wanted: &Value) -> Result<(), Refusal> {
         let url = wanted["url"].as_str().unwrap_or_default();
         if !url.starts_with("http") {
-            let words = json!({ "error": "Invalid url given" });
-            return Err((StatusCode::UNPROCESSABLE_ENTITY, words));
+            let message = json!({ "error": "Invalid url given" });
+            return Err((StatusCode::UNPROCESSABLE_ENTITY, message));
         }
         if self.refuses_local && url.contains("://127.") {
-            let words = "Invalid url given: Requests to localhost are not allowed";
-            return Err((StatusCode::UNPROCESSABLE_ENTITY, json!({ "error": words })));
+            let message = "Invalid url given: Requests to localhost are not allowed";
+            return Err((
+                StatusCode::UNPROCESSABLE_ENTITY,
+                json!({ "error": message }),
+            ));
         }
         if hook["url"] != wanted["url"] {
             hook["token"] = Value::Null;
@@ -177,38 +216,44 @@ impl Hooks {
         Ok(())
     }
 
-    fn shown(&self, hook: &Hook) -> Value {
-        let mut shown = hook.fields.clone();
+    /// A hook as the API shows it.
+    fn to_json(&self, hook: &Hook) -> Value {
+        let mut object = hook.fields.clone();
         let is_there = |field: &str| json!(hook.fields[field].is_string());
-        shown["id"] = json!(hook.id);
-        shown["token_present"] = is_there("token");
+        object["id"] = json!(hook.id);
+        object["token_present"] = is_there("token");
         if !self.never_signs {
-            shown["signing_token_present"] = is_there("signing_token");
+            object["signing_token_present"] = is_there("signing_token");
         }
-        let shown_fields = shown.as_object_mut().expect("it is an object");
-        shown_fields.remove("token");
-        shown_fields.remove("signing_token");
-        shown
+        let fields = object.as_object_mut().expect("it is an object");
+        fields.remove("token");
+        fields.remove("signing_token");
+        object
     }
 
-    fn find(&mut self, project: &str, id: &str) -> Result<usize, No> {
-        let is = |hook: &Hook| hook.project == project && hook.id.to_string() == id;
+    /// Returns the index of a hook.
+    fn find(&mut self, project: &str, id: &str) -> Result<usize, Refusal> {
+        let is_wanted = |hook: &Hook| hook.project == project && hook.id.to_string() == id;
         let missing = json!({ "message": "404 Not found" });
-        let found = self.hooks.iter().position(is);
+        let found = self.hooks.iter().position(is_wanted);
         found.ok_or((StatusCode::NOT_FOUND, missing))
     }
 
-    fn do_it(
+    /// Answers a request of the API; `steps` is the path below `hooks`.
+    fn answer(
         &mut self,
         method: &Method,
         project: &str,
         steps: &[&str],
         wanted: &Value,
-    ) -> Result<No, No> {
+    ) -> Result<Response, Refusal> {
         match (method, steps) {
             (&Method::GET, []) => {
                 let hooks = self.hooks.iter().filter(|hook| hook.project == project);
-                Ok((StatusCode::OK, hooks.map(|hook| self.shown(hook)).collect()))
+                Ok((
+                    StatusCode::OK,
+                    hooks.map(|hook| self.to_json(hook)).collect(),
+                ))
             }
             (&Method::POST, []) => {
                 let mut fields = json!({
@@ -228,7 +273,7 @@ impl Hooks {
                     failures: 0,
                     events: Vec::new(),
                 };
-                let shown = self.shown(&hook);
+                let shown = self.to_json(&hook);
                 self.hooks.push(hook);
                 Ok((StatusCode::CREATED, shown))
             }
@@ -237,7 +282,7 @@ impl Hooks {
                 let mut fields = self.hooks[at].fields.clone();
                 self.set(&mut fields, wanted)?;
                 self.hooks[at].fields = fields;
-                Ok((StatusCode::OK, self.shown(&self.hooks[at])))
+                Ok((StatusCode::OK, self.to_json(&self.hooks[at])))
             }
             (&Method::GET, [id, "events"]) => {
                 let at = self.find(project, id)?;
@@ -248,7 +293,7 @@ impl Hooks {
     }
 }
 
-/// Answers a question of the API; `path` begins with the project.
+/// Answers a request of the API. The path begins with the project.
 pub(super) async fn answer(
     shared: &Shared,
     parts: &Parts,
@@ -274,34 +319,39 @@ pub(super) async fn answer(
         ["hooks", id, "test", "push_events"] => test(shared, &project, id, token).await,
         ["hooks", rest @ ..] => {
             let mut hooks = shared.hooks.lock();
-            let may = hooks.may(&project, token);
-            may.and_then(|()| hooks.do_it(&parts.method, &project, rest, &wanted))
+            let authorized = hooks.authorize(&project, token);
+            authorized.and_then(|()| hooks.answer(&parts.method, &project, rest, &wanted))
         }
         _ => Err((StatusCode::NOT_FOUND, json!({ "error": "404 Not Found" }))),
     };
-    let (Ok((status, words)) | Err((status, words))) = done;
-    Answer::new(status, words.to_string()).header(CONTENT_TYPE.as_str(), "application/json")
+    let (Ok((status, message)) | Err((status, message))) = done;
+    Answer::new(status, message.to_string()).header(CONTENT_TYPE.as_str(), "application/json")
 }
 
-/// Sends a test, which switches a hook on again that answers it.
-async fn test(shared: &Shared, project: &str, id: &str, token: Option<&str>) -> Result<No, No> {
+/// Sends a test delivery. If it is answered, the hook is switched on again.
+async fn test(
+    shared: &Shared,
+    project: &str,
+    id: &str,
+    token: Option<&str>,
+) -> Result<Response, Refusal> {
     let (id, delivery) = {
         let mut hooks = shared.hooks.lock();
-        hooks.may(project, token)?;
+        hooks.authorize(project, token)?;
         let at = hooks.find(project, id)?;
         let id = hooks.hooks[at].id;
         (id, hooks.delivery(id).expect("it was just found"))
     };
-    let sending = tokio::task::spawn_blocking(move || delivery.try_send()).await;
-    let failed = |words: String| {
+    let sent = tokio::task::spawn_blocking(move || delivery.try_send()).await;
+    let failed = |message: String| {
         (
             StatusCode::UNPROCESSABLE_ENTITY,
-            json!({ "message": words }),
+            json!({ "message": message }),
         )
     };
-    let answer = sending.expect("a delivery does not panic");
+    let answer = sent.expect("a delivery does not panic");
     let answer = answer.map_err(|error| failed(error.to_string()))?;
-    shared.hooks.lock().note(id, &answer);
+    shared.hooks.lock().record(id, &answer);
     match answer.status {
         200..400 => Ok((StatusCode::CREATED, json!({ "message": "201 Created" }))),
         _ => Err(failed(answer.body)),

@@ -1,5 +1,5 @@
-//! Answers from memory: what `git http-backend` has once said to a question it need not be asked again, as long as the
-//! project is as it was. For loads of which the stand-in itself must not be the measure.
+//! Answers from memory: an answer of `git http-backend` is kept and sent again, as long as the project has not changed. For
+//! load tests, which are not to measure git itself.
 
 use std::{
     collections::HashMap,
@@ -10,23 +10,30 @@ use std::{
 use hyper::{HeaderMap, StatusCode, body::Bytes};
 use parking_lot::Mutex;
 
-use super::{answer::Answer, log::Request, pour::Source};
+use super::{GitLab, answer::Answer, log::Request, pour::Source};
 
-/// What was said, by what it was an answer to.
+/// The stored answers, and what a load test measures of the requests.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     is_on: AtomicBool,
-    said: Mutex<HashMap<Question, Said>>,
-    /// Which project stands for which, so that many are one on disk.
+    answers: Mutex<HashMap<Question, StoredAnswer>>,
+    /// The project on disk that is served under the name of each other project.
     stand_ins: Mutex<HashMap<String, String>>,
     /// When each project was last asked for its refs.
-    asked: Mutex<HashMap<String, Instant>>,
-    /// How long each answer takes, as one of a real host does.
-    takes: Mutex<Duration>,
-    /// Questions without an answer: how many there are, and the most that there were at once.
-    open: Mutex<(usize, usize)>,
+    last_asked: Mutex<HashMap<String, Instant>>,
+    /// How long each answer takes.
+    delay: Mutex<Duration>,
+    open: Mutex<Open>,
 }
 
+/// The number of requests that are being answered.
+#[derive(Debug, Default)]
+struct Open {
+    now: usize,
+    max: usize,
+}
+
+/// The parts of a request on which its answer depends.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Question {
     project: String,
@@ -37,10 +44,33 @@ pub(super) struct Question {
 }
 
 #[derive(Debug, Clone)]
-struct Said {
+struct StoredAnswer {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
+}
+
+impl GitLab {
+    /// Serves one project under the name of another one, and answers from memory from now on. All projects are then
+    /// public.
+    pub fn stand_in(&self, project: &str, for_it: &str) {
+        self.shared.memory.stand_in(project, for_it);
+    }
+
+    /// Makes each answer from memory take this long.
+    pub fn takes(&self, time: Duration) {
+        self.shared.memory.set_delay(time);
+    }
+
+    /// Returns the greatest number of requests that were being answered at once, while answers come from memory.
+    pub fn most_at_once(&self) -> usize {
+        self.shared.memory.max_open()
+    }
+
+    /// Returns when a project was last asked for its refs, while answers come from memory.
+    pub fn last_asked(&self, project: &str) -> Option<Instant> {
+        self.shared.memory.last_asked(project)
+    }
 }
 
 impl Memory {
@@ -48,17 +78,17 @@ impl Memory {
         self.is_on.load(Ordering::Relaxed)
     }
 
-    /// From now on one project is as another one is.
+    /// Serves one project under the name of another one.
     pub(super) fn stand_in(&self, project: &str, for_it: &str) {
         self.is_on.store(true, Ordering::Relaxed);
         self.stand_ins.lock().insert(project.into(), for_it.into());
     }
 
-    pub(super) fn asked(&self, project: &str) -> Option<Instant> {
-        self.asked.lock().get(project).copied()
+    pub(super) fn last_asked(&self, project: &str) -> Option<Instant> {
+        self.last_asked.lock().get(project).copied()
     }
 
-    /// The project on disk that one stands for, and what is asked of it.
+    /// Returns the project on disk that is served, and the key under which the answer is stored.
     pub(super) fn question(
         &self,
         project: &str,
@@ -66,7 +96,9 @@ impl Memory {
         request: &Request,
     ) -> (String, Question) {
         if request.body_text().contains("command=ls-refs") {
-            self.asked.lock().insert(project.to_owned(), Instant::now());
+            self.last_asked
+                .lock()
+                .insert(project.to_owned(), Instant::now());
         }
         let real = self.stand_ins.lock().get(project).cloned();
         let real = real.unwrap_or_else(|| project.to_owned());
@@ -80,44 +112,44 @@ impl Memory {
         (real, question)
     }
 
-    pub(super) fn take(&self, time: Duration) {
-        *self.takes.lock() = time;
+    pub(super) fn set_delay(&self, time: Duration) {
+        *self.delay.lock() = time;
     }
 
-    pub(super) fn most_at_once(&self) -> usize {
-        self.open.lock().1
+    pub(super) fn max_open(&self) -> usize {
+        self.open.lock().max
     }
 
-    /// Takes its time.
-    pub(super) async fn think(&self) {
-        let time = *self.takes.lock();
+    /// Waits as long as an answer is to take.
+    pub(super) async fn wait_delay(&self) {
+        let time = *self.delay.lock();
         {
             let mut open = self.open.lock();
-            open.0 += 1;
-            open.1 = open.1.max(open.0);
+            open.now += 1;
+            open.max = open.max.max(open.now);
         }
         tokio::time::sleep(time).await;
-        self.open.lock().0 -= 1;
+        self.open.lock().now -= 1;
     }
 
     pub(super) fn answer(&self, question: &Question) -> Option<Answer> {
-        let said = self.said.lock().get(question).cloned()?;
+        let answer = self.answers.lock().get(question).cloned()?;
         Some(Answer {
-            status: said.status,
-            headers: said.headers,
-            source: Source::Ready(said.body),
+            status: answer.status,
+            headers: answer.headers,
+            source: Source::Ready(answer.body),
         })
     }
 
-    /// Keeps an answer, if it is all there.
+    /// Stores an answer, if it is complete.
     pub(super) fn keep(&self, question: Question, answer: &Answer) {
         if let Source::Ready(body) = &answer.source {
-            let said = Said {
+            let answer = StoredAnswer {
                 status: answer.status,
                 headers: answer.headers.clone(),
                 body: body.clone(),
             };
-            self.said.lock().insert(question, said);
+            self.answers.lock().insert(question, answer);
         }
     }
 }

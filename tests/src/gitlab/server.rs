@@ -22,8 +22,8 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    access::Access, answer::answer, faults::Faults, holds::Holds, hooks::Hooks, log::Log,
-    memory::Memory,
+    access::Access, answer::answer, faults::Faults, hooks::Hooks, log::Log, memory::Memory,
+    pauses::Pauses,
 };
 
 /// On this machine whoever has no connection by now gets none.
@@ -41,7 +41,7 @@ pub(super) struct Shared {
     pub(super) access: Mutex<Access>,
     pub(super) log: Log,
     pub(super) faults: Faults,
-    pub(super) holds: Holds,
+    pub(super) pauses: Pauses,
     pub(super) hooks: Mutex<Hooks>,
     pub(super) memory: Memory,
     /// Its administrator has switched large files off.
@@ -56,7 +56,7 @@ impl Shared {
             access: Mutex::default(),
             log: Log::default(),
             faults: Faults::default(),
-            holds: Holds::default(),
+            pauses: Pauses::default(),
             hooks: Mutex::default(),
             memory: Memory::default(),
             without_lfs: AtomicBool::default(),

@@ -31,8 +31,8 @@ fn a_mirror_that_nobody_has_used_for_a_month_goes_and_its_next_use_makes_it_anew
     ] {
         assert!(json.stdout.contains(part), "{part}: {json}");
     }
-    let words = format!("'{name}' is removed, and its next use makes it anew: unused for 31 days");
-    assert!(shelf.world.log().contains(&words), "{}", shelf.world.log());
+    let text = format!("'{name}' is removed, and its next use makes it anew: unused for 31 days");
+    assert!(shelf.world.log().contains(&text), "{}", shelf.world.log());
     // The old clone goes on, and so does a new one.
     project.commit("main", "file", "next");
     shelf.git("project", &["pull", "-q"]).ok();

@@ -57,21 +57,21 @@ fn who_wants_no_more_than_a_part_is_no_clone_of_everything() {
         &["clone", "-q", "--reference", "project"],
         &["ls-remote", "-q"],
     ];
-    for (number, words) in parts.into_iter().enumerate() {
+    for (number, args) in parts.into_iter().enumerate() {
         let dir = format!("part-{number}");
         let last = [address.as_str(), &dir];
-        let last = if words[0] == "clone" {
+        let last = if args[0] == "clone" {
             &last[..]
         } else {
             &last[..1]
         };
-        shelf.world.git([words, last].concat()).ok();
-        assert_eq!(shelf.saved("project")[0], 0, "{words:?}");
+        shelf.world.git([args, last].concat()).ok();
+        assert_eq!(shelf.saved("project")[0], 0, "{args:?}");
     }
     for (number, option) in ["--bare", "--mirror", "--no-tags"].into_iter().enumerate() {
         let dir = format!("whole-{number}");
-        let words = ["clone", "-q", option, address.as_str(), &dir];
-        shelf.world.git(words).ok();
+        let args = ["clone", "-q", option, address.as_str(), &dir];
+        shelf.world.git(args).ok();
         assert_eq!(shelf.saved("project")[0], number as u64 + 1, "{option}");
     }
 }
@@ -81,12 +81,12 @@ fn of_those_who_clone_together_one_has_downloaded_it() {
     let shelf = Shelf::new();
     let project = shelf.gitlab.project("group/project");
     project.history(3);
-    let held = shelf.gitlab.hold(On::LsRefs);
+    let paused = shelf.gitlab.pause(On::LsRefs);
     let first = shelf.clone("project", "first").start();
-    held.reached();
+    paused.reached();
     let others = ["second", "third", "fourth"].map(|dir| shelf.clone("project", dir).start());
     shelf.world.wait_until_clients(4);
-    held.release();
+    paused.release();
     for clone in [first].into_iter().chain(others) {
         let ran = clone.wait();
         assert!(ran.status.success(), "{ran}");

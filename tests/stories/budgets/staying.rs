@@ -152,8 +152,8 @@ fn while_the_settings_cannot_be_read_nothing_goes() {
     let config = shelf.world.mirror_home().join("config");
     fs::write(&config, "[mirror]\n\tkeep-unsued = never\n").expect("it is ours");
     shelf.mirrord(&["list"]).ok();
-    let words = "cannot look which mirrors are unused: unknown setting 'keep-unsued'";
-    shelf.logs(words);
+    let text = "cannot look which mirrors are unused: unknown setting 'keep-unsued'";
+    shelf.logs(text);
     assert!(shelf.found("project").is_some());
 }
 
@@ -166,19 +166,19 @@ fn why_says_whether_a_mirror_goes_by_itself_and_what_keeps_it() {
         why.split_whitespace().collect::<Vec<_>>().join(" ")
     };
     let name = shelf.called("project");
-    let said = why(&name);
+    let output = why(&name);
     let goes = "a clone has made it, and it goes when nobody has used it for 30 days, or disk-budget is exceeded";
     assert!(
-        said.contains(", last used ") && said.contains(goes),
-        "{said}"
+        output.contains(", last used ") && output.contains(goes),
+        "{output}"
     );
     shelf.mirrord(&["config", "keep-unused", "never"]).ok();
-    let said = why(&name);
+    let output = why(&name);
     assert!(
-        said.contains("it goes when disk-budget is exceeded"),
-        "{said}"
+        output.contains("it goes when disk-budget is exceeded"),
+        "{output}"
     );
     shelf.mirrord(&["set", &name, "--description", "mine"]).ok();
-    let said = why(&name);
-    assert!(said.contains("it stays until it is removed"), "{said}");
+    let output = why(&name);
+    assert!(output.contains("it stays until it is removed"), "{output}");
 }

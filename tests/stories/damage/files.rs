@@ -83,7 +83,7 @@ fn find(content: &[u8], part: &str) -> usize {
 fn whatever_happens_to_one_small_file_the_next_command_finds_all_there_and_says_what_was_done() {
     let files = Files::new();
     let oid = files.idea.clone();
-    let places = [
+    let positions = [
         ("packed-refs", "refs/heads/idea"),
         ("packed-refs", &oid),
         ("packed-refs.copy", "refs/heads/idea"),
@@ -91,15 +91,15 @@ fn whatever_happens_to_one_small_file_the_next_command_finds_all_there_and_says_
         ("config", "[mirror"),
         ("config.copy", "[mirror"),
     ];
-    for (name, at) in places {
+    for (name, at) in positions {
         let before = fs::read(files.path(name)).expect("ours");
         for how in HARMS {
             let what = format!("{name} {how} at {at}");
             files.harm(name, how, at);
             let ran = files.is_as_before(&what);
             let is_copy = name.ends_with(".copy");
-            let says = ran.stderr.contains("this mirror was damaged: '");
-            assert_eq!(says, !is_copy, "{what}: {ran}");
+            let is_reported = ran.stderr.contains("this mirror was damaged: '");
+            assert_eq!(is_reported, !is_copy, "{what}: {ran}");
             assert!(is_copy || ran.stderr.contains(name), "{what}: {ran}");
             assert_eq!(files.is_as_before(&what).stderr, "", "{what}: said once");
             if name == "packed-refs" {
@@ -169,9 +169,9 @@ fn a_mirror_whose_configuration_is_lost_is_named_and_can_be_removed() {
         .to_str()
         .expect("plain");
     for command in [&["list"][..], &["status"], &["list", "--json"]] {
-        let said = world.mirrord(command).ok().stdout;
-        let names = said.contains(name) && said.contains("its configuration cannot be read");
-        assert!(names, "{command:?}: {said}");
+        let output = world.mirrord(command).ok().stdout;
+        let names = output.contains(name) && output.contains("its configuration cannot be read");
+        assert!(names, "{command:?}: {output}");
     }
     for command in [&["show", name][..], &["remove", name]] {
         let ran = world.mirrord(command).fails();
@@ -195,7 +195,7 @@ fn a_mirror_whose_configuration_is_lost_is_named_and_can_be_removed() {
 #[test]
 fn a_hand_that_edits_the_configuration_or_adds_a_ref_is_right() {
     let files = Files::new();
-    let at = |words: &[&str]| files.fork.world.git(words).at(files.path("")).ok();
+    let at = |args: &[&str]| files.fork.world.git(args).at(files.path("")).ok();
     at(&["config", "mirror.description", "mine"]);
     at(&["update-ref", "refs/heads/other", &files.idea]);
     files.list().ok();

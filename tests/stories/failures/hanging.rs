@@ -101,10 +101,10 @@ fn a_push_of_which_no_report_comes_may_have_reached_upstream() {
     let stage = Stage::new();
     stage.impatient(3);
     stage.commit();
-    let held = stage.gitlab.hold_answer(On::Push);
+    let paused = stage.gitlab.pause_answer(On::Push);
     let ran = stage.git(&["push", "origin", "main"]).fails();
     assert!(ran.stderr.contains("may have reached upstream"), "{ran}");
-    held.release();
+    paused.release();
     stage.patient();
     let mine = stage.git(&["rev-parse", "HEAD"]).ok().line().to_owned();
     assert_eq!(stage.project.tip("main"), Some(mine), "and it has");
@@ -189,8 +189,8 @@ fn a_gitlab_behind_ssh_that_has_too_much_to_do_is_answered_for_by_the_copy() {
     let line = format!("printf '%s' '{:04x}{line}'", line.len() + 4);
     stage.sshd.fault(&line);
     served(fetch(), load);
-    let words = format!("printf 'remote: ERROR: {load}\\n' >&2; exit 1");
-    stage.sshd.fault(&words);
+    let args = format!("printf 'remote: ERROR: {load}\\n' >&2; exit 1");
+    stage.sshd.fault(&args);
     served(fetch(), load);
     stage.sshd.clear_fault();
     is_back(fetch);

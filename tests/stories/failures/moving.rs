@@ -6,7 +6,7 @@ use super::{Stage, failed};
 use crate::ssh;
 
 /// GitLab's words (`Gitlab::Checks::ContainerMoved`).
-fn words(to: &str) -> String {
+fn args(to: &str) -> String {
     format!(
         "Project 'group/project' was moved to 'group/new'.\n\nPlease update your Git remote:\n\n  \
          git remote set-url origin {to}\n"
@@ -36,8 +36,8 @@ fn a_project_that_says_where_it_went_is_followed_as_the_hint_says() {
     let faults = [
         Fault::status(404)
             .header(plain.0, plain.1)
-            .body(words(&with_login)),
-        Fault::err_line(On::LsRefs, &words(&with_login)),
+            .body(args(&with_login)),
+        Fault::err_line(On::LsRefs, &args(&with_login)),
         Fault::redirect(301, &format!("{to}/info/refs?service=git-upload-pack")),
     ];
     for fault in faults {
@@ -69,7 +69,7 @@ fn nothing_is_offered_that_a_shell_or_git_would_stumble_over() {
         "--upload-pack=x",
         "https://h/a;id",
     ] {
-        let fault = Fault::err_line(On::LsRefs, &words(odd));
+        let fault = Fault::err_line(On::LsRefs, &args(odd));
         stage.gitlab.fault(fault);
         let ran = failed(stage.fetch(), "has moved");
         assert!(!ran.stderr.contains(odd), "{ran}");
@@ -82,7 +82,7 @@ fn a_project_behind_ssh_that_says_where_it_went_is_named() {
     let stage = ssh::Stage::small();
     stage.clone("ours").ok();
     let to = "git@gitlab.example:group/new.git";
-    let text = words(to).replace('\n', "\\nremote: ");
+    let text = args(to).replace('\n', "\\nremote: ");
     stage
         .sshd
         .fault(&format!("printf \"remote: {text}\\n\" >&2; exit 1"));

@@ -23,16 +23,16 @@ impl Stage {
 fn who_waits_gets_the_copy_with_its_age_and_the_next_one_has_the_rest() {
     let stage = Stage::hurried();
     let new = stage.project.commit("main", "b", "b");
-    let held = stage.gitlab.hold(On::LsRefs);
+    let paused = stage.gitlab.pause(On::LsRefs);
     let why = format!("no answer from '{}' {SO_FAR}", stage.url);
     served(stage.fetch(), &why);
-    held.release();
+    paused.release();
     stage.world.wait_until_no_sync();
     // What goes on has brought it: upstream need not be there any more.
     stage.gitlab.stop();
     served(stage.git(&["fetch", "-q"]), "connection refused");
-    let seen = stage.git(&["rev-parse", "origin/main"]).ok();
-    assert_eq!(seen.line(), new);
+    let tip = stage.git(&["rev-parse", "origin/main"]).ok();
+    assert_eq!(tip.line(), new);
 }
 
 #[test]
@@ -47,15 +47,15 @@ fn who_has_nothing_or_wants_no_copy_waits_to_the_end() {
         stage.world.mirrord(["sync", "work"]),
     ];
     for run in waiting {
-        let held = stage.gitlab.hold(On::LsRefs);
+        let paused = stage.gitlab.pause(On::LsRefs);
         let run = run.start();
-        held.reached();
+        paused.reached();
         // Somebody who does not wait so long.
-        let second = stage.gitlab.hold(On::LsRefs);
+        let second = stage.gitlab.pause(On::LsRefs);
         served(stage.fetch(), SO_FAR);
         assert!(!run.has_ended(), "it waits");
         drop(second);
-        held.release();
+        paused.release();
         let ran = run.wait();
         assert!(ran.status.success(), "{ran}");
         assert!(!ran.stderr.contains("warning"), "{ran}");
@@ -68,12 +68,12 @@ fn a_mirror_that_is_to_fail_rather_waits_to_the_end() {
     let stage = Stage::hurried();
     let set = ["set", "work", "--stale", "fail"];
     stage.world.mirrord(set).ok();
-    let held = stage.gitlab.hold(On::LsRefs);
+    let paused = stage.gitlab.pause(On::LsRefs);
     let run = stage.fetch().start();
-    held.reached();
+    paused.reached();
     served(stage.fetch().env("MIRROR_STALE", "serve"), SO_FAR);
     assert!(!run.has_ended(), "it waits");
-    held.release();
+    paused.release();
     let ran = run.wait();
     assert_eq!(ran.stderr, "", "{ran}");
 }
@@ -92,8 +92,8 @@ fn what_is_on_its_way_is_waited_for() {
     stage.gitlab.fault(Fault::rate_limit(15_000).on(On::Fetch));
     let ran = stage.fetch().ok();
     assert!(!ran.stderr.contains("warning"), "{ran}");
-    let seen = stage.git(&["rev-parse", "origin/main"]).ok();
-    assert_eq!(seen.line(), new);
+    let tip = stage.git(&["rev-parse", "origin/main"]).ok();
+    assert_eq!(tip.line(), new);
 }
 
 #[test]
@@ -105,12 +105,12 @@ fn a_private_project_is_served_to_whom_their_helper_names() {
     is_back(|| stage.fetch());
     // Nobody remembers the login.
     stage.forget_session();
-    let held = stage.gitlab.hold(On::InfoRefs);
+    let paused = stage.gitlab.pause(On::InfoRefs);
     served(stage.fetch(), SO_FAR);
     let stranger = "credential.helper=!f() { echo username=you; echo password=guess; }; f";
-    let words = ["-c", "credential.helper=", "-c", stranger, "fetch"];
-    let run = stage.git(&words).start();
-    drop(held);
+    let args = ["-c", "credential.helper=", "-c", stranger, "fetch"];
+    let run = stage.git(&args).start();
+    drop(paused);
     let ran = run.wait();
     assert!(
         !ran.status.success() && !ran.stderr.contains("serving"),
@@ -124,22 +124,22 @@ fn while_an_upstream_hangs_only_the_first_fetch_waits_and_one_try_goes_on_behind
     let set = ["set", "work", "--stale-after", "4s"];
     stage.world.mirrord(set).ok();
     let new = stage.project.commit("main", "b", "b");
-    let held = stage.gitlab.hold(On::LsRefs);
+    let paused = stage.gitlab.pause(On::LsRefs);
     served(stage.fetch(), "for 4 seconds so far");
-    let asked = stage.gitlab.requests().len();
+    let received = stage.gitlab.requests().len();
     let began = Instant::now();
     for _ in 0..10 {
         served(stage.fetch(), "so far");
     }
     let took = began.elapsed();
     assert!(took < Duration::from_secs(20), "none waits: {took:?}");
-    assert_eq!(stage.gitlab.requests().len(), asked, "one try for all");
+    assert_eq!(stage.gitlab.requests().len(), received, "one try for all");
     // Who wants no copy waits.
     let run = stage.fetch().env("MIRROR_STALE", "fail").start();
-    held.release();
+    paused.release();
     assert_eq!(run.wait().stderr.matches("warning").count(), 0);
-    let seen = stage.git(&["rev-parse", "origin/main"]).ok();
-    assert_eq!(seen.line(), new);
+    let tip = stage.git(&["rev-parse", "origin/main"]).ok();
+    assert_eq!(tip.line(), new);
     is_back(|| stage.fetch());
 }
 
@@ -148,11 +148,11 @@ fn a_try_behind_that_ends_without_an_answer_is_followed_by_another() {
     let stage = Stage::hurried();
     stage.impatient(2);
     let began = Instant::now();
-    let first = stage.gitlab.hold(On::LsRefs);
+    let first = stage.gitlab.pause(On::LsRefs);
     served(stage.fetch(), SO_FAR);
     stage.world.wait_until_no_sync();
     drop(first);
-    let second = stage.gitlab.hold(On::LsRefs);
+    let second = stage.gitlab.pause(On::LsRefs);
     served(stage.fetch(), "so far");
     second.reached();
     let new = stage.project.commit("main", "b", "b");
@@ -160,14 +160,14 @@ fn a_try_behind_that_ends_without_an_answer_is_followed_by_another() {
     stage.world.wait_until_no_sync();
     stage.patient();
     let fetched = stage.fetch().ok();
-    let told = fetched.stderr.split_once("in step again after ");
-    let told = told.and_then(|(_, rest)| rest.split_once(" second"));
-    let seconds: u64 = told.and_then(|(n, _)| n.parse().ok()).expect("a time");
+    let output = fetched.stderr.split_once("in step again after ");
+    let output = output.and_then(|(_, rest)| rest.split_once(" second"));
+    let seconds: u64 = output.and_then(|(n, _)| n.parse().ok()).expect("a time");
     let silent = 2;
     assert!(
         (silent..=began.elapsed().as_secs() + 1).contains(&seconds),
         "since it was last in step: {fetched}"
     );
-    let seen = stage.git(&["rev-parse", "origin/main"]).ok();
-    assert_eq!(seen.line(), new);
+    let tip = stage.git(&["rev-parse", "origin/main"]).ok();
+    assert_eq!(tip.line(), new);
 }

@@ -33,8 +33,8 @@ fn as_user(user: Option<&str>) -> Vec<String> {
 fn theirs(stage: &Stage, user: Option<&str>) -> Run {
     let clone = ["clone", "-q", "mirror::work"].map(str::to_owned);
     let dir = format!("of-{}", user.unwrap_or("nobody"));
-    let words = as_user(user).into_iter().chain(clone);
-    stage.world.git(words).arg(dir)
+    let args = as_user(user).into_iter().chain(clone);
+    stage.world.git(args).arg(dir)
 }
 
 #[test]

@@ -136,12 +136,12 @@ fn a_branch_that_is_no_commit_is_refused_as_git_by_itself_does() {
     stage.ours(&["tag", "-a", "-m", "v", "v1"]).ok();
     for what in ["v1", "main^{tree}"] {
         let refspec = format!("{what}:refs/heads/new");
-        let words = [
+        let args = [
             "push",
             stage.project.dir().to_str().expect("text"),
             &refspec,
         ];
-        stage.ours(&words).code(1);
+        stage.ours(&args).code(1);
         let ran = stage.ours(&["push", "origin", &refspec]).code(1);
         assert!(ran.stderr.contains("! [remote rejected]"), "{ran}");
         assert!(!stage.public().contains_key("refs/heads/new"), "{ran}");

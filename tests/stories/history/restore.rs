@@ -17,8 +17,8 @@ fn what_exists_is_not_overwritten_and_a_way_out_is_named() {
         &["main", "--as", "topic/below"],
         &["main", "--as", "refs/tags/v1"],
     ];
-    for words in refused {
-        let ran = stage.restoring(words).code(1);
+    for args in refused {
+        let ran = stage.restoring(args).code(1);
         assert!(ran.stderr.contains("' exists"), "{ran}");
         assert!(
             ran.stderr.contains("hint: ") && ran.stderr.contains("--as"),
@@ -131,8 +131,8 @@ fn what_came_back_goes_upstream_when_it_is_pushed_as_it_was() {
     let topic = stage.tip("topic");
     stage.push(&[":topic"]);
     let restored = stage.restore(&["topic"]);
-    let told = restored.stdout.lines().last().expect("it says how");
-    let type_it = ["-c", told.trim()];
+    let output = restored.stdout.lines().last().expect("it says how");
+    let type_it = ["-c", output.trim()];
     stage.world.program("sh", type_it).at("ours").ok();
     let there = stage.project.tip("topic");
     assert_eq!(there, Some(topic), "a push that says ok is true");
@@ -191,16 +191,16 @@ fn it_comes_back_while_others_wait_for_an_upstream_that_says_nothing() {
     stage.project.delete("topic");
     stage.sync();
     stage.gitlab.forget_requests();
-    let held = stage.gitlab.hold(On::LsRefs);
+    let paused = stage.gitlab.pause(On::LsRefs);
     // It gives up by itself, so that whoever waits for it is seen to have waited.
     let impatient = ["-c", "http.lowSpeedTime=3", "fetch"];
     let fetch = stage.ours(&impatient).start();
-    held.reached();
+    paused.reached();
     stage.restore(&["topic"]);
     let requests = stage.gitlab.requests();
     let is_given_up = requests.iter().any(|request| request.cancelled);
     assert!(!is_given_up, "nobody is waited for: {requests:?}");
-    held.release();
+    paused.release();
     let fetch = fetch.wait();
     assert!(fetch.status.success(), "{fetch}");
     stage.shows("refs/heads/topic", &topic);

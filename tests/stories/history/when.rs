@@ -119,13 +119,13 @@ fn at_a_time_it_is_what_the_branch_was_then() {
 #[test]
 fn a_time_after_the_last_loss_has_nothing_to_bring_back() {
     let (stage, _) = Stage::three_days();
-    let words = ["mine", "--at", "2026-01-03 12:00:01", "--as", "back"];
-    let ran = stage.restoring(&words).code(1);
+    let args = ["mine", "--at", "2026-01-03 12:00:01", "--as", "back"];
+    let ran = stage.restoring(&args).code(1);
     assert!(ran.stderr.contains("has lost nothing since"), "{ran}");
-    let words = ["mine", "--at", "1 minute ago", "--as", "back"];
-    stage.restoring(&words).code(1);
-    let words = ["mine", "--at", "the other day", "--as", "back"];
-    let ran = stage.restoring(&words).fails();
+    let args = ["mine", "--at", "1 minute ago", "--as", "back"];
+    stage.restoring(&args).code(1);
+    let args = ["mine", "--at", "the other day", "--as", "back"];
+    let ran = stage.restoring(&args).fails();
     assert!(
         ran.stderr.contains("neither an object id nor a time"),
         "{ran}"
@@ -152,8 +152,8 @@ fn a_time_without_a_zone_is_one_of_who_types_it() {
     // Noon there is midnight or so in Greenwich; the daemon lives by that.
     stage.mirrord(&["list"]).ok();
     let restored = |at: &str| {
-        let words = ["mine", "--at", at, "--as", "back"];
-        let restoring = stage.restoring(&words).env("TZ", "Pacific/Auckland");
+        let args = ["mine", "--at", at, "--as", "back"];
+        let restoring = stage.restoring(&args).env("TZ", "Pacific/Auckland");
         restoring.ok();
         let mine = stage.public()["refs/heads/back"].clone();
         stage.push(&[":back"]);

@@ -21,9 +21,9 @@ fn packs(world: &World, dir: &str) -> BTreeSet<PathBuf> {
 
 /// Fetches, and returns how many packs the clone shares with the mirror that it did not share before.
 #[track_caller]
-fn fetched(world: &World, twins: &Twins<'_>, words: &[&str]) -> usize {
+fn fetched(world: &World, twins: &Twins<'_>, args: &[&str]) -> usize {
     let before = packs(world, OURS);
-    twins.git(words);
+    twins.git(args);
     twins.same();
     packs(world, OURS).difference(&before).count()
 }

@@ -37,8 +37,8 @@ fn what_is_missing_comes_from_the_mirror_and_upstream_hears_nothing() {
             world.git(["checkout", "-q", commit]).at(twins.ours()).ok();
         }
         world.git(["log", "-p", "--all"]).at(twins.ours()).ok();
-        let asked = stage.gitlab.requests();
-        assert!(asked.is_empty(), "{filter}: {asked:?}");
+        let received = stage.gitlab.requests();
+        assert!(received.is_empty(), "{filter}: {received:?}");
         assert!(objects(world, &twins) > before);
         for commit in ["main", "origin/topic", "v1"] {
             world.git(["checkout", "-q", commit]).at(twins.plain()).ok();
@@ -121,11 +121,11 @@ fn what_nobody_has_any_more_is_said() {
         .git(["checkout", "-q", "main"])
         .at(twins.ours())
         .fails();
-    let words = format!(
+    let args = format!(
         "error: neither the mirror nor '{}' has all that is missing here",
         stage.url
     );
-    assert!(failed.stderr.lines().any(|line| line == words), "{failed}");
+    assert!(failed.stderr.lines().any(|line| line == args), "{failed}");
 }
 
 #[test]
@@ -137,9 +137,9 @@ fn whoever_only_says_what_git_says_to_itself_is_not_given_what_was_for_what_is()
     let ours = || world.git(&fetch).at(twins.ours()).run();
     assert_eq!(ours().stderr, "", "nothing is new");
     stage.project.commit("main", "later", "later");
-    let told = ours();
+    let output = ours();
     assert_eq!(
-        told.stderr,
+        output.stderr,
         format!(
             "error: '{}' has changed since git was told what is there\n\
              hint: the same command again knows of it\n",

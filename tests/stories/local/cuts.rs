@@ -86,8 +86,8 @@ impl Trials {
     }
 
     fn push(&self, trial: &Trial) -> Run {
-        let words: Vec<&str> = trial.refspecs.iter().map(String::as_str).collect();
-        self.fork.push(&words)
+        let args: Vec<&str> = trial.refspecs.iter().map(String::as_str).collect();
+        self.fork.push(&args)
     }
 
     /// Judges a push that has ended, and does what people do next.

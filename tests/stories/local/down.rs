@@ -24,8 +24,8 @@ fn private() -> Fork {
 fn works(fork: &Fork, prepare: impl Fn(Run) -> Run) {
     let requests = fork.pushes_seen();
     fork.upstream_stays(|| {
-        let push = |words: &[&str], names: &[&str]| {
-            let ran = stayed(prepare(fork.push(words)), names);
+        let push = |args: &[&str], names: &[&str]| {
+            let ran = stayed(prepare(fork.push(args)), names);
             assert!(!ran.stderr.contains("\nerror: "), "{ran}");
         };
         fork.begin("mine");
@@ -177,11 +177,11 @@ fn a_credential_that_has_never_read_pushes_nothing() {
             fork.gitlab.stop();
         }
         for stranger in strangers {
-            let words = [stranger, &["push", "origin", "mine"]].concat();
-            fork.git(&words).fails();
+            let args = [stranger, &["push", "origin", "mine"]].concat();
+            fork.git(&args).fails();
             let clone = ["clone", "-q", "mirror::fork", "elsewhere"];
-            let words = [stranger, &clone].concat();
-            fork.world.git(&words).fails();
+            let args = [stranger, &clone].concat();
+            fork.world.git(&args).fails();
         }
     }
     assert_eq!(fork.here("refs/heads/mine"), before);
@@ -220,9 +220,9 @@ fn local_branches_outlive_the_project_itself() {
     let mine = fork.begin("mine");
     fork.push(&["mine"]).ok();
     fork.gitlab.delete_project("group/project");
-    let words = ["fetch", "-q"];
-    fork.theirs(&words).fails();
-    fork.theirs(&words).env("MIRROR_STALE", "serve").ok();
+    let args = ["fetch", "-q"];
+    fork.theirs(&args).fails();
+    fork.theirs(&args).env("MIRROR_STALE", "serve").ok();
     assert_eq!(fork.has("theirs", "origin/mine"), Some(mine));
     fork.commit("more");
     stayed(fork.push(&["mine"]), &["mine"]);
@@ -236,7 +236,7 @@ fn who_wants_no_stale_answer_still_pushes_local_branches() {
     fork.gitlab.stop();
     fork.begin("mine");
     stayed(fork.push(&["mine"]), &["mine"]);
-    let words = ["mine:refs/heads/other"];
-    stayed(fork.push(&words).env("MIRROR_STALE", "fail"), &["other"]);
+    let args = ["mine:refs/heads/other"];
+    stayed(fork.push(&args).env("MIRROR_STALE", "fail"), &["other"]);
     fork.theirs(&["fetch", "-q"]).fails();
 }

@@ -47,13 +47,13 @@ fn a_mixed_push_sends_what_is_tracked_and_keeps_what_is_not() {
     let fork = Fork::new();
     let (main, mine) = fork.both();
     fork.gitlab.forget_requests();
-    let words = [
+    let args = [
         "main",
         "mine",
         "mine:refs/tags/mark",
         "main:refs/heads/copy",
     ];
-    stayed(fork.push(&words), &["mine", "mark", "copy"]);
+    stayed(fork.push(&args), &["mine", "mark", "copy"]);
     assert_eq!(fork.project.tip("main"), Some(main.clone()));
     assert_eq!(fork.here("refs/heads/main"), Some(main.clone()));
     assert_eq!(fork.here("refs/heads/copy"), Some(main));
@@ -73,8 +73,8 @@ fn in_a_mixed_push_what_upstream_refuses_is_no_matter_to_what_stays() {
     let fork = Fork::new();
     fork.project.hook("update", "echo 'GitLab: no' >&2; exit 1");
     let (main, mine) = fork.both();
-    let words = ["--porcelain", "main", "mine"];
-    let ran = fork.upstream_stays(|| fork.push(&words).code(1));
+    let args = ["--porcelain", "main", "mine"];
+    let ran = fork.upstream_stays(|| fork.push(&args).code(1));
     says_of(&ran, &["mine"]);
     assert!(ran.stderr.contains("remote: GitLab: no"), "{ran}");
     assert_eq!(
@@ -93,8 +93,8 @@ fn in_a_mixed_push_what_upstream_refuses_is_no_matter_to_what_stays() {
 fn in_a_mixed_push_what_is_refused_here_is_no_matter_to_what_goes_upstream() {
     let fork = Fork::new();
     let (main, mine) = fork.both();
-    let words = ["--porcelain", "main", "mine", "mine:refs/heads/main/x"];
-    let ran = fork.push(&words).code(1);
+    let args = ["--porcelain", "main", "mine", "mine:refs/heads/main/x"];
+    let ran = fork.push(&args).code(1);
     let exists = "[remote rejected] ('refs/heads/main' exists)";
     assert_eq!(verdict(&ran, "!refs/heads/main/x"), exists);
     assert_eq!(verdict(&ran, "*refs/heads/mine"), "[new branch]");
@@ -118,8 +118,8 @@ fn in_a_mixed_push_while_gitlab_is_down_what_stays_is_pushed() {
     assert_eq!(fork.here("refs/heads/mine"), Some(mine));
     says_of(&ran, &["mine"]);
     let before = fork.all();
-    let words = ["--porcelain", "--atomic", "main", "main:mine2"];
-    let ran = fork.push(&words).code(1);
+    let args = ["--porcelain", "--atomic", "main", "main:mine2"];
+    let ran = fork.push(&args).code(1);
     assert!(
         verdict(&ran, "!refs/heads/main").contains("cannot reach"),
         "{ran}"
@@ -147,14 +147,14 @@ fn when_a_local_ref_of_an_atomic_push_is_refused_upstream_is_not_asked() {
     fork.both();
     let before = fork.all();
     fork.gitlab.forget_requests();
-    let words = [
+    let args = [
         "--porcelain",
         "--atomic",
         "main",
         "mine",
         "mine:refs/heads/main/x",
     ];
-    let ran = fork.push(&words).code(1);
+    let ran = fork.push(&args).code(1);
     assert_eq!(fork.pushes_seen(), 0, "no request for a push: {ran}");
     let exists = "[remote rejected] ('refs/heads/main' exists)";
     assert_eq!(verdict(&ran, "!refs/heads/main/x"), exists);
@@ -175,7 +175,7 @@ fn when_upstream_refuses_its_part_of_an_atomic_push_no_local_ref_moves() {
     fork.project.hook("update", "exit 1");
     fork.both();
     let before = fork.all();
-    let words = [
+    let args = [
         "--porcelain",
         "--atomic",
         "main",
@@ -183,7 +183,7 @@ fn when_upstream_refuses_its_part_of_an_atomic_push_no_local_ref_moves() {
         "+mine:old",
         ":gone",
     ];
-    let ran = fork.push(&words).code(1);
+    let ran = fork.push(&args).code(1);
     assert_eq!(
         verdict(&ran, "!refs/heads/main"),
         "[remote rejected] (hook declined)"
@@ -203,15 +203,15 @@ fn when_the_line_breaks_in_an_atomic_push_no_local_ref_moves_and_again_does_all(
     let (main, mine) = fork.both();
     fork.gitlab
         .fault(tests::Fault::cut_after_work().on(tests::On::Push));
-    let words = ["--porcelain", "--atomic", "main", "mine"];
-    let ran = fork.push(&words).code(1);
+    let args = ["--porcelain", "--atomic", "main", "mine"];
+    let ran = fork.push(&args).code(1);
     assert!(
         verdict(&ran, "!refs/heads/main").contains("may have reached"),
         "{ran}"
     );
     assert_eq!(fork.here("refs/heads/mine"), None);
     fork.gitlab.clear_faults();
-    fork.push(&words).ok();
+    fork.push(&args).ok();
     assert_eq!(fork.project.tip("main"), Some(main));
     assert_eq!(fork.here("refs/heads/mine"), Some(mine));
     fork.is_sound();
@@ -256,9 +256,9 @@ fn when_somebody_moved_the_local_ref_of_an_atomic_push_upstream_is_not_asked() {
     fork.push(&["mine"]).ok();
     fork.commit("more");
     let meanwhile = "git push -q --force origin main:mine";
-    let words = ["--porcelain", "--atomic", "main", "mine"];
+    let args = ["--porcelain", "--atomic", "main", "mine"];
     fork.gitlab.forget_requests();
-    let ran = fork.upstream_stays(|| fork.push_while(&words, meanwhile).code(1));
+    let ran = fork.upstream_stays(|| fork.push_while(&args, meanwhile).code(1));
     assert_eq!(fork.pushes_seen(), 0, "no request for a push: {ran}");
     let stale = "[remote rejected] (stale info)";
     assert_eq!(verdict(&ran, "!refs/heads/mine"), stale);

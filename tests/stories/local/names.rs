@@ -6,10 +6,10 @@ use super::{Fork, stayed};
 
 /// Pushes, and asserts that one ref is refused because another is there.
 #[track_caller]
-fn in_the_way(fork: &Fork, words: &[&str], other: &str) {
+fn in_the_way(fork: &Fork, args: &[&str], other: &str) {
     let refs = |fork: &Fork| tests::public_refs(&fork.world, &fork.world.only_mirror());
     let before = refs(fork);
-    let ran = fork.push(words).code(1);
+    let ran = fork.push(args).code(1);
     let why = format!("('{other}' exists)");
     assert_eq!(ran.stderr.matches(&why).count(), 1, "says {why}: {ran}");
     assert_eq!(refs(fork), before, "{ran}");
@@ -42,8 +42,8 @@ fn of_two_names_in_one_push_that_are_in_each_others_way_one_is_made() {
     let made = ["refs/heads/a", "refs/heads/a/b"].map(|name| fork.here(name).is_some());
     assert!(made[0] != made[1], "one of them, {made:?}: {ran}");
     assert!(ran.stderr.contains("exists)"), "{ran}");
-    let words = ["--atomic", "mine:refs/heads/c/d", "mine:refs/heads/c"];
-    let ran = fork.push(&words).code(1);
+    let args = ["--atomic", "mine:refs/heads/c/d", "mine:refs/heads/c"];
+    let ran = fork.push(&args).code(1);
     for name in ["refs/heads/c", "refs/heads/c/d"] {
         assert_eq!(fork.here(name), None, "{ran}");
     }
@@ -158,8 +158,8 @@ fn local_branches_of_a_project_with_sha_256_ids_come_move_and_go() {
         stayed(fork.push(&["mine"]), &["mine"]);
         fork.git(&["commit", "-q", "--amend", "-m", "anew"]).ok();
         fork.git(&["tag", "-a", "-m", "mine", "heavy"]).ok();
-        let words = ["--force", "mine", "heavy", "mine:refs/heads/a/b"];
-        stayed(fork.push(&words), &["mine", "heavy", "a/b"]);
+        let args = ["--force", "mine", "heavy", "mine:refs/heads/a/b"];
+        stayed(fork.push(&args), &["mine", "heavy", "a/b"]);
         fork.gitlab.stop();
         stayed(fork.push(&[":a/b", "mine:refs/heads/a"]), &["a"]);
         fork.gitlab.start();
@@ -202,8 +202,8 @@ fn a_local_branch_is_never_what_a_clone_checks_out() {
     fork.push(&["aaa", "aaa:refs/heads/master"]).ok();
     let head = |dir: &str| {
         fork.world.clone_mirror("fork", dir).ok();
-        let words = ["symbolic-ref", "-q", "HEAD"];
-        fork.world.git(words).at(dir).ok().line().to_owned()
+        let args = ["symbolic-ref", "-q", "HEAD"];
+        fork.world.git(args).at(dir).ok().line().to_owned()
     };
     assert_eq!(head("one"), "refs/heads/main");
     fork.project.set_head("topic");

@@ -8,7 +8,7 @@ use super::{Fork, says_of, stayed};
 
 impl Fork {
     /// Prepares a push during which, after git has seen what the mirror has, this is done in the other clone.
-    pub(super) fn push_while(&self, words: &[&str], meanwhile: &str) -> Run {
+    pub(super) fn push_while(&self, args: &[&str], meanwhile: &str) -> Run {
         let theirs = self.world.path("theirs");
         // What git sets for a hook is about our clone.
         let hook = format!(
@@ -18,7 +18,7 @@ impl Fork {
         let install = "mkdir -p .git/hooks && printf '#!/bin/sh\n%s\n' \"$0\" >.git/hooks/pre-push && chmod 755 .git/hooks/pre-push";
         let install = self.world.program("sh", ["-c", install, &hook]);
         install.at("ours").ok();
-        self.push(words)
+        self.push(args)
     }
 
     /// Nothing is done during pushes any more.
@@ -38,7 +38,7 @@ fn what_somebody_pushed_to_a_local_branch_meanwhile_is_not_overwritten() {
     let theirs = fork.commit_in("theirs", "theirs");
     let old = fork.has("ours", "mine");
     fork.commit("ours");
-    for words in [
+    for args in [
         ["mine"].as_slice(),
         &["--force", "mine"],
         &["--force-with-lease", "mine"],
@@ -48,10 +48,10 @@ fn what_somebody_pushed_to_a_local_branch_meanwhile_is_not_overwritten() {
         fork.theirs(&["push", "-q", "--force", "origin", &reset])
             .ok();
         fork.git(&["fetch", "-q"]).ok();
-        let ran = fork.push_while(words, "git push -q origin mine").code(1);
+        let ran = fork.push_while(args, "git push -q origin mine").code(1);
         assert!(
             ran.stderr.contains("! [remote rejected]") && ran.stderr.contains("(stale info)"),
-            "{words:?}: {ran}"
+            "{args:?}: {ran}"
         );
         assert_eq!(fork.here("refs/heads/mine"), Some(theirs.clone()), "{ran}");
     }
@@ -167,13 +167,13 @@ fn local_refs_of_a_push_stand_when_a_sync_ran_beside_it() {
     let fork = Fork::new();
     fork.git(&["switch", "-q", "main"]).ok();
     fork.commit("tracked");
-    let held = fork.gitlab.hold_answer(On::Push);
+    let paused = fork.gitlab.pause_answer(On::Push);
     let push = fork.push(&["main", "main:refs/heads/mine"]).start();
-    held.reached();
+    paused.reached();
     // Upstream has it, and a sync sees that before the push is told.
     fork.theirs(&["fetch", "-q"]).ok();
     assert_eq!(fork.has("theirs", "origin/mine"), None, "not before ok");
-    held.release();
+    paused.release();
     let ran = push.wait();
     assert!(ran.status.success(), "{ran}");
     says_of(&ran, &["mine"]);
@@ -190,14 +190,14 @@ fn a_local_push_does_not_wait_for_a_push_of_something_else_that_is_on_its_way() 
     let fork = Fork::new();
     fork.git(&["switch", "-q", "main"]).ok();
     fork.commit("tracked");
-    let held = fork.gitlab.hold(On::Push);
+    let paused = fork.gitlab.pause(On::Push);
     let tracked = fork.push(&["main"]).start();
-    held.reached();
+    paused.reached();
     fork.begin("mine");
     stayed(fork.push(&["mine"]), &["mine"]);
     fork.theirs(&["fetch", "-q"]).ok();
     assert_eq!(fork.has("theirs", "origin/mine"), fork.has("ours", "mine"));
-    held.release();
+    paused.release();
     let ran = tracked.wait();
     assert!(ran.status.success(), "{ran}");
     fork.theirs(&["fetch", "-q"]).ok();
@@ -217,13 +217,13 @@ fn a_sync_that_was_asked_before_a_local_push_does_not_undo_it() {
     let push = fork.push_while(&["mine"], &wait).start();
     fork.world.wait_for_part(&push, tests::Part::ReceivePack);
     fork.project.commit("main", "next", "next");
-    let asked = fork.gitlab.hold_answer(On::Fetch);
+    let paused = fork.gitlab.pause_answer(On::Fetch);
     let fetch = fork.theirs(&["fetch", "-q"]).start();
-    asked.reached();
+    paused.reached();
     fork.world.program("tee", [&gate]).stdin("go on\n").ok();
     let ran = push.wait();
     assert!(ran.status.success(), "{ran}");
-    asked.release();
+    paused.release();
     let ran = fetch.wait();
     assert!(ran.status.success(), "{ran}");
     let mine = fork.has("ours", "mine");

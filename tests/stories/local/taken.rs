@@ -27,9 +27,9 @@ fn taken() -> (Fork, String) {
 
 /// Returns what somebody is told to type, without the words before it; `feat` is what it is about.
 #[track_caller]
-fn way_out(told: &str, begin: &str) -> String {
-    let line = told.lines().find_map(|line| line.split_once(begin));
-    let (_, way) = line.unwrap_or_else(|| panic!("'{begin}' is told: {told}"));
+fn way_out(output: &str, begin: &str) -> String {
+    let line = output.lines().find_map(|line| line.split_once(begin));
+    let (_, way) = line.unwrap_or_else(|| panic!("'{begin}' is told: {output}"));
     way.trim().to_owned()
 }
 
@@ -39,14 +39,14 @@ fn each_fetch_and_show_say_that_a_local_branch_hides_upstreams() {
     let mine = fork.has("ours", "feat");
     for person in ["ours", "theirs", "ours"] {
         let fetched = fork.world.git(["fetch"]).at(person).ok();
-        let said = "warning: 'refs/heads/feat' is local to this mirror; upstream's";
-        assert!(fetched.stderr.contains(said), "{fetched}");
+        let message = "warning: 'refs/heads/feat' is local to this mirror; upstream's";
+        assert!(fetched.stderr.contains(message), "{fetched}");
         assert_eq!(fork.has(person, "origin/feat"), mine, "it is as it was");
         assert_eq!(fork.here("refs/heads/feat"), mine);
     }
     let shown = fork.show();
-    let held = format!("held: 'refs/heads/feat' is local to this mirror; upstream's is {theirs}");
-    assert!(shown.contains(&held), "{shown}");
+    let paused = format!("held: 'refs/heads/feat' is local to this mirror; upstream's is {theirs}");
+    assert!(shown.contains(&paused), "{shown}");
     assert!(shown.contains("local: refs/heads/feat "), "{shown}");
     // Nor does a daemon that was started anew forget it, nor upstream that goes on.
     fork.world.kill_daemon();
@@ -71,16 +71,16 @@ fn each_fetch_and_show_say_that_a_local_branch_hides_upstreams() {
 fn also_a_fetch_that_asks_nobody_says_that_a_local_branch_hides_upstreams() {
     let (fork, _) = taken();
     fork.git(&["fetch", "-q"]).ok();
-    let said = "'refs/heads/feat' is local to this mirror";
+    let message = "'refs/heads/feat' is local to this mirror";
     for settings in [["--sync-on-fetch", "no"], ["--fresh-for", "1d"]] {
         fork.set(&settings);
         let fetched = fork.git(&["fetch"]).ok();
-        assert!(fetched.stderr.contains(said), "{settings:?}: {fetched}");
+        assert!(fetched.stderr.contains(message), "{settings:?}: {fetched}");
         fork.set(&["--sync-on-fetch", "yes", "--fresh-for", "0s"]);
     }
     fork.gitlab.stop();
     let fetched = fork.git(&["fetch"]).ok();
-    assert!(fetched.stderr.contains(said), "of the copy: {fetched}");
+    assert!(fetched.stderr.contains(message), "of the copy: {fetched}");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn set_names_the_ways_out_when_a_local_name_becomes_tracked() {
     fork.project.branch("feat", "topic");
     fork.begin("feat");
     fork.push(&["feat", "feat:refs/heads/wip/x"]).ok();
-    let words = [
+    let args = [
         "set",
         "fork",
         "--track",
@@ -97,11 +97,11 @@ fn set_names_the_ways_out_when_a_local_name_becomes_tracked() {
         "--track",
         "^refs/heads/wip/*",
     ];
-    let set = fork.world.mirrord(words).ok();
-    let told = format!("{}{}", set.stdout, set.stderr);
-    assert_eq!(told.matches("to keep 'feat'").count(), 1, "{set}");
-    assert_eq!(told.matches("to send 'feat'").count(), 1, "{set}");
-    assert!(!told.contains("wip/x"), "it stays local: {set}");
+    let set = fork.world.mirrord(args).ok();
+    let output = format!("{}{}", set.stdout, set.stderr);
+    assert_eq!(output.matches("to keep 'feat'").count(), 1, "{set}");
+    assert_eq!(output.matches("to send 'feat'").count(), 1, "{set}");
+    assert!(!output.contains("wip/x"), "it stays local: {set}");
     fork.git(&["fetch", "-q"]).ok();
     assert_eq!(fork.here("refs/heads/feat"), fork.has("ours", "feat"));
 }
@@ -113,11 +113,11 @@ fn a_hidden_branch_is_seen_when_the_local_one_was_renamed_as_told() {
         let theirs = fork.project.commit("feat", "theirs", "of somebody else");
         let mine = fork.begin("feat");
         fork.push(&["feat"]).ok();
-        let words = ["--track", "+refs/heads/*", "--track", "^refs/heads/wip/*"];
-        let set = fork.set(&words);
+        let args = ["--track", "+refs/heads/*", "--track", "^refs/heads/wip/*"];
+        let set = fork.set(&args);
         fork.git(&["fetch", "-q"]).ok();
-        let told = if by_set { set.stderr } else { fork.show() };
-        let typed = way_out(&told, "to keep 'feat' and see upstream's: ");
+        let output = if by_set { set.stderr } else { fork.show() };
+        let typed = way_out(&output, "to keep 'feat' and see upstream's: ");
         let type_it = ["-c", typed.as_str()];
         fork.upstream_stays(|| {
             let ran = fork.world.program("sh", type_it).at("ours").ok();
@@ -141,12 +141,12 @@ fn a_hidden_branch_is_seen_when_the_local_one_was_renamed_as_told() {
 fn a_local_branch_is_sent_upstream_as_told() {
     let (fork, theirs) = taken();
     fork.git(&["fetch", "-q"]).ok();
-    let told = fork.show();
-    let typed = way_out(&told, "to send 'feat' to upstream: ");
+    let output = fork.show();
+    let typed = way_out(&output, "to send 'feat' to upstream: ");
     assert!(typed.contains("mirrord show"), "{typed}");
     assert!(
-        told.contains(&theirs),
-        "the commit is named in full: {told}"
+        output.contains(&theirs),
+        "the commit is named in full: {output}"
     );
     // As it is, it would take something from upstream.
     let refused = fork.upstream_stays(|| {
@@ -189,8 +189,8 @@ fn a_local_tag_is_kept_beside_upstreams_as_told() {
         "{fetched}"
     );
     assert_eq!(fork.here("refs/tags/v9"), fork.has("ours", "mine"));
-    let told = fork.show();
-    let line = told
+    let output = fork.show();
+    let line = output
         .lines()
         .find_map(|line| line.strip_prefix("held: to keep "));
     let (_, typed) = line.and_then(|line| line.split_once(": ")).expect("told");
@@ -249,14 +249,14 @@ fn a_local_name_that_is_in_the_way_of_upstreams_is_kept_and_named() {
     }
     // Out of the way, by the person alone.
     fork.upstream_stays(|| {
-        let words = ["a:refs/heads/wip/a", ":a", ":b/mine"];
-        stayed(fork.push(&words), &["wip/a"]);
+        let args = ["a:refs/heads/wip/a", ":a", ":b/mine"];
+        stayed(fork.push(&args), &["wip/a"]);
     });
     let fetched = fork.theirs(&["fetch", "--prune"]).ok();
     assert!(!fetched.stderr.contains("warning"), "{fetched}");
     for name in ["a/theirs", "b"] {
-        let seen = fork.has("theirs", &format!("origin/{name}"));
-        assert_eq!(seen, fork.project.tip(name), "{name}");
+        let fetched_tip = fork.has("theirs", &format!("origin/{name}"));
+        assert_eq!(fetched_tip, fork.project.tip(name), "{name}");
     }
     fork.is_sound();
 }

@@ -9,9 +9,9 @@ use super::Stage;
 /// Starts commands that all wait for the sync of 'work' which is held here, and lets it go when they do.
 #[track_caller]
 fn at_once(stage: &Stage, commands: impl IntoIterator<Item = Run>) -> Vec<Ran> {
-    let held = stage.gitlab.hold(On::LsRefs);
+    let paused = stage.gitlab.pause(On::LsRefs);
     let fetch = stage.mirrord(&["sync", "work"]).start();
-    held.reached();
+    paused.reached();
     let running: Vec<Running> = commands.into_iter().map(Run::start).collect();
     let wanted = format!("\"clients\": {},", running.len() + 1);
     let status = || stage.mirrord(&["status", "--json"]).ok().stdout;
@@ -22,7 +22,7 @@ fn at_once(stage: &Stage, commands: impl IntoIterator<Item = Run>) -> Vec<Ran> {
             "a change waits for syncs"
         );
     }
-    held.release();
+    paused.release();
     let ran = fetch.wait();
     assert!(ran.status.success(), "{ran}");
     running.into_iter().map(Running::wait).collect()
@@ -92,12 +92,12 @@ fn a_change_that_a_removal_overtakes_brings_nothing_back() {
 /// Starts two downloads of the project, the second one when the first has begun.
 #[track_caller]
 fn two_adds(stage: &Stage, first: Run, second: Run) -> [Ran; 2] {
-    let held = stage.gitlab.hold(On::Fetch);
+    let paused = stage.gitlab.pause(On::Fetch);
     let first = first.start();
-    held.reached();
+    paused.reached();
     let second = second.start();
     stage.world.wait_until_clients(2);
-    held.release();
+    paused.release();
     [first.wait(), second.wait()]
 }
 
@@ -126,16 +126,16 @@ fn of_two_adds_of_one_name_and_two_projects_one_is_told_that_it_is_taken() {
     let url = stage.gitlab.url("group/other");
     let first = stage.adding("work", &[]);
     let second = stage.mirrord(&["add", "work", &url]);
-    let held = stage.gitlab.hold(On::Fetch);
+    let paused = stage.gitlab.pause(On::Fetch);
     let first = first.start();
-    held.reached();
+    paused.reached();
     let second = second.start().wait();
-    held.release();
+    paused.release();
     let all = [first.wait(), second];
     assert_eq!(successes(&all), 1, "{all:?}");
     let loser = all.iter().find(|ran| !ran.status.success());
-    let words = &loser.expect("there is one").stderr;
-    assert!(words.contains("is called 'work' already"), "{words}");
+    let stderr = &loser.expect("there is one").stderr;
+    assert!(stderr.contains("is called 'work' already"), "{stderr}");
     assert_eq!(stage.names(), ["work"]);
     assert_eq!(
         stage.world.mirrors().len(),

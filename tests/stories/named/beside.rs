@@ -122,8 +122,8 @@ fn what_a_mirror_alone_has_is_not_taken_by_another_and_what_it_pushed_upstream_i
     let stays = stage.tip("ours", "HEAD");
     stage.gitlab.forget_requests();
     let cloned = stage.clone(&stage.url, "whole").ok();
-    let told = cloned.stderr.contains("are in the mirror");
-    assert!(!told, "it never served the URL: {cloned}");
+    let output = cloned.stderr.contains("are in the mirror");
+    assert!(!output, "it never served the URL: {cloned}");
     assert!(!stage.was_asked_for_objects(), "nothing comes twice");
     assert_eq!(stage.tip("whole", "HEAD"), sent);
     stage

@@ -55,12 +55,12 @@ fn every_setting_can_be_changed_and_only_what_is_given_changes() {
 fn several_settings_change_together_or_not_at_all() {
     let stage = Stage::new();
     stage.add("work", &[]);
-    let words = ["set", "work", "--push", "no", "--stale", "fail"];
-    stage.mirrord(&words).ok();
+    let args = ["set", "work", "--push", "no", "--stale", "fail"];
+    stage.mirrord(&args).ok();
     assert_eq!(stage.setting("work", "push"), "no");
     assert_eq!(stage.setting("work", "stale"), "fail");
-    let words = ["set", "work", "--push", "yes", "--fresh-for", "soon"];
-    stage.mirrord(&words).fails();
+    let args = ["set", "work", "--push", "yes", "--fresh-for", "soon"];
+    stage.mirrord(&args).fails();
     assert_eq!(stage.setting("work", "push"), "no");
 }
 
@@ -118,8 +118,8 @@ fn a_mirror_that_is_not_there_cannot_be_changed() {
             &["history", name],
             &["accept", name],
         ];
-        for words in commands {
-            let ran = refused(stage.mirrord(words), 1, why);
+        for args in commands {
+            let ran = refused(stage.mirrord(args), 1, why);
             assert!(ran.stderr.contains("hint: "), "{ran}");
         }
     }

@@ -67,16 +67,16 @@ fn a_directory_that_is_no_repository_is_not_added() {
 #[track_caller]
 fn interrupted(on: On) {
     let stage = Stage::new();
-    let held = stage.gitlab.hold_answer(on);
+    let paused = stage.gitlab.pause_answer(on);
     let add = stage.adding("work", &[]).start();
-    held.reached();
+    paused.reached();
     add.kill_group(Signal::INT);
     let ran = add.wait();
     stage
         .gitlab
-        .wait_for(|asked| asked.iter().any(|one| one.cancelled));
+        .wait_for(|request| request.iter().any(|one| one.cancelled));
     assert!(!ran.status.success(), "{ran}");
-    drop(held);
+    drop(paused);
     nothing_is_made(&stage);
     stage.add("work", &[]);
     assert_eq!(stage.names(), ["work"]);
@@ -95,13 +95,13 @@ fn an_interrupted_download_leaves_nothing() {
 #[test]
 fn a_download_whose_daemon_dies_leaves_nothing() {
     let stage = Stage::new();
-    let held = stage.gitlab.hold_answer(On::Fetch);
+    let paused = stage.gitlab.pause_answer(On::Fetch);
     let add = stage.adding("work", &[]).start();
-    held.reached();
+    paused.reached();
     stage.world.kill_daemon();
     let ran = add.wait();
     assert_eq!(ran.status.code(), Some(1), "{ran}");
-    drop(held);
+    drop(paused);
     assert_eq!(stage.names(), [""; 0], "none is listed");
     assert_eq!(stage.world.mirrors(), [""; 0], "it is swept");
     stage.add("work", &[]);

@@ -30,8 +30,8 @@ fn a_mirror_without_local_branches_goes_at_once() {
         assert_eq!(stage.world.mirrors(), [""; 0]);
         assert_eq!(stage.names(), [""; 0]);
         let ran = stage.fetch(add).code(128);
-        let words = format!("error: no mirror is called '{add}'");
-        assert!(ran.stderr.contains(&words), "{ran}");
+        let message = format!("error: no mirror is called '{add}'");
+        assert!(ran.stderr.contains(&message), "{ran}");
     }
     assert!(!stage.world.mirror_home().join("bundles").exists());
     assert!(
@@ -76,9 +76,10 @@ fn one_local_branch_is_one() {
     let stage = Stage::new();
     stage.add_with_local();
     let ran = stage.mirrord(&["remove", "work"]).code(1);
-    let said = ran.stderr.lines().next().unwrap_or_default();
-    let is_one =
-        said.contains("1 local branch") && !said.contains("branches") && !said.contains("are");
+    let first_line = ran.stderr.lines().next().unwrap_or_default();
+    let is_one = first_line.contains("1 local branch")
+        && !first_line.contains("branches")
+        && !first_line.contains("are");
     assert!(is_one, "{ran}");
 }
 
@@ -110,8 +111,8 @@ fn force_leaves_a_bundle_that_needs_nothing_else() {
         .arg(&bundle)
         .at("empty")
         .ok();
-    let said = format!("{}{}", verified.stdout, verified.stderr);
-    assert!(said.contains("complete history"), "{said}");
+    let output = format!("{}{}", verified.stdout, verified.stderr);
+    assert!(output.contains("complete history"), "{output}");
     stage
         .world
         .git(["clone", "-q", "--mirror"])
@@ -215,11 +216,11 @@ fn whoever_clones_while_a_mirror_is_removed_gets_all_or_an_error() {
     let stage = Stage::new();
     stage.add("work", &[]);
     for (address, dir) in [("work", "one"), (&*stage.url, "two")] {
-        let held = stage.gitlab.hold(On::LsRefs);
+        let paused = stage.gitlab.pause(On::LsRefs);
         let clone = stage.clone(address, dir).start();
-        held.reached();
+        paused.reached();
         let remove = stage.mirrord(&["remove", "work"]).start();
-        held.release();
+        paused.release();
         let (cloned, removed) = (clone.wait(), remove.wait());
         assert!(removed.status.success(), "{removed}");
         if cloned.status.success() {
@@ -239,12 +240,12 @@ fn a_push_that_is_under_way_is_not_lost_in_a_removal() {
     stage.add("work", &["--track", "+refs/heads/main"]);
     stage.clone("work", "ours").ok();
     let mine = stage.commit("ours", "mine");
-    let held = stage.gitlab.hold(On::PushInfoRefs);
+    let paused = stage.gitlab.pause(On::PushInfoRefs);
     let push = ["push", "origin", "main", "main:refs/heads/mine"];
     let push = stage.world.git(push).at("ours").start();
-    held.reached();
+    paused.reached();
     let remove = stage.mirrord(&["remove", "work", "--force"]).start();
-    held.release();
+    paused.release();
     let ran = push.wait();
     assert!(ran.status.success(), "{ran}");
     let removed = remove.wait();

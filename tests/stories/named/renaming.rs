@@ -38,11 +38,11 @@ fn a_renamed_mirror_has_all_that_it_had() {
 fn a_name_holds_nothing_that_nobody_sees_and_one_that_does_can_be_changed() {
     let stage = Stage::new();
     let rule = "it contains the invisible character U+202E";
-    let words = ["add", "too\u{202e}ls", &stage.url];
-    refused(stage.mirrord(&words), 2, rule);
+    let args = ["add", "too\u{202e}ls", &stage.url];
+    refused(stage.mirrord(&args), 2, rule);
     stage.add("work", &[]);
-    let words = ["rename", "work", "wo\u{202e}rk"];
-    refused(stage.mirrord(&words), 2, rule);
+    let args = ["rename", "work", "wo\u{202e}rk"];
+    refused(stage.mirrord(&args), 2, rule);
     // One that was given before there was this rule.
     stage.mirrord(&["stop"]).ok();
     let dir = stage.world.only_mirror();
@@ -85,11 +85,11 @@ fn a_rename_in_the_middle_of_a_fetch_lets_it_end() {
     stage.add("work", &[]);
     stage.clone("work", "ours").ok();
     let tip = stage.project.commit("main", "new", "new");
-    let held = stage.gitlab.hold(On::Fetch);
+    let paused = stage.gitlab.pause(On::Fetch);
     let fetch = stage.fetch("ours").start();
-    held.reached();
+    paused.reached();
     let rename = stage.mirrord(&["rename", "work", "play"]).start();
-    held.release();
+    paused.release();
     for ran in [fetch.wait(), rename.wait()] {
         assert!(ran.status.success(), "{ran}");
     }
@@ -103,11 +103,11 @@ fn a_rename_in_the_middle_of_a_push_lets_it_end() {
     stage.add("work", &[]);
     stage.clone("work", "ours").ok();
     let mine = stage.commit("ours", "mine");
-    let held = stage.gitlab.hold(On::Push);
+    let paused = stage.gitlab.pause(On::Push);
     let push = stage.push("ours", "main").start();
-    held.reached();
+    paused.reached();
     let rename = stage.mirrord(&["rename", "work", "play"]).start();
-    held.release();
+    paused.release();
     for ran in [push.wait(), rename.wait()] {
         assert!(ran.status.success(), "{ran}");
     }

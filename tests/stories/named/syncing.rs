@@ -41,9 +41,9 @@ fn three(stage: &Stage) {
     let other = stage.gitlab.project("group/other");
     other.commit("main", "a", "a");
     stage.add("a", &[]);
-    let words = ["add", "b", &stage.gitlab.url("group/gone")];
+    let args = ["add", "b", &stage.gitlab.url("group/gone")];
     stage
-        .mirrord(&[&words[..], &["--no-test", "--no-sync"]].concat())
+        .mirrord(&[&args[..], &["--no-test", "--no-sync"]].concat())
         .ok();
     stage
         .mirrord(&["add", "c", &stage.gitlab.url("group/other")])
@@ -54,10 +54,10 @@ fn three(stage: &Stage) {
 
 #[test]
 fn one_that_fails_does_not_keep_the_others_from_it() {
-    for words in [&["sync", "a", "b", "c"][..], &["sync", "--all"]] {
+    for args in [&["sync", "a", "b", "c"][..], &["sync", "--all"]] {
         let stage = Stage::new();
         three(&stage);
-        let ran = stage.mirrord(words).code(1);
+        let ran = stage.mirrord(args).code(1);
         assert_eq!(ran.stdout, "a: 1 ref changed\nc: 1 ref changed\n");
         let errors: Vec<_> = ran
             .stderr

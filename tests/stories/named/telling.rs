@@ -217,10 +217,10 @@ fn every_command_starts_the_daemon_when_it_does_not_run() {
         (&["rename", "work", "play"], 0),
         (&["remove", "play"], 0),
     ];
-    for (words, code) in commands {
+    for (args, code) in commands {
         assert_eq!(stage.world.daemon_pid(), None);
-        stage.mirrord(words).code(code);
-        assert!(stage.world.daemon_pid().is_some(), "{words:?} starts it");
+        stage.mirrord(args).code(code);
+        assert!(stage.world.daemon_pid().is_some(), "{args:?} starts it");
         stage.mirrord(&["stop"]).ok();
     }
 }
@@ -252,8 +252,8 @@ fn status_stop_and_completions_never_start_it() {
 fn scripts_hear_what_was_done() {
     let stage = Stage::new();
     stage.add_with_local();
-    let done = |words: &[&str], indent: usize| {
-        let ran = stage.mirrord(&[words, &["--json"]].concat()).ok();
+    let done = |args: &[&str], indent: usize| {
+        let ran = stage.mirrord(&[args, &["--json"]].concat()).ok();
         assert_eq!(ran.stderr, "", "{ran}");
         keys(&ran.stdout, indent)
     };

@@ -34,7 +34,7 @@ impl Lookout {
             let mut looks = 0;
             while !stop.load(Ordering::Relaxed) {
                 looks += 1;
-                for hit in look(&forms) {
+                for hit in search(&forms) {
                     ours.lock().insert(hit);
                 }
                 thread::park_timeout(LOOK);
@@ -59,7 +59,7 @@ impl Lookout {
 }
 
 /// Processes that show one of these texts: what, and their command line.
-pub(super) fn look(forms: &[String]) -> Vec<String> {
+pub(super) fn search(forms: &[String]) -> Vec<String> {
     let Ok(processes) = fs::read_dir("/proc") else {
         return Vec::new();
     };

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt, time::Instant};
 use rustix::process::Signal;
 use tests::{On, Run};
 
-use super::{files_with, lookout::look};
+use super::{files_with, lookout::search};
 use crate::{
     clone::{Stage, fill},
     push_pair::{SWEPT, nothing_is_left},
@@ -23,7 +23,7 @@ fn ours(stage: &Stage, canaries: &[String]) -> Vec<String> {
 /// Asserts that no process of ours shows them, and that they are in one file that only its owner can read.
 #[track_caller]
 fn are_in_one_file(stage: &Stage, canaries: &[String]) {
-    let shown = look(canaries);
+    let shown = search(canaries);
     assert_eq!(shown, [""; 0], "no child shows them");
     let files = ours(stage, canaries);
     assert_eq!(files.len(), 1, "{files:?}");
@@ -45,13 +45,13 @@ fn a_header_and_a_proxy_go_to_children_by_a_file_that_goes_with_the_child() {
     stage.clone("ours").ok();
     // Only git's own client has a use for a cookie file.
     world.config("http.cookieFile", "/dev/null");
-    let git = |words: &[&str]| -> Run { world.git(words).at("ours") };
+    let git = |args: &[&str]| -> Run { world.git(args).at("ours") };
 
-    let held = stage.gitlab.hold(On::InfoRefs);
+    let paused = stage.gitlab.pause(On::InfoRefs);
     let fetch = git(&["fetch", "-q"]).start();
-    held.reached();
+    paused.reached();
     are_in_one_file(&stage, &canaries);
-    held.release();
+    paused.release();
     assert!(fetch.wait().status.success());
     assert_eq!(
         ours(&stage, &canaries),
@@ -59,11 +59,11 @@ fn a_header_and_a_proxy_go_to_children_by_a_file_that_goes_with_the_child() {
         "it is gone with the child"
     );
 
-    let held = stage.gitlab.hold(On::InfoRefs);
+    let paused = stage.gitlab.pause(On::InfoRefs);
     let fetch = git(&["fetch", "-q"]).start();
-    held.reached();
+    paused.reached();
     world.kill_daemon();
-    held.release();
+    paused.release();
     fetch.wait();
     git(&["fetch", "-q"]).ok();
     assert_eq!(
@@ -74,14 +74,14 @@ fn a_header_and_a_proxy_go_to_children_by_a_file_that_goes_with_the_child() {
 
     git(&["commit", "-q", "--allow-empty", "-m", "c"]).ok();
     for is_killed in [false, true] {
-        let held = stage.gitlab.hold(On::PushInfoRefs);
+        let paused = stage.gitlab.pause(On::PushInfoRefs);
         let push = git(&["push", "-q", "origin", "HEAD:refs/heads/new"]).start();
-        held.reached();
+        paused.reached();
         are_in_one_file(&stage, &canaries);
         if is_killed {
             push.kill_group(Signal::KILL);
         }
-        held.release();
+        paused.release();
         assert_eq!(push.wait().status.success(), !is_killed);
         if !is_killed {
             nothing_is_left(&world.only_mirror());

@@ -59,8 +59,8 @@ fn nobody_can_tell_it_from_a_plain_clone() {
 #[test]
 fn a_passphrase_is_asked_for_by_the_daemon() {
     let stage = Stage::new(fill);
-    let words = ["-q", "-p", "-P", "", "-N", "opens", "-f"];
-    let keygen = stage.world.program("ssh-keygen", words);
+    let arguments = ["-q", "-p", "-P", "", "-N", "opens", "-f"];
+    let keygen = stage.world.program("ssh-keygen", arguments);
     keygen.arg(stage.world.path("ssh/key")).ok();
     let askpass = stage.world.path("bin/opens");
     stage.world.script("bin/opens", "#!/bin/sh\necho opens\n");
@@ -73,7 +73,7 @@ fn a_passphrase_is_asked_for_by_the_daemon() {
 
 #[test]
 fn what_goes_wrong_is_said_as_ever() {
-    let said = |setting: &str, fault: &dyn Fn(&mut Stage)| {
+    let result = |setting: &str, fault: &dyn Fn(&mut Stage)| {
         let mut stage = Stage::new(fill);
         let passes = ["config", "pass-through", setting];
         stage.world.mirrord(passes).ok();
@@ -93,14 +93,14 @@ fn what_goes_wrong_is_said_as_ever() {
         &|stage| stage.world.config("ssh.variant", "simple"),
     ];
     for (nth, fault) in faults.into_iter().enumerate() {
-        let without = |(code, said): (Option<i32>, String)| {
+        let without = |(code, stderr): (Option<i32>, String)| {
             // What the keys of two worlds are differs.
-            let lines = said.lines().filter(|line| !line.contains("SHA256:"));
+            let lines = stderr.lines().filter(|line| !line.contains("SHA256:"));
             (code, lines.map(str::to_owned).collect::<Vec<_>>())
         };
         assert_eq!(
-            without(said("yes", fault)),
-            without(said("no", fault)),
+            without(result("yes", fault)),
+            without(result("no", fault)),
             "{nth}"
         );
     }

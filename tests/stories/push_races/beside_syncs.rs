@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tests::{GitLab, Held, On};
+use tests::{GitLab, On, Paused};
 
 use super::{Race, good};
 
@@ -13,10 +13,10 @@ const THREE: [&str; 6] = ["push", "-q", "origin", "HEAD:new", "main", ":topic"];
 fn a_fetch_that_asked_before_a_push_and_ends_after_it_undoes_nothing() {
     let race = Race::of(&["pusher", "fetcher"]);
     race.commit("pusher", "a");
-    let at_upstream = race.gitlab.hold(On::PushInfoRefs);
+    let at_upstream = race.gitlab.pause(On::PushInfoRefs);
     let push = race.start("pusher", &THREE);
     at_upstream.reached();
-    let old_answer = race.gitlab.hold_answer(On::LsRefs);
+    let old_answer = race.gitlab.pause_answer(On::LsRefs);
     let fetch = race.start("fetcher", &["fetch", "-q"]);
     old_answer.reached();
     at_upstream.release();
@@ -32,18 +32,22 @@ fn a_fetch_that_asked_before_a_push_and_ends_after_it_undoes_nothing() {
 fn a_fetch_that_asks_before_a_push_and_is_answered_after_it_shows_it() {
     let race = Race::of(&["pusher", "fetcher"]);
     let pushed = race.commit("pusher", "a");
-    let at_upstream = race.gitlab.hold(On::PushInfoRefs);
+    let at_upstream = race.gitlab.pause(On::PushInfoRefs);
     let push = race.start("pusher", &THREE);
     at_upstream.reached();
-    let question = race.gitlab.hold(On::LsRefs);
+    let question = race.gitlab.pause(On::LsRefs);
     let fetch = race.start("fetcher", &["fetch", "-q", "--prune"]);
     question.reached();
     at_upstream.release();
     good(push);
     question.release();
     good(fetch);
-    let seen = race.tip("fetcher", "refs/remotes/origin/main");
-    assert_eq!(seen, Some(pushed), "upstream had it when it answered");
+    let fetched_tip = race.tip("fetcher", "refs/remotes/origin/main");
+    assert_eq!(
+        fetched_tip,
+        Some(pushed),
+        "upstream had it when it answered"
+    );
     race.next_fetch_shows_upstream("fetcher");
     race.all_is_well();
 }
@@ -52,11 +56,11 @@ fn a_fetch_that_asks_before_a_push_and_is_answered_after_it_shows_it() {
 fn a_download_that_spans_a_whole_push_undoes_nothing() {
     let race = Race::of(&["pusher", "fetcher"]);
     race.commit("pusher", "a");
-    let at_upstream = race.gitlab.hold(On::PushInfoRefs);
+    let at_upstream = race.gitlab.pause(On::PushInfoRefs);
     let push = race.start("pusher", &THREE);
     at_upstream.reached();
     race.project.commit("side", "by", "somebody else");
-    let download = race.gitlab.hold_answer(On::Fetch);
+    let download = race.gitlab.pause_answer(On::Fetch);
     let fetch = race.start("fetcher", &["fetch", "-q"]);
     download.reached();
     at_upstream.release();
@@ -71,13 +75,13 @@ fn a_download_that_spans_a_whole_push_undoes_nothing() {
 fn a_push_whose_sync_lies_wholly_inside_another_push_is_settled_too() {
     let race = Race::of(&["one", "two"]);
     race.commit("one", "a");
-    let accepted = race.gitlab.hold_answer(On::Push);
+    let accepted = race.gitlab.pause_answer(On::Push);
     let first = race.start("one", &["push", "-q", "origin", "HEAD:topic", "--force"]);
     accepted.reached();
     // It sees the first as upstream has it, and so does its sync.
     race.git("two", &["fetch", "-q"]);
-    let seen = race.tip("two", "refs/remotes/origin/topic");
-    assert_eq!(seen, race.project.tip("topic"));
+    let fetched_tip = race.tip("two", "refs/remotes/origin/topic");
+    assert_eq!(fetched_tip, race.project.tip("topic"));
     accepted.release();
     good(first);
     race.next_fetch_shows_upstream("two");
@@ -88,15 +92,15 @@ fn a_push_whose_sync_lies_wholly_inside_another_push_is_settled_too() {
 fn what_somebody_puts_on_top_of_a_push_is_not_rolled_back_by_its_settling() {
     let race = Race::of(&["pusher", "fetcher"]);
     race.commit("pusher", "a");
-    let accepted = race.gitlab.hold_answer(On::Push);
+    let accepted = race.gitlab.pause_answer(On::Push);
     let push = race.start("pusher", &["push", "-q", "origin", "main"]);
     accepted.reached();
     let newest = race.project.commit("main", "b", "by somebody else");
     accepted.release();
     good(push);
     race.next_fetch_shows_upstream("fetcher");
-    let seen = race.tip("fetcher", "refs/remotes/origin/main");
-    assert_eq!(seen, Some(newest));
+    let fetched_tip = race.tip("fetcher", "refs/remotes/origin/main");
+    assert_eq!(fetched_tip, Some(newest));
     race.all_is_well();
 }
 
@@ -104,7 +108,7 @@ fn what_somebody_puts_on_top_of_a_push_is_not_rolled_back_by_its_settling() {
 fn what_a_fetch_has_shown_is_not_rolled_back_by_a_push_that_is_settled_later() {
     let race = Race::of(&["pusher", "fetcher"]);
     race.commit("pusher", "a");
-    let accepted = race.gitlab.hold_answer(On::Push);
+    let accepted = race.gitlab.pause_answer(On::Push);
     let push = race.start("pusher", &THREE);
     accepted.reached();
     race.project.commit("main", "b", "by somebody else");
@@ -132,7 +136,7 @@ fn a_branch_that_is_reset_to_its_old_value_is_shown_as_upstream_has_it() {
     race.commit("pusher", "a");
     let push = ["push", "-q", "origin", "main"];
     // Right after it was accepted, and when all is said and done.
-    let accepted = race.gitlab.hold_answer(On::Push);
+    let accepted = race.gitlab.pause_answer(On::Push);
     let pushing = race.start("pusher", &push);
     accepted.reached();
     race.project.force("main", &old);
@@ -154,7 +158,7 @@ fn a_branch_that_is_reset_to_its_old_value_is_shown_as_upstream_has_it() {
 fn a_branch_that_is_deleted_and_made_again_is_there() {
     let race = Race::of(&["pusher", "fetcher"]);
     let old = race.project.tip("topic").expect("it is there");
-    let accepted = race.gitlab.hold_answer(On::Push);
+    let accepted = race.gitlab.pause_answer(On::Push);
     let push = race.start("pusher", &["push", "-q", "origin", ":topic"]);
     accepted.reached();
     race.project.branch("topic", &old);
@@ -179,17 +183,17 @@ fn a_branch_that_somebody_moves_while_a_push_is_on_its_way_is_never_overwritten(
     race.commit("pusher", "a");
     for force in ["--no-force", "--force"] {
         let moments = [
-            (GitLab::hold as fn(&GitLab, On) -> Held, On::PushInfoRefs),
-            (GitLab::hold_answer, On::PushInfoRefs),
-            (GitLab::hold, On::Push),
+            (GitLab::pause as fn(&GitLab, On) -> Paused, On::PushInfoRefs),
+            (GitLab::pause_answer, On::PushInfoRefs),
+            (GitLab::pause, On::Push),
         ];
-        for (hold, step) in moments {
-            let held = hold(&race.gitlab, step);
+        for (pause, step) in moments {
+            let paused = pause(&race.gitlab, step);
             let push = ["push", "-q", force, "origin", "HEAD:side"];
             let push = race.start("pusher", &push);
-            held.reached();
+            paused.reached();
             let theirs = race.project.commit("side", "by", "somebody else");
-            held.release();
+            paused.release();
             let ran = push.wait();
             assert_eq!(ran.status.code(), Some(1), "{ran}");
             assert!(!ran.stderr.contains("may have"), "upstream answered: {ran}");
@@ -206,11 +210,11 @@ fn a_branch_that_somebody_moves_while_a_push_is_on_its_way_is_never_overwritten(
 fn a_slow_push_holds_up_no_fetch_and_no_clone() {
     let race = Race::of(&["pusher", "fetcher"]);
     race.commit("pusher", "a");
-    for hold in [GitLab::hold, GitLab::hold_answer] {
-        let held = hold(&race.gitlab, On::Push);
+    for pause in [GitLab::pause, GitLab::pause_answer] {
+        let paused = pause(&race.gitlab, On::Push);
         race.commit("pusher", "more");
         let push = race.start("pusher", &["push", "-q", "origin", "main"]);
-        held.reached();
+        paused.reached();
         race.next_fetch_shows_upstream("fetcher");
         race.project.commit("side", "by", "somebody else");
         race.next_fetch_shows_upstream("fetcher");
@@ -218,7 +222,7 @@ fn a_slow_push_holds_up_no_fetch_and_no_clone() {
         let clone = race.world.clone_mirror(&race.url, "late");
         clone.ok();
         fs::remove_dir_all(race.world.path("late")).expect("it was just made");
-        held.release();
+        paused.release();
         good(push);
         race.next_fetch_shows_upstream("fetcher");
     }

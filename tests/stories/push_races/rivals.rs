@@ -11,7 +11,7 @@ fn of_two_pushes_of_one_branch_one_wins_and_the_other_can_go_on() {
     let race = Race::of(&["one", "two"]);
     let first = race.commit("one", "a");
     race.commit("two", "b");
-    let on_its_way = race.gitlab.hold(On::Push);
+    let on_its_way = race.gitlab.pause(On::Push);
     let winner = race.start("one", &["push", "-q", "origin", "main"]);
     on_its_way.reached();
     let loser = race.start("two", &["push", "-q", "origin", "main"]);
@@ -32,7 +32,7 @@ fn a_forced_push_that_waited_does_not_overwrite_what_it_never_saw() {
     let race = Race::of(&["one", "two"]);
     let first = race.commit("one", "a");
     race.commit("two", "b");
-    let on_its_way = race.gitlab.hold(On::Push);
+    let on_its_way = race.gitlab.pause(On::Push);
     let winner = race.start("one", &["push", "-q", "origin", "main"]);
     on_its_way.reached();
     let loser = race.start("two", &["push", "-q", "--force", "origin", "main"]);
@@ -50,7 +50,7 @@ fn two_people_who_push_the_same_commit_at_once_both_hear_that_it_is_there() {
     let same = race.commit("one", "a");
     let path = race.world.path("one");
     race.git("two", &["pull", "-q", &path.to_string_lossy(), "main"]);
-    let on_its_way = race.gitlab.hold(On::Push);
+    let on_its_way = race.gitlab.pause(On::Push);
     let first = race.start("one", &["push", "-q", "origin", "main"]);
     on_its_way.reached();
     let second = race.start("two", &["push", "-q", "origin", "main"]);
@@ -76,7 +76,7 @@ fn a_push_that_waited_for_one_which_gitlab_refuses_is_accepted() {
     race.project.hook("update", hook);
     race.commit("one", "secret");
     let second = race.commit("two", "b");
-    let on_its_way = race.gitlab.hold(On::Push);
+    let on_its_way = race.gitlab.pause(On::Push);
     let rejected = race.start("one", &["push", "-q", "origin", "main"]);
     on_its_way.reached();
     let waiting = race.start("two", &["push", "-q", "origin", "main"]);
@@ -95,14 +95,14 @@ fn pushes_of_different_branches_do_not_wait_for_each_other() {
     race.commit("one", "a");
     race.commit("two", "b");
     for step in [On::PushInfoRefs, On::Push] {
-        let held = race.gitlab.hold(step);
+        let paused = race.gitlab.pause(step);
         let slow = race.start("one", &["push", "-q", "-f", "origin", "HEAD:topic"]);
-        held.reached();
+        paused.reached();
         race.git("two", &["push", "-q", "origin", "HEAD:new", ":side"]);
         race.next_fetch_shows_upstream("two");
         race.project.branch("side", "main");
         race.project.delete("new");
-        held.release();
+        paused.release();
         good(slow);
         race.next_fetch_shows_upstream("two");
         race.commit("one", "more");
@@ -115,7 +115,7 @@ fn a_push_that_overlaps_another_in_one_of_its_branches_waits_and_then_is_judged_
     let race = Race::of(&["one", "two"]);
     let first = race.commit("one", "a");
     let second = race.commit("two", "b");
-    let on_its_way = race.gitlab.hold(On::Push);
+    let on_its_way = race.gitlab.pause(On::Push);
     let winner = race.start("one", &["push", "-q", "origin", "main"]);
     on_its_way.reached();
     let both = ["push", "-q", "origin", "main", "HEAD:new"];

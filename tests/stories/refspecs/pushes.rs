@@ -118,18 +118,18 @@ fn a_push_through_a_renaming_changes_upstream_only_from_what_was_seen() {
     let tracking = renamed();
     for force in ["--no-force", "--force", "--force-with-lease"] {
         let mine = tracking.commit("ours", "origin/upstream/main", &format!("mine{force}"));
-        let held = tracking.gitlab.hold(On::PushInfoRefs);
-        let words = [
+        let paused = tracking.gitlab.pause(On::PushInfoRefs);
+        let args = [
             "push",
             force,
             "origin",
             &format!("{mine}:refs/heads/upstream/main"),
         ];
-        let push = tracking.world.git(words).at("ours").start();
-        held.reached();
+        let push = tracking.world.git(args).at("ours").start();
+        paused.reached();
         // Somebody is faster, and has not seen the mirror.
         let theirs = tracking.project.commit("main", "file", force);
-        held.release();
+        paused.release();
         let pushed = push.wait();
         assert!(!pushed.status.success(), "{force}: {pushed}");
         assert!(pushed.stderr.contains("upstream/main"), "{force}: {pushed}");
@@ -141,17 +141,17 @@ fn a_push_through_a_renaming_changes_upstream_only_from_what_was_seen() {
 fn a_new_name_is_created_upstream_only_where_there_is_none() {
     let tracking = renamed();
     let mine = tracking.commit("ours", "origin/upstream/main", "mine");
-    let held = tracking.gitlab.hold(On::PushInfoRefs);
-    let words = [
+    let paused = tracking.gitlab.pause(On::PushInfoRefs);
+    let args = [
         "push",
         "--force",
         "origin",
         &format!("{mine}:refs/heads/upstream/new"),
     ];
-    let push = tracking.world.git(words).at("ours").start();
-    held.reached();
+    let push = tracking.world.git(args).at("ours").start();
+    paused.reached();
     let theirs = tracking.project.commit("new", "file", "theirs");
-    held.release();
+    paused.release();
     let pushed = push.wait();
     assert!(!pushed.status.success(), "{pushed}");
     upstream_has(&tracking, &[("new", Some(&theirs))]);
@@ -168,9 +168,9 @@ fn what_a_negative_refspec_leaves_out_stays_here_when_it_is_pushed() {
         format!("{mine}:refs/heads/wipe"),
         format!("{mine}:refs/tags/mine"),
     ];
-    let words = ["push", "origin"].map(str::to_owned).into_iter();
-    let words: Vec<_> = words.chain(refspecs).collect();
-    let pushed = tracking.world.git(words).at("ours").ok();
+    let args = ["push", "origin"].map(str::to_owned).into_iter();
+    let args: Vec<_> = args.chain(refspecs).collect();
+    let pushed = tracking.world.git(args).at("ours").ok();
     let local = |name: &str| {
         pushed
             .stderr

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use tests::{GitLab, Held, On, Running, Signal, same_clone};
+use tests::{GitLab, On, Paused, Running, Signal, same_clone};
 
 use crate::tracking::{NAME, Tracking};
 
@@ -22,12 +22,12 @@ fn moved_on() -> Tracking {
 
 /// Starts `mirrord set` beside what is held, and lets it go when the daemon has heard of it.
 #[track_caller]
-fn set_beside(tracking: &Tracking, track: &[&str], held: &Held, beside: Running) {
-    held.reached();
+fn set_beside(tracking: &Tracking, track: &[&str], paused: &Paused, beside: Running) {
+    paused.reached();
     let set = tracking.set(track).start();
     tracking.world.mirrord(["status"]).ok();
     assert!(!set.has_ended(), "it waits for {beside:?}");
-    held.release();
+    paused.release();
     let ran = beside.wait();
     assert!(ran.status.success(), "nobody is disturbed: {ran}");
     let set = set.wait();
@@ -60,9 +60,9 @@ const NARROW: [&str; 1] = ["+refs/heads/main"];
 fn a_change_waits_for_a_sync() {
     for on in [On::LsRefs, On::Fetch] {
         let tracking = moved_on();
-        let held = tracking.gitlab.hold_answer(on);
+        let paused = tracking.gitlab.pause_answer(on);
         let sync = tracking.world.mirrord(["sync", NAME]).start();
-        set_beside(&tracking, &NARROW, &held, sync);
+        set_beside(&tracking, &NARROW, &paused, sync);
         is_as_if_always(&tracking, &NARROW);
         let history = tracking.world.mirrord(["history", NAME, "topic"]).ok();
         let tip = tracking.project.tip("topic").expect("it is there");
@@ -76,15 +76,20 @@ fn a_change_waits_for_a_sync() {
 #[test]
 fn a_change_waits_for_a_fetch_and_for_a_clone() {
     let tracking = moved_on();
-    let held = tracking.gitlab.hold(On::Fetch);
+    let paused = tracking.gitlab.pause(On::Fetch);
     let fetch = tracking.world.git(["fetch", "-q"]).at("ours").start();
-    set_beside(&tracking, &NARROW, &held, fetch);
+    set_beside(&tracking, &NARROW, &paused, fetch);
     is_as_if_always(&tracking, &NARROW);
 
     let tracking = moved_on();
-    let held = tracking.gitlab.hold(On::LsRefs);
+    let paused = tracking.gitlab.pause(On::LsRefs);
     let clone = tracking.clone_run("theirs").start();
-    set_beside(&tracking, &["+refs/heads/*:refs/heads/up/*"], &held, clone);
+    set_beside(
+        &tracking,
+        &["+refs/heads/*:refs/heads/up/*"],
+        &paused,
+        clone,
+    );
     is_as_if_always(&tracking, &["+refs/heads/*:refs/heads/up/*"]);
     tracking.git("theirs", &["fsck", "--full"]);
     assert!(
@@ -96,18 +101,18 @@ fn a_change_waits_for_a_fetch_and_for_a_clone() {
 #[test]
 fn a_change_waits_for_a_push() {
     let moments = [
-        (GitLab::hold as fn(&GitLab, On) -> Held, On::PushInfoRefs),
-        (GitLab::hold, On::Push),
-        (GitLab::hold_answer, On::Push),
+        (GitLab::pause as fn(&GitLab, On) -> Paused, On::PushInfoRefs),
+        (GitLab::pause, On::Push),
+        (GitLab::pause_answer, On::Push),
     ];
-    for (hold, on) in moments {
+    for (pause, on) in moments {
         let tracking = moved_on();
         tracking.git("ours", &["fetch", "-q"]);
         let mine = tracking.commit("ours", "origin/topic", "mine");
-        let held = hold(&tracking.gitlab, on);
+        let paused = pause(&tracking.gitlab, on);
         let push = ["push", "-q", "origin", &format!("{mine}:refs/heads/topic")];
         let push = tracking.world.git(push).at("ours").start();
-        set_beside(&tracking, &NARROW, &held, push);
+        set_beside(&tracking, &NARROW, &paused, push);
         assert_eq!(tracking.project.tip("topic"), Some(mine.clone()));
         assert_eq!(tracking.shown("refs/heads/topic"), None);
         is_as_if_always(&tracking, &NARROW);
@@ -166,9 +171,9 @@ fn where_a_push_goes_is_decided_by_the_refspecs_of_that_moment() {
 #[test]
 fn two_changes_that_wait_at_once_are_both_carried_out() {
     let tracking = moved_on();
-    let held = tracking.gitlab.hold(On::LsRefs);
+    let paused = tracking.gitlab.pause(On::LsRefs);
     let sync = tracking.world.mirrord(["sync", NAME]).start();
-    held.reached();
+    paused.reached();
     let changes = [
         tracking.set(&NARROW).start(),
         tracking
@@ -185,7 +190,7 @@ fn two_changes_that_wait_at_once_are_both_carried_out() {
         changes.iter().all(|change| !change.has_ended()),
         "they wait"
     );
-    held.release();
+    paused.release();
     drop(sync.wait());
     for change in changes {
         let ran = change.wait();
@@ -209,14 +214,14 @@ fn two_changes_that_wait_at_once_are_both_carried_out() {
 #[test]
 fn whoever_gives_up_waiting_for_a_change_is_in_nobodys_way() {
     let tracking = moved_on();
-    let held = tracking.gitlab.hold(On::LsRefs);
+    let paused = tracking.gitlab.pause(On::LsRefs);
     let sync = tracking.world.mirrord(["sync", NAME]).start();
-    held.reached();
+    paused.reached();
     let set = tracking.set(&NARROW).start();
     tracking.world.mirrord(["status"]).ok();
     set.kill_group(Signal::INT);
     assert!(!set.wait().status.success());
-    held.release();
+    paused.release();
     let ran = sync.wait();
     assert!(ran.status.success(), "{ran}");
     let fetched = tracking.git("ours", &["fetch", "-q", "--prune"]);

@@ -89,13 +89,17 @@ fn what_becomes_tracked_is_not_overwritten_and_every_fetch_says_so() {
             ("behind", true),
             ("diverged", true),
         ] {
-            let says = format!("'refs/heads/x/{state}' is local to this mirror");
+            let warning = format!("'refs/heads/x/{state}' is local to this mirror");
             assert_eq!(
-                fetched.stderr.contains(&says),
+                fetched.stderr.contains(&warning),
                 is_held,
                 "{state}: {fetched}"
             );
-            assert_eq!(matrix.tracking.show().contains(&says), is_held, "{state}");
+            assert_eq!(
+                matrix.tracking.show().contains(&warning),
+                is_held,
+                "{state}"
+            );
         }
         matrix.shows(
             "x",
@@ -172,9 +176,9 @@ fn what_gets_another_name_goes_there_at_once_and_overwrites_nothing_there() {
         ("behind", true),
         ("diverged", true),
     ] {
-        let says = format!("'refs/heads/up/{state}' is local to this mirror");
+        let warning = format!("'refs/heads/up/{state}' is local to this mirror");
         assert_eq!(
-            fetched.stderr.contains(&says),
+            fetched.stderr.contains(&warning),
             is_held,
             "{state}: {fetched}"
         );

@@ -40,13 +40,13 @@ impl Matrix {
         let home = self.tracking.world.mirror_home();
         let (from, to) = (home.join(from), home.join(to));
         let copy = "rm -rf \"$1\" && cp -a \"$0\" \"$1\"";
-        let words = [
+        let args = [
             "-c".as_ref(),
             copy.as_ref(),
             from.as_os_str(),
             to.as_os_str(),
         ];
-        self.tracking.world.program("sh", words).ok();
+        self.tracking.world.program("sh", args).ok();
     }
 
     /// Puts the mirror away as it is. The daemon does not run then.

@@ -9,8 +9,8 @@ use crate::tracking::Tracking;
 /// What `mirrord set` says for keeping a ref of this name: a line of git.
 #[track_caller]
 fn way_to_keep(set: &Ran, name: &str) -> Vec<String> {
-    let says = |line: &&str| line.contains(&format!("to keep '{name}'"));
-    let line = set.stderr.lines().find(says);
+    let names_way = |line: &&str| line.contains(&format!("to keep '{name}'"));
+    let line = set.stderr.lines().find(names_way);
     let line = line.unwrap_or_else(|| panic!("it names a way: {set}"));
     let (_, typed) = line.split_once(": git ").expect("the way is a line of git");
     typed.split_whitespace().map(str::to_owned).collect()
@@ -24,8 +24,8 @@ fn ones_own_can_be_kept_under_another_name() {
     let set = matrix.set().ok();
     tracking.git("ours", &["fetch", "-q"]);
     for state in ["behind", "diverged"] {
-        let words = way_to_keep(&set, &format!("x/{state}"));
-        tracking.world.git(words).at("ours").ok();
+        let args = way_to_keep(&set, &format!("x/{state}"));
+        tracking.world.git(args).at("ours").ok();
     }
     assert_eq!(
         tracking.project.refs(),
@@ -126,8 +126,8 @@ fn a_tag_of_ones_own_has_a_way_out_too() {
         "{fetched}"
     );
     assert_eq!(tracking.shown("refs/tags/v1"), mine);
-    let says = |line: &&str| line.contains("to keep '") && line.contains("v1'");
-    let line = set.stderr.lines().find(says).expect("it names a way");
+    let names_way = |line: &&str| line.contains("to keep '") && line.contains("v1'");
+    let line = set.stderr.lines().find(names_way).expect("it names a way");
     let (_, typed) = line.split_once(": git ").expect("the way is a line of git");
     tracking.world.git(typed.split_whitespace()).at("ours").ok();
     tracking.sync();

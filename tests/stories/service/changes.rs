@@ -7,8 +7,8 @@ use tests::{On, Running};
 use super::{Stage, on_stage};
 
 /// How often the daemon's log says something.
-fn said(stage: &Stage, words: &str) -> usize {
-    stage.world.log().matches(words).count()
+fn log_count(stage: &Stage, text: &str) -> usize {
+    stage.world.log().matches(text).count()
 }
 
 /// Plays git, and keeps the mirror in use until it is told more.
@@ -28,7 +28,7 @@ fn a_daemon_that_git_has_started_gives_way_when_it_is_installed() {
         assert_eq!(stage.systemd.main_pid(), None);
         stage.service("install");
         assert_ne!(stage.pid(), started);
-        assert_eq!(said(stage, "asking the daemon that runs to stop"), 1);
+        assert_eq!(log_count(stage, "asking the daemon that runs to stop"), 1);
         let ran = stage.world.git(["fetch"]).at("ours").ok();
         assert_eq!(ran.stderr, "", "{ran}");
     });
@@ -38,8 +38,8 @@ fn a_daemon_that_git_has_started_gives_way_when_it_is_installed() {
 fn a_daemon_that_git_has_started_gives_way_to_one_that_a_login_starts() {
     on_stage(|stage| {
         stage.service("install");
-        let words = ["stop", "mirrord.socket", "mirrord.service"];
-        stage.systemd.ctl(words).ok();
+        let args = ["stop", "mirrord.socket", "mirrord.service"];
+        stage.systemd.ctl(args).ok();
         stage.clone("ours").ok();
         let started = stage.world.daemon_pid().expect("git has started one");
         assert_eq!(stage.systemd.main_pid(), None, "nobody else has");
@@ -58,15 +58,15 @@ fn a_daemon_that_git_has_started_gives_way_to_one_that_a_login_starts() {
 #[test]
 fn whoever_waits_for_a_sync_of_the_one_that_gives_way_is_served_by_the_next() {
     on_stage(|stage| {
-        let held = stage.gitlab.hold(On::Fetch);
+        let paused = stage.gitlab.pause(On::Fetch);
         let clone = stage.clone("ours").start();
-        held.reached();
+        paused.reached();
         let started = stage.world.daemon_pid().expect("git has started one");
         stage.service("install");
         let ran = clone.wait();
         assert!(ran.status.success() && ran.stderr.is_empty(), "{ran}");
         assert_ne!(stage.pid(), started);
-        held.release();
+        paused.release();
     });
 }
 
@@ -75,9 +75,9 @@ fn an_upgrade_while_somebody_clones_is_not_seen_by_them() {
     on_stage(|stage| {
         stage.service("install");
         let old = stage.pid();
-        let held = stage.gitlab.hold(On::Fetch);
+        let paused = stage.gitlab.pause(On::Fetch);
         let clone = stage.clone("ours").start();
-        held.reached();
+        paused.reached();
         // A file that is there and a process that runs another one.
         stage.world.install("mirrord");
         stage.world.install("git-remote-mirror");
@@ -89,7 +89,7 @@ fn an_upgrade_while_somebody_clones_is_not_seen_by_them() {
         let listed = stage.systemd.mirrord(["list"]).ok();
         assert_eq!(listed.stderr, "", "{listed}");
         assert_eq!(stage.world.daemon_pid(), Some(old));
-        held.release();
+        paused.release();
         let ran = clone.wait();
         assert!(ran.status.success() && ran.stderr.is_empty(), "{ran}");
         let ran = install.wait();
@@ -110,19 +110,19 @@ fn stop_stops_it_until_its_next_use_and_says_so() {
     on_stage(|stage| {
         stage.service("install");
         let first = stage.pid();
-        let told = stage.systemd.mirrord(["stop"]).ok();
-        assert_eq!(told.line(), "mirrord has stopped");
+        let ran = stage.systemd.mirrord(["stop"]).ok();
+        assert_eq!(ran.line(), "mirrord has stopped");
         assert!(
-            told.stderr
+            ran.stderr
                 .starts_with("hint: its next use starts it again;"),
-            "{told}"
+            "{ran}"
         );
         for _ in 0..2 {
             // Neither starts what it asks after.
-            let told = stage.systemd.mirrord(["status"]).code(3);
-            assert_eq!(told.line(), "mirrord does not run");
-            let told = stage.systemd.mirrord(["stop"]).ok();
-            assert_eq!(told.line(), "mirrord does not run");
+            let ran = stage.systemd.mirrord(["status"]).code(3);
+            assert_eq!(ran.line(), "mirrord does not run");
+            let ran = stage.systemd.mirrord(["stop"]).ok();
+            assert_eq!(ran.line(), "mirrord does not run");
         }
         stage.says("\"state\": \"listening\"");
         assert_eq!(stage.world.daemon_pid(), None);
@@ -135,15 +135,15 @@ fn stop_stops_it_until_its_next_use_and_says_so() {
 fn a_clone_outlives_a_stop() {
     on_stage(|stage| {
         stage.service("install");
-        let held = stage.gitlab.hold(On::Fetch);
+        let paused = stage.gitlab.pause(On::Fetch);
         let clone = stage.clone("ours").start();
-        held.reached();
+        paused.reached();
         let first = stage.pid();
         stage.systemd.mirrord(["stop"]).ok();
         let ran = clone.wait();
         assert!(ran.status.success() && ran.stderr.is_empty(), "{ran}");
         assert_ne!(stage.pid(), first);
-        held.release();
+        paused.release();
     });
 }
 
@@ -153,16 +153,16 @@ fn a_push_outlives_a_restart() {
         stage.service("install");
         stage.clone("ours").ok();
         let old = stage.pid();
-        let words = ["commit", "-q", "--allow-empty", "-m", "mine"];
-        stage.world.git(words).at("ours").ok();
-        let held = stage.gitlab.hold(On::Push);
+        let args = ["commit", "-q", "--allow-empty", "-m", "mine"];
+        stage.world.git(args).at("ours").ok();
+        let paused = stage.gitlab.pause(On::Push);
         let push = stage.world.git(["push", "-q"]).at("ours").start();
-        held.reached();
+        paused.reached();
         let restart = stage.systemd.ctl(["restart", "mirrord.service"]).start();
         stage
             .systemd
             .becomes("mirrord.service", "ActiveState", "deactivating");
-        held.release();
+        paused.release();
         let ran = push.wait();
         assert!(ran.status.success(), "{ran}");
         let ran = restart.wait();
@@ -177,8 +177,8 @@ fn uninstalled_it_leaves_nothing() {
         stage.clone("before").ok();
         stage.systemd.mirrord(["stop"]).ok();
         let files = |dir: &str| {
-            let words = [dir, "-not", "-path", "*/systemd/generator*"];
-            let found = stage.world.program("find", words).ok().stdout;
+            let args = [dir, "-not", "-path", "*/systemd/generator*"];
+            let found = stage.world.program("find", args).ok().stdout;
             let mut found: Vec<_> = found.lines().map(str::to_owned).collect();
             found.sort();
             found
@@ -188,9 +188,9 @@ fn uninstalled_it_leaves_nothing() {
         stage.service("install");
         stage.clone("ours").ok();
         assert_ne!(files("home/.config"), before.0);
-        let told = stage.service("uninstall");
-        assert_eq!(told.line(), "mirrord is no service any more");
-        assert_eq!(told.stderr, "", "{told}");
+        let output = stage.service("uninstall");
+        assert_eq!(output.line(), "mirrord is no service any more");
+        assert_eq!(output.stderr, "", "{output}");
         assert_eq!(files("home/.config"), before.0);
         assert_eq!(files("run"), before.1);
         assert_eq!(stage.world.daemon_pid(), None);

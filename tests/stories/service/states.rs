@@ -26,23 +26,23 @@ fn each_state_has_its_word_and_its_code() {
 
         stage.service("install");
         let pid = stage.pid();
-        let told = (format!("the service runs as process {pid}"), Some(0));
-        assert_eq!(status(stage), told);
+        let ran = (format!("the service runs as process {pid}"), Some(0));
+        assert_eq!(status(stage), ran);
         stage.says(&format!("\"pid\": {pid}"));
 
         stage.systemd.ctl(["stop", "mirrord.service"]).ok();
-        let told = "systemd listens, and starts mirrord when it is used";
-        assert_eq!(status(stage), (told.into(), Some(0)));
+        let ran = "systemd listens, and starts mirrord when it is used";
+        assert_eq!(status(stage), (ran.into(), Some(0)));
         assert_eq!(stage.systemd.main_pid(), None, "it is not started for that");
 
         stage.systemd.ctl(["stop", "mirrord.socket"]).ok();
-        let told = "the service is installed and stopped";
-        assert_eq!(status(stage), (told.into(), Some(3)));
+        let ran = "the service is installed and stopped";
+        assert_eq!(status(stage), (ran.into(), Some(3)));
         stage.ls_remote().ok();
         let other = stage.world.daemon_pid().expect("git has started one");
-        let told = stage.systemd.mirrord(["service", "status"]).run();
+        let ran = stage.systemd.mirrord(["service", "status"]).run();
         let line = format!("process {other}, which the service has not started");
-        assert!(told.stdout.contains(&line), "{told}");
+        assert!(ran.stdout.contains(&line), "{ran}");
     });
 }
 
@@ -51,8 +51,8 @@ fn twice_installed_is_installed() {
     on_stage(|stage| {
         stage.service("install");
         let pid = stage.pid();
-        let told = stage.service("install");
-        assert_eq!(told.line(), "mirrord is already a service of your systemd");
+        let ran = stage.service("install");
+        assert_eq!(ran.line(), "mirrord is already a service of your systemd");
         assert_eq!(stage.pid(), pid, "what is as it should be goes on");
         stage
             .systemd
@@ -83,11 +83,11 @@ fn another_place_is_told_and_taken_over() {
             let run = stage.systemd.mirrord(["service", command]);
             run.env("MIRROR_HOME", &home)
         };
-        let told = there("status").ok();
-        assert_eq!(hint_lines(&told.stderr), 1, "{told}");
+        let ran = there("status").ok();
+        assert_eq!(hint_lines(&ran.stderr), 1, "{ran}");
         there("install").ok();
-        let told = there("status").ok();
-        assert_eq!(told.stderr, "", "{told}");
+        let ran = there("status").ok();
+        assert_eq!(ran.stderr, "", "{ran}");
         let socket = stage.world.mirror_home().join("socket");
         assert!(!socket.exists(), "nobody listens at the old place");
         assert!(home.join("socket").exists());
@@ -114,8 +114,8 @@ fn a_service_whose_program_is_gone_does_not_keep_git_from_working() {
         stage.systemd.ctl(["stop", "mirrord.service"]).ok();
         stage.ls_remote().ok();
         assert!(stage.world.daemon_pid().is_some(), "git has started one");
-        let (told, code) = status(stage);
-        assert!(told.starts_with("the service does not run: "), "{told}");
+        let (output, code) = status(stage);
+        assert!(output.starts_with("the service does not run: "), "{output}");
         assert_eq!(code, Some(3));
         let ran = stage.systemd.mirrord(["service", "install"]).run();
         assert_eq!(hints(&ran, "the service does not start"), 1, "{ran}");

@@ -49,7 +49,7 @@ fn an_anonymous_mirror_never_sends_a_credential_whatever_the_user_has() {
         })
         .collect();
     assert!(sent.is_empty(), "{sent:?}");
-    assert_eq!(private.told("helper"), [""; 0]);
+    assert_eq!(private.helper_calls("helper"), [""; 0]);
     let listed = private.world.git(["ls-remote", &private.url, "pushed"]);
     let listed = listed.env("HOME", "/nonexistent").run();
     assert!(listed.stdout.contains("refs/heads/pushed"), "{listed}");
@@ -92,14 +92,14 @@ fn an_anonymous_mirror_of_what_became_private_says_so_and_asks_nobody() {
             .contains("hint: 'mirrord set project --username USER'"),
         "{ran}"
     );
-    assert_eq!(private.told("helper"), [""; 0]);
+    assert_eq!(private.helper_calls("helper"), [""; 0]);
     private
         .world
         .mirrord(["set", "project", "--forget-credential"])
         .ok();
     private.fetch().ok();
     // The mirror goes on by itself, too, and asks as well.
-    let told = private.told("helper");
-    let kinds: BTreeSet<_> = told.iter().map(String::as_str).collect();
-    assert_eq!(kinds, BTreeSet::from(["get", "store right"]), "{told:?}");
+    let calls = private.helper_calls("helper");
+    let kinds: BTreeSet<_> = calls.iter().map(String::as_str).collect();
+    assert_eq!(kinds, BTreeSet::from(["get", "store right"]), "{calls:?}");
 }

@@ -20,17 +20,17 @@ fn telling(requests: &[Request]) -> Vec<&Request> {
 }
 
 /// Places that are not where the login belongs, in every way of writing them that two readers could read differently.
-fn places(here: &GitLab, other: &GitLab, tls: &GitLab) -> Vec<String> {
-    let (here, other, tls) = (here.host(), other.host(), tls.host());
+fn redirect_targets(own: &GitLab, other: &GitLab, tls: &GitLab) -> Vec<String> {
+    let (own, other, tls) = (own.host(), other.host(), tls.host());
     vec![
         format!("http://{other}/group/project.git"),
         format!("https://{tls}/group/project.git"),
-        format!("http://{here}@{other}/group/project.git"),
+        format!("http://{own}@{other}/group/project.git"),
         format!("http://me:right@{other}/group/project.git"),
-        format!("http://{other}/?@{here}/group/project.git"),
-        format!("http://{other}#@{here}/group/project.git"),
-        format!("http://{other}\\@{here}/group/project.git"),
-        format!("http://{here}\\@{other}/group/project.git"),
+        format!("http://{other}/?@{own}/group/project.git"),
+        format!("http://{other}#@{own}/group/project.git"),
+        format!("http://{other}\\@{own}/group/project.git"),
+        format!("http://{own}\\@{other}/group/project.git"),
         format!("//{other}/group/project.git"),
     ]
 }
@@ -52,10 +52,10 @@ fn no_redirect_takes_a_mirrors_own_token_along() {
         (On::Lfs, "/info/lfs/objects/batch"),
     ];
     let mut redirects = 0;
-    for place in places(&private.gitlab, &other, &tls) {
+    for target in redirect_targets(&private.gitlab, &other, &tls) {
         for status in [301, 302, 303, 307, 308] {
             for (on, tail) in tails {
-                let redirect = Fault::redirect(status, &format!("{place}{tail}"));
+                let redirect = Fault::redirect(status, &format!("{target}{tail}"));
                 private.gitlab.fault(redirect.on(on));
                 private.world.mirrord(["test", "project"]).run();
                 private.gitlab.clear_faults();
@@ -112,7 +112,7 @@ fn a_credential_given_for_one_address_is_not_told_to_where_that_redirects() {
     assert!(private.secrets().is_empty() && private.world.mirrors().is_empty());
     private.gitlab.clear_faults();
     let short = private.url.trim_end_matches(".git");
-    let words = [
+    let args = [
         "add",
         "project",
         short,
@@ -120,6 +120,6 @@ fn a_credential_given_for_one_address_is_not_told_to_where_that_redirects() {
         "me",
         "--password-stdin",
     ];
-    private.world.mirrord(words).stdin("right\n").ok();
+    private.world.mirrord(args).stdin("right\n").ok();
     private.look_at("project").ok();
 }

@@ -18,10 +18,10 @@ fn in_days(private: &Private, days: i64) -> String {
 
 /// What `mirrord` says, once it says this: nothing tells when the daemon has heard of it.
 #[track_caller]
-fn says(private: &Private, words: &[&str], text: &str) {
+fn says(private: &Private, args: &[&str], text: &str) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        let ran = private.world.mirrord(words).ok();
+        let ran = private.world.mirrord(args).ok();
         if ran.stdout.contains(text) {
             return;
         }
@@ -58,11 +58,11 @@ fn a_token_that_is_about_to_expire_is_said_to_in_show_and_status() {
     private.world.mirrord(["stop"]).ok();
     private.look_at("project").ok();
     private.world.mirrord(["stop"]).ok();
-    let asked = private.gitlab.requests();
-    let asked = asked
+    let received = private.gitlab.requests();
+    let received = received
         .iter()
         .filter(|request| request.path.starts_with("/api/"));
-    assert_eq!(asked.count(), 0);
+    assert_eq!(received.count(), 0);
 }
 
 #[test]

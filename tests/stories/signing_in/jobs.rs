@@ -77,12 +77,12 @@ fn a_bad_token_never_sees_what_needs_a_good_one_and_the_good_one_never_its_refus
                     let (good, bad) = match order {
                         Order::AtOnce if up && number == 1 => {
                             // Both are there before upstream has said a word.
-                            let held = private.gitlab.hold(On::InfoRefs);
+                            let paused = private.gitlab.pause(On::InfoRefs);
                             let bad = bad.start();
-                            held.reached();
+                            paused.reached();
                             let good = good.start();
                             private.world.wait_until_clients(2);
-                            held.release();
+                            paused.release();
                             (good.wait(), bad.wait())
                         }
                         Order::AtOnce => {
@@ -97,8 +97,8 @@ fn a_bad_token_never_sees_what_needs_a_good_one_and_the_good_one_never_its_refus
                     };
                     judge(&private, &good, &bad, [&dirs[0], &dirs[1]], &what);
                     if number == 1 {
-                        let words = ["set", &private.url, "--fresh-for", fresh_for];
-                        private.world.mirrord(words).ok();
+                        let args = ["set", &private.url, "--fresh-for", fresh_for];
+                        private.world.mirrord(args).ok();
                     }
                 }
                 private.gitlab.stop();

@@ -20,8 +20,8 @@ fn path(stage: &Stage, file: &str) -> String {
 
 fn add(stage: &Stage, options: &[&str]) -> Run {
     let key = path(stage, "ssh/own");
-    let words = ["add", "project", &stage.url, "--ssh-key", &key];
-    stage.world.mirrord([&words, options].concat())
+    let args = ["add", "project", &stage.url, "--ssh-key", &key];
+    stage.world.mirrord([&args, options].concat())
 }
 
 fn look(stage: &Stage) -> Run {
@@ -30,11 +30,8 @@ fn look(stage: &Stage) -> Run {
 
 /// Gives a key a passphrase.
 fn protect(world: &World, file: &str, passphrase: &str) {
-    let words = ["-q", "-p", "-P", "", "-N", passphrase, "-f"];
-    world
-        .program("ssh-keygen", words)
-        .arg(world.path(file))
-        .ok();
+    let args = ["-q", "-p", "-P", "", "-N", passphrase, "-f"];
+    world.program("ssh-keygen", args).arg(world.path(file)).ok();
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn a_clone_of_something_private_asks_as_plain_git_does_and_offers_what_worked() 
     fs::remove_file(private.world.path("helper")).expect("it is ours");
     let mut shown = Vec::new();
     for dir in ["plain", "ours"] {
-        private.told("helper");
+        private.helper_calls("helper");
         let clone = match dir {
             "plain" => private.world.git(["clone", "-q", &private.url, "plain"]),
             _ => clone(&private, "ours"),
@@ -36,7 +36,11 @@ fn a_clone_of_something_private_asks_as_plain_git_does_and_offers_what_worked() 
         terminal.types("right\n");
         let (code, all) = terminal.ended();
         assert_eq!(code, 0, "{all}");
-        assert_eq!(private.told("helper"), ["get", "store right"], "{dir}");
+        assert_eq!(
+            private.helper_calls("helper"),
+            ["get", "store right"],
+            "{dir}"
+        );
         shown.push(alike(&private, &all));
     }
     assert_eq!(shown[0], shown[1]);
@@ -74,12 +78,12 @@ fn a_wrong_answer_is_refused_as_by_plain_git_and_can_be_given_anew() {
 #[test]
 fn of_many_who_wait_one_is_asked() {
     let private = Private::new();
-    let held = private.gitlab.hold(On::InfoRefs);
+    let paused = private.gitlab.pause(On::InfoRefs);
     let mut first = clone(&private, "ours").on_terminal();
-    held.reached();
+    paused.reached();
     let others = [1, 2, 3].map(|n| clone(&private, &format!("theirs-{n}")).on_terminal());
     private.world.wait_until_clients(4);
-    held.release();
+    paused.release();
     first.shows("Username for");
     first.types("me\n");
     first.shows("Password for");
@@ -94,12 +98,12 @@ fn of_many_who_wait_one_is_asked() {
 #[test]
 fn ctrl_c_at_the_question_leaves_nothing_behind_and_the_next_who_waits_is_asked() {
     let private = Private::new();
-    let held = private.gitlab.hold(On::InfoRefs);
+    let paused = private.gitlab.pause(On::InfoRefs);
     let mut first = clone(&private, "ours").on_terminal();
-    held.reached();
+    paused.reached();
     let mut second = clone(&private, "theirs").on_terminal();
     private.world.wait_until_clients(2);
-    held.release();
+    paused.release();
     first.shows("Username for");
     first.types("me\n");
     first.shows("Password for");
@@ -127,18 +131,18 @@ fn a_program_that_asks_goes_before_the_terminal_as_in_plain_git() {
     let setting = format!("core.askPass={ask}");
     let url = format!("mirror::{}", private.url);
     let clone = |dir: &str, before: &[&str]| {
-        let words = [before, &["clone", "-q", &url, dir]].concat();
-        private.world.git(words)
+        let args = [before, &["clone", "-q", &url, dir]].concat();
+        private.world.git(args)
     };
     let table: [(&str, &[&str], &str); 3] = [
         ("a", &[], "GIT_ASKPASS"),
         ("b", &["-c", &setting], "UNUSED"),
         ("c", &[], "SSH_ASKPASS"),
     ];
-    for (dir, words, variable) in table {
+    for (dir, args, variable) in table {
         // Nothing that is known from before.
         private.world.mirrord(["stop"]).run();
-        let terminal = clone(dir, words).env(variable, &ask).on_terminal();
+        let terminal = clone(dir, args).env(variable, &ask).on_terminal();
         let (code, shown) = terminal.ended();
         assert!(
             code == 0 && !shown.contains("Username"),
@@ -178,9 +182,9 @@ fn who_has_no_terminal_does_not_wait_for_somebody_elses_answer() {
 
 fn with_passphrase() -> Stage {
     let stage = Stage::small();
-    let words = ["-q", "-p", "-P", "", "-N", "open sesame", "-f"];
+    let args = ["-q", "-p", "-P", "", "-N", "open sesame", "-f"];
     let key = stage.world.path("ssh/key");
-    stage.world.program("ssh-keygen", words).arg(key).ok();
+    stage.world.program("ssh-keygen", args).arg(key).ok();
     stage
 }
 
@@ -287,8 +291,8 @@ fn who_signs_in_otherwise_waits_for_their_turn_behind_somebody_who_is_asked() {
     let stage = with_passphrase();
     let (locked, free) = (stage.world.path("ssh/key"), stage.world.path("ssh/free"));
     fs::copy(&locked, &free).expect("ours");
-    let words = ["-q", "-p", "-P", "open sesame", "-N", "", "-f"];
-    stage.world.program("ssh-keygen", words).arg(&free).ok();
+    let args = ["-q", "-p", "-P", "open sesame", "-N", "", "-f"];
+    stage.world.program("ssh-keygen", args).arg(&free).ok();
     let mut asked = stage.clone("ours").on_terminal();
     asked.shows("Enter passphrase for key '");
     let ssh = format!("ssh -i '{}'", free.display());
@@ -326,8 +330,8 @@ fn the_persons_own_askpass_answers_ssh_where_ssh_would_ask_it() {
 #[test]
 fn a_password_for_a_new_mirror_is_asked_for_at_the_terminal() {
     let private = Private::new();
-    let words = ["add", "project", &private.url, "--username", "me"];
-    let mut terminal = private.world.mirrord(words).on_terminal();
+    let args = ["add", "project", &private.url, "--username", "me"];
+    let mut terminal = private.world.mirrord(args).on_terminal();
     terminal.shows("Password for 'me' at 'http://");
     assert!(!terminal.echoes());
     terminal.types("right\n");

@@ -31,7 +31,7 @@ fn a_push_signs_in_with_the_mirrors_own_token_at_once_and_tells_nobody() {
         !logins.is_empty() && logins.iter().all(|login| login == "me:right"),
         "{logins:?}"
     );
-    assert_eq!(private.told("helper"), [""; 0]);
+    assert_eq!(private.helper_calls("helper"), [""; 0]);
 }
 
 #[test]
@@ -44,12 +44,12 @@ fn a_push_whose_token_is_refused_counts_as_a_try_and_asks_nobody() {
     private.adding("project", "right").ok();
     private.clone_and_commit();
     // Between the fetch and the push.
-    let held = private.gitlab.hold(On::PushInfoRefs);
+    let paused = private.gitlab.pause(On::PushInfoRefs);
     let pushing = push(&private, "one").start();
-    held.reached();
+    paused.reached();
     private.gitlab.revoke("me");
     private.logins();
-    held.release();
+    paused.release();
     let ran = pushing.wait();
     assert!(
         !ran.status.success() && ran.stderr.contains("Authentication failed"),
@@ -63,7 +63,7 @@ fn a_push_whose_token_is_refused_counts_as_a_try_and_asks_nobody() {
         private.tries("right") <= 1,
         "the push was the first try, and there is one more"
     );
-    assert_eq!(private.told("helper"), [""; 0]);
+    assert_eq!(private.helper_calls("helper"), [""; 0]);
 }
 
 #[test]
@@ -117,29 +117,29 @@ fn login(private: &Private, id: &str, push: &str) -> tests::Ran {
 }
 
 /// A variable in the environment of a process of this world whose command line has these words.
-fn variable(private: &Private, words: &str, name: &str) -> String {
+fn variable(private: &Private, text: &str, name: &str) -> String {
     let world = private.world.root().to_string_lossy().into_owned();
     let prefix = format!("{name}=");
     let processes = fs::read_dir("/proc").expect("this is Linux").flatten();
     let mut found = processes.filter_map(|process| {
         let line = fs::read_to_string(process.path().join("cmdline")).ok()?;
         let environment = fs::read_to_string(process.path().join("environ")).ok()?;
-        let is_it = line.replace('\0', " ").contains(words) && environment.contains(&world);
+        let is_it = line.replace('\0', " ").contains(text) && environment.contains(&world);
         let mut variables = environment.split('\0').filter(|_| is_it);
         let value = variables.find_map(|variable| variable.strip_prefix(&prefix))?;
         Some(value.to_owned())
     });
     found
         .next()
-        .unwrap_or_else(|| panic!("there is {name} in '{words}'"))
+        .unwrap_or_else(|| panic!("there is {name} in '{text}'"))
 }
 
 #[test]
 fn an_id_is_good_once_and_for_its_own_push_alone() {
     let private = with_token();
-    let held = private.gitlab.hold(On::PushInfoRefs);
+    let paused = private.gitlab.pause(On::PushInfoRefs);
     let pushing = push(&private, "one").start();
-    held.reached();
+    paused.reached();
     let sender = "push --porcelain";
     let id = variable(&private, sender, "MIRROR_LOGIN");
     let mine = variable(&private, sender, "MIRROR_PUSH");
@@ -152,7 +152,7 @@ fn an_id_is_good_once_and_for_its_own_push_alone() {
     };
     nothing(&id, &mine, "it has been used");
     nothing("0123456789abcdef0123456789abcdef", &mine, "a guess");
-    held.release();
+    paused.release();
     assert!(pushing.wait().status.success());
     nothing(&id, &mine, "the push is over");
 

@@ -12,8 +12,8 @@ fn a_refused_token_is_tried_twice_across_all_mirrors_that_have_it() {
     private.gitlab.require_login("group/other", "me", "right");
     private.adding("one", "right").ok();
     let other = private.gitlab.url("group/other");
-    let words = ["add", "two", &other, "--username", "me", "--password-stdin"];
-    private.world.mirrord(words).stdin("right\n").ok();
+    let args = ["add", "two", &other, "--username", "me", "--password-stdin"];
+    private.world.mirrord(args).stdin("right\n").ok();
     private.gitlab.revoke("me");
     private.logins();
     let looks: Vec<_> = (0..4)

@@ -33,7 +33,7 @@ fn a_token_of_the_mirrors_own_is_sent_at_once_and_nobody_else_is_asked() {
         );
     }
     assert_eq!(
-        private.told("helper"),
+        private.helper_calls("helper"),
         [""; 0],
         "the user's helper is not asked"
     );
@@ -146,7 +146,7 @@ fn a_secret_goes_when_it_is_replaced_forgotten_or_its_mirror_is_removed() {
 fn a_secret_that_cannot_be_removed_is_told_of() {
     let private = Private::new();
     private.adding("project", "right").ok();
-    for words in [
+    for args in [
         vec!["set", "project", "--forget-credential"],
         vec!["remove", "project"],
     ] {
@@ -154,7 +154,7 @@ fn a_secret_that_cannot_be_removed_is_told_of() {
         let secret = private.secrets().remove(0);
         fs::remove_file(&secret).expect("ours");
         fs::create_dir_all(secret.join("in the way")).expect("ours");
-        let ran = private.world.mirrord(words).ok();
+        let ran = private.world.mirrord(args).ok();
         let warning =
             "warning: a secret that nothing uses any more is still in a file: cannot remove";
         assert!(ran.stderr.contains(warning), "{ran}");
@@ -204,13 +204,13 @@ fn a_token_is_not_told_to_another_host_when_the_address_changes() {
         "{ran}"
     );
     assert_eq!(elsewhere.requests().len(), 0);
-    let words = ["set", "project", "--url", &url, "--anonymous"];
-    private.world.mirrord(words).ok();
+    let args = ["set", "project", "--url", &url, "--anonymous"];
+    private.world.mirrord(args).ok();
     private.look_at("project").ok();
-    let told = elsewhere.requests();
+    let output = elsewhere.requests();
     assert!(
-        !told.is_empty() && told.iter().all(|request| request.authorization.is_none()),
-        "{told:?}"
+        !output.is_empty() && output.iter().all(|request| request.authorization.is_none()),
+        "{output:?}"
     );
     assert!(private.secrets().is_empty());
 }
@@ -262,12 +262,12 @@ fn a_credential_that_makes_no_sense_for_an_address_is_refused_before_anything_ha
         ("https://h/p", &["--password-stdin"], "--username"),
     ];
     for (url, options, why) in table {
-        let words = [&["add", "p", url], options].concat();
-        let ran = world.mirrord(words).stdin("x\n").code(2);
+        let args = [&["add", "p", url], options].concat();
+        let ran = world.mirrord(args).stdin("x\n").code(2);
         assert!(ran.stderr.contains(why), "{url} {options:?}: {ran}");
     }
     for empty in ["", "\n", "two\nlines\n"] {
-        let words = [
+        let args = [
             "add",
             "p",
             "https://h/p",
@@ -275,7 +275,7 @@ fn a_credential_that_makes_no_sense_for_an_address_is_refused_before_anything_ha
             "me",
             "--password-stdin",
         ];
-        let ran = world.mirrord(words).stdin(empty).code(2);
+        let ran = world.mirrord(args).stdin(empty).code(2);
         assert!(ran.stderr.contains("is not one line"), "{ran}");
     }
     let asked = world
@@ -300,8 +300,8 @@ fn a_password_is_asked_for_by_the_persons_askpass_program() {
         .world
         .script("ask", "#!/bin/sh\necho \"$1\" >>\"$0.heard\"\necho right\n");
     let ask = private.world.path("ask");
-    let words = ["add", "project", &private.url, "--username", "me"];
-    private.world.mirrord(words).env("GIT_ASKPASS", &ask).ok();
+    let args = ["add", "project", &private.url, "--username", "me"];
+    private.world.mirrord(args).env("GIT_ASKPASS", &ask).ok();
     let heard = fs::read_to_string(private.world.path("ask.heard")).expect("it was run");
     let at = format!("http://{}", private.gitlab.host());
     assert_eq!(heard, format!("Password for 'me' at '{at}': \n"));

@@ -219,8 +219,8 @@ fn nobody_but_root_may_look_into_a_daemon() {
     let program = stage.world.path("bin/mirrord");
     fs::create_dir(stage.world.path("bin")).expect("the world is ours");
     let script = "cp \"$(command -v mirrord)\" \"$0.new\" && mv \"$0.new\" \"$0\"";
-    let words = ["-c", script, &program.display().to_string()];
-    stage.world.program("sh", words).ok();
+    let args = ["-c", script, &program.display().to_string()];
+    stage.world.program("sh", args).ok();
     if user != me {
         let root = Permissions::from_mode(0o755);
         fs::set_permissions(stage.world.root(), root).expect("ours");
@@ -229,8 +229,8 @@ fn nobody_but_root_may_look_into_a_daemon() {
     let as_user = |command: &str| {
         let script = r#"my $user = shift; if ($user != $<) { $( = $) = "$user $user"; $< = $> = $user } exec @ARGV"#;
         let program = program.display().to_string();
-        let words = ["-e", script, &user.to_string(), &program, command];
-        let run = stage.world.program("perl", words);
+        let args = ["-e", script, &user.to_string(), &program, command];
+        let run = stage.world.program("perl", args);
         run.env("MIRROR_HOME", &home).env("XDG_RUNTIME_DIR", "")
     };
     let daemon = as_user("run").start();

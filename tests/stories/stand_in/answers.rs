@@ -349,11 +349,11 @@ fn a_held_request_sees_what_happens_meanwhile() {
     let project = gitlab.project("group/project");
     project.commit("main", "a", "1");
     let url = gitlab.url("group/project");
-    let held = gitlab.hold(On::LsRefs);
+    let paused = gitlab.pause(On::LsRefs);
     let asking = world.git(["ls-remote", &url, "main"]).start();
-    held.reached();
+    paused.reached();
     let new = project.commit("main", "a", "2");
-    held.release();
+    paused.release();
     assert!(asking.wait().stdout.starts_with(&new));
 }
 
@@ -363,12 +363,12 @@ fn a_held_answer_is_stale() {
     let project = gitlab.project("group/project");
     let old = project.commit("main", "a", "1");
     let url = gitlab.url("group/project");
-    let held = gitlab.hold_answer(On::LsRefs);
+    let paused = gitlab.pause_answer(On::LsRefs);
     let asking = world.git(["ls-remote", &url, "main"]).start();
-    held.reached();
+    paused.reached();
     let new = project.commit("main", "a", "2");
     let other = world.git(["ls-remote", &url, "main"]).ok();
     assert!(other.stdout.starts_with(&new), "only one request is held");
-    drop(held);
+    drop(paused);
     assert!(asking.wait().stdout.starts_with(&old));
 }

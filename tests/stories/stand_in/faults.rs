@@ -165,9 +165,9 @@ fn a_slow_line_takes_its_time() {
 #[test]
 fn closed_connections_are_opened_anew() {
     let (world, gitlab, url) = world_with_history();
-    let held = gitlab.hold(On::LsRefs);
+    let paused = gitlab.pause(On::LsRefs);
     let asking = world.git(["ls-remote", &url]).start();
-    held.reached();
+    paused.reached();
     gitlab.close_connections();
     assert!(
         asking.wait().status.success(),

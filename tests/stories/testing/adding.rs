@@ -1,6 +1,6 @@
 //! `mirrord add` makes the same test first.
 
-use super::{Stage, fails_at, said, steps};
+use super::{Stage, fails_at, step_detail, steps};
 
 fn adding(stage: &Stage, options: &[&str]) -> tests::Run {
     stage
@@ -25,9 +25,9 @@ fn who_does_not_watch_sees_them_only_where_it_fails() {
     let stage = Stage::new();
     stage.gitlab.require_login("group/project", "me", "right");
     let ran = adding(&stage, &[]).code(1);
-    let words = said(&ran, "FAILED", "signed in");
-    assert_eq!(words, "upstream wants a login, and none was found");
-    said(&ran, "ok", "connected");
+    let args = step_detail(&ran, "FAILED", "signed in");
+    assert_eq!(args, "upstream wants a login, and none was found");
+    step_detail(&ran, "ok", "connected");
     let lines: Vec<_> = ran.stderr.lines().collect();
     let [.., error, hint] = lines[..] else {
         panic!("an error and a hint: {ran}");

@@ -2,7 +2,7 @@
 
 use tests::{Fault, Request};
 
-use super::{Stage, fails_at, hint, said, steps};
+use super::{Stage, fails_at, hint, step_detail, steps};
 
 /// How often a login was sent to GitLab.
 fn sent(stage: &Stage, login: &str) -> usize {
@@ -72,9 +72,9 @@ fn a_right_token_is_used_wherever_it_comes_from() {
     helper(&stage, "right");
     let of_helper = stage.testing(&[]).ok();
     for ran in [in_url, of_helper] {
-        assert_eq!(said(&ran, "ok", "signed in"), "as 'me'");
+        assert_eq!(step_detail(&ran, "ok", "signed in"), "as 'me'");
         for label in ["may read", "may push", "LFS endpoint", "refspecs"] {
-            said(&ran, "ok", label);
+            step_detail(&ran, "ok", label);
         }
     }
 }
@@ -85,7 +85,10 @@ fn a_header_that_signs_in_is_named_and_not_shown() {
     let header = "Authorization: Basic bWU6cmlnaHQ=";
     stage.world.config("http.extraHeader", header);
     let ran = stage.testing(&[]).ok();
-    assert_eq!(said(&ran, "ok", "signed in"), "with 'http.extraHeader'");
+    assert_eq!(
+        step_detail(&ran, "ok", "signed in"),
+        "with 'http.extraHeader'"
+    );
     assert!(!ran.stdout.contains("bWU6"), "{ran}");
 }
 
@@ -126,9 +129,9 @@ fn a_login_that_may_read_need_not_push() {
     stage.gitlab.require_login("group/other", "you", "yours");
     let typed = stage.with_login("you:yours");
     let ran = stage.world.mirrord(["test", &typed]).ok();
-    let words = said(&ran, "FAILED", "may push");
+    let args = step_detail(&ran, "FAILED", "may push");
     let gitlab = "You are not allowed to push code to this project (error 403)";
-    assert_eq!(words, gitlab);
+    assert_eq!(args, gitlab);
     let labels: Vec<_> = steps(&ran).into_iter().map(|step| step.1).collect();
     assert!(
         !labels.contains(&"atomic pushes".into()),
@@ -136,9 +139,9 @@ fn a_login_that_may_read_need_not_push() {
     );
     // Nobody is asked for a login that reading does not need.
     let ran = stage.testing(&[]).ok();
-    let words = said(&ran, "-", "may push");
-    assert!(words.starts_with("upstream wants a login"), "{ran}");
+    let args = step_detail(&ran, "-", "may push");
+    assert!(args.starts_with("upstream wants a login"), "{ran}");
     let typed = stage.with_login("me:right");
     let ran = stage.world.mirrord(["test", &typed]).ok();
-    said(&ran, "ok", "may push");
+    step_detail(&ran, "ok", "may push");
 }

@@ -2,7 +2,7 @@
 
 use tests::{Fault, On};
 
-use super::{Stage, said};
+use super::{Stage, step_detail};
 
 #[test]
 fn what_pushes_can_do_is_as_upstream_is_set() {
@@ -14,10 +14,10 @@ fn what_pushes_can_do_is_as_upstream_is_set() {
     {
         stage.project.config(&format!("receive.{key}"), "false");
         let ran = stage.testing(&[]).ok();
-        assert_eq!(said(&ran, "FAILED", label[at]), "not advertised");
+        assert_eq!(step_detail(&ran, "FAILED", label[at]), "not advertised");
         stage.project.config(&format!("receive.{key}"), "true");
         let ran = stage.testing(&[]).ok();
-        assert_eq!(said(&ran, "ok", label[at]), "advertised");
+        assert_eq!(step_detail(&ran, "ok", label[at]), "advertised");
     }
 }
 
@@ -26,10 +26,10 @@ fn a_project_with_many_refs_is_not_read_twice() {
     let stage = Stage::new();
     stage.project.many_refs(3000);
     let ran = stage.testing(&[]).ok();
-    said(&ran, "ok", "may push");
-    let words = said(&ran, "ok", "refspecs");
-    assert!(words.starts_with("3003 refs: "), "{ran}");
-    assert!(words.ends_with(" and 3000 more"), "{ran}");
+    step_detail(&ran, "ok", "may push");
+    let args = step_detail(&ran, "ok", "refspecs");
+    assert!(args.starts_with("3003 refs: "), "{ran}");
+    assert!(args.ends_with(" and 3000 more"), "{ran}");
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn large_files_may_be_switched_off() {
     let stage = Stage::new();
     stage.gitlab.switch_lfs_off();
     let ran = stage.testing(&[]).ok();
-    assert_eq!(said(&ran, "FAILED", "LFS endpoint"), "none");
+    assert_eq!(step_detail(&ran, "FAILED", "LFS endpoint"), "none");
 }
 
 #[test]
@@ -45,12 +45,12 @@ fn a_server_that_does_not_know_says_so_and_decides_nothing() {
     let stage = Stage::new();
     stage.gitlab.fault(Fault::status(503).on(On::PushInfoRefs));
     let ran = stage.testing(&[]).ok();
-    assert_eq!(said(&ran, "-", "may push"), "error 503");
+    assert_eq!(step_detail(&ran, "-", "may push"), "error 503");
     stage.gitlab.clear_faults();
     stage.gitlab.fault(Fault::hang_up().on(On::PushInfoRefs));
     let ran = stage.testing(&[]).ok();
-    assert!(said(&ran, "-", "may push").contains("cut"), "{ran}");
-    said(&ran, "ok", "LFS endpoint");
+    assert!(step_detail(&ran, "-", "may push").contains("cut"), "{ran}");
+    step_detail(&ran, "ok", "LFS endpoint");
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn no_question_follows_a_redirect() {
     }
     let typed = stage.with_login("me:right");
     let ran = stage.world.mirrord(["test", &typed]).ok();
-    assert_eq!(said(&ran, "-", "may push"), "error 307");
-    said(&ran, "FAILED", "LFS endpoint");
+    assert_eq!(step_detail(&ran, "-", "may push"), "error 307");
+    step_detail(&ran, "FAILED", "LFS endpoint");
     assert!(other.requests().is_empty(), "the login stays where it is");
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use tests::Run;
 
-use super::{fails_at, hint, said, steps};
+use super::{fails_at, hint, step_detail, steps};
 use crate::ssh::Stage;
 
 fn testing(stage: &Stage) -> Run {
@@ -16,8 +16,8 @@ fn testing(stage: &Stage) -> Run {
 fn fingerprint(stage: &Stage, key: &str) -> String {
     let listing = stage.world.program("ssh-keygen", ["-lf"]);
     let listed = listing.arg(stage.world.path(key)).ok();
-    let mut words = listed.line().split(' ');
-    words.nth(1).expect("its hash").to_owned()
+    let mut args = listed.line().split(' ');
+    args.nth(1).expect("its hash").to_owned()
 }
 
 #[test]
@@ -40,23 +40,23 @@ fn what_works_over_ssh_names_both_keys() {
     ];
     assert_eq!(labels, expected, "{ran}");
     let address = format!("127.0.0.1:{}", stage.sshd.port());
-    assert_eq!(said(&ran, "ok", "connected"), address);
+    assert_eq!(step_detail(&ran, "ok", "connected"), address);
     let host_key = fingerprint(&stage, "sshd/host_key.pub");
     assert_eq!(
-        said(&ran, "ok", "host key"),
+        step_detail(&ran, "ok", "host key"),
         format!("ssh-ed25519 {host_key}")
     );
-    let words = said(&ran, "ok", "signed in");
+    let args = step_detail(&ran, "ok", "signed in");
     let key = fingerprint(&stage, "ssh/key.pub");
     let user = stage.sshd.login().replace("@127.0.0.1", "");
-    assert!(words.starts_with(&format!("as '{user}' with ")), "{ran}");
-    assert!(words.ends_with(&format!(" ED25519 {key}")), "{ran}");
-    said(&ran, "ok", "may push");
-    assert_eq!(said(&ran, "-", "LFS endpoint"), "not asked over ssh");
-    let asked: Vec<_> = stage.sshd.commands();
-    let programs = asked.iter().map(|asked| asked.split(' ').next());
+    assert!(args.starts_with(&format!("as '{user}' with ")), "{ran}");
+    assert!(args.ends_with(&format!(" ED25519 {key}")), "{ran}");
+    step_detail(&ran, "ok", "may push");
+    assert_eq!(step_detail(&ran, "-", "LFS endpoint"), "not asked over ssh");
+    let request: Vec<_> = stage.sshd.commands();
+    let programs = request.iter().map(|request| request.split(' ').next());
     let expected = [Some("git-upload-pack"), Some("git-receive-pack")];
-    assert!(programs.eq(expected), "{asked:?}");
+    assert!(programs.eq(expected), "{request:?}");
     assert_eq!(stage.project.refs(), before);
     assert_eq!(stage.world.mirrors(), [""; 0]);
 }
@@ -67,7 +67,10 @@ fn a_host_that_is_not_known_shows_its_key() {
     stage.sshd.forget_host_key();
     let key = fingerprint(&stage, "sshd/host_key.pub");
     let ran = fails_at(testing(&stage), "host key", "its host key is not known");
-    assert!(said(&ran, "FAILED", "host key").ends_with(&key), "{ran}");
+    assert!(
+        step_detail(&ran, "FAILED", "host key").ends_with(&key),
+        "{ran}"
+    );
     assert!(
         hint(&ran).contains("accept it if it is right: ssh"),
         "{ran}"
@@ -91,7 +94,7 @@ fn a_key_that_is_refused() {
     stage.world.ssh_key("ssh/another");
     stage.sshd.authorize(&["ssh/another"]);
     let ran = fails_at(testing(&stage), "signed in", "refuses your key");
-    said(&ran, "ok", "host key");
+    step_detail(&ran, "ok", "host key");
     assert!(hint(&ran).contains("ssh -v"), "{ran}");
 }
 
@@ -100,7 +103,7 @@ fn nobody_listens_or_the_name_is_not_known() {
     let mut stage = Stage::small();
     stage.sshd.stop();
     let ran = fails_at(testing(&stage), "connected", "connection refused");
-    assert_eq!(said(&ran, "ok", "name resolved"), "127.0.0.1");
+    assert_eq!(step_detail(&ran, "ok", "name resolved"), "127.0.0.1");
     let far = "git@gitlab.invalid:group/project.git";
     let test = stage.world.mirrord(["test", far]);
     fails_at(test, "name resolved", "could not resolve host");
@@ -126,7 +129,7 @@ fn a_project_that_is_not_there() {
         "may read",
         "/not/there",
     );
-    said(&ran, "ok", "signed in");
+    step_detail(&ran, "ok", "signed in");
 }
 
 #[test]
@@ -137,8 +140,8 @@ fn a_push_that_is_refused_is_said_in_the_words_of_the_server() {
          echo 'ERROR: You are not allowed to push code to this project.' >&2; exit 1;; esac",
     );
     let ran = testing(&stage).ok();
-    let words = said(&ran, "FAILED", "may push");
-    assert_eq!(words, "You are not allowed to push code to this project");
+    let args = step_detail(&ran, "FAILED", "may push");
+    assert_eq!(args, "You are not allowed to push code to this project");
 }
 
 #[test]
@@ -156,7 +159,7 @@ fn a_connection_of_the_persons_own_is_left_alone() {
         .ok();
     assert!(socket.exists(), "there is one");
     let ran = testing(&stage).ok();
-    said(&ran, "ok", "host key");
+    step_detail(&ran, "ok", "host key");
     assert!(socket.exists(), "and it stays");
     stage
         .world

@@ -2,7 +2,7 @@
 
 use tests::World;
 
-use super::{Stage, fails_at, hint, said};
+use super::{Stage, fails_at, hint, step_detail};
 
 /// An https server, whose authority this person knows.
 fn over_tls(knows: bool) -> Stage {
@@ -33,15 +33,15 @@ fn nobody_listens() {
 fn a_trusted_certificate_says_who_signed_it_and_how_long_it_is_good() {
     let stage = over_tls(true);
     let ran = stage.testing(&[]).ok();
-    let words = said(&ran, "ok", "certificate");
-    let (issuer, days) = words.split_once(", ").expect("two facts");
+    let args = step_detail(&ran, "ok", "certificate");
+    let (issuer, days) = args.split_once(", ").expect("two facts");
     assert_eq!(issuer, "issued by 'CA of the GitLab stand-in'");
     let days = days.strip_suffix(" days left").expect("days");
     let days: u64 = days.parse().expect("a number");
     // It is good until 4096.
     assert!((700_000..760_000).contains(&days), "{ran}");
-    let asked = stage.gitlab.requests();
-    let first = asked.first().expect("it asked");
+    let received = stage.gitlab.requests();
+    let first = received.first().expect("it asked");
     assert_eq!(first.authorization, None, "no secret is sent for that");
 }
 
@@ -52,8 +52,8 @@ fn an_untrusted_certificate() {
     let ran = fails_at(stage.testing(&[]), "certificate", why);
     assert!(hint(&ran).contains("git config http.sslCAInfo"), "{ran}");
     let unchecked = stage.testing(&[]).env("GIT_SSL_NO_VERIFY", "1").ok();
-    let words = said(&unchecked, "ok", "certificate");
-    assert!(words.contains("not checked"), "{unchecked}");
+    let args = step_detail(&unchecked, "ok", "certificate");
+    assert!(args.contains("not checked"), "{unchecked}");
 }
 
 #[test]
@@ -65,8 +65,8 @@ fn an_expired_certificate() {
     let stage = Stage::of(world, gitlab);
     fails_at(stage.testing(&[]), "certificate", "it has expired");
     let unchecked = stage.testing(&[]).env("GIT_SSL_NO_VERIFY", "1").ok();
-    let words = said(&unchecked, "ok", "certificate");
-    assert!(words.contains("days ago"), "{unchecked}");
+    let args = step_detail(&unchecked, "ok", "certificate");
+    assert!(args.contains("days ago"), "{unchecked}");
 }
 
 #[test]
@@ -78,13 +78,17 @@ fn a_proxy_is_named_without_its_login() {
     let by_variable = stage.world.mirrord(["test", far]);
     let ran = by_variable.env("http_proxy", &address).ok();
     for (label, start) in [("name resolved", "127.0.0.1"), ("connected", &proxy)] {
-        let words = said(&ran, "ok", label);
-        assert_eq!(words, format!("{start}, through the proxy {proxy}"));
+        let args = step_detail(&ran, "ok", label);
+        assert_eq!(args, format!("{start}, through the proxy {proxy}"));
     }
     assert!(!ran.stdout.contains("hunter2"), "{ran}");
     let near = stage.testing(&[]).env("http_proxy", &address);
     let ran = near.env("no_proxy", "127.0.0.1").ok();
-    assert_eq!(said(&ran, "ok", "connected"), proxy, "past the proxy");
+    assert_eq!(
+        step_detail(&ran, "ok", "connected"),
+        proxy,
+        "past the proxy"
+    );
 }
 
 #[test]
@@ -128,9 +132,9 @@ fn a_redirect_is_told_and_followed_as_a_sync_would() {
     let stage = Stage::new();
     let short = stage.url.trim_end_matches(".git");
     let ran = stage.world.mirrord(["test", short]).ok();
-    let words = said(&ran, "ok", "redirected");
+    let args = step_detail(&ran, "ok", "redirected");
     let expected = format!("to '{}': the mirror would be of that", stage.url);
-    assert_eq!(words, expected);
+    assert_eq!(args, expected);
     let end = format!("a mirror of '{}' would work\n", stage.url);
     assert!(ran.stdout.ends_with(&end), "{ran}");
     let connected = ran.stdout.matches("connected").count();
@@ -152,11 +156,14 @@ fn what_only_git_can_do_is_left_to_git_and_tested_by_it() {
     let stage = Stage::new();
     stage.world.config("http.cookieFile", "/dev/null");
     let ran = stage.testing(&[]).ok();
-    let words = said(&ran, "-", "connected");
-    assert!(words.contains("'http.cookiefile'"), "{ran}");
-    said(&ran, "ok", "may read");
+    let args = step_detail(&ran, "-", "connected");
+    assert!(args.contains("'http.cookiefile'"), "{ran}");
+    step_detail(&ran, "ok", "may read");
     for label in ["may push", "LFS endpoint"] {
-        said(&ran, "-", label);
+        step_detail(&ran, "-", label);
     }
-    assert_eq!(said(&ran, "ok", "refspecs"), "3 refs: main, topic, v1");
+    assert_eq!(
+        step_detail(&ran, "ok", "refspecs"),
+        "3 refs: main, topic, v1"
+    );
 }

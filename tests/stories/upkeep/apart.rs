@@ -27,8 +27,8 @@ impl Shelf {
 
     /// The objects that these reach.
     #[track_caller]
-    pub(super) fn reached(&self, words: &[&str]) -> BTreeSet<String> {
-        let list = [&["rev-list", "--objects", "--no-object-names"], words].concat();
+    pub(super) fn reached(&self, args: &[&str]) -> BTreeSet<String> {
+        let list = [&["rev-list", "--objects", "--no-object-names"], args].concat();
         let listed = self.fork.world.git(list).env("GIT_DIR", self.mirror()).ok();
         listed.stdout.lines().map(str::to_owned).collect()
     }

@@ -27,8 +27,8 @@ impl Shelf {
         fs::write(self.fork.world.path("more"), question).expect("it is read");
         let ran = reader.wait();
         assert!(ran.status.success(), "{ran}");
-        let said = ["packfile", "PACK", "100% ("];
-        let all = said.iter().all(|word| ran.stdout.contains(word));
+        let output = ["packfile", "PACK", "100% ("];
+        let all = output.iter().all(|word| ran.stdout.contains(word));
         assert!(all && !ran.stdout.contains("fatal"), "{ran}");
     }
 

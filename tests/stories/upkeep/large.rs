@@ -54,8 +54,8 @@ impl Shelf {
     #[track_caller]
     fn is_indexed_for_the(&self, times: usize) {
         let deadline = Instant::now() + PATIENCE;
-        let words = "'fork' has an index over all of its packs after ";
-        while self.fork.world.log().matches(words).count() < times {
+        let text = "'fork' has an index over all of its packs after ";
+        while self.fork.world.log().matches(text).count() < times {
             assert!(Instant::now() < deadline, "{}", self.fork.world.log());
             yield_now();
         }
@@ -70,8 +70,8 @@ impl Shelf {
             fork.world.git(check).env("GIT_DIR", self.mirror()).ok();
         }
         let refs = |dir: &str| {
-            let words = ["for-each-ref", "--format=%(objectname) %(refname)"];
-            fork.world.git(words).at(dir).ok().stdout
+            let args = ["for-each-ref", "--format=%(objectname) %(refname)"];
+            fork.world.git(args).at(dir).ok().stdout
         };
         fork.world.clone_mirror("fork", name).ok();
         let fsck = ["fsck", "--full", "--strict"];
@@ -80,8 +80,8 @@ impl Shelf {
         let script = r#"git clone -q -c core.multiPackIndex=false --no-local "file://$0" "$1""#;
         let mirror = self.mirror();
         let mirror = mirror.to_str().expect("plain");
-        let words = ["-c", script, mirror, plain.as_str()];
-        fork.world.program("sh", words).ok();
+        let args = ["-c", script, mirror, plain.as_str()];
+        fork.world.program("sh", args).ok();
         assert_eq!(refs(name), refs(&plain));
     }
 }

@@ -91,8 +91,8 @@ fn is_done(mirror: &Path) -> bool {
     let looked = mirror.join("looked").metadata();
     let looked = looked.and_then(|file| file.modified());
     let is_new = looked.is_ok_and(|at| at + DAY > SystemTime::now());
-    let held = File::options().append(true).open(mirror.join("upkeep"));
-    is_new && held.is_ok_and(|held| held.try_lock().is_ok())
+    let paused = File::options().append(true).open(mirror.join("upkeep"));
+    is_new && paused.is_ok_and(|paused| paused.try_lock().is_ok())
 }
 
 #[test]

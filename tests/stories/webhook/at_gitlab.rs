@@ -15,8 +15,8 @@ impl Stage {
     }
 
     fn at_gitlab(&self, command: &str, token: &str) -> Run {
-        let words = ["webhook", command, "project", "--token-stdin"];
-        self.world.mirrord(words).stdin(format!("{token}\n"))
+        let args = ["webhook", command, "project", "--token-stdin"];
+        self.world.mirrord(args).stdin(format!("{token}\n"))
     }
 
     /// The only hook of the project, as GitLab has it.
@@ -123,11 +123,11 @@ fn a_hook_that_is_broken_is_named_and_mended() {
         ),
         ("alert_status", json!("disabled"), "switched it off"),
     ];
-    for (field, value, words) in table {
+    for (field, value, expected) in table {
         stage.gitlab.change_hooks("group/project", field, value);
         let ran = stage.at_gitlab("check", TOKEN).code(1);
         assert!(
-            ran.stdout.contains("wrong: ") && ran.stdout.contains(words),
+            ran.stdout.contains("wrong: ") && ran.stdout.contains(expected),
             "{field}: {ran}"
         );
         stage.at_gitlab("register", TOKEN).ok();
@@ -153,12 +153,12 @@ fn a_hook_that_gitlab_has_switched_off_is_seen_and_switched_on_again() {
     }
     assert_eq!(stage.gitlab.deliver("group/project"), [0; 0], "it gave up");
     let ran = stage.at_gitlab("check", TOKEN).code(1);
-    for words in [
+    for expected in [
         "disabled until: 2026-",
         "delivery: push_hooks: 401",
         "no signing token",
     ] {
-        assert!(ran.stdout.contains(words), "{ran}");
+        assert!(ran.stdout.contains(expected), "{ran}");
     }
     stage.at_gitlab("register", TOKEN).ok();
     stage.works("on again");
@@ -170,8 +170,8 @@ fn the_token_goes_to_upstream_alone_and_is_kept_nowhere() {
     let elsewhere = stage.world.gitlab();
     stage.gitlab.forget_requests();
     stage.at_gitlab("register", TOKEN).ok();
-    let asked = stage.gitlab.requests();
-    let api = asked
+    let received = stage.gitlab.requests();
+    let api = received
         .iter()
         .filter(|request| request.path.starts_with("/api/"));
     let mut tokens = api.map(|request| request.header("private-token"));
@@ -198,13 +198,13 @@ fn the_token_goes_to_upstream_alone_and_is_kept_nowhere() {
 fn what_gitlab_refuses_is_said_in_its_words_with_what_to_do() {
     let stage = Stage::with_maintainer();
     stage.gitlab.maintainer("other/project", "glpat-other");
-    for (token, words) in [
+    for (token, expected) in [
         ("glpat-wrong", "does not take this token"),
         ("glpat-other", "knows no project 'group/project'"),
     ] {
         let ran = stage.at_gitlab("register", token).code(1);
         assert!(
-            ran.stderr.contains(words) && ran.stderr.contains("hint: "),
+            ran.stderr.contains(expected) && ran.stderr.contains("hint: "),
             "{ran}"
         );
         assert!(!ran.stderr.contains("glpat"), "{ran}");
@@ -220,16 +220,16 @@ fn what_gitlab_refuses_is_said_in_its_words_with_what_to_do() {
     let ran = stage.at_gitlab("register", TOKEN).code(1);
     assert!(ran.stderr.contains("cannot reach"), "{ran}");
     stage.gitlab.start();
-    let words = ["webhook", "register", "project"];
-    let ran = stage.world.mirrord(words).code(1);
+    let args = ["webhook", "register", "project"];
+    let ran = stage.world.mirrord(args).code(1);
     assert!(ran.stderr.contains("hint: give it on stdin"), "{ran}");
 }
 
 #[test]
 fn somebody_at_a_terminal_is_asked_for_the_token_and_it_is_not_shown() {
     let stage = Stage::with_maintainer();
-    let words = ["webhook", "register", "project"];
-    let mut terminal = stage.world.mirrord(words).on_terminal();
+    let args = ["webhook", "register", "project"];
+    let mut terminal = stage.world.mirrord(args).on_terminal();
     terminal.shows(&format!("Token for 'http://{}'", stage.gitlab.host()));
     terminal.types(&format!("{TOKEN}\n"));
     let (code, shown) = terminal.ended();

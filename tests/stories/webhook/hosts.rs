@@ -142,16 +142,16 @@ fn a_storm_becomes_one_check_and_one_more() {
     let stage = Stage::new();
     let delivery = stage.delivery();
     stage.gitlab.forget_requests();
-    let held = stage.gitlab.hold(On::LsRefs);
+    let paused = stage.gitlab.pause(On::LsRefs);
     assert_eq!(delivery.send().status, 202);
-    held.reached();
+    paused.reached();
     for _ in 0..100 {
         assert_eq!(delivery.send().status, 202, "whatever the mirror is doing");
     }
     stage
         .project
         .commit("main", "file", "what the last of them tells of");
-    held.release();
+    paused.release();
     stage.wait_until_in_step();
     let questions = stage.questions();
     assert!(

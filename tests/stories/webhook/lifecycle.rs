@@ -103,8 +103,8 @@ fn a_port_that_is_taken_is_said_so_and_taken_when_it_is_free() {
         .world
         .mirrord(["webhook", "on", "--listen", &at])
         .code(1);
-    let said = format!("error: cannot listen at '{at}': address already in use\nhint: ");
-    assert!(ran.stderr.to_lowercase().contains(&said), "{ran}");
+    let message = format!("error: cannot listen at '{at}': address already in use\nhint: ");
+    assert!(ran.stderr.to_lowercase().contains(&message), "{ran}");
     assert_eq!(config(&stage.world, "webhook"), "no", "nothing has changed");
     // It was free when it was chosen, and is taken when the next daemon starts.
     drop(other);

@@ -138,12 +138,12 @@ fn a_body_that_grows_too_long_is_not_read_to_its_end() {
 fn the_answer_does_not_wait_for_the_mirror() {
     let stage = Stage::new();
     let delivery = stage.delivery();
-    let held = stage.gitlab.hold(tests::On::Any);
+    let paused = stage.gitlab.pause(tests::On::Any);
     let began = Instant::now();
     for _ in 0..10 {
         assert_eq!(delivery.send().status, 202);
     }
-    held.reached();
+    paused.reached();
     assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
     stage.gitlab.stop();
     assert_eq!(delivery.send().status, 202, "nor for one that is down");

@@ -18,8 +18,8 @@ impl Stage {
     /// GitLab has shown a signing token, and from now on signs with it.
     #[track_caller]
     fn sign(&self) -> Shown {
-        let told = self.secret(&["--signing-token-stdin"]);
-        let ran = told.stdin(format!("{SIGNING}\n")).ok();
+        let run = self.secret(&["--signing-token-stdin"]);
+        let ran = run.stdin(format!("{SIGNING}\n")).ok();
         assert!(!format!("{ran}").contains("whsec_"), "{ran}");
         self.show()
     }
@@ -112,11 +112,11 @@ fn what_is_no_signing_token_changes_nothing_and_is_not_repeated() {
     let stage = Stage::new();
     let delivery = stage.delivery();
     for wrong in ["hunter2", "whsec_hunter2", "whsec_aHVudGVyMg==", "", "a\nb"] {
-        let told = stage.secret(&["--signing-token-stdin"]);
-        let ran = told.stdin(format!("{wrong}\n")).code(2);
-        let said = format!("{}{}", ran.stdout, ran.stderr);
+        let run = stage.secret(&["--signing-token-stdin"]);
+        let ran = run.stdin(format!("{wrong}\n")).code(2);
+        let output = format!("{}{}", ran.stdout, ran.stderr);
         assert!(
-            !said.contains("hunter2") && !said.contains("aHVudGVyMg"),
+            !output.contains("hunter2") && !output.contains("aHVudGVyMg"),
             "{ran}"
         );
     }

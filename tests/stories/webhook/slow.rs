@@ -40,10 +40,10 @@ fn slow_headers_are_hung_up_on_and_a_slow_body_is_told_so() {
     (&slow).write_all(b"{").expect("it listens");
     let began = Instant::now();
     for quiet in [&silent, &dribbling] {
-        let said = rest(quiet);
+        let response = rest(quiet);
         assert!(
-            said.is_empty() || said.starts_with("HTTP/1.1 408"),
-            "{said}"
+            response.is_empty() || response.starts_with("HTTP/1.1 408"),
+            "{response}"
         );
     }
     let took = began.elapsed();
@@ -51,8 +51,8 @@ fn slow_headers_are_hung_up_on_and_a_slow_body_is_told_so() {
         took > Duration::from_secs(3) && took < Duration::from_secs(20),
         "{took:?}"
     );
-    let said = rest(&slow);
-    assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
+    let response = rest(&slow);
+    assert!(response.starts_with("HTTP/1.1 408 "), "{response}");
     assert!(began.elapsed() > Duration::from_secs(8), "it had some time");
 }
 
@@ -77,13 +77,13 @@ fn a_real_hook_is_answered_at_once_however_many_say_nothing() {
     for number in 0..200 {
         let mut other = connect(&url);
         // Idle, about its headers, about its body.
-        let said = match number % 3 {
+        let bytes = match number % 3 {
             0 => "",
             1 => "POST /hooks/0 HTTP/1.1\r\nHost: 127",
             _ => head.as_str(),
         };
         // It may be one that had to go already.
-        let _ = other.write_all(said.as_bytes());
+        let _ = other.write_all(bytes.as_bytes());
         others.push(other);
     }
     let began = Instant::now();

@@ -11,8 +11,8 @@ impl Stage {
     fn follows(&self) {
         for url in ["mirror::project", self.url.as_str()] {
             let dir = if url == self.url { "plain2" } else { "ours2" };
-            let words = ["clone", "-q", "--mirror", url, dir];
-            let ran = self.world.git(words).ok();
+            let args = ["clone", "-q", "--mirror", url, dir];
+            let ran = self.world.git(args).ok();
             assert!(!ran.stderr.contains("wiped"), "{ran}");
         }
         let [ours, plain] = ["ours2", "plain2"].map(|dir| self.world.path(dir));
@@ -217,11 +217,11 @@ fn an_accept_that_breaks_off_leaves_what_was_there() {
     stage.mirrord(&["accept", "project"]).code(1);
     stage.gitlab.clear_faults();
     stage.has(&stage.had);
-    let held = stage.gitlab.hold(On::Fetch);
+    let paused = stage.gitlab.pause(On::Fetch);
     let accept = stage.mirrord(&["accept", "project"]).start();
-    held.reached();
+    paused.reached();
     stage.world.kill_daemon();
-    held.release();
+    paused.release();
     let ran = accept.wait();
     assert_eq!(ran.status.code(), Some(1), "{ran}");
     alarmed(stage.fetch());
@@ -235,16 +235,16 @@ fn who_fetches_beside_an_accept_gets_the_one_or_the_other_whole() {
     let stage = Stage::new();
     replace(&stage.project, 20);
     alarmed(stage.fetch());
-    let held = stage.gitlab.hold_answer(On::LsRefs);
+    let paused = stage.gitlab.pause_answer(On::LsRefs);
     let accept = stage.mirrord(&["accept", "project"]).start();
-    held.reached();
+    paused.reached();
     let ask = || {
-        let words = ["ls-remote", "--refs", "mirror::project"];
-        stage.world.git(words).start()
+        let args = ["ls-remote", "--refs", "mirror::project"];
+        stage.world.git(args).start()
     };
     let asked: Vec<_> = (0..4).map(|_| ask()).collect();
     stage.world.wait_until_clients(5);
-    held.release();
+    paused.release();
     let accept = accept.wait();
     assert!(accept.status.success(), "{accept}");
     let lines = |refs: &[(String, String)]| {

@@ -214,8 +214,8 @@ fn another_project_in_its_place_is_an_alarm() {
                 project.annotated_tag("v1", "main");
             },
             then: |project| {
-                let words = ["commit-tree", "-m", "import", "main^{tree}"];
-                let import = project.git(words).ok();
+                let args = ["commit-tree", "-m", "import", "main^{tree}"];
+                let import = project.git(args).ok();
                 empty(project);
                 project.force("main", import.line());
             },

@@ -7,9 +7,9 @@ use super::{Stage, alarmed, alarms::main_and, empty, silent};
 /// Prepares the push of somebody who deletes 14 of 22 refs, none of which another one contains.
 fn deletions(stage: &Stage) -> tests::Run {
     let deleted = (1..=14).map(|number| format!(":b{number}"));
-    let words = ["push", "-q", "origin"].map(str::to_owned);
-    let words: Vec<_> = words.into_iter().chain(deleted).collect();
-    stage.world.git(words).at("ours")
+    let args = ["push", "-q", "origin"].map(str::to_owned);
+    let args: Vec<_> = args.into_iter().chain(deleted).collect();
+    stage.world.git(args).at("ours")
 }
 
 #[test]
@@ -71,11 +71,11 @@ fn what_somebody_deletes_through_us_while_others_fetch_is_no_alarm() {
         .world
         .git(["clone", "-q", "mirror::project", "theirs"])
         .ok();
-    let held = stage.gitlab.hold(On::Push);
+    let paused = stage.gitlab.pause(On::Push);
     let push = deletions(&stage).start();
-    held.reached();
+    paused.reached();
     stage.world.git(["fetch", "-q"]).at("theirs").ok();
-    held.release();
+    paused.release();
     let push = push.wait();
     assert!(push.status.success(), "{push}");
     silent(stage.world.git(["fetch", "-q", "--prune"]).at("theirs"));

@@ -159,12 +159,12 @@ fn a_mirror_that_is_not_asked_for_knows_of_the_alarm_after_the_daemon_was_starte
     stage.mirrord(&["sync", "project"]).code(1);
     for command in ["show", "list"] {
         stage.world.mirrord(["stop"]).ok();
-        let words: &[&str] = if command == "show" {
+        let args: &[&str] = if command == "show" {
             &["show", "project"]
         } else {
             &["list"]
         };
-        let ran = stage.mirrord(words).ok();
+        let ran = stage.mirrord(args).ok();
         assert!(ran.stdout.contains("looks wiped"), "{ran}");
     }
     let ran = stage.fetch().ok();

@@ -89,7 +89,7 @@ fn group(svg: &mut String, y: &mut usize, ways: &[Outcome]) {
                 escaped(way.way)
             ),
         );
-        let said = match (way.median(WALL), way.range(WALL)) {
+        let output = match (way.median(WALL), way.range(WALL)) {
             (Some(median), Some((least, most))) => {
                 let color = if way.way.starts_with("mirror") {
                     MIRROR
@@ -122,8 +122,8 @@ fn group(svg: &mut String, y: &mut usize, ways: &[Outcome]) {
             svg,
             &format!(
                 r#"<text x="{:.1}" y="{middle}">{}</text>"#,
-                NAMES + said.0 + 8.0,
-                said.1
+                NAMES + output.0 + 8.0,
+                output.1
             ),
         );
         *y += BAR + GAP;

@@ -87,11 +87,11 @@ impl Contender {
             Self::Peer(peer) => peer.clone,
             _ => &["git", "clone"],
         };
-        let mut line = words(command);
-        line.extend(words(&["-q"]));
-        line.extend(words(options));
+        let mut line = args(command);
+        line.extend(args(&["-q"]));
+        line.extend(args(options));
         match self {
-            Self::Local => line.extend(words(&["--local"])),
+            Self::Local => line.extend(args(&["--local"])),
             Self::Reference => {
                 let reference = subject.reference(stage)?.display().to_string();
                 line.extend(["--reference".to_owned(), reference]);
@@ -106,13 +106,13 @@ impl Contender {
     pub(crate) fn fetch_line(self) -> Option<Vec<String>> {
         match self {
             Self::Peer(Peer { fetch: [], .. }) => None,
-            Self::Peer(peer) => Some(words(&[peer.fetch, &["-q"]].concat())),
-            _ => Some(words(&["git", "fetch", "-q"])),
+            Self::Peer(peer) => Some(args(&[peer.fetch, &["-q"]].concat())),
+            _ => Some(args(&["git", "fetch", "-q"])),
         }
     }
 }
 
 /// Returns words to be typed.
-pub(crate) fn words(words: &[&str]) -> Vec<String> {
-    words.iter().copied().map(str::to_owned).collect()
+pub(crate) fn args(args: &[&str]) -> Vec<String> {
+    args.iter().copied().map(str::to_owned).collect()
 }

@@ -91,7 +91,7 @@ fn wanted() -> Option<Wanted> {
 impl Wanted {
     fn wants(&self, repository: &str, entry: &Entry) -> bool {
         let title = format!("{repository}: {}", entry.0);
-        let has = |words: &String| words.split_whitespace().all(|word| title.contains(word));
+        let has = |args: &String| args.split_whitespace().all(|word| title.contains(word));
         self.only.is_empty() || self.only.iter().any(has)
     }
 
@@ -162,13 +162,13 @@ fn do_work(
             let (way, outcome) = (&work.ways[place], &mut own[place]);
             let turn = turn(stage, way);
             interrupt::stop_here_if_stopping();
-            let said = match &turn {
+            let output = match &turn {
                 Ok(sample) => report::seconds(sample.wall),
                 Err(failure) => format!("failed: {}", failure.trim_end()),
             };
             let name = &subject.name;
             tell(&format!(
-                "{name}: {title}, {} of {rounds}: {}: {said}",
+                "{name}: {title}, {} of {rounds}: {}: {output}",
                 round + 1,
                 way.name
             ));

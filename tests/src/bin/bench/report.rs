@@ -164,9 +164,9 @@ fn work(text: &mut String, ways: &[Outcome]) {
     let wall: Figure = |it| it.wall;
     for way in ways {
         let (Some(median), Some((least, most))) = (way.median(wall), way.range(wall)) else {
-            let said = way.failure.as_deref().unwrap_or_default();
-            let said = said.lines().next().unwrap_or_default();
-            line(text, &format!("| {} | failed: {said} |", way.way));
+            let output = way.failure.as_deref().unwrap_or_default();
+            let output = output.lines().next().unwrap_or_default();
+            line(text, &format!("| {} | failed: {output} |", way.way));
             continue;
         };
         let ratio = way.ratio(wall, first, wall).map_or(String::new(), short);

@@ -9,19 +9,19 @@ use super::{SILENT, Stage, impatient};
 use crate::ssh;
 
 /// Makes the hook of a project wait until the returned pipe is opened; receive-pack says nothing meanwhile.
-fn hold(world: &World, project: &Project) -> std::path::PathBuf {
-    let held = world.path("held");
-    world.program("mkfifo", [&held]).ok();
-    let line = format!("cat >/dev/null; cat '{}'", held.display());
+fn pause(world: &World, project: &Project) -> std::path::PathBuf {
+    let paused = world.path("held");
+    world.program("mkfifo", [&paused]).ok();
+    let line = format!("cat >/dev/null; cat '{}'", paused.display());
     project.hook("pre-receive", &line);
     project.config("receive.keepAlive", "0");
-    held
+    paused
 }
 
 /// Lets a hook that was held go on, if it is still there.
-fn release(project: &Project, held: &std::path::Path) {
+fn release(project: &Project, paused: &std::path::Path) {
     project.hook("pre-receive", "cat >/dev/null");
-    fs::remove_file(held).expect("the world is ours");
+    fs::remove_file(paused).expect("the world is ours");
 }
 
 fn commit(world: &World, content: &[u8]) {
@@ -30,8 +30,8 @@ fn commit(world: &World, content: &[u8]) {
     world.git(["commit", "-q", "-m", "mine"]).at("ours").ok();
 }
 
-fn push(world: &World, words: &[&str]) -> Ran {
-    world.git(words).at("ours").run()
+fn push(world: &World, args: &[&str]) -> Ran {
+    world.git(args).at("ours").run()
 }
 
 /// Asserts that a push was given up and that nobody knows what became of it.
@@ -49,7 +49,7 @@ fn a_push_over_ssh_of_which_no_report_comes_is_given_up() {
     stage.project.commit("old", "b", "b");
     stage.clone("ours").ok();
     impatient(world, 1);
-    let held = hold(world, &stage.project);
+    let paused = pause(world, &stage.project);
     commit(world, b"mine");
     let before = stage.project.refs();
     may_have_reached(&push(world, &["push", "origin", "main"]));
@@ -63,7 +63,7 @@ fn a_push_over_ssh_of_which_no_report_comes_is_given_up() {
     assert!(left.is_empty(), "no ssh is left: {left:?}");
     assert_eq!(stage.project.refs(), before);
     may_have_reached(&push(world, &["push", "origin", ":old"]));
-    release(&stage.project, &held);
+    release(&stage.project, &paused);
     impatient(world, 600);
     push(world, &["push", "-q", "origin", "main"]);
     let mine = world.git(["rev-parse", "HEAD"]).at("ours").ok();
@@ -139,11 +139,11 @@ fn a_push_to_an_upstream_on_this_machine_of_which_no_report_comes_is_given_up() 
     let url = project.dir().display().to_string();
     world.clone_mirror(&url, "ours").ok();
     impatient(&world, 1);
-    let held = hold(&world, &project);
+    let paused = pause(&world, &project);
     commit(&world, b"mine");
     may_have_reached(&push(&world, &["push", "origin", "main"]));
     may_have_reached(&push(&world, &["push", "--progress", "origin", "main"]));
-    release(&project, &held);
+    release(&project, &paused);
     impatient(&world, 600);
     world.git(["push", "-q", "origin", "main"]).at("ours").ok();
     let mine = world.git(["rev-parse", "HEAD"]).at("ours").ok();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    contenders::{Contender, words},
+    contenders::{Contender, args},
     figures::Job,
     stage::{Stage, Subject},
 };
@@ -134,7 +134,7 @@ impl<'a> Client<'a> {
             From::By(contender) => contender.fetch_line(),
             From::NotAsking | From::Floor => None,
         };
-        own.unwrap_or_else(|| words(&["git", "fetch", "-q"]))
+        own.unwrap_or_else(|| args(&["git", "fetch", "-q"]))
     }
 
     /// Returns its clone, and makes it if there is none.

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::{
-    contenders::words,
+    contenders::args,
     figures::Job,
     stage::{Stage, Subject},
 };
@@ -25,7 +25,7 @@ pub(super) fn download<'a>(stage: &'a Stage, subject: &'a Subject) -> Work<'a> {
             }
             stage.git(stage.world.root(), &["init", "-q", "--bare", "first.git"]);
             Ok(Job {
-                line: words(&["git", "fetch", "-q", &subject.url, "+refs/*:refs/*"]),
+                line: args(&["git", "fetch", "-q", &subject.url, "+refs/*:refs/*"]),
                 writes: dir.clone(),
                 dir,
                 count: 1,
@@ -45,7 +45,7 @@ pub(super) fn download<'a>(stage: &'a Stage, subject: &'a Subject) -> Work<'a> {
             subject.forget(stage, &name);
             let line = ["mirrord", "add", &name, &url, "--quiet", "--no-test"];
             Ok(Job {
-                line: words(&line),
+                line: args(&line),
                 dir: stage.world.root().to_path_buf(),
                 writes: stage.world.path("nothing"),
                 count: 1,

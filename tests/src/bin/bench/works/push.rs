@@ -3,7 +3,7 @@
 use std::{fs, io, path::PathBuf};
 
 use crate::{
-    contenders::words,
+    contenders::args,
     figures::Job,
     repositories::{done, git},
     stage::{Stage, Subject},
@@ -76,7 +76,7 @@ impl Push<'_> {
         self.stage
             .git(&client, &["commit", "-qm", "Say one thing more"]);
         Ok(Job {
-            line: words(&["git", "push", "-q", "origin", &self.refspec()]),
+            line: args(&["git", "push", "-q", "origin", &self.refspec()]),
             writes: client.clone(),
             dir: client,
             count: 1,

@@ -1,4 +1,4 @@
-//! A clone is stopped between what it has planned and what it is handed, and something happens meanwhile.
+//! Clones that are stopped after they have planned which packs to take, and before they have them all.
 
 use std::{
     fs::{self, Permissions},
@@ -15,34 +15,34 @@ use tests::{Running, World, same_clone};
 use super::{PATIENCE, files, inode, is_linked, is_not_linked, objects, shared, with_an_idea};
 use crate::clone::{Stage, fill};
 
-/// Prepares a clone whose helper something befalls where it makes this system call, by which files are hard-linked or
-/// copied; what that is, in `strace`'s words.
-fn befallen(stage: &Stage, call: &str, fate: &str, dir: &str) -> tests::Run {
+/// Prepares a clone whose helper strace stops, kills or fails at a system call by which files are hard-linked or copied.
+/// `action` is the action as in strace's option `inject`.
+fn strace_clone(stage: &Stage, call: &str, action: &str, dir: &str) -> tests::Run {
     let world = &stage.world;
     let url = format!("mirror::{}", stage.url);
     let trace = world.path(format!("{dir}.trace")).display().to_string();
-    let inject = format!("inject={call}:{fate}");
+    let inject = format!("inject={call}:{action}");
     let calls = format!("trace={call}");
     let link = match call {
         "linkat" => "mirror.link=hardlink",
         _ => "mirror.link=copy",
     };
     let strace = ["-f", "-qq", "-o", &trace, "-e", &calls];
-    let words = strace.into_iter().chain(["-e", &inject]);
+    let args = strace.into_iter().chain(["-e", &inject]);
     let git = ["git", "-c", link, "clone", "-q", &url, dir];
-    world.program("strace", words.chain(git))
+    world.program("strace", args.chain(git))
 }
 
 /// A clone whose helper has been handed one file of many and is stopped.
-struct Held {
+struct StoppedClone {
     running: Running,
     helper: Pid,
 }
 
-impl Held {
+impl StoppedClone {
     #[track_caller]
     fn new(stage: &Stage, dir: &str) -> Self {
-        let running = befallen(stage, "linkat", "signal=STOP:when=1", dir).start();
+        let running = strace_clone(stage, "linkat", "signal=STOP:when=1", dir).start();
         let trace = stage.world.path(format!("{dir}.trace"));
         let deadline = Instant::now() + PATIENCE;
         let helper = loop {
@@ -101,7 +101,7 @@ fn a_clone_whose_packs_go_while_it_is_handed_them_is_handed_those_that_came() {
     stage.project.commit("main", "more", "more");
     world.git(["pull", "-q"]).at("plain").ok();
     world.git(["pull", "-q"]).at("first").ok();
-    let held = Held::new(&stage, "ours");
+    let clone = StoppedClone::new(&stage, "ours");
     let mirror = repack_by_hand(world);
     // The daemon verifies what it finds, as soon as somebody wants it.
     stage.clone("second").ok();
@@ -114,8 +114,8 @@ fn a_clone_whose_packs_go_while_it_is_handed_them_is_handed_those_that_came() {
         assert!(Instant::now() < deadline, "never verified");
         yield_now();
     }
-    held.signal(Signal::CONT);
-    assert!(held.running.wait().status.success());
+    clone.signal(Signal::CONT);
+    assert!(clone.running.wait().status.success());
     is_linked(world, "ours");
     is_like_plain(&stage, "ours");
 }
@@ -124,10 +124,10 @@ fn a_clone_whose_packs_go_while_it_is_handed_them_is_handed_those_that_came() {
 fn a_clone_whose_packs_go_and_of_which_nobody_knows_those_that_came_is_sent_it_by_git() {
     let stage = stage();
     let world = &stage.world;
-    let held = Held::new(&stage, "ours");
+    let clone = StoppedClone::new(&stage, "ours");
     repack_by_hand(world);
-    held.signal(Signal::CONT);
-    assert!(held.running.wait().status.success());
+    clone.signal(Signal::CONT);
+    assert!(clone.running.wait().status.success());
     is_not_linked(world, "ours");
     is_like_plain(&stage, "ours");
 }
@@ -136,7 +136,7 @@ fn a_clone_whose_packs_go_and_of_which_nobody_knows_those_that_came_is_sent_it_b
 /// is, too.
 fn is_between(world: &World) -> bool {
     let mirror = world.only_mirror();
-    let git = |words: &[&str]| world.git(words).env("GIT_DIR", &mirror).ok().stdout;
+    let git = |args: &[&str]| world.git(args).env("GIT_DIR", &mirror).ok().stdout;
     let counted = git(&["count-objects", "-v"]);
     let packed = counted
         .lines()
@@ -164,7 +164,7 @@ fn an_upkeep_while_a_clone_is_handed_packs_takes_none_of_them_away_before_it_has
     world.git(["pull", "-q"]).at("plain").ok();
     let before = files(&world.only_mirror().join("objects"));
     let planned: Vec<_> = before.iter().map(inode).collect();
-    let held = Held::new(&stage, "ours");
+    let clone = StoppedClone::new(&stage, "ours");
     stage.project.branch("late", "main~1");
     stage
         .project
@@ -175,8 +175,8 @@ fn an_upkeep_while_a_clone_is_handed_packs_takes_none_of_them_away_before_it_has
         assert!(Instant::now() < deadline, "never repacked: {}", world.log());
     }
     assert!(before.iter().all(|file| file.exists()));
-    held.signal(Signal::CONT);
-    assert!(held.running.wait().status.success());
+    clone.signal(Signal::CONT);
+    assert!(clone.running.wait().status.success());
     let handed = files(&objects(world, "ours"));
     assert!(handed.iter().any(|file| planned.contains(&inode(file))));
     is_like_plain(&stage, "ours");
@@ -192,9 +192,9 @@ fn a_clone_whose_helper_is_killed_while_it_is_handed_packs_leaves_nothing_and_wo
 {
     let stage = stage();
     let world = &stage.world;
-    let held = Held::new(&stage, "ours");
-    held.signal(Signal::KILL);
-    let ran = held.running.wait();
+    let clone = StoppedClone::new(&stage, "ours");
+    clone.signal(Signal::KILL);
+    let ran = clone.running.wait();
     assert!(!ran.status.success(), "{ran}");
     assert!(!world.path("ours").exists(), "git takes it away");
     stage.clone("ours").ok();
@@ -206,11 +206,11 @@ fn a_clone_whose_helper_is_killed_while_it_is_handed_packs_leaves_nothing_and_wo
 fn a_clone_that_is_killed_with_all_its_programs_can_be_brought_to_its_end_and_keeps_no_lock() {
     let stage = stage();
     let world = &stage.world;
-    let held = Held::new(&stage, "ours");
-    held.running.kill_group(Signal::KILL);
+    let clone = StoppedClone::new(&stage, "ours");
+    clone.running.kill_group(Signal::KILL);
     // strace, which held it, may be gone before it.
-    let _ = kill_process(held.helper, Signal::KILL);
-    drop(held);
+    let _ = kill_process(clone.helper, Signal::KILL);
+    drop(clone);
     assert!(
         world.path("ours/.git").exists(),
         "nobody could take it away"
@@ -240,7 +240,7 @@ fn where_a_file_cannot_be_shared_or_written_for_whatever_reason_a_clone_is_as_ev
         for call in ["linkat", "copy_file_range"] {
             let dir = format!("{call}-{error}");
             // A copy is then made by other means, where there are some.
-            befallen(&stage, call, &format!("error={error}"), &dir).ok();
+            strace_clone(&stage, call, &format!("error={error}"), &dir).ok();
             assert!(shared(world, &objects(world, &dir)).is_empty());
             is_like_plain(&stage, &dir);
         }

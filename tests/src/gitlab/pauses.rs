@@ -22,23 +22,23 @@ pub(super) enum Moment {
 
 /// The gates that wait for their request.
 #[derive(Debug, Default)]
-pub(super) struct Holds(Mutex<Vec<(On, Moment, Arc<Gate>)>>);
+pub(super) struct Pauses(Mutex<Vec<(On, Moment, Arc<Gate>)>>);
 
-impl Holds {
-    pub(super) fn add(&self, on: On, moment: Moment) -> Held {
+impl Pauses {
+    pub(super) fn add(&self, on: On, moment: Moment) -> Paused {
         let gate = Arc::new(Gate::default());
         self.0.lock().push((on, moment, Arc::clone(&gate)));
-        Held { gate, on }
+        Paused { gate, on }
     }
 
     /// Takes the first gate that is meant for this request, which then must park there.
     pub(super) fn take(&self, request: &Request, moment: Moment) -> Option<Arc<Gate>> {
-        let mut holds = self.0.lock();
-        holds.retain(|(_, _, gate)| !*gate.open.borrow());
-        let at = holds
+        let mut pauses = self.0.lock();
+        pauses.retain(|(_, _, gate)| !*gate.open.borrow());
+        let at = pauses
             .iter()
             .position(|(on, when, _)| *when == moment && on.fits(request))?;
-        Some(holds.remove(at).2)
+        Some(pauses.remove(at).2)
     }
 }
 
@@ -61,12 +61,12 @@ impl Gate {
 /// A gate for one request. Dropping it opens it.
 #[must_use = "dropping it lets the request go"]
 #[derive(Debug)]
-pub struct Held {
+pub struct Paused {
     gate: Arc<Gate>,
     on: On,
 }
 
-impl Held {
+impl Paused {
     /// Waits until a request is parked at the gate; panics after 30 s.
     #[track_caller]
     pub fn reached(&self) {
@@ -84,7 +84,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for Paused {
     fn drop(&mut self) {
         self.release();
     }

@@ -1,7 +1,7 @@
 //! A GitLab to talk to: real `git http-backend` behind HTTP, with GitLab's own answers to
 //! wrong logins and unknown projects, and with every fault a network can have, on request.
 //!
-//! A request passes, in this order: the log ([`Request`]), the gates ([`Held`]), the
+//! A request passes, in this order: the log ([`Request`]), the gates ([`Paused`]), the
 //! [`Fault`]s, the redirect to `.git`, the login, `git http-backend`.
 
 mod access;
@@ -9,11 +9,11 @@ mod answer;
 pub(crate) mod certificate;
 mod cgi;
 mod faults;
-mod holds;
 mod hooks;
 mod lfs;
 mod log;
 mod memory;
+mod pauses;
 mod pour;
 mod server;
 
@@ -25,7 +25,7 @@ use std::{
     thread,
 };
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use rustls::ServerConfig;
 use tempfile::TempDir;
 use tokio::{
@@ -37,9 +37,9 @@ use crate::Project;
 use access::Access;
 use certificate::Certificate;
 pub use faults::{Fault, On};
-pub use holds::Held;
-use holds::Moment;
 pub use log::Request;
+use pauses::Moment;
+pub use pauses::Paused;
 use server::{Deaf, Listening, Shared};
 
 /// What GitLab sets on each repository, see its `internal/git/gitcmd/command_description.go`.
@@ -241,68 +241,6 @@ impl GitLab {
         self.shared.without_lfs.store(true, Ordering::Relaxed);
     }
 
-    /// Makes one project be as another one is, and answers from memory from now on: for loads that are not to measure
-    /// git itself. All projects are then public.
-    pub fn stand_in(&self, project: &str, for_it: &str) {
-        self.shared.memory.stand_in(project, for_it);
-    }
-
-    /// Makes each answer from memory take this long.
-    pub fn takes(&self, time: std::time::Duration) {
-        self.shared.memory.take(time);
-    }
-
-    /// Returns how many questions were open at once at most that are answered from memory.
-    pub fn most_at_once(&self) -> usize {
-        self.shared.memory.most_at_once()
-    }
-
-    /// Returns when a project was last asked for its refs, while answers come from memory.
-    pub fn last_asked(&self, project: &str) -> Option<std::time::Instant> {
-        self.shared.memory.asked(project)
-    }
-
-    /// Lets whoever has this token see and change the hooks of a project.
-    pub fn maintainer(&self, project: &str, token: &str) {
-        self.hooks().maintainer(project, token);
-    }
-
-    /// Makes it one that cannot sign what its hooks send, as GitLab could not before 19.
-    pub fn without_signing(&self) {
-        self.hooks().never_signs();
-    }
-
-    /// Refuses hooks that lead into the local network, as GitLab does unless it is told otherwise.
-    pub fn refuse_local_hooks(&self) {
-        self.hooks().refuse_local();
-    }
-
-    /// Returns the hooks of a project as its own form shows them, with what is secret in them.
-    pub fn hooks_of(&self, project: &str) -> Vec<serde_json::Value> {
-        self.hooks().of(project)
-    }
-
-    /// Changes a field of all hooks of a project, as somebody does in the form, or GitLab itself.
-    pub fn change_hooks(&self, project: &str, field: &str, value: serde_json::Value) {
-        self.hooks().change(project, field, &value);
-    }
-
-    /// Has the hooks of a project send what they send after a push of `main`; returns what was answered.
-    #[track_caller]
-    pub fn deliver(&self, project: &str) -> Vec<u16> {
-        let deliveries = self.hooks().after_a_push(project);
-        let answers = deliveries.into_iter().map(|(id, delivery)| {
-            let answer = delivery.send();
-            self.hooks().note(id, &answer);
-            answer.status
-        });
-        answers.collect()
-    }
-
-    fn hooks(&self) -> MutexGuard<'_, hooks::Hooks> {
-        self.shared.hooks.lock()
-    }
-
     /// Answers 401 instead of 404 to those who ask for an unknown project without a login,
     /// as GitLab does, so that nobody learns which projects exist.
     pub fn hide_unknown(&self) {
@@ -360,14 +298,14 @@ impl GitLab {
 
     /// Parks the next matching request on arrival: whatever the project becomes meanwhile is
     /// what it will be answered with.
-    pub fn hold(&self, on: On) -> Held {
-        self.shared.holds.add(on, Moment::Asked)
+    pub fn pause(&self, on: On) -> Paused {
+        self.shared.pauses.add(on, Moment::Asked)
     }
 
     /// Parks the answer to the next matching request when it is complete: whatever the
     /// project becomes meanwhile, the answer tells of before.
-    pub fn hold_answer(&self, on: On) -> Held {
-        self.shared.holds.add(on, Moment::Answered)
+    pub fn pause_answer(&self, on: On) -> Paused {
+        self.shared.pauses.add(on, Moment::Answered)
     }
 }
 
