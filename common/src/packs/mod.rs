@@ -4,6 +4,7 @@ pub mod derived;
 pub mod digest;
 pub mod lease;
 pub mod link;
+pub mod listing;
 pub mod stamps;
 pub mod steps;
 pub mod verified;

@@ -18,6 +18,7 @@ use common::packs::{
     derived::DerivedLock,
     digest::Digest,
     link::Link,
+    listing::pack_dir,
     stamps::{self, LOCK_TIMEOUT, Stamp, Stamps},
     verified::{self, ENDINGS, Fit, NotVerified, TIPS, Verified},
 };
@@ -132,7 +133,7 @@ fn place(mirror: &Path, packs: &[Verified], objects: &Path, mode: Link) -> io::R
         means: Means::of(mode),
     };
     let stamps = || Stamps::lock(mirror, LOCK_TIMEOUT);
-    placed.add(&verified::folder(mirror), packs, &to, stamps)?;
+    placed.add(&pack_dir(mirror), packs, &to, stamps)?;
     Ok(placed)
 }
 

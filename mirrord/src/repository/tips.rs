@@ -12,7 +12,10 @@ use std::{
 
 use common::{
     git,
-    packs::verified::{NotVerified, Record, TIPS, folder, packs},
+    packs::{
+        listing::pack_dir,
+        verified::{NotVerified, Record, TIPS, packs},
+    },
     refspec,
 };
 
@@ -26,7 +29,7 @@ use crate::{
 
 /// Makes it what the refs are now. Whoever is handed the one before either has it by then, or makes one.
 pub(crate) fn renew(git_dir: &Path, watch: &Watch) -> io::Result<()> {
-    if packs(&folder(git_dir))?.len() < 2 {
+    if packs(&pack_dir(git_dir))?.len() < 2 {
         return Ok(());
     }
     let refs = refs::read(git_dir)?;

@@ -13,8 +13,9 @@ use common::{
     git,
     packs::{
         digest::Digest,
+        listing::pack_dir,
         stamps::{self, LOCK_TIMEOUT, Stamp, Stamps},
-        verified::{Digests, Hashed, Pack, Record, digests, folder, packs, path},
+        verified::{Digests, Hashed, Pack, Record, digests, packs, path},
     },
 };
 use parking_lot::Mutex;
@@ -130,7 +131,7 @@ pub(crate) fn is_file_verified(
 /// Forgets one file of a pack that git does without; or all of the pack of tips.
 pub(crate) fn forget_file(git_dir: &Path, path: &Path) -> io::Result<()> {
     change(git_dir, |record| {
-        if !path.starts_with(folder(git_dir)) {
+        if !path.starts_with(pack_dir(git_dir)) {
             record.tips = None;
         }
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -176,7 +177,7 @@ pub(crate) enum Found {
 /// Finds out whether the packs of a mirror are as they should be, where that is not known, and writes it down.
 pub(crate) fn verify(git_dir: &Path, watch: &Watch) -> io::Result<Found> {
     let before = Record::read(git_dir)?;
-    let found = packs(&folder(git_dir))?;
+    let found = packs(&pack_dir(git_dir))?;
     let is_gone = |name: &String| found.iter().all(|pack| pack.name != *name);
     let mut may_lack = !before.complete || before.packs.keys().any(is_gone);
     let unknown = found.iter().filter(|pack| !before.has(pack));
@@ -198,7 +199,7 @@ pub(crate) fn verify(git_dir: &Path, watch: &Watch) -> io::Result<Found> {
     let mut stamps = Stamps::lock(git_dir, SHORT_TIMEOUT).ok();
     for pack in &unknown {
         for (ending, (stamp, _)) in &hashed[&pack.name] {
-            let path = folder(git_dir).join(format!("{}.{ending}", pack.name));
+            let path = pack_dir(git_dir).join(format!("{}.{ending}", pack.name));
             if Stamp::of(&fs::symlink_metadata(&path)?) != *stamp {
                 let message = format!("'{}' changes while it is verified", path.display());
                 return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
@@ -241,7 +242,7 @@ pub(crate) fn verify(git_dir: &Path, watch: &Watch) -> io::Result<Found> {
 
 /// Hashes the files of packs.
 fn hash(git_dir: &Path, packs: &[&Pack], watch: &Watch) -> io::Result<BTreeMap<String, Hashed>> {
-    let folder = folder(git_dir);
+    let folder = pack_dir(git_dir);
     let hash = |pack: &&Pack| {
         let hashed = pack.hash(&folder, || watch.is_cancelled())?;
         Ok((pack.name.clone(), hashed))
@@ -256,7 +257,7 @@ fn faults(git_dir: &Path, packs: &[&Pack], watch: &Watch) -> io::Result<Option<S
     }
     let mut git = git::at(git_dir);
     git.args(["-c", "pack.threads=1", "verify-pack"]);
-    let index = |pack: &&Pack| folder(git_dir).join(format!("{}.idx", pack.name));
+    let index = |pack: &&Pack| pack_dir(git_dir).join(format!("{}.idx", pack.name));
     git.args(packs.iter().map(index));
     refused(&git, watch)
 }
@@ -275,7 +276,7 @@ pub(crate) fn mark_unverified<'p>(
 }
 
 fn is_absent(git_dir: &Path, pack: &str) -> bool {
-    !folder(git_dir).join(format!("{pack}.idx")).exists()
+    !pack_dir(git_dir).join(format!("{pack}.idx")).exists()
 }
 
 /// Why git refuses what it is shown, when it does. One that is killed has said nothing of it.

@@ -3,6 +3,7 @@
 use std::{fs, path::Path, sync::Arc, time::SystemTime};
 
 use common::{
+    packs::listing::pack_dir,
     protocol::{
         self, Damage, Failure, Health, LocalRef, Mirror as Wanted, MirrorInfo, OrFailure, Reply,
         Saved, Setting, Shown, wire::batches,
@@ -242,7 +243,7 @@ fn damage(git_dir: &Path) -> Option<Damage> {
 
 /// The bytes that the objects of a mirror take on disk.
 pub(crate) fn size(git_dir: &Path) -> u64 {
-    let packs = fs::read_dir(git_dir.join("objects/pack"));
+    let packs = fs::read_dir(pack_dir(git_dir));
     let files = packs.into_iter().flatten().flatten();
     let sizes = files.filter_map(|file| Some(file.metadata().ok()?.len()));
     sizes.sum()

@@ -12,6 +12,7 @@ use common::{
     git,
     packs::{
         lease,
+        listing::pack_dir,
         verified::{self, ENDINGS, NotVerified, Verified},
     },
     refspec,
@@ -89,11 +90,11 @@ fn take_packs_of(
     let quarantine = Quarantine::new(git_dir)?;
     let is_shared = |pack: &Verified| !pack.apart && advertised.is_none();
     let (shared, rest): (Vec<_>, Vec<_>) = fit.packs.into_iter().partition(is_shared);
-    let there = verified::folder(git_dir);
+    let there = pack_dir(git_dir);
     for pack in &shared {
         if !there.join(format!("{}.idx", pack.name)).exists() {
             let to = quarantine.path().join("pack");
-            link(&verified::folder(from), pack, &to)?;
+            link(&pack_dir(from), pack, &to)?;
         }
     }
     let linked = quarantine.path().join("pack");
@@ -105,7 +106,7 @@ fn take_packs_of(
         }
     }
     // Links have changed their ctimes.
-    let folder = verified::folder(from);
+    let folder = pack_dir(from);
     let name = |pack: &Verified, ending| folder.join(format!("{}.{ending}", pack.name));
     let files = shared
         .iter()

@@ -10,7 +10,7 @@ use std::{
 };
 
 use common::{
-    packs::verified::folder,
+    packs::listing::pack_dir,
     protocol::{Cause, ChangedFile, Entry, Outcome, What},
     text::unix_seconds,
 };
@@ -104,7 +104,7 @@ impl Upkeep {
             changed::record(&dir, &noted, SystemTime::now())?;
             let mut packs = BTreeSet::new();
             for Changed { path, .. } in changed {
-                let is_needed = path.starts_with(folder(&dir))
+                let is_needed = path.starts_with(pack_dir(&dir))
                     && path.extension() != Some(DISPENSABLE.as_ref());
                 if is_needed {
                     let stem = path.file_stem().unwrap_or_default();

@@ -8,7 +8,10 @@ use std::{
     time::Instant,
 };
 
-use common::packs::verified::{Record, folder, packs};
+use common::packs::{
+    listing::pack_dir,
+    verified::{Record, packs},
+};
 use rustix::process::{Pid, Signal, kill_process};
 use tests::{Running, World, same_clone};
 
@@ -108,7 +111,7 @@ fn a_clone_whose_packs_go_while_it_is_handed_them_is_handed_those_that_came() {
     let deadline = Instant::now() + PATIENCE;
     let is_verified = || {
         let record = Record::read(&mirror).expect("it can be read");
-        record.is_of(&packs(&folder(&mirror)).expect("it is there"))
+        record.is_of(&packs(&pack_dir(&mirror)).expect("it is there"))
     };
     while !is_verified() {
         assert!(Instant::now() < deadline, "never verified");

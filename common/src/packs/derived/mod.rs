@@ -17,6 +17,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use crate::packs::{
+    listing::pack_dir,
     stamps::{LOCK_TIMEOUT, Stamps, open},
     verified::{self, Pack, Verified},
 };
@@ -285,7 +286,7 @@ pub fn trim(mirror: &Path, now: SystemTime) -> io::Result<()> {
             }
         }
     }
-    let own = verified::packs(&verified::folder(mirror))?;
+    let own = verified::packs(&pack_dir(mirror))?;
     let own: u64 = own.iter().map(Pack::length).sum();
     let mut left = own.max(MIN_BUDGET_BYTES);
     found.sort();

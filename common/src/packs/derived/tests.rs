@@ -3,7 +3,7 @@ use super::*;
 /// A mirror that has no pack of its own.
 fn mirror() -> tempfile::TempDir {
     let mirror = tempfile::tempdir().expect("temp dir");
-    fs::create_dir_all(verified::folder(mirror.path())).expect("ours");
+    fs::create_dir_all(pack_dir(mirror.path())).expect("ours");
     mirror
 }
 

@@ -14,6 +14,7 @@ use std::{
 
 use crate::packs::{
     digest::Digest,
+    listing::{pack_dir, pack_files},
     stamps::{self, LOCK_TIMEOUT, Stamp, Stamps, open},
 };
 
@@ -179,7 +180,7 @@ impl Record {
 
     /// The files that it has a digest of, the pack of tips among them.
     pub fn files(&self, git_dir: &Path) -> impl Iterator<Item = (PathBuf, &Digest)> {
-        let folder = folder(git_dir);
+        let folder = pack_dir(git_dir);
         let packs = self.packs.iter().map(move |pack| (folder.clone(), pack));
         let tips = self.tips.iter();
         let tips = tips.map(|(name, files)| (git_dir.join(TIPS), (name, files)));
@@ -220,30 +221,14 @@ pub fn path(git_dir: &Path) -> PathBuf {
     git_dir.join(RECORD)
 }
 
-/// Where the packs of a mirror are.
-#[must_use]
-pub fn folder(git_dir: &Path) -> PathBuf {
-    git_dir.join("objects/pack")
-}
-
 /// The packs that are in a folder now, the largest first.
 ///
 /// # Errors
 /// Fails when the folder cannot be read.
 pub fn packs(folder: &Path) -> io::Result<Vec<Pack>> {
-    let mut endings: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for entry in fs::read_dir(folder)? {
-        let name = entry?.file_name();
-        if let Some((pack, ending)) = name.to_string_lossy().split_once('.')
-            && pack.starts_with("pack-")
-        {
-            let endings = endings.entry(pack.to_owned()).or_default();
-            endings.push(ending.to_owned());
-        }
-    }
     let mut packs = Vec::new();
-    for (name, endings) in endings {
-        let has = |ending: &str| endings.iter().any(|each| each == ending);
+    for (name, endings) in pack_files(folder)? {
+        let has = |ending: &str| endings.contains(ending);
         if !has("pack") || !has("idx") || UNFIT.into_iter().any(has) {
             continue;
         }
@@ -316,7 +301,7 @@ pub fn fit(git_dir: &Path) -> io::Result<Option<Fit>> {
     if has_others(git_dir)? {
         return Ok(None);
     }
-    let packs = packs(&folder(git_dir))?;
+    let packs = packs(&pack_dir(git_dir))?;
     let mut record = Record::read(git_dir)?;
     if !record.is_of(&packs) {
         return Ok(None);
@@ -348,7 +333,7 @@ pub fn require(git_dir: &Path) -> io::Result<()> {
     let mut stamps = Stamps::lock(git_dir, LOCK_TIMEOUT)?;
     for Verified { name, files, .. } in fit.packs {
         for (ending, digest) in files {
-            let path = folder(git_dir).join(format!("{name}.{ending}"));
+            let path = pack_dir(git_dir).join(format!("{name}.{ending}"));
             let is_it = stamps.verify(&path, &open(&path)?, &digest, false, || false)?;
             is_it.ok_or(NotVerified(path))?;
         }

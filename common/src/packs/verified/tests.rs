@@ -2,22 +2,22 @@ use super::*;
 
 fn mirror() -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("temp dir");
-    fs::create_dir_all(folder(dir.path())).expect("ours");
+    fs::create_dir_all(pack_dir(dir.path())).expect("ours");
     dir
 }
 
 fn put(dir: &Path, file: &str, content: &str) {
-    fs::write(folder(dir).join(file), content).expect("ours");
+    fs::write(pack_dir(dir).join(file), content).expect("ours");
 }
 
 fn packs_of(dir: &Path) -> Vec<Pack> {
-    packs(&folder(dir)).expect("there")
+    packs(&pack_dir(dir)).expect("there")
 }
 
 fn verify(dir: &Path, complete: bool) {
-    let packs = packs(&folder(dir)).expect("there").into_iter();
+    let packs = packs(&pack_dir(dir)).expect("there").into_iter();
     let hash = |pack: Pack| {
-        let digests = pack.digests(&folder(dir)).expect("readable");
+        let digests = pack.digests(&pack_dir(dir)).expect("readable");
         (pack.name, digests)
     };
     let packs = packs.map(hash).collect();
@@ -60,7 +60,7 @@ fn what_is_as_it_was_when_it_was_verified_is_fit() {
             .collect::<Vec<_>>(),
         [("pack-b", true), ("pack-a", false)]
     );
-    fs::hard_link(folder(dir).join("pack-a.pack"), dir.join("x")).expect("ours");
+    fs::hard_link(pack_dir(dir).join("pack-a.pack"), dir.join("x")).expect("ours");
     assert!(names(dir).is_some(), "a link changes nothing");
 }
 
@@ -77,10 +77,10 @@ fn nothing_is_fit_where_anything_has_changed() {
             fs::write(dir.join("objects/info/alternates"), "/x").expect("ours");
         }),
         ("an index gone", |dir| {
-            fs::remove_file(folder(dir).join("pack-a.rev")).expect("ours");
+            fs::remove_file(pack_dir(dir).join("pack-a.rev")).expect("ours");
         }),
         ("a pack gone", |dir| {
-            fs::remove_file(folder(dir).join("pack-a.pack")).expect("ours");
+            fs::remove_file(pack_dir(dir).join("pack-a.pack")).expect("ours");
         }),
         ("one more", |dir| {
             put(dir, "pack-b.pack", "b");
@@ -114,7 +114,7 @@ fn what_was_written_into_is_not_what_was_verified_whatever_its_time_says() {
     verify(dir, true);
     require(dir).expect("nothing has changed");
     for ending in ENDINGS {
-        let path = folder(dir).join(format!("pack-a.{ending}"));
+        let path = pack_dir(dir).join(format!("pack-a.{ending}"));
         let link = dir.join("linked");
         fs::hard_link(&path, &link).expect("ours");
         require(dir).expect("a link changes no content");

@@ -13,7 +13,10 @@ use std::{
 use common::{
     address::upstream_url::UpstreamUrl,
     git::{self, child_log::ChildLog},
-    packs::verified::{Pack, packs},
+    packs::{
+        listing::pack_dir,
+        verified::{Pack, packs},
+    },
     paths::LOCK,
     protocol::{Failure, FailureKind, OrFailure},
 };
@@ -231,7 +234,7 @@ impl Quarantine {
 
     /// Lets what is here into the mirror's object store; it lasts when this returns.
     pub(crate) fn release(&self, origin: Origin) -> io::Result<()> {
-        let (from, to) = (self.dir.join("pack"), self.git_dir.join("objects/pack"));
+        let (from, to) = (self.dir.join("pack"), pack_dir(&self.git_dir));
         let mut names = Vec::new();
         for entry in fs::read_dir(&from)? {
             let name = entry?.file_name();

@@ -10,7 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use common::{packs::verified as packs, refspec::Refspecs};
+use common::{
+    packs::{listing::pack_dir, verified as packs},
+    refspec::Refspecs,
+};
 use gix::bstr::{BStr, BString, ByteSlice};
 use parking_lot::Mutex;
 
@@ -104,7 +107,7 @@ impl Found {
     fn is_new(&self, git_dir: &Path) -> bool {
         let has_local_packs = || recover::local_packs(git_dir).is_ok_and(|packs| !packs.is_empty());
         let has_packs = || {
-            let packs = packs::packs(&packs::folder(git_dir));
+            let packs = packs::packs(&pack_dir(git_dir));
             packs.is_ok_and(|packs| !packs.is_empty())
         };
         let is_synced = git_dir.join(super::SYNCED).exists();

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use common::packs::listing::pack_dir;
 use gix::{ObjectId, bstr::BString, object::Kind, odb::pack::index};
 
 use super::Refs;
@@ -17,7 +18,7 @@ const RECOVERED: &str = "recovered-";
 /// The packs with what the mirror alone has.
 pub(super) fn local_packs(git_dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut packs = Vec::new();
-    for entry in fs::read_dir(git_dir.join("objects/pack"))? {
+    for entry in fs::read_dir(pack_dir(git_dir))? {
         let path = entry?.path();
         let is_mark = path.extension().is_some_and(|ending| ending == "keep");
         let index = path.with_extension("idx");

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use common::protocol::Saved;
+use common::{packs::listing::pack_dir, protocol::Saved};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
@@ -145,7 +145,7 @@ fn touch(git_dir: &Path, now: SystemTime) -> io::Result<()> {
 /// How much upstream would send to one who wants all that it has given, in bytes: the packs, save those that have what
 /// only the mirror has.
 fn size_for_all(git_dir: &Path) -> u64 {
-    let dir = git_dir.join("objects/pack");
+    let dir = pack_dir(git_dir);
     let files = fs::read_dir(&dir).into_iter().flatten().flatten();
     let packs = files.filter(|file| {
         let path = file.path();
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn a_clone_is_as_big_as_what_upstream_has_given() {
         let dir = tempfile::tempdir().expect("temp dir");
-        let packs = dir.path().join("objects/pack");
+        let packs = pack_dir(dir.path());
         fs::create_dir_all(&packs).expect("ours");
         for (name, size) in [
             ("pack-a.pack", 100),

@@ -9,10 +9,12 @@ mod leftovers;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
-    path::{Path, PathBuf},
+    path::Path,
     time::SystemTime,
 };
 
+pub(super) use common::packs::listing::pack_dir as folder;
+use common::packs::listing::pack_files as files;
 use gix::{
     ObjectId,
     odb::pack::index::{self, File as Index},
@@ -45,9 +47,6 @@ const GOING: &str = "going";
 
 /// How many times more objects than all smaller packs together a pack has that is left as it is.
 const FACTOR: u64 = 2;
-
-/// The files of each pack, by its name: their endings.
-type Files = BTreeMap<String, BTreeSet<String>>;
 
 /// One pack that may be put together with its like.
 pub(super) struct Pack {
@@ -215,26 +214,6 @@ pub(super) fn open(
         Ok(Pack { name, index })
     };
     names.into_iter().map(open).collect()
-}
-
-fn files(dir: &Path) -> io::Result<Files> {
-    let mut files = Files::new();
-    for entry in fs::read_dir(dir)? {
-        let name = entry?.file_name();
-        let name = name.to_string_lossy();
-        if let Some((pack, ending)) = name.split_once('.')
-            && pack.starts_with("pack-")
-        {
-            let endings = files.entry(pack.to_owned()).or_default();
-            endings.insert(ending.to_owned());
-        }
-    }
-    Ok(files)
-}
-
-/// Where the packs of a mirror are.
-pub(super) fn folder(git_dir: &Path) -> PathBuf {
-    git_dir.join("objects/pack")
 }
 
 fn is_whole(endings: &BTreeSet<String>) -> bool {
