@@ -60,7 +60,7 @@ impl Server {
             }
             Request::Login { id, push, origin } => {
                 let logins = &engine.upstreams.logins;
-                let login = logins.take(&id, push.as_deref(), &origin);
+                let login = logins.redeem(&id, push.as_deref(), &origin);
                 Reply::Login(login.ok_or_else(|| Failure::here("no login waits under this id"))?)
             }
             Request::LoginTried { id, accepted } => {

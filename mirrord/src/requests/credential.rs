@@ -107,7 +107,7 @@ impl SuppliedCredential {
                 secret: id,
             } => {
                 let label = format!("mirror: {username} at {}", self.origin);
-                let text = credentials::bound(&self.origin, secret);
+                let text = credentials::bind_secret(&self.origin, secret);
                 *id = Some(engine.credentials.secrets.put(&label, &text).await?);
                 // The person says that the password is right, whatever upstream said of it before.
                 let login = Login {
@@ -115,13 +115,13 @@ impl SuppliedCredential {
                     password: secret.clone(),
                 };
                 let (engine, origin) = (engine.clone(), self.origin.clone());
-                let forgetting = move || engine.upstreams.trials.forget(&origin, &login);
+                let forgetting = move || engine.upstreams.trials.forget_refusals(&origin, &login);
                 // Only a bug fails here, and is no reason to refuse the credential.
                 let _ = tokio::task::spawn_blocking(forgetting).await;
             }
             Auth::SshKey { file, passphrase } => {
                 let label = format!("mirror: passphrase of {}", file.display());
-                let text = credentials::bound(&file.to_string_lossy(), secret);
+                let text = credentials::bind_secret(&file.to_string_lossy(), secret);
                 *passphrase = Some(engine.credentials.secrets.put(&label, &text).await?);
             }
             Auth::AsGit | Auth::Anonymous => {}

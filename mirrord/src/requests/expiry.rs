@@ -17,7 +17,7 @@ use crate::{
     },
     process::durable,
     sync::Engine,
-    upstream::{Access, Told},
+    upstream::{Access, TokenExpiry},
 };
 
 use common::text::unix_seconds;
@@ -72,12 +72,12 @@ pub(crate) fn ask(engine: &Arc<Engine>, mirror: &Mirror, access: &Access) {
     let (engine, mirror, access) = (engine.clone(), mirror.clone(), access.clone());
     tokio::spawn(async move {
         let url = &mirror.settings.url;
-        let said = match engine.upstreams.expiry(url, &access).await {
-            Told::Expires(at) => at.to_string(),
-            Told::Never => NEVER.to_owned(),
-            Told::Nothing => UNTOLD.to_owned(),
+        let said = match engine.upstreams.token_expiry(url, &access).await {
+            TokenExpiry::Expires(at) => at.to_string(),
+            TokenExpiry::Never => NEVER.to_owned(),
+            TokenExpiry::Unknown => UNTOLD.to_owned(),
             // It may tell tomorrow; until then what it said before is true.
-            Told::Unreachable => known.map_or(UNKNOWN.to_owned(), |known| known.said),
+            TokenExpiry::Unreachable => known.map_or(UNKNOWN.to_owned(), |known| known.said),
         };
         let git_dir = mirror.git_dir.clone();
         let writing = tokio::task::spawn_blocking(move || write(&git_dir, &secret, now, &said));

@@ -184,7 +184,7 @@ impl Rest {
         let left = time_span(left.as_secs().max(1));
         let message = format!("'{url}' is left alone for {left}: {}", self.why);
         Trouble {
-            unasked: true,
+            known_refusal: true,
             ..Failure::new(FailureKind::Unreachable, message).into()
         }
     }

@@ -41,16 +41,20 @@ fn ask_whoever(
         .iter()
         .position(|session| session.is_for(url, access));
     if let Some(mut session) = kept.map(|at| memory.sessions.remove(at)) {
-        match session.ask(track, watch) {
+        match session.list_refs(track, watch) {
             Ok(asked) => return Ok((session, asked)),
             // Another conversation would only have it refused once more.
-            Err(trouble) if !trouble.surprise || trouble.login_refused || watch.is_cancelled() => {
+            Err(trouble)
+                if !trouble.retry_on_new_session
+                    || trouble.login_refused
+                    || watch.is_cancelled() =>
+            {
                 return Err(trouble);
             }
             Err(_) => {}
         }
     }
     let mut session = Session::open(url, access, &engine.upstreams, watch)?;
-    let asked = session.ask(track, watch)?;
+    let asked = session.list_refs(track, watch)?;
     Ok((session, asked))
 }

@@ -142,7 +142,7 @@ impl Download<'_> {
         let quarantine = Quarantine::new(self.git_dir).or_failure(context)?;
         let received = self
             .session
-            .fetch(wants, &self.known, &quarantine, self.watch)?;
+            .fetch_pack(wants, &self.known, &quarantine, self.watch)?;
         self.watch.checking();
         if fsck {
             quarantine.fsck(url, self.watch)?;

@@ -139,7 +139,7 @@ pub(super) fn suspicion(
     }
     // Refspecs may name the one branch that is gone, of many that are not.
     let is_empty = now.is_empty() && {
-        let all = session.ask(&refspec::Refspecs::everything(), watch)?;
+        let all = session.list_refs(&refspec::Refspecs::everything(), watch)?;
         let head = all.advertisement.head;
         all.advertisement.refs.is_empty() && !matches!(head, Head::Detached(_))
     };

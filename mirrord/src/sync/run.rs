@@ -261,7 +261,7 @@ fn run(
     )?;
     // What is refused now may have moved since it was advertised.
     if unserved.keys().any(|oid| !last_time.contains_key(oid))
-        && session.ask(&track, watch)?.advertisement != advertisement
+        && session.list_refs(&track, watch)?.advertisement != advertisement
     {
         return Ok(None);
     }

@@ -40,7 +40,7 @@ const MAX_STDERR_BYTES: usize = 16 * 1024;
 pub(crate) type Connection = blocking_io::Connection<Overheard<ChildStdout>, Overheard<ChildStdin>>;
 
 /// What a kind of child means by its last words, and by the status that it ended with.
-pub(crate) type Meaning = fn(&UpstreamUrl, &str, Option<i32>) -> Option<Trouble>;
+pub(crate) type ExplainStderr = fn(&UpstreamUrl, &str, Option<i32>) -> Option<Trouble>;
 
 /// The child at the other end. Dropping it ends it.
 pub(crate) struct Child {
@@ -55,7 +55,7 @@ pub(crate) struct Child {
     /// How long it may be silent.
     budget: Duration,
     was_silent: Arc<AtomicBool>,
-    meaning: Meaning,
+    meaning: ExplainStderr,
 }
 
 impl Child {
@@ -63,7 +63,7 @@ impl Child {
     pub(crate) fn start(
         mut command: Command,
         name: &str,
-        meaning: Meaning,
+        meaning: ExplainStderr,
         budget: Duration,
         watch: &Watch,
     ) -> Result<(Self, Connection), Trouble> {

@@ -24,8 +24,8 @@ use common::{
 use gix::{ObjectId, bstr::BString};
 
 use super::{
-    Access, Advertised, Logins, Trouble, Upstreams,
-    answers::{self, said},
+    Access, Advertised, OneTimeLogins, Trouble, Upstreams,
+    answers::{self, server_message},
     ssh,
 };
 use crate::{
@@ -59,7 +59,7 @@ const PROXY_VARIABLES: [&str; 5] = [
 pub(crate) struct Git {
     url: UpstreamUrl,
     access: Access,
-    logins: Arc<Logins>,
+    logins: Arc<OneTimeLogins>,
     /// Where the settings of children lie.
     settings: PathBuf,
     /// What makes it run the user's ssh, where it must.
@@ -84,7 +84,7 @@ impl Git {
     }
 
     /// Asks with `git ls-remote`.
-    pub(crate) fn ask(&self, track: &Refspecs, watch: &Watch) -> Result<Advertised, Trouble> {
+    pub(crate) fn list_refs(&self, track: &Refspecs, watch: &Watch) -> Result<Advertised, Trouble> {
         let mut command = git::fenced();
         command
             .args(["ls-remote", "--symref", ALIAS])
@@ -113,7 +113,7 @@ impl Git {
 
     /// Fetches with `git fetch`. A ref that moved since it was asked for makes the check that follows fail, and the
     /// next sync succeed.
-    pub(crate) fn fetch(
+    pub(crate) fn fetch_pack(
         &self,
         wants: &UpstreamRefs,
         records: &Refs,
@@ -177,7 +177,7 @@ impl Git {
                 .logins
                 .offer(&self.url.origin(), login, false, None)
                 .or_failure(context)?;
-            let helper = beside("git-remote-mirror").or_failure(context)?;
+            let helper = sibling_program("git-remote-mirror").or_failure(context)?;
             let helper = format!("!{home}'{helper}' login");
             settings.push(("credential.helper".into(), helper));
             if self.access.auth != Auth::AsGit {
@@ -230,7 +230,7 @@ impl Git {
         {
             return trouble;
         }
-        if let Some(trouble) = said::meaning(&self.url, words) {
+        if let Some(trouble) = server_message::meaning(&self.url, words) {
             return trouble;
         }
         if let Some(failure) = memory::exhausted(words) {
@@ -267,7 +267,7 @@ impl Git {
 }
 
 /// A program of ours that was installed beside this one.
-pub(super) fn beside(program: &str) -> io::Result<String> {
+pub(super) fn sibling_program(program: &str) -> io::Result<String> {
     let path = std::env::current_exe()?.with_file_name(program);
     let path = path
         .into_os_string()

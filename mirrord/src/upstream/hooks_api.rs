@@ -60,7 +60,7 @@ pub(crate) struct ProjectHook {
 
 impl Upstreams {
     /// The hooks of the project that an upstream is.
-    pub(crate) fn hooks(
+    pub(crate) fn project_hooks(
         &self,
         url: &UpstreamUrl,
         standing: &ClientContext,

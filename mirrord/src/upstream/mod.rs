@@ -4,19 +4,19 @@
 //! certificates) goes through `git fetch`, to the same end. All of it is blocking code that a [`Watch`](crate::process::watch::Watch) can cancel.
 
 mod access;
+mod advertised;
 mod answers;
-mod asked;
 mod child;
 mod fallback;
 mod hooks_api;
 mod http;
 mod local;
-mod logins;
+mod one_time_logins;
 mod probe;
 mod session;
 mod sideband;
 mod ssh;
-mod token;
+mod token_expiry;
 mod trials;
 mod v2;
 
@@ -30,13 +30,13 @@ use common::{
 
 pub(crate) use self::{
     access::Access,
-    answers::said::moved_to,
-    asked::Advertised,
+    advertised::Advertised,
+    answers::server_message::moved_to,
     hooks_api::{ProjectHook, ProjectHooks},
-    logins::Logins,
+    one_time_logins::OneTimeLogins,
     probe::{Probe, Reading, Unread},
     session::Session,
-    token::Told,
+    token_expiry::TokenExpiry,
     trials::Trials,
 };
 use crate::process::questions::Questions;
@@ -53,11 +53,11 @@ pub(crate) struct Trouble {
     /// Upstream refused the ssh key that it was given.
     pub key_refused: bool,
     /// It was not even asked: it has said the same too often.
-    pub unasked: bool,
+    pub known_refusal: bool,
     /// Upstream gave no answer for as long as it was waited for.
     pub no_answer: bool,
     /// On a kept session: it may have gone stale, and a new one may do better.
-    pub surprise: bool,
+    pub retry_on_new_session: bool,
     /// Where upstream says that it is now.
     pub moved_to: Option<Box<UpstreamUrl>>,
     /// For how long upstream wants to be left alone, when it says so: by everybody, whatever they want. An hour at most.
@@ -71,9 +71,9 @@ impl From<Failure> for Trouble {
             challenges: Vec::new(),
             login_refused: false,
             key_refused: false,
-            unasked: false,
+            known_refusal: false,
             no_answer: false,
-            surprise: false,
+            retry_on_new_session: false,
             moved_to: None,
             retry_after: None,
         }
@@ -95,13 +95,13 @@ impl Trouble {
 
 /// What all conversations with upstreams share.
 pub(crate) struct Upstreams {
-    /// Logins that are refused.
+    /// OneTimeLogins that are refused.
     pub trials: Trials,
     clients: http::Clients,
     /// What speaks ssh.
     pub ssh: ssh::Ssh,
-    /// Logins on their way to a child of ours.
-    pub logins: Arc<Logins>,
+    /// OneTimeLogins on their way to a child of ours.
+    pub logins: Arc<OneTimeLogins>,
     /// The directory of the settings of children.
     child_settings: PathBuf,
     /// What children of ours want to know.
@@ -126,8 +126,8 @@ impl Upstreams {
     }
 
     /// Asks when the token expires that an access signs in with.
-    pub(crate) async fn expiry(&self, url: &UpstreamUrl, access: &Access) -> Told {
-        token::expiry(&self.clients, url, access).await
+    pub(crate) async fn token_expiry(&self, url: &UpstreamUrl, access: &Access) -> TokenExpiry {
+        token_expiry::ask(&self.clients, url, access).await
     }
 
     /// Ends every connection that would outlive this process. Blocks until they have ended.

@@ -30,7 +30,7 @@ use gix_transport::{
 use super::{
     Access, Advertised, Trouble, Upstreams,
     answers::explain,
-    child::{self, Child, Meaning},
+    child::{self, Child, ExplainStderr},
     fallback, http, local, ssh, v2,
 };
 
@@ -38,17 +38,17 @@ use super::{
 pub(crate) struct Session {
     url: UpstreamUrl,
     access: Access,
-    way: Way,
+    route: Route,
     /// git signed in with something that only it has seen.
     signed_in_by_git: bool,
     /// What lets its child ask.
     _asking: Option<questions::Open>,
 }
 
-enum Way {
+enum Route {
     Http {
-        line: http::Line,
-        transport: Box<HttpTransport<http::Line>>,
+        http: http::HttpSession,
+        transport: Box<HttpTransport<http::HttpSession>>,
         capabilities: Capabilities,
     },
     Child {
@@ -59,7 +59,7 @@ enum Way {
     Git(Box<fallback::Git>),
 }
 
-impl Way {
+impl Route {
     fn by_git(url: &UpstreamUrl, access: &Access, upstreams: &Upstreams) -> Self {
         Self::Git(Box::new(fallback::Git::new(url, access, upstreams)))
     }
@@ -74,22 +74,22 @@ impl Session {
         watch: &Watch,
     ) -> Result<Self, Trouble> {
         let (mut signed_in_by_git, mut asking) = (false, None);
-        let way = match url.scheme() {
+        let route = match url.scheme() {
             Scheme::File => Self::open_local(url, access, upstreams, watch)?,
             Scheme::Ssh => {
                 let opened = match Self::open_ssh(url, access, upstreams, watch) {
                     // It may have shared a connection that broke.
-                    Err(trouble) if trouble.surprise && !watch.is_cancelled() => {
+                    Err(trouble) if trouble.retry_on_new_session && !watch.is_cancelled() => {
                         Self::open_ssh(url, access, upstreams, watch)
                     }
                     opened => opened,
                 };
-                let way;
-                (way, asking) = opened?;
-                way
+                let route;
+                (route, asking) = opened?;
+                route
             }
             Scheme::Http | Scheme::Https => match &access.http.needs_git {
-                Some(_) => Way::by_git(url, access, upstreams),
+                Some(_) => Route::by_git(url, access, upstreams),
                 None => match Self::open_http(url, access, upstreams, watch) {
                     Err(trouble)
                         if access.auth == Auth::AsGit
@@ -97,16 +97,16 @@ impl Session {
                             && trouble.wants_ticket() =>
                     {
                         signed_in_by_git = true;
-                        Way::by_git(url, access, upstreams)
+                        Route::by_git(url, access, upstreams)
                     }
-                    way => way?,
+                    route => route?,
                 },
             },
         };
         Ok(Self {
             url: url.clone(),
             access: access.clone(),
-            way,
+            route,
             signed_in_by_git,
             _asking: asking,
         })
@@ -117,28 +117,28 @@ impl Session {
         access: &Access,
         upstreams: &Upstreams,
         watch: &Watch,
-    ) -> Result<Way, Trouble> {
-        let line = http::Line::new(url, access, &upstreams.clients, watch)?;
+    ) -> Result<Route, Trouble> {
+        let http = http::HttpSession::new(url, access, &upstreams.clients, watch)?;
         let parsed = gix::url::parse(url.as_str()).map_err(|err| {
             Failure::new(FailureKind::Refused, format!("'{url}' is not a URL: {err}"))
         })?;
         let mut transport = Box::new(HttpTransport::new_http(
-            line.clone(),
+            http.clone(),
             parsed,
             Protocol::V2,
             false,
         ));
         let shake = transport.handshake(Service::UploadPack, &[]);
         let result = shake.map(|answer| (answer.actual_protocol, answer.capabilities));
-        line.drain();
+        http.drain();
         match result {
-            Ok((Protocol::V2, capabilities)) => Ok(Way::Http {
-                line,
+            Ok((Protocol::V2, capabilities)) => Ok(Route::Http {
+                http,
                 transport,
                 capabilities,
             }),
-            Ok(_) => Ok(Way::by_git(url, access, upstreams)),
-            Err(err) => match line.trouble() {
+            Ok(_) => Ok(Route::by_git(url, access, upstreams)),
+            Err(err) => match http.trouble() {
                 Some(trouble) => Err(trouble),
                 None => Err(explain(url, &err.raise(), None)),
             },
@@ -150,10 +150,10 @@ impl Session {
         access: &Access,
         upstreams: &Upstreams,
         watch: &Watch,
-    ) -> Result<Way, Trouble> {
+    ) -> Result<Route, Trouble> {
         let command = local::command(url, access);
-        let way = Self::open_child(url, command, ("git", local::explain), access, watch)?;
-        Ok(way.unwrap_or_else(|| Way::by_git(url, access, upstreams)))
+        let route = Self::open_child(url, command, ("git", local::explain), access, watch)?;
+        Ok(route.unwrap_or_else(|| Route::by_git(url, access, upstreams)))
     }
 
     fn open_ssh(
@@ -161,34 +161,37 @@ impl Session {
         access: &Access,
         upstreams: &Upstreams,
         watch: &Watch,
-    ) -> Result<(Way, Option<questions::Open>), Trouble> {
-        let line = upstreams.ssh.line(url, access, watch)?;
-        if let Some(command) = line.ours {
+    ) -> Result<(Route, Option<questions::Open>), Trouble> {
+        let ssh = upstreams.ssh.command(url, access, watch)?;
+        if let Some(command) = ssh.direct {
             let opened = Self::open_child(url, command, ("ssh", ssh::explain), access, watch);
             let explained =
-                |trouble| ssh::explain_refusal(url, access, line.asking.as_ref(), trouble);
-            if let Some(way) = opened.map_err(explained)? {
-                return Ok((way, line.asking));
+                |trouble| ssh::explain_refusal(url, access, ssh.asking.as_ref(), trouble);
+            if let Some(route) = opened.map_err(explained)? {
+                return Ok((route, ssh.asking));
             }
-            upstreams.ssh.note_old(url);
+            upstreams.ssh.record_old_protocol(url);
         }
         let git = fallback::Git::new(url, access, upstreams);
-        Ok((Way::Git(Box::new(git.over_ssh(line.for_git))), line.asking))
+        Ok((
+            Route::Git(Box::new(git.over_ssh(ssh.git_variables))),
+            ssh.asking,
+        ))
     }
 
     /// None where the other side speaks an old protocol.
     fn open_child(
         url: &UpstreamUrl,
         command: Command,
-        (name, meaning): (&str, Meaning),
+        (name, meaning): (&str, ExplainStderr),
         access: &Access,
         watch: &Watch,
-    ) -> Result<Option<Way>, Trouble> {
+    ) -> Result<Option<Route>, Trouble> {
         let budget = access.http.no_progress;
         let (child, mut transport) = Child::start(command, name, meaning, budget, watch)?;
         let shake = transport.handshake(Service::UploadPack, &[]);
         match shake.map(|answer| (answer.actual_protocol, answer.capabilities)) {
-            Ok((Protocol::V2, capabilities)) => Ok(Some(Way::Child {
+            Ok((Protocol::V2, capabilities)) => Ok(Some(Route::Child {
                 child,
                 transport: Box::new(transport),
                 capabilities,
@@ -206,7 +209,7 @@ impl Session {
     /// Whether this conversation can go on with the next sync. One with a child cannot: it would answer from what it
     /// read when it started.
     pub(crate) fn can_be_kept(&self) -> bool {
-        matches!(self.way, Way::Http { .. })
+        matches!(self.route, Route::Http { .. })
     }
 
     /// Whether it was opened for this upstream and access.
@@ -221,64 +224,72 @@ impl Session {
 
     /// Where upstream redirected the first request to.
     pub(crate) fn moved_to(&self) -> Option<UpstreamUrl> {
-        match &self.way {
-            Way::Http { line, .. } => line.moved_to(),
-            Way::Child { .. } | Way::Git(_) => None,
+        match &self.route {
+            Route::Http { http, .. } => http.moved_to(),
+            Route::Child { .. } | Route::Git(_) => None,
         }
     }
 
     /// Asks what upstream has of what is tracked. One request over http.
-    pub(crate) fn ask(&mut self, track: &Refspecs, watch: &Watch) -> Result<Advertised, Trouble> {
+    pub(crate) fn list_refs(
+        &mut self,
+        track: &Refspecs,
+        watch: &Watch,
+    ) -> Result<Advertised, Trouble> {
         watch.asking();
-        match &mut self.way {
-            Way::Http {
-                line,
+        match &mut self.route {
+            Route::Http {
+                http,
                 transport,
                 capabilities,
             } => {
-                line.serve(watch);
-                let refs = v2::list(transport.as_mut(), capabilities, track);
-                line.drain();
+                http.serve(watch);
+                let refs = v2::list_refs(transport.as_mut(), capabilities, track);
+                http.drain();
                 refs.map_err(|err| {
-                    line.trouble()
+                    http.trouble()
                         .unwrap_or_else(|| explain(&self.url, &err, None))
                 })
-                .and_then(|refs| Advertised::new(&self.url, refs, v2::format(capabilities), track))
+                .and_then(|refs| {
+                    Advertised::new(&self.url, refs, v2::object_format(capabilities), track)
+                })
             }
-            Way::Child {
+            Route::Child {
                 child,
                 transport,
                 capabilities,
-            } => v2::list(transport.as_mut(), capabilities, track)
+            } => v2::list_refs(transport.as_mut(), capabilities, track)
                 .map_err(|err| {
                     child
                         .explain(&self.url, &err)
                         .unwrap_or_else(|| explain(&self.url, &err, None))
                 })
-                .and_then(|refs| Advertised::new(&self.url, refs, v2::format(capabilities), track)),
-            Way::Git(git) => git.ask(track, watch),
+                .and_then(|refs| {
+                    Advertised::new(&self.url, refs, v2::object_format(capabilities), track)
+                }),
+            Route::Git(git) => git.list_refs(track, watch),
         }
     }
 
     /// Receives everything that `wants` need and the mirror's `records` do not have.
     ///
     /// Only what upstream itself once had is named to it: commits that exist in the mirror alone are nobody's business.
-    pub(crate) fn fetch(
+    pub(crate) fn fetch_pack(
         &mut self,
         wants: &UpstreamRefs,
         records: &Refs,
         quarantine: &Quarantine,
         watch: &Watch,
     ) -> Result<Received, Trouble> {
-        let result = match &mut self.way {
-            Way::Http {
-                line,
+        let result = match &mut self.route {
+            Route::Http {
+                http,
                 transport,
                 capabilities,
             } => {
-                line.serve(watch);
+                http.serve(watch);
                 let mut said = None;
-                let result = v2::receive(
+                let result = v2::fetch_pack(
                     transport.as_mut(),
                     capabilities,
                     wants,
@@ -287,19 +298,19 @@ impl Session {
                     watch,
                     &mut said,
                 );
-                line.drain();
+                http.drain();
                 result.map_err(|err| {
-                    line.trouble()
+                    http.trouble()
                         .unwrap_or_else(|| explain(&self.url, &err, said))
                 })
             }
-            Way::Child {
+            Route::Child {
                 child,
                 transport,
                 capabilities,
             } => {
                 let mut said = None;
-                v2::receive(
+                v2::fetch_pack(
                     transport.as_mut(),
                     capabilities,
                     wants,
@@ -314,7 +325,7 @@ impl Session {
                         .unwrap_or_else(|| explain(&self.url, &err, said))
                 })
             }
-            Way::Git(git) => git.fetch(wants, records, quarantine, watch),
+            Route::Git(git) => git.fetch_pack(wants, records, quarantine, watch),
         };
         if watch.is_cancelled() {
             Err(cancelled().into())

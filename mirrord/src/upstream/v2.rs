@@ -35,7 +35,7 @@ use crate::{
     },
 };
 
-pub(super) fn format(capabilities: &Capabilities) -> gix::hash::Kind {
+pub(super) fn object_format(capabilities: &Capabilities) -> gix::hash::Kind {
     let named = capabilities
         .capability("object-format")
         .and_then(|format| format.value()?.to_str().ok()?.parse().ok());
@@ -53,7 +53,7 @@ fn agent() -> (&'static str, Option<String>) {
 const MAX_REFS: usize = 2_000_000;
 
 /// One line of an `ls-refs` answer.
-pub(super) struct Listed {
+pub(super) struct ListedRef {
     pub(super) name: BString,
     /// `None` for an unborn HEAD.
     pub(super) oid: Option<ObjectId>,
@@ -62,11 +62,11 @@ pub(super) struct Listed {
 }
 
 /// The `ls-refs` of protocol v2. gix's own reads names as text, and they are bytes.
-pub(super) fn list<T: Transport>(
+pub(super) fn list_refs<T: Transport>(
     transport: &mut T,
     capabilities: &Capabilities,
     track: &Refspecs,
-) -> gix::Result<Vec<Listed>> {
+) -> gix::Result<Vec<ListedRef>> {
     let mut features = Command::LsRefs.default_features(Protocol::V2, capabilities);
     features.push(agent());
     let unborn = capabilities
@@ -93,7 +93,7 @@ pub(super) fn list<T: Transport>(
         let line = line.map_err(|err| err.raise())??;
         let Some(line) = line.as_slice() else { break };
         let garbled = || io::Error::other("its list of refs cannot be understood").raise();
-        listed.push(parse(line).ok_or_else(garbled)?);
+        listed.push(parse_ref(line).ok_or_else(garbled)?);
         if listed.len() > MAX_REFS {
             return Err(io::Error::other("its list of refs has no end").raise());
         }
@@ -106,7 +106,7 @@ pub(super) fn list<T: Transport>(
 }
 
 /// Parses `<oid> <name>` or `unborn <name>`, and ` symref-target:<name>` after it.
-fn parse(line: &[u8]) -> Option<Listed> {
+fn parse_ref(line: &[u8]) -> Option<ListedRef> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let mut words = line.split(|byte| *byte == b' ');
     let (value, name) = (words.next()?, words.next()?);
@@ -115,7 +115,7 @@ fn parse(line: &[u8]) -> Option<Listed> {
         hex => Some(ObjectId::from_hex(hex).ok()?),
     };
     let target = words.find_map(|word| word.strip_prefix(b"symref-target:"));
-    Some(Listed {
+    Some(ListedRef {
         name: name.into(),
         oid,
         target: target.map(Into::into),
@@ -123,7 +123,7 @@ fn parse(line: &[u8]) -> Option<Listed> {
 }
 
 /// The fetch of protocol v2, from its public parts: gix's own loop shows upstream's words mangled.
-pub(super) fn receive<T: Transport>(
+pub(super) fn fetch_pack<T: Transport>(
     transport: &mut T,
     capabilities: &Capabilities,
     wants: &UpstreamRefs,
@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     fn parsed(line: &[u8]) -> Option<(BString, bool, Option<BString>)> {
-        parse(line).map(|listed| (listed.name, listed.oid.is_some(), listed.target))
+        parse_ref(line).map(|listed| (listed.name, listed.oid.is_some(), listed.target))
     }
 
     #[test]

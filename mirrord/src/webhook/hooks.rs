@@ -214,7 +214,7 @@ impl Hooks {
         };
         change(&mut hook)?;
         if old.as_ref() != Some(&hook) {
-            secrets::write_in(&mirror.git_dir, FILE, &hook.text())?;
+            secrets::write_to_mirror(&mirror.git_dir, FILE, &hook.text())?;
         }
         by_id.insert(hook.id.clone(), Entry::new(mirror.git_dir.clone()));
         Ok(hook)
@@ -300,7 +300,7 @@ fn stamps(git_dir: &Path) -> Option<Stamps> {
 
 /// Reads the hook of a mirror; `None` if it has none.
 fn read(git_dir: &Path) -> Result<Option<Hook>, Failure> {
-    let Some(text) = secrets::read_in(git_dir, FILE)? else {
+    let Some(text) = secrets::read_from_mirror(git_dir, FILE)? else {
         return Ok(None);
     };
     let bad = || {

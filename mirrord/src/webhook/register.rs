@@ -122,7 +122,7 @@ impl Webhook {
         let config = self.listen_config().await?;
         let mirror = existing_mirror(&self.engine, &at.fetch.mirror)?;
         let upstreams = &self.engine.upstreams;
-        let api = upstreams.hooks(&mirror.settings.url, &at.fetch.standing, &at.token)?;
+        let api = upstreams.project_hooks(&mirror.settings.url, &at.fetch.standing, &at.token)?;
         let hook = self.update_hook(&mirror, |_| Ok(())).await?;
         let wanted = config.hook(&mirror, &hook);
         Ok(Session {

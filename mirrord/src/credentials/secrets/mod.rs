@@ -85,12 +85,12 @@ impl Secrets {
 }
 
 /// Stores something of a mirror's in a file of this name in it, as secrets are stored in files. Blocks.
-pub(crate) fn write_in(git_dir: &Path, name: &str, secret: &str) -> Result<(), Failure> {
+pub(crate) fn write_to_mirror(git_dir: &Path, name: &str, secret: &str) -> Result<(), Failure> {
     file::write(git_dir, name, secret)
 }
 
 /// What has been stored there; `None` where nothing has. Blocks.
-pub(crate) fn read_in(git_dir: &Path, name: &str) -> Result<Option<String>, Failure> {
+pub(crate) fn read_from_mirror(git_dir: &Path, name: &str) -> Result<Option<String>, Failure> {
     file::find(git_dir, name)
 }
 

@@ -32,20 +32,22 @@ impl MirrorRequest<'_> {
         expiry::ask(self.engine, mirror, access);
         self.engine
             .credentials
-            .note_place(&mirror.git_dir, self.credential_key());
+            .record_reader_key(&mirror.git_dir, self.credential_key());
         let (engine, git_dir, access) =
             (self.engine.clone(), mirror.git_dir.clone(), access.clone());
         // The hash is slow by design, but is made once in this daemon's life for each login and mirror.
         let recording = tokio::task::spawn_blocking(move || {
             // Whether anybody may read what this login has fetched is unknown.
             if signed_in_by_git || (changed && !access.is_anonymous()) {
-                engine.credentials.note_private(&git_dir)?;
+                engine.credentials.record_private(&git_dir)?;
             }
             if signed_in_by_git {
                 // The daemon has not seen git's ticket (Kerberos), and cannot recognise it later.
                 return Ok(());
             }
-            engine.credentials.note_read(&git_dir, &access.identity())
+            engine
+                .credentials
+                .record_reader(&git_dir, &access.identity())
         });
         if let Ok(Err(err)) = recording.await {
             tracing::warn!(
@@ -73,7 +75,9 @@ impl MirrorRequest<'_> {
     /// Keeps the login that the client was asked for, and tells the client that upstream has taken it.
     pub(super) async fn keep_login(&mut self) -> Result<(), WireError> {
         if let (Some(login), LoginSource::Client { .. }) = (&self.login, &self.source) {
-            self.engine.credentials.keep(&self.credential_key(), login);
+            self.engine
+                .credentials
+                .cache_login(&self.credential_key(), login);
             self.conversation.send(&Reply::LoginAccepted).await?;
         }
         self.source = LoginSource::None;
@@ -114,7 +118,7 @@ impl MirrorRequest<'_> {
                 };
                 let (engine, conversation) = (self.engine, &mut *self.conversation);
                 let (_, mut no_progress) = broadcast::channel(1);
-                let reading = engine.credentials.stored(&id, &bound_to);
+                let reading = engine.credentials.stored_secret(&id, &bound_to);
                 conversation
                     .wait("the keyring", &mut no_progress, reading)
                     .await?
@@ -218,7 +222,7 @@ impl MirrorRequest<'_> {
     pub(super) fn use_kept_login(&mut self) {
         if self.login.is_none()
             && self.login_may_help()
-            && let Some(login) = self.engine.credentials.kept(&self.credential_key())
+            && let Some(login) = self.engine.credentials.cached_login(&self.credential_key())
         {
             (self.login, self.source) = (Some(login), LoginSource::Kept);
         }
@@ -248,7 +252,7 @@ impl MirrorRequest<'_> {
         }
         // A supplied credential is only tried, and an unasked trouble did not come from upstream: neither says that the
         // upstream is private.
-        if self.supplied.is_none() && !trouble.unasked {
+        if self.supplied.is_none() && !trouble.known_refusal {
             self.record_private().await;
         }
         if let Ok(Some(mirror)) = self.engine.registry.at(&self.target.git_dir)
@@ -265,7 +269,7 @@ impl MirrorRequest<'_> {
             }
             LoginSource::Kept => {
                 let refused = self.login.take();
-                self.engine.credentials.forget(&self.credential_key());
+                self.engine.credentials.forget_login(&self.credential_key());
                 if !self.ask_for_login(trouble.challenges.clone()).await? {
                     return Ok(false);
                 }
@@ -291,7 +295,7 @@ impl MirrorRequest<'_> {
             return;
         };
         let engine = self.engine.clone();
-        let recording = move || engine.credentials.note_private(&mirror.git_dir);
+        let recording = move || engine.credentials.record_private(&mirror.git_dir);
         if let Ok(Err(err)) = tokio::task::spawn_blocking(recording).await {
             tracing::warn!("cannot note that '{}' is private: {err}", self.target.url);
         }
@@ -305,13 +309,13 @@ impl MirrorRequest<'_> {
     ) -> Result<bool, WireError> {
         let key = self.credential_key();
         let can_ask = self.fetch.can_ask;
-        let question = self.engine.credentials.question(&key, can_ask);
+        let question = self.engine.credentials.question_lock(&key, can_ask);
         let mut progress = self.engine.listen(&self.target);
         let turn = self
             .conversation
             .wait(&self.host(), &mut progress, question.lock_owned())
             .await?;
-        if let Some(login) = self.engine.credentials.kept(&key) {
+        if let Some(login) = self.engine.credentials.cached_login(&key) {
             (self.login, self.source) = (Some(login), LoginSource::Kept);
             return Ok(true);
         }
@@ -346,7 +350,7 @@ impl MirrorRequest<'_> {
         CredentialKey {
             url: self.target.url.clone(),
             username: self.fetch.username.clone(),
-            standing: self.fetch.standing.place,
+            context: self.fetch.standing.place,
         }
     }
 }

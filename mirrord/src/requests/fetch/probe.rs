@@ -108,7 +108,7 @@ impl MirrorRequest<'_> {
             self.load_own_credential().await?;
             let origin = self.target.url.origin();
             if tells && reached.as_ref() != Some(&origin) {
-                let reaching = self.run_probe(tells, |probe: &Probe<'_>| probe.reach());
+                let reaching = self.run_probe(tells, |probe: &Probe<'_>| probe.connect());
                 if let Err(failure) = reaching.await? {
                     let told = failure.kind != FailureKind::Cancelled;
                     return Err(ProbeError::Unusable { failure, told });
@@ -132,7 +132,7 @@ impl MirrorRequest<'_> {
                     redirects += 1;
                     continue;
                 }
-                Reading::Here(asked) => asked,
+                Reading::Answered(asked) => asked,
             };
             self.keep_login().await?;
             let probed = Probed {
@@ -141,7 +141,7 @@ impl MirrorRequest<'_> {
             };
             if extent == Extent::Full {
                 let refspecs = track.clone();
-                let looking = move |probe: &Probe<'_>| probe.look_around(&refspecs, &asked);
+                let looking = move |probe: &Probe<'_>| probe.check_offers(&refspecs, &asked);
                 self.run_probe(tells, looking).await??;
             }
             return Ok(probed);
@@ -225,7 +225,7 @@ impl MirrorRequest<'_> {
                     upstreams,
                     watch,
                     // A client that has gone needs no steps.
-                    tell: &|step| drop(tell.send(step)),
+                    report: &|step| drop(tell.send(step)),
                 })
             },
         );

@@ -132,7 +132,7 @@ impl MirrorRequest<'_> {
         }
         if matches!(purpose, Purpose::Push) {
             let key = self.credential_key();
-            may_read |= self.engine.credentials.knows(&mirror.git_dir, &key);
+            may_read |= self.engine.credentials.has_read_from(&mirror.git_dir, &key);
         }
         if !may_read {
             let hint = "there is a copy here, but this login has never read it from upstream";

@@ -91,7 +91,7 @@ pub(super) fn push_login(
 /// Records whether upstream has taken the login that a push had from the daemon: a refusal counts as one of a sync does.
 pub(crate) async fn record_login_tried(engine: &Arc<Engine>, id: &OneTimeId, accepted: bool) {
     let logins = &engine.upstreams.logins;
-    let Some((origin, login, is_own)) = logins.taken_by_push(id) else {
+    let Some(redeemed) = logins.redeemed_by_push(id) else {
         return;
     };
     if !accepted {
@@ -103,8 +103,8 @@ pub(crate) async fn record_login_tried(engine: &Arc<Engine>, id: &OneTimeId, acc
     let recording = move || {
         let trials = &engine.upstreams.trials;
         match accepted {
-            true => trials.push_accepted(&origin, &login),
-            false => trials.push_refused(&origin, &login, is_own),
+            true => trials.record_push_accepted(&redeemed.origin, &redeemed.login),
+            false => trials.record_push_refused(&redeemed.origin, &redeemed.login, redeemed.is_own),
         }
     };
     if let Err(panic) = tokio::task::spawn_blocking(recording).await {

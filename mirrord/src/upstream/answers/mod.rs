@@ -2,7 +2,7 @@
 //! what to do about it.
 
 pub(super) mod retry_after;
-pub(super) mod said;
+pub(super) mod server_message;
 
 use std::{error::Error, io, time::Duration};
 
@@ -46,7 +46,7 @@ pub(crate) fn unreachable(url: &UpstreamUrl, error: &reqwest::Error) -> Trouble 
     }
     // A kept connection that broke is worth a new one; nobody there is not.
     Trouble {
-        surprise: !error.is_connect(),
+        retry_on_new_session: !error.is_connect(),
         no_answer: cause == TIMED_OUT,
         ..failure.into()
     }
@@ -80,10 +80,10 @@ pub(crate) fn moved(
     let stem = target.and_then(|target| target.strip_suffix(tail));
     let shown = target.map(|target| masked(redact(stem.unwrap_or(target)).as_bytes()));
     let is_passing = matches!(status.as_u16(), 302 | 303 | 307);
-    let trouble = match (stem.and_then(said::offered), shown) {
+    let trouble = match (stem.and_then(server_message::offered), shown) {
         (Some(to), _) => {
             let hint = format!("it redirects to '{to}'");
-            let mut trouble = said::moved_to(url, to);
+            let mut trouble = server_message::moved_to(url, to);
             trouble.failure.hint = Some(hint);
             trouble
         }
@@ -103,7 +103,7 @@ pub(crate) fn moved(
         }
     };
     Trouble {
-        surprise: true,
+        retry_on_new_session: true,
         ..trouble
     }
 }
@@ -117,7 +117,7 @@ pub(crate) fn refused(
     challenges: Vec<String>,
     retry_after: Option<Duration>,
 ) -> Trouble {
-    if let Some(trouble) = said::moved(url, words) {
+    if let Some(trouble) = server_message::moved(url, words) {
         return trouble;
     }
     let words = masked(
@@ -141,7 +141,7 @@ pub(crate) fn refused(
     let gitlab = words.contains("HTTP Basic: Access denied")
         || challenges.iter().any(|line| line.contains("\"GitLab\""));
     let new = |kind, message| Trouble {
-        surprise: true,
+        retry_on_new_session: true,
         ..Failure::new(kind, message).into()
     };
     let busy = |message: String| {
@@ -170,7 +170,7 @@ pub(crate) fn refused(
             });
             Trouble {
                 challenges,
-                surprise: true,
+                retry_on_new_session: true,
                 ..failure.into()
             }
         }
@@ -186,7 +186,7 @@ pub(crate) fn refused(
             };
             Trouble {
                 challenges,
-                surprise: true,
+                retry_on_new_session: true,
                 login_refused: true,
                 ..failure.hinted(hint).into()
             }
@@ -351,7 +351,7 @@ pub(super) fn explain(url: &UpstreamUrl, error: &gix::Error, said: Option<String
             format!("cannot read '{url}': the answer ended too early"),
         );
         return Trouble {
-            surprise: true,
+            retry_on_new_session: true,
             ..failure.into()
         };
     }
@@ -361,7 +361,7 @@ pub(super) fn explain(url: &UpstreamUrl, error: &gix::Error, said: Option<String
     let cause = cause.trim_end_matches('.');
     let message = format!("cannot use what '{url}' sent: {cause}");
     Trouble {
-        surprise: true,
+        retry_on_new_session: true,
         ..Failure::new(FailureKind::Unusable, message).into()
     }
 }
@@ -374,7 +374,7 @@ fn refusal(url: &UpstreamUrl, error: &gix::Error) -> Option<Trouble> {
         .downcast_any_ref::<Said>()
         .map(|said| said.message.to_string())
         .or_else(|| within(error.downcast_any_ref::<io::Error>()?))?;
-    Some(said::refusal(url, &said))
+    Some(server_message::refusal(url, &said))
 }
 
 /// Whether the other side has stopped talking.

@@ -8,7 +8,7 @@ use std::{
 use parking_lot::Mutex;
 use reqwest::{StatusCode, header::HeaderMap};
 
-use super::Line;
+use super::HttpSession;
 use crate::upstream::{answers, sideband::Listener};
 
 /// What comes beside packs is kept in memory: refs, of which two million fit in this.
@@ -29,10 +29,10 @@ impl Write for Post {
 }
 
 /// The two ends of a POST: what gix writes, and the headers that come back once it has.
-pub(super) fn post(line: &Line, url: &str, headers: HeaderMap) -> (Post, Head) {
+pub(super) fn post(session: &HttpSession, url: &str, headers: HeaderMap) -> (Post, Head) {
     let body = Arc::new(Mutex::new(Vec::new()));
     let pending = Pending {
-        line: line.clone(),
+        session: session.clone(),
         url: url.to_owned(),
         headers,
         body: body.clone(),
@@ -41,7 +41,7 @@ pub(super) fn post(line: &Line, url: &str, headers: HeaderMap) -> (Post, Head) {
 }
 
 struct Pending {
-    line: Line,
+    session: HttpSession,
     url: String,
     headers: HeaderMap,
     body: Arc<Mutex<Vec<u8>>>,
@@ -50,24 +50,24 @@ struct Pending {
 impl Pending {
     fn send(self) -> io::Result<Vec<u8>> {
         let body = std::mem::take(&mut *self.body.lock());
-        let line = &self.line;
-        let base = line.state().base.clone();
-        let result = line.send(
+        let session = &self.session;
+        let base = session.state().base.clone();
+        let result = session.send(
             reqwest::Method::POST,
             &base,
             &self.url,
             self.headers,
             Some(body),
         );
-        let response = result.map_err(|trouble| line.fail(trouble))?;
+        let response = result.map_err(|trouble| session.fail(trouble))?;
         if response.status() != StatusCode::OK {
-            let trouble = line.refused(response);
-            return Err(line.fail(trouble));
+            let trouble = session.refused(response);
+            return Err(session.fail(trouble));
         }
-        answers::check_kind(&line.0.url, response.headers(), "result")
-            .map_err(|trouble| line.fail(trouble))?;
-        let lines = lines(response.headers());
-        line.state().response = Some(response);
+        answers::check_kind(&session.0.url, response.headers(), "result")
+            .map_err(|trouble| session.fail(trouble))?;
+        let lines = header_lines(response.headers());
+        session.state().response = Some(response);
         Ok(lines)
     }
 }
@@ -78,12 +78,12 @@ pub(crate) struct Head(Cursor<Vec<u8>>, Option<Pending>);
 impl Head {
     /// The headers of a response that is here.
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        Self(Cursor::new(lines(headers)), None)
+        Self(Cursor::new(header_lines(headers)), None)
     }
 }
 
 /// As gix reads them.
-fn lines(headers: &HeaderMap) -> Vec<u8> {
+fn header_lines(headers: &HeaderMap) -> Vec<u8> {
     let mut lines = Vec::new();
     for (name, value) in headers {
         lines.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\n"].concat());
@@ -114,7 +114,7 @@ impl BufRead for Head {
 
 /// The body of the response in progress.
 pub(crate) struct Body {
-    line: Line,
+    session: HttpSession,
     piece: Cursor<Vec<u8>>,
     listener: Listener,
     /// How much came that is no pack.
@@ -122,10 +122,10 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// What the line's response has still to say.
-    pub(super) fn new(line: &Line) -> Self {
+    /// What the session's response has still to say.
+    pub(super) fn new(session: &HttpSession) -> Self {
         Self {
-            line: line.clone(),
+            session: session.clone(),
             piece: Cursor::default(),
             listener: Listener::default(),
             talk: 0,
@@ -144,18 +144,18 @@ impl Read for Body {
 impl BufRead for Body {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.piece.fill_buf()?.is_empty() {
-            let response = self.line.state().response.take();
+            let response = self.session.state().response.take();
             let Some(mut response) = response else {
                 return Ok(&[]);
             };
-            match self.line.wait(response.chunk()) {
+            match self.session.wait(response.chunk()) {
                 Ok(Some(piece)) => {
-                    if self.listener.hear(&piece, &self.line.watch()) {
-                        self.line.moved();
+                    if self.listener.hear(&piece, &self.session.watch()) {
+                        self.session.moved();
                     }
                     if let Some(words) = self.listener.refusal() {
-                        let trouble = answers::said::refusal(&self.line.0.url, &words);
-                        return Err(self.line.fail(trouble));
+                        let trouble = answers::server_message::refusal(&self.session.0.url, &words);
+                        return Err(self.session.fail(trouble));
                     }
                     self.talk = if self.listener.is_in_pack() {
                         0
@@ -163,13 +163,13 @@ impl BufRead for Body {
                         self.talk + piece.len()
                     };
                     if self.talk > MAX_RESPONSE_BYTES {
-                        return Err(self.line.fail(answers::endless(&self.line.0.url)));
+                        return Err(self.session.fail(answers::endless(&self.session.0.url)));
                     }
                     self.piece = Cursor::new(piece.into());
-                    self.line.state().response = Some(response);
+                    self.session.state().response = Some(response);
                 }
                 Ok(None) => {}
-                Err(trouble) => return Err(self.line.fail(trouble)),
+                Err(trouble) => return Err(self.session.fail(trouble)),
             }
         }
         self.piece.fill_buf()

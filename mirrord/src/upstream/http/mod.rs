@@ -5,7 +5,7 @@
 
 mod bodies;
 mod clients;
-mod look;
+mod single_request;
 
 use crate::process::watch::{Watch, cancelled};
 use std::{
@@ -35,7 +35,7 @@ use tokio::{
 };
 
 use self::bodies::{Body, Head, Post};
-pub(super) use self::{clients::Clients, look::Look};
+pub(super) use self::{clients::Clients, single_request::Answer};
 use super::{Access, Trouble, answers};
 
 /// More hops than any host needs to find its own repository.
@@ -47,7 +47,7 @@ const MAX_DRAIN_BYTES: usize = 1 << 16;
 
 /// The http side of one session. Clones are the same line: gix holds one, the session the other.
 #[derive(Clone)]
-pub(crate) struct Line(Arc<Inner>);
+pub(crate) struct HttpSession(Arc<Inner>);
 
 struct Inner {
     client: reqwest::Client,
@@ -67,7 +67,7 @@ struct State {
     no_progress: NoProgress,
 }
 
-impl Line {
+impl HttpSession {
     /// A line to `url`, on which nothing has been said yet.
     pub(crate) fn new(
         url: &UpstreamUrl,
@@ -341,7 +341,7 @@ fn may_follow(from: &UpstreamUrl, to: &UpstreamUrl) -> bool {
         && (from.origin() == to.origin() || (upgrade && to.origin().starts_with("https:")))
 }
 
-impl Http for Line {
+impl Http for HttpSession {
     type Headers = Head;
     type ResponseBody = Body;
     type PostBody = Post;

@@ -3,8 +3,8 @@
 //!
 //! What is read is read as a sync would read it. Each step is told as soon as it is done.
 
+mod connect;
 mod offers;
-mod reach;
 mod read;
 mod refspecs;
 
@@ -31,22 +31,22 @@ pub(crate) struct Probe<'p> {
     /// Who waits for it.
     pub watch: &'p Watch,
     /// Hears each step.
-    pub tell: &'p dyn Fn(Step),
+    pub report: &'p dyn Fn(Step),
 }
 
 impl Probe<'_> {
     fn passed(&self, check: Check, took: Duration, words: impl Into<String>) {
-        (self.tell)(step(check, Verdict::Passed, took, words.into()));
+        (self.report)(step(check, Verdict::Passed, took, words.into()));
     }
 
     fn unknown(&self, check: Check, took: Duration, words: impl Into<String>) {
-        (self.tell)(step(check, Verdict::Unknown, took, words.into()));
+        (self.report)(step(check, Verdict::Unknown, took, words.into()));
     }
 
     /// Tells that a step failed, and returns the failure that it is to a mirror.
     fn failed(&self, check: Check, took: Duration, failure: Failure) -> Failure {
         if failure.kind != FailureKind::Cancelled {
-            (self.tell)(failed(self.url, check, took, &failure));
+            (self.report)(failed(self.url, check, took, &failure));
         }
         failure
     }

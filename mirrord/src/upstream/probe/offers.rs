@@ -45,7 +45,7 @@ enum Offer {
 
 impl Probe<'_> {
     /// Asks what no mirror needs to be made, but its owner should know.
-    pub(crate) fn look_around(&self, track: &Refspecs, read: &Read) -> Result<(), Failure> {
+    pub(crate) fn check_offers(&self, track: &Refspecs, read: &Read) -> Result<(), Failure> {
         self.push(read.by_git)?;
         self.large_files(read.by_git)?;
         let is_empty = read.everything.advertisement.refs.is_empty();
@@ -88,11 +88,11 @@ impl Probe<'_> {
                         true => (Verdict::Passed, "advertised"),
                         false => (Verdict::Failed, "not advertised"),
                     };
-                    (self.tell)(step(check, verdict, Duration::ZERO, words.into()));
+                    (self.report)(step(check, verdict, Duration::ZERO, words.into()));
                 }
             }
             Offer::Refuses(why) => {
-                (self.tell)(step(Check::Push, Verdict::Failed, took, why));
+                (self.report)(step(Check::Push, Verdict::Failed, took, why));
             }
             Offer::Silent(why) => self.unknown(Check::Push, took, why),
         }
@@ -109,29 +109,29 @@ impl Probe<'_> {
         {
             return Ok(Offer::Refuses(reason(self.url, &failure)));
         }
-        let line = http::Line::new(self.url, self.access, clients, self.watch)?;
-        let look = line.peek("/info/refs?service=git-receive-pack")?;
-        if let (Some(login), StatusCode::UNAUTHORIZED) = (login, look.status) {
-            trials.push_refused(&self.url.origin(), login, own);
+        let http = http::HttpSession::new(self.url, self.access, clients, self.watch)?;
+        let answer = http.get_below("/info/refs?service=git-receive-pack")?;
+        if let (Some(login), StatusCode::UNAUTHORIZED) = (login, answer.status) {
+            trials.record_push_refused(&self.url.origin(), login, own);
         }
-        Ok(match look.status {
-            StatusCode::OK => match capabilities(&look.body) {
+        Ok(match answer.status {
+            StatusCode::OK => match capabilities(&answer.body) {
                 Some(capabilities) => Offer::Takes(capabilities),
                 None => Offer::Silent("what answered is not git".into()),
             },
             StatusCode::UNAUTHORIZED if self.access.is_anonymous() => {
                 Offer::Silent("upstream wants a login for that, and to read none was needed".into())
             }
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Offer::Refuses(said(&look)),
-            status if status.is_client_error() => Offer::Refuses(said(&look)),
-            _ => Offer::Silent(said(&look)),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Offer::Refuses(said(&answer)),
+            status if status.is_client_error() => Offer::Refuses(said(&answer)),
+            _ => Offer::Silent(said(&answer)),
         })
     }
 
     fn offer_of_child(
         &self,
         mut command: Command,
-        meaning: crate::upstream::child::Meaning,
+        meaning: crate::upstream::child::ExplainStderr,
     ) -> Result<Offer, Trouble> {
         command.stdout(Stdio::piped());
         let budget = Some(self.access.http.no_progress);
@@ -165,15 +165,15 @@ impl Probe<'_> {
         let stem = self.url.as_str();
         let stem = stem.strip_suffix(".git").unwrap_or(stem);
         let endpoint = format!("{stem}.git/info/lfs");
-        let (look, took) = timed(|| {
+        let (answer, took) = timed(|| {
             let clients = &self.upstreams.clients;
-            let line = http::Line::new(self.url, self.access, clients, self.watch)?;
-            line.question(&format!("{endpoint}/objects/batch"), LFS, NO_FILE)
+            let http = http::HttpSession::new(self.url, self.access, clients, self.watch)?;
+            http.post_json(&format!("{endpoint}/objects/batch"), LFS, NO_FILE)
         });
-        let (verdict, words) = match look {
+        let (verdict, words) = match answer {
             Err(trouble) if is_end(&trouble) => return Err(trouble.failure),
             Err(trouble) => (Verdict::Unknown, reason(self.url, &trouble.failure)),
-            Ok(look) => match look.status {
+            Ok(answer) => match answer.status {
                 // Whoever finds fault with the question has understood it.
                 StatusCode::OK | StatusCode::UNPROCESSABLE_ENTITY => (Verdict::Passed, endpoint),
                 StatusCode::UNAUTHORIZED => (
@@ -187,18 +187,18 @@ impl Probe<'_> {
                 _ => (Verdict::Failed, "none".to_owned()),
             },
         };
-        (self.tell)(step(Check::Lfs, verdict, took, words));
+        (self.report)(step(Check::Lfs, verdict, took, words));
         Ok(())
     }
 }
 
 /// What a refusal says, in one line.
-fn said(look: &http::Look) -> String {
-    let error = format!("error {}", look.status.as_u16());
-    if !look.kind.starts_with("text/plain") {
+fn said(answer: &http::Answer) -> String {
+    let error = format!("error {}", answer.status.as_u16());
+    if !answer.kind.starts_with("text/plain") {
         return error;
     }
-    let text = String::from_utf8_lossy(&look.body);
+    let text = String::from_utf8_lossy(&answer.body);
     let line = text.lines().map(str::trim).find(|line| !line.is_empty());
     match line {
         Some(line) => {

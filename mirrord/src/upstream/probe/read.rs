@@ -8,7 +8,7 @@ use common::{
     refspec::Refspecs,
 };
 
-use super::{Probe, failed, reach::proxy_hint, step, timed};
+use super::{Probe, connect::proxy_hint, failed, step, timed};
 use crate::{
     repository::{
         plan::{Advertisement, Head},
@@ -22,7 +22,7 @@ pub(crate) enum Reading {
     /// It says that it is elsewhere.
     Moved(UpstreamUrl),
     /// It said what it has.
-    Here(Read),
+    Answered(Read),
 }
 
 /// What an upstream said of itself.
@@ -61,7 +61,7 @@ impl Probe<'_> {
         match &read {
             // A redirect says nothing of the login.
             Ok(Reading::Moved(_)) => {}
-            Ok(Reading::Here(_)) => attempt.ended(None),
+            Ok(Reading::Answered(_)) => attempt.ended(None),
             Err(unread) => attempt.ended(Some(&unread.trouble)),
         }
         read
@@ -80,7 +80,7 @@ impl Probe<'_> {
         }
         let everything = Refspecs::everything();
         let (asked, asking) = timed(|| {
-            let asked = session.ask(&everything, self.watch)?;
+            let asked = session.list_refs(&everything, self.watch)?;
             // What lies elsewhere has not been asked for.
             let is_asked = |prefix: &str| {
                 let mut asked = everything.prefixes();
@@ -88,7 +88,7 @@ impl Probe<'_> {
             };
             let refs = match track.prefixes().all(is_asked) {
                 true => asked.advertisement.refs.clone(),
-                false => session.ask(track, self.watch)?.advertisement.refs,
+                false => session.list_refs(track, self.watch)?.advertisement.refs,
             };
             Ok((asked, refs))
         });
@@ -105,7 +105,7 @@ impl Probe<'_> {
         };
         self.passed(Check::Read, took, described(&asked.advertisement));
         let tracked = refs.into_iter();
-        Ok(Reading::Here(Read {
+        Ok(Reading::Answered(Read {
             everything: Box::new(asked),
             tracked: tracked
                 .filter(|(name, _)| track.public(name).is_some())

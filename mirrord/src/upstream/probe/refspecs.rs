@@ -24,7 +24,7 @@ impl Probe<'_> {
                 self.url
             ));
         }
-        (self.tell)(step);
+        (self.report)(step);
     }
 }
 

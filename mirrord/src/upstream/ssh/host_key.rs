@@ -11,7 +11,7 @@ use common::{
 };
 use sha2::{Digest, Sha256};
 
-use super::words::{bare_host, by_hand, has, refused, shown};
+use super::stderr::{bare_host, by_hand, has, refused, shown};
 
 /// What these lines of ssh's mean of the host key; None if nothing.
 pub(super) fn explain(url: &UpstreamUrl, lines: &[String]) -> Option<Failure> {

@@ -3,12 +3,12 @@
 //! Another program than OpenSSH, and a server that speaks only the old protocol, are left to git itself. Of OpenSSH a
 //! connection is kept for the next check, unless the user has arranged that in their own way.
 
+mod client_config;
+mod control_sockets;
 mod host_key;
-mod kept;
 mod own_key;
-mod probe;
 mod sign_in;
-mod words;
+mod stderr;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -26,13 +26,13 @@ use common::{
 };
 use parking_lot::Mutex;
 
-use self::{kept::Kept, own_key::Configurations, probe::Probe};
+use self::{client_config::ClientConfig, control_sockets::ControlSockets, own_key::Configurations};
 pub(super) use self::{
     own_key::explain_refusal,
-    sign_in::{Heard, Seen},
-    words::explain,
+    sign_in::{LogEntry, SignInLog},
+    stderr::explain,
 };
-use super::{Access, Trouble, fallback::beside};
+use super::{Access, Trouble, fallback::sibling_program};
 use crate::process::{
     questions::{self, Questions},
     watch::Watch,
@@ -43,18 +43,18 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// What all conversations over ssh share.
 pub(crate) struct Ssh {
-    kept: Kept,
+    control_sockets: ControlSockets,
     /// For mirrors with a key of their own.
     configurations: Configurations,
     questions: Arc<Questions>,
-    probes: Mutex<HashMap<Who, (Probe, Instant)>>,
+    configs: Mutex<HashMap<ConnectionKey, (ClientConfig, Instant)>>,
     /// Servers that were found to speak only the old protocol, for as long as this daemon lives.
-    old: Mutex<HashSet<String>>,
+    old_protocol: Mutex<HashSet<String>>,
 }
 
 /// One end of a connection, and the other: nothing may be shared between two that differ.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Who {
+struct ConnectionKey {
     client: Client,
     /// The user's agent, their Kerberos tickets.
     environment: Vec<(String, String)>,
@@ -66,16 +66,16 @@ struct Who {
 type Asking = (Vec<(String, String)>, Option<questions::Open>);
 
 /// How to reach an upstream.
-pub(super) struct Line {
+pub(super) struct SshCommand {
     /// A child of our own; None where only git can do it.
-    pub ours: Option<Command>,
+    pub direct: Option<Command>,
     /// The variables with which git does.
-    pub for_git: Vec<(String, String)>,
+    pub git_variables: Vec<(String, String)>,
     /// What lets ssh ask, for as long as it runs.
     pub asking: Option<questions::Open>,
 }
 
-impl Who {
+impl ConnectionKey {
     fn new(url: &UpstreamUrl, access: &Access) -> Result<Self, Failure> {
         let Some(client) = &access.ssh else {
             return Err(Failure::here(format!("'{url}' is not for ssh")));
@@ -109,52 +109,52 @@ impl Ssh {
         configurations: PathBuf,
         questions: Arc<Questions>,
     ) -> Self {
-        let kept = Kept::new(sockets);
-        kept.end();
+        let control_sockets = ControlSockets::new(sockets);
+        control_sockets.end();
         Self {
-            kept,
+            control_sockets,
             configurations: Configurations::new(configurations),
             questions,
-            probes: Mutex::default(),
-            old: Mutex::default(),
+            configs: Mutex::default(),
+            old_protocol: Mutex::default(),
         }
     }
 
     /// Ends all connections that are kept. Blocks until they have ended.
     pub(crate) fn end(&self) {
-        self.kept.end();
+        self.control_sockets.end();
     }
 
     /// How to reach `url`. Asks the user's ssh for its configuration, once in a while.
-    pub(super) fn line(
+    pub(super) fn command(
         &self,
         url: &UpstreamUrl,
         access: &Access,
         watch: &Watch,
-    ) -> Result<Line, Trouble> {
-        let who = Who::new(url, access)?;
-        let probe = self.probe(&who, watch)?;
-        if !probe.is_openssh {
-            return Ok(Line {
-                ours: None,
-                for_git: who.client.for_git(None),
+    ) -> Result<SshCommand, Trouble> {
+        let connection = ConnectionKey::new(url, access)?;
+        let config = self.client_config(&connection, watch)?;
+        if !config.is_openssh {
+            return Ok(SshCommand {
+                direct: None,
+                git_variables: connection.client.for_git(None),
                 asking: None,
             });
         }
         let can_ask = !watch.askable().is_empty();
-        let options = self.options(&who, &probe, access, can_ask)?;
+        let options = self.options(&connection, &config, access, can_ask)?;
         let (variables, asking) = self.let_ask(access, watch)?;
-        let mut for_git = who.client.for_git(Some(&options));
-        for_git.extend(variables.iter().cloned());
-        let is_old = self.old.lock().contains(&url.origin());
-        let ours = (!is_old).then(|| {
-            let mut command = who.run("git-upload-pack", url, options);
+        let mut git_variables = connection.client.for_git(Some(&options));
+        git_variables.extend(variables.iter().cloned());
+        let is_old = self.old_protocol.lock().contains(&url.origin());
+        let direct = (!is_old).then(|| {
+            let mut command = connection.run("git-upload-pack", url, options);
             command.envs(variables);
             command
         });
-        Ok(Line {
-            ours,
-            for_git,
+        Ok(SshCommand {
+            direct,
+            git_variables,
             asking,
         })
     }
@@ -185,14 +185,14 @@ impl Ssh {
         push: &str,
         watch: &Watch,
     ) -> Result<(SignIn, Option<questions::Open>), Trouble> {
-        let who = Who::new(url, access)?;
-        let probe = self.probe(&who, watch)?;
-        if !probe.is_openssh {
+        let connection = ConnectionKey::new(url, access)?;
+        let config = self.client_config(&connection, watch)?;
+        if !config.is_openssh {
             return Ok((SignIn::AsGit, None));
         }
         // Where nothing is stored, ssh asks the person who pushes by itself.
-        let options = self.options(&who, &probe, access, access.passphrase.is_none())?;
-        let command = who.client.line(&options);
+        let options = self.options(&connection, &config, access, access.passphrase.is_none())?;
+        let command = connection.client.line(&options);
         let asking = match access.passphrase.clone() {
             Some(passphrase) => {
                 let open = self
@@ -217,55 +217,59 @@ impl Ssh {
         access: &Access,
         watch: &Watch,
     ) -> Result<Option<(Command, Option<questions::Open>)>, Trouble> {
-        let who = Who::new(url, access)?;
-        let probe = self.probe(&who, watch)?;
-        if !probe.is_openssh {
+        let connection = ConnectionKey::new(url, access)?;
+        let config = self.client_config(&connection, watch)?;
+        if !config.is_openssh {
             return Ok(None);
         }
         let can_ask = !watch.askable().is_empty();
-        let options = self.options(&who, &probe, access, can_ask)?;
+        let options = self.options(&connection, &config, access, can_ask)?;
         let (variables, asking) = self.let_ask(access, watch)?;
-        let mut command = who.run("git-receive-pack", url, options);
+        let mut command = connection.run("git-receive-pack", url, options);
         command.envs(variables);
         Ok(Some((command, asking)))
     }
 
     /// Remembers that a server speaks only the old protocol.
-    pub(super) fn note_old(&self, url: &UpstreamUrl) {
-        self.old.lock().insert(url.origin());
+    pub(super) fn record_old_protocol(&self, url: &UpstreamUrl) {
+        self.old_protocol.lock().insert(url.origin());
     }
 
-    fn probe(&self, who: &Who, watch: &Watch) -> Result<Probe, Trouble> {
-        if let Some((probe, at)) = self.probes.lock().get(who)
+    fn client_config(
+        &self,
+        connection: &ConnectionKey,
+        watch: &Watch,
+    ) -> Result<ClientConfig, Trouble> {
+        if let Some((config, at)) = self.configs.lock().get(connection)
             && at.elapsed() < KEEP_ALIVE
         {
-            return Ok(probe.clone());
+            return Ok(config.clone());
         }
-        let probe = probe::probe(who, watch)?;
-        let mut probes = self.probes.lock();
-        probes.retain(|_, (_, at)| at.elapsed() < KEEP_ALIVE);
-        probes.insert(who.clone(), (probe.clone(), Instant::now()));
-        Ok(probe)
+        let config = client_config::read(connection, watch)?;
+        let mut configs = self.configs.lock();
+        configs.retain(|_, (_, at)| at.elapsed() < KEEP_ALIVE);
+        configs.insert(connection.clone(), (config.clone(), Instant::now()));
+        Ok(config)
     }
 
     /// What OpenSSH is told beside what the user has told it. What stands in their command comes first, and so wins;
     /// what stands in their configuration would not, and is left alone.
     fn options(
         &self,
-        who: &Who,
-        probe: &Probe,
+        connection: &ConnectionKey,
+        config: &ClientConfig,
         access: &Access,
         can_ask: bool,
     ) -> Result<Vec<String>, Failure> {
         let mut settings = Vec::new();
-        if !(can_ask || access.passphrase.is_some() || who.client.key.is_some()) {
+        if !(can_ask || access.passphrase.is_some() || connection.client.key.is_some()) {
             settings.push("BatchMode=yes".to_owned());
         }
         let mut words = Vec::new();
-        if let Some(key) = &who.client.key {
+        if let Some(key) = &connection.client.key {
             let configuration = self
                 .configurations
-                .write(who, &probe.configuration)
+                .write(connection, &config.configuration)
                 .or_failure("cannot prepare ssh's configuration")?;
             let strict = if can_ask { "ask" } else { "yes" };
             let strict = format!("StrictHostKeyChecking={strict}");
@@ -273,20 +277,20 @@ impl Ssh {
             let prompts = own_key::max_prompts(access);
             settings.push(format!("NumberOfPasswordPrompts={prompts}"));
         }
-        if !probe.sets_timeout {
+        if !config.sets_timeout {
             // As long as a server may be silent over http.
             let seconds = access.http.no_progress.as_secs();
             settings.push(format!("ConnectTimeout={seconds}"));
         }
-        if !probe.sets_alive {
+        if !config.sets_alive {
             settings.extend([
                 "ServerAliveInterval=10".into(),
                 "ServerAliveCountMax=3".into(),
             ]);
         }
         // With a key of the mirror's own, no connection of the user's will do.
-        if (!probe.sets_control || who.client.key.is_some())
-            && let Some(socket) = self.kept.socket(who)
+        if (!config.sets_control || connection.client.key.is_some())
+            && let Some(socket) = self.control_sockets.socket(connection)
         {
             settings.extend([
                 "ControlMaster=auto".into(),
@@ -304,7 +308,7 @@ impl Ssh {
 
 /// The variables by which ssh asks us, whatever terminal there is.
 fn askpass(open: &questions::Open) -> io::Result<Vec<(String, String)>> {
-    let program = beside("git-remote-mirror")?;
+    let program = sibling_program("git-remote-mirror")?;
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     Ok(vec![
         pair("SSH_ASKPASS", &program),

@@ -16,7 +16,7 @@ use common::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{Who, words::bare_host};
+use super::{ConnectionKey, stderr::bare_host};
 use crate::{
     mirrors::settings::Auth,
     process::{
@@ -63,8 +63,16 @@ impl Configurations {
     }
 
     /// Writes the configuration for one end of a connection and the other, of what ssh says (`ssh -G`) of the user's.
-    pub(super) fn write(&self, who: &Who, configuration: &str) -> io::Result<PathBuf> {
-        let host = who.destination.rsplit('@').next().unwrap_or_default();
+    pub(super) fn write(
+        &self,
+        connection: &ConnectionKey,
+        configuration: &str,
+    ) -> io::Result<PathBuf> {
+        let host = connection
+            .destination
+            .rsplit('@')
+            .next()
+            .unwrap_or_default();
         let text = without_keys(configuration, host);
         let hash = Sha256::digest(text.as_bytes());
         let path = self.0.join(hex::encode(&hash[..8]));

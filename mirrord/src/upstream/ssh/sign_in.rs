@@ -25,11 +25,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Ssh, Who, explain_refusal, words};
+use super::{ConnectionKey, Ssh, explain_refusal, stderr};
 
 /// Something that ssh said, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::upstream) struct Seen {
+pub(in crate::upstream) struct LogEntry {
     /// What there is to say of it.
     pub words: String,
     /// How long after the start.
@@ -38,15 +38,15 @@ pub(in crate::upstream) struct Seen {
 
 /// What ssh said of signing in, as far as it got.
 #[derive(Debug, Default)]
-pub(in crate::upstream) struct Heard {
+pub(in crate::upstream) struct SignInLog {
     /// The address that the name stands for, or the program that connects instead.
-    pub resolved: Option<Seen>,
+    pub resolved: Option<LogEntry>,
     /// Where somebody listens.
-    pub connected: Option<Seen>,
+    pub connected: Option<LogEntry>,
     /// The fingerprint of the key that the server showed.
-    pub host_key: Option<Seen>,
+    pub host_key: Option<LogEntry>,
     /// As whom, with what.
-    pub signed_in: Option<Seen>,
+    pub signed_in: Option<LogEntry>,
     /// Why it got no further.
     pub trouble: Option<Trouble>,
     address: String,
@@ -65,10 +65,10 @@ impl Ssh {
         url: &UpstreamUrl,
         access: &Access,
         watch: &Watch,
-    ) -> Result<Option<Heard>, Trouble> {
-        let who = Who::new(url, access)?;
-        let probe = self.probe(&who, watch)?;
-        if !probe.is_openssh {
+    ) -> Result<Option<SignInLog>, Trouble> {
+        let connection = ConnectionKey::new(url, access)?;
+        let config = self.client_config(&connection, watch)?;
+        if !config.is_openssh {
             return Ok(None);
         }
         let mut words = vec!["-v".to_owned(), "-N".into()];
@@ -81,9 +81,9 @@ impl Ssh {
             words.extend(["-o".into(), option.into()]);
         }
         let can_ask = !watch.askable().is_empty();
-        words.extend(self.options(&who, &probe, access, can_ask)?);
-        words.extend(who.port().chain([who.destination.clone()]));
-        let mut command = who.client.fenced(words, &who.environment);
+        words.extend(self.options(&connection, &config, access, can_ask)?);
+        words.extend(connection.port().chain([connection.destination.clone()]));
+        let mut command = connection.client.fenced(words, &connection.environment);
         let (variables, asking) = self.let_ask(access, watch)?;
         command
             .envs(variables)
@@ -95,14 +95,14 @@ impl Ssh {
         if can_ask {
             budget += SIGN_IN_TIMEOUT;
         }
-        let mut heard = Heard::default();
+        let mut heard = SignInLog::default();
         let listening = listen(command.into(), &mut heard, budget, watch);
         match Handle::current().block_on(listening) {
             Err(err) => return Err(Failure::io("cannot run ssh", &err).into()),
             Ok(_) if watch.is_cancelled() => return Err(cancelled().into()),
             Ok(_) if heard.signed_in.is_some() => {}
             Ok(Some(status)) => {
-                let ended = words::explain(url, &heard.rest, status.code());
+                let ended = stderr::explain(url, &heard.rest, status.code());
                 let silent = || Failure::here("ssh ended and did not say why").into();
                 let trouble = ended.unwrap_or_else(silent);
                 heard.trouble = Some(explain_refusal(url, access, asking.as_ref(), trouble));
@@ -116,7 +116,7 @@ impl Ssh {
 /// Runs ssh until it is signed in or ends; None when it does neither.
 async fn listen(
     mut command: tokio::process::Command,
-    heard: &mut Heard,
+    heard: &mut SignInLog,
     budget: Duration,
     watch: &Watch,
 ) -> io::Result<Option<std::process::ExitStatus>> {
@@ -153,11 +153,11 @@ async fn listen(
     ended
 }
 
-impl Heard {
+impl SignInLog {
     fn line(&mut self, line: &str, at: Duration) {
         let line = line.trim_end();
         let seen = |words: &str| {
-            Some(Seen {
+            Some(LogEntry {
                 words: masked(redact(words).as_bytes()),
                 at,
             })
@@ -220,15 +220,15 @@ impl Heard {
 mod tests {
     use super::*;
 
-    fn heard(said: &str) -> Heard {
-        let mut heard = Heard::default();
+    fn heard(said: &str) -> SignInLog {
+        let mut heard = SignInLog::default();
         for line in said.lines() {
             heard.line(line, Duration::ZERO);
         }
         heard
     }
 
-    fn words(seen: Option<&Seen>) -> &str {
+    fn words(seen: Option<&LogEntry>) -> &str {
         seen.map_or("", |seen| &seen.words)
     }
 

@@ -1,4 +1,4 @@
-//! Logins that upstream refuses: each is tried at most twice, whoever brings it and whatever for. GitLab shuts out an
+//! OneTimeLogins that upstream refuses: each is tried at most twice, whoever brings it and whatever for. GitLab shuts out an
 //! address for an hour after a few dozen failures, and with it everybody behind it.
 
 mod record;
@@ -157,7 +157,7 @@ impl Trials {
     }
 
     /// Notes that upstream refused a login in a push: it may be good for nothing. Blocks.
-    pub(crate) fn push_refused(&self, origin: &str, login: &Login, own: bool) {
+    pub(crate) fn record_push_refused(&self, origin: &str, login: &Login, own: bool) {
         let mut known = self.known();
         for what in [READ, PUSH] {
             let subject = Subject::new(origin, login, what, own);
@@ -167,7 +167,7 @@ impl Trials {
     }
 
     /// Forgets that a login was refused: somebody has just said that it is right. Blocks.
-    pub(crate) fn forget(&self, origin: &str, login: &Login) {
+    pub(crate) fn forget_refusals(&self, origin: &str, login: &Login) {
         let mut known = self.known();
         for what in [READ, PUSH] {
             let subject = Subject::new(origin, login, what, false);
@@ -176,7 +176,7 @@ impl Trials {
     }
 
     /// Forgets that a login was refused in a push: one was taken. Blocks.
-    pub(crate) fn push_accepted(&self, origin: &str, login: &Login) {
+    pub(crate) fn record_push_accepted(&self, origin: &str, login: &Login) {
         let subject = Subject::new(origin, login, PUSH, false);
         self.forget_trial(&mut self.known(), &subject);
     }
@@ -280,7 +280,7 @@ fn refused_too_often(url: &UpstreamUrl, own: bool) -> Trouble {
     };
     Trouble {
         login_refused: true,
-        unasked: true,
+        known_refusal: true,
         ..failure.hinted(hint).into()
     }
 }

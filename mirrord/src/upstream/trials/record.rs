@@ -10,7 +10,7 @@ use common::{protocol::Login, text::unix_seconds};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    credentials::{hashed, matches},
+    credentials::{hash_identity, hash_matches},
     process::durable,
 };
 
@@ -99,7 +99,7 @@ impl Line {
             own,
             refused,
             origin: subject.origin.clone(),
-            hash: hashed(&subject.identity)?,
+            hash: hash_identity(&subject.identity)?,
         })
     }
 
@@ -136,7 +136,7 @@ impl Line {
     pub(super) fn is_of(&self, subject: &Subject) -> bool {
         self.key.is_none()
             && self.origin == subject.origin
-            && matches(&self.hash, &subject.identity)
+            && hash_matches(&self.hash, &subject.identity)
     }
 }
 

@@ -56,7 +56,7 @@ fn a_refused_login_is_tried_twice_also_across_a_restart_and_another_at_once() {
     );
     let text = fs::read_to_string(&file).expect("written");
     assert!(!text.contains("wrong") && !text.contains("me "), "{text}");
-    restarted.forget(HERE, &login("wrong"));
+    restarted.forget_refusals(HERE, &login("wrong"));
     assert!(
         refuse(&Trials::new(file), "wrong", false),
         "somebody says that it is right"

@@ -93,15 +93,15 @@ impl Door {
 
 impl Probe<'_> {
     /// Goes as far as upstream's door.
-    pub(crate) fn reach(&self) -> Result<(), Failure> {
+    pub(crate) fn connect(&self) -> Result<(), Failure> {
         match self.url.scheme() {
             Scheme::File => Ok(()),
-            Scheme::Ssh => self.reach_by_ssh(),
-            Scheme::Http | Scheme::Https => self.reach_by_http(),
+            Scheme::Ssh => self.connect_by_ssh(),
+            Scheme::Http | Scheme::Https => self.connect_by_http(),
         }
     }
 
-    fn reach_by_http(&self) -> Result<(), Failure> {
+    fn connect_by_http(&self) -> Result<(), Failure> {
         if let Some(setting) = &self.access.http.needs_git {
             let words = format!("left to git, which alone knows '{setting}'");
             self.unknown(Check::Connect, Duration::ZERO, words);
@@ -128,7 +128,7 @@ impl Probe<'_> {
         };
         let words = format!("{}{through}", listed(&addresses));
         self.passed(Check::Resolve, took, words);
-        let (connected, took) = timed(|| self.patiently(connect(&addresses)));
+        let (connected, took) = timed(|| self.patiently(connect_to_any(&addresses)));
         match connected {
             Ok(address) => self.passed(Check::Connect, took, format!("{address}{through}")),
             Err(failure) => {
@@ -164,7 +164,7 @@ impl Probe<'_> {
     fn certificate(&self) -> Result<(), Failure> {
         let (found, took) = timed(|| {
             let clients = &self.upstreams.clients;
-            http::Line::new(self.url, self.access, clients, self.watch)?.certificate()
+            http::HttpSession::new(self.url, self.access, clients, self.watch)?.certificate()
         });
         match found {
             Ok(Some(der)) => {
@@ -193,7 +193,7 @@ impl Probe<'_> {
         }
     }
 
-    fn reach_by_ssh(&self) -> Result<(), Failure> {
+    fn connect_by_ssh(&self) -> Result<(), Failure> {
         let began = Instant::now();
         let heard = match self
             .upstreams
@@ -230,7 +230,7 @@ impl Probe<'_> {
                 self.failed(check, took, shown_key(&failure, seen.as_ref()));
                 return Err(failure);
             }
-            if let Some(ssh::Seen { words, at }) = seen {
+            if let Some(ssh::LogEntry { words, at }) = seen {
                 self.passed(check, took, words);
                 before = *at;
             }
@@ -243,7 +243,7 @@ impl Probe<'_> {
 const UNKNOWN: &str = "could not resolve host";
 
 /// The step at which ssh stopped.
-fn faulty(heard: &ssh::Heard) -> Check {
+fn faulty(heard: &ssh::SignInLog) -> Check {
     let why = heard.trouble.as_ref();
     let why = why.map(|trouble| trouble.failure.message.as_str());
     let why = why.unwrap_or_default();
@@ -259,7 +259,7 @@ fn faulty(heard: &ssh::Heard) -> Check {
 }
 
 /// The failure with the key that the server showed, for whoever has to judge it.
-fn shown_key(failure: &Failure, key: Option<&ssh::Seen>) -> Failure {
+fn shown_key(failure: &Failure, key: Option<&ssh::LogEntry>) -> Failure {
     let mut shown = failure.clone();
     // A changed one is in the message already, beside the one that was known.
     if let Some(key) = key.filter(|_| !failure.message.contains("SHA256:")) {
@@ -281,7 +281,7 @@ pub(super) fn proxy_hint(url: &UpstreamUrl, access: &Access) -> Option<String> {
     is_http.then(|| Door::to(url, &access.http).hint())?
 }
 
-async fn connect(addresses: &[SocketAddr]) -> io::Result<SocketAddr> {
+async fn connect_to_any(addresses: &[SocketAddr]) -> io::Result<SocketAddr> {
     let mut last = None;
     for address in addresses {
         match TcpStream::connect(address).await {

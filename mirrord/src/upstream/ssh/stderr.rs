@@ -9,7 +9,7 @@ use common::{
 };
 
 use super::host_key;
-use crate::upstream::{Trouble, answers::said};
+use crate::upstream::{Trouble, answers::server_message};
 
 /// The status of a shell that does not find a program.
 pub(super) const NOT_FOUND: i32 = 127;
@@ -35,7 +35,7 @@ pub(in crate::upstream) fn explain(
     words: &str,
     status: Option<i32>,
 ) -> Option<Trouble> {
-    if let Some(trouble) = said::meaning(url, words) {
+    if let Some(trouble) = server_message::meaning(url, words) {
         return Some(trouble);
     }
     let line = |line: &str| {
@@ -54,7 +54,7 @@ pub(in crate::upstream) fn explain(
         .or_else(|| of_anything(url, &lines, status))?;
     Some(Trouble {
         // A shared connection that broke is worth one of its own.
-        surprise: has(&lines, "mux_client") || has(&lines, "Shared connection to"),
+        retry_on_new_session: has(&lines, "mux_client") || has(&lines, "Shared connection to"),
         key_refused: has(&lines, ": Permission denied ("),
         no_answer: failure.kind == FailureKind::Unreachable && has_timed_out(&lines),
         ..failure.into()

@@ -10,7 +10,7 @@ use gix::{
     bstr::{BStr, BString, ByteSlice},
 };
 
-use super::{Trouble, v2::Listed};
+use super::{Trouble, v2::ListedRef};
 use crate::repository::{
     plan::{Advertisement, Head},
     refs::UpstreamRefs,
@@ -30,13 +30,13 @@ pub(crate) struct Advertised {
 impl Advertised {
     pub(super) fn new(
         url: &UpstreamUrl,
-        listed: Vec<Listed>,
+        listed: Vec<ListedRef>,
         format: gix::hash::Kind,
         track: &Refspecs,
     ) -> Result<Self, Trouble> {
         let mut refs = Vec::new();
         let mut head = Head::Unknown;
-        for Listed { name, oid, target } in listed {
+        for ListedRef { name, oid, target } in listed {
             match (target, oid) {
                 (Some(target), _) if name == "HEAD" => {
                     head = Head::Branch(UpstreamRef::new(target))
@@ -57,7 +57,7 @@ impl Advertised {
         track: &Refspecs,
     ) -> Result<Self, Trouble> {
         let valid = |name: &BStr| gix::validate::reference::name(name).is_ok();
-        let mut asked = Self {
+        let mut advertised = Self {
             advertisement: Advertisement {
                 refs: UpstreamRefs::new(),
                 head,
@@ -72,22 +72,23 @@ impl Advertised {
                 return Err(Failure::new(FailureKind::Unusable, message).into());
             }
             if name == "HEAD" {
-                if asked.advertisement.head == Head::Unknown {
-                    asked.advertisement.head = Head::Detached(oid);
+                if advertised.advertisement.head == Head::Unknown {
+                    advertised.advertisement.head = Head::Detached(oid);
                 }
             } else if !valid(name.as_bstr()) {
-                asked.invalid += 1;
+                advertised.invalid += 1;
             } else {
                 let name = UpstreamRef::new(name);
                 if track.public(&name).is_some() {
-                    asked.advertisement.refs.insert(name, oid);
+                    advertised.advertisement.refs.insert(name, oid);
                 }
             }
         }
-        if matches!(&asked.advertisement.head, Head::Branch(target) if !valid(target.as_bstr())) {
-            asked.advertisement.head = Head::Unknown;
-            asked.invalid += 1;
+        if matches!(&advertised.advertisement.head, Head::Branch(target) if !valid(target.as_bstr()))
+        {
+            advertised.advertisement.head = Head::Unknown;
+            advertised.invalid += 1;
         }
-        Ok(asked)
+        Ok(advertised)
     }
 }

@@ -13,15 +13,15 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::Who;
+use super::ConnectionKey;
 
 /// A connection that is told to end does so at once.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where the sockets are; nowhere, and then no connection is kept.
-pub(super) struct Kept(Option<PathBuf>);
+pub(super) struct ControlSockets(Option<PathBuf>);
 
-impl Kept {
+impl ControlSockets {
     /// In this folder, which is made when the first connection is kept.
     pub(super) fn new(folder: Option<PathBuf>) -> Self {
         // ssh expands some characters of a path, and splits at others.
@@ -30,7 +30,7 @@ impl Kept {
     }
 
     /// The socket for one end of a connection and the other. A hash, for what is in it need not be short or public.
-    pub(super) fn socket(&self, who: &Who) -> Option<String> {
+    pub(super) fn socket(&self, connection: &ConnectionKey) -> Option<String> {
         let folder = self.0.as_ref()?;
         let mut builder = fs::DirBuilder::new();
         // What it lies in is ours alone, too.
@@ -43,14 +43,14 @@ impl Kept {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         };
-        who.client.identity().into_iter().for_each(&mut add);
-        if let Some(key) = &who.client.key {
+        connection.client.identity().into_iter().for_each(&mut add);
+        if let Some(key) = &connection.client.key {
             add("key");
             add(&key.to_string_lossy());
         }
-        add(&who.destination);
-        add(&who.port.unwrap_or_default().to_string());
-        for (name, value) in &who.environment {
+        add(&connection.destination);
+        add(&connection.port.unwrap_or_default().to_string());
+        for (name, value) in &connection.environment {
             add(name);
             add(value);
         }
@@ -100,8 +100,8 @@ mod tests {
 
     use super::*;
 
-    fn who(agent: &str, destination: &str, port: Option<u16>) -> Who {
-        Who {
+    fn key(agent: &str, destination: &str, port: Option<u16>) -> ConnectionKey {
+        ConnectionKey {
             client: Client::new(&ClientContext::default()),
             environment: vec![("SSH_AUTH_SOCK".into(), agent.into())],
             destination: destination.into(),
@@ -112,21 +112,22 @@ mod tests {
     #[test]
     fn a_connection_serves_nobody_else() {
         let dir = tempfile::tempdir().expect("temp dir");
-        let kept = Kept::new(Some(dir.path().join("ssh")));
-        let socket = |who: &Who| kept.socket(who).expect("there is a folder");
-        let one = who("/agent", "git@h", None);
+        let kept = ControlSockets::new(Some(dir.path().join("ssh")));
+        let socket =
+            |connection: &ConnectionKey| kept.socket(connection).expect("there is a folder");
+        let one = key("/agent", "git@h", None);
         assert_eq!(socket(&one), socket(&one.clone()));
         let others = [
-            who("/other", "git@h", None),
-            who("/agent", "me@h", None),
-            who("/agent", "git@h", Some(2222)),
+            key("/other", "git@h", None),
+            key("/agent", "me@h", None),
+            key("/agent", "git@h", Some(2222)),
         ];
         for other in &others {
             assert_ne!(socket(&one), socket(other));
         }
-        let spaced = Kept::new(Some(dir.path().join("a b")));
+        let spaced = ControlSockets::new(Some(dir.path().join("a b")));
         assert_eq!(spaced.socket(&one), None, "ssh would split the path");
-        assert_eq!(Kept::new(None).socket(&one), None);
+        assert_eq!(ControlSockets::new(None).socket(&one), None);
     }
 
     #[test]
@@ -134,7 +135,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("temp dir");
         let socket = dir.path().join("0123456789abcdef");
         drop(UnixListener::bind(&socket).expect("bound"));
-        Kept::new(Some(dir.path().to_owned())).end();
+        ControlSockets::new(Some(dir.path().to_owned())).end();
         assert!(!socket.exists());
     }
 }

@@ -6,14 +6,14 @@ use reqwest::{
     tls::TlsInfo,
 };
 
-use super::Line;
+use super::HttpSession;
 use crate::upstream::Trouble;
 
 /// More than the longest line of git's, and than any page that says no.
 const MAX_BODY_BYTES: usize = 128 << 10;
 
 /// The answer to one look.
-pub(crate) struct Look {
+pub(crate) struct Answer {
     /// Its status.
     pub status: StatusCode,
     /// What kind of text follows.
@@ -22,7 +22,7 @@ pub(crate) struct Look {
     pub body: Vec<u8>,
 }
 
-impl Line {
+impl HttpSession {
     /// The certificate of whoever answers for upstream's host, as syncs would judge it. No secret is sent for that.
     pub(crate) fn certificate(&self) -> Result<Option<Vec<u8>>, Trouble> {
         let origin = format!("{}/", self.0.url.origin());
@@ -34,26 +34,26 @@ impl Line {
     }
 
     /// Asks for something below upstream's URL, with the same login as everything else.
-    pub(crate) fn peek(&self, below: &str) -> Result<Look, Trouble> {
-        self.look(Method::GET, &format!("{}{below}", self.0.url), None)
+    pub(crate) fn get_below(&self, below: &str) -> Result<Answer, Trouble> {
+        self.request(Method::GET, &format!("{}{below}", self.0.url), None)
     }
 
     /// Sends a question in JSON of this kind.
-    pub(crate) fn question(
+    pub(crate) fn post_json(
         &self,
         url: &str,
         kind: &'static str,
         body: &str,
-    ) -> Result<Look, Trouble> {
-        self.look(Method::POST, url, Some((kind, body)))
+    ) -> Result<Answer, Trouble> {
+        self.request(Method::POST, url, Some((kind, body)))
     }
 
-    fn look(
+    fn request(
         &self,
         method: Method,
         url: &str,
         question: Option<(&'static str, &str)>,
-    ) -> Result<Look, Trouble> {
+    ) -> Result<Answer, Trouble> {
         let lines = question.iter().map(|(kind, _)| format!("Accept: {kind}"));
         let mut headers = self.headers(&self.0.url, lines);
         if let Some((kind, _)) = question {
@@ -63,16 +63,16 @@ impl Line {
         let mut response = self.send(method, &self.0.url, url, headers, body)?;
         let kind = response.headers().get(CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let mut look = Look {
+        let mut answer = Answer {
             status: response.status(),
             kind: kind.to_owned(),
             body: Vec::new(),
         };
-        while look.body.len() < MAX_BODY_BYTES
+        while answer.body.len() < MAX_BODY_BYTES
             && let Some(piece) = self.wait(response.chunk())?
         {
-            look.body.extend_from_slice(&piece);
+            answer.body.extend_from_slice(&piece);
         }
-        Ok(look)
+        Ok(answer)
     }
 }

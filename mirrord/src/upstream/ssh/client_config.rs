@@ -11,11 +11,11 @@ use std::{io, process::Stdio};
 
 use common::{git::ssh::Variant, protocol::Failure};
 
-use super::{Who, words};
+use super::{ConnectionKey, stderr};
 
 /// What matters of ssh's configuration for one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Probe {
+pub(super) struct ClientConfig {
     /// Whether it takes OpenSSH's options.
     pub is_openssh: bool,
     /// Whether the user shares connections in their own way, or watches what ssh does, which a connection that is kept
@@ -31,45 +31,45 @@ pub(super) struct Probe {
 }
 
 /// Runs ssh without connecting to anybody.
-pub(super) fn probe(who: &Who, watch: &Watch) -> Result<Probe, Trouble> {
-    let nothing = Probe {
+pub(super) fn read(connection: &ConnectionKey, watch: &Watch) -> Result<ClientConfig, Trouble> {
+    let nothing = ClientConfig {
         is_openssh: false,
         sets_control: true,
         sets_timeout: false,
         sets_alive: false,
         configuration: String::new(),
     };
-    if let Variant::Other(_) = who.client.variant {
+    if let Variant::Other(_) = connection.client.variant {
         return Ok(nothing);
     }
     let words = ["-G".to_owned()]
         .into_iter()
-        .chain(who.port())
-        .chain([who.destination.clone()]);
-    let mut command = who.client.fenced(words, &who.environment);
+        .chain(connection.port())
+        .chain([connection.destination.clone()]);
+    let mut command = connection.client.fenced(words, &connection.environment);
     command.stdout(Stdio::piped());
     let failed = |err: io::Error| match err.kind() {
-        io::ErrorKind::NotFound => words::not_found(),
+        io::ErrorKind::NotFound => stderr::not_found(),
         _ => Failure::io("cannot run ssh", &err),
     };
     let ended = child::run(command, Vec::new(), watch).map_err(failed)?;
     if watch.is_cancelled() {
         return Err(cancelled().into());
     }
-    if ended.status.code() == Some(words::NOT_FOUND) {
-        return Err(words::not_found().into());
+    if ended.status.code() == Some(stderr::NOT_FOUND) {
+        return Err(stderr::not_found().into());
     }
     if ended.status.success() {
-        return Ok(read(&String::from_utf8_lossy(&ended.stdout)));
+        return Ok(parse(&String::from_utf8_lossy(&ended.stdout)));
     }
-    Ok(Probe {
+    Ok(ClientConfig {
         // What is called ssh and is too old for this question still takes the options.
-        is_openssh: who.client.variant == Variant::OpenSsh,
+        is_openssh: connection.client.variant == Variant::OpenSsh,
         ..nothing
     })
 }
 
-fn read(configuration: &str) -> Probe {
+fn parse(configuration: &str) -> ClientConfig {
     let get = |key: &str| {
         let mut pairs = configuration
             .lines()
@@ -77,7 +77,7 @@ fn read(configuration: &str) -> Probe {
         pairs.find(|(name, _)| *name == key).map(|(_, value)| value)
     };
     let is = |key: &str, default: &str| get(key).is_none_or(|value| value == default);
-    Probe {
+    ClientConfig {
         is_openssh: true,
         sets_control: !is("controlmaster", "false")
             || get("controlpath").is_some()
@@ -95,13 +95,13 @@ mod tests {
     #[test]
     fn what_the_user_has_arranged_is_seen() {
         let plain = "host h\ncontrolmaster false\nconnecttimeout none\nserveraliveinterval 0\n";
-        let seen = read(plain);
+        let seen = parse(plain);
         assert!(seen.is_openssh && !seen.sets_control && !seen.sets_timeout && !seen.sets_alive);
-        assert!(read(&plain.replace("controlmaster false", "controlmaster auto")).sets_control);
-        assert!(read(&format!("{plain}controlpath /tmp/%C\n")).sets_control);
-        assert!(read(&format!("{plain}loglevel DEBUG\n")).sets_control);
-        assert!(!read(&format!("{plain}loglevel INFO\n")).sets_control);
-        assert!(read(&plain.replace("connecttimeout none", "connecttimeout 5")).sets_timeout);
-        assert!(read(&plain.replace("interval 0", "interval 60")).sets_alive);
+        assert!(parse(&plain.replace("controlmaster false", "controlmaster auto")).sets_control);
+        assert!(parse(&format!("{plain}controlpath /tmp/%C\n")).sets_control);
+        assert!(parse(&format!("{plain}loglevel DEBUG\n")).sets_control);
+        assert!(!parse(&format!("{plain}loglevel INFO\n")).sets_control);
+        assert!(parse(&plain.replace("connecttimeout none", "connecttimeout 5")).sets_timeout);
+        assert!(parse(&plain.replace("interval 0", "interval 60")).sets_alive);
     }
 }
