@@ -1,5 +1,7 @@
 //! Credentials as plain git would find them, for those whose they are and for nobody else.
 
+mod readers;
+
 use std::fs;
 
 use tests::{GitLab, On, Ran, Run, World};
@@ -173,28 +175,6 @@ fn after_a_restart_upstream_is_asked_before_the_person_is_as_by_git() {
 }
 
 #[test]
-fn what_a_login_brought_after_a_project_became_private_is_not_for_anybody() {
-    let world = World::new();
-    let gitlab = world.gitlab();
-    let project = gitlab.project("group/project");
-    project.commit("main", "a", "public");
-    let url = gitlab.url("group/project");
-    world.config("mirror.allowLoginInUrl", "true");
-    world.git(["ls-remote", &format!("mirror::{url}")]).ok();
-    // From here on only somebody reads it who brings a login of their own.
-    gitlab.require_login("group/project", "me", "right");
-    project.commit("main", "a", "private");
-    let mine = url.replace("http://", "mirror::http://me:right@");
-    world.git(["ls-remote", &mine]).ok();
-    gitlab.stop();
-    let anybody = world
-        .git(["ls-remote", &format!("mirror::{url}")])
-        .code(128);
-    assert!(anybody.stderr.contains("has never read it"), "{anybody}");
-    world.git(["ls-remote", &mine]).ok();
-}
-
-#[test]
 fn a_login_in_netrc_is_found_as_by_git() {
     let private = Private::new();
     let netrc = private.world.home().join(".netrc");
@@ -295,65 +275,6 @@ fn a_user_name_in_the_url_reaches_the_credential_helper() {
     private.world.config("credential.helper", &helper);
     let url = private.url.replace("http://", "http://me@");
     private.world.clone_mirror(&url, "ours").ok();
-}
-
-#[test]
-fn what_became_private_is_shown_to_nobody_in_particular_no_more() {
-    let private = Private::not_yet();
-    private.clone("ours").ok();
-    private.require("right");
-    for _ in 0..2 {
-        nothing(private.fetch(), "could not read Username");
-        nothing(
-            private.fetch().env("MIRROR_STALE", "serve"),
-            "could not read Username",
-        );
-    }
-    private.gitlab.stop();
-    nothing(private.fetch(), "cannot reach");
-    private.world.kill_daemon();
-    nothing(private.fetch(), "cannot reach");
-    private.gitlab.start();
-    let helper = private.helper("mine");
-    private.gives("mine", "right");
-    private.look(&helper).ok();
-    private.gitlab.stop();
-    stale(private.look(&helper));
-}
-
-#[test]
-fn only_who_has_read_upstream_gets_the_copy_whatever_ends_in_between() {
-    let private = Private::new().with_helper("right");
-    private.clone("ours").ok();
-    private.gives("guess", "guess");
-    let (guess, nobody) = (private.helper("guess"), private.helper("nobody"));
-    nothing(private.look(&guess), "Authentication failed");
-    nothing(private.look(&nobody), "could not read Username");
-    private.gitlab.stop();
-    for end in ["", "stop", "kill"] {
-        match end {
-            "stop" => drop(private.world.mirrord(["stop"]).ok()),
-            "kill" => private.world.kill_daemon(),
-            _ => {}
-        }
-        for stranger in [&guess, &nobody] {
-            nothing(private.look(stranger), "cannot reach");
-            nothing(
-                private.look(stranger).env("MIRROR_STALE", "serve"),
-                "cannot reach",
-            );
-        }
-        stale(private.fetch());
-    }
-}
-
-#[test]
-fn who_has_just_read_upstream_is_known_after_an_orderly_stop() {
-    let private = Private::new().with_helper("right");
-    private.clone("ours").ok();
-    private.world.mirrord(["stop"]).ok();
-    private.gitlab.stop();
-    stale(private.fetch());
 }
 
 #[test]

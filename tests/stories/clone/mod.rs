@@ -1,5 +1,7 @@
 //! Clone like plain git: every option, every kind of upstream, every way to name it.
 
+mod lfs;
+
 use tests::{Fault, GitLab, Project, Request, Run, World, same_clone};
 
 /// What a project has that clones differ in: branches that part and meet, tags of both kinds
@@ -351,55 +353,4 @@ fn a_hint_tells_how_to_allow_submodules() {
     assert!(hints.any(|hint| hint.ends_with(command)), "{failed}");
     let plain = stage.clone("without").ok();
     assert!(!plain.stderr.contains("hint:"), "nobody asked: {plain}");
-}
-
-/// Where large files of a clone's remote are, if it says.
-fn lfs_url(stage: &Stage, dir: &str) -> String {
-    let asked = ["config", "--local", "remote.origin.lfsurl"];
-    stage.world.git(asked).at(dir).run().line().to_owned()
-}
-
-#[test]
-fn a_clone_over_https_says_where_large_files_are() {
-    let stage = Stage::with_tls(fill);
-    stage.world.clone_twins(&stage.url, &[]);
-    let stem = stage.url.trim_end_matches(".git");
-    for (dir, address) in [("whole", stage.url.as_str()), ("short", stem)] {
-        stage.clone_from(address, dir).ok();
-        assert_eq!(lfs_url(&stage, dir), format!("{stem}.git/info/lfs"));
-    }
-}
-
-#[test]
-fn only_a_new_remote_is_told_where_large_files_are() {
-    let stage = Stage::with_tls(fill);
-    stage.clone("ours").ok();
-    for args in [
-        &["config", "--unset", "remote.origin.lfsurl"][..],
-        &["fetch"],
-    ] {
-        stage.world.git(args).at("ours").ok();
-    }
-    assert_eq!(lfs_url(&stage, "ours"), "");
-}
-
-#[test]
-fn who_has_said_where_large_files_are_is_obeyed() {
-    let stage = Stage::with_tls(fill);
-    stage
-        .clone("ours")
-        .arg("--config=lfs.url=https://lfs.example/files")
-        .ok();
-    assert_eq!(lfs_url(&stage, "ours"), "");
-    let file = "[lfs]\n\turl = https://lfs.example/files\n";
-    stage.project.commit("main", ".lfsconfig", file);
-    stage.clone("committed").ok();
-    assert_eq!(lfs_url(&stage, "committed"), "");
-}
-
-#[test]
-fn a_clone_over_http_leaves_large_files_alone() {
-    let stage = Stage::new(fill);
-    stage.clone("ours").ok();
-    assert_eq!(lfs_url(&stage, "ours"), "");
 }

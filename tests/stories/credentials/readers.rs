@@ -1,0 +1,86 @@
+//! Who may read the copy: only a login that has read this upstream.
+
+use tests::World;
+
+use super::{Private, nothing, stale};
+
+#[test]
+fn what_a_login_brought_after_a_project_became_private_is_not_for_anybody() {
+    let world = World::new();
+    let gitlab = world.gitlab();
+    let project = gitlab.project("group/project");
+    project.commit("main", "a", "public");
+    let url = gitlab.url("group/project");
+    world.config("mirror.allowLoginInUrl", "true");
+    world.git(["ls-remote", &format!("mirror::{url}")]).ok();
+    // From here on only somebody reads it who brings a login of their own.
+    gitlab.require_login("group/project", "me", "right");
+    project.commit("main", "a", "private");
+    let mine = url.replace("http://", "mirror::http://me:right@");
+    world.git(["ls-remote", &mine]).ok();
+    gitlab.stop();
+    let anybody = world
+        .git(["ls-remote", &format!("mirror::{url}")])
+        .code(128);
+    assert!(anybody.stderr.contains("has never read it"), "{anybody}");
+    world.git(["ls-remote", &mine]).ok();
+}
+
+#[test]
+fn what_became_private_is_shown_to_nobody_in_particular_no_more() {
+    let private = Private::not_yet();
+    private.clone("ours").ok();
+    private.require("right");
+    for _ in 0..2 {
+        nothing(private.fetch(), "could not read Username");
+        nothing(
+            private.fetch().env("MIRROR_STALE", "serve"),
+            "could not read Username",
+        );
+    }
+    private.gitlab.stop();
+    nothing(private.fetch(), "cannot reach");
+    private.world.kill_daemon();
+    nothing(private.fetch(), "cannot reach");
+    private.gitlab.start();
+    let helper = private.helper("mine");
+    private.gives("mine", "right");
+    private.look(&helper).ok();
+    private.gitlab.stop();
+    stale(private.look(&helper));
+}
+
+#[test]
+fn only_who_has_read_upstream_gets_the_copy_whatever_ends_in_between() {
+    let private = Private::new().with_helper("right");
+    private.clone("ours").ok();
+    private.gives("guess", "guess");
+    let (guess, nobody) = (private.helper("guess"), private.helper("nobody"));
+    nothing(private.look(&guess), "Authentication failed");
+    nothing(private.look(&nobody), "could not read Username");
+    private.gitlab.stop();
+    for end in ["", "stop", "kill"] {
+        match end {
+            "stop" => drop(private.world.mirrord(["stop"]).ok()),
+            "kill" => private.world.kill_daemon(),
+            _ => {}
+        }
+        for stranger in [&guess, &nobody] {
+            nothing(private.look(stranger), "cannot reach");
+            nothing(
+                private.look(stranger).env("MIRROR_STALE", "serve"),
+                "cannot reach",
+            );
+        }
+        stale(private.fetch());
+    }
+}
+
+#[test]
+fn who_has_just_read_upstream_is_known_after_an_orderly_stop() {
+    let private = Private::new().with_helper("right");
+    private.clone("ours").ok();
+    private.world.mirrord(["stop"]).ok();
+    private.gitlab.stop();
+    stale(private.fetch());
+}
