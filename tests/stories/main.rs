@@ -8,6 +8,7 @@ mod clone;
 mod credentials;
 mod daemon;
 mod damage;
+mod diagnosis;
 mod differential;
 mod errors;
 mod failures;

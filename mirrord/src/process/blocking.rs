@@ -4,6 +4,7 @@ use std::io;
 
 use common::protocol::Failure;
 use tokio::task::{JoinError, spawn_blocking};
+use tracing::Span;
 
 /// Runs the work of a request that blocks.
 ///
@@ -12,7 +13,8 @@ use tokio::task::{JoinError, spawn_blocking};
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    spawn_blocking(work)
+    let span = Span::current();
+    spawn_blocking(move || span.in_scope(work))
         .await
         .unwrap_or_else(|panic| Err(panicked("the request", &panic)))
 }
@@ -24,7 +26,8 @@ pub(crate) async fn blocking<T: Send + 'static>(
 pub(crate) async fn blocking_io<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    spawn_blocking(work)
+    let span = Span::current();
+    spawn_blocking(move || span.in_scope(work))
         .await
         .unwrap_or_else(|panic| Err(io::Error::other(panic)))
 }

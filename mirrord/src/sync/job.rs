@@ -7,6 +7,7 @@ use common::{
     protocol::{Cause, Progress},
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tracing::Span;
 
 use crate::{
     mirrors::{registry::Mirror, settings::Settings},
@@ -23,6 +24,8 @@ pub(crate) struct Wish {
     pub create: Create,
     /// Whether upstream is believed even if it suddenly looks empty or replaced.
     pub accept: bool,
+    /// The request that it is for, in the log.
+    pub span: Span,
 }
 
 impl Wish {
@@ -32,6 +35,7 @@ impl Wish {
             cause,
             create: Create::No,
             accept: false,
+            span: Span::current(),
         }
     }
 }

@@ -8,6 +8,7 @@ use tokio::{
     sync::{broadcast, mpsc, watch},
     time::timeout,
 };
+use tracing::{Span, debug_span};
 
 use super::{
     Engine,
@@ -82,6 +83,10 @@ pub(super) async fn follow(
                 .cloned()
                 .unwrap_or_default(),
             accept: batch.iter().any(|job| job.wish.accept),
+            span: batch
+                .iter()
+                .min_by_key(|job| job.wish.cause)
+                .map_or_else(Span::none, |job| job.wish.span.clone()),
         };
         if !wish.cause.is_awaited()
             && let Some(rest) = engine.schedule.hold(&target.git_dir)
@@ -100,6 +105,9 @@ pub(super) async fn follow(
         let work = {
             let (engine, target, noting) = (engine.clone(), target.clone(), noted.clone());
             move |watch: &Watch| {
+                // The requests of all others in this batch wait for the sync of the first.
+                let _sync =
+                    debug_span!(parent: &wish.span, "sync", upstream = %target.url).entered();
                 let result = run::sync(&engine, &target, &wish, &access, watch, &mut memory);
                 noting.ended(&engine, watch.bytes(), &result);
                 (result, memory, watch.bytes())

@@ -1,0 +1,127 @@
+//! `MIRROR_LOG=debug`: the lines of the helper and of the daemon say what was run, asked and decided, and a request has the
+//! same id in both.
+
+use tests::{Fault, GitLab, Ran, Run, Running, World};
+
+/// A world whose daemon logs at the level `debug`.
+struct Stage {
+    world: World,
+    gitlab: GitLab,
+    daemon: Running,
+    address: String,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let world = World::new();
+        let gitlab = world.gitlab();
+        gitlab.project("group/project").history(3);
+        let daemon = world.mirrord(["run"]).env("MIRROR_LOG", "debug").start();
+        daemon.printed("listens at");
+        Self {
+            address: format!("mirror::{}", gitlab.url("group/project")),
+            world,
+            gitlab,
+            daemon,
+        }
+    }
+
+    fn git<const N: usize>(&self, args: [&str; N]) -> Run {
+        self.world.git(args).env("MIRROR_LOG", "debug")
+    }
+
+    /// Waits until the daemon has logged the end of this conversation, and returns the lines of its request.
+    fn logged(&self, id: &str, conversation: &str) -> Vec<String> {
+        let end = format!("request{{id={id}}}: conversation: {conversation}");
+        self.daemon.printed(&end);
+        let (_, log) = self.daemon.so_far();
+        let of_request = |line: &&str| line.contains(&format!("request{{id={id}}}"));
+        log.lines().filter(of_request).map(str::to_owned).collect()
+    }
+}
+
+/// The id of the only request that the helper logs.
+#[track_caller]
+fn id(ran: &Ran) -> String {
+    let ids = ran.stderr.split("request{id=").skip(1);
+    let ids: std::collections::BTreeSet<_> = ids.map(|rest| &rest[..8]).collect();
+    assert_eq!(ids.len(), 1, "{}", ran.stderr);
+    ids.first().expect("there is one").to_string()
+}
+
+#[track_caller]
+fn has(lines: &[String], parts: &[&str]) {
+    let has = |line: &String| parts.iter().all(|part| line.contains(part));
+    assert!(lines.iter().any(has), "{parts:?} in {lines:#?}");
+}
+
+fn lines(ran: &Ran) -> Vec<String> {
+    ran.stderr.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_log_ties_the_helper_and_the_daemon_of_a_clone_a_fetch_and_a_push_together() {
+    let stage = Stage::new();
+
+    let clone = stage.git(["clone", "-q", &stage.address, "ours"]).ok();
+    has(&lines(&clone), &["decision: linked, all packs"]);
+    has(
+        &lines(&clone),
+        &["child: git config -z --list", "exit 0", " ms"],
+    );
+    let logged = stage.logged(&id(&clone), "fetch of 'http");
+    has(
+        &logged,
+        &["conversation: fetch of", "in step after", "closed after"],
+    );
+    has(&logged, &["sync{upstream=", "in step after"]);
+
+    stage
+        .gitlab
+        .project("group/project")
+        .commit("main", "file", "more");
+    let fetch = stage.git(["fetch", "-q"]).at("ours").ok();
+    has(&lines(&fetch), &["decision: linked, what is new"]);
+    assert_ne!(id(&fetch), id(&clone));
+    stage.logged(&id(&fetch), "fetch of 'http");
+
+    let commit = ["commit", "-q", "--allow-empty", "-m", "ours"];
+    stage.world.git(commit).at("ours").ok();
+    let push = ["push", "-q", "origin", "HEAD:refs/heads/topic"];
+    let push = stage.git(push).at("ours").ok();
+    has(&lines(&push), &["child: git receive-pack", "exit 0"]);
+    let logged = stage.logged(&id(&push), "push of 'http");
+    has(
+        &logged,
+        &["conversation: reservation of a push", "done after"],
+    );
+}
+
+#[test]
+fn the_log_says_why_an_answer_is_stale_and_why_packs_are_sent() {
+    let stage = Stage::new();
+    stage.git(["clone", "-q", &stage.address, "ours"]).ok();
+    stage.gitlab.fault(Fault::status(503));
+    let fetch = stage.git(["-c", "mirror.link=off", "fetch", "-q"]);
+    let fetch = fetch.at("ours").ok();
+    has(
+        &lines(&fetch),
+        &["decision: streamed, the options of this fetch"],
+    );
+    has(&lines(&fetch), &["child: git upload-pack", "exit 0"]);
+    let logged = stage.logged(&id(&fetch), "fetch of 'http");
+    has(&logged, &["decision: stale, ", "503"]);
+}
+
+#[test]
+fn a_level_that_is_none_is_named_and_the_fetch_goes_on() {
+    let stage = Stage::new();
+    let ran = stage.world.git(["ls-remote", &stage.address]);
+    let ran = ran.env("MIRROR_LOG", "loud").ok();
+    assert!(
+        ran.stderr
+            .contains("warning: 'MIRROR_LOG' is none of error, warn, info, debug, trace"),
+        "{}",
+        ran.stderr
+    );
+}
