@@ -32,7 +32,7 @@ pub(crate) fn change_refspecs(
         track: before,
         keep,
     });
-    let mut changed = registry.change(mirror, settings)?;
+    let mut changed = registry.change_settings(mirror, settings)?;
     finish_change(&mut changed)?;
     Ok(changed)
 }

@@ -115,8 +115,8 @@ async fn make(
         if !(is_tested && syncs) {
             let made = engine
                 .registry
-                .begin(settings.clone(), format)
-                .and_then(|unborn| engine.registry.settle(unborn, &target.git_dir));
+                .begin_mirror(settings.clone(), format)
+                .and_then(|unborn| engine.registry.finish_mirror(unborn, &target.git_dir));
             match made {
                 Ok(mirror) => {
                     engine.schedule.add(&mirror, None, false);

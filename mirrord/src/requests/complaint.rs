@@ -6,7 +6,7 @@ use crate::{repository::checked, sync::Engine};
 
 /// Has the objects of the mirror in a directory checked before anybody reads it again, and begins with that.
 pub(crate) fn check_objects(engine: &Arc<Engine>, git_dir: &Path) {
-    let mirrors = engine.registry.all().unwrap_or_default();
+    let mirrors = engine.registry.mirrors().unwrap_or_default();
     let Some(mirror) = mirrors.iter().find(|mirror| mirror.git_dir == git_dir) else {
         return;
     };

@@ -189,7 +189,7 @@ impl Drop for UnnamedSecrets {
             let change_ends = async {
                 if let Some(git_dir) = git_dir {
                     // Another change that is under way may name one of them.
-                    drop(engine.gates.of(&git_dir).change(false).await);
+                    drop(engine.gates.gate(&git_dir).begin_change(false).await);
                 }
                 while engine.syncing().contains(&mirror) {
                     tokio::time::sleep(POLL_INTERVAL).await;
@@ -204,7 +204,7 @@ impl Drop for UnnamedSecrets {
 
 async fn remove_unnamed(engine: &Arc<Engine>, ids: &[SecretId]) -> Vec<String> {
     let mut warnings = Vec::new();
-    let Ok(mirrors) = engine.registry.all() else {
+    let Ok(mirrors) = engine.registry.mirrors() else {
         return warnings;
     };
     let named = |id| {

@@ -90,12 +90,15 @@ pub(crate) async fn restore(engine: &Arc<Engine>, request: &Restore) -> Result<R
         Some(to) => full_name(to, &entry.name)?,
         None => entry.name.clone(),
     };
-    let gate = engine.gates.of(&mirror.git_dir);
+    let gate = engine.gates.gate(&mirror.git_dir);
     let reservation = gate.reserve(BTreeSet::from([name.clone()])).await;
     let (engine, git_dir) = (engine.clone(), mirror.git_dir);
     blocking(move || {
         let gone = || Failure::here("the mirror has just been removed, or moved");
-        let mirror = engine.registry.at(&git_dir).or_failure(CANNOT_READ)?;
+        let mirror = engine
+            .registry
+            .mirror_at(&git_dir)
+            .or_failure(CANNOT_READ)?;
         let mirror = mirror.ok_or_else(gone)?;
         let mut written = Err(Failure::here("it was not written"));
         let settled = reservation.settle(|_| {

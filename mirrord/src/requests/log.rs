@@ -103,7 +103,7 @@ fn read(
 fn filter_of(engine: &Engine, wanted: &Wanted, kept: &Kept) -> Result<MirrorFilter, Failure> {
     let all = engine
         .registry
-        .all()
+        .mirrors()
         .or_failure("cannot read the mirrors")?;
     let among_others = |git_dir: Option<&_>, name: &Name| {
         let dirs = all.iter().map(|mirror: &Mirror| mirror.git_dir.as_path());

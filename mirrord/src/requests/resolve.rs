@@ -81,7 +81,7 @@ pub(crate) fn existing_mirror(engine: &Engine, wanted: &Wanted) -> Result<Mirror
 /// Says that no clone of a URL has made a mirror. A mirror of it that a person has made is meant by its name alone, and
 /// the hint says that name.
 fn no_mirror_of(engine: &Engine, url: &str) -> Failure {
-    let named = parse_url(url).map(|url| engine.registry.of_url(&url).unwrap_or_default());
+    let named = parse_url(url).map(|url| engine.registry.mirrors_of_url(&url).unwrap_or_default());
     let names = named.unwrap_or_default().into_iter();
     let names: Vec<_> = names
         .map(|mirror| format!("'{}'", mirror.settings.name))
@@ -125,7 +125,7 @@ pub(crate) fn target_of_url(engine: &Engine, url: &UpstreamUrl) -> Result<Target
 /// # Errors
 /// Fails where the mirrors cannot be read.
 pub(crate) fn new_target(engine: &Engine, url: &UpstreamUrl) -> Result<Target, Failure> {
-    let git_dir = engine.registry.free_place(url).or_failure(CANNOT_READ)?;
+    let git_dir = engine.registry.free_dir(url).or_failure(CANNOT_READ)?;
     let url = url.clone();
     Ok(Target { url, git_dir })
 }
@@ -142,7 +142,10 @@ pub(crate) fn passes_through(engine: &Engine, wanted: &Wanted) -> Result<bool, F
     };
     let url = parse_url(url)?;
     let has_mirror = |url: &UpstreamUrl| -> Result<bool, Failure> {
-        let found = engine.registry.of_url(url).or_failure(CANNOT_READ)?;
+        let found = engine
+            .registry
+            .mirrors_of_url(url)
+            .or_failure(CANNOT_READ)?;
         Ok(!found.is_empty())
     };
     // Whether the other spelling is the same project, only upstream knows, and a fetch asks it.

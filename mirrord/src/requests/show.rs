@@ -156,7 +156,7 @@ fn shown_mirror(engine: &Engine, wanted: &Wanted) -> Result<ShownMirror, Failure
     let unserved = unserved::read(&mirror.git_dir).into_iter();
     let shown = Shown {
         health: health(engine, &mirror, locals.len() as u64),
-        in_doubt: engine.gates.of(&mirror.git_dir).is_in_doubt(),
+        in_doubt: engine.gates.gate(&mirror.git_dir).is_in_doubt(),
         settings: entries
             .chain(mirror.settings.signing_in())
             .map(|(key, value)| (key.to_owned(), value))

@@ -59,7 +59,7 @@ fn tested_settings(
 ) -> Result<Settings, Failure> {
     let found = engine
         .registry
-        .at(&target.git_dir)
+        .mirror_at(&target.git_dir)
         .or_failure("cannot read the mirror")?;
     let mut settings = match found {
         Some(mirror) => mirror.settings,

@@ -45,7 +45,7 @@ pub(crate) fn take_packs(
     watch: &Watch,
 ) -> Refs {
     let mut taken = Refs::new();
-    let of_url = |url| engine.registry.of_url(url).unwrap_or_default();
+    let of_url = |url| engine.registry.mirrors_of_url(url).unwrap_or_default();
     let mut others = of_url(url);
     others.extend(other_spelling(url).iter().flat_map(of_url));
     for other in others.iter().filter(|other| other.git_dir != git_dir) {
@@ -71,7 +71,7 @@ fn take_packs_of(
 ) -> io::Result<Refs> {
     let from = &other.git_dir;
     // While somebody reads a mirror it stays where it is, and its packs stay in it.
-    let _reading = Handle::current().block_on(engine.gates.of(from).read());
+    let _reading = Handle::current().block_on(engine.gates.gate(from).begin_read());
     let _lease = lease::share(from)?;
     if refs::open(from)?.object_hash() != refs::open(git_dir)?.object_hash() {
         return Ok(Refs::new());
@@ -175,7 +175,7 @@ pub(crate) fn left_behind(registry: &Registry, new: &Mirror) -> Vec<String> {
     }
     let url = &new.settings.url;
     let mut lines = Vec::new();
-    for Mirror { git_dir, settings } in registry.of_url(url).unwrap_or_default() {
+    for Mirror { git_dir, settings } in registry.mirrors_of_url(url).unwrap_or_default() {
         let refs = refs::read(&git_dir).unwrap_or_default();
         if settings.serves_url == ServesUrl::Formerly
             && !local_refs::list(&refs, &settings.rules.track).is_empty()

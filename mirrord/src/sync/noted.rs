@@ -98,6 +98,6 @@ fn failed(failure: &Failure) -> Came {
 
 /// What the mirror is called, if there is one.
 fn name(engine: &Engine, target: &Target) -> Option<String> {
-    let found = engine.registry.at(&target.git_dir).ok()?;
+    let found = engine.registry.mirror_at(&target.git_dir).ok()?;
     found.map(|mirror| mirror.settings.name.to_string())
 }

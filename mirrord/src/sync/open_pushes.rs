@@ -6,7 +6,7 @@ use common::protocol::Failure;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
-    mirrors::{gate::Reading, registry::Mirror},
+    mirrors::{gate::ReadGuard, registry::Mirror},
     repository::quarantine::Quarantine,
 };
 
@@ -23,7 +23,7 @@ pub(crate) struct Opened {
     /// Why nothing can go to upstream, when it could not be asked.
     pub trouble: Option<Failure>,
     /// Keeps the mirror where it is.
-    pub _reading: Reading,
+    pub _reading: ReadGuard,
 }
 
 impl Pushes {

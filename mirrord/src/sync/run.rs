@@ -85,11 +85,11 @@ fn run(
     memory: &mut Memory,
 ) -> Result<Option<Outcome>, Trouble> {
     let url = &target.url;
-    let find = || engine.registry.at(&target.git_dir);
+    let find = || engine.registry.mirror_at(&target.git_dir);
     let mut mirror = find().or_failure("cannot read the mirror")?;
     let running = match &mirror {
         Some(found) => {
-            let gate = engine.gates.of(&found.git_dir);
+            let gate = engine.gates.gate(&found.git_dir);
             let running = gate.begin_sync();
             // It may have been changed until now, and not from now on.
             mirror = find().or_failure("cannot read the mirror")?;
@@ -165,7 +165,7 @@ fn run(
     {
         memory.keep(session);
         if let Some((_, running)) = &running {
-            running.caught_up();
+            running.record_caught_up();
         }
         return Ok(Some(Outcome::InStep {
             mirror: Box::new(mirror.clone()),
@@ -206,7 +206,7 @@ fn run(
         None => Where::NewMirror(
             engine
                 .registry
-                .begin(settings.clone(), asked.format)
+                .begin_mirror(settings.clone(), asked.format)
                 .or_failure("cannot make a mirror")?,
         ),
     };
@@ -233,7 +233,7 @@ fn run(
         true => trust,
         false => Trust::RefsAnd(&taken_tips),
     };
-    let touched = running.as_ref().map(|(gate, _)| gate.touched());
+    let touched = running.as_ref().map(|(gate, _)| gate.refs_of_pushes());
     let touched = touched.unwrap_or_default();
     let mut source = Source {
         url,
@@ -333,7 +333,7 @@ fn run(
     }
     let mirror = match place {
         Where::Mirror(mirror) => mirror,
-        Where::NewMirror(unborn) => match engine.registry.settle(unborn, &target.git_dir) {
+        Where::NewMirror(unborn) => match engine.registry.finish_mirror(unborn, &target.git_dir) {
             Ok(mirror) => {
                 warnings.extend(beside::left_behind(&engine.registry, &mirror));
                 mirror
@@ -348,7 +348,7 @@ fn run(
         return Ok(None);
     }
     if let Some((_, running)) = &running {
-        running.caught_up();
+        running.record_caught_up();
     }
     if plan.withheld.is_empty() {
         let refs = refs::Stamp::of(&mirror.git_dir);

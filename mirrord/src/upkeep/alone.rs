@@ -12,7 +12,7 @@ use common::packs::lease;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Upkeep;
-use crate::mirrors::gate::{Changing, Gate};
+use crate::mirrors::gate::{ChangeGuard, Gate};
 
 /// Whoever reads a mirror is waited for before packs are dropped, and a child of a dead daemon's that is still at work
 /// before anything; but not for ever: the next change is another occasion.
@@ -48,11 +48,11 @@ impl Upkeep {
         &self,
         gate: &Arc<Gate>,
         git_dir: &Path,
-    ) -> io::Result<Option<(Changing, File)>> {
+    ) -> io::Result<Option<(ChangeGuard, File)>> {
         let deadline = Instant::now() + LEASE_TIMEOUT;
         let wait = async {
             loop {
-                let changing = gate.change(true).await;
+                let changing = gate.begin_change(true).await;
                 // Also of those who were told of it by a daemon that is dead by now.
                 if let Some(lease) = lease::try_exclusive(git_dir)? {
                     return Ok((changing, lease));

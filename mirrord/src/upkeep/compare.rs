@@ -42,7 +42,7 @@ impl Upkeep {
         gates: &Gates,
         mirror: &Mirror,
     ) -> io::Result<()> {
-        let gate = gates.of(&mirror.git_dir);
+        let gate = gates.gate(&mirror.git_dir);
         if self
             .compare(&gate, mirror, Extent::Touched, Cause::Fetch)
             .await?

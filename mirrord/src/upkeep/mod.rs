@@ -150,13 +150,13 @@ impl Upkeep {
     /// Looks after a mirror that a sync or a push has just changed, if it needs that. Returns at once; what fails is told
     /// in the log, and tried again after a later change.
     pub(crate) fn after_change(self: &Arc<Self>, gates: &Gates, mirror: &Mirror) {
-        self.begin(gates.of(&mirror.git_dir), mirror.clone());
+        self.begin(gates.gate(&mirror.git_dir), mirror.clone());
     }
 
     /// Has the packs of a mirror looked into that somebody reads and that cannot be handed out, also where that has just
     /// failed. Returns at once.
     pub(crate) fn after_read(self: &Arc<Self>, gates: &Gates, mirror: &Mirror) {
-        let (upkeep, gate, mirror) = (self.clone(), gates.of(&mirror.git_dir), mirror.clone());
+        let (upkeep, gate, mirror) = (self.clone(), gates.gate(&mirror.git_dir), mirror.clone());
         tokio::spawn(async move {
             let git_dir = mirror.git_dir.clone();
             #[cfg(target_os = "linux")]

@@ -34,18 +34,18 @@ fn upkeep() -> Arc<Upkeep> {
 #[tokio::test(start_paused = true)]
 async fn those_who_read_are_waited_for_and_not_for_ever() {
     let made = Sample::new().import();
-    let gate = Gates::default().of(made.path());
+    let gate = Gates::default().gate(made.path());
     let upkeep = upkeep();
-    let reader = gate.read().await;
+    let reader = gate.begin_read().await;
     let began = Instant::now();
     let alone = upkeep.alone(&gate, made.path()).await;
     assert!(alone.expect("no trouble").is_none(), "somebody reads");
     assert_eq!(began.elapsed(), LEASE_TIMEOUT);
-    drop(gate.read().await);
+    drop(gate.begin_read().await);
     drop(reader);
     let alone = upkeep.alone(&gate, made.path()).await.expect("no trouble");
     let alone = alone.expect("nobody reads");
-    let mut next = Box::pin(gate.read());
+    let mut next = Box::pin(gate.begin_read());
     let comes_in = timeout(Duration::from_secs(1), &mut next).await;
     assert!(comes_in.is_err(), "nobody begins to read meanwhile");
     drop(alone);
@@ -55,13 +55,13 @@ async fn those_who_read_are_waited_for_and_not_for_ever() {
 #[tokio::test(start_paused = true)]
 async fn the_lease_of_a_client_whose_daemon_is_dead_counts_and_holds_up_nobody() {
     let made = Sample::new().import();
-    let gate = Gates::default().of(made.path());
+    let gate = Gates::default().gate(made.path());
     let upkeep = upkeep();
     let lease = lease::share(made.path()).expect("free");
     {
         let mut waits = Box::pin(upkeep.alone(&gate, made.path()));
         assert!(timeout(LEASE_TIMEOUT / 2, &mut waits).await.is_err());
-        drop(gate.read().await);
+        drop(gate.begin_read().await);
         // Not only dropped: a child that another test starts just now may have it for a moment longer.
         lease.unlock().expect("held");
         let (_, alone) = waits.await.expect("no trouble").expect("nobody reads");
@@ -75,9 +75,9 @@ async fn the_lease_of_a_client_whose_daemon_is_dead_counts_and_holds_up_nobody()
 async fn the_end_of_the_daemon_ends_the_wait_and_begins_nothing() {
     let made = Sample::new().import();
     let gates = Gates::default();
-    let gate = gates.of(made.path());
+    let gate = gates.gate(made.path());
     let upkeep = upkeep();
-    let _reader = gate.read().await;
+    let _reader = gate.begin_read().await;
     let began = Instant::now();
     let waits = upkeep.alone(&gate, made.path());
     let stops = async { upkeep.stop() };
@@ -137,7 +137,7 @@ async fn what_changes_while_it_is_looked_after_is_looked_after_once_more() {
     let known = blocking_io(move || verified::verify(&git_dir, &watch)).await;
     known.expect("it is whole");
     assert!(verified::are_all_verified(made.path()));
-    let reader = gates.of(made.path()).read().await;
+    let reader = gates.gate(made.path()).begin_read().await;
     // Something to do that nobody may be reading for.
     let going = packs::folder(made.path()).join("pack-1.going");
     std::fs::write(&going, "").expect("written");

@@ -134,7 +134,7 @@ impl Upkeep {
                 return;
             };
             for git_dir in touched {
-                let Ok(Some(mirror)) = registry.at(&git_dir) else {
+                let Ok(Some(mirror)) = registry.mirror_at(&git_dir) else {
                     continue;
                 };
                 // A write may have come between two looks at the ctime.
@@ -142,7 +142,7 @@ impl Upkeep {
                     true => Extent::All,
                     false => Extent::Touched,
                 };
-                let gate = gates.of(&git_dir);
+                let gate = gates.gate(&git_dir);
                 match self.compare(&gate, &mirror, extent, Cause::Schedule).await {
                     Ok(true) => self.begin(gate, mirror),
                     Ok(false) => {}

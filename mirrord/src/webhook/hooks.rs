@@ -155,7 +155,7 @@ impl Hooks {
     pub(crate) fn reload(&self) {
         let mut by_id = self.lock();
         by_id.clear();
-        match self.registry.places() {
+        match self.registry.mirror_dirs() {
             Ok(places) => {
                 for git_dir in places {
                     match read(&git_dir) {
@@ -233,7 +233,7 @@ impl Hooks {
         };
         let mirror = self
             .registry
-            .at(&git_dir)
+            .mirror_at(&git_dir)
             .or_failure("cannot read the mirror")?;
         let Some(mirror) = mirror else {
             return Ok(None);

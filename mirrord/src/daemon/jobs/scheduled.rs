@@ -40,7 +40,7 @@ pub(crate) async fn drive(engine: Arc<Engine>, lock: Arc<Lock>) {
 
 async fn go(engine: Arc<Engine>, known: Arc<Known>, git_dir: PathBuf, cause: Cause) {
     let away = InFlight::new(&engine.unasked);
-    match engine.registry.at(&git_dir) {
+    match engine.registry.mirror_at(&git_dir) {
         Ok(Some(mirror)) => {
             let config = config(&known).await;
             let gone = fetch::sync_mirror(&engine, &mirror, &config, cause).await;

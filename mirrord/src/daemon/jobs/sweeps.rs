@@ -41,9 +41,9 @@ pub(crate) async fn drive(engine: Arc<Engine>) {
 /// Sweeps what a killed daemon has left, and says which mirrors are to be looked at. Blocks.
 fn round(engine: &Engine) -> io::Result<Vec<Mirror>> {
     let mut wanted = Vec::new();
-    for mirror in engine.registry.all()? {
-        let gate = engine.gates.of(&mirror.git_dir);
-        let swept = match gate.change_now() {
+    for mirror in engine.registry.mirrors()? {
+        let gate = engine.gates.gate(&mirror.git_dir);
+        let swept = match gate.try_begin_change() {
             Some(_changing) => gate.sweep_once(|| retrack::sweep(&mirror.git_dir)),
             None => Ok(()),
         };

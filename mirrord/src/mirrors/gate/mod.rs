@@ -1,9 +1,10 @@
-//! Who uses a mirror, and when: pushes hold refs, syncs write them, clients read, and a change of the mirror itself (its
-//! refspecs, its place, its end) waits for all of them and holds up none that would come meanwhile.
+//! Who uses a mirror at the moment: pushes reserve refs, syncs write them, clients read, and a change of the mirror itself
+//! (its refspecs, its directory, its removal) waits until nobody does.
 //!
-//! Between a push and a sync there is no waiting. Which of them knows upstream's last word cannot be told when a sync asked
-//! while a push was on its way, and so the push then leaves its refs to the next sync. Until then the mirror is in doubt,
-//! and nobody is served from it without asking upstream. A file says so, because a daemon may be killed in between.
+//! A push and a sync do not wait for each other. If a sync ran at any time since a push reserved its refs, nobody can tell
+//! which of the two knows the newer state of upstream. The push then leaves its refs to the next sync. Until that sync has
+//! run the mirror is in doubt, and nobody is served from it without asking upstream. A file in the mirror records the
+//! doubt, because a daemon may be killed in between.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -18,16 +19,16 @@ use tokio::sync::Notify;
 
 use crate::process::durable;
 
-/// In a mirror: something may have reached upstream through it that is not in its refs.
+/// The file in a mirror that says: something may have reached upstream through this mirror that is not in its refs.
 const DOUBT: &str = "doubt";
 
-/// The gates of all mirrors, by where these lie.
+/// The gates of all mirrors, by their directories.
 #[derive(Default)]
 pub(crate) struct Gates(Mutex<HashMap<PathBuf, Arc<Gate>>>);
 
 impl Gates {
     /// The gate of a mirror.
-    pub(crate) fn of(&self, git_dir: &Path) -> Arc<Gate> {
+    pub(crate) fn gate(&self, git_dir: &Path) -> Arc<Gate> {
         let new = || Arc::new(Gate::new(git_dir));
         self.0
             .lock()
@@ -37,134 +38,136 @@ impl Gates {
     }
 }
 
-/// Through which everybody goes who uses a mirror.
+/// The locks of one mirror, which everybody takes who uses it.
 pub(crate) struct Gate {
-    doubt: PathBuf,
+    doubt_file: PathBuf,
     state: Mutex<State>,
-    /// Told to those who wait in blocking code, and to those who do not, whenever the state has changed.
-    freed: (Condvar, Notify),
-    /// Whether what a dead daemon left has been swept.
+    /// Notified at each change of the state, for those who wait in blocking code.
+    changed: Condvar,
+    /// Notified at each change of the state, for those who wait in async code.
+    changed_async: Notify,
+    /// Whether the leftovers of a dead daemon have been swept.
     swept: Mutex<bool>,
-    /// Held while the packs are compared with what was verified, and what differs is laid aside.
+    /// Locked while the packs are compared with what was verified of them, and changed ones are set aside.
     pub(crate) comparing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Refs of pushes that are under way.
-    held: BTreeSet<BString>,
-    /// Refs of pushes that upstream may have accepted and that are not written, each with how many syncs had begun then:
-    /// only one that begins later knows more.
-    left: BTreeMap<BString, u64>,
-    /// Whether there is a reason for doubt that only a sync can take away: another daemon's, or a change.
-    until_sync: bool,
-    /// How many syncs have begun, and how many have ended.
-    syncs: (u64, u64),
-    /// Clients that read the mirror, or have opened a push to it.
+    /// The refs of pushes that run.
+    reserved: BTreeSet<BString>,
+    /// Refs that upstream may have accepted in a push and that were not written to the mirror, each with the number of
+    /// syncs that had begun by then. A sync that begins later writes them.
+    unsettled: BTreeMap<BString, u64>,
+    /// Whether only a sync can end the doubt: the doubt is from another daemon, or from a change of the mirror.
+    needs_sync: bool,
+    syncs_begun: u64,
+    syncs_ended: u64,
+    /// How many clients read the mirror, or have opened a push to it.
     readers: usize,
-    /// A push is being settled: no sync begins in the meantime.
+    /// Whether a push is being settled. No sync begins meanwhile.
     settling: bool,
-    /// The mirror itself is being changed: nothing begins in the meantime.
+    /// Whether the mirror itself is being changed. Nothing else begins meanwhile.
     changing: bool,
 }
 
-/// Refs that one push holds; dropping it gives them back.
+/// The refs that one push has reserved. Dropping it releases them.
 pub(crate) struct Reservation {
     gate: Arc<Gate>,
     names: BTreeSet<BString>,
-    /// How many syncs had ended when it was made.
-    ended: u64,
-    /// Something may reach upstream that is not written here.
+    /// How many syncs had ended when the refs were reserved.
+    syncs_ended: u64,
+    /// Whether upstream may have something of the push that is not written to the mirror.
     in_doubt: bool,
 }
 
-/// A sync that runs; dropping it ends it.
-pub(crate) struct Running {
+/// A sync that runs. Dropping it ends the sync.
+pub(crate) struct RunningSync {
     gate: Arc<Gate>,
-    /// Which of all syncs it is.
+    /// The number of this sync among those of the mirror.
     number: u64,
 }
 
-/// A client that reads the mirror; dropping it says that it has gone.
-pub(crate) struct Reading(Arc<Gate>);
+/// A client that reads the mirror. Dropping it ends the reading.
+pub(crate) struct ReadGuard(Arc<Gate>);
 
-/// A change of the mirror; dropping it ends it.
-pub(crate) struct Changing(Arc<Gate>);
+/// A change of the mirror. Dropping it ends the change.
+pub(crate) struct ChangeGuard(Arc<Gate>);
 
 impl State {
-    /// Whether somebody is in the way of a change; with `alone`, who only reads is as well.
-    fn is_busy(&self, alone: bool) -> bool {
+    /// Whether somebody is in the way of a change. An `exclusive` change excludes readers, too.
+    fn is_busy(&self, exclusive: bool) -> bool {
         self.changing
             || self.settling
-            || !self.held.is_empty()
-            || self.syncs.0 != self.syncs.1
-            || (alone && self.readers > 0)
+            || !self.reserved.is_empty()
+            || self.syncs_begun != self.syncs_ended
+            || (exclusive && self.readers > 0)
     }
 }
 
 impl Gate {
     fn new(git_dir: &Path) -> Self {
-        let doubt = git_dir.join(DOUBT);
-        let until_sync = doubt.exists();
+        let doubt_file = git_dir.join(DOUBT);
+        let needs_sync = doubt_file.exists();
         Self {
-            doubt,
+            doubt_file,
             state: Mutex::new(State {
-                until_sync,
+                needs_sync,
                 ..State::default()
             }),
-            freed: Default::default(),
+            changed: Condvar::new(),
+            changed_async: Notify::new(),
             swept: Mutex::default(),
             comparing: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Reserves all of these refs at once, as soon as no other push holds one of them.
+    /// Reserves all of these refs at once, as soon as no other push has one of them.
     pub(crate) async fn reserve(self: &Arc<Self>, names: BTreeSet<BString>) -> Reservation {
-        let ended = self
-            .when(|state| {
-                let free = !state.changing && state.held.is_disjoint(&names);
-                free.then(|| {
-                    state.held.extend(names.iter().cloned());
-                    state.syncs.1
+        let syncs_ended = self
+            .wait_until(|state| {
+                let is_free = !state.changing && state.reserved.is_disjoint(&names);
+                is_free.then(|| {
+                    state.reserved.extend(names.iter().cloned());
+                    state.syncs_ended
                 })
             })
             .await;
         Reservation {
             gate: self.clone(),
             names,
-            ended,
+            syncs_ended,
             in_doubt: false,
         }
     }
 
-    /// Says that somebody reads the mirror, as soon as it is not being changed.
-    pub(crate) async fn read(self: &Arc<Self>) -> Reading {
-        self.when(|state| (!state.changing).then(|| state.readers += 1))
+    /// Begins to read the mirror, as soon as it is not being changed.
+    pub(crate) async fn begin_read(self: &Arc<Self>) -> ReadGuard {
+        self.wait_until(|state| (!state.changing).then(|| state.readers += 1))
             .await;
-        Reading(self.clone())
+        ReadGuard(self.clone())
     }
 
-    /// Begins a change as soon as nobody writes refs; with `alone`, as soon as nobody reads the mirror either.
-    pub(crate) async fn change(self: &Arc<Self>, alone: bool) -> Changing {
-        self.when(|state| {
-            let free = !state.is_busy(alone);
-            free.then(|| state.changing = true)
-        })
-        .await;
-        Changing(self.clone())
+    /// Begins a change as soon as nobody writes refs; an `exclusive` one as soon as nobody reads the mirror either. Those
+    /// who want to use the mirror before it begins do not wait for it.
+    pub(crate) async fn begin_change(self: &Arc<Self>, exclusive: bool) -> ChangeGuard {
+        self.wait_until(|state| (!state.is_busy(exclusive)).then(|| state.changing = true))
+            .await;
+        ChangeGuard(self.clone())
     }
 
-    /// Begins a change for which nobody is waited for: `None` when somebody reads the mirror or writes its refs.
-    pub(crate) fn change_now(self: &Arc<Self>) -> Option<Changing> {
+    /// Begins an exclusive change without waiting. None when somebody reads the mirror or writes its refs.
+    pub(crate) fn try_begin_change(self: &Arc<Self>) -> Option<ChangeGuard> {
         let mut state = self.state.lock();
         if state.is_busy(true) {
             return None;
         }
         state.changing = true;
-        Some(Changing(self.clone()))
+        Some(ChangeGuard(self.clone()))
     }
 
-    /// Sweeps what a dead daemon left: once, within the first sync or change, before which no push can be open.
+    /// Runs `sweep` the first time it is called, to remove the leftovers of a dead daemon: within the first sync or change,
+    /// before which no push can be open.
     pub(crate) fn sweep_once(&self, sweep: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let mut swept = self.swept.lock();
         if !*swept {
@@ -174,117 +177,117 @@ impl Gate {
         Ok(())
     }
 
-    /// The refs that pushes change, or have changed since a sync last wrote them.
-    pub(crate) fn touched(&self) -> BTreeSet<BString> {
+    /// Returns the refs that are reserved, and those that a push has left to the next sync.
+    pub(crate) fn refs_of_pushes(&self) -> BTreeSet<BString> {
         let state = self.state.lock();
-        state
-            .held
-            .iter()
-            .chain(state.left.keys())
-            .cloned()
-            .collect()
+        let reserved = state.reserved.iter();
+        reserved.chain(state.unsettled.keys()).cloned().collect()
     }
 
-    /// Whether something may have reached upstream that is not written here.
+    /// Whether something may have reached upstream that is not written to the mirror.
     pub(crate) fn is_in_doubt(&self) -> bool {
-        self.doubt.exists()
+        self.doubt_file.exists()
     }
 
-    /// A sync begins. Blocks while a push is being settled or the mirror is being changed.
-    pub(crate) fn begin_sync(self: &Arc<Self>) -> Running {
+    /// Begins a sync. Blocks while a push is being settled or the mirror is being changed.
+    pub(crate) fn begin_sync(self: &Arc<Self>) -> RunningSync {
         let mut state = self.block_until(|state| !state.settling && !state.changing);
-        state.syncs.0 += 1;
-        let (gate, number) = (self.clone(), state.syncs.0);
-        Running { gate, number }
+        state.syncs_begun += 1;
+        let (gate, number) = (self.clone(), state.syncs_begun);
+        RunningSync { gate, number }
     }
 
-    /// Ends the doubt where there is no reason for it any more.
-    fn trust(&self, state: &State) {
-        if state.held.is_empty()
-            && state.left.is_empty()
-            && !state.until_sync
-            && let Err(err) = fs::remove_file(&self.doubt)
+    /// Ends the doubt if there is no reason for it any more.
+    fn end_doubt(&self, state: &State) {
+        if state.reserved.is_empty()
+            && state.unsettled.is_empty()
+            && !state.needs_sync
+            && let Err(err) = fs::remove_file(&self.doubt_file)
             && err.kind() != io::ErrorKind::NotFound
         {
-            tracing::warn!("cannot remove '{}': {err}", self.doubt.display());
+            tracing::warn!("cannot remove '{}': {err}", self.doubt_file.display());
         }
     }
 
-    /// Waits until `take` gives something of the state.
-    async fn when<T>(&self, mut take: impl FnMut(&mut State) -> Option<T>) -> T {
+    /// Waits until `take` returns something of the state.
+    async fn wait_until<T>(&self, mut take: impl FnMut(&mut State) -> Option<T>) -> T {
         loop {
-            let freed = self.freed.1.notified();
-            tokio::pin!(freed);
-            freed.as_mut().enable();
+            let changed = self.changed_async.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
             if let Some(taken) = take(&mut self.state.lock()) {
                 return taken;
             }
-            freed.await;
+            changed.await;
         }
     }
 
-    fn block_until(&self, free: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+    /// Blocks until the state fulfils a condition, and returns it locked.
+    fn block_until(&self, condition: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
         let mut state = self.state.lock();
-        self.freed.0.wait_while(&mut state, |state| !free(state));
+        self.changed
+            .wait_while(&mut state, |state| !condition(state));
         state
     }
 
-    /// Changes the state and tells all who wait for it.
-    fn free(&self, change: impl FnOnce(&mut State)) {
+    /// Changes the state and notifies all who wait for that.
+    fn update(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state.lock());
-        self.freed.0.notify_all();
-        self.freed.1.notify_waiters();
+        self.changed.notify_all();
+        self.changed_async.notify_waiters();
     }
 }
 
-impl Running {
-    /// This sync has written all that upstream had when it began.
-    pub(crate) fn caught_up(&self) {
+impl RunningSync {
+    /// Records that this sync has written all that upstream had when the sync began.
+    pub(crate) fn record_caught_up(&self) {
         let mut state = self.gate.state.lock();
-        state.left.retain(|_, begun| *begun >= self.number);
-        // No change comes in beside a sync.
-        state.until_sync = false;
-        self.gate.trust(&state);
+        state
+            .unsettled
+            .retain(|_, syncs_begun| *syncs_begun >= self.number);
+        // No change of the mirror happens beside a sync.
+        state.needs_sync = false;
+        self.gate.end_doubt(&state);
     }
 }
 
-impl Changing {
-    /// Notes that the next answer must be upstream's, however fresh the mirror is. It lasts when this returns. Blocks.
-    pub(crate) fn doubt(&self) -> io::Result<()> {
-        self.0.state.lock().until_sync = true;
-        durable::replace(&self.0.doubt, b"")
+impl ChangeGuard {
+    /// Records on disk that upstream must be asked before the next answer, however fresh the mirror is. Blocks.
+    pub(crate) fn mark_in_doubt(&self) -> io::Result<()> {
+        self.0.state.lock().needs_sync = true;
+        durable::replace(&self.0.doubt_file, b"")
     }
 }
 
 impl Reservation {
-    /// Notes that something will be sent to upstream, so that whoever finds the mirror after a kill asks upstream first.
-    /// It lasts when this returns. Blocks.
-    pub(crate) fn doubt(&mut self) -> io::Result<()> {
+    /// Records on disk that something will be sent to upstream, so that a daemon that finds the mirror after a kill asks
+    /// upstream first. Blocks.
+    pub(crate) fn mark_in_doubt(&mut self) -> io::Result<()> {
         self.in_doubt = true;
         let _state = self.gate.state.lock();
-        if !self.gate.doubt.exists() {
-            durable::replace(&self.gate.doubt, b"")?;
+        if !self.gate.doubt_file.exists() {
+            durable::replace(&self.gate.doubt_file, b"")?;
         }
         Ok(())
     }
 
-    /// Runs `write`, during which no sync begins, and gives the refs back. It is told whether upstream's last word is
-    /// known: whether no sync has run at any time since the reservation was made. Blocks.
+    /// Runs `write`, during which no sync begins, and releases the refs. `write` is told whether no sync has run at any
+    /// time since the refs were reserved: then the push knows the newest state of upstream. Blocks.
     ///
     /// # Errors
     /// Fails as `write` does; the mirror then stays in doubt.
     pub(crate) fn settle<T>(mut self, write: impl FnOnce(bool) -> io::Result<T>) -> io::Result<T> {
         let gate = self.gate.clone();
-        let begun = {
+        let syncs_begun = {
             let mut state = gate.block_until(|state| !state.settling);
             state.settling = true;
-            state.syncs.0
+            state.syncs_begun
         };
         let _settling = Settling(&gate);
-        let known = begun == self.ended;
-        let written = write(known);
-        self.in_doubt &= !known || written.is_err();
-        // Before a sync can begin.
+        let no_sync_ran = syncs_begun == self.syncs_ended;
+        let written = write(no_sync_ran);
+        self.in_doubt &= !no_sync_ran || written.is_err();
+        // The refs are released while no sync can begin yet.
         drop(self);
         written
     }
@@ -295,40 +298,42 @@ struct Settling<'m>(&'m Gate);
 
 impl Drop for Settling<'_> {
     fn drop(&mut self) {
-        self.0.free(|state| state.settling = false);
+        self.0.update(|state| state.settling = false);
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
         let Self { names, gate, .. } = self;
-        gate.free(|state| {
-            state.held.retain(|name| !names.contains(name));
+        gate.update(|state| {
+            state.reserved.retain(|name| !names.contains(name));
             if self.in_doubt {
-                let begun = state.syncs.0;
+                let syncs_begun = state.syncs_begun;
                 let names = names.iter().cloned();
-                state.left.extend(names.map(|name| (name, begun)));
+                state
+                    .unsettled
+                    .extend(names.map(|name| (name, syncs_begun)));
             }
-            gate.trust(state);
+            gate.end_doubt(state);
         });
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningSync {
     fn drop(&mut self) {
-        self.gate.free(|state| state.syncs.1 += 1);
+        self.gate.update(|state| state.syncs_ended += 1);
     }
 }
 
-impl Drop for Reading {
+impl Drop for ReadGuard {
     fn drop(&mut self) {
-        self.0.free(|state| state.readers -= 1);
+        self.0.update(|state| state.readers -= 1);
     }
 }
 
-impl Drop for Changing {
+impl Drop for ChangeGuard {
     fn drop(&mut self) {
-        self.0.free(|state| state.changing = false);
+        self.0.update(|state| state.changing = false);
     }
 }
 

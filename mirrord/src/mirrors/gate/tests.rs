@@ -1,4 +1,4 @@
-//! Everybody in their turn, and nobody who waits for one who does not come.
+//! Who waits for whom, and who does not.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn names(list: &[&str]) -> BTreeSet<BString> {
 
 fn mirror() -> Arc<Gate> {
     // Nothing is written there unless a push is in doubt.
-    Gates::default().of(Path::new("/nowhere"))
+    Gates::default().gate(Path::new("/nowhere"))
 }
 
 #[tokio::test]
@@ -24,17 +24,17 @@ async fn a_push_of_a_ref_waits_for_the_one_before_it_and_for_no_other() {
 }
 
 #[tokio::test]
-async fn a_change_waits_for_all_and_holds_up_nobody_before_it_begins() {
+async fn a_change_waits_for_all_and_delays_nobody_before_it_begins() {
     let mirror = mirror();
-    let reader = mirror.read().await;
+    let reader = mirror.begin_read().await;
     let sync = mirror.begin_sync();
-    let mut moving = Box::pin(mirror.change(true));
+    let mut moving = Box::pin(mirror.begin_change(true));
     assert!(futures_are_pending(&mut moving).await);
-    drop(mirror.read().await);
+    drop(mirror.begin_read().await);
     drop(mirror.reserve(names(&["a"])).await);
     drop(sync);
     assert!(futures_are_pending(&mut moving).await, "somebody reads");
-    drop(mirror.change(false).await);
+    drop(mirror.begin_change(false).await);
     drop(reader);
     let changing = moving.await;
     let mut next = Box::pin(mirror.reserve(names(&["a"])));
@@ -52,15 +52,18 @@ async fn futures_are_pending(future: &mut (impl Future + Unpin)) -> bool {
 }
 
 #[tokio::test]
-async fn a_push_knows_the_last_word_unless_a_sync_ran_beside_it() {
+async fn a_push_knows_the_newest_state_of_upstream_unless_a_sync_ran_beside_it() {
     let mirror = mirror();
     drop(mirror.begin_sync());
-    let alone = mirror.reserve(names(&["a"])).await;
-    assert!(alone.settle(Ok).expect("written"));
+    let undisturbed = mirror.reserve(names(&["a"])).await;
+    assert!(undisturbed.settle(Ok).expect("written"));
 
     let during = mirror.reserve(names(&["a"])).await;
     drop(mirror.begin_sync());
-    assert!(!during.settle(Ok).expect("written"), "one began and ended");
+    assert!(
+        !during.settle(Ok).expect("written"),
+        "one began and ended meanwhile"
+    );
 
     let sync = mirror.begin_sync();
     let across = mirror.reserve(names(&["a"])).await;
@@ -74,12 +77,12 @@ async fn a_push_knows_the_last_word_unless_a_sync_ran_beside_it() {
 }
 
 #[tokio::test]
-async fn what_may_have_reached_upstream_is_in_doubt_until_a_later_sync_has_looked() {
+async fn a_mirror_is_in_doubt_until_a_sync_that_began_after_the_push() {
     let dir = tempfile::tempdir().expect("temp dir");
-    let gate = Gates::default().of(dir.path());
+    let gate = Gates::default().gate(dir.path());
     let begin = async || {
         let mut push = gate.reserve(names(&["a"])).await;
-        push.doubt().expect("written");
+        push.mark_in_doubt().expect("written");
         assert!(gate.is_in_doubt());
         push
     };
@@ -90,10 +93,10 @@ async fn what_may_have_reached_upstream_is_in_doubt_until_a_later_sync_has_looke
     assert!(gate.is_in_doubt(), "nobody knows what became of it");
     let sync = gate.begin_sync();
     drop(begin().await);
-    sync.caught_up();
+    sync.record_caught_up();
     drop(sync);
     assert!(gate.is_in_doubt(), "upstream was asked before");
-    gate.begin_sync().caught_up();
+    gate.begin_sync().record_caught_up();
     assert!(!gate.is_in_doubt());
 
     let failed = begin()
@@ -101,27 +104,27 @@ async fn what_may_have_reached_upstream_is_in_doubt_until_a_later_sync_has_looke
         .settle(|_| Err::<(), _>(io::Error::other("full")));
     assert!(failed.is_err() && gate.is_in_doubt());
     // Another daemon finds the file, and no reason for it but that.
-    let gate = Gates::default().of(dir.path());
+    let gate = Gates::default().gate(dir.path());
     assert!(gate.is_in_doubt());
-    gate.begin_sync().caught_up();
+    gate.begin_sync().record_caught_up();
     assert!(!gate.is_in_doubt());
 }
 
 #[tokio::test]
-async fn a_change_for_which_nobody_is_waited_for_is_none_while_anybody_is_there() {
+async fn a_change_that_does_not_wait_is_refused_while_the_mirror_is_in_use() {
     let mirror = mirror();
-    let reading = mirror.read().await;
-    assert!(mirror.change_now().is_none(), "somebody reads");
+    let reading = mirror.begin_read().await;
+    assert!(mirror.try_begin_change().is_none(), "somebody reads");
     drop(reading);
     let push = mirror.reserve(names(&["a"])).await;
-    assert!(mirror.change_now().is_none(), "somebody pushes");
+    assert!(mirror.try_begin_change().is_none(), "somebody pushes");
     drop(push);
     let sync = mirror.begin_sync();
-    assert!(mirror.change_now().is_none(), "a sync runs");
+    assert!(mirror.try_begin_change().is_none(), "a sync runs");
     drop(sync);
-    let changing = mirror.change_now().expect("nobody is there");
-    assert!(mirror.change_now().is_none(), "it is being changed");
-    let mut next = Box::pin(mirror.read());
+    let changing = mirror.try_begin_change().expect("nobody is there");
+    assert!(mirror.try_begin_change().is_none(), "it is being changed");
+    let mut next = Box::pin(mirror.begin_read());
     assert!(futures_are_pending(&mut next).await);
     drop(changing);
     drop(next.await);

@@ -1,4 +1,6 @@
-//! Mirrors come and go as wholes, and never share a directory.
+//! Mirrors are made and removed as wholes, and never share a directory.
+
+use std::collections::BTreeSet;
 
 use common::address::upstream_url::Address;
 
@@ -19,7 +21,7 @@ fn registry() -> (tempfile::TempDir, Registry) {
 }
 
 fn begin(registry: &Registry, settings: Settings) -> NewMirror {
-    let begun = registry.begin(settings, gix::hash::Kind::Sha1);
+    let begun = registry.begin_mirror(settings, gix::hash::Kind::Sha1);
     begun.expect("begun")
 }
 
@@ -33,20 +35,20 @@ fn named(name: &str, url: &UpstreamUrl) -> Settings {
 }
 
 fn made(registry: &Registry, settings: Settings) -> Mirror {
-    let place = registry.free_place(&settings.url).expect("readable");
-    let made = registry.settle(begin(registry, settings), &place);
-    made.expect("settled")
+    let dir = registry.free_dir(&settings.url).expect("readable");
+    let made = registry.finish_mirror(begin(registry, settings), &dir);
+    made.expect("finished")
 }
 
 #[test]
-fn a_mirror_is_invisible_until_it_is_settled() {
+fn a_mirror_is_invisible_until_it_is_finished() {
     let (_dir, registry) = registry();
     let upstream = url("https://gitlab.example/group/project.git");
-    let unborn = begin(&registry, of_url(&upstream));
+    let new = begin(&registry, of_url(&upstream));
     assert_eq!(registry.find(&upstream).expect("readable"), None);
-    assert!(registry.all().expect("readable").is_empty());
-    let settled = registry.settle(unborn, &registry.place(&upstream));
-    let mirror = settled.expect("settled");
+    assert!(registry.mirrors().expect("readable").is_empty());
+    let finished = registry.finish_mirror(new, &registry.first_dir(&upstream));
+    let mirror = finished.expect("finished");
     let found = registry.find(&upstream).expect("readable");
     assert_eq!(found, Some(mirror.clone()));
     let found = registry.find_name(&upstream.mirror_name());
@@ -54,7 +56,7 @@ fn a_mirror_is_invisible_until_it_is_settled() {
 }
 
 #[test]
-fn what_was_begun_and_not_settled_leaves_nothing() {
+fn a_mirror_that_was_begun_and_not_finished_leaves_nothing() {
     let (dir, registry) = registry();
     drop(begin(&registry, of_url(&url("/some/where"))));
     let killed = begin(&registry, of_url(&url("/some/where")));
@@ -74,23 +76,30 @@ fn two_upstreams_never_share_a_directory() {
         "https://h:8443/a/p",
         "https://h/a/p.git",
     ];
-    let places: BTreeSet<_> = urls
+    let dirs: BTreeSet<_> = urls
         .iter()
-        .map(|text| registry.place(&url(text)).to_string_lossy().to_lowercase())
+        .map(|text| {
+            registry
+                .first_dir(&url(text))
+                .to_string_lossy()
+                .to_lowercase()
+        })
         .collect();
-    assert_eq!(places.len(), urls.len(), "{places:?}");
+    assert_eq!(dirs.len(), urls.len(), "{dirs:?}");
 }
 
 #[test]
-fn an_alias_leads_to_its_mirror_and_goes_with_it() {
+fn an_alias_leads_to_its_mirror_and_is_removed_with_it() {
     let (dir, registry) = registry();
     let (typed, real) = (url("https://h/g/p"), url("https://h/g/p.git"));
     let mirror = made(&registry, of_url(&real));
-    registry.alias(&typed, &mirror).expect("linked");
-    registry.alias(&typed, &mirror).expect("again is no error");
+    registry.add_alias(&typed, &mirror).expect("linked");
+    registry
+        .add_alias(&typed, &mirror)
+        .expect("again is no error");
     let found = registry.find(&typed).expect("readable");
     assert_eq!(found, Some(mirror.clone()));
-    let all = registry.all().expect("readable");
+    let all = registry.mirrors().expect("readable");
     assert_eq!(
         all,
         std::slice::from_ref(&mirror),
@@ -119,19 +128,19 @@ fn a_url_is_served_by_the_mirror_that_it_has_made_and_never_by_one_with_a_name()
 }
 
 #[test]
-fn a_link_to_a_mirror_that_no_longer_serves_its_url_is_replaced() {
+fn an_alias_of_a_mirror_that_no_longer_serves_its_url_is_replaced() {
     let (_dir, registry) = registry();
     let (typed, real) = (url("https://h/g/p"), url("https://h/g/p.git"));
     let mirror = made(&registry, of_url(&real));
-    registry.alias(&typed, &mirror).expect("linked");
+    registry.add_alias(&typed, &mirror).expect("linked");
     let renamed = Settings {
         serves_url: ServesUrl::Formerly,
         ..named("x", &real)
     };
-    registry.change(&mirror, renamed).expect("changed");
+    registry.change_settings(&mirror, renamed).expect("changed");
     assert_eq!(registry.find(&typed).expect("readable"), None);
     let next = made(&registry, of_url(&real));
-    registry.alias(&typed, &next).expect("linked");
+    registry.add_alias(&typed, &next).expect("linked");
     assert_eq!(registry.find(&typed).expect("readable"), Some(next));
 }
 
@@ -141,14 +150,14 @@ fn no_two_mirrors_have_one_name() {
     let (one, other) = (url("https://h/g/one"), url("https://h/g/other"));
     let begun = begin(&registry, named("x", &other));
     let mirror = made(&registry, named("x", &one));
-    let refused = registry.settle(begun, &registry.place(&other));
+    let refused = registry.finish_mirror(begun, &registry.first_dir(&other));
     assert!(refused.is_err());
     let second = made(&registry, named("y", &other));
-    let called_so = Settings {
+    let same_name = Settings {
         name: mirror.settings.name.clone(),
         ..second.settings.clone()
     };
-    assert!(registry.change(&second, called_so).is_err());
+    assert!(registry.change_settings(&second, same_name).is_err());
     let free = |name: &str| {
         let name = Name::parse(name).expect("a name");
         registry.free_name(&name).expect("free").to_string()
@@ -169,12 +178,12 @@ fn a_mirror_follows_its_url_also_when_the_move_was_interrupted() {
     registry.sweep().expect("swept");
     assert_eq!(registry.find(&old).expect("readable"), None);
     let found = registry.find(&new).expect("readable").expect("there");
-    assert_eq!(found.git_dir, registry.place(&new));
+    assert_eq!(found.git_dir, registry.first_dir(&new));
     let back = Settings {
         url: old.clone(),
         ..found.settings.clone()
     };
-    let back = registry.change(&found, back).expect("moved");
-    assert_eq!(back.git_dir, registry.place(&old));
+    let back = registry.change_settings(&found, back).expect("moved");
+    assert_eq!(back.git_dir, registry.first_dir(&old));
     assert_eq!(registry.find(&new).expect("readable"), None);
 }

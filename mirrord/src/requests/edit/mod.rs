@@ -26,7 +26,7 @@ pub(crate) use self::{
 };
 use crate::{
     mirrors::{
-        gate::Changing,
+        gate::ChangeGuard,
         registry::Mirror,
         settings::{Auth, ServesUrl, Settings},
     },
@@ -154,7 +154,7 @@ async fn change(
                 &settings.rules.track,
             );
             // The refs that are tracked from now on were not fetched yet, however fresh the others are.
-            changing.doubt().or_failure(CANNOT_CHANGE)?;
+            changing.mark_in_doubt().or_failure(CANNOT_CHANGE)?;
             let track = settings.rules.track.clone();
             mirror =
                 retrack::change_refspecs(&engine.registry, &mirror, track, options.keeps_untracked)
@@ -170,7 +170,7 @@ async fn change(
         }
         let mirror = engine
             .registry
-            .change(&mirror, settings)
+            .change_settings(&mirror, settings)
             .or_failure(CANNOT_CHANGE)?;
         if url_changes {
             engine.schedule.add(&mirror, None, false);
@@ -194,9 +194,9 @@ async fn begin_change(
     engine: &Engine,
     mirror: &Mirror,
     excludes_readers: bool,
-) -> Result<Changing, Failure> {
-    let gate = engine.gates.of(&mirror.git_dir);
-    let change = timeout(BUSY_TIMEOUT, gate.change(excludes_readers)).await;
+) -> Result<ChangeGuard, Failure> {
+    let gate = engine.gates.gate(&mirror.git_dir);
+    let change = timeout(BUSY_TIMEOUT, gate.begin_change(excludes_readers)).await;
     change.map_err(|_| {
         let message = format!("the mirror '{}' is in use", mirror.settings.name);
         Failure::here(message).hinted("try again when its clones, fetches and pushes have ended")
@@ -205,10 +205,13 @@ async fn begin_change(
 
 /// Reads the mirror as it is now that nobody else changes it, and finishes what a killed daemon has begun.
 fn read_again(engine: &Engine, git_dir: &Path) -> Result<Mirror, Failure> {
-    let found = engine.registry.at(git_dir).or_failure(CANNOT_CHANGE)?;
+    let found = engine
+        .registry
+        .mirror_at(git_dir)
+        .or_failure(CANNOT_CHANGE)?;
     let mut mirror =
         found.ok_or_else(|| Failure::here("the mirror has just been removed, or moved"))?;
-    let gate = engine.gates.of(git_dir);
+    let gate = engine.gates.gate(git_dir);
     let repaired = gate.sweep_once(|| retrack::sweep(git_dir));
     repaired
         .and_then(|()| retrack::finish_change(&mut mirror))

@@ -132,7 +132,7 @@ async fn remove_unreadable(
     found: Unreadable,
     bundles: PathBuf,
 ) -> Result<Removal, Failure> {
-    let Some(changing) = engine.gates.of(&found.git_dir).change_now() else {
+    let Some(changing) = engine.gates.gate(&found.git_dir).try_begin_change() else {
         return Err(Failure::here(format!("'{}' is in use", found.name())));
     };
     let engine = engine.clone();

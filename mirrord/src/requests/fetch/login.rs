@@ -64,7 +64,7 @@ impl MirrorRequest<'_> {
         &mut self,
         access: &Access,
     ) -> Result<(), WireError> {
-        let found = self.engine.registry.at(&self.target.git_dir);
+        let found = self.engine.registry.mirror_at(&self.target.git_dir);
         if let Ok(Some(mirror)) = found {
             self.record_reader(&mirror, access, false, false).await?;
             self.has_read = true;
@@ -159,7 +159,11 @@ impl MirrorRequest<'_> {
 
     /// Says which command stores the mirror's own credential again.
     fn store_again_hint(&self) -> Option<String> {
-        let mirror = self.engine.registry.at(&self.target.git_dir).ok()??;
+        let mirror = self
+            .engine
+            .registry
+            .mirror_at(&self.target.git_dir)
+            .ok()??;
         let options = match &self.auth {
             Auth::Password { username, .. } => format!("--username {username}"),
             Auth::SshKey { file, .. } => format!("--ssh-key {}", file.display()),
@@ -174,7 +178,12 @@ impl MirrorRequest<'_> {
     pub(super) fn explain(&self, trouble: Trouble) -> Failure {
         let (refused, mut failure) = (trouble.login_refused, trouble.failure);
         let wants_login = failure.kind == FailureKind::LoginNeeded;
-        let name = self.engine.registry.at(&self.target.git_dir).ok().flatten();
+        let name = self
+            .engine
+            .registry
+            .mirror_at(&self.target.git_dir)
+            .ok()
+            .flatten();
         let name = name.map(|mirror| mirror.settings.name);
         if let (Some(to), Some(name)) = (trouble.moved_to, &name) {
             return failure.hinted(format!("'mirrord set {name} --url {to}' follows it"));
@@ -255,7 +264,7 @@ impl MirrorRequest<'_> {
         if self.supplied.is_none() && !trouble.known_refusal {
             self.record_private().await;
         }
-        if let Ok(Some(mirror)) = self.engine.registry.at(&self.target.git_dir)
+        if let Ok(Some(mirror)) = self.engine.registry.mirror_at(&self.target.git_dir)
             && self.login.is_some()
         {
             // Before the login is dropped: a login that has read the mirror may still read the copy.
@@ -291,7 +300,7 @@ impl MirrorRequest<'_> {
     /// Records that upstream has refused a request: the project may be private by now, so that not everybody may read the
     /// copy.
     async fn record_private(&self) {
-        let Ok(Some(mirror)) = self.engine.registry.at(&self.target.git_dir) else {
+        let Ok(Some(mirror)) = self.engine.registry.mirror_at(&self.target.git_dir) else {
             return;
         };
         let engine = self.engine.clone();

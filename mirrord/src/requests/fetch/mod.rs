@@ -20,7 +20,7 @@ use common::protocol::{Failure, Fetch, Lack, Ready, Reply};
 
 use super::{conversation::Conversation, error::RequestError, resolve::resolve};
 use crate::{
-    mirrors::{gate::Reading, registry::Mirror},
+    mirrors::{gate::ReadGuard, registry::Mirror},
     sync::{Download, Engine, Wish},
     upstream::Access,
 };
@@ -62,7 +62,7 @@ pub(crate) struct ReadableMirror {
     /// Why upstream could not be asked, when it could not.
     pub trouble: Option<Failure>,
     /// Keeps the mirror where it is.
-    pub reading: Reading,
+    pub reading: ReadGuard,
 }
 
 /// Makes a mirror as fresh as the client wants it.

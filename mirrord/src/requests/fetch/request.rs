@@ -156,7 +156,7 @@ impl<'c> MirrorRequest<'c> {
     /// Compares the mirror's packs with what was verified. A pack that somebody else has changed is laid aside before
     /// upstream is asked, and fetched again.
     pub(super) async fn compare_packs(&mut self) -> Result<(), WireError> {
-        let Ok(Some(mirror)) = self.engine.registry.at(&self.target.git_dir) else {
+        let Ok(Some(mirror)) = self.engine.registry.mirror_at(&self.target.git_dir) else {
             return Ok(());
         };
         let comparing = self.engine.upkeep.before_read(&self.engine.gates, &mirror);
@@ -249,7 +249,7 @@ fn require_allowed(fetch: &Fetch, target: &Target) -> Result<(), Failure> {
 fn auth_of(engine: &Engine, target: &Target) -> Result<Auth, Failure> {
     let found = engine
         .registry
-        .at(&target.git_dir)
+        .mirror_at(&target.git_dir)
         .or_failure("cannot read the mirrors")?;
     Ok(found.map_or_else(Auth::default, |mirror| mirror.settings.auth))
 }

@@ -23,7 +23,7 @@ impl MirrorRequest<'_> {
         let is_spelling = typed != real && typed.host() == real.host() && stem(typed) == stem(real);
         if is_spelling
             && self.was_redirected
-            && let Err(err) = self.engine.registry.alias(typed, mirror)
+            && let Err(err) = self.engine.registry.add_alias(typed, mirror)
         {
             tracing::warn!("cannot remember that '{typed}' is '{real}': {err}");
         }
@@ -35,7 +35,7 @@ impl MirrorRequest<'_> {
     pub(super) async fn find_other_spelling(&mut self) -> Result<(), WireError> {
         let registry = &self.engine.registry;
         let (typed, own) = (self.typed.clone(), self.target.clone());
-        if own.url != typed || !matches!(registry.at(&own.git_dir), Ok(None)) {
+        if own.url != typed || !matches!(registry.mirror_at(&own.git_dir), Ok(None)) {
             return Ok(());
         }
         let Some(Ok(Some(other))) = other_spelling(&typed).map(|url| registry.find(&url)) else {

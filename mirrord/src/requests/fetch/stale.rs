@@ -26,7 +26,11 @@ impl MirrorRequest<'_> {
         if !matches!(purpose, Purpose::Read) {
             return None;
         }
-        let mirror = self.engine.registry.at(&self.target.git_dir).ok()??;
+        let mirror = self
+            .engine
+            .registry
+            .mirror_at(&self.target.git_dir)
+            .ok()??;
         // A pack that was laid aside is fetched again from upstream.
         if damage::needs_full_fetch(&mirror.git_dir).unwrap_or(true) {
             return None;
@@ -40,7 +44,7 @@ impl MirrorRequest<'_> {
             return self.open_for_reading(mirror, Vec::new(), None, None).await;
         }
         // After a push that was not settled, or a change of the refspecs, only upstream knows.
-        if self.engine.gates.of(&mirror.git_dir).is_in_doubt() {
+        if self.engine.gates.gate(&mirror.git_dir).is_in_doubt() {
             return None;
         }
         let mut warnings = self.judge_freshness(&mirror)?;
@@ -103,7 +107,7 @@ impl MirrorRequest<'_> {
         failure: Failure,
         purpose: &Purpose,
     ) -> Result<ReadableMirror, RequestError> {
-        let Ok(Some(mirror)) = self.engine.registry.at(&self.target.git_dir) else {
+        let Ok(Some(mirror)) = self.engine.registry.mirror_at(&self.target.git_dir) else {
             return Err(failure.into());
         };
         verify_refs(&mirror).await?;
@@ -186,8 +190,8 @@ impl MirrorRequest<'_> {
         stale: Option<Aged>,
         if_gone: Option<Mirror>,
     ) -> Option<ReadableMirror> {
-        let reading = self.engine.gates.of(&mirror.git_dir).read().await;
-        let mirror = match self.engine.registry.at(&mirror.git_dir) {
+        let reading = self.engine.gates.gate(&mirror.git_dir).begin_read().await;
+        let mirror = match self.engine.registry.mirror_at(&mirror.git_dir) {
             Ok(Some(now)) if now.settings.url == mirror.settings.url && self.means(&now) => now,
             _ => if_gone?,
         };

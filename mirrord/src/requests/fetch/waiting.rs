@@ -109,7 +109,11 @@ impl MirrorRequest<'_> {
         if !matches!(purpose, Purpose::Read) {
             return None;
         }
-        let mirror = self.engine.registry.at(&self.target.git_dir).ok()??;
+        let mirror = self
+            .engine
+            .registry
+            .mirror_at(&self.target.git_dir)
+            .ok()??;
         let rules = &mirror.settings.rules;
         let stale = self.fetch.stale.unwrap_or(rules.stale);
         (stale == Stale::Serve).then_some(rules.stale_after)
@@ -117,7 +121,12 @@ impl MirrorRequest<'_> {
 
     /// The failure of an upstream that has given no answer for so long; `None` when this request can have no copy.
     async fn no_answer_for(&mut self, waited: Duration) -> Result<Option<Failure>, WireError> {
-        let found = self.engine.registry.at(&self.target.git_dir).ok().flatten();
+        let found = self
+            .engine
+            .registry
+            .mirror_at(&self.target.git_dir)
+            .ok()
+            .flatten();
         let Some(mirror) = found.filter(|found| self.engine.state(found).synced.is_some()) else {
             return Ok(None);
         };

@@ -135,13 +135,13 @@ impl Push<'_> {
             .iter()
             .map(|command| BString::from(command.name.clone()))
             .collect();
-        let gate = self.engine.gates.of(&self.opened.mirror.git_dir);
+        let gate = self.engine.gates.gate(&self.opened.mirror.git_dir);
         let mut reservation = self.wait(gate.reserve(names)).await?;
         let (engine, opened) = (self.engine.clone(), self.opened.clone());
         let routing = tokio::task::spawn_blocking(move || {
             let routed = Routed::new(&engine.registry, &opened, commands, &request)?;
             if routed.goes_upstream() {
-                reservation.doubt()?;
+                reservation.mark_in_doubt()?;
             }
             Ok(Reserved {
                 routed,

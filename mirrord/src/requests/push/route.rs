@@ -58,7 +58,9 @@ impl Routed {
     ) -> io::Result<Self> {
         let gone = || io::Error::other("it was removed in the middle of the push");
         // The refspecs may have been changed since the push was opened; while refs are reserved they cannot.
-        let mirror = registry.at(&opened.mirror.git_dir)?.ok_or_else(gone)?;
+        let mirror = registry
+            .mirror_at(&opened.mirror.git_dir)?
+            .ok_or_else(gone)?;
         let refs = refs::read(&mirror.git_dir)?;
         let mut router = Router {
             opened,

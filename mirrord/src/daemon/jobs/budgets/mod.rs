@@ -119,7 +119,7 @@ impl Stock {
             automatic: Vec::new(),
             size: 0,
         };
-        for mirror in engine.registry.all()? {
+        for mirror in engine.registry.mirrors()? {
             let size = show::size(&mirror.git_dir);
             stock.size += size;
             if mirror.settings.automatic {
@@ -143,7 +143,7 @@ fn let_go(engine: &Engine, found: &Found, reason: Reason) -> io::Result<bool> {
     if stays(engine, &found.mirror)? {
         return Ok(false);
     }
-    let Some(_changing) = engine.gates.of(git_dir).change_now() else {
+    let Some(_changing) = engine.gates.gate(git_dir).try_begin_change() else {
         return Ok(false);
     };
     // Those who were told of it by a daemon that is dead by now read it, too.
@@ -151,7 +151,7 @@ fn let_go(engine: &Engine, found: &Found, reason: Reason) -> io::Result<bool> {
         return Ok(false);
     };
     // From here on nobody begins anything with it; until now somebody may have.
-    let is_as_found = engine.registry.at(git_dir)?.as_ref() == Some(&found.mirror)
+    let is_as_found = engine.registry.mirror_at(git_dir)?.as_ref() == Some(&found.mirror)
         && usage::last_or_now(git_dir)? == found.used;
     if !is_as_found || stays(engine, &found.mirror)? {
         return Ok(false);
@@ -184,7 +184,7 @@ fn stays(engine: &Engine, mirror: &Mirror) -> io::Result<bool> {
     let may_be_lost = state.failing.is_some() && !state.needs_you;
     if may_be_lost
         || has_hook(git_dir)
-        || engine.gates.of(git_dir).is_in_doubt()
+        || engine.gates.gate(git_dir).is_in_doubt()
         || quarantine::is_in_use(git_dir)?
     {
         return Ok(true);
