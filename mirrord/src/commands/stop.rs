@@ -79,6 +79,6 @@ async fn stop_daemon(paths: &Paths) -> anyhow::Result<bool> {
             .into()),
         };
     }
-    lock::end_holder(&paths.lock())?;
+    lock::end_daemon(&paths.lock())?;
     Ok(true)
 }

@@ -1,32 +1,33 @@
-//! How many connections are open at once.
+//! The limits on connections that are open at once.
 //!
-//! Whoever comes when there are too many waits to be accepted. Conversations that take long have a part of them: the rest
-//! is for what the children of those conversations ask, without which they would never end.
+//! A client beyond the limit waits to be accepted. Long conversations have three quarters of the connections. The rest is
+//! for short requests, which come also from the children of long conversations: without an answer to them a long one would
+//! never end.
 
 use common::protocol::{Failure, Request};
 use rustix::process::{Resource, getrlimit};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// So many, where there are twice as many descriptors.
-const MAX: usize = 2048;
+/// Connections at most; each takes about two descriptors with the sync that it waits for.
+const MAX_CONNECTIONS: usize = 2048;
 
-/// Even with few descriptors.
-const MIN: usize = 32;
+/// Connections at least, however low the limit of descriptors is.
+const MIN_CONNECTIONS: usize = 32;
 
-/// The limits, and what is left of them.
+/// The limits, and how many long conversations may still begin.
 pub(crate) struct Connections {
-    /// How many may be open.
+    /// How many connections may be open.
     pub max: usize,
     max_long: usize,
     long: Semaphore,
 }
 
 impl Connections {
-    /// As many as this process has descriptors for, beside those of its syncs.
+    /// Sets the limits by the descriptors of this process, half of which are left for its syncs.
     pub(crate) fn new() -> Self {
         let descriptors = getrlimit(Resource::Nofile).current;
         let descriptors = descriptors.and_then(|count| usize::try_from(count).ok());
-        let max = (descriptors.unwrap_or(usize::MAX) / 2).clamp(MIN, MAX);
+        let max = (descriptors.unwrap_or(usize::MAX) / 2).clamp(MIN_CONNECTIONS, MAX_CONNECTIONS);
         let max_long = max / 4 * 3;
         Self {
             max,
@@ -35,7 +36,10 @@ impl Connections {
         }
     }
 
-    /// Admits a request. What is returned is to live as long as its conversation.
+    /// Admits a request. The permit is to be kept for as long as its conversation lasts.
+    ///
+    /// # Errors
+    /// Fails where there are as many long conversations as there may be.
     pub(crate) fn admit(&self, request: &Request) -> Result<Option<SemaphorePermit<'_>>, Failure> {
         if !takes_long(request) {
             return Ok(None);
@@ -47,7 +51,7 @@ impl Connections {
     }
 }
 
-/// Whether a client may stay for long: it waits for a sync, reads a mirror, pushes, or follows the log.
+/// Whether a conversation may last long: its client waits for a sync, reads a mirror, pushes, or follows the log.
 fn takes_long(request: &Request) -> bool {
     matches!(
         request,
@@ -68,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_who_stay_leave_room_for_what_is_short() {
+    fn long_conversations_leave_connections_for_short_ones() {
         let connections = Connections {
             max: 4,
             max_long: 3,

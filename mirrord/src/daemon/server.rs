@@ -177,9 +177,9 @@ impl Server {
     fn spawn_jobs(self: &Arc<Self>, lock: &Arc<Lock>) -> JoinSet<()> {
         let engine = &self.engine;
         let mut jobs = JoinSet::new();
-        jobs.spawn(scheduled::drive(engine.clone(), lock.clone()));
-        jobs.spawn(budgets::drive(engine.clone()));
-        jobs.spawn(sweeps::drive(engine.clone()));
+        jobs.spawn(scheduled::run(engine.clone(), lock.clone()));
+        jobs.spawn(budgets::run(engine.clone()));
+        jobs.spawn(sweeps::run(engine.clone()));
         jobs.spawn(follow_touches(engine.clone()));
         jobs.spawn(self.webhook.clone().resume());
         jobs

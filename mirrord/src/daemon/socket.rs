@@ -1,7 +1,7 @@
-//! The socket at which clients find the daemon, and the record beside the lock that says where it is.
+//! The socket at which clients find the daemon, and the record beside the lock that says where the socket is.
 //!
-//! Its file can go at any time: a runtime directory is made anew at each login. It is then made anew, in its own place or,
-//! where there is no room for it any more, below the home.
+//! The socket's file can be removed at any time, as a runtime directory is at each login. The daemon then makes it again,
+//! at its own path or, where that cannot be, below the home.
 
 use std::{
     fs, io,
@@ -31,38 +31,60 @@ use crate::{
     process::durable,
 };
 
-/// Whoever listens at a socket takes a connection within this time.
+/// A daemon that listens at a socket takes a connection within this time.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Which file this is, and since when; numbers of files are used again.
-type Made = (FileId, i64, i64);
+/// A file and the time of its last change, because file systems use inode numbers again.
+#[derive(Debug, PartialEq, Eq)]
+struct FileVersion {
+    id: FileId,
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+impl FileVersion {
+    /// The version of the file at a path; `None` when there is none.
+    fn at(path: &Path) -> Option<Self> {
+        let found = fs::symlink_metadata(path).ok()?;
+        Some(Self {
+            id: FileId::of(&found),
+            seconds: found.ctime(),
+            nanoseconds: found.ctime_nsec(),
+        })
+    }
+}
 
 /// A socket that clients find.
 pub(crate) struct Socket {
     paths: Paths,
     listener: Listener,
     path: PathBuf,
-    made: Option<Made>,
-    /// Whether the service manager has made it, and keeps it when we end.
+    file: Option<FileVersion>,
+    /// Whether the service manager has made the socket, and keeps it when this daemon ends.
     of_manager: bool,
-    /// Whether it has been logged that it cannot be made anew.
+    /// Whether it was logged that the socket cannot be made again.
     warned: bool,
 }
 
 impl Socket {
-    /// Makes a socket. Only the holder of the lock may: one that is there is a dead daemon's, unless the service manager
-    /// listens there. Nobody would find that one any more.
+    /// Makes a socket. Only the process with the lock may: it replaces the file of a dead daemon.
+    ///
+    /// # Errors
+    /// Fails where the service manager listens, whose socket no client would find any more, and where no path can be used.
     pub(crate) fn new(paths: &Paths) -> anyhow::Result<Self> {
         let own = paths.socket();
         if own.exists() && service::listens(paths) {
             let failure = Failure::here(format!("the service listens at '{}'", own.display()));
             return Err(failure.hinted(service::HOW_TO_STOP).into());
         }
-        let (listener, path) = listen_somewhere(paths)?;
+        let (listener, path) = listen_at_any_path(paths)?;
         Self::recorded(paths, listener, path, false)
     }
 
-    /// Takes over the socket at which the service manager listens for us.
+    /// Takes over the socket at which the service manager listens for the daemon.
+    ///
+    /// # Errors
+    /// Fails where the socket cannot be used.
     pub(crate) fn of_manager(paths: &Paths, socket: UnixListener) -> anyhow::Result<Self> {
         let path = paths.socket();
         let listener = activation::listen(socket)
@@ -77,7 +99,7 @@ impl Socket {
         of_manager: bool,
     ) -> anyhow::Result<Self> {
         let socket = Self {
-            made: made(&path),
+            file: FileVersion::at(&path),
             paths: paths.clone(),
             listener,
             path,
@@ -91,28 +113,31 @@ impl Socket {
         Ok(socket)
     }
 
-    /// Where it is.
+    /// The path of the socket's file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The next client.
+    /// Accepts the next client.
+    ///
+    /// # Errors
+    /// Fails where the system gives no connection, as without a free descriptor.
     pub(crate) async fn accept(&self) -> io::Result<Stream> {
         self.listener.accept().await
     }
 
-    /// Makes the socket anew when its file is gone. Whatever else is there by now is left alone: the service manager may
-    /// listen there.
+    /// Makes the socket again when its file is gone. Another file at its path stays: the service manager may listen there.
     pub(crate) fn remake_if_gone(&mut self) {
-        if made(&self.path).is_none() {
+        if FileVersion::at(&self.path).is_none() {
             self.remake();
         }
     }
 
-    /// The same when somebody could not connect: then also when something is there at which nobody listens.
+    /// Makes the socket again for a client that could not connect: when its file is gone, or another file is there at which
+    /// no process listens.
     pub(crate) async fn remake_if_deaf(&mut self) {
-        let found = made(&self.path);
-        if found.is_none() || found != self.made && !is_listened_at(&self.path).await {
+        let found = FileVersion::at(&self.path);
+        if found.is_none() || found != self.file && !is_listened_at(&self.path).await {
             self.remake();
         } else if let Err(err) = self.write_record() {
             tracing::warn!("cannot record where the socket is: {err}");
@@ -120,14 +145,14 @@ impl Socket {
     }
 
     fn remake(&mut self) {
-        match listen_somewhere(&self.paths) {
+        match listen_at_any_path(&self.paths) {
             Ok((listener, path)) => {
                 tracing::info!(
                     "the socket '{}' is gone; listening at '{}'",
                     self.path.display(),
                     path.display()
                 );
-                (self.listener, self.made) = (listener, made(&path));
+                (self.listener, self.file) = (listener, FileVersion::at(&path));
                 (self.path, self.of_manager, self.warned) = (path, false, false);
                 if let Err(err) = self.write_record() {
                     tracing::warn!("cannot record where the socket is: {err}");
@@ -156,23 +181,23 @@ impl Socket {
         durable::replace_until_power_cut(&self.paths.daemon_record(), &record.to_bytes())
     }
 
-    /// Is no longer found, as far as that is ours to decide: at a socket of the service manager's whoever comes waits for
-    /// the next daemon, and is to find it; and in a home that is another's by now (`is_home` is false) nothing is ours.
+    /// Closes the socket, and removes its file and its record. Both stay where the service manager keeps the socket: clients
+    /// wait at it for the next daemon. In a home that is gone or replaced (`is_home` is false) the record is another daemon's.
     pub(crate) fn close(self, is_home: bool) {
         let stays = self.of_manager && self.path.exists();
         if is_home && !stays {
             let _ = fs::remove_file(self.paths.daemon_record());
         }
         drop(self.listener);
-        // What the service manager has put there in the meantime is not ours.
-        if !self.of_manager && self.made.is_some() && self.made == made(&self.path) {
+        // Another file is the service manager's, made in the meantime.
+        if !self.of_manager && self.file.is_some() && self.file == FileVersion::at(&self.path) {
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Listens at the best place that there is for a socket.
-fn listen_somewhere(paths: &Paths) -> anyhow::Result<(Listener, PathBuf)> {
+/// Listens at the first path that can be used.
+fn listen_at_any_path(paths: &Paths) -> anyhow::Result<(Listener, PathBuf)> {
     let mut failure = None;
     for path in paths.sockets() {
         match listen(&path) {
@@ -198,7 +223,7 @@ fn listen(path: &Path) -> io::Result<Listener> {
         .reclaim_name(false)
         .try_overwrite(true);
     let listener = options.create_tokio()?;
-    // The directory is 0700 already; some systems cannot make the socket so from the start.
+    // Some systems cannot make the socket with this mode. Until here the directory, which is 0700, protects it.
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
     Ok(listener)
 }
@@ -208,9 +233,4 @@ async fn is_listened_at(path: &Path) -> bool {
         timeout(CONNECT_TIMEOUT, UnixStream::connect(path)).await,
         Ok(Ok(_)) | Err(_)
     )
-}
-
-fn made(path: &Path) -> Option<Made> {
-    let found = fs::symlink_metadata(path).ok()?;
-    Some((FileId::of(&found), found.ctime(), found.ctime_nsec()))
 }

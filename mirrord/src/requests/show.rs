@@ -258,7 +258,7 @@ fn info(engine: &Engine, mirror: &Mirror) -> MirrorInfo {
         git_dir: mirror.git_dir.clone(),
         synced: state.synced.map(unix_seconds),
         needs_you: state.needs_you,
-        expires: expiry::known(mirror),
+        expires: expiry::expires_at(mirror),
         failing: state.failing,
         syncing: state.syncing,
     }

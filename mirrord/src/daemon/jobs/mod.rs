@@ -1,4 +1,4 @@
-//! What the daemon does without being asked.
+//! What the daemon does without a request: scheduled syncs, sweeps, and the removal of unused mirrors.
 
 pub(crate) mod budgets;
 pub(crate) mod scheduled;

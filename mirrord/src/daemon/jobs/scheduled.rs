@@ -1,4 +1,4 @@
-//! Lets mirrors go when their time has come or upstream has something new, without anybody asking.
+//! Syncs mirrors in the background, when the schedule says that they are due.
 
 use std::{
     path::PathBuf,
@@ -14,53 +14,59 @@ use tokio::{sync::Mutex, task::JoinSet, time::Instant};
 
 use crate::{daemon::lock::Lock, requests::fetch, schedule::Clock, sync::Engine};
 
-/// What the user has configured is read again after this time.
+/// The user's git configuration is read again after this time.
 const REREAD_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What the user's git reads wherever they stand, and when that was read.
-type Known = Mutex<Option<(Arc<UserConfig>, Instant)>>;
+/// The user's global git configuration, and when it was read.
+struct CachedConfig {
+    config: Arc<UserConfig>,
+    read_at: Instant,
+}
 
-/// Lets one mirror after the other go. Runs until dropped, and what is on its way is dropped then, too.
-pub(crate) async fn drive(engine: Arc<Engine>, lock: Arc<Lock>) {
-    let known = Arc::new(Known::default());
-    let (mut clock, mut away) = (Clock::new(), JoinSet::new());
+type ConfigCache = Mutex<Option<CachedConfig>>;
+
+/// Syncs each mirror that is due. Runs until dropped, which ends the syncs that are under way, too.
+pub(crate) async fn run(engine: Arc<Engine>, lock: Arc<Lock>) {
+    let cache = Arc::new(ConfigCache::default());
+    let (mut clock, mut syncs) = (Clock::new(), JoinSet::new());
     loop {
         tokio::select! {
             (git_dir, cause) = engine.schedule.next_due(&mut clock) => {
                 if !lock.is_in_place() {
-                    // What lies there now is another daemon's, and this one is about to end.
+                    // The directory that is there now is another daemon's, and this one is about to end.
                     return;
                 }
-                away.spawn(go(engine.clone(), known.clone(), git_dir, cause));
+                syncs.spawn(sync(engine.clone(), cache.clone(), git_dir, cause));
             }
-            Some(_) = away.join_next() => {}
+            Some(_) = syncs.join_next() => {}
         }
     }
 }
 
-async fn go(engine: Arc<Engine>, known: Arc<Known>, git_dir: PathBuf, cause: Cause) {
-    let away = InFlight::new(&engine.unasked);
+async fn sync(engine: Arc<Engine>, cache: Arc<ConfigCache>, git_dir: PathBuf, cause: Cause) {
+    let in_flight = InFlight::new(&engine.unasked);
     match engine.registry.mirror_at(&git_dir) {
         Ok(Some(mirror)) => {
-            let config = config(&known).await;
-            let gone = fetch::sync_mirror(&engine, &mirror, &config, cause).await;
-            if let Err(failure) = gone {
+            let config = user_config(&cache).await;
+            let synced = fetch::sync_mirror(&engine, &mirror, &config, cause).await;
+            if let Err(failure) = synced {
                 tracing::debug!("'{}': {failure}", mirror.settings.name);
             }
         }
         Ok(None) => engine.schedule.remove(&git_dir),
         Err(err) => tracing::warn!("{err}"),
     }
-    drop(away);
+    drop(in_flight);
     engine.schedule.returned(&git_dir);
 }
 
-async fn config(known: &Known) -> Arc<UserConfig> {
-    let mut known = known.lock().await;
-    if let Some((config, read)) = &*known
-        && read.elapsed() < REREAD_INTERVAL
+/// The user's global git configuration, read again from time to time.
+async fn user_config(cache: &ConfigCache) -> Arc<UserConfig> {
+    let mut cache = cache.lock().await;
+    if let Some(cached) = &*cache
+        && cached.read_at.elapsed() < REREAD_INTERVAL
     {
-        return config.clone();
+        return cached.config.clone();
     }
     let read = tokio::task::spawn_blocking(UserConfig::read_at_large).await;
     let config = match read {
@@ -72,11 +78,14 @@ async fn config(known: &Known) -> Arc<UserConfig> {
         Err(_) => UserConfig::default(),
     };
     let config = Arc::new(config);
-    *known = Some((config.clone(), Instant::now()));
+    *cache = Some(CachedConfig {
+        config: config.clone(),
+        read_at: Instant::now(),
+    });
     config
 }
 
-/// One that is on its way.
+/// Counts a background sync for as long as it is under way.
 struct InFlight<'e>(&'e AtomicUsize);
 
 impl<'e> InFlight<'e> {

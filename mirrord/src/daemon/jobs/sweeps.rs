@@ -1,7 +1,7 @@
-//! Comes by every mirror: when the daemon starts, for what a killed one has left, and then each hour, for those that it is
-//! time to look at.
+//! Sweeps all mirrors: soon after the daemon starts, for what a killed daemon has left, and then each hour, for the upkeep
+//! that is due.
 //!
-//! A mirror that somebody uses is left alone; what they do first is the same.
+//! A mirror that is in use is not swept here: its first request has swept it.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -9,14 +9,14 @@ use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::{mirrors::registry::Mirror, repository::retrack, sync::Engine, upkeep};
 
-/// Whoever has started the daemon goes first.
+/// The request for which the daemon was started comes first.
 const FIRST_DELAY: Duration = Duration::from_secs(2);
 
-/// From one round to the next.
+/// The time from one sweep to the next.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// Goes its rounds until dropped.
-pub(crate) async fn drive(engine: Arc<Engine>) {
+/// Sweeps all mirrors from time to time, until dropped.
+pub(crate) async fn run(engine: Arc<Engine>) {
     let mut wait = FIRST_DELAY;
     loop {
         sleep(wait).await;
@@ -25,7 +25,7 @@ pub(crate) async fn drive(engine: Arc<Engine>) {
                 return;
             };
             let working = engine.clone();
-            spawn_blocking(move || round(&working)).await
+            spawn_blocking(move || sweep_all(&working)).await
         };
         match mirrors {
             Ok(Ok(mirrors)) => mirrors
@@ -38,23 +38,23 @@ pub(crate) async fn drive(engine: Arc<Engine>) {
     }
 }
 
-/// Sweeps what a killed daemon has left, and says which mirrors are to be looked at. Blocks.
-fn round(engine: &Engine) -> io::Result<Vec<Mirror>> {
-    let mut wanted = Vec::new();
+/// Sweeps what a killed daemon has left, and returns the mirrors whose upkeep is due. Blocks.
+fn sweep_all(engine: &Engine) -> io::Result<Vec<Mirror>> {
+    let mut due = Vec::new();
     for mirror in engine.registry.mirrors()? {
         let gate = engine.gates.gate(&mirror.git_dir);
         let swept = match gate.try_begin_change() {
             Some(_changing) => gate.sweep_once(|| retrack::sweep(&mirror.git_dir)),
             None => Ok(()),
         };
-        let is_wanted = swept.and_then(|()| upkeep::is_wanted(&mirror.git_dir));
-        match is_wanted {
-            Ok(true) => wanted.push(mirror),
+        let is_due = swept.and_then(|()| upkeep::is_wanted(&mirror.git_dir));
+        match is_due {
+            Ok(true) => due.push(mirror),
             Ok(false) => {}
-            // It has just gone.
+            // The mirror has just been removed.
             Err(_) if !mirror.git_dir.exists() => {}
             Err(err) => tracing::warn!("cannot look at '{}': {err}", mirror.settings.name),
         }
     }
-    Ok(wanted)
+    Ok(due)
 }

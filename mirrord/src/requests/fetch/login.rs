@@ -29,7 +29,7 @@ impl MirrorRequest<'_> {
         signed_in_by_git: bool,
     ) -> Result<(), WireError> {
         self.keep_login().await?;
-        expiry::ask(self.engine, mirror, access);
+        expiry::ask_if_due(self.engine, mirror, access);
         self.engine
             .credentials
             .record_reader_key(&mirror.git_dir, self.credential_key());

@@ -71,7 +71,7 @@ impl MirrorRequest<'_> {
             self.engine.config().remind_after,
         );
         match freshness {
-            Freshness::Ask => {
+            Freshness::AskUpstream => {
                 tracing::debug!(
                     "decision: upstream is asked, the copy is older than its settings allow"
                 );

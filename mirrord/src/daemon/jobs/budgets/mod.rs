@@ -1,8 +1,8 @@
-//! Lets mirrors go that nobody uses, and, when all together take too much room, those first that were used longest ago.
+//! Removes mirrors that nobody uses (`keep-unused`), and, when all mirrors take more than the `disk-budget`, those that were
+//! used longest ago.
 //!
-//! Only what a clone has made by itself goes (`mirror.automatic`), and only what upstream will give again: its next use
-//! makes it anew. Nobody waits for that, and that waits for nobody; whoever is in the way is left alone until the next
-//! round.
+//! Only a mirror that a clone has made (`mirror.automatic`) is removed, and only where upstream will give all of it again:
+//! its next use makes it anew. A mirror that is in use stays until the next check. No request waits for a removal.
 
 mod rules;
 
@@ -32,44 +32,44 @@ use crate::{
     webhook::has_hook,
 };
 
-/// Whoever has started the daemon uses a mirror, and says so first.
+/// The request for which the daemon was started comes first, so that its mirror counts as used.
 const FIRST_DELAY: Duration = Duration::from_secs(2);
 
-/// From one round to the next.
+/// The time from one check to the next.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// A mirror that may go.
-struct Found {
+/// A mirror that may be removed.
+struct Candidate {
     mirror: Mirror,
-    used: SystemTime,
-    /// What it takes on disk, in bytes.
+    last_used: SystemTime,
+    /// The bytes that it takes on disk.
     size: u64,
 }
 
-/// What there is.
-struct Stock {
-    /// Mirrors that may go, the one first that was used longest ago.
-    automatic: Vec<Found>,
-    /// What all mirrors take on disk, in bytes.
-    size: u64,
+/// All mirrors, as far as budgets are concerned.
+struct Inventory {
+    /// The mirrors that may be removed, the one that was used longest ago first.
+    candidates: Vec<Candidate>,
+    /// The bytes that all mirrors take on disk.
+    total_size: u64,
 }
 
-/// Goes its rounds until dropped.
-pub(crate) async fn drive(engine: Arc<Engine>) {
+/// Checks all mirrors from time to time, until dropped.
+pub(crate) async fn run(engine: Arc<Engine>) {
     let mut wait = FIRST_DELAY;
-    // Whether it was said that nothing can be done about it.
-    let mut is_said = false;
+    // Whether it was logged that the budget cannot be kept.
+    let mut has_warned = false;
     loop {
         sleep(wait).await;
         let Some(_turn) = engine.upkeep.turn().await else {
             return;
         };
         let working = engine.clone();
-        match spawn_blocking(move || round(&working)).await {
-            Ok(Ok(None)) => is_said = false,
-            Ok(Ok(Some(words))) if !is_said => {
-                tracing::warn!("{words}");
-                is_said = true;
+        match spawn_blocking(move || check_all(&working)).await {
+            Ok(Ok(None)) => has_warned = false,
+            Ok(Ok(Some(warning))) if !has_warned => {
+                tracing::warn!("{warning}");
+                has_warned = true;
             }
             Ok(Ok(Some(_))) => {}
             Ok(Err(err)) => tracing::warn!("cannot look which mirrors are unused: {err}"),
@@ -79,87 +79,90 @@ pub(crate) async fn drive(engine: Arc<Engine>) {
     }
 }
 
-/// Looks at all mirrors once. Says what is wrong when they still take more room than they may. Blocks.
-fn round(engine: &Engine) -> io::Result<Option<String>> {
+/// Removes the mirrors that may not stay. Returns a warning when the others still take more than the budget. Blocks.
+fn check_all(engine: &Engine) -> io::Result<Option<String>> {
     engine.usage.save();
-    // A file that cannot be read may say that nothing goes.
+    // A configuration that cannot be read may say that no mirror is removed.
     let config = Config::read(&engine.config);
     let config = config.map_err(|failure| io::Error::other(failure.to_string()))?;
     let limits = Limits {
         keep_unused: config.keep_unused,
         budget: config.disk_budget.0,
     };
-    let Stock {
-        automatic,
-        size: mut all,
-    } = Stock::take(engine)?;
-    for found in automatic {
-        let Some(reason) = limits.reason(found.used, SystemTime::now(), all) else {
+    let Inventory {
+        candidates,
+        mut total_size,
+    } = Inventory::read(engine)?;
+    for candidate in candidates {
+        let reason = limits.reason(candidate.last_used, SystemTime::now(), total_size);
+        let Some(reason) = reason else {
             continue;
         };
-        match let_go(engine, &found, reason) {
-            Ok(true) => all = all.saturating_sub(found.size),
+        match remove(engine, &candidate, reason) {
+            Ok(true) => total_size = total_size.saturating_sub(candidate.size),
             Ok(false) => {}
             Err(err) => {
-                let name = &found.mirror.settings.name;
+                let name = &candidate.mirror.settings.name;
                 tracing::warn!("cannot remove '{name}', which is {reason}: {err}");
             }
         }
     }
-    let over = limits.budget.filter(|budget| all > *budget);
-    Ok(over.map(|budget| {
-        let (all, budget) = (byte_size(all as f64), byte_size(budget as f64));
-        format!("mirrors take {all}, the disk budget is {budget}, and what is left is in use or somebody's own")
+    let exceeded = limits.budget.filter(|budget| total_size > *budget);
+    Ok(exceeded.map(|budget| {
+        let (total, budget) = (byte_size(total_size as f64), byte_size(budget as f64));
+        format!("mirrors take {total}, the disk budget is {budget}, and what is left is in use or somebody's own")
     }))
 }
 
-impl Stock {
-    fn take(engine: &Engine) -> io::Result<Self> {
-        let mut stock = Self {
-            automatic: Vec::new(),
-            size: 0,
+impl Inventory {
+    fn read(engine: &Engine) -> io::Result<Self> {
+        let mut inventory = Self {
+            candidates: Vec::new(),
+            total_size: 0,
         };
         for mirror in engine.registry.mirrors()? {
             let size = show::size(&mirror.git_dir);
-            stock.size += size;
+            inventory.total_size += size;
             if mirror.settings.automatic {
-                stock.automatic.push(Found {
-                    used: usage::last_or_now(&mirror.git_dir)?,
+                inventory.candidates.push(Candidate {
+                    last_used: usage::last_or_now(&mirror.git_dir)?,
                     mirror,
                     size,
                 });
             }
         }
-        stock.automatic.sort_by_key(|found| found.used);
-        Ok(stock)
+        inventory
+            .candidates
+            .sort_by_key(|candidate| candidate.last_used);
+        Ok(inventory)
     }
 }
 
-/// Removes a mirror, unless something is in the way. Says whether it has gone.
-fn let_go(engine: &Engine, found: &Found, reason: Reason) -> io::Result<bool> {
+/// Removes a mirror, unless something is in the way. Returns whether it is removed.
+fn remove(engine: &Engine, candidate: &Candidate, reason: Reason) -> io::Result<bool> {
     let began = Instant::now();
-    let Mirror { git_dir, settings } = &found.mirror;
-    // Without holding up anybody.
-    if stays(engine, &found.mirror)? {
+    let Mirror { git_dir, settings } = &candidate.mirror;
+    // First without the gate, so that no request waits for this check.
+    if must_stay(engine, &candidate.mirror)? {
         return Ok(false);
     }
     let Some(_changing) = engine.gates.gate(git_dir).try_begin_change() else {
         return Ok(false);
     };
-    // Those who were told of it by a daemon that is dead by now read it, too.
+    // Clients of a daemon that has died may read the mirror, too.
     let Some(_lease) = lease::try_exclusive(git_dir)? else {
         return Ok(false);
     };
-    // From here on nobody begins anything with it; until now somebody may have.
-    let is_as_found = engine.registry.mirror_at(git_dir)?.as_ref() == Some(&found.mirror)
-        && usage::last_or_now(git_dir)? == found.used;
-    if !is_as_found || stays(engine, &found.mirror)? {
+    // From here on no request begins to use the mirror; until now one may have.
+    let is_unchanged = engine.registry.mirror_at(git_dir)?.as_ref() == Some(&candidate.mirror)
+        && usage::last_or_now(git_dir)? == candidate.last_used;
+    if !is_unchanged || must_stay(engine, &candidate.mirror)? {
         return Ok(false);
     }
     let identity = Identity::of(git_dir);
-    edit::delete(engine, &found.mirror)?;
+    edit::delete(engine, &candidate.mirror)?;
     let name = settings.name.to_string();
-    let freed = byte_size(found.size as f64);
+    let freed = byte_size(candidate.size as f64);
     tracing::info!("'{name}' is removed, and its next use makes it anew: {reason}; it had {freed}");
     let took = u64::try_from(began.elapsed().as_millis());
     let entry = Entry {
@@ -168,7 +171,7 @@ fn let_go(engine: &Engine, found: &Found, reason: Reason) -> io::Result<bool> {
         what: What::Removal,
         cause: Cause::Schedule,
         milliseconds: took.unwrap_or(u64::MAX),
-        bytes: found.size,
+        bytes: candidate.size,
         refs: 0,
         outcome: Outcome::Removed(reason.to_string()),
     };
@@ -176,11 +179,11 @@ fn let_go(engine: &Engine, found: &Found, reason: Reason) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Whether a mirror has something that is nowhere else, or is not known to be, or that somebody counts on.
-fn stays(engine: &Engine, mirror: &Mirror) -> io::Result<bool> {
+/// Whether a mirror must stay: it has something that may be nowhere else, or a webhook at GitLab names it.
+fn must_stay(engine: &Engine, mirror: &Mirror) -> io::Result<bool> {
     let Mirror { git_dir, settings } = mirror;
     let state = engine.state(mirror);
-    // An upstream that does not answer, is gone or looks wiped may not give it again. One that only wants a login has it.
+    // An upstream that does not answer, is gone or looks wiped may not give it again. One that only wants a login will.
     let may_be_lost = state.failing.is_some() && !state.needs_you;
     if may_be_lost
         || has_hook(git_dir)

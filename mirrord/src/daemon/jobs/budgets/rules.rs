@@ -1,4 +1,4 @@
-//! Which mirrors have been there for long enough: pure.
+//! Which mirrors are removed, by their last use and the disk budget: pure.
 
 use std::{
     fmt,
@@ -7,43 +7,48 @@ use std::{
 
 use common::text::{byte_size, time_span};
 
-/// What was used so lately stays, however full the disk is: it would only be downloaded again.
+/// A mirror that was used within this time stays, however full the disk is: it would only be downloaded again.
 pub(super) const MIN_UNUSED: Duration = Duration::from_secs(60 * 60);
 
-/// What the settings say.
+/// The limits that the settings set.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// For how long a mirror stays that nobody uses; `None` is for ever.
+    /// `keep-unused`: for how long a mirror stays that nobody uses; `None` is for ever.
     pub keep_unused: Option<Duration>,
-    /// How many bytes all mirrors may take.
+    /// `disk-budget`: how many bytes all mirrors may take.
     pub budget: Option<u64>,
 }
 
-/// Why a mirror goes.
+/// Why a mirror is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// Nobody has used it for so long.
+    /// The mirror was not used for so long.
     Unused(Duration),
-    /// All mirrors take more bytes than they may.
+    /// All mirrors take more bytes than the budget.
     OverBudget {
-        /// How many they take.
-        all: u64,
-        /// How many they may.
+        /// The bytes that all mirrors take.
+        total: u64,
+        /// The bytes that they may take.
         budget: u64,
     },
 }
 
 impl Limits {
-    /// Why a mirror goes that was last used at this time, when it does, while all take so many bytes.
+    /// Why a mirror is removed that was last used at this time, while all mirrors take `total` bytes; `None` where it stays.
     ///
-    /// By a clock that was set back since then nobody knows how long ago that is, and it stays.
-    pub(super) fn reason(&self, used: SystemTime, now: SystemTime, all: u64) -> Option<Reason> {
-        let unused = now.duration_since(used).ok()?;
+    /// After the clock was set back the time of no use is unknown, and the mirror stays.
+    pub(super) fn reason(
+        &self,
+        last_used: SystemTime,
+        now: SystemTime,
+        total: u64,
+    ) -> Option<Reason> {
+        let unused = now.duration_since(last_used).ok()?;
         if self.keep_unused.is_some_and(|keep| unused >= keep) {
             return Some(Reason::Unused(unused));
         }
-        let budget = self.budget.filter(|budget| all > *budget)?;
-        (unused >= MIN_UNUSED).then_some(Reason::OverBudget { all, budget })
+        let budget = self.budget.filter(|budget| total > *budget)?;
+        (unused >= MIN_UNUSED).then_some(Reason::OverBudget { total, budget })
     }
 }
 
@@ -51,11 +56,11 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unused(time) => write!(f, "unused for {}", time_span(time.as_secs())),
-            Self::OverBudget { all, budget } => {
-                let (all, budget) = (byte_size(*all as f64), byte_size(*budget as f64));
+            Self::OverBudget { total, budget } => {
+                let (total, budget) = (byte_size(*total as f64), byte_size(*budget as f64));
                 write!(
                     f,
-                    "mirrors took {all} of {budget}, and this one was used longest ago"
+                    "mirrors took {total} of {budget}, and this one was used longest ago"
                 )
             }
         }
@@ -74,53 +79,53 @@ mod tests {
         budget: Some(1000),
     };
 
-    /// What becomes of a mirror that has been unused for so long, while all take so many bytes.
-    fn judged(limits: Limits, unused: Duration, all: u64) -> Option<Reason> {
+    /// The reason to remove a mirror that was not used for so long, while all mirrors take so many bytes.
+    fn reason_of(limits: Limits, unused: Duration, total: u64) -> Option<Reason> {
         let now = SystemTime::UNIX_EPOCH + 20_000 * DAY;
-        limits.reason(now - unused, now, all)
+        limits.reason(now - unused, now, total)
     }
 
     #[test]
-    fn what_is_unused_goes_on_the_last_day_and_not_before() {
-        assert_eq!(judged(LIMITS, 30 * DAY - SECOND, 1000), None);
-        let reason = judged(LIMITS, 30 * DAY, 0);
+    fn an_unused_mirror_is_removed_on_the_last_day_and_not_before() {
+        assert_eq!(reason_of(LIMITS, 30 * DAY - SECOND, 1000), None);
+        let reason = reason_of(LIMITS, 30 * DAY, 0);
         assert_eq!(reason, Some(Reason::Unused(30 * DAY)));
         let never = Limits {
             keep_unused: None,
             ..LIMITS
         };
-        assert_eq!(judged(never, 3000 * DAY, 1000), None);
+        assert_eq!(reason_of(never, 3000 * DAY, 1000), None);
     }
 
     #[test]
-    fn over_the_budget_goes_what_was_not_used_lately() {
-        let reason = judged(LIMITS, MIN_UNUSED, 1001);
+    fn over_the_budget_a_mirror_is_removed_that_was_not_used_lately() {
+        let reason = reason_of(LIMITS, MIN_UNUSED, 1001);
         let over = Reason::OverBudget {
-            all: 1001,
+            total: 1001,
             budget: 1000,
         };
         assert_eq!(reason, Some(over));
-        assert_eq!(judged(LIMITS, MIN_UNUSED, 1000), None, "it may be full");
-        assert_eq!(judged(LIMITS, MIN_UNUSED - SECOND, 5000), None);
+        assert_eq!(reason_of(LIMITS, MIN_UNUSED, 1000), None, "it may be full");
+        assert_eq!(reason_of(LIMITS, MIN_UNUSED - SECOND, 5000), None);
         let endless = Limits {
             budget: None,
             ..LIMITS
         };
-        assert_eq!(judged(endless, 29 * DAY, u64::MAX), None);
+        assert_eq!(reason_of(endless, 29 * DAY, u64::MAX), None);
     }
 
     #[test]
-    fn what_was_used_in_the_future_stays() {
+    fn a_mirror_that_was_used_in_the_future_stays() {
         let now = SystemTime::UNIX_EPOCH + DAY;
         assert_eq!(LIMITS.reason(now + DAY, now, u64::MAX), None);
     }
 
     #[test]
-    fn the_reason_is_said_in_words() {
-        let words = Reason::Unused(31 * DAY).to_string();
-        assert_eq!(words, "unused for 31 days");
+    fn the_reason_is_a_sentence() {
+        let message = Reason::Unused(31 * DAY).to_string();
+        assert_eq!(message, "unused for 31 days");
         let over = Reason::OverBudget {
-            all: 61 << 30,
+            total: 61 << 30,
             budget: 50 << 30,
         };
         assert_eq!(
