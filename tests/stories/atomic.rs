@@ -267,7 +267,7 @@ fn an_upstream_that_cannot_still_takes_one_ref_at_a_time() {
 }
 
 #[test]
-fn what_a_push_asks_of_an_upstream_that_cannot_is_answered_as_by_plain_git() {
+fn a_push_to_an_upstream_without_atomic_pushes_is_answered_as_by_plain_git() {
     let fork = fork("auto");
     fork.project.config("receive.advertiseAtomic", "false");
     let refs = ["main", "main:side"];

@@ -100,7 +100,7 @@ fn a_hundred_commands_at_once_start_one_daemon() {
 }
 
 #[test]
-fn in_the_foreground_it_runs_until_a_signal_and_is_the_only_one() {
+fn a_daemon_in_the_foreground_runs_until_a_signal_and_is_the_only_one() {
     for signal in [Signal::TERM, Signal::INT] {
         let stage = Stage::new();
         let daemon = stage.mirrord("run").start();
@@ -118,7 +118,7 @@ fn in_the_foreground_it_runs_until_a_signal_and_is_the_only_one() {
 }
 
 #[test]
-fn a_wrong_word_is_wrong_usage() {
+fn an_unknown_command_is_wrong_usage() {
     let world = World::new();
     world.mirrord(["run", "--log-level", "loud"]).code(2);
     world.mirrord(["restart"]).code(2);
@@ -138,7 +138,7 @@ fn the_next_command_takes_over_what_a_killed_daemon_left() {
 }
 
 #[test]
-fn stop_stops_it_and_nothing_needs_it_to_run() {
+fn stop_stops_the_daemon_and_succeeds_when_none_runs() {
     let stage = Stage::new();
     for _ in 0..2 {
         let ran = stage.mirrord("stop").ok();
@@ -237,7 +237,7 @@ fn a_kill_in_the_middle_of_a_first_download_is_repaired_by_the_next_clone() {
 }
 
 #[test]
-fn it_keeps_nothing_of_where_it_was_started() {
+fn the_daemon_keeps_nothing_of_the_directory_and_environment_it_was_started_in() {
     let stage = Stage::new();
     // Run::ok() fails if anybody keeps the output open; the daemon inherits 3 and stdout, too.
     let script = "mkdir gone && cd gone && git ls-remote \"$0\" 3>&1 4</dev/null";
@@ -260,7 +260,7 @@ fn it_keeps_nothing_of_where_it_was_started() {
 }
 
 #[test]
-fn stop_does_not_wait_for_somebody_to_bury_the_daemon() {
+fn stop_does_not_wait_until_the_daemons_process_is_reaped() {
     let stage = Stage::new();
     // Its parent is this test, which has not asked yet how it ended. In many a container
     // nobody ever does.
@@ -271,7 +271,7 @@ fn stop_does_not_wait_for_somebody_to_bury_the_daemon() {
 }
 
 #[test]
-fn stop_waits_for_those_who_read() {
+fn stop_waits_for_running_fetches() {
     let stage = Stage::new();
     // Plays git, and keeps the mirror in use until the test says more.
     let script = "mkfifo more; { echo option followtags true; echo connect git-upload-pack; cat more; } | git-remote-mirror origin \"$0\"";
@@ -292,7 +292,7 @@ fn stop_waits_for_those_who_read() {
 }
 
 #[test]
-fn ctrl_c_of_the_command_that_started_it_does_not_reach_it() {
+fn ctrl_c_of_the_command_that_started_the_daemon_does_not_reach_the_daemon() {
     let stage = Stage::new();
     let paused = stage.gitlab.pause(On::InfoRefs);
     let started = stage.ls_remote().start();
@@ -306,7 +306,7 @@ fn ctrl_c_of_the_command_that_started_it_does_not_reach_it() {
 }
 
 #[test]
-fn started_by_itself_it_writes_a_log() {
+fn a_daemon_that_a_client_starts_writes_a_log() {
     let stage = Stage::new();
     stage.clone().ok();
     stage.mirrord("stop").ok();

@@ -359,7 +359,7 @@ fn cloned_through_the_mirror(poisoned: &Poisoned) {
 }
 
 #[test]
-fn a_rule_that_sends_everything_through_the_mirror_does_not_send_the_mirror_in_circles() {
+fn a_rule_that_sends_everything_through_the_mirror_is_no_loop() {
     let poisoned = Poisoned::new();
     always_through_the_mirror(&poisoned);
     cloned_through_the_mirror(&poisoned);
@@ -370,7 +370,7 @@ fn a_rule_that_sends_everything_through_the_mirror_does_not_send_the_mirror_in_c
 }
 
 #[test]
-fn such_a_rule_is_no_circle_for_an_upstream_that_only_git_can_talk_to() {
+fn a_rule_that_sends_everything_through_the_mirror_is_no_loop_where_git_itself_asks() {
     let poisoned = Poisoned::new();
     poisoned.gitlab.fault(Fault::old_protocol());
     always_through_the_mirror(&poisoned);

@@ -127,7 +127,7 @@ fn every_example_in_a_help_works_as_it_is_written() {
 }
 
 #[test]
-fn shells_learn_the_words_without_a_home_and_without_the_daemon() {
+fn completions_work_without_a_home_and_without_the_daemon() {
     let world = World::new();
     let homeless = |args: &[&str]| {
         let nowhere = world.mirrord(args).env("MIRROR_HOME", "nowhere");
@@ -148,7 +148,7 @@ fn shells_learn_the_words_without_a_home_and_without_the_daemon() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_before_anybody_is_asked() {
+fn wrong_usage_is_refused_before_upstream_or_a_user_is_asked() {
     let world = World::new();
     let secret = "https://me:hunter2@gitlab.example/group/project.git";
     let refused: [&[&str]; 12] = [

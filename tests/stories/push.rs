@@ -264,7 +264,7 @@ fn two_worktrees_push_at_the_same_time() {
 }
 
 #[test]
-fn what_gitlab_says_is_seen_while_it_still_works() {
+fn messages_of_gitlab_are_printed_while_it_still_works() {
     let stage = Stage::new();
     let gate = stage.world.path("gate");
     stage.world.program("mkfifo", [&gate]).ok();
@@ -283,7 +283,7 @@ fn what_gitlab_says_is_seen_while_it_still_works() {
 }
 
 #[test]
-fn who_wants_to_see_progress_sees_how_far_it_is_upstream() {
+fn with_progress_a_push_shows_upstreams_progress() {
     let stage = Stage::new();
     stage.commit("mine");
     let ran = stage.push(&["--progress", "main"]).ok();

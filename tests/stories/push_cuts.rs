@@ -70,27 +70,27 @@ fn kill(parts: &[Part], pause: fn(&GitLab, On) -> Paused, on: On) {
 }
 
 #[test]
-fn whoever_is_killed_while_upstream_is_asked_what_it_has() {
+fn a_process_is_killed_while_upstream_is_asked_for_its_refs() {
     kill(&[Part::Helper, Part::Daemon], GitLab::pause, On::LsRefs);
 }
 
 #[test]
-fn whoever_is_killed_before_anything_is_sent() {
+fn a_process_is_killed_before_anything_is_sent() {
     kill(&Part::ALL, GitLab::pause, On::PushInfoRefs);
 }
 
 #[test]
-fn whoever_is_killed_when_the_push_has_arrived() {
+fn a_process_is_killed_when_the_push_has_arrived() {
     kill(&Part::ALL, GitLab::pause, On::Push);
 }
 
 #[test]
-fn whoever_is_killed_when_upstream_has_accepted_and_nobody_knows() {
+fn a_process_is_killed_when_upstream_has_accepted_and_no_client_knows() {
     kill(&Part::ALL, GitLab::pause_answer, On::Push);
 }
 
 #[test]
-fn whoever_is_killed_while_the_mirror_takes_in_what_was_accepted() {
+fn a_process_is_killed_while_the_mirror_writes_accepted_refs() {
     let trials = Trials::new();
     for part in [Part::Helper, Part::ReceivePack, Part::Hook, Part::Daemon] {
         let trial = trials.prepare(Kind::Several);
@@ -113,7 +113,7 @@ fn whoever_is_killed_while_the_mirror_takes_in_what_was_accepted() {
 }
 
 #[test]
-fn whoever_is_killed_while_a_push_waits_for_another() {
+fn a_process_is_killed_while_a_push_waits_for_another() {
     let trials = Trials::new();
     for part in [Part::Helper, Part::ReceivePack, Part::Hook, Part::Daemon] {
         let trial = trials.prepare(Kind::Several);
@@ -193,7 +193,7 @@ fn a_push_may_be_interrupted_or_lost_with_all_its_parts_at_any_step() {
 }
 
 #[test]
-fn a_push_that_outlived_the_daemon_and_then_dies_still_leaves_word() {
+fn a_push_that_outlives_the_daemon_and_is_killed_leaves_the_mirror_in_doubt() {
     let trials = Trials::new();
     let trial = trials.prepare(Kind::Several);
     let accepted = trials.gitlab.pause_answer(On::Push);
@@ -228,7 +228,7 @@ fn a_push_that_upstream_never_got_is_not_said_to_be_there() {
 }
 
 #[test]
-fn a_push_that_was_called_failed_is_not_sent_afterwards_without_a_word() {
+fn a_push_that_was_reported_as_failed_is_not_sent_afterwards() {
     let trials = Trials::new();
     let trial = trials.prepare(Kind::Several);
     let on_its_way = trials.gitlab.pause(On::Push);

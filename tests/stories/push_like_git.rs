@@ -115,7 +115,7 @@ fn a_lease_holds_what_was_seen_last() {
 }
 
 #[test]
-fn what_was_fetched_and_never_looked_at_is_not_overwritten() {
+fn a_commit_that_was_fetched_and_never_merged_is_not_overwritten_with_force_if_includes() {
     Pair::each(|pair| {
         pair.upstream(|project| drop(project.commit("main", "theirs", "theirs")));
         pair.git(&["fetch", "-q"]);
@@ -213,7 +213,7 @@ fn all_that_a_mirror_clone_has_is_pushed_and_all_else_goes() {
 }
 
 #[test]
-fn what_is_gone_here_is_pruned_there() {
+fn push_prune_deletes_branches_that_the_clone_has_not() {
     Pair::each(|pair| {
         pair.git(&["branch", "kept", "main"]);
         pair.commit("one");
@@ -271,7 +271,7 @@ fn a_worktree_pushes_as_its_repository_does() {
 }
 
 #[test]
-fn push_default_decides_as_ever() {
+fn push_default_decides_as_in_plain_git() {
     Pair::each(|pair| {
         pair.git(&["switch", "-q", "-c", "mine", "--track", "origin/topic"]);
         pair.commit("one");

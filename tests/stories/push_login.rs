@@ -128,7 +128,7 @@ fn a_wrong_token_is_refused_and_erased_as_by_git() {
 }
 
 #[test]
-fn nobody_pushes_without_a_login() {
+fn a_push_without_a_login_is_refused() {
     let private = public("right");
     let ours = push(&private, "ours").fails();
     let plain = push(&private, "plain").fails();
@@ -142,7 +142,7 @@ fn nobody_pushes_without_a_login() {
 }
 
 #[test]
-fn who_may_read_and_not_push_hears_it_from_gitlab() {
+fn a_login_that_may_read_and_not_push_gets_gitlabs_message() {
     let private = Private::not_yet();
     private
         .gitlab

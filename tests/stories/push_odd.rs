@@ -29,7 +29,7 @@ fn stray(world: &World, message: &str) -> String {
 }
 
 #[test]
-fn what_git_refuses_by_itself_does_not_come_in_beside_what_is_accepted() {
+fn refs_that_git_itself_refuses_do_not_come_in_with_accepted_ones() {
     let (world, project) = stage();
     let (good, evil) = (stray(&world, "good"), stray(&world, "evil"));
     let refused = ours(&world, &["push", "origin"])

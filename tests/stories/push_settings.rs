@@ -159,7 +159,7 @@ fn variables_of_gits_do_not_lead_a_push_astray() {
 }
 
 #[test]
-fn what_is_said_about_servers_is_heeded_when_it_goes_upstream() {
+fn settings_about_servers_apply_to_the_push_to_upstream() {
     let stage = Stage::new();
     let url = format!("http.http://{}/.extraHeader", stage.gitlab.host());
     stage.world.config(&url, "X-From-File: yes");

@@ -16,7 +16,7 @@ fn in_between(stage: &Stage, args: &[&str], meanwhile: impl FnOnce(&Project)) ->
 }
 
 #[test]
-fn what_somebody_pushed_meanwhile_is_never_overwritten() {
+fn a_commit_that_somebody_pushed_meanwhile_is_never_overwritten() {
     let stage = Stage::new();
     let mine = stage.commit("mine");
     for args in [["main"], ["+main"], ["--force"], ["--force-with-lease"]] {
@@ -115,7 +115,7 @@ fn an_atomic_push_with_one_stale_ref_changes_none() {
 }
 
 #[test]
-fn what_changes_while_the_person_is_asked_by_their_own_hook_is_stale() {
+fn a_ref_that_changes_while_a_pre_push_hook_runs_is_stale() {
     let stage = Stage::new();
     stage.commit("mine");
     let dir = stage.project.dir().display().to_string();

@@ -59,7 +59,7 @@ fn has(mirror: &Path, world: &World, branch: &str) -> Option<String> {
 }
 
 #[test]
-fn a_mirror_stays_in_step_without_anybody_asking() {
+fn a_mirror_is_synced_by_schedule() {
     let stage = Stage::new();
     stage.add("work", &["--every", "1s"]);
     let commit = stage.project.commit("main", "new", "new");
@@ -72,7 +72,7 @@ fn a_mirror_stays_in_step_without_anybody_asking() {
 }
 
 #[test]
-fn one_that_is_never_to_go_does_not() {
+fn a_mirror_with_every_never_is_not_synced_by_schedule() {
     let stage = Stage::new();
     stage.add("work", &["--every", "1s"]);
     stage.another("quiet", &["--every", "never"]);
@@ -92,7 +92,7 @@ fn one_that_is_never_to_go_does_not() {
 }
 
 #[test]
-fn new_mirrors_go_as_often_as_the_daemon_is_told() {
+fn new_mirrors_are_synced_as_often_as_mirrord_config_says() {
     let stage = Stage::new();
     stage.mirrord(&["config", "every", "1s"]).ok();
     stage.clone(&stage.url, "ours").ok();
@@ -202,7 +202,7 @@ fn a_token_that_is_refused_is_not_tried_again_by_the_schedule_before_there_is_an
 }
 
 #[test]
-fn a_host_that_asks_for_patience_gets_it_and_fetches_are_served_from_what_is_here() {
+fn a_host_that_sends_retry_after_is_not_asked_and_fetches_are_served_from_the_copy() {
     let stage = Stage::new();
     stage.add("work", &["--every", "never"]);
     stage.clone("work", "ours").ok();
@@ -262,7 +262,7 @@ fn a_host_that_asks_for_patience_gets_it_and_fetches_are_served_from_what_is_her
 }
 
 #[test]
-fn a_hanging_host_does_not_hold_up_who_fetches_from_it() {
+fn a_host_that_hangs_does_not_delay_fetches_by_scheduled_syncs() {
     let stage = Stage::new();
     stage.add("work", &["--every", "never"]);
     stage.clone("work", "ours").ok();
@@ -288,7 +288,7 @@ fn a_hanging_host_does_not_hold_up_who_fetches_from_it() {
 }
 
 #[test]
-fn a_daemon_that_stops_ends_a_sync_that_nobody_asked_for() {
+fn a_daemon_that_stops_ends_a_scheduled_sync() {
     let stage = Stage::new();
     stage.add("work", &["--every", "1s"]);
     let paused = stage.gitlab.pause_answer(On::LsRefs);
@@ -301,7 +301,7 @@ fn a_daemon_that_stops_ends_a_sync_that_nobody_asked_for() {
 }
 
 #[test]
-fn what_a_daemon_noted_of_hosts_may_be_torn() {
+fn a_torn_file_of_host_backoffs_is_ignored() {
     let stage = Stage::new();
     stage.add("work", &["--every", "1s"]);
     stage.mirrord(&["stop"]).ok();

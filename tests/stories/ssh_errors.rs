@@ -74,7 +74,7 @@ fn the_key_is_refused() {
 }
 
 #[test]
-fn nobody_listens() {
+fn nothing_listens_at_the_address_of_the_server() {
     let mut stage = Stage::small();
     stage.sshd.stop();
     clone_fails(
@@ -108,7 +108,7 @@ fn the_server_hangs() {
 }
 
 #[test]
-fn there_is_no_such_path() {
+fn the_path_on_the_server_does_not_exist() {
     let stage = Stage::small();
     let url = stage.sshd.url_of("/nowhere/project.git");
     let ran = stage.world.clone_mirror(&url, "clone").code(128);
@@ -144,7 +144,7 @@ fn the_other_git_says_no_in_gits_own_protocol() {
 }
 
 #[test]
-fn the_session_ends_without_a_word() {
+fn the_session_ends_without_a_message() {
     let mut stage = Stage::small();
     stage.sshd.fault("exit 3");
     clone_fails(

@@ -7,7 +7,7 @@ use tests::{Run, same_clone};
 use crate::{clone::fill, ssh::Stage};
 
 #[test]
-fn who_shares_connections_in_their_own_way_is_left_alone() {
+fn a_users_own_control_master_is_left_alone() {
     let shares = "Host *\n\tControlMaster auto\n\tControlPath ROOT/ssh/own-%C\n\tControlPersist no";
     let table = [("", "ssh -o ControlPath=none"), (shares, "ssh")];
     for (lines, command) in table {
@@ -100,7 +100,7 @@ fn the_users_own_ssh_is_the_one_that_is_run() {
 }
 
 #[test]
-fn what_the_users_ssh_is_told_is_written_nowhere() {
+fn arguments_of_the_users_ssh_are_written_nowhere() {
     let stage = Stage::small();
     let command = format!(
         "TOKEN=S3CRET ssh -F '{}'",

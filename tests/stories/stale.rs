@@ -121,7 +121,7 @@ fn an_upstream_that_is_back_is_asked_again() {
 }
 
 #[test]
-fn who_wants_no_stale_answer_gets_none() {
+fn with_mirror_stale_fail_a_fetch_gets_no_stale_answer() {
     let copied = Copied::public();
     copied.gitlab.stop();
     let ran = copied.fetch().env("MIRROR_STALE", "fail").code(128);
@@ -130,7 +130,7 @@ fn who_wants_no_stale_answer_gets_none() {
 }
 
 #[test]
-fn a_word_on_stale_answers_that_is_not_understood_is_an_error() {
+fn an_unknown_value_of_mirror_stale_is_an_error() {
     let copied = Copied::public();
     let run = copied.fetch().env("MIRROR_STALE", "perhaps");
     refused(run, "MIRROR_STALE is 'perhaps'");

@@ -64,7 +64,7 @@ fn a_mirror_says_how_fresh_it_is_when_it_goes_next_and_what_it_holds() {
 }
 
 #[test]
-fn one_that_is_behind_says_since_when_and_why_and_when_it_is_tried_again() {
+fn the_line_of_a_mirror_that_is_behind_has_since_when_why_and_the_next_try() {
     let stage = Stage::new();
     stage.add("work", &[]);
     stage.gitlab.stop();

@@ -27,7 +27,7 @@ fn assert_refused(ran: &Ran, text: &str) {
 }
 
 #[test]
-fn what_is_no_address_is_refused_before_anything_happens() {
+fn invalid_addresses_are_refused_before_anything_is_started() {
     let world = World::new();
     let sentinel = world.path("sentinel");
     let touch = format!("touch {}", sentinel.display());
@@ -185,7 +185,7 @@ fn a_mirror_is_cloned_by_its_name() {
 }
 
 #[test]
-fn an_unknown_name_says_so() {
+fn an_unknown_name_is_an_error() {
     let stage = Stage::new(|_| {});
     let failed = stage
         .clone_from("gitlab.example/group/project", "ours")
@@ -253,7 +253,7 @@ fn a_protocol_that_the_user_forbids_is_forbidden_behind_the_mirror() {
 }
 
 #[test]
-fn an_address_is_rewritten_as_the_user_has_it() {
+fn an_address_is_rewritten_by_the_users_instead_of() {
     let stage = Stage::new(fill);
     let key = format!("url.http://{}/.insteadOf", stage.gitlab.host());
     stage.world.config(&key, "https://gitlab.example/");
@@ -290,7 +290,7 @@ fn a_rule_cannot_lead_to_what_is_refused() {
 }
 
 #[test]
-fn a_person_who_runs_the_helper_is_told_who_should() {
+fn running_the_helper_by_hand_prints_that_git_runs_it() {
     let world = World::new();
     for args in [&[][..], &["one", "two", "three"]] {
         let ran = world.helper(args).code(128);

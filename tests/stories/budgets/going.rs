@@ -5,7 +5,7 @@ use std::fs;
 use super::{DAY, Shelf};
 
 #[test]
-fn a_mirror_that_nobody_has_used_for_a_month_goes_and_its_next_use_makes_it_anew() {
+fn a_mirror_that_was_not_used_for_a_month_is_removed_and_its_next_use_makes_it_again() {
     let shelf = Shelf::new();
     let project = shelf.add("project");
     shelf.add("other");
@@ -45,7 +45,7 @@ fn a_mirror_that_nobody_has_used_for_a_month_goes_and_its_next_use_makes_it_anew
 }
 
 #[test]
-fn a_fetch_a_push_and_a_sync_by_hand_are_uses_and_what_nobody_asks_for_is_none() {
+fn a_fetch_a_push_and_mirrord_sync_are_uses_and_a_scheduled_sync_is_none() {
     let shelf = Shelf::new();
     shelf.mirrord(&["config", "every", "1s"]).ok();
     for name in ["fetched", "pushed", "synced", "scheduled"] {
@@ -74,7 +74,7 @@ fn a_fetch_a_push_and_a_sync_by_hand_are_uses_and_what_nobody_asks_for_is_none()
 }
 
 #[test]
-fn over_the_budget_those_go_first_that_were_used_longest_ago_and_no_more_than_needed() {
+fn over_the_budget_mirrors_are_removed_by_last_use_and_no_more_than_needed() {
     let shelf = Shelf::new();
     let names = ["third", "first", "fourth", "second"];
     for name in names {
@@ -113,7 +113,7 @@ fn over_the_budget_those_go_first_that_were_used_longest_ago_and_no_more_than_ne
 }
 
 #[test]
-fn that_what_is_left_takes_more_than_the_budget_is_said_once() {
+fn a_budget_that_the_remaining_mirrors_exceed_is_logged_once() {
     let shelf = Shelf::new();
     shelf.add("project");
     shelf.mirrord(&["config", "disk-budget", "1K"]).ok();

@@ -46,7 +46,7 @@ fn the_first_clone_has_saved_nothing_and_the_second_all_of_it() {
 }
 
 #[test]
-fn who_wants_no_more_than_a_part_is_no_clone_of_everything() {
+fn a_clone_of_a_part_does_not_count_as_a_clone_of_everything() {
     let shelf = Shelf::new();
     shelf.add("project");
     let address = format!("mirror::{}", shelf.url("project"));
@@ -77,7 +77,7 @@ fn who_wants_no_more_than_a_part_is_no_clone_of_everything() {
 }
 
 #[test]
-fn of_those_who_clone_together_one_has_downloaded_it() {
+fn of_clones_that_wait_for_the_same_sync_one_counts_as_the_download() {
     let shelf = Shelf::new();
     let project = shelf.gitlab.project("group/project");
     project.history(3);

@@ -17,7 +17,7 @@ impl Shelf {
 }
 
 #[test]
-fn one_with_a_local_branch_stays() {
+fn a_mirror_with_a_local_branch_stays() {
     let shelf = Shelf::new();
     // What upstream has rewritten, somebody brings back as a branch of their own.
     let project = shelf.add("project");
@@ -41,7 +41,7 @@ fn one_with_a_local_branch_stays() {
 }
 
 #[test]
-fn one_with_history_stays_for_as_long_as_that_is_kept() {
+fn a_mirror_with_history_stays_for_as_long_as_that_is_kept() {
     let shelf = Shelf::new();
     let project = shelf.add("project");
     project.force("main", "main~1");
@@ -66,7 +66,7 @@ fn one_with_history_stays_for_as_long_as_that_is_kept() {
 }
 
 #[test]
-fn one_that_is_being_read_stays_also_for_a_client_of_a_dead_daemon() {
+fn a_mirror_that_is_being_read_stays_also_for_a_client_of_a_dead_daemon() {
     let shelf = Shelf::new();
     shelf.add("project");
     let script = "mkfifo more; { echo option followtags true; echo connect git-upload-pack; cat more; } | git-remote-mirror origin \"$0\"";
@@ -87,7 +87,7 @@ fn one_that_is_being_read_stays_also_for_a_client_of_a_dead_daemon() {
 }
 
 #[test]
-fn one_with_a_name_stays_and_so_does_one_that_somebody_has_changed() {
+fn a_mirror_with_a_name_stays_and_so_does_one_whose_settings_were_changed() {
     let shelf = Shelf::new();
     for name in ["named", "set", "renamed"] {
         let project = shelf.gitlab.project(&format!("group/{name}"));
@@ -120,7 +120,7 @@ fn one_with_a_name_stays_and_so_does_one_that_somebody_has_changed() {
 }
 
 #[test]
-fn one_that_upstream_may_not_give_again_stays() {
+fn a_mirror_whose_upstream_fails_or_looks_wiped_stays() {
     let shelf = Shelf::new();
     let project = shelf.add("project");
     // Looks wiped.
@@ -135,7 +135,7 @@ fn one_that_upstream_may_not_give_again_stays() {
 }
 
 #[test]
-fn one_that_has_a_push_in_doubt_or_a_hook_stays() {
+fn a_mirror_with_a_push_in_doubt_or_a_hook_stays() {
     for (file, text) in [("doubt", ""), ("webhook", "")] {
         let shelf = Shelf::new();
         shelf.add("project");
@@ -145,7 +145,7 @@ fn one_that_has_a_push_in_doubt_or_a_hook_stays() {
 }
 
 #[test]
-fn while_the_settings_cannot_be_read_nothing_goes() {
+fn while_the_settings_cannot_be_read_no_mirror_is_removed() {
     let shelf = Shelf::new();
     shelf.add("project");
     shelf.age("project", 400);
@@ -158,7 +158,7 @@ fn while_the_settings_cannot_be_read_nothing_goes() {
 }
 
 #[test]
-fn why_says_whether_a_mirror_goes_by_itself_and_what_keeps_it() {
+fn why_says_whether_a_mirror_will_be_removed_and_what_keeps_it() {
     let shelf = Shelf::new();
     shelf.add("project");
     let why = |name: &str| {

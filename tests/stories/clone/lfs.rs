@@ -9,7 +9,7 @@ fn lfs_url(stage: &Stage, dir: &str) -> String {
 }
 
 #[test]
-fn a_clone_over_https_says_where_large_files_are() {
+fn a_clone_over_https_gets_an_lfsurl() {
     let stage = Stage::with_tls(fill);
     stage.world.clone_twins(&stage.url, &[]);
     let stem = stage.url.trim_end_matches(".git");
@@ -20,7 +20,7 @@ fn a_clone_over_https_says_where_large_files_are() {
 }
 
 #[test]
-fn only_a_new_remote_is_told_where_large_files_are() {
+fn only_a_new_remote_gets_an_lfsurl() {
     let stage = Stage::with_tls(fill);
     stage.clone("ours").ok();
     for args in [
@@ -33,7 +33,7 @@ fn only_a_new_remote_is_told_where_large_files_are() {
 }
 
 #[test]
-fn who_has_said_where_large_files_are_is_obeyed() {
+fn a_clone_keeps_an_lfsurl_that_the_user_has_set() {
     let stage = Stage::with_tls(fill);
     stage
         .clone("ours")

@@ -278,7 +278,7 @@ fn a_user_name_in_the_url_reaches_the_credential_helper() {
 }
 
 #[test]
-fn a_good_login_and_a_bad_one_at_once_do_not_meet() {
+fn a_good_login_and_a_bad_one_at_once_do_not_share_a_sync() {
     let private = Private::new();
     private.gives("good", "right");
     private.gives("bad", "wrong");
@@ -307,7 +307,7 @@ fn a_good_login_and_a_bad_one_at_once_do_not_meet() {
 }
 
 #[test]
-fn two_clients_in_one_place_ask_once() {
+fn two_clients_in_one_directory_ask_the_credential_helper_once() {
     let private = Private::new().with_helper("right");
     let paused = private.gitlab.pause(On::InfoRefs);
     let first = private.clone("ours").start();

@@ -5,7 +5,7 @@ use tests::World;
 use super::{Private, nothing, stale};
 
 #[test]
-fn what_a_login_brought_after_a_project_became_private_is_not_for_anybody() {
+fn what_a_login_fetched_of_a_private_project_is_not_served_without_a_login() {
     let world = World::new();
     let gitlab = world.gitlab();
     let project = gitlab.project("group/project");
@@ -27,7 +27,7 @@ fn what_a_login_brought_after_a_project_became_private_is_not_for_anybody() {
 }
 
 #[test]
-fn what_became_private_is_shown_to_nobody_in_particular_no_more() {
+fn a_project_that_became_private_is_no_longer_served_without_a_login() {
     let private = Private::not_yet();
     private.clone("ours").ok();
     private.require("right");
@@ -51,7 +51,7 @@ fn what_became_private_is_shown_to_nobody_in_particular_no_more() {
 }
 
 #[test]
-fn only_who_has_read_upstream_gets_the_copy_whatever_ends_in_between() {
+fn only_a_login_that_has_read_upstream_gets_the_copy_also_after_a_restart() {
     let private = Private::new().with_helper("right");
     private.clone("ours").ok();
     private.gives("guess", "guess");
@@ -77,7 +77,7 @@ fn only_who_has_read_upstream_gets_the_copy_whatever_ends_in_between() {
 }
 
 #[test]
-fn who_has_just_read_upstream_is_known_after_an_orderly_stop() {
+fn a_login_that_has_just_read_upstream_is_known_after_an_orderly_stop() {
     let private = Private::new().with_helper("right");
     private.clone("ours").ok();
     private.world.mirrord(["stop"]).ok();

@@ -65,7 +65,7 @@ fn clone_fails(fault: Fault, expected: &str) {
 }
 
 #[test]
-fn nobody_listens() {
+fn nothing_listens_at_the_address_of_upstream() {
     let world = World::new();
     let gitlab = world.gitlab();
     fill(&gitlab);
@@ -99,7 +99,7 @@ fn the_name_is_not_known() {
 }
 
 #[test]
-fn there_is_no_such_project() {
+fn the_project_does_not_exist() {
     let world = World::new();
     let gitlab = world.gitlab();
     let ran = world
@@ -114,7 +114,7 @@ fn there_is_no_such_project() {
 }
 
 #[test]
-fn there_is_no_such_path() {
+fn the_path_of_upstream_does_not_exist() {
     let world = World::new();
     let ran = world
         .git(["clone", "mirror::/nowhere/project.git", "clone"])
@@ -192,7 +192,7 @@ fn the_server_is_in_trouble() {
 }
 
 #[test]
-fn the_server_asks_for_patience() {
+fn the_server_answers_429_with_retry_after() {
     clone_fails(
         Fault::status(429).header("Retry-After", "30"),
         "asks for patience",

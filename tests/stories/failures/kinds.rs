@@ -96,7 +96,7 @@ fn an_upstream_that_has_too_much_to_do_is_answered_for_by_the_copy() {
 }
 
 #[test]
-fn for_how_long_it_wants_to_be_left_alone_is_said_in_words() {
+fn the_time_in_retry_after_is_printed() {
     let stage = Stage::new();
     let after = |status, time: &str| Fault::status(status).header("Retry-After", time);
     let table = [
@@ -130,14 +130,14 @@ fn for_how_long_it_wants_to_be_left_alone_is_said_in_words() {
 }
 
 #[test]
-fn an_upstream_that_says_no_is_not_answered_for() {
+fn an_upstream_that_refuses_is_not_answered_for_by_the_copy() {
     let stage = Stage::new();
     meets(&stage, || Fault::status(403), Refused, "error: 403");
     meets(&stage, || Fault::status(404), Refused, "not found");
 }
 
 #[test]
-fn an_upstream_that_wants_a_login_after_all_is_not_answered_for() {
+fn an_upstream_that_wants_a_login_after_all_is_not_answered_for_by_the_copy() {
     let stage = Stage::new();
     let why = "could not read Username";
     stage.gitlab.fault(Fault::status(401));
@@ -158,7 +158,7 @@ fn an_upstream_that_wants_a_login_after_all_is_not_answered_for() {
 }
 
 #[test]
-fn a_page_of_somebody_else_is_no_word_of_upstream() {
+fn a_page_of_another_server_is_no_answer_of_upstream() {
     let stage = Stage::new();
     let why = "'text/html' answered, not git";
     meets(&stage, Fault::html, Served, why);
@@ -200,7 +200,7 @@ fn a_name_that_is_not_known_is_answered_for_by_the_copy() {
 }
 
 #[test]
-fn an_expired_certificate_is_not_answered_for() {
+fn an_expired_certificate_is_not_answered_for_by_the_copy() {
     let world = World::new();
     let gitlab = world.gitlab_expired();
     world.config("http.sslCAInfo", gitlab.ca_file().to_str().expect("text"));

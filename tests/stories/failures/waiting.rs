@@ -20,7 +20,7 @@ impl Stage {
 }
 
 #[test]
-fn who_waits_gets_the_copy_with_its_age_and_the_next_one_has_the_rest() {
+fn a_fetch_that_has_waited_gets_the_copy_with_its_age_and_the_next_one_gets_the_rest() {
     let stage = Stage::hurried();
     let new = stage.project.commit("main", "b", "b");
     let paused = stage.gitlab.pause(On::LsRefs);
@@ -36,7 +36,7 @@ fn who_waits_gets_the_copy_with_its_age_and_the_next_one_has_the_rest() {
 }
 
 #[test]
-fn who_has_nothing_or_wants_no_copy_waits_to_the_end() {
+fn a_first_clone_and_a_fetch_that_wants_no_copy_wait_to_the_end() {
     let stage = Stage::hurried();
     stage.commit();
     let other = stage.gitlab.url("group/other");
@@ -79,7 +79,7 @@ fn a_mirror_that_is_to_fail_rather_waits_to_the_end() {
 }
 
 #[test]
-fn what_is_on_its_way_is_waited_for() {
+fn a_download_that_makes_progress_is_waited_for() {
     let stage = Stage::hurried();
     let mut seed = 7_u64;
     let mut noise = String::new();
@@ -119,7 +119,7 @@ fn a_private_project_is_served_to_whom_their_helper_names() {
 }
 
 #[test]
-fn while_an_upstream_hangs_only_the_first_fetch_waits_and_one_try_goes_on_behind() {
+fn while_an_upstream_hangs_only_the_first_fetch_waits_and_one_background_sync_goes_on() {
     let stage = Stage::hurried();
     let set = ["set", "work", "--stale-after", "4s"];
     stage.world.mirrord(set).ok();
@@ -144,7 +144,7 @@ fn while_an_upstream_hangs_only_the_first_fetch_waits_and_one_try_goes_on_behind
 }
 
 #[test]
-fn a_try_behind_that_ends_without_an_answer_is_followed_by_another() {
+fn a_background_sync_that_ends_without_an_answer_is_followed_by_another() {
     let stage = Stage::hurried();
     stage.impatient(2);
     let began = Instant::now();

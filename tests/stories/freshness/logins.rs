@@ -67,7 +67,7 @@ fn a_login_that_has_never_read_upstream_is_not_served_without_asking() {
 }
 
 #[test]
-fn who_has_read_upstream_is_known_to_the_next_daemon() {
+fn the_logins_that_have_read_upstream_are_known_to_the_next_daemon() {
     let stage = private(&["--sync-on-fetch", "no"]);
     stage.mirrord(&["stop"]).ok();
     stage.gitlab.stop();

@@ -89,7 +89,7 @@ fn every_fetch_asks_unless_it_is_told_otherwise() {
 }
 
 #[test]
-fn without_sync_on_fetch_a_fetch_and_a_clone_are_silent_and_ask_nobody() {
+fn without_sync_on_fetch_a_fetch_and_a_clone_are_silent_and_do_not_ask_upstream() {
     let stage = stage(&["--sync-on-fetch", "no"]);
     let old = stage.project.tip("main");
     stage.project.commit("main", "new", "new");
@@ -103,7 +103,7 @@ fn without_sync_on_fetch_a_fetch_and_a_clone_are_silent_and_ask_nobody() {
 }
 
 #[test]
-fn a_sync_brings_what_such_a_fetch_does_not() {
+fn mirrord_sync_brings_what_a_fetch_without_asking_does_not() {
     let stage = stage(&["--sync-on-fetch", "no", "--fresh-for", "1d"]);
     stage.project.commit("main", "new", "new");
     stage.gitlab.forget_requests();
@@ -118,7 +118,7 @@ fn a_sync_brings_what_such_a_fetch_does_not() {
 }
 
 #[test]
-fn inside_fresh_for_nobody_is_asked_and_after_it_they_are() {
+fn within_fresh_for_upstream_is_not_asked_and_after_it_upstream_is_asked() {
     let stage = stage(&["--fresh-for", "2h"]);
     let old = stage.project.tip("main");
     stage.project.commit("main", "new", "new");
@@ -150,7 +150,7 @@ fn after_a_day_an_answer_that_was_not_checked_says_its_age() {
 }
 
 #[test]
-fn when_the_age_is_said_can_be_set() {
+fn remind_after_sets_when_the_age_is_printed() {
     let stage = stage(&["--sync-on-fetch", "no"]);
     stage.mirrord(&["config", "remind-after", "3d"]).ok();
     stage.age(2 * DAY);
@@ -208,7 +208,7 @@ fn a_sync_that_failed_is_not_forgotten_with_the_daemon() {
 }
 
 #[test]
-fn what_looks_wiped_is_no_sync_that_succeeded() {
+fn a_sync_of_an_upstream_that_looks_wiped_does_not_count_as_a_success() {
     let stage = stage(&["--sync-on-fetch", "no"]);
     for (name, _) in stage.project.refs() {
         stage.project.delete(&name);
@@ -220,7 +220,7 @@ fn what_looks_wiped_is_no_sync_that_succeeded() {
 }
 
 #[test]
-fn a_mirror_that_was_never_in_step_is_asked_for() {
+fn a_fetch_of_a_mirror_that_was_never_in_step_asks_upstream() {
     let quiet = ["--sync-on-fetch", "no", "--fresh-for", "10d"];
     for options in [&["--no-sync"][..], &["--no-test", "--no-sync"]] {
         let stage = Stage::new();
@@ -232,7 +232,7 @@ fn a_mirror_that_was_never_in_step_is_asked_for() {
 }
 
 #[test]
-fn a_mirror_whose_note_is_lost_or_torn_is_asked_for() {
+fn a_fetch_of_a_mirror_whose_time_of_sync_is_lost_or_torn_asks_upstream() {
     let stage = stage(&["--sync-on-fetch", "no"]);
     let note = stage.world.only_mirror().join("synced");
     for torn in [None, Some(""), Some("12 o'clock\n"), Some("-1\n")] {
@@ -288,7 +288,7 @@ fn a_push_that_a_sync_ran_beside_is_seen_by_the_next_fetch() {
 }
 
 #[test]
-fn what_is_tracked_from_now_on_is_not_missing_from_a_fresh_answer() {
+fn a_newly_tracked_branch_is_not_missing_from_a_fresh_answer() {
     let stage = stage(&["--fresh-for", "1d", "--track", "+refs/heads/main"]);
     let track = [
         "--track",
@@ -317,7 +317,7 @@ fn the_settings_can_be_changed_back() {
 }
 
 #[test]
-fn a_word_on_stale_answers_does_not_make_a_fresh_one_stale() {
+fn mirror_stale_does_not_make_a_fresh_answer_stale() {
     let stage = stage(&["--sync-on-fetch", "no", "--stale", "fail"]);
     for stale in ["", "fail", "serve"] {
         stage.unasked(stage.fetch("ours").env("MIRROR_STALE", stale), "");
@@ -325,7 +325,7 @@ fn a_word_on_stale_answers_does_not_make_a_fresh_one_stale() {
 }
 
 #[test]
-fn past_fresh_for_the_settings_and_the_person_say_what_is_served() {
+fn after_fresh_for_the_settings_and_mirror_stale_decide_what_is_served() {
     let stage = stage(&["--fresh-for", "1h", "--stale", "fail"]);
     stage.age(2 * HOUR);
     stage.gitlab.fault(Fault::status(503));

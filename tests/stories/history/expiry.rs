@@ -26,7 +26,7 @@ fn aged(topic: u64, other: u64) -> (Stage, [String; 2]) {
 }
 
 #[test]
-fn after_thirty_days_the_next_change_lets_it_go() {
+fn after_thirty_days_the_next_sync_with_changes_removes_an_old_tip() {
     let (stage, [_, other]) = aged(31, 29);
     stage.project.commit("main", "a", "next");
     stage.sync();
@@ -44,7 +44,7 @@ fn after_thirty_days_the_next_change_lets_it_go() {
 }
 
 #[test]
-fn a_push_that_changes_something_lets_it_go_too() {
+fn a_push_with_changes_removes_an_expired_tip_too() {
     let (stage, [_, other]) = aged(31, 29);
     stage.commit("mine");
     stage.push(&["main"]);
@@ -55,7 +55,7 @@ fn a_push_that_changes_something_lets_it_go_too() {
 }
 
 #[test]
-fn a_mirror_that_is_to_keep_it_longer_does() {
+fn keep_history_keeps_an_old_tip_longer() {
     let (stage, [topic, _]) = aged(59, 40);
     stage
         .mirrord(&["set", "project", "--keep-history", "60d"])

@@ -133,7 +133,7 @@ fn a_fetch_of_an_unchanged_upstream_writes_nothing_and_asks_once() {
 }
 
 #[test]
-fn what_was_force_pushed_away_and_comes_back_is_not_downloaded_again() {
+fn commits_that_upstream_removes_and_brings_back_are_not_downloaded_again() {
     let stage = Stage::new();
     stage.project.history(200);
     stage.sync();

@@ -150,7 +150,7 @@ fn past(name: &str, oid: &str, why: &str) -> Past {
 }
 
 #[test]
-fn what_upstream_rewrote_and_deleted_is_listed_and_comes_back() {
+fn branches_that_upstream_rewrote_or_deleted_are_listed_and_restored() {
     let stage = Stage::new();
     let [main, topic] = ["main", "topic"].map(|name| stage.tip(name));
     let [v1, light] = ["refs/tags/v1", "refs/tags/light"].map(|name| stage.tip(name));
@@ -187,7 +187,7 @@ fn what_upstream_rewrote_and_deleted_is_listed_and_comes_back() {
 }
 
 #[test]
-fn what_a_push_through_us_rewrote_and_deleted_comes_back() {
+fn branches_that_a_push_through_the_mirror_rewrote_or_deleted_are_restored() {
     let stage = Stage::new();
     let [main, topic] = ["main", "topic"].map(|name| stage.tip(name));
     let v1 = stage.tip("refs/tags/v1");
@@ -238,7 +238,7 @@ fn local_branches_that_were_rewritten_and_deleted_come_back_without_upstream() {
 }
 
 #[test]
-fn what_only_grew_is_not_in_the_history() {
+fn a_fast_forward_is_not_in_the_history() {
     let stage = Stage::local();
     stage.project.commit("main", "a", "more");
     stage.sync();

@@ -5,7 +5,7 @@ use tests::On;
 use super::{Stage, past};
 
 #[test]
-fn what_exists_is_not_overwritten_and_a_way_out_is_named() {
+fn restore_does_not_overwrite_an_existing_branch_and_names_a_way_out() {
     let stage = Stage::new();
     let main = stage.tip("main");
     stage.project.force("main", "main~1");
@@ -99,7 +99,7 @@ fn a_directory_of_branches_comes_back_when_the_branch_in_its_place_has_gone() {
 }
 
 #[test]
-fn what_came_back_is_local_until_it_is_pushed() {
+fn a_restored_branch_is_local_until_it_is_pushed() {
     let stage = Stage::new();
     let topic = stage.tip("topic");
     stage.project.delete("topic");
@@ -126,7 +126,7 @@ fn what_came_back_is_local_until_it_is_pushed() {
 }
 
 #[test]
-fn what_came_back_goes_upstream_when_it_is_pushed_as_it_was() {
+fn a_restored_branch_goes_to_upstream_with_the_printed_push() {
     let stage = Stage::new();
     let topic = stage.tip("topic");
     stage.push(&[":topic"]);
@@ -170,7 +170,7 @@ fn upstream_that_has_another_one_of_that_name_does_not_overwrite_what_came_back(
 }
 
 #[test]
-fn it_comes_back_while_upstream_is_down_and_says_nothing_of_that() {
+fn restore_works_while_upstream_is_down_and_prints_nothing_of_that() {
     let stage = Stage::new();
     let topic = stage.tip("topic");
     stage.project.delete("topic");
@@ -185,7 +185,7 @@ fn it_comes_back_while_upstream_is_down_and_says_nothing_of_that() {
 }
 
 #[test]
-fn it_comes_back_while_others_wait_for_an_upstream_that_says_nothing() {
+fn restore_works_while_a_fetch_waits_for_an_upstream_that_hangs() {
     let stage = Stage::new();
     let topic = stage.tip("topic");
     stage.project.delete("topic");
@@ -225,7 +225,7 @@ fn a_wiped_upstream_comes_back_ref_by_ref() {
 }
 
 #[test]
-fn what_came_back_and_is_deleted_again_comes_back_again() {
+fn a_restored_branch_that_is_deleted_can_be_restored_again() {
     let stage = Stage::local();
     let mine = stage.commit("mine");
     stage.push(&["main:mine"]);

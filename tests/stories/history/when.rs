@@ -86,7 +86,7 @@ impl Stage {
 }
 
 #[test]
-fn at_a_time_it_is_what_the_branch_was_then() {
+fn restore_at_a_time_brings_back_what_the_branch_was_then() {
     let (stage, [one, two, three]) = Stage::three_days();
     let listed = stage.mirrord(&["history", "project"]).ok();
     let times: Vec<_> = listed.stdout.lines().map(|line| &line[..25]).collect();
@@ -172,7 +172,7 @@ fn a_time_without_a_zone_is_one_of_who_types_it() {
 }
 
 #[test]
-fn at_a_commit_it_is_that_one() {
+fn restore_at_a_commit_brings_back_that_commit() {
     let (stage, was) = Stage::three_days();
     for commit in &was {
         for at in [

@@ -41,7 +41,7 @@ fn a_clones_own_choice_comes_before_its_mirrors() {
 }
 
 #[test]
-fn where_reflinks_alone_are_wanted_and_there_are_none_git_sends_it() {
+fn with_mirror_link_reflink_and_no_reflinks_git_sends_the_objects() {
     let stage = Stage::new(fill);
     let Stage { world, url, .. } = &stage;
     world.config("mirror.link", "reflink");

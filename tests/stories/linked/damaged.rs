@@ -74,7 +74,7 @@ fn a_mirror_with_a_damaged_pack_hands_out_none() {
 }
 
 #[test]
-fn what_was_not_verified_is_verified_and_then_handed_out() {
+fn a_pack_without_a_record_is_verified_and_then_handed_out() {
     let stage = Stage::new(fill);
     let world = &stage.world;
     stage.clone("first").ok();

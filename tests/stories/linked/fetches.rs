@@ -58,7 +58,7 @@ fn a_clone_that_is_some_syncs_behind_is_handed_their_packs() {
 }
 
 #[test]
-fn whoever_wants_less_than_a_sync_brought_gets_no_more_than_that() {
+fn a_fetch_of_less_than_a_sync_brought_gets_no_more_than_that() {
     let stage = Stage::new(fill);
     let (world, project) = (&stage.world, &stage.project);
     let twins = begin(&stage);
@@ -158,7 +158,7 @@ fn a_repository_that_was_empty_gets_all_of_it() {
 }
 
 #[test]
-fn what_is_handed_out_is_the_same_by_any_choice() {
+fn a_fetch_gets_the_same_objects_with_every_value_of_mirror_link() {
     let stage = Stage::new(fill);
     let (world, project) = (&stage.world, &stage.project);
     let twins = begin(&stage);
@@ -209,7 +209,7 @@ fn a_wrong_plan_enters_no_ref_and_the_next_fetch_asks_in_gits_own_words() {
 }
 
 #[test]
-fn nothing_is_put_where_objects_are_named_in_another_way() {
+fn no_pack_is_put_into_a_repository_with_another_object_format() {
     let world = World::new();
     let gitlab = world.gitlab();
     fill(&gitlab.sha256_project("group/project"));

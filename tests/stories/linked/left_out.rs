@@ -20,7 +20,7 @@ fn objects(world: &World, twins: &Twins<'_>) -> u32 {
 }
 
 #[test]
-fn what_is_missing_comes_from_the_mirror_and_upstream_hears_nothing() {
+fn missing_objects_of_a_partial_clone_come_from_the_mirror_and_upstream_is_not_asked() {
     let stage = Stage::new(fill);
     let world = &stage.world;
     for filter in [
@@ -51,7 +51,7 @@ fn what_is_missing_comes_from_the_mirror_and_upstream_hears_nothing() {
 }
 
 #[test]
-fn what_is_missing_comes_while_upstream_is_down() {
+fn missing_objects_of_a_partial_clone_come_while_upstream_is_down() {
     let stage = Stage::new(fill);
     let twins = stage.world.clone_twins(&stage.url, &BLOBLESS);
     stage.gitlab.stop();
@@ -64,7 +64,7 @@ fn what_is_missing_comes_while_upstream_is_down() {
 }
 
 #[test]
-fn what_the_mirror_lacks_is_asked_for_at_upstream() {
+fn missing_objects_that_the_mirror_lacks_are_fetched_from_upstream() {
     let stage = Stage::new(fill);
     let world = &stage.world;
     let twins = world.clone_twins(&stage.url, &BLOBLESS);
@@ -75,7 +75,7 @@ fn what_the_mirror_lacks_is_asked_for_at_upstream() {
 }
 
 #[test]
-fn what_the_mirror_has_let_go_of_comes_from_upstream_that_has_not() {
+fn missing_objects_that_the_mirror_has_removed_come_from_upstream() {
     let stage = Stage::new(fill);
     let world = &stage.world;
     let twins = world.clone_twins(&stage.url, &BLOBLESS);
@@ -107,7 +107,7 @@ fn what_the_mirror_has_let_go_of_comes_from_upstream_that_has_not() {
 }
 
 #[test]
-fn what_nobody_has_any_more_is_said() {
+fn an_object_that_neither_mirror_nor_upstream_has_is_an_error() {
     let stage = Stage::new(fill);
     let world = &stage.world;
     let twins = world.clone_twins(&stage.url, &BLOBLESS);
@@ -129,7 +129,7 @@ fn what_nobody_has_any_more_is_said() {
 }
 
 #[test]
-fn whoever_only_says_what_git_says_to_itself_is_not_given_what_was_for_what_is() {
+fn a_fetch_with_the_options_of_a_lazy_fetch_is_not_served_an_old_state() {
     let stage = Stage::new(fill);
     let world = &stage.world;
     let twins = world.clone_twins(&stage.url, &BLOBLESS);

@@ -199,7 +199,7 @@ fn a_clone_of_a_part_is_not_handed_the_whole() {
 }
 
 #[test]
-fn who_has_what_comes_looked_at_for_faults_is_sent_it_by_git() {
+fn a_clone_with_transfer_fsck_objects_is_sent_its_objects_by_git() {
     let stage = Stage::new(fill);
     let world = &stage.world;
     for (number, key) in ["fetch.fsckObjects", "transfer.fsckObjects"]

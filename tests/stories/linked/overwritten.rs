@@ -103,7 +103,7 @@ fn who_writes_into_a_clone_and_puts_the_time_back_changes_no_other_and_the_next_
 }
 
 #[test]
-fn what_is_written_when_the_daemon_has_looked_is_asked_for_again() {
+fn a_file_that_is_overwritten_after_the_daemon_has_checked_it_is_fetched_again() {
     let stage = stage();
     let world = &stage.world;
     // Between the two, the helper waits for whoever has the record of what was touched.

@@ -77,7 +77,7 @@ fn every_part_is_made_once_and_like_what_plain_git_gives() {
 }
 
 #[test]
-fn what_tags_follow_is_what_is_tagged_now() {
+fn tags_that_follow_are_those_that_upstream_has_now() {
     let stage = stage(fill);
     let Stage { world, url, .. } = &stage;
     let options = ["--single-branch"];
@@ -93,7 +93,7 @@ fn what_tags_follow_is_what_is_tagged_now() {
 }
 
 #[test]
-fn what_a_runner_fetches_into_an_empty_repository_is_handed_to_it() {
+fn a_shallow_fetch_into_an_empty_repository_is_handed_its_pack() {
     let stage = stage(|project| drop(project.history(8)));
     let Stage { world, url, .. } = &stage;
     let address = format!("mirror::{url}");
@@ -116,7 +116,7 @@ fn what_a_runner_fetches_into_an_empty_repository_is_handed_to_it() {
 }
 
 #[test]
-fn many_who_want_the_same_at_once_are_handed_the_same() {
+fn clones_of_the_same_part_at_once_are_handed_the_same_pack() {
     let stage = stage(fill);
     let dirs: Vec<_> = (0..8).map(|number| format!("ours{number}")).collect();
     let clone = |dir: &String| stage.clone(dir).arg("--depth=1").start();
@@ -132,7 +132,7 @@ fn many_who_want_the_same_at_once_are_handed_the_same() {
 }
 
 #[test]
-fn what_has_been_written_into_is_not_handed_out() {
+fn a_derived_pack_that_was_written_into_is_not_handed_out() {
     let stage = stage(fill);
     let Stage { world, url, .. } = &stage;
     let clones = || {
@@ -149,7 +149,7 @@ fn what_has_been_written_into_is_not_handed_out() {
 }
 
 #[test]
-fn what_somebody_left_half_made_is_made_anew() {
+fn a_derived_pack_that_was_left_unfinished_is_made_again() {
     let stage = stage(fill);
     let Stage { world, url, .. } = &stage;
     world.clone_twins(url, &["--depth=1"]);
@@ -165,7 +165,7 @@ fn what_somebody_left_half_made_is_made_anew() {
 }
 
 #[test]
-fn where_it_cannot_be_made_git_gives_that_part() {
+fn where_a_derived_pack_cannot_be_made_git_sends_that_part() {
     let stage = stage(fill);
     let Stage { world, url, .. } = &stage;
     fs::write(world.only_mirror().join("derived"), "in the way").expect("ours");

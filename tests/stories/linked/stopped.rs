@@ -234,7 +234,7 @@ fn a_clone_that_is_killed_with_all_its_programs_can_be_brought_to_its_end_and_ke
 }
 
 #[test]
-fn where_a_file_cannot_be_shared_or_written_for_whatever_reason_a_clone_is_as_ever() {
+fn a_clone_whose_files_cannot_be_linked_or_written_is_done_by_git() {
     let stage = stage();
     let world = &stage.world;
     for error in [

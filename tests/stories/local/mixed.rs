@@ -233,7 +233,7 @@ fn a_read_only_mirror_takes_no_local_branch_either() {
 }
 
 #[test]
-fn what_stays_is_whole_when_upstream_refuses_what_it_stands_on() {
+fn a_local_branch_is_complete_when_upstream_refuses_the_branch_that_it_is_based_on() {
     let fork = Fork::new();
     fork.project.hook("update", "exit 1");
     fork.git(&["switch", "-q", "-C", "main", "origin/main"])

@@ -233,7 +233,7 @@ fn a_local_branch_is_rebased_onto_the_tracked_one_that_moved() {
 }
 
 #[test]
-fn what_a_force_push_and_a_deletion_took_from_a_local_branch_can_be_brought_back() {
+fn commits_that_a_force_push_or_a_deletion_removed_from_a_local_branch_can_be_restored() {
     let fork = Fork::new();
     let first = fork.begin("mine");
     fork.push(&["mine"]).ok();

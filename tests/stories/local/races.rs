@@ -29,7 +29,7 @@ impl Fork {
 }
 
 #[test]
-fn what_somebody_pushed_to_a_local_branch_meanwhile_is_not_overwritten() {
+fn a_commit_that_somebody_pushed_to_a_local_branch_meanwhile_is_not_overwritten() {
     let fork = Fork::new();
     fork.begin("mine");
     fork.push(&["mine"]).ok();
@@ -62,7 +62,7 @@ fn what_somebody_pushed_to_a_local_branch_meanwhile_is_not_overwritten() {
 }
 
 #[test]
-fn of_two_who_make_the_same_local_branch_the_second_is_told() {
+fn of_two_pushes_that_create_the_same_local_branch_the_second_is_refused() {
     let fork = Fork::new();
     fork.begin("mine");
     let made = fork
@@ -95,7 +95,7 @@ fn of_two_who_make_the_same_local_branch_the_second_is_told() {
 }
 
 #[test]
-fn of_many_local_pushes_at_the_same_time_each_is_there() {
+fn of_many_local_pushes_at_once_each_arrives() {
     let fork = Fork::new();
     let people: Vec<_> = (0..6).map(|n| format!("person{n}")).collect();
     let cloning: Vec<_> = people
@@ -127,7 +127,7 @@ fn of_many_local_pushes_at_the_same_time_each_is_there() {
 }
 
 #[test]
-fn of_many_who_push_one_local_branch_at_the_same_time_one_wins_and_the_others_know() {
+fn of_many_pushes_of_one_local_branch_at_once_one_wins_and_the_others_fail() {
     let fork = Fork::new();
     fork.begin("mine");
     fork.push(&["mine"]).ok();

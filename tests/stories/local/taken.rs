@@ -107,7 +107,7 @@ fn set_names_the_ways_out_when_a_local_name_becomes_tracked() {
 }
 
 #[test]
-fn a_hidden_branch_is_seen_when_the_local_one_was_renamed_as_told() {
+fn a_hidden_branch_appears_when_the_local_one_was_renamed_by_the_printed_command() {
     for by_set in [true, false] {
         let fork = Fork::new();
         let theirs = fork.project.commit("feat", "theirs", "of somebody else");
@@ -138,7 +138,7 @@ fn a_hidden_branch_is_seen_when_the_local_one_was_renamed_as_told() {
 }
 
 #[test]
-fn a_local_branch_is_sent_upstream_as_told() {
+fn a_local_branch_is_sent_upstream_by_the_printed_command() {
     let (fork, theirs) = taken();
     fork.git(&["fetch", "-q"]).ok();
     let output = fork.show();
@@ -176,7 +176,7 @@ fn a_local_branch_is_sent_upstream_as_told() {
 }
 
 #[test]
-fn a_local_tag_is_kept_beside_upstreams_as_told() {
+fn a_local_tag_is_kept_beside_upstreams_by_the_printed_command() {
     let fork = Fork::new();
     fork.begin("mine");
     fork.git(&["tag", "v9"]).ok();

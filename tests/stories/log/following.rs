@@ -5,7 +5,7 @@ use tests::Signal;
 use super::Stage;
 
 #[test]
-fn who_follows_sees_a_fetch_as_it_happens() {
+fn log_follow_prints_a_fetch_as_it_happens() {
     let stage = Stage::cloned();
     let follow = stage.mirrord(&["log", "-f"]).start();
     follow.printed("sync (fetch)");
@@ -23,7 +23,7 @@ fn who_follows_sees_a_fetch_as_it_happens() {
 }
 
 #[test]
-fn who_follows_one_mirror_sees_nothing_of_another() {
+fn log_follow_of_one_mirror_prints_nothing_of_another() {
     let stage = Stage::cloned();
     stage.gitlab.project("group/other").history(1);
     let other = stage.gitlab.url("group/other");
@@ -38,7 +38,7 @@ fn who_follows_one_mirror_sees_nothing_of_another() {
 }
 
 #[test]
-fn ctrl_c_ends_it() {
+fn ctrl_c_ends_log_follow() {
     let stage = Stage::new();
     let mut follow = stage.mirrord(&["log", "-f"]).on_terminal();
     follow.shows("in step");
@@ -49,7 +49,7 @@ fn ctrl_c_ends_it() {
 }
 
 #[test]
-fn a_daemon_that_is_killed_ends_it_with_an_error() {
+fn a_killed_daemon_ends_log_follow_with_an_error() {
     let stage = Stage::new();
     let follow = stage.mirrord(&["log", "-f"]).start();
     follow.printed("in step");
@@ -60,7 +60,7 @@ fn a_daemon_that_is_killed_ends_it_with_an_error() {
 }
 
 #[test]
-fn a_reader_that_has_enough_ends_it_without_a_word() {
+fn a_reader_that_closes_the_pipe_ends_log_follow_silently() {
     let stage = Stage::cloned();
     for command in ["mirrord log | head -n 1", "mirrord log -f | head -n 1"] {
         let ran = stage.world.program("sh", ["-c", command]).ok();
@@ -70,7 +70,7 @@ fn a_reader_that_has_enough_ends_it_without_a_word() {
 }
 
 #[test]
-fn who_follows_and_does_not_read_holds_up_nobody() {
+fn a_log_follow_that_nobody_reads_blocks_nothing() {
     let stage = Stage::cloned();
     let follow = stage.mirrord(&["log", "-f"]).start();
     follow.printed("sync (fetch)");

@@ -11,7 +11,7 @@ use super::Stage;
 const FULL: u64 = 16 * 1024 * 1024;
 
 #[test]
-fn what_happened_is_known_after_a_kill_and_after_a_stop() {
+fn the_log_outlives_a_kill_and_a_stop_of_the_daemon() {
     let stage = Stage::cloned();
     stage.commit();
     stage.git(&["push", "-q", "origin", "main"]).ok();
@@ -27,7 +27,7 @@ fn what_happened_is_known_after_a_kill_and_after_a_stop() {
 }
 
 #[test]
-fn what_is_torn_or_of_another_version_is_left_out_alone() {
+fn a_torn_entry_or_one_of_another_version_is_left_out_and_no_other() {
     let stage = Stage::cloned();
     let ours = fs::read_to_string(stage.file()).expect("text");
     let other = ours.replace("\"form\":1", "\"form\":2");
@@ -50,7 +50,7 @@ fn what_is_torn_or_of_another_version_is_left_out_alone() {
 }
 
 #[test]
-fn it_does_not_grow_beyond_its_bound() {
+fn the_log_does_not_grow_beyond_its_limit() {
     let stage = Stage::cloned();
     let old = stage.world.mirror_home().join("journal.old");
     let ours = fs::read(stage.file()).expect("ours");
@@ -76,7 +76,7 @@ fn it_does_not_grow_beyond_its_bound() {
 }
 
 #[test]
-fn where_nothing_can_be_noted_all_else_works_and_it_is_said_once() {
+fn if_the_log_cannot_be_written_all_else_works_and_one_line_says_so() {
     let stage = Stage::cloned();
     fs::remove_file(stage.file()).expect("it is there");
     fs::create_dir(stage.file()).expect("the world is ours");

@@ -3,7 +3,7 @@
 use super::{Stage, is_line};
 
 #[test]
-fn of_one_mirror_only_what_happened_to_it_is_shown() {
+fn the_log_of_one_mirror_has_only_its_lines() {
     let stage = Stage::cloned();
     let other = stage.gitlab.project("group/other");
     other.history(1);
@@ -34,7 +34,7 @@ fn of_one_mirror_only_what_happened_to_it_is_shown() {
 }
 
 #[test]
-fn a_mirror_keeps_its_past_under_a_new_name_and_a_new_address() {
+fn the_log_of_a_mirror_outlives_a_new_name_and_a_new_address() {
     let stage = Stage::new();
     let before = stage.log(&["project"]);
     stage.mirrord(&["rename", "project", "renamed"]).ok();
@@ -65,7 +65,7 @@ fn a_mirror_keeps_its_past_under_a_new_name_and_a_new_address() {
 }
 
 #[test]
-fn what_another_mirror_of_the_same_upstream_did_is_not_shown() {
+fn the_log_of_a_mirror_has_no_line_of_another_mirror_of_its_upstream() {
     let stage = Stage::new();
     stage.mirrord(&["sync", "project"]).ok();
     let before = stage.log(&["project"]);

@@ -135,7 +135,7 @@ fn the_line_of_a_sync_has_its_cause_and_its_outcome() {
 }
 
 #[test]
-fn a_sync_that_nobody_asked_for_says_that_it_was_time() {
+fn the_line_of_a_scheduled_sync_has_the_cause_schedule() {
     let stage = Stage::new();
     let follow = stage.mirrord(&["log", "-f"]).start();
     let every = ["set", "project", "--every", "1s"];
@@ -148,7 +148,7 @@ fn a_sync_that_nobody_asked_for_says_that_it_was_time() {
 }
 
 #[test]
-fn a_push_says_where_each_of_its_refs_went() {
+fn the_line_of_a_push_says_where_each_ref_went() {
     let stage = Stage::cloned();
     let push = |args: &[&str]| stage.git(&[&["push", "-q", "origin"], args].concat());
     stage.commit();
@@ -220,7 +220,7 @@ fn a_push_whose_parts_are_killed_may_have_reached_upstream() {
 }
 
 #[test]
-fn a_sync_that_fails_says_why() {
+fn the_line_of_a_failed_sync_has_the_reason() {
     let stage = Stage::cloned();
     let fault = |fault: Fault| {
         stage.gitlab.fault(fault);
@@ -257,7 +257,7 @@ fn a_sync_that_fails_says_why() {
 }
 
 #[test]
-fn a_sync_that_nobody_waits_for_any_more_was_cancelled() {
+fn a_sync_whose_client_is_interrupted_is_logged_as_cancelled() {
     let stage = Stage::new();
     let paused = stage.gitlab.pause(On::LsRefs);
     let follow = stage.mirrord(&["log", "-f"]).start();
@@ -279,7 +279,7 @@ fn a_sync_that_nobody_waits_for_any_more_was_cancelled() {
 }
 
 #[test]
-fn many_who_wait_for_one_sync_are_one_line() {
+fn a_sync_for_which_many_clients_wait_is_one_line() {
     let stage = Stage::cloned();
     let before = stage.log(&[]).len();
     stage.project.commit("main", "file", "more");
@@ -304,7 +304,7 @@ fn many_who_wait_for_one_sync_are_one_line() {
 }
 
 #[test]
-fn scripts_get_an_object_a_line() {
+fn log_json_prints_one_object_a_line() {
     let stage = Stage::cloned();
     stage.commit();
     stage.git(&["push", "-q", "origin", "main"]).ok();
@@ -354,7 +354,7 @@ fn scripts_get_an_object_a_line() {
 }
 
 #[test]
-fn no_login_is_in_it() {
+fn no_login_is_in_the_log() {
     let world = World::new();
     let gitlab = world.gitlab();
     gitlab.project("group/project").history(1);

@@ -63,7 +63,7 @@ fn names_each(ran: &Ran, refs: &[(String, String)]) {
 }
 
 #[test]
-fn what_git_takes_comes_through_clone_fetch_and_push_as_with_plain_git() {
+fn malformed_objects_that_git_accepts_pass_through_clone_fetch_and_push() {
     let world = World::new();
     let (_gitlab, project, url, base) = start(&world);
     let upstream = |args: &[&str]| project.git(args);
@@ -126,7 +126,7 @@ fn what_git_takes_comes_through_clone_fetch_and_push_as_with_plain_git() {
 }
 
 #[test]
-fn what_git_does_not_take_keeps_nothing_else_away_and_is_named() {
+fn malformed_objects_that_git_refuses_are_named_and_all_other_refs_arrive() {
     let world = World::new();
     let (_gitlab, project, url, base) = start(&world);
     let fatal = refs_of(FATAL, &base, "m", |args| project.git(args));

@@ -107,7 +107,7 @@ fn a_mirror_with_a_name_takes_the_packs_of_the_one_that_the_url_has_made() {
 }
 
 #[test]
-fn what_a_mirror_alone_has_is_not_taken_by_another_and_what_it_pushed_upstream_is() {
+fn local_commits_of_a_mirror_are_not_taken_by_another_and_pushed_ones_are() {
     let stage = Stage::new();
     let mine = stage.add_with_local();
     let track = ["main", "topic"].map(|name| format!("--track=+refs/heads/{name}"));

@@ -83,7 +83,7 @@ fn track_replaces_the_whole_list() {
 }
 
 #[test]
-fn a_mirror_is_told_of_by_its_url_or_as_git_is_given_it() {
+fn commands_take_a_mirrors_url_with_or_without_the_prefix_for_git() {
     let stage = Stage::new();
     stage.clone(&stage.url, "ours").ok();
     let own = stage.names().concat();

@@ -95,7 +95,7 @@ fn a_project_with_faults_is_not_added_where_they_are_looked_for() {
 }
 
 #[test]
-fn what_gitlab_lets_pass_comes_in() {
+fn malformed_objects_that_gitlab_accepts_are_accepted() {
     let stage = Stage::new();
     for (fault, people) in TOLERATED {
         commit_upstream(&stage, &stage.project, fault, &script(people, false));

@@ -194,7 +194,7 @@ fn a_mirror_is_added_downloaded_and_cloned_by_its_name() {
 }
 
 #[test]
-fn what_it_says_to_type_next_works_as_it_is_printed() {
+fn the_command_that_add_prints_works_as_it_is_printed() {
     let stage = Stage::new();
     for (at, name) in ["work", "group/work", "two words", "it's; exit 7"]
         .into_iter()

@@ -132,7 +132,7 @@ fn an_address_can_be_changed_while_nobody_answers_there() {
 }
 
 #[test]
-fn who_has_read_the_old_address_is_not_trusted_at_the_new_one() {
+fn a_login_that_has_read_the_old_address_is_not_trusted_at_the_new_one() {
     let stage = Stage::new();
     stage.add("work", &["--sync-on-fetch", "no"]);
     stage.clone("work", "ours").ok();

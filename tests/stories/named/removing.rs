@@ -212,7 +212,7 @@ fn a_reader_that_outlives_its_daemon_is_waited_for_too() {
 }
 
 #[test]
-fn whoever_clones_while_a_mirror_is_removed_gets_all_or_an_error() {
+fn a_clone_during_the_removal_of_a_mirror_is_complete_or_fails() {
     let stage = Stage::new();
     stage.add("work", &[]);
     for (address, dir) in [("work", "one"), (&*stage.url, "two")] {
@@ -272,7 +272,7 @@ fn a_mirror_that_was_removed_and_added_again_begins_anew() {
 }
 
 #[test]
-fn who_could_read_a_removed_mirror_proves_itself_to_the_next_one() {
+fn a_login_that_could_read_a_removed_mirror_must_read_upstream_for_the_next_one() {
     let stage = Stage::new();
     stage.add("work", &[]);
     stage.clone("work", "ours").ok();

@@ -53,7 +53,7 @@ fn three(stage: &Stage) {
 }
 
 #[test]
-fn one_that_fails_does_not_keep_the_others_from_it() {
+fn a_mirror_that_cannot_be_synced_does_not_keep_the_others_from_it() {
     for args in [&["sync", "a", "b", "c"][..], &["sync", "--all"]] {
         let stage = Stage::new();
         three(&stage);
@@ -114,7 +114,7 @@ fn a_sync_does_not_touch_local_branches() {
 }
 
 #[test]
-fn what_a_sync_holds_back_is_said() {
+fn mirrord_sync_prints_the_refs_that_it_holds_back() {
     let stage = Stage::new();
     stage.add("work", &["--track", "refs/heads/main"]);
     let old = stage.project.tip("main");

@@ -35,7 +35,7 @@ fn a_list_has_a_line_for_each_mirror() {
 }
 
 #[test]
-fn scripts_find_the_same_keys_for_ever() {
+fn the_keys_of_json_do_not_change() {
     let stage = Stage::new();
     stage.add_with_local();
     let list = stage.mirrord(&["list", "--json"]).ok().stdout;
@@ -177,7 +177,7 @@ fn show_says_why_a_mirror_is_not_in_step() {
 }
 
 #[test]
-fn what_people_wrote_cannot_play_with_a_terminal() {
+fn control_characters_in_a_description_do_not_reach_the_terminal() {
     let stage = Stage::new();
     stage.add("work", &["--description", "two\nlines"]);
     let shown = stage.mirrord(&["show", "work"]).ok().stdout;
@@ -249,7 +249,7 @@ fn status_stop_and_completions_never_start_it() {
 }
 
 #[test]
-fn scripts_hear_what_was_done() {
+fn json_reports_what_was_done() {
     let stage = Stage::new();
     stage.add_with_local();
     let done = |args: &[&str], indent: usize| {

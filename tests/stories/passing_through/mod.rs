@@ -78,7 +78,7 @@ fn a_part_comes_at_once_and_the_mirror_is_made_after_it() {
 }
 
 #[test]
-fn what_git_takes_long_to_index_has_its_mirror_made_as_well() {
+fn a_clone_whose_pack_git_indexes_slowly_gets_its_mirror_too() {
     let stage = Stage::with_tls(fill);
     let world = &stage.world;
     let real = world.git(["--exec-path"]).ok();
@@ -98,7 +98,7 @@ fn what_git_takes_long_to_index_has_its_mirror_made_as_well() {
 }
 
 #[test]
-fn what_is_wanted_by_its_name_has_its_mirror_made_as_well() {
+fn a_clone_that_asks_for_refs_by_name_gets_its_mirror_too() {
     let stage = Stage::new(fill);
     stage.project.config("uploadpack.allowRefInWant", "true");
     let twins = stage.world.clone_twins(&stage.url, &["--single-branch"]);
@@ -115,7 +115,7 @@ fn of_an_empty_project_upstream_is_asked_what_there_is_and_no_more() {
 }
 
 #[test]
-fn nobody_can_tell_it_from_a_plain_clone() {
+fn a_clone_that_passes_through_is_like_a_plain_one() {
     for options in [
         &["--depth=1"][..],
         &["--depth=3", "--no-single-branch"],
@@ -138,7 +138,7 @@ fn nobody_can_tell_it_from_a_plain_clone() {
 }
 
 #[test]
-fn what_is_not_a_part_and_what_is_not_wanted_so_waits_for_the_mirror() {
+fn a_clone_of_the_whole_with_a_filter_or_with_pass_through_off_waits_for_the_mirror() {
     for (setting, options) in [
         ("yes", &[][..]),
         ("yes", &["--filter=blob:none", "--no-checkout"]),
@@ -158,7 +158,7 @@ fn what_is_not_a_part_and_what_is_not_wanted_so_waits_for_the_mirror() {
 }
 
 #[test]
-fn what_has_a_mirror_by_its_other_spelling_gets_no_second_one() {
+fn a_project_with_a_mirror_under_another_spelling_gets_no_second_one() {
     let stage = Stage::new(fill);
     stage.clone("whole").arg("--quiet").ok();
     let stem = stage.url.trim_end_matches(".git");
@@ -168,7 +168,7 @@ fn what_has_a_mirror_by_its_other_spelling_gets_no_second_one() {
 }
 
 #[test]
-fn a_client_that_dies_over_it_leaves_nobody_behind() {
+fn a_client_that_is_killed_while_it_passes_through_leaves_no_process() {
     let stage = Stage::new(|project| {
         let noise: String = (0..900_000).map(|number| format!("{number:x}")).collect();
         project.commit("main", "large", &noise);
@@ -208,7 +208,7 @@ fn a_login_that_stands_in_the_url_is_told_to_the_daemon_alone() {
 }
 
 #[test]
-fn what_goes_wrong_is_said_as_ever() {
+fn errors_of_a_clone_are_the_same_with_and_without_passing_through() {
     let result = |setting: &str, fault: &dyn Fn(&Stage)| {
         let stage = Stage::new(fill);
         stage
@@ -234,7 +234,7 @@ fn what_goes_wrong_is_said_as_ever() {
 }
 
 #[test]
-fn whoever_is_redirected_takes_no_login_along_and_waits_for_the_mirror() {
+fn a_redirected_clone_takes_no_login_along_and_waits_for_the_mirror() {
     let private = Private::new().with_helper("right");
     let target = "/elsewhere/project.git/info/refs?service=git-upload-pack";
     private.gitlab.fault(Fault::redirect(302, target));
@@ -337,7 +337,7 @@ fn a_person_reads_where_to_sign_in_while_it_is_waited_for() {
 }
 
 #[test]
-fn what_a_credential_helper_leaves_running_is_not_waited_for() {
+fn a_process_that_a_credential_helper_leaves_running_is_not_waited_for() {
     let private = Private::new();
     let pipe = private.world.path("hold");
     let script = format!(

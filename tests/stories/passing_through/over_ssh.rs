@@ -37,7 +37,7 @@ fn a_part_comes_in_one_session_before_there_is_a_mirror() {
 }
 
 #[test]
-fn nobody_can_tell_it_from_a_plain_clone() {
+fn a_clone_over_ssh_that_passes_through_is_like_a_plain_one() {
     for options in [
         &["--single-branch"][..],
         &["--depth=3", "--no-single-branch"],
@@ -72,7 +72,7 @@ fn a_passphrase_is_asked_for_by_the_daemon() {
 }
 
 #[test]
-fn what_goes_wrong_is_said_as_ever() {
+fn errors_of_a_clone_over_ssh_are_the_same_with_and_without_passing_through() {
     let result = |setting: &str, fault: &dyn Fn(&mut Stage)| {
         let mut stage = Stage::new(fill);
         let passes = ["config", "pass-through", setting];

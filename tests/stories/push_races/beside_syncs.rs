@@ -89,7 +89,7 @@ fn a_push_whose_sync_lies_wholly_inside_another_push_is_settled_too() {
 }
 
 #[test]
-fn what_somebody_puts_on_top_of_a_push_is_not_rolled_back_by_its_settling() {
+fn a_commit_on_top_of_a_push_is_not_rolled_back_when_that_push_is_settled() {
     let race = Race::of(&["pusher", "fetcher"]);
     race.commit("pusher", "a");
     let accepted = race.gitlab.pause_answer(On::Push);
@@ -105,7 +105,7 @@ fn what_somebody_puts_on_top_of_a_push_is_not_rolled_back_by_its_settling() {
 }
 
 #[test]
-fn what_a_fetch_has_shown_is_not_rolled_back_by_a_push_that_is_settled_later() {
+fn a_state_that_a_fetch_has_shown_is_not_rolled_back_by_a_push_that_is_settled_later() {
     let race = Race::of(&["pusher", "fetcher"]);
     race.commit("pusher", "a");
     let accepted = race.gitlab.pause_answer(On::Push);

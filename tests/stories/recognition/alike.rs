@@ -65,7 +65,7 @@ fn two_addresses_that_upstream_answers_alike_are_one_mirror() {
 }
 
 #[test]
-fn what_a_mirror_with_a_name_has_of_the_same_is_not_downloaded_for_the_other_address() {
+fn objects_that_a_mirror_with_a_name_has_are_not_downloaded_for_another_address() {
     let alike = Alike::new();
     let stage = &alike.stage;
     stage.add("work", &[]);

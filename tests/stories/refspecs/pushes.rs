@@ -158,7 +158,7 @@ fn a_new_name_is_created_upstream_only_where_there_is_none() {
 }
 
 #[test]
-fn what_a_negative_refspec_leaves_out_stays_here_when_it_is_pushed() {
+fn a_push_to_a_branch_that_a_negative_refspec_excludes_stays_in_the_mirror() {
     let tracking = Tracking::new(|project| drop(project.history(2)));
     tracking.add(&["+refs/heads/*", "^refs/heads/wip/*"]);
     tracking.clone("ours");

@@ -54,7 +54,7 @@ fn holds_back(tracking: &Tracking, names: &[&str]) {
 }
 
 #[test]
-fn what_is_rewritten_without_a_plus_is_held_back_and_spoken_of_at_each_fetch() {
+fn a_rewrite_of_a_branch_tracked_without_a_plus_is_withheld_and_each_fetch_says_so() {
     let (tracking, _) = unforced();
     let project = &tracking.project;
     let old = project.tip("main").expect("it is there");
@@ -76,7 +76,7 @@ fn what_is_rewritten_without_a_plus_is_held_back_and_spoken_of_at_each_fetch() {
 }
 
 #[test]
-fn what_was_held_back_is_followed_when_it_is_a_step_ahead_again() {
+fn a_withheld_branch_follows_upstream_when_that_is_a_fast_forward_again() {
     let (tracking, _) = unforced();
     let project = &tracking.project;
     let old = project.tip("main").expect("it is there");
@@ -95,7 +95,7 @@ fn what_was_held_back_is_followed_when_it_is_a_step_ahead_again() {
 }
 
 #[test]
-fn what_is_held_back_goes_when_upstream_deletes_it() {
+fn a_withheld_branch_is_deleted_when_upstream_deletes_it() {
     let (tracking, _) = unforced();
     let project = &tracking.project;
     let old = project.tip("main").expect("it is there");
@@ -114,7 +114,7 @@ fn what_is_held_back_goes_when_upstream_deletes_it() {
 }
 
 #[test]
-fn a_plus_lets_go_what_was_held_back() {
+fn a_plus_lets_a_withheld_branch_follow_upstream() {
     let (tracking, _) = unforced();
     let project = &tracking.project;
     let old = project.tip("main").expect("it is there");

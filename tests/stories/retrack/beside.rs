@@ -212,7 +212,7 @@ fn two_changes_that_wait_at_once_are_both_carried_out() {
 }
 
 #[test]
-fn whoever_gives_up_waiting_for_a_change_is_in_nobodys_way() {
+fn a_change_of_refspecs_that_is_interrupted_while_it_waits_blocks_nothing() {
     let tracking = moved_on();
     let paused = tracking.gitlab.pause(On::LsRefs);
     let sync = tracking.world.mirrord(["sync", NAME]).start();

@@ -4,7 +4,7 @@ use super::{Change, Matrix, STATES};
 use crate::tracking::{NAME, Tracking};
 
 #[test]
-fn what_is_no_longer_tracked_goes_to_the_history_and_what_is_ones_own_stays() {
+fn branches_that_are_no_longer_tracked_go_to_the_history_and_local_changes_stay() {
     for change in [Change::Untracked, Change::Negative] {
         let matrix = Matrix::new(change);
         let (behind, diverged) = (matrix.behind.as_str(), matrix.diverged.as_str());
@@ -63,7 +63,7 @@ fn what_is_no_longer_tracked_goes_to_the_history_and_what_is_ones_own_stays() {
 }
 
 #[test]
-fn what_becomes_tracked_is_not_overwritten_and_every_fetch_says_so() {
+fn a_local_branch_whose_name_becomes_tracked_is_not_overwritten_and_every_fetch_says_so() {
     let matrix = Matrix::new(Change::Tracked);
     let (behind, diverged) = (matrix.behind.clone(), matrix.diverged.clone());
     let tips = matrix.tips();
@@ -150,7 +150,7 @@ fn what_becomes_tracked_is_not_overwritten_and_every_fetch_says_so() {
 }
 
 #[test]
-fn what_gets_another_name_goes_there_at_once_and_overwrites_nothing_there() {
+fn a_branch_that_is_tracked_under_another_name_moves_there_at_once_and_overwrites_nothing() {
     let matrix = Matrix::new(Change::Renamed);
     let (behind, diverged) = (matrix.behind.clone(), matrix.diverged.clone());
     let [absent, equal, ..] = matrix.theirs();
@@ -193,7 +193,7 @@ fn what_gets_another_name_goes_there_at_once_and_overwrites_nothing_there() {
 }
 
 #[test]
-fn what_is_kept_is_local_and_moves_on_when_it_is_tracked_again() {
+fn a_kept_branch_is_local_and_follows_upstream_when_it_is_tracked_again() {
     let matrix = Matrix::new(Change::Kept);
     let tips = matrix.tips();
     let before = [
@@ -236,7 +236,7 @@ fn what_is_kept_is_local_and_moves_on_when_it_is_tracked_again() {
 }
 
 #[test]
-fn what_was_kept_and_changed_here_is_ones_own_when_it_is_tracked_again() {
+fn a_kept_branch_with_local_changes_stays_local_when_it_is_tracked_again() {
     let matrix = Matrix::new(Change::Kept);
     matrix.set().ok();
     let mine = matrix.tracking.commit("ours", matrix.theirs()[1], "more");
@@ -268,7 +268,7 @@ fn what_was_kept_and_changed_here_is_ones_own_when_it_is_tracked_again() {
 }
 
 #[test]
-fn there_and_back_again_leaves_what_follows_upstream() {
+fn a_change_of_refspecs_that_is_undone_leaves_tracked_branches_as_they_were() {
     let matrix = Matrix::new(Change::Negative);
     for _ in 0..2 {
         let tips = matrix.tips();

@@ -162,13 +162,13 @@ fn another_change_is_carried_out_all_the_same() {
 }
 
 #[test]
-fn whoever_looks_first_sees_it_as_it_was_or_as_it_is_to_be() {
+fn the_first_command_after_a_kill_shows_the_old_state_or_the_new_one() {
     let look = |matrix: &Matrix| matrix.tracking.world.mirrord(["show", NAME]);
     Matrix::new(Change::Untracked).is_old_or_new(look);
 }
 
 #[test]
-fn whoever_fetches_first_is_served_what_was_or_what_is_to_be_without_upstream_too() {
+fn the_first_fetch_after_a_kill_gets_the_old_state_or_the_new_one_also_without_upstream() {
     for alone in [true, false] {
         let matrix = Matrix::new(Change::Renamed);
         if alone {
@@ -187,7 +187,7 @@ fn whoever_fetches_first_is_served_what_was_or_what_is_to_be_without_upstream_to
 }
 
 #[test]
-fn whoever_pushes_first_pushes_to_what_was_or_to_what_is_to_be() {
+fn the_first_push_after_a_kill_goes_to_the_old_state_or_to_the_new_one() {
     let matrix = Matrix::new(Change::Renamed);
     let mine = format!("{}:refs/heads/mine", matrix.diverged);
     matrix.is_old_or_new(|matrix| {

@@ -17,7 +17,7 @@ fn way_to_keep(set: &Ran, name: &str) -> Vec<String> {
 }
 
 #[test]
-fn ones_own_can_be_kept_under_another_name() {
+fn a_local_branch_can_be_kept_under_another_name() {
     let matrix = Matrix::new(Change::Tracked);
     let tracking = &matrix.tracking;
     let before = tracking.project.refs();
@@ -48,7 +48,7 @@ fn ones_own_can_be_kept_under_another_name() {
 }
 
 #[test]
-fn ones_own_can_be_sent_to_upstream_when_it_contains_upstreams() {
+fn a_local_branch_can_be_sent_to_upstream_when_it_contains_upstreams() {
     let matrix = Matrix::new(Change::Tracked);
     let tracking = &matrix.tracking;
     let set = matrix.set().ok();
@@ -86,7 +86,7 @@ fn ones_own_can_be_sent_to_upstream_when_it_contains_upstreams() {
 }
 
 #[test]
-fn what_is_only_behind_is_in_step_when_upstreams_is_pushed_there() {
+fn a_local_branch_that_is_only_behind_follows_upstream_when_upstreams_commit_is_pushed_there() {
     let matrix = Matrix::new(Change::Tracked);
     let tracking = &matrix.tracking;
     matrix.set().ok();
@@ -109,7 +109,7 @@ fn what_is_only_behind_is_in_step_when_upstreams_is_pushed_there() {
 }
 
 #[test]
-fn a_tag_of_ones_own_has_a_way_out_too() {
+fn a_local_tag_has_a_way_out_too() {
     let tracking = Tracking::new(|project| {
         project.history(3);
         project.tag("v1", "main");

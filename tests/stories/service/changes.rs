@@ -56,7 +56,7 @@ fn a_daemon_that_git_has_started_gives_way_to_one_that_a_login_starts() {
 }
 
 #[test]
-fn whoever_waits_for_a_sync_of_the_one_that_gives_way_is_served_by_the_next() {
+fn a_client_that_waits_for_a_sync_of_the_old_daemon_is_served_by_the_new_one() {
     on_stage(|stage| {
         let paused = stage.gitlab.pause(On::Fetch);
         let clone = stage.clone("ours").start();
@@ -106,7 +106,7 @@ fn an_upgrade_while_somebody_clones_is_not_seen_by_them() {
 }
 
 #[test]
-fn stop_stops_it_until_its_next_use_and_says_so() {
+fn stop_stops_the_service_until_its_next_use_and_says_so() {
     on_stage(|stage| {
         stage.service("install");
         let first = stage.pid();
@@ -172,7 +172,7 @@ fn a_push_outlives_a_restart() {
 }
 
 #[test]
-fn uninstalled_it_leaves_nothing() {
+fn uninstall_leaves_nothing() {
     on_stage(|stage| {
         stage.clone("before").ok();
         stage.systemd.mirrord(["stop"]).ok();
@@ -207,7 +207,7 @@ fn uninstalled_it_leaves_nothing() {
 }
 
 #[test]
-fn somebody_who_reads_is_waited_for() {
+fn a_restart_waits_for_running_fetches() {
     on_stage(|stage| {
         stage.service("install");
         let reader = reader(stage);

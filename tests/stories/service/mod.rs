@@ -67,7 +67,7 @@ impl Stage<'_> {
 }
 
 #[test]
-fn installed_it_is_there_and_its_first_use_starts_it_again() {
+fn an_installed_service_runs_and_its_next_use_starts_it_again() {
     on_stage(|stage| {
         let output = stage.service("install");
         assert_eq!(output.line(), "mirrord is now a service of your systemd");
@@ -89,7 +89,7 @@ fn installed_it_is_there_and_its_first_use_starts_it_again() {
 }
 
 #[test]
-fn it_finds_what_its_clients_find_and_keeps_it_to_itself() {
+fn the_service_finds_what_its_clients_find_and_its_files_are_private() {
     on_stage(|stage| {
         stage.service("install");
         stage.clone("ours").ok();
@@ -130,7 +130,7 @@ fn it_finds_what_its_clients_find_and_keeps_it_to_itself() {
 }
 
 #[test]
-fn it_is_found_from_a_shell_without_its_runtime_directory() {
+fn the_service_is_found_from_a_shell_without_its_runtime_directory() {
     on_stage(|stage| {
         let here = |run: Run| run.env_remove("MIRROR_HOME");
         let elsewhere = |run: Run| here(run).env("XDG_RUNTIME_DIR", "");
@@ -158,7 +158,7 @@ fn it_is_found_from_a_shell_without_its_runtime_directory() {
 }
 
 #[test]
-fn a_killed_one_comes_back_by_itself() {
+fn a_killed_service_is_started_again() {
     on_stage(|stage| {
         stage.service("install");
         stage.clone("ours").ok();
@@ -174,7 +174,7 @@ fn a_killed_one_comes_back_by_itself() {
 }
 
 #[test]
-fn one_that_hangs_is_killed_and_comes_back() {
+fn a_service_that_hangs_is_killed_and_started_again() {
     on_stage(|stage| {
         let folder = stage.world.units().join("mirrord.service.d");
         fs::create_dir_all(&folder).expect("the world is ours");
@@ -194,7 +194,7 @@ fn one_that_hangs_is_killed_and_comes_back() {
 }
 
 #[test]
-fn one_that_is_alive_is_left_alone() {
+fn a_service_that_is_alive_is_not_killed() {
     on_stage(|stage| {
         let folder = stage.world.units().join("mirrord.service.d");
         fs::create_dir_all(&folder).expect("the world is ours");
@@ -225,7 +225,7 @@ fn one_that_is_alive_is_left_alone() {
 }
 
 #[test]
-fn over_ssh_it_serves_as_ever_and_a_kill_leaves_no_connection() {
+fn the_service_serves_over_ssh_and_a_kill_leaves_no_connection() {
     let stage = ssh::Stage::small();
     let Some(systemd) = stage.world.systemd() else {
         return;
@@ -247,7 +247,7 @@ fn over_ssh_it_serves_as_ever_and_a_kill_leaves_no_connection() {
 }
 
 #[test]
-fn it_does_with_as_little_as_the_readme_says() {
+fn the_service_works_with_the_restrictions_in_the_readme() {
     let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"));
     let readme = readme.expect("README.md is there");
     let filters = readme.split("```ini\n").nth(1).expect("it has a drop-in");
@@ -284,7 +284,7 @@ fn it_does_with_as_little_as_the_readme_says() {
 }
 
 #[test]
-fn an_odd_home_is_no_hindrance() {
+fn a_home_with_odd_characters_works() {
     on_stage(|stage| {
         let home = stage.world.path(r#"50% "of" $me & \you"#);
         let there = |run: Run| run.env("MIRROR_HOME", &home);

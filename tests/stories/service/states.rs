@@ -16,7 +16,7 @@ fn status(stage: &Stage) -> (String, Option<i32>) {
 }
 
 #[test]
-fn each_state_has_its_word_and_its_code() {
+fn each_state_of_the_service_has_a_name_and_an_exit_code() {
     on_stage(|stage| {
         assert_eq!(status(stage), ("mirrord is no service".into(), Some(3)));
         stage.says("\"state\": \"not installed\"");
@@ -47,7 +47,7 @@ fn each_state_has_its_word_and_its_code() {
 }
 
 #[test]
-fn twice_installed_is_installed() {
+fn a_second_install_changes_nothing() {
     on_stage(|stage| {
         stage.service("install");
         let pid = stage.pid();
@@ -75,7 +75,7 @@ fn a_socket_that_somebody_removes_is_made_anew() {
 }
 
 #[test]
-fn another_place_is_told_and_taken_over() {
+fn a_service_of_another_home_is_reported_and_replaced() {
     on_stage(|stage| {
         stage.service("install");
         let home = stage.world.path("elsewhere");
@@ -153,7 +153,7 @@ fn somebody_elses_unit_is_not_overwritten_nor_removed() {
 }
 
 #[test]
-fn without_a_user_manager_it_says_so_and_changes_nothing() {
+fn without_a_user_manager_install_says_so_and_changes_nothing() {
     let world = World::new();
     let ran = world.mirrord(["service", "install"]).code(1);
     assert_eq!(
@@ -169,7 +169,7 @@ fn without_a_user_manager_it_says_so_and_changes_nothing() {
 }
 
 #[test]
-fn without_a_user_manager_it_can_still_be_removed() {
+fn without_a_user_manager_the_service_can_still_be_removed() {
     let world = World::new();
     let left = {
         let Some(systemd) = world.systemd() else {

@@ -89,7 +89,7 @@ fn a_token_with_time_left_is_told_and_not_warned_of() {
 }
 
 #[test]
-fn a_host_that_does_not_tell_is_asked_once_and_nobody_minds() {
+fn a_host_that_does_not_tell_when_tokens_expire_is_asked_once() {
     let private = Private::new();
     private.adding("project", "right").ok();
     let asks = |request: &tests::Request| request.path.starts_with("/api/");

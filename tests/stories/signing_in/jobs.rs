@@ -127,7 +127,7 @@ fn a_bad_token_never_sees_what_needs_a_good_one_and_the_good_one_never_its_refus
 }
 
 #[test]
-fn a_mirrors_own_token_is_no_help_to_who_brings_a_bad_one() {
+fn a_mirrors_own_token_does_not_help_a_client_with_a_bad_one() {
     let private = Private::new();
     private.adding("project", "right").ok();
     private

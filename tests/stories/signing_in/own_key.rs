@@ -70,7 +70,7 @@ fn a_key_of_the_mirrors_own_signs_in_for_fetches_and_pushes_and_is_not_copied() 
 }
 
 #[test]
-fn no_other_key_signs_in_for_it_whatever_the_user_has() {
+fn no_other_key_of_the_user_signs_in_for_a_mirror_with_a_key_of_its_own() {
     let stage = stage(&["ssh/own"]);
     add(&stage, &[]).ok();
     // Only the one that the person's own configuration names would do.

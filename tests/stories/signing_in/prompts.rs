@@ -76,7 +76,7 @@ fn a_wrong_answer_is_refused_as_by_plain_git_and_can_be_given_anew() {
 }
 
 #[test]
-fn of_many_who_wait_one_is_asked() {
+fn of_many_clients_that_wait_one_is_asked() {
     let private = Private::new();
     let paused = private.gitlab.pause(On::InfoRefs);
     let mut first = clone(&private, "ours").on_terminal();
@@ -152,7 +152,7 @@ fn a_program_that_asks_goes_before_the_terminal_as_in_plain_git() {
 }
 
 #[test]
-fn without_anybody_to_ask_it_fails_at_once_and_says_what_to_type() {
+fn without_a_terminal_a_clone_fails_at_once_and_prints_what_to_type() {
     let private = Private::new();
     let ran = private
         .clone("ours")
@@ -168,7 +168,7 @@ fn without_anybody_to_ask_it_fails_at_once_and_says_what_to_type() {
 
 /// A stage with a key that has a passphrase, and nobody else's.
 #[test]
-fn who_has_no_terminal_does_not_wait_for_somebody_elses_answer() {
+fn a_client_without_a_terminal_does_not_wait_for_an_answer_at_another_terminal() {
     let private = Private::new();
     let mut asked = clone(&private, "ours").on_terminal();
     asked.shows("Username for");
@@ -272,7 +272,7 @@ fn of_two_clones_over_ssh_one_is_asked_for_both() {
 }
 
 #[test]
-fn who_has_no_terminal_does_not_wait_for_somebody_elses_passphrase() {
+fn a_client_without_a_terminal_does_not_wait_for_a_passphrase_at_another_terminal() {
     let stage = with_passphrase();
     let mut asked = stage.clone("ours").on_terminal();
     asked.shows("Enter passphrase for key '");
@@ -287,7 +287,7 @@ fn who_has_no_terminal_does_not_wait_for_somebody_elses_passphrase() {
 }
 
 #[test]
-fn who_signs_in_otherwise_waits_for_their_turn_behind_somebody_who_is_asked() {
+fn a_client_with_another_login_waits_until_the_question_at_a_terminal_is_answered() {
     let stage = with_passphrase();
     let (locked, free) = (stage.world.path("ssh/key"), stage.world.path("ssh/free"));
     fs::copy(&locked, &free).expect("ours");

@@ -40,7 +40,7 @@ fn a_token_of_the_mirrors_own_is_sent_at_once_and_nobody_else_is_asked() {
 }
 
 #[test]
-fn whoever_uses_the_url_signs_in_as_their_git_would_and_not_with_a_mirrors_token() {
+fn a_clone_of_the_url_signs_in_as_git_would_and_not_with_a_mirrors_token() {
     let private = Private::new();
     private.adding("project", "right").ok();
     let by_url = private.clone("ours").fails();
@@ -143,7 +143,7 @@ fn a_secret_goes_when_it_is_replaced_forgotten_or_its_mirror_is_removed() {
 }
 
 #[test]
-fn a_secret_that_cannot_be_removed_is_told_of() {
+fn a_secret_that_cannot_be_removed_is_reported() {
     let private = Private::new();
     private.adding("project", "right").ok();
     for args in [
@@ -173,7 +173,7 @@ fn an_add_that_fails_leaves_no_secret_and_no_mirror() {
 }
 
 #[test]
-fn what_a_killed_daemon_left_behind_is_swept_and_what_is_named_stays() {
+fn secrets_that_a_killed_daemon_left_behind_are_removed_and_those_of_mirrors_stay() {
     let private = Private::new();
     private.adding("project", "right").ok();
     let named = private.secrets();

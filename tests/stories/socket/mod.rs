@@ -22,7 +22,7 @@ fn mode(path: impl AsRef<Path>) -> u32 {
 }
 
 #[test]
-fn only_the_user_may_enter_whatever_the_umask() {
+fn only_the_user_may_enter_the_home_whatever_the_umask() {
     let stage = Stage::new();
     let script = "umask 000; exec git clone -q \"$0\" ours";
     stage
@@ -132,7 +132,7 @@ fn a_relative_home_is_refused() {
 }
 
 #[test]
-fn without_a_home_of_its_own_it_keeps_to_the_platforms_directories() {
+fn without_mirror_home_the_daemon_uses_the_platforms_directories() {
     let stage = Stage::new();
     let there = |run: Run| run.env_remove("MIRROR_HOME");
     there(stage.clone()).ok();
@@ -216,7 +216,7 @@ print "$received\n";
 "#;
 
 #[test]
-fn another_user_hears_nothing_even_where_the_socket_is_open_to_all() {
+fn another_user_gets_no_byte_even_if_the_socket_is_open_to_all() {
     let world = World::new();
     world.mirrord(["list"]).ok();
     let socket = world.mirror_home().join("socket");

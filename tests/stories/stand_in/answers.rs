@@ -180,7 +180,7 @@ fn a_private_project_asks_for_a_login() {
 }
 
 #[test]
-fn who_may_not_see_a_project_is_told_that_there_is_none() {
+fn a_login_that_may_not_see_a_project_gets_404() {
     let (world, gitlab) = world_and_gitlab();
     gitlab.project("group/project");
     gitlab.project("group/other");

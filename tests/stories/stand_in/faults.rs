@@ -66,7 +66,7 @@ fn a_flipped_bit_is_noticed() {
 }
 
 #[test]
-fn what_hangs_goes_on_when_released() {
+fn a_request_that_hangs_goes_on_when_it_is_released() {
     let (world, gitlab, url) = world_with_history();
     gitlab.fault(Fault::hang_before_headers().on(On::InfoRefs).times(1));
     gitlab.fault(Fault::hang_after_headers().on(On::LsRefs).times(1));

@@ -3,7 +3,7 @@
 use tests::{World, refs};
 
 #[test]
-fn equal_words_make_equal_objects() {
+fn equal_arguments_make_equal_objects() {
     let world = World::new();
     let write = |name| {
         let project = world.project(name);

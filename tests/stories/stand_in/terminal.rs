@@ -31,7 +31,7 @@ fn a_program_has_a_controlling_terminal_and_talks_to_a_person() {
 
 #[test]
 #[should_panic(expected = "never shows 'one'")]
-fn what_was_read_once_is_not_read_again() {
+fn text_that_a_terminal_has_read_is_not_read_again() {
     let world = World::new();
     let mut terminal = sh(&world, "echo one");
     terminal.shows("one");
@@ -131,7 +131,7 @@ fn ctrl_c_ends_it_and_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
-fn what_is_too_long_or_no_text_is_refused() {
+fn an_answer_that_is_too_long_or_no_text_is_refused() {
     let world = World::new();
     let mut terminal = asked(&world, "");
     terminal.types(&"x".repeat(4097));

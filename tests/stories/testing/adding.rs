@@ -10,7 +10,7 @@ fn adding(stage: &Stage, options: &[&str]) -> tests::Run {
 }
 
 #[test]
-fn who_watches_an_add_sees_its_steps() {
+fn an_add_with_progress_prints_its_steps() {
     let stage = Stage::new();
     let ran = adding(&stage, &["--progress"]).ok();
     let labels: Vec<_> = steps(&ran).into_iter().map(|step| step.1).collect();
@@ -21,7 +21,7 @@ fn who_watches_an_add_sees_its_steps() {
 }
 
 #[test]
-fn who_does_not_watch_sees_them_only_where_it_fails() {
+fn an_add_without_progress_prints_its_steps_only_if_it_fails() {
     let stage = Stage::new();
     stage.gitlab.require_login("group/project", "me", "right");
     let ran = adding(&stage, &[]).code(1);
@@ -44,7 +44,7 @@ fn who_does_not_watch_sees_them_only_where_it_fails() {
 }
 
 #[test]
-fn what_nobody_sees_is_not_asked() {
+fn an_add_whose_steps_are_not_shown_asks_upstream_less() {
     let stage = Stage::new();
     adding(&stage, &["--no-sync"]).ok();
     let requests = stage.gitlab.requests();

@@ -93,7 +93,7 @@ fn a_header_that_signs_in_is_named_and_not_shown() {
 }
 
 #[test]
-fn who_may_not_read_is_told_so() {
+fn a_login_that_may_not_read_gets_an_error() {
     let stage = private();
     stage.gitlab.require_login("group/other", "you", "yours");
     let typed = stage.with_login("you:yours");

@@ -111,7 +111,7 @@ fn hint(ran: &Ran) -> String {
 }
 
 #[test]
-fn what_works_is_said_step_by_step_and_nothing_is_changed() {
+fn a_test_that_passes_prints_each_step_and_changes_nothing() {
     let stage = Stage::new();
     let before = stage.project.refs();
     let ran = stage.testing(&[]).ok();

@@ -5,7 +5,7 @@ use tests::{Fault, On};
 use super::{Stage, step_detail};
 
 #[test]
-fn what_pushes_can_do_is_as_upstream_is_set() {
+fn the_steps_about_pushes_show_what_upstream_offers() {
     let stage = Stage::new();
     let label = ["atomic pushes", "push options"];
     for (at, key) in ["advertiseAtomic", "advertisePushOptions"]

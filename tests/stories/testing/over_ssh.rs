@@ -21,7 +21,7 @@ fn fingerprint(stage: &Stage, key: &str) -> String {
 }
 
 #[test]
-fn what_works_over_ssh_names_both_keys() {
+fn a_test_over_ssh_names_both_keys() {
     let stage = Stage::small();
     let before = stage.project.refs();
     let ran = testing(&stage).ok();
@@ -99,7 +99,7 @@ fn a_key_that_is_refused() {
 }
 
 #[test]
-fn nobody_listens_or_the_name_is_not_known() {
+fn the_address_is_down_or_the_name_is_not_known() {
     let mut stage = Stage::small();
     stage.sshd.stop();
     let ran = fails_at(testing(&stage), "connected", "connection refused");

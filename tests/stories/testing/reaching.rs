@@ -23,7 +23,7 @@ fn an_unknown_name() {
 }
 
 #[test]
-fn nobody_listens() {
+fn nothing_listens_at_the_address() {
     let stage = Stage::new();
     stage.gitlab.stop();
     fails_at(stage.testing(&[]), "connected", "connection refused");
@@ -152,7 +152,7 @@ fn a_redirect_to_another_host_is_not_followed_and_its_address_is_said() {
 }
 
 #[test]
-fn what_only_git_can_do_is_left_to_git_and_tested_by_it() {
+fn a_setting_that_only_git_understands_is_tested_by_git() {
     let stage = Stage::new();
     stage.world.config("http.cookieFile", "/dev/null");
     let ran = stage.testing(&[]).ok();

@@ -45,7 +45,7 @@ impl Shelf {
 }
 
 #[test]
-fn what_the_mirror_alone_has_stays_apart_through_many_repacks() {
+fn packs_of_local_branches_stay_apart_through_many_repacks() {
     let mut shelf = Shelf::new();
     let fork = &shelf.fork;
     let mut mine = Vec::new();
@@ -81,7 +81,7 @@ fn what_the_mirror_alone_has_stays_apart_through_many_repacks() {
 }
 
 #[test]
-fn what_was_pushed_before_packs_were_kept_apart_is_from_now_on() {
+fn local_commits_of_an_older_version_are_kept_apart_from_now_on() {
     let mut shelf = Shelf::new();
     shelf.fork.begin("mine");
     shelf.fork.push(&["-q", "mine"]).ok();
@@ -121,7 +121,7 @@ fn as_many_packs_of_either_kind_become_few_each_with_its_like() {
 }
 
 #[test]
-fn what_somebody_else_keeps_stays_as_it_is() {
+fn a_keep_file_of_somebody_else_is_left_alone() {
     let mut shelf = Shelf::new();
     shelf.add_packs(3);
     let theirs = packs(&shelf.mirror(), "pack");

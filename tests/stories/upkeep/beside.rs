@@ -91,7 +91,7 @@ fn nobody_waits_for_a_repack() {
 }
 
 #[test]
-fn what_somebody_reads_is_not_dropped_before_the_end() {
+fn packs_that_a_clone_reads_are_not_removed_before_its_end() {
     let mut shelf = Shelf::new();
     shelf.sync("before");
     let commit = shelf.fork.project.tip("main").expect("there");

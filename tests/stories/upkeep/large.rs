@@ -147,7 +147,7 @@ fn while_a_child_of_a_dead_daemon_writes_an_index_no_pack_goes() {
 }
 
 #[test]
-fn what_comes_while_an_index_is_written_is_seen_to_without_another_change() {
+fn packs_that_arrive_while_an_index_is_written_are_indexed_without_another_change() {
     let mut shelf = Shelf::large_and_held();
     shelf.add_packs(MANY);
     shelf.sync("one");

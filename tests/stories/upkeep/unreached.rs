@@ -96,7 +96,7 @@ fn is_done(mirror: &Path) -> bool {
 }
 
 #[test]
-fn what_left_the_history_goes_from_the_disk_two_weeks_after_it_was_found() {
+fn unreachable_objects_are_removed_two_weeks_after_they_were_found() {
     let shelf = Shelf::new();
     let fork = &shelf.fork;
     fork.begin("mine");
@@ -131,7 +131,7 @@ fn what_left_the_history_goes_from_the_disk_two_weeks_after_it_was_found() {
 }
 
 #[test]
-fn what_upstream_comes_back_to_stays() {
+fn unreachable_objects_that_upstream_brings_back_stay() {
     let shelf = Shelf::new();
     let lost = shelf.loses_something(1);
     shelf.is_looked_through("a-week-later");

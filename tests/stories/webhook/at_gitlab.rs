@@ -195,7 +195,7 @@ fn the_token_goes_to_upstream_alone_and_is_kept_nowhere() {
 }
 
 #[test]
-fn what_gitlab_refuses_is_said_in_its_words_with_what_to_do() {
+fn an_error_of_gitlabs_api_is_printed_with_a_hint() {
     let stage = Stage::with_maintainer();
     stage.gitlab.maintainer("other/project", "glpat-other");
     for (token, expected) in [

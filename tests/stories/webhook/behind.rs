@@ -23,7 +23,7 @@ fn at(world: &World) -> String {
 }
 
 #[test]
-fn behind_nginx_it_is_reached_by_the_name_of_that() {
+fn behind_nginx_the_webhook_is_reached_by_the_name_of_nginx() {
     let stage = Stage::new();
     let certificate = stage.world.certificate();
     let nginx = Nginx::new(&stage.world, &snippet(&at(&stage.world)), &certificate);

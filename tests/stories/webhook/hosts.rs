@@ -52,7 +52,7 @@ const REPOSITORY_UPDATE: &str = r#"{
 const CUSTOM_TEMPLATE: &str = "{\"event\":\"push\",\"text\":\"a\u{e9}\"}";
 
 #[test]
-fn what_gitlab_sends_after_a_push_brings_the_mirror_in_step() {
+fn a_delivery_of_gitlab_after_a_push_syncs_the_mirror() {
     let stage = Stage::new();
     let Shown { url, token } = stage.show();
     let change = |kind: &str| match kind {
@@ -92,7 +92,7 @@ fn what_gitlab_sends_after_a_push_brings_the_mirror_in_step() {
 }
 
 #[test]
-fn what_a_delivery_says_is_a_hint_and_never_data() {
+fn the_content_of_a_delivery_is_never_used() {
     let stage = Stage::new();
     let Shown { url, token } = stage.show();
     stage.project.commit("main", "file", "new");
@@ -117,7 +117,7 @@ fn what_a_delivery_says_is_a_hint_and_never_data() {
 }
 
 #[test]
-fn github_gitea_and_forgejo_are_heard_too() {
+fn deliveries_of_github_gitea_and_forgejo_are_accepted_too() {
     let stage = Stage::new();
     let Shown { url, token } = stage.show();
     let table = [

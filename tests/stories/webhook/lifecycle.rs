@@ -131,7 +131,7 @@ fn a_port_that_is_taken_is_said_so_and_taken_when_it_is_free() {
 }
 
 #[test]
-fn it_moves_without_losing_anybody_and_says_by_which_url_it_is_reached() {
+fn the_webhook_moves_to_another_address_keeps_its_hooks_and_prints_its_public_url() {
     let stage = Stage::new();
     let old = stage.delivery();
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
@@ -163,7 +163,7 @@ fn it_moves_without_losing_anybody_and_says_by_which_url_it_is_reached() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_and_changes_nothing() {
+fn invalid_options_of_webhook_on_are_refused_and_change_nothing() {
     let stage = Stage::new();
     let before = stage.show().url;
     let missing = stage.world.path("missing.pem").display().to_string();
@@ -192,7 +192,7 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn every_part_of_it_explains_itself() {
+fn every_subcommand_of_webhook_has_a_help() {
     let world = World::new();
     for part in ["on", "off", "show", "secret", "register", "check"] {
         let help = world.mirrord(["webhook", part, "--help"]).ok();

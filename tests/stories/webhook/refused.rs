@@ -7,7 +7,7 @@ use tests::Delivery;
 use super::{Shown, Stage};
 
 #[test]
-fn each_way_not_to_be_a_delivery_has_its_answer_and_none_costs_a_check() {
+fn every_invalid_delivery_has_its_own_answer_and_none_starts_a_sync() {
     let stage = Stage::new();
     let right = stage.delivery();
     let Shown { url, token } = stage.show();

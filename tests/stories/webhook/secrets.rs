@@ -108,7 +108,7 @@ fn a_replay_is_answered_and_costs_nothing_and_resending_is_a_check() {
 }
 
 #[test]
-fn what_is_no_signing_token_changes_nothing_and_is_not_repeated() {
+fn an_invalid_signing_token_changes_nothing_and_is_not_printed() {
     let stage = Stage::new();
     let delivery = stage.delivery();
     for wrong in ["hunter2", "whsec_hunter2", "whsec_aHVudGVyMg==", "", "a\nb"] {

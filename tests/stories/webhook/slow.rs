@@ -30,7 +30,7 @@ fn rest(mut stream: &TcpStream) -> String {
 }
 
 #[test]
-fn slow_headers_are_hung_up_on_and_a_slow_body_is_told_so() {
+fn slow_headers_end_the_connection_and_a_slow_body_gets_408() {
     let stage = Stage::new();
     let Shown { url, .. } = stage.show();
     let (silent, dribbling, slow) = (connect(&url), connect(&url), connect(&url));

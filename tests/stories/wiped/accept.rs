@@ -30,7 +30,7 @@ impl Stage {
 }
 
 #[test]
-fn what_an_emptied_upstream_had_comes_back_after_it_was_accepted() {
+fn branches_of_an_emptied_upstream_can_be_restored_after_accept() {
     let stage = Stage::new();
     empty(&stage.project);
     alarmed(stage.fetch());
@@ -53,7 +53,7 @@ fn what_an_emptied_upstream_had_comes_back_after_it_was_accepted() {
 }
 
 #[test]
-fn what_a_replaced_upstream_had_comes_back_beside_what_it_has() {
+fn branches_of_a_replaced_upstream_can_be_restored_beside_the_new_ones() {
     let stage = Stage::new();
     stage
         .mirrord(&["set", "project", "--track", "+refs/heads/*:refs/heads/*"])
@@ -231,7 +231,7 @@ fn an_accept_that_breaks_off_leaves_what_was_there() {
 }
 
 #[test]
-fn who_fetches_beside_an_accept_gets_the_one_or_the_other_whole() {
+fn a_fetch_during_an_accept_gets_the_old_state_or_the_new_one_whole() {
     let stage = Stage::new();
     replace(&stage.project, 20);
     alarmed(stage.fetch());

@@ -225,7 +225,7 @@ fn another_project_in_its_place_is_an_alarm() {
 }
 
 #[test]
-fn what_people_do_every_day_is_no_alarm() {
+fn everyday_merges_and_deletions_raise_no_alarm() {
     let scenarios = [
         Scenario {
             what: "GitLab's 'delete merged branches' on 14 of 20",

@@ -27,7 +27,7 @@ fn a_fetch_costs_one_request_while_the_alarm_stands() {
 }
 
 #[test]
-fn what_was_downloaded_before_the_alarm_is_not_downloaded_for_the_accept() {
+fn objects_that_were_downloaded_before_the_alarm_are_not_downloaded_again_by_accept() {
     let stage = Stage::new();
     replace(&stage.project, 300);
     alarmed(stage.fetch());

@@ -53,7 +53,7 @@ fn refspecs_that_show_less_are_no_alarm() {
 }
 
 #[test]
-fn what_somebody_deletes_through_us_is_no_alarm() {
+fn deletions_through_the_mirror_raise_no_alarm() {
     let stage = Stage::new();
     main_and::<19>(&stage.project);
     stage.fetch().ok();
@@ -63,7 +63,7 @@ fn what_somebody_deletes_through_us_is_no_alarm() {
 }
 
 #[test]
-fn what_somebody_deletes_through_us_while_others_fetch_is_no_alarm() {
+fn deletions_through_the_mirror_while_others_fetch_raise_no_alarm() {
     let stage = Stage::new();
     main_and::<19>(&stage.project);
     stage.fetch().ok();

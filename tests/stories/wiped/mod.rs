@@ -320,7 +320,7 @@ fn a_mirror_that_asks_upstream_seldom_says_it_at_each_fetch_too() {
 }
 
 #[test]
-fn what_the_hint_says_can_be_typed_for_a_mirror_that_nobody_named() {
+fn the_command_in_the_hint_works_for_a_mirror_of_a_url() {
     let stage = Stage::new();
     stage.mirrord(&["remove", "project"]).ok();
     stage.world.clone_mirror(&stage.url, "auto").ok();

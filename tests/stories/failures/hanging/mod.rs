@@ -127,7 +127,7 @@ fn a_push_that_hangs_before_it_is_sent_has_not_reached_upstream() {
 }
 
 #[test]
-fn words_that_come_in_drops_and_say_nothing_are_a_silence() {
+fn a_slow_trickle_of_useless_bytes_is_given_up() {
     let stage = Stage::new();
     stage.impatient(1);
     let kind = ("Content-Type", "application/x-git-upload-pack-result");
@@ -147,7 +147,7 @@ fn words_that_come_in_drops_and_say_nothing_are_a_silence() {
 }
 
 #[test]
-fn where_git_itself_asks_a_silence_ends_too() {
+fn where_git_itself_asks_an_upstream_that_hangs_is_given_up_too() {
     let world = World::new();
     let gitlab = world.gitlab_tls();
     world.config("http.sslCAInfo", gitlab.ca_file().to_str().expect("text"));
