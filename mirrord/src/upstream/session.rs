@@ -31,7 +31,8 @@ use super::{
     Access, Advertised, Trouble, Upstreams,
     answers::explain,
     child::{self, Child, ExplainStderr},
-    fallback, http, local, ssh, v2,
+    fallback, http, local, ssh,
+    v2::{self, FetchError, PackRequest},
 };
 
 /// A conversation with one upstream, by one access.
@@ -237,38 +238,32 @@ impl Session {
         watch: &Watch,
     ) -> Result<Advertised, Trouble> {
         watch.asking();
-        match &mut self.route {
+        let url = &self.url;
+        let explain = |err: &gix::Error| explain(url, err, None);
+        let (listed, capabilities) = match &mut self.route {
             Route::Http {
                 http,
                 transport,
                 capabilities,
             } => {
                 http.serve(watch);
-                let refs = v2::list_refs(transport.as_mut(), capabilities, track);
+                let listed = v2::list_refs(transport.as_mut(), capabilities, track);
                 http.drain();
-                refs.map_err(|err| {
-                    http.trouble()
-                        .unwrap_or_else(|| explain(&self.url, &err, None))
-                })
-                .and_then(|refs| {
-                    Advertised::new(&self.url, refs, v2::object_format(capabilities), track)
-                })
+                let trouble = |err| http.trouble().unwrap_or_else(|| explain(&err));
+                (listed.map_err(trouble)?, capabilities)
             }
             Route::Child {
                 child,
                 transport,
                 capabilities,
-            } => v2::list_refs(transport.as_mut(), capabilities, track)
-                .map_err(|err| {
-                    child
-                        .explain(&self.url, &err)
-                        .unwrap_or_else(|| explain(&self.url, &err, None))
-                })
-                .and_then(|refs| {
-                    Advertised::new(&self.url, refs, v2::object_format(capabilities), track)
-                }),
-            Route::Git(git) => git.list_refs(track, watch),
-        }
+            } => {
+                let listed = v2::list_refs(transport.as_mut(), capabilities, track);
+                let trouble = |err| child.explain(url, &err).unwrap_or_else(|| explain(&err));
+                (listed.map_err(trouble)?, capabilities)
+            }
+            Route::Git(git) => return git.list_refs(track, watch),
+        };
+        Advertised::new(url, listed, v2::object_format(capabilities), track)
     }
 
     /// Receives everything that `wants` need and the mirror's `records` do not have.
@@ -281,6 +276,14 @@ impl Session {
         quarantine: &Quarantine,
         watch: &Watch,
     ) -> Result<Received, Trouble> {
+        let url = &self.url;
+        let explain = |err: FetchError| explain(url, &err.error, err.server_message);
+        let request = PackRequest {
+            wants,
+            records,
+            quarantine,
+            watch,
+        };
         let result = match &mut self.route {
             Route::Http {
                 http,
@@ -288,43 +291,19 @@ impl Session {
                 capabilities,
             } => {
                 http.serve(watch);
-                let mut said = None;
-                let result = v2::fetch_pack(
-                    transport.as_mut(),
-                    capabilities,
-                    wants,
-                    records,
-                    quarantine,
-                    watch,
-                    &mut said,
-                );
+                let result = v2::fetch_pack(transport.as_mut(), capabilities, request);
                 http.drain();
-                result.map_err(|err| {
-                    http.trouble()
-                        .unwrap_or_else(|| explain(&self.url, &err, said))
-                })
+                result.map_err(|err| http.trouble().unwrap_or_else(|| explain(err)))
             }
             Route::Child {
                 child,
                 transport,
                 capabilities,
-            } => {
-                let mut said = None;
-                v2::fetch_pack(
-                    transport.as_mut(),
-                    capabilities,
-                    wants,
-                    records,
-                    quarantine,
-                    watch,
-                    &mut said,
-                )
-                .map_err(|err| {
-                    child
-                        .explain(&self.url, &err)
-                        .unwrap_or_else(|| explain(&self.url, &err, said))
-                })
-            }
+            } => v2::fetch_pack(transport.as_mut(), capabilities, request).map_err(|err| {
+                child
+                    .explain(url, &err.error)
+                    .unwrap_or_else(|| explain(err))
+            }),
             Route::Git(git) => git.fetch_pack(wants, records, quarantine, watch),
         };
         if watch.is_cancelled() {

@@ -20,7 +20,7 @@ use gix_transport::{
     Protocol,
     client::{
         Capabilities, MessageKind,
-        blocking_io::{Transport, TransportV2Ext},
+        blocking_io::{ExtendedBufRead, Transport, TransportV2Ext},
     },
 };
 use parking_lot::Mutex;
@@ -122,35 +122,57 @@ fn parse_ref(line: &[u8]) -> Option<ListedRef> {
     })
 }
 
-/// The fetch of protocol v2, from its public parts: gix's own loop shows upstream's words mangled.
+/// A pack that upstream is asked for, and where it goes.
+#[derive(Clone, Copy)]
+pub(super) struct PackRequest<'r> {
+    /// The refs whose objects are wanted.
+    pub wants: &'r UpstreamRefs,
+    /// What the mirror has had from upstream before.
+    pub records: &'r Refs,
+    /// Where the pack is stored.
+    pub quarantine: &'r Quarantine,
+    /// Who waits for the pack.
+    pub watch: &'r Watch,
+}
+
+/// Why no pack was stored.
+pub(super) struct FetchError {
+    pub error: gix::Error,
+    /// What upstream said on the error band of its side band.
+    pub server_message: Option<String>,
+}
+
+/// The `fetch` of protocol v2, from its public parts: gix's own loop (`gix_protocol::fetch`) hands on upstream's messages
+/// without their line ends.
 pub(super) fn fetch_pack<T: Transport>(
     transport: &mut T,
     capabilities: &Capabilities,
-    wants: &UpstreamRefs,
-    records: &Refs,
-    quarantine: &Quarantine,
-    watch: &Watch,
-    said: &mut Option<String>,
+    request: PackRequest<'_>,
+) -> Result<Received, FetchError> {
+    let server_message = Mutex::new(None);
+    let received = negotiate_and_receive(transport, capabilities, request, &server_message);
+    received.map_err(|error| FetchError {
+        error,
+        server_message: server_message.into_inner(),
+    })
+}
+
+fn negotiate_and_receive<T: Transport>(
+    transport: &mut T,
+    capabilities: &Capabilities,
+    request: PackRequest<'_>,
+    server_message: &Mutex<Option<String>>,
 ) -> gix::Result<Received> {
-    let heard = Mutex::new(None);
-    let repo = quarantine.repository().map_err(|err| err.raise())?;
+    let repo = request.quarantine.repository().map_err(|err| err.raise())?;
     let mut negotiator = gix::negotiate::Algorithm::Consecutive.into_negotiator();
     let mut graph = Graph::new(Commits::new(&repo), None);
-    for oid in records.values().collect::<BTreeSet<_>>() {
-        // A record that does not resolve to a commit has nothing to say to upstream.
+    for oid in request.records.values().collect::<BTreeSet<_>>() {
+        // Negotiation is about commits: a record that leads to none has nothing to offer.
         if let Some(commit) = ancestry::peel_to_commit(&repo, *oid) {
             negotiator.add_tip(commit, &mut graph)?;
         }
     }
-    let mut features = Command::Fetch.default_features(Protocol::V2, capabilities);
-    features.retain(|(name, _)| *name != "sideband-all");
-    features.push(agent());
-    let mut arguments = Arguments::new(Protocol::V2, features, false);
-    wants
-        .values()
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .for_each(|oid| arguments.want(oid));
+    let mut arguments = fetch_arguments(capabilities, request.wants);
     let mut state = negotiate::one_round::State::new(true);
     let mut previous: Option<Response> = None;
     loop {
@@ -176,34 +198,59 @@ pub(super) fn fetch_pack<T: Transport>(
                 .hinted("mirror the repository that it was cloned from")
                 .raise());
         }
-        watch.receiving();
-        // What upstream says is overheard on the wire; only a failure has to be caught here.
-        reader.set_progress_handler(Some(Box::new(|is_error, words| {
-            if is_error {
-                *heard.lock() = Some(words.to_vec());
-            }
-            if watch.is_cancelled() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        })));
-        let result = if records.is_empty() {
-            let received = quarantine.index_self_contained(&mut reader, watch);
-            received.map(|()| Received::Connected)
-        } else {
-            let received = quarantine.index_pack(&mut reader, watch);
-            received.map(|()| Received::Unchecked)
-        };
-        if result.is_ok() {
-            io::copy(&mut reader, &mut io::sink()).map_err(|err| err.raise())?;
-        }
-        drop(reader);
-        let words = heard.lock().take();
-        *said = words.map(|words: Vec<u8>| String::from_utf8_lossy(&words).trim().to_owned());
-        watch.finish();
-        return result;
+        return receive_pack(reader, request, server_message);
     }
+}
+
+fn fetch_arguments(capabilities: &Capabilities, wants: &UpstreamRefs) -> Arguments {
+    let mut features = Command::Fetch.default_features(Protocol::V2, capabilities);
+    // With `sideband-all` every line of an answer has a band, which `sideband::Listener` does not expect.
+    features.retain(|(name, _)| *name != "sideband-all");
+    features.push(agent());
+    let mut arguments = Arguments::new(Protocol::V2, features, false);
+    for oid in wants.values().collect::<BTreeSet<_>>() {
+        arguments.want(oid);
+    }
+    arguments
+}
+
+/// Stores the pack that follows in `reader`, and keeps what upstream says on the error band.
+fn receive_pack<'r>(
+    mut reader: Box<dyn ExtendedBufRead<'r> + Unpin + 'r>,
+    request: PackRequest<'r>,
+    server_message: &'r Mutex<Option<String>>,
+) -> gix::Result<Received> {
+    let PackRequest {
+        records,
+        quarantine,
+        watch,
+        ..
+    } = request;
+    watch.receiving();
+    // Progress is read from the wire (`sideband::Listener`); here only an error has to be caught.
+    reader.set_progress_handler(Some(Box::new(|is_error, message| {
+        if is_error {
+            let message = String::from_utf8_lossy(message);
+            *server_message.lock() = Some(message.trim().to_owned());
+        }
+        match watch.is_cancelled() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    })));
+    let result = if records.is_empty() {
+        let received = quarantine.index_self_contained(&mut reader, watch);
+        received.map(|()| Received::Connected)
+    } else {
+        let received = quarantine.index_pack(&mut reader, watch);
+        received.map(|()| Received::Unchecked)
+    };
+    if result.is_ok() {
+        io::copy(&mut reader, &mut io::sink()).map_err(|err| err.raise())?;
+    }
+    drop(reader);
+    watch.finish();
+    result
 }
 
 #[cfg(test)]

@@ -27,6 +27,9 @@ const TOKEN: &str = "GitLab takes a personal access token (scopes read_repositor
 const SIGN_IN_PAGE: &str =
     "a network's sign-in page may be in the way, or the address may not be a repository's";
 
+/// The longest quotation of what a server said.
+const MAX_MESSAGE_CHARS: usize = 200;
+
 /// Nobody has answered in time.
 const TIMED_OUT: &str = "connection timed out";
 
@@ -108,123 +111,127 @@ pub(crate) fn moved(
     }
 }
 
-/// A status that is not 200.
-pub(crate) fn refused(
-    url: &UpstreamUrl,
-    access: &Access,
-    status: StatusCode,
-    words: &str,
-    challenges: Vec<String>,
-    retry_after: Option<Duration>,
-) -> Trouble {
-    if let Some(trouble) = server_message::moved(url, words) {
-        return trouble;
+/// An answer whose status is not 200.
+pub(crate) struct Refusal {
+    pub status: StatusCode,
+    /// The body, where it is plain text.
+    pub text: String,
+    /// The values of `WWW-Authenticate`.
+    pub challenges: Vec<String>,
+    pub retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// Returns what the refusal of a request to `url` means for whoever asked with `access`.
+    pub(crate) fn explain(self, url: &UpstreamUrl, access: &Access) -> Trouble {
+        if let Some(trouble) = server_message::moved(url, &self.text) {
+            return trouble;
+        }
+        let trouble = match self.status {
+            StatusCode::UNAUTHORIZED if access.is_anonymous() => self.login_needed(url),
+            StatusCode::UNAUTHORIZED => self.login_refused(url),
+            StatusCode::FORBIDDEN => self.returned_error(url).hinted(
+                "this login may not read it, or too many failed ones have closed the door for a while",
+            ).into(),
+            StatusCode::NOT_FOUND => {
+                let message = format!("repository '{url}' not found");
+                let hint = match access.is_anonymous() {
+                    true => "check the address; a private project needs a login",
+                    false => "check the address; a login without permission is told the same",
+                };
+                Failure::new(FailureKind::Refused, message).hinted(hint).into()
+            }
+            StatusCode::TOO_MANY_REQUESTS => {
+                return self.busy(format!("'{url}' asks for patience (error 429)"));
+            }
+            status if status.is_server_error() => {
+                let number = status.as_u16();
+                return self.busy(format!("cannot reach '{url}': the server answered with error {number}"));
+            }
+            _ => self.returned_error(url).into(),
+        };
+        Trouble {
+            retry_on_new_session: true,
+            ..trouble
+        }
     }
-    let words = masked(
-        words
+
+    /// The first line of the text, behind a colon.
+    fn reason(&self) -> String {
+        let line = self
+            .text
             .lines()
-            .find(|line| !line.trim().is_empty())
-            .unwrap_or_default()
-            .trim()
-            .as_bytes(),
-    );
-    let words: String = words
-        .trim_start_matches("remote: ")
-        .chars()
-        .take(200)
-        .collect();
-    let said = if words.is_empty() {
-        String::new()
-    } else {
-        format!(": {words}")
-    };
-    let gitlab = words.contains("HTTP Basic: Access denied")
-        || challenges.iter().any(|line| line.contains("\"GitLab\""));
-    let new = |kind, message| Trouble {
-        retry_on_new_session: true,
-        ..Failure::new(kind, message).into()
-    };
-    let busy = |message: String| {
-        let wants = retry_after.map(|time| {
+            .map(str::trim)
+            .find(|line| !line.is_empty());
+        let line = masked(line.unwrap_or_default().as_bytes());
+        let line = line.trim_start_matches("remote: ").chars();
+        match line.take(MAX_MESSAGE_CHARS).collect::<String>() {
+            line if line.is_empty() => line,
+            line => format!(": {line}"),
+        }
+    }
+
+    fn is_of_gitlab(&self) -> bool {
+        self.reason().contains("HTTP Basic: Access denied")
+            || self
+                .challenges
+                .iter()
+                .any(|line| line.contains("\"GitLab\""))
+    }
+
+    /// The failure in the words of git's http.c.
+    fn returned_error(&self, url: &UpstreamUrl) -> Failure {
+        let (number, reason) = (self.status.as_u16(), self.reason());
+        let message =
+            format!("cannot read '{url}': the requested URL returned error: {number}{reason}");
+        Failure::new(FailureKind::Refused, message)
+    }
+
+    fn login_needed(self, url: &UpstreamUrl) -> Trouble {
+        let origin = url.origin();
+        let message = format!("could not read Username for '{origin}': terminal prompts disabled");
+        let hint = match self.is_of_gitlab() {
+            true => format!("store a login with a credential helper; {TOKEN}"),
+            false => {
+                "store a login with a credential helper, see 'git help credentials'".to_owned()
+            }
+        };
+        Trouble {
+            challenges: self.challenges,
+            ..Failure::new(FailureKind::LoginNeeded, message)
+                .hinted(hint)
+                .into()
+        }
+    }
+
+    fn login_refused(self, url: &UpstreamUrl) -> Trouble {
+        let message = format!("Authentication failed for '{url}'");
+        let hint = match self.is_of_gitlab() {
+            true => TOKEN,
+            false => "the login was refused; store another one",
+        };
+        Trouble {
+            challenges: self.challenges,
+            login_refused: true,
+            ..Failure::new(FailureKind::Refused, message)
+                .hinted(hint)
+                .into()
+        }
+    }
+
+    /// A server that may be able to answer later.
+    fn busy(&self, message: String) -> Trouble {
+        let wants = self.retry_after.map(|time| {
             format!(
                 "; it wants to be left alone for {}",
                 time_span(time.as_secs())
             )
         });
-        let message = format!("{message}{said}{}", wants.unwrap_or_default());
+        let message = format!("{message}{}{}", self.reason(), wants.unwrap_or_default());
         Trouble {
-            retry_after,
+            retry_after: self.retry_after,
             ..Failure::new(FailureKind::Unreachable, message).into()
         }
-    };
-    match status {
-        StatusCode::UNAUTHORIZED if access.is_anonymous() => {
-            let message = format!(
-                "could not read Username for '{}': terminal prompts disabled",
-                url.origin()
-            );
-            let failure = Failure::new(FailureKind::LoginNeeded, message).hinted(if gitlab {
-                format!("store a login with a credential helper; {TOKEN}")
-            } else {
-                "store a login with a credential helper, see 'git help credentials'".to_owned()
-            });
-            Trouble {
-                challenges,
-                retry_on_new_session: true,
-                ..failure.into()
-            }
-        }
-        StatusCode::UNAUTHORIZED => {
-            let failure = Failure::new(
-                FailureKind::Refused,
-                format!("Authentication failed for '{url}'"),
-            );
-            let hint = if gitlab {
-                TOKEN
-            } else {
-                "the login was refused; store another one"
-            };
-            Trouble {
-                challenges,
-                retry_on_new_session: true,
-                login_refused: true,
-                ..failure.hinted(hint).into()
-            }
-        }
-        StatusCode::FORBIDDEN => {
-            let mut trouble = new(
-                FailureKind::Refused,
-                format!("cannot read '{url}': the requested URL returned error: 403{said}"),
-            );
-            let hint = "this login may not read it, or too many failed ones have closed the door for a while";
-            trouble.failure.hint = Some(hint.into());
-            trouble
-        }
-        StatusCode::NOT_FOUND => {
-            let mut trouble = new(
-                FailureKind::Refused,
-                format!("repository '{url}' not found"),
-            );
-            let hint = if access.is_anonymous() {
-                "check the address; a private project needs a login"
-            } else {
-                "check the address; a login without permission is told the same"
-            };
-            trouble.failure.hint = Some(hint.into());
-            trouble
-        }
-        StatusCode::TOO_MANY_REQUESTS => busy(format!("'{url}' asks for patience (error 429)")),
-        status if status.is_server_error() => busy(format!(
-            "cannot reach '{url}': the server answered with error {}",
-            status.as_u16()
-        )),
-        status => new(
-            FailureKind::Refused,
-            format!(
-                "cannot read '{url}': the requested URL returned error: {}{said}",
-                status.as_u16()
-            ),
-        ),
     }
 }
 

@@ -249,22 +249,20 @@ impl HttpSession {
             .collect();
         let retry_after =
             answers::retry_after::wanted(status, response.headers(), SystemTime::now());
-        let plain = header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/plain"));
+        let is_plain_text = header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/plain"));
         self.state().response = Some(response);
         let rest = self.rest();
-        let words = if plain {
-            String::from_utf8_lossy(&rest).into_owned()
-        } else {
-            String::new()
+        let text = match is_plain_text {
+            true => String::from_utf8_lossy(&rest).into_owned(),
+            false => String::new(),
         };
-        answers::refused(
-            &self.0.url,
-            &self.0.access,
+        let refusal = answers::Refusal {
             status,
-            &words,
+            text,
             challenges,
             retry_after,
-        )
+        };
+        refusal.explain(&self.0.url, &self.0.access)
     }
 
     /// The first request: it may be redirected, on the same host.
