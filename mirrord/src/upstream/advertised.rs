@@ -1,4 +1,4 @@
-//! What upstream answered, reduced to what is tracked and well named.
+//! The refs that upstream advertises, reduced to those that are tracked and have a valid name.
 
 use common::{
     address::upstream_url::UpstreamUrl,
@@ -16,18 +16,19 @@ use crate::repository::{
     refs::UpstreamRefs,
 };
 
-/// What upstream answered.
+/// The refs that upstream advertises.
 #[derive(Debug, Clone)]
 pub(crate) struct Advertised {
-    /// What it has of what is tracked.
+    /// Refs that are tracked, and HEAD.
     pub advertisement: Advertisement,
-    /// The hash that it names objects by.
+    /// The hash by which upstream names objects.
     pub format: gix::hash::Kind,
-    /// Refs that are passed over because their names are not valid.
+    /// The number of refs that are left out because their names are not valid.
     pub invalid: usize,
 }
 
 impl Advertised {
+    /// Reads the answer to `ls-refs`.
     pub(super) fn new(
         url: &UpstreamUrl,
         listed: Vec<ListedRef>,
@@ -45,11 +46,11 @@ impl Advertised {
                 (_, None) => {}
             }
         }
-        Self::of(url, refs, head, format, track)
+        Self::from_refs(url, refs, head, format, track)
     }
 
-    /// Keeps what is tracked and has a name that git allows: names become paths, here and in every clone.
-    pub(super) fn of(
+    /// Keeps the refs that are tracked and have a name that git allows: names become paths, here and in every clone.
+    pub(super) fn from_refs(
         url: &UpstreamUrl,
         listed: Vec<(BString, ObjectId)>,
         head: Head,

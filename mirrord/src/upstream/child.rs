@@ -28,43 +28,46 @@ use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{io::AsyncReadExt, runtime::Handle, task::JoinHandle, time::timeout};
 
-use super::{Trouble, answers, sideband::Overheard};
+use super::{Trouble, answers, sideband::WatchedPipe};
 
-/// A child that failed says why at once; a child of the child may hold the other end for longer.
+/// How long the stderr of a child that failed is read on. The reason comes at once; a child of the child may keep the pipe
+/// open for longer.
 const STDERR_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Of what it says the end is kept.
+/// How much of a child's stderr is kept: the end of it.
 const MAX_STDERR_BYTES: usize = 16 * 1024;
 
-/// What gix speaks through.
-pub(crate) type Connection = blocking_io::Connection<Overheard<ChildStdout>, Overheard<ChildStdin>>;
+/// The two pipes through which gix speaks.
+pub(crate) type Connection =
+    blocking_io::Connection<WatchedPipe<ChildStdout>, WatchedPipe<ChildStdin>>;
 
-/// What a kind of child means by its last words, and by the status that it ended with.
+/// Returns what the stderr of a kind of child means, with the status that the child ended with.
 pub(crate) type ExplainStderr = fn(&UpstreamUrl, &str, Option<i32>) -> Option<Trouble>;
 
-/// The child at the other end. Dropping it ends it.
+/// A child that speaks git's protocol. Dropping it ends the child.
 pub(crate) struct Child {
     child: Mutex<std::process::Child>,
     log: Option<ChildLog>,
-    words: Arc<Mutex<Vec<u8>>>,
-    /// Reads its stderr, so that it never waits for somebody to do so.
-    listener: Mutex<Option<JoinHandle<()>>>,
-    /// Kills the child and all that it started when nobody waits any more, or it is silent for too long; reads of its
-    /// output are blocking.
-    reaper: JoinHandle<()>,
-    /// How long it may be silent.
-    budget: Duration,
-    was_silent: Arc<AtomicBool>,
-    meaning: ExplainStderr,
+    stderr: Arc<Mutex<Vec<u8>>>,
+    /// Reads stderr all the time, so that the child never blocks on a full pipe.
+    stderr_reader: Mutex<Option<JoinHandle<()>>>,
+    /// Kills the child and all that it started when the sync is cancelled, or when there is no progress for too long: reads
+    /// of the child's output block.
+    killer: JoinHandle<()>,
+    /// How long there may be no progress.
+    no_progress_limit: Duration,
+    timed_out: Arc<AtomicBool>,
+    explain_stderr: ExplainStderr,
 }
 
 impl Child {
-    /// Starts `command`, whose name for errors is `name`. It is killed when it says nothing of use for `budget`.
+    /// Starts `command`, which error messages call `name`. The child is killed when there is no progress for
+    /// `no_progress_limit`.
     pub(crate) fn start(
         mut command: Command,
         name: &str,
-        meaning: ExplainStderr,
-        budget: Duration,
+        explain_stderr: ExplainStderr,
+        no_progress_limit: Duration,
         watch: &Watch,
     ) -> Result<(Self, Connection), Trouble> {
         if watch.is_cancelled() {
@@ -85,25 +88,25 @@ impl Child {
         else {
             return Err(Failure::here(format!("cannot run {name}: it has no pipes")).into());
         };
-        let no_progress = Arc::new(Mutex::new(NoProgress::new(budget)));
-        // Path and host matter to a daemon on the other side, and there is none.
+        let no_progress = Arc::new(Mutex::new(NoProgress::new(no_progress_limit)));
+        // Path and host are for a git-daemon on the other side, and there is none.
         let connection = Connection::new(
-            Overheard::new(stdout, watch, &no_progress),
-            Overheard::new(stdin, watch, &no_progress),
+            WatchedPipe::new(stdout, watch, &no_progress),
+            WatchedPipe::new(stdin, watch, &no_progress),
             Protocol::V2,
             "",
             None::<(&str, Option<u16>)>,
             ConnectMode::Process,
             false,
         );
-        let words = Arc::<Mutex<Vec<u8>>>::default();
-        let listener = Handle::current().spawn(listen(stderr, words.clone()));
-        let (watch, was_silent) = (watch.clone(), Arc::<AtomicBool>::default());
-        let note = was_silent.clone();
-        let reaper = Handle::current().spawn(async move {
+        let kept_stderr = Arc::<Mutex<Vec<u8>>>::default();
+        let stderr_reader = Handle::current().spawn(read_stderr(stderr, kept_stderr.clone()));
+        let (watch, timed_out) = (watch.clone(), Arc::<AtomicBool>::default());
+        let flag = timed_out.clone();
+        let killer = Handle::current().spawn(async move {
             tokio::select! {
                 () = watch.cancelled() => {}
-                () = expired(&no_progress, &watch) => note.store(true, Ordering::Relaxed),
+                () = expired(&no_progress, &watch) => flag.store(true, Ordering::Relaxed),
             }
             if let Some(group) = group {
                 let _ = kill_process_group(group, Signal::KILL);
@@ -112,46 +115,47 @@ impl Child {
         let child = Self {
             child: Mutex::new(child),
             log: Some(log),
-            words,
-            listener: Mutex::new(Some(listener)),
-            reaper,
-            budget,
-            was_silent,
-            meaning,
+            stderr: kept_stderr,
+            stderr_reader: Mutex::new(Some(stderr_reader)),
+            killer,
+            no_progress_limit,
+            timed_out,
+            explain_stderr,
         };
         Ok((child, connection))
     }
 
-    /// What the child itself said was wrong, when it is the one that stopped talking.
+    /// Returns the reason that the child gives on stderr, when it was the child that ended the session.
     pub(crate) fn explain(&self, url: &UpstreamUrl, error: &gix::Error) -> Option<Trouble> {
-        if self.was_silent.load(Ordering::Relaxed) {
-            return Some(answers::silent(url, self.budget));
+        if self.timed_out.load(Ordering::Relaxed) {
+            return Some(answers::timed_out(url, self.no_progress_limit));
         }
         if !answers::has_ended(error) {
             return None;
         }
-        let mut listener = self.listener.lock().take()?;
-        let silent = async { timeout(STDERR_TIMEOUT, &mut listener).await.is_ok() };
-        let status = if Handle::current().block_on(silent) {
-            // Who has closed all its ends is about to be gone.
+        let mut stderr_reader = self.stderr_reader.lock().take()?;
+        let reading = async { timeout(STDERR_TIMEOUT, &mut stderr_reader).await.is_ok() };
+        let status = if Handle::current().block_on(reading) {
+            // A child that has closed stderr is about to end.
             self.child.lock().wait().ok()
         } else {
-            listener.abort();
+            stderr_reader.abort();
             self.child.lock().try_wait().ok().flatten()
         };
-        let words = self.words.lock().clone();
-        let words = String::from_utf8_lossy(&words);
-        (self.meaning)(url, &words, status.and_then(|status| status.code()))
+        let stderr = self.stderr.lock().clone();
+        let stderr = String::from_utf8_lossy(&stderr);
+        (self.explain_stderr)(url, &stderr, status.and_then(|status| status.code()))
     }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
-        self.reaper.abort();
-        if let Some(listener) = self.listener.lock().take() {
-            listener.abort();
+        self.killer.abort();
+        if let Some(stderr_reader) = self.stderr_reader.lock().take() {
+            stderr_reader.abort();
         }
-        // Not its group: what an ssh keeps for others may have begun there. The rest of it ends with its pipes.
+        // Not the whole group: the ssh that holds the connection for others (ControlPersist) may belong to it. What else the
+        // child started ends with the pipes.
         let mut child = self.child.lock();
         let _ = child.kill();
         if let (Ok(status), Some(log)) = (child.wait(), self.log.take()) {
@@ -160,15 +164,15 @@ impl Drop for Child {
     }
 }
 
-async fn listen(stderr: ChildStderr, words: Arc<Mutex<Vec<u8>>>) {
+async fn read_stderr(stderr: ChildStderr, kept: Arc<Mutex<Vec<u8>>>) {
     let Ok(mut stderr) = tokio::process::ChildStderr::from_std(stderr) else {
         return;
     };
     let mut piece = [0; 4096];
     while let Ok(length @ 1..) = stderr.read(&mut piece).await {
-        let mut words = words.lock();
-        words.extend_from_slice(&piece[..length]);
-        let surplus = words.len().saturating_sub(MAX_STDERR_BYTES);
-        words.drain(..surplus);
+        let mut kept = kept.lock();
+        kept.extend_from_slice(&piece[..length]);
+        let surplus = kept.len().saturating_sub(MAX_STDERR_BYTES);
+        kept.drain(..surplus);
     }
 }

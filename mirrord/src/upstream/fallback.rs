@@ -1,8 +1,8 @@
-//! Upstreams that gix's layer cannot speak to: `git` itself asks and fetches, into the same quarantine.
+//! Upstreams that gix's layer cannot speak to: `git ls-remote` lists their refs, and `git fetch` fetches into the same
+//! quarantine.
 //!
-//! The child is fenced like every other. The settings that it needs come by a file that goes with it, the login by a
-//! credential helper of ours that asks this daemon with an id that is good for one use: neither is in an argument or in
-//! the environment.
+//! The child is fenced like every other. Its settings are in a file that is removed with the child. Its login comes from a
+//! credential helper of ours, which asks this daemon with a one-time id. Neither is in an argument or in the environment.
 
 use std::{
     io,
@@ -38,13 +38,14 @@ use crate::{
     },
 };
 
-/// The name under which the child knows its upstream. No rule of the user's rewrites it, and the URL, rewritten from it
-/// exactly once, cannot lead back to us.
+/// The URL that the child is given. `url.*.insteadOf` rewrites it to upstream's, once: so no rule of the user's applies, and
+/// none can lead back to a mirror.
 const ALIAS: &str = "mirror-upstream:";
 
-/// git gives up by itself what comes over http and is silent for the budget. What it does not look at, the connection
-/// and what ssh brings, is given up by us, with room for a list of refs, of which it says nothing before it has it all.
-const MAX_SILENT_INTERVALS: u32 = 4;
+/// How many times the limit a git may be silent before it is ended. Over http git has the limit itself
+/// (`http.lowSpeedTime`). Connecting and ssh are limited only here, and `git ls-remote` prints nothing before it has the
+/// whole list.
+const SILENT_LIMITS: u32 = 4;
 
 /// The variables that name a proxy. `http.proxy` comes before them.
 const PROXY_VARIABLES: [&str; 5] = [
@@ -55,19 +56,19 @@ const PROXY_VARIABLES: [&str; 5] = [
     "ALL_PROXY",
 ];
 
-/// A conversation by way of git.
+/// An upstream that git reaches for us.
 pub(crate) struct Git {
     url: UpstreamUrl,
     access: Access,
     logins: Arc<OneTimeLogins>,
-    /// Where the settings of children lie.
+    /// The directory for the file with the settings.
     settings: PathBuf,
-    /// What makes it run the user's ssh, where it must.
+    /// The variables that describe the user's ssh, for an upstream behind ssh.
     ssh: Vec<(String, String)>,
 }
 
 impl Git {
-    /// A conversation in which nothing has been said yet.
+    /// Prepares the access to an upstream; nothing is run yet.
     pub(crate) fn new(url: &UpstreamUrl, access: &Access, upstreams: &Upstreams) -> Self {
         Self {
             url: url.clone(),
@@ -78,12 +79,12 @@ impl Git {
         }
     }
 
-    /// The same, by an ssh that these variables describe.
+    /// The same upstream, by an ssh that these variables describe.
     pub(crate) fn over_ssh(self, ssh: Vec<(String, String)>) -> Self {
         Self { ssh, ..self }
     }
 
-    /// Asks with `git ls-remote`.
+    /// Lists refs with `git ls-remote`.
     pub(crate) fn list_refs(&self, track: &Refspecs, watch: &Watch) -> Result<Advertised, Trouble> {
         let mut command = git::fenced();
         command
@@ -93,8 +94,8 @@ impl Git {
         let mut refs = Vec::new();
         let mut head = Head::Unknown;
         for line in stdout.split(|byte| *byte == b'\n') {
-            let mut words = line.splitn(2, |byte| *byte == b'\t');
-            let (Some(value), Some(name)) = (words.next(), words.next()) else {
+            let mut fields = line.splitn(2, |byte| *byte == b'\t');
+            let (Some(value), Some(name)) = (fields.next(), fields.next()) else {
                 continue;
             };
             match (value.strip_prefix(b"ref: "), ObjectId::from_hex(value)) {
@@ -108,11 +109,11 @@ impl Git {
         let format = refs
             .first()
             .map_or(gix::hash::Kind::Sha1, |(_, oid)| oid.kind());
-        Advertised::of(&self.url, refs, head, format, track)
+        Advertised::from_refs(&self.url, refs, head, format, track)
     }
 
-    /// Fetches with `git fetch`. A ref that moved since it was asked for makes the check that follows fail, and the
-    /// next sync succeed.
+    /// Fetches with `git fetch`. If a ref has moved since it was listed, the check of the pack fails, and the next sync
+    /// succeeds.
     pub(crate) fn fetch_pack(
         &self,
         wants: &UpstreamRefs,
@@ -126,7 +127,7 @@ impl Git {
         command.args(["-c", "fetch.unpackLimit=1", "-c", "fetch.fsckObjects=false"]);
         if records.is_empty() {
             command.args(["-c", "fetch.negotiationAlgorithm=noop"]);
-            // Its own search for what is missing is then all that there is to do.
+            // git's check for missing objects reads the pack alone then, and no commit-graph speeds that up.
             command.args(["-c", "core.commitGraph=false"]);
         }
         command.args(["-c", memory::STREAM_BLOBS]);
@@ -156,7 +157,7 @@ impl Git {
     fn run(&self, mut command: Command, input: Vec<u8>, watch: &Watch) -> Result<Vec<u8>, Trouble> {
         let context = "cannot run git";
         let mut settings = self.access.settings.clone();
-        // A redirect would take the login to wherever it leads; whoever moved has to be named anew.
+        // git would send the login to wherever a redirect leads. A project that moved has to be given its new URL.
         settings.retain(|(key, _)| !key.to_ascii_lowercase().ends_with(".followredirects"));
         settings.push(("http.followRedirects".into(), "false".into()));
         settings.push((format!("url.{}.insteadOf", self.url), ALIAS.into()));
@@ -166,7 +167,7 @@ impl Git {
             self.access.http.no_progress.as_secs().to_string(),
         ));
         settings.push(("credential.helper".into(), String::new()));
-        // What signs in on its own signs in as nobody else: `~/.netrc` is not for it.
+        // A mirror with a credential of its own uses no other: `~/.netrc` is hidden.
         let home = match self.access.auth {
             Auth::AsGit => String::new(),
             _ => git::hide_netrc(&mut command),
@@ -189,7 +190,7 @@ impl Git {
         if let Some(proxy) = &self.access.http.proxy {
             settings.push(("http.proxy".into(), proxy.clone()));
         }
-        // A proxy's password is for the file, too.
+        // The URL of a proxy may hold a password, so it is in the file, too.
         let environment = self.access.environment.iter();
         let environment = environment.filter(|(name, _)| !PROXY_VARIABLES.contains(&&**name));
         command.env_remove("SSH_AUTH_SOCK").envs(
@@ -204,8 +205,8 @@ impl Git {
             .or_failure(context)?;
         settings.include_in(&mut command);
         let mut relay = Relay::default();
-        let budget = self.access.http.no_progress * MAX_SILENT_INTERVALS;
-        let ended = child::run_reading(command, input, Some(budget), watch, |piece| {
+        let no_progress_limit = self.access.http.no_progress * SILENT_LIMITS;
+        let ended = child::run_reading(command, input, Some(no_progress_limit), watch, |piece| {
             watch.moved();
             relay.hear(piece, watch);
         });
@@ -215,7 +216,7 @@ impl Git {
         }
         let ended = ended.or_failure(context)?;
         if ended.was_silent {
-            Err(answers::silent(&self.url, budget))
+            Err(answers::timed_out(&self.url, no_progress_limit))
         } else if ended.status.success() {
             Ok(ended.stdout)
         } else {
@@ -223,20 +224,20 @@ impl Git {
         }
     }
 
-    /// What git's own last words mean.
-    fn explain(&self, words: &str) -> Trouble {
+    /// Returns what git's stderr means.
+    fn explain(&self, stderr: &str) -> Trouble {
         if self.url.scheme() == Scheme::Ssh
-            && let Some(trouble) = ssh::explain(&self.url, words, None)
+            && let Some(trouble) = ssh::explain(&self.url, stderr, None)
         {
             return trouble;
         }
-        if let Some(trouble) = server_message::meaning(&self.url, words) {
+        if let Some(trouble) = server_message::meaning(&self.url, stderr) {
             return trouble;
         }
-        if let Some(failure) = memory::exhausted(words) {
+        if let Some(failure) = memory::exhausted(stderr) {
             return failure.into();
         }
-        let fatal = words
+        let fatal = stderr
             .lines()
             .rev()
             .find_map(|line| line.strip_prefix("fatal: "))
@@ -251,7 +252,7 @@ impl Git {
             "not found",
             "returned error: 30",
             "returned error: 40",
-            // Not a passing fault: it may be somebody in the middle.
+            // A fault that stays: somebody may be in the middle.
             "certificate",
             "protocol",
         ]) {
@@ -266,14 +267,14 @@ impl Git {
     }
 }
 
-/// A program of ours that was installed beside this one.
+/// Returns the path of a program of ours that is installed beside this one.
 pub(super) fn sibling_program(program: &str) -> io::Result<String> {
     let path = std::env::current_exe()?.with_file_name(program);
     let path = path
         .into_os_string()
         .into_string()
         .map_err(|_| io::Error::other("its path is not text"))?;
-    // It stands between single quotes in a line for the shell.
+    // The path is put between single quotes in a line for the shell.
     if path.contains('\'') {
         Err(io::Error::other("its path has a quote"))
     } else {

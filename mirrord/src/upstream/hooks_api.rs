@@ -192,7 +192,7 @@ impl ProjectHooks {
         };
         match tokio::time::timeout(REQUEST_TIMEOUT, asking).await {
             Ok(answer) => answer,
-            Err(_) => Err(answers::silent(&self.url, REQUEST_TIMEOUT).failure),
+            Err(_) => Err(answers::timed_out(&self.url, REQUEST_TIMEOUT).failure),
         }
     }
 

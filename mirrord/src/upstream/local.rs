@@ -11,17 +11,17 @@ use common::{
 
 use super::{Access, Trouble};
 
-/// The child for `url`, which is a file.
+/// Returns the command that serves a fetch from `url`, which is a path.
 pub(super) fn command(url: &UpstreamUrl, access: &Access) -> Command {
-    run("upload-pack", url, access)
+    server_command("upload-pack", url, access)
 }
 
-/// What would take a push to `url`.
+/// Returns the command that would take a push to `url`.
 pub(super) fn receive_pack(url: &UpstreamUrl, access: &Access) -> Command {
-    run("receive-pack", url, access)
+    server_command("receive-pack", url, access)
 }
 
-fn run(program: &str, url: &UpstreamUrl, access: &Access) -> Command {
+fn server_command(program: &str, url: &UpstreamUrl, access: &Access) -> Command {
     let path = url.file_path().unwrap_or(Path::new("/"));
     let mut command = git::fenced();
     for directory in &access.safe_directories {
@@ -32,9 +32,9 @@ fn run(program: &str, url: &UpstreamUrl, access: &Access) -> Command {
     command
 }
 
-/// What git's last words mean.
-pub(super) fn explain(url: &UpstreamUrl, words: &str, _status: Option<i32>) -> Option<Trouble> {
-    let fatal = words
+/// Returns what git's stderr means.
+pub(super) fn explain(url: &UpstreamUrl, stderr: &str, _status: Option<i32>) -> Option<Trouble> {
+    let fatal = stderr
         .lines()
         .find_map(|line| line.strip_prefix("fatal: "))?;
     let failure = Failure::new(
@@ -42,7 +42,7 @@ pub(super) fn explain(url: &UpstreamUrl, words: &str, _status: Option<i32>) -> O
         format!("cannot read '{url}': {}", masked(fatal.as_bytes())),
     );
     Some(
-        match words.lines().find(|line| line.contains("safe.directory")) {
+        match stderr.lines().find(|line| line.contains("safe.directory")) {
             Some(line) => failure.hinted(masked(line.trim().as_bytes())).into(),
             None => failure.into(),
         },

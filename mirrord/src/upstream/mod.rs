@@ -1,4 +1,5 @@
-//! Talks to upstream: asks what it has, and receives what is missing into a quarantine. No ref is written here.
+//! Talks to upstreams: lists the refs of one, and fetches a pack of what is missing into a quarantine. No ref is written
+//! here. A sync begins at [`session`], `mirrord test` at [`probe`].
 //!
 //! gix's lower layer does the protocol. What it cannot speak to (old servers, sign-in by Kerberos, client
 //! certificates) goes through `git fetch`, to the same end. All of it is blocking code that a [`Watch`](crate::process::watch::Watch) can cancel.
@@ -41,7 +42,7 @@ pub(crate) use self::{
 };
 use crate::process::questions::Questions;
 
-/// A failure, with what those who deal with it here need beside its words.
+/// A failure, with what the daemon needs to know beside the message.
 #[derive(Debug, Clone)]
 pub(crate) struct Trouble {
     /// What the person is told.
@@ -52,15 +53,15 @@ pub(crate) struct Trouble {
     pub login_refused: bool,
     /// Upstream refused the ssh key that it was given.
     pub key_refused: bool,
-    /// It was not even asked: it has said the same too often.
+    /// Upstream was not asked: it has refused this login too often.
     pub known_refusal: bool,
-    /// Upstream gave no answer for as long as it was waited for.
+    /// Upstream gave no answer before the time-out.
     pub no_answer: bool,
-    /// On a kept session: it may have gone stale, and a new one may do better.
+    /// The session may have gone stale: a kept one is opened anew, and asked once more.
     pub retry_on_new_session: bool,
     /// Where upstream says that it is now.
     pub moved_to: Option<Box<UpstreamUrl>>,
-    /// For how long upstream wants to be left alone, when it says so: by everybody, whatever they want. An hour at most.
+    /// The time for which upstream wants no request (`Retry-After`), an hour at most. It holds for all mirrors of the host.
     pub retry_after: Option<Duration>,
 }
 
@@ -81,13 +82,13 @@ impl From<Failure> for Trouble {
 }
 
 impl Trouble {
-    /// Whether it needs somebody: a credential was refused, or cannot be had.
+    /// Whether a person has to act: a credential was refused, or cannot be had.
     pub(crate) fn needs_you(&self) -> bool {
         self.login_refused || self.key_refused || self.failure.kind == FailureKind::LoginNeeded
     }
 
-    /// Whether upstream takes nothing but a Kerberos ticket, which signs in without asking anybody.
-    fn wants_ticket(&self) -> bool {
+    /// Whether upstream offers no way to sign in but Kerberos, which asks nobody.
+    fn wants_kerberos(&self) -> bool {
         let negotiate = |line: &String| line.to_ascii_lowercase().starts_with("negotiate");
         !self.challenges.is_empty() && self.challenges.iter().all(negotiate)
     }
@@ -95,25 +96,25 @@ impl Trouble {
 
 /// What all conversations with upstreams share.
 pub(crate) struct Upstreams {
-    /// OneTimeLogins that are refused.
+    /// Refused logins, and how often each may be tried.
     pub trials: Trials,
     clients: http::Clients,
-    /// What speaks ssh.
+    /// The ssh that is run for upstreams.
     pub ssh: ssh::Ssh,
-    /// OneTimeLogins on their way to a child of ours.
+    /// Logins that wait for a child of ours to ask for them.
     pub logins: Arc<OneTimeLogins>,
-    /// The directory of the settings of children.
+    /// The directory of configuration files for children.
     child_settings: PathBuf,
-    /// What children of ours want to know.
+    /// Questions that children of ours may ask.
     pub questions: Arc<Questions>,
 }
 
 impl Upstreams {
-    /// With what lies in these places.
+    /// Reads the record of refused logins, and ends what an earlier daemon has left.
     pub(crate) fn new(paths: &Paths) -> Self {
         let questions = Arc::<Questions>::default();
         let child_settings = paths.child_settings();
-        // What a daemon before left there belongs to no child any more. It is made again for whoever needs it.
+        // A daemon that was killed may have left files there. The directory is made again when it is needed.
         let _ = fs::remove_dir_all(&child_settings);
         Self {
             child_settings,
@@ -125,7 +126,7 @@ impl Upstreams {
         }
     }
 
-    /// Asks when the token expires that an access signs in with.
+    /// Asks the host when the token expires that `access` signs in with.
     pub(crate) async fn token_expiry(&self, url: &UpstreamUrl, access: &Access) -> TokenExpiry {
         token_expiry::ask(&self.clients, url, access).await
     }

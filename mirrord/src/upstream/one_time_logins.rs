@@ -1,4 +1,4 @@
-//! OneTimeLogins on their way to a child of ours: git asks its credential helper, which is ours and asks this daemon.
+//! Logins on their way to a child of ours: git asks its credential helper, which is ours and asks this daemon.
 
 use std::{collections::HashMap, io};
 
@@ -7,7 +7,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::process::id;
 
-/// OneTimeLogins that wait to be fetched by a child, by their one-time ids.
+/// Logins that wait to be fetched by a child, by their one-time ids.
 #[derive(Default)]
 pub(crate) struct OneTimeLogins(Mutex<HashMap<OneTimeId, Waiting>>);
 

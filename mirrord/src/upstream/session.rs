@@ -1,4 +1,5 @@
-//! A conversation with one upstream: opened, asked what upstream has, and what is missing received into a quarantine.
+//! A session with one upstream: opened, asked for a list of refs, and for a pack of what is missing. The protocol is in
+//! [`super::v2`]; what an error means in [`super::answers`].
 
 use crate::{
     mirrors::settings::Auth,
@@ -35,28 +36,32 @@ use super::{
     v2::{self, FetchError, PackRequest},
 };
 
-/// A conversation with one upstream, by one access.
+/// A session with one upstream, with one set of credentials and settings.
 pub(crate) struct Session {
     url: UpstreamUrl,
     access: Access,
     route: Route,
-    /// git signed in with something that only it has seen.
+    /// git signed in by itself, with something that we do not have.
     signed_in_by_git: bool,
-    /// What lets its child ask.
+    /// Lets the child ask questions for as long as the session lives.
     _asking: Option<questions::Open>,
 }
 
+/// How upstream is reached.
 enum Route {
+    /// By our own http client.
     Http {
         http: http::HttpSession,
         transport: Box<HttpTransport<http::HttpSession>>,
         capabilities: Capabilities,
     },
+    /// By an ssh, or a `git upload-pack` on this machine.
     Child {
         child: Child,
         transport: Box<child::Connection>,
         capabilities: Capabilities,
     },
+    /// By `git ls-remote` and `git fetch`.
     Git(Box<fallback::Git>),
 }
 
@@ -67,7 +72,7 @@ impl Route {
 }
 
 impl Session {
-    /// Opens a conversation: the first request of http, the start of a child for ssh and for an upstream on this machine.
+    /// Opens a session: sends the first request over http; starts a child for ssh, or for an upstream on this machine.
     pub(crate) fn open(
         url: &UpstreamUrl,
         access: &Access,
@@ -79,7 +84,7 @@ impl Session {
             Scheme::File => Self::open_local(url, access, upstreams, watch)?,
             Scheme::Ssh => {
                 let opened = match Self::open_ssh(url, access, upstreams, watch) {
-                    // It may have shared a connection that broke.
+                    // The connection that it shared may have broken.
                     Err(trouble) if trouble.retry_on_new_session && !watch.is_cancelled() => {
                         Self::open_ssh(url, access, upstreams, watch)
                     }
@@ -95,7 +100,7 @@ impl Session {
                     Err(trouble)
                         if access.auth == Auth::AsGit
                             && access.is_anonymous()
-                            && trouble.wants_ticket() =>
+                            && trouble.wants_kerberos() =>
                     {
                         signed_in_by_git = true;
                         Route::by_git(url, access, upstreams)
@@ -129,8 +134,8 @@ impl Session {
             Protocol::V2,
             false,
         ));
-        let shake = transport.handshake(Service::UploadPack, &[]);
-        let result = shake.map(|answer| (answer.actual_protocol, answer.capabilities));
+        let handshake = transport.handshake(Service::UploadPack, &[]);
+        let result = handshake.map(|answer| (answer.actual_protocol, answer.capabilities));
         http.drain();
         match result {
             Ok((Protocol::V2, capabilities)) => Ok(Route::Http {
@@ -180,7 +185,7 @@ impl Session {
         ))
     }
 
-    /// None where the other side speaks an old protocol.
+    /// Starts `command` and reads upstream's capabilities. Returns `None` where the other side does not speak protocol v2.
     fn open_child(
         url: &UpstreamUrl,
         command: Command,
@@ -190,8 +195,8 @@ impl Session {
     ) -> Result<Option<Route>, Trouble> {
         let budget = access.http.no_progress;
         let (child, mut transport) = Child::start(command, name, meaning, budget, watch)?;
-        let shake = transport.handshake(Service::UploadPack, &[]);
-        match shake.map(|answer| (answer.actual_protocol, answer.capabilities)) {
+        let handshake = transport.handshake(Service::UploadPack, &[]);
+        match handshake.map(|answer| (answer.actual_protocol, answer.capabilities)) {
             Ok((Protocol::V2, capabilities)) => Ok(Some(Route::Child {
                 child,
                 transport: Box::new(transport),
@@ -207,18 +212,18 @@ impl Session {
         }
     }
 
-    /// Whether this conversation can go on with the next sync. One with a child cannot: it would answer from what it
-    /// read when it started.
+    /// Whether the next sync can use this session. A child cannot: `upload-pack` answers with the refs that it read when it
+    /// started.
     pub(crate) fn can_be_kept(&self) -> bool {
         matches!(self.route, Route::Http { .. })
     }
 
-    /// Whether it was opened for this upstream and access.
+    /// Whether the session was opened for this upstream and access.
     pub(crate) fn is_for(&self, url: &UpstreamUrl, access: &Access) -> bool {
         self.url == *url && self.access == *access
     }
 
-    /// Whether git signed in with something that only it has seen, such as a Kerberos ticket.
+    /// Whether git signed in with something that we do not have, such as a Kerberos ticket.
     pub(crate) fn signed_in_by_git(&self) -> bool {
         self.signed_in_by_git
     }
@@ -231,7 +236,7 @@ impl Session {
         }
     }
 
-    /// Asks what upstream has of what is tracked. One request over http.
+    /// Lists the refs of upstream that are tracked. One request over http.
     pub(crate) fn list_refs(
         &mut self,
         track: &Refspecs,
@@ -266,9 +271,9 @@ impl Session {
         Advertised::new(url, listed, v2::object_format(capabilities), track)
     }
 
-    /// Receives everything that `wants` need and the mirror's `records` do not have.
+    /// Fetches all objects that `wants` need and the mirror's `records` do not have.
     ///
-    /// Only what upstream itself once had is named to it: commits that exist in the mirror alone are nobody's business.
+    /// Upstream is told only of commits that it once had itself, and of none that exist in the mirror alone.
     pub(crate) fn fetch_pack(
         &mut self,
         wants: &UpstreamRefs,

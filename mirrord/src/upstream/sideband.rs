@@ -1,6 +1,7 @@
-//! Listens in on an answer for what upstream says on its side band, byte for byte, and for whether it gets anywhere.
+//! Reads along while an answer of upstream passes: progress on the side band, byte for byte, and whether there is any.
 //!
-//! gix hands out these words without their line ends, which leaves no way to tell a line from half of one.
+//! gix hands out side-band messages without their line ends (`gix_packetline`'s `TextRef`), which leaves no way to tell a
+//! line from half of one.
 
 use std::{
     io::{self, Read, Write},
@@ -14,7 +15,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::process::watch::Watch;
 
-/// Follows an answer of protocol v2 as it comes, in whatever pieces.
+/// Follows an answer of protocol v2 as it arrives, in whatever pieces.
 #[derive(Default)]
 pub(super) struct Listener {
     /// The length of a pkt-line, while it is not complete.
@@ -23,77 +24,79 @@ pub(super) struct Listener {
     left: usize,
     /// The pkt-line that has begun, where it matters.
     line: Vec<u8>,
-    keeps: bool,
+    /// Whether `line` keeps_line all of the pkt-line, or only its first byte.
+    keeps_line: bool,
     /// After the `packfile` line every line begins with the number of its band.
     in_pack: bool,
-    /// What upstream says in the place of an answer.
+    /// The text of an ERR line, which upstream sends in the place of an answer.
     refusal: Option<String>,
-    /// How much of a pkt-line came since that was last worth anything.
-    part: usize,
+    /// How many bytes of a pkt-line have come since the last progress.
+    bytes_since_progress: usize,
 }
 
-const PROGRESS: u8 = 2;
+/// The band of progress messages (gitprotocol-pack(5), "Packfile Data").
+const PROGRESS_BAND: u8 = 2;
 
-/// So much of a pkt-line gets us further before it is complete: the longest takes a slow line its time.
-const CHUNK_BYTES: usize = 1024;
+/// This much of an incomplete pkt-line counts as progress: over a slow line the longest, of 64 KiB, takes a while.
+const PROGRESS_BYTES: usize = 1024;
 
 impl Listener {
-    /// Follows some more of the answer. Says whether it gets us further: a pkt-line is complete, if only one that keeps
-    /// the line alive, or a good part of one has come.
-    pub(super) fn hear(&mut self, mut bytes: &[u8], watch: &Watch) -> bool {
-        let mut moved = false;
+    /// Follows some more of the answer. Returns whether that was progress: a pkt-line is complete, if only a keep-alive, or
+    /// a good part of one has come.
+    pub(super) fn follow(&mut self, mut bytes: &[u8], watch: &Watch) -> bool {
+        let mut progressed = false;
         while !bytes.is_empty() {
             if self.left == 0 {
                 let missing = (4 - self.header.len()).min(bytes.len());
                 self.header.extend_from_slice(&bytes[..missing]);
                 bytes = &bytes[missing..];
                 if self.header.len() == 4 {
-                    moved |= self.begin();
+                    progressed |= self.begin_line();
                 }
                 continue;
             }
-            let here = self.left.min(bytes.len());
+            let length = self.left.min(bytes.len());
             if self.line.is_empty() {
-                // Pack data goes by unlooked at: only the first byte says what the line is.
-                self.keeps = !self.in_pack || bytes[0] == PROGRESS;
+                // Pack data passes unread: the first byte says which band the line is of.
+                self.keeps_line = !self.in_pack || bytes[0] == PROGRESS_BAND;
             }
-            if self.keeps || self.line.is_empty() {
+            if self.keeps_line || self.line.is_empty() {
                 self.line
-                    .extend_from_slice(&bytes[..if self.keeps { here } else { 1 }]);
+                    .extend_from_slice(&bytes[..if self.keeps_line { length } else { 1 }]);
             }
-            self.left -= here;
-            self.part += here;
-            bytes = &bytes[here..];
-            if self.part >= CHUNK_BYTES || self.left == 0 {
-                (self.part, moved) = (0, true);
+            self.left -= length;
+            self.bytes_since_progress += length;
+            bytes = &bytes[length..];
+            if self.bytes_since_progress >= PROGRESS_BYTES || self.left == 0 {
+                (self.bytes_since_progress, progressed) = (0, true);
             }
             if self.left == 0 {
-                self.end(watch);
+                self.end_line(watch);
             }
         }
-        if moved {
+        if progressed {
             watch.moved();
         }
-        moved
+        progressed
     }
 
-    /// What upstream said in the place of an answer (an ERR line), if it did since this was last asked.
-    pub(super) fn refusal(&mut self) -> Option<String> {
+    /// Takes the text of an ERR line, if there was one since the last call.
+    pub(super) fn take_refusal(&mut self) -> Option<String> {
         self.refusal.take()
     }
 
-    /// Whether what comes now is a pack, which goes to disk and not into memory.
+    /// Whether a pack passes now, which goes to disk and not into memory.
     pub(super) fn is_in_pack(&self) -> bool {
         self.in_pack
     }
 
-    /// Says whether there is nothing to come of it.
-    fn begin(&mut self) -> bool {
+    /// Reads the length of a pkt-line. Returns whether it is one without content.
+    fn begin_line(&mut self) -> bool {
         let header = std::mem::take(&mut self.header);
         let length = std::str::from_utf8(&header)
             .ok()
             .and_then(|hex| usize::from_str_radix(hex, 16).ok());
-        // Flush, delimiter, end of response; what is no length at all is for gix to complain about.
+        // Flush, delimiter, end of response. A length that is no number is for gix to complain about.
         match length {
             Some(length @ 5..) => self.left = length - 4,
             _ => self.in_pack = false,
@@ -101,29 +104,29 @@ impl Listener {
         length.is_some_and(|length| length < 3)
     }
 
-    fn end(&mut self, watch: &Watch) {
+    fn end_line(&mut self, watch: &Watch) {
         let line = std::mem::take(&mut self.line);
-        if self.in_pack && self.keeps {
+        if self.in_pack && self.keeps_line {
             watch.remote(&line[1..]);
         } else if line == b"packfile\n" {
             self.in_pack = true;
-        } else if let Some(words) = line.strip_prefix(b"ERR ")
+        } else if let Some(message) = line.strip_prefix(b"ERR ")
             && !self.in_pack
         {
-            self.refusal = Some(String::from_utf8_lossy(words).into_owned());
+            self.refusal = Some(String::from_utf8_lossy(message).into_owned());
         }
     }
 }
 
-/// An end of a line that is listened in on, and whose silence is told to others.
-pub(crate) struct Overheard<E> {
+/// A pipe to or from upstream whose clock runs while somebody waits at it.
+pub(crate) struct WatchedPipe<E> {
     inner: E,
     listener: Listener,
     watch: Watch,
     no_progress: Arc<Mutex<NoProgress>>,
 }
 
-impl<E> Overheard<E> {
+impl<E> WatchedPipe<E> {
     pub(super) fn new(inner: E, watch: &Watch, no_progress: &Arc<Mutex<NoProgress>>) -> Self {
         Self {
             inner,
@@ -137,6 +140,7 @@ impl<E> Overheard<E> {
         self.no_progress.lock()
     }
 
+    /// Runs what blocks until upstream reads or writes.
     fn waiting<T>(&mut self, wait: impl FnOnce(&mut E) -> io::Result<T>) -> io::Result<T> {
         self.no_progress().resume(Instant::now());
         let result = wait(&mut self.inner);
@@ -145,23 +149,23 @@ impl<E> Overheard<E> {
     }
 }
 
-impl<R: Read> Read for Overheard<R> {
+impl<R: Read> Read for WatchedPipe<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.waiting(|inner| inner.read(buffer))?;
-        if self.listener.hear(&buffer[..length], &self.watch) {
+        if self.listener.follow(&buffer[..length], &self.watch) {
             self.no_progress().progress(Instant::now());
         }
-        // gix looks for it in an advertisement alone.
-        match self.listener.refusal() {
-            Some(words) => Err(io::Error::other(Refusal {
-                message: words.into(),
+        // gix looks for an ERR line only in an advertisement.
+        match self.listener.take_refusal() {
+            Some(message) => Err(io::Error::other(Refusal {
+                message: message.into(),
             })),
             None => Ok(length),
         }
     }
 }
 
-impl<W: Write> Write for Overheard<W> {
+impl<W: Write> Write for WatchedPipe<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let length = self.waiting(|inner| inner.write(bytes))?;
         self.no_progress().progress(Instant::now());
@@ -181,20 +185,20 @@ mod tests {
 
     use super::*;
 
-    fn line(words: &[u8]) -> Vec<u8> {
-        [format!("{:04x}", words.len() + 4).as_bytes(), words].concat()
+    fn line(content: &[u8]) -> Vec<u8> {
+        [format!("{:04x}", content.len() + 4).as_bytes(), content].concat()
     }
 
-    fn heard(pieces: &[&[u8]]) -> Vec<u8> {
+    fn progress_messages(pieces: &[&[u8]]) -> Vec<u8> {
         let (sender, mut receiver) = broadcast::channel(256);
         let watch = Watch::new("host", sender, Vec::new());
         let mut listener = Listener::default();
         for piece in pieces {
-            listener.hear(piece, &watch);
+            listener.follow(piece, &watch);
         }
         let mut all = Vec::new();
-        while let Ok(Progress::Remote(words)) = receiver.try_recv() {
-            all.extend(words);
+        while let Ok(Progress::Remote(message)) = receiver.try_recv() {
+            all.extend(message);
         }
         all
     }
@@ -215,50 +219,53 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_heard_wherever_an_answer_should_be_and_not_in_a_pack() {
+    fn an_err_line_is_found_wherever_an_answer_should_be_and_not_in_a_pack() {
         let (sender, _receiver) = broadcast::channel(16);
         let watch = Watch::new("host", sender, Vec::new());
         let refusal = |pieces: &[&[u8]]| {
             let mut listener = Listener::default();
             for piece in pieces {
-                listener.hear(piece, &watch);
+                listener.follow(piece, &watch);
             }
-            listener.refusal()
+            listener.take_refusal()
         };
-        let said = line(b"ERR no\n");
-        assert_eq!(refusal(&[&said]).as_deref(), Some("no\n"));
-        let halves = said.split_at(6);
+        let err_line = line(b"ERR no\n");
+        assert_eq!(refusal(&[&err_line]).as_deref(), Some("no\n"));
+        let halves = err_line.split_at(6);
         assert_eq!(refusal(&[halves.0, halves.1]).as_deref(), Some("no\n"));
         let service = line(b"# service=git-upload-pack\n");
-        assert!(refusal(&[&service, b"0000", &said]).is_some());
+        assert!(refusal(&[&service, b"0000", &err_line]).is_some());
         assert!(refusal(&[&line(b"packfile\n"), &line(b"\x01ERR no\n")]).is_none());
     }
 
     #[test]
-    fn what_gets_us_further_is_a_line_or_a_good_part_of_one() {
+    fn progress_is_a_line_or_a_good_part_of_one() {
         let (sender, _receiver) = broadcast::channel(1);
         let watch = Watch::new("host", sender, Vec::new());
         let mut listener = Listener::default();
-        let mut moves = |bytes: &[u8]| listener.hear(bytes, &watch);
-        assert!(moves(&line(b"packfile\n")));
+        let mut progresses = |bytes: &[u8]| listener.follow(bytes, &watch);
+        assert!(progresses(&line(b"packfile\n")));
         assert!(
-            !moves(b"00") && !moves(b"05") && moves(b"\x01"),
-            "keeps alive"
+            !progresses(b"00") && !progresses(b"05") && progresses(b"\x01"),
+            "keeps_line alive"
         );
-        assert!(moves(b"0000"), "the end of a list");
-        assert!(!moves(b"ffff") && !moves(&[1; 1000]), "drops");
-        assert!(moves(&[1; 100]) && !moves(&[1; 100]) && moves(&[1; 1000]));
+        assert!(progresses(b"0000"), "the end of a list");
+        assert!(!progresses(b"ffff") && !progresses(&[1; 1000]), "drops");
+        assert!(progresses(&[1; 100]) && !progresses(&[1; 100]) && progresses(&[1; 1000]));
         let mut garbage = Listener::default();
-        assert!(!garbage.hear(&[b'x'; 60_000], &watch));
+        assert!(!garbage.follow(&[b'x'; 60_000], &watch));
     }
 
     #[test]
-    fn words_are_heard_with_their_line_ends() {
+    fn progress_messages_keep_their_line_ends() {
         assert_eq!(
-            heard(&[&answer()]),
+            progress_messages(&[&answer()]),
             b"Counting objects: 1, done.\nHalf a line\r"
         );
-        assert_eq!(heard(&[&line(b"\x02not in a pack"), b"0000"]), b"");
+        assert_eq!(
+            progress_messages(&[&line(b"\x02not in a pack"), b"0000"]),
+            b""
+        );
     }
 
     proptest! {
@@ -273,12 +280,12 @@ mod tests {
                 rest = after;
             }
             pieces.push(rest);
-            prop_assert_eq!(heard(&pieces), heard(&[&answer]));
+            prop_assert_eq!(progress_messages(&pieces), progress_messages(&[&answer]));
         }
 
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {
-            heard(&[&bytes]);
+            progress_messages(&[&bytes]);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Protocol v2 over any transport of gix: `ls-refs`, and `fetch` from its public parts.
+//! Protocol v2 over any transport of gix: `ls-refs` and `fetch`, from the public parts of gix-protocol.
 
 use std::{collections::BTreeSet, io, ops::ControlFlow};
 
@@ -35,6 +35,7 @@ use crate::{
     },
 };
 
+/// Returns the hash by which upstream names objects.
 pub(super) fn object_format(capabilities: &Capabilities) -> gix::hash::Kind {
     let named = capabilities
         .capability("object-format")
@@ -42,6 +43,7 @@ pub(super) fn object_format(capabilities: &Capabilities) -> gix::hash::Kind {
     named.unwrap_or(gix::hash::Kind::Sha1)
 }
 
+/// The capability `agent`, by which servers count clients.
 fn agent() -> (&'static str, Option<String>) {
     (
         "agent",
@@ -49,7 +51,7 @@ fn agent() -> (&'static str, Option<String>) {
     )
 }
 
-/// No project comes near this; what does would fill the memory.
+/// The longest list of refs: no project comes near it, and a list without end would fill the memory.
 const MAX_REFS: usize = 2_000_000;
 
 /// One line of an `ls-refs` answer.
@@ -61,7 +63,7 @@ pub(super) struct ListedRef {
     pub(super) target: Option<BString>,
 }
 
-/// The `ls-refs` of protocol v2. gix's own reads names as text, and they are bytes.
+/// Lists refs by the `ls-refs` of protocol v2. gix's own `ls_refs` reads names as text, and they are bytes.
 pub(super) fn list_refs<T: Transport>(
     transport: &mut T,
     capabilities: &Capabilities,
@@ -98,7 +100,7 @@ pub(super) fn list_refs<T: Transport>(
             return Err(io::Error::other("its list of refs has no end").raise());
         }
     }
-    // What ends without the end mark may be half of the truth, and the other half is not deleted.
+    // Without the flush packet the list may be half of the refs, and the other half must not count as deleted.
     if reader.stopped_at() != Some(MessageKind::Flush) {
         return Err(io::Error::from(io::ErrorKind::UnexpectedEof).raise());
     }
@@ -108,13 +110,13 @@ pub(super) fn list_refs<T: Transport>(
 /// Parses `<oid> <name>` or `unborn <name>`, and ` symref-target:<name>` after it.
 fn parse_ref(line: &[u8]) -> Option<ListedRef> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
-    let mut words = line.split(|byte| *byte == b' ');
-    let (value, name) = (words.next()?, words.next()?);
+    let mut fields = line.split(|byte| *byte == b' ');
+    let (value, name) = (fields.next()?, fields.next()?);
     let oid = match value {
         b"unborn" => None,
         hex => Some(ObjectId::from_hex(hex).ok()?),
     };
-    let target = words.find_map(|word| word.strip_prefix(b"symref-target:"));
+    let target = fields.find_map(|field| field.strip_prefix(b"symref-target:"));
     Some(ListedRef {
         name: name.into(),
         oid,
@@ -262,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_line_is_understood_and_names_are_bytes() {
+    fn every_kind_of_ref_line_is_parsed_and_names_are_bytes() {
         let oid = "0123456789012345678901234567890123456789";
         let line = |rest: &[u8]| [oid.as_bytes(), b" ", rest].concat();
         let plain = parsed(&line(b"refs/heads/caf\xe9\n"));

@@ -56,7 +56,7 @@ pub(crate) fn unreachable(url: &UpstreamUrl, error: &reqwest::Error) -> Trouble 
 }
 
 /// No word for too long.
-pub(crate) fn silent(url: &UpstreamUrl, budget: Duration) -> Trouble {
+pub(crate) fn timed_out(url: &UpstreamUrl, budget: Duration) -> Trouble {
     let message = format!(
         "cannot reach '{url}': no answer for {}",
         time_span(budget.as_secs())

@@ -150,10 +150,10 @@ impl BufRead for Body {
             };
             match self.session.wait(response.chunk()) {
                 Ok(Some(piece)) => {
-                    if self.listener.hear(&piece, &self.session.watch()) {
+                    if self.listener.follow(&piece, &self.session.watch()) {
                         self.session.moved();
                     }
-                    if let Some(words) = self.listener.refusal() {
+                    if let Some(words) = self.listener.take_refusal() {
                         let trouble = answers::server_message::refusal(&self.session.0.url, &words);
                         return Err(self.session.fail(trouble));
                     }

@@ -158,7 +158,7 @@ impl HttpSession {
             tokio::select! {
                 result = timeout_at(deadline.into(), future) => match result {
                     Ok(result) => result.map_err(|err| answers::unreachable(&self.0.url, &err)),
-                    Err(_) => Err(answers::silent(&self.0.url, budget)),
+                    Err(_) => Err(answers::timed_out(&self.0.url, budget)),
                 },
                 () = watch.cancelled() => Err(cancelled().into()),
             }

@@ -107,7 +107,7 @@ impl Ssh {
                 let trouble = ended.unwrap_or_else(silent);
                 heard.trouble = Some(explain_refusal(url, access, asking.as_ref(), trouble));
             }
-            Ok(None) => heard.trouble = Some(answers::silent(url, budget)),
+            Ok(None) => heard.trouble = Some(answers::timed_out(url, budget)),
         }
         Ok(Some(heard))
     }

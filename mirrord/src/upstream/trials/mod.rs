@@ -1,4 +1,4 @@
-//! OneTimeLogins that upstream refuses: each is tried at most twice, whoever brings it and whatever for. GitLab shuts out an
+//! Logins that upstream refuses: each is tried at most twice, whoever brings it and whatever for. GitLab shuts out an
 //! address for an hour after a few dozen failures, and with it everybody behind it.
 
 mod record;
