@@ -10,9 +10,9 @@ use super::{Verbosity, print::print_json, read_user_config, resolve_address, syn
 /// Take upstream as it is now, although it looks empty or replaced
 ///
 /// When upstream suddenly has no branch any more, or most of its branches are gone, or all
-/// of them are others, a sync stops and the mirror serves what it had. This says that it
-/// is meant: the mirror becomes what upstream is. What it had goes to the history, from
-/// where 'mirrord restore' brings it back; local branches are not touched.
+/// of them are others, a sync stops and the mirror serves what it had. 'accept' makes the
+/// mirror what upstream is now. What it had goes to the history, and 'mirrord restore'
+/// brings it back; local branches are not touched.
 ///
 ///     mirrord accept project
 #[derive(Args)]

@@ -30,8 +30,8 @@ use super::{
 /// Here main alone follows upstream. A branch with any other name can be pushed to the
 /// mirror too: it is local, every clone of the mirror sees it, and upstream never does.
 ///
-/// It signs in as your git would, unless --username, --ssh-key or --anonymous says otherwise.
-/// What it then signs in with is asked for, and kept for syncs that nobody is there for.
+/// It signs in as your git would, unless --username, --ssh-key or --anonymous is given. The
+/// password or passphrase is then asked for, and stored for scheduled syncs.
 ///
 /// A clone of a URL makes a mirror by itself, which has the whole of upstream; 'add' makes
 /// one beside it that is used by its name. Each takes the packs of the other and nothing

@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use super::print::write_stdout;
 
-/// Print what a shell needs to complete the words of mirrord
+/// Print a script with which a shell completes commands and options of mirrord
 ///
 /// It goes to stdout, and a line in the shell's own start-up file reads it. For bash,
 /// with `source ~/.mirrord.bash` in ~/.bashrc:

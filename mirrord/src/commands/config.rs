@@ -19,18 +19,18 @@ use super::{
 
 /// Show or change the daemon's own settings, and what new mirrors are given
 ///
-/// Without arguments it lists every key with its value, and says which are as they come.
-/// With a key it prints the value alone; with a value too, it sets it. The keys that are
-/// called as options of 'mirrord add' are what a new mirror is given; mirrors that exist
-/// keep what they have.
+/// Without arguments it lists every key with its value, and marks the defaults. With a key
+/// it prints the value; with a value too, it sets the key. The keys that are also options
+/// of 'mirrord add' are the settings of new mirrors; mirrors that exist keep what they
+/// have.
 ///
 ///     mirrord config
 ///     mirrord config fresh-for 30s
 ///     mirrord config fresh-for
 ///     mirrord config --unset fresh-for
 ///
-/// Among the daemon's own: mirrors that clones have made go by themselves when nobody has
-/// used them for 'keep-unused', and earlier when all take more than 'disk-budget'.
+/// Two of the daemon's own: a mirror that a clone has made is removed when nobody has used
+/// it for 'keep-unused', and earlier when all mirrors take more than 'disk-budget'.
 ///
 ///     mirrord config keep-unused 90d
 ///     mirrord config disk-budget 100G
@@ -40,10 +40,10 @@ pub(crate) struct Config {
     /// Which setting
     #[arg(conflicts_with = "unset")]
     key: Option<String>,
-    /// What it is to be; several refspecs for 'track' are one value, with spaces between them
+    /// The new value; several refspecs for 'track' are one value, with spaces between them
     #[arg(requires = "key")]
     value: Option<String>,
-    /// Make this setting what it was by itself
+    /// Reset this setting to its default
     #[arg(long, value_name = "KEY")]
     unset: Option<String>,
     /// Print as JSON: one object for a key, an array of all without

@@ -29,24 +29,24 @@ const DEFAULT_ENTRIES: u64 = 10;
 ///
 /// One line for each, the newest last: when it ended, of which mirror, why it was done,
 /// and what came of it. A sync is done for the 'schedule', a 'webhook', a 'fetch', a
-/// 'push', or a 'command' such as 'mirrord sync'. A 'removal' is a mirror that has gone by
-/// itself, and why. A 'repair' is a mirror of which somebody else has changed a file, and
-/// which. What is kept has a bound: a thousand mirrors that sync hourly leave two days or
-/// more, a few mirrors leave months.
+/// 'push', or a 'command' such as 'mirrord sync'. A 'removal' is a mirror that the daemon
+/// has removed, and why. A 'repair' is a mirror in which somebody else has changed a file,
+/// and which. The size of the log is limited: a thousand mirrors that sync hourly leave two
+/// days or more, a few mirrors leave months.
 ///
 ///     mirrord log
 ///     mirrord log project -n 20
 ///
-/// With --follow it goes on with what happens, until Ctrl-C or the end of the daemon.
+/// With --follow it prints new lines as they come, until Ctrl-C or the end of the daemon.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Log {
     /// The mirror's name, or its URL; all mirrors without
     name: Option<String>,
-    /// Go on with what happens; of what happened before, the last 10 unless -n says otherwise
+    /// Print new lines as they come; of older ones the last 10, or as many as -n says
     #[arg(short, long)]
     follow: bool,
-    /// Only the last so many
+    /// Print only this many of the last lines
     #[arg(short = 'n', long, value_name = "COUNT")]
     count: Option<u64>,
     /// Print each as one JSON object on a line of its own

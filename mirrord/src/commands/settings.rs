@@ -22,10 +22,10 @@ pub(crate) struct SettingOptions {
     /// not tracked is local to the mirror: it can be pushed there, and never goes upstream.
     #[arg(long, value_name = "REFSPEC", verbatim_doc_comment)]
     track: Vec<String>,
-    /// How often it is brought in step without anybody asking (new mirrors: 1h)
+    /// How often it is synced by schedule (new mirrors: 1h)
     ///
-    /// Such as 10m, 1h or 1d, and about so often: not all mirrors at once. With 'never' only
-    /// fetches, pushes, 'mirrord sync' and the webhook do it.
+    /// Such as 10m, 1h or 1d. The times of many mirrors are spread out. With 'never' only
+    /// fetches, pushes, 'mirrord sync' and the webhook sync it.
     #[arg(long, value_name = "TIME|never", verbatim_doc_comment)]
     every: Option<String>,
     /// Whether a fetch first asks upstream what is new (new mirrors: yes)
@@ -41,17 +41,17 @@ pub(crate) struct SettingOptions {
     fresh_for: Option<String>,
     /// What a fetch does when upstream cannot be reached (new mirrors: serve)
     ///
-    /// 'serve' gives what is here and says how old it is; 'fail' fails. The variable
-    /// MIRROR_STALE says otherwise for one command.
+    /// 'serve' serves the copy and says how old it is; 'fail' fails. The variable MIRROR_STALE
+    /// overrides it for one command.
     #[arg(long, value_name = "serve|fail", verbatim_doc_comment)]
     stale: Option<String>,
-    /// How long a fetch waits for upstream to say something of use (new mirrors: 10s)
+    /// How long a fetch waits for an answer of upstream (new mirrors: 10s)
     ///
-    /// After that it gets what is here, with its age, while the sync goes on. Only where
-    /// '--stale serve' holds; a first clone, a push and 'mirrord sync' wait to the end.
+    /// After that it gets the copy, with its age, while the sync goes on. Only with
+    /// '--stale serve'; a first clone, a push and 'mirrord sync' wait to the end.
     #[arg(long, value_name = "TIME", verbatim_doc_comment)]
     stale_after: Option<String>,
-    /// Whether the tracked branches of one push stand or fall together (new mirrors: auto)
+    /// Whether the tracked branches of one push are pushed all or none (new mirrors: auto)
     ///
     /// 'yes' always, 'no' never, 'auto' when the push says --atomic, as in plain git.
     #[arg(long, value_name = "yes|no|auto", verbatim_doc_comment)]
@@ -64,14 +64,14 @@ pub(crate) struct SettingOptions {
     /// Those of branches and tags that were rewritten or deleted. Such as 12h or 90d.
     #[arg(long, value_name = "TIME", verbatim_doc_comment)]
     keep_history: Option<String>,
-    /// Whether what comes is checked as by git fsck before it is let in (new mirrors: no)
+    /// Whether new objects are checked as by git fsck before they are accepted (new mirrors: no)
     #[arg(long, value_name = "yes|no")]
     fsck: Option<String>,
     /// How a clone gets what is in the mirror (new mirrors: auto)
     ///
     /// 'auto' by what works, the cheapest first: 'reflink', 'hardlink', 'copy'; 'off' has git
     /// itself send it, which takes longer. What this mirror alone has is never hard-linked. The
-    /// setting mirror.link of a clone's git, or 'git -c mirror.link=…', says otherwise there.
+    /// setting mirror.link of a clone's git, or 'git -c mirror.link=…', overrides it there.
     #[arg(
         long,
         value_name = "auto|reflink|hardlink|copy|off",

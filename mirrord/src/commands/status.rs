@@ -37,9 +37,9 @@ const CLEAR_SCREEN: &str = "\u{1b}[H\u{1b}[J";
 
 /// Say how the daemon and its mirrors are; exit code 3 when it does not run
 ///
-/// For each mirror: how fresh it is or since when it is behind and why, what runs, when it
-/// is brought in step next, how much it holds, and what nobody had to download for it. The
-/// daemon is not started for this.
+/// For each mirror: how fresh it is, or since when it is behind and why; what runs; when the
+/// next sync is; its size; and how much it has saved you to download. The daemon is not
+/// started for this.
 ///
 ///     mirrord status --json
 #[derive(Args)]
@@ -48,7 +48,7 @@ pub(crate) struct Status {
     /// Print it as one JSON object; with --watch one a line, whenever something changes
     #[arg(long)]
     json: bool,
-    /// Look again every second, until interrupted
+    /// Update every second, until interrupted
     #[arg(short, long)]
     watch: bool,
 }

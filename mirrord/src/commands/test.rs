@@ -30,9 +30,9 @@ use super::{
 ///
 ///     mirrord test https://gitlab.example/group/project.git --track +refs/heads/main
 ///
-/// For a mirror that exists its own settings hold, where no others are given here. The
-/// exit code is 0 if a mirror works, else 1; what is marked behind the line 'may read'
-/// does not decide that. 'mirrord add' makes the same test first.
+/// For a mirror that exists its own settings are used, unless others are given here. The
+/// exit code is 0 if a mirror would work, else 1; the steps after 'may read' do not decide
+/// that. 'mirrord add' makes the same test first.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Test {

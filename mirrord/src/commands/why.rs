@@ -21,9 +21,9 @@ use crate::process::local_time::time;
 
 /// Say how fresh a mirror is, what decides that, and what would change it
 ///
-/// What the next fetch will do, what happens when upstream cannot be asked, when the mirror
-/// is brought in step without anybody asking, and whether it goes when nobody uses it: each
-/// with the setting that says so.
+/// What the next fetch will do, what happens when upstream cannot be asked, when the next
+/// scheduled sync is, and whether the mirror is removed when nobody uses it: each with the
+/// setting that decides it.
 ///
 ///     mirrord why project
 #[derive(Args)]

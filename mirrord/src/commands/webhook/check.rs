@@ -15,10 +15,10 @@ use super::{
     call_webhook,
 };
 
-/// Look how the mirror's hook is at its GitLab
+/// Report how the mirror's hook is at its GitLab
 ///
 /// Whether it is there and on, what it tells of, and how its last deliveries went. The exit
-/// code is 1 when something is wrong with it; 'mirrord webhook register' mends that.
+/// code is 1 when something is wrong with it; 'mirrord webhook register' corrects that.
 ///
 ///     mirrord webhook check project --token-stdin <token-file
 #[derive(Args)]

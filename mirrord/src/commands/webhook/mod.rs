@@ -22,16 +22,16 @@ use super::{block_on, call_daemon, terminal_renderer};
 
 /// Have GitLab tell of every push at once, instead of waiting for the next sync
 ///
-/// It is off until you switch it on. Then each mirror has an address of its own, to which
-/// GitLab sends a word after each push; the mirror looks at once what is new. The word
-/// itself is never believed, and whoever does not know the mirror's secret is not heard.
+/// It is off until you switch it on. Then each mirror has a URL of its own, to which GitLab
+/// sends a delivery after each push, and the mirror syncs at once. The content of a
+/// delivery is never used, and a delivery without the mirror's secret is refused.
 ///
 ///     mirrord webhook on
 ///     mirrord webhook show project
 ///
 /// GitLab must be able to reach this machine: directly, through a reverse proxy, or through
-/// a tunnel. README has a page on each. GitLab says nothing of a push of more than three
-/// branches, so mirrors go on syncing by themselves as well.
+/// a tunnel. README has a page on each. GitLab does not tell of a push of more than
+/// three branches, so scheduled syncs go on as well.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Webhook {

@@ -18,11 +18,11 @@ use super::{
     hook::hook_json,
 };
 
-/// Make the mirror's hook at its GitLab, or mend the one that is there
+/// Create the mirror's hook at its GitLab, or correct the one that is there
 ///
 /// It takes a token with the scope 'api' of somebody who is a Maintainer there. It is asked
-/// for, used for this, and kept nowhere. Where GitLab can sign what it sends, it is told to.
-/// One that GitLab has switched off is tested, and is on again when the test arrives.
+/// for, used for this, and kept nowhere. If GitLab can sign deliveries, it is told to. A
+/// hook that GitLab has switched off is tested, and is on again when the test arrives.
 ///
 ///     mirrord webhook register project --token-stdin <token-file
 #[derive(Args)]

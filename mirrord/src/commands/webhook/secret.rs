@@ -14,11 +14,11 @@ use super::{
     hook::{call_for_hook, hook_json, hook_text},
 };
 
-/// Change what a mirror's deliveries prove themselves with
+/// Change the secrets that authenticate a mirror's deliveries
 ///
 /// GitLab signs what it sends when its form is given a signing token, which it shows once;
-/// from then on nothing but signed deliveries is taken. With --rotate the secret token is
-/// another one, and GitLab must be told.
+/// from then on only signed deliveries are accepted. --rotate makes a new secret token,
+/// which must be pasted into GitLab's form.
 ///
 ///     mirrord webhook secret project --rotate
 #[derive(Args)]

@@ -15,8 +15,8 @@ use super::{
 
 /// Print what to paste into GitLab's form: Settings, Webhooks, Add new webhook
 ///
-/// The secret token is printed too: whoever has it can make this mirror look whether there
-/// is something new, and nothing else. The address of a mirror never changes.
+/// The secret token is printed too: whoever has it can start a sync of this mirror, and
+/// nothing else. The URL of a mirror never changes.
 ///
 ///     mirrord webhook show project
 ///     mirrord webhook show project --json
