@@ -125,7 +125,7 @@ pub(crate) async fn run(
 /// Finishes the changes of refspecs that a daemon has begun before it was killed.
 fn finish_retracks(survey: &mut Survey) {
     for mirror in &mut survey.mirrors {
-        if mirror.settings.leaving.is_none() {
+        if mirror.settings.track_change.is_none() {
             continue;
         }
         let finished =

@@ -11,7 +11,7 @@ use common::refspec::Refspecs;
 use crate::{
     mirrors::{
         registry::{Mirror, Registry},
-        settings::{Leaving, Rules},
+        settings::{Rules, TrackChange},
     },
     repository::{ancestry::Ancestry, history::Why, plan::Plan, publish, quarantine, refs},
 };
@@ -28,9 +28,9 @@ pub(crate) fn change_refspecs(
 ) -> io::Result<Mirror> {
     let mut settings = mirror.settings.clone();
     let before = std::mem::replace(&mut settings.rules.track, track);
-    settings.leaving = Some(Leaving {
-        track: before,
-        keep,
+    settings.track_change = Some(TrackChange {
+        before,
+        keep_untracked: keep,
     });
     let mut changed = registry.change_settings(mirror, settings)?;
     finish_change(&mut changed)?;
@@ -39,10 +39,10 @@ pub(crate) fn change_refspecs(
 
 /// Finishes a change of the refspecs that was begun, if one was.
 pub(crate) fn finish_change(mirror: &mut Mirror) -> io::Result<()> {
-    let Some(Leaving {
-        track: before,
-        keep,
-    }) = mirror.settings.leaving.clone()
+    let Some(TrackChange {
+        before,
+        keep_untracked: keep,
+    }) = mirror.settings.track_change.clone()
     else {
         return Ok(());
     };
@@ -71,7 +71,7 @@ pub(crate) fn finish_change(mirror: &mut Mirror) -> io::Result<()> {
             return Err(io::Error::other("the mirror's refs change too fast"));
         }
     }
-    mirror.settings.leaving = None;
+    mirror.settings.track_change = None;
     mirror.settings.write(git_dir)
 }
 

@@ -63,7 +63,7 @@ fn tested_settings(
         .or_failure("cannot read the mirror")?;
     let mut settings = match found {
         Some(mirror) => mirror.settings,
-        None => Settings::of_url(url, Config::read(&engine.config)?.defaults),
+        None => Settings::for_url(url, Config::read(&engine.config)?.defaults),
     };
     edit::apply(&mut settings, typed)?;
     Ok(settings)

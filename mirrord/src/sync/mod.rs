@@ -386,7 +386,7 @@ impl Engine {
     /// The settings of a mirror that is made because somebody asked for its URL.
     pub(crate) fn automatic(&self, url: &UpstreamUrl) -> Result<Settings, Failure> {
         let config = Config::read(&self.config)?;
-        let mut settings = Settings::of_url(url, config.defaults);
+        let mut settings = Settings::for_url(url, config.defaults);
         settings.name = self
             .registry
             .free_name(&settings.name)

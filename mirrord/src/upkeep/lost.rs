@@ -157,7 +157,7 @@ mod tests {
         };
         Mirror {
             git_dir: dir.to_owned(),
-            settings: Settings::of_url(&url, Rules::default()),
+            settings: Settings::for_url(&url, Rules::default()),
         }
     }
 

@@ -21,7 +21,7 @@ fn mirror(dir: &Path) -> Mirror {
     };
     Mirror {
         git_dir: dir.to_owned(),
-        settings: Settings::of_url(&url, Rules::default()),
+        settings: Settings::for_url(&url, Rules::default()),
     }
 }
 

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use crate::{
     mirrors::settings::{
         Rules,
-        entries::{BadSetting, Entries, SECTION, full},
+        entries::{BadSetting, Entries, SECTION, full_key},
         file::ConfigFile,
         size::Budget,
         value::{Value, WebUrl},
@@ -125,7 +125,7 @@ impl Config {
         let file = open(path)?;
         let mut config = Self::of(&file)?;
         let entries = config.values().shown().into_iter().map(|(key, value)| {
-            let is_default = file.values(&full(key)).is_empty();
+            let is_default = file.values(&full_key(key)).is_empty();
             (key, value, is_default)
         });
         Ok(entries.collect())
@@ -140,7 +140,7 @@ impl Config {
         let lines = lines.find(|(each, _)| *each == key);
         let lines = lines.map(|(_, lines)| lines).unwrap_or_default();
         let _turn = WRITING.lock();
-        change(path, |file| file.put(&full(key), &lines))
+        change(path, |file| file.put(&full_key(key), &lines))
     }
 
     /// Writes how the webhook listens, all of it at once.
@@ -157,7 +157,7 @@ impl Config {
                 .zip(defaults)
                 .try_for_each(|((key, lines), (_, default))| {
                     let lines = if lines == default { &[][..] } else { &lines };
-                    file.put(&full(key), lines)
+                    file.put(&full_key(key), lines)
                 })
         })
     }
@@ -171,15 +171,18 @@ impl Config {
             Some(name) if !name.contains('.') => name,
             _ => known(key)?.to_owned(),
         };
-        change(path, |file| file.put(&full(&name), &[]))
+        change(path, |file| file.put(&full_key(&name), &[]))
     }
 
     fn of(file: &ConfigFile) -> Result<Self, Failure> {
         for name in file.names(SECTION) {
-            known(&name).map_err(|err| err.within(file))?;
+            known(&name).map_err(|err| err.in_file(file))?;
         }
         let mut config = Self::default();
-        config.values().read(file).map_err(|err| err.within(file))?;
+        config
+            .values()
+            .read(file)
+            .map_err(|err| err.in_file(file))?;
         Ok(config)
     }
 
@@ -200,7 +203,9 @@ impl Config {
 fn known(key: &str) -> Result<&'static str, BadSetting> {
     let keys = Config::default().values().keys();
     let found = keys.iter().find(|known| known.eq_ignore_ascii_case(key));
-    found.copied().ok_or_else(|| BadSetting::key(key, &keys))
+    found
+        .copied()
+        .ok_or_else(|| BadSetting::unknown_key(key, &keys))
 }
 
 fn open(path: &Path) -> Result<ConfigFile, Failure> {

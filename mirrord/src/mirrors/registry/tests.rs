@@ -26,7 +26,7 @@ fn begin(registry: &Registry, settings: Settings) -> NewMirror {
 }
 
 fn of_url(url: &UpstreamUrl) -> Settings {
-    Settings::of_url(url, Rules::default())
+    Settings::for_url(url, Rules::default())
 }
 
 fn named(name: &str, url: &UpstreamUrl) -> Settings {

@@ -1,4 +1,5 @@
-//! What a mirror signs in with at its upstream, as its configuration says it. The secret itself is elsewhere.
+//! The credential with which a mirror signs in at its upstream, as its configuration has it. The secret itself is in a
+//! store (see `credentials::secrets`).
 
 use std::path::PathBuf;
 
@@ -7,39 +8,39 @@ use common::{
     protocol::{Failure, FailureKind},
 };
 
-use super::{SecretId, entries::full, file::ConfigFile};
+use super::{SecretId, entries::full_key, file::ConfigFile};
 
 const AUTH: &str = "auth";
 const USERNAME: &str = "username";
 const SSH_KEY: &str = "ssh-key";
 const SECRET: &str = "secret";
 
-/// What a mirror signs in with, whoever uses it.
+/// The credential of a mirror, whoever uses the mirror.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) enum Auth {
-    /// What git would use where the user stands.
+    /// The one that the user's git would use.
     #[default]
     AsGit,
-    /// Nothing, even if the user's git knows something.
+    /// None, even if the user's git knows one.
     Anonymous,
     /// A password or token.
     Password {
         /// The user name.
         username: String,
-        /// Where the password or token is; nowhere while it is about to be stored.
+        /// The name of the password or token in its store; None until it is stored.
         secret: Option<SecretId>,
     },
-    /// An ssh key, and no other.
+    /// An ssh key, and no other key.
     SshKey {
-        /// The private key, used where it lies.
+        /// The file of the private key, which is not copied.
         file: PathBuf,
-        /// Where its passphrase is, when it is stored.
+        /// The name of its passphrase in the store, if that is stored.
         passphrase: Option<SecretId>,
     },
 }
 
 impl Auth {
-    /// The name of the secret that goes with it.
+    /// Returns the name of the secret that goes with it.
     pub(crate) fn secret(&self) -> Option<&SecretId> {
         match self {
             Self::AsGit | Self::Anonymous => None,
@@ -48,14 +49,14 @@ impl Auth {
         }
     }
 
-    /// Fails where it makes no sense for an upstream.
+    /// Checks that the credential fits the scheme of an upstream.
     ///
     /// # Errors
-    /// Fails with what would make sense there.
+    /// Fails if it does not, with a hint at what does.
     pub(crate) fn check(&self, url: &UpstreamUrl) -> Result<(), Failure> {
         let is_ssh = url.scheme() == Scheme::Ssh;
         let is_http = matches!(url.scheme(), Scheme::Http | Scheme::Https);
-        let (what, fits, hint) = match self {
+        let (option, fits, hint) = match self {
             Self::AsGit => return Ok(()),
             Self::Anonymous => (
                 "--anonymous",
@@ -81,21 +82,21 @@ impl Auth {
         if fits {
             return Ok(());
         }
-        let failure = format!("{what} is not for '{url}'");
+        let failure = format!("{option} is not for '{url}'");
         Err(Failure::new(FailureKind::Usage, failure).hinted(hint))
     }
 
-    /// Whether it is a secret for this place alone: one that another scheme, host or port must not see.
+    /// Whether the secret belongs to one scheme, host and port, and must not be sent to another.
     pub(crate) fn is_for_one_origin(&self) -> bool {
         matches!(self, Self::Password { .. })
     }
 
-    /// Reads it from a mirror's configuration.
+    /// Reads the credential from a mirror's configuration.
     ///
     /// # Errors
-    /// Fails with the key that makes no sense, and why.
+    /// Fails when a key is missing or has a bad value, with the key and the reason.
     pub(super) fn read(file: &ConfigFile) -> Result<Self, String> {
-        let last = |key| file.values(&full(key)).pop();
+        let last = |key| file.values(&full_key(key)).pop();
         let secret = match last(SECRET) {
             Some(text) => Some(
                 SecretId::parse(&text)
@@ -123,7 +124,7 @@ impl Auth {
         })
     }
 
-    /// Its keys and values; a key without one is to be absent.
+    /// Returns its keys and values; a key without a value is absent in the configuration.
     pub(super) fn lines(&self) -> [(&'static str, Option<String>); 4] {
         let (auth, username, key) = match self {
             Self::AsGit => ("git", None, None),
@@ -143,7 +144,7 @@ impl Auth {
         ]
     }
 
-    /// What people may know: of the secret, which store has it.
+    /// Returns the keys and values that are shown to people: of the secret only its store.
     pub(super) fn shown(&self) -> impl Iterator<Item = (&'static str, String)> {
         let store = self.secret().map(|secret| secret.store().place());
         self.lines().into_iter().filter_map(move |(key, value)| {

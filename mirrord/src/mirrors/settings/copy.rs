@@ -1,7 +1,7 @@
-//! The copy of a mirror's configuration, with a checksum, and when it replaces the configuration.
+//! The copy of a mirror's configuration, with a checksum, which replaces a damaged configuration.
 //!
-//! People may edit the configuration: what can be read and names an upstream is right, and the copy follows. What cannot be
-//! read, names no upstream or ends before the settings do was damaged.
+//! People may edit the configuration: one that can be read and has a URL is right, and the copy is made anew from it. One
+//! that cannot be read, has no URL, or ends in the middle of the settings is damaged.
 
 use std::{
     fs, io,
@@ -13,7 +13,7 @@ use gix::bstr::ByteSlice;
 
 use super::{
     Auth, Rules, SERVES_URL, URL,
-    entries::{SECTION, full},
+    entries::{SECTION, full_key},
     file::ConfigFile,
 };
 use crate::{
@@ -24,20 +24,20 @@ use crate::{
 /// The file, beside the configuration.
 const FILE: &str = "config.copy";
 
-/// How its first line begins, which ends with the checksum of the rest.
-const FORM: &str = "# copy of config, form 1 ";
+/// The beginning of its first line. The checksum of all other lines follows.
+const HEADER: &str = "# copy of config, form 1 ";
 
 fn path(git_dir: &Path) -> PathBuf {
     git_dir.join(FILE)
 }
 
-/// Writes the copy, to last.
+/// Writes the copy, durably.
 pub(super) fn write(git_dir: &Path, content: &[u8]) -> io::Result<()> {
-    let first = format!("{FORM}{}\n", checksum::of(content));
+    let first = format!("{HEADER}{}\n", checksum::of(content));
     durable::replace(&path(git_dir), &[first.as_bytes(), content].concat())
 }
 
-/// Makes the copy what the configuration is, which can be read.
+/// Makes the copy anew from a configuration that is not damaged.
 pub(crate) fn refresh(git_dir: &Path) -> io::Result<()> {
     let content = fs::read(git_dir.join("config"))?;
     if read(git_dir).as_deref() == Some(&content) {
@@ -46,14 +46,14 @@ pub(crate) fn refresh(git_dir: &Path) -> io::Result<()> {
     write(git_dir, &content)
 }
 
-/// Replaces a damaged configuration by its copy. Says whether it did.
+/// Replaces a damaged configuration by its copy. Returns whether it did.
 pub(crate) fn restore(git_dir: &Path) -> io::Result<bool> {
     let Some(content) = read(git_dir) else {
         return Ok(false);
     };
     let config = git_dir.join("config");
     let found = fs::read(&config).ok();
-    if found.is_some_and(|found| names_upstream(&config) && !is_cut(&found, &content)) {
+    if found.is_some_and(|found| has_url(&config) && !has_lost_its_end(&found, &content)) {
         return Ok(false);
     }
     repairs::record(
@@ -64,42 +64,42 @@ pub(crate) fn restore(git_dir: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Whether the configuration may have lost its end: it is shorter than the copy.
+/// Whether the copy is longer than the configuration, which may then have lost its end.
 pub(crate) fn is_longer(git_dir: &Path) -> bool {
     let length = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
-    let first = FORM.len() + checksum::of(b"").len() + 1;
+    let first = HEADER.len() + checksum::of(b"").len() + 1;
     length(&path(git_dir)) > length(&git_dir.join("config")) + first as u64
 }
 
-/// The content of the copy; `None` when there is none, or it is not as it was written.
+/// Reads the content of the copy; None if there is no copy, or its checksum is wrong.
 fn read(git_dir: &Path) -> Option<Vec<u8>> {
     let file = fs::read(path(git_dir)).ok()?;
     let (first, content) = file.split_once_str("\n")?;
-    let is_whole = first.strip_prefix(FORM.as_bytes()) == Some(checksum::of(content).as_bytes());
+    let is_whole = first.strip_prefix(HEADER.as_bytes()) == Some(checksum::of(content).as_bytes());
     is_whole.then(|| content.to_vec())
 }
 
-fn names_upstream(config: &Path) -> bool {
-    let url = ConfigFile::read(config).map(|file| file.values(&full(URL)).pop());
+fn has_url(config: &Path) -> bool {
+    let url = ConfigFile::read(config).map(|file| file.values(&full_key(URL)).pop());
     let url = url.ok().flatten().unwrap_or_default();
     matches!(Address::parse(&url), Ok(Address::Url(_, None)))
 }
 
-/// Whether this is the beginning of the copy, up to the middle of a line, or without settings that every mirror has: a kill
-/// between the two writes may leave one of them without the others.
-fn is_cut(found: &[u8], copy: &[u8]) -> bool {
+/// Whether `found` is a part of the copy that ends in the middle of a line, or lacks settings that every mirror has. A part
+/// with all of them is older than the copy: a daemon was killed between the two writes.
+fn has_lost_its_end(found: &[u8], copy: &[u8]) -> bool {
     if found.len() >= copy.len() || !copy.starts_with(found) {
         return false;
     }
     let names = ConfigFile::parse(Path::new("config"), found.to_vec())
         .map(|file| file.names(SECTION))
         .unwrap_or_default();
-    let of_auth = Auth::default().lines().into_iter();
-    let of_auth = of_auth.filter_map(|(key, value)| value.map(|_| key));
-    let of_rules = Rules::default().values().lines().into_iter();
-    let of_rules = of_rules.filter_map(|(key, lines)| (!lines.is_empty()).then_some(key));
-    let mut always = of_rules.chain(of_auth).chain([SERVES_URL]);
-    !found.ends_with(b"\n") || always.any(|key| !names.iter().any(|name| name == key))
+    let auth_keys = Auth::default().lines().into_iter();
+    let auth_keys = auth_keys.filter_map(|(key, value)| value.map(|_| key));
+    let rule_keys = Rules::default().values().lines().into_iter();
+    let rule_keys = rule_keys.filter_map(|(key, lines)| (!lines.is_empty()).then_some(key));
+    let mut required = rule_keys.chain(auth_keys).chain([SERVES_URL]);
+    !found.ends_with(b"\n") || required.any(|key| !names.iter().any(|name| name == key))
 }
 
 #[cfg(test)]
@@ -115,7 +115,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let config = dir.path().join("config");
         fs::write(&config, "[core]\n\tbare = true\n").expect("ours");
-        let settings = Settings::of_url(&url, Rules::default());
+        let settings = Settings::for_url(&url, Rules::default());
         settings.write_new(dir.path()).expect("written");
         let whole = fs::read(&config).expect("there");
         let start = whole.find(b"[mirror]").expect("a section");

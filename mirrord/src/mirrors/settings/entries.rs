@@ -1,4 +1,4 @@
-//! Settings by their keys, and what to say about a key or a value that there is not.
+//! Settings by their keys, and the errors about unknown keys and bad values.
 
 use common::{
     protocol::{Failure, FailureKind},
@@ -10,13 +10,13 @@ use super::{
     value::{Refusal, Value},
 };
 
-/// The section of all our keys.
+/// The section of all keys of ours.
 pub(crate) const SECTION: &str = "mirror";
 
 /// Settings by their keys, in the order in which they are shown.
 pub(crate) struct Entries<'a>(pub(crate) Vec<(&'static str, &'a mut dyn Value)>);
 
-/// A key or a value that there is not.
+/// An unknown key, or a bad value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BadSetting {
     message: String,
@@ -24,21 +24,21 @@ pub(crate) struct BadSetting {
 }
 
 impl Entries<'_> {
-    /// Gives one setting the value that a text stands for.
+    /// Sets one setting to the value that `text` stands for.
     pub(crate) fn set(&mut self, key: &str, text: &str) -> Result<(), BadSetting> {
         let mut entries = self.0.iter_mut();
         match entries.find(|(known, _)| known.eq_ignore_ascii_case(key)) {
             Some((key, value)) => value
                 .set(text)
-                .map_err(|why| BadSetting::value(key, text, why)),
-            None => Err(BadSetting::key(key, &self.keys())),
+                .map_err(|why| BadSetting::bad_value(key, text, why)),
+            None => Err(BadSetting::unknown_key(key, &self.keys())),
         }
     }
 
-    /// Takes what a file has of them, and leaves the others.
+    /// Sets the settings that are in a file, and leaves the others as they are.
     pub(crate) fn read(&mut self, file: &ConfigFile) -> Result<(), BadSetting> {
         for (key, value) in &mut self.0 {
-            let lines = file.values(&full(key));
+            let lines = file.values(&full_key(key));
             let text = if value.is_list() {
                 (!lines.is_empty()).then(|| lines.join("\n"))
             } else {
@@ -47,24 +47,24 @@ impl Entries<'_> {
             if let Some(text) = text {
                 value
                     .set(&text)
-                    .map_err(|why| BadSetting::value(key, &text, why))?;
+                    .map_err(|why| BadSetting::bad_value(key, &text, why))?;
             }
         }
         Ok(())
     }
 
-    /// Every key.
+    /// Returns every key.
     pub(crate) fn keys(&self) -> Vec<&'static str> {
         self.0.iter().map(|(key, _)| *key).collect()
     }
 
-    /// Every key, with how its value is written in a file.
+    /// Returns every key with the lines of its value in a file.
     pub(crate) fn lines(&self) -> Vec<(&'static str, Vec<String>)> {
         let entries = self.0.iter();
         entries.map(|(key, value)| (*key, value.lines())).collect()
     }
 
-    /// Every key, with its value as it is typed and shown.
+    /// Returns every key with its value as people type it.
     pub(crate) fn shown(&self) -> Vec<(&'static str, String)> {
         let lines = self.lines().into_iter();
         lines.map(|(key, lines)| (key, lines.join(" "))).collect()
@@ -72,9 +72,9 @@ impl Entries<'_> {
 }
 
 impl BadSetting {
-    /// There is no such key; these there are.
-    pub(crate) fn key(key: &str, known: &[&'static str]) -> Self {
-        // As on a command line, or as git prints it.
+    /// The error about an unknown key.
+    pub(crate) fn unknown_key(key: &str, known: &[&'static str]) -> Self {
+        // The key may be typed as an option, or as git prints it.
         let bare = key.trim_start_matches('-');
         let bare = bare.strip_prefix("mirror.").unwrap_or(bare);
         let hint = match nearest(bare, known) {
@@ -87,10 +87,10 @@ impl BadSetting {
         }
     }
 
-    fn value(key: &str, text: &str, why: Refusal) -> Self {
+    fn bad_value(key: &str, text: &str, why: Refusal) -> Self {
         let message = format!("'{}' is not a value of '{key}'", masked(text.as_bytes()));
         let (message, hint) = match why {
-            Refusal::NoneOf(words) => {
+            Refusal::OneOf(words) => {
                 let may_be = format!("it may be {}", list(&words, "or"));
                 let hint = match nearest(text, &words) {
                     Some(near) => format!("{may_be}; did you mean '{near}'?"),
@@ -98,19 +98,19 @@ impl BadSetting {
                 };
                 (message, Some(hint))
             }
-            Refusal::Not(kind) => (message, Some(format!("it may be {kind}"))),
-            Refusal::Broken(rule) => (masked(rule.as_bytes()), None),
+            Refusal::Expected(kind) => (message, Some(format!("it may be {kind}"))),
+            Refusal::Rule(rule) => (masked(rule.as_bytes()), None),
         };
         Self { message, hint }
     }
 
-    /// What to do about it.
+    /// Returns what the person can do about it.
     pub(crate) fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
-    /// The same, said of a file.
-    pub(crate) fn within(mut self, file: &ConfigFile) -> Self {
+    /// Adds the file in which the setting is.
+    pub(crate) fn in_file(mut self, file: &ConfigFile) -> Self {
         self.message = format!("{} in '{}'", self.message, file.path().display());
         self
     }
@@ -134,12 +134,12 @@ impl From<BadSetting> for Failure {
     }
 }
 
-/// A key with its section.
-pub(crate) fn full(key: &str) -> String {
+/// Returns a key with its section.
+pub(crate) fn full_key(key: &str) -> String {
     format!("{SECTION}.{key}")
 }
 
-/// The word that was probably meant, if any was.
+/// Returns the word that was probably meant.
 fn nearest(typed: &str, words: &[&'static str]) -> Option<&'static str> {
     let typed = typed.to_lowercase();
     let likeness = |word: &str| strsim::normalized_damerau_levenshtein(&typed, word);
@@ -150,7 +150,7 @@ fn nearest(typed: &str, words: &[&'static str]) -> Option<&'static str> {
         .map(|(_, word)| word)
 }
 
-/// `'a', 'b' or 'c'`
+/// Lists words in a sentence: `'a', 'b' or 'c'`.
 fn list(words: &[&str], last: &str) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
     match quoted.split_last() {

@@ -1,10 +1,11 @@
-//! A file in git's configuration syntax, changed so that what is not ours stays as it is: comments, order, other sections.
+//! A file in git's configuration syntax. A change of a key keeps the rest as it is: comments, order, other sections.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
+use common::text::io_message;
 use gix::{
     bstr::{BString, ByteSlice},
     config::{
@@ -15,34 +16,34 @@ use gix::{
 
 use crate::process::durable;
 
-/// The content of such a file, and where it lies.
+/// The content of a configuration file, and its path.
 pub(crate) struct ConfigFile {
     path: PathBuf,
     file: File,
 }
 
 impl ConfigFile {
-    /// Reads a file. What it includes is not read: a change could not be written there.
+    /// Reads a file. Files that it includes are not read, because a change could not be written there.
     pub(crate) fn read(path: &Path) -> io::Result<Self> {
         let shown = path.display();
         let content = fs::read(path).map_err(|err| {
-            let why = common::text::io_message(&err);
+            let why = io_message(&err);
             io::Error::new(err.kind(), format!("cannot read '{shown}': {why}"))
         })?;
         Self::parse(path, content)
     }
 
-    /// Understands the content of a file.
+    /// Parses the content of a file.
     pub(super) fn parse(path: &Path, mut content: Vec<u8>) -> io::Result<Self> {
         let shown = path.display();
         if !content.ends_with(b"\n") {
-            // What gix appends would stand in the last line.
+            // gix would append to the last line.
             content.push(b'\n');
         }
         let meta = Metadata::from(Source::Local);
         let file = File::from_bytes_no_includes(&content, meta, Options::default());
         let file = file.map_err(|err| {
-            // gix shows the whole line too, and that may hold anything.
+            // The message of gix contains the whole line, which may be anything.
             let line = err
                 .downcast_any_ref::<gix::config::parse::Error>()
                 .map_or(1, gix::config::parse::Error::line_number);
@@ -52,7 +53,7 @@ impl ConfigFile {
         Ok(Self { path, file })
     }
 
-    /// Reads a file, or begins one where there is none.
+    /// Reads a file, or begins an empty one if there is none.
     pub(crate) fn read_or_new(path: &Path) -> io::Result<Self> {
         match Self::read(path) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Self {
@@ -63,19 +64,19 @@ impl ConfigFile {
         }
     }
 
-    /// Where it lies.
+    /// Returns its path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The values of a key such as `core.bare`, in their order.
+    /// Returns the values of a key such as `core.bare`, in their order.
     pub(crate) fn values(&self, key: &str) -> Vec<String> {
         let values = self.file.strings(key).unwrap_or_default();
         let values = values.iter().map(|value| value.to_str_lossy());
         values.map(std::borrow::Cow::into_owned).collect()
     }
 
-    /// What is set in a section, by its names there.
+    /// Returns the names of all variables in a section, those of a subsection as `SUBSECTION.NAME`.
     pub(crate) fn names(&self, section: &str) -> Vec<String> {
         let sections = self.file.sections_by_name(section).into_iter().flatten();
         let names = sections.flat_map(|section| {
@@ -89,7 +90,7 @@ impl ConfigFile {
         names.collect()
     }
 
-    /// Gives a key these values, and leaves the file as it is where it has them already.
+    /// Sets the values of a key. Changes nothing if the key has them already.
     pub(crate) fn put(&mut self, key: &str, values: &[String]) -> io::Result<()> {
         let old = self.values(key);
         if old == values {
@@ -107,7 +108,7 @@ impl ConfigFile {
             .collect();
         if let ([id], [_], [value]) = (&*holders, &*old, values) {
             let mut section = self.file.section_mut_by_id(*id).expect("it was just found");
-            // One that is a mere name has no place for a value.
+            // A name without `=` cannot be given a value in place.
             if section.value(name).is_some() {
                 section
                     .set(name, value.as_str())
@@ -134,12 +135,12 @@ impl ConfigFile {
         Ok(())
     }
 
-    /// Writes it as a whole, to last.
+    /// Replaces the file on disk, durably.
     pub(crate) fn write(&self) -> io::Result<()> {
         durable::replace(&self.path, &self.content())
     }
 
-    /// What is written.
+    /// Returns the content to be written.
     pub(super) fn content(&self) -> BString {
         self.file.to_bstring()
     }
@@ -153,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    /// What git itself reads.
+    /// Returns what git itself reads.
     fn git(path: &Path, key: &str) -> Vec<String> {
         let out = Command::new("git")
             .args(["config", "--null", "--file"])

@@ -1,55 +1,56 @@
-//! Every setting: its key, what it means, its values, its default. They live in git-config files, in section `mirror`,
-//! and are called there as the options of the commands are.
+//! Every setting: its key, its meaning, its values, its default. Settings are in git-config files, in section `mirror`,
+//! with the names that the options of the commands have.
 //!
-//! A mirror's settings are in its own repository's configuration, all of them written out, so that `git -C MIRROR config
-//! -l` shows them and removing the directory removes them:
+//! A mirror's settings are in the configuration of its own repository, also those that have their default: `git -C MIRROR
+//! config -l` shows them, and whoever removes the directory removes them.
 //!
 //! | key | meaning | values | default |
 //! |---|---|---|---|
-//! | `mirror.name` | what the mirror is called | a name | made from the URL |
+//! | `mirror.name` | the name of the mirror | a name | made from the URL |
 //! | `mirror.url` | the upstream's canonical URL, never with credentials | a URL | none |
-//! | `mirror.description` | what people say about it | text | blank |
+//! | `mirror.description` | a text for people | text | blank |
 //! | `mirror.track` | the tracked refs: a refspec, one line each | refspecs | all branches and tags |
-//! | `mirror.every` | how often it is brought in step without anybody asking | a time span from `1s`, `never` | `1h` |
+//! | `mirror.every` | the interval of its scheduled syncs | a time span from `1s`, `never` | `1h` |
 //! | `mirror.sync-on-fetch` | whether a fetch asks upstream first | `yes`, `no` | `yes` |
-//! | `mirror.fresh-for` | how old an answer may be without asking again | a time span | `0s` |
+//! | `mirror.fresh-for` | how old an answer of upstream may be before a fetch asks upstream again | a time span | `0s` |
 //! | `mirror.stale` | what a fetch gets when upstream cannot be asked: the copy, or an error | `serve`, `fail` | `serve` |
-//! | `mirror.stale-after` | how long a fetch waits for an upstream that says nothing of use before it gets the copy; the sync goes on | a time span | `10s` |
-//! | `mirror.atomic` | whether the tracked refs of a push stand or fall together; `auto`: when the client says so | `yes`, `no`, `auto` | `auto` |
+//! | `mirror.stale-after` | after how long without an answer of upstream a fetch gets the copy; the sync goes on | a time span | `10s` |
+//! | `mirror.atomic` | whether upstream accepts all tracked refs of a push or none; `auto`: if the client asks for that | `yes`, `no`, `auto` | `auto` |
 //! | `mirror.push` | whether it can be pushed to | `yes`, `no` | `yes` |
-//! | `mirror.keep-history` | for how long what upstream rewrote or deleted can be brought back | a time span | `30d` |
+//! | `mirror.keep-history` | how long refs that upstream rewrote or deleted can be restored | a time span | `30d` |
 //! | `mirror.fsck` | whether what upstream sends is checked as `git fsck` does | `yes`, `no` | `no` |
-//! | `mirror.link` | how clones get its packs: by what works, by reflinks, hard links, copies, or sent by git itself | `auto`, `reflink`, `hardlink`, `copy`, `off` | `auto` |
-//! | `mirror.auth` | what it signs in with at upstream: whatever the user's git would, nothing, a password or token, an ssh key | `git`, `anonymous`, `password`, `ssh-key` | `git` |
-//! | `mirror.username` | who signs in with a password | text | absent |
-//! | `mirror.ssh-key` | the private key, used where it lies | a path | absent |
-//! | `mirror.secret` | which store has the password, or the key's passphrase, under which id | `keyring:ID`, `file:ID` | absent |
-//! | `mirror.automatic` | not for people: whether a clone of the URL has made it and nobody has changed anything since, so that it may go by itself | `yes`, `no` | `no` |
-//! | `mirror.serves-url` | not for people: whether the URL of its upstream means this mirror: only one that a clone of the URL has made; `formerly`: until it got another name | `yes`, `no`, `formerly` | none |
-//! | `mirror.track-before` | not for people: what was tracked before a change that is under way | refspecs | absent |
-//! | `mirror.keep-untracked` | not for people: whether that change makes local what it no longer tracks | `yes`, `no` | absent |
+//! | `mirror.link` | how clones get its packs: by reflinks, hard links or copies, sent by git itself, or by the first of these that works | `auto`, `reflink`, `hardlink`, `copy`, `off` | `auto` |
+//! | `mirror.auth` | the credential for upstream: the one of the user's git, none, a password or token, an ssh key | `git`, `anonymous`, `password`, `ssh-key` | `git` |
+//! | `mirror.username` | the user name that goes with a password | text | absent |
+//! | `mirror.ssh-key` | the file of the private key | a path | absent |
+//! | `mirror.secret` | the store of the password, or of the key's passphrase, and its id there | `keyring:ID`, `file:ID` | absent |
+//! | `mirror.automatic` | internal: whether a clone of the URL made the mirror and nobody has changed a setting since, so that it may be removed automatically | `yes`, `no` | `no` |
+//! | `mirror.serves-url` | internal: whether the URL of its upstream means this mirror, which a clone of the URL made; `formerly`: until the mirror got another name | `yes`, `no`, `formerly` | none |
+//! | `mirror.track-before` | internal: the tracked refs before a change of them that is not finished | refspecs | absent |
+//! | `mirror.keep-untracked` | internal: whether that change keeps refs that are no longer tracked, as local ones | `yes`, `no` | absent |
 //!
-//! The daemon's own settings are in one file for all (`Paths::config`). It may hold, for the mirrors that will be made,
-//! other defaults for any of the keys above from `track` to `link`, and these:
+//! The daemon's own settings are in one file (`Paths::config`). The keys above from `track` to `link` may be in it, too, as
+//! the defaults of new mirrors:
 //!
 //! | key | meaning | values | default |
 //! |---|---|---|---|
 //! | `mirror.syncs` | how many syncs run at once | 1 to 1000 | `16` |
 //! | `mirror.syncs-per-host` | how many of them at one host | 1 to 1000 | `8` |
-//! | `mirror.remind-after` | how old an answer that was not checked may be before a fetch says its age | a time span | `1d` |
-//! | `mirror.keep-unused` | for how long a mirror that a clone has made stays without anybody using it; with `never` it does not go | a time span from `1s`, `never` | `30d` |
-//! | `mirror.disk-budget` | how much room all mirrors may take on disk before such mirrors go, those first that were used longest ago | a size, `no` | `50G` |
-//! | `mirror.pass-through` | whether a part of a project that has no mirror yet comes straight from upstream, and the mirror is made after it; what both need is downloaded twice then | `yes`, `no` | `yes` |
+//! | `mirror.remind-after` | from which age on a fetch prints the age of a copy that was not checked with upstream | a time span | `1d` |
+//! | `mirror.keep-unused` | after how long without use a mirror that a clone made is removed | a time span from `1s`, `never` | `30d` |
+//! | `mirror.disk-budget` | the size of all mirrors on disk above which such mirrors are removed, those first that were used longest ago | a size, `no` | `50G` |
+//! | `mirror.pass-through` | whether a partial clone of a project without a mirror comes straight from upstream, and the mirror is made afterwards; what both need is then downloaded twice | `yes`, `no` | `yes` |
 //! | `mirror.webhook` | whether the webhook is on | `yes`, `no` | `no` |
-//! | `mirror.webhook-listen` | where it listens; port 0 becomes the one that it gets | address and port | `127.0.0.1:0` |
-//! | `mirror.webhook-public-url` | under which URL others reach it, when that is another one | a URL | blank |
-//! | `mirror.webhook-tls-cert` | the file of its own certificate, and those that it was signed with | a path | blank |
+//! | `mirror.webhook-listen` | the address on which it listens; port 0 is a free port, which is then written here | address and port | `127.0.0.1:0` |
+//! | `mirror.webhook-public-url` | the URL under which others reach it, if that is another one | a URL | blank |
+//! | `mirror.webhook-tls-cert` | the file of its certificate and the certificates that signed it | a path | blank |
 //! | `mirror.webhook-tls-key` | the file of that certificate's key | a path | blank |
 //!
-//! The first two hold from the daemon's next start, and so do those of the webhook; `mirrord webhook on` and `off`
-//! change them and take effect at once.
+//! `syncs`, `syncs-per-host` and the keys of the webhook take effect when the daemon starts. `mirrord webhook on` and `off`
+//! change the latter at once.
 //!
-//! A time span is a number and a unit, `s`, `m`, `h` or `d`; a size likewise with `K`, `M`, `G` or `T`. For `yes` and `no` whatever git takes for them will do.
+//! A time span is a number and a unit, `s`, `m`, `h` or `d`; a size is a number and `K`, `M`, `G` or `T`. For `yes` and `no`
+//! every word is accepted that git accepts.
 
 mod auth;
 pub(crate) mod copy;
@@ -75,13 +76,13 @@ use common::{
 };
 
 pub(crate) use auth::Auth;
-use entries::{BadSetting, Entries, full};
+use entries::{BadSetting, Entries, full_key};
 use file::ConfigFile;
 pub(crate) use secret_id::{SecretId, Store, is_secret_id};
 pub(crate) use serves_url::ServesUrl;
 use value::Value;
 
-/// What a mirror is told to do. The table above says what each means.
+/// The settings of a mirror. The table above says what each means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// `mirror.name`
@@ -90,28 +91,28 @@ pub(crate) struct Settings {
     pub url: UpstreamUrl,
     /// `mirror.description`
     pub description: String,
-    /// `mirror.auth` and what goes with it. Not for `set`: a secret is stored before it is named here.
+    /// `mirror.auth` and the keys that go with it. `set` does not change them, because a secret is stored first.
     pub auth: Auth,
-    /// What it goes by, and new mirrors unless somebody says otherwise.
+    /// Those of which the daemon's settings have the defaults.
     pub rules: Rules,
-    /// `mirror.automatic`. A mirror of a daemon that did not know of it is somebody's.
+    /// `mirror.automatic`. A mirror without the key, of an older daemon, is never removed automatically.
     pub automatic: bool,
     /// `mirror.serves-url`
     pub serves_url: ServesUrl,
-    /// Set while a change of `track` is under way.
-    pub leaving: Option<Leaving>,
+    /// Set while a change of `track` is not finished.
+    pub track_change: Option<TrackChange>,
 }
 
-/// What a change of the tracked refs leaves behind.
+/// A change of the tracked refs that is not finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Leaving {
+pub(crate) struct TrackChange {
     /// `mirror.track-before`
-    pub track: Refspecs,
+    pub before: Refspecs,
     /// `mirror.keep-untracked`
-    pub keep: bool,
+    pub keep_untracked: bool,
 }
 
-/// What a mirror goes by. Of the daemon's own settings: what a new one does unless somebody says otherwise.
+/// The settings of a mirror of which the daemon's settings have the defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rules {
     /// `mirror.track`
@@ -138,14 +139,14 @@ pub(crate) struct Rules {
     pub link: Link,
 }
 
-/// Whether the tracked refs of one push stand or fall together.
+/// Whether upstream accepts all tracked refs of a push or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Atomic {
     /// Always.
     Yes,
     /// Never.
     No,
-    /// When the client says so.
+    /// If the client asks for it.
     Auto,
 }
 
@@ -156,7 +157,8 @@ const SERVES_URL: &str = "serves-url";
 const TRACK_BEFORE: &str = "track-before";
 const KEEP_UNTRACKED: &str = "keep-untracked";
 
-/// What makes git leave a mirror alone, and what it may serve. None of it is the user's to set.
+/// The configuration of every mirror's repository: git runs no hooks and no maintenance in it, and serves what helpers ask
+/// for. Users do not change it.
 const REPOSITORY: [(&str, &[&str]); 13] = [
     ("core.bare", &["true"]),
     ("core.logAllRefUpdates", &["false"]),
@@ -196,7 +198,7 @@ impl Default for Rules {
 }
 
 impl Rules {
-    /// All of them by their keys.
+    /// Returns all of them by their keys.
     pub(crate) fn values(&mut self) -> Entries<'_> {
         Entries(vec![
             ("track", &mut self.track),
@@ -215,7 +217,7 @@ impl Rules {
 }
 
 impl Settings {
-    /// The settings of a new mirror that a person names.
+    /// Returns the settings of a new mirror to which a person gives the name.
     #[must_use]
     pub(crate) fn new(name: Name, url: UpstreamUrl, rules: Rules) -> Self {
         Self {
@@ -226,14 +228,14 @@ impl Settings {
             rules,
             automatic: false,
             serves_url: ServesUrl::No,
-            leaving: None,
+            track_change: None,
         }
     }
 
-    /// The settings of a mirror that is made because somebody asked for this URL: all of upstream, whatever the refspecs
-    /// of new mirrors are.
+    /// Returns the settings of a mirror that is made because somebody asked for this URL. It tracks all of upstream, whatever
+    /// the default of new mirrors is.
     #[must_use]
-    pub(crate) fn of_url(url: &UpstreamUrl, rules: Rules) -> Self {
+    pub(crate) fn for_url(url: &UpstreamUrl, rules: Rules) -> Self {
         let track = Refspecs::everything();
         let rules = Rules { track, ..rules };
         Self {
@@ -242,7 +244,7 @@ impl Settings {
         }
     }
 
-    /// Gives a new, empty repository the other object format: nobody knew upstream's when it was made.
+    /// Changes a new, empty repository to SHA-256, when upstream turns out to have that object format.
     pub(crate) fn use_sha256(git_dir: &Path) -> io::Result<()> {
         let mut file = ConfigFile::read(&git_dir.join("config"))?;
         file.put("core.repositoryformatversion", &["1".to_owned()])?;
@@ -250,14 +252,14 @@ impl Settings {
         write_twice(git_dir, &file)
     }
 
-    /// Reads a mirror's settings; `None` when the repository is not a mirror. What is not set has its default, and keys
-    /// that are none of ours are nobody's business here.
+    /// Reads a mirror's settings; None when the repository is not a mirror. A setting that is absent has its default. Keys of
+    /// others are ignored.
     ///
     /// # Errors
-    /// Fails with the reason when the file cannot be read or a setting makes no sense.
+    /// Fails when the file cannot be read, and when a setting has a bad value.
     pub(crate) fn read(git_dir: &Path) -> io::Result<Option<Self>> {
         let file = ConfigFile::read(&git_dir.join("config"))?;
-        let last = |key| file.values(&full(key)).pop();
+        let last = |key| file.values(&full_key(key)).pop();
         let Some(url) = last(URL) else {
             return Ok(None);
         };
@@ -270,18 +272,18 @@ impl Settings {
             Ok(_) => return Err(bad(&"it is not a URL without credentials")),
             Err(err) => return Err(bad(&err)),
         };
-        let mut settings = Self::of_url(&url, Rules::default());
-        // A name that is none today was made from the URL by other rules than today's.
+        let mut settings = Self::for_url(&url, Rules::default());
+        // A name that breaks today's rules was made from the URL by older ones.
         if let Some(Ok(name)) = last(NAME).map(|name| Name::parse(&name)) {
             settings.name = name;
         }
-        let in_file = |err: BadSetting| io::Error::other(err.within(&file));
+        let in_file = |err: BadSetting| io::Error::other(err.in_file(&file));
         settings.values().read(&file).map_err(in_file)?;
-        let mut unseen = Entries(vec![
+        let mut internal = Entries(vec![
             (AUTOMATIC, &mut settings.automatic),
             (SERVES_URL, &mut settings.serves_url),
         ]);
-        unseen.read(&file).map_err(in_file)?;
+        internal.read(&file).map_err(in_file)?;
         if last(SERVES_URL).is_none() {
             let Self {
                 name,
@@ -289,18 +291,18 @@ impl Settings {
                 automatic,
                 ..
             } = &settings;
-            settings.serves_url = ServesUrl::of_older(name, &url, &rules.track, *automatic);
+            settings.serves_url = ServesUrl::from_older(name, &url, &rules.track, *automatic);
         }
         if last(KEEP_UNTRACKED).is_some() {
-            let mut leaving = Leaving {
-                track: Refspecs::everything(),
-                keep: false,
+            let mut track_change = TrackChange {
+                before: Refspecs::everything(),
+                keep_untracked: false,
             };
-            leaving.values().read(&file).map_err(in_file)?;
-            settings.leaving = Some(leaving);
+            track_change.values().read(&file).map_err(in_file)?;
+            settings.track_change = Some(track_change);
         }
-        let of_auth = Auth::read(&file);
-        settings.auth = of_auth.map_err(|why| {
+        let auth = Auth::read(&file);
+        settings.auth = auth.map_err(|why| {
             io::Error::other(format!("'{}' has a bad {why}", file.path().display()))
         })?;
         Ok(Some(settings))
@@ -317,20 +319,19 @@ impl Settings {
         write_twice(git_dir, &file)
     }
 
-    /// Writes these settings over those of a mirror, all at once and to last. Whatever else stands in its configuration
-    /// stays there.
+    /// Writes these settings over those of a mirror, all at once and durably. Other keys stay in its configuration.
     pub(crate) fn write(&self, git_dir: &Path) -> io::Result<()> {
         let mut file = ConfigFile::read(&git_dir.join("config"))?;
         self.put(&mut file)?;
         write_twice(git_dir, &file)
     }
 
-    /// Changes one of the settings that people may change: all but the name and the URL.
+    /// Changes one of the settings that people may change: any but the name and the URL.
     pub(crate) fn set(&mut self, key: &str, value: &str) -> Result<(), BadSetting> {
         self.values().set(key, value)
     }
 
-    /// What people may know, in the order of the table above, as they would type it.
+    /// Returns the settings that are shown to people, in the order of the table above, as they would type them.
     #[must_use]
     pub(crate) fn entries(&self) -> Vec<(&'static str, String)> {
         let own = [(NAME, self.name.to_string()), (URL, self.url.to_string())];
@@ -339,31 +340,31 @@ impl Settings {
             .collect()
     }
 
-    /// What people may know of how it signs in, by the keys of the table above.
+    /// Returns what is shown to people of its credential, by the keys of the table above.
     pub(crate) fn signing_in(&self) -> impl Iterator<Item = (&'static str, String)> {
         self.auth.shown()
     }
 
     fn put(&self, file: &mut ConfigFile) -> io::Result<()> {
-        file.put(&full(NAME), &[self.name.to_string()])?;
-        file.put(&full(URL), &[self.url.to_string()])?;
+        file.put(&full_key(NAME), &[self.name.to_string()])?;
+        file.put(&full_key(URL), &[self.url.to_string()])?;
         for (key, lines) in self.clone().values().lines() {
-            file.put(&full(key), &lines)?;
+            file.put(&full_key(key), &lines)?;
         }
         for (key, value) in self.auth.lines() {
-            file.put(&full(key), &value.into_iter().collect::<Vec<_>>())?;
+            file.put(&full_key(key), &value.into_iter().collect::<Vec<_>>())?;
         }
         let automatic = self.automatic.then(|| self.automatic.lines());
-        file.put(&full(AUTOMATIC), &automatic.unwrap_or_default())?;
-        file.put(&full(SERVES_URL), &self.serves_url.lines())?;
-        let leaving = self.leaving.as_ref();
-        let track = leaving.map(|leaving| leaving.track.lines().collect::<Vec<_>>());
-        let keep = leaving.map(|leaving| leaving.keep.lines());
-        file.put(&full(TRACK_BEFORE), &track.unwrap_or_default())?;
-        file.put(&full(KEEP_UNTRACKED), &keep.unwrap_or_default())
+        file.put(&full_key(AUTOMATIC), &automatic.unwrap_or_default())?;
+        file.put(&full_key(SERVES_URL), &self.serves_url.lines())?;
+        let track_change = self.track_change.as_ref();
+        let before = track_change.map(|change| change.before.lines().collect::<Vec<_>>());
+        let keep = track_change.map(|change| change.keep_untracked.lines());
+        file.put(&full_key(TRACK_BEFORE), &before.unwrap_or_default())?;
+        file.put(&full_key(KEEP_UNTRACKED), &keep.unwrap_or_default())
     }
 
-    /// What people may change, by its keys.
+    /// Returns the settings that people may change, by their keys.
     fn values(&mut self) -> Entries<'_> {
         let Entries(mut values) = self.rules.values();
         values.insert(0, ("description", &mut self.description));
@@ -377,11 +378,11 @@ fn write_twice(git_dir: &Path, file: &ConfigFile) -> io::Result<()> {
     copy::write(git_dir, &file.content())
 }
 
-impl Leaving {
+impl TrackChange {
     fn values(&mut self) -> Entries<'_> {
         Entries(vec![
-            (TRACK_BEFORE, &mut self.track),
-            (KEEP_UNTRACKED, &mut self.keep),
+            (TRACK_BEFORE, &mut self.before),
+            (KEEP_UNTRACKED, &mut self.keep_untracked),
         ])
     }
 }

@@ -2,28 +2,29 @@
 
 use std::fmt;
 
-/// The digits of an id.
+/// How many hexadecimal digits an id has.
 const ID_DIGITS: usize = 32;
 
-/// Which of the two stores has a secret.
+/// The stores that may have a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Store {
     /// The keyring of the desktop.
     Keyring,
-    /// A file of our own.
+    /// A file below our home.
     File,
 }
 
-/// The name of a stored secret: the store that has it, and a random id. Not itself a secret.
+/// The name of a stored secret: its store and a random id. The name itself is no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct SecretId {
+    /// The store that has the secret.
     pub(crate) store: Store,
     /// 32 hexadecimal digits, so that it can be the name of a file.
     pub(crate) id: String,
 }
 
 impl Store {
-    /// Where a secret in it is, for people.
+    /// Returns where a secret in this store is, for people.
     pub(crate) fn place(self) -> &'static str {
         match self {
             Self::Keyring => "in the keyring",
@@ -33,7 +34,7 @@ impl Store {
 }
 
 impl SecretId {
-    /// The name that was written as text; `None` when this is none.
+    /// Reads a name; None if the text is none.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (store, id) = text.split_once(':')?;
         let store = match store {
@@ -47,7 +48,7 @@ impl SecretId {
         })
     }
 
-    /// The store that has it.
+    /// Returns the store that has the secret.
     pub(crate) fn store(&self) -> Store {
         self.store
     }
@@ -63,7 +64,7 @@ impl fmt::Display for SecretId {
     }
 }
 
-/// Whether this can be the id of a secret. Upper case is nobody's: a file system may not tell it from lower.
+/// Whether a text can be the id of a secret. Upper case cannot, because a file system may not tell it from lower case.
 pub(crate) fn is_secret_id(text: &str) -> bool {
     text.len() == ID_DIGITS && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }

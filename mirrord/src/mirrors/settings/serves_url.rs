@@ -5,16 +5,16 @@ use common::{
     refspec::Refspecs,
 };
 
-use super::value::{Refusal, Value, choose, word};
+use super::value::{Refusal, Value, set_by_word, word_of};
 
 /// Whether a mirror serves the URL of its upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ServesUrl {
-    /// A clone of the URL has made the mirror.
+    /// A clone of the URL made the mirror.
     Yes,
-    /// A person has made it, and it is used by its name alone.
+    /// A person made it, and only its name means it.
     No,
-    /// It did until it got another name. Branches that clones of the URL pushed to it may be in it.
+    /// The mirror did until it got another name. It may have branches that clones of the URL pushed.
     Formerly,
 }
 
@@ -25,9 +25,10 @@ const SERVES_URL: [(&str, ServesUrl); 3] = [
 ];
 
 impl ServesUrl {
-    /// What holds for a mirror whose configuration does not say: a version of mirrord wrote it that let any mirror serve
-    /// its URL. A mirror that was made by a clone of the URL, or looks so, still does if it tracks all of upstream.
-    pub(super) fn of_older(
+    /// Returns the value for a mirror whose configuration has none, because a version of mirrord made it in which every
+    /// mirror served its URL. It still does if it tracks all of upstream and a clone of the URL made it, as far as that can
+    /// be told.
+    pub(super) fn from_older(
         name: &Name,
         url: &UpstreamUrl,
         track: &Refspecs,
@@ -35,7 +36,7 @@ impl ServesUrl {
     ) -> Self {
         let own = url.mirror_name();
         let rest = name.as_ref().strip_prefix(own.as_ref());
-        // A number stands behind the name where another mirror had it.
+        // The name has a number at its end if another mirror had it already.
         let is_own = rest.is_some_and(|rest| {
             let digits = rest.strip_prefix('-').unwrap_or("1");
             let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -50,10 +51,10 @@ impl ServesUrl {
 
 impl Value for ServesUrl {
     fn set(&mut self, text: &str) -> Result<(), Refusal> {
-        choose(self, text, &SERVES_URL)
+        set_by_word(self, text, &SERVES_URL)
     }
 
     fn lines(&self) -> Vec<String> {
-        vec![word(self, &SERVES_URL)]
+        vec![word_of(self, &SERVES_URL)]
     }
 }

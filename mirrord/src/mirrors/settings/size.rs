@@ -1,8 +1,9 @@
-//! How much room something may take, as settings hold it.
+//! Sizes on disk: a number and one of the units `K`, `M`, `G`, `T`. `bytesize` would read `1K` as 1000 bytes, and print
+//! `46.6 GiB`.
 
-use super::value::{Refusal, Value, number};
+use super::value::{Refusal, Value, parse_number};
 
-/// The units, each 1024 of the next.
+/// The units, the largest first.
 const UNITS: [(char, u64); 4] = [
     ('T', 1 << 40),
     ('G', 1 << 30),
@@ -10,54 +11,54 @@ const UNITS: [(char, u64); 4] = [
     ('K', 1 << 10),
 ];
 
-/// What stands for no bound: as in the switches, and as where something never happens. Nought is none of them: it could
-/// as well mean that nothing may stay.
-const NONE: [&str; 4] = ["no", "false", "off", "never"];
+/// The words for no limit: those for 'no', and 'never'. `0` is none of them, because it could also mean that nothing may
+/// be kept.
+const NO_LIMIT: [&str; 4] = ["no", "false", "off", "never"];
 
-/// How much room there is, in bytes; `None` is as much as there is.
+/// A limit in bytes; None is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Budget(pub(crate) Option<u64>);
 
 impl Default for Budget {
-    /// What a laptop can spare, and hundreds of projects fit in.
+    /// A laptop can spare that much, and hundreds of projects fit in.
     fn default() -> Self {
         Self(Some(50 << 30))
     }
 }
 
-/// A number and a unit, or that there is no bound.
+/// A number and a unit, or `no`.
 impl Value for Budget {
     fn set(&mut self, text: &str) -> Result<(), Refusal> {
-        if NONE.iter().any(|word| text.eq_ignore_ascii_case(word)) {
+        if NO_LIMIT.iter().any(|word| text.eq_ignore_ascii_case(word)) {
             self.0 = None;
             return Ok(());
         }
-        let bytes = bytes(text).filter(|bytes| *bytes > 0);
+        let bytes = parse_size(text).filter(|bytes| *bytes > 0);
         self.0 = Some(bytes.ok_or_else(|| {
             let kind = "a number and one of 'K', 'M', 'G', 'T', as in '500M' or '50G', or 'no'";
-            Refusal::Not(kind.to_owned())
+            Refusal::Expected(kind.to_owned())
         })?);
         Ok(())
     }
 
     fn lines(&self) -> Vec<String> {
         let Some(bytes) = self.0 else {
-            return vec![NONE[0].to_owned()];
+            return vec![NO_LIMIT[0].to_owned()];
         };
-        // Every budget that can be set is so many of the smallest unit.
+        // Every budget that can be set is a multiple of the smallest unit.
         let fits = UNITS.iter().find(|(_, unit)| bytes.is_multiple_of(*unit));
         let (name, unit) = fits.unwrap_or(&UNITS[3]);
         vec![format!("{}{name}", bytes / unit)]
     }
 }
 
-fn bytes(text: &str) -> Option<u64> {
+fn parse_size(text: &str) -> Option<u64> {
     let mut units = UNITS.into_iter();
     let (count, unit) = units.find_map(|(name, unit)| {
         let count = text.strip_suffix([name, name.to_ascii_lowercase()])?;
         Some((count, unit))
     })?;
-    number(count)?.checked_mul(unit)
+    parse_number(count)?.checked_mul(unit)
 }
 
 #[cfg(test)]
@@ -72,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_is_a_number_and_a_unit_or_none() {
+    fn a_budget_is_a_number_and_a_unit_or_no_limit() {
         let table = [
             ("1K", 1 << 10, "1K"),
             ("1k", 1 << 10, "1K"),

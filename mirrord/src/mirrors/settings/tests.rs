@@ -31,7 +31,7 @@ fn url(text: &str) -> UpstreamUrl {
 }
 
 fn settings() -> Settings {
-    Settings::of_url(
+    Settings::for_url(
         &url("https://gitlab.example/group/project.git"),
         Rules::default(),
     )
@@ -53,7 +53,7 @@ fn a_new_mirrors_settings_read_back_as_they_were_written() {
         "git@gitlab.example:group/project.git",
     ] {
         let dir = repository(BARE);
-        let settings = Settings::of_url(&url(upstream), Rules::default());
+        let settings = Settings::for_url(&url(upstream), Rules::default());
         settings.write_new(dir.path()).expect("written");
         assert_eq!(read(&dir), settings);
     }
@@ -75,7 +75,7 @@ fn a_mirror_that_was_made_before_there_were_settings_has_their_defaults() {
     let found = read(&dir);
     assert_eq!(
         found,
-        Settings::of_url(
+        Settings::for_url(
             &url("https://gitlab.example//project.git"),
             Rules::default()
         )
@@ -134,10 +134,13 @@ fn a_change_of_refspecs_that_is_under_way_is_known_and_leaves_no_trace() {
     settings
         .set("track", "refs/heads/main:refs/heads/main")
         .expect("sound");
-    settings.leaving = Some(Leaving { track, keep: true });
+    settings.track_change = Some(TrackChange {
+        before: track,
+        keep_untracked: true,
+    });
     settings.write(dir.path()).expect("written");
     assert_eq!(read(&dir), settings);
-    settings.leaving = None;
+    settings.track_change = None;
     settings.write(dir.path()).expect("written");
     assert_eq!(read(&dir), settings);
     let after = config(&dir);
@@ -298,15 +301,18 @@ fn any_settings() -> impl Strategy<Value = Settings> {
     let stale = prop_oneof![Just(Stale::Serve), Just(Stale::Fail)];
     let atomic = prop_oneof![Just(Atomic::Yes), Just(Atomic::No), Just(Atomic::Auto)];
     let link = prop::sample::select(LINKS.map(|(_, link)| link).to_vec());
-    let leaving = (track(), any::<bool>()).prop_map(|(track, keep)| Leaving { track, keep });
+    let change = (track(), any::<bool>()).prop_map(|(before, keep_untracked)| TrackChange {
+        before,
+        keep_untracked,
+    });
     let name = "[a-zé#;\"\\\\]{1,9}( [a-z]{1,3})?";
     (
-        (name, text, track(), prop::option::of(leaving), auth()),
+        (name, text, track(), prop::option::of(change), auth()),
         (every, span(), span(), span(), stale, atomic, link),
         any::<[bool; 4]>(),
     )
         .prop_map(|(texts, others, [sync_on_fetch, push, fsck, automatic])| {
-            let (name, description, track, leaving, auth) = texts;
+            let (name, description, track, track_change, auth) = texts;
             let (every, fresh_for, stale_after, keep_history, stale, atomic, link) = others;
             Settings {
                 name: Name::parse(&name).expect("a name"),
@@ -328,7 +334,7 @@ fn any_settings() -> impl Strategy<Value = Settings> {
                 auth,
                 automatic,
                 serves_url: ServesUrl::Formerly,
-                leaving,
+                track_change,
             }
         })
 }
@@ -368,7 +374,7 @@ proptest! {
         }
         // What signs in is not for `set`.
         typed.auth = settings.auth.clone();
-        let unseen = Settings { automatic: false, serves_url: ServesUrl::No, leaving: None, ..settings };
+        let unseen = Settings { automatic: false, serves_url: ServesUrl::No, track_change: None, ..settings };
         prop_assert_eq!(typed, unseen);
     }
 }
