@@ -1,4 +1,5 @@
-//! Files of a mirror's packs that somebody else has changed, as `status` and the next fetch tell it.
+//! The files of a mirror's packs that somebody else has changed: a list in the mirror, for `mirrord status` and for the next
+//! fetch. [`verified`](super::verified) finds them.
 
 use std::{
     fs, io,
@@ -13,29 +14,29 @@ use crate::process::{durable, local_time};
 /// The file in a mirror.
 const FILE: &str = "changed";
 
-/// How its lines begin: of those that a fetch has told, and of the others.
+/// The first word of a line: whether a fetch has reported the file.
 const TOLD: &str = "told";
 const UNTOLD: &str = "untold";
 
-/// `status` tells it for so long.
+/// How long `mirrord status` shows a changed file.
 const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Of more, the oldest are left out.
+/// The longest list; the oldest lines go first.
 const MAX_FILES: usize = 20;
 
 /// A line of the file.
 struct Line {
-    is_told: bool,
-    /// When it was found, in seconds since 1970.
+    is_reported: bool,
+    /// When the change was found, in seconds since 1970.
     found: u64,
     file: ChangedFile,
 }
 
-/// Records files that were changed.
+/// Adds files to the list.
 pub(crate) fn record(git_dir: &Path, files: &[ChangedFile], now: SystemTime) -> io::Result<()> {
     let mut lines = read(git_dir)?;
     lines.extend(files.iter().map(|file| Line {
-        is_told: false,
+        is_reported: false,
         found: unix_seconds(now),
         file: file.clone(),
     }));
@@ -43,32 +44,32 @@ pub(crate) fn record(git_dir: &Path, files: &[ChangedFile], now: SystemTime) -> 
     write(git_dir, &lines)
 }
 
-/// Those that were found of late.
+/// The files whose change was found in the last week.
 pub(crate) fn recent(git_dir: &Path, now: SystemTime) -> Vec<ChangedFile> {
     let lines = read(git_dir).unwrap_or_default().into_iter();
-    let is_late = |line: &Line| unix_seconds(now).saturating_sub(line.found) < MAX_AGE.as_secs();
-    lines.filter(is_late).map(|line| line.file).collect()
+    let is_recent = |line: &Line| unix_seconds(now).saturating_sub(line.found) < MAX_AGE.as_secs();
+    lines.filter(is_recent).map(|line| line.file).collect()
 }
 
-/// What the next one who fetches is told: each is told once.
+/// The lines that the next fetch prints. Each file is reported once.
 pub(crate) fn take_unreported(git_dir: &Path) -> io::Result<Vec<String>> {
     let mut lines = read(git_dir)?;
-    if lines.iter().all(|line| line.is_told) {
+    if lines.iter().all(|line| line.is_reported) {
         return Ok(Vec::new());
     }
-    let mut untold = Vec::new();
-    for line in lines.iter_mut().filter(|line| !line.is_told) {
-        line.is_told = true;
-        untold.push(format!(
+    let mut messages = Vec::new();
+    for line in lines.iter_mut().filter(|line| !line.is_reported) {
+        line.is_reported = true;
+        messages.push(format!(
             "{}; it was laid aside and fetched again",
             describe(&line.file)
         ));
     }
     write(git_dir, &lines)?;
-    Ok(untold)
+    Ok(messages)
 }
 
-/// Which file that is, and when it was changed.
+/// Names the file, and when it was changed.
 pub(crate) fn describe(file: &ChangedFile) -> String {
     let at = local_time::time(file.at);
     format!(
@@ -83,13 +84,13 @@ fn read(git_dir: &Path) -> io::Result<Vec<Line>> {
         text => text?,
     };
     let parse = |line: &str| {
-        let mut words = line.splitn(4, ' ');
+        let mut fields = line.splitn(4, ' ');
         Some(Line {
-            is_told: words.next()? == TOLD,
-            found: words.next()?.parse().ok()?,
+            is_reported: fields.next()? == TOLD,
+            found: fields.next()?.parse().ok()?,
             file: ChangedFile {
-                at: words.next()?.parse().ok()?,
-                name: words.next()?.to_owned(),
+                at: fields.next()?.parse().ok()?,
+                name: fields.next()?.to_owned(),
             },
         })
     };
@@ -98,9 +99,9 @@ fn read(git_dir: &Path) -> io::Result<Vec<Line>> {
 
 fn write(git_dir: &Path, lines: &[Line]) -> io::Result<()> {
     let line = |line: &Line| {
-        let told = if line.is_told { TOLD } else { UNTOLD };
+        let reported = if line.is_reported { TOLD } else { UNTOLD };
         let ChangedFile { name, at } = &line.file;
-        format!("{told} {} {at} {name}\n", line.found)
+        format!("{reported} {} {at} {name}\n", line.found)
     };
     let text: String = lines.iter().map(line).collect();
     durable::replace(&git_dir.join(FILE), text.as_bytes())
@@ -111,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_changed_file_is_told_once_and_shown_for_a_week() {
+    fn a_changed_file_is_reported_once_and_shown_for_a_week() {
         let dir = tempfile::tempdir().expect("temp dir");
         let (dir, now) = (dir.path(), SystemTime::now());
         let take = || take_unreported(dir).expect("readable");
@@ -121,8 +122,8 @@ mod tests {
             at: 1_795_514_403,
         };
         record(dir, std::slice::from_ref(&file), now).expect("written");
-        let told = take();
-        assert!(told[0].starts_with("'pack-1.pack' of this mirror was changed at 20"));
+        let lines = take();
+        assert!(lines[0].starts_with("'pack-1.pack' of this mirror was changed at 20"));
         assert!(take().is_empty());
         assert_eq!(recent(dir, now), [file]);
         assert!(recent(dir, now + MAX_AGE).is_empty());

@@ -1,4 +1,5 @@
-//! Whether nothing is missing of what refs need: one walk from them to what the mirror is known to have.
+//! git's connectivity check: whether the mirror has every object that refs need. One `git rev-list` walks from the refs to
+//! what the mirror is known to have.
 
 use std::{
     collections::BTreeSet,
@@ -21,7 +22,7 @@ use crate::{
     repository::{checked, refs},
 };
 
-/// What begins the message about something that is missing.
+/// The beginning of the message about a missing object; git's own words.
 pub(crate) const INCOMPLETE: &str = "upstream did not send all necessary objects";
 
 /// What a mirror is known to have.
@@ -29,13 +30,13 @@ pub(crate) const INCOMPLETE: &str = "upstream did not send all necessary objects
 pub(crate) enum Trust<'t> {
     /// All that its refs reach.
     Refs,
-    /// That, and all that these reach: its packs came from a mirror that has them.
+    /// All that its refs and these commits reach: its packs came from a mirror that has them.
     RefsAnd(&'t BTreeSet<ObjectId>),
-    /// Nothing is: it is damaged.
+    /// Nothing: the mirror is damaged.
     Nothing,
 }
 
-/// Whether the mirror itself has everything that `tips` need, so that nothing has to be fetched.
+/// Whether the mirror has everything that `tips` need, so that nothing has to be fetched.
 pub(crate) fn is_complete(
     git_dir: &Path,
     tips: &BTreeSet<ObjectId>,
@@ -53,8 +54,10 @@ pub(crate) fn is_complete(
     }
 }
 
-/// Walks from `tips` to what the mirror already vouches for, with a git that may see more than the mirror has. A record
-/// that does not resolve is damage that is not upstream's doing: it is left out, and so blocks no other.
+/// Checks that nothing which `tips` need is missing. `git` may see more objects than the mirror has.
+///
+/// A ref of the mirror whose object is missing is left out of the walk: the damage is not upstream's, and must block no
+/// other ref.
 ///
 /// # Errors
 /// Fails with [`FailureKind::Unusable`] when something is missing.
@@ -67,7 +70,7 @@ pub(crate) fn check(
 ) -> Result<(), Failure> {
     let input =
         rev_list_input(git_dir, tips, trust).or_failure("cannot check what upstream sent")?;
-    // Read from the objects themselves: the graph of commits may know one that is lost.
+    // The commit-graph may list a commit that is lost.
     git.args(["-c", "core.commitGraph=false"])
         // A third of git's own limit makes the walk no slower, and a first download no larger than its index makes it.
         .args(["-c", "core.deltaBaseCacheLimit=32m"])
@@ -82,23 +85,23 @@ pub(crate) fn check(
     if ended.status.success() {
         return Ok(());
     }
-    let words = String::from_utf8_lossy(&ended.stderr);
-    if let Some(failure) = memory::exhausted(&words) {
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    if let Some(failure) = memory::exhausted(&stderr) {
         return Err(failure);
     }
-    checked::request_check_if_complained(git_dir, &words);
-    let words = words
+    checked::request_check_if_complained(git_dir, &stderr);
+    let fatal = stderr
         .lines()
         .find_map(|line| line.strip_prefix("fatal: "))
         .unwrap_or("git rev-list failed")
         .to_owned();
     Err(Failure::new(
         FailureKind::Unusable,
-        format!("{INCOMPLETE}: {words}"),
+        format!("{INCOMPLETE}: {fatal}"),
     ))
 }
 
-/// A walk from `tips` to what the mirror is known to have, as `git rev-list --stdin` takes it.
+/// The input for `git rev-list --stdin`: from `tips` to what the mirror is known to have.
 pub(crate) fn rev_list_input(
     git_dir: &Path,
     tips: &BTreeSet<ObjectId>,

@@ -1,8 +1,8 @@
-//! What is broken in a mirror, noted in it from when that is found until all is whole again: a daemon may be killed over
-//! it.
+//! What is broken in a mirror: a file in the mirror, from when the damage is found until it is repaired. A daemon that is
+//! killed meanwhile does not lose it.
 //!
-//! Until upstream has been asked for all that it has, each sync does that. What is lost then, only somebody who still has
-//! it can bring back.
+//! Each sync asks upstream for all that it has, until one has succeeded. What is missing after that can only be pushed again
+//! by somebody who still has it.
 
 use std::{fs, io, path::Path};
 
@@ -13,14 +13,14 @@ use crate::process::durable;
 /// The file in a mirror.
 const FILE: &str = "damage";
 
-/// How its lines begin.
+/// The beginnings of its lines: what is broken, and each lost ref.
 const WHAT: &str = "what ";
 const LOST: &str = "lost ";
 
-/// The line that says that upstream has been asked.
+/// The line that is there when upstream has given all that it has.
 const ASKED: &str = "asked";
 
-/// What is known to be broken in a mirror.
+/// Reads what is known to be broken in a mirror.
 pub(crate) fn read(git_dir: &Path) -> io::Result<Option<Damage>> {
     let text = match fs::read(git_dir.join(FILE)) {
         Ok(text) => String::from_utf8_lossy(&text).into_owned(),
@@ -35,7 +35,7 @@ pub(crate) fn read(git_dir: &Path) -> io::Result<Option<Damage>> {
     }))
 }
 
-/// Notes it, to last.
+/// Records damage. The file lasts when this returns.
 pub(crate) fn record(git_dir: &Path, damage: &Damage) -> io::Result<()> {
     let mut text = format!("{WHAT}{}\n", damage.what.replace('\n', " "));
     if damage.asked {
@@ -45,12 +45,12 @@ pub(crate) fn record(git_dir: &Path, damage: &Damage) -> io::Result<()> {
     durable::replace(&git_dir.join(FILE), text.as_bytes())
 }
 
-/// Whether upstream has to be asked for all that it has, because of what is broken.
+/// Whether the next sync has to ask upstream for all that it has.
 pub(crate) fn needs_full_fetch(git_dir: &Path) -> io::Result<bool> {
     Ok(read(git_dir)?.is_some_and(|damage| !damage.asked))
 }
 
-/// Notes that upstream has given all that it has.
+/// Records that upstream has given all that it has.
 pub(crate) fn record_full_fetch(git_dir: &Path) -> io::Result<()> {
     match read(git_dir)? {
         Some(damage) => record(
@@ -64,7 +64,7 @@ pub(crate) fn record_full_fetch(git_dir: &Path) -> io::Result<()> {
     }
 }
 
-/// All is whole again.
+/// Removes the record of the damage: everything is repaired.
 pub(crate) fn clear(git_dir: &Path) -> io::Result<()> {
     durable::remove(&git_dir.join(FILE))
 }
@@ -74,11 +74,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_noted_is_read_until_it_is_over() {
+    fn what_is_recorded_is_read_until_it_is_cleared() {
         let dir = tempfile::tempdir().expect("temp dir");
         assert_eq!(read(dir.path()).expect("readable"), None);
         assert!(!needs_full_fetch(dir.path()).expect("readable"));
-        record_full_fetch(dir.path()).expect("nothing to note");
+        record_full_fetch(dir.path()).expect("nothing to record");
         assert_eq!(read(dir.path()).expect("readable"), None);
         let mut damage = Damage {
             what: "pack-1 is\nbad".into(),

@@ -1,8 +1,8 @@
 //! Changes the refspecs of a mirror: which of its refs follow upstream, and under which names.
 //!
-//! The new refspecs and the old ones are written down first, then the refs are changed in one piece, and then the old
-//! refspecs are struck out. A daemon that dies in between leaves something that [`finish`] finishes, before anybody is
-//! served or changes anything else.
+//! The settings first name the new refspecs and the old ones, then one transaction changes the refs, and then the settings
+//! drop the old refspecs. A daemon that dies in between leaves the rest to [`finish_change`], which runs before anybody is
+//! served and before anything else changes.
 
 use std::{io, path::Path, time::SystemTime};
 
@@ -16,10 +16,10 @@ use crate::{
     repository::{ancestry::Ancestry, history::Why, plan::Plan, publish, quarantine, refs},
 };
 
-/// Nobody else writes the refs meanwhile but a hand from outside.
+/// Only somebody outside the daemon may write the refs meanwhile.
 const MAX_TRIES: usize = 5;
 
-/// Gives a mirror other refspecs. Nobody may be writing its refs.
+/// Gives a mirror other refspecs. The caller sees to it that no sync and no push writes its refs.
 pub(crate) fn change_refspecs(
     registry: &Registry,
     mirror: &Mirror,
@@ -37,7 +37,7 @@ pub(crate) fn change_refspecs(
     Ok(changed)
 }
 
-/// Finishes a change of the refspecs that was begun, if one was.
+/// Finishes a change of the refspecs that was begun, if there is one.
 pub(crate) fn finish_change(mirror: &mut Mirror) -> io::Result<()> {
     let Some(TrackChange {
         before,
@@ -53,7 +53,7 @@ pub(crate) fn finish_change(mirror: &mut Mirror) -> io::Result<()> {
     } = &mirror.settings.rules;
     let git_dir = &mirror.git_dir;
     let mut ancestry = Ancestry::new(&refs::open(git_dir)?);
-    let mut looks = 0..MAX_TRIES;
+    let mut retries = 0..MAX_TRIES;
     loop {
         let refs = refs::read(git_dir)?;
         let plan = Plan::of_refspecs(&refs, &before, track, keep).with_history(
@@ -67,7 +67,7 @@ pub(crate) fn finish_change(mirror: &mut Mirror) -> io::Result<()> {
         if !publish::publish(git_dir, &plan, None, track)?.again {
             break;
         }
-        if looks.next().is_none() {
+        if retries.next().is_none() {
             return Err(io::Error::other("the mirror's refs change too fast"));
         }
     }

@@ -1,5 +1,5 @@
-//! Writes down what a sync brought, for clients that have what was there before. `common::packs::steps` says what that is good
-//! for.
+//! Records which pack brought a mirror from one state of its records to the next, for clients that have the state before.
+//! `common::packs::steps` is the format of the file, and says what it is for.
 
 use std::{fs, io, path::Path};
 
@@ -14,8 +14,9 @@ use crate::repository::{
     refs::{self, Refs},
 };
 
-/// Notes what a plan has made of the records that were there before, with one pack or with none. The file need not last
-/// through a power cut: what does not follow from it to what is recorded is not used.
+/// Records the step that `plan` was: from the records in `before` to those after it, by one pack or none.
+///
+/// The file need not last through a power cut: a step that does not end at the current records is not used.
 pub(crate) fn record(
     git_dir: &Path,
     before: &Refs,
@@ -46,8 +47,8 @@ pub(crate) fn record(
             forward,
         });
     }
-    let mut known = Steps::read(git_dir)?;
-    known.add(Step {
+    let mut steps = Steps::read(git_dir)?;
+    steps.add(Step {
         pack,
         before: digest(before),
         after: digest(&after),
@@ -56,7 +57,7 @@ pub(crate) fn record(
     let new = tempfile::Builder::new()
         .prefix(crate::process::durable::UNFINISHED)
         .tempfile_in(git_dir)?;
-    fs::write(new.path(), known.text())?;
+    fs::write(new.path(), steps.text())?;
     new.persist(steps::path(git_dir))?;
     Ok(())
 }

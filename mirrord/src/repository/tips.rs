@@ -1,5 +1,5 @@
-//! The pack of tips: all that the refs of a mirror name, and nothing else. A clone is handed it where no pack has all of
-//! them, so that git finds them in one and need not go through the history.
+//! The pack of tips: the objects that a mirror's public refs name, and nothing else. A clone gets it where no other pack has
+//! all of them: git then finds them in one pack, and need not walk through the history.
 
 use std::{
     collections::BTreeSet,
@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// Makes it what the refs are now. Whoever is handed the one before either has it by then, or makes one.
+/// Makes the pack anew for the current refs. A mirror with fewer than two packs needs none.
 pub(crate) fn renew(git_dir: &Path, watch: &Watch) -> io::Result<()> {
     if packs(&pack_dir(git_dir))?.len() < 2 {
         return Ok(());
@@ -37,7 +37,7 @@ pub(crate) fn renew(git_dir: &Path, watch: &Watch) -> io::Result<()> {
     let tips: BTreeSet<_> = tips.map(|(_, oid)| *oid).collect();
     let dir = git_dir.join(TIPS);
     let store = dir.parent().unwrap_or(&dir);
-    // Not the mirror itself, which may have just been removed.
+    // The mirror itself is not made: it may have just been removed.
     for made in [store, &dir] {
         match fs::create_dir(made) {
             Err(err) if err.kind() != io::ErrorKind::AlreadyExists => return Err(err),
@@ -54,7 +54,7 @@ pub(crate) fn renew(git_dir: &Path, watch: &Watch) -> io::Result<()> {
         "--delta-base-offset",
     ])
     .arg(dir.join("pack"))
-    // What is unfinished lies there, too.
+    // git writes its temporary files there.
     .env("GIT_OBJECT_DIRECTORY", store);
     git::add_alternate(&mut git, &git_dir.join("objects"));
     let mut nice = git::niced(&git);
@@ -62,8 +62,8 @@ pub(crate) fn renew(git_dir: &Path, watch: &Watch) -> io::Result<()> {
     let ended = child::run(nice, lines.into_bytes(), watch)?;
     let hash = String::from_utf8_lossy(&ended.stdout).trim().to_owned();
     if !ended.status.success() || hash.is_empty() {
-        let words = String::from_utf8_lossy(&ended.stderr);
-        return Err(io::Error::other(words.trim().to_owned()));
+        let stderr = String::from_utf8_lossy(&ended.stderr);
+        return Err(io::Error::other(stderr.trim().to_owned()));
     }
     let name = format!("pack-{hash}");
     let made = packs(&dir)?.into_iter().find(|pack| pack.name == name);
@@ -74,7 +74,7 @@ pub(crate) fn renew(git_dir: &Path, watch: &Watch) -> io::Result<()> {
         let file = dir.join(format!("{name}.{ending}"));
         fs::set_permissions(file, Permissions::from_mode(0o444))?;
     }
-    // git has taken over what lies in the packs without a look at it.
+    // git copies objects from pack to pack without verifying them.
     if let Some(changed) = verified::changed_files(git_dir, Extent::Touched, watch)?.pop() {
         return Err(NotVerified(changed.path).into());
     }

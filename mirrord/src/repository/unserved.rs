@@ -1,5 +1,5 @@
-//! The refs that upstream advertises and cannot serve, as the last sync found them: a file in the mirror, so that each
-//! fetch names them, also when upstream is not asked.
+//! The refs that upstream advertises and cannot serve, as the last sync found them: a file in the mirror. Each fetch names
+//! them, also one that does not ask upstream.
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// The file: a line for each ref, with upstream's object, upstream's name and the reason.
+/// The file in a mirror: a line for each ref, with the object, the name at upstream and the reason.
 const FILE: &str = "unserved";
 
 /// Objects that upstream advertises and cannot serve, each with the reason.
@@ -29,8 +29,8 @@ pub(crate) struct Unserved {
 }
 
 impl Unserved {
-    /// The refs of an advertisement that name such objects.
-    pub(crate) fn of(upstream: &Advertisement, reasons: &Reasons) -> Vec<Self> {
+    /// The refs of an advertisement whose objects upstream cannot serve.
+    pub(crate) fn list(upstream: &Advertisement, reasons: &Reasons) -> Vec<Self> {
         let head = match upstream.head {
             Head::Detached(oid) => Some((UpstreamRef::head(), oid)),
             Head::Branch(_) | Head::Unknown => None,
@@ -67,19 +67,20 @@ impl Unserved {
     }
 }
 
-/// The objects that the last sync did without.
+/// The objects that upstream could not serve at the last sync.
 pub(crate) fn reasons(git_dir: &Path) -> Reasons {
     let unserved = read(git_dir).into_iter();
     unserved.map(|it| (it.oid, it.reason)).collect()
 }
 
-/// What the last sync did without. A file that cannot be read costs a request, and the next sync writes it anew.
+/// The refs that upstream could not serve at the last sync. A file that cannot be read costs one request, and the next sync
+/// writes it anew.
 pub(crate) fn read(git_dir: &Path) -> Vec<Unserved> {
     let text = fs::read(git_dir.join(FILE)).unwrap_or_default();
     text.lines().filter_map(Unserved::parse).collect()
 }
 
-/// Writes that down, if it has changed.
+/// Writes the file, if its content changes.
 pub(crate) fn write(git_dir: &Path, unserved: &[Unserved]) -> io::Result<()> {
     if read(git_dir) == unserved {
         return Ok(());
@@ -115,7 +116,7 @@ mod tests {
             head: Head::Detached(oid),
         };
         let reasons = Reasons::from([(oid, "not our ref".to_owned())]);
-        let unserved = Unserved::of(&upstream, &reasons);
+        let unserved = Unserved::list(&upstream, &reasons);
         assert_eq!(unserved.len(), 2, "a branch and HEAD");
         write(dir.path(), &unserved).expect("written");
         assert_eq!(read(dir.path()), unserved);

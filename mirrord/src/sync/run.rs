@@ -266,7 +266,7 @@ fn run(
         return Ok(None);
     }
     let served = (!unserved.is_empty()).then(|| advertisement.without_unserved(&unserved, &refs));
-    let unserved = Unserved::of(&advertisement, &unserved);
+    let unserved = Unserved::list(&advertisement, &unserved);
     if let Some(served) = &served {
         source.advertisement = served;
         plan = Plan::of_sync(&refs, served, &track);

@@ -1,4 +1,4 @@
-//! Which commit came from which: whether a ref that moves keeps everything that it had.
+//! Whether one commit is an ancestor of another: whether a ref that moves is fast-forwarded.
 
 use gix::{
     ObjectId, Repository,
@@ -10,39 +10,39 @@ use gix::{
 
 use crate::repository::objects::{self, Commits};
 
-/// Each question goes over all commits that are known. After so many, what is known is forgotten: else one ref that had
-/// its whole history replaced would slow down thousands of others. Reading a commit again costs about as much as going
-/// over it so many times.
-const MAX_TIPS: usize = 16;
+/// How many questions one graph answers before it is cleared. Each question visits all commits in the graph, so one ref
+/// whose whole history was replaced would slow down thousands of others. To read a commit again costs about as much as to
+/// visit it so many times.
+const MAX_QUESTIONS: usize = 16;
 
-/// What is known of the ancestry of commits, for questions about thousands of refs in one pass.
+/// A cache of commits and their parents, for questions about thousands of refs in one pass.
 pub(crate) struct Ancestry {
     graph: Graph<'static, 'static, Commit<Flags>>,
-    asked: usize,
+    questions: usize,
 }
 
 impl Ancestry {
-    /// Reads commits from where `repo` has them. What arrives there later is not seen.
+    /// An empty cache that reads the commits which `repo` has now.
     pub(crate) fn new(repo: &Repository) -> Self {
         Self {
             graph: Graph::new(Commits::new(repo), None),
-            asked: 0,
+            questions: 0,
         }
     }
 
     /// Whether the ref `name` loses nothing when it moves from `old` to `new`.
     ///
-    /// A tag that moves always does. So does, for all that can be told, a ref with an end that is missing or is no commit.
+    /// A tag that moves is never fast-forwarded. A ref is not, either, when one of the two is missing or is no commit.
     pub(crate) fn is_fast_forward(&mut self, name: &BStr, old: ObjectId, new: ObjectId) -> bool {
         if name.starts_with(b"refs/tags/") {
             return false;
         }
-        if self.asked == MAX_TIPS {
+        if self.questions == MAX_QUESTIONS {
             self.graph.clear();
-            self.asked = 0;
+            self.questions = 0;
         }
-        self.asked += 1;
-        // Fails when either is no commit that is here.
+        self.questions += 1;
+        // `merge_base` fails when either is missing or no commit.
         let bases = merge_base(old, &[new], &mut self.graph);
         bases.is_ok_and(|bases| bases.is_some_and(|bases| bases.contains(&old)))
     }

@@ -1,4 +1,4 @@
-//! git is asked the same.
+//! Compares the answers with those of `git merge-base --is-ancestor`.
 
 use super::*;
 use crate::repository::sample::{Imported, Sample};
@@ -9,7 +9,7 @@ fn is_fast_forward(repo: &Repository, name: &str, old: ObjectId, new: ObjectId) 
     Ancestry::new(repo).is_fast_forward(name.into(), old, new)
 }
 
-fn git_says(sample: &Imported, old: ObjectId, new: ObjectId) -> bool {
+fn is_ancestor_to_git(sample: &Imported, old: ObjectId, new: ObjectId) -> bool {
     let mut git = sample.git();
     git.args(["merge-base", "--is-ancestor"])
         .args([old.to_string(), new.to_string()]);
@@ -17,7 +17,7 @@ fn git_says(sample: &Imported, old: ObjectId, new: ObjectId) -> bool {
 }
 
 /// Numbers below `end` that look random and are the same every time.
-fn dice() -> impl FnMut(usize) -> usize {
+fn random_numbers() -> impl FnMut(usize) -> usize {
     let mut state: u64 = 0x2545_F491_4F6C_DD1D;
     move |end| {
         state ^= state << 13;
@@ -28,18 +28,18 @@ fn dice() -> impl FnMut(usize) -> usize {
 }
 
 #[test]
-fn a_tangle_of_commits_with_wrong_clocks_is_seen_as_git_sees_it() {
-    let mut roll = dice();
+fn git_agrees_about_random_histories_with_wrong_clocks() {
+    let mut random = random_numbers();
     let mut sample = Sample::new();
     for mark in 1..=300_usize {
         let near = mark.saturating_sub(1).min(12);
-        let parents: Vec<usize> = (0..[0, 1, 1, 1, 1, 2, 2, 3][roll(8)].max(roll(2)).min(near))
-            .map(|_| mark - 1 - roll(near))
+        let parents: Vec<usize> = (0..[0, 1, 1, 1, 1, 2, 2, 3][random(8)].max(random(2)).min(near))
+            .map(|_| mark - 1 - random(near))
             .collect();
         // Some are made long before their parents, and some on machines far ahead.
-        let time = match roll(6) {
-            0 => roll(2_000_000_000),
-            1 => 1_700_000_000 + roll(100_000_000),
+        let time = match random(6) {
+            0 => random(2_000_000_000),
+            1 => 1_700_000_000 + random(100_000_000),
             _ => 1_700_000_000 + mark,
         };
         sample.commit_at(&parents, time as u64);
@@ -49,9 +49,9 @@ fn a_tangle_of_commits_with_wrong_clocks_is_seen_as_git_sees_it() {
     let mut ancestry = Ancestry::new(&repo);
     let (mut yes, mut no) = (0, 0);
     for _ in 0..300 {
-        let new = 1 + roll(300);
-        let (old, new) = (sample.oid(1 + roll(new)), sample.oid(new));
-        let expected = git_says(&sample, old, new);
+        let new = 1 + random(300);
+        let (old, new) = (sample.oid(1 + random(new)), sample.oid(new));
+        let expected = is_ancestor_to_git(&sample, old, new);
         assert_eq!(
             ancestry.is_fast_forward(MAIN.into(), old, new),
             expected,
@@ -75,7 +75,7 @@ fn a_tag_that_moves_forward_has_still_moved() {
 }
 
 #[test]
-fn what_is_missing_or_is_no_commit_was_not_kept() {
+fn a_ref_to_a_missing_object_or_to_no_commit_is_not_fast_forwarded() {
     let mut sample = Sample::new();
     let (one, blob) = (sample.commit(&[]), sample.blob());
     let two = sample.commit(&[one]);
@@ -96,7 +96,7 @@ fn what_is_missing_or_is_no_commit_was_not_kept() {
 }
 
 #[test]
-fn thousands_of_branches_on_a_long_history_are_one_pass() {
+fn thousands_of_branches_on_a_long_history_are_answered_in_one_pass() {
     let mut sample = Sample::new();
     let main = sample.line(None, 5_000);
     let branches: Vec<_> = (0..2_000)

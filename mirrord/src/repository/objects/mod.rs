@@ -1,5 +1,4 @@
-//! Reads commits and tags by their first lines, as git does: what git passes over, such as a malformed author, stops
-//! nothing here.
+//! Reads commits and tags as leniently as git does: only their first lines are parsed, and a malformed author is no error.
 //!
 //! A large object is never read into this process; a child of git reads it.
 
@@ -21,15 +20,15 @@ mod tests;
 /// The largest object that is read into this process, in bytes. Commits and tags are far smaller.
 pub(crate) const MAX_OBJECT_BYTES: usize = 4 << 20;
 
-/// The commits of a repository, for walks of gix: each in a form that gix can parse, with its parents and its date. What
-/// is missing, damaged, or no commit to git is not found.
+/// The commits of a repository, for gix to walk: each is rewritten with its parents and its date only, so that gix can
+/// parse it. A commit that is missing, damaged or bogus to git is not found.
 pub(crate) struct Commits {
     objects: gix::OdbHandle,
     git_dir: PathBuf,
 }
 
 impl Commits {
-    /// The commits that `repo` has now. What arrives there later is not seen.
+    /// The commits that `repo` has now, without those that arrive later.
     pub(crate) fn new(repo: &Repository) -> Self {
         let mut objects = repo.objects.clone();
         // An old tip that is missing would have all packs listed again, once for each such ref.
@@ -47,7 +46,7 @@ impl Commits {
         }
         let header = FindHeader::try_header(&self.objects, oid).ok()??;
         let is_large = header.kind == Kind::Commit && header.size > MAX_OBJECT_BYTES as u64;
-        is_large.then(|| CommitHeader::by_git(&self.git_dir, oid))?
+        is_large.then(|| CommitHeader::read_by_git(&self.git_dir, oid))?
     }
 }
 
@@ -70,7 +69,7 @@ impl Find for Commits {
     }
 }
 
-/// What walks need of a commit.
+/// The part of a commit that a walk needs.
 #[derive(Debug, PartialEq, Eq)]
 struct CommitHeader {
     parents: Vec<ObjectId>,
@@ -83,7 +82,7 @@ impl CommitHeader {
     fn parse(commit: &[u8], format: gix::hash::Kind) -> Option<Self> {
         let (_, mut rest) = object_line(commit, b"tree ", format)?;
         let mut parents = Vec::new();
-        // Too short for one that goes on is no parent to git, and no fault.
+        // `parse_commit_buffer` ends its loop at a line that is too short, and reports no error.
         while rest.starts_with(b"parent ") && rest.len() > b"parent ".len() + format.len_in_hex() {
             let (parent, after) = object_line(rest, b"parent ", format)?;
             parents.push(parent);
@@ -95,12 +94,12 @@ impl CommitHeader {
         })
     }
 
-    /// The same, of a commit that is not read into this process.
-    fn by_git(git_dir: &Path, oid: &gix::oid) -> Option<Self> {
+    /// Has git print the parents and the date of a commit that is too large to be read into this process.
+    fn read_by_git(git_dir: &Path, oid: &gix::oid) -> Option<Self> {
         let mut git = git::at(git_dir);
         git.args(["-c", "core.commitGraph=false", "rev-list"]);
         git.args(["--no-walk", "--parents", "--timestamp", &oid.to_string()]);
-        let printed = stdout(git)?;
+        let printed = stdout_of(git)?;
         let mut fields = printed.trim_ascii_end().split(|byte| *byte == b' ');
         let date = fields.next()?.to_str().ok()?.parse().unwrap_or(0);
         let parents = fields.skip(1).map(|hex| ObjectId::from_hex(hex).ok());
@@ -145,11 +144,11 @@ fn date(lines: &[u8]) -> Option<i64> {
     let date = date.trim_ascii_start();
     let digits = date.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let digits = date[..digits].to_str().ok()?;
-    // git's own number wraps around or saturates; such a commit is later than all others there, too.
+    // git's own number wraps around or saturates, which makes such a commit later than all others, too.
     (!digits.is_empty()).then(|| digits.parse().unwrap_or(i64::MAX))
 }
 
-/// The object that another is, or leads to as a tag, and its kind. `None` when either is missing or damaged.
+/// Peels tags: the object that `oid` leads to, and its kind. `None` when an object on the way is missing or damaged.
 pub(crate) fn peel(repo: &Repository, mut oid: ObjectId) -> Option<(ObjectId, Kind)> {
     loop {
         let header = FindHeader::try_header(&repo.objects, &oid).ok()??;
@@ -159,7 +158,7 @@ pub(crate) fn peel(repo: &Repository, mut oid: ObjectId) -> Option<(ObjectId, Ki
         oid = if header.size > MAX_OBJECT_BYTES as u64 {
             let mut git = git::at(repo.path());
             git.args(["rev-parse", "--verify", "-q", &format!("{oid}^{{}}")]);
-            ObjectId::from_hex(stdout(git)?.trim_ascii_end()).ok()?
+            ObjectId::from_hex(stdout_of(git)?.trim_ascii_end()).ok()?
         } else {
             tagged(&repo.find_object(oid).ok()?.data, oid.kind())?
         };
@@ -175,7 +174,7 @@ fn tagged(tag: &[u8], format: gix::hash::Kind) -> Option<ObjectId> {
     Some(oid)
 }
 
-fn stdout(mut git: Command) -> Option<Vec<u8>> {
+fn stdout_of(mut git: Command) -> Option<Vec<u8>> {
     let output = child_log::output(&mut git).ok()?;
     output.status.success().then_some(output.stdout)
 }

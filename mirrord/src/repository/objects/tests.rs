@@ -65,7 +65,7 @@ fn malformed_commits_are_read_as_git_reads_them() {
     bodies.extend(lines.map(String::into_bytes));
     for body in bodies {
         let oid = write(&sample, "commit", &body);
-        let expected = CommitHeader::by_git(repo.path(), &oid);
+        let expected = CommitHeader::read_by_git(repo.path(), &oid);
         let found = Commits::new(&repo).header(&oid, &mut Vec::new());
         assert_eq!(found, expected, "{}", body.as_bstr());
         let known = Commits::new(&repo);
@@ -76,7 +76,7 @@ fn malformed_commits_are_read_as_git_reads_them() {
 }
 
 #[test]
-fn malformed_tags_lead_where_git_says() {
+fn malformed_tags_are_peeled_as_git_peels_them() {
     let mut sample = Sample::new();
     sample.commit(&[]);
     let sample = sample.import();
@@ -96,14 +96,14 @@ fn malformed_tags_lead_where_git_says() {
         let oid = write(&sample, "tag", text.as_bytes());
         let mut git = sample.git();
         git.args(["rev-parse", "--verify", "-q", &format!("{oid}^{{}}")]);
-        assert_eq!(stdout(git).is_some(), is_tag, "git of {text:?}");
+        assert_eq!(stdout_of(git).is_some(), is_tag, "git of {text:?}");
         let target = peel(&repo, oid).map(|(target, _)| target);
         assert_eq!(target, is_tag.then(|| sample.oid(1)), "{text:?}");
     }
 }
 
 #[test]
-fn what_is_large_is_read_by_a_child() {
+fn a_large_object_is_read_by_a_child_of_git() {
     let mut sample = Sample::new();
     sample.commit(&[]);
     let sample = sample.import();

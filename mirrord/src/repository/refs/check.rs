@@ -1,8 +1,9 @@
-//! Looks whether `packed-refs` and `HEAD` are what was written, and rebuilds what is not.
+//! Checks that `packed-refs` and `HEAD` are what this program wrote, and rebuilds them where they are not.
 //!
-//! The rule: what is equal to the copy is right. What differs and can be read is a hand's from outside, but for refs that
-//! are gone. What cannot be read is rebuilt from the copy. Where the copy is damaged as well, whole lines of both files
-//! are taken, and branches for the newest local commits; what upstream has is then not known before upstream is asked.
+//! A file that equals the copy is right. A file that differs and can be read was changed by somebody on purpose; only refs
+//! that are gone from it come back. A file that cannot be read is rebuilt from the copy. Where the copy is damaged as well,
+//! the whole lines of both files are used, and the newest local commits become branches; what upstream has is then unknown
+//! until the next sync.
 
 use std::{
     collections::HashMap,
@@ -19,82 +20,83 @@ use parking_lot::Mutex;
 
 use super::{
     FileStamp, HEAD, PACKED, Refs, Snapshot, Stamp,
-    copy::Copy,
+    copy::RefsCopy,
     head, lock, open,
     reconcile::{reconcile, salvage},
     recover, write,
 };
 use crate::{mirrors::repairs, process::durable};
 
-/// In a mirror: `packed-refs` and its copy were lost, and upstream has not been asked since.
+/// The file in a mirror that is there when `packed-refs` and its copy were lost and upstream has not been asked since. It
+/// has the reason.
 pub(super) const LOST: &str = "refs-lost";
 
-/// Refs that are named one by one.
-const MAX_NAMED: usize = 5;
+/// How many refs a message names; the others are counted.
+const MAX_NAMES: usize = 5;
 
-/// More mirrors than this are not remembered.
-const MAX_KNOWN: usize = 4096;
+/// How many mirrors the cache has before it is cleared.
+const MAX_VERIFIED: usize = 4096;
 
-/// A branch that is nobody's.
+/// A `HEAD` on a branch that does not exist, and is neither local nor upstream's.
 const UNBORN: &[u8] = b"ref: refs/heads/unborn-1\n";
 
-/// The files of one look: those of the refs, and the copy.
+/// The stamps of the refs and of their copy.
 type Stamps = (Stamp, FileStamp);
 
-/// Mirrors whose files are what was written, as far as their stamps tell.
-static KNOWN: Mutex<Option<HashMap<PathBuf, Stamps>>> = Mutex::new(None);
+/// The mirrors whose files were verified, with the stamps that these had then.
+static VERIFIED: Mutex<Option<HashMap<PathBuf, Stamps>>> = Mutex::new(None);
 
 fn stamps(git_dir: &Path) -> Stamps {
-    (Stamp::of(git_dir), FileStamp::of(&Copy::path(git_dir)))
+    (Stamp::of(git_dir), FileStamp::of(&RefsCopy::path(git_dir)))
 }
 
-/// Whether nothing has changed since the last look.
-pub(super) fn is_known(git_dir: &Path) -> bool {
+/// Whether the files have not changed since they were verified.
+pub(super) fn is_verified(git_dir: &Path) -> bool {
     let now = stamps(git_dir);
-    let known = KNOWN.lock();
-    known.as_ref().and_then(|known| known.get(git_dir)) == Some(&now)
+    let verified = VERIFIED.lock();
+    verified.as_ref().and_then(|stamps| stamps.get(git_dir)) == Some(&now)
 }
 
-/// Remembers that the files are what was written, as they are now.
-pub(super) fn remember(git_dir: &Path) {
-    remember_as(git_dir, stamps(git_dir));
+/// Records that the files are verified as they are now.
+pub(super) fn record_verified(git_dir: &Path) {
+    record_stamps(git_dir, stamps(git_dir));
 }
 
-fn remember_as(git_dir: &Path, stamps: Stamps) {
-    let mut known = KNOWN.lock();
-    let known = known.get_or_insert_default();
-    if known.len() >= MAX_KNOWN {
-        known.clear();
+fn record_stamps(git_dir: &Path, stamps: Stamps) {
+    let mut verified = VERIFIED.lock();
+    let verified = verified.get_or_insert_default();
+    if verified.len() >= MAX_VERIFIED {
+        verified.clear();
     }
-    known.insert(git_dir.to_owned(), stamps);
+    verified.insert(git_dir.to_owned(), stamps);
 }
 
-/// Why it is not known what upstream has, when it is not.
-pub(super) fn lost(git_dir: &Path) -> Option<String> {
+/// Why it is unknown what upstream has; `None` when it is known.
+pub(super) fn lost_reason(git_dir: &Path) -> Option<String> {
     let text = fs::read(git_dir.join(LOST)).ok()?;
     Some(String::from_utf8_lossy(text.trim_end()).into_owned())
 }
 
-/// What is in the files.
-struct Found {
+/// The content of the files.
+struct Files {
     stamps: Stamps,
-    /// None where the file is not there, or cannot be read.
+    /// `None` when there is no file, or it cannot be read.
     packed: Option<Vec<u8>>,
     head: Option<Vec<u8>>,
-    copy: Option<Copy>,
+    copy: Option<RefsCopy>,
 }
 
-impl Found {
+impl Files {
     fn at(git_dir: &Path) -> Self {
         Self {
             stamps: stamps(git_dir),
             packed: fs::read(git_dir.join(PACKED)).ok(),
             head: fs::read(git_dir.join(HEAD)).ok(),
-            copy: Copy::read(git_dir),
+            copy: RefsCopy::read(git_dir),
         }
     }
 
-    /// Whether both files are what was written last.
+    /// Whether both files equal the copy.
     fn is_as_written(&self) -> bool {
         self.copy.as_ref().is_some_and(|copy| {
             self.packed.as_deref() == Some(copy.content())
@@ -102,8 +104,8 @@ impl Found {
         })
     }
 
-    /// Whether nothing was ever published: nothing was synced either, or there is no pack, as in a mirror of an empty
-    /// project that an older version made.
+    /// Whether nothing was ever published: there was no sync, or there is no pack, as in a mirror of an empty project that an
+    /// older version made.
     fn is_new(&self, git_dir: &Path) -> bool {
         let has_local_packs = || recover::local_packs(git_dir).is_ok_and(|packs| !packs.is_empty());
         let has_packs = || {
@@ -137,26 +139,26 @@ impl<'h> Target<'h> {
     }
 }
 
-/// Rebuilds what is not as it was written, unless it is as at the last look.
+/// Rebuilds the files where they are not what was written. Does nothing when they have not changed since the last call.
 pub(super) fn check(git_dir: &Path) -> io::Result<()> {
-    if is_known(git_dir) {
+    if is_verified(git_dir) {
         return Ok(());
     }
-    let found = Found::at(git_dir);
-    if found.is_as_written() || found.is_new(git_dir) {
-        remember_as(git_dir, found.stamps);
+    let files = Files::at(git_dir);
+    if files.is_as_written() || files.is_new(git_dir) {
+        record_stamps(git_dir, files.stamps);
         return Ok(());
     }
     if !git_dir.exists() {
         return Err(io::ErrorKind::NotFound.into());
     }
     let lock = lock::acquire(git_dir)?;
-    let found = Found::at(git_dir);
-    if found.is_as_written() {
-        remember_as(git_dir, found.stamps);
+    let files = Files::at(git_dir);
+    if files.is_as_written() {
+        record_stamps(git_dir, files.stamps);
         return Ok(());
     }
-    repair(git_dir, &found, lock).map_err(|err| {
+    repair(git_dir, &files, lock).map_err(|err| {
         let why = common::text::io_message(&err);
         io::Error::new(
             err.kind(),
@@ -165,10 +167,10 @@ pub(super) fn check(git_dir: &Path) -> io::Result<()> {
     })
 }
 
-/// Makes the folders without which git takes a directory for no repository.
-pub(super) fn make_folders(git_dir: &Path) -> io::Result<()> {
-    for folder in ["refs", "refs/heads", "refs/tags", "objects", "objects/pack"] {
-        match fs::create_dir(git_dir.join(folder)) {
+/// Makes the directories without which git sees no repository.
+pub(super) fn make_dirs(git_dir: &Path) -> io::Result<()> {
+    for dir in ["refs", "refs/heads", "refs/tags", "objects", "objects/pack"] {
+        match fs::create_dir(git_dir.join(dir)) {
             Err(err) if err.kind() != io::ErrorKind::AlreadyExists => return Err(err),
             _ => {}
         }
@@ -176,33 +178,33 @@ pub(super) fn make_folders(git_dir: &Path) -> io::Result<()> {
     repairs::record(git_dir, "the directory 'refs' was gone; it is made anew")
 }
 
-/// What the refs are to be.
+/// The refs to write.
 struct Rebuilt {
     refs: Refs,
-    /// What a person should know.
+    /// What was lost and what was rebuilt, for a person.
     message: Option<String>,
-    /// Whether what upstream has is not known.
+    /// Whether it is unknown what upstream has.
     is_lost: bool,
 }
 
-fn repair(git_dir: &Path, found: &Found, lock: gix::lock::File) -> io::Result<()> {
-    let copy = found.copy.as_ref().filter(|copy| copy.is_whole());
-    let sound_head = found.head.as_deref();
+fn repair(git_dir: &Path, files: &Files, lock: gix::lock::File) -> io::Result<()> {
+    let copy = files.copy.as_ref().filter(|copy| copy.is_whole());
+    let sound_head = files.head.as_deref();
     let sound_head = sound_head.filter(|head| Target::parse(head).is_some());
     if sound_head.is_none() {
-        // Without one it is no repository.
-        let head = copy.map_or(UNBORN.to_vec(), Copy::head);
+        // git sees no repository without one.
+        let head = copy.map_or(UNBORN.to_vec(), RefsCopy::head);
         durable::replace(&git_dir.join(HEAD), &head)?;
     }
     let repo = open(git_dir)?;
-    let parsed = found.packed.as_ref().filter(|file| !file.is_empty());
+    let parsed = files.packed.as_ref().filter(|file| !file.is_empty());
     let parsed = parsed.and_then(|file| Snapshot::of_bytes(file.clone()).refs(git_dir).ok());
-    let before = found.packed.as_deref().unwrap_or_default();
+    let before = files.packed.as_deref().unwrap_or_default();
     let is_interrupted = parsed.is_some()
         && copy.is_some_and(|copy| copy.is_after(before) && copy.content() != before);
     let rebuilt = match (copy.filter(|_| !is_interrupted), parsed) {
         (None, Some(refs)) => {
-            if found.copy.is_some() && !is_interrupted {
+            if files.copy.is_some() && !is_interrupted {
                 tracing::warn!(
                     "the copy of the refs of '{}' was damaged",
                     git_dir.display()
@@ -214,16 +216,16 @@ fn repair(git_dir: &Path, found: &Found, lock: gix::lock::File) -> io::Result<()
                 is_lost: false,
             }
         }
-        (Some(copy), parsed) => of_copy(git_dir, &repo, copy, before, parsed)?,
-        (None, None) => of_nothing(git_dir, &repo, found)?,
+        (Some(copy), parsed) => rebuild_from_copy(git_dir, &repo, copy, before, parsed)?,
+        (None, None) => rebuild_without_copy(git_dir, &repo, files)?,
     };
-    let known = match copy {
+    let peeled = match copy {
         Some(copy) => Snapshot::of_bytes(copy.content().to_vec()).peeled(git_dir)?,
         None => HashMap::new(),
     };
-    let content = write::content(&repo, &rebuilt.refs, &known)?;
-    let written_head = copy.filter(|_| !is_interrupted).map(Copy::head);
-    let head = right_head(&repo, &rebuilt.refs, sound_head, written_head);
+    let content = write::content(&repo, &rebuilt.refs, &peeled)?;
+    let written_head = copy.filter(|_| !is_interrupted).map(RefsCopy::head);
+    let head = choose_head(&repo, &rebuilt.refs, sound_head, written_head);
     if let Some(message) = &rebuilt.message {
         repairs::record(git_dir, message)?;
         if rebuilt.is_lost {
@@ -238,22 +240,22 @@ fn repair(git_dir: &Path, found: &Found, lock: gix::lock::File) -> io::Result<()
         return write::replace(git_dir, lock, before, &content, &head);
     }
     if let Err(err) = write::replace_head(git_dir, &content, &head) {
-        // The refs are as they should be.
+        // The refs are right all the same.
         tracing::warn!(
             "cannot write the copy of the refs of '{}': {err}",
             git_dir.display()
         );
-        remember(git_dir);
+        record_verified(git_dir);
     }
     drop(lock);
     Ok(())
 }
 
-/// What the refs are to be when the copy is whole.
-fn of_copy(
+/// The refs when the copy is whole.
+fn rebuild_from_copy(
     git_dir: &Path,
     repo: &gix::Repository,
-    copy: &Copy,
+    copy: &RefsCopy,
     before: &[u8],
     parsed: Option<Refs>,
 ) -> io::Result<Rebuilt> {
@@ -261,7 +263,7 @@ fn of_copy(
     let is_readable = parsed.is_some();
     let found = parsed.unwrap_or_else(|| {
         let mut found = salvage(before);
-        // A damaged file says nothing of what the copy knows.
+        // The copy is right about its refs; a damaged file can only add others.
         found.retain(|name, oid| !written.contains_key(name) && repo.has_object(*oid));
         found
     });
@@ -270,7 +272,7 @@ fn of_copy(
         (false, true) => Some("'packed-refs' was gone; it is rebuilt from its copy".to_owned()),
         (false, false) => Some("'packed-refs' was damaged; it is rebuilt from its copy".to_owned()),
         (true, _) => (!now.restored.is_empty()).then(|| {
-            let names = named(&now.restored);
+            let names = name_list(&now.restored);
             format!("'packed-refs' had lost {names}; this is restored from its copy")
         }),
     };
@@ -281,11 +283,18 @@ fn of_copy(
     })
 }
 
-/// What the refs are to be when both files are damaged.
-fn of_nothing(git_dir: &Path, repo: &gix::Repository, found: &Found) -> io::Result<Rebuilt> {
+/// The refs when both files are damaged.
+fn rebuild_without_copy(
+    git_dir: &Path,
+    repo: &gix::Repository,
+    files: &Files,
+) -> io::Result<Rebuilt> {
     let mut refs = Refs::new();
-    let files = [found.packed.as_deref(), found.copy.as_ref().map(Copy::file)];
-    for file in files.into_iter().flatten() {
+    let contents = [
+        files.packed.as_deref(),
+        files.copy.as_ref().map(RefsCopy::file),
+    ];
+    for file in contents.into_iter().flatten() {
         for (name, oid) in salvage(file) {
             let is_free = super::conflicting(&refs, name.as_bstr()).is_none();
             if repo.has_object(oid) && is_free {
@@ -294,14 +303,17 @@ fn of_nothing(git_dir: &Path, repo: &gix::Repository, found: &Found) -> io::Resu
         }
     }
     let read = refs.len();
-    let recovered = recover::tips(git_dir, repo, &refs)?;
+    let recovered = recover::lost_tips(git_dir, repo, &refs)?;
     let names: Vec<_> = recovered.keys().cloned().collect();
     for (name, oid) in recovered {
         refs.entry(name).or_insert(oid);
     }
     let kept = match names.is_empty() {
         true => String::new(),
-        false => format!("; local commits without a name are now {}", named(&names)),
+        false => format!(
+            "; local commits without a name are now {}",
+            name_list(&names)
+        ),
     };
     let message = format!(
         "'packed-refs' and its copy were damaged or gone; {read} refs could be read{kept}; what upstream has is asked of it"
@@ -313,8 +325,8 @@ fn of_nothing(git_dir: &Path, repo: &gix::Repository, found: &Found) -> io::Resu
     })
 }
 
-/// `HEAD`, when it can be right; or else what was written last, or what may be.
-fn right_head(
+/// The `HEAD` to write: the one that was found if it can be right, or else the one that was written last, or a new choice.
+fn choose_head(
     repo: &gix::Repository,
     refs: &Refs,
     found: Option<&[u8]>,
@@ -333,14 +345,14 @@ fn right_head(
     }
 }
 
-fn named(names: &[BString]) -> String {
+fn name_list(names: &[BString]) -> String {
     let mut shown: Vec<_> = names
         .iter()
-        .take(MAX_NAMED)
+        .take(MAX_NAMES)
         .map(ToString::to_string)
         .collect();
-    if names.len() > MAX_NAMED {
-        shown.push(format!("{} more", names.len() - MAX_NAMED));
+    if names.len() > MAX_NAMES {
+        shown.push(format!("{} more", names.len() - MAX_NAMES));
     }
     shown.join(", ")
 }

@@ -1,4 +1,4 @@
-//! Which branch a clone checks out.
+//! The choice of `HEAD`: the branch that a clone checks out.
 
 use std::collections::BTreeSet;
 

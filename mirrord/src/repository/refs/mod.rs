@@ -1,4 +1,5 @@
-//! Reads the refs of a mirror. They are all in `packed-refs`, which is only ever replaced as a whole, and which has a copy.
+//! Reads the refs of a mirror. All of them are in `packed-refs`, which is only ever replaced as a whole, and which has a
+//! copy: [`check`] compares the two and repairs one from the other. [`publish`](super::publish) writes them.
 
 mod check;
 mod copy;
@@ -29,7 +30,7 @@ use gix::{
 
 use crate::{process::durable, repository::objects::MAX_OBJECT_BYTES};
 
-/// When the last good sync was, in seconds since 1970; a file in the mirror.
+/// The file in a mirror that says when the last good sync was, in seconds since 1970.
 pub(crate) const SYNCED: &str = "synced";
 
 /// The file of all refs.
@@ -38,8 +39,8 @@ const PACKED: &str = "packed-refs";
 /// The file that names the branch which a clone checks out.
 const HEAD: &str = "HEAD";
 
-/// Somebody else may change refs whenever the lock is free.
-const MAX_LOOKS: usize = 5;
+/// How often the refs are verified before the lock is given up: somebody else may change them whenever it is free.
+const MAX_TRIES: usize = 5;
 
 /// All refs of a mirror, by their names there: public refs, records and the mirror's own; `HEAD` aside.
 pub(crate) type Refs = BTreeMap<BString, ObjectId>;
@@ -47,7 +48,7 @@ pub(crate) type Refs = BTreeMap<BString, ObjectId>;
 /// Refs of upstream, by their names there.
 pub(crate) type UpstreamRefs = BTreeMap<UpstreamRef, ObjectId>;
 
-/// Opens a mirror for one piece of work: a handle that lives longer runs out of room for new packs.
+/// Opens a mirror for one piece of work: gix keeps a fixed number of slots for packs, which a longer life would use up.
 pub(crate) fn open(git_dir: &Path) -> io::Result<gix::Repository> {
     let options = gix::open::Options::isolated()
         .open_path_as_is(true)
@@ -57,18 +58,18 @@ pub(crate) fn open(git_dir: &Path) -> io::Result<gix::Repository> {
         .map_err(|err| io::Error::other(format!("cannot open '{}': {err}", git_dir.display())))
 }
 
-/// What can be told of a file without reading it. Two equal stamps are of the same content.
+/// What `stat` says of a file. Two equal stamps are of the same content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct FileStamp {
     inode: u64,
     length: u64,
     modified: (i64, i64),
-    /// Cannot be set, as the other time can.
+    /// The ctime, which no program can set.
     changed: (i64, i64),
 }
 
 impl FileStamp {
-    /// The stamp of a file now; that of one that is not there is the default.
+    /// The stamp of a file now; the default where there is no file.
     fn of(path: &Path) -> Self {
         fs::metadata(path).map_or_else(|_| Self::default(), |file| Self::new(&file))
     }
@@ -88,8 +89,7 @@ pub(crate) fn has_any(git_dir: &Path) -> bool {
     fs::metadata(git_dir.join(PACKED)).is_ok_and(|file| file.len() > write::HEADER.len() as u64)
 }
 
-/// What can be told of the refs without reading them. Two equal stamps are of the same refs: a file is only ever
-/// replaced.
+/// What `stat` says of the refs. Two equal stamps are of the same refs, because the files are only ever replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Stamp {
     packed: FileStamp,
@@ -106,7 +106,7 @@ impl Stamp {
     }
 }
 
-/// The refs of one moment, read when it was and understood when they are needed.
+/// The refs of one moment, as bytes: they are parsed when they are needed.
 #[derive(Default)]
 pub(crate) struct Snapshot {
     bytes: Vec<u8>,
@@ -114,13 +114,13 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// The refs now. What is damaged is rebuilt first, and loose refs, which only a hand from outside makes, are packed.
+    /// The refs now, verified. Loose refs, which only somebody outside the daemon makes, are packed first.
     pub(crate) fn take(git_dir: &Path) -> io::Result<Self> {
         verify(git_dir)?;
         Self::of_packed(git_dir)
     }
 
-    /// The refs now, for whoever holds their lock and has folded loose ones in before.
+    /// The refs in `packed-refs`, for a caller that has verified them and has the lock.
     pub(crate) fn of_packed(git_dir: &Path) -> io::Result<Self> {
         let head = FileStamp::of(&git_dir.join(HEAD));
         let mut file = match fs::File::open(git_dir.join(PACKED)) {
@@ -141,18 +141,18 @@ impl Snapshot {
         Ok(Self { bytes, stamp })
     }
 
-    /// The refs in a text like that of `packed-refs`.
+    /// The refs in a copy of `packed-refs`.
     fn of_bytes(bytes: Vec<u8>) -> Self {
         let stamp = Stamp::default();
         Self { bytes, stamp }
     }
 
-    /// The text of `packed-refs`.
+    /// The content of `packed-refs`.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Its stamp.
+    /// The stamp of the files when they were read.
     pub(crate) fn stamp(&self) -> &Stamp {
         &self.stamp
     }
@@ -160,14 +160,14 @@ impl Snapshot {
     /// The refs.
     pub(crate) fn refs(&self, git_dir: &Path) -> io::Result<Refs> {
         let mut refs = Refs::new();
-        self.each(git_dir, |entry| {
+        self.for_each(git_dir, |entry| {
             refs.insert(entry.name.as_bstr().to_owned(), entry.target());
         })?;
         Ok(refs)
     }
 
-    /// What the objects that refs name point to, where those are tags. Whoever wrote them down has looked, so that
-    /// nobody has to look again.
+    /// Each object that a ref names, with what it is peeled to, where it is a tag. The file has that already, so that no
+    /// object has to be read.
     pub(crate) fn peeled(&self, git_dir: &Path) -> io::Result<HashMap<ObjectId, Option<ObjectId>>> {
         let mut peeled = HashMap::new();
         if self
@@ -176,7 +176,7 @@ impl Snapshot {
             .next()
             .is_some_and(|first| first.contains_str(" fully-peeled "))
         {
-            self.each(git_dir, |entry| {
+            self.for_each(git_dir, |entry| {
                 let object = entry.object.map(|_| entry.object());
                 peeled.insert(entry.target(), object);
             })?;
@@ -184,7 +184,11 @@ impl Snapshot {
         Ok(peeled)
     }
 
-    fn each(&self, git_dir: &Path, mut see: impl FnMut(packed::Reference<'_>)) -> io::Result<()> {
+    fn for_each(
+        &self,
+        git_dir: &Path,
+        mut visit: impl FnMut(packed::Reference<'_>),
+    ) -> io::Result<()> {
         let damaged = || {
             let path = git_dir.join(PACKED);
             io::Error::new(
@@ -197,7 +201,7 @@ impl Snapshot {
         }
         let format = open(git_dir)?.object_hash();
         for entry in packed::Iter::new(&self.bytes, format).map_err(|_| damaged())? {
-            see(entry.map_err(|_| damaged())?);
+            visit(entry.map_err(|_| damaged())?);
         }
         Ok(())
     }
@@ -237,12 +241,12 @@ pub(crate) fn conflicting<'r>(refs: &'r Refs, name: &BStr) -> Option<&'r BString
     above.or_else(below).map(|(other, _)| other)
 }
 
-/// Sees to it that `packed-refs` and `HEAD` are what was written, or what a hand from outside has made of them: what is
-/// damaged or gone is rebuilt. Packs loose refs.
+/// Verifies `packed-refs` and `HEAD`: repairs them where they are damaged or gone, and packs loose refs. What somebody else
+/// has changed on purpose stays.
 pub(crate) fn verify(git_dir: &Path) -> io::Result<()> {
     let has_loose = match has_loose(&git_dir.join("refs")) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => {
-            check::make_folders(git_dir)?;
+            check::make_dirs(git_dir)?;
             false
         }
         found => found?,
@@ -250,7 +254,7 @@ pub(crate) fn verify(git_dir: &Path) -> io::Result<()> {
     if has_loose && pack_loose(git_dir)?.is_some() {
         // git packs nothing into a file that it cannot read.
         check::check(git_dir)?;
-        // Or it is somebody's lock, and is waited for.
+        // Or somebody has the lock: wait for it.
         drop(lock::acquire(git_dir)?);
         if let Some(message) = pack_loose(git_dir)? {
             let git_dir = git_dir.display();
@@ -262,29 +266,29 @@ pub(crate) fn verify(git_dir: &Path) -> io::Result<()> {
     check::check(git_dir)
 }
 
-/// Whether what upstream has is not known, because `packed-refs` and its copy were lost, and why.
+/// Why the records are not to be believed, when `packed-refs` and its copy were lost and upstream has not been asked since.
 pub(crate) fn lost_reason(git_dir: &Path) -> Option<String> {
-    check::lost(git_dir)
+    check::lost_reason(git_dir)
 }
 
-/// Notes that what upstream has is known.
+/// Removes the reason: upstream has been asked.
 pub(crate) fn clear_lost(git_dir: &Path) -> io::Result<()> {
     durable::remove(&git_dir.join(check::LOST))
 }
 
-/// Takes the lock of refs that are verified.
+/// Verifies the refs, and takes their lock.
 pub(crate) fn lock_verified(git_dir: &Path) -> io::Result<gix::lock::File> {
-    for _ in 0..MAX_LOOKS {
+    for _ in 0..MAX_TRIES {
         verify(git_dir)?;
         let lock = lock::acquire(git_dir)?;
-        if check::is_known(git_dir) {
+        if check::is_verified(git_dir) {
             return Ok(lock);
         }
     }
     Err(io::Error::other("its refs change too fast"))
 }
 
-/// Has git pack loose refs. Returns why it cannot, if it cannot.
+/// Has git pack loose refs. Returns git's message when it cannot.
 fn pack_loose(git_dir: &Path) -> io::Result<Option<String>> {
     let mut git = git::at(git_dir);
     git.args(["pack-refs", "--all", "--prune"]);

@@ -1,4 +1,6 @@
-//! What refs become when `packed-refs` is not what this program wrote. Pure, so that any two files can be tried.
+//! What the refs become when `packed-refs` is not what this program wrote.
+//!
+//! These functions read and write no files, so that tests can try any two contents.
 
 use std::collections::BTreeSet;
 
@@ -9,19 +11,19 @@ use gix::{
 
 use super::{Refs, conflicting};
 
-/// Refs of two files, as one.
+/// The refs of `packed-refs` and of its copy, as one.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Reconciled {
     pub(super) refs: Refs,
-    /// Those that the copy has and `packed-refs` has not, or not as they can be.
+    /// The refs that come from the copy: `packed-refs` lacks them, or gives them a value that cannot be right.
     pub(super) restored: Vec<BString>,
 }
 
-/// Makes one of what was found in a `packed-refs` that can be read, and of the copy.
+/// Merges the refs that were `found` in a readable `packed-refs` with those of the `copy`.
 ///
-/// A hand from outside may add refs and move them to objects that are there. Only this program deletes refs: one that the
-/// copy has and the file has not was lost. One that has the object of a lost one under another name of the same length is
-/// the lost one, with a wrong letter in its name.
+/// Somebody else may add refs and move them to objects that exist. Only this program deletes refs: one that the copy has
+/// and the file lacks was lost. A new ref with the object of a lost one and a name of the same length is the lost one, with
+/// a wrong letter in its name.
 pub(super) fn reconcile(
     found: &Refs,
     copy: &Refs,
@@ -33,7 +35,7 @@ pub(super) fn reconcile(
     for (name, oid) in found {
         let is_sound = match copy.get(name) {
             Some(written) => written == oid || has_object(oid),
-            // What one names that is missing, upkeep finds.
+            // Upkeep finds refs whose objects are missing.
             None => !lost.contains(&(*oid, name.len())),
         };
         if is_sound {
@@ -41,7 +43,7 @@ pub(super) fn reconcile(
         }
     }
     for (name, oid) in copy {
-        // A hand that has deleted `a` may have made `a/b`.
+        // Somebody who has deleted `a` may have made `a/b`.
         if now.refs.contains_key(name) || conflicting(&now.refs, name.as_bstr()).is_some() {
             continue;
         }
@@ -51,7 +53,7 @@ pub(super) fn reconcile(
     now
 }
 
-/// What can be read of a damaged file: whole lines that name a ref and an object.
+/// The refs in a damaged file: its whole lines that name an object and a ref.
 pub(super) fn salvage(file: &[u8]) -> Refs {
     let end = file.rfind_byte(b'\n').map_or(0, |end| end + 1);
     let refs = file[..end].lines().filter_map(|line| {
@@ -93,24 +95,24 @@ mod tests {
         lines.collect::<String>().into_bytes()
     }
 
-    fn oid_of_nothing() -> ObjectId {
+    fn missing_oid() -> ObjectId {
         ObjectId::from_hex(&[b"0".repeat(39), b"1".to_vec()].concat()).expect("hex")
     }
 
-    /// Only these objects are there.
-    fn is_there(oid: &ObjectId) -> bool {
+    /// Whether an object exists: those of [`oid`] do.
+    fn exists(oid: &ObjectId) -> bool {
         oid.as_slice().iter().all(|byte| *byte == oid.as_slice()[0])
     }
 
     #[test]
-    fn what_a_hand_adds_and_moves_is_taken_and_what_is_gone_comes_back() {
+    fn refs_that_somebody_adds_and_moves_stay_and_those_that_are_gone_come_back() {
         let copy = refs(&NAMES);
         let mut found = copy.clone();
         found.remove(BStr::new("refs/heads/idea"));
         found.insert("refs/heads/main".into(), oid(7));
         found.insert("refs/heads/new".into(), oid(8));
-        found.insert("refs/tags/v1".into(), oid_of_nothing());
-        let now = reconcile(&found, &copy, is_there);
+        found.insert("refs/tags/v1".into(), missing_oid());
+        let now = reconcile(&found, &copy, exists);
         let mut expected = copy.clone();
         expected.insert("refs/heads/main".into(), oid(7));
         expected.insert("refs/heads/new".into(), oid(8));
@@ -120,29 +122,29 @@ mod tests {
     }
 
     #[test]
-    fn a_hand_that_made_a_directory_of_a_ref_is_not_undone() {
+    fn a_ref_that_somebody_has_made_a_directory_stays_one() {
         let copy = refs(&["refs/heads/a"]);
         let found = refs(&["refs/heads/a/b"]);
-        assert_eq!(reconcile(&found, &copy, is_there).refs, found);
+        assert_eq!(reconcile(&found, &copy, exists).refs, found);
     }
 
     proptest! {
         #[test]
-        fn no_flipped_bit_costs_a_ref_or_makes_one(at in 0usize..400, bit in 0u8..8) {
+        fn no_flipped_bit_loses_a_ref_or_makes_one(at in 0usize..400, bit in 0u8..8) {
             let copy = refs(&NAMES);
             let mut file = text(&copy);
             let at = at % file.len();
             file[at] ^= 1 << bit;
-            // The file may still be one that can be read, or it may not.
-            let now = reconcile(&salvage(&file), &copy, is_there);
+            // The file may still be readable, or it may not.
+            let now = reconcile(&salvage(&file), &copy, exists);
             prop_assert_eq!(now.refs, copy);
         }
 
         #[test]
-        fn no_cut_costs_a_ref_or_makes_one(at in 0usize..400) {
+        fn no_truncation_loses_a_ref_or_makes_one(at in 0usize..400) {
             let copy = refs(&NAMES);
             let file = text(&copy);
-            let now = reconcile(&salvage(&file[..at % file.len()]), &copy, is_there);
+            let now = reconcile(&salvage(&file[..at % file.len()]), &copy, exists);
             prop_assert_eq!(now.refs, copy);
         }
     }

@@ -1,4 +1,4 @@
-//! What the packs of a mirror still know of local branches whose names are lost.
+//! Names for local commits whose refs are lost: the packs of a mirror still have the commits.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,10 +12,10 @@ use gix::{ObjectId, bstr::BString, object::Kind, odb::pack::index};
 use super::Refs;
 use crate::repository::quarantine::LOCAL_MARK;
 
-/// How the names of branches begin whose own names are lost.
+/// The prefix of the names of recovered branches and tags.
 const RECOVERED: &str = "recovered-";
 
-/// The packs with what the mirror alone has.
+/// The packs with local commits, by their `.keep` files.
 pub(super) fn local_packs(git_dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut packs = Vec::new();
     for entry in fs::read_dir(pack_dir(git_dir))? {
@@ -29,11 +29,11 @@ pub(super) fn local_packs(git_dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(packs)
 }
 
-/// Branches and tags for the newest commits of the local packs: those that no other commit there is built upon. Those that
-/// a ref names already are left out. What cannot be read is left out.
-pub(super) fn tips(git_dir: &Path, repo: &gix::Repository, refs: &Refs) -> io::Result<Refs> {
+/// New branches and tags for the newest commits and tags of the local packs: those that are the parent of no other. An
+/// object that a ref names already, or that cannot be read, is left out.
+pub(super) fn lost_tips(git_dir: &Path, repo: &gix::Repository, refs: &Refs) -> io::Result<Refs> {
     let mut found = BTreeMap::new();
-    let mut below = BTreeSet::new();
+    let mut all_parents = BTreeSet::new();
     for path in local_packs(git_dir)? {
         let Ok(index) = index::File::at(&path, repo.object_hash()) else {
             tracing::warn!("cannot read '{}'", path.display());
@@ -44,25 +44,25 @@ pub(super) fn tips(git_dir: &Path, repo: &gix::Repository, refs: &Refs) -> io::R
                 continue;
             };
             found.insert(entry.oid, kind);
-            below.extend(parents);
+            all_parents.extend(parents);
         }
     }
     let named: BTreeSet<_> = refs.values().collect();
     let tips = found
         .into_iter()
-        .filter(|(oid, _)| !below.contains(oid) && !named.contains(oid));
+        .filter(|(oid, _)| !all_parents.contains(oid) && !named.contains(oid));
     let tips = tips.map(|(oid, kind)| {
-        let folder = match kind {
+        let dir = match kind {
             Kind::Tag => "tags",
             _ => "heads",
         };
-        let name = format!("refs/{folder}/{RECOVERED}{}", oid.to_hex_with_len(12));
+        let name = format!("refs/{dir}/{RECOVERED}{}", oid.to_hex_with_len(12));
         (BString::from(name), oid)
     });
     Ok(tips.collect())
 }
 
-/// What a commit or a tag is built upon; none for anything else.
+/// The kind of a commit or a tag, with its parents or its target; `None` for anything else.
 fn parents(repo: &gix::Repository, oid: ObjectId) -> Option<(Kind, Vec<ObjectId>)> {
     let kind = repo.find_header(oid).ok()?.kind();
     let parents = match kind {

@@ -8,17 +8,18 @@ use std::{
 
 use gix::ObjectId;
 
-use super::{Refs, check, copy::Copy};
+use super::{Refs, check, copy::RefsCopy};
 use crate::{process::durable, repository::objects};
 
-/// The first line, where each tag is followed by what it points to. A file without refs has no other.
+/// The header of a file in which each tag is followed by the object that it is peeled to. A file without refs has no other
+/// line.
 pub(crate) const HEADER: &[u8] = b"# pack-refs with: peeled fully-peeled sorted \n";
 
-/// Replaces `packed-refs`, which has been `before`, and its copy. `head` is what `HEAD` is after that. All of it lasts when
-/// this returns.
+/// Replaces the content `before` of `packed-refs`, and its copy. `head` is the content of `HEAD` after that. Both files last
+/// when this returns.
 ///
-/// The copy is written first, and says what `packed-refs` was before: after a kill between the two, whoever looks next
-/// finds that nothing was published.
+/// The copy is written first, with a checksum of what `packed-refs` was before: after a kill between the two, the next check
+/// sees that nothing was published.
 pub(crate) fn replace(
     git_dir: &Path,
     mut lock: gix::lock::File,
@@ -26,33 +27,33 @@ pub(crate) fn replace(
     content: &[u8],
     head: &[u8],
 ) -> io::Result<()> {
-    Copy::write(git_dir, before, content, head)?;
+    RefsCopy::write(git_dir, before, content, head)?;
     lock.with_mut(|file| {
         file.write_all(content)?;
         file.sync_all()
     })?;
     lock.commit().map_err(|err| err.error)?;
     durable::sync_dir(git_dir)?;
-    check::remember(git_dir);
+    check::record_verified(git_dir);
     Ok(())
 }
 
-/// Writes to the copy what `HEAD` is now. The caller has the lock.
+/// Writes the new `HEAD` to the copy. The caller has the lock.
 pub(crate) fn replace_head(git_dir: &Path, content: &[u8], head: &[u8]) -> io::Result<()> {
-    Copy::write(git_dir, content, content, head)?;
-    check::remember(git_dir);
+    RefsCopy::write(git_dir, content, content, head)?;
+    check::record_verified(git_dir);
     Ok(())
 }
 
-/// The file that git's `packed-refs` format prescribes: sorted, each tag with what it points to. What is `known` of that
-/// is not looked up.
+/// The content of `packed-refs` for these refs: sorted, each tag with what it is peeled to (`refs/packed-backend.c` in git).
+/// What is in `peeled` is not looked up.
 pub(crate) fn content(
     repo: &gix::Repository,
     refs: &Refs,
-    known: &HashMap<ObjectId, Option<ObjectId>>,
+    peeled: &HashMap<ObjectId, Option<ObjectId>>,
 ) -> io::Result<Vec<u8>> {
-    // Of an object that is missing nobody can say what it points to; the next time, all are looked up again.
-    let is_there = |oid: &ObjectId| known.contains_key(oid) || repo.has_object(*oid);
+    // A missing object cannot be peeled: the file must not say that all are, so that the next write looks again.
+    let is_there = |oid: &ObjectId| peeled.contains_key(oid) || repo.has_object(*oid);
     let header: &[u8] = if refs.values().all(is_there) {
         HEADER
     } else {
@@ -63,17 +64,17 @@ pub(crate) fn content(
         write!(content, "{oid} ")?;
         content.extend_from_slice(name);
         content.push(b'\n');
-        let peeled = known.get(oid).copied().unwrap_or_else(|| peel(repo, *oid));
-        if let Some(target) = peeled {
+        let target = peeled.get(oid).copied();
+        if let Some(target) = target.unwrap_or_else(|| peel(repo, *oid)) {
             writeln!(content, "^{target}")?;
         }
     }
     Ok(content)
 }
 
-/// What a tag points to in the end; nothing for what is no tag.
+/// The object that a tag is peeled to; `None` for anything but a tag.
 fn peel(repo: &gix::Repository, oid: ObjectId) -> Option<ObjectId> {
-    // A damaged ref is kept as it is and blocks no other.
+    // A ref to a damaged object is written all the same, and blocks no other.
     let (target, _) = objects::peel(repo, oid)?;
     (target != oid).then_some(target)
 }
