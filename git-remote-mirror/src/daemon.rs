@@ -1,48 +1,59 @@
-//! The helper's side of a fetch: asks the daemon to bring the mirror in step, shows how far it is, answers its
-//! questions, and says how fresh the result is.
+//! The calls to the daemon: one function for each request that the helper makes. While a request is under way, the
+//! daemon's progress is shown and its questions are answered; the daemon's side begins in mirrord's `daemon/server`.
 
 use common::{
     client::{Client, resolve, something_else},
     paths::Paths,
     progress::{Renderer, tell},
-    protocol::{Failure, Fetch, Lack, Open, Ready, Reply, Request},
+    protocol::{Failure, Fetch, Lack, Open, OrFailure, Ready, Reply, Request},
     text::{masked, time_span},
 };
 
-use crate::helper::Invocation;
+use tokio::runtime::{self, Runtime};
 
-/// Makes the mirror fresh. The returned client is the lease: it stays for as long as the mirror is read.
+use crate::invocation::Invocation;
+
+/// The runtime in which a process of the helper talks to the daemon.
+///
+/// # Errors
+/// Fails when the system refuses one.
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    let mut builder = runtime::Builder::new_current_thread();
+    builder.enable_all().build().or_failure("cannot start")
+}
+
+/// Has the daemon sync the mirror, as far as whoever `lacks` that needs it. The returned client is the daemon's lease:
+/// the mirror stays while it is connected.
 ///
 /// # Errors
 /// Fails with what the person should read.
-pub(crate) async fn fetch(
+pub(crate) async fn request_sync(
     invocation: &Invocation,
     lacks: Lack,
 ) -> Result<(Client, Ready), Failure> {
     let request = resolve::request(&invocation.address, &invocation.config)?;
     let request = Request::Fetch(Fetch { lacks, ..request });
-    match converse(invocation, &request).await? {
+    match carry_out(invocation, &request).await? {
         (client, Reply::Ready(ready)) => Ok((client, ready)),
         _ => Err(something_else()),
     }
 }
 
-/// Makes the mirror fresh and opens a push to it, which is open for as long as the returned client.
+/// Has the daemon sync the mirror and open a push to it, which is open while the returned client is connected.
 ///
 /// # Errors
 /// Fails with what the person should read.
 pub(crate) async fn open_push(invocation: &Invocation) -> Result<(Client, Open), Failure> {
     let request = Request::Push(resolve::request(&invocation.address, &invocation.config)?);
-    match converse(invocation, &request).await? {
+    match carry_out(invocation, &request).await? {
         (client, Reply::Open(open)) => Ok((client, open)),
         _ => Err(something_else()),
     }
 }
 
-async fn converse(invocation: &Invocation, request: &Request) -> Result<(Client, Reply), Failure> {
+async fn carry_out(invocation: &Invocation, request: &Request) -> Result<(Client, Reply), Failure> {
     let paths = Paths::from_env()?;
-    let mut renderer =
-        Renderer::stderr(invocation.options.progress && invocation.options.verbosity > 0);
+    let mut renderer = Renderer::stderr(invocation.options.shows_progress());
     let (client, reply) = Client::carry_out(&paths, request, &mut renderer).await?;
     if let Reply::Ready(ready) | Reply::Open(Open { ready, .. }) = &reply {
         warn(ready);
@@ -50,7 +61,36 @@ async fn converse(invocation: &Invocation, request: &Request) -> Result<(Client,
     Ok((client, reply))
 }
 
-/// Says what keeps the answer from being what upstream has now. Nothing is said when nothing does.
+/// Asks the daemon that runs, and returns its reply; progress in between is for somebody else.
+///
+/// # Errors
+/// Fails when no daemon runs, and with the failure that the daemon replies.
+pub(crate) fn ask(request: &Request) -> Result<Reply, Failure> {
+    let paths = Paths::from_env()?;
+    runtime()?.block_on(async { reply(Client::connect(&paths).await?, request).await })
+}
+
+/// Asks the daemon as [`ask`] does, and starts it first when none runs.
+///
+/// # Errors
+/// Fails when the daemon does not start, and with the failure that the daemon replies.
+pub(crate) fn start_and_ask(request: &Request) -> Result<Reply, Failure> {
+    let paths = Paths::from_env()?;
+    runtime()?.block_on(async { reply(Client::connect_or_start(&paths).await?, request).await })
+}
+
+async fn reply(mut client: Client, request: &Request) -> Result<Reply, Failure> {
+    client.say(request).await?;
+    loop {
+        match client.hear().await? {
+            Reply::Progress(_) => {}
+            Reply::Failed(failure) => return Err(failure),
+            reply => return Ok(reply),
+        }
+    }
+}
+
+/// Prints how far the answer may be from what upstream has now, if at all.
 fn warn(ready: &Ready) {
     if let Some(aged) = &ready.stale {
         tell(&format!("warning: {}", aged.reason));

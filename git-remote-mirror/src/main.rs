@@ -1,19 +1,26 @@
-//! `git-remote-mirror`: what git runs for `mirror::` URLs. stdout belongs to git; people read stderr.
+//! `git-remote-mirror`: the program that git runs for `mirror::` URLs. stdout belongs to git; people read stderr.
+//!
+//! git runs it as a remote helper ([`helper`]) and as the hooks of a push ([`push::hooks`]); its own children run it to
+//! sign in ([`children`]).
 
 mod children;
 mod daemon;
 mod fetch;
+mod git_line;
 mod helper;
+mod invocation;
+mod local_repo;
 mod log;
 mod login_in_url;
+mod names;
 mod options;
 mod pkt_line;
+mod process_tree;
 mod push;
+mod server_program;
+mod trace;
+mod wants;
 
-use crate::{
-    children::{askpass, login},
-    push::hooks,
-};
 use std::{
     env,
     io::{self, IsTerminal},
@@ -22,42 +29,50 @@ use std::{
 };
 
 use common::{
+    address::redact,
     git::{self, ask},
     progress::tell,
-    protocol::{Failure, RequestId},
+    protocol::{Failure, QUESTION_ID, RequestId},
 };
 
-/// What git itself exits with when it dies.
-const DIED: u8 = 128;
+use crate::{
+    children::{askpass, login},
+    push::hooks,
+};
+
+/// The exit code of git when it dies.
+const EXIT_DIED: u8 = 128;
 
 fn main() -> ExitCode {
     ask::forbid_core_dumps();
-    let arguments: Vec<String> = env::args_os()
+    let args: Vec<String> = env::args_os()
         .skip(1)
-        .map(|word| word.to_string_lossy().into_owned())
+        .map(|arg| arg.to_string_lossy().into_owned())
         .collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    // git runs us under the names of its hooks, too.
-    let called = env::args_os().next().unwrap_or_default();
-    let called = Path::new(&called).file_name().unwrap_or_default();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    // git runs this program under the names of its hooks, too.
+    let program = env::args_os().next().unwrap_or_default();
+    let program = Path::new(&program).file_name().unwrap_or_default();
     log::start();
     let _request = tracing::debug_span!("request", id = %RequestId::of_process()).entered();
-    let result = match words.as_slice() {
-        [] if called == hooks::PRE_RECEIVE => hooks::pre_receive(),
-        [] if called == hooks::PROC_RECEIVE => hooks::proc_receive(),
-        [_, _] if called == hooks::PRE_PUSH => hooks::pre_push(),
+    let result = match args.as_slice() {
+        [] if program == names::PRE_RECEIVE => hooks::pre_receive(),
+        [] if program == names::PROC_RECEIVE => hooks::proc_receive(),
+        [_, _] if program == names::PRE_PUSH => hooks::pre_push(),
         ["login", action] => login::run(action),
-        // ssh, of a child of ours.
-        [prompt] if env::var_os(askpass::QUESTION).is_some() => askpass::run(prompt),
-        // What is no text would become another address.
+        // An ssh that a child of ours has started.
+        [prompt] if env::var_os(QUESTION_ID).is_some() => askpass::run(prompt),
+        // An address that is no text would be read as another address.
         [.., address] if is_run_by_git(address) && !is_text() => Err(Failure::here(
             "the address of the upstream is not valid UTF-8",
         )),
         [remote, address] if !io::stdin().is_terminal() => {
-            guarded(address, || helper::run(remote, address))
+            unless_inside(address, || helper::run(remote, address))
         }
         // git leaves the URL out when the remote is one: `git fetch mirror::…` without a name for it.
-        [address] if is_run_by_git(address) => guarded(address, || helper::run(address, address)),
+        [address] if is_run_by_git(address) => {
+            unless_inside(address, || helper::run(address, address))
+        }
         _ => Err(
             Failure::here("this program is run by git, for URLs that begin with 'mirror::'")
                 .hinted("git clone mirror::https://HOST/GROUP/PROJECT.git"),
@@ -66,8 +81,8 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            complain(&failure);
-            ExitCode::from(DIED)
+            print(&failure);
+            ExitCode::from(EXIT_DIED)
         }
     }
 }
@@ -76,26 +91,27 @@ fn is_run_by_git(address: &str) -> bool {
     !io::stdin().is_terminal() && !address.starts_with('-')
 }
 
-/// Whether the last argument is what it was read as.
+/// Whether the last argument, the address, is valid UTF-8.
 fn is_text() -> bool {
     env::args_os()
         .next_back()
         .is_none_or(|last| last.to_str().is_some())
 }
 
-/// One of our own children has come back to us: some rule rewrites an upstream into a mirror of itself.
-fn guarded(address: &str, run: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+/// Runs the helper, unless one of its own children has started it: a rule rewrites the URL of the upstream into one of a
+/// mirror.
+fn unless_inside(address: &str, run: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
     if env::var_os(git::GUARD).is_none() {
         return run();
     }
-    let address = common::address::redact(address);
+    let address = redact(address);
     Err(Failure::here(format!(
         "the upstream of a mirror leads back to a mirror: '{address}'"
     ))
     .hinted("look for the rule: git config --show-origin --get-regexp 'url.*insteadof'"))
 }
 
-fn complain(failure: &Failure) {
+fn print(failure: &Failure) {
     tell(&format!("error: {failure}"));
     if let Some(hint) = &failure.hint {
         for line in hint.lines() {

@@ -1,34 +1,34 @@
-//! What git says of how to behave, and of which part it wants.
+//! The options that git sets by `option` commands, as gitremote-helpers(7) has them.
 
-/// What git said of how to behave.
+/// How the helper is to behave, and which part of the project is wanted.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Options {
-    /// `option progress`: git has looked at the terminal, at `--progress` and at `-q`.
+    /// `option progress`: whether progress is shown. git has looked at the terminal, at `--progress` and at `-q`.
     pub progress: bool,
     /// `option verbosity`: 0 is quiet, 1 the default.
     pub verbosity: u32,
-    /// `option depth`: how many commits of each history are wanted. Without it, all of them are.
+    /// `option depth`: how many commits of each history are wanted; all of them without it.
     pub depth: Option<u32>,
     /// `option filter`: which objects are not wanted before they are needed.
     pub filter: Option<String>,
-    /// `option from-promisor`: what is missing in what comes is so on purpose.
+    /// `option from-promisor`: whether objects that are missing in the pack are missing on purpose.
     pub from_promisor: bool,
-    /// `option followtags`: the tags that point into what is wanted are wanted, too. It comes before the first `connect`
-    /// where not all branches are wanted.
+    /// `option followtags`: whether tags that point into the wanted histories are wanted, too. Where not all branches are
+    /// wanted, git sets it before the first `connect`.
     pub follow_tags: bool,
-    /// Whether it depends on what is there already which part is wanted: only git's own protocol can say that.
-    pub relative: bool,
-    /// `option cloning`: nothing is there yet, and all of what is fetched is checked out or left at that.
+    /// Whether the wanted part depends on what the repository has already: only git's own protocol can say that.
+    pub is_relative: bool,
+    /// `option cloning`: whether the repository is new.
     pub cloning: bool,
-    /// `option check-connectivity`: whether git wants to hear that nothing is missing.
+    /// `option check-connectivity`: whether git wants to be told that no object is missing.
     pub check_connectivity: bool,
 }
 
-/// A history of this depth is all of it: what `--unshallow` asks for.
-const INFINITE: u32 = 0x7fff_ffff;
+/// The depth that `--unshallow` sends: git's INFINITE_DEPTH in shallow.h, which stands for all of a history.
+const INFINITE_DEPTH: u32 = 0x7fff_ffff;
 
 impl Options {
-    /// What holds until git says something.
+    /// The options before git has set any.
     pub(crate) fn new() -> Self {
         Self {
             verbosity: 1,
@@ -36,28 +36,28 @@ impl Options {
         }
     }
 
-    /// Takes one, and returns what git is told of it.
+    /// Sets an option, and returns the answer for git.
     pub(crate) fn set(&mut self, name: &str, value: &[&str]) -> &'static str {
-        let yes = value == ["true"];
+        let is_true = value == ["true"];
         match name {
-            "progress" => self.progress = yes,
+            "progress" => self.progress = is_true,
             "verbosity" => self.verbosity = value.concat().parse().unwrap_or(1),
-            "cloning" => self.cloning = yes,
-            "check-connectivity" => self.check_connectivity = yes,
+            "cloning" => self.cloning = is_true,
+            "check-connectivity" => self.check_connectivity = is_true,
             "object-format" => {}
-            // All of it travels in git's own protocol, too, where that is spoken.
+            // Where git's own protocol is spoken in the end, the options below are a part of it and go along anyway.
             "depth" => match value.concat().parse() {
                 Ok(0) => self.depth = None,
-                Ok(depth) if depth < INFINITE => self.depth = Some(depth),
-                _ => self.relative = true,
+                Ok(depth) if depth < INFINITE_DEPTH => self.depth = Some(depth),
+                _ => self.is_relative = true,
             },
-            // What git has quoted, only git reads.
-            "filter" if value.concat().starts_with('"') => self.relative = true,
+            // A value in git's C-style quotes is left to git.
+            "filter" if value.concat().starts_with('"') => self.is_relative = true,
             "filter" => self.filter = Some(value.join(" ")),
             "from-promisor" => self.from_promisor = true,
-            "followtags" => self.follow_tags = yes,
+            "followtags" => self.follow_tags = is_true,
             "deepen-since" | "deepen-not" | "deepen-relative" | "refetch" | "update-shallow" => {
-                self.relative = true;
+                self.is_relative = true;
                 return "unsupported\n";
             }
             _ => return "unsupported\n",
@@ -65,8 +65,13 @@ impl Options {
         "ok\n"
     }
 
-    /// Whether less than the whole is wanted, as far as that can be known before git says what.
+    /// Whether progress is to be shown, and the helper is not told to be quiet.
+    pub(crate) fn shows_progress(&self) -> bool {
+        self.progress && self.verbosity > 0
+    }
+
+    /// Whether less than the whole project is wanted, as far as that is known before git names the objects.
     pub(crate) fn want_a_part(&self) -> bool {
-        self.relative || self.depth.is_some() || self.filter.is_some() || self.follow_tags
+        self.is_relative || self.depth.is_some() || self.filter.is_some() || self.follow_tags
     }
 }

@@ -35,6 +35,25 @@ const COMMON: [&[&str]; 7] = [
     &["log_level", "packs", "private_dir", "text"],
 ];
 
+/// The rooms of `git-remote-mirror`, in the same way.
+const HELPER: [&[&str]; 7] = [
+    &["main"],
+    &["helper"],
+    &["children", "fetch", "push"],
+    &["daemon"],
+    &["invocation"],
+    &["local_repo", "login_in_url", "options", "server_program"],
+    &[
+        "git_line",
+        "log",
+        "names",
+        "pkt_line",
+        "process_tree",
+        "trace",
+        "wants",
+    ],
+];
+
 /// The source files below a folder, each with the room that it belongs to: its first folder, or its own name.
 fn files(src: &Path) -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
@@ -138,6 +157,8 @@ fn sources(name: &str) -> PathBuf {
 fn a_room_imports_only_rooms_that_stand_below_it() {
     assert_eq!(faults(&sources("mirrord"), &MIRRORD), Vec::<String>::new());
     assert_eq!(faults(&sources("common"), &COMMON), Vec::<String>::new());
+    let helper = sources("git-remote-mirror");
+    assert_eq!(faults(&helper, &HELPER), Vec::<String>::new());
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod command;
 pub mod complaint;
 pub mod config_file;
 pub mod netrc;
+pub mod shell;
 pub mod ssh;
 pub mod terminal;
 pub mod transports;

@@ -58,6 +58,12 @@ pub enum SignIn {
     },
 }
 
+/// The variable with the one-time id of a login, for a credential helper of ours.
+pub const LOGIN_ID: &str = "MIRROR_LOGIN";
+
+/// The variable with the one-time id of ssh's questions, for an askpass program of ours.
+pub const QUESTION_ID: &str = "MIRROR_QUESTION";
+
 /// An id under which a secret waits for one child, which gets it once. Its `Debug` shows nothing: until it is used, it
 /// is as good as the secret.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    credential::{Credential, Login, OneTimeId, Secret, SignIn},
+    credential::{Credential, LOGIN_ID, Login, OneTimeId, QUESTION_ID, Secret, SignIn},
     failure::{Failure, FailureKind, OrFailure},
     fetch::{Aged, Amount, ClientContext, Fetch, Lack, Mirror, Progress, Ready, Stale},
     journal::{Cause, Entry, Log, Outcome, What},

@@ -1,5 +1,5 @@
-//! The credential helper of our own children: `git-remote-mirror login get` gives the login that waits at the daemon
-//! under the one-time id in `MIRROR_LOGIN`, and `store` and `erase` tell it whether upstream took that login.
+//! The credential helper of our own processes: `git-remote-mirror login get` prints the login that waits at the daemon
+//! under the one-time id in `MIRROR_LOGIN`, and `store` and `erase` tell the daemon whether upstream took that login.
 
 use std::{
     env,
@@ -7,64 +7,54 @@ use std::{
 };
 
 use common::{
-    client::{Client, something_else},
-    paths::Paths,
-    protocol::{Failure, OneTimeId, OrFailure, Reply, Request},
+    client::something_else,
+    protocol::{Failure, LOGIN_ID, OneTimeId, OrFailure, Reply, Request},
 };
 
-use crate::{
-    fetch::stream::runtime,
-    helper::answer,
-    push::{hooks, send},
-};
+use crate::{daemon, git_line::answer, names};
 
-/// Answers git's credential protocol. The id is for one child, one push, and one scheme, host and port: whoever leads
-/// that child elsewhere gets nothing.
+/// Does one action of git's credential protocol (gitcredentials(7)). The id is for one process, one push, and one scheme,
+/// host and port: a process that was led elsewhere gets no login.
 pub(crate) fn run(action: &str) -> Result<(), Failure> {
-    let id = env::var(send::LOGIN)
+    let id = env::var(LOGIN_ID)
         .map_err(|_| Failure::here("no login waits for this process"))
         .map(OneTimeId)?;
     match action {
         "get" => get(id),
-        "store" => tried(id, true),
-        "erase" => tried(id, false),
+        "store" => report(id, true),
+        "erase" => report(id, false),
         _ => Ok(()),
     }
 }
 
+/// Prints the login.
 fn get(id: OneTimeId) -> Result<(), Failure> {
-    let mut wanted = String::new();
+    let mut description = String::new();
     io::stdin()
-        .read_to_string(&mut wanted)
+        .read_to_string(&mut description)
         .or_failure("cannot hear git")?;
-    let field = |name: &str| wanted.lines().find_map(|line| line.strip_prefix(name));
+    let field = |name: &str| {
+        let mut lines = description.lines();
+        lines.find_map(|line| line.strip_prefix(name))
+    };
     let (Some(scheme), Some(host)) = (field("protocol="), field("host=")) else {
         return Err(Failure::here("git does not say what the login is for"));
     };
     let origin = format!("{scheme}://{host}");
-    let push = env::var(hooks::PUSH).ok();
-    match ask(&Request::Login { id, push, origin })? {
-        Reply::Login(login) => answer(&format!(
+    let push = env::var(names::PUSH_ID).ok();
+    match daemon::ask(&Request::Login { id, push, origin })? {
+        Reply::Login(login) => answer(format!(
             "username={}\npassword={}\n",
             login.username, login.password
         )),
-        Reply::Failed(failure) => Err(failure),
         _ => Err(something_else()),
     }
 }
 
-fn tried(id: OneTimeId, accepted: bool) -> Result<(), Failure> {
-    match ask(&Request::LoginTried { id, accepted })? {
+/// Tells the daemon whether upstream took the login.
+fn report(id: OneTimeId, accepted: bool) -> Result<(), Failure> {
+    match daemon::ask(&Request::LoginTried { id, accepted })? {
         Reply::Done => Ok(()),
         _ => Err(something_else()),
     }
-}
-
-fn ask(request: &Request) -> Result<Reply, Failure> {
-    let paths = Paths::from_env()?;
-    runtime()?.block_on(async {
-        let mut client = Client::connect(&paths).await.map_err(Failure::from)?;
-        client.say(request).await?;
-        client.hear().await
-    })
 }

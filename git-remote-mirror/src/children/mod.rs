@@ -1,7 +1,5 @@
-//! Children of git: what they run us as (the credential helper, the askpass program), what their traces tell, and how they
-//! are ended with all that they have started.
+//! What children of the helper and of the daemon run this program as: a credential helper ([`login`]) and an askpass
+//! program ([`askpass`]).
 
 pub(crate) mod askpass;
-pub(crate) mod family;
 pub(crate) mod login;
-pub(crate) mod trace;

@@ -1,8 +1,8 @@
-//! Gives a repository that has something already what it lacks: the packs of the mirror's own syncs, where it has all
-//! that they were added to, or else one that is made for it.
+//! Brings a repository that has objects up to date: by the packs of the mirror's own syncs, where it has all that these
+//! were added to, or else by a pack that is written for it.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::HashSet,
     io::{self, Read},
     path::Path,
     process::{Child, Stdio},
@@ -16,18 +16,19 @@ use common::{
     },
 };
 
-use crate::fetch::{link, pack_objects};
+use super::{link, pack_objects};
+use crate::wants::{self, Wants};
 
-/// What the refs of the repository name: git sees to it that all which that needs is there, too. It is read while git
-/// finds out what it wants.
-pub(crate) struct Tips {
-    reading: Option<(Child, ChildLog)>,
+/// The objects that the refs of the client's repository name. git sees to it that everything below them is there, too.
+/// A child reads them while git chooses what it wants.
+pub(crate) struct LocalTips {
+    child: Option<(Child, ChildLog)>,
     /// Objects in hexadecimal.
-    known: HashSet<Vec<u8>>,
+    objects: HashSet<Vec<u8>>,
 }
 
-impl Tips {
-    /// Begins to read them.
+impl LocalTips {
+    /// Begins to read the refs.
     pub(crate) fn begin() -> Self {
         let mut git = git::of_user();
         git.args(["for-each-ref", "--format=%(objectname)"])
@@ -35,14 +36,14 @@ impl Tips {
             .stderr(Stdio::null());
         let log = ChildLog::begin(&git);
         Self {
-            reading: git.spawn().ok().map(|git| (git, log)),
-            known: HashSet::new(),
+            child: git.spawn().ok().map(|git| (git, log)),
+            objects: HashSet::new(),
         }
     }
 
-    /// All of them.
-    fn all(&mut self) -> io::Result<&HashSet<Vec<u8>>> {
-        if let Some((mut git, log)) = self.reading.take() {
+    /// Waits for the child, and returns all objects.
+    fn objects(&mut self) -> io::Result<&HashSet<Vec<u8>>> {
+        if let Some((mut git, log)) = self.child.take() {
             let mut text = Vec::new();
             if let Some(stdout) = &mut git.stdout {
                 stdout.read_to_end(&mut text)?;
@@ -54,61 +55,60 @@ impl Tips {
             }
             let lines = text.split(|byte| *byte == b'\n');
             let lines = lines.filter(|line| !line.is_empty());
-            self.known.extend(lines.map(<[u8]>::to_vec));
+            self.objects.extend(lines.map(<[u8]>::to_vec));
         }
-        Ok(&self.known)
+        Ok(&self.objects)
     }
 
-    /// What has just been brought is there as well.
-    pub(crate) fn add(&mut self, wants: &BTreeSet<Vec<u8>>) {
-        self.known.extend(wants.iter().cloned());
+    /// Adds objects that have just been fetched.
+    pub(crate) fn add(&mut self, wants: &Wants) {
+        self.objects.extend(wants.iter().cloned());
     }
 }
 
-impl Drop for Tips {
+impl Drop for LocalTips {
     fn drop(&mut self) {
-        if let Some((git, _)) = &mut self.reading {
+        if let Some((git, _)) = &mut self.child {
             let _ = git.kill();
             let _ = git.wait();
         }
     }
 }
 
-/// Brings what is wanted from a mirror into an object directory, where all is that these tips need. What is recorded of
-/// upstream is `records`.
-pub(crate) fn bring(
-    mirror: &Path,
-    objects: &Path,
-    records: State<'_>,
-    tips: &mut Tips,
-    wants: &BTreeSet<Vec<u8>>,
-    (mode, progress): (Link, bool),
-) -> io::Result<()> {
-    let tips = tips.all()?;
-    let has: HashSet<&[u8]> = tips.iter().map(|tip| &**tip).collect();
-    let steps = Steps::read(mirror)?;
-    if let Some(packs) = steps.plan(records, &has, wants)
-        && link::link_some(mirror, objects, &packs, mode).is_ok()
-    {
-        return Ok(());
-    }
-    write_exact(mirror, objects, &has, wants, progress)
+/// What brings a repository up to date, and how.
+pub(crate) struct CatchUp<'a> {
+    /// The mirror's bare repository.
+    pub mirror: &'a Path,
+    /// The object directory of the client's repository.
+    pub objects: &'a Path,
+    /// The mirror's records of what upstream has.
+    pub records: State<'a>,
+    /// How files get from the mirror into the object directory.
+    pub link: Link,
+    /// Whether git shows its progress.
+    pub progress: bool,
 }
 
-/// Writes a pack of what is wanted and not there.
-fn write_exact(
-    mirror: &Path,
-    objects: &Path,
-    has: &HashSet<&[u8]>,
-    wants: &BTreeSet<Vec<u8>>,
-    progress: bool,
-) -> io::Result<()> {
-    let mut lines = wants
-        .iter()
-        .flat_map(|want| [&**want, b"\n"])
-        .collect::<Vec<_>>();
-    lines.extend(has.iter().flat_map(|tip| [b"^", *tip, b"\n"]));
-    // What both have is seen there: what is there already needs nothing of the mirror.
-    let command = ["pack-objects", "--revs", "--non-empty"];
-    pack_objects::run(mirror, objects, &command, &lines.concat(), progress).map(drop)
+impl CatchUp<'_> {
+    /// Brings the wanted objects into a repository with these tips.
+    ///
+    /// # Errors
+    /// Fails when the packs cannot be read or written.
+    pub(crate) fn run(self, tips: &mut LocalTips, wants: &Wants) -> io::Result<()> {
+        let tips = tips.objects()?;
+        let tips: HashSet<&[u8]> = tips.iter().map(|tip| &**tip).collect();
+        let steps = Steps::read(self.mirror)?;
+        if let Some(packs) = steps.plan(self.records, &tips, wants)
+            && link::link_some(self.mirror, self.objects, &packs, self.link).is_ok()
+        {
+            return Ok(());
+        }
+        // `pack-objects` runs beside the object directory, so it knows the tips that the mirror does not have.
+        let mut lines = wants::lines(wants);
+        for tip in &tips {
+            lines.extend_from_slice(&[b"^", *tip, b"\n"].concat());
+        }
+        let args = ["pack-objects", "--revs", "--non-empty"];
+        pack_objects::run(self.mirror, self.objects, &args, &lines, self.progress).map(drop)
+    }
 }

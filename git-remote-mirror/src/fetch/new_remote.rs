@@ -1,4 +1,4 @@
-//! What a remote gets when it is new: the address of its large files, and a word about submodules.
+//! The settings of a remote that is new: the URL of its large files, and a hint about submodules.
 
 use std::process::{Command, Stdio};
 
@@ -8,25 +8,27 @@ use common::{
     progress::tell,
 };
 
-use crate::helper::Invocation;
+use crate::invocation::Invocation;
 
-/// A remote that is new, and what it is to get. Nothing here is worth failing for.
+/// A remote that is new, and what it is to get. A fetch does not fail when it cannot get it.
 pub(crate) struct NewRemote {
     name: String,
     url: UpstreamUrl,
+    /// Whether git-lfs is to be told the URL.
     lfs: bool,
+    /// Whether the person is to be told how submodules go through a mirror.
     submodules: bool,
 }
 
 impl NewRemote {
-    /// Whether the remote of this upstream is new and is to get anything.
-    pub(crate) fn look(invocation: &Invocation, url: &str) -> Option<Self> {
+    /// Finds out what the remote of this upstream is to get; None where it is not new, or has all.
+    pub(crate) fn find(invocation: &Invocation, url: &str) -> Option<Self> {
         let Invocation { remote, config, .. } = invocation;
         let Ok(Address::Url(url, _)) = Address::parse(url) else {
             return None;
         };
         config.get(&format!("remote.{remote}.url"))?;
-        let lfs = url.scheme() == Scheme::Https && !says_where_lfs_is(config, remote);
+        let lfs = url.scheme() == Scheme::Https && !has_lfs_url(config, remote);
         let submodules = config.get("submodule.active").is_some() && !allows_mirror(config);
         if !(lfs || submodules) || !is_new(remote) {
             return None;
@@ -39,21 +41,21 @@ impl NewRemote {
         })
     }
 
-    /// Gives it what it is to get; `git` works where its history is, which has these tips.
-    pub(crate) fn set_up(&self, git: impl Fn() -> Command, tips: &[String]) {
+    /// Gives the remote what it is to get. `git` makes a git in the repository that has its history, with these tips.
+    pub(crate) fn configure(&self, git: impl Fn() -> Command, tips: &[String]) {
         let tip_has = |tip: &String, file: &str| {
             let mut git = git();
             git.args(["rev-parse", "-q", "--verify", &format!("{tip}:{file}")])
                 .env("GIT_NO_LAZY_FETCH", "1");
-            let looked = child_log::status(quiet(&mut git));
-            looked.is_ok_and(|status| status.success())
+            let found = child_log::status(discard_output(&mut git));
+            found.is_ok_and(|status| status.success())
         };
         let has = |file: &str| tips.iter().any(|tip| tip_has(tip, file));
         if self.lfs && !has(".lfsconfig") {
             set_lfs_url(&self.name, &self.url);
         }
         if self.submodules && has(".gitmodules") {
-            hint_at_submodules();
+            print_submodule_hint();
         }
     }
 }
@@ -66,10 +68,10 @@ fn set_lfs_url(remote: &str, url: &UpstreamUrl) {
         format!("{stem}.git/info/lfs"),
     );
     let mut git = git::of_user();
-    let _ = child_log::status(quiet(git.args(["config", &key, &value])));
+    let _ = child_log::status(discard_output(git.args(["config", &key, &value])));
 }
 
-fn says_where_lfs_is(config: &UserConfig, remote: &str) -> bool {
+fn has_lfs_url(config: &UserConfig, remote: &str) -> bool {
     let keys = [
         "lfs.url".to_owned(),
         "lfs.pushurl".into(),
@@ -86,22 +88,23 @@ fn allows_mirror(config: &UserConfig) -> bool {
     rule == Some("always") || std::env::var_os("GIT_ALLOW_PROTOCOL").is_some()
 }
 
-/// git is about to refuse the submodules before it runs us for them, so this is the last chance to say how.
-fn hint_at_submodules() {
+/// Says how submodules go through a mirror. git refuses their URLs before it runs a helper for them, so this is the last
+/// occasion.
+fn print_submodule_hint() {
     tell(
         "hint: submodules go through the mirror too when you allow it: git config --global protocol.mirror.allow always",
     );
 }
 
-/// A remote is new while nothing has been fetched from it.
+/// Whether nothing has been fetched from the remote.
 fn is_new(remote: &str) -> bool {
     let refs = format!("refs/remotes/{remote}/");
     let mut git = git::of_user();
-    quiet(git.args(["for-each-ref", "--count=1", &refs])).stdout(Stdio::piped());
+    discard_output(git.args(["for-each-ref", "--count=1", &refs])).stdout(Stdio::piped());
     let fetched = child_log::output(&mut git);
     fetched.is_ok_and(|output| output.status.success() && output.stdout.is_empty())
 }
 
-fn quiet(command: &mut Command) -> &mut Command {
+fn discard_output(command: &mut Command) -> &mut Command {
     command.stdout(Stdio::null()).stderr(Stdio::null())
 }

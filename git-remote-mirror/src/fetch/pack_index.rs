@@ -1,4 +1,4 @@
-//! Looks objects up in the index of a pack, as gitformat-pack(5) has it, version 2.
+//! The index of a pack, as gitformat-pack(5) has it, version 2: whether it has an object.
 
 use std::{
     fs::File,
@@ -7,23 +7,25 @@ use std::{
     path::Path,
 };
 
+/// The magic number and the version.
 const HEADER: [u8; 8] = [0xff, b't', b'O', b'c', 0, 0, 0, 2];
-const FANOUT: usize = 256 * 4;
+/// The length of the fan-out table: a number of four bytes for each first byte of a name.
+const FANOUT_BYTES: usize = 256 * 4;
 
 /// An index, open for reading.
 pub(crate) struct PackIndex {
     file: File,
-    /// How many objects have a name whose first byte is no greater.
+    /// How many objects have a name whose first byte is at most the position in this table.
     fanout: Vec<u32>,
 }
 
 impl PackIndex {
-    /// Opens one.
+    /// Opens an index and reads its fan-out table.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
-        let mut begin = [0; HEADER.len() + FANOUT];
-        file.read_exact_at(&mut begin, 0)?;
-        let (header, fanout) = begin.split_at(HEADER.len());
+        let mut start = [0; HEADER.len() + FANOUT_BYTES];
+        file.read_exact_at(&mut start, 0)?;
+        let (header, fanout) = start.split_at(HEADER.len());
         if header != HEADER {
             return Err(ErrorKind::InvalidData.into());
         }
@@ -36,7 +38,7 @@ impl PackIndex {
         Ok(Self { file, fanout })
     }
 
-    /// Whether it has all of these: names in binary, sorted, all of one length.
+    /// Whether the index has all of these objects: names in binary, sorted, all of one length.
     pub(crate) fn has_all(&self, names: &[Vec<u8>]) -> io::Result<bool> {
         for alike in names.chunk_by(|one, other| one.first() == other.first()) {
             let Some(first) = alike[0].first() else {
@@ -54,20 +56,20 @@ impl PackIndex {
         Ok(true)
     }
 
-    /// The names that begin with this byte, one after the other.
+    /// The names that begin with this byte, without a gap between them.
     fn bucket(&self, first: u8, width: usize) -> io::Result<Vec<u8>> {
         let at = usize::from(first);
         let begin = at.checked_sub(1).map_or(0, |before| self.fanout[before]);
         let count = self.fanout[at].checked_sub(begin);
         let count = count.ok_or(ErrorKind::InvalidData)?;
         let length = u64::from(count) * width as u64;
-        let place = (HEADER.len() + FANOUT) as u64 + u64::from(begin) * width as u64;
-        // Nobody's word is taken for how much there is.
-        if place + length > self.file.metadata()?.len() {
+        let offset = (HEADER.len() + FANOUT_BYTES) as u64 + u64::from(begin) * width as u64;
+        // A damaged table must not decide how much memory is taken.
+        if offset + length > self.file.metadata()?.len() {
             return Err(ErrorKind::InvalidData.into());
         }
         let mut names = vec![0; usize::try_from(length).map_err(|_| ErrorKind::InvalidData)?];
-        self.file.read_exact_at(&mut names, place)?;
+        self.file.read_exact_at(&mut names, offset)?;
         Ok(names)
     }
 }

@@ -1,4 +1,4 @@
-//! `git pack-objects` on a mirror, at work beside where the pack is to be.
+//! `git pack-objects` on a mirror, with its temporary files in the object directory that gets the pack.
 
 use std::{
     fs,
@@ -12,19 +12,21 @@ use common::{
     packs::verified,
 };
 
-/// Puts a pack together of what these lines name, into the folder `pack` of an object directory. What that has, or
-/// borrows, is seen as well as what the mirror has; and what is unfinished lies there, too. Returns the pack's name, without
-/// an ending; None when nothing was to be put into one.
+/// Writes a pack into an object directory, of what `lines` name on the stdin of `pack-objects`. `store` is that directory:
+/// git reads its objects and the mirror's. Returns the pack's name, without an ending; None when the pack would be empty.
+///
+/// # Errors
+/// Fails when git does, and when the mirror's packs are not verified, before or after.
 pub(crate) fn run(
     mirror: &Path,
     store: &Path,
-    command: &[&str],
+    args: &[&str],
     lines: &[u8],
     progress: bool,
 ) -> io::Result<Option<String>> {
     verified::require(mirror)?;
     let mut git = git::at(mirror);
-    git.args(command)
+    git.args(args)
         .args([
             "--delta-base-offset",
             if progress { "--progress" } else { "-q" },
@@ -42,18 +44,18 @@ pub(crate) fn run(
     let log = ChildLog::begin(&git);
     let mut child = git.spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
-        // Whether it has heard all of it, its end tells.
+        // A git that did not read all of it ends with a failure.
         let _ = stdin.write_all(lines);
     }
-    let ended = child.wait_with_output()?;
-    log.ended(ended.status);
-    if !ended.status.success() {
+    let output = child.wait_with_output()?;
+    log.ended(output.status);
+    if !output.status.success() {
         return Err(io::Error::other("git cannot put the pack together"));
     }
-    let hash = String::from_utf8_lossy(&ended.stdout);
+    let hash = String::from_utf8_lossy(&output.stdout);
     if let Err(err) = verified::require(mirror) {
         for hash in hash.lines() {
-            // The index first: a pack without one, nobody looks into.
+            // The index first: git ignores a pack without one.
             for ending in ["idx", "rev", "pack"] {
                 let _ = fs::remove_file(store.join(format!("pack/pack-{hash}.{ending}")));
             }

@@ -1,8 +1,9 @@
-//! Gives a repository in which there is nothing a part of a mirror: so much history, without such objects, one branch.
-//! The pack of it is made once, by whoever is the first to want it, and handed to all who want the same.
+//! Links a part of a mirror into a repository without objects: so much history, without such objects, one branch. The
+//! pack of a part is made once, by whoever wants it first, and linked for everybody who wants the same part: a derived
+//! pack. The mirror keeps it.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::HashSet,
     io::{self, BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Stdio},
@@ -19,116 +20,114 @@ use common::{
     progress::tell,
 };
 
-use crate::fetch::{link, local_repo::LocalRepo, pack_objects, refs::Refs};
+use super::{link::link_derived, pack_objects, refs::Refs};
+use crate::{
+    local_repo::LocalRepo,
+    wants::{self, Wants},
+};
 
-/// Gives it. Returns the path of the pack, without an ending.
-pub(crate) fn give(
+/// Links the pack of a part, which is made first where nobody has made it. Returns its path, without an ending.
+pub(crate) fn link(
     mirror: &Path,
-    place: &LocalRepo,
+    local_repo: &LocalRepo,
     part: &Part<'_>,
-    mode: Link,
+    link: Link,
     progress: bool,
 ) -> io::Result<PathBuf> {
     let mut is_told = !progress;
-    let mut waits = || {
+    let mut on_wait = || {
         if !std::mem::replace(&mut is_told, true) {
             tell("waiting for another clone of the same part");
         }
     };
-    let held = DerivedLock::shared(mirror, part, &mut waits)?;
-    if let Some(found) = find(&held)? {
-        return hand(&held, &found, place, part, mode);
+    let lock = DerivedLock::shared(mirror, part, &mut on_wait)?;
+    if let Some(derived) = find(&lock)? {
+        return link_found(&lock, &derived, local_repo, part, link);
     }
-    drop(held);
-    let held = DerivedLock::alone(mirror, part, &mut waits)?;
-    let derived = match find(&held)? {
-        // Somebody was quicker.
-        Some(found) => found,
-        None => make(mirror, &held, part, progress)?,
+    drop(lock);
+    let lock = DerivedLock::alone(mirror, part, &mut on_wait)?;
+    let derived = match find(&lock)? {
+        // Another clone has made it between the two locks.
+        Some(derived) => derived,
+        None => make(mirror, &lock, part, progress)?,
     };
-    let path = hand(&held, &derived, place, part, mode)?;
-    // What does not work here the daemon does one day.
+    let path = link_found(&lock, &derived, local_repo, part, link)?;
+    // The daemon trims what this process cannot.
     let _ = derived::trim(mirror, SystemTime::now());
     Ok(path)
 }
 
-/// What was made of a part, unless somebody has written into it since: then it is made again.
-fn find(held: &DerivedLock) -> io::Result<Option<Derived>> {
-    match held.find() {
+/// Finds the pack of a part; None where there is none, or somebody has written into it since it was made.
+fn find(lock: &DerivedLock) -> io::Result<Option<Derived>> {
+    match lock.find() {
         Err(err) if NotVerified::is(&err) => Ok(None),
         found => found,
     }
 }
 
-/// Hands a pack to a repository, with what git must know of it.
-fn hand(
-    held: &DerivedLock,
+/// Links a derived pack, with the files by which git knows what is missing.
+fn link_found(
+    lock: &DerivedLock,
     derived: &Derived,
-    place: &LocalRepo,
+    local_repo: &LocalRepo,
     part: &Part<'_>,
-    mode: Link,
+    link: Link,
 ) -> io::Result<PathBuf> {
-    let objects = place.objects();
+    let objects = local_repo.objects();
     let pack = &derived.pack;
-    let promisor = part.filter.map(|_| {
-        let lines = part.wants.iter().flat_map(|want| [&**want, b"\n"]);
-        lines.collect::<Vec<_>>().concat()
-    });
-    link::link_derived(held, pack, promisor.as_deref(), objects, mode)?;
+    let promisor = part.filter.map(|_| wants::lines(part.wants));
+    link_derived(lock, pack, promisor.as_deref(), objects, link)?;
     if !derived.shallow.is_empty() {
-        // Without it, nothing refers to the pack either, and git removes that one day.
-        place.end_history(&derived.shallow)?;
+        // Where this fails, nothing refers to the pack, and `git gc` removes it one day.
+        local_repo.write_shallow(&derived.shallow)?;
     }
     Ok(objects.join("pack").join(&pack.name))
 }
 
 /// Makes the pack of a part, as git's own server would put it together.
-fn make(mirror: &Path, held: &DerivedLock, part: &Part<'_>, progress: bool) -> io::Result<Derived> {
-    let ends = match part.depth {
-        Some(depth) => ends(mirror, part.wants, depth)?,
+fn make(mirror: &Path, lock: &DerivedLock, part: &Part<'_>, progress: bool) -> io::Result<Derived> {
+    let shallow = match part.depth {
+        Some(depth) => find_shallow(mirror, part.wants, depth)?,
         None => Vec::new(),
     };
     let filter = part.filter.map(|filter| format!("--filter={filter}"));
-    let mut command = match part.depth {
+    let mut args = match part.depth {
         Some(_) => vec!["--shallow-file", "", "pack-objects", "--shallow"],
         None => vec!["pack-objects", "--use-bitmap-index"],
     };
-    // The deltas that the mirror has are taken over. Whoever looks for new ones takes as long again, to make a file
-    // smaller that goes through no line.
-    command.extend(["--revs", "--window=0"]);
-    command.extend(part.tags.as_ref().map(|_| "--include-tag"));
-    command.extend(filter.as_deref());
+    // The mirror's deltas are taken over. Looking for new ones takes as long again, for a smaller file that no network
+    // has to carry.
+    args.extend(["--revs", "--window=0"]);
+    args.extend(part.tags.as_ref().map(|_| "--include-tag"));
+    args.extend(filter.as_deref());
     let mut lines = Vec::new();
-    for commit in &ends {
+    for commit in &shallow {
         lines.extend_from_slice(format!("--shallow {commit}\n").as_bytes());
     }
-    for want in part.wants {
-        lines.extend_from_slice(want);
-        lines.push(b'\n');
-    }
-    let made = pack_objects::run(mirror, held.clear()?, &command, &lines, progress)?;
-    let name = made.ok_or_else(|| io::Error::other("nothing is in that part"))?;
-    // git has looked at the tags that there are by now.
+    lines.extend(wants::lines(part.wants));
+    let name = pack_objects::run(mirror, lock.clear()?, &args, &lines, progress)?;
+    let name = name.ok_or_else(|| io::Error::other("nothing is in that part"))?;
+    // `--include-tag` has looked at the tags that the mirror has by now.
     let refs = Refs::read(mirror)?;
     let now = refs.as_ref().map(|refs| refs.tags().collect());
     if part.tags.is_some() && part.tags != now {
         return Err(io::Error::other("a tag has come or gone meanwhile"));
     }
-    held.note(&name, ends)
+    lock.note(&name, shallow)
 }
 
-/// The commits at which a history of this depth ends: those to which no shorter way leads from what is wanted.
-fn ends(mirror: &Path, wants: &BTreeSet<Vec<u8>>, depth: u32) -> io::Result<Vec<String>> {
-    let mut commits = Commits::of(mirror)?;
+/// Finds the commits at which a history of this depth ends: those to which no shorter way leads from a wanted object.
+fn find_shallow(mirror: &Path, wants: &Wants, depth: u32) -> io::Result<Vec<String>> {
+    let mut commits = Commits::open(mirror)?;
     let mut level: Vec<String> = Vec::new();
-    let mut seen = HashSet::new();
+    let mut known = HashSet::new();
     for want in wants {
         let want = String::from_utf8_lossy(want);
-        // What a tag points to may be no commit, and has no history then.
-        if let Some((name, _)) = commits.read(&format!("{want}^{{commit}}"))?
-            && seen.insert(name.clone())
+        // A tag may point to something else than a commit, which has no history.
+        if let Some(commit) = commits.read(&format!("{want}^{{commit}}"))?
+            && known.insert(commit.name.clone())
         {
-            level.push(name);
+            level.push(commit.name);
         }
     }
     for _ in 1..depth {
@@ -136,31 +135,34 @@ fn ends(mirror: &Path, wants: &BTreeSet<Vec<u8>>, depth: u32) -> io::Result<Vec<
             break;
         }
         let mut next = Vec::new();
-        for commit in &level {
-            let Some((_, parents)) = commits.read(commit)? else {
+        for name in &level {
+            let Some(commit) = commits.read(name)? else {
                 return Err(io::Error::other("a commit is missing"));
             };
-            next.extend(
-                parents
-                    .into_iter()
-                    .filter(|parent| seen.insert(parent.clone())),
-            );
+            let parents = commit.parents.into_iter();
+            next.extend(parents.filter(|parent| known.insert(parent.clone())));
         }
         level = next;
     }
     Ok(level)
 }
 
-/// The commits of a mirror, as `git cat-file --batch` tells them.
+/// A commit, and its parents: names in hexadecimal.
+struct Commit {
+    name: String,
+    parents: Vec<String>,
+}
+
+/// The commits of a mirror, read by a `git cat-file --batch`.
 struct Commits {
     git: Child,
     log: Option<ChildLog>,
-    ask: ChildStdin,
-    hear: BufReader<ChildStdout>,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
 }
 
 impl Commits {
-    fn of(mirror: &Path) -> io::Result<Self> {
+    fn open(mirror: &Path) -> io::Result<Self> {
         let mut git = git::at(mirror);
         git.args(["cat-file", "--batch"])
             .stdin(Stdio::piped())
@@ -168,39 +170,42 @@ impl Commits {
             .stderr(Stdio::null());
         let log = Some(ChildLog::begin(&git));
         let mut git = git.spawn()?;
-        let ends = git.stdin.take().zip(git.stdout.take());
-        let (ask, hear) = ends.ok_or(io::ErrorKind::BrokenPipe)?;
-        let hear = BufReader::new(hear);
+        let pipes = git.stdin.take().zip(git.stdout.take());
+        let (stdin, stdout) = pipes.ok_or(io::ErrorKind::BrokenPipe)?;
+        let stdout = BufReader::new(stdout);
         Ok(Self {
             git,
             log,
-            ask,
-            hear,
+            stdin,
+            stdout,
         })
     }
 
-    /// Which commit that is, and its parents.
-    fn read(&mut self, name: &str) -> io::Result<Option<(String, Vec<String>)>> {
-        writeln!(self.ask, "{name}")?;
+    /// Reads a commit; None where nothing is found under the name.
+    fn read(&mut self, name: &str) -> io::Result<Option<Commit>> {
+        writeln!(self.stdin, "{name}")?;
         let mut header = String::new();
-        self.hear.read_line(&mut header)?;
-        let words: Vec<&str> = header.trim_end().split(' ').collect();
-        let [commit, "commit", length] = words.as_slice() else {
-            return match words.last() {
+        self.stdout.read_line(&mut header)?;
+        let fields: Vec<&str> = header.trim_end().split(' ').collect();
+        let [name, "commit", length] = fields.as_slice() else {
+            return match fields.last() {
                 Some(&"missing") => Ok(None),
                 _ => Err(io::ErrorKind::InvalidData.into()),
             };
         };
         let length: usize = length.parse().map_err(|_| io::ErrorKind::InvalidData)?;
         let mut text = Vec::new();
-        // With the end of the line that follows it.
+        // git ends the object with a newline of its own.
         let whole = length as u64 + 1;
-        (&mut self.hear).take(whole).read_to_end(&mut text)?;
+        (&mut self.stdout).take(whole).read_to_end(&mut text)?;
         let lines = text.split(|byte| *byte == b'\n');
         let head = lines.take_while(|line| !line.is_empty());
         let parents = head.filter_map(|line| line.strip_prefix(b"parent "));
-        let parents = parents.map(|name| String::from_utf8_lossy(name).into_owned());
-        Ok(Some(((*commit).to_owned(), parents.collect())))
+        let parents = parents.map(|parent| String::from_utf8_lossy(parent).into_owned());
+        Ok(Some(Commit {
+            name: (*name).to_owned(),
+            parents: parents.collect(),
+        }))
     }
 }
 

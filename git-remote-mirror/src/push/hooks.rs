@@ -1,88 +1,75 @@
-//! The hooks of a push. Two run inside `git receive-pack` on the mirror: `pre-receive` counts the commands, and
-//! `proc-receive` carries them out. It reserves with the daemon, sends to upstream, lets the daemon settle, and reports.
-//! `pre-push` runs inside the `git push` that sends, and only notes that it begins.
+//! The hooks of a push. Two run inside the `git receive-pack` on the mirror: `pre-receive` counts the commands, and
+//! `proc-receive` carries them out. It reserves the refs ([`reservation`]), sends to upstream ([`send`]), lets the daemon
+//! settle, and reports. `pre-push` runs inside the `git push` that sends, and only records that git begins.
 
 use std::{
     env,
-    ffi::OsString,
     io::{self, BufRead},
-    os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
 };
 
 use common::{
-    client::{Client, something_else},
+    client::Client,
     paths::Paths,
     progress::tell,
-    protocol::{
-        ATOMIC_PUSH_FAILURE, Answer, Command, Failure, Lease, OrFailure, Reply, Request, Reserve,
-        Route, wire::batches,
-    },
+    protocol::{ATOMIC_PUSH_FAILURE, Command, Failure, Lease, OrFailure},
     text::masked,
 };
-
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::{
-    fetch::stream::runtime,
-    pkt_line,
-    push::{quarantine, send},
+use super::{
+    proc_receive::{self, PushCommands},
+    quarantine,
+    ref_update::{RefUpdate, Verdict},
+    reservation::{LocalUpdate, Reserved, reserve, settle},
+    send,
 };
+use crate::{daemon::runtime, names};
 
-/// The names of the hooks.
-pub(crate) const PRE_RECEIVE: &str = "pre-receive";
-/// See [`PRE_RECEIVE`].
-pub(crate) const PROC_RECEIVE: &str = "proc-receive";
-
-/// See [`PRE_RECEIVE`].
-pub(crate) const PRE_PUSH: &str = "pre-push";
-
-/// The id of the push, for the hooks.
-pub(crate) const PUSH: &str = "MIRROR_PUSH";
-/// Its quarantine.
-pub(crate) const QUARANTINE: &str = "MIRROR_QUARANTINE";
-
-/// Refs that are named one by one when they stay here.
+/// Local refs that are named one by one.
 const MAX_NAMED: usize = 20;
 
-/// What the commands became: `None` is done, otherwise the reason why not.
-type Verdicts = Vec<Option<String>>;
-
-/// Notes how many commands there are.
+/// Records how many commands there are.
 pub(crate) fn pre_receive() -> Result<(), Failure> {
     let count = io::stdin().lock().split(b'\n').count();
-    quarantine::note_commands(&quarantine()?, count)
+    quarantine::record_commands(&quarantine()?, count)
         .or_failure("cannot note the commands of the push")
 }
 
-/// Notes that git begins to send: it has heard what upstream has, and from now on nobody can be sure what reached it.
+/// Records that git begins to send: it has read upstream's refs, and from now on nobody can be sure what reached
+/// upstream.
 pub(crate) fn pre_push() -> Result<(), Failure> {
-    quarantine::note_begun(&quarantine()?).or_failure("cannot note that the push begins")
+    quarantine::record_sent(&quarantine()?).or_failure("cannot note that the push begins")
 }
 
 /// Carries out the commands that git sends. Each is reported, whatever happens.
 pub(crate) fn proc_receive() -> Result<(), Failure> {
     let quarantine = quarantine()?;
-    let _hold = quarantine::hold(&quarantine)?;
-    let _working = quarantine::work(&quarantine).or_failure("cannot begin")?;
-    let asked = PushCommands::read().or_failure("cannot hear git")?;
+    let _lock = quarantine::lock(&quarantine)?;
+    let _working = quarantine::begin_work(&quarantine).or_failure("cannot begin")?;
+    let push = PushCommands::receive().or_failure("cannot hear git")?;
     let verdicts = runtime()?
-        .block_on(carry_out(&asked, &quarantine))
+        .block_on(carry_out(&push, &quarantine))
         .unwrap_or_else(|failure| {
-            failure
-                .hint
-                .iter()
-                .for_each(|hint| tell(&format!("hint: {hint}")));
-            vec![Some(failure.message); asked.commands.len()]
+            if let Some(hint) = &failure.hint {
+                tell(&format!("hint: {hint}"));
+            }
+            vec![Err(failure.message); push.commands.len()]
         });
-    report(&asked.commands, &verdicts).or_failure("cannot answer git")?;
-    // What could not be noted only makes somebody push again.
-    let _ = quarantine::note_reported(&quarantine);
+    proc_receive::report(&push.commands, &verdicts).or_failure("cannot answer git")?;
+    // Without the record the person is told that the push may have been interrupted, and pushes again.
+    let _ = quarantine::record_reported(&quarantine);
     Ok(())
 }
 
-/// Whether somebody is still there to hear the outcome.
-fn is_heard() -> bool {
+fn quarantine() -> Result<PathBuf, Failure> {
+    env::var_os(names::QUARANTINE)
+        .map(PathBuf::from)
+        .ok_or_else(|| Failure::here("this is a hook of the mirror's own pushes"))
+}
+
+/// Whether `git receive-pack` is still there to read the report.
+fn is_awaited() -> bool {
     let stdout = io::stdout();
     let mut stdout = [PollFd::new(&stdout, PollFlags::empty())];
     let broken = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
@@ -90,160 +77,70 @@ fn is_heard() -> bool {
     polled.is_ok() && !stdout[0].revents().intersects(broken)
 }
 
-fn quarantine() -> Result<PathBuf, Failure> {
-    env::var_os(QUARANTINE)
-        .map(PathBuf::from)
-        .ok_or_else(|| Failure::here("this is a hook of the mirror's own pushes"))
-}
-
-/// What git asks of the hook.
-struct PushCommands {
-    commands: Vec<Command>,
-    atomic: bool,
-    options: Vec<OsString>,
-}
-
-impl PushCommands {
-    /// Reads `proc-receive`'s protocol, version 1; see `git help githooks`.
-    fn read() -> io::Result<Self> {
-        let mut stdin = io::stdin().lock();
-        let greeting = pkt_line::read_section(&mut stdin)?;
-        let offered = greeting.first().map(Vec::as_slice).unwrap_or_default();
-        let (version, features) = match offered.iter().position(|byte| *byte == 0) {
-            Some(end) => (&offered[..end], &offered[end + 1..]),
-            None => (offered, &b""[..]),
-        };
-        if version != b"version=1" {
-            return Err(io::Error::other(
-                "it speaks an unknown version of the hook's protocol",
-            ));
-        }
-        let offers = |name: &[u8]| {
-            features
-                .split(|byte| *byte == b' ')
-                .any(|word| word == name)
-        };
-        let (options, atomic) = (offers(b"push-options"), offers(b"atomic"));
-        let ours: &[u8] = if options {
-            b"version=1\0push-options"
-        } else {
-            b"version=1"
-        };
-        pkt_line::write(&mut io::stdout(), ours)?;
-        pkt_line::end(&mut io::stdout())?;
-        let commands = pkt_line::read_section(&mut stdin)?
-            .iter()
-            .map(|line| command(line))
-            .collect::<Option<_>>();
-        let commands = commands.ok_or_else(|| io::Error::other("a command is not one"))?;
-        let options = if options {
-            pkt_line::read_section(&mut stdin)?
-        } else {
-            Vec::new()
-        };
-        Ok(Self {
-            commands,
-            atomic,
-            options: options.into_iter().map(OsString::from_vec).collect(),
-        })
-    }
-}
-
-/// Reads `<old> <new> <ref>`.
-fn command(line: &[u8]) -> Option<Command> {
-    let mut words = line.splitn(3, |byte| *byte == b' ');
-    let mut oid = || {
-        let hex = String::from_utf8(words.next()?.to_vec()).ok()?;
-        Some(Some(hex).filter(|hex| hex.bytes().any(|byte| byte != b'0')))
-    };
-    let (old, new) = (oid()?, oid()?);
-    let name = words.next()?.to_vec();
-    Some(Command { name, old, new })
-}
-
-/// Tells git what became of each command.
-fn report(commands: &[Command], verdicts: &Verdicts) -> io::Result<()> {
-    let mut out = io::BufWriter::new(io::stdout());
-    for (command, verdict) in commands.iter().zip(verdicts) {
-        let line = match verdict {
-            None => [b"ok ", command.name.as_slice()].concat(),
-            Some(reason) => [
-                b"ng ",
-                command.name.as_slice(),
-                b" ",
-                masked(reason.as_bytes()).as_bytes(),
-            ]
-            .concat(),
-        };
-        pkt_line::write(&mut out, &line)?;
-    }
-    pkt_line::end(&mut out)
-}
-
-async fn carry_out(asked: &PushCommands, quarantine: &Path) -> Result<Verdicts, Failure> {
+/// Carries out a push. Returns the verdict on each command.
+async fn carry_out(push: &PushCommands, quarantine: &Path) -> Result<Vec<Verdict>, Failure> {
     let mut client = Client::connect(&Paths::from_env()?).await?;
     let Reserved {
         mut verdicts,
-        orders,
-        here,
+        updates,
+        local,
         atomic,
         name,
-    } = reserve(&mut client, asked, quarantine).await?;
-    if orders.is_empty() && here.is_empty() {
+    } = reserve(&mut client, push, quarantine).await?;
+    if updates.is_empty() && local.is_empty() {
         return Ok(verdicts);
     }
-    if !is_heard() {
-        // Whoever waits for the outcome has been told already that there is none.
+    if !is_awaited() {
+        // The client has been told already that the push failed.
         return Err(Failure::here("git receive-pack was ended"));
     }
-    let mut accepted = Vec::new();
-    if !orders.is_empty() {
-        let outcomes = send::send(quarantine, &orders, atomic, &asked.options)
+    let mut at_upstream = Vec::new();
+    if !updates.is_empty() {
+        let outcomes = send::send(quarantine, &updates, atomic, &push.options)
             .or_failure("cannot prepare the push to upstream")?;
-        for (order, outcome) in orders.iter().zip(outcomes) {
-            match outcome {
-                None => accepted.push(order.at),
-                Some(reason) => {
-                    explain(order, &reason, (atomic && !asked.atomic).then_some(&*name));
-                    verdicts[order.at] = Some(reason);
-                }
+        for (update, verdict) in updates.iter().zip(outcomes) {
+            match &verdict {
+                Ok(()) => at_upstream.push(update.at),
+                Err(reason) => hint_at(update, reason, (atomic && !push.atomic).then_some(&*name)),
             }
+            verdicts[update.at] = verdict;
         }
     }
-    let upstream_has = accepted.clone();
-    if asked.atomic && upstream_has.len() < orders.len() {
-        for (at, _) in &here {
-            verdicts[*at] = Some(ATOMIC_PUSH_FAILURE.to_owned());
+    let mut accepted = at_upstream.clone();
+    if push.atomic && at_upstream.len() < updates.len() {
+        for LocalUpdate { at, .. } in &local {
+            verdicts[*at] = Err(ATOMIC_PUSH_FAILURE.to_owned());
         }
     } else {
-        accepted.extend(here.iter().map(|(at, _)| at));
+        accepted.extend(local.iter().map(|update| update.at));
     }
-    let kept = accepted.len() > upstream_has.len();
+    let has_local = accepted.len() > at_upstream.len();
     match settle(&mut client, &accepted).await {
-        Ok(()) if kept => say_what_stayed(&here, &asked.commands),
+        Ok(()) if has_local => name_local(&local, &push.commands),
         Ok(()) => {}
         Err(failure) => {
-            if !upstream_has.is_empty() {
-                // Upstream has it, and that is what ok means.
+            if !at_upstream.is_empty() {
+                // The verdict on these stays: 'ok' means that upstream has it.
                 tell(&format!(
                     "warning: upstream has it, and the mirror not yet: {failure}"
                 ));
                 tell("hint: the next fetch brings it");
             }
-            for at in accepted.iter().filter(|at| !upstream_has.contains(at)) {
-                verdicts[*at] = Some(failure.message.clone());
+            for at in accepted.iter().filter(|at| !at_upstream.contains(at)) {
+                verdicts[*at] = Err(failure.message.clone());
             }
         }
     }
     Ok(verdicts)
 }
 
-/// Says what git cannot, of a refusal by upstream.
-fn explain(order: &send::Order<'_>, reason: &str, atomic_by: Option<&str>) {
-    // git said nothing of force, because it saw nothing that it would have to overwrite.
+/// Prints what to do about a refusal by upstream, where git cannot know. `atomic_by` is the name of a mirror that made the
+/// push atomic.
+fn hint_at(update: &RefUpdate<'_>, reason: &str, atomic_by: Option<&str>) {
+    // The client's git did not see the ref, so it did not ask for force.
     let wants_force = ["non-fast-forward", "fetch first", "needs force"];
-    if order.lease == Lease::None && wants_force.contains(&reason) {
-        let name = masked(&order.command.name);
+    if update.lease == Lease::None && wants_force.contains(&reason) {
+        let name = masked(&update.command.name);
         tell(&format!(
             "hint: the mirror does not keep '{name}', and cannot force it"
         ));
@@ -260,10 +157,10 @@ fn explain(order: &send::Order<'_>, reason: &str, atomic_by: Option<&str>) {
     }
 }
 
-/// Says of each ref that it went no further than the mirror.
-fn say_what_stayed(here: &[(usize, bool)], commands: &[Command]) {
+/// Names the refs that did not go to upstream.
+fn name_local(local: &[LocalUpdate], commands: &[Command]) {
     let host = send::upstream_host();
-    for (at, reveals) in here.iter().take(MAX_NAMED) {
+    for LocalUpdate { at, reveals } in local.iter().take(MAX_NAMED) {
         let command = &commands[*at];
         let name = &command.name;
         let short = name.strip_prefix(b"refs/heads/");
@@ -279,117 +176,8 @@ fn say_what_stayed(here: &[(usize, bool)], commands: &[Command]) {
             ));
         }
     }
-    if here.len() > MAX_NAMED {
-        let more = here.len() - MAX_NAMED;
+    if local.len() > MAX_NAMED {
+        let more = local.len() - MAX_NAMED;
         tell(&format!("{more} more are local to this mirror, too"));
-    }
-}
-
-/// What the daemon says of each command, before anything has happened.
-struct Reserved<'c> {
-    /// Those that are refused.
-    verdicts: Verdicts,
-    /// Those that go to upstream.
-    orders: Vec<send::Order<'c>>,
-    /// Those that stay here: their places, and whether they make room for upstream's.
-    here: Vec<(usize, bool)>,
-    /// Whether upstream is to take all or nothing.
-    atomic: bool,
-    /// What the mirror is called.
-    name: String,
-}
-
-/// Asks the daemon where each command goes, and to keep everybody else from those refs until it is settled.
-async fn reserve<'c>(
-    client: &mut Client,
-    asked: &'c PushCommands,
-    quarantine: &Path,
-) -> Result<Reserved<'c>, Failure> {
-    let commands = &asked.commands;
-    let reserve = Reserve {
-        id: env::var(PUSH).unwrap_or_default(),
-        atomic: asked.atomic,
-        incomplete: !quarantine::had_commands(quarantine, commands.len()),
-    };
-    client.say(&Request::Reserve(reserve)).await?;
-    let size = |command: &Command| command.name.len() + 200;
-    for batch in batches(commands.clone(), size) {
-        client.answer(&Answer::Commands(batch)).await?;
-    }
-    let (mut routes, mut waits) = (Vec::new(), false);
-    let (atomic, name) = loop {
-        match client.hear().await? {
-            Reply::Progress(_) if !waits => {
-                waits = true;
-                tell("waiting for another push of the same refs");
-            }
-            Reply::Progress(_) => {}
-            Reply::Routed(batch) => routes.extend(batch),
-            Reply::Reserved { atomic, name } => break (atomic, name),
-            Reply::Failed(failure) => return Err(failure),
-            _ => return Err(something_else()),
-        }
-    };
-    if routes.len() != commands.len() {
-        return Err(something_else());
-    }
-    let mut reserved = Reserved {
-        verdicts: vec![None; commands.len()],
-        orders: Vec::new(),
-        here: Vec::new(),
-        atomic,
-        name,
-    };
-    for (at, (command, route)) in commands.iter().zip(routes).enumerate() {
-        match route {
-            Route::Refused(reason) => reserved.verdicts[at] = Some(reason),
-            Route::Local { reveals } => reserved.here.push((at, reveals)),
-            Route::Upstream { name, lease } => reserved.orders.push(send::Order {
-                at,
-                command,
-                name,
-                lease,
-            }),
-        }
-    }
-    Ok(reserved)
-}
-
-/// Tells the daemon what is to be, and waits until the mirror has it for good.
-async fn settle(client: &mut Client, accepted: &[usize]) -> Result<(), Failure> {
-    let places = accepted.iter().filter_map(|at| u32::try_from(*at).ok());
-    for batch in batches(places.collect(), |_| 5) {
-        client.answer(&Answer::Accepted(batch)).await?;
-    }
-    loop {
-        match client.hear().await? {
-            Reply::Progress(_) => {}
-            Reply::Settled(warnings) => {
-                for warning in warnings {
-                    tell(&format!("warning: {}", masked(warning.as_bytes())));
-                }
-                return Ok(());
-            }
-            Reply::Failed(failure) => return Err(failure),
-            _ => return Err(something_else()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_is_read_as_git_writes_it() {
-        let (zero, one) = ("0".repeat(40), "1".repeat(40));
-        let read =
-            |old: &str, new: &str, name: &str| command(format!("{old} {new} {name}").as_bytes());
-        let created = read(&zero, &one, "refs/heads/a b").expect("a command");
-        assert_eq!((created.old, created.new), (None, Some(one.clone())));
-        assert_eq!(created.name, b"refs/heads/a b");
-        let deleted = read(&one, &zero, "refs/heads/main").expect("a command");
-        assert_eq!((deleted.old, deleted.new), (Some(one), None));
-        assert!(command(b"0000 1111").is_none());
     }
 }

@@ -1,12 +1,17 @@
-//! A push: `git receive-pack` on the mirror, its ends given to the git that runs us, and our own hooks in it, which do
-//! nothing but take the commands to upstream ([`crate::push::hooks`]).
+//! A push: `git receive-pack` on the mirror talks to the git that runs the helper. Its hooks are this program again
+//! ([`hooks`]), and do nothing but take the commands to upstream.
 
 pub(crate) mod hooks;
-pub(crate) mod no_progress;
-pub(crate) mod outcome;
-pub(crate) mod quarantine;
-pub(crate) mod scratch;
-pub(crate) mod send;
+mod outcome;
+mod proc_receive;
+mod quarantine;
+mod ref_update;
+mod reservation;
+mod scratch;
+mod send;
+mod settings;
+mod stderr;
+mod watch;
 
 use std::{env, fs, io, os::unix::fs::symlink, path::Path, time::Duration};
 
@@ -14,36 +19,40 @@ use common::{
     git,
     packs::lease,
     progress::tell,
-    protocol::{Failure, Open, OrFailure, REQUEST_ID, RequestId},
+    protocol::{Failure, OrFailure, REQUEST_ID, RequestId},
 };
 
 use crate::{
-    daemon,
-    fetch::stream::{relay, runtime, serve},
-    helper::Invocation,
+    daemon::{self, runtime},
+    invocation::Invocation,
+    names,
+    server_program::{serve, show_line},
 };
 
-/// A hook whose server was killed ends at once, unless it has begun to send.
-const STDERR_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long to wait for the hook when `git receive-pack` was killed: the hook ends at once, unless it has begun to send.
+const HOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Brings the mirror in step, so that git's own checks are about what upstream has now, and receives from git.
+/// Has the daemon sync the mirror, so that git checks the push against what upstream has now, and receives the push.
+///
+/// # Errors
+/// Fails with what the person should read.
 pub(crate) fn run(invocation: &Invocation) -> Result<(), Failure> {
     let runtime = runtime()?;
     let (_client, open) = runtime.block_on(daemon::open_push(invocation))?;
     let _lease =
         lease::share(&open.ready.git_dir).or_failure("cannot share the lease of the mirror")?;
-    let _hold = quarantine::hold(&open.quarantine)?;
-    let hooks = quarantine::hooks(&open.quarantine);
-    install(&hooks).or_failure("cannot prepare the push")?;
+    let _lock = quarantine::lock(&open.quarantine)?;
+    install_hooks(&quarantine::hooks_dir(&open.quarantine))
+        .or_failure("cannot prepare the push")?;
     let mut server = git::fenced();
     server
         .arg("-c")
         .arg(quarantine::hooks_setting(&open.quarantine))
-        // Every command goes to the hook, which alone decides: receive-pack touches no ref.
+        // Every command goes to the hook `proc-receive`, and receive-pack itself changes no ref.
         .args(["-c", "receive.procReceiveRefs=refs"])
         .args(["-c", "receive.advertisePushOptions=true"])
         .args(["-c", "receive.shallowUpdate=false"])
-        // The daemon makes it last when it lets it into the mirror, before anybody hears 'ok'. Until then it may go.
+        // The daemon syncs the files to disk when it lets them into the mirror, before git is told 'ok'.
         .args(["-c", "core.fsync=none"])
         .arg("-c")
         .arg(format!("receive.fsckObjects={}", open.fsck))
@@ -52,52 +61,52 @@ pub(crate) fn run(invocation: &Invocation) -> Result<(), Failure> {
                 .iter()
                 .flat_map(|fault| ["-c".to_owned(), format!("receive.fsck.{fault}=ignore")]),
         )
-        // The mirror's own objects are no news to the client: it has seen the refs. This asks nobody for them, where
-        // prefixes that fit none would start a git each time to find that out.
+        // The client has seen the mirror's refs, so they need not be advertised as refs of an alternate. `true` prints none;
+        // `core.alternateRefsPrefixes` could say the same, and would start a git (`fill_alternate_refs_command()` in git's
+        // object-store) each time.
         .args(["-c", "core.alternateRefsCommand=true"])
         .arg("receive-pack")
         .arg(&open.ready.git_dir)
-        // What comes lands here, and in the mirror only when upstream has accepted it.
+        // The objects stay in the quarantine until upstream has accepted them.
         .env("GIT_OBJECT_DIRECTORY", &open.quarantine)
-        .env(hooks::PUSH, &open.id)
+        .env(names::PUSH_ID, &open.id)
         .env(REQUEST_ID, RequestId::of_process().to_string())
-        .env(hooks::QUARANTINE, &open.quarantine)
-        .env(send::UPSTREAM, &open.ready.url);
+        .env(names::QUARANTINE, &open.quarantine)
+        .env(names::UPSTREAM_URL, &open.ready.url);
     git::add_alternate(&mut server, &open.ready.git_dir.join("objects"));
-    for (name, value) in send::variables(&open.sign_in) {
+    for (name, value) in settings::sign_in_variables(&open.sign_in) {
         server.env(name, value);
     }
     if let Some(username) = invocation.username() {
-        server.env(send::USERNAME, username);
+        server.env(names::USERNAME, username);
     }
-    if invocation.options.progress && invocation.options.verbosity > 0 {
-        server.env(send::PROGRESS, "1");
+    if invocation.options.shows_progress() {
+        server.env(names::PROGRESS, "1");
     }
     git::carry_user(&mut server).or_failure("cannot tell where we are")?;
     let status = serve(server, "git-receive-pack", |line| {
-        relay(line, &open.ready.url);
+        show_line(line, &open.ready.url);
     })?;
-    let whole = status.success();
-    let is_over = whole || quarantine::has_ended(&open.quarantine, STDERR_TIMEOUT);
-    if !is_over || quarantine::was_interrupted(&open.quarantine, whole) {
-        interrupted(&open);
+    let is_served = status.success();
+    let has_ended = is_served || quarantine::wait_for_work(&open.quarantine, HOOK_TIMEOUT);
+    if !has_ended || quarantine::was_interrupted(&open.quarantine, is_served) {
+        warn_of_interruption(&open.ready.url);
     }
     Ok(())
 }
 
-/// Puts this program in the place of the hooks that it also is.
-fn install(hooks: &Path) -> io::Result<()> {
+/// Links the hooks to this program.
+fn install_hooks(dir: &Path) -> io::Result<()> {
     let program = env::current_exe()?;
-    fs::create_dir(hooks)?;
-    for hook in [hooks::PRE_RECEIVE, hooks::PROC_RECEIVE, hooks::PRE_PUSH] {
-        symlink(&program, hooks.join(hook))?;
+    fs::create_dir(dir)?;
+    for hook in [names::PRE_RECEIVE, names::PROC_RECEIVE, names::PRE_PUSH] {
+        symlink(&program, dir.join(hook))?;
     }
     Ok(())
 }
 
-/// Something of ours was killed after the push had been sent and before its outcome was known.
-fn interrupted(open: &Open) {
-    let url = &open.ready.url;
+/// Warns of a push whose processes were killed after it was sent and before its outcome was known.
+fn warn_of_interruption(url: &str) {
     tell(&format!(
         "warning: the push was interrupted and may have reached '{url}'"
     ));

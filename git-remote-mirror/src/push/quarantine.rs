@@ -1,4 +1,5 @@
-//! What the processes of one push leave for each other in its quarantine: the hooks, how far it is, and who still works.
+//! The files by which the processes of one push tell each other how far it is, in its quarantine. [`crate::push`] runs
+//! `git receive-pack`, and [`hooks`](super::hooks) run inside it.
 
 use std::{
     ffi::OsString,
@@ -15,56 +16,56 @@ use common::{
     protocol::{Failure, OrFailure},
 };
 
-use crate::push::hooks::PRE_PUSH;
+use crate::names::PRE_PUSH;
 
-/// In a quarantine: how many commands git sent. receive-pack keeps from `proc-receive` what it has refused itself.
+/// How many commands git sent. `git receive-pack` withholds from `proc-receive` those that it has refused itself.
 const COMMANDS: &str = "commands";
-/// In a quarantine: git has begun to send to upstream.
+/// There once git has begun to send to upstream.
 const SENT: &str = "sent";
-/// In a quarantine: locked while the hook works.
+/// Locked while `proc-receive` works.
 const WORKING: &str = "working";
-/// In a quarantine: git was told what became of it.
+/// There once git was told what became of the push.
 const REPORTED: &str = "reported";
 
-/// Where the hooks of a push are.
-pub(crate) fn hooks(quarantine: &Path) -> PathBuf {
+/// The directory with the hooks of a push.
+pub(crate) fn hooks_dir(quarantine: &Path) -> PathBuf {
     quarantine.join("hooks")
 }
 
-/// The setting that makes git run them, and no others.
+/// The setting, as an argument of `-c`, that makes git run these hooks and no others.
 pub(crate) fn hooks_setting(quarantine: &Path) -> OsString {
     let mut setting = OsString::from("core.hooksPath=");
-    setting.push(hooks(quarantine));
+    setting.push(hooks_dir(quarantine));
     setting
 }
 
-/// Whether a push has begun to send. Where the hook that notes it is gone, nobody knows.
-pub(crate) fn has_begun(quarantine: &Path) -> bool {
-    quarantine.join(SENT).exists() || !hooks(quarantine).join(PRE_PUSH).exists()
+/// Whether git may have begun to send to upstream. Nobody can tell when the hook that records it is gone.
+pub(crate) fn may_be_sent(quarantine: &Path) -> bool {
+    quarantine.join(SENT).exists() || !hooks_dir(quarantine).join(PRE_PUSH).exists()
 }
 
-/// Notes how many commands git sent.
-pub(crate) fn note_commands(quarantine: &Path, count: usize) -> io::Result<()> {
+/// Records how many commands git sent.
+pub(crate) fn record_commands(quarantine: &Path, count: usize) -> io::Result<()> {
     fs::write(quarantine.join(COMMANDS), count.to_string())
 }
 
 /// Whether git sent so many commands and no more.
-pub(crate) fn had_commands(quarantine: &Path, count: usize) -> bool {
+pub(crate) fn has_command_count(quarantine: &Path, count: usize) -> bool {
     fs::read_to_string(quarantine.join(COMMANDS)).is_ok_and(|text| text == count.to_string())
 }
 
-/// Notes that git begins to send.
-pub(crate) fn note_begun(quarantine: &Path) -> io::Result<()> {
+/// Records that git begins to send to upstream.
+pub(crate) fn record_sent(quarantine: &Path) -> io::Result<()> {
     fs::write(quarantine.join(SENT), "")
 }
 
-/// Notes that git has been told how it went.
-pub(crate) fn note_reported(quarantine: &Path) -> io::Result<()> {
+/// Records that git has been told what became of the push.
+pub(crate) fn record_reported(quarantine: &Path) -> io::Result<()> {
     fs::write(quarantine.join(REPORTED), "")
 }
 
-/// Keeps the daemon, and the one after it, from sweeping a quarantine for as long as the returned file is open.
-pub(crate) fn hold(quarantine: &Path) -> Result<File, Failure> {
+/// Locks a quarantine: no daemon sweeps it while the returned file is open.
+pub(crate) fn lock(quarantine: &Path) -> Result<File, Failure> {
     File::open(quarantine.join(LOCK))
         .and_then(|lock| {
             lock.lock_shared()?;
@@ -73,26 +74,26 @@ pub(crate) fn hold(quarantine: &Path) -> Result<File, Failure> {
         .or_failure("cannot keep what is pushed")
 }
 
-/// Says for as long as the returned file is open that the hook works.
-pub(crate) fn work(quarantine: &Path) -> io::Result<File> {
+/// Records that `proc-receive` works, while the returned file is open.
+pub(crate) fn begin_work(quarantine: &Path) -> io::Result<File> {
     let working = File::create(quarantine.join(WORKING))?;
     working.lock()?;
     Ok(working)
 }
 
-/// Waits until the hook of a push has ended, if it ever began; says whether it has in time.
-pub(crate) fn has_ended(quarantine: &Path, in_time: Duration) -> bool {
+/// Waits until `proc-receive` has ended, if it ever began. Returns whether it has in time.
+pub(crate) fn wait_for_work(quarantine: &Path, timeout: Duration) -> bool {
     let Ok(working) = File::open(quarantine.join(WORKING)) else {
         return true;
     };
-    let (tell, told) = mpsc::channel();
-    thread::spawn(move || tell.send(working.lock().is_ok()));
-    told.recv_timeout(in_time).unwrap_or(false)
+    let (sender, ended) = mpsc::channel();
+    thread::spawn(move || sender.send(working.lock().is_ok()));
+    ended.recv_timeout(timeout).unwrap_or(false)
 }
 
-/// Whether a push ended after it was sent to upstream and before git was told how it went. `whole` says whether the
-/// server program, which hears it from the hook, came to its end.
-pub(crate) fn was_interrupted(quarantine: &Path, whole: bool) -> bool {
-    let was_reported = whole && quarantine.join(REPORTED).exists();
+/// Whether a push ended after git began to send to upstream and before the client was told what became of it. The hook's
+/// report reaches the client through `git receive-pack`: `is_served` says whether that came to its end.
+pub(crate) fn was_interrupted(quarantine: &Path, is_served: bool) -> bool {
+    let was_reported = is_served && quarantine.join(REPORTED).exists();
     quarantine.join(SENT).exists() && !was_reported
 }

@@ -1,4 +1,5 @@
-//! The scratch repository from which one push goes to upstream: its refs are the push.
+//! The scratch repository from which one push goes to upstream. Its refs are the push: below `refs/new/` what upstream's
+//! refs are to be, below `refs/old/` what they must be for that.
 
 use std::{
     fs, io,
@@ -7,78 +8,102 @@ use std::{
 
 use common::{git::config_file::quoted, protocol::Lease};
 
-use crate::push::{outcome::NEW, send::Order};
+use super::ref_update::{NEW, OLD, RefUpdate};
 
-/// A repository without objects of its own, whose refs are the push.
+/// The length of an object's name in SHA-256, in hexadecimal.
+const SHA256_DIGITS: usize = 64;
+
+/// A repository without objects of its own.
 pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Makes it in the quarantine of the push.
-    pub(crate) fn new(quarantine: &Path, url: &str, orders: &[Order<'_>]) -> io::Result<Self> {
+    /// Makes the repository in the quarantine of the push.
+    ///
+    /// # Errors
+    /// Fails when a file cannot be written.
+    pub(crate) fn new(quarantine: &Path, url: &str, updates: &[RefUpdate<'_>]) -> io::Result<Self> {
         let dir = quarantine.join("push.git");
         fs::create_dir_all(dir.join("refs"))?;
         fs::write(dir.join("HEAD"), "ref: refs/heads/none\n")?;
-        let format = orders
-            .iter()
-            .find_map(|order| order.command.new.as_ref().or(order.command.old.as_ref()))
-            .map_or(0, String::len);
-        let mut config = Vec::new();
-        if format == 64 {
-            config.extend_from_slice(b"[core]\n\trepositoryformatversion = 1\n\tbare = true\n");
-            config.extend_from_slice(b"[extensions]\n\tobjectformat = sha256\n");
-        } else {
-            config.extend_from_slice(b"[core]\n\trepositoryformatversion = 0\n\tbare = true\n");
-        }
-        config.extend_from_slice(b"[remote \"upstream\"]\n");
-        let mut set = |key: &str, value: &[u8]| {
-            config.extend_from_slice(
-                &[b"\t", key.as_bytes(), b" = ", &quoted(value), b"\n"].concat(),
-            );
-        };
-        set("url", url.as_bytes());
-        set("fetch", b"refs/*:refs/old/*");
-        if orders.iter().any(|order| order.command.new.is_some()) {
-            set("push", b"refs/new/*:refs/*");
-        }
-        let mut refs = Vec::new();
-        for order in orders {
-            let Order { command, name, .. } = order;
-            let rest = name.strip_prefix(b"refs/").unwrap_or(name);
-            let mut add = |space: &[u8], oid: &str| {
-                refs.push(([space, rest].concat(), oid.to_owned()));
-            };
-            command.new.iter().for_each(|new| add(NEW, new));
-            if let Lease::Value(old) = &order.lease {
-                add(b"refs/old/", old);
-            }
-            if command.new.is_none() {
-                set("push", &[b":", name.as_slice()].concat());
-            }
-        }
-        refs.sort();
-        let mut packed = b"# pack-refs with: sorted \n".to_vec();
-        for (name, oid) in refs {
-            packed.extend_from_slice(&[oid.as_bytes(), b" ", &name, b"\n"].concat());
-        }
-        fs::write(dir.join("config"), config)?;
-        fs::write(dir.join("packed-refs"), packed)?;
+        fs::write(dir.join("config"), config(url, updates))?;
+        fs::write(dir.join("packed-refs"), packed_refs(updates))?;
         Ok(Self(dir))
     }
 
-    /// Where it is.
+    /// The git directory.
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Writes down which repositories of others the user trusts: an upstream on this machine is looked at by a git of its
-    /// own, which takes that from no environment.
-    pub(crate) fn trust(&self, standing: &[(String, String)]) -> io::Result<PathBuf> {
+    /// Writes a global configuration with the directories that the user trusts. An upstream on this machine is read by a
+    /// git of its own, which accepts `safe.directory` from no environment (git-config(1)).
+    ///
+    /// # Errors
+    /// Fails when the file cannot be written.
+    pub(crate) fn write_safe_directories(
+        &self,
+        settings: &[(String, String)],
+    ) -> io::Result<PathBuf> {
         let mut config = b"[safe]\n".to_vec();
-        for (_, directory) in standing.iter().filter(|(key, _)| key == "safe.directory") {
+        for (_, directory) in settings.iter().filter(|(key, _)| key == "safe.directory") {
             config.extend([b"\tdirectory = ", &*quoted(directory.as_bytes()), b"\n"].concat());
         }
         let path = self.0.join("user.config");
         fs::write(&path, config)?;
         Ok(path)
     }
+}
+
+/// The configuration: the object format, and the remote with what is pushed to it.
+fn config(url: &str, updates: &[RefUpdate<'_>]) -> Vec<u8> {
+    let mut objects = updates
+        .iter()
+        .filter_map(|update| update.command.new.as_ref().or(update.command.old.as_ref()));
+    let is_sha256 = objects
+        .next()
+        .is_some_and(|object| object.len() == SHA256_DIGITS);
+    let core: &[u8] = match is_sha256 {
+        true => {
+            b"[core]\n\trepositoryformatversion = 1\n\tbare = true\n\
+              [extensions]\n\tobjectformat = sha256\n"
+        }
+        false => b"[core]\n\trepositoryformatversion = 0\n\tbare = true\n",
+    };
+    let mut config = core.to_vec();
+    config.extend_from_slice(b"[remote \"upstream\"]\n");
+    let mut set = |key: &str, value: &[u8]| {
+        config.extend([b"\t", key.as_bytes(), b" = ", &quoted(value), b"\n"].concat());
+    };
+    set("url", url.as_bytes());
+    set("fetch", b"refs/*:refs/old/*");
+    if updates.iter().any(|update| update.command.new.is_some()) {
+        set("push", b"refs/new/*:refs/*");
+    }
+    for RefUpdate { command, name, .. } in updates {
+        if command.new.is_none() {
+            set("push", &[b":", name.as_slice()].concat());
+        }
+    }
+    config
+}
+
+/// The refs, sorted as git wants them.
+fn packed_refs(updates: &[RefUpdate<'_>]) -> Vec<u8> {
+    let mut refs: Vec<(Vec<u8>, &str)> = Vec::new();
+    for update in updates {
+        let name = &*update.name;
+        let rest = name.strip_prefix(b"refs/").unwrap_or(name);
+        if let Some(new) = &update.command.new {
+            refs.push(([NEW, rest].concat(), new));
+        }
+        if let Lease::Value(old) = &update.lease {
+            refs.push(([OLD, rest].concat(), old));
+        }
+    }
+    refs.sort();
+    let mut file = b"# pack-refs with: sorted \n".to_vec();
+    for (name, object) in refs {
+        file.extend([object.as_bytes(), b" ", &name, b"\n"].concat());
+    }
+    file
 }

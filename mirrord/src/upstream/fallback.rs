@@ -17,7 +17,7 @@ use common::{
         upstream_url::{Scheme, UpstreamUrl},
     },
     git::{self, config_file::ConfigFile},
-    protocol::{Failure, FailureKind, OrFailure},
+    protocol::{Failure, FailureKind, LOGIN_ID, OrFailure},
     refspec::{Refspecs, UpstreamRef},
     text::masked,
 };
@@ -184,7 +184,7 @@ impl Git {
             if self.access.auth != Auth::AsGit {
                 settings.push(("http.proactiveAuth".into(), "basic".into()));
             }
-            command.env("MIRROR_LOGIN", &offered.0);
+            command.env(LOGIN_ID, &offered.0);
             id = Some(offered);
         }
         if let Some(proxy) = &self.access.http.proxy {

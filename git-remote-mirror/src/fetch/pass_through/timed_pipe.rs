@@ -1,4 +1,4 @@
-//! What upstream says, read with a limit for how long it may say nothing while it is asked.
+//! A pipe from upstream, read with a limit for how long upstream may send nothing while it owes an answer.
 
 use std::{
     io::{self, Read},
@@ -14,26 +14,27 @@ use rustix::{
     io::retry_on_intr,
 };
 
-/// The clock of one upstream, for all who move it. It runs while upstream is asked for something.
+/// The clock of one upstream, shared by all that set it. The clock runs while upstream owes an answer.
 #[derive(Clone)]
 pub(super) struct Clock(Arc<Mutex<NoProgress>>);
 
 impl Clock {
+    /// A clock that does not run yet.
     pub(super) fn new(limit: Duration) -> Self {
         Self(Arc::new(Mutex::new(NoProgress::new(limit))))
     }
 
-    /// Upstream is asked from now on, and has the limit and `extra` for its answer.
+    /// Starts anew: upstream has the limit and `extra` for its answer.
     pub(super) fn restart(&self, extra: Duration) {
         self.lock().restart(Instant::now(), extra);
     }
 
-    /// Upstream is waited for, if it was not before.
+    /// Starts, unless the clock runs.
     pub(super) fn resume(&self) {
         self.lock().resume(Instant::now());
     }
 
-    /// Upstream has answered.
+    /// Stops: upstream has answered.
     pub(super) fn stop(&self) {
         self.lock().stop();
     }
@@ -43,7 +44,7 @@ impl Clock {
     }
 }
 
-/// A pipe from upstream. Reading fails as timed out when the clock says so.
+/// A pipe from upstream. Reading fails with [`io::ErrorKind::TimedOut`] when the time is up.
 pub(super) struct TimedPipe {
     pub(super) pipe: ChildStdout,
     pub(super) clock: Clock,
@@ -51,7 +52,7 @@ pub(super) struct TimedPipe {
 
 impl Read for TimedPipe {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        // What came before is progress; how long it took to pass it on is not upstream's fault.
+        // What was read before is progress, and the time that it took to pass it on is not upstream's.
         self.clock.lock().progress(Instant::now());
         loop {
             let (deadline, limit) = {
@@ -66,8 +67,8 @@ impl Read for TimedPipe {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, cause));
             }
             let left = Timespec::try_from(left).map_err(io::Error::other)?;
-            let mut ends = [PollFd::new(&self.pipe, PollFlags::IN)];
-            if retry_on_intr(|| poll(&mut ends, Some(&left)))? > 0 {
+            let mut pipe = [PollFd::new(&self.pipe, PollFlags::IN)];
+            if retry_on_intr(|| poll(&mut pipe, Some(&left)))? > 0 {
                 return self.pipe.read(buf);
             }
         }

@@ -22,7 +22,7 @@ use std::{
 use common::{
     address::upstream_url::UpstreamUrl,
     git::ssh::{self, Client},
-    protocol::{Failure, OrFailure, SignIn},
+    protocol::{Failure, OrFailure, QUESTION_ID, SignIn},
 };
 use parking_lot::Mutex;
 
@@ -313,6 +313,6 @@ fn askpass(open: &questions::Open) -> io::Result<Vec<(String, String)>> {
     Ok(vec![
         pair("SSH_ASKPASS", &program),
         pair("SSH_ASKPASS_REQUIRE", "force"),
-        pair("MIRROR_QUESTION", &open.id.0),
+        pair(QUESTION_ID, &open.id.0),
     ])
 }

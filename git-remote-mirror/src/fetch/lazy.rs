@@ -1,7 +1,6 @@
-//! What a partial clone has left out, and needs now.
+//! Lazy fetches: objects that a partial clone lacks and git needs now. git calls them promised objects.
 
 use std::{
-    collections::BTreeSet,
     io::{self, Read, Write},
     path::Path,
     process::Stdio,
@@ -13,23 +12,29 @@ use common::{
     protocol::{Failure, OrFailure},
 };
 
-use crate::options::Options;
+use crate::{
+    options::Options,
+    wants::{self, Wants},
+};
 
-/// How upstream is called for as long as it is asked, and a URL that no rule of the user's rewrites.
+/// The name of the remote that git is told for one fetch from upstream, and its URL: no rule of the user's rewrites it.
 const UPSTREAM: &str = "mirror-upstream";
 const ALIAS: &str = "mirror-upstream://";
-/// The variable by which git is told that URL.
+/// The variable with that URL, for git's `--config-env`.
 const ALIAS_VARIABLE: &str = "MIRROR_ALIAS";
 
-/// Brings these from upstream itself, as git would without a mirror. There, what no branch leads to any more may still be.
-pub(crate) fn fetch_from(
+/// Fetches the objects from upstream itself, as git would without a mirror. Upstream may still have what no ref reaches.
+///
+/// # Errors
+/// Fails when git does; git has then said why on stderr.
+pub(crate) fn fetch_from_upstream(
     upstream: &str,
-    wants: &BTreeSet<Vec<u8>>,
+    wants: &Wants,
     options: &Options,
 ) -> Result<(), Failure> {
     let filter = options.filter.as_deref().unwrap_or("blob:none");
     let mut git = git::of_user();
-    // What is told it so is not written down.
+    // Settings on the command line are not written into the repository's configuration.
     for (key, value) in [
         ("url", ALIAS),
         ("promisor", "true"),
@@ -37,7 +42,7 @@ pub(crate) fn fetch_from(
     ] {
         git.args(["-c", &format!("remote.{UPSTREAM}.{key}={value}")]);
     }
-    // Of `-c`, git takes what follows the first '=' for the value, and a URL may have one.
+    // `-c` takes what follows the first '=' for the value, and a URL may have one.
     git.arg(format!(
         "--config-env=url.{upstream}.insteadOf={ALIAS_VARIABLE}"
     ))
@@ -55,10 +60,9 @@ pub(crate) fn fetch_from(
         .stdout(Stdio::null());
     let log = ChildLog::begin(&git);
     let mut child = git.spawn().or_failure("cannot run git fetch")?;
-    let lines: Vec<&[u8]> = wants.iter().flat_map(|want| [&**want, b"\n"]).collect();
     if let Some(mut stdin) = child.stdin.take() {
-        // Whether it has heard all of it, its end tells.
-        let _ = stdin.write_all(&lines.concat());
+        // A git that did not read all of it ends with a failure.
+        let _ = stdin.write_all(&wants::lines(wants));
     }
     let status = child.wait().or_failure("cannot run git fetch")?;
     log.ended(status);
@@ -70,8 +74,11 @@ pub(crate) fn fetch_from(
     }
 }
 
-/// Whether a mirror has all of these, whatever leads to them.
-pub(crate) fn has_all(mirror: &Path, wants: &BTreeSet<Vec<u8>>) -> io::Result<bool> {
+/// Whether a mirror has all of these objects, reached by a ref or not.
+///
+/// # Errors
+/// Fails when git cannot tell.
+pub(crate) fn has_all(mirror: &Path, wants: &Wants) -> io::Result<bool> {
     let mut git = git::at(mirror);
     git.args(["cat-file", "--batch-check=%(objecttype)", "--buffer"])
         .stdin(Stdio::piped())
@@ -79,21 +86,20 @@ pub(crate) fn has_all(mirror: &Path, wants: &BTreeSet<Vec<u8>>) -> io::Result<bo
         .stderr(Stdio::null());
     let log = ChildLog::begin(&git);
     let mut child = git.spawn()?;
-    let lines: Vec<&[u8]> = wants.iter().flat_map(|want| [&**want, b"\n"]).collect();
-    let lines = lines.concat();
+    let names = wants::lines(wants);
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-    let answer = thread::scope(|scope| {
-        // It answers while it is still asked, and neither waits for the other.
-        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(&lines)));
-        let mut answer = Vec::new();
-        let heard = stdout.map(|mut stdout| stdout.read_to_end(&mut answer));
-        heard.transpose().map(|_| answer)
+    let output = thread::scope(|scope| {
+        // git prints while it reads: were one thread to do both, each side could wait for the other's full pipe.
+        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(&names)));
+        let mut output = Vec::new();
+        let length = stdout.map(|mut stdout| stdout.read_to_end(&mut output));
+        length.transpose().map(|_| output)
     })?;
     let status = child.wait()?;
     log.ended(status);
     if !status.success() {
         return Err(io::Error::other("git cannot tell"));
     }
-    let mut lines = answer.split(|byte| *byte == b'\n');
+    let mut lines = output.split(|byte| *byte == b'\n');
     Ok(!lines.any(|line| line.ends_with(b" missing")))
 }

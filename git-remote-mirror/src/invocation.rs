@@ -1,0 +1,87 @@
+//! One run of the helper: which mirror is meant, in which repository, with which options. [`crate::helper`] makes an
+//! [`Invocation`] as soon as git has said what it wants, and hands it to [`crate::fetch`] or [`crate::push`].
+
+use std::env;
+
+use common::{
+    address::upstream_url::Address,
+    client::resolve,
+    git::client_context::UserConfig,
+    protocol::{Failure, OrFailure},
+};
+
+use crate::{local_repo::LocalRepo, login_in_url, options::Options};
+
+/// What a run of the helper is about.
+pub(crate) struct Invocation {
+    /// The remote's name, or its URL when it has no name.
+    pub remote: String,
+    /// The upstream or the mirror that is meant.
+    pub address: Address,
+    /// git's configuration where git runs the helper.
+    pub config: UserConfig,
+    /// The repository that git runs the helper in.
+    pub local_repo: Option<LocalRepo>,
+    /// The options that git has set.
+    pub options: Options,
+}
+
+impl Invocation {
+    /// Reads git's configuration and finds the repository. `typed` is the address behind `mirror::`.
+    ///
+    /// # Errors
+    /// Fails when either cannot be read, and when the address is none, or has a password that git would write down.
+    pub(crate) fn new(remote: &str, typed: &str, options: Options) -> Result<Self, Failure> {
+        let config = UserConfig::read().or_failure("cannot read git's configuration")?;
+        login_in_url::refuse(remote, typed, &config)?;
+        let local_repo = LocalRepo::find().or_failure("cannot look at the repository")?;
+        Ok(Self {
+            remote: remote.to_owned(),
+            address: resolve::resolve(typed, &config)?,
+            config,
+            local_repo,
+            options,
+        })
+    }
+
+    /// The user name that was typed into the URL.
+    pub(crate) fn username(&self) -> Option<&str> {
+        match &self.address {
+            Address::Url(_, Some(login)) => Some(login.username.as_str()),
+            _ => None,
+        }
+    }
+
+    /// Whether git fetches objects by itself that a partial clone lacks: what git calls a lazy fetch.
+    ///
+    /// The mark of one is the setting that `fetch_objects()` in git's promisor-remote.c puts on its child's command line.
+    pub(crate) fn is_lazy_fetch(&self) -> bool {
+        const SETTING: &str = "fetch.negotiationalgorithm";
+        let options = &self.options;
+        // A setting in a file is the user's own.
+        let from_command_line = env::var("GIT_CONFIG_PARAMETERS").unwrap_or_default();
+        let is_by_itself = from_command_line.to_ascii_lowercase().contains(SETTING)
+            && self.config.get(SETTING) == Some("noop");
+        let is_promised = options.filter.is_some() && options.from_promisor;
+        is_by_itself && is_promised && options.depth.is_none() && self.is_partial()
+    }
+
+    /// Whether the repository names its objects by SHA-256.
+    pub(crate) fn is_sha256(&self) -> bool {
+        let format = self.config.get("extensions.objectformat");
+        format.is_some_and(|format| format.eq_ignore_ascii_case("sha256"))
+    }
+
+    /// Whether the repository is a shallow or a partial clone.
+    pub(crate) fn is_partial(&self) -> bool {
+        let local_repo = self.local_repo.as_ref();
+        local_repo.is_some_and(|local_repo| local_repo.is_partial(&self.config))
+    }
+
+    /// Whether the repository has no objects, of its own or borrowed ones.
+    pub(crate) fn has_no_objects(&self) -> bool {
+        self.local_repo
+            .as_ref()
+            .is_some_and(LocalRepo::has_no_objects)
+    }
+}

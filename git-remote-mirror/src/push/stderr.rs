@@ -1,0 +1,173 @@
+//! The stderr of the `git push` that sends: upstream's lines are shown as they come, and git's own say why it failed.
+
+use std::{
+    io::{self, Read, Write},
+    process::ChildStderr,
+    sync::mpsc::Sender,
+    time::Duration,
+};
+
+use common::{address::redact, text::masked};
+
+use super::watch::Event;
+
+/// What git appends to each of upstream's lines where stderr is no terminal: DUMB_SUFFIX in git's sideband.c.
+const SUFFIX: &[u8] = b"        ";
+
+/// A longer line is shown in pieces. A packet of a side band has at most a sixteenth of this.
+const MAX_LINE_BYTES: usize = 1 << 20;
+
+/// Lines of git's own that say nothing about upstream.
+const GITS_OWN: [&str; 9] = [
+    "To ",
+    "hint: ",
+    "Everything up-to-date",
+    "error: failed to push some refs",
+    "Enumerating objects",
+    "Counting objects",
+    "Delta compression",
+    "Compressing objects",
+    "Total ",
+];
+
+/// Causes after which upstream certainly has nothing: git has looked at what upstream supports, or an HTTP status says that
+/// the server did not want the request.
+const NOTHING_SENT: [&str; 6] = [
+    "the receiving end does not support",
+    "RPC failed; HTTP 401",
+    "RPC failed; HTTP 403",
+    "RPC failed; HTTP 404",
+    "RPC failed; HTTP 413",
+    "RPC failed; HTTP 429",
+];
+
+/// Why git failed, as far as its stderr says.
+#[derive(Default)]
+pub(crate) struct Stderr {
+    /// The first line that began with `fatal: `.
+    fatal: Option<String>,
+    /// The first line that began with `error: `.
+    error: Option<String>,
+}
+
+impl Stderr {
+    /// Reads git's stderr to its end: shows upstream's lines, and sends the events in git's progress.
+    pub(crate) fn relay(
+        stderr: Option<ChildStderr>,
+        host: &str,
+        shows_progress: bool,
+        events: &Sender<Event>,
+    ) -> Self {
+        let mut read = Self::default();
+        let Some(mut stderr) = stderr else {
+            return read;
+        };
+        let (mut line, mut buffer, mut is_open) = (Vec::new(), [0; 4096], false);
+        while let Ok(length @ 1..) = stderr.read(&mut buffer) {
+            for &byte in &buffer[..length] {
+                let is_end = matches!(byte, b'\n' | b'\r');
+                if !is_end {
+                    line.push(byte);
+                }
+                if !is_end && line.len() < MAX_LINE_BYTES {
+                    continue;
+                }
+                if let Some(event) = Event::of_progress(&line) {
+                    // The watch is over when git was given up.
+                    let _ = events.send(event);
+                }
+                if let Some(mut shown) = read.add_line(&line, shows_progress, host) {
+                    if std::mem::replace(&mut is_open, has_no_end(&line)) {
+                        shown.insert(0, '\n');
+                    }
+                    if !is_open {
+                        shown.push(if byte == b'\r' { '\r' } else { '\n' });
+                    }
+                    // A stderr that is gone is no reason to fail.
+                    let _ = io::stderr().write_all(shown.as_bytes());
+                }
+                line.clear();
+            }
+        }
+        read
+    }
+
+    /// Reads one line. Returns what of it is shown; the client's git shows that with `remote: ` before it.
+    pub(super) fn add_line(
+        &mut self,
+        line: &[u8],
+        shows_progress: bool,
+        host: &str,
+    ) -> Option<String> {
+        if let Some(text) = line.strip_prefix(b"remote:") {
+            let text = text.strip_prefix(b" ").unwrap_or(text);
+            return Some(masked(text.strip_suffix(SUFFIX).unwrap_or(text)));
+        }
+        let line = masked(redact(&String::from_utf8_lossy(line)).as_bytes());
+        if line.starts_with("Writing objects") {
+            return shows_progress.then(|| format!("To {host}: {line}"));
+        }
+        if let Some(fatal) = line.strip_prefix("fatal: ") {
+            self.fatal.get_or_insert_with(|| fatal.to_owned());
+        } else if GITS_OWN.iter().any(|known| line.starts_with(known)) {
+        } else if let Some(error) = line.strip_prefix("error: ") {
+            self.error.get_or_insert_with(|| error.to_owned());
+        } else if !line.is_empty() {
+            return Some(line);
+        }
+        None
+    }
+
+    /// Takes for the cause that git was ended, because upstream sent nothing for so long.
+    pub(crate) fn give_up(&mut self, limit: Duration) {
+        let cause = match limit.as_secs() {
+            1 => "no answer for 1 second".to_owned(),
+            seconds => format!("no answer for {seconds} seconds"),
+        };
+        (self.fatal, self.error) = (Some(cause), None);
+    }
+
+    /// Why upstream does not have a ref on which it did not report, and whether that is certain. `may_be_sent` says whether
+    /// git may have begun to send.
+    pub(crate) fn reason(&self, may_be_sent: bool) -> String {
+        let (fatal, error) = (self.fatal.as_deref(), self.error.as_deref());
+        let cause = match may_be_sent {
+            true => error.or(fatal),
+            false => fatal.or(error),
+        };
+        let cause = cause.unwrap_or("git push was ended");
+        if !may_be_sent || NOTHING_SENT.iter().any(|begin| cause.starts_with(begin)) {
+            return cause.to_owned();
+        }
+        format!("{cause}; it may have reached upstream, the same push again tells")
+    }
+}
+
+/// Whether this is a last line of upstream's without an end: git appends its suffix to every other one.
+fn has_no_end(line: &[u8]) -> bool {
+    line.strip_prefix(b"remote: ")
+        .is_some_and(|text| !text.is_empty() && !text.ends_with(SUFFIX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upstreams_lines_are_shown_once() {
+        let mut stderr = Stderr::default();
+        let mut shown = |line: &str| stderr.add_line(line.as_bytes(), false, "h");
+        assert_eq!(shown("remote: hello        ").as_deref(), Some("hello"));
+        assert_eq!(shown("remote: ").as_deref(), Some(""));
+        assert_eq!(
+            shown("remote:   https://h/new        ").as_deref(),
+            Some("  https://h/new")
+        );
+        assert_eq!(shown("remote: \x1b[31mred").as_deref(), Some("^[[31mred"));
+        assert_eq!(shown("Everything up-to-date"), None);
+        assert_eq!(
+            shown("warning: redirecting").as_deref(),
+            Some("warning: redirecting")
+        );
+    }
+}
