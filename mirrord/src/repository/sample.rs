@@ -12,20 +12,20 @@ use gix::ObjectId;
 
 use crate::repository::refs;
 
-/// A repository in the making: everything in it is named by a number, until it is imported.
+/// The objects of a repository that is to be made. Each has a number, git's `mark`.
 pub(crate) struct Sample {
     stream: String,
     marks: usize,
 }
 
-/// A repository that is made. Dropping it removes it.
+/// A repository of sample objects. Dropping it removes it.
 pub(crate) struct Imported {
     dir: tempfile::TempDir,
     oids: Vec<ObjectId>,
 }
 
 impl Sample {
-    /// Nothing yet.
+    /// No objects.
     pub(crate) fn new() -> Self {
         Self {
             stream: String::new(),
@@ -38,25 +38,25 @@ impl Sample {
         self.marks
     }
 
-    /// A commit of its own kind, made at `time` in seconds since 1970.
+    /// A commit unlike all others, made at `time` in seconds since 1970.
     pub(crate) fn commit_at(&mut self, parents: &[usize], time: u64) -> usize {
         let mark = self.mark();
-        let words = format!("commit {mark}");
-        // The reset lets go of the branch's last commit, which would else become a parent.
+        let text = format!("commit {mark}");
+        // Without the reset, the branch's last commit would become a parent.
         self.stream.push_str(&format!(
             "reset refs/heads/made\n\ncommit refs/heads/made\nmark :{mark}\ncommitter M <m@m> {time} +0000\n\
-             data {}\n{words}\n",
-            words.len()
+             data {}\n{text}\n",
+            text.len()
         ));
         for (at, parent) in parents.iter().enumerate() {
-            let word = if at == 0 { "from" } else { "merge" };
-            self.stream.push_str(&format!("{word} :{parent}\n"));
+            let command = if at == 0 { "from" } else { "merge" };
+            self.stream.push_str(&format!("{command} :{parent}\n"));
         }
         self.stream.push('\n');
         mark
     }
 
-    /// A commit later than all before.
+    /// A commit made later than all others.
     pub(crate) fn commit(&mut self, parents: &[usize]) -> usize {
         self.commit_at(parents, 1_700_000_000 + self.marks as u64)
     }
@@ -70,10 +70,10 @@ impl Sample {
     /// A blob.
     pub(crate) fn blob(&mut self) -> usize {
         let mark = self.mark();
-        let words = format!("blob {mark}");
+        let text = format!("blob {mark}");
         self.stream.push_str(&format!(
-            "blob\nmark :{mark}\ndata {}\n{words}\n",
-            words.len()
+            "blob\nmark :{mark}\ndata {}\n{text}\n",
+            text.len()
         ));
         mark
     }
@@ -87,7 +87,7 @@ impl Sample {
         mark
     }
 
-    /// Makes it: a bare repository with these objects.
+    /// Makes a bare repository with these objects.
     pub(crate) fn import(&self) -> Imported {
         let dir = tempfile::tempdir().expect("temp dir");
         gix::create::into(
@@ -109,7 +109,7 @@ impl Sample {
             .write_all(self.stream.as_bytes())
             .expect("git reads it");
         drop(stdin);
-        // It fails when it leaves 'made' at a commit that does not contain the one before, and imports all the same.
+        // fast-import fails when 'made' was not fast-forwarded, and imports all the same.
         child.wait().expect("git ends");
         let mut oids = vec![ObjectId::null(gix::hash::Kind::Sha1); self.marks + 1];
         let text = fs::read_to_string(marks).unwrap_or_default();
@@ -127,22 +127,22 @@ impl Sample {
 }
 
 impl Imported {
-    /// Where it is.
+    /// The directory.
     pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    /// The id of what was made under this number; 0 is that of nothing at all.
+    /// The id of the object of this number; 0 is that of no object.
     pub(crate) fn oid(&self, mark: usize) -> ObjectId {
         self.oids[mark]
     }
 
-    /// A handle on it.
+    /// Opens the repository.
     pub(crate) fn open(&self) -> gix::Repository {
         refs::open(self.path()).expect("a repository")
     }
 
-    /// A git at work in it.
+    /// A git that works in the repository.
     pub(crate) fn git(&self) -> Command {
         git::at(self.path())
     }

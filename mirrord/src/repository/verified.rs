@@ -1,5 +1,5 @@
-//! Writes down which packs have been verified, so that clients may be handed them, and finds out of those of which that
-//! is not known. `common::packs::verified` says what the record means.
+//! Records which packs have been verified, so that clients may get them, and verifies the others. `common::packs::verified`
+//! is the format of the record, and says what it means.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,22 +25,22 @@ use crate::{
     repository::refs,
 };
 
-/// What only saves a hash does not wait longer for the lock.
+/// How long to wait for the lock of the stamps where these only save a hash.
 const SHORT_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Held while a record is read, changed and written.
+/// Locked while a record is read, changed and written.
 static WRITING: Mutex<()> = Mutex::new(());
 
-/// How much is compared with what was verified.
+/// Which files are compared with their recorded hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// The files that somebody has touched, by their ctimes.
+    /// The files whose ctime has changed.
     Touched,
     /// All files.
     All,
 }
 
-/// A file origin content is not what was verified.
+/// A file whose content is not what was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Changed {
     /// The file.
@@ -49,17 +49,17 @@ pub(crate) struct Changed {
     pub at: SystemTime,
 }
 
-/// Records packs that are about to be let in, and of which every byte was looked at when they were made.
+/// Records packs that are about to be moved into the mirror, and whose every byte was verified when they were made.
 pub(crate) fn record_packs(git_dir: &Path, added: &BTreeMap<String, Digests>) -> io::Result<()> {
     change(git_dir, |record| {
-        // In a mirror that has no refs yet, nothing can be missing.
+        // A mirror without refs needs no object.
         record.complete |= !refs::has_any(git_dir);
         record.packs.extend(added.clone());
     })
 }
 
-/// Records what files are of which the content is what was verified. That they are not recorded costs a hash, and who
-/// keeps the lock is not waited for.
+/// Records the stamps of files whose content is what was verified. Does nothing when the lock is taken: a file without a
+/// stamp costs one hash later.
 pub(crate) fn record_stamps(git_dir: &Path, files: impl Iterator<Item = PathBuf>) {
     let Ok(mut stamps) = Stamps::lock(git_dir, SHORT_TIMEOUT) else {
         return;
@@ -71,7 +71,7 @@ pub(crate) fn record_stamps(git_dir: &Path, files: impl Iterator<Item = PathBuf>
     }
 }
 
-/// The files of a mirror's packs origin content is not what was verified.
+/// The files of a mirror's packs whose content is not what was verified.
 pub(crate) fn changed_files(
     git_dir: &Path,
     extent: Extent,
@@ -80,25 +80,25 @@ pub(crate) fn changed_files(
     if extent == Extent::Touched && !is_touched(git_dir)? {
         return Ok(Vec::new());
     }
-    // Who has just linked a file records it while it keeps the lock.
+    // Linking a file changes its ctime. A process that links one has the lock until it has recorded the new stamp.
     let mut stamps = Stamps::lock(git_dir, LOCK_TIMEOUT)?;
     let (always, record) = (extent == Extent::All, Record::read(git_dir)?);
     let mut changed = Vec::new();
     for (path, digest) in record.files(git_dir) {
         let file = match stamps::open(&path) {
-            // It has just been dropped, or is missed by who looks for what is there.
+            // Its pack has just been removed; [`verify`] notices other missing files.
             Err(err) if err.kind() == io::ErrorKind::NotFound => continue,
             file => file?,
         };
-        let is_it = stamps.verify(&path, &file, digest, always, || watch.is_cancelled())?;
-        if is_it.is_none() {
+        let verified = stamps.verify(&path, &file, digest, always, || watch.is_cancelled())?;
+        if verified.is_none() {
             let at = Stamp::of(&file.metadata()?).changed();
             changed.push(Changed { path, at });
         }
     }
     let known: BTreeSet<PathBuf> = record.files(git_dir).map(|(path, _)| path).collect();
     stamps.retain(|path| known.contains(path));
-    // What has been replaced meanwhile is what is recorded now.
+    // A file that was replaced meanwhile has another hash in the record now.
     let now = Record::read(git_dir)?;
     let now: BTreeMap<PathBuf, &Digest> = now.files(git_dir).collect();
     let before: BTreeMap<PathBuf, &Digest> = record.files(git_dir).collect();
@@ -106,14 +106,14 @@ pub(crate) fn changed_files(
     Ok(changed)
 }
 
-/// Whether somebody has touched a file of a mirror's packs since its content was what was verified.
+/// Whether the ctime of a file of a mirror's packs has changed since it was verified.
 pub(crate) fn is_touched(git_dir: &Path) -> io::Result<bool> {
     let record = Record::read(git_dir)?;
     let files = record.files(git_dir).map(|(path, _)| path);
     Ok(!Stamps::are_untouched(git_dir, files)?)
 }
 
-/// Whether the content of a file is what was verified; None where nothing was.
+/// Whether the content of a file is what was verified; `None` when it never was.
 pub(crate) fn is_file_verified(
     git_dir: &Path,
     path: &Path,
@@ -128,7 +128,7 @@ pub(crate) fn is_file_verified(
     Ok(Some(found == *digest))
 }
 
-/// Forgets one file of a pack that git does without; or all of the pack of tips.
+/// Removes one file of a pack from the record, or all of the pack of tips. The file is one that git can do without.
 pub(crate) fn forget_file(git_dir: &Path, path: &Path) -> io::Result<()> {
     change(git_dir, |record| {
         if !path.starts_with(pack_dir(git_dir)) {
@@ -141,12 +141,12 @@ pub(crate) fn forget_file(git_dir: &Path, path: &Path) -> io::Result<()> {
     })
 }
 
-/// Notes the pack of tips that has just been made.
+/// Records the pack of tips that has just been made.
 pub(crate) fn record_tips(git_dir: &Path, name: String, files: Digests) -> io::Result<()> {
     change(git_dir, |record| record.tips = Some((name, files)))
 }
 
-/// Forgets packs that are about to go, because others have all that they have.
+/// Removes packs from the record that are about to be deleted, because others have all their objects.
 pub(crate) fn forget_packs<'p>(
     git_dir: &Path,
     packs: impl Iterator<Item = &'p str>,
@@ -158,44 +158,52 @@ pub(crate) fn forget_packs<'p>(
     })
 }
 
-/// Whether it is known of all packs of a mirror that they are as they should be.
+/// Whether all packs of a mirror are verified and no object is missing, by the record.
 pub(crate) fn are_all_verified(git_dir: &Path) -> bool {
     common::packs::verified::fit(git_dir).is_ok_and(|fit| fit.is_some())
 }
 
-/// What was found of a mirror.
+/// The result of [`verify`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// All that its refs reach is there, and as it should be.
+    /// All objects that the refs reach exist and are undamaged.
     Whole,
-    /// These packs are not what they should be; what git says of them.
-    Bad(Vec<String>, String),
-    /// Something is missing; what git says of it.
+    /// Some packs are damaged.
+    Bad {
+        /// Their names.
+        packs: Vec<String>,
+        /// What git says of them.
+        message: String,
+    },
+    /// An object is missing; this is what git says of it.
     Lacking(String),
 }
 
-/// Finds out whether the packs of a mirror are as they should be, where that is not known, and writes it down.
+/// Verifies the packs of a mirror that are not verified yet, and records the result.
 pub(crate) fn verify(git_dir: &Path, watch: &Watch) -> io::Result<Found> {
     let before = Record::read(git_dir)?;
     let found = packs(&pack_dir(git_dir))?;
-    let is_gone = |name: &String| found.iter().all(|pack| pack.name != *name);
-    let mut may_lack = !before.complete || before.packs.keys().any(is_gone);
+    let is_missing = |name: &String| found.iter().all(|pack| pack.name != *name);
+    let mut may_lack = !before.complete || before.packs.keys().any(is_missing);
     let unknown = found.iter().filter(|pack| !before.has(pack));
     let unknown: Vec<&Pack> = unknown.collect();
     may_lack |= unknown
         .iter()
         .any(|pack| before.packs.contains_key(&pack.name));
     let hashed = hash(git_dir, &unknown, watch)?;
-    if let Some(words) = faults(git_dir, &unknown, watch)? {
+    if let Some(message) = faults(git_dir, &unknown, watch)? {
         let mut bad = Vec::new();
         for pack in unknown {
             if faults(git_dir, &[pack], watch)?.is_some() {
                 bad.push(pack.name.clone());
             }
         }
-        return Ok(Found::Bad(bad, words));
+        return Ok(Found::Bad {
+            packs: bad,
+            message,
+        });
     }
-    // What git has looked at is what was hashed.
+    // The stamps show that git has verified the same bytes that were hashed.
     let mut stamps = Stamps::lock(git_dir, SHORT_TIMEOUT).ok();
     for pack in &unknown {
         for (ending, (stamp, _)) in &hashed[&pack.name] {
@@ -212,7 +220,7 @@ pub(crate) fn verify(git_dir: &Path, watch: &Watch) -> io::Result<Found> {
     drop(stamps);
     change(git_dir, |record| {
         record.complete &= !may_lack;
-        // What came or went meanwhile is in the record already.
+        // Packs that were added or removed meanwhile are in the record already.
         for pack in unknown {
             if record.packs.get(&pack.name) == before.packs.get(&pack.name) {
                 let files = digests(&hashed[&pack.name]);
@@ -225,15 +233,15 @@ pub(crate) fn verify(git_dir: &Path, watch: &Watch) -> io::Result<Found> {
     })?;
     if may_lack {
         let mut git = git::at(git_dir);
-        // A graph of commits knows some that may be lost.
+        // The commit-graph may list a commit that is lost.
         git.args(["-c", "core.commitGraph=false"]).args([
             "rev-list",
             "--objects",
             "--all",
             "--quiet",
         ]);
-        if let Some(words) = refused(&git, watch)? {
-            return Ok(Found::Lacking(words));
+        if let Some(message) = run_check(&git, watch)? {
+            return Ok(Found::Lacking(message));
         }
     }
     change(git_dir, |record| record.complete = true)?;
@@ -250,7 +258,7 @@ fn hash(git_dir: &Path, packs: &[&Pack], watch: &Watch) -> io::Result<BTreeMap<S
     packs.iter().map(hash).collect()
 }
 
-/// What is wrong with one of these packs, in git's words.
+/// What `git verify-pack` says of these packs; `None` when they are undamaged.
 fn faults(git_dir: &Path, packs: &[&Pack], watch: &Watch) -> io::Result<Option<String>> {
     if packs.is_empty() {
         return Ok(None);
@@ -259,10 +267,10 @@ fn faults(git_dir: &Path, packs: &[&Pack], watch: &Watch) -> io::Result<Option<S
     git.args(["-c", "pack.threads=1", "verify-pack"]);
     let index = |pack: &&Pack| pack_dir(git_dir).join(format!("{}.idx", pack.name));
     git.args(packs.iter().map(index));
-    refused(&git, watch)
+    run_check(&git, watch)
 }
 
-/// Forgets what is known of packs, and that all is there: so it is looked into again.
+/// Removes packs from the record, and that no object is missing: [`verify`] checks both again.
 pub(crate) fn mark_unverified<'p>(
     git_dir: &Path,
     packs: impl Iterator<Item = &'p str>,
@@ -279,8 +287,11 @@ fn is_absent(git_dir: &Path, pack: &str) -> bool {
     !pack_dir(git_dir).join(format!("{pack}.idx")).exists()
 }
 
-/// Why git refuses what it is shown, when it does. One that is killed has said nothing of it.
-fn refused(git: &Command, watch: &Watch) -> io::Result<Option<String>> {
+/// Runs a check of git's. Returns the first line of its error, or `None` when it succeeds.
+///
+/// # Errors
+/// Fails when the check was cancelled or killed: then it says nothing of the mirror.
+fn run_check(git: &Command, watch: &Watch) -> io::Result<Option<String>> {
     let mut nice = git::niced(git);
     nice.stdout(Stdio::null());
     let ended = child::run(nice, Vec::new(), watch)?;
@@ -292,17 +303,17 @@ fn refused(git: &Command, watch: &Watch) -> io::Result<Option<String>> {
         Some(_) => {}
         None => return Err(io::Error::other("git was killed")),
     }
-    let words = String::from_utf8_lossy(&ended.stderr);
-    let words = words.lines().find(|line| !line.trim().is_empty());
-    let words = words.unwrap_or("git failed").trim();
-    let words = words.trim_start_matches("error: ");
-    Ok(Some(words.trim_start_matches("fatal: ").to_owned()))
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    let line = stderr.lines().find(|line| !line.trim().is_empty());
+    let line = line.unwrap_or("git failed").trim();
+    let line = line.trim_start_matches("error: ");
+    Ok(Some(line.trim_start_matches("fatal: ").to_owned()))
 }
 
-/// Changes a record. It need not last through a power cut: where it says anything else than what is on disk, nothing is
-/// handed out until that has been looked into.
+/// Changes the record of a mirror. The file need not last through a power cut: where it differs from the packs on disk, no
+/// client gets any before they are verified again.
 fn change(git_dir: &Path, change: impl FnOnce(&mut Record)) -> io::Result<()> {
-    let _turn = WRITING.lock();
+    let _writing = WRITING.lock();
     let mut record = Record::read(git_dir)?;
     change(&mut record);
     let new = tempfile::Builder::new()

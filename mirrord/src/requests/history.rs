@@ -58,7 +58,7 @@ fn past_values(
     let refs = refs::read(&mirror.git_dir).or_failure(CANNOT_READ)?;
     let mut entries = history::entries(&refs);
     if let Some(name) = name {
-        let is_there = history::names(name).any(|name| refs.contains_key(&name));
+        let is_there = history::full_names(name).any(|name| refs.contains_key(&name));
         match history::find(&entries, name, None) {
             Ok(found) => entries.retain(|entry| entry.name == found.name),
             // The ref has had no other value.

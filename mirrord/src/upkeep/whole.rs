@@ -103,8 +103,8 @@ impl Upkeep {
                     self.is_whole(mirror).await?;
                     return Ok(true);
                 }
-                Found::Bad(bad, words) => {
-                    if !self.mend(gate, mirror, bad, words, false).await? {
+                Found::Bad { packs, message } => {
+                    if !self.mend(gate, mirror, packs, message, false).await? {
                         return Ok(false);
                     }
                 }
@@ -265,6 +265,9 @@ fn look(git_dir: &Path, watch: &Watch) -> io::Result<Found> {
     if without_index.is_empty() {
         return verified::verify(git_dir, watch);
     }
-    let words = format!("no index of {} is there", without_index.join(", "));
-    Ok(Found::Bad(without_index, words))
+    let message = format!("no index of {} is there", without_index.join(", "));
+    Ok(Found::Bad {
+        packs: without_index,
+        message,
+    })
 }

@@ -1,9 +1,9 @@
-//! What refs were. A past tip is a ref itself: that keeps its objects, and lets it be written in the one transaction that
-//! takes it away from its name.
+//! The past values of refs. A past value is kept by a ref of its own: this keeps its objects, and one transaction both moves
+//! the public ref and writes the past value.
 //!
-//! Its name says all there is to say: `refs/mirror/history/<when>/<why>/<public name without 'refs/'>`. All that one
-//! transaction takes away has one stamp, and no two transactions share one, so that a branch `a` and, after it, a branch
-//! `a/b` never get in each other's way.
+//! The name of that ref has all there is to know: `refs/mirror/history/<when>/<why>/<public name without 'refs/'>`. All past
+//! values of one transaction have one stamp, and no two transactions have the same, so that a branch `a` and a later branch
+//! `a/b` never conflict.
 
 use std::{
     cmp::Reverse,
@@ -20,18 +20,18 @@ use gix::{
 
 use crate::repository::refs::Refs;
 
-/// Where past tips are kept. Hidden from clients, as all of `refs/mirror/`.
+/// The refs that keep past values. They are hidden from clients, as all of `refs/mirror/`.
 const HISTORY: &str = "refs/mirror/history/";
 
-/// Shorter beginnings of object ids are not taken, as by git.
+/// The shortest abbreviation of an object id: git's `MINIMUM_ABBREV`.
 const MIN_PREFIX_DIGITS: usize = 4;
 
 /// A value that a ref once had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// When it was taken away, in microseconds since 1970.
+    /// When the ref lost the value, in microseconds since 1970.
     pub at: u64,
-    /// Why.
+    /// Why the ref lost it.
     pub why: Why,
     /// The ref, as clients saw it.
     pub name: BString,
@@ -42,13 +42,13 @@ pub(crate) struct Entry {
 /// Why a ref lost a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Why {
-    /// It moved to something that does not contain it.
+    /// The ref moved to a commit that does not contain the value.
     Rewritten,
-    /// It was deleted.
+    /// The ref was deleted.
     Deleted,
-    /// The mirror no longer tracks it.
+    /// The mirror no longer tracks the ref.
     Untracked,
-    /// Something that it reaches is lost: it would be in the way of all others.
+    /// An object that the value reaches is lost, and git would fail for all other refs, too.
     Damaged,
 }
 
@@ -60,7 +60,7 @@ impl Why {
         Self::Damaged,
     ];
 
-    fn word(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::Rewritten => "rewritten",
             Self::Deleted => "deleted",
@@ -72,11 +72,11 @@ impl Why {
 
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
+        f.write_str(self.name())
     }
 }
 
-/// The ref that keeps what `public` was until the transaction of this stamp.
+/// The ref that keeps the value which `public` had until the transaction of this stamp.
 pub(crate) fn ref_name(stamp: u64, why: Why, public: &BStr) -> BString {
     let name = public.strip_prefix(b"refs/").unwrap_or(public);
     let mut entry = BString::from(format!("{HISTORY}{stamp}/{why}/"));
@@ -84,61 +84,61 @@ pub(crate) fn ref_name(stamp: u64, why: Why, public: &BStr) -> BString {
     entry
 }
 
-/// All that is remembered, the newest first. A ref whose name no transaction of ours would give is not.
+/// All past values, the newest first. A ref whose name [`ref_name`] would not make is passed over.
 pub(crate) fn entries(refs: &Refs) -> Vec<Entry> {
-    let mut entries: Vec<_> = remembered(refs).map(|(_, entry)| entry).collect();
+    let mut entries: Vec<_> = past_values(refs).map(|(_, entry)| entry).collect();
     entries.sort_by_key(|entry| Reverse(entry.at));
     entries
 }
 
-/// The stamp of a transaction at `now`: later than all there are, whatever the clock says.
+/// The stamp of a transaction at `now`: later than all others, whatever the clock says.
 pub(crate) fn stamp(refs: &Refs, now: SystemTime) -> u64 {
-    let newest = remembered(refs).map(|(_, entry)| entry.at).max();
+    let newest = past_values(refs).map(|(_, entry)| entry.at).max();
     newest.map_or(0, |at| at + 1).max(micros(now))
 }
 
-/// The refs that were taken away because something is lost of them: what keeps each, and what it was.
+/// The past values of refs that were taken away because of damage, each with the ref that keeps it.
 pub(crate) fn damaged(refs: &Refs) -> Vec<(BString, Entry)> {
-    let remembered = remembered(refs).map(|(name, entry)| (name.clone(), entry));
-    remembered
+    let damaged = past_values(refs).map(|(name, entry)| (name.clone(), entry));
+    damaged
         .filter(|(_, entry)| entry.why == Why::Damaged)
         .collect()
 }
 
-/// The refs that have been remembered for as long as is wanted. What is damaged nobody has given up: it stays until it is
-/// whole, or another has its name.
+/// The refs of the past values that are older than `keep`. A damaged value never expires: it stays until it is repaired, or
+/// until another ref has the name.
 ///
-/// One from a time that has not come yet, by a clock that was set back since, stays.
+/// A value whose time is in the future, because the clock was set back, stays.
 pub(crate) fn expired(refs: &Refs, now: SystemTime, keep: Duration) -> Vec<BString> {
     let keep = u64::try_from(keep.as_micros()).unwrap_or(u64::MAX);
     let now = micros(now);
-    remembered(refs)
+    past_values(refs)
         .filter(|(_, entry)| entry.why != Why::Damaged && entry.at.saturating_add(keep) <= now)
         .map(|(name, _)| name.clone())
         .collect()
 }
 
-/// Whether something is remembered that is to be remembered still.
-pub(crate) fn lasts(refs: &Refs, now: SystemTime, keep: Duration) -> bool {
-    remembered(refs).count() > expired(refs, now, keep).len()
+/// Whether there are past values that have not expired.
+pub(crate) fn has_unexpired(refs: &Refs, now: SystemTime, keep: Duration) -> bool {
+    past_values(refs).count() > expired(refs, now, keep).len()
 }
 
-fn remembered(refs: &Refs) -> impl Iterator<Item = (&BString, Entry)> {
+fn past_values(refs: &Refs) -> impl Iterator<Item = (&BString, Entry)> {
     refs.range(BString::from(HISTORY)..)
         .take_while(|(name, _)| name.starts_with(HISTORY.as_bytes()))
-        .filter_map(|(name, oid)| Some((name, entry(name.as_bstr(), *oid)?)))
+        .filter_map(|(name, oid)| Some((name, parse_entry(name.as_bstr(), *oid)?)))
 }
 
-fn entry(name: &BStr, oid: ObjectId) -> Option<Entry> {
+fn parse_entry(name: &BStr, oid: ObjectId) -> Option<Entry> {
     let rest = name.strip_prefix(HISTORY.as_bytes())?;
     let (at, rest) = rest.split_once_str("/")?;
     let (why, public) = rest.split_once_str("/")?;
     let at = at.to_str().ok()?.parse().ok()?;
     let why = Why::ALL
         .into_iter()
-        .find(|known| known.word().as_bytes() == why)?;
+        .find(|known| known.name().as_bytes() == why)?;
     let public = BString::from([b"refs/", public].concat());
-    // No clock of ours says the end of time, and there would be no stamp after it.
+    // There is no stamp after the last number, and no clock gives it.
     let is_ours = at < u64::MAX && ref_name(at, why, public.as_bstr()) == name;
     is_ours.then_some(Entry {
         at,
@@ -148,27 +148,27 @@ fn entry(name: &BStr, oid: ObjectId) -> Option<Entry> {
     })
 }
 
-/// Microseconds since 1970, which is as early as it gets.
+/// Microseconds since 1970; 0 for an earlier time.
 fn micros(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Which of a ref's past values is meant.
+/// Which of a ref's past values to restore, as somebody has typed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct At {
     text: String,
-    /// The beginning of its id, in lower case, when the text can be one.
+    /// An abbreviated object id, in lower case, when the text can be one.
     prefix: Option<String>,
-    /// A time at which the ref had it, in microseconds since 1970, when the text can be one.
+    /// A time at which the ref had the value, in microseconds since 1970, when the text can be one.
     time: Option<u64>,
 }
 
 impl At {
-    /// Parses an object id, the beginning of one, or a time as git understands it. A text that can be either is an id
-    /// where history has such a one.
+    /// Parses an object id, an abbreviated one, or a time as git understands it. A text that can be either is an id if the
+    /// history has such a one.
     ///
-    /// A time without a zone is one where `now` is.
+    /// A time without a zone is in the zone of `now`.
     pub(crate) fn parse(text: &str, now: &Zoned) -> Result<Self, Failure> {
         let text = text.trim();
         let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -192,8 +192,8 @@ impl At {
 /// Microseconds in a second.
 pub(crate) const MICROS: u64 = 1_000_000;
 
-/// A date, or a date and a time, without a zone, in seconds since 1970. gix would take it for UTC; git takes it for
-/// local, and so does whoever types it.
+/// Parses a date, or a date and a time, without a zone, to seconds since 1970. gix takes it for UTC; git and people take it
+/// for local time.
 fn local_time(text: &str, now: &Zoned) -> Option<i64> {
     let text = text.replacen('T', " ", 1);
     let formats = ["%Y-%m-%d %H:%M:%S %z", "%Y%m%d %H:%M:%S %z"];
@@ -205,10 +205,10 @@ fn local_time(text: &str, now: &Zoned) -> Option<i64> {
     Some(local.timestamp().as_second())
 }
 
-/// Finds what a ref was: the newest of its past values, or the one that is meant.
+/// Finds a past value of a ref: the newest one, or the one that `at` names.
 ///
-/// `entries` are in their order, the newest first. The ref may be named as git takes names: `main`, `heads/main`,
-/// `refs/heads/main`; of a branch and a tag of one name, the branch is meant.
+/// `entries` are ordered, the newest first. The ref may be named as git takes names: `main`, `heads/main`,
+/// `refs/heads/main`; a branch comes before a tag of the same name.
 pub(crate) fn find(entries: &[Entry], name: &[u8], at: Option<&At>) -> Result<Entry, Failure> {
     let hint = "'mirrord history NAME' shows what can be brought back";
     find_among(entries, name, at)
@@ -216,14 +216,14 @@ pub(crate) fn find(entries: &[Entry], name: &[u8], at: Option<&At>) -> Result<En
         .map_err(|message| Failure::here(message).hinted(hint))
 }
 
-/// The refs that may be meant by what was typed, in git's order.
-pub(crate) fn names(typed: &[u8]) -> impl Iterator<Item = BString> {
+/// The full names that a short one may stand for, in the order of git's `ref_rev_parse_rules`.
+pub(crate) fn full_names(short: &[u8]) -> impl Iterator<Item = BString> {
     let spaces = ["", "refs/", "refs/heads/", "refs/tags/"].into_iter();
-    spaces.map(move |space| BString::from([space.as_bytes(), typed].concat()))
+    spaces.map(move |space| BString::from([space.as_bytes(), short].concat()))
 }
 
 fn find_among<'a>(entries: &'a [Entry], name: &[u8], at: Option<&At>) -> Result<&'a Entry, String> {
-    let of_ref = names(name)
+    let of_ref = full_names(name)
         .map(|full| entries.iter().filter(|entry| entry.name == full).collect())
         .find(|of_ref: &Vec<&Entry>| !of_ref.is_empty());
     let of_ref = of_ref.unwrap_or_default();
@@ -250,7 +250,7 @@ fn find_among<'a>(entries: &'a [Entry], name: &[u8], at: Option<&At>) -> Result<
     let Some(time) = *time else {
         return Err(format!("'{name}' was never at '{text}' that is remembered"));
     };
-    // What it was then is what was next taken away.
+    // The value at that time is the one that the ref lost next.
     of_ref
         .iter()
         .rfind(|entry| entry.at >= time)
@@ -258,13 +258,13 @@ fn find_among<'a>(entries: &'a [Entry], name: &[u8], at: Option<&At>) -> Result<
         .ok_or_else(|| {
             format!(
                 "'{name}' has lost nothing since '{text}': the last time was {}",
-                in_words(newest.at)
+                format_stamp(newest.at)
             )
         })
 }
 
-/// A stamp as people read it and as [`At`] takes it.
-fn in_words(stamp: u64) -> String {
+/// Formats a stamp so that people can read it and [`At`] can parse it.
+fn format_stamp(stamp: u64) -> String {
     let seconds = i64::try_from(stamp / MICROS).unwrap_or(i64::MAX);
     date::Time::new(seconds, 0).format_or_unix(date::time::format::ISO8601)
 }

@@ -1,4 +1,4 @@
-//! Time is what the test says that it is.
+//! The history of refs, at times that the tests choose.
 
 use std::{io::Write, process::Stdio};
 
@@ -26,7 +26,7 @@ fn oid(first: &str) -> ObjectId {
     ObjectId::from_hex(format!("{first:0<40}").as_bytes()).expect("hex")
 }
 
-/// What `name` was until so long before [`now`].
+/// A past value that `name` lost `ago` before [`now`].
 fn past(name: &str, why: Why, ago: Duration, first: &str) -> (BString, ObjectId) {
     let at = micros(now() - ago);
     (ref_name(at, why, name.into()), oid(first))
@@ -50,7 +50,7 @@ fn found(refs: &Refs, name: &str, at: &str) -> Result<ObjectId, Failure> {
 }
 
 #[test]
-fn a_past_tip_is_a_ref_that_says_what_it_was() {
+fn the_name_of_a_past_value_has_the_time_the_reason_and_the_ref() {
     let public: BString = "refs/heads/a/b".into();
     let name = ref_name(1_767_225_600_000_000, Why::Rewritten, public.as_bstr());
     assert_eq!(
@@ -71,7 +71,7 @@ fn a_past_tip_is_a_ref_that_says_what_it_was() {
 }
 
 #[test]
-fn history_is_told_from_the_newest_on() {
+fn past_values_are_listed_from_the_newest_on() {
     let mut refs = main_of_three();
     // Nine digits of a clock that stood at the beginning come before sixteen.
     refs.insert("refs/mirror/history/999/deleted/tags/v1".into(), oid("d"));
@@ -83,7 +83,7 @@ fn history_is_told_from_the_newest_on() {
 }
 
 #[test]
-fn refs_with_odd_names_are_no_history() {
+fn refs_with_other_names_are_passed_over() {
     let odd = [
         "refs/mirror/history",
         "refs/mirror/history/",
@@ -164,7 +164,7 @@ fn git_keeps_a_branch_and_a_later_one_below_its_name() {
 }
 
 #[test]
-fn what_was_kept_for_thirty_days_expires() {
+fn a_past_value_expires_after_thirty_days() {
     let keep = 30 * DAY;
     let refs: Refs = [
         past("refs/heads/a", Why::Deleted, keep + HOUR, "a"),
@@ -202,7 +202,7 @@ fn a_ref_is_named_as_git_takes_names() {
 }
 
 #[test]
-fn of_a_branch_and_a_tag_of_one_name_the_branch_is_meant() {
+fn a_branch_comes_before_a_tag_of_the_same_name() {
     let refs: Refs = [
         past("refs/tags/v1", Why::Deleted, HOUR, "a"),
         past("refs/heads/v1", Why::Deleted, DAY, "b"),
@@ -216,7 +216,7 @@ fn of_a_branch_and_a_tag_of_one_name_the_branch_is_meant() {
 }
 
 #[test]
-fn what_a_branch_was_at_a_time_is_what_was_next_taken_away() {
+fn the_value_at_a_time_is_the_one_that_the_branch_lost_next() {
     let refs = main_of_three();
     for (at, first) in [
         ("3 days ago", "aaaa1"),
@@ -249,7 +249,7 @@ fn what_a_branch_was_at_a_time_is_what_was_next_taken_away() {
 fn the_time_that_an_error_names_finds_that_entry() {
     let refs = main_of_three();
     let newest = entries(&refs)[0].at;
-    assert_eq!(found(&refs, "main", &in_words(newest)), Ok(oid("bbbb")));
+    assert_eq!(found(&refs, "main", &format_stamp(newest)), Ok(oid("bbbb")));
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn a_time_without_a_zone_is_local_also_across_a_change_of_clocks() {
 }
 
 #[test]
-fn the_beginning_of_an_id_finds_what_has_it() {
+fn an_abbreviated_id_finds_its_value() {
     let refs = main_of_three();
     for at in ["bbbb", "BBBB0", &oid("bbbb").to_string(), " bbbb "] {
         assert_eq!(found(&refs, "main", at), Ok(oid("bbbb")), "{at}");
@@ -302,7 +302,7 @@ fn a_text_that_is_a_date_and_an_id_is_an_id_where_there_is_one() {
 }
 
 #[test]
-fn what_is_neither_an_id_nor_a_time_is_refused_with_examples() {
+fn a_text_that_is_neither_an_id_nor_a_time_is_refused_with_examples() {
     for text in ["", "abc", "main", "v1.0", "yesteryear", "2026-13-45", "é"] {
         let failure = At::parse(text, &noon()).expect_err("neither");
         let message = format!("'{text}' is neither an object id nor a time");

@@ -1,8 +1,8 @@
-//! Makes vetted upstream refs visible to clients: the only writer of refs.
+//! Writes a [`Plan`] to the refs of a mirror: the only writer of refs.
 //!
-//! A [`Plan`] is written as one new `packed-refs`, under git's own lock: readers see all of it or nothing. A copy of it
-//! is written first. gix-ref's transaction is not used, because it renames a file that it has not synced, makes a lock
-//! file per ref, and does not look at names that conflict as `a` and `a/b`.
+//! A plan becomes one new `packed-refs`, under git's own lock: readers see all of it or nothing. A copy is written first.
+//! gix-ref's transaction is not used, because it renames a file that it has not synced, makes a lock file per ref, and does
+//! not check for names that conflict as `a` and `a/b`.
 
 use std::{fs, io, path::Path};
 
@@ -17,16 +17,16 @@ use crate::{
     },
 };
 
-/// How a plan went.
+/// The result of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Published {
     /// How many public refs changed.
     pub moved: usize,
-    /// Somebody changed a ref since the plan was made; its edits were left out and the sync should run again.
+    /// Whether somebody has changed a ref since the plan was made. Its edit was left out, and the caller makes a new plan.
     pub again: bool,
 }
 
-/// Removes the locks that a killed daemon left: nobody else writes refs here.
+/// Removes the locks and unfinished files that a killed daemon left: nobody else writes refs here.
 pub(crate) fn sweep(git_dir: &Path) -> io::Result<()> {
     for name in [
         "packed-refs.lock",
@@ -41,7 +41,7 @@ pub(crate) fn sweep(git_dir: &Path) -> io::Result<()> {
     }
     for entry in fs::read_dir(git_dir)? {
         let entry = entry?;
-        // A file that was to replace another one, and did not.
+        // It was to replace another file.
         if entry
             .file_name()
             .to_string_lossy()
@@ -53,26 +53,27 @@ pub(crate) fn sweep(git_dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Carries out a plan, and sees to it that HEAD names a branch that is there: upstream's, where it is known. All of it
-/// lasts when this returns.
+/// Writes a plan, and the `HEAD` that [`head::choose`] chooses for the new refs. Both last when this returns.
+///
+/// `upstream` is what a sync has just asked for; pushes and other changes have none.
 pub(crate) fn publish(
     git_dir: &Path,
     plan: &Plan,
     upstream: Option<&Advertisement>,
     track: &Refspecs,
 ) -> io::Result<Published> {
-    // Syncs, pushes and changes of a mirror may meet here; each is done in no time.
+    // A sync and a push may meet here; each has the lock for a moment only.
     let lock = refs::lock_verified(git_dir)?;
     let repo = refs::open(git_dir)?;
     let before = Snapshot::of_packed(git_dir)?;
     let mut refs = before.refs(git_dir)?;
     let mut published = Published::default();
-    // The first time the files are written without any ref, too: where there are none later, they were lost.
+    // The first time, the files are written even without a ref: where they are missing later, they were lost.
     let mut changed = before.bytes().is_empty();
-    // What goes makes room for what comes.
-    let (gone, rest): (Vec<_>, Vec<_>) =
+    // Deletions first: they make room for names that would conflict.
+    let (deletions, rest): (Vec<_>, Vec<_>) =
         plan.edits.iter().partition(|(_, edit)| edit.new.is_none());
-    for (name, edit) in gone.into_iter().chain(rest) {
+    for (name, edit) in deletions.into_iter().chain(rest) {
         let conflicts = || edit.old.is_none() && refs::conflicting(&refs, name.as_bstr()).is_some();
         if refs.get(name).copied() != edit.old || conflicts() {
             published.again = true;
@@ -85,16 +86,15 @@ pub(crate) fn publish(
             None => drop(refs.remove(name)),
         }
     }
-    let now = fs::read(git_dir.join("HEAD")).unwrap_or_default();
-    let known = upstream.map(|upstream| &upstream.head);
-    let head = head::choose(&refs, known, &now, track);
-    // Whatever a kill leaves, HEAD is on no branch of the user's own: it goes first where its branch is there already, or
-    // is to be nobody's.
+    let current = fs::read(git_dir.join("HEAD")).unwrap_or_default();
+    let upstream_head = upstream.map(|upstream| &upstream.head);
+    let head = head::choose(&refs, upstream_head, &current, track);
+    // A kill in between must not leave HEAD on a local branch: HEAD is written before the refs, unless its branch is new.
     let name = head
         .strip_prefix(b"ref: ")
         .map(|name| BStr::new(name.trim_ascii_end()));
-    let moves = head != now;
-    // Only where it moves: with many refs this look back takes time.
+    let moves = head != current;
+    // Only when HEAD moves: to parse many refs takes time.
     let is_new = name.filter(|_| moves).is_some_and(|name| {
         refs.contains_key(name)
             && !before

@@ -1,5 +1,5 @@
-//! A pack that comes: a child of git indexes it as it comes, unless it is small, and of a first download sees in the same
-//! pass whether anything is missing.
+//! Receives a pack: a child of git indexes it while it is downloaded, unless it is small. For a first download the same
+//! child checks that no object is missing.
 
 use std::{
     collections::BTreeSet,
@@ -25,19 +25,19 @@ use crate::{
 };
 
 impl Quarantine {
-    /// Receives one pack from an upstream that was told of nothing that is here: whatever its objects need must be in it.
+    /// Receives one pack from an upstream to which no commit of the mirror was named: all objects that it needs must be in it.
     pub(crate) fn index_self_contained(
         &self,
         pack: &mut dyn BufRead,
         watch: &Watch,
     ) -> gix::Result<()> {
         let mut git = git::at(&self.git_dir);
-        // What the mirror has already is not looked at: it may be what is broken.
+        // git does not see the objects of the mirror: they may be damaged.
         git.env("GIT_OBJECT_DIRECTORY", &self.dir);
         run_index_pack(git, "--check-self-contained-and-connected", pack, watch)
     }
 
-    /// Receives one pack that goes with what is here: every object's hash is computed, thin deltas are completed.
+    /// Receives one pack that may need objects of the mirror: a thin pack is completed.
     pub(crate) fn index_pack(&self, pack: &mut dyn BufRead, watch: &Watch) -> gix::Result<()> {
         let mut start = Vec::new();
         let header = pack.take(HEADER_BYTES).read_to_end(&mut start);
@@ -55,7 +55,7 @@ impl Quarantine {
         run_index_pack(self.git(), "--fix-thin", &mut start.chain(pack), watch)
     }
 
-    /// Indexes a pack in this process: to start a child for it would take longer.
+    /// Indexes a small pack in this process: to start a child would take longer.
     fn index_small(&self, pack: &[u8], watch: &Watch) -> gix::Result<()> {
         let repo = self.repository().map_err(ErrorExt::raise)?;
         let options = pack::bundle::write::Options {
@@ -77,7 +77,7 @@ impl Quarantine {
         Ok(())
     }
 
-    /// Whether all of these have come.
+    /// Whether the quarantine has all these objects.
     pub(crate) fn has_all(&self, tips: &BTreeSet<ObjectId>) -> io::Result<bool> {
         let format = self.repository()?.object_hash();
         let objects = gix::odb::at(&self.dir, format)?;
@@ -85,29 +85,29 @@ impl Quarantine {
     }
 }
 
-/// What a pack may have at most to be indexed in this process, where each of its objects may take some memory.
+/// The largest pack that is indexed in this process. It takes at most 32 MiB of memory: 32 objects of 1 MiB.
 const MAX_SMALL_BYTES: u64 = 64 << 10;
 const MAX_SMALL_OBJECTS: u32 = 32;
 const MAX_SMALL_OBJECT_BYTES: usize = 1 << 20;
 
-/// What a pack begins with: its name, its version and the number of its objects.
+/// The length of a pack's header: `PACK`, the version and the number of objects, four bytes each (gitformat-pack).
 const HEADER_BYTES: u64 = 12;
 
-/// Whether a pack has so few objects, by its header, that they cannot take much memory, whatever they inflate to.
+/// Whether a pack has so few objects, by its header, that they cannot take much memory.
 fn has_few_objects(header: &[u8]) -> bool {
     let objects = header.get(8..12).and_then(|count| count.try_into().ok());
     let objects = objects.map(u32::from_be_bytes);
     objects.is_some_and(|objects| objects <= MAX_SMALL_OBJECTS)
 }
 
-/// Has a child of git index a pack as it comes: what it inflates to is never in the memory of this process.
+/// Has a child of git index a pack while it is downloaded: its objects are never in the memory of this process.
 fn run_index_pack(
     mut git: Command,
     option: &str,
     pack: &mut dyn BufRead,
     watch: &Watch,
 ) -> gix::Result<()> {
-    // It is made to last when it is let in.
+    // `Quarantine::release` syncs the files.
     git.args(["-c", "core.fsync=none", "-c", memory::STREAM_BLOBS])
         .args(["index-pack", "--stdin", "-v", option])
         .stdout(Stdio::null());
@@ -118,14 +118,14 @@ fn run_index_pack(
         let child = scope.spawn(move || {
             let _runtime = runtime.enter();
             let mut relay = Relay::default();
-            let hear = |piece: &[u8]| relay.hear(piece, watch);
-            child::run_reading(git, Vec::new(), None, watch, hear)
+            let on_stderr = |piece: &[u8]| relay.hear(piece, watch);
+            child::run_reading(git, Vec::new(), None, watch, on_stderr)
         });
         let fed = feed(pack, ours);
         (fed, child.join())
     });
     let ended = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    // The child knows no more than that nothing came any more.
+    // When the download fails, the child only reports that its input has ended.
     let bytes = fed.map_err(ErrorExt::raise)?;
     let ended = ended.map_err(ErrorExt::raise)?;
     if ended.status.success() {
@@ -136,14 +136,14 @@ fn run_index_pack(
         // A file would have become larger than the daemon's limit allows.
         Some(signal) if signal == Signal::XFSZ.as_raw() => io::Error::from(Errno::FBIG).raise(),
         Some(signal) => io::Error::other(format!("git died of signal {signal}")).raise(),
-        None => meaning(&String::from_utf8_lossy(&ended.stderr)),
+        None => error_of(&String::from_utf8_lossy(&ended.stderr)),
     })
 }
 
-/// Gives a child what comes until either of them ends. Says how many bytes that were.
+/// Copies a pack to a child until either of them ends. Returns the number of bytes.
 ///
 /// # Errors
-/// Fails with what is wrong with what comes; what is wrong with the child, it says itself.
+/// Fails when the pack cannot be read. A child that fails reports that by itself.
 fn feed(pack: &mut dyn BufRead, mut child: io::PipeWriter) -> io::Result<u64> {
     let mut bytes = 0;
     loop {
@@ -160,10 +160,10 @@ fn feed(pack: &mut dyn BufRead, mut child: io::PipeWriter) -> io::Result<u64> {
     }
 }
 
-/// What `git index-pack` means by its last words.
-fn meaning(words: &str) -> gix::Error {
-    // They may follow half a line of progress.
-    let mut lines = words.rsplit(['\n', '\r']);
+/// The error that `git index-pack` reports on stderr.
+fn error_of(stderr: &str) -> gix::Error {
+    // The last line may follow half a line of progress.
+    let mut lines = stderr.rsplit(['\n', '\r']);
     let fatal = lines.find_map(|line| line.strip_prefix("fatal: "));
     let fatal = fatal
         .unwrap_or("git index-pack ended without a word")
@@ -186,8 +186,8 @@ fn meaning(words: &str) -> gix::Error {
         Errno::ACCESS,
     ];
     let mut disk = disk.map(io::Error::from).into_iter();
-    let is_it = |err: &io::Error| fatal.ends_with(&common::text::io_message(err));
-    match disk.find(is_it) {
+    let is_this = |err: &io::Error| fatal.ends_with(&common::text::io_message(err));
+    match disk.find(is_this) {
         Some(err) => err.raise(),
         None => io::Error::other(fatal.to_owned()).raise(),
     }
@@ -198,16 +198,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gits_last_words_are_understood() {
+    fn errors_of_index_pack_are_understood() {
         let missing =
-            meaning("Receiving objects: 100%\nfatal: did not receive expected object 12ab\n");
+            error_of("Receiving objects: 100%\nfatal: did not receive expected object 12ab\n");
         let failure = missing.downcast_any_ref::<Failure>().expect("a failure");
         assert_eq!(
             failure.message,
             "upstream did not send all necessary objects: 12ab is missing"
         );
-        let kind = |words: &str| {
-            let error = meaning(words);
+        let kind = |stderr: &str| {
+            let error = error_of(stderr);
             error
                 .downcast_any_ref::<io::Error>()
                 .expect("of this machine")
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(kind(full), io::ErrorKind::StorageFull);
         assert_eq!(kind(""), io::ErrorKind::Other);
         let damaged =
-            meaning("error: x\nfatal: pack has bad object at offset 12: inflate returned -3\n");
+            error_of("error: x\nfatal: pack has bad object at offset 12: inflate returned -3\n");
         assert_eq!(
             damaged.probable_cause().to_string(),
             "pack has bad object at offset 12: inflate returned -3"

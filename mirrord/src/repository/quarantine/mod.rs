@@ -1,5 +1,5 @@
-//! Where what upstream sends lands before anybody may see it: a directory inside the mirror, checked and then emptied
-//! into the object store, or dropped.
+//! A directory inside the mirror for the objects that upstream or a push sends. They are checked, and then moved into the
+//! object store or dropped: before that, no client sees them. [`index`] receives packs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,45 +35,46 @@ use crate::{
 
 mod index;
 
+/// The prefix of the name of each quarantine.
 const PREFIX: &str = "incoming-";
 
-/// A quarantine. Dropping it drops what is in it, unless somebody else still works there: then the next sweep does.
+/// A quarantine. Dropping it removes the directory, unless somebody else still has its lock: then the next sweep removes it.
 pub(crate) struct Quarantine {
     dir: PathBuf,
     git_dir: PathBuf,
-    /// Locked for as long as this lives; a push that outlives the daemon holds it, too.
+    /// Locked for as long as this value lives. A push that outlives the daemon has the lock, too.
     lock: File,
 }
 
-/// What is known of what came.
+/// Whether the objects of a pack that was received are known to be complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Received {
-    /// Whatever its objects need came with them.
+    /// git has checked that every object which they need came with them.
     Connected,
-    /// What they need may be in the mirror, or be missing.
+    /// The objects that they need may be in the mirror, or be missing.
     Unchecked,
 }
 
-/// Origin the objects are that are let into a mirror.
+/// The origin of objects that are moved into a mirror.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// Upstream has them, or had them.
+    /// Upstream has the objects, or had them.
     Upstream,
-    /// Some may be in this mirror alone. Their pack is kept apart: git itself leaves it as it is, and our own upkeep puts
-    /// it together with none but its like.
+    /// Some may be in this mirror alone. Their pack gets a `.keep` file: git itself leaves such a pack as it is, and upkeep
+    /// combines it only with others of its kind.
     LocalOnly,
 }
 
-/// What is written beside a pack that is kept apart, so that it can be told from one that somebody else keeps.
+/// The content of the `.keep` file of a pack with local objects: it differs from that of any other program.
 pub(crate) const LOCAL_MARK: &[u8] = b"has what this mirror alone has\n";
 
-/// Held while a quarantine is made: one without its lock would look like a dead daemon's.
+/// Locked while a quarantine is made: one without its lock would look like one of a dead daemon.
 static MAKING: Mutex<()> = Mutex::new(());
 
 impl Quarantine {
     /// An empty quarantine inside a mirror.
     pub(crate) fn new(git_dir: &Path) -> io::Result<Self> {
-        let _turn = MAKING.lock();
+        let _making = MAKING.lock();
         let dir = tempfile::Builder::new()
             .prefix(PREFIX)
             .tempdir_in(git_dir.join("objects"))?;
@@ -87,22 +88,22 @@ impl Quarantine {
         })
     }
 
-    /// The mirror that it belongs to, as it is without it.
+    /// The mirror, without the objects in the quarantine.
     pub(crate) fn repository(&self) -> io::Result<gix::Repository> {
         refs::open(&self.git_dir)
     }
 
-    /// A fenced git that writes new objects here and reads the mirror's as well.
+    /// A fenced git that writes new objects to the quarantine, and reads those of the mirror as well.
     pub(crate) fn git(&self) -> Command {
         let mut git = git::at(&self.git_dir);
-        self.borrow(&mut git);
+        self.share_objects(&mut git);
         git
     }
 
-    /// Looks for faults in what was received, as tolerantly as GitLab does itself.
+    /// Runs the checks of `git fsck` on the objects that were received, and tolerates the faults that GitLab tolerates.
     ///
     /// # Errors
-    /// Fails with [`FailureKind::Unusable`] when there are any.
+    /// Fails with [`FailureKind::Unusable`] when it finds others.
     pub(crate) fn fsck(&self, url: &UpstreamUrl, watch: &Watch) -> Result<(), Failure> {
         let context = "cannot check what upstream sent";
         let tolerated = git::TOLERATED.map(|fault| format!("{fault}=ignore"));
@@ -123,16 +124,16 @@ impl Quarantine {
                 return Err(crate::process::watch::cancelled());
             }
             if !ended.status.success() {
-                let words = String::from_utf8_lossy(&ended.stderr);
-                if let Some(failure) = memory::exhausted(&words) {
+                let stderr = String::from_utf8_lossy(&ended.stderr);
+                if let Some(failure) = memory::exhausted(&stderr) {
                     return Err(failure);
                 }
-                let words = words.lines().find(|line| !line.trim().is_empty());
-                let words = words.unwrap_or("git index-pack failed");
-                let words = words
+                let line = stderr.lines().find(|line| !line.trim().is_empty());
+                let fault = line
+                    .unwrap_or("git index-pack failed")
                     .trim_start_matches("error: ")
                     .trim_start_matches("fatal: ");
-                let message = format!("what '{url}' sent has faults: {words}");
+                let message = format!("what '{url}' sent has faults: {fault}");
                 return Err(Failure::new(FailureKind::Unusable, message)
                     .hinted("'mirrord set NAME --fsck no' takes it as it is"));
             }
@@ -141,10 +142,10 @@ impl Quarantine {
         Ok(())
     }
 
-    /// The mirror as it would be with what is here.
+    /// The mirror, with the objects in the quarantine.
     pub(crate) fn repository_with_incoming(&self) -> io::Result<gix::Repository> {
         let mut repo = self.repository()?;
-        // gix reads alternates from this file alone; git is told by its environment, and does not mind to hear it twice.
+        // gix knows alternates from this file only. git has them from its environment as well, and accepts both.
         fs::create_dir_all(self.dir.join("info"))?;
         fs::write(self.dir.join("info/alternates"), "..\n")?;
         let options = gix::odb::store::init::Options {
@@ -156,8 +157,8 @@ impl Quarantine {
         Ok(repo)
     }
 
-    /// A fenced git in a repository of its own that has these refs and no others, for talking to upstream: what refs it
-    /// has, upstream is told. It writes new objects here and reads the mirror's as well.
+    /// A fenced git in an empty repository with these refs and no others, for a fetch: git names the refs that it has to
+    /// upstream. It writes new objects to the quarantine, and reads those of the mirror as well.
     pub(crate) fn git_with_refs(&self, refs: &Refs) -> io::Result<Command> {
         let dir = self.dir.join("fetch.git");
         fs::create_dir_all(dir.join("refs"))?;
@@ -175,32 +176,32 @@ impl Quarantine {
         }
         fs::write(dir.join("packed-refs"), packed)?;
         let mut git = git::at(&dir);
-        self.borrow(&mut git);
-        // The refs of whoever the objects are borrowed from are told as well, unless they have no such name.
+        self.share_objects(&mut git);
+        // git would name the refs of its alternates as well: this command, instead of `for-each-ref`, lists none.
         git.args(["-c", "core.alternateRefsCommand=true"]);
         Ok(git)
     }
 
-    /// Whether that git's last fetch, which has looked for what is missing, brought all of these.
+    /// Whether the last fetch of [`Self::git_with_refs`], which has checked the connectivity, fetched all these refs.
     pub(crate) fn fetched_all(&self, refs: &UpstreamRefs) -> io::Result<bool> {
-        // Names of branches are in it, too, and they are bytes.
-        let brought = fs::read(self.dir.join("fetch.git/FETCH_HEAD"))?;
-        let lines = brought.split(|byte| *byte == b'\n');
+        // The file also has the names of branches, which need not be UTF-8.
+        let fetched = fs::read(self.dir.join("fetch.git/FETCH_HEAD"))?;
+        let lines = fetched.split(|byte| *byte == b'\n');
         let objects = lines.filter_map(|line| line.split(|byte| *byte == b'\t').next());
         let objects = objects.filter_map(|hex| ObjectId::from_hex(hex).ok());
         let objects: BTreeSet<ObjectId> = objects.collect();
         Ok(refs.values().all(|oid| objects.contains(oid)))
     }
 
-    fn borrow(&self, git: &mut Command) {
+    fn share_objects(&self, git: &mut Command) {
         git.env("GIT_OBJECT_DIRECTORY", &self.dir);
         git::add_alternate(git, &self.git_dir.join("objects"));
     }
 
-    /// Checks that nothing which `tips` need is missing, here or in the mirror.
+    /// Checks that no object which `tips` need is missing from both the quarantine and the mirror.
     ///
     /// # Errors
-    /// Fails with [`FailureKind::Unusable`] when something is.
+    /// Fails with [`FailureKind::Unusable`] when one is.
     pub(crate) fn check_connected(
         &self,
         tips: &BTreeSet<ObjectId>,
@@ -210,12 +211,12 @@ impl Quarantine {
         connected::check(self.git(), &self.git_dir, tips, trust, watch)
     }
 
-    /// Its object directory.
+    /// The object directory of the quarantine.
     pub(crate) fn path(&self) -> &Path {
         &self.dir
     }
 
-    /// How long the packs are that came, in bytes.
+    /// The size of the packs in the quarantine, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         let entries = fs::read_dir(self.dir.join("pack")).into_iter().flatten();
         let packs = entries
@@ -226,32 +227,32 @@ impl Quarantine {
             .sum()
     }
 
-    /// The names of the packs that came.
+    /// The names of the packs in the quarantine.
     pub(crate) fn packs(&self) -> io::Result<Vec<String>> {
         let packs = packs(&self.dir.join("pack"))?;
         Ok(packs.into_iter().map(|pack| pack.name).collect())
     }
 
-    /// Lets what is here into the mirror's object store; it lasts when this returns.
+    /// Moves all packs into the mirror's object store. They last when this returns.
     pub(crate) fn release(&self, origin: Origin) -> io::Result<()> {
         let (from, to) = (self.dir.join("pack"), pack_dir(&self.git_dir));
         let mut names = Vec::new();
         for entry in fs::read_dir(&from)? {
             let name = entry?.file_name();
-            // A lock of git's on a pack that it is writing is nothing to keep.
+            // git locks a pack that it is writing with a `.keep` file.
             if !name.to_string_lossy().ends_with(".keep") {
                 names.push(name);
             }
         }
-        // git looks for indexes: a pack must be there before its index says so.
+        // git lists the indexes: a pack must exist before its index does.
         names.sort_by_key(|name| name.to_string_lossy().ends_with(".idx"));
         for name in &names {
             let file = File::open(from.join(name))?;
-            // As git has them: clones may be given this very file.
+            // git's own mode for packs: a clone may get a hard link to this file.
             file.set_permissions(Permissions::from_mode(0o444))?;
             file.sync_all()?;
         }
-        // Nobody else has these files yet.
+        // No other process can change these files yet.
         let hash = |pack: Pack| {
             let digests = pack.digests(&from)?;
             Ok((pack.name, digests))
@@ -261,7 +262,7 @@ impl Quarantine {
         if origin == Origin::LocalOnly {
             let packs = names.iter().map(Path::new);
             for pack in packs.filter(|name| name.extension() == Some("pack".as_ref())) {
-                // Before the pack is there: at no time may it look like one of upstream's.
+                // The pack comes after its `.keep` file: it must never look like one of upstream's.
                 let mut mark = File::create(to.join(pack.with_extension("keep")))?;
                 mark.write_all(LOCAL_MARK)?;
                 mark.sync_all()?;
@@ -270,7 +271,8 @@ impl Quarantine {
         }
         for name in &names {
             if name.to_string_lossy().ends_with(".idx") {
-                // In the moment between the two the record says more than is there, and nothing is handed out.
+                // The record comes before the index: a record of a pack that does not exist only keeps clients from getting
+                // any pack, for a moment.
                 verified::record_packs(&self.git_dir, &packs)?;
             }
             fs::rename(from.join(name), to.join(name))?;
@@ -279,7 +281,7 @@ impl Quarantine {
         durable::sync_dir(&to)
     }
 
-    /// Lets what `tips` need into the mirror's object store, and nothing else of what is here.
+    /// Moves the objects that `tips` need into the mirror's object store, and no others.
     pub(crate) fn release_only(&self, tips: &BTreeSet<ObjectId>, origin: Origin) -> io::Result<()> {
         let only = Self::new(&self.git_dir)?;
         let mut git = self.git();
@@ -297,9 +299,9 @@ impl Quarantine {
         let ended = child.wait_with_output()?;
         log.ended(ended.status);
         if !ended.status.success() {
-            let words = String::from_utf8_lossy(&ended.stderr);
-            let words = words.trim().trim_start_matches("fatal: ").to_owned();
-            return Err(io::Error::other(words));
+            let stderr = String::from_utf8_lossy(&ended.stderr);
+            let message = stderr.trim().trim_start_matches("fatal: ").to_owned();
+            return Err(io::Error::other(message));
         }
         only.release(origin)
     }
@@ -309,7 +311,7 @@ impl Drop for Quarantine {
     fn drop(&mut self) {
         if self.lock.try_lock().is_ok()
             && let Err(err) = fs::remove_dir_all(&self.dir)
-            // It may have gone with its mirror.
+            // The mirror may have been removed.
             && err.kind() != io::ErrorKind::NotFound
         {
             tracing::warn!("cannot remove '{}': {err}", self.dir.display());
@@ -317,35 +319,35 @@ impl Drop for Quarantine {
     }
 }
 
-/// Whether somebody works in a quarantine of a mirror, be it a push that has outlived its daemon.
+/// Whether a quarantine of a mirror is in use, even by a push that has outlived its daemon.
 pub(crate) fn is_in_use(git_dir: &Path) -> io::Result<bool> {
-    let _turn = MAKING.lock();
+    let _making = MAKING.lock();
     for entry in fs::read_dir(git_dir.join("objects"))? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(PREFIX) && is_held(&entry.path()) {
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) && is_locked(&entry.path()) {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-fn is_held(quarantine: &Path) -> bool {
+fn is_locked(quarantine: &Path) -> bool {
     let lock = File::open(quarantine.join(LOCK));
     lock.is_ok_and(|lock| lock.try_lock().is_err())
 }
 
-/// Removes the quarantines in which nobody works any more: those of a killed daemon, and of pushes that outlived it.
+/// Removes the quarantines that are not in use: those of a killed daemon, and of pushes that outlived it.
 pub(crate) fn sweep(git_dir: &Path) -> io::Result<()> {
-    let _turn = MAKING.lock();
+    let _making = MAKING.lock();
     for entry in fs::read_dir(git_dir.join("objects"))? {
         let entry = entry?;
         if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
             continue;
         }
-        if !is_held(&entry.path())
+        if !is_locked(&entry.path())
             && let Err(err) = fs::remove_dir_all(entry.path())
         {
-            // A child of a dead one's may still write there; the next sweep will find it alone.
+            // A child of a killed daemon may still write there; the next sweep tries again.
             tracing::warn!("cannot remove '{}': {err}", entry.path().display());
         }
     }

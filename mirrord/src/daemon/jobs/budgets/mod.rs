@@ -194,8 +194,6 @@ fn must_stay(engine: &Engine, mirror: &Mirror) -> io::Result<bool> {
     }
     let refs = refs::read(git_dir)?;
     let (track, keep) = (&settings.rules.track, settings.rules.keep_history);
-    Ok(
-        !local_refs::list(&refs, track).is_empty()
-            || history::lasts(&refs, SystemTime::now(), keep),
-    )
+    Ok(!local_refs::list(&refs, track).is_empty()
+        || history::has_unexpired(&refs, SystemTime::now(), keep))
 }
