@@ -1,5 +1,5 @@
-//! What happens on disk while a push is carried out, as the kernel tells it: moments at which something can be killed
-//! that are the same in every run, whatever else the machine does.
+//! The changes on disk during a push, as inotify reports them. They are moments at which a process can be killed that are
+//! the same in every run, whatever the load of the machine.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -25,7 +25,7 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Begins to watch.
+    /// Starts to watch a directory.
     #[track_caller]
     pub fn of(dir: &Path) -> Self {
         let flags = CreateFlags::CLOEXEC | CreateFlags::NONBLOCK;
@@ -38,7 +38,7 @@ impl Changes {
         changes
     }
 
-    /// How many were counted.
+    /// The number of changes so far.
     pub fn count(&self) -> usize {
         self.count
     }
@@ -49,7 +49,7 @@ impl Changes {
             | WatchFlags::MOVED_FROM
             | WatchFlags::MOVED_TO
             | WatchFlags::DELETE;
-        // What is gone by now has nothing more to tell.
+        // A directory that is gone has no more changes.
         let Ok(watched) = inotify::add_watch(&self.inotify, dir, what) else {
             return;
         };
@@ -62,7 +62,7 @@ impl Changes {
         }
     }
 
-    /// Counts those that have been made, up to so many; tells whether there were.
+    /// Counts changes up to a number; returns whether there were as many.
     fn reach(&mut self, many: usize) -> bool {
         let mut new = Vec::new();
         // Small, so that little is read ahead of the moment that is meant.
@@ -105,7 +105,7 @@ impl World {
                 return match daemon.filter(|_| part == Part::Daemon) {
                     Some(daemon) => {
                         daemon.signal(Signal::KILL);
-                        daemon.ended(crate::parts::WAIT)
+                        daemon.ended(crate::parts::TIMEOUT)
                     }
                     None => self.kill_part(push, part),
                 };

@@ -1,4 +1,4 @@
-//! Does git agree? What was made through the mirror against what plain git makes of the upstream.
+//! Comparison of a clone through the mirror with a clone that plain git makes of the upstream.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::{Ran, World};
 
-/// How many differing lines are shown.
-const SHOWN: usize = 60;
+/// The number of differing lines that are shown.
+const MAX_LINES: usize = 60;
 
-/// What both sides of a clone must answer alike, and the rule that it shows.
+/// The git commands that must print the same in both clones, each with the rule that it checks.
 const QUESTIONS: [(&str, &[&str]); 6] = [
     (
         "a clone has the same refs as a plain one",
@@ -114,12 +114,12 @@ fn difference(ours: &[String], plain: &[String]) -> String {
     let (ours, plain) = (of(ours), of(plain));
     let only_ours = ours.difference(&plain).map(|line| format!("- {line}\n"));
     let only_plain = plain.difference(&ours).map(|line| format!("+ {line}\n"));
-    only_ours.chain(only_plain).take(SHOWN).collect()
+    only_ours.chain(only_plain).take(MAX_LINES).collect()
 }
 
 /// Two repositories that are told the same, one through the mirror and one by plain git.
 ///
-/// The words are those of the mirror's side; plain git gets them without `mirror::`.
+/// The arguments are those of the mirror's side; plain git gets them without `mirror::`.
 #[derive(Debug)]
 pub struct Twins<'w> {
     world: &'w World,

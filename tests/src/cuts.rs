@@ -1,19 +1,19 @@
-//! Pushes whose line to upstream is cut, and at which places.
+//! Pushes whose connection to upstream is cut, and the positions at which it is cut.
 
 use crate::{Fault, Kind, On, Ran, Trial, Trials};
 
-/// Where a line is cut.
+/// A position at which a connection is cut.
 #[derive(Clone, Copy, Debug)]
 pub enum Cut {
-    /// After so much of what upstream has.
+    /// After this many bytes of upstream's refs.
     Refs(u64),
-    /// After so much of the push.
+    /// After this many bytes of the push.
     Request(u64),
-    /// After all of it, none of which the server heard.
+    /// After the whole push, of which the server has received nothing.
     Unheard,
-    /// When all is done and nothing was said.
+    /// After the server's work, before its answer.
     Unsaid,
-    /// After so much of what upstream says about the push.
+    /// After this many bytes of the answer to the push.
     Answer(u64),
 }
 
@@ -28,8 +28,8 @@ impl Cut {
         }
     }
 
-    /// Says where.
-    pub fn place(self) -> &'static str {
+    /// The position, for a report.
+    pub fn position(self) -> &'static str {
         match self {
             Self::Refs(_) => "in upstream's refs",
             Self::Request(_) => "in the request",
@@ -41,7 +41,7 @@ impl Cut {
 }
 
 impl Trials {
-    /// Cuts one push; tells whether the place was found.
+    /// Cuts one push; returns whether the position was reached.
     #[track_caller]
     pub fn cut(&self, kind: Kind, cut: Cut) -> (Trial, Ran, bool) {
         let trial = self.prepare(kind);
@@ -60,14 +60,14 @@ impl Trials {
     }
 }
 
-/// Chooses places over all kinds of push, as evenly as the number allows.
+/// Chooses positions over all kinds of push, as evenly as the number allows.
 #[track_caller]
-pub fn places_to_cut(trials: &Trials, count: usize) -> Vec<(Kind, Cut)> {
+pub fn positions_to_cut(trials: &Trials, count: usize) -> Vec<(Kind, Cut)> {
     let kinds = Kind::ALL.len();
     let each = count.div_ceil(kinds);
     let mut lists: Vec<_> = Kind::ALL
         .iter()
-        .map(|kind| places(trials, *kind, each).into_iter())
+        .map(|kind| positions(trials, *kind, each).into_iter())
         .collect();
     let mut plan = Vec::new();
     while plan.len() < count {
@@ -79,7 +79,7 @@ pub fn places_to_cut(trials: &Trials, count: usize) -> Vec<(Kind, Cut)> {
 }
 
 /// Chooses places in one kind of push, by what one such push looks like.
-fn places(trials: &Trials, kind: Kind, count: usize) -> Vec<Cut> {
+fn positions(trials: &Trials, kind: Kind, count: usize) -> Vec<Cut> {
     trials.gitlab.forget_requests();
     let trial = trials.prepare(kind);
     trials.push(&trial).ok();

@@ -1,5 +1,5 @@
-//! What hosts send to webhooks, byte by byte: a blocking http client that says exactly what it is told, and signatures
-//! made by hand, so that what the daemon's library thinks of them is worth something.
+//! Deliveries of hosts to webhooks, byte by byte: a blocking HTTP client that sends exactly what it is given, and
+//! signatures that are made without the daemon's library, so that they test it.
 
 use std::{
     fs,
@@ -31,12 +31,12 @@ pub struct Delivery {
     authority: Option<PathBuf>,
 }
 
-/// What was answered.
+/// The answer to a delivery.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The status.
     pub status: u16,
-    /// All headers, names in lower case.
+    /// The headers, with their names in lower case.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: String,

@@ -1,4 +1,4 @@
-//! A desktop's keyring: a real gnome-keyring-daemon on a session bus that only this world knows.
+//! A real gnome-keyring-daemon on a session bus of this world.
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
@@ -9,13 +9,13 @@ use rustix::process::Signal;
 use crate::process::descendants;
 use crate::{Run, Running, World};
 
-/// What unlocks it.
+/// The password that unlocks the keyring.
 const PASSWORD: &str = "password of the keyring";
 
-/// How long it may take to be as it should be.
-const WAIT: Duration = Duration::from_secs(30);
+/// How long the bus and the keyring may take to start or to change.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the bus is told: it starts nobody but the prompter, whoever is installed on this machine.
+/// The configuration of the bus. The bus starts no service but the prompter, whatever is installed on this machine.
 const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
@@ -32,20 +32,20 @@ const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus C
 </busconfig>
 "#;
 
-/// Who asks the person for the password of a locked keyring: here somebody who waits for them, and they are not there.
+/// The program that asks for the password of a locked keyring. This one waits for a user who never answers.
 const PROMPTER: &str = "\
 [D-BUS Service]
 Name=org.gnome.keyring.SystemPrompter
 Exec=ROOT/bus/prompter
 ";
 
-/// The service, as all programs call it.
+/// The bus name of the Secret Service.
 const SERVICE: &str = "org.freedesktop.secrets";
 
-/// The keyring that a person has who never made another.
+/// The path of the default keyring.
 const LOGIN: &str = "/org/freedesktop/secrets/collection/login";
 
-/// A keyring of one world, unlocked at first. Dropping it ends everybody who belongs to it.
+/// A keyring of one world, unlocked at first. Dropping it ends its processes.
 #[derive(Debug)]
 pub struct Keyring<'a> {
     world: &'a World,
@@ -140,7 +140,7 @@ impl Keyring<'_> {
     /// Waits until the keyring says so of being locked.
     #[track_caller]
     fn wait_until(&self, wanted: &str) {
-        let deadline = Instant::now() + WAIT;
+        let deadline = Instant::now() + TIMEOUT;
         let args = ["string:org.freedesktop.Secret.Collection", "string:Locked"];
         loop {
             let ran = self

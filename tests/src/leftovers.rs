@@ -1,9 +1,9 @@
-//! What work that was broken off leaves on disk.
+//! Files that interrupted work leaves on disk.
 
 use std::fs;
 use std::path::Path;
 
-/// Finds locks, and what was received and not kept, with all that is in it.
+/// Finds locks, and directories of received objects that were not kept, with their contents.
 pub(crate) fn unfinished(dir: &Path, found: &mut Vec<String>) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let (path, name) = (entry.path(), entry.file_name());
@@ -14,17 +14,17 @@ pub(crate) fn unfinished(dir: &Path, found: &mut Vec<String>) {
                 .any(|begin| name.starts_with(begin));
         if wrong {
             found.push(path.display().to_string());
-            everything(&path, found);
+            list_all(&path, found);
         } else if path.is_dir() && !path.is_symlink() {
             unfinished(&path, found);
         }
     }
 }
 
-/// Lists what is below a directory.
-fn everything(dir: &Path, found: &mut Vec<String>) {
+/// Lists all that is below a directory.
+fn list_all(dir: &Path, found: &mut Vec<String>) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         found.push(entry.path().display().to_string());
-        everything(&entry.path(), found);
+        list_all(&entry.path(), found);
     }
 }

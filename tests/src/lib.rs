@@ -2,8 +2,8 @@
 //! programs, a [`GitLab`] stand-in that serves real `git http-backend`, and upstream
 //! [`Project`]s. Nothing here is faked that could be real: git, the wire, the programs.
 //!
-//! Nobody sleeps. What is waited for is an event (a process ended, a request arrived, a gate
-//! opened), and every wait has a deadline after which the test says what it waited for.
+//! No test sleeps. A test waits for an event (a process ended, a request arrived, a paused request was
+//! released), and every wait has a deadline after which the test says what it waited for.
 
 mod changes;
 mod compare;
@@ -28,7 +28,7 @@ mod world;
 
 pub use changes::Changes;
 pub use compare::{Twins, public_refs, refs, same_clone};
-pub use cuts::{Cut, places_to_cut};
+pub use cuts::{Cut, positions_to_cut};
 pub use delivery::{Answer, Delivery, signature};
 pub use gitlab::{Fault, GitLab, On, Paused, Request};
 pub use keyring::Keyring;

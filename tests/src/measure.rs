@@ -1,4 +1,4 @@
-//! What a program has taken, for programs that print figures.
+//! The memory and processor time of a process, for programs that print figures.
 
 use std::collections::HashMap;
 use std::fs;
@@ -46,7 +46,7 @@ pub fn processor_of_thread() -> f64 {
     (fields[11] + fields[12]) / TICKS
 }
 
-/// The numbers behind the name, which may hold anything.
+/// The numbers behind the name of the process, which may have any characters.
 fn fields(path: &str) -> Vec<f64> {
     let stat = fs::read_to_string(path).expect("it runs");
     let (_, rest) = stat.rsplit_once(')').expect("it has a name");
@@ -66,7 +66,7 @@ pub fn resident(pid: u32) -> usize {
     of_status(pid, "VmRSS:")
 }
 
-/// Lets [`peak`] begin again with what the process has now.
+/// Resets [`peak`] to the memory that the process has now.
 pub fn forget_peak(pid: u32) {
     // `man 5 proc_pid_clear_refs`; whoever may not has the older peak.
     let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
@@ -75,9 +75,9 @@ pub fn forget_peak(pid: u32) {
 /// Memory, in KiB.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Memory {
-    /// All that is resident, as `ps` and `time` tell it.
+    /// The resident memory, as `ps` and `time` show it.
     pub resident: usize,
-    /// What of it is no mapped file, which the kernel may drop at any time and read again.
+    /// The resident memory without mapped files, which the kernel may drop at any time and read again.
     pub own: usize,
 }
 

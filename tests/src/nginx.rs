@@ -1,4 +1,4 @@
-//! A real nginx in front of something, as README shows it.
+//! A real nginx in front of the webhook, configured as README shows.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::{CertificateFiles, Running, World};
 
-/// How long it may take to listen.
+/// How long nginx may take to listen.
 const START: Duration = Duration::from_secs(10);
 
 /// A running nginx, where TLS ends. Dropping it stops it.

@@ -1,4 +1,4 @@
-//! What a running program prints, collected by threads so that no pipe ever fills up.
+//! The output of a running program, collected by threads so that no pipe ever fills up.
 
 use std::{io::Read, process::Child, sync::Arc, thread, time::Instant};
 
@@ -12,7 +12,7 @@ pub(crate) struct Output(Arc<(Mutex<Printed>, Condvar)>);
 struct Printed {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
-    /// Pipes that somebody may still write to.
+    /// The number of pipes that are still open for writing.
     open: usize,
 }
 
@@ -29,7 +29,7 @@ impl Output {
         output
     }
 
-    /// Collects from the one end at which all can be read.
+    /// Collects from one end for both outputs, such as a terminal.
     pub(crate) fn of_one(end: impl Read + Send + 'static) -> Self {
         let output = Self::default();
         output.collect(end, |printed| &mut printed.stdout);
@@ -65,7 +65,7 @@ impl Output {
         (text(&printed.stdout), text(&printed.stderr))
     }
 
-    /// Waits until nobody can print any more; `false` if somebody still can at the deadline.
+    /// Waits until all pipes are closed; `false` if one is still open at the deadline.
     pub(crate) fn closed(&self, deadline: Instant) -> bool {
         self.wait_until(deadline, |printed| printed.open == 0);
         self.lock().open == 0
@@ -73,24 +73,24 @@ impl Output {
 
     /// Waits until this text was printed; `false` once that cannot happen in time.
     pub(crate) fn contains(&self, text: &str, deadline: Instant) -> bool {
-        let holds = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(text);
-        let seen = |printed: &Printed| holds(&printed.stdout) || holds(&printed.stderr);
-        self.wait_until(deadline, |printed| seen(printed) || printed.open == 0);
-        seen(&self.lock())
+        let has = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(text);
+        let is_printed = |printed: &Printed| has(&printed.stdout) || has(&printed.stderr);
+        self.wait_until(deadline, |printed| is_printed(printed) || printed.open == 0);
+        is_printed(&self.lock())
     }
 
-    /// Waits until stdout has this text behind a place; returns the place behind it, or nothing once that cannot happen
+    /// Waits until stdout has this text after an offset; returns the offset of its end, or `None` once that cannot happen
     /// in time.
     pub(crate) fn found(&self, text: &str, from: usize, deadline: Instant) -> Option<usize> {
-        let place = |printed: &Printed| {
+        let end = |printed: &Printed| {
             let mut windows = printed.stdout.get(from..)?.windows(text.len());
             let at = windows.position(|window| window == text.as_bytes())?;
             Some(from + at + text.len())
         };
         self.wait_until(deadline, |printed| {
-            place(printed).is_some() || printed.open == 0
+            end(printed).is_some() || printed.open == 0
         });
-        place(&self.lock())
+        end(&self.lock())
     }
 
     fn wait_until(&self, deadline: Instant, done: impl Fn(&Printed) -> bool) {

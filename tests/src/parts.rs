@@ -1,5 +1,5 @@
-//! The programs that a push through the mirror is made of, found below the `git push` that a test
-//! has started, so that each can be killed alone.
+//! The processes of a push through the mirror, found below the `git push` that a test has started, so
+//! that each can be killed by itself.
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,13 +12,13 @@ use rustix::process::Signal;
 use crate::process::{Process, all_that_mention};
 use crate::{Running, World};
 
-/// How long a part is waited for.
-pub(crate) const WAIT: Duration = Duration::from_secs(30);
+/// How long a test waits for a process of a push to appear.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One program of a push.
+/// One process of a push.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Part {
-    /// `git-remote-mirror`, which the person's git has started.
+    /// `git-remote-mirror`, which the user's git has started.
     Helper,
     /// `git receive-pack` on the mirror.
     ReceivePack,
@@ -40,15 +40,16 @@ impl Part {
         Self::Daemon,
     ];
 
-    fn is(self, args: &[String]) -> bool {
+    /// Whether a command line is that of this process.
+    fn matches(self, args: &[String]) -> bool {
         let program = args.first().map(Path::new).and_then(Path::file_name);
-        let called = |name: &str| program.is_some_and(|program| program == name);
-        let says = |word: &str| args.iter().any(|said| said == word);
+        let is_program = |name: &str| program.is_some_and(|program| program == name);
+        let has = |arg: &str| args.iter().any(|each| each == arg);
         match self {
-            Self::Helper => called("git-remote-mirror") && args.len() > 2 && !says("login"),
-            Self::ReceivePack => called("git") && says("receive-pack"),
-            Self::Hook => called("proc-receive"),
-            Self::InnerPush => called("git") && says("push") && says("--no-follow-tags"),
+            Self::Helper => is_program("git-remote-mirror") && args.len() > 2 && !has("login"),
+            Self::ReceivePack => is_program("git") && has("receive-pack"),
+            Self::Hook => is_program("proc-receive"),
+            Self::InnerPush => is_program("git") && has("push") && has("--no-follow-tags"),
             Self::Daemon => false,
         }
     }
@@ -62,7 +63,7 @@ impl World {
             return false;
         };
         process.signal(Signal::KILL);
-        assert!(process.ended(WAIT), "{part:?} survived SIGKILL");
+        assert!(process.ended(TIMEOUT), "{part:?} survived SIGKILL");
         true
     }
 
@@ -82,7 +83,7 @@ impl World {
     /// Waits until a push has this part.
     #[track_caller]
     pub fn wait_for_part(&self, push: &Running, part: Part) {
-        let deadline = Instant::now() + WAIT;
+        let deadline = Instant::now() + TIMEOUT;
         // A process that begins is no event for a stranger.
         while !self.has_part(push, part) {
             assert!(Instant::now() < deadline, "the push never had a {part:?}");
@@ -94,7 +95,10 @@ impl World {
     #[track_caller]
     pub fn wait_without_part(&self, push: &Running, part: Part) {
         if let Some(process) = self.part(push, part) {
-            assert!(process.ended(WAIT), "the {part:?} of the push never ended");
+            assert!(
+                process.ended(TIMEOUT),
+                "the {part:?} of the push never ended"
+            );
         }
     }
 
@@ -130,7 +134,7 @@ impl World {
                 let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
                 let args = line.split(|byte| *byte == 0);
                 let args = args.map(|word| String::from_utf8_lossy(word).into_owned());
-                let ours = part.is(&args.collect::<Vec<_>>()) && process.mentions(self.root());
+                let ours = part.matches(&args.collect::<Vec<_>>()) && process.mentions(self.root());
                 ours.then_some(process)
             });
             if found.is_some() {

@@ -1,5 +1,5 @@
-//! Other people's processes, held by a pidfd: their end is an event that can be waited for,
-//! and a signal can never hit a stranger that got the same number later.
+//! Processes that are no children of the test, each with a pidfd: its end is an event that can be waited
+//! for, and a signal can never hit a later process with the same number.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-/// How long a killed process may take to be gone.
-const GONE: Duration = Duration::from_secs(10);
+/// How long a killed process may take to end.
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A process that may end at any moment.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Takes hold of a process; `None` if there is none with this number.
+    /// Opens a process by its number; `None` if there is none.
     pub(crate) fn open(pid: u32) -> Option<Self> {
         let raw = Pid::from_raw(i32::try_from(pid).ok()?)?;
         let fd = pidfd_open(raw, PidfdFlags::empty()).ok()?;
@@ -30,7 +30,7 @@ impl Process {
         self.pid
     }
 
-    /// What becomes readable when it has ended.
+    /// A file descriptor that becomes readable when the process has ended.
     pub(crate) fn fd(&self) -> &OwnedFd {
         &self.fd
     }
@@ -88,18 +88,18 @@ pub(crate) fn all_that_mention(path: &Path) -> Vec<Process> {
         .collect()
 }
 
-/// Returns every process that this one has started, and those that they have.
+/// Returns every process that this one has started, and those that they have started.
 pub(crate) fn descendants(pid: u32) -> Vec<Process> {
     let family = family(pid).into_iter();
     family.filter_map(Process::open).collect()
 }
 
-/// Returns the numbers of all that this process has started, and of those that they have.
+/// Returns the numbers of all processes that this one has started, and of those that they have started.
 pub(crate) fn family(pid: u32) -> Vec<u32> {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
-    // Their own number, and their parent's, which stands behind a name that may hold anything.
+    // The number of each process and of its parent, which is behind a name with any characters.
     let all: Vec<(u32, u32)> = entries
         .filter_map(|entry| {
             let entry = entry.ok()?;
@@ -119,18 +119,18 @@ pub(crate) fn family(pid: u32) -> Vec<u32> {
     found.split_off(1)
 }
 
-/// Kills all that this process has started, and all that mentions one of these paths: for a program that is told to stop
-/// in the middle of its work.
+/// Kills all processes that this one has started, and all that mention one of these paths: for a program that is told to
+/// stop in the middle of its work.
 pub fn kill_all(paths: &[&Path]) {
-    // Whoever is still there may be starting others.
+    // A process that still runs may be starting others.
     for _ in 0..3 {
-        let mut doomed = descendants(std::process::id());
-        doomed.extend(paths.iter().flat_map(|path| all_that_mention(path)));
-        for process in &doomed {
+        let mut processes = descendants(std::process::id());
+        processes.extend(paths.iter().flat_map(|path| all_that_mention(path)));
+        for process in &processes {
             process.signal(Signal::KILL);
         }
-        for process in doomed {
-            process.ended(GONE);
+        for process in processes {
+            process.ended(KILL_TIMEOUT);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! An upstream: a bare repository whose history a test writes in a few plain words.
+//! An upstream: a bare repository whose history a test writes with a few short calls.
 
 use std::ffi::OsStr;
 use std::fmt::Write;
@@ -13,7 +13,7 @@ const FIRST_COMMIT: u64 = 1_767_225_600;
 
 const MINUTE: u64 = 60;
 
-/// A bare repository to follow. Equal words give equal object ids, in every run.
+/// A bare repository to follow. Equal calls give equal object ids, in every run.
 #[derive(Debug)]
 pub struct Project {
     dir: PathBuf,
@@ -187,7 +187,7 @@ impl Project {
 
     /// Creates `n` branches `many/000001` and on at the tip of `main`; once per project.
     ///
-    /// They go straight into the sorted file where git keeps packed refs, because git would
+    /// The refs are written straight into git's sorted file `packed-refs`, because git would
     /// first make a file of each, which takes it half a minute for 100,000.
     #[track_caller]
     pub fn many_refs(&self, n: usize) {

@@ -1,4 +1,4 @@
-//! Programs as a person runs them: a fenced environment, captured output, a deadline.
+//! Programs as a user runs them, with a clean environment, captured output and a deadline.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -19,8 +19,8 @@ use crate::process::Process;
 /// How long a program may run; then it is killed and the test fails with what was printed.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
-/// How long output may stay open after the program ended: someone it started holds the pipe,
-/// and a person's `$(git fetch)` would hang.
+/// How long output may stay open after the program has ended. Otherwise a process that it started
+/// has the pipe, and a user's `$(git fetch)` would hang.
 pub(crate) const OUTPUT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A program about to run; nothing happens until [`ok`](Self::ok) or one of its kin.
@@ -76,8 +76,8 @@ impl Run {
 
     /// Runs it in this directory; a relative one is in the world's.
     pub fn at(mut self, dir: impl AsRef<Path>) -> Self {
-        let here = self.command.get_current_dir().unwrap_or(Path::new("/"));
-        let dir = here.join(dir);
+        let current = self.command.get_current_dir().unwrap_or(Path::new("/"));
+        let dir = current.join(dir);
         self.command.current_dir(dir);
         self
     }
@@ -94,7 +94,7 @@ impl Run {
         self
     }
 
-    /// Lets it run for so long: for programs that print figures of large repositories.
+    /// Sets how long the program may run: for programs that print figures of large repositories.
     pub fn within(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
@@ -177,10 +177,11 @@ impl Run {
     }
 }
 
-/// The same command by the path of its program: each of thousands of children would begin as a copy of this process.
+/// Returns the command with the path of its program in place of its name: otherwise each of thousands of children would
+/// begin as a copy of this process.
 fn by_path(command: &Command) -> Command {
-    let given = |key: &str| command.get_envs().find(|(name, _)| *name == key)?.1;
-    let path = given("PATH").unwrap_or_default();
+    let env = |key: &str| command.get_envs().find(|(name, _)| *name == key)?.1;
+    let path = env("PATH").unwrap_or_default();
     let mut same = Command::new(git::found_on(path, command.get_program()));
     let envs = command.get_envs();
     same.args(command.get_args())
@@ -192,7 +193,7 @@ fn by_path(command: &Command) -> Command {
     same
 }
 
-/// The words of a command as one would type them, without its environment.
+/// A command as one would type it, without its environment.
 struct CommandLine<'a>(&'a Command);
 
 impl fmt::Debug for CommandLine<'_> {
@@ -233,13 +234,13 @@ impl Running {
 
     /// Sends a signal to the whole process group, as a terminal's Ctrl-C does.
     pub fn kill_group(&self, signal: Signal) {
-        // Not reaped before wait() or drop, so the number is still ours.
+        // The child is not reaped before wait() or drop, so the number is still its own.
         if let Some(group) = Pid::from_raw(self.pid().cast_signed()) {
             let _ = kill_process_group(group, signal);
         }
     }
 
-    /// What can be waited on until it has ended.
+    /// A file descriptor that becomes readable when the program has ended.
     pub(crate) fn end(&self) -> &OwnedFd {
         self.process.fd()
     }
@@ -262,10 +263,10 @@ impl Running {
     /// Waits until stdout or stderr contains this text; panics if it ends without.
     #[track_caller]
     pub fn printed(&self, text: &str) {
-        let seen = self.output.contains(text, self.deadline);
+        let is_printed = self.output.contains(text, self.deadline);
         let (stdout, stderr) = self.output.so_far();
         assert!(
-            seen,
+            is_printed,
             "never printed '{text}':\n$ {}\n--- stdout\n{stdout}\n--- stderr\n{stderr}",
             self.name
         );
@@ -315,7 +316,7 @@ pub struct Ran {
     pub stdout: String,
     /// All of stderr, with invalid UTF-8 replaced.
     pub stderr: String,
-    /// How it ended.
+    /// The exit status.
     pub status: ExitStatus,
     name: String,
 }

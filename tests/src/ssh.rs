@@ -1,4 +1,4 @@
-//! An ordinary sshd, and what a person needs to sign in to it: keys, an ssh configuration, known hosts.
+//! A real sshd, and what a user needs to sign in to it: keys, an ssh configuration, known hosts.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -12,13 +12,13 @@ use rustix::process::Signal;
 use crate::process::{all_that_mention, descendants};
 use crate::{Project, Run, Running, World};
 
-/// Debian's place; sshd wants to be called by its whole path.
+/// The path of sshd in Debian; sshd must be started by its absolute path.
 const SSHD: &str = "/usr/sbin/sshd";
 
-/// Tries for a port that nobody has.
-const TRIES: usize = 50;
+/// The number of tries for a free port.
+const MAX_TRIES: usize = 50;
 
-/// What the person's ssh is told. OpenSSH does not look at `$HOME` for its files.
+/// The user's ssh configuration. OpenSSH does not use `$HOME` to find its files.
 const CLIENT: &str = "\
 Host *
 	IdentityFile ROOT/ssh/key
@@ -27,7 +27,7 @@ Host *
 	GlobalKnownHostsFile /dev/null
 ";
 
-/// What sshd is told. Each session goes through `serve`.
+/// The configuration of sshd. Each session runs `serve`.
 const SERVER: &str = "\
 ListenAddress 127.0.0.1
 Port PORT
@@ -44,7 +44,7 @@ LogLevel VERBOSE
 ForceCommand ROOT/sshd/serve
 ";
 
-/// What a session runs, as GitLab's shell does: the home of the logins is the test's, and so is what is to go wrong.
+/// The program of each session, in the place of GitLab's shell. Its home and its faults are the test's.
 const SERVE: &str = "\
 #!/bin/sh
 export HOME='ROOT/login' PATH='SEARCH' GIT_CONFIG_NOSYSTEM=1
@@ -165,7 +165,7 @@ impl Sshd {
         Project::new(self.root.join("login").join(name))
     }
 
-    /// Lets in whoever has one of these keys, and nobody else.
+    /// Authorizes these keys, and no others.
     pub fn authorize(&self, keys: &[&str]) {
         let read = |key: &&str| fs::read_to_string(self.root.join(format!("{key}.pub")));
         let lines: Vec<_> = keys
@@ -175,24 +175,24 @@ impl Sshd {
         self.write("sshd/authorized_keys", &lines.concat());
     }
 
-    /// Makes the person know the server.
+    /// Writes the server's key to the user's known hosts.
     pub fn accept_host_key(&self) {
         let key = fs::read_to_string(self.root.join("sshd/host_key.pub")).expect("a public key");
         let line = format!("[127.0.0.1]:{} {key}", self.port);
         self.write("ssh/known_hosts", &line);
     }
 
-    /// Makes the person know nobody.
+    /// Empties the user's known hosts.
     pub fn forget_host_key(&self) {
         self.write("ssh/known_hosts", "");
     }
 
-    /// Adds lines to the person's ssh configuration, before what is there.
+    /// Adds lines to the user's ssh configuration, before what is there.
     pub fn configure(&self, lines: &str) {
         self.write("ssh/config", &format!("{lines}\n{CLIENT}"));
     }
 
-    /// Takes the person's key from their ssh configuration: what an agent has is all they have.
+    /// Removes the key from the user's ssh configuration: only the keys of an agent are left.
     pub fn leave_keys_to_agents(&self) {
         let (before, after) = CLIENT.split_once("\tIdentityFile").expect("a key is named");
         let after = after.split_once("yes\n").map_or("", |(_, after)| after);
@@ -207,18 +207,18 @@ impl Sshd {
         self.write("sshd/fault", lines);
     }
 
-    /// Lets sessions be.
+    /// Removes these lines.
     pub fn clear_fault(&self) {
         fs::remove_file(self.root.join("sshd/fault")).expect("there is a fault");
     }
 
-    /// Returns what sessions were asked to run so far.
+    /// Returns the commands of all sessions so far.
     pub fn commands(&self) -> Vec<String> {
         let text = fs::read_to_string(self.root.join("sshd/commands")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 
-    /// Returns how many connections were let in since the last start.
+    /// Returns the number of connections that were accepted since the last start.
     #[track_caller]
     pub fn accepted(&self) -> usize {
         let (_, log) = self.running().so_far();
@@ -248,7 +248,7 @@ impl Sshd {
         if rustix::process::geteuid().is_root() {
             fs::create_dir_all("/run/sshd").expect("root may");
         }
-        let ports = if self.port == 0 { TRIES } else { 1 };
+        let ports = if self.port == 0 { MAX_TRIES } else { 1 };
         for _ in 0..ports {
             let port = if self.port == 0 {
                 free_port()
@@ -281,13 +281,13 @@ impl Sshd {
         }
     }
 
-    /// Stops it, and all who are signed in, as a machine that hangs would: connections are made, and nothing is said.
+    /// Stops sshd and its sessions, as if the machine hung: connections are made, and nothing is sent.
     #[track_caller]
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// Lets it go on.
+    /// Continues sshd and its sessions.
     #[track_caller]
     pub fn thaw(&self) {
         self.signal(Signal::CONT);

@@ -1,5 +1,5 @@
-//! A person's systemd: a real user manager with the world's own runtime and configuration directories, in a control
-//! group of its own. It knows of no unit but systemd's own targets and what is installed in this world.
+//! A real systemd user manager with the world's own runtime and configuration directories, in a control group of its
+//! own. Its only units are systemd's own targets and those that are installed in this world.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt, symlink};
@@ -11,10 +11,10 @@ use rustix::process::Signal;
 use crate::process::Process;
 use crate::{Run, Running, World, programs};
 
-/// Where distributions have it.
+/// The path of systemd in the distributions.
 const MANAGERS: [&str; 2] = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
 
-/// What it needs of its own to come up, to have something wanted by, and to go.
+/// systemd's own units that the manager needs to start, to install into, and to stop.
 const UNITS: [&str; 10] = [
     "app.slice",
     "basic.target",
@@ -28,13 +28,13 @@ const UNITS: [&str; 10] = [
     "timers.target",
 ];
 
-/// The words after which what cannot run here fails instead of being skipped.
-const REQUIRED: &str = "MIRROR_TESTS_REQUIRE";
+/// The variable with the names of requirements without which a test fails instead of being skipped.
+const REQUIRED_VARIABLE: &str = "MIRROR_TESTS_REQUIRE";
 
-/// How long it may take to come up, to start or stop something, and to go.
-const WAIT: Duration = Duration::from_secs(60);
+/// How long the manager may take to start, to start or stop a unit, and to stop.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Joins the control groups that it is given, and becomes the rest of its words.
+/// A script that joins the control groups before `--`, and executes the command after it.
 const ENTER: &str = r#"
 until [ "$1" = -- ]; do echo $$ >"$1/cgroup.procs" || exit; shift; done
 shift
@@ -50,15 +50,15 @@ pub struct Systemd<'a> {
 }
 
 impl World {
-    /// Starts a user manager, and installs the programs in this world so that they can be replaced. `None`, with a word
-    /// on stderr, where that cannot be; a panic where it is required.
+    /// Starts a user manager, and installs the programs in this world so that they can be replaced. `None`, with a message
+    /// on stderr, if that is not possible; a panic if it is required.
     #[track_caller]
     #[allow(clippy::print_stderr, reason = "a skipped test says why")]
     pub fn systemd(&self) -> Option<Systemd<'_>> {
         match self.start_systemd() {
             Ok(systemd) => Some(systemd),
             Err(why) => {
-                let required = std::env::var(REQUIRED).unwrap_or_default();
+                let required = std::env::var(REQUIRED_VARIABLE).unwrap_or_default();
                 let required = required.split(',').any(|word| word == "systemd");
                 assert!(!required, "no user manager: {why}");
                 eprintln!("skipped, for there is no user manager: {why}");
@@ -191,7 +191,7 @@ impl Systemd<'_> {
     /// Waits until the service is active, with another process than this one; returns that.
     #[track_caller]
     pub fn runs_another_than(&self, pid: u32) -> u32 {
-        let deadline = Instant::now() + WAIT;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let state = self.property("mirrord.service", "ActiveState");
             match self.main_pid() {
@@ -205,7 +205,7 @@ impl Systemd<'_> {
     /// Waits until a property of a unit has this value.
     #[track_caller]
     pub fn becomes(&self, unit: &str, name: &str, value: &str) {
-        let deadline = Instant::now() + WAIT;
+        let deadline = Instant::now() + TIMEOUT;
         while self.property(unit, name) != value {
             assert!(
                 Instant::now() < deadline,
@@ -230,7 +230,7 @@ impl Systemd<'_> {
     }
 
     fn comes_up(&self) -> Result<(), String> {
-        let deadline = Instant::now() + WAIT;
+        let deadline = Instant::now() + TIMEOUT;
         while self.ctl(["is-system-running"]).run().line() != "running" {
             let manager = self.manager.as_ref().expect("it was started");
             if manager.has_ended() || Instant::now() > deadline {
@@ -252,13 +252,13 @@ impl Drop for Systemd<'_> {
             }
             manager.kill(Signal::TERM);
             if let Some(process) = Process::open(manager.pid()) {
-                process.ended(WAIT);
+                process.ended(TIMEOUT);
             }
         }
         for pid in pids(&self.groups) {
             if let Some(process) = Process::open(pid) {
                 process.signal(Signal::KILL);
-                process.ended(WAIT);
+                process.ended(TIMEOUT);
             }
         }
         self.groups.iter().for_each(|group| dissolve(group));

@@ -1,4 +1,4 @@
-//! A program at a terminal of its own, with a person who reads what it shows and types.
+//! A program at a terminal of its own, and a user who reads what it shows and types.
 
 use std::fmt;
 use std::fs::File;
@@ -19,7 +19,7 @@ use crate::output::Output;
 use crate::process::Process;
 use crate::run::{DEADLINE, OUTPUT_DEADLINE};
 
-/// What a person's Ctrl-C is.
+/// The byte that Ctrl-C sends.
 const INTERRUPT: &str = "\x03";
 
 /// A program that runs at a real terminal, which is its controlling one, its stdin, stdout and stderr. Dropping it
@@ -31,15 +31,15 @@ pub struct Terminal {
     child: Child,
     keys: File,
     screen: Output,
-    /// Where the person has read to.
+    /// The offset up to which the output has been read.
     read: usize,
     deadline: Instant,
     name: String,
 }
 
 impl Run {
-    /// Starts it at a terminal, as a person does who can be asked. What is shown has plain line ends, and what is typed
-    /// is shown too unless the program asks for it in secret.
+    /// Starts the program at a terminal, where it can ask. Its output has plain line ends, and has what is typed, unless
+    /// the program has switched the echo off.
     #[track_caller]
     pub fn on_terminal(self) -> Terminal {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
@@ -162,7 +162,7 @@ impl Drop for Terminal {
     }
 }
 
-/// The same command, as the leader of a new session whose controlling terminal is its stdin.
+/// Returns the command as the leader of a new session whose controlling terminal is its stdin.
 fn as_leader(command: &Command) -> Command {
     let mut leader = Command::new("setsid");
     // It is not the leader of a group, so setsid becomes the program instead of starting it.

@@ -1,4 +1,4 @@
-//! Pushes that something happens to, and the rules that must hold whatever it was.
+//! Pushes that are interrupted, and the rules that must hold whatever interrupts them.
 
 use std::{
     collections::BTreeSet,
@@ -12,13 +12,13 @@ use parking_lot::Mutex;
 
 use crate::{GitLab, Project, Ran, Run, World, leftovers::unfinished};
 
-/// How long what a push leaves behind may take to go.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long files that a push leaves behind may take to be removed.
+const LEFTOVER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What says that nobody knows whether upstream has it.
+/// The message that upstream may have the push or not.
 const MAYBE: &str = "may have reached";
 
-/// What is pushed.
+/// A kind of push.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
     /// A new branch.
@@ -27,11 +27,11 @@ pub enum Kind {
     Move,
     /// A branch that is rewritten.
     Force,
-    /// A branch that goes.
+    /// A branch that is deleted.
     Delete,
     /// A new branch and a moved one, both or none.
     Atomic,
-    /// A new branch, a moved one, and one that goes.
+    /// A new branch, a moved one, and a deleted one.
     Several,
     /// A new branch with so much in it that git sends it in pieces.
     Big,
@@ -53,7 +53,7 @@ impl Kind {
 /// A project with two clones through the mirror: one pushes, the other sees what it sees.
 #[derive(Debug)]
 pub struct Trials {
-    /// Where all happens.
+    /// The world of the trials.
     pub world: World,
     /// The server.
     pub gitlab: GitLab,
@@ -61,7 +61,7 @@ pub struct Trials {
     pub project: Project,
     base: String,
     count: AtomicUsize,
-    /// What pushes have left behind.
+    /// Files that pushes have left behind.
     seen: Mutex<BTreeSet<String>>,
 }
 
@@ -73,14 +73,14 @@ pub struct Trial {
     force: bool,
 }
 
-/// What becomes of one ref.
+/// The change of one ref.
 #[derive(Debug)]
 struct Change {
     name: String,
     new: Option<String>,
 }
 
-/// How a push went.
+/// The result of a push.
 #[derive(Debug, Default)]
 pub struct Verdict {
     /// git says that all is well.
@@ -93,11 +93,11 @@ pub struct Verdict {
     pub lies: usize,
     /// Refs that upstream has and git calls failed.
     pub unreported: usize,
-    /// Of these, those of pushes that said that it may be so.
+    /// Those of them for which the push said so.
     pub admitted: usize,
-    /// The same push again did what it should; `None` when there was no reason for it.
+    /// Whether the same push again did what it should; `None` if it was not needed.
     pub again: Option<bool>,
-    /// What was left behind.
+    /// The files that were left behind.
     pub left: Vec<String>,
     /// Every rule that was broken, with what was seen.
     pub broken: Vec<String>,
@@ -186,7 +186,7 @@ impl Trials {
     /// into the other clone, pushes again if it failed, pushes the same refs from the other clone.
     #[track_caller]
     pub fn judge(&self, trial: &Trial, ran: &Ran) -> Verdict {
-        let left = self.world.left_running(GRACE);
+        let left = self.world.left_running(LEFTOVER_TIMEOUT);
         let mut verdict = self.judge_words(trial, ran);
         verdict.left = left;
         self.judge_what_follows(trial, ran, verdict)
@@ -196,7 +196,7 @@ impl Trials {
     #[track_caller]
     pub fn judge_silent(&self, trial: &Trial, ran: &Ran) -> Verdict {
         let verdict = Verdict {
-            left: self.world.left_running(GRACE),
+            left: self.world.left_running(LEFTOVER_TIMEOUT),
             ..Verdict::default()
         };
         self.judge_what_follows(trial, ran, verdict)
@@ -306,7 +306,7 @@ impl Trials {
 
     /// Returns what is in the mirror or in a clone after a while and should not be.
     fn left_in_mirror(&self) -> Vec<String> {
-        let deadline = Instant::now() + GRACE;
+        let deadline = Instant::now() + LEFTOVER_TIMEOUT;
         loop {
             let mut left = Vec::new();
             let dirs = [self.world.only_mirror(), self.world.path("ours/.git")];

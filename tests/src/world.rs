@@ -1,4 +1,4 @@
-//! One test's own world: home, daemon, sockets and repositories in a directory of its own.
+//! The world of one test: its home, daemon, sockets and repositories, in a directory of its own.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -14,17 +14,17 @@ use crate::gitlab::certificate::Certificate;
 use crate::process::{Process, all_that_mention};
 use crate::{GitLab, Project, Run, programs};
 
-/// How long the daemon may take to stop when asked to.
-const STOP: Duration = Duration::from_secs(10);
+/// How long the daemon may take to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long something is waited for that must come.
-const WAIT: Duration = Duration::from_secs(30);
+/// How long a test waits for an event that must come.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long what the daemon or git left running may take to notice that it is alone.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long processes that the daemon or git left running may take to end.
+const LEFTOVER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the user has configured. Upkeep in the background would outlive the git that started
-/// it, and its world.
+/// The user's git configuration. Background maintenance would outlive the git that started it, and
+/// the world.
 const USER_CONFIG: &str = "\
 [init]
 	defaultBranch = main
@@ -37,23 +37,23 @@ const USER_CONFIG: &str = "\
 /// A temporary home with the built programs on its PATH. Dropping it stops the daemon, and
 /// fails the test if any process was left behind.
 ///
-/// It lives in `/tmp` under a short name, because a socket's path may have about 100 bytes.
+/// The directory is in `/tmp` under a short name, because the path of a socket has about 100 bytes at most.
 #[derive(Debug)]
 pub struct World {
     root: PathBuf,
     path: OsString,
-    /// Held so that the directory goes last.
+    /// Kept so that the directory is removed last.
     _dir: TempDir,
 }
 
 /// A certificate for `localhost` and `127.0.0.1`, in files.
 #[derive(Debug)]
 pub struct CertificateFiles {
-    /// Who has signed it.
+    /// The certificate of the authority that has signed it.
     pub authority: PathBuf,
     /// The certificate.
     pub certificate: PathBuf,
-    /// Its key.
+    /// The key of the certificate.
     pub key: PathBuf,
 }
 
@@ -218,7 +218,7 @@ impl World {
     pub fn kill_daemon(&self) {
         let daemon = self.daemon().expect("there is no daemon to kill");
         daemon.signal(Signal::KILL);
-        assert!(daemon.ended(STOP), "the daemon survived SIGKILL");
+        assert!(daemon.ended(STOP_TIMEOUT), "the daemon survived SIGKILL");
     }
 
     /// Returns the daemon's whole log, for messages and for tests of what must not be in it.
@@ -235,12 +235,12 @@ impl World {
             .collect()
     }
 
-    /// Waits until so many clients wait for a sync, as the daemon itself says.
+    /// Waits until `status` reports this number of clients that wait for a sync.
     #[track_caller]
     pub fn wait_until_clients(&self, count: usize) {
-        let deadline = Instant::now() + WAIT;
+        let deadline = Instant::now() + EVENT_TIMEOUT;
         let wanted = format!("\"waiting\": {count}");
-        // The daemon has no event for this; each look is a conversation with it.
+        // The daemon has no event for this; each try is a call of `status`.
         while !self
             .mirrord(["status", "--json"])
             .run()
@@ -254,10 +254,10 @@ impl World {
         }
     }
 
-    /// Waits until no sync runs, as the daemon itself says.
+    /// Waits until `status` reports that no sync runs.
     #[track_caller]
     pub fn wait_until_no_sync(&self) {
-        let deadline = Instant::now() + WAIT;
+        let deadline = Instant::now() + EVENT_TIMEOUT;
         while !self
             .mirrord(["status", "--json"])
             .run()
@@ -273,8 +273,7 @@ impl World {
         self.git(["clone", "-q", &format!("mirror::{url}"), dir])
     }
 
-    /// Returns the names of all that lies in the folder of the mirrors, what is unfinished
-    /// included.
+    /// Returns the names of all entries in the directory of the mirrors, unfinished ones included.
     pub fn mirrors(&self) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.mirror_home().join("mirrors")) else {
             return Vec::new();
@@ -297,36 +296,36 @@ impl World {
         mirror
     }
 
-    /// Stops the daemon and everything else; returns what should not have been there.
-    fn empty(&self) -> Vec<String> {
+    /// Stops the daemon and every other process; returns what should not have been there.
+    fn stop_all(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         if let Some(daemon) = self.daemon() {
             daemon.signal(Signal::TERM);
-            // A daemon that a test has stopped cannot hear the first one.
+            // A daemon that a test has stopped (SIGSTOP) handles the first signal only now.
             daemon.signal(Signal::CONT);
-            if !daemon.ended(STOP) {
+            if !daemon.ended(STOP_TIMEOUT) {
                 wrong.push(format!("does not stop: {}", daemon.command_line()));
                 daemon.signal(Signal::KILL);
-                daemon.ended(STOP);
+                daemon.ended(STOP_TIMEOUT);
             }
         }
-        // After a failure, what is still running is no news.
-        let grace = if thread::panicking() {
+        // After a failure, processes that still run are no finding.
+        let timeout = if thread::panicking() {
             Duration::ZERO
         } else {
-            GRACE
+            LEFTOVER_TIMEOUT
         };
-        let grace = Instant::now() + grace;
+        let deadline = Instant::now() + timeout;
         for process in all_that_mention(&self.root) {
-            if !process.ended(grace.saturating_duration_since(Instant::now())) {
+            if !process.ended(deadline.saturating_duration_since(Instant::now())) {
                 wrong.push(format!("left behind: {}", process.command_line()));
             }
         }
-        // Whoever is still there may be starting others.
+        // A process that still runs may be starting others.
         for _ in 0..3 {
             for process in all_that_mention(&self.root) {
                 process.signal(Signal::KILL);
-                process.ended(STOP);
+                process.ended(STOP_TIMEOUT);
             }
         }
         wrong
@@ -339,7 +338,7 @@ impl Drop for World {
         reason = "a failing test shows what the daemon saw"
     )]
     fn drop(&mut self) {
-        let wrong = self.empty();
+        let wrong = self.stop_all();
         if thread::panicking() {
             eprintln!("--- the daemon's log\n{}---", self.log());
             for wrong in wrong {

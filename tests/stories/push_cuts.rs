@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tests::{Cut, GitLab, Kind, On, Part, Paused, Signal, Trials, places_to_cut};
+use tests::{Cut, GitLab, Kind, On, Part, Paused, Signal, Trials, positions_to_cut};
 
 /// How long who was killed, or stopped by the person, may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Cuts so many pushes, spread over those of 300 places that are meant.
 fn cut(count: usize, meant: fn(Cut) -> bool) {
     let trials = Trials::new();
-    let places: Vec<_> = places_to_cut(&trials, 300)
+    let places: Vec<_> = positions_to_cut(&trials, 300)
         .into_iter()
         .filter(|(_, cut)| meant(*cut))
         .collect();

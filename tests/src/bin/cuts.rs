@@ -14,15 +14,15 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tests::{Cut, Kind, Part, Ran, Trials, Verdict, mixed, places_to_cut};
+use tests::{Cut, Kind, Part, Ran, Trials, Verdict, mixed, positions_to_cut};
 
 /// Worlds at work at once.
 const LANES: usize = 2;
 
-/// How often a world's mirror is looked through in full.
+/// How often a world's mirror is checked in full.
 const CHECKED_EVERY: usize = 25;
 
-/// What is counted of pushes of one sort.
+/// The counts of pushes of one kind.
 #[derive(Clone, Debug, Default)]
 struct Figures {
     pushes: usize,
@@ -151,7 +151,7 @@ fn main() -> ExitCode {
         println!("seed {seed}");
         in_lanes(count, |trials, number| kill(trials, seed, number, &table));
     } else {
-        let cuts = places_to_cut(&Trials::new(), count);
+        let cuts = positions_to_cut(&Trials::new(), count);
         in_lanes(count, |trials, number| cut(trials, cuts[number], &table));
     }
     let good = table.print();
@@ -181,7 +181,7 @@ fn in_lanes(count: usize, work: impl Fn(&Trials, usize) + Sync) {
 /// Cuts one push.
 fn cut(trials: &Trials, (kind, cut): (Kind, Cut), table: &Table) {
     let (trial, ran, hit) = trials.cut(kind, cut);
-    judge(trials, &trial, &ran, cut.place(), hit, table);
+    judge(trials, &trial, &ran, cut.position(), hit, table);
 }
 
 /// Kills one program of one push, at a moment that only chance knows.

@@ -20,20 +20,20 @@ use tests::{
     measure::{ms, peak, processor, resident},
 };
 
-/// What an answer of the host takes.
-const ANSWER: Duration = Duration::from_millis(50);
+/// How long an answer of the host takes.
+const ANSWER_TIME: Duration = Duration::from_millis(50);
 
-/// How often each mirror goes while it is to be seen how many go at once.
-const OFTEN: &str = "10s";
+/// The interval of syncs while the number of syncs at once is measured.
+const SHORT_INTERVAL: &str = "10s";
 
-/// A mirror of all that nobody asks for may go with so many others at one host.
-const MOST_AT_ONCE: usize = 4;
+/// The number of scheduled syncs that may run at once at one host.
+const MAX_AT_ONCE: usize = 4;
 
-/// What the daemon may take, in MiB.
-const MEMORY: usize = 64;
+/// The memory that the daemon may take, in MiB.
+const MAX_MEMORY_MIB: usize = 64;
 
-/// When a daemon must be ready.
-const READY: Duration = Duration::from_secs(2);
+/// How soon a daemon must be ready.
+const MAX_START: Duration = Duration::from_secs(2);
 
 #[expect(clippy::print_stdout, reason = "this is what the person came for")]
 fn main() -> ExitCode {
@@ -59,8 +59,8 @@ fn main() -> ExitCode {
     println!("makes {count} mirrors");
     let model = model(&world, &gitlab);
     (1..count).for_each(|number| copy(&world, &gitlab, &model, number));
-    gitlab.takes(ANSWER);
-    every(&world, OFTEN);
+    gitlab.takes(ANSWER_TIME);
+    every(&world, SHORT_INTERVAL);
 
     let pid = start(&world).0;
     // What a daemon that starts leaves alone at first is over by now.
@@ -88,10 +88,10 @@ fn main() -> ExitCode {
     let at_once = gitlab.most_at_once();
     let (now, most) = (resident(pid) / 1024, peak(pid) / 1024);
     println!(
-        "busy: {asked} requests in {seconds} s, at most {at_once} at a time (limit {MOST_AT_ONCE})"
+        "busy: {asked} requests in {seconds} s, at most {at_once} at a time (limit {MAX_AT_ONCE})"
     );
     println!(
-        "      processor {:.1} % of a core, {:.2} ms for each request; memory {now} MiB, {most} MiB at its highest (limit {MEMORY})",
+        "      processor {:.1} % of a core, {:.2} ms for each request; memory {now} MiB, {most} MiB at its highest (limit {MAX_MEMORY_MIB})",
         used / time.as_secs_f64() * 100.0,
         used * 1000.0 / asked.max(1) as f64,
     );
@@ -130,9 +130,9 @@ fn main() -> ExitCode {
         starts.len(),
         ms(starts[0].0),
         ms(starts[starts.len() - 1].0),
-        ms(READY),
+        ms(MAX_START),
     );
-    let good = at_once <= MOST_AT_ONCE && most < MEMORY && median < READY;
+    let good = at_once <= MAX_AT_ONCE && most < MAX_MEMORY_MIB && median < MAX_START;
     ExitCode::from(u8::from(!good))
 }
 
@@ -159,18 +159,18 @@ fn model(world: &World, gitlab: &GitLab) -> PathBuf {
     let mirror = world.only_mirror();
     assert_eq!(
         mirror,
-        place(world, &gitlab.url("group/p0")),
+        mirror_dir(world, &gitlab.url("group/p0")),
         "this is where mirrors lie"
     );
     mirror
 }
 
-/// The same of another project: what a daemon finds does not tell how it came there.
+/// Copies a mirror for another project. The daemon finds it like one that it has made.
 fn copy(world: &World, gitlab: &GitLab, model: &Path, number: usize) {
     let project = format!("group/p{number}");
     gitlab.stand_in(&project, "group/base");
     let url = gitlab.url(&project);
-    let mirror = place(world, &url);
+    let mirror = mirror_dir(world, &url);
     copy_tree(model, &mirror).expect("the world is ours");
     let config = mirror.join("config");
     let text = fs::read_to_string(&config).expect("a mirror has settings");
@@ -194,8 +194,8 @@ fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Where the mirror of an upstream lies: a part for people, and a hash of the URL.
-fn place(world: &World, url: &str) -> PathBuf {
+/// The directory of the mirror of an upstream: a readable part, and a hash of the URL.
+fn mirror_dir(world: &World, url: &str) -> PathBuf {
     let last = url.trim_end_matches(".git").rsplit('/').next();
     let hash = Sha256::digest(url.as_bytes());
     let hash = hex::encode(&hash[..16]);

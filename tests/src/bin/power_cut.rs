@@ -3,7 +3,7 @@
 //!
 //! Everything that the daemon keeps lies on a file system in a file. What a power cut would leave of it is what has
 //! reached that file: a copy of it, taken in the moment when `git push` has returned, is mounted and looked into.
-//! The same is done to a plain bare repository of stock git, for comparison.
+//! A plain bare repository of stock git gets the same pushes, for comparison.
 
 use std::{
     fs, io,
@@ -54,8 +54,8 @@ impl Disk {
         }
     }
 
-    /// What is left of it when the power goes now. Meanwhile the daemon does nothing, and a copy counts only when the disk
-    /// has not changed under it: else it would be of no moment at all.
+    /// Returns what is left on disk if the power fails now. The daemon is stopped meanwhile, and a copy counts only if the
+    /// disk has not changed during it: otherwise it would mix two moments.
     fn cut(&self, world: &World, at: &Path) -> Self {
         let daemon = world.daemon_pid();
         let daemon = daemon.and_then(|pid| Pid::from_raw(pid.cast_signed()));
@@ -80,7 +80,7 @@ impl Drop for Disk {
     }
 }
 
-/// How the cuts of one way of pushing went.
+/// The results of the cuts of one way of pushing.
 #[derive(Default)]
 struct Tally {
     cuts: usize,
@@ -206,7 +206,7 @@ fn into_the_mirror(
     tally
 }
 
-/// Says what is wrong after a cut that should have left nothing wrong.
+/// Returns what is wrong after a cut that should have left nothing wrong.
 #[expect(clippy::print_stdout, reason = "this is what the person came for")]
 fn say(cut: usize, fsck: &Ran) {
     if !fsck.status.success() {
@@ -214,14 +214,14 @@ fn say(cut: usize, fsck: &Ran) {
     }
 }
 
-/// Where the mirror lies on the disk.
+/// The path of the mirror on the disk.
 fn below(world: &World) -> PathBuf {
     let mirror = world.only_mirror();
     let below = mirror.strip_prefix(world.mirror_home());
     below.expect("it lies there").to_owned()
 }
 
-/// The same with a plain bare repository.
+/// Runs the same with a plain bare repository.
 fn stock(world: &World, count: usize) -> Tally {
     let disk = Disk::new(world.path("stock.img"), &world.path("stock"));
     let project = Project::new(world.path("stock/project.git"));

@@ -14,7 +14,7 @@ use std::{
 
 use tests::{World, measure::ms};
 
-/// How many packs a mirror may be left with.
+/// The number of packs that a mirror may have at the end.
 const MOST: usize = 50;
 
 /// When the daemon should have found the time.
@@ -40,7 +40,7 @@ fn packs_left(mirror: &Path) -> usize {
     packs(mirror)
 }
 
-/// How long a clone of each takes, in turns: milliseconds.
+/// Measures how long a clone of each takes, in turns, in milliseconds.
 fn clones(world: &World, sources: [&str; 2]) -> [f64; 2] {
     let mut took = [Vec::new(), Vec::new()];
     for _ in 0..TIMES {

@@ -19,7 +19,7 @@ use tests::{GitLab, Project, Ran, World, public_refs};
 /// More than a mirror may have.
 const MANY: usize = 55;
 
-/// What a client did, and how often.
+/// The number of each action of the clients.
 #[derive(Default)]
 struct Count {
     clones: AtomicUsize,

@@ -21,17 +21,17 @@ use tests::{
     public_refs,
 };
 
-/// Deliveries on their way at once, at most: as many as there are places.
-const LANES: usize = 32;
+/// The number of deliveries that are sent at once, below the limit of open connections.
+const MAX_SENDERS: usize = 32;
 
-/// What a hundredth of the answers may take longer.
-const QUICK: Duration = Duration::from_millis(50);
+/// The time in which 99 of 100 answers must arrive.
+const MAX_P99: Duration = Duration::from_millis(50);
 
-/// When a mirror must be in step after its last delivery.
-const SOON: Duration = Duration::from_secs(5);
+/// How soon a mirror must be in step after its last delivery.
+const MAX_DELAY: Duration = Duration::from_secs(5);
 
-/// When this program gives up waiting for that.
-const NEVER: Duration = Duration::from_secs(60);
+/// How long this program waits for that.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(60);
 
 struct Target {
     name: String,
@@ -41,12 +41,12 @@ struct Target {
     last: Mutex<Option<Instant>>,
 }
 
-/// What became of all deliveries.
+/// The results of all deliveries.
 #[derive(Default)]
 struct Figures {
     /// From the sending to the answer.
     took: Vec<Duration>,
-    /// From when it was due to the sending.
+    /// From the planned time to the sending.
     late: Vec<Duration>,
     odd: Vec<String>,
     processor: f64,
@@ -108,8 +108,11 @@ fn main() -> ExitCode {
         ms(of(100))
     );
     in_step.sort();
-    let slowest = in_step.last().copied().unwrap_or(NEVER);
-    let median = in_step.get(in_step.len() / 2).copied().unwrap_or(NEVER);
+    let slowest = in_step.last().copied().unwrap_or(SYNC_TIMEOUT);
+    let median = in_step
+        .get(in_step.len() / 2)
+        .copied()
+        .unwrap_or(SYNC_TIMEOUT);
     println!(
         "in step after their last delivery: {} of {count}, half of them after {:.0} ms, the last after {:.0} ms",
         in_step.len() - stray.len().min(in_step.len()),
@@ -129,7 +132,8 @@ fn main() -> ExitCode {
         daemon.0 - daemon_before.0,
     );
     println!("daemon's memory at its highest: {} MiB", peak(pid) / 1024);
-    let good = figures.odd.is_empty() && of(99) < QUICK && stray.is_empty() && slowest < SOON;
+    let good =
+        figures.odd.is_empty() && of(99) < MAX_P99 && stray.is_empty() && slowest < MAX_DELAY;
     ExitCode::from(u8::from(!good))
 }
 
@@ -193,7 +197,7 @@ fn send(gitlab: &GitLab, targets: &[Target], began: Instant, total: usize, rate:
         "x".repeat(2000)
     );
     thread::scope(|scope| {
-        for _ in 0..LANES {
+        for _ in 0..MAX_SENDERS {
             scope.spawn(|| {
                 let mut own = Figures::default();
                 loop {
@@ -262,7 +266,7 @@ fn wait(
         let asked = gitlab.last_asked(&format!("group/{}", target.name))?;
         (asked >= sent).then(|| asked - sent)
     };
-    while !targets.iter().all(|target| asked(target).is_some()) && began.elapsed() < NEVER {
+    while !targets.iter().all(|target| asked(target).is_some()) && began.elapsed() < SYNC_TIMEOUT {
         thread::sleep(Duration::from_millis(20));
     }
     world.wait_until_no_sync();

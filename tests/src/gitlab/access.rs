@@ -1,11 +1,11 @@
-//! Who may see which project, and how GitLab says no.
+//! The logins of projects, and GitLab's answers to those that may not read or push.
 
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 
 use super::answer::Answer;
 
-/// GitLab's words to a wrong password, which users meet in git's `remote:` lines.
+/// GitLab's answer to a wrong password, which users see in git's `remote:` lines.
 const DENIED: &str = "HTTP Basic: Access denied. If a password was provided for Git \
 authentication, the password was incorrect or you're required to use a token instead of a \
 password. If a token was provided, it was either incorrect, expired, or improperly scoped.";
@@ -34,8 +34,8 @@ struct Login {
     private: bool,
 }
 
-/// What somebody wants.
-pub(super) struct Wish<'a> {
+/// A request for access.
+pub(super) struct AccessRequest<'a> {
     pub(super) project: &'a str,
     pub(super) exists: bool,
     pub(super) push: bool,
@@ -101,7 +101,7 @@ impl Access {
     ///
     /// A wrong login is refused even where none is needed, and a right one sees 404 where it
     /// may not read: GitLab does both.
-    pub(super) fn admit(&self, wish: &Wish<'_>) -> Result<Option<String>, Refusal> {
+    pub(super) fn admit(&self, wish: &AccessRequest<'_>) -> Result<Option<String>, Refusal> {
         let user = match wish.login {
             None => None,
             Some(login) => Some(self.user(login).ok_or(Refusal::Denied)?),

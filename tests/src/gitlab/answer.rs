@@ -11,9 +11,9 @@ use hyper::{
 };
 
 use super::{
-    access::{Refusal, Wish},
+    access::{AccessRequest, Refusal},
     cgi::{self, Call},
-    faults::Heard,
+    faults::ReceivedBody,
     hooks, lfs,
     log::{Entry, Request},
     pauses::Moment,
@@ -74,7 +74,7 @@ pub(super) async fn answer(
     let entry = Arc::new(shared.log.add(request.clone()));
 
     if let Some(gate) = shared.pauses.take(&request, Moment::Asked) {
-        gate.park().await;
+        gate.wait().await;
     }
     let plan = shared.faults.plan(&request);
     if plan.hang_before_headers {
@@ -97,7 +97,7 @@ pub(super) async fn answer(
         answer.source = answer.source.read_all().await?;
     }
     if let Some(gate) = gate {
-        gate.park().await;
+        gate.wait().await;
     }
     if plan.cut_answer || cut_request {
         entry.cut();
@@ -113,13 +113,13 @@ pub(super) async fn answer(
 
 /// Hears as much of a request as a fault allows; tells whether the line is to be cut for it.
 async fn hear(
-    heard: Heard,
+    heard: ReceivedBody,
     input: Input,
     parts: &mut Parts,
     entry: &Entry,
 ) -> io::Result<(Input, bool)> {
     let bytes = match (heard, input) {
-        (Heard::All, input) => return Ok((input, false)),
+        (ReceivedBody::All, input) => return Ok((input, false)),
         (_, Input::Whole(bytes)) => bytes,
         (_, Input::Stream(body)) => {
             let body = body.collect().await.map_err(io::Error::other)?;
@@ -129,7 +129,7 @@ async fn hear(
         }
     };
     match heard {
-        Heard::UpTo(most) if (bytes.len() as u64) > most => {
+        ReceivedBody::UpTo(most) if (bytes.len() as u64) > most => {
             // git http-backend would wait for ever for the rest of what was announced.
             if let Some(length) = parts.headers.get_mut(CONTENT_LENGTH) {
                 *length = most.into();
@@ -137,11 +137,11 @@ async fn hear(
             let most = usize::try_from(most).expect("it is less than a length");
             Ok((Input::Whole(bytes.slice(..most)), true))
         }
-        Heard::InVain => {
+        ReceivedBody::InVain => {
             entry.cut();
             Err(io::Error::other("a fault cuts the line"))
         }
-        Heard::All | Heard::UpTo(_) => Ok((Input::Whole(bytes), false)),
+        ReceivedBody::All | ReceivedBody::UpTo(_) => Ok((Input::Whole(bytes), false)),
     }
 }
 
@@ -167,7 +167,7 @@ async fn real_answer(
     let Some(project) = repository.strip_suffix(".git") else {
         return with_git_suffix(shared, repository, request);
     };
-    let wish = Wish {
+    let wish = AccessRequest {
         project,
         exists: shared.memory.is_on() || shared.dir.join(repository).is_dir(),
         push: service == "git-receive-pack" || request.query.contains("service=git-receive-pack"),

@@ -19,7 +19,7 @@ use super::answer::{Answer, Input};
 use super::log::Entry;
 use super::pour::Source;
 
-/// What the backend needs to know beside the body.
+/// A request to the backend, without its body.
 pub(super) struct Call<'a> {
     pub(super) root: &'a Path,
     pub(super) parts: &'a Parts,
@@ -27,7 +27,7 @@ pub(super) struct Call<'a> {
     pub(super) old_protocol: bool,
 }
 
-/// Where the backend's stderr goes, for tests that fail.
+/// The file with the backend's stderr, for tests that fail.
 pub(super) fn stderr_file(root: &Path) -> PathBuf {
     root.join("http-backend.log")
 }

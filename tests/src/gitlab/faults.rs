@@ -1,4 +1,4 @@
-//! What can go wrong between here and GitLab, as a test asks for it.
+//! Faults of the network and of GitLab, on request of a test.
 
 use std::mem;
 
@@ -6,9 +6,9 @@ use hyper::StatusCode;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{answer::Answer, lfs, log::Request, pour::Spoiled};
+use super::{answer::Answer, lfs, log::Request, pour::BodyFaults};
 
-/// Which requests are meant.
+/// The requests that a fault or a pause is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum On {
     /// Every request.
@@ -108,7 +108,7 @@ impl Fault {
             .body("<!DOCTYPE html>\n<title>Welcome</title>\n<p>Please sign in to the network.\n")
     }
 
-    /// Says no in git's protocol, in the place of the answer to such a request, with status 200.
+    /// Answers such a request with an `ERR` line of git's protocol and status 200.
     pub fn err_line(on: On, message: &str) -> Self {
         let line = |text: &str| format!("{:04x}{text}", text.len() + 4);
         let answer = line(&format!("ERR {message}"));
@@ -259,30 +259,30 @@ impl Fault {
     }
 }
 
-/// What is to go wrong with one request.
+/// The faults of one request.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub(super) hang_before_headers: bool,
     pub(super) hang_up: bool,
     pub(super) instead: Option<Answer>,
     pub(super) old_protocol: bool,
-    pub(super) request: Heard,
+    pub(super) request: ReceivedBody,
     /// The server's work is done before anything of its answer is sent.
     pub(super) work_first: bool,
     /// Nothing of the answer is sent.
     pub(super) cut_answer: bool,
-    pub(super) body: Spoiled,
+    pub(super) body: BodyFaults,
 }
 
-/// How much of a request's body is heard before the line is cut.
+/// How much of a request's body the server receives before the connection is cut.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) enum Heard {
-    /// All; the line stays.
+pub(super) enum ReceivedBody {
+    /// All of it; the connection stays.
     #[default]
     All,
-    /// So much, if there is more.
+    /// This many bytes, if there are more.
     UpTo(u64),
-    /// All, and the server hears nothing.
+    /// All of it, and the server receives nothing.
     InVain,
 }
 
@@ -305,8 +305,8 @@ impl Plan {
             What::HangBeforeHeaders => self.hang_before_headers = true,
             What::HangAfter(bytes) => self.body.hang_after = Some(*bytes),
             What::CutAfter(bytes) => self.body.cut_after = Some(*bytes),
-            What::CutRequestAfter(bytes) => self.request = Heard::UpTo(*bytes),
-            What::CutAfterRequest => self.request = Heard::InVain,
+            What::CutRequestAfter(bytes) => self.request = ReceivedBody::UpTo(*bytes),
+            What::CutAfterRequest => self.request = ReceivedBody::InVain,
             What::CutAfterWork(bytes) => {
                 self.work_first = true;
                 self.body.cut_after = *bytes;

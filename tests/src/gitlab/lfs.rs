@@ -10,7 +10,7 @@ use super::answer::{Answer, Input};
 use super::log::Entry;
 use super::server::Shared;
 
-/// Where git-lfs asks for files, below a repository.
+/// The path below a repository at which git-lfs asks for files.
 pub(super) const BATCH: &str = "info/lfs/objects/batch";
 
 const KIND: &str = "application/vnd.git-lfs+json";

@@ -1,4 +1,4 @@
-//! Everything GitLab was asked and what became of it.
+//! The log of all requests and their results.
 
 use std::{
     fmt::Write,
@@ -13,13 +13,13 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use hyper::http::request::Parts;
 use parking_lot::{Condvar, Mutex};
 
-/// How long a test waits for a request that should come.
+/// How long a test waits for a request.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// How much of a request's body is kept.
-const BODY_KEPT: usize = 1024 * 1024;
+/// The size of a request's body that is kept, in bytes.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// A request and its fate.
+/// A request and its result.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The number of the connection it came by, from 1.
@@ -28,9 +28,9 @@ pub struct Request {
     pub method: String,
     /// The path, from the first `/`.
     pub path: String,
-    /// What follows the `?`, or nothing.
+    /// The query after the `?`, or nothing.
     pub query: String,
-    /// All headers, names in lower case, in order.
+    /// The headers in order, with their names in lower case.
     pub headers: Vec<(String, String)>,
     /// `user:password` of Basic authentication; any other header as it was.
     pub authorization: Option<String>,
@@ -40,7 +40,7 @@ pub struct Request {
     pub body: Vec<u8>,
     /// The status of the answer once there is one.
     pub status: Option<u16>,
-    /// How much of the answer's body was sent.
+    /// The size of the answer's body that was sent, in bytes.
     pub response_bytes: u64,
     /// The whole answer was sent.
     pub finished: bool,
@@ -143,7 +143,7 @@ impl Log {
 
     /// Writes down a request; its fate is told to the entry.
     pub(super) fn add(&self, mut request: Request) -> Entry {
-        request.body.truncate(BODY_KEPT);
+        request.body.truncate(MAX_BODY_BYTES);
         let id = self.change(|written| {
             written.next_request += 1;
             written.requests.push((written.next_request, request));
@@ -187,11 +187,11 @@ impl Log {
         self.0
             .1
             .wait_while_for(&mut written, |written| !done(written), DEADLINE);
-        let seen = done(&written);
+        let is_done = done(&written);
         let connections = written.connections;
         drop(written);
         assert!(
-            seen,
+            is_done,
             "the awaited {what} did not come in {DEADLINE:?}; {connections} connections and:\n{}",
             self.summary()
         );
@@ -232,7 +232,7 @@ impl Entry {
     /// Keeps what was read of the request's body, up to a limit.
     pub(super) fn read(&self, bytes: &[u8]) {
         self.change(|request| {
-            let room = BODY_KEPT - request.body.len();
+            let room = MAX_BODY_BYTES - request.body.len();
             request
                 .body
                 .extend_from_slice(&bytes[..room.min(bytes.len())]);

@@ -1,7 +1,7 @@
 //! A GitLab to talk to: real `git http-backend` behind HTTP, with GitLab's own answers to
 //! wrong logins and unknown projects, and with every fault a network can have, on request.
 //!
-//! A request passes, in this order: the log ([`Request`]), the gates ([`Paused`]), the
+//! A request passes, in this order: the log ([`Request`]), the pauses ([`Paused`]), the
 //! [`Fault`]s, the redirect to `.git`, the login, `git http-backend`.
 
 mod access;
@@ -42,7 +42,7 @@ use pauses::Moment;
 pub use pauses::Paused;
 use server::{Deaf, Listening, Shared};
 
-/// What GitLab sets on each repository, see its `internal/git/gitcmd/command_description.go`.
+/// The configuration that GitLab sets on each repository, see its `internal/git/gitcmd/command_description.go`.
 const LIKE_GITLAB: &str = "
 [http]
 	receivepack = true
@@ -66,7 +66,7 @@ const LIKE_GITLAB: &str = "
 	hideRefs = refs/tmp/
 ";
 
-/// A GitLab on a port of its own. Dropping it stops it; a failing test prints what it saw.
+/// A GitLab on a port of its own. Dropping it stops it; a failing test prints its log.
 #[derive(Debug)]
 pub struct GitLab {
     listening: Mutex<Option<Listening>>,
@@ -185,8 +185,7 @@ impl GitLab {
         }
     }
 
-    /// Vanishes: closes every connection, and nobody hears anything of a new one, as behind a firewall that drops what it
-    /// does not like.
+    /// Vanishes: closes every connection, and never answers a new one, as behind a firewall that drops packets.
     pub fn vanish(&self) {
         self.stop();
         let address = self.port.local_addr().expect("the port is bound");
@@ -226,7 +225,7 @@ impl GitLab {
         self.access(|access| access.revoke(user));
     }
 
-    /// Lets a token ask when it expires: on this date, or never. Others are told nothing.
+    /// Sets when a token expires: on this date, or never. Other tokens may not ask.
     pub fn expires(&self, token: &str, date: Option<&str>) {
         self.access(|access| access.expires(token, date));
     }
@@ -280,30 +279,30 @@ impl GitLab {
         self.shared.log.wait_for_connections(count);
     }
 
-    /// Makes what follows go wrong. Of several faults the first that fits a request applies,
-    /// so that `times(1)` makes a sequence; old protocol and rate limit join any other.
+    /// Adds a fault for the requests that follow. Of several faults the first that fits a request
+    /// applies, so that `times(1)` makes a sequence; old protocol and rate limit join any other.
     pub fn fault(&self, fault: Fault) {
         self.shared.faults.add(fault);
     }
 
-    /// Ends all faults, and lets go all requests that hang.
+    /// Ends all faults, and releases all requests that hang.
     pub fn clear_faults(&self) {
         self.shared.faults.clear();
     }
 
-    /// Lets go all requests that hang by now; later ones hang again.
+    /// Releases all requests that hang by now; later ones hang again.
     pub fn release(&self) {
         self.shared.faults.release();
     }
 
-    /// Parks the next matching request on arrival: whatever the project becomes meanwhile is
-    /// what it will be answered with.
+    /// Pauses the next matching request on arrival: its answer has what the project is when it is
+    /// released.
     pub fn pause(&self, on: On) -> Paused {
         self.shared.pauses.add(on, Moment::Asked)
     }
 
-    /// Parks the answer to the next matching request when it is complete: whatever the
-    /// project becomes meanwhile, the answer tells of before.
+    /// Pauses the answer to the next matching request when it is complete: the answer has what the
+    /// project was before.
     pub fn pause_answer(&self, on: On) -> Paused {
         self.shared.pauses.add(on, Moment::Answered)
     }

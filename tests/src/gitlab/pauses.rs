@@ -1,5 +1,4 @@
-//! Gates at which a chosen request waits until the test has done what it wants to do
-//! meanwhile.
+//! Pauses of chosen requests, during which a test does something else.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,10 +7,10 @@ use tokio::sync::watch;
 
 use super::{faults::On, log::Request};
 
-/// How long a test waits for a request to reach its gate.
+/// How long a test waits for a request to be paused.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Where a gate stands.
+/// The moment at which a request is paused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Moment {
     /// The request was received, nothing was done.
@@ -20,7 +19,7 @@ pub(super) enum Moment {
     Answered,
 }
 
-/// The gates that wait for their request.
+/// The pauses that wait for their request.
 #[derive(Debug, Default)]
 pub(super) struct Pauses(Mutex<Vec<(On, Moment, Arc<Gate>)>>);
 
@@ -31,7 +30,7 @@ impl Pauses {
         Paused { gate, on }
     }
 
-    /// Takes the first gate that is meant for this request, which then must park there.
+    /// Takes the first pause for this request, which must then wait there.
     pub(super) fn take(&self, request: &Request, moment: Moment) -> Option<Arc<Gate>> {
         let mut pauses = self.0.lock();
         pauses.retain(|(_, _, gate)| !*gate.open.borrow());
@@ -50,15 +49,15 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) async fn park(&self) {
+    pub(super) async fn wait(&self) {
         *self.reached.lock() = true;
         self.bell.notify_all();
-        // An error would mean that the gate is gone, and it is us who hold it.
+        // An error would mean that the gate was dropped, and `self` still has it.
         let _ = self.open.subscribe().wait_for(|open| *open).await;
     }
 }
 
-/// A gate for one request. Dropping it opens it.
+/// A pause of one request. Dropping it releases the request.
 #[must_use = "dropping it lets the request go"]
 #[derive(Debug)]
 pub struct Paused {
@@ -67,7 +66,7 @@ pub struct Paused {
 }
 
 impl Paused {
-    /// Waits until a request is parked at the gate; panics after 30 s.
+    /// Waits until a request is paused; panics after 30 s.
     #[track_caller]
     pub fn reached(&self) {
         let mut reached = self.gate.reached.lock();
@@ -78,7 +77,7 @@ impl Paused {
         assert!(reached, "no request on {:?} came in {DEADLINE:?}", self.on);
     }
 
-    /// Lets the request go; if none has come, none will be held.
+    /// Releases the request; if none has come, none will be paused.
     pub fn release(&self) {
         self.gate.open.send_replace(true);
     }

@@ -1,4 +1,4 @@
-//! Sends an answer's body, and spoils it on the way if a fault says so.
+//! Sends the body of an answer, and cuts, delays or damages it if a fault says so.
 
 use std::io;
 use std::pin::Pin;
@@ -15,10 +15,10 @@ use super::cgi::Backend;
 use super::faults::Released;
 use super::log::Entry;
 
-/// How often a throttled body gets its share.
-const SHARES_PER_SECOND: u64 = 50;
+/// The number of pieces a second in which a throttled body is sent.
+const PIECES_PER_SECOND: u64 = 50;
 
-/// Where a body comes from.
+/// The source of a body.
 #[derive(Debug)]
 pub(super) enum Source {
     Ready(Bytes),
@@ -44,9 +44,9 @@ impl Source {
     }
 }
 
-/// What becomes of a body on its way.
+/// The faults of a body.
 #[derive(Debug, Default)]
-pub(super) struct Spoiled {
+pub(super) struct BodyFaults {
     pub(super) hang_after: Option<u64>,
     pub(super) cut_after: Option<u64>,
     pub(super) flip_at: Option<u64>,
@@ -74,7 +74,7 @@ impl Body for Pour {
 /// Starts to pour.
 pub(super) fn pour(
     source: Source,
-    spoiled: Spoiled,
+    spoiled: BodyFaults,
     released: Released,
     entry: Arc<Entry>,
 ) -> Pour {
@@ -92,7 +92,7 @@ pub(super) fn pour(
 
 struct Pouring {
     sender: mpsc::Sender<io::Result<Bytes>>,
-    spoiled: Spoiled,
+    spoiled: BodyFaults,
     released: Released,
     entry: Arc<Entry>,
     sent: u64,
@@ -158,7 +158,7 @@ impl Pouring {
         let share = self
             .spoiled
             .bytes_per_second
-            .map(|rate| rate / SHARES_PER_SECOND);
+            .map(|rate| rate / PIECES_PER_SECOND);
         to_stops
             .chain(share)
             .filter(|&part| part > 0)

@@ -26,13 +26,13 @@ use super::{
     pauses::Pauses,
 };
 
-/// On this machine whoever has no connection by now gets none.
-const UNANSWERED: Duration = Duration::from_millis(500);
+/// How long a connection on this machine may take. After that it is never answered.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// For how long a program may be between `fork` and `exec`, on a machine that has much to do.
-const LET_GO: Duration = Duration::from_secs(10);
+/// How long a child may take from `fork` to `exec` on a busy machine; until then it has the listening socket.
+const EXEC_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What every connection needs to know.
+/// The state that all connections share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) dir: PathBuf,
@@ -44,7 +44,7 @@ pub(super) struct Shared {
     pub(super) pauses: Pauses,
     pub(super) hooks: Mutex<Hooks>,
     pub(super) memory: Memory,
-    /// Its administrator has switched large files off.
+    /// Whether the administrator has switched large files off.
     pub(super) without_lfs: AtomicBool,
 }
 
@@ -64,7 +64,7 @@ impl Shared {
     }
 }
 
-/// The open door: while it exists, connections are accepted.
+/// A listening server: while it exists, connections are accepted.
 #[derive(Debug)]
 pub(super) struct Listening {
     task: JoinHandle<()>,
@@ -111,7 +111,7 @@ impl Deaf {
     pub(super) async fn new(address: SocketAddr) -> Self {
         let listener = listen(address, 0);
         let mut queue = Vec::new();
-        while let Ok(Ok(stream)) = timeout(UNANSWERED, TcpStream::connect(address)).await {
+        while let Ok(Ok(stream)) = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
             queue.push(stream);
         }
         Self {
@@ -126,7 +126,7 @@ impl Deaf {
 /// The port may be in use for a moment longer than the listener that was closed last: a program that another story is
 /// starting has a copy of every open file between `fork` and `exec`.
 fn listen(address: SocketAddr, backlog: u32) -> TcpListener {
-    let until = Instant::now() + LET_GO;
+    let until = Instant::now() + EXEC_TIMEOUT;
     loop {
         let listener = TcpSocket::new_v4().and_then(|socket| {
             socket.set_reuseaddr(true)?;
