@@ -1,4 +1,4 @@
-//! OneTimeLogins: which are kept in memory, and who has proved that they may read what.
+//! Logins: which are kept in memory, and who has proved that they may read what.
 //!
 //! A login is kept for the place it was found in, until it is refused or a quarter of an hour unused, so that an
 //! unchanged fetch needs neither a question nor a second request. What a mirror holds is shown, fresh or stale, only to

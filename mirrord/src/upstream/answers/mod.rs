@@ -1,5 +1,5 @@
-//! What an upstream's answer means, when it is not the one hoped for: the kind of failure, one line in git's voice, and
-//! what to do about it.
+//! Explains what went wrong with an upstream: the kind of failure, one line in git's voice, and what to do about it.
+//! [`server_message`] knows what GitLab says in text, [`retry_after`] the headers of a server that is busy.
 
 pub(super) mod retry_after;
 pub(super) mod server_message;
@@ -23,31 +23,31 @@ use crate::process::durable;
 const TOKEN: &str = "GitLab takes a personal access token (scopes read_repository, write_repository) as the password; \
                      accounts with two-factor or single sign-on need one";
 
-/// Somebody else answers for upstream, or it is something else.
+/// The hint where what answers is not git.
 const SIGN_IN_PAGE: &str =
     "a network's sign-in page may be in the way, or the address may not be a repository's";
 
 /// The longest quotation of what a server said.
 const MAX_MESSAGE_CHARS: usize = 200;
 
-/// Nobody has answered in time.
+/// The cause where nobody has answered in time.
 const TIMED_OUT: &str = "connection timed out";
 
-/// No answer at all: not connected, not trusted, or cut off.
+/// Returns the failure of a request without an answer: no connection, no trust, or a connection that broke.
 pub(crate) fn unreachable(url: &UpstreamUrl, error: &reqwest::Error) -> Trouble {
     let cause = cause(error);
     let failure = Failure::new(
         FailureKind::Unreachable,
         format!("cannot reach '{url}': {cause}"),
     );
-    // A certificate that is not trusted is not a passing fault: it may be somebody in the middle.
+    // A certificate that is not trusted is a fault that stays: somebody may be in the middle.
     if cause.starts_with("certificate") {
         let refused = Failure::new(FailureKind::Refused, failure.message);
         return Trouble::from(
             refused.hinted("if its authority is your own, name it: git config http.sslCAInfo FILE"),
         );
     }
-    // A kept connection that broke is worth a new one; nobody there is not.
+    // A kept connection may have broken, and a new one may work; where nobody listens, none will.
     Trouble {
         retry_on_new_session: !error.is_connect(),
         no_answer: cause == TIMED_OUT,
@@ -55,11 +55,11 @@ pub(crate) fn unreachable(url: &UpstreamUrl, error: &reqwest::Error) -> Trouble 
     }
 }
 
-/// No word for too long.
-pub(crate) fn timed_out(url: &UpstreamUrl, budget: Duration) -> Trouble {
+/// Returns the failure of an upstream that made no progress for `limit`.
+pub(crate) fn timed_out(url: &UpstreamUrl, limit: Duration) -> Trouble {
     let message = format!(
         "cannot reach '{url}': no answer for {}",
-        time_span(budget.as_secs())
+        time_span(limit.as_secs())
     );
     Trouble {
         no_answer: true,
@@ -67,13 +67,13 @@ pub(crate) fn timed_out(url: &UpstreamUrl, budget: Duration) -> Trouble {
     }
 }
 
-/// An answer that would fill the memory.
-pub(crate) fn endless(url: &UpstreamUrl) -> Trouble {
+/// Returns the failure of an answer that would fill the memory.
+pub(crate) fn without_end(url: &UpstreamUrl) -> Trouble {
     let message = format!("cannot use what '{url}' sent: it has no end");
     Failure::new(FailureKind::Unusable, message).into()
 }
 
-/// A redirect that is not followed. `tail` is what was asked for below the URL.
+/// Returns the failure of a redirect that is not followed. `tail` is what was asked for below the URL.
 pub(crate) fn moved(
     url: &UpstreamUrl,
     status: StatusCode,
@@ -83,14 +83,14 @@ pub(crate) fn moved(
     let stem = target.and_then(|target| target.strip_suffix(tail));
     let shown = target.map(|target| masked(redact(stem.unwrap_or(target)).as_bytes()));
     let is_passing = matches!(status.as_u16(), 302 | 303 | 307);
-    let trouble = match (stem.and_then(server_message::offered), shown) {
+    let trouble = match (stem.and_then(server_message::showable_url), shown) {
         (Some(to), _) => {
             let hint = format!("it redirects to '{to}'");
             let mut trouble = server_message::moved_to(url, to);
             trouble.failure.hint = Some(hint);
             trouble
         }
-        // Whoever has a repository elsewhere sends us to what we asked for there.
+        // A server that knows the repository elsewhere would redirect to the same `tail` there.
         (None, Some(shown)) if is_passing && stem.is_none() => {
             let message = format!("cannot reach '{url}': it redirects to '{shown}', not to git");
             Failure::new(FailureKind::Unreachable, message)
@@ -235,11 +235,12 @@ impl Refusal {
     }
 }
 
-/// A page instead of git's protocol: most often somebody's sign-in page, so it is no word of upstream at all.
-pub(crate) fn check_kind(
+/// Checks that git's protocol follows, and not a page: most often that is the sign-in page of a network, which says nothing
+/// of upstream. `service_part` is `advertisement` or `result`.
+pub(crate) fn check_content_type(
     url: &UpstreamUrl,
     headers: &HeaderMap,
-    what: &str,
+    service_part: &str,
 ) -> Result<(), Trouble> {
     let kind = headers
         .get(CONTENT_TYPE)
@@ -247,7 +248,7 @@ pub(crate) fn check_kind(
         .and_then(|value| value.split(';').next())
         .unwrap_or_default()
         .trim();
-    if kind == format!("application/x-git-upload-pack-{what}") {
+    if kind == format!("application/x-git-upload-pack-{service_part}") {
         return Ok(());
     }
     let kind = if kind.is_empty() {
@@ -263,7 +264,7 @@ pub(crate) fn check_kind(
     Err(failure.into())
 }
 
-/// The innermost reason in few words.
+/// Returns the innermost cause in few words.
 pub(crate) fn cause(error: &(dyn Error + 'static)) -> String {
     let mut chain = Vec::new();
     let mut next = Some(error);
@@ -336,16 +337,24 @@ fn certificate(why: &rustls::CertificateError) -> String {
     }
 }
 
-/// What an error of gix means to the person.
-pub(super) fn explain(url: &UpstreamUrl, error: &gix::Error, said: Option<String>) -> Trouble {
-    if let Some(said) = said {
-        let said = masked(said.as_bytes());
-        return Failure::new(FailureKind::Unreachable, format!("'{url}' gave up: {said}")).into();
+/// Explains an error of gix, with what upstream said on the error band.
+pub(super) fn explain(
+    url: &UpstreamUrl,
+    error: &gix::Error,
+    server_message: Option<String>,
+) -> Trouble {
+    if let Some(message) = server_message {
+        let message = masked(message.as_bytes());
+        return Failure::new(
+            FailureKind::Unreachable,
+            format!("'{url}' gave up: {message}"),
+        )
+        .into();
     }
     if let Some(failure) = error.downcast_any_ref::<Failure>() {
         return failure.clone().into();
     }
-    if let Some(trouble) = refusal(url, error) {
+    if let Some(trouble) = err_line(url, error) {
         return trouble;
     }
     let io = error.downcast_any_ref::<io::Error>();
@@ -373,18 +382,19 @@ pub(super) fn explain(url: &UpstreamUrl, error: &gix::Error, said: Option<String
     }
 }
 
-/// What a git says in the place of an answer (an ERR line).
-fn refusal(url: &UpstreamUrl, error: &gix::Error) -> Option<Trouble> {
-    use gix_transport::packetline::read::Error as Said;
-    let within = |io: &io::Error| Some(io.get_ref()?.downcast_ref::<Said>()?.message.to_string());
-    let said = error
-        .downcast_any_ref::<Said>()
-        .map(|said| said.message.to_string())
+/// Explains an ERR line, which a git sends in the place of an answer.
+fn err_line(url: &UpstreamUrl, error: &gix::Error) -> Option<Trouble> {
+    use gix_transport::packetline::read::Error as ErrLine;
+    let within =
+        |io: &io::Error| Some(io.get_ref()?.downcast_ref::<ErrLine>()?.message.to_string());
+    let message = error
+        .downcast_any_ref::<ErrLine>()
+        .map(|line| line.message.to_string())
         .or_else(|| within(error.downcast_any_ref::<io::Error>()?))?;
-    Some(server_message::refusal(url, &said))
+    Some(server_message::err_line(url, &message))
 }
 
-/// Whether the other side has stopped talking.
+/// Whether the other side has ended the connection.
 pub(super) fn has_ended(error: &gix::Error) -> bool {
     let io = error.downcast_any_ref::<io::Error>();
     io.is_some_and(|io| {

@@ -1,4 +1,4 @@
-//! For how long upstream wants to be left alone, as the headers of an answer say it.
+//! The time for which upstream wants no request, as the headers of an answer give it.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,15 +8,15 @@ use reqwest::{
     header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER},
 };
 
-/// Whoever asks for more is asked again after this long: nobody means years.
+/// The longest time that is honoured: nobody means years.
 const MAX_DELAY: Duration = Duration::from_secs(60 * 60);
 
-/// What is at least this much is a point in time, in seconds since 1970, and no span.
+/// The smallest number that is a point in time, in seconds since 1970; a smaller one is a span.
 const POINT_IN_TIME: u64 = 1_000_000_000;
 
-/// For how long an answer with this status asks to be left alone, if it does: one hour at most. What makes no sense, or
-/// is over, asks for nothing.
-pub(in crate::upstream) fn wanted(
+/// Returns the time for which an answer asks for no request, one hour at most. A value that makes no sense, or is over,
+/// counts as none.
+pub(in crate::upstream) fn read(
     status: StatusCode,
     headers: &HeaderMap,
     now: SystemTime,
@@ -26,7 +26,7 @@ pub(in crate::upstream) fn wanted(
         return None;
     }
     let get = |name| headers.get(name).and_then(text);
-    // Origin clock is wrong does not matter when both ends of a span are by the same one.
+    // Whether the server's clock is right does not matter: both ends of the span are by that clock.
     let now = get(DATE.as_str())
         .and_then(date)
         .or_else(|| Timestamp::try_from(now).ok())?;
@@ -40,7 +40,8 @@ pub(in crate::upstream) fn wanted(
         Some(seconds) => Some(Duration::from_secs(seconds)),
         None => until(date(text)?),
     };
-    // GitLab's limit has a point in time here, others have a span. Elsewhere it only tells of a limit not yet reached.
+    // GitLab's `RateLimit-Reset` is a point in time, others have a span. With another status it tells of a limit that is not
+    // yet reached.
     let reset = |text: &str| match span(text)? {
         seconds @ POINT_IN_TIME.. => until(Timestamp::from_second(seconds.try_into().ok()?).ok()?),
         seconds => Some(Duration::from_secs(seconds)),
@@ -75,39 +76,39 @@ mod tests {
 
     const NOW: u64 = 1_795_682_977;
 
-    fn asked(status: u16, headers: &[(&str, &str)]) -> Option<u64> {
+    fn wanted(status: u16, headers: &[(&str, &str)]) -> Option<u64> {
         let headers = headers.iter().map(|(name, value)| {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
             (name, HeaderValue::from_str(value).expect("a value"))
         });
         let status = StatusCode::from_u16(status).expect("a status");
         let now = UNIX_EPOCH + Duration::from_secs(NOW);
-        let wanted = wanted(status, &headers.collect(), now);
+        let wanted = read(status, &headers.collect(), now);
         wanted.map(|wanted| wanted.as_secs())
     }
 
     #[test]
-    fn what_is_said_clearly_is_understood() {
-        let after = |value| asked(429, &[("Retry-After", value)]);
+    fn each_header_is_read() {
+        let after = |value| wanted(429, &[("Retry-After", value)]);
         assert_eq!(after("120"), Some(120));
         assert_eq!(after(" 7 "), Some(7));
         assert_eq!(after("Thu, 26 Nov 2026 08:49:47 GMT"), Some(10));
-        assert_eq!(asked(503, &[("Retry-After", "30")]), Some(30));
+        assert_eq!(wanted(503, &[("Retry-After", "30")]), Some(30));
         // Their clock is ten years behind.
         let there = ("Date", "Thu, 26 Nov 2015 08:00:00 GMT");
         let until = ("Retry-After", "Thu, 26 Nov 2015 08:02:00 GMT");
-        assert_eq!(asked(429, &[there, until]), Some(120));
+        assert_eq!(wanted(429, &[there, until]), Some(120));
         let time = ("RateLimit-ResetTime", "Thu, 26 Nov 2026 08:50:37 GMT");
-        assert_eq!(asked(429, &[time]), Some(60));
+        assert_eq!(wanted(429, &[time]), Some(60));
         let point = (NOW + 15).to_string();
-        assert_eq!(asked(429, &[("RateLimit-Reset", &point)]), Some(15));
-        assert_eq!(asked(429, &[("RateLimit-Reset", "40")]), Some(40));
+        assert_eq!(wanted(429, &[("RateLimit-Reset", &point)]), Some(15));
+        assert_eq!(wanted(429, &[("RateLimit-Reset", "40")]), Some(40));
         let both = [("RateLimit-Reset", "40"), ("Retry-After", "5")];
-        assert_eq!(asked(429, &both), Some(5));
+        assert_eq!(wanted(429, &both), Some(5));
     }
 
     #[test]
-    fn what_is_said_of_years_is_an_hour() {
+    fn a_time_of_years_is_an_hour() {
         for long in [
             "3601",
             "99999999",
@@ -115,12 +116,12 @@ mod tests {
             "99999999999999999999999999",
             "Thu, 26 Nov 2099 08:49:47 GMT",
         ] {
-            assert_eq!(asked(429, &[("Retry-After", long)]), Some(3600), "{long}");
+            assert_eq!(wanted(429, &[("Retry-After", long)]), Some(3600), "{long}");
         }
     }
 
     #[test]
-    fn what_makes_no_sense_or_is_over_asks_for_nothing() {
+    fn a_value_that_makes_no_sense_or_is_over_counts_as_none() {
         for odd in [
             "",
             "0",
@@ -136,26 +137,26 @@ mod tests {
             "Thu, 99 Nov 2026 08:49:27 GMT",
             "2026-11-26T08:49:47Z",
         ] {
-            assert_eq!(asked(429, &[("Retry-After", odd)]), None, "{odd}");
+            assert_eq!(wanted(429, &[("Retry-After", odd)]), None, "{odd}");
         }
-        assert_eq!(asked(429, &[]), None);
+        assert_eq!(wanted(429, &[]), None);
     }
 
     #[test]
-    fn other_answers_ask_for_nothing() {
+    fn with_another_status_the_headers_count_for_nothing() {
         for status in [200, 301, 403, 500, 502, 504] {
-            assert_eq!(asked(status, &[("Retry-After", "30")]), None, "{status}");
+            assert_eq!(wanted(status, &[("Retry-After", "30")]), None, "{status}");
         }
         // Half of the limit is left, and the fault is another one.
-        assert_eq!(asked(503, &[("RateLimit-Reset", "40")]), None);
+        assert_eq!(wanted(503, &[("RateLimit-Reset", "40")]), None);
     }
 
     proptest! {
         #[test]
-        fn whatever_is_said_it_is_an_hour_at_most(words in "[ -~]{0,40}", number: u64) {
-            for text in [words, number.to_string()] {
+        fn no_value_is_more_than_an_hour(text in "[ -~]{0,40}", number: u64) {
+            for text in [text, number.to_string()] {
                 for name in ["Retry-After", "RateLimit-ResetTime", "RateLimit-Reset"] {
-                    prop_assert!(asked(429, &[(name, &text)]).unwrap_or_default() <= 3600);
+                    prop_assert!(wanted(429, &[(name, &text)]).unwrap_or_default() <= 3600);
                 }
             }
         }

@@ -1,5 +1,5 @@
-//! What GitLab says in words where something else was hoped for: that it has too much to do, or that a project has moved.
-//! It says so in an ERR line, on ssh's stderr, or as the text of a refusal.
+//! Messages of GitLab: that it has too much to do, or that a project has moved. They come in an ERR line, on ssh's stderr,
+//! or as the text of a refused request.
 
 use common::{
     address::{
@@ -15,43 +15,43 @@ use crate::upstream::Trouble;
 /// The longest quotation.
 const MAX_MESSAGE_BYTES: usize = 200;
 
-/// A server that could not, and may be able to later.
+/// Parts of messages of GitLab, Gitaly and gitlab-shell where the server may be able to answer later.
 const BUSY: [&str; 6] = [
     "currently unable to handle this request due to load",
     "Gitaly, is not available at this time",
     "has been requested too many times",
     "Too Many Requests",
-    // What stands before it over ssh does not reach it.
+    // gitlab-shell does not reach GitLab.
     "Internal API unreachable",
     "Internal API error (5",
 ];
 
-/// What these words mean, when they are some that we know.
-pub(in crate::upstream) fn meaning(url: &UpstreamUrl, words: &str) -> Option<Trouble> {
-    busy(url, words).or_else(|| moved(url, words))
+/// Returns what a message means, if it is one that we know.
+pub(in crate::upstream) fn meaning(url: &UpstreamUrl, message: &str) -> Option<Trouble> {
+    busy(url, message).or_else(|| moved(url, message))
 }
 
-/// What these words mean in the place of an answer (an ERR line), whether we know them or not.
-pub(in crate::upstream) fn refusal(url: &UpstreamUrl, words: &str) -> Trouble {
+/// Returns what the text of an ERR line means, whether we know it or not.
+pub(in crate::upstream) fn err_line(url: &UpstreamUrl, message: &str) -> Trouble {
     let refused = || {
-        let said = masked(redact(words.trim().trim_end_matches('.')).as_bytes());
-        let message = format!("cannot read '{url}': {said}");
+        let shown = masked(redact(message.trim().trim_end_matches('.')).as_bytes());
+        let message = format!("cannot read '{url}': {shown}");
         Failure::new(FailureKind::Refused, message).into()
     };
-    meaning(url, words).unwrap_or_else(refused)
+    meaning(url, message).unwrap_or_else(refused)
 }
 
-fn busy(url: &UpstreamUrl, words: &str) -> Option<Trouble> {
-    let line = lines(words).find(|line| BUSY.iter().any(|busy| line.contains(busy)))?;
+fn busy(url: &UpstreamUrl, message: &str) -> Option<Trouble> {
+    let line = lines(message).find(|line| BUSY.iter().any(|busy| line.contains(busy)))?;
     let message = format!("cannot reach '{url}': {}", shown(line));
     Some(Failure::new(FailureKind::Unreachable, message).into())
 }
 
 /// `Project 'old' was moved to 'new'.` and, on the next lines, `git remote set-url origin URL`.
-pub(in crate::upstream) fn moved(url: &UpstreamUrl, words: &str) -> Option<Trouble> {
-    let line = lines(words).find(|line| line.contains("' was moved to '"))?;
-    let mut commands = words.split("git remote set-url origin ").skip(1);
-    let to = commands.find_map(|rest| offered(rest.split_whitespace().next()?));
+pub(in crate::upstream) fn moved(url: &UpstreamUrl, message: &str) -> Option<Trouble> {
+    let line = lines(message).find(|line| line.contains("' was moved to '"))?;
+    let mut commands = message.split("git remote set-url origin ").skip(1);
+    let to = commands.find_map(|rest| showable_url(rest.split_whitespace().next()?));
     Some(match to {
         Some(to) => moved_to(url, to),
         None => {
@@ -61,7 +61,7 @@ pub(in crate::upstream) fn moved(url: &UpstreamUrl, words: &str) -> Option<Troub
     })
 }
 
-/// An upstream says that it is elsewhere now. Whether to believe that is for a person to decide.
+/// Returns the failure of an upstream that says that it is at `to` now. Whether to believe that is for a person to decide.
 pub(crate) fn moved_to(url: &UpstreamUrl, to: UpstreamUrl) -> Trouble {
     let failure = Failure::new(FailureKind::Refused, format!("'{url}' has moved"));
     let failure = failure.hinted(format!("it is at '{to}' now"));
@@ -71,9 +71,9 @@ pub(crate) fn moved_to(url: &UpstreamUrl, to: UpstreamUrl) -> Trouble {
     }
 }
 
-/// A URL that somebody else names, when it is one that can be shown as a part of a command: of another machine, without
-/// a login, and nothing in it means anything to a shell.
-pub(in crate::upstream) fn offered(text: &str) -> Option<UpstreamUrl> {
+/// Parses a URL that a server names, if it can be shown as a part of a command: a URL of another machine, without a login,
+/// and with nothing in it that means anything to a shell.
+pub(in crate::upstream) fn showable_url(text: &str) -> Option<UpstreamUrl> {
     let Ok(Address::Url(url, _)) = Address::parse(text) else {
         return None;
     };
@@ -87,9 +87,9 @@ pub(in crate::upstream) fn offered(text: &str) -> Option<UpstreamUrl> {
     (is_elsewhere && url.as_str().bytes().all(is_plain)).then_some(url)
 }
 
-/// Without what ssh's other side puts before each.
-fn lines(words: &str) -> impl Iterator<Item = &str> {
-    words.lines().map(|line| {
+/// Returns the lines without what git and gitlab-shell put before each.
+fn lines(message: &str) -> impl Iterator<Item = &str> {
+    message.lines().map(|line| {
         let line = line.trim();
         let line = line.strip_prefix("remote:").unwrap_or(line).trim_start();
         let line = line.strip_prefix("fatal: ").unwrap_or(line);
@@ -98,9 +98,10 @@ fn lines(words: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn shown(words: &str) -> String {
-    let words = masked(redact(words).as_bytes());
-    words
+/// Returns a part of a message as it can be shown.
+fn shown(message: &str) -> String {
+    let message = masked(redact(message).as_bytes());
+    message
         .trim_end_matches(['.', '…'])
         .chars()
         .take(MAX_MESSAGE_BYTES)
@@ -118,13 +119,13 @@ mod tests {
         url
     }
 
-    fn means(words: &str) -> Option<Trouble> {
-        meaning(&url("https://h/g/p.git"), words)
+    fn means(message: &str) -> Option<Trouble> {
+        meaning(&url("https://h/g/p.git"), message)
     }
 
     #[test]
     fn a_server_that_has_too_much_to_do_may_have_less_later() {
-        for words in [
+        for message in [
             "GitLab is currently unable to handle this request due to load",
             "remote: \nremote: ====\nremote: ERROR: GitLab is currently unable to handle this request due to load\n",
             "fatal: remote error: GitLab is currently unable to handle this request due to load.\n",
@@ -132,8 +133,8 @@ mod tests {
             "remote: ERROR: This endpoint has been requested too many times. Try again later.",
             "ERROR: Internal API unreachable",
         ] {
-            let failure = means(words).expect("it is known").failure;
-            assert_eq!(failure.kind, FailureKind::Unreachable, "{words}");
+            let failure = means(message).expect("it is known").failure;
+            assert_eq!(failure.kind, FailureKind::Unreachable, "{message}");
             let why = failure
                 .message
                 .strip_prefix("cannot reach 'https://h/g/p.git': ");
@@ -150,11 +151,11 @@ mod tests {
     #[test]
     fn a_project_that_moved_is_named_as_it_can_be_typed() {
         let says = |to: &str| {
-            let words = format!(
+            let message = format!(
                 "remote: Project 'g/p' was moved to 'g/new'.\nremote: \nremote: Please update your Git remote:\n\
                  remote: \nremote:   git remote set-url origin {to}\nremote: \n"
             );
-            let trouble = means(&words).expect("it is known");
+            let trouble = means(&message).expect("it is known");
             assert_eq!(trouble.failure.kind, FailureKind::Refused);
             assert_eq!(trouble.failure.message, "'https://h/g/p.git' has moved");
             let hint = trouble.failure.hint.expect("where to");

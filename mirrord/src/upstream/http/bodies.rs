@@ -64,7 +64,7 @@ impl Pending {
             let trouble = session.refused(response);
             return Err(session.fail(trouble));
         }
-        answers::check_kind(&session.0.url, response.headers(), "result")
+        answers::check_content_type(&session.0.url, response.headers(), "result")
             .map_err(|trouble| session.fail(trouble))?;
         let lines = header_lines(response.headers());
         session.state().response = Some(response);
@@ -154,7 +154,8 @@ impl BufRead for Body {
                         self.session.moved();
                     }
                     if let Some(words) = self.listener.take_refusal() {
-                        let trouble = answers::server_message::refusal(&self.session.0.url, &words);
+                        let trouble =
+                            answers::server_message::err_line(&self.session.0.url, &words);
                         return Err(self.session.fail(trouble));
                     }
                     self.talk = if self.listener.is_in_pack() {
@@ -163,7 +164,7 @@ impl BufRead for Body {
                         self.talk + piece.len()
                     };
                     if self.talk > MAX_RESPONSE_BYTES {
-                        return Err(self.session.fail(answers::endless(&self.session.0.url)));
+                        return Err(self.session.fail(answers::without_end(&self.session.0.url)));
                     }
                     self.piece = Cursor::new(piece.into());
                     self.session.state().response = Some(response);

@@ -247,8 +247,7 @@ impl HttpSession {
         let challenges: Vec<_> = challenges
             .filter_map(|value| Some(value.to_str().ok()?.to_owned()))
             .collect();
-        let retry_after =
-            answers::retry_after::wanted(status, response.headers(), SystemTime::now());
+        let retry_after = answers::retry_after::read(status, response.headers(), SystemTime::now());
         let is_plain_text = header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/plain"));
         self.state().response = Some(response);
         let rest = self.rest();
@@ -357,7 +356,8 @@ impl Http for HttpSession {
         let response = self
             .discover(url, &lines)
             .map_err(|trouble| self.fail(trouble).raise())?;
-        if let Err(trouble) = answers::check_kind(&self.0.url, response.headers(), "advertisement")
+        if let Err(trouble) =
+            answers::check_content_type(&self.0.url, response.headers(), "advertisement")
         {
             return Err(self.fail(trouble).raise());
         }

@@ -230,8 +230,8 @@ impl Probe<'_> {
                 self.failed(check, took, shown_key(&failure, seen.as_ref()));
                 return Err(failure);
             }
-            if let Some(ssh::LogEntry { words, at }) = seen {
-                self.passed(check, took, words);
+            if let Some(ssh::LogEntry { text, at }) = seen {
+                self.passed(check, took, text);
                 before = *at;
             }
         }
@@ -263,7 +263,7 @@ fn shown_key(failure: &Failure, key: Option<&ssh::LogEntry>) -> Failure {
     let mut shown = failure.clone();
     // A changed one is in the message already, beside the one that was known.
     if let Some(key) = key.filter(|_| !failure.message.contains("SHA256:")) {
-        shown.message = format!("{}: {}", failure.message, key.words);
+        shown.message = format!("{}: {}", failure.message, key.text);
     }
     shown
 }

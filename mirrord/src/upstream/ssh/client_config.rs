@@ -1,4 +1,4 @@
-//! Asks the user's ssh what it is, and what their configuration says for a host (`ssh -G`).
+//! Asks the user's ssh whether it is OpenSSH, and what its configuration is for a host (`ssh -G`).
 
 use crate::{
     process::{
@@ -13,24 +13,24 @@ use common::{git::ssh::Variant, protocol::Failure};
 
 use super::{ConnectionKey, stderr};
 
-/// What matters of ssh's configuration for one host.
+/// What matters of ssh's configuration for one connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ClientConfig {
-    /// Whether it takes OpenSSH's options.
+    /// Whether ssh takes OpenSSH's options.
     pub is_openssh: bool,
-    /// Whether the user shares connections in their own way, or watches what ssh does, which a connection that is kept
-    /// would go on to tell to nobody. That they want none shared cannot be seen here; it can be
-    /// said in their command, which wins: `ssh -o ControlPath=none`.
+    /// Whether the configuration shares connections in its own way, or has ssh print what it does, which a kept connection
+    /// would go on to print to nobody. That none is to be shared cannot be told from `ssh -G`; the command can say it, and
+    /// wins: `ssh -o ControlPath=none`.
     pub sets_control: bool,
-    /// Whether the user says how long it may take to connect.
+    /// Whether the configuration sets `ConnectTimeout`.
     pub sets_timeout: bool,
-    /// Whether the user says when a silent server is given up.
+    /// Whether the configuration sets `ServerAliveInterval`.
     pub sets_alive: bool,
-    /// All of it, as ssh says it.
+    /// The whole output of `ssh -G`.
     pub configuration: String,
 }
 
-/// Runs ssh without connecting to anybody.
+/// Runs `ssh -G`, which connects to nobody.
 pub(super) fn read(connection: &ConnectionKey, watch: &Watch) -> Result<ClientConfig, Trouble> {
     let nothing = ClientConfig {
         is_openssh: false,
@@ -42,11 +42,11 @@ pub(super) fn read(connection: &ConnectionKey, watch: &Watch) -> Result<ClientCo
     if let Variant::Other(_) = connection.client.variant {
         return Ok(nothing);
     }
-    let words = ["-G".to_owned()]
+    let args = ["-G".to_owned()]
         .into_iter()
         .chain(connection.port())
         .chain([connection.destination.clone()]);
-    let mut command = connection.client.fenced(words, &connection.environment);
+    let mut command = connection.client.fenced(args, &connection.environment);
     command.stdout(Stdio::piped());
     let failed = |err: io::Error| match err.kind() {
         io::ErrorKind::NotFound => stderr::not_found(),
@@ -63,7 +63,7 @@ pub(super) fn read(connection: &ConnectionKey, watch: &Watch) -> Result<ClientCo
         return Ok(parse(&String::from_utf8_lossy(&ended.stdout)));
     }
     Ok(ClientConfig {
-        // What is called ssh and is too old for this question still takes the options.
+        // An OpenSSH before 6.8 has no `-G`, and takes the options.
         is_openssh: connection.client.variant == Variant::OpenSsh,
         ..nothing
     })
@@ -93,10 +93,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_user_has_arranged_is_seen() {
+    fn what_the_user_has_configured_is_found() {
         let plain = "host h\ncontrolmaster false\nconnecttimeout none\nserveraliveinterval 0\n";
-        let seen = parse(plain);
-        assert!(seen.is_openssh && !seen.sets_control && !seen.sets_timeout && !seen.sets_alive);
+        let config = parse(plain);
+        assert!(
+            config.is_openssh && !config.sets_control && !config.sets_timeout && !config.sets_alive
+        );
         assert!(parse(&plain.replace("controlmaster false", "controlmaster auto")).sets_control);
         assert!(parse(&format!("{plain}controlpath /tmp/%C\n")).sets_control);
         assert!(parse(&format!("{plain}loglevel DEBUG\n")).sets_control);

@@ -1,7 +1,7 @@
-//! Connections that ssh keeps open for the next check, each behind a socket of its own.
+//! The sockets (`ControlPath`) of connections that ssh keeps open for the next sync.
 //!
-//! They end by themselves when they were not used for a while. The daemon ends them when it stops, and those that a
-//! killed one left when it starts.
+//! A connection ends by itself when it was not used for a while (`ControlPersist`). The daemon ends all of them when it
+//! stops, and when it starts those that a killed one has left.
 
 use std::{
     fs,
@@ -15,27 +15,27 @@ use sha2::{Digest, Sha256};
 
 use super::ConnectionKey;
 
-/// A connection that is told to end does so at once.
+/// How long a connection may take to end when it is told to.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where the sockets are; nowhere, and then no connection is kept.
+/// The directory of the sockets; without one no connection is kept.
 pub(super) struct ControlSockets(Option<PathBuf>);
 
 impl ControlSockets {
-    /// In this folder, which is made when the first connection is kept.
-    pub(super) fn new(folder: Option<PathBuf>) -> Self {
-        // ssh expands some characters of a path, and splits at others.
+    /// Takes the directory, which is made when the first connection is kept.
+    pub(super) fn new(dir: Option<PathBuf>) -> Self {
+        // ssh expands some characters of `ControlPath`, and splits it at others.
         let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+@,:".contains(byte);
-        Self(folder.filter(|folder| folder.as_os_str().as_bytes().iter().all(is_plain)))
+        Self(dir.filter(|dir| dir.as_os_str().as_bytes().iter().all(is_plain)))
     }
 
-    /// The socket for one end of a connection and the other. A hash, for what is in it need not be short or public.
-    pub(super) fn socket(&self, connection: &ConnectionKey) -> Option<String> {
-        let folder = self.0.as_ref()?;
+    /// Returns the path of the socket for a connection. The name is a hash, because the parts may be long or secret.
+    pub(super) fn path(&self, connection: &ConnectionKey) -> Option<String> {
+        let dir = self.0.as_ref()?;
         let mut builder = fs::DirBuilder::new();
-        // What it lies in is ours alone, too.
-        if let Err(err) = builder.recursive(true).mode(0o700).create(folder) {
-            tracing::warn!("no ssh connection is kept: '{}': {err}", folder.display());
+        // A directory above that is made here is closed to others, too.
+        if let Err(err) = builder.recursive(true).mode(0o700).create(dir) {
+            tracing::warn!("no ssh connection is kept: '{}': {err}", dir.display());
             return None;
         }
         let mut hash = Sha256::new();
@@ -55,20 +55,20 @@ impl ControlSockets {
             add(value);
         }
         let name = hex::encode(&hash.finalize()[..8]);
-        Some(folder.join(name).to_str()?.to_owned())
+        Some(dir.join(name).to_str()?.to_owned())
     }
 
     /// Ends every connection. Blocks until they have ended.
-    pub(super) fn end(&self) {
-        let Some(entries) = self.0.as_ref().and_then(|folder| fs::read_dir(folder).ok()) else {
+    pub(super) fn end_all(&self) {
+        let Some(entries) = self.0.as_ref().and_then(|dir| fs::read_dir(dir).ok()) else {
             return;
         };
         std::thread::scope(|scope| {
             for entry in entries.flatten() {
                 scope.spawn(move || {
                     let socket = entry.path();
-                    // One that nobody listens at any more is a dead one's.
-                    if let Err(err) = end(&socket) {
+                    // At the socket of an ssh that was killed nobody listens.
+                    if let Err(err) = end_connection(&socket) {
                         tracing::debug!("no ssh behind '{}': {err}", socket.display());
                     }
                     let _ = fs::remove_file(&socket);
@@ -78,16 +78,19 @@ impl ControlSockets {
     }
 }
 
-/// What `ssh -O exit` says to a connection (OpenSSH's PROTOCOL.mux), and waits for what that does not: its end.
-fn end(socket: &Path) -> io::Result<()> {
+/// Ends a connection as `ssh -O exit` does (OpenSSH's PROTOCOL.mux), and waits until it has ended, which that does not.
+fn end_connection(socket: &Path) -> io::Result<()> {
+    /// `MUX_MSG_HELLO`, and the version of the protocol.
     const HELLO: [u32; 2] = [1, 4];
+    /// `MUX_C_TERMINATE`, and the id of the request.
     const TERMINATE: [u32; 2] = [0x1000_0005, 0];
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(EXIT_TIMEOUT))?;
     stream.set_write_timeout(Some(EXIT_TIMEOUT))?;
     for message in [HELLO, TERMINATE] {
-        let words = [8, message[0], message[1]];
-        stream.write_all(&words.map(u32::to_be_bytes).concat())?;
+        // The length of a message, in bytes, precedes it.
+        let message = [8, message[0], message[1]];
+        stream.write_all(&message.map(u32::to_be_bytes).concat())?;
     }
     stream.read_to_end(&mut Vec::new()).map(drop)
 }
@@ -110,11 +113,10 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_serves_nobody_else() {
+    fn connections_with_other_ends_have_other_sockets() {
         let dir = tempfile::tempdir().expect("temp dir");
-        let kept = ControlSockets::new(Some(dir.path().join("ssh")));
-        let socket =
-            |connection: &ConnectionKey| kept.socket(connection).expect("there is a folder");
+        let sockets = ControlSockets::new(Some(dir.path().join("ssh")));
+        let socket = |connection: &ConnectionKey| sockets.path(connection).expect("there is a dir");
         let one = key("/agent", "git@h", None);
         assert_eq!(socket(&one), socket(&one.clone()));
         let others = [
@@ -126,16 +128,16 @@ mod tests {
             assert_ne!(socket(&one), socket(other));
         }
         let spaced = ControlSockets::new(Some(dir.path().join("a b")));
-        assert_eq!(spaced.socket(&one), None, "ssh would split the path");
-        assert_eq!(ControlSockets::new(None).socket(&one), None);
+        assert_eq!(spaced.path(&one), None, "ssh would split the path");
+        assert_eq!(ControlSockets::new(None).path(&one), None);
     }
 
     #[test]
-    fn a_dead_ones_socket_is_removed() {
+    fn the_socket_of_a_dead_ssh_is_removed() {
         let dir = tempfile::tempdir().expect("temp dir");
         let socket = dir.path().join("0123456789abcdef");
         drop(UnixListener::bind(&socket).expect("bound"));
-        ControlSockets::new(Some(dir.path().to_owned())).end();
+        ControlSockets::new(Some(dir.path().to_owned())).end_all();
         assert!(!socket.exists());
     }
 }

@@ -1,4 +1,4 @@
-//! What is said of a host key that is not known, or has changed: with both fingerprints, and how to accept the new one.
+//! Explains a host key that is not known, or has changed: with both fingerprints, and how to accept the new one.
 
 use std::fs;
 
@@ -11,11 +11,13 @@ use common::{
 };
 use sha2::{Digest, Sha256};
 
-use super::stderr::{bare_host, by_hand, has, refused, shown};
+use super::stderr::{any_contains, bare_host, refused, shown, ssh_args};
 
-/// What these lines of ssh's mean of the host key; None if nothing.
+/// Returns what the stderr of ssh says of the host key; `None` if nothing.
 pub(super) fn explain(url: &UpstreamUrl, lines: &[String]) -> Option<Failure> {
-    if has(lines, "REMOTE HOST IDENTIFICATION HAS CHANGED") || has(lines, "REVOKED HOST KEY") {
+    if any_contains(lines, "REMOTE HOST IDENTIFICATION HAS CHANGED")
+        || any_contains(lines, "REVOKED HOST KEY")
+    {
         let name = match port(url) {
             Some(port) => format!("'[{}]:{port}'", bare_host(url)),
             None => bare_host(url).to_owned(),
@@ -35,19 +37,19 @@ pub(super) fn explain(url: &UpstreamUrl, lines: &[String]) -> Option<Failure> {
             refused(format!("cannot reach '{url}': its host key has changed{which}")).hinted(format!(
                 "somebody may be in the middle; if it should have, forget the old one and look at the new: \
                  ssh-keygen {file}-R {name} && ssh {}",
-                by_hand(url)
+                ssh_args(url)
             )),
         );
     }
-    has(lines, "Host key verification failed").then(|| {
+    any_contains(lines, "Host key verification failed").then(|| {
         refused(format!("cannot reach '{url}': its host key is not known")).hinted(format!(
             "look at it, and accept it if it is right: ssh {}",
-            by_hand(url)
+            ssh_args(url)
         ))
     })
 }
 
-/// The fingerprint of the key that answers, which ssh says in a line of its own.
+/// Returns the fingerprint of the key that the server showed, which ssh prints in a line of its own.
 fn new_fingerprint(lines: &[String]) -> Option<String> {
     let at = lines
         .iter()
@@ -56,7 +58,7 @@ fn new_fingerprint(lines: &[String]) -> Option<String> {
     line.starts_with("SHA256:").then(|| shown(line))
 }
 
-/// The place of the key that was known: `Offending ED25519 key in FILE:LINE`.
+/// Returns the file and the line of the key that was known: `Offending ED25519 key in FILE:LINE`.
 fn offending(lines: &[String]) -> Option<(&str, usize)> {
     let line = lines
         .iter()
@@ -65,15 +67,16 @@ fn offending(lines: &[String]) -> Option<(&str, usize)> {
     Some((file, number.parse().ok()?))
 }
 
-/// The fingerprint of a key in a file of known hosts, as ssh writes it: the SHA-256 of the key in base64, without `=`.
+/// Returns the fingerprint of a key in a file of known hosts, as ssh prints it: the SHA-256 of the key in base64, without
+/// `=`.
 fn known_fingerprint(file: &str, line: usize) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
     let line = text.lines().nth(line.checked_sub(1)?)?;
     // A marker such as `@revoked` may come first, then the hosts and the kind of key.
-    let mut words = line
+    let mut fields = line
         .split_whitespace()
-        .skip_while(|word| word.starts_with('@'));
-    let key = BASE64_STANDARD.decode(words.nth(2)?).ok()?;
+        .skip_while(|field| field.starts_with('@'));
+    let key = BASE64_STANDARD.decode(fields.nth(2)?).ok()?;
     let hash = BASE64_STANDARD_NO_PAD.encode(Sha256::digest(key));
     Some(format!("SHA256:{hash}"))
 }

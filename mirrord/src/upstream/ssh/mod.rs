@@ -1,7 +1,7 @@
-//! Upstreams behind ssh: the user's own ssh, run by us as git would run it, without questions.
+//! Upstreams behind ssh: the command of the user's own ssh, as git would run it, without questions.
 //!
-//! Another program than OpenSSH, and a server that speaks only the old protocol, are left to git itself. Of OpenSSH a
-//! connection is kept for the next check, unless the user has arranged that in their own way.
+//! Another program than OpenSSH, and a server that speaks only the old protocol, are left to git itself. OpenSSH is told to
+//! keep its connection for the next sync (`ControlPersist`), unless the user's configuration says how to share one.
 
 mod client_config;
 mod control_sockets;
@@ -38,40 +38,40 @@ use crate::process::{
     watch::Watch,
 };
 
-/// How long an unused connection is kept, and for how long we rely on what ssh said of its configuration.
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
+/// How long an unused connection is kept, and how long the output of `ssh -G` is relied on.
+const KEEP_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What all conversations over ssh share.
+/// What all sessions over ssh share.
 pub(crate) struct Ssh {
     control_sockets: ControlSockets,
-    /// For mirrors with a key of their own.
+    /// Configuration files for mirrors with a key of their own.
     configurations: Configurations,
     questions: Arc<Questions>,
     configs: Mutex<HashMap<ConnectionKey, (ClientConfig, Instant)>>,
-    /// Servers that were found to speak only the old protocol, for as long as this daemon lives.
+    /// Origins of servers that speak only the old protocol, as far as this daemon has seen.
     old_protocol: Mutex<HashSet<String>>,
 }
 
-/// One end of a connection, and the other: nothing may be shared between two that differ.
+/// What two requests must have in common to share a connection: both ends of it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct ConnectionKey {
     client: Client,
-    /// The user's agent, their Kerberos tickets.
+    /// The variables of the user's agent and Kerberos tickets.
     environment: Vec<(String, String)>,
     destination: String,
     port: Option<u16>,
 }
 
-/// The variables by which an ssh may ask, and what they are good for as long as it lives.
+/// The variables by which an ssh may ask questions, and what keeps them good for as long as it lives.
 type Asking = (Vec<(String, String)>, Option<questions::Open>);
 
-/// How to reach an upstream.
+/// The ssh that reaches an upstream.
 pub(super) struct SshCommand {
-    /// A child of our own; None where only git can do it.
+    /// The command of a child of our own; `None` where only git can talk to this server or this ssh.
     pub direct: Option<Command>,
-    /// The variables with which git does.
+    /// The variables with which git runs the same ssh.
     pub git_variables: Vec<(String, String)>,
-    /// What lets ssh ask, for as long as it runs.
+    /// Lets ssh ask questions, for as long as it runs.
     pub asking: Option<questions::Open>,
 }
 
@@ -88,10 +88,10 @@ impl ConnectionKey {
         })
     }
 
-    /// OpenSSH with these options, and a program of git's on the other side.
-    fn run(&self, program: &str, url: &UpstreamUrl, options: Vec<String>) -> Command {
-        let words = options.into_iter().chain(ssh::words(url, program));
-        self.client.fenced(words, &self.environment)
+    /// Returns the command of OpenSSH with these options that runs a program of git's on the other side.
+    fn command(&self, program: &str, url: &UpstreamUrl, options: Vec<String>) -> Command {
+        let args = options.into_iter().chain(ssh::words(url, program));
+        self.client.fenced(args, &self.environment)
     }
 
     fn port(&self) -> impl Iterator<Item = String> {
@@ -102,15 +102,15 @@ impl ConnectionKey {
 }
 
 impl Ssh {
-    /// With a folder for the sockets of kept connections, and one for configurations. Ends and removes those that a dead
-    /// daemon has left there.
+    /// Takes a directory for the sockets of kept connections, and one for configurations. Ends and removes what a daemon
+    /// that was killed has left there.
     pub(crate) fn new(
         sockets: Option<PathBuf>,
         configurations: PathBuf,
         questions: Arc<Questions>,
     ) -> Self {
         let control_sockets = ControlSockets::new(sockets);
-        control_sockets.end();
+        control_sockets.end_all();
         Self {
             control_sockets,
             configurations: Configurations::new(configurations),
@@ -122,10 +122,10 @@ impl Ssh {
 
     /// Ends all connections that are kept. Blocks until they have ended.
     pub(crate) fn end(&self) {
-        self.control_sockets.end();
+        self.control_sockets.end_all();
     }
 
-    /// How to reach `url`. Asks the user's ssh for its configuration, once in a while.
+    /// Returns the command that reaches `url`. Asks the user's ssh for its configuration, once in a while.
     pub(super) fn command(
         &self,
         url: &UpstreamUrl,
@@ -143,12 +143,12 @@ impl Ssh {
         }
         let can_ask = !watch.askable().is_empty();
         let options = self.options(&connection, &config, access, can_ask)?;
-        let (variables, asking) = self.let_ask(access, watch)?;
+        let (variables, asking) = self.allow_questions(access, watch)?;
         let mut git_variables = connection.client.for_git(Some(&options));
         git_variables.extend(variables.iter().cloned());
         let is_old = self.old_protocol.lock().contains(&url.origin());
         let direct = (!is_old).then(|| {
-            let mut command = connection.run("git-upload-pack", url, options);
+            let mut command = connection.command("git-upload-pack", url, options);
             command.envs(variables);
             command
         });
@@ -159,11 +159,10 @@ impl Ssh {
         })
     }
 
-    /// Lets an ssh ask whoever waits, where it may: the variables for it, and what they are good for as long as it lives.
-    fn let_ask(&self, access: &Access, watch: &Watch) -> Result<Asking, Failure> {
+    /// Lets an ssh ask the people who wait, where that is allowed.
+    fn allow_questions(&self, access: &Access, watch: &Watch) -> Result<Asking, Failure> {
         let (passphrase, askable) = (access.passphrase.clone(), watch.askable().clone());
-        // Of the mirror's own key the question is worth having without an answer, too: it tells that only the passphrase
-        // is missing.
+        // With the mirror's own key the question helps without an answer, too: it tells that only the passphrase is missing.
         let is_own = access.ssh.as_ref().is_some_and(|ssh| ssh.key.is_some());
         if passphrase.is_none() && askable.is_empty() && !is_own {
             return Ok((Vec::new(), None));
@@ -176,8 +175,8 @@ impl Ssh {
         Ok((variables, Some(open)))
     }
 
-    /// How the `git push` to upstream runs ssh; and what lets it ask for the passphrase of the mirror's own key, for as
-    /// long as the push is open.
+    /// Returns how the `git push` to upstream runs ssh, and what lets it ask for the passphrase of the mirror's own key for
+    /// as long as the push is open.
     pub(crate) fn for_push(
         &self,
         url: &UpstreamUrl,
@@ -190,7 +189,7 @@ impl Ssh {
         if !config.is_openssh {
             return Ok((SignIn::AsGit, None));
         }
-        // Where nothing is stored, ssh asks the person who pushes by itself.
+        // Where no passphrase is stored, ssh itself asks the person who pushes.
         let options = self.options(&connection, &config, access, access.passphrase.is_none())?;
         let command = connection.client.line(&options);
         let asking = match access.passphrase.clone() {
@@ -210,7 +209,8 @@ impl Ssh {
         Ok((sign_in, asking))
     }
 
-    /// What would take a push to `url`, and what lets it ask; None where only git can run it.
+    /// Returns the command that would take a push to `url`, and what lets it ask questions; `None` where only git can run
+    /// this ssh.
     pub(super) fn receive_pack(
         &self,
         url: &UpstreamUrl,
@@ -224,13 +224,13 @@ impl Ssh {
         }
         let can_ask = !watch.askable().is_empty();
         let options = self.options(&connection, &config, access, can_ask)?;
-        let (variables, asking) = self.let_ask(access, watch)?;
-        let mut command = connection.run("git-receive-pack", url, options);
+        let (variables, asking) = self.allow_questions(access, watch)?;
+        let mut command = connection.command("git-receive-pack", url, options);
         command.envs(variables);
         Ok(Some((command, asking)))
     }
 
-    /// Remembers that a server speaks only the old protocol.
+    /// Records that a server speaks only the old protocol.
     pub(super) fn record_old_protocol(&self, url: &UpstreamUrl) {
         self.old_protocol.lock().insert(url.origin());
     }
@@ -241,19 +241,19 @@ impl Ssh {
         watch: &Watch,
     ) -> Result<ClientConfig, Trouble> {
         if let Some((config, at)) = self.configs.lock().get(connection)
-            && at.elapsed() < KEEP_ALIVE
+            && at.elapsed() < KEEP_TIMEOUT
         {
             return Ok(config.clone());
         }
         let config = client_config::read(connection, watch)?;
         let mut configs = self.configs.lock();
-        configs.retain(|_, (_, at)| at.elapsed() < KEEP_ALIVE);
+        configs.retain(|_, (_, at)| at.elapsed() < KEEP_TIMEOUT);
         configs.insert(connection.clone(), (config.clone(), Instant::now()));
         Ok(config)
     }
 
-    /// What OpenSSH is told beside what the user has told it. What stands in their command comes first, and so wins;
-    /// what stands in their configuration would not, and is left alone.
+    /// Returns the options that are added to the user's. An option in the user's command comes first, and so wins. One in
+    /// their configuration file would lose, so what is set there is not set here.
     fn options(
         &self,
         connection: &ConnectionKey,
@@ -265,7 +265,7 @@ impl Ssh {
         if !(can_ask || access.passphrase.is_some() || connection.client.key.is_some()) {
             settings.push("BatchMode=yes".to_owned());
         }
-        let mut words = Vec::new();
+        let mut options = Vec::new();
         if let Some(key) = &connection.client.key {
             let configuration = self
                 .configurations
@@ -273,12 +273,12 @@ impl Ssh {
                 .or_failure("cannot prepare ssh's configuration")?;
             let strict = if can_ask { "ask" } else { "yes" };
             let strict = format!("StrictHostKeyChecking={strict}");
-            words = own_key::options(key, &configuration, &strict);
+            options = own_key::options(key, &configuration, &strict);
             let prompts = own_key::max_prompts(access);
             settings.push(format!("NumberOfPasswordPrompts={prompts}"));
         }
         if !config.sets_timeout {
-            // As long as a server may be silent over http.
+            // As over http.
             let seconds = access.http.no_progress.as_secs();
             settings.push(format!("ConnectTimeout={seconds}"));
         }
@@ -288,25 +288,25 @@ impl Ssh {
                 "ServerAliveCountMax=3".into(),
             ]);
         }
-        // With a key of the mirror's own, no connection of the user's will do.
+        // A mirror with a key of its own must not use a connection of the user's.
         if (!config.sets_control || connection.client.key.is_some())
-            && let Some(socket) = self.control_sockets.socket(connection)
+            && let Some(socket) = self.control_sockets.path(connection)
         {
             settings.extend([
                 "ControlMaster=auto".into(),
                 format!("ControlPath={socket}"),
-                format!("ControlPersist={}", KEEP_ALIVE.as_secs()),
-                // A port that is forwarded for a person must not be held by a connection that is kept for us.
+                format!("ControlPersist={}", KEEP_TIMEOUT.as_secs()),
+                // A kept connection must not hold a port that the user's configuration forwards.
                 "ClearAllForwardings=yes".into(),
             ]);
         }
         let settings = settings.into_iter();
-        words.extend(settings.flat_map(|setting| ["-o".to_owned(), setting]));
-        Ok(words)
+        options.extend(settings.flat_map(|setting| ["-o".to_owned(), setting]));
+        Ok(options)
     }
 }
 
-/// The variables by which ssh asks us, whatever terminal there is.
+/// Returns the variables that make ssh ask us, with or without a terminal.
 fn askpass(open: &questions::Open) -> io::Result<Vec<(String, String)>> {
     let program = sibling_program("git-remote-mirror")?;
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());

@@ -1,7 +1,7 @@
-//! A mirror's own ssh key: it signs in, and no other.
+//! A mirror's own ssh key, with which ssh signs in, and with no other.
 //!
-//! ssh adds to a key that it is given those that the user's configuration names for the host. So it is given another
-//! configuration: what the user's comes to for this host, without what signs in.
+//! Beside the key of `-i`, ssh tries those that the user's configuration names for the host. So ssh is given another
+//! configuration (`-F`): what `ssh -G` prints for this host, without what signs in.
 
 use std::{
     fs, io,
@@ -26,10 +26,10 @@ use crate::{
     upstream::{Access, Trouble},
 };
 
-/// How often ssh asks for a passphrase, as by default.
-const PROMPTS: u32 = 3;
+/// How often ssh asks for a passphrase: the default of `NumberOfPasswordPrompts`.
+const DEFAULT_PROMPTS: u32 = 3;
 
-/// What in a configuration signs in, or says how.
+/// Keywords of a configuration that say with what to sign in, and how.
 const SIGNS_IN: [&str; 10] = [
     "batchmode",
     "certificatefile",
@@ -43,7 +43,7 @@ const SIGNS_IN: [&str; 10] = [
     "stricthostkeychecking",
 ];
 
-/// What is one path, which `ssh -G` prints as it is, and ssh reads in quotes where it has a space.
+/// Keywords whose value is one path: `ssh -G` prints it without the quotes that it needs where it has a space.
 const PATHS: [&str; 4] = [
     "identityagent",
     "revokedhostkeys",
@@ -51,18 +51,18 @@ const PATHS: [&str; 4] = [
     "xauthlocation",
 ];
 
-/// Where those configurations lie.
+/// The directory of those configurations.
 pub(super) struct Configurations(PathBuf);
 
 impl Configurations {
-    /// In this folder. What a daemon before left there is removed.
-    pub(super) fn new(folder: PathBuf) -> Self {
-        // It is made again for whoever needs it.
-        let _ = fs::remove_dir_all(&folder);
-        Self(folder)
+    /// Takes the directory, and removes what an earlier daemon has left there.
+    pub(super) fn new(dir: PathBuf) -> Self {
+        // The directory is made again when it is needed.
+        let _ = fs::remove_dir_all(&dir);
+        Self(dir)
     }
 
-    /// Writes the configuration for one end of a connection and the other, of what ssh says (`ssh -G`) of the user's.
+    /// Writes the configuration for a connection, from what `ssh -G` printed for it.
     pub(super) fn write(
         &self,
         connection: &ConnectionKey,
@@ -84,7 +84,7 @@ impl Configurations {
     }
 }
 
-/// The same without what signs in. A host on the way there, through which ssh goes, is reached as the user reaches it.
+/// Returns a configuration without what signs in. A host through which ssh jumps is reached as the user reaches it.
 fn without_keys(configuration: &str, host: &str) -> String {
     let is_ours = |line: &&str| {
         let key = line.split(' ').next().unwrap_or_default();
@@ -104,33 +104,33 @@ fn without_keys(configuration: &str, host: &str) -> String {
     )
 }
 
-/// How ssh is told to sign in with this key alone.
+/// Returns the options that make ssh sign in with this key alone.
 pub(super) fn options(key: &Path, configuration: &Path, strict: &str) -> Vec<String> {
-    let mut words = vec![
+    let mut options = vec![
         "-F".to_owned(),
         configuration.to_string_lossy().into_owned(),
     ];
-    words.extend(["-i".to_owned(), key.to_string_lossy().into_owned()]);
+    options.extend(["-i".to_owned(), key.to_string_lossy().into_owned()]);
     let settings = [
         "IdentitiesOnly=yes",
         "PreferredAuthentications=publickey",
         strict,
     ];
-    words.extend(
+    options.extend(
         settings
             .into_iter()
             .flat_map(|setting| ["-o".to_owned(), setting.to_owned()]),
     );
-    words
+    options
 }
 
-/// How often ssh asks for the passphrase: as often as it asks a person, and once more for the one that is stored.
+/// Returns how often ssh may ask for the passphrase: as often as it asks a person, and once more for the stored one.
 pub(super) fn max_prompts(access: &Access) -> u32 {
-    PROMPTS + u32::from(access.passphrase.is_some())
+    DEFAULT_PROMPTS + u32::from(access.passphrase.is_some())
 }
 
-/// What it means that upstream has not let in a key, and what to do about it. Where ssh could not read the key for want of
-/// its passphrase, upstream has refused nothing.
+/// Explains why no key was let in, and what to do about it. Where ssh could not read the key for want of its passphrase,
+/// upstream has refused nothing.
 pub(in crate::upstream) fn explain_refusal(
     url: &UpstreamUrl,
     access: &Access,
@@ -146,7 +146,7 @@ pub(in crate::upstream) fn explain_refusal(
     };
     let Some((file, bad)) = asking.and_then(|open| open.bad_passphrase(max_prompts(access))) else {
         if let Some(file) = own {
-            trouble.failure.hint = Some(refused(url, file));
+            trouble.failure.hint = Some(refused_hint(url, file));
         }
         return trouble;
     };
@@ -171,8 +171,8 @@ pub(in crate::upstream) fn explain_refusal(
     trouble
 }
 
-/// What to do where upstream refuses the key.
-fn refused(url: &UpstreamUrl, key: &Path) -> String {
+/// Returns the hint where upstream refuses the key.
+fn refused_hint(url: &UpstreamUrl, key: &Path) -> String {
     let page = format!("https://{}/-/user_settings/ssh_keys", bare_host(url));
     match public_key(key) {
         Some(line) => format!("GitLab takes the public key at {page}: {line}"),
@@ -183,7 +183,7 @@ fn refused(url: &UpstreamUrl, key: &Path) -> String {
     }
 }
 
-/// The public key that belongs to a private one: from the file beside it, or from itself where it has no passphrase.
+/// Returns the public key of a private one: from the file beside it, or from the private key where it has no passphrase.
 fn public_key(key: &Path) -> Option<String> {
     let mut beside = key.as_os_str().to_owned();
     beside.push(".pub");
@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_signs_in_is_left_out_and_a_host_on_the_way_is_reached_as_ever() {
+    fn what_signs_in_is_left_out_and_a_jump_host_is_reached_as_ever() {
         let configuration = "host h\nuser git\nhostname real.example\nbatchmode no\nidentityfile /x/y\n\
              identityfile /x/z\ncertificatefile /x/cert\nidentityagent /a b/agent\nproxyjump jump\nuserknownhostsfile /a /b\n";
         assert_eq!(

@@ -1,5 +1,5 @@
-//! What the last words of ssh, or of the git behind it, mean: the kind of failure, one line in git's voice, and what to
-//! do about it.
+//! Explains the stderr of ssh, or of the git behind it: the kind of failure, one line in git's voice, and what to do about
+//! it. The patterns are from OpenSSH's sshconnect.c, sshconnect2.c, packet.c, clientloop.c and mux.c.
 
 use common::{
     address::{redact, upstream_url::UpstreamUrl},
@@ -11,17 +11,17 @@ use common::{
 use super::host_key;
 use crate::upstream::{Trouble, answers::server_message};
 
-/// The status of a shell that does not find a program.
+/// The status of a shell that does not find a program (POSIX, "Shell Command Language").
 pub(super) const NOT_FOUND: i32 = 127;
 
-/// The status of ssh itself; any other is that of the program on the other side.
-const OF_SSH: i32 = 255;
+/// The status of ssh itself (ssh(1), EXIT STATUS); any other is that of the program on the other side.
+const SSH_FAILED: i32 = 255;
 
 /// The longest quotation.
 const MAX_MESSAGE_BYTES: usize = 200;
 
-/// Lines that ssh says when nothing is wrong.
-const CHATTER: [&str; 5] = [
+/// How lines begin that ssh prints when nothing is wrong.
+const HARMLESS: [&str; 5] = [
     "Warning: Permanently added",
     "Pseudo-terminal",
     "debug",
@@ -29,13 +29,13 @@ const CHATTER: [&str; 5] = [
     "Transferred:",
 ];
 
-/// What was said on stderr means this; None if nothing was.
+/// Returns what the stderr of ssh means; `None` if there is nothing in it.
 pub(in crate::upstream) fn explain(
     url: &UpstreamUrl,
-    words: &str,
+    stderr: &str,
     status: Option<i32>,
 ) -> Option<Trouble> {
-    if let Some(trouble) = server_message::meaning(url, words) {
+    if let Some(trouble) = server_message::meaning(url, stderr) {
         return Some(trouble);
     }
     let line = |line: &str| {
@@ -45,38 +45,38 @@ pub(in crate::upstream) fn explain(
             .trim()
             .to_owned()
     };
-    let lines: Vec<_> = words.lines().map(line).collect();
+    let lines: Vec<_> = stderr.lines().map(line).collect();
     let failure = host_key::explain(url, &lines)
-        .or_else(|| of_key(url, &lines))
-        .or_else(|| of_connection(url, &lines))
-        .or_else(|| of_other_side(url, &lines))
-        .or_else(|| of_program(&lines, status))
-        .or_else(|| of_anything(url, &lines, status))?;
+        .or_else(|| explain_key(url, &lines))
+        .or_else(|| explain_connection(url, &lines))
+        .or_else(|| explain_other_side(url, &lines))
+        .or_else(|| explain_local(&lines, status))
+        .or_else(|| explain_unknown(url, &lines, status))?;
     Some(Trouble {
-        // A shared connection that broke is worth one of its own.
-        retry_on_new_session: has(&lines, "mux_client") || has(&lines, "Shared connection to"),
-        key_refused: has(&lines, ": Permission denied ("),
+        // A shared connection broke: a new one may work.
+        retry_on_new_session: any_contains(&lines, "mux_client")
+            || any_contains(&lines, "Shared connection to"),
+        key_refused: any_contains(&lines, ": Permission denied ("),
         no_answer: failure.kind == FailureKind::Unreachable && has_timed_out(&lines),
         ..failure.into()
     })
 }
 
-pub(super) fn has(lines: &[String], text: &str) -> bool {
+pub(super) fn any_contains(lines: &[String], text: &str) -> bool {
     lines.iter().any(|line| line.contains(text))
 }
 
-/// Words that are not ours, fit to be shown.
-pub(super) fn shown(words: &str) -> String {
-    let words = masked(redact(words).as_bytes());
-    words
-        .trim_end_matches('.')
+/// Returns text that is not ours as it can be shown.
+pub(super) fn shown(text: &str) -> String {
+    let text = masked(redact(text).as_bytes());
+    text.trim_end_matches('.')
         .chars()
         .take(MAX_MESSAGE_BYTES)
         .collect()
 }
 
-/// How a person would run ssh themselves.
-pub(super) fn by_hand(url: &UpstreamUrl) -> String {
+/// Returns the arguments with which a person would run ssh.
+pub(super) fn ssh_args(url: &UpstreamUrl) -> String {
     let port = port(url);
     let port = port.map(|port| format!("-p {port} ")).unwrap_or_default();
     let user = url
@@ -96,27 +96,27 @@ pub(super) fn refused(message: String) -> Failure {
     Failure::new(FailureKind::Refused, message)
 }
 
-fn of_key(url: &UpstreamUrl, lines: &[String]) -> Option<Failure> {
+fn explain_key(url: &UpstreamUrl, lines: &[String]) -> Option<Failure> {
     let hint = format!(
         "'ssh -v {}' shows which keys it tries; one with a passphrase must be in the agent: ssh-add",
-        by_hand(url)
+        ssh_args(url)
     );
-    if has(lines, "Too many authentication failures") {
+    if any_contains(lines, "Too many authentication failures") {
         let message = format!("'{url}' refuses your key: too many were tried");
         return Some(refused(message).hinted(hint));
     }
-    // A file that may not be read has no list of methods behind it.
-    has(lines, ": Permission denied (")
+    // Behind `Permission denied` for a file there is no list of methods.
+    any_contains(lines, ": Permission denied (")
         .then(|| refused(format!("'{url}' refuses your key")).hinted(hint))
 }
 
 fn has_timed_out(lines: &[String]) -> bool {
-    has(lines, "timed out") || has(lines, "not responding")
+    any_contains(lines, "timed out") || any_contains(lines, "not responding")
 }
 
-/// The words that the http side uses for the same.
-fn of_connection(url: &UpstreamUrl, lines: &[String]) -> Option<Failure> {
-    let cause = if has(lines, "Could not resolve hostname") {
+/// Explains why there is no connection, in the same words as for http.
+fn explain_connection(url: &UpstreamUrl, lines: &[String]) -> Option<Failure> {
+    let cause = if any_contains(lines, "Could not resolve hostname") {
         "could not resolve host".to_owned()
     } else if let Some(why) = lines
         .iter()
@@ -140,38 +140,41 @@ fn of_connection(url: &UpstreamUrl, lines: &[String]) -> Option<Failure> {
     ))
 }
 
-/// A git, or what stands before one, that says no.
-fn of_other_side(url: &UpstreamUrl, lines: &[String]) -> Option<Failure> {
-    if has(lines, "git-upload-pack: ") && has(lines, "not found") {
+/// Explains the message of a git, or of what stands before one, such as gitlab-shell.
+fn explain_other_side(url: &UpstreamUrl, lines: &[String]) -> Option<Failure> {
+    if any_contains(lines, "git-upload-pack: ") && any_contains(lines, "not found") {
         let message = format!("cannot read '{url}': the server has no git-upload-pack");
         return Some(refused(message));
     }
-    let said = |prefix: &str| {
+    let after_prefix = |prefix: &str| {
         let mut found = lines.iter().filter_map(|line| {
             let start = line.get(..prefix.len())?;
             start
                 .eq_ignore_ascii_case(prefix)
                 .then(|| line[prefix.len()..].trim())
         });
-        // git's own last word, where it is git that ran ssh.
-        found.find(|said| !said.starts_with("Could not read from remote") && !said.is_empty())
-    };
-    let failure = |said: &str| refused(format!("cannot read '{url}': {}", shown(said)));
-    said("error:")
-        .map(|said| {
-            failure(said).hinted("check the address; a key without permission is told the same")
+        // The last line of git, where it is git that ran ssh.
+        found.find(|message| {
+            !message.starts_with("Could not read from remote") && !message.is_empty()
         })
-        .or_else(|| said("fatal:").map(failure))
+    };
+    let failure = |message: &str| refused(format!("cannot read '{url}': {}", shown(message)));
+    after_prefix("error:")
+        .map(|message| {
+            failure(message).hinted("check the address; a key without permission is told the same")
+        })
+        .or_else(|| after_prefix("fatal:").map(failure))
 }
 
-/// The user's ssh is not there. The shell's words would show the whole command, and that may hold anything.
+/// Returns the failure of an ssh that is not found. The shell's message would show the whole command, which may hold
+/// secrets.
 pub(super) fn not_found() -> Failure {
     Failure::here("cannot run ssh: it is not found")
         .hinted("see GIT_SSH_COMMAND and GIT_SSH, and 'git config core.sshCommand'")
 }
 
-/// Something on this machine.
-fn of_program(lines: &[String], status: Option<i32>) -> Option<Failure> {
+/// Explains what is wrong on this machine.
+fn explain_local(lines: &[String], status: Option<i32>) -> Option<Failure> {
     if status == Some(NOT_FOUND) {
         return Some(not_found());
     }
@@ -181,11 +184,11 @@ fn of_program(lines: &[String], status: Option<i32>) -> Option<Failure> {
     Some(Failure::here(format!("cannot run ssh: {}", shown(line))))
 }
 
-/// Words that we do not know.
-fn of_anything(url: &UpstreamUrl, lines: &[String], status: Option<i32>) -> Option<Failure> {
-    let is_chatter = |line: &str| CHATTER.iter().any(|start| line.starts_with(start));
+/// Explains a connection that broke, or else returns the last line.
+fn explain_unknown(url: &UpstreamUrl, lines: &[String], status: Option<i32>) -> Option<Failure> {
+    let is_harmless = |line: &str| HARMLESS.iter().any(|start| line.starts_with(start));
     let is_last = |line: &&&String| {
-        !is_chatter(line)
+        !is_harmless(line)
             && line.contains(char::is_alphanumeric)
             && !line.starts_with("fatal: Could not read")
     };
@@ -196,17 +199,17 @@ fn of_anything(url: &UpstreamUrl, lines: &[String], status: Option<i32>) -> Opti
         "mux_client",
         "Broken pipe",
     ];
-    if has(lines, "reset by peer") {
+    if any_contains(lines, "reset by peer") {
         let message = format!("cannot reach '{url}': connection reset by peer");
         return Some(Failure::new(FailureKind::Unreachable, message));
     }
-    if cut.iter().any(|text| has(lines, text)) {
+    if cut.iter().any(|text| any_contains(lines, text)) {
         let message = format!("cannot reach '{url}': the connection was cut");
         return Some(Failure::new(FailureKind::Unreachable, message));
     }
     let last = lines.iter().rev().find(|line| is_last(&line))?;
     Some(match status {
-        Some(status) if status != OF_SSH => {
+        Some(status) if status != SSH_FAILED => {
             refused(format!("cannot read '{url}': {}", shown(last)))
         }
         _ => Failure::new(
@@ -222,18 +225,18 @@ mod tests {
 
     use super::*;
 
-    fn explained(words: &str, status: i32) -> (FailureKind, String) {
+    fn explained(stderr: &str, status: i32) -> (FailureKind, String) {
         let Ok(Address::Url(url, _)) = Address::parse("ssh://git@h:2222/g/p.git") else {
             unreachable!("it is a URL");
         };
-        let trouble = explain(&url, words, Some(status)).expect("it means something");
+        let trouble = explain(&url, stderr, Some(status)).expect("it means something");
         let hint = trouble.failure.hint.unwrap_or_default();
         assert!(!hint.contains('\n') && !trouble.failure.message.contains(char::is_control));
         (trouble.failure.kind, trouble.failure.message)
     }
 
     #[test]
-    fn what_ssh_says_is_said_in_gits_voice() {
+    fn messages_of_ssh_are_explained_in_gits_voice() {
         use FailureKind::{Here, Refused, Unreachable};
         let table = [
             (
@@ -363,20 +366,20 @@ mod tests {
                 "cannot reach 'U': odd ^[[31mwords",
             ),
         ];
-        for (words, status, kind, message) in table {
+        for (stderr, status, kind, message) in table {
             let message = message.replace("'U'", "'ssh://git@h:2222/g/p.git'");
-            assert_eq!(explained(words, status), (kind, message), "of {words:?}");
+            assert_eq!(explained(stderr, status), (kind, message), "of {stderr:?}");
         }
     }
 
     #[test]
-    fn chatter_means_nothing() {
+    fn harmless_lines_mean_nothing() {
         let Ok(Address::Url(url, _)) = Address::parse("git@h:p") else {
             unreachable!("it is a URL");
         };
-        let words =
+        let stderr =
             "Warning: Permanently added 'h' (ED25519) to the list of known hosts.\r\n====\n";
-        assert!(explain(&url, words, Some(0)).is_none());
+        assert!(explain(&url, stderr, Some(0)).is_none());
         assert!(explain(&url, "", None).is_none());
     }
 }
