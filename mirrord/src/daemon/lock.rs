@@ -1,4 +1,4 @@
-//! The file lock that decides which process is the daemon, and what is done about another one that has it.
+//! The file lock that decides which process is the daemon, and what is done about another process that has it.
 //!
 //! The system frees the lock when its process ends, however that ends. The file has the process id of the last one that
 //! took the lock; the id counts only while the lock is taken. The directory of the file is locked as well: with a file that

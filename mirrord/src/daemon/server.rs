@@ -169,7 +169,8 @@ impl Server {
         self.engine.settle();
     }
 
-    /// Takes the locks that all conversations share, and does not return where one is never given back.
+    /// Takes the locks that all conversations share. Where a stuck task never gives one back, this does not return, and the
+    /// watchdog is not fed.
     pub(crate) fn take_shared_locks(&self) {
         self.engine.waiting();
     }
@@ -216,7 +217,7 @@ impl Server {
     }
 }
 
-/// Compares packs of mirrors that were read of late as soon as somebody touches them. Runs until dropped. Where the system
+/// Compares the packs of mirrors that were read lately as soon as a program touches them. Runs until dropped. Where the system
 /// reports no changes of files, the next read compares.
 async fn follow_touches(engine: Arc<Engine>) {
     #[cfg(target_os = "linux")]

@@ -1,5 +1,5 @@
 //! The conversation with one client, from its request to the final reply. While a request waits, the client is sent
-//! progress, asked questions, and noticed when it goes.
+//! progress and asked questions; when it closes the connection, the wait ends.
 
 use std::time::Duration;
 

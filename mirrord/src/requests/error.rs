@@ -7,7 +7,7 @@ use common::protocol::{Failure, wire::WireError};
 pub(crate) enum RequestError {
     /// The request has failed, and the client is to be told why.
     Failed(Failure),
-    /// The client can be told nothing any more.
+    /// The connection to the client is closed, or broken.
     Disconnected(WireError),
 }
 

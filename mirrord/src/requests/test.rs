@@ -43,7 +43,9 @@ pub(crate) async fn test(
     }
     let works = match request.probe(&settings.rules.track, Extent::Full).await {
         Ok(_) => true,
-        Err(ProbeError::Unusable { told: true, .. }) => false,
+        Err(ProbeError::Unusable {
+            is_reported: true, ..
+        }) => false,
         Err(err) => return Err(err.into()),
     };
     let url = request.url().to_string();

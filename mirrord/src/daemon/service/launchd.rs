@@ -1,14 +1,14 @@
-//! The service as an agent of launchd: the daemon runs from the login on, and again when it has failed. It listens by
-//! itself; launchd's own sockets take a call of its library.
+//! The service as an agent of launchd, which starts the daemon at login, and again when it has failed. The daemon listens
+//! by itself: a socket of launchd's can only be had by `launch_activate_socket`, a C function, and this code has no unsafe.
 
 use std::path::{Path, PathBuf};
 
 use common::protocol::Failure;
 use directories::BaseDirs;
 
-use super::{MARK, Setup, State, manage, read, remove, write};
+use super::{MARK, Setup, State, read, remove, run_manager, write};
 
-/// What launchd calls it.
+/// The name of the agent.
 const LABEL: &str = "mirror.mirrord";
 
 /// The agent's property list.
@@ -64,50 +64,50 @@ fn agent(setup: &Setup) -> String {
     )
 }
 
-/// Text as XML has it.
+/// Text, escaped for XML.
 fn escaped(text: &str) -> String {
     let text = text.replace('&', "&amp;");
     text.replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// Writes the agent, and has launchd run it as it is now.
+/// Writes the agent, and has launchd run it.
 pub(super) fn install(setup: &Setup) -> Result<bool, Failure> {
-    let path = file()?;
+    let path = agent_path()?;
     let changed = write(&path, &agent(setup))?;
     let loaded = pid().is_ok();
     if loaded && !changed {
-        // The program may be another than when it was started.
-        act(&["kickstart", "-k", &target()])?;
+        // The program may have been replaced since the agent was started.
+        launchctl(&["kickstart", "-k", &target()])?;
         return Ok(false);
     }
     if loaded {
-        act(&["bootout", &target()])?;
+        launchctl(&["bootout", &target()])?;
     }
-    act(&["bootstrap", &domain(), &path.to_string_lossy()])?;
+    launchctl(&["bootstrap", &domain(), &path.to_string_lossy()])?;
     Ok(true)
 }
 
 /// Ends the agent and removes it.
 pub(super) fn uninstall() -> Result<bool, Failure> {
-    let path = file()?;
+    let path = agent_path()?;
     if read(&path)?.is_none() {
         return Ok(false);
     }
     if pid().is_ok() {
-        act(&["bootout", &target()])?;
+        launchctl(&["bootout", &target()])?;
     }
     remove(&path)
 }
 
-/// How the agent is.
+/// Returns how the agent is.
 pub(super) fn state(setup: &Setup) -> Result<State, Failure> {
-    let path = file()?;
+    let path = agent_path()?;
     let found = read(&path)?;
     let up_to_date = found.as_deref() == Some(&*agent(setup));
     let files: Vec<PathBuf> = found.map(|_| path).into_iter().collect();
     let (pid, failed) = match pid() {
         Ok(pid) => (pid, None),
-        Err(why) => (None, (!files.is_empty()).then_some(why)),
+        Err(message) => (None, (!files.is_empty()).then_some(message)),
     };
     Ok(State {
         manager: "launchd",
@@ -122,22 +122,26 @@ pub(super) fn state(setup: &Setup) -> Result<State, Failure> {
     })
 }
 
-/// The process of the agent, if it runs; fails when launchd does not know it.
+/// The process of the agent, if it runs.
+///
+/// # Errors
+/// Fails where launchd does not know the agent.
 fn pid() -> Result<Option<u32>, String> {
-    let told = manage("launchctl", ["print", &target()])?;
-    let pid = told
+    let output = run_manager("launchctl", ["print", &target()])?;
+    let pid = output
         .lines()
         .find_map(|line| line.trim().strip_prefix("pid = "));
     Ok(pid.and_then(|pid| pid.parse().ok()))
 }
 
-fn act(words: &[&str]) -> Result<(), Failure> {
-    let said = manage("launchctl", words);
-    said.map(drop)
-        .map_err(|said| Failure::here(format!("launchd: {said}")))
+fn launchctl(args: &[&str]) -> Result<(), Failure> {
+    let output = run_manager("launchctl", args);
+    output
+        .map(drop)
+        .map_err(|message| Failure::here(format!("launchd: {message}")))
 }
 
-/// The person's own part of launchd.
+/// The domain of the person's own agents.
 fn domain() -> String {
     format!("gui/{}", rustix::process::geteuid().as_raw())
 }
@@ -146,7 +150,7 @@ fn target() -> String {
     format!("{}/{LABEL}", domain())
 }
 
-fn file() -> Result<PathBuf, Failure> {
+fn agent_path() -> Result<PathBuf, Failure> {
     let dirs = BaseDirs::new().ok_or_else(|| Failure::here("there is no home directory"))?;
     let agents: &Path = dirs.home_dir();
     Ok(agents.join(format!("Library/LaunchAgents/{LABEL}.plist")))
@@ -158,12 +162,12 @@ mod tests {
     use crate::daemon::service::sample;
 
     #[test]
-    fn the_agent() {
+    fn the_agents_property_list() {
         insta::assert_snapshot!("agent", agent(&sample()));
     }
 
     #[test]
-    fn odd_characters_do_not_end_a_string() {
+    fn odd_characters_do_not_end_an_xml_string() {
         assert_eq!(escaped("a<b>&c"), "a&lt;b&gt;&amp;c");
     }
 }

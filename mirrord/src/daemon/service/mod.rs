@@ -1,7 +1,7 @@
-//! The user service: the person's own service manager starts the daemon when they log in, listens for it, and starts it
-//! anew when it has failed. systemd on Linux, launchd on macOS.
+//! The user service: the person's service manager (systemd on Linux, launchd on macOS) starts the daemon at login, listens
+//! for it, and starts it again when it has failed.
 //!
-//! Without it the daemon is started by whoever needs it. Whoever it is that starts one, the lock decides who is the
+//! Without the service, a client that finds no daemon starts one. In both cases the lock decides which process is the
 //! daemon; one that the service manager starts asks another to stop, and takes its place.
 
 mod launchd;
@@ -25,12 +25,12 @@ use common::{
 
 use crate::process::durable;
 
-/// What keeps the service manager from listening for a while.
+/// The command with which the service manager stops listening, as a hint for a person.
 pub(crate) const HOW_TO_STOP: &str =
     "'systemctl --user stop mirrord.socket mirrord.service' stops it until it is started again";
 
-/// What the daemon must have from where it is installed, so that it finds what clients find there: the same places, and
-/// the same git.
+/// The environment variables of 'mirrord service install' that the daemon gets as well, so that it finds the same home and
+/// the same git as clients do.
 const ENVIRONMENT: [&str; 6] = [
     MIRROR_HOME,
     "HOME",
@@ -40,7 +40,7 @@ const ENVIRONMENT: [&str; 6] = [
     "XDG_STATE_HOME",
 ];
 
-/// How a file of ours begins; one that does not is somebody else's.
+/// The mark of a file that mirrord has written; one without it is left alone.
 const MARK: &str = "Written by 'mirrord service install'";
 
 /// What is written into the files of the service.
@@ -49,48 +49,51 @@ struct Setup {
     program: PathBuf,
     environment: Vec<(&'static str, OsString)>,
     socket: PathBuf,
-    /// The program that the daemon runs, as it has recorded it.
+    /// The program that the daemon runs, by its own record.
     running: Option<FileId>,
 }
 
 /// How the service is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct State {
-    /// Who manages it.
+    /// The service manager.
     pub manager: &'static str,
-    /// Its files, as far as they are there.
+    /// The files of the service that are there.
     pub files: Vec<PathBuf>,
-    /// Whether the files are what would be written now.
+    /// Whether the files are those that would be written now.
     pub up_to_date: bool,
     /// Why the service manager could not be asked.
     pub unknown: Option<String>,
     /// Whether the service manager listens for the daemon.
     pub listening: bool,
-    /// The process that it has started.
+    /// The process that the service manager has started.
     pub pid: Option<u32>,
-    /// Why it has none although it tried.
+    /// Why the service manager has no process although it tried.
     pub failed: Option<String>,
-    /// How often it has started one anew that had failed.
+    /// How often the service manager has started the daemon again after a failure.
     pub restarts: u64,
-    /// The daemon that runs, whoever has started it.
+    /// The process of the daemon that runs, by the service manager or not.
     pub daemon: Option<u32>,
 }
 
 impl State {
-    /// Whether it is installed.
+    /// Whether the service is installed.
     pub(crate) fn is_installed(&self) -> bool {
         !self.files.is_empty()
     }
 
-    /// Whether the daemon is there when it is needed, without a client that starts it.
+    /// Whether the daemon is there when it is needed, or started by the service manager.
     pub(crate) fn serves(&self) -> bool {
         self.listening || self.pid.is_some()
     }
 }
 
-/// Installs the service, or brings it up to date; says whether anything changed.
+/// Installs the service, or brings it up to date. Returns whether anything has changed.
+///
+/// # Errors
+/// Fails where the service manager cannot be reached, and where it does not start the daemon.
 pub(crate) fn install(paths: &Paths) -> Result<bool, Failure> {
-    let setup = Setup::here(paths)?;
+    let setup = Setup::from_env(paths)?;
     if cfg!(target_os = "macos") {
         launchd::install(&setup)
     } else {
@@ -98,7 +101,10 @@ pub(crate) fn install(paths: &Paths) -> Result<bool, Failure> {
     }
 }
 
-/// Removes the service, and stops its daemon; says whether there was one.
+/// Removes the service, and stops its daemon. Returns whether the service was installed.
+///
+/// # Errors
+/// Fails where a file cannot be removed, or was not written by mirrord.
 pub(crate) fn uninstall() -> Result<bool, Failure> {
     if cfg!(target_os = "macos") {
         launchd::uninstall()
@@ -107,9 +113,12 @@ pub(crate) fn uninstall() -> Result<bool, Failure> {
     }
 }
 
-/// How the service is.
+/// Returns how the service is.
+///
+/// # Errors
+/// Fails where its files or the lock cannot be read.
 pub(crate) fn state(paths: &Paths) -> Result<State, Failure> {
-    let setup = Setup::here(paths)?;
+    let setup = Setup::from_env(paths)?;
     let mut state = if cfg!(target_os = "macos") {
         launchd::state(&setup)?
     } else {
@@ -120,7 +129,7 @@ pub(crate) fn state(paths: &Paths) -> Result<State, Failure> {
     Ok(state)
 }
 
-/// Whether the service is installed for these places. The service manager is not asked.
+/// Whether the service is installed for this home, by its files alone.
 pub(crate) fn is_installed(paths: &Paths) -> bool {
     let recorded = || {
         daemon_process::read_record(&paths.daemon_record())
@@ -129,14 +138,14 @@ pub(crate) fn is_installed(paths: &Paths) -> bool {
     !cfg!(target_os = "macos") && (systemd::is_for(&paths.socket()) || recorded())
 }
 
-/// Whether the service manager listens where a daemon would.
+/// Whether the service manager listens at the socket of this home.
 pub(crate) fn listens(paths: &Paths) -> bool {
     is_installed(paths) && systemd::is_listening()
 }
 
 impl Setup {
-    /// The service for whoever is asked for it here.
-    fn here(paths: &Paths) -> Result<Self, Failure> {
+    /// The service that would be installed in this environment.
+    fn from_env(paths: &Paths) -> Result<Self, Failure> {
         let program = program().or_failure("cannot find this program")?;
         let environment = ENVIRONMENT.into_iter();
         let environment = environment.filter_map(|name| {
@@ -162,7 +171,7 @@ impl Setup {
         Ok(setup)
     }
 
-    /// Whether the daemon runs the program as the file is now, and not one that was replaced.
+    /// Whether the daemon runs the program that is installed now, and not one that was replaced since.
     fn is_running(&self) -> bool {
         let installed = fs::metadata(&self.program).ok();
         let installed = installed.map(|found| FileId::of(&found));
@@ -170,8 +179,8 @@ impl Setup {
     }
 }
 
-/// This program under the name by which it will be found after an upgrade: what PATH says, rather than where that leads
-/// today.
+/// The path of this program that still leads to it after an upgrade: the one in PATH, rather than the file to which that
+/// links today.
 fn program() -> io::Result<PathBuf> {
     let exe = env::current_exe()?;
     let real = exe.canonicalize()?;
@@ -183,10 +192,10 @@ fn program() -> io::Result<PathBuf> {
     Ok(found.unwrap_or(exe))
 }
 
-/// Writes a file of the service; says whether it was different.
+/// Writes a file of the service. Returns whether it was different.
 fn write(path: &Path, text: &str) -> Result<bool, Failure> {
     match read(path)? {
-        Some(there) if there == text => return Ok(false),
+        Some(old) if old == text => return Ok(false),
         Some(_) | None => {}
     }
     let dir = path.parent().unwrap_or(Path::new("/"));
@@ -224,11 +233,11 @@ fn remove(path: &Path) -> Result<bool, Failure> {
     }
 }
 
-/// Has the service manager do or say something.
+/// Runs a command of the service manager, and returns its output.
 ///
 /// # Errors
-/// Fails with its own words.
-fn manage<A: AsRef<OsStr>>(
+/// Fails with the first line of its stderr.
+fn run_manager<A: AsRef<OsStr>>(
     program: &str,
     args: impl IntoIterator<Item = A>,
 ) -> Result<String, String> {
@@ -240,15 +249,15 @@ fn manage<A: AsRef<OsStr>>(
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.lines().map(str::trim).find(|line| !line.is_empty());
-    Err(said.map_or_else(
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let message = stderr.lines().map(str::trim).find(|line| !line.is_empty());
+    Err(message.map_or_else(
         || format!("'{program}' failed"),
-        |said| said.trim_end_matches('.').to_owned(),
+        |message| message.trim_end_matches('.').to_owned(),
     ))
 }
 
-/// What somebody would install who has moved everything to a folder with an odd name.
+/// The service of a person whose home of mirrord has an odd name.
 #[cfg(test)]
 fn sample() -> Setup {
     let environment = [

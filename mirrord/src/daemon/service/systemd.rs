@@ -1,4 +1,4 @@
-//! The service as units of the systemd user manager: a socket that it listens at, and the daemon behind it.
+//! The service as two units of the systemd user manager: the socket at which it listens, and the daemon.
 
 use std::{
     collections::HashMap,
@@ -8,18 +8,18 @@ use std::{
 use common::{client, protocol::Failure};
 use directories::BaseDirs;
 
-use super::{MARK, Setup, State, manage, read, remove, write};
+use super::{MARK, Setup, State, read, remove, run_manager, write};
 
 const SOCKET: &str = "mirrord.socket";
 const SERVICE: &str = "mirrord.service";
 
-/// Where 'enable' puts a link to each of them.
+/// The directories in which 'systemctl enable' links each unit.
 const WANTED_BY: [(&str, &str); 2] = [
     ("sockets.target.wants", SOCKET),
     ("default.target.wants", SERVICE),
 ];
 
-/// The socket's unit. Its file is removed with it: what nobody listens at would look like a daemon that was killed.
+/// The socket's unit. `RemoveOnStop`: a socket file without a listener would look like that of a killed daemon.
 fn socket_unit(setup: &Setup) -> String {
     format!(
         "# {MARK}, which writes it anew.
@@ -93,28 +93,28 @@ WantedBy=default.target
     )
 }
 
-/// A word as systemd takes it, of text without control characters.
+/// Text without control characters, quoted for a unit file.
 fn quoted(text: &str) -> String {
     let text = text.replace('\\', r"\\").replace('"', "\\\"");
     format!("\"{}\"", text.replace('%', "%%"))
 }
 
-/// Installs both units, and has the daemon run as they say.
+/// Installs both units, and starts the daemon by them.
 pub(super) fn install(setup: &Setup) -> Result<bool, Failure> {
     require_manager()?;
-    let folder = folder()?;
-    let is_as_it_was = read(&folder.join(SOCKET))?.as_ref() == Some(&socket_unit(setup));
+    let dir = unit_dir()?;
+    let is_same_socket = read(&dir.join(SOCKET))?.as_ref() == Some(&socket_unit(setup));
     let listens = is_listening();
-    let listened = listens && is_as_it_was && setup.socket.exists();
-    if listens && !listened {
-        // It listens where the old unit says, and removes that socket only as long as it knows it.
-        act(["stop", SOCKET, SERVICE])?;
+    let keeps_listening = listens && is_same_socket && setup.socket.exists();
+    if listens && !keeps_listening {
+        // The user manager removes the socket of the old unit only while it still has that unit.
+        systemctl(["stop", SOCKET, SERVICE])?;
     }
-    write(&folder.join(SOCKET), &socket_unit(setup))?;
-    let new_service = write(&folder.join(SERVICE), &service_unit(setup))?;
-    act(["daemon-reload"])?;
+    write(&dir.join(SOCKET), &socket_unit(setup))?;
+    let new_service = write(&dir.join(SERVICE), &service_unit(setup))?;
+    systemctl(["daemon-reload"])?;
     for unit in [SOCKET, SERVICE] {
-        let (path, found) = (folder.join(unit), shown(unit)?);
+        let (path, found) = (dir.join(unit), properties(unit)?);
         let found = found.get("FragmentPath").map_or("", String::as_str);
         if Path::new(found) != path {
             return Err(Failure::here(format!(
@@ -127,81 +127,80 @@ pub(super) fn install(setup: &Setup) -> Result<bool, Failure> {
             }));
         }
     }
-    act(["--quiet", "enable", SOCKET, SERVICE])?;
-    // A daemon that git has started and that listens there is not found any more from here on; the one that is started
-    // next takes its place.
-    act(["start", SOCKET])?;
-    let pid = main_pid(&shown(SERVICE)?);
+    systemctl(["--quiet", "enable", SOCKET, SERVICE])?;
+    // From here on clients no longer find a daemon that git has started; the one that is started next takes its place.
+    systemctl(["start", SOCKET])?;
+    let pid = main_pid(&properties(SERVICE)?);
     let up_to_date = pid.is_some() && setup.is_running();
-    let changed = new_service || !listened || !up_to_date;
+    let changed = new_service || !keeps_listening || !up_to_date;
     if changed {
         restart()?;
     }
     Ok(changed)
 }
 
-/// Starts the daemon, after the end of the one that the service has. Whoever comes meanwhile waits at the socket.
+/// Starts the daemon, after the end of the one that the service runs. Clients that come meanwhile wait at the socket.
 fn restart() -> Result<(), Failure> {
-    // What failed before is over; a limit of attempts counts from here.
-    let _ = call(["reset-failed", SOCKET, SERVICE]);
-    let Err(said) = call(["restart", SERVICE]) else {
+    // Failures of earlier starts no longer count for `StartLimitBurst`.
+    let _ = query(["reset-failed", SOCKET, SERVICE]);
+    let Err(message) = query(["restart", SERVICE]) else {
         return Ok(());
     };
-    let why = shown(SERVICE)
+    let reason = properties(SERVICE)
         .ok()
-        .and_then(|found| failure(&found))
-        .unwrap_or(said);
+        .and_then(|found| failure_reason(&found))
+        .unwrap_or(message);
     Err(
-        Failure::here(format!("the service does not start: {why}")).hinted(format!(
+        Failure::here(format!("the service does not start: {reason}")).hinted(format!(
             "'journalctl --user --unit {SERVICE}' and the daemon's log know more"
         )),
     )
 }
 
-/// Stops what runs and removes what is there of both units.
+/// Stops both units and removes their files.
 pub(super) fn uninstall() -> Result<bool, Failure> {
-    let folder = folder()?;
-    let units = [SOCKET, SERVICE].map(|unit| folder.join(unit));
-    let links = WANTED_BY.map(|(target, unit)| folder.join(target).join(unit));
+    let dir = unit_dir()?;
+    let units = [SOCKET, SERVICE].map(|unit| dir.join(unit));
+    let links = WANTED_BY.map(|(target, unit)| dir.join(target).join(unit));
     for unit in &units {
-        // Somebody else's is not for us to remove.
+        // Fails for a unit that mirrord has not written.
         read(unit)?;
     }
     let is_there = |path: &&PathBuf| path.symlink_metadata().is_ok();
     if !units.iter().chain(&links).any(|path| is_there(&path)) {
         return Ok(false);
     }
-    let managed = call(["show", "--property=Version"]).is_ok();
+    let managed = query(["show", "--property=Version"]).is_ok();
     if managed {
-        // The socket goes first: nobody is to start another daemon.
+        // The socket first, so that no client starts another daemon.
         for unit in [SOCKET, SERVICE] {
-            if shown(unit)?.get("LoadState").map(String::as_str) == Some("loaded") {
-                act(["stop", unit])?;
+            if properties(unit)?.get("LoadState").map(String::as_str) == Some("loaded") {
+                systemctl(["stop", unit])?;
             }
         }
     }
     for path in links.iter().chain(&units) {
         remove(path)?;
     }
-    let folders = WANTED_BY.map(|(target, _)| folder.join(target));
-    for folder in folders.iter().map(PathBuf::as_path).chain([&*folder]) {
-        // It stays where others use it.
-        let _ = std::fs::remove_dir(folder);
+    let dirs = WANTED_BY.map(|(target, _)| dir.join(target));
+    for dir in dirs.iter().map(PathBuf::as_path).chain([&*dir]) {
+        // A directory that is not empty stays.
+        let _ = std::fs::remove_dir(dir);
     }
     if managed {
-        act(["daemon-reload"])?;
-        // Only what has failed can be forgotten.
-        let _ = call(["reset-failed", SOCKET, SERVICE]);
+        systemctl(["daemon-reload"])?;
+        // An error says that no unit has failed.
+        let _ = query(["reset-failed", SOCKET, SERVICE]);
     }
     Ok(true)
 }
 
-/// How the service is.
+/// Returns how the service is.
 pub(super) fn state(setup: &Setup) -> Result<State, Failure> {
-    let folder = folder()?;
+    let dir = unit_dir()?;
     let expected = [
-        (folder.join(SOCKET), socket_unit(setup)),
-        (folder.join(SERVICE), service_unit(setup)),
+        (dir.join(SOCKET), socket_unit(setup)),
+        (dir.join(SERVICE), service_unit(setup)),
     ];
     let mut state = State {
         manager: "systemd",
@@ -216,27 +215,29 @@ pub(super) fn state(setup: &Setup) -> Result<State, Failure> {
     };
     for (path, text) in expected {
         let found = read(&path)?;
-        state.up_to_date &= found.as_ref().is_some_and(|found| is_like(found, &text));
+        state.up_to_date &= found
+            .as_ref()
+            .is_some_and(|found| is_same_unit(found, &text));
         state.files.extend(found.map(|_| path));
     }
     if !state.is_installed() {
         return Ok(state);
     }
-    match call(["show", "--property=Version"]) {
-        Err(why) => state.unknown = Some(why),
+    match query(["show", "--property=Version"]) {
+        Err(message) => state.unknown = Some(message),
         Ok(_) => {
-            let service = shown(SERVICE)?;
+            let service = properties(SERVICE)?;
             state.listening = is_listening();
             state.pid = main_pid(&service);
-            state.failed = failure(&service);
+            state.failed = failure_reason(&service);
             state.restarts = number(&service, "NRestarts").unwrap_or_default();
         }
     }
     Ok(state)
 }
 
-/// Whether two units say the same; where programs are found differs from shell to shell.
-fn is_like(one: &str, other: &str) -> bool {
+/// Whether two units are the same but for PATH, which differs from shell to shell.
+fn is_same_unit(one: &str, other: &str) -> bool {
     let lines = |unit: &str| {
         let lines = unit.lines().map(str::to_owned);
         lines
@@ -246,11 +247,9 @@ fn is_like(one: &str, other: &str) -> bool {
     lines(one) == lines(other)
 }
 
-/// Whether the socket's unit is there, and for this socket.
+/// Whether the socket's unit is installed, and listens at this path.
 pub(super) fn is_for(socket: &Path) -> bool {
-    let unit = folder()
-        .ok()
-        .and_then(|folder| read(&folder.join(SOCKET)).ok());
+    let unit = unit_dir().ok().and_then(|dir| read(&dir.join(SOCKET)).ok());
     let socket = socket.to_string_lossy().replace('%', "%%");
     unit.flatten().is_some_and(|unit| {
         let listens = |line: &str| line.strip_prefix("ListenStream=") == Some(&*socket);
@@ -260,31 +259,31 @@ pub(super) fn is_for(socket: &Path) -> bool {
 
 /// Whether the user manager listens at the socket.
 pub(super) fn is_listening() -> bool {
-    let state = call(["show", "--property=ActiveState", SOCKET]);
+    let state = query(["show", "--property=ActiveState", SOCKET]);
     state.is_ok_and(|state| state.trim() == "ActiveState=active")
 }
 
-/// Where the units of a user are.
-fn folder() -> Result<PathBuf, Failure> {
+/// The directory of the user's units.
+fn unit_dir() -> Result<PathBuf, Failure> {
     let dirs = BaseDirs::new().ok_or_else(|| Failure::here("there is no home directory"))?;
     Ok(dirs.config_dir().join("systemd/user"))
 }
 
 fn require_manager() -> Result<(), Failure> {
-    let Err(why) = call(["show", "--property=Version"]) else {
+    let Err(message) = query(["show", "--property=Version"]) else {
         return Ok(());
     };
     Err(
-        Failure::here(format!("there is no systemd user manager: {why}")).hinted(
+        Failure::here(format!("there is no systemd user manager: {message}")).hinted(
             "log in as yourself ('su' and 'sudo' start none), or do without: git starts the daemon by itself",
         ),
     )
 }
 
-/// What systemd knows of a unit.
-fn shown(unit: &str) -> Result<HashMap<String, String>, Failure> {
-    let properties = "--property=LoadState,FragmentPath,ActiveState,SubState,Result,MainPID,StatusText,NRestarts";
-    let text = call(["show", properties, unit]).map_err(failed)?;
+/// The properties of a unit, as `systemctl show` prints them.
+fn properties(unit: &str) -> Result<HashMap<String, String>, Failure> {
+    let wanted = "--property=LoadState,FragmentPath,ActiveState,SubState,Result,MainPID,StatusText,NRestarts";
+    let text = query(["show", wanted, unit]).map_err(as_failure)?;
     let pairs = text.lines().filter_map(|line| line.split_once('='));
     Ok(pairs
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -301,32 +300,33 @@ fn main_pid(found: &HashMap<String, String>) -> Option<u32> {
 }
 
 /// Why the daemon does not run although systemd has tried.
-fn failure(found: &HashMap<String, String>) -> Option<String> {
+fn failure_reason(found: &HashMap<String, String>) -> Option<String> {
     let field = |name: &str| found.get(name).map_or("", String::as_str);
     let result = field("Result");
     let is_over = field("ActiveState") == "failed" || field("SubState") == "auto-restart";
     if !is_over || result == "success" {
         return None;
     }
-    let said = field("StatusText");
-    Some(match (said, result) {
+    let status = field("StatusText");
+    Some(match (status, result) {
         ("" | "serving" | "stopping", "exit-code") => "it ended at once".to_owned(),
         ("" | "serving" | "stopping", result) => format!("systemd says '{result}'"),
-        (said, _) => said.to_owned(),
+        (reason, _) => reason.to_owned(),
     })
 }
 
-/// Has systemd do something.
-fn act<const N: usize>(words: [&str; N]) -> Result<(), Failure> {
-    call(words).map(drop).map_err(failed)
+/// Runs a command of `systemctl --user`.
+fn systemctl<const N: usize>(args: [&str; N]) -> Result<(), Failure> {
+    query(args).map(drop).map_err(as_failure)
 }
 
-fn failed(said: String) -> Failure {
-    Failure::here(format!("systemd: {said}"))
+fn as_failure(message: String) -> Failure {
+    Failure::here(format!("systemd: {message}"))
 }
 
-fn call<const N: usize>(words: [&str; N]) -> Result<String, String> {
-    manage("systemctl", ["--user"].into_iter().chain(words))
+/// Runs a command of `systemctl --user`, and returns its output.
+fn query<const N: usize>(args: [&str; N]) -> Result<String, String> {
+    run_manager("systemctl", ["--user"].into_iter().chain(args))
 }
 
 #[cfg(test)]
@@ -335,33 +335,33 @@ mod tests {
     use crate::daemon::service::sample;
 
     #[test]
-    fn the_units() {
+    fn the_unit_files() {
         insta::assert_snapshot!("socket", socket_unit(&sample()));
         insta::assert_snapshot!("service", service_unit(&sample()));
     }
 
     #[test]
-    fn words_with_odd_characters_reach_systemd_as_they_are() {
+    fn odd_characters_reach_systemd_as_they_are() {
         assert_eq!(quoted(r#"A=50% "b" \c $d e"#), r#""A=50%% \"b\" \\c $d e""#);
     }
 
     #[test]
-    fn only_what_has_failed_says_why() {
-        let found = |state: &str, result: &str, said: &str| {
-            failure(&HashMap::from([
+    fn only_a_service_that_has_failed_has_a_reason() {
+        let reason = |state: &str, result: &str, status: &str| {
+            failure_reason(&HashMap::from([
                 ("ActiveState".into(), state.into()),
                 ("Result".into(), result.into()),
-                ("StatusText".into(), said.into()),
+                ("StatusText".into(), status.into()),
             ]))
         };
-        assert_eq!(found("active", "success", "serving"), None);
-        assert_eq!(found("inactive", "success", ""), None);
+        assert_eq!(reason("active", "success", "serving"), None);
+        assert_eq!(reason("inactive", "success", ""), None);
         assert_eq!(
-            found("failed", "exit-code", "no room").as_deref(),
+            reason("failed", "exit-code", "no room").as_deref(),
             Some("no room")
         );
         assert_eq!(
-            found("failed", "start-limit-hit", "").as_deref(),
+            reason("failed", "start-limit-hit", "").as_deref(),
             Some("systemd says 'start-limit-hit'")
         );
     }

@@ -259,7 +259,7 @@ impl MirrorRequest<'_> {
         if is_key || !(wants_login || trouble.login_refused) {
             return Ok(false);
         }
-        // A supplied credential is only tried, and an unasked trouble did not come from upstream: neither says that the
+        // A supplied credential is only tried, and a refusal that was already known did not come from upstream: neither says that the
         // upstream is private.
         if self.supplied.is_none() && !trouble.known_refusal {
             self.record_private().await;

@@ -45,10 +45,10 @@ pub(crate) enum ProbeError {
     Unusable {
         /// Why.
         failure: Failure,
-        /// Whether a step has told the client so.
-        told: bool,
+        /// Whether a step has told the client why.
+        is_reported: bool,
     },
-    /// The client can be told nothing any more.
+    /// The connection to the client is closed, or broken.
     Disconnected(WireError),
 }
 
@@ -56,7 +56,7 @@ impl From<Failure> for ProbeError {
     fn from(failure: Failure) -> Self {
         Self::Unusable {
             failure,
-            told: false,
+            is_reported: false,
         }
     }
 }
@@ -102,33 +102,37 @@ impl MirrorRequest<'_> {
         track: &Refspecs,
         extent: Extent,
     ) -> Result<Probed, ProbeError> {
-        let tells = extent != Extent::Refs;
+        let reports_steps = extent != Extent::Refs;
         let (mut redirects, mut reached) = (0, None);
         loop {
             self.load_own_credential().await?;
             let origin = self.target.url.origin();
-            if tells && reached.as_ref() != Some(&origin) {
-                let reaching = self.run_probe(tells, |probe: &Probe<'_>| probe.connect());
+            if reports_steps && reached.as_ref() != Some(&origin) {
+                let reaching = self.run_probe(reports_steps, |probe: &Probe<'_>| probe.connect());
                 if let Err(failure) = reaching.await? {
-                    let told = failure.kind != FailureKind::Cancelled;
-                    return Err(ProbeError::Unusable { failure, told });
+                    let is_reported = failure.kind != FailureKind::Cancelled;
+                    return Err(ProbeError::Unusable {
+                        failure,
+                        is_reported,
+                    });
                 }
                 reached = Some(origin);
             }
             let refspecs = track.clone();
             let reading = move |probe: &Probe<'_>| probe.read(&refspecs);
-            let read = match self.run_probe(tells, reading).await? {
+            let read = match self.run_probe(reports_steps, reading).await? {
                 Ok(read) => read,
                 Err(unread) => {
                     if self.try_another_login(&unread.trouble).await? {
                         continue;
                     }
-                    return Err(self.report_unread(&unread, tells).await?);
+                    return Err(self.report_unread(&unread, reports_steps).await?);
                 }
             };
             let asked = match read {
                 Reading::Moved(url) => {
-                    self.follow_probe_redirect(url, redirects, tells).await?;
+                    self.follow_probe_redirect(url, redirects, reports_steps)
+                        .await?;
                     redirects += 1;
                     continue;
                 }
@@ -141,8 +145,8 @@ impl MirrorRequest<'_> {
             };
             if extent == Extent::Full {
                 let refspecs = track.clone();
-                let looking = move |probe: &Probe<'_>| probe.check_offers(&refspecs, &asked);
-                self.run_probe(tells, looking).await??;
+                let checking = move |probe: &Probe<'_>| probe.check_offers(&refspecs, &asked);
+                self.run_probe(reports_steps, checking).await??;
             }
             return Ok(probed);
         }
@@ -153,10 +157,10 @@ impl MirrorRequest<'_> {
         &mut self,
         url: UpstreamUrl,
         redirects: usize,
-        tells: bool,
+        reports_steps: bool,
     ) -> Result<(), ProbeError> {
         let follows = redirects < MAX_REDIRECTS;
-        if tells {
+        if reports_steps {
             let step = Reply::Step(redirect_step(&url, follows));
             self.conversation.send(&step).await?;
         }
@@ -164,7 +168,7 @@ impl MirrorRequest<'_> {
             let failure = self.not_found(&Outcome::Moved(url));
             return Err(ProbeError::Unusable {
                 failure,
-                told: tells,
+                is_reported: reports_steps,
             });
         }
         let target = match self.makes_new {
@@ -179,11 +183,11 @@ impl MirrorRequest<'_> {
     async fn report_unread(
         &mut self,
         unread: &Unread,
-        tells: bool,
+        reports_steps: bool,
     ) -> Result<ProbeError, WireError> {
         let mut failure = self.explain((*unread.trouble).clone());
-        let told = tells && failure.kind != FailureKind::Cancelled;
-        if told {
+        let is_reported = reports_steps && failure.kind != FailureKind::Cancelled;
+        if is_reported {
             let step = unread.step(&self.target.url, &self.access());
             // A hint about the mirror's own credential, or about a redirect, says more than that of the step.
             let was_moved = unread.trouble.moved_to.is_some();
@@ -197,16 +201,19 @@ impl MirrorRequest<'_> {
             failure.hint.clone_from(&step.hint);
             self.conversation.send(&Reply::Step(step)).await?;
         }
-        Ok(ProbeError::Unusable { failure, told })
+        Ok(ProbeError::Unusable {
+            failure,
+            is_reported,
+        })
     }
 
     /// Runs a part of a probe in its turn, and sends its steps to the client as they come.
     async fn run_probe<T: Send + 'static>(
         &mut self,
-        tells: bool,
+        reports_steps: bool,
         work: impl FnOnce(&Probe<'_>) -> T + Send + 'static,
     ) -> Result<T, RequestError> {
-        let (tell, mut steps) = mpsc::unbounded_channel();
+        let (step_sender, mut steps) = mpsc::unbounded_channel();
         let (url, access) = (self.target.url.clone(), self.access());
         let Pending {
             mut progress,
@@ -224,8 +231,8 @@ impl MirrorRequest<'_> {
                     access: &access,
                     upstreams,
                     watch,
-                    // A client that has gone needs no steps.
-                    report: &|step| drop(tell.send(step)),
+                    // A client that is gone needs no steps.
+                    report: &|step| drop(step_sender.send(step)),
                 })
             },
         );
@@ -247,7 +254,9 @@ impl MirrorRequest<'_> {
                 self.passphrase = Some(passphrase);
             }
             match event {
-                Event::Step(step) if tells => self.conversation.send(&Reply::Step(step)).await?,
+                Event::Step(step) if reports_steps => {
+                    self.conversation.send(&Reply::Step(step)).await?
+                }
                 Event::Step(_) => {}
                 Event::End(outcome) => {
                     let outcome = outcome.unwrap_or_else(|_| Err(cancelled().into()));
@@ -258,9 +267,9 @@ impl MirrorRequest<'_> {
     }
 }
 
-/// The step that tells where upstream redirects to.
+/// The step that reports_steps where upstream redirects to.
 fn redirect_step(to: &UpstreamUrl, follows: bool) -> Step {
-    let (verdict, words) = match follows {
+    let (verdict, message) = match follows {
         true => (
             Verdict::Passed,
             format!("to '{to}': the mirror would be of that"),
@@ -271,7 +280,7 @@ fn redirect_step(to: &UpstreamUrl, follows: bool) -> Step {
         check: Check::Redirect,
         verdict,
         took: 0,
-        words,
+        words: message,
         hint: None,
     }
 }

@@ -1,4 +1,4 @@
-//! Where each command of a push goes: to upstream, into the mirror and no further, or nowhere.
+//! Decides for each command of a push: it is sent to upstream, or stays in the mirror as a local ref, or is refused.
 
 use std::{collections::BTreeSet, io};
 
@@ -25,7 +25,7 @@ use crate::{
     sync::open_pushes::Opened,
 };
 
-/// The commands of a push, each with where it goes. What is refused here has not reached upstream.
+/// The commands of a push, each with its route. A command that is refused here has not reached upstream.
 pub(super) struct Routed {
     mirror: Mirror,
     commands: Vec<Command>,
