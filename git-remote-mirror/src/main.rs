@@ -14,7 +14,6 @@ mod log;
 mod login_in_url;
 mod names;
 mod options;
-mod pkt_line;
 mod process_tree;
 mod push;
 mod server_program;

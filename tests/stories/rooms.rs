@@ -43,15 +43,7 @@ const HELPER: [&[&str]; 7] = [
     &["daemon"],
     &["invocation"],
     &["local_repo", "login_in_url", "options", "server_program"],
-    &[
-        "git_line",
-        "log",
-        "names",
-        "pkt_line",
-        "process_tree",
-        "trace",
-        "wants",
-    ],
+    &["git_line", "log", "names", "process_tree", "trace", "wants"],
 ];
 
 /// The source files below a folder, each with the room that it belongs to: its first folder, or its own name.

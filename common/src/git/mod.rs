@@ -7,6 +7,7 @@ mod command;
 pub mod complaint;
 pub mod config_file;
 pub mod netrc;
+pub mod progress_line;
 pub mod shell;
 pub mod ssh;
 pub mod terminal;

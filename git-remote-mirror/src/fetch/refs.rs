@@ -1,25 +1,34 @@
-//! What `list` tells git: the refs of a mirror, as the packed file has them.
+//! The refs of a mirror as git's `list` gets them, read from `packed-refs`.
 
 use std::{collections::BTreeSet, fs, io, path::Path};
 
-use common::{packs::steps::State, refspec};
+use common::{
+    packs::{
+        packed_refs::{self, PackedRefs, has_loose},
+        steps::State,
+    },
+    refspec,
+};
+
+use crate::wants::Wants;
 
 /// The refs of a mirror that a client may see.
 pub(crate) struct Refs {
-    /// What `HEAD` is: a ref, or an object.
     head: Head,
     /// Sorted by name.
     refs: Vec<Ref>,
-    /// What upstream had, by the names of the records.
+    /// The mirror's records of what upstream has: names and objects.
     records: Vec<(Vec<u8>, Vec<u8>)>,
     is_sha256: bool,
 }
 
+/// What `HEAD` names.
 enum Head {
     Ref(Vec<u8>),
     Object(Vec<u8>),
 }
 
+/// A ref, with objects in hexadecimal.
 struct Ref {
     name: Vec<u8>,
     object: Vec<u8>,
@@ -28,10 +37,13 @@ struct Ref {
 }
 
 impl Refs {
-    /// Reads them; None where `list` cannot say them as they are: there are none, `HEAD` names one that is not there,
-    /// some are in files of their own, or nobody knows what a tag points to.
+    /// Reads the refs; None where `list` cannot show them as they are: there are none, `HEAD` names one that is not there,
+    /// some are loose, or it is not known what a tag points to.
+    ///
+    /// # Errors
+    /// Fails when a file cannot be read.
     pub(crate) fn read(git_dir: &Path) -> io::Result<Option<Self>> {
-        let packed = match fs::read(git_dir.join("packed-refs")) {
+        let packed = match fs::read(git_dir.join(packed_refs::FILE)) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
             packed => packed?,
         };
@@ -43,32 +55,22 @@ impl Refs {
     }
 
     fn parse(packed: &[u8], head: &[u8]) -> Option<Self> {
-        let mut lines = packed.split(|byte| *byte == b'\n');
-        let header = String::from_utf8_lossy(lines.next()?);
-        if !header.split(' ').any(|word| word == "fully-peeled") {
+        let packed = PackedRefs::parse(packed).ok()?;
+        if !packed.is_fully_peeled() {
             return None;
         }
         let mut refs: Vec<Ref> = Vec::new();
         let mut records = Vec::new();
-        let mut is_hidden = false;
-        for line in lines.filter(|line| !line.is_empty()) {
-            if let Some(peeled) = line.strip_prefix(b"^") {
-                if !is_hidden {
-                    refs.last_mut()?.peeled = Some(peeled.to_vec());
-                }
-                continue;
+        for packed in packed {
+            let packed = packed.ok()?;
+            if packed.name.starts_with(refspec::RECORDS.as_bytes()) {
+                records.push((packed.name.to_vec(), packed.object.to_vec()));
             }
-            let space = line.iter().position(|byte| *byte == b' ')?;
-            let (object, name) = (&line[..space], &line[space + 1..]);
-            is_hidden = refspec::is_ours(name);
-            if name.starts_with(refspec::RECORDS.as_bytes()) {
-                records.push((name.to_vec(), object.to_vec()));
-            }
-            if !is_hidden {
+            if !refspec::is_ours(packed.name) {
                 refs.push(Ref {
-                    name: name.to_vec(),
-                    object: object.to_vec(),
-                    peeled: None,
+                    name: packed.name.to_vec(),
+                    object: packed.object.to_vec(),
+                    peeled: packed.peeled.map(<[u8]>::to_vec),
                 });
             }
         }
@@ -83,11 +85,11 @@ impl Refs {
             records,
             is_sha256,
         };
-        list.head().is_some().then_some(list)
+        list.head_object().is_some().then_some(list)
     }
 
-    /// The object that `HEAD` is, if it is there.
-    fn head(&self) -> Option<&[u8]> {
+    /// The object that `HEAD` stands for; None where `HEAD` names a ref that is not there.
+    fn head_object(&self) -> Option<&[u8]> {
         match &self.head {
             Head::Object(object) => Some(object),
             Head::Ref(name) => {
@@ -97,11 +99,11 @@ impl Refs {
         }
     }
 
-    /// The lines of the answer, without the blank one at its end.
+    /// Returns the lines that answer `list`, without the blank one at their end.
     pub(crate) fn lines(&self) -> Vec<u8> {
         let mut lines = Vec::new();
-        let mut add = |words: &[&[u8]]| {
-            lines.extend_from_slice(&words.concat());
+        let mut add = |parts: &[&[u8]]| {
+            lines.extend_from_slice(&parts.concat());
             lines.push(b'\n');
         };
         if self.is_sha256 {
@@ -120,16 +122,16 @@ impl Refs {
         lines
     }
 
-    /// What upstream had when the mirror was last in step.
+    /// The mirror's records: what upstream had at the last sync.
     pub(crate) fn records(&self) -> State<'_> {
         let records = self.records.iter();
         records.map(|(name, object)| (&**name, &**object)).collect()
     }
 
-    /// Whether each of these is what a ref, or `HEAD`, names.
-    pub(crate) fn name_all(&self, wants: &BTreeSet<Vec<u8>>) -> bool {
+    /// Whether each of these objects is named by a ref or by `HEAD`.
+    pub(crate) fn name_all(&self, wants: &Wants) -> bool {
         let mut left: BTreeSet<&[u8]> = wants.iter().map(|want| &**want).collect();
-        if let Some(head) = self.head() {
+        if let Some(head) = self.head_object() {
             left.remove(head);
         }
         for each in &self.refs {
@@ -138,74 +140,77 @@ impl Refs {
         left.is_empty()
     }
 
-    /// Whether its objects are named by SHA-256.
+    /// Whether the mirror names its objects by SHA-256.
     pub(crate) fn is_sha256(&self) -> bool {
         self.is_sha256
     }
 
-    /// What all tags are, in hexadecimal.
+    /// The objects that the tags name, in hexadecimal.
     pub(crate) fn tags(&self) -> impl Iterator<Item = &[u8]> {
-        let tags = self.refs.iter();
-        let tags = tags.filter(|each| each.name.starts_with(b"refs/tags/"));
-        tags.map(|each| &*each.object)
+        self.objects_below(b"refs/tags/")
     }
 
-    /// The tips of all branches, in hexadecimal.
+    /// The objects that the branches name, in hexadecimal.
     pub(crate) fn branches(&self) -> impl Iterator<Item = &[u8]> {
-        let branches = self.refs.iter();
-        let branches = branches.filter(|each| each.name.starts_with(b"refs/heads/"));
-        branches.map(|each| &*each.object)
+        self.objects_below(b"refs/heads/")
     }
-}
 
-fn has_loose(dir: &Path) -> io::Result<bool> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        if !entry.file_type()?.is_dir() || has_loose(&entry.path())? {
-            return Ok(true);
-        }
+    fn objects_below(&self, prefix: &'static [u8]) -> impl Iterator<Item = &[u8]> {
+        let refs = self.refs.iter();
+        let refs = refs.filter(move |each| each.name.starts_with(prefix));
+        refs.map(|each| &*each.object)
     }
-    Ok(false)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const HEADER: &str = "# pack-refs with: peeled fully-peeled sorted \n";
-
-    fn lines(packed: &str, head: &str) -> Option<String> {
+    /// Reads refs from lines in which each object is one digit, and returns the answer to `list` in the same form.
+    fn lines(header: &str, refs: &str, head: &str) -> Option<String> {
+        let mut packed = header.to_owned();
+        for line in refs.lines() {
+            let (prefix, line) = line.split_at(usize::from(line.starts_with('^')));
+            let (object, rest) = line.split_at(1);
+            packed.push_str(&format!("{prefix}{}{rest}\n", object.repeat(40)));
+        }
         let refs = Refs::parse(packed.as_bytes(), head.as_bytes())?;
-        Some(String::from_utf8_lossy(&refs.lines()).into_owned())
+        let mut lines = String::from_utf8_lossy(&refs.lines()).into_owned();
+        for digit in ["1", "2", "3", "4", "5"] {
+            lines = lines.replace(&digit.repeat(40), digit);
+        }
+        Some(lines)
+    }
+
+    fn header() -> String {
+        String::from_utf8_lossy(packed_refs::HEADER).into_owned()
     }
 
     #[test]
-    fn git_is_told_what_is_public_with_what_tags_point_to() {
-        let packed = format!(
-            "{HEADER}1 refs/heads/main\n2 refs/mirror/history/x\n3 refs/tags/a\n^4\n5 refs/upstream/tags/a\n^4\n"
-        );
+    fn list_shows_public_refs_with_what_tags_point_to() {
+        let refs = "1 refs/heads/main\n2 refs/mirror/history/x\n3 refs/tags/a\n^4\n5 refs/upstream/tags/a\n^4\n";
         assert_eq!(
-            lines(&packed, "ref: refs/heads/main\n").as_deref(),
+            lines(&header(), refs, "ref: refs/heads/main\n").as_deref(),
             Some("@refs/heads/main HEAD\n1 refs/heads/main\n3 refs/tags/a\n4 refs/tags/a^{}\n")
         );
         assert_eq!(
-            lines(&packed, "1\n").map(|lines| lines.lines().next().map(str::to_owned)),
+            lines(&header(), refs, "1\n").map(|lines| lines.lines().next().map(str::to_owned)),
             Some(Some("1 HEAD".to_owned()))
         );
     }
 
     #[test]
-    fn what_list_cannot_say_is_left_to_git() {
-        let one = format!("{HEADER}1 refs/heads/main\n");
-        assert_eq!(lines(&one, "ref: refs/heads/other\n"), None, "unborn");
-        assert_eq!(lines(HEADER, "ref: refs/heads/main\n"), None, "empty");
-        let hidden = format!("{HEADER}1 refs/upstream/heads/main\n");
-        assert_eq!(
-            lines(&hidden, "ref: refs/heads/main\n"),
-            None,
-            "nothing public"
-        );
-        let unpeeled = "# pack-refs with: peeled sorted \n1 refs/heads/main\n";
-        assert_eq!(lines(unpeeled, "ref: refs/heads/main\n"), None);
+    fn refs_that_list_cannot_show_are_left_to_git() {
+        let main = "1 refs/heads/main\n";
+        let head = "ref: refs/heads/main\n";
+        let unborn = lines(&header(), main, "ref: refs/heads/other\n");
+        assert_eq!(unborn, None, "unborn");
+        assert_eq!(lines(&header(), "", head), None, "empty");
+        let hidden = "1 refs/upstream/heads/main\n";
+        assert_eq!(lines(&header(), hidden, head), None, "nothing public");
+        let unpeeled = "# pack-refs with: peeled sorted \n";
+        assert_eq!(lines(unpeeled, main, head), None);
+        let damaged = lines(&header(), "g refs/heads/main\n", head);
+        assert_eq!(damaged, None);
     }
 }

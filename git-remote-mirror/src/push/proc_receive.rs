@@ -3,10 +3,9 @@
 
 use std::{ffi::OsString, io, os::unix::ffi::OsStringExt};
 
-use common::{protocol::Command, text::masked};
+use common::{packs::pkt_line, protocol::Command, text::masked};
 
 use super::ref_update::Verdict;
-use crate::pkt_line;
 
 /// The commands of a push, as the client sent them.
 pub(crate) struct PushCommands {

@@ -1,6 +1,9 @@
 //! Turns what git shows of its progress into what we show.
 
-use common::protocol::{Amount, Progress};
+use common::{
+    git::progress_line::ProgressLine,
+    protocol::{Amount, Progress},
+};
 
 use crate::process::watch::Watch;
 
@@ -29,30 +32,15 @@ impl Relay {
     }
 }
 
-/// Reads `Receiving objects:  45% (450/1000), 1.20 MiB | 2.00 MiB/s` and `Resolving deltas:  10% (3/30)`.
+/// Reads a line of git's progress.
 fn counted(line: &str) -> Option<Progress> {
-    let (title, rest) = line.split_once(':')?;
-    let (done, rest) = rest.split_once('(')?.1.split_once('/')?;
-    let (of, rest) = rest.split_once(')')?;
+    let line = ProgressLine::parse(line)?;
     let amount = Amount {
-        done: done.parse().ok()?,
-        of: of.parse().ok()?,
+        done: line.done,
+        of: line.total,
     };
-    match title {
-        "Receiving objects" => {
-            let mut size = rest.trim_start_matches([',', ' ']).split(' ');
-            let number: f64 = size
-                .next()
-                .and_then(|number| number.parse().ok())
-                .unwrap_or_default();
-            let unit = match size.next() {
-                Some("KiB") => 1024.0,
-                Some("MiB") => 1024.0 * 1024.0,
-                Some("GiB") => 1024.0 * 1024.0 * 1024.0,
-                _ => 1.0,
-            };
-            Some(Progress::Receiving(amount, (number * unit) as u64))
-        }
+    match line.title {
+        "Receiving objects" => Some(Progress::Receiving(amount, line.bytes.unwrap_or_default())),
         "Resolving deltas" => Some(Progress::Resolving(amount)),
         _ => None,
     }

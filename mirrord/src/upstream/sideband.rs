@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use common::no_progress::NoProgress;
+use common::{no_progress::NoProgress, packs::pkt_line::Header};
 use gix_transport::packetline::read::Error as Refusal;
 use parking_lot::{Mutex, MutexGuard};
 
@@ -93,15 +93,16 @@ impl Listener {
     /// Reads the length of a pkt-line. Returns whether it is one without content.
     fn begin_line(&mut self) -> bool {
         let header = std::mem::take(&mut self.header);
-        let length = std::str::from_utf8(&header)
-            .ok()
-            .and_then(|hex| usize::from_str_radix(hex, 16).ok());
-        // Flush, delimiter, end of response. A length that is no number is for gix to complain about.
-        match length {
-            Some(length @ 5..) => self.left = length - 4,
+        let header = header.try_into().ok().and_then(Header::parse);
+        // Digits that are no length are for gix to complain about.
+        match header {
+            Some(Header::Line(length @ 1..)) => self.left = length,
             _ => self.in_pack = false,
         }
-        length.is_some_and(|length| length < 3)
+        matches!(
+            header,
+            Some(Header::Flush | Header::Delimiter | Header::ResponseEnd)
+        )
     }
 
     fn end_line(&mut self, watch: &Watch) {

@@ -12,13 +12,14 @@ use std::{
     thread,
 };
 
+use common::packs::pkt_line;
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::retry_on_intr,
 };
 
 use super::{exchange::Exchange, timed_pipe::TimedPipe, upstream::Upstream};
-use crate::{pkt_line, process_tree};
+use crate::process_tree;
 
 /// Relays until git is done. Returns the objects that git has asked for and got, in hexadecimal; None where it got less.
 ///

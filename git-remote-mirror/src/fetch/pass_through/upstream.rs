@@ -2,7 +2,7 @@
 //!
 //! git's helper for HTTP gets a `stateless-connect` (gitremote-helpers(7)). From then on it takes what `git upload-pack`
 //! would take, and makes an HTTP request of each request; its answers have response-end packets, which
-//! [`pkt_line::relay`](crate::pkt_line::relay) leaves out.
+//! [`pkt_line::relay`](common::packs::pkt_line::relay) leaves out.
 
 use std::{
     fs::File,

@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use common::git::progress_line::ProgressLine;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
 use self::timing::Timing;
@@ -71,24 +72,10 @@ impl Event {
         if line.starts_with(b"Total ") {
             return Some(Self::PackSent);
         }
-        let rest = line.strip_prefix(b"Writing objects:")?;
-        Some(Self::SendingPack(size(&String::from_utf8_lossy(rest))))
+        let line = String::from_utf8_lossy(line);
+        let progress = ProgressLine::parse(&line).filter(|line| line.title == "Writing objects")?;
+        Some(Self::SendingPack(progress.bytes))
     }
-}
-
-/// Reads the size in `  45% (9/20), 1.25 MiB | 2.00 MiB/s`.
-fn size(progress: &str) -> Option<u64> {
-    let (_, size) = progress.split_once("), ")?;
-    let mut words = size.split([' ', ',']);
-    let number: f64 = words.next()?.parse().ok()?;
-    let unit = match words.next()? {
-        "bytes" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return None,
-    };
-    Some((number * f64::from(unit)) as u64)
 }
 
 /// The watch over one push.

@@ -20,12 +20,12 @@ use std::{
 
 use common::{
     git::{self, child_log},
+    packs::packed_refs::{self, PackedRef, PackedRefs, has_loose},
     refspec::{self, Refspecs, UpstreamRef},
 };
 use gix::{
     ObjectId,
     bstr::{BStr, BString, ByteSlice},
-    refs::packed,
 };
 
 use crate::{process::durable, repository::objects::MAX_OBJECT_BYTES};
@@ -34,7 +34,7 @@ use crate::{process::durable, repository::objects::MAX_OBJECT_BYTES};
 pub(crate) const SYNCED: &str = "synced";
 
 /// The file of all refs.
-const PACKED: &str = "packed-refs";
+const PACKED: &str = packed_refs::FILE;
 
 /// The file that names the branch which a clone checks out.
 const HEAD: &str = "HEAD";
@@ -86,7 +86,8 @@ impl FileStamp {
 
 /// Whether a mirror has any ref, as far as the length of `packed-refs` tells.
 pub(crate) fn has_any(git_dir: &Path) -> bool {
-    fs::metadata(git_dir.join(PACKED)).is_ok_and(|file| file.len() > write::HEADER.len() as u64)
+    fs::metadata(git_dir.join(PACKED))
+        .is_ok_and(|file| file.len() > packed_refs::HEADER.len() as u64)
 }
 
 /// What `stat` says of the refs. Two equal stamps are of the same refs, because the files are only ever replaced.
@@ -161,7 +162,7 @@ impl Snapshot {
     pub(crate) fn refs(&self, git_dir: &Path) -> io::Result<Refs> {
         let mut refs = Refs::new();
         self.for_each(git_dir, |entry| {
-            refs.insert(entry.name.as_bstr().to_owned(), entry.target());
+            refs.insert(entry.name.to_owned(), entry.object);
         })?;
         Ok(refs)
     }
@@ -170,25 +171,15 @@ impl Snapshot {
     /// object has to be read.
     pub(crate) fn peeled(&self, git_dir: &Path) -> io::Result<HashMap<ObjectId, Option<ObjectId>>> {
         let mut peeled = HashMap::new();
-        if self
-            .bytes
-            .lines()
-            .next()
-            .is_some_and(|first| first.contains_str(" fully-peeled "))
-        {
+        if PackedRefs::parse(&self.bytes).is_ok_and(|refs| refs.is_fully_peeled()) {
             self.for_each(git_dir, |entry| {
-                let object = entry.object.map(|_| entry.object());
-                peeled.insert(entry.target(), object);
+                peeled.insert(entry.object, entry.peeled);
             })?;
         }
         Ok(peeled)
     }
 
-    fn for_each(
-        &self,
-        git_dir: &Path,
-        mut visit: impl FnMut(packed::Reference<'_>),
-    ) -> io::Result<()> {
+    fn for_each(&self, git_dir: &Path, mut visit: impl FnMut(Entry<'_>)) -> io::Result<()> {
         let damaged = || {
             let path = git_dir.join(PACKED);
             io::Error::new(
@@ -200,10 +191,36 @@ impl Snapshot {
             return Ok(());
         }
         let format = open(git_dir)?.object_hash();
-        for entry in packed::Iter::new(&self.bytes, format).map_err(|_| damaged())? {
-            visit(entry.map_err(|_| damaged())?);
+        for entry in PackedRefs::parse(&self.bytes).map_err(|_| damaged())? {
+            let entry = entry.ok().and_then(|entry| Entry::parse(&entry, format));
+            visit(entry.ok_or_else(damaged)?);
         }
         Ok(())
+    }
+}
+
+/// A ref in `packed-refs`.
+struct Entry<'f> {
+    name: &'f BStr,
+    object: ObjectId,
+    peeled: Option<ObjectId>,
+}
+
+impl<'f> Entry<'f> {
+    /// Checks the name and the objects; None where one of them is not as git writes it.
+    fn parse(packed: &PackedRef<'f>, format: gix::hash::Kind) -> Option<Self> {
+        let oid = |hex: &[u8]| {
+            let oid = ObjectId::from_hex(hex).ok();
+            oid.filter(|oid| oid.kind() == format)
+        };
+        Some(Self {
+            name: gix::validate::reference::name(packed.name.into()).ok()?,
+            object: oid(packed.object)?,
+            peeled: match packed.peeled {
+                Some(hex) => Some(oid(hex)?),
+                None => None,
+            },
+        })
     }
 }
 
@@ -298,14 +315,4 @@ fn pack_loose(git_dir: &Path) -> io::Result<Option<String>> {
     }
     let message = String::from_utf8_lossy(&output.stderr);
     Ok(Some(message.lines().next().unwrap_or_default().to_owned()))
-}
-
-fn has_loose(dir: &Path) -> io::Result<bool> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        if !entry.file_type()?.is_dir() || has_loose(&entry.path())? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

@@ -6,14 +6,11 @@ use std::{
     path::Path,
 };
 
+use common::packs::packed_refs;
 use gix::ObjectId;
 
 use super::{Refs, check, copy::RefsCopy};
 use crate::{process::durable, repository::objects};
-
-/// The header of a file in which each tag is followed by the object that it is peeled to. A file without refs has no other
-/// line.
-pub(crate) const HEADER: &[u8] = b"# pack-refs with: peeled fully-peeled sorted \n";
 
 /// Replaces the content `before` of `packed-refs`, and its copy. `head` is the content of `HEAD` after that. Both files last
 /// when this returns.
@@ -55,7 +52,7 @@ pub(crate) fn content(
     // A missing object cannot be peeled: the file must not say that all are, so that the next write looks again.
     let is_there = |oid: &ObjectId| peeled.contains_key(oid) || repo.has_object(*oid);
     let header: &[u8] = if refs.values().all(is_there) {
-        HEADER
+        packed_refs::HEADER
     } else {
         b"# pack-refs with: peeled sorted \n"
     };
