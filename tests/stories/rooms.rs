@@ -1,7 +1,7 @@
 //! The order of the rooms: a room imports only rooms that stand below it. README says what each is for.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -68,24 +68,30 @@ fn files(src: &Path) -> Vec<(String, PathBuf)> {
 
 /// The first names of all paths that begin with `crate::`, also within the braces of a `use`.
 fn imported(source: &str) -> BTreeSet<String> {
+    named_after(source, "crate::")
+}
+
+/// The names that follow this beginning of a path, also within the braces of a `use`. Comments do not count.
+fn named_after(source: &str, path: &str) -> BTreeSet<String> {
     let code = source
         .lines()
         .filter(|line| !line.trim_start().starts_with("//"));
     let code = code.collect::<Vec<_>>().join("\n");
-    let mut rooms = BTreeSet::new();
-    for (at, found) in code.match_indices("crate::") {
-        if code[..at]
-            .ends_with(|before: char| before == '$' || before == '_' || before.is_alphanumeric())
-        {
+    let mut names = BTreeSet::new();
+    for (at, found) in code.match_indices(path) {
+        let is_inside = |before: char| {
+            before == '$' || before == '_' || before == ':' || before.is_alphanumeric()
+        };
+        if code[..at].ends_with(is_inside) {
             continue;
         }
         let rest = &code[at + found.len()..];
         match rest.strip_prefix('{') {
-            None => drop(rooms.insert(first_name(rest))),
-            Some(list) => rooms.extend(entries(list).into_iter().map(first_name)),
+            None => drop(names.insert(first_name(rest))),
+            Some(list) => names.extend(entries(list).into_iter().map(first_name)),
         }
     }
-    rooms
+    names
 }
 
 /// The entries of a list in braces, up to the brace that ends it.
@@ -138,6 +144,40 @@ fn faults(src: &Path, order: &[&[&str]]) -> Vec<String> {
     faults
 }
 
+/// Files of a room that import each other in a circle. A folder in the room counts as one file, and the room's `mod.rs` is
+/// not imported by name.
+fn circle(src: &Path, room: &str) -> Vec<String> {
+    let dir = src.join(room);
+    let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (file, path) in files(&dir) {
+        let source = fs::read_to_string(&path).expect("a source");
+        let depth = path.strip_prefix(&dir).expect("below it").iter().count();
+        let is_mod = path.ends_with("mod.rs");
+        let above = "super::".repeat(depth - usize::from(is_mod));
+        let own = imports.entry(file).or_default();
+        own.extend(named_after(&source, &format!("crate::{room}::")));
+        if !above.is_empty() {
+            own.extend(named_after(&source, &above));
+        }
+    }
+    let known: BTreeSet<String> = imports.keys().cloned().collect();
+    for (file, names) in &mut imports {
+        names.retain(|name| name != file && known.contains(name));
+    }
+    // A file that imports none of the others is in no circle.
+    while let Some(free) = imports
+        .iter()
+        .find(|(_, names)| names.is_empty())
+        .map(|(file, _)| file.clone())
+    {
+        imports.remove(&free);
+        for names in imports.values_mut() {
+            names.remove(&free);
+        }
+    }
+    imports.into_keys().collect()
+}
+
 fn sources(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("..")
@@ -151,6 +191,31 @@ fn a_room_imports_only_rooms_that_stand_below_it() {
     assert_eq!(faults(&sources("common"), &COMMON), Vec::<String>::new());
     let helper = sources("git-remote-mirror");
     assert_eq!(faults(&helper, &HELPER), Vec::<String>::new());
+}
+
+#[test]
+fn no_files_of_a_room_of_the_helper_import_each_other_in_a_circle() {
+    for room in ["children", "fetch", "push"] {
+        let src = sources("git-remote-mirror");
+        assert_eq!(circle(&src, room), Vec::<String>::new(), "in '{room}'");
+    }
+}
+
+#[test]
+fn files_that_import_each_other_in_a_circle_are_named() {
+    let src = tempfile::tempdir().expect("a folder");
+    let put = |name: &str, source: &str| fs::write(src.path().join(name), source).expect("ours");
+    fs::create_dir_all(src.path().join("fetch/link")).expect("ours");
+    put("fetch/mod.rs", "mod link;\nuse self::refs::Refs;\n");
+    put("fetch/refs.rs", "use super::{part, pack::Pack};\n");
+    put("fetch/part.rs", "// use super::pack;\n");
+    put("fetch/pack.rs", "use crate::fetch::{link::Linked};\n");
+    put(
+        "fetch/link/mod.rs",
+        "mod method;\nuse self::method::Method;\n",
+    );
+    put("fetch/link/method.rs", "use super::super::refs;\n");
+    assert_eq!(circle(src.path(), "fetch"), ["link", "pack", "refs"]);
 }
 
 #[test]
