@@ -1,5 +1,5 @@
-//! Refuses a password in the URL behind `mirror::`. git hides a login only in URLs that it understands: this one it would
-//! write as it is into the message of a merge, `FETCH_HEAD` and reflogs.
+//! Refuses a password in the URL behind `mirror::`. git hides a login only in URLs that it understands. It would write this
+//! one as it is into the messages of merges, `FETCH_HEAD` and reflogs.
 
 use common::{
     address::upstream_url::{Address, Login, UpstreamUrl},
@@ -7,11 +7,11 @@ use common::{
     protocol::{Failure, FailureKind},
 };
 
-/// Allows it all the same.
+/// The setting that allows such a password all the same.
 const ALLOW: &str = "mirror.allowLoginInUrl";
 
-/// Fails where the URL that git has for this remote has a password in a place in which git does not hide it.
-/// `mirror://host/path` is one that git understands. What our own reading of `url.<base>.insteadOf` adds, git never sees.
+/// Fails where the URL that git has for this remote has a password that git does not hide. `mirror://host/path` is a URL
+/// that git understands. A password that comes from `url.<base>.insteadOf` is no part of the URL that git has.
 pub(crate) fn refuse(remote: &str, typed: &str, config: &UserConfig) -> Result<(), Failure> {
     let Ok(Address::Url(url, Some(Login { password, .. }))) = Address::parse(typed) else {
         return Ok(());
@@ -31,7 +31,7 @@ pub(crate) fn refuse(remote: &str, typed: &str, config: &UserConfig) -> Result<(
     Err(failure.hinted(hints(remote, typed, &url, config).join("\n")))
 }
 
-/// What to do, one line each. The login itself is in none.
+/// The hints, one line each. None of them shows the login.
 fn hints(remote: &str, typed: &str, url: &UpstreamUrl, config: &UserConfig) -> Vec<String> {
     let mut hints = Vec::new();
     let rest = url.as_str().strip_prefix("https://");
@@ -45,12 +45,12 @@ fn hints(remote: &str, typed: &str, url: &UpstreamUrl, config: &UserConfig) -> V
     let has = |variable: &str, value: Option<&str>| {
         let key = format!("remote.{remote}.{variable}");
         let mut entries = config.entries().iter();
-        entries.any(|(name, its)| *name == key && value.is_none_or(|value| value == its))
+        entries.any(|(name, set)| *name == key && value.is_none_or(|value| value == set))
     };
     if has("pushurl", Some(&address)) {
         hints.push(format!("git remote set-url --push {remote} {better}"));
     } else if has("url", Some(&address)) {
-        // A clone that is being made has no refspecs yet, and will not be there.
+        // An unfinished clone has no refspecs yet, and git removes it when this fails.
         if has("fetch", None) {
             hints.push(format!("git remote set-url {remote} {better}"));
         }

@@ -1,5 +1,5 @@
-//! A process and all those that it and they have started: git leaves the work to children, and ending git alone would
-//! leave them waiting for their connections.
+//! A process with its descendants. git leaves the work to children such as an ssh, which would go on waiting for the server
+//! when git alone is ended.
 
 use std::{fs, process::Child};
 

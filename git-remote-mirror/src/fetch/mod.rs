@@ -31,7 +31,7 @@ pub(crate) enum Fetch {
     /// The helper answers git's `list` and `fetch`.
     Listed(Box<Listed>),
     /// git's own server program answers git.
-    Streamed(LeasedMirror),
+    Streamed(Box<LeasedMirror>),
 }
 
 impl Fetch {
@@ -75,11 +75,12 @@ impl Fetch {
                 _ => "the refs cannot be listed",
             };
             tracing::debug!("decision: streamed, {why}");
-            return Ok(Self::Streamed(match lacks {
+            let mirror = match lacks {
                 // A stale mirror may lack an object, and a server finds that too late to sync.
                 Lack::LeftOut => LeasedMirror::sync(&invocation, Lack::News)?,
                 _ => mirror,
-            }));
+            };
+            return Ok(Self::Streamed(Box::new(mirror)));
         };
         let is_fresh = lacks != Lack::LeftOut;
         let listed = Listed::new(invocation, mirror, refs, link, kind, is_fresh);

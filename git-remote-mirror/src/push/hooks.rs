@@ -1,6 +1,6 @@
 //! The hooks of a push. Two run inside the `git receive-pack` on the mirror: `pre-receive` counts the commands, and
-//! `proc-receive` carries them out. It reserves the refs ([`reservation`]), sends to upstream ([`send`]), lets the daemon
-//! settle, and reports. `pre-push` runs inside the `git push` that sends, and only records that git begins.
+//! `proc-receive` carries them out. It reserves the refs ([`reservation`](super::reservation)), sends to upstream
+//! ([`send`]), lets the daemon settle, and reports. `pre-push` runs inside the `git push` that sends, and only records that git begins.
 
 use std::{
     env,
@@ -101,7 +101,9 @@ async fn carry_out(push: &PushCommands, quarantine: &Path) -> Result<Vec<Verdict
         for (update, verdict) in updates.iter().zip(outcomes) {
             match &verdict {
                 Ok(()) => at_upstream.push(update.at),
-                Err(reason) => hint_at(update, reason, (atomic && !push.atomic).then_some(&*name)),
+                Err(reason) => {
+                    print_hint(update, reason, (atomic && !push.atomic).then_some(&*name))
+                }
             }
             verdicts[update.at] = verdict;
         }
@@ -136,7 +138,7 @@ async fn carry_out(push: &PushCommands, quarantine: &Path) -> Result<Vec<Verdict
 
 /// Prints what to do about a refusal by upstream, where git cannot know. `atomic_by` is the name of a mirror that made the
 /// push atomic.
-fn hint_at(update: &RefUpdate<'_>, reason: &str, atomic_by: Option<&str>) {
+fn print_hint(update: &RefUpdate<'_>, reason: &str, atomic_by: Option<&str>) {
     // The client's git did not see the ref, so it did not ask for force.
     let wants_force = ["non-fast-forward", "fetch first", "needs force"];
     if update.lease == Lease::None && wants_force.contains(&reason) {
