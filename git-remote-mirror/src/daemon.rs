@@ -1,5 +1,5 @@
-//! The calls to the daemon: one function for each request that the helper makes. While a request is under way, the
-//! daemon's progress is shown and its questions are answered; the daemon's side begins in mirrord's `daemon/server`.
+//! The calls to the daemon. [`request_sync`] and [`open_push`] show its progress and answer its questions meanwhile; [`ask`]
+//! and [`start_and_ask`] only wait for a reply. The daemon's side begins in mirrord's `daemon/server`.
 
 use common::{
     client::{Client, resolve, something_else},
@@ -22,8 +22,8 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
     builder.enable_all().build().or_failure("cannot start")
 }
 
-/// Has the daemon sync the mirror, as far as whoever `lacks` that needs it. The returned client is the daemon's lease:
-/// the mirror stays while it is connected.
+/// Has the daemon sync the mirror. `lacks` says what the client lacks, and so whether an older copy will do. The daemon
+/// keeps the mirror while the returned client is connected.
 ///
 /// # Errors
 /// Fails with what the person should read.
@@ -61,7 +61,7 @@ async fn carry_out(invocation: &Invocation, request: &Request) -> Result<(Client
     Ok((client, reply))
 }
 
-/// Asks the daemon that runs, and returns its reply; progress in between is for somebody else.
+/// Asks the daemon that runs, and returns its reply. Progress before the reply is not shown.
 ///
 /// # Errors
 /// Fails when no daemon runs, and with the failure that the daemon replies.
@@ -90,7 +90,7 @@ async fn reply(mut client: Client, request: &Request) -> Result<Reply, Failure> 
     }
 }
 
-/// Prints how far the answer may be from what upstream has now, if at all.
+/// Prints why the mirror may differ from what upstream has now, and the daemon's other warnings.
 fn warn(ready: &Ready) {
     if let Some(aged) = &ready.stale {
         tell(&format!("warning: {}", aged.reason));

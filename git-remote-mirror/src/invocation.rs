@@ -30,7 +30,8 @@ impl Invocation {
     /// Reads git's configuration and finds the repository. `typed` is the address behind `mirror::`.
     ///
     /// # Errors
-    /// Fails when either cannot be read, and when the address is none, or has a password that git would write down.
+    /// Fails when either cannot be read, when the address means no mirror, and when it has a password that git would write
+    /// down.
     pub(crate) fn new(remote: &str, typed: &str, options: Options) -> Result<Self, Failure> {
         let config = UserConfig::read().or_failure("cannot read git's configuration")?;
         login_in_url::refuse(remote, typed, &config)?;
@@ -54,7 +55,8 @@ impl Invocation {
 
     /// Whether git fetches objects by itself that a partial clone lacks: what git calls a lazy fetch.
     ///
-    /// The mark of one is the setting that `fetch_objects()` in git's promisor-remote.c puts on its child's command line.
+    /// A lazy fetch is known by the setting that `fetch_objects()` in git's promisor-remote.c puts on its child's command
+    /// line.
     pub(crate) fn is_lazy_fetch(&self) -> bool {
         const SETTING: &str = "fetch.negotiationalgorithm";
         let options = &self.options;

@@ -49,7 +49,8 @@ pub(crate) fn for_each_line(stderr: impl Read, mut on_line: impl FnMut(&[u8])) {
     lines.map_while(Result::ok).for_each(|line| on_line(&line));
 }
 
-/// Shows a line of a server program's stderr, which git would not: over a network nobody sees it. `url` is upstream's.
+/// Shows a line of a server program's stderr. `url` is upstream's, for the hint about an object that the mirror does not
+/// give.
 pub(crate) fn show_line(line: &[u8], url: &str) {
     let has = |text: &[u8]| line.windows(text.len()).any(|part| part == text);
     // The git at the other end prints this error as a 'remote error' of its own.

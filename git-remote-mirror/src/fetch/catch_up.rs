@@ -1,5 +1,5 @@
-//! Brings a repository that has objects up to date: by the packs of the mirror's own syncs, where it has all that these
-//! were added to, or else by a pack that is written for it.
+//! Brings a repository that has objects up to date. The packs of the mirror's own syncs do, where the repository has all
+//! that they were added to; otherwise a pack is written for it.
 
 use std::{
     collections::HashSet,
@@ -103,7 +103,7 @@ impl CatchUp<'_> {
         {
             return Ok(());
         }
-        // `pack-objects` runs beside the object directory, so it knows the tips that the mirror does not have.
+        // `pack-objects` reads the client's object directory, too, so it knows tips that the mirror does not have.
         let mut lines = wants::lines(wants);
         for tip in &tips {
             lines.extend_from_slice(&[b"^", *tip, b"\n"].concat());

@@ -30,7 +30,8 @@ pub(crate) struct LeasedMirror {
 }
 
 impl LeasedMirror {
-    /// Has the daemon sync the mirror, as far as whoever `lacks` that needs it. A remote that is new gets its settings.
+    /// Has the daemon sync the mirror. `lacks` says what the client lacks, and so whether an older copy will do. A remote
+    /// that is new gets its settings.
     ///
     /// # Errors
     /// Fails with what the person should read.

@@ -1,6 +1,5 @@
-//! Links a part of a mirror into a repository without objects: so much history, without such objects, one branch. The
-//! pack of a part is made once, by whoever wants it first, and linked for everybody who wants the same part: a derived
-//! pack. The mirror keeps it.
+//! Links a part of a mirror into a repository without objects: what a depth, a filter or a single branch leaves of it. The
+//! first clone of a part makes its pack, a derived pack. The mirror keeps that, and the next clones of the same part link it.
 
 use std::{
     collections::HashSet,

@@ -26,7 +26,7 @@ use self::method::Methods;
 use super::{pack_index::PackIndex, pack_objects};
 use crate::wants::{self, Wants};
 
-/// Packs may come and go while they are linked: then the list of packs is read again, this often.
+/// How often the list of packs is read: packs may come and go while they are linked.
 const MAX_TRIES: usize = 5;
 /// The pause while the daemon lets a pack into the mirror.
 const RETRY_INTERVAL: Duration = Duration::from_millis(2);

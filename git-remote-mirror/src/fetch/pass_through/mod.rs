@@ -25,7 +25,7 @@ use crate::{daemon::start_and_ask, git_line::answer, invocation::Invocation};
 /// The tips in which the settings of a new remote are looked for.
 const MAX_TIPS: usize = 20;
 
-/// Passes a fetch through if it may be, and returns whether it has. git has not been answered before.
+/// Passes a fetch through, where that is allowed and works. Otherwise it returns false and has not answered git.
 ///
 /// # Errors
 /// Fails with what the person should read.

@@ -12,8 +12,8 @@ use std::{
 
 use common::text::masked;
 
-/// A child that fails has ended so long after its last output. One that has not may have asked a person for something,
-/// and its output is shown.
+/// A child that fails ends within this time after its last output. One that has not ended may have asked a person for
+/// something, so its output is shown.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long to wait for the rest of the output when the child has ended: a process that it has started may keep the pipe
