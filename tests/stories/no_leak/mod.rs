@@ -105,8 +105,146 @@ fn traced(run: Run, world: &World) -> Run {
     .env("MIRROR_LOG", "trace")
 }
 
+/// Sets up the user's own stores, beside the mirrors: a credential helper and an askpass program with a file each, and settings
+/// with secrets for another host, which go to every child as well.
+fn set_up_stores(world: &World, canaries: &Canaries, helper_url: &str) {
+    let store = |name: &str, text: &str| {
+        fs::create_dir_all(world.path("stores")).expect("the world is ours");
+        fs::write(world.path(format!("stores/{name}")), text).expect("the world is ours");
+        world.path(format!("stores/{name}")).display().to_string()
+    };
+    let login = store(
+        "login",
+        &format!("username=me\npassword={}\n", canaries.helper),
+    );
+    let helper = format!("!f() {{ test $1 != get || cat {login}; }}; f");
+    let helper_key = format!("credential.{helper_url}.helper");
+    world.config("credential.useHttpPath", "true");
+    world.config(&helper_key, &helper);
+    // Settings for another host go to every child as well.
+    let of_host = |variable: &str| format!("http.http://other.example/.{variable}");
+    world.config(&of_host("extraHeader"), &format!("X: {}", canaries.header));
+    let proxy = format!("http://me:{}@proxy.example", canaries.proxy);
+    world.config(&of_host("proxy"), &proxy);
+    world.config("mirror.allowLoginInUrl", "true");
+    let answer = store("answer", &format!("{}\n", canaries.answer));
+    let ask = format!("#!/bin/sh\ncase $1 in User*) echo me;; *) cat '{answer}';; esac\n");
+    world.script("ask", &ask);
+}
+
+/// Asserts that the daemon leaves no core file.
+fn assert_no_core_dumps(world: &World) {
+    let pid = world.daemon_pid().expect("it runs");
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("this is Linux");
+    let cores = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    let cores: Vec<_> = cores
+        .expect("there is a limit")
+        .split_whitespace()
+        .collect();
+    assert_eq!(cores[4], "0", "no core dump: {cores:?}");
+}
+
+/// Asserts that the passphrase and the password are in the store of the mirrors, each once, and the others in those of the
+/// user, and where git itself puts an address.
+fn assert_secrets_are_in_their_stores(world: &World, canaries: &Canaries, hook: &str) {
+    let token = files_with(world, hook);
+    let is_in_its_mirror =
+        |file: &String| file.starts_with("m/mirrors/") && file.ends_with("/webhook");
+    assert!(
+        token.len() == 1 && token.iter().all(is_in_its_mirror),
+        "{token:?}"
+    );
+    for form in canaries.forms() {
+        let files = files_with(world, &form);
+        if form == canaries.signing {
+            assert_eq!(files, token, "beside the secret token");
+            continue;
+        }
+        let ours = files.iter().filter(|file| file.starts_with("m/"));
+        let stored = [&canaries.stored, &canaries.passphrase].contains(&&form);
+        let ours: Vec<_> = ours.collect();
+        assert_eq!(ours.len(), usize::from(stored), "'{form}' is in {ours:?}");
+        assert!(
+            ours.iter().all(|file| file.starts_with("m/secrets/")),
+            "{ours:?}"
+        );
+        let is_known = |file: &&String| {
+            let of_git = form == canaries.typed && file.starts_with("typed/.git/");
+            let is_setting = [&canaries.header, &canaries.proxy].contains(&&form);
+            let of_settings = is_setting && file.as_str() == "home/.gitconfig";
+            file.starts_with("m/") || file.starts_with("stores/") || of_git || of_settings
+        };
+        let elsewhere = |file: &&String| !is_known(file);
+        let elsewhere: Vec<_> = files.iter().filter(elsewhere).collect();
+        // What git itself traces of an address that it was given is its own.
+        let traces = |file: &&&String| form != canaries.typed || file.as_str() != "trace";
+        let elsewhere: Vec<_> = elsewhere.iter().filter(traces).collect();
+        assert!(elsewhere.is_empty(), "'{form}' is in {elsewhere:?}");
+    }
+}
+
+/// Asserts that the daemon's children write no trace: those that sign in, and those that serve.
+fn assert_children_write_no_trace(world: &World) {
+    let trace =
+        fs::read_to_string(world.path("trace")).expect("the person's own git has written one");
+    // The lines of our own log come through git's sideband, where it traces them.
+    let is_ours = |line: &&str| line.contains("DEBUG request{");
+    let trace: Vec<&str> = trace.lines().filter(|line| !is_ours(line)).collect();
+    let trace = trace.join("\n");
+    for ours in [
+        "credential fill",
+        "push --porcelain",
+        "remote-http",
+        "receive-pack --",
+    ] {
+        assert!(!trace.contains(ours), "'{ours}' is traced");
+    }
+}
+
+/// Adds a mirror with a token, one whose token is refused, and one with an ssh key.
+fn add_mirrors(world: &World, canaries: &Canaries, url: &str, ssh_url: &str, key: &str) {
+    let add = ["add", "stored", url, "--username", "me", "--password-stdin"];
+    traced(world.mirrord(add), world)
+        .stdin(format!("{}\n", canaries.stored))
+        .ok();
+    let wrong = ["add", "wrong", url, "--username", "me", "--password-stdin"];
+    traced(world.mirrord(wrong), world)
+        .stdin(format!("{}\n", canaries.refused))
+        .fails();
+    let by_key = [
+        "add",
+        "by-key",
+        ssh_url,
+        "--ssh-key",
+        key,
+        "--passphrase-stdin",
+    ];
+    traced(world.mirrord(by_key), world)
+        .stdin(format!("{}\n", canaries.passphrase))
+        .ok();
+}
+
+/// Clones, fetches, pushes and lists refs.
+fn use_clone(world: &World, asking: &impl Fn(Run) -> Run, dir: &str, address: &str) {
+    asking(world.git(["clone", "-q", address, dir])).ok();
+    asking(world.git(["fetch", "-q"]).at(dir)).ok();
+    world
+        .git(["commit", "-q", "--allow-empty", "-m", "c"])
+        .at(dir)
+        .ok();
+    asking(
+        world
+            .git(["push", "-q", "origin", "HEAD:refs/heads/pushed"])
+            .at(dir),
+    )
+    .ok();
+    asking(world.git(["ls-remote", "origin"]).at(dir)).ok();
+}
+
 #[test]
-fn no_secret_is_ever_seen_outside_its_store() {
+fn no_secret_is_outside_its_store() {
     let canaries = Canaries::new();
     let world = World::new();
     let gitlab = world.gitlab();
@@ -137,67 +275,19 @@ fn no_secret_is_ever_seen_outside_its_store() {
     ];
     world.program("ssh-keygen", args).ok();
     sshd.authorize(&["ssh/own"]);
-    // The person's own stores: a helper and an askpass program with a file each, beside the mirrors.
-    let store = |name: &str, text: &str| {
-        fs::create_dir_all(world.path("stores")).expect("the world is ours");
-        fs::write(world.path(format!("stores/{name}")), text).expect("the world is ours");
-        world.path(format!("stores/{name}")).display().to_string()
-    };
-    let login = store(
-        "login",
-        &format!("username=me\npassword={}\n", canaries.helper),
-    );
-    let helper = format!("!f() {{ test $1 != get || cat {login}; }}; f");
-    let helper_key = format!("credential.{}.helper", url("helper"));
-    world.config("credential.useHttpPath", "true");
-    world.config(&helper_key, &helper);
-    // Settings for another host go to every child as well.
-    let of_host = |variable: &str| format!("http.http://other.example/.{variable}");
-    world.config(&of_host("extraHeader"), &format!("X: {}", canaries.header));
-    let proxy = format!("http://me:{}@proxy.example", canaries.proxy);
-    world.config(&of_host("proxy"), &proxy);
-    world.config("mirror.allowLoginInUrl", "true");
-    let answer = store("answer", &format!("{}\n", canaries.answer));
-    let ask = format!("#!/bin/sh\ncase $1 in User*) echo me;; *) cat '{answer}';; esac\n");
-    world.script("ask", &ask);
+    set_up_stores(&world, &canaries, &url("helper"));
 
     let lookout = Lookout::new(canaries.forms());
     let daemon = world.mirrord(["run", "--log-level", "trace"]).start();
     daemon.printed("listens at");
 
-    let add = [
-        "add",
-        "stored",
+    add_mirrors(
+        &world,
+        &canaries,
         &url("stored"),
-        "--username",
-        "me",
-        "--password-stdin",
-    ];
-    traced(world.mirrord(add), &world)
-        .stdin(format!("{}\n", canaries.stored))
-        .ok();
-    let wrong = [
-        "add",
-        "wrong",
-        &url("stored"),
-        "--username",
-        "me",
-        "--password-stdin",
-    ];
-    traced(world.mirrord(wrong), &world)
-        .stdin(format!("{}\n", canaries.refused))
-        .fails();
-    let by_key = [
-        "add",
-        "by-key",
         &sshd.url(&over_ssh),
-        "--ssh-key",
         &key,
-        "--passphrase-stdin",
-    ];
-    traced(world.mirrord(by_key), &world)
-        .stdin(format!("{}\n", canaries.passphrase))
-        .ok();
+    );
     let typed = url("typed").replace("http://", &format!("mirror::http://me:{}@", canaries.typed));
     let addresses = [
         ("stored", "mirror::stored".to_owned()),
@@ -208,19 +298,7 @@ fn no_secret_is_ever_seen_outside_its_store() {
     ];
     let asking = |run: Run| traced(run, &world).env("GIT_ASKPASS", world.path("ask"));
     for (dir, address) in &addresses {
-        asking(world.git(["clone", "-q", address, dir])).ok();
-        asking(world.git(["fetch", "-q"]).at(dir)).ok();
-        world
-            .git(["commit", "-q", "--allow-empty", "-m", "c"])
-            .at(dir)
-            .ok();
-        asking(
-            world
-                .git(["push", "-q", "origin", "HEAD:refs/heads/pushed"])
-                .at(dir),
-        )
-        .ok();
-        asking(world.git(["ls-remote", "origin"]).at(dir)).ok();
+        use_clone(&world, &asking, dir, address);
     }
     let hook = tell_of_pushes(&world, &gitlab, &canaries);
     for name in ["stored", "by-key"] {
@@ -235,7 +313,7 @@ fn no_secret_is_ever_seen_outside_its_store() {
     world.config("http.proxyAuthMethod", "anyauth");
     asking(world.git(["fetch", "-q"]).at("stored")).ok();
     asking(world.mirrord(["sync", "stored"])).ok();
-    // A refusal is said in many places.
+    // A refusal is reported in many places.
     gitlab.revoke("me");
     for (dir, _) in &addresses[2..] {
         asking(world.git(["fetch"]).at(dir)).fails();
@@ -243,23 +321,14 @@ fn no_secret_is_ever_seen_outside_its_store() {
     asking(world.git(["fetch"]).at("stored")).fails();
     asking(world.mirrord(["status"])).ok();
 
-    let pid = world.daemon_pid().expect("it runs");
-    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("this is Linux");
-    let cores = limits
-        .lines()
-        .find(|line| line.starts_with("Max core file size"));
-    let cores: Vec<_> = cores
-        .expect("there is a limit")
-        .split_whitespace()
-        .collect();
-    assert_eq!(cores[4], "0", "no core dump: {cores:?}");
+    assert_no_core_dumps(&world);
 
     world.mirrord(["stop"]).ok();
     let ran = daemon.wait();
-    let (seen, looks) = lookout.end();
-    let seen: Vec<_> = seen.into_iter().filter(|hit| !is_gits_own(hit)).collect();
+    let (hits, looks) = lookout.end();
+    let hits: Vec<_> = hits.into_iter().filter(|hit| !is_gits_own(hit)).collect();
     assert!(looks > 100, "somebody looked: {looks}");
-    assert_eq!(seen, [""; 0], "no process shows a secret");
+    assert_eq!(hits, [""; 0], "no process shows a secret");
     for form in canaries.forms().iter().chain([&hook]) {
         let log = format!("{}{}", ran.stdout, ran.stderr);
         assert!(!log.contains(form), "the log does not have '{form}'");
@@ -267,57 +336,8 @@ fn no_secret_is_ever_seen_outside_its_store() {
     assert!(
         ran.stderr.contains("TRACE") || ran.stderr.contains("DEBUG") || ran.stderr.contains("INFO")
     );
-    // The passphrase and the password are in the store of the mirrors, each once; the others in those of the person, and
-    // where git itself puts an address.
-    let token = files_with(&world, &hook);
-    let is_in_its_mirror =
-        |file: &String| file.starts_with("m/mirrors/") && file.ends_with("/webhook");
-    assert!(
-        token.len() == 1 && token.iter().all(is_in_its_mirror),
-        "{token:?}"
-    );
-    for form in canaries.forms() {
-        let files = files_with(&world, &form);
-        if form == canaries.signing {
-            assert_eq!(files, token, "beside the secret token");
-            continue;
-        }
-        let ours = files.iter().filter(|file| file.starts_with("m/"));
-        let stored = [&canaries.stored, &canaries.passphrase].contains(&&form);
-        let ours: Vec<_> = ours.collect();
-        assert_eq!(ours.len(), usize::from(stored), "'{form}' is in {ours:?}");
-        assert!(
-            ours.iter().all(|file| file.starts_with("m/secrets/")),
-            "{ours:?}"
-        );
-        let is_known = |file: &&String| {
-            let of_git = form == canaries.typed && file.starts_with("typed/.git/");
-            let is_setting = [&canaries.header, &canaries.proxy].contains(&&form);
-            let of_settings = is_setting && file.as_str() == "home/.gitconfig";
-            file.starts_with("m/") || file.starts_with("stores/") || of_git || of_settings
-        };
-        let elsewhere = |file: &&String| !is_known(file);
-        let elsewhere: Vec<_> = files.iter().filter(elsewhere).collect();
-        // What git itself traces of an address that it was given is its own.
-        let traces = |file: &&&String| form != canaries.typed || file.as_str() != "trace";
-        let elsewhere: Vec<_> = elsewhere.iter().filter(traces).collect();
-        assert!(elsewhere.is_empty(), "'{form}' is in {elsewhere:?}");
-    }
-    // Children of ours write no trace: those that sign in, and those that serve.
-    let trace =
-        fs::read_to_string(world.path("trace")).expect("the person's own git has written one");
-    // The lines of our own log come through git's sideband, where it traces them.
-    let is_ours = |line: &&str| line.contains("DEBUG request{");
-    let trace: Vec<&str> = trace.lines().filter(|line| !is_ours(line)).collect();
-    let trace = trace.join("\n");
-    for ours in [
-        "credential fill",
-        "push --porcelain",
-        "remote-http",
-        "receive-pack --",
-    ] {
-        assert!(!trace.contains(ours), "'{ours}' is traced");
-    }
+    assert_secrets_are_in_their_stores(&world, &canaries, &hook);
+    assert_children_write_no_trace(&world);
     world.mirrord(["remove", "stored"]).ok();
     world.mirrord(["remove", "by-key"]).ok();
     for secret in [
