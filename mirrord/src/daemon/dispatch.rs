@@ -9,7 +9,7 @@ use crate::{
         add, complaint, conversation::Conversation, edit, error::RequestError, fetch, history, log,
         push, resolve::passes_through, show, sync, test,
     },
-    sync::Wish,
+    sync::SyncOptions,
 };
 
 impl Server {
@@ -76,13 +76,13 @@ impl Server {
             Request::Add(request) => add::add(engine, conversation, request).await?,
             Request::Test(request) => test::test(engine, conversation, request).await?,
             Request::Sync(request) => {
-                let wish = Wish::new(Cause::Command);
+                let wish = SyncOptions::new(Cause::Command);
                 sync::sync(engine, conversation, request, wish).await?
             }
             Request::Accept(request) => {
-                let wish = Wish {
+                let wish = SyncOptions {
                     accept: true,
-                    ..Wish::new(Cause::Command)
+                    ..SyncOptions::new(Cause::Command)
                 };
                 sync::sync(engine, conversation, request, wish).await?
             }

@@ -166,13 +166,13 @@ impl Server {
         .await;
         conversations.shutdown().await;
         self.engine.upkeep.ended().await;
-        self.engine.settle();
+        self.engine.save();
     }
 
     /// Takes the locks that all conversations share. Where a stuck task never gives one back, this does not return, and the
     /// watchdog is not fed.
     pub(crate) fn take_shared_locks(&self) {
-        self.engine.waiting();
+        self.engine.waiting_clients();
     }
 
     fn spawn_jobs(self: &Arc<Self>, lock: &Arc<Lock>) -> JoinSet<()> {

@@ -39,7 +39,11 @@ impl Server {
     }
 
     fn daemon_status(&self, mirrors: usize) -> Status {
-        let syncing = self.engine.syncing().into_iter().map(|url| url.to_string());
+        let syncing = self
+            .engine
+            .syncing_upstreams()
+            .into_iter()
+            .map(|url| url.to_string());
         Status {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -50,7 +54,7 @@ impl Server {
             mirrors,
             // The client that asks is not counted.
             clients: self.clients.load(Ordering::Relaxed).saturating_sub(1),
-            waiting: self.engine.waiting(),
+            waiting: self.engine.waiting_clients(),
             syncing: syncing.collect(),
             first_clones: self.engine.first_clones(),
             webhook: self.webhook.state(),

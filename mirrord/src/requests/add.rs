@@ -21,7 +21,7 @@ use crate::{
         fetch::{Extent, MirrorRequest, Purpose},
         resolve::{Resolved, new_target, parse_url},
     },
-    sync::{Create, Engine, Wish},
+    sync::{Create, Engine, SyncOptions},
 };
 
 const CANNOT_MAKE: &str = "cannot make the mirror";
@@ -127,9 +127,9 @@ async fn make(
                 Err(err) => return Err(Failure::io(CANNOT_MAKE, &err).into()),
             }
         }
-        let wish = Wish {
+        let wish = SyncOptions {
             create: Create::With(Box::new(settings.clone())),
-            ..Wish::new(Cause::Command)
+            ..SyncOptions::new(Cause::Command)
         };
         let synced = request.request_sync(&Purpose::Sync(wish)).await?;
         if synced.mirror.settings == settings {
@@ -170,7 +170,7 @@ async fn finish(
     if !syncs {
         return Ok(added(mirror, Vec::new()));
     }
-    let purpose = Purpose::Sync(Wish::new(Cause::Command));
+    let purpose = Purpose::Sync(SyncOptions::new(Cause::Command));
     match request.request_sync(&purpose).await {
         Ok(synced) => Ok(added(&synced.mirror, synced.ready.warnings)),
         Err(RequestError::Failed(failure)) => {

@@ -191,7 +191,7 @@ impl Drop for UnnamedSecrets {
                     // Another change that is under way may name one of them.
                     drop(engine.gates.gate(&git_dir).begin_change(false).await);
                 }
-                while engine.syncing().contains(&mirror) {
+                while engine.syncing_upstreams().contains(&mirror) {
                     tokio::time::sleep(POLL_INTERVAL).await;
                 }
             };

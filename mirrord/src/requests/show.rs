@@ -217,12 +217,12 @@ pub(crate) fn config(path: &Path, config: protocol::Config) -> Result<Vec<Settin
 fn health(engine: &Engine, mirror: &Mirror, locals: u64) -> Health {
     Health {
         info: info(engine, mirror),
-        behind: engine.state(mirror).behind.map(unix_seconds),
-        next: engine.schedule.next(&mirror.git_dir),
+        behind: engine.state(mirror).behind_since.map(unix_seconds),
+        next: engine.schedule.next_sync(&mirror.git_dir),
         progress: engine.progress(mirror),
         size: size(&mirror.git_dir),
         locals,
-        used: usage::last(&mirror.git_dir).map(unix_seconds),
+        used: usage::last_used(&mirror.git_dir).map(unix_seconds),
         automatic: mirror.settings.automatic,
         saved: engine.usage.saved(&mirror.git_dir),
         damage: damage(&mirror.git_dir),

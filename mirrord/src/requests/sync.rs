@@ -11,7 +11,7 @@ use crate::{
         fetch::{Purpose, make_fresh},
         resolve::existing_mirror,
     },
-    sync::{Engine, Wish},
+    sync::{Engine, SyncOptions},
 };
 
 /// Syncs a mirror that is there.
@@ -22,7 +22,7 @@ pub(crate) async fn sync(
     engine: &Arc<Engine>,
     conversation: &mut Conversation,
     request: Fetch,
-    wish: Wish,
+    wish: SyncOptions,
 ) -> Result<Reply, RequestError> {
     existing_mirror(engine, &request.mirror)?;
     let synced = make_fresh(engine, conversation, request, Purpose::Sync(wish)).await?;

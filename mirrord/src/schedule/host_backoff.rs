@@ -1,4 +1,5 @@
-//! Hosts that are left alone for a while: they did not answer, or asked for it. What is noted here outlives the daemon.
+//! The back-off of hosts that did not answer, or that sent `Retry-After`. Scheduled syncs wait until it is over; then one of
+//! them probes whether the host answers again. A file keeps it for the next daemon.
 
 use std::{
     collections::HashMap,
@@ -10,116 +11,123 @@ use std::{
 use common::text::unix_seconds;
 use tokio::time::Instant;
 
-use super::jitter::{Jitter, backoff};
+use super::jitter::{Jitter, retry_wait};
 use crate::process::durable;
 
-/// No host is believed that asks for more: a slip of somebody's would be the end of a mirror.
+/// The longest `Retry-After` that is honoured: a longer one is taken for a mistake, which must not end all syncs.
 const MAX_BACKOFF: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Whoever has gone to see and is not back after this time is not waited for: they may have much to download.
-const PROBE_INTERVAL: Duration = Duration::from_secs(2 * 60);
+/// How long other scheduled syncs wait for a probe. One that takes longer may be downloading much.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2 * 60);
 
-/// All hosts that are left alone.
+/// The hosts that are backed off from.
 #[derive(Default)]
-pub(super) struct HostBackoff(HashMap<String, Rest>);
+pub(super) struct HostBackoff(HashMap<String, Backoff>);
 
-/// A host that is left alone.
+/// The back-off of one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Rest {
-    /// Until then.
+pub(crate) struct Backoff {
+    /// When it is over.
     pub until: Instant,
-    /// How often it has failed in a row.
+    /// How often the host has failed in a row.
     pub failures: u32,
-    /// Whether it said itself for how long. Then nobody goes there who has a copy to be content with.
-    pub asked_for: bool,
-    /// What it said, or what came instead.
+    /// Whether the host sent `Retry-After`. Then fetches are served from the copy as well.
+    pub has_retry_after: bool,
+    /// The host's message, or the failure.
     pub why: String,
-    /// The rest is over, and one sync has gone at this time to see whether the host is back.
-    probed: Option<Instant>,
+    /// When the sync started that probes whether the host answers again, after the back-off is over.
+    probe_started: Option<Instant>,
 }
 
-/// Whether somebody for whom nobody waits may go to a host.
+/// Whether a scheduled sync may ask a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Gate {
-    /// They may.
+pub(super) enum Admission {
+    /// The sync may start.
     Open,
-    /// Not before this time.
+    /// The sync must wait until this time.
     Until(Instant),
-    /// One has gone to see, and is not back.
-    Probed,
+    /// The sync must wait for the one that probes the host.
+    Probing,
+}
+
+impl Backoff {
+    fn is_probed(&self, now: Instant) -> bool {
+        self.probe_started
+            .is_some_and(|started| now < started + PROBE_TIMEOUT)
+    }
 }
 
 impl HostBackoff {
-    /// Whether one more may go; where the rest is over the first who asks is the one who goes to see.
-    pub(super) fn pass(&mut self, host: &str, now: Instant) -> Gate {
+    /// Whether a scheduled sync may ask the host. The first one after a back-off is the probe.
+    pub(super) fn admit(&mut self, host: &str, now: Instant) -> Admission {
         match self.0.get_mut(host) {
-            None => Gate::Open,
-            Some(rest) if now < rest.until => Gate::Until(rest.until),
-            Some(rest) if rest.probed.is_some_and(|at| now < at + PROBE_INTERVAL) => Gate::Probed,
-            Some(rest) => {
-                rest.probed = Some(now);
-                Gate::Open
+            None => Admission::Open,
+            Some(backoff) if now < backoff.until => Admission::Until(backoff.until),
+            Some(backoff) if backoff.is_probed(now) => Admission::Probing,
+            Some(backoff) => {
+                backoff.probe_started = Some(now);
+                Admission::Open
             }
         }
     }
 
-    /// The rest of a host, while it lasts.
-    pub(super) fn of(&self, host: &str, now: Instant) -> Option<&Rest> {
-        self.0.get(host).filter(|rest| now < rest.until)
+    /// The back-off of a host, while it lasts.
+    pub(super) fn get(&self, host: &str, now: Instant) -> Option<&Backoff> {
+        self.0.get(host).filter(|backoff| now < backoff.until)
     }
 
-    /// A host has not answered; it may have said for how long it wants to be left alone.
-    pub(super) fn failed(
+    /// Records that a host did not answer, or answered with `Retry-After`.
+    pub(super) fn record_failure(
         &mut self,
         host: &str,
-        asked_for: Option<Duration>,
+        retry_after: Option<Duration>,
         why: &str,
         now: Instant,
         jitter: &mut Jitter,
     ) {
-        let rest = self.0.entry(host.to_owned()).or_insert_with(|| Rest {
+        let backoff = self.0.entry(host.to_owned()).or_insert_with(|| Backoff {
             until: now,
             failures: 0,
-            asked_for: false,
+            has_retry_after: false,
             why: String::new(),
-            probed: None,
+            probe_started: None,
         });
-        // Several who were on their way together have seen one failure.
-        if now >= rest.until {
-            rest.failures = rest.failures.saturating_add(1);
-            rest.until = now + backoff(rest.failures, jitter);
-            rest.asked_for = false;
-            rest.probed = None;
-            why.clone_into(&mut rest.why);
+        // Syncs that ran together have seen one failure.
+        if now >= backoff.until {
+            backoff.failures = backoff.failures.saturating_add(1);
+            backoff.until = now + retry_wait(backoff.failures, jitter);
+            backoff.has_retry_after = false;
+            backoff.probe_started = None;
+            why.clone_into(&mut backoff.why);
         }
-        if let Some(time) = asked_for {
-            rest.until = rest.until.max(now + time.min(MAX_BACKOFF));
-            rest.asked_for = true;
-            why.clone_into(&mut rest.why);
+        if let Some(time) = retry_after {
+            backoff.until = backoff.until.max(now + time.min(MAX_BACKOFF));
+            backoff.has_retry_after = true;
+            why.clone_into(&mut backoff.why);
         }
     }
 
-    /// A host has answered. Says whether it was left alone until now.
-    pub(super) fn worked(&mut self, host: &str) -> bool {
+    /// Ends the back-off of a host that has answered. Returns whether there was one.
+    pub(super) fn record_answer(&mut self, host: &str) -> bool {
         self.0.remove(host).is_some()
     }
 
-    /// The one who went to see has not come to know.
-    pub(super) fn unprobed(&mut self, host: &str) {
-        if let Some(rest) = self.0.get_mut(host) {
-            rest.probed = None;
+    /// Ends a probe that has not found out whether the host answers.
+    pub(super) fn end_probe(&mut self, host: &str) {
+        if let Some(backoff) = self.0.get_mut(host) {
+            backoff.probe_started = None;
         }
     }
 
-    /// Time has passed that no clock of ours has counted.
-    pub(super) fn slept(&mut self, time: Duration, now: Instant) {
-        for rest in self.0.values_mut() {
-            let left = rest.until.saturating_duration_since(now);
-            rest.until = now + left.saturating_sub(time);
+    /// Shortens every back-off by the time that the machine slept, which the monotonic clock has not counted.
+    pub(super) fn add_sleep(&mut self, time: Duration, now: Instant) {
+        for backoff in self.0.values_mut() {
+            let left = backoff.until.saturating_duration_since(now);
+            backoff.until = now + left.saturating_sub(time);
         }
     }
 
-    /// Reads what a daemon before this has noted. By a clock that was set since then nobody rests longer than was meant.
+    /// Reads the file of the last daemon. A wall clock that was set back since then makes no back-off longer.
     pub(super) fn read(path: &Path, now: Instant, wall: SystemTime) -> Self {
         let text = fs::read_to_string(path).unwrap_or_default();
         Self(
@@ -129,46 +137,47 @@ impl HostBackoff {
         )
     }
 
-    /// Writes down what is known.
+    /// Writes the file.
     pub(super) fn write(&self, path: &Path, now: Instant, wall: SystemTime) -> io::Result<()> {
         if self.0.is_empty() {
             return durable::remove(path);
         }
         let since = unix_seconds(wall);
-        let lines = self.0.iter().map(|(host, rest)| {
-            let Rest {
+        let lines = self.0.iter().map(|(host, backoff)| {
+            let Backoff {
                 failures,
-                asked_for,
+                has_retry_after,
                 why,
                 ..
-            } = rest;
-            let left = rest.until.saturating_duration_since(now).as_secs();
-            let asked_for = u8::from(*asked_for);
+            } = backoff;
+            let left = backoff.until.saturating_duration_since(now).as_secs();
+            let has_retry_after = u8::from(*has_retry_after);
             let why = why.replace(['\t', '\n'], " ");
-            format!("{host}\t{since}\t{left}\t{failures}\t{asked_for}\t{why}\n")
+            format!("{host}\t{since}\t{left}\t{failures}\t{has_retry_after}\t{why}\n")
         });
         durable::replace(path, lines.collect::<String>().as_bytes())
     }
 }
 
-/// A line of the file: the host, when it was written, how long the host was to rest from then on, in seconds, how often it
-/// had failed, whether it had asked for it, and why.
-fn parse(line: &str, now: Instant, wall: SystemTime) -> Option<(String, Rest)> {
+/// Parses a line of the file: the host, when the line was written, how many seconds of the back-off were left, how often
+/// the host had failed, whether it had sent `Retry-After`, and why. Tabs separate them.
+fn parse(line: &str, now: Instant, wall: SystemTime) -> Option<(String, Backoff)> {
     let mut fields = line.splitn(6, '\t');
     let host = fields.next()?.to_owned();
     let mut number = || fields.next()?.parse::<u64>().ok();
-    let (written, left, failures, asked_for) = (number()?, number()?, number()?, number()? == 1);
+    let (written, left, failures, has_retry_after) =
+        (number()?, number()?, number()?, number()? == 1);
     let left = Duration::from_secs(left).min(MAX_BACKOFF);
     let written = UNIX_EPOCH.checked_add(Duration::from_secs(written))?;
     let passed = wall.duration_since(written).unwrap_or_default();
-    let rest = Rest {
+    let backoff = Backoff {
         until: now + left.saturating_sub(passed),
         failures: failures.try_into().unwrap_or(u32::MAX),
-        asked_for,
+        has_retry_after,
         why: fields.next()?.to_owned(),
-        probed: None,
+        probe_started: None,
     };
-    Some((host, rest))
+    Some((host, backoff))
 }
 
 #[cfg(test)]
@@ -183,30 +192,33 @@ mod tests {
     }
 
     #[test]
-    fn after_a_rest_one_goes_to_see_and_the_others_wait_for_what_comes_of_it() {
-        let (mut rests, mut jitter, now) = (HostBackoff::default(), Jitter::new(1), now());
-        assert_eq!(rests.pass(HOST, now), Gate::Open);
-        rests.failed(HOST, None, "no answer", now, &mut jitter);
-        let until = rests.of(HOST, now).expect("it rests").until;
+    fn after_a_backoff_one_sync_probes_the_host_and_the_others_wait_for_it() {
+        let (mut hosts, mut jitter, now) = (HostBackoff::default(), Jitter::new(1), now());
+        assert_eq!(hosts.admit(HOST, now), Admission::Open);
+        hosts.record_failure(HOST, None, "no answer", now, &mut jitter);
+        let until = hosts.get(HOST, now).expect("backed off").until;
         assert!(until > now && until <= now + MINUTE);
-        assert_eq!(rests.pass(HOST, now), Gate::Until(until));
-        assert_eq!(rests.pass("https://other.example:443", now), Gate::Open);
-        assert_eq!(rests.pass(HOST, until), Gate::Open);
-        assert_eq!(rests.pass(HOST, until), Gate::Probed);
-        rests.unprobed(HOST);
-        assert_eq!(rests.pass(HOST, until), Gate::Open);
-        assert!(rests.worked(HOST));
-        assert_eq!(rests.pass(HOST, until), Gate::Open);
-        assert!(!rests.worked(HOST));
+        assert_eq!(hosts.admit(HOST, now), Admission::Until(until));
+        assert_eq!(
+            hosts.admit("https://other.example:443", now),
+            Admission::Open
+        );
+        assert_eq!(hosts.admit(HOST, until), Admission::Open);
+        assert_eq!(hosts.admit(HOST, until), Admission::Probing);
+        hosts.end_probe(HOST);
+        assert_eq!(hosts.admit(HOST, until), Admission::Open);
+        assert!(hosts.record_answer(HOST));
+        assert_eq!(hosts.admit(HOST, until), Admission::Open);
+        assert!(!hosts.record_answer(HOST));
     }
 
     #[test]
-    fn rests_get_longer_up_to_a_quarter_of_an_hour() {
-        let (mut rests, mut jitter, mut now) = (HostBackoff::default(), Jitter::new(1), now());
+    fn backoffs_get_longer_up_to_a_quarter_of_an_hour() {
+        let (mut hosts, mut jitter, mut now) = (HostBackoff::default(), Jitter::new(1), now());
         let mut lengths = Vec::new();
         for _ in 0..40 {
-            rests.failed(HOST, None, "no answer", now, &mut jitter);
-            let until = rests.of(HOST, now).expect("it rests").until;
+            hosts.record_failure(HOST, None, "no answer", now, &mut jitter);
+            let until = hosts.get(HOST, now).expect("backed off").until;
             lengths.push(until - now);
             now = until;
         }
@@ -217,55 +229,62 @@ mod tests {
     }
 
     #[test]
-    fn many_who_fail_together_have_failed_once() {
-        let (mut rests, mut jitter, now) = (HostBackoff::default(), Jitter::new(1), now());
+    fn syncs_that_fail_together_count_as_one_failure() {
+        let (mut hosts, mut jitter, now) = (HostBackoff::default(), Jitter::new(1), now());
         for _ in 0..50 {
-            rests.failed(HOST, None, "no answer", now, &mut jitter);
+            hosts.record_failure(HOST, None, "no answer", now, &mut jitter);
         }
-        assert_eq!(rests.of(HOST, now).map(|rest| rest.failures), Some(1));
+        assert_eq!(
+            hosts.get(HOST, now).map(|backoff| backoff.failures),
+            Some(1)
+        );
     }
 
     #[test]
-    fn a_host_rests_for_as_long_as_it_asks_and_at_most_a_day() {
-        let (mut rests, mut jitter, now) = (HostBackoff::default(), Jitter::new(1), now());
-        rests.failed(HOST, Some(10 * MINUTE), "later", now, &mut jitter);
-        let rest = rests.of(HOST, now).expect("it rests");
-        assert_eq!(rest.until, now + 10 * MINUTE);
-        assert!(rest.asked_for);
-        rests.failed(HOST, Some(Duration::MAX), "never", now, &mut jitter);
-        let rest = rests.of(HOST, now).expect("it rests");
-        assert_eq!(rest.until, now + MAX_BACKOFF);
+    fn retry_after_is_honoured_for_at_most_a_day() {
+        let (mut hosts, mut jitter, now) = (HostBackoff::default(), Jitter::new(1), now());
+        hosts.record_failure(HOST, Some(10 * MINUTE), "later", now, &mut jitter);
+        let backoff = hosts.get(HOST, now).expect("backed off");
+        assert_eq!(backoff.until, now + 10 * MINUTE);
+        assert!(backoff.has_retry_after);
+        hosts.record_failure(HOST, Some(Duration::MAX), "never", now, &mut jitter);
+        let backoff = hosts.get(HOST, now).expect("backed off");
+        assert_eq!(backoff.until, now + MAX_BACKOFF);
     }
 
     #[test]
-    fn what_is_noted_outlives_the_daemon_and_clocks_that_are_set() {
+    fn a_backoff_outlives_the_daemon_and_clocks_that_are_set() {
         let dir = tempfile::tempdir().expect("temp dir");
-        let path = dir.path().join("rests");
-        let (mut rests, mut jitter, now) = (HostBackoff::default(), Jitter::new(1), now());
-        rests.failed(
+        let path = dir.path().join("backoff");
+        let (mut hosts, mut jitter, now) = (HostBackoff::default(), Jitter::new(1), now());
+        hosts.record_failure(
             HOST,
             Some(10 * MINUTE),
-            "asks for\tpatience\n",
+            "later,\tplease\n",
             now,
             &mut jitter,
         );
         let wall = SystemTime::now();
-        rests.write(&path, now, wall).expect("written");
+        hosts.write(&path, now, wall).expect("written");
         let left = |wall| {
             let read = HostBackoff::read(&path, now, wall);
-            read.of(HOST, now).map(|rest| rest.until - now)
+            read.get(HOST, now).map(|backoff| backoff.until - now)
         };
-        let later = left(wall + 4 * MINUTE).expect("it still rests");
+        let later = left(wall + 4 * MINUTE).expect("still backed off");
         assert!(later > 5 * MINUTE && later <= 6 * MINUTE, "{later:?}");
         assert_eq!(left(wall + 11 * MINUTE), None, "it is over");
         let before = left(wall - 1000 * MAX_BACKOFF);
         assert_eq!(before, Some(10 * MINUTE), "by a clock that was set back");
         assert_eq!(left(wall + 1000 * MAX_BACKOFF), None);
         let read = HostBackoff::read(&path, now, wall);
-        let rest = read.of(HOST, now).expect("it rests");
+        let backoff = read.get(HOST, now).expect("backed off");
         assert_eq!(
-            (rest.why.as_str(), rest.asked_for, rest.failures),
-            ("asks for patience ", true, 1)
+            (
+                backoff.why.as_str(),
+                backoff.has_retry_after,
+                backoff.failures
+            ),
+            ("later, please ", true, 1)
         );
         HostBackoff::default()
             .write(&path, now, wall)

@@ -1,19 +1,19 @@
-//! Waits with jitter: those who wait together do not go together.
+//! Jitter: mirrors that wait together do not start together. And the wait after failures, which has it.
 
 use std::time::Duration;
 
-/// After a first failure it is tried again after this time, then after twice as long, and so on.
+/// The wait after a first failure. Each further failure doubles it.
 const FIRST_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Never less often than this: it does not give up.
+/// The longest wait between two tries.
 pub(super) const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(15 * 60);
 
-/// Where jitter comes from.
+/// The source of jitter.
 pub(super) struct Jitter(fastrand::Rng);
 
 impl Jitter {
-    /// A seed that no other daemon has: where the system has no randomness, the process is one.
-    pub(super) fn seed() -> u64 {
+    /// Returns a seed that no other daemon has. Where the system gives no randomness, the process id is the seed.
+    pub(super) fn random_seed() -> u64 {
         let mut seed = [0; 8];
         match getrandom::fill(&mut seed) {
             Ok(()) => u64::from_ne_bytes(seed),
@@ -21,24 +21,24 @@ impl Jitter {
         }
     }
 
-    /// Those of this seed.
+    /// Starts the sequence of a seed.
     pub(super) fn new(seed: u64) -> Self {
         Self(fastrand::Rng::with_seed(seed))
     }
 
-    /// Some time below this one.
-    pub(super) fn below(&mut self, time: Duration) -> Duration {
-        time.mul_f64(self.0.f64())
+    /// Returns a duration between nothing and `limit`.
+    pub(super) fn below(&mut self, limit: Duration) -> Duration {
+        limit.mul_f64(self.0.f64())
     }
 
-    /// About this time, and rather less: between four fifths of it and all of it.
+    /// Returns a duration between four fifths of `time` and all of it.
     pub(super) fn about(&mut self, time: Duration) -> Duration {
         time.mul_f64(0.8) + self.below(time.mul_f64(0.2))
     }
 }
 
-/// How long to wait after so many failures in a row.
-pub(super) fn backoff(failures: u32, jitter: &mut Jitter) -> Duration {
+/// The wait after a number of failures in a row.
+pub(super) fn retry_wait(failures: u32, jitter: &mut Jitter) -> Duration {
     let doublings = failures.saturating_sub(1).min(10);
     jitter.about((FIRST_RETRY_INTERVAL * 2_u32.pow(doublings)).min(MAX_RETRY_INTERVAL))
 }

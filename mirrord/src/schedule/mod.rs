@@ -1,5 +1,5 @@
-//! What nobody asks for: the timetable with a clock, for all who have something to tell it, and the one who waits for the
-//! next departure.
+//! Scheduled syncs: the timetable with a clock. All who know something of a mirror tell it, and `daemon/jobs/scheduled` waits
+//! for the next sync that is due. `turns` limits how many syncs run at once.
 
 mod host_backoff;
 mod jitter;
@@ -20,47 +20,47 @@ use parking_lot::{Mutex, MutexGuard};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::{sync::Notify, time::Instant};
 
-pub(crate) use self::host_backoff::Rest;
+pub(crate) use self::host_backoff::Backoff;
 use self::{
     jitter::Jitter,
     timetable::{Ended, Timetable},
 };
 use crate::{mirrors::registry::Mirror, upstream::Trouble};
 
-/// How often it is looked whether the machine has slept.
+/// How often the clocks are compared to find out whether the machine has slept.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The clock that counts while the machine sleeps, where the usual one does not.
+/// The clock that counts while the machine sleeps as well, where the monotonic one does not.
 #[cfg(target_os = "linux")]
-const WAKEFUL: ClockId = ClockId::Boottime;
+const BOOT_CLOCK: ClockId = ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]
-const WAKEFUL: ClockId = ClockId::Monotonic;
+const BOOT_CLOCK: ClockId = ClockId::Monotonic;
 
-/// When each mirror goes next, and who waits for that.
+/// The timetable of all mirrors, and the wait for the next sync.
 pub(crate) struct Schedule {
     table: Mutex<Timetable>,
-    /// Told when something may be due sooner than it was.
+    /// Signals that a sync may be due sooner than before.
     changed: Notify,
-    /// Where it is noted which hosts are left alone.
-    rests: PathBuf,
+    /// The file of the hosts' back-offs.
+    backoff_file: PathBuf,
 }
 
 impl Schedule {
-    /// A schedule with what a daemon before this noted of hosts in the file `rests`.
-    pub(crate) fn new(rests: PathBuf) -> Self {
-        let mut table = Timetable::new(Jitter::seed());
-        table.read_rests(&rests, Instant::now(), SystemTime::now());
+    /// A schedule without mirrors, with the back-offs that the last daemon wrote.
+    pub(crate) fn new(backoff_file: PathBuf) -> Self {
+        let mut table = Timetable::new(Jitter::random_seed());
+        table.read_backoffs(&backoff_file, Instant::now(), SystemTime::now());
         Self {
             table: Mutex::new(table),
             changed: Notify::new(),
-            rests,
+            backoff_file,
         }
     }
 
-    /// Plans a mirror that was last in step at a time, as far as anybody knows.
+    /// Adds a mirror. `synced` is when it was last in step, if that is known.
     pub(crate) fn add(&self, mirror: &Mirror, synced: Option<SystemTime>, needs_you: bool) {
         let rules = &mirror.settings.rules;
-        // By a clock that was set since then nobody knows how old it is.
+        // A clock that was set since then tells no age.
         let age = synced.and_then(|synced| SystemTime::now().duration_since(synced).ok());
         let (host, now) = (host(&mirror.settings.url), Instant::now());
         self.table()
@@ -68,105 +68,105 @@ impl Schedule {
         self.changed.notify_one();
     }
 
-    /// Plans a mirror by the settings that it has now.
-    pub(crate) fn change(&self, mirror: &Mirror) {
+    /// Takes over the interval of a mirror whose settings have changed.
+    pub(crate) fn update(&self, mirror: &Mirror) {
         let every = mirror.settings.rules.every;
         self.table()
             .set_every(&mirror.git_dir, every, Instant::now());
         self.changed.notify_one();
     }
 
-    /// Forgets a mirror.
+    /// Removes a mirror.
     pub(crate) fn remove(&self, git_dir: &Path) {
         self.table().remove(git_dir);
     }
 
-    /// Upstream says that it has something new for a mirror: it goes soon, and once however often that is said meanwhile.
-    pub(crate) fn hint(&self, git_dir: &Path) {
-        self.table().hint(git_dir, Instant::now());
+    /// Plans a sync soon, because upstream says that something has changed. However often it does, one is planned.
+    pub(crate) fn notify_changed(&self, git_dir: &Path) {
+        self.table().notify_changed(git_dir, Instant::now());
         self.changed.notify_one();
     }
 
-    /// A mirror needs something of upstream: it goes now, unless it would go in vain.
-    pub(crate) fn go_now(&self, git_dir: &Path) {
-        self.table().go_now(git_dir, Instant::now());
+    /// Plans a sync now, because a mirror needs something from upstream. One that would fail again is not planned.
+    pub(crate) fn sync_now(&self, git_dir: &Path) {
+        self.table().sync_now(git_dir, Instant::now());
         self.changed.notify_one();
     }
 
-    /// What a mirror needed somebody for is mended.
+    /// Plans a mirror again that needed somebody, because that is over.
     pub(crate) fn resume(&self, git_dir: &Path) {
         self.table().resume(git_dir, Instant::now());
         self.changed.notify_one();
     }
 
-    /// A sync has brought a mirror in step, whoever wanted it; it may be new.
-    pub(crate) fn in_step(&self, mirror: &Mirror) {
-        if self.next(&mirror.git_dir).is_none() {
+    /// Records a sync that has brought a mirror in step. A new mirror is added.
+    pub(crate) fn record_success(&self, mirror: &Mirror) {
+        if self.next_sync(&mirror.git_dir).is_none() {
             self.add(mirror, Some(SystemTime::now()), false);
         }
-        self.ended(&mirror.git_dir, Ended::default());
+        self.record_end(&mirror.git_dir, Ended::default());
     }
 
-    /// A sync of a mirror has failed, whoever wanted it.
-    pub(crate) fn failed(&self, git_dir: &Path, trouble: &Trouble) {
+    /// Records a sync that has failed.
+    pub(crate) fn record_failure(&self, git_dir: &Path, trouble: &Trouble) {
         let failure = &trouble.failure;
         let ended = Ended {
             failure: Some((failure.kind, &failure.message)),
             needs_you: trouble.needs_you(),
             retry_after: trouble.retry_after,
         };
-        self.ended(git_dir, ended);
+        self.record_end(git_dir, ended);
     }
 
-    fn ended(&self, git_dir: &Path, ended: Ended<'_>) {
+    fn record_end(&self, git_dir: &Path, ended: Ended<'_>) {
         let now = Instant::now();
         let mut table = self.table();
-        if table.ended(git_dir, ended, now)
-            && let Err(err) = table.write_rests(&self.rests, now, SystemTime::now())
+        if table.record_end(git_dir, ended, now)
+            && let Err(err) = table.write_backoffs(&self.backoff_file, now, SystemTime::now())
         {
-            tracing::warn!("cannot note how a host is: {err}");
+            tracing::warn!("cannot write the back-offs of hosts: {err}");
         }
         self.changed.notify_one();
     }
 
-    /// A mirror that had gone waits with the others of its host, where that has failed meanwhile. Says how that one is.
-    pub(crate) fn hold(&self, git_dir: &Path) -> Option<Rest> {
-        self.table().hold(git_dir, Instant::now())
+    /// Puts off a scheduled sync that has started, where its host has failed in the meantime. Returns the host's back-off.
+    pub(crate) fn defer(&self, git_dir: &Path) -> Option<Backoff> {
+        self.table().defer(git_dir, Instant::now())
     }
 
-    /// A mirror that had gone is back.
-    pub(crate) fn returned(&self, git_dir: &Path) {
-        self.table().returned(git_dir, Instant::now());
+    /// Ends the scheduled sync of a mirror, which [`Schedule::next_due`] has started.
+    pub(crate) fn finish(&self, git_dir: &Path) {
+        self.table().finish(git_dir, Instant::now());
         self.changed.notify_one();
     }
 
-    /// How an upstream's host is, while it is left alone.
-    pub(crate) fn rest(&self, url: &UpstreamUrl) -> Option<Rest> {
-        self.table().rest(&host(url), Instant::now()).cloned()
+    /// The back-off of an upstream's host, while it lasts.
+    pub(crate) fn backoff(&self, url: &UpstreamUrl) -> Option<Backoff> {
+        self.table().backoff(&host(url), Instant::now()).cloned()
     }
 
-    /// What the next sync of a mirror depends on.
-    pub(crate) fn next(&self, git_dir: &Path) -> Option<Next> {
-        self.table().next(git_dir, Instant::now())
+    /// When and why a mirror is synced next.
+    pub(crate) fn next_sync(&self, git_dir: &Path) -> Option<Next> {
+        self.table().next_sync(git_dir, Instant::now())
     }
 
-    /// Waits for the next mirror that is due, and says why it is.
+    /// Waits for the next sync that is due, and starts it. Returns its mirror and why it is due.
     pub(crate) async fn next_due(&self, clock: &mut Clock) -> (PathBuf, Cause) {
         loop {
-            let wake = {
+            let next_time = {
                 let (mut table, now) = (self.table(), Instant::now());
                 if let Some(slept) = clock.slept(now) {
-                    table.slept(slept, now);
+                    table.add_sleep(slept, now);
                 }
-                if let Some(departed) = table.next_due(now) {
-                    return departed;
+                if let Some(due) = table.next_due(now) {
+                    return due;
                 }
-                table.wake()
+                table.next_time()
             };
-            let look = Instant::now() + CLOCK_INTERVAL;
-            let wake = wake.map_or(look, |wake| wake.min(look));
+            let next_check = Instant::now() + CLOCK_INTERVAL;
+            let until = next_time.map_or(next_check, |time| time.min(next_check));
             tokio::select! {
-                () = tokio::time::sleep_until(wake) => {}
+                () = tokio::time::sleep_until(until) => {}
                 () = self.changed.notified() => {}
             }
         }
@@ -177,8 +177,8 @@ impl Schedule {
     }
 }
 
-impl Rest {
-    /// Why an upstream of this host is not asked now.
+impl Backoff {
+    /// The failure of a sync that is put off.
     pub(crate) fn refusal(&self, url: &UpstreamUrl) -> Trouble {
         let left = self.until.saturating_duration_since(Instant::now());
         let left = time_span(left.as_secs().max(1));
@@ -190,7 +190,7 @@ impl Rest {
     }
 }
 
-/// Those who fail and rest together: what one scheme, host and port serves, and of paths each by itself.
+/// The key of an upstream's back-off: scheme, host and port, or the path of an upstream on this machine.
 fn host(url: &UpstreamUrl) -> String {
     match url.host() {
         Some(_) => url.origin(),
@@ -198,40 +198,40 @@ fn host(url: &UpstreamUrl) -> String {
     }
 }
 
-/// Tells how long the machine has slept, by two clocks of which one counts on meanwhile.
+/// Measures how long the machine has slept, by two clocks of which one counts on meanwhile.
 pub(crate) struct Clock {
-    usual: Instant,
-    wakeful: Duration,
+    monotonic: Instant,
+    boot: Duration,
 }
 
 impl Clock {
-    /// From now on.
+    /// Starts to measure.
     pub(crate) fn new() -> Self {
         Self {
-            usual: Instant::now(),
-            wakeful: wakeful(),
+            monotonic: Instant::now(),
+            boot: boot_time(),
         }
     }
 
-    /// How long the machine has slept since this was last asked, when it was long enough to matter.
+    /// How long the machine has slept since the last call that returned a time, when that is a [`CLOCK_INTERVAL`] or more.
     fn slept(&mut self, now: Instant) -> Option<Duration> {
-        self.between(now, wakeful())
+        self.slept_until(now, boot_time())
     }
 
-    fn between(&mut self, now: Instant, wakeful: Duration) -> Option<Duration> {
-        let awake = now.saturating_duration_since(self.usual);
-        let slept = wakeful.saturating_sub(self.wakeful).saturating_sub(awake);
+    fn slept_until(&mut self, now: Instant, boot: Duration) -> Option<Duration> {
+        let awake = now.saturating_duration_since(self.monotonic);
+        let slept = boot.saturating_sub(self.boot).saturating_sub(awake);
         if slept < CLOCK_INTERVAL {
-            // Not yet: many short sleeps add up.
+            // Short sleeps add up.
             return None;
         }
-        (self.usual, self.wakeful) = (now, wakeful);
+        (self.monotonic, self.boot) = (now, boot);
         Some(slept)
     }
 }
 
-fn wakeful() -> Duration {
-    clock_gettime(WAKEFUL).try_into().unwrap_or_default()
+fn boot_time() -> Duration {
+    clock_gettime(BOOT_CLOCK).try_into().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -239,13 +239,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_only_one_of_the_clocks_has_counted_was_slept() {
+    fn time_that_only_the_boot_clock_has_counted_was_slept() {
         let mut clock = Clock::new();
-        let (mut usual, mut wakeful) = (clock.usual, clock.wakeful);
+        let (mut monotonic, mut boot) = (clock.monotonic, clock.boot);
         let mut pass = |awake: u64, asleep: u64| {
-            usual += Duration::from_secs(awake);
-            wakeful += Duration::from_secs(awake + asleep);
-            clock.between(usual, wakeful).map(|slept| slept.as_secs())
+            monotonic += Duration::from_secs(awake);
+            boot += Duration::from_secs(awake + asleep);
+            clock
+                .slept_until(monotonic, boot)
+                .map(|slept| slept.as_secs())
         };
         assert_eq!(pass(100_000, 0), None);
         assert_eq!(pass(10, 3600), Some(3600));
@@ -256,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_has_nothing_in_common_with_another() {
+    fn each_path_has_a_backoff_of_its_own() {
         let host = |url: &str| match common::address::upstream_url::Address::parse(url) {
             Ok(common::address::upstream_url::Address::Url(url, _)) => host(&url),
             _ => panic!("{url} is a URL"),

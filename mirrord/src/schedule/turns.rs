@@ -1,8 +1,6 @@
-//! Whose turn it is: so many syncs at once, so many of them at one host, and somebody at a terminal before all that
-//! nobody waits for.
+//! Turns: a limit on how many syncs run at once, in all and at one host. Clients come before background work.
 //!
-//! What nobody waits for has at most half of the turns, here and at each host: a person who comes finds one that is free,
-//! or one that somebody else waits for.
+//! Background work takes at most half of the turns, in all and at each host: a client waits for other clients only.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,38 +11,38 @@ use common::protocol::Cause;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
-/// In this order those who wait get their turns.
+/// The kinds of work, in the order in which they get turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Lane {
-    /// Somebody waits.
-    Person,
-    /// Upstream has something new.
+    /// A sync that a client waits for.
+    Client,
+    /// A sync because upstream says that something has changed.
     Webhook,
-    /// It is time.
+    /// A sync at its scheduled time.
     Schedule,
-    /// A mirror wants to be kept in shape.
+    /// The upkeep of a mirror.
     Upkeep,
 }
 
 impl From<Cause> for Lane {
     fn from(cause: Cause) -> Self {
         match cause {
-            Cause::Fetch | Cause::Push | Cause::Command => Self::Person,
+            Cause::Fetch | Cause::Push | Cause::Command => Self::Client,
             Cause::Webhook => Self::Webhook,
             Cause::Schedule => Self::Schedule,
         }
     }
 }
 
-/// The turns that there are.
+/// The turns of all mirrors.
 #[derive(Clone)]
 pub(crate) struct Turns(Arc<Inner>);
 
 struct Inner {
-    /// How many there are at once.
-    all: usize,
-    /// How many at one host: one slow host must not take the turns of all others.
-    per_host: usize,
+    /// How many turns there are.
+    max: usize,
+    /// How many of them at one host: one slow host must not take the turns of all others.
+    max_per_host: usize,
     state: Mutex<State>,
 }
 
@@ -53,25 +51,25 @@ struct State {
     closed: bool,
     taken: Taken,
     hosts: HashMap<String, Taken>,
-    /// In the order in which they go.
+    /// In the order in which they get turns: by lane, then by arrival.
     waiting: BTreeMap<(Lane, u64), Waiting>,
-    came: u64,
+    arrivals: u64,
 }
 
-/// Turns that are taken.
+/// How many turns are taken.
 #[derive(Debug, Clone, Copy, Default)]
 struct Taken {
     all: usize,
-    /// Of these, those for which nobody waits.
-    unasked: usize,
+    /// How many of them by background work.
+    background: usize,
 }
 
 struct Waiting {
     host: String,
-    go: oneshot::Sender<Turn>,
+    turn: oneshot::Sender<Turn>,
 }
 
-/// A turn; dropping it gives it to the next.
+/// A turn. When it is dropped, the next one gets it.
 pub(crate) struct Turn {
     turns: Turns,
     host: String,
@@ -79,34 +77,33 @@ pub(crate) struct Turn {
 }
 
 impl Turns {
-    /// So many at once, and so many of them at one host.
-    pub(crate) fn new(all: usize, per_host: usize) -> Self {
+    /// `max` turns, of which one host gets at most `max_per_host`.
+    pub(crate) fn new(max: usize, max_per_host: usize) -> Self {
         Self(Arc::new(Inner {
-            all,
-            per_host,
+            max,
+            max_per_host,
             state: Mutex::default(),
         }))
     }
 
-    /// Waits for a turn at a host; `None` when there will be none any more. Whoever stops waiting loses nothing and takes
-    /// nothing.
+    /// Waits for a turn at a host. Returns `None` once there are no turns any more. Dropping the future takes no turn.
     pub(crate) async fn take(&self, host: &str, lane: Lane) -> Option<Turn> {
-        let (go, turn) = oneshot::channel();
+        let (sender, turn) = oneshot::channel();
         {
             let mut state = self.state();
             if state.closed {
                 return None;
             }
-            state.came += 1;
-            let place = (lane, state.came);
+            state.arrivals += 1;
+            let key = (lane, state.arrivals);
             let host = host.to_owned();
-            state.waiting.insert(place, Waiting { host, go });
+            state.waiting.insert(key, Waiting { host, turn: sender });
         }
-        self.admit();
+        self.give_free_turns();
         turn.await.ok()
     }
 
-    /// From now on nobody gets a turn.
+    /// Ends all waits. From now on there are no turns.
     pub(crate) fn close(&self) {
         let waiting = {
             let mut state = self.state();
@@ -116,9 +113,9 @@ impl Turns {
         drop(waiting);
     }
 
-    /// Gives out what is free.
-    fn admit(&self) {
-        let mut admitted = Vec::new();
+    /// Gives the free turns to the first who wait.
+    fn give_free_turns(&self) {
+        let mut given = Vec::new();
         {
             let mut state = self.state();
             let State {
@@ -127,31 +124,32 @@ impl Turns {
                 waiting,
                 ..
             } = &mut *state;
-            let most = (self.0.all, self.0.per_host);
-            waiting.retain(|_, one| !one.go.is_closed());
-            let mut places = Vec::new();
-            for (place, one) in waiting.iter() {
-                if taken.all >= most.0 {
+            let Inner {
+                max, max_per_host, ..
+            } = *self.0;
+            waiting.retain(|_, waiting| !waiting.turn.is_closed());
+            let mut next = Vec::new();
+            for (key @ (lane, _), Waiting { host, .. }) in waiting.iter() {
+                if taken.all >= max {
                     break;
                 }
-                let at_host = hosts.get(&one.host).copied().unwrap_or_default();
-                if taken.has_one(place.0, most.0) && at_host.has_one(place.0, most.1) {
-                    taken.add(place.0);
-                    hosts.entry(one.host.clone()).or_default().add(place.0);
-                    places.push(*place);
+                let at_host = hosts.get(host).copied().unwrap_or_default();
+                if taken.allows(*lane, max) && at_host.allows(*lane, max_per_host) {
+                    taken.add(*lane);
+                    hosts.entry(host.clone()).or_default().add(*lane);
+                    next.push(*key);
                 }
             }
-            for place in places {
-                if let Some(Waiting { host, go }) = waiting.remove(&place) {
-                    let turns = self.clone();
-                    let lane = place.0;
-                    admitted.push((go, Turn { turns, host, lane }));
+            for key in next {
+                if let Some(Waiting { host, turn }) = waiting.remove(&key) {
+                    let (turns, lane) = (self.clone(), key.0);
+                    given.push((turn, Turn { turns, host, lane }));
                 }
             }
         }
-        // One who has gone meanwhile gives the turn back, for which the state must be free.
-        for (go, turn) in admitted {
-            let _ = go.send(turn);
+        // Without the lock: a turn that nobody waits for any more is dropped, which takes it.
+        for (sender, turn) in given {
+            let _ = sender.send(turn);
         }
     }
 
@@ -161,20 +159,20 @@ impl Turns {
 }
 
 impl Taken {
-    /// Whether there is one more for this lane, of so many.
-    fn has_one(self, lane: Lane, most: usize) -> bool {
-        let half = (most / 2).max(1);
-        self.all < most && (lane == Lane::Person || self.unasked < half)
+    /// Whether this lane may have one more of `max` turns.
+    fn allows(self, lane: Lane, max: usize) -> bool {
+        let half = (max / 2).max(1);
+        self.all < max && (lane == Lane::Client || self.background < half)
     }
 
     fn add(&mut self, lane: Lane) {
         self.all += 1;
-        self.unasked += usize::from(lane != Lane::Person);
+        self.background += usize::from(lane != Lane::Client);
     }
 
     fn remove(&mut self, lane: Lane) {
         self.all -= 1;
-        self.unasked -= usize::from(lane != Lane::Person);
+        self.background -= usize::from(lane != Lane::Client);
     }
 }
 
@@ -190,7 +188,7 @@ impl Drop for Turn {
                 }
             }
         }
-        self.turns.admit();
+        self.turns.give_free_turns();
     }
 }
 
@@ -204,13 +202,13 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(3600);
 
-    /// Somebody who waits for a turn already.
+    /// Starts to wait for a turn.
     async fn waiting(turns: &Turns, host: &'static str, lane: Lane) -> JoinHandle<Option<Turn>> {
-        let before = turns.state().came;
+        let before = turns.state().arrivals;
         let turns = turns.clone();
         let waits = turns.clone();
         let waiting = tokio::spawn(async move { waits.take(host, lane).await });
-        while turns.state().came == before {
+        while turns.state().arrivals == before {
             tokio::task::yield_now().await;
         }
         waiting
@@ -223,16 +221,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_person_goes_before_a_webhook_and_that_before_the_schedule() {
+    async fn a_client_comes_before_a_webhook_and_that_before_the_schedule() {
         let turns = Turns::new(1, 1);
         let first = turns.take("a", Lane::Schedule).await;
         let schedule = waiting(&turns, "a", Lane::Schedule).await;
         let webhook = waiting(&turns, "b", Lane::Webhook).await;
-        let person = waiting(&turns, "a", Lane::Person).await;
+        let client = waiting(&turns, "a", Lane::Client).await;
         drop(first);
         settle().await;
-        assert!(person.is_finished() && !webhook.is_finished() && !schedule.is_finished());
-        drop(person.await);
+        assert!(client.is_finished() && !webhook.is_finished() && !schedule.is_finished());
+        drop(client.await);
         settle().await;
         assert!(webhook.is_finished() && !schedule.is_finished());
         drop(webhook.await);
@@ -240,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_nobody_waits_for_has_half_of_the_turns_and_a_person_finds_one_free() {
+    async fn background_work_has_half_of_the_turns_and_a_client_finds_one_free() {
         let turns = Turns::new(16, 8);
         let mut taken = Vec::new();
         for _ in 0..4 {
@@ -249,51 +247,51 @@ mod tests {
         let fifth = timeout(LONG, turns.take("a", Lane::Webhook)).await;
         assert!(fifth.is_err(), "half of the eight turns at one host");
         for _ in 0..4 {
-            taken.push(turns.take("a", Lane::Person).await);
+            taken.push(turns.take("a", Lane::Client).await);
         }
-        let ninth = timeout(LONG, turns.take("a", Lane::Person)).await;
+        let ninth = timeout(LONG, turns.take("a", Lane::Client)).await;
         assert!(ninth.is_err(), "no more than eight at one host");
         for host in ["b", "b", "c", "c"] {
             taken.push(turns.take(host, Lane::Schedule).await);
         }
         let more = timeout(LONG, turns.take("d", Lane::Schedule)).await;
         assert!(more.is_err(), "half of the sixteen turns");
-        assert!(turns.take("d", Lane::Person).await.is_some());
+        assert!(turns.take("d", Lane::Client).await.is_some());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_host_without_a_free_turn_does_not_hold_up_the_others() {
+    async fn a_host_without_a_free_turn_does_not_delay_the_others() {
         let turns = Turns::new(4, 1);
-        let slow = turns.take("slow", Lane::Person).await;
-        let next = waiting(&turns, "slow", Lane::Person).await;
+        let slow = turns.take("slow", Lane::Client).await;
+        let next = waiting(&turns, "slow", Lane::Client).await;
         assert!(turns.take("other", Lane::Schedule).await.is_some());
         drop(slow);
         assert!(next.await.expect("no panic").is_some());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_stops_waiting_takes_no_turn_along() {
+    async fn who_stops_waiting_takes_no_turn() {
         let turns = Turns::new(1, 1);
-        let first = turns.take("a", Lane::Person).await;
-        let gone = waiting(&turns, "a", Lane::Person).await;
+        let first = turns.take("a", Lane::Client).await;
+        let gone = waiting(&turns, "a", Lane::Client).await;
         let next = waiting(&turns, "a", Lane::Schedule).await;
         gone.abort();
         settle().await;
         drop(first);
         assert!(next.await.expect("no panic").is_some());
-        assert!(turns.take("a", Lane::Person).await.is_some());
+        assert!(turns.take("a", Lane::Client).await.is_some());
         let state = turns.state();
-        assert_eq!((state.taken.all, state.taken.unasked), (0, 0));
+        assert_eq!((state.taken.all, state.taken.background), (0, 0));
         assert!(state.hosts.is_empty() && state.waiting.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_what_will_never_come() {
+    async fn no_wait_lasts_once_turns_are_closed() {
         let turns = Turns::new(1, 1);
-        let _first = turns.take("a", Lane::Person).await;
-        let waits = waiting(&turns, "a", Lane::Person).await;
+        let _first = turns.take("a", Lane::Client).await;
+        let waits = waiting(&turns, "a", Lane::Client).await;
         turns.close();
         assert!(waits.await.expect("no panic").is_none());
-        assert!(turns.take("b", Lane::Person).await.is_none());
+        assert!(turns.take("b", Lane::Client).await.is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! What is asked of a mirror's task, and what comes of it.
+//! The request for a sync, and how the sync ended.
 
 use std::time::SystemTime;
 
@@ -9,27 +9,28 @@ use common::{
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::Span;
 
+use super::usage::Download;
 use crate::{
     mirrors::{registry::Mirror, settings::Settings},
     process::questions::{Asker, Fingerprint, Question},
     upstream::{Access, Trouble},
 };
 
-/// What a sync is to do beside its usual work.
+/// Why a sync is requested, and what it may do.
 #[derive(Debug, Clone)]
-pub(crate) struct Wish {
-    /// Why it is wanted.
+pub(crate) struct SyncOptions {
+    /// Why it is requested.
     pub cause: Cause,
     /// What to do where there is no mirror.
     pub create: Create,
-    /// Whether upstream is believed even if it suddenly looks empty or replaced.
+    /// Whether upstream is believed even if it looks wiped.
     pub accept: bool,
-    /// The request that it is for, in the log.
+    /// The request in the log that it is for.
     pub span: Span,
 }
 
-impl Wish {
-    /// Of a mirror that there is, and nothing beside.
+impl SyncOptions {
+    /// The options of a usual sync, which makes no mirror and accepts no upstream that looks wiped.
     pub(crate) fn new(cause: Cause) -> Self {
         Self {
             cause,
@@ -40,20 +41,20 @@ impl Wish {
     }
 }
 
-/// What a sync does that finds no mirror.
+/// What a sync does where there is no mirror.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Create {
-    /// Nothing: it was there when somebody asked for it, and is gone or lies elsewhere.
+    /// Nothing: the mirror was there when the sync was requested, and has been removed or lies elsewhere.
     #[default]
     No,
-    /// Makes one, because somebody asked for its URL.
+    /// Makes a mirror, because a client asked for its URL.
     Auto,
-    /// Makes one with these settings.
+    /// Makes a mirror with these settings.
     With(Box<Settings>),
 }
 
 impl Create {
-    /// Of several wishes, the one that says most.
+    /// The precedence among the jobs of a batch: the highest one counts.
     pub(super) fn rank(&self) -> u8 {
         match self {
             Self::No => 0,
@@ -63,25 +64,16 @@ impl Create {
     }
 }
 
-/// A sync that somebody waits for.
+/// A requested sync in the queue of its mirror's task.
 pub(super) struct Job {
-    /// With what to ask upstream.
+    /// How to sign in at upstream.
     pub access: Access,
-    /// What to do beside.
-    pub wish: Wish,
-    /// Who waits.
+    /// Why it is requested, and what it may do.
+    pub options: SyncOptions,
+    /// Where the outcome goes.
     pub answer: oneshot::Sender<Result<Outcome, Trouble>>,
-    /// Where they can be asked, when they can.
+    /// Where questions to the client go, if it can be asked.
     pub questions: Option<Asker>,
-}
-
-/// What a sync has downloaded, as it is told to one of those who waited for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Download {
-    /// Bytes of the packs that upstream sent.
-    pub bytes: u64,
-    /// Whether they are said to have come for this one. All others who waited had them for nothing.
-    pub is_own: bool,
 }
 
 /// How a sync ended.
@@ -94,39 +86,39 @@ pub(crate) enum Outcome {
         /// What the person should know, one line each.
         warnings: Vec<String>,
         /// How many public refs this sync changed.
-        moved: usize,
+        changed_refs: usize,
         /// Whether this sync changed something.
         changed: bool,
         /// Whether git signed in with something that only it has seen.
         signed_in_by_git: bool,
-        /// What it has downloaded.
+        /// What this sync downloaded, as the one who requested it counts it.
         download: Download,
-        /// When upstream was asked: what it has had since then, nobody here knows.
-        asked: SystemTime,
+        /// When upstream was asked. What it has had since then is not known.
+        asked_at: SystemTime,
     },
-    /// There is no such mirror yet, and upstream says that its URL is this one.
+    /// There is no such mirror yet, and upstream redirects to this URL.
     Moved(UpstreamUrl),
-    /// There is no mirror, and none was to be made.
+    /// There is no mirror, and the request was not to make one.
     Gone,
 }
 
-/// A sync that was asked for, or something else to do with an upstream.
+/// A requested sync, or other work at an upstream, for whoever waits for it.
 pub(crate) struct Pending<T = Outcome> {
-    /// What is seen of this mirror's syncs. While nobody holds one, a running sync is not wanted.
+    /// The progress of the mirror's syncs. A running sync is cancelled when the last of these receivers is dropped.
     pub progress: broadcast::Receiver<Progress>,
-    /// The end of it.
+    /// How it ended.
     pub outcome: oneshot::Receiver<Result<T, Trouble>>,
-    /// What whoever waits is asked meanwhile.
+    /// Questions to the client.
     pub questions: mpsc::Receiver<Question>,
-    /// With what somebody goes to upstream who is being asked.
+    /// The access of the client that is being asked something.
     pub asking: watch::Receiver<Option<Fingerprint>>,
-    /// Hears when something of it moves.
+    /// Signals that the work makes progress.
     pub moves: watch::Receiver<()>,
 }
 
 impl<T: Send + 'static> Pending<T> {
-    /// Waits no longer, and lets it go on: whoever comes next has something of it.
-    pub(crate) fn leave(self) {
+    /// Stops waiting, and lets the work go on for whoever comes next.
+    pub(crate) fn detach(self) {
         let Self {
             progress, outcome, ..
         } = self;

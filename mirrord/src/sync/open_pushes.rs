@@ -1,48 +1,44 @@
-//! The pushes that are open: each from when the mirror was made fresh for it until its client has gone.
+//! The open pushes: a push is open from the sync before it until its client has disconnected.
 
 use std::{collections::HashMap, sync::Arc};
 
 use common::protocol::Failure;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use crate::{
     mirrors::{gate::ReadGuard, registry::Mirror},
     repository::quarantine::Quarantine,
 };
 
-/// The pushes of all mirrors, by their ids.
+/// The open pushes of all mirrors, by id.
 #[derive(Default)]
-pub(crate) struct Pushes(Mutex<HashMap<String, Arc<Opened>>>);
+pub(crate) struct OpenPushes(Mutex<HashMap<String, Arc<OpenPush>>>);
 
-/// A push that is open.
-pub(crate) struct Opened {
+/// An open push.
+pub(crate) struct OpenPush {
     /// The mirror that it goes through.
     pub mirror: Mirror,
-    /// Where what the client sends is kept until upstream has accepted it.
+    /// Where the client's objects are until upstream has accepted them.
     pub quarantine: Quarantine,
-    /// Why nothing can go to upstream, when it could not be asked.
+    /// Why upstream could not be asked, if so. Then nothing can be pushed to it.
     pub trouble: Option<Failure>,
-    /// Keeps the mirror where it is.
+    /// Keeps the mirror from being moved or removed.
     pub _reading: ReadGuard,
 }
 
-impl Pushes {
-    /// Opens a push under an id.
-    pub(crate) fn open(&self, id: &str, opened: Opened) {
-        self.opened_by_id().insert(id.to_owned(), Arc::new(opened));
+impl OpenPushes {
+    /// Opens a push.
+    pub(crate) fn open(&self, id: &str, push: OpenPush) {
+        self.0.lock().insert(id.to_owned(), Arc::new(push));
     }
 
-    /// The push that is open under an id.
-    pub(crate) fn opened(&self, id: &str) -> Option<Arc<Opened>> {
-        self.opened_by_id().get(id).cloned()
+    /// The open push with this id.
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<OpenPush>> {
+        self.0.lock().get(id).cloned()
     }
 
-    /// Closes a push. What it has brought goes with it, unless it is being carried out.
+    /// Closes a push. Its quarantine is removed, unless its commands are being carried out.
     pub(crate) fn close(&self, id: &str) {
-        self.opened_by_id().remove(id);
-    }
-
-    fn opened_by_id(&self) -> MutexGuard<'_, HashMap<String, Arc<Opened>>> {
-        self.0.lock()
+        self.0.lock().remove(id);
     }
 }

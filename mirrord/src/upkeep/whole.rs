@@ -178,7 +178,7 @@ impl Upkeep {
                 "'{name}' is damaged: {}; what upstream has is fetched again",
                 now.what
             );
-            self.schedule.go_now(&mirror.git_dir);
+            self.schedule.sync_now(&mirror.git_dir);
         }
         if before.unwrap_or_default().lost != now.lost {
             tracing::warn!("'{name}' lacks something of {}", now.lost.join(", "));

@@ -137,7 +137,7 @@ impl Receiver {
             _ => true,
         };
         if is_new {
-            self.engine.hint(mirror);
+            self.engine.notify_changed(mirror);
         }
         tracing::debug!("a delivery for '{}', new: {is_new}", mirror.settings.name);
         Ok(())

@@ -44,7 +44,7 @@ pub(crate) async fn run(engine: Arc<Engine>, lock: Arc<Lock>) {
 }
 
 async fn sync(engine: Arc<Engine>, cache: Arc<ConfigCache>, git_dir: PathBuf, cause: Cause) {
-    let in_flight = InFlight::new(&engine.unasked);
+    let in_flight = InFlight::new(&engine.scheduled_syncs);
     match engine.registry.mirror_at(&git_dir) {
         Ok(Some(mirror)) => {
             let config = user_config(&cache).await;
@@ -57,7 +57,7 @@ async fn sync(engine: Arc<Engine>, cache: Arc<ConfigCache>, git_dir: PathBuf, ca
         Err(err) => tracing::warn!("{err}"),
     }
     drop(in_flight);
-    engine.schedule.returned(&git_dir);
+    engine.schedule.finish(&git_dir);
 }
 
 /// The user's global git configuration, read again from time to time.

@@ -175,10 +175,10 @@ async fn change(
         if url_changes {
             engine.schedule.add(&mirror, None, false);
         } else {
-            engine.schedule.change(&mirror);
+            engine.schedule.update(&mirror);
         }
         if mirror.settings.auth != old_auth {
-            engine.needs_nobody(&mirror);
+            engine.clear_failure(&mirror);
         }
         Ok(Changed {
             mirror,

@@ -18,7 +18,7 @@ use crate::{
         error::RequestError,
         resolve::{Resolved, resolve},
     },
-    sync::{Engine, Wish},
+    sync::{Engine, SyncOptions},
 };
 
 /// Syncs a mirror without a client. The mirror's task records how the sync ends.
@@ -45,7 +45,13 @@ pub(crate) async fn sync_mirror(
         typed: mirror.settings.url.clone(),
         target: mirror.target(),
     };
-    run_without_client(engine, fetch, resolved, Purpose::Sync(Wish::new(cause))).await
+    run_without_client(
+        engine,
+        fetch,
+        resolved,
+        Purpose::Sync(SyncOptions::new(cause)),
+    )
+    .await
 }
 
 /// Makes the mirror of a URL of which a client has passed a part through, and does not wait for it. Returns at once. A
@@ -59,7 +65,7 @@ pub(crate) fn make_mirror(engine: &Arc<Engine>, fetch: Fetch) {
         };
         let made = match resolve(&engine, &fetch.mirror) {
             Ok(resolved) => {
-                engine.usage.note(&resolved.target.git_dir);
+                engine.usage.record_use(&resolved.target.git_dir);
                 run_without_client(&engine, fetch, resolved, Purpose::Read).await
             }
             Err(failure) => Err(failure),

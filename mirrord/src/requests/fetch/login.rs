@@ -139,7 +139,7 @@ impl MirrorRequest<'_> {
                 if self.supplied.is_none() {
                     let access = self.access();
                     self.engine
-                        .note_failure(&self.target, &access, &failure)
+                        .record_failure(&self.target, &access, &failure)
                         .await;
                 }
                 return Err(failure.into());
@@ -319,7 +319,7 @@ impl MirrorRequest<'_> {
         let key = self.credential_key();
         let can_ask = self.fetch.can_ask;
         let question = self.engine.credentials.question_lock(&key, can_ask);
-        let mut progress = self.engine.listen(&self.target);
+        let mut progress = self.engine.subscribe_progress(&self.target);
         let turn = self
             .conversation
             .wait(&self.host(), &mut progress, question.lock_owned())

@@ -21,7 +21,7 @@ use common::protocol::{Failure, Fetch, Lack, Ready, Reply};
 use super::{conversation::Conversation, error::RequestError, resolve::resolve};
 use crate::{
     mirrors::{gate::ReadGuard, registry::Mirror},
-    sync::{Download, Engine, Wish},
+    sync::{Download, Engine, SyncOptions},
     upstream::Access,
 };
 
@@ -42,7 +42,7 @@ pub(crate) enum Purpose {
     /// To be pushed to. Local refs can be pushed even when upstream cannot be asked.
     Push,
     /// To be synced, whatever its settings say.
-    Sync(Wish),
+    Sync(SyncOptions),
 }
 
 /// A mirror that may be read.
@@ -78,7 +78,7 @@ pub(crate) async fn make_fresh(
     let resolved = resolve(engine, &fetch.mirror)?;
     let mut request = MirrorRequest::new(engine, conversation, fetch, resolved)?;
     // Before anything is waited for: a mirror that somebody wants is not removed as unused.
-    engine.usage.note(&request.target.git_dir);
+    engine.usage.record_use(&request.target.git_dir);
     if matches!(purpose, Purpose::Read) {
         request.compare_packs().await?;
     }
@@ -88,7 +88,7 @@ pub(crate) async fn make_fresh(
     Box::pin(request.find_other_spelling()).await?;
     let synced = request.request_sync(&purpose).await?;
     // It may be a new mirror, or another one than was resolved.
-    engine.usage.note(&synced.mirror.git_dir);
+    engine.usage.record_use(&synced.mirror.git_dir);
     Ok(synced)
 }
 
@@ -106,7 +106,7 @@ pub(crate) async fn serve(
     conversation.send(&Reply::Ready(fresh.ready)).await?;
     engine
         .usage
-        .answered(&fresh.mirror.git_dir, is_clone, fresh.download);
+        .record_answer(&fresh.mirror.git_dir, is_clone, fresh.download);
     // The open connection is the lease: the client reads the mirror until it closes it.
     conversation.wait_until_closed().await;
     drop(fresh.reading);

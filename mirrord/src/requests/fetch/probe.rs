@@ -221,7 +221,7 @@ impl MirrorRequest<'_> {
             mut questions,
             asking: _,
             moves: _,
-        } = self.engine.ask(
+        } = self.engine.run_at_upstream(
             &self.target.url,
             &self.access(),
             self.fetch.can_ask,

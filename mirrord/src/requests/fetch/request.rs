@@ -22,7 +22,7 @@ use crate::{
         credential::SuppliedCredential,
         resolve::{Resolved, resolve, target_of_url},
     },
-    sync::{Create, Engine, Outcome, Wish},
+    sync::{Create, Engine, Outcome, SyncOptions},
     upstream::Access,
 };
 
@@ -199,7 +199,7 @@ impl<'c> MirrorRequest<'c> {
     }
 
     /// What the sync for a purpose is to do.
-    pub(super) fn wish(&self, purpose: &Purpose) -> Wish {
+    pub(super) fn wish(&self, purpose: &Purpose) -> SyncOptions {
         let cause = match purpose {
             Purpose::Sync(wish) => return wish.clone(),
             Purpose::Read => Cause::Fetch,
@@ -210,9 +210,9 @@ impl<'c> MirrorRequest<'c> {
             Wanted::Url(_) => Create::Auto,
             Wanted::Name(_) => Create::No,
         };
-        Wish {
+        SyncOptions {
             create,
-            ..Wish::new(cause)
+            ..SyncOptions::new(cause)
         }
     }
 

@@ -92,10 +92,10 @@ impl MirrorRequest<'_> {
     /// Why upstream is not asked now, where its host has sent `Retry-After`. A client without a copy asks all the same,
     /// and so does `mirrord sync`.
     pub(super) fn host_wants_no_requests(&self, purpose: &Purpose) -> Option<Failure> {
-        let rest = self.engine.schedule.rest(&self.target.url)?;
+        let rest = self.engine.schedule.backoff(&self.target.url)?;
         let has_copy = self.target.git_dir.exists();
         let takes_copy = !matches!(purpose, Purpose::Sync(_)) && has_copy;
-        (rest.asked_for && takes_copy).then(|| rest.refusal(&self.target.url).failure)
+        (rest.has_retry_after && takes_copy).then(|| rest.refusal(&self.target.url).failure)
     }
 
     /// Serves the copy with its age, where the purpose, the settings and the client's login allow that.
@@ -235,7 +235,7 @@ async fn verify_refs(mirror: &Mirror) -> Result<(), Failure> {
 /// The warning that syncs have failed and do so no longer; the first client that fetches afterwards gets it.
 pub(super) fn recovered(mirror: &Mirror) -> Option<String> {
     let Failed {
-        words,
+        message,
         since,
         synced,
         ..
@@ -245,7 +245,7 @@ pub(super) fn recovered(mirror: &Mirror) -> Option<String> {
     let time = since.and_then(|since| SystemTime::now().duration_since(since).ok());
     let time = time.map(|time| format!(" after {}", time_span(time.as_secs())));
     Some(format!(
-        "in step again{}: {words}",
+        "in step again{}: {message}",
         time.unwrap_or_default()
     ))
 }

@@ -28,7 +28,7 @@ impl MirrorRequest<'_> {
             let can_ask = self.fetch.can_ask;
             let pending = self
                 .engine
-                .sync(&self.target, access.clone(), wish, can_ask);
+                .request_sync(&self.target, access.clone(), wish, can_ask);
             let ended = match self.wait_for_sync(pending, purpose).await? {
                 Waited::Ended(ended) => *ended,
                 Waited::TooLong(failure) => {
@@ -39,7 +39,7 @@ impl MirrorRequest<'_> {
                 Ok(Outcome::InStep {
                     mirror,
                     warnings,
-                    moved,
+                    changed_refs,
                     changed,
                     signed_in_by_git,
                     download,
@@ -53,7 +53,7 @@ impl MirrorRequest<'_> {
                     self.record_reader(&synced.mirror, &access, changed, signed_in_by_git)
                         .await?;
                     self.record_spelling(&synced.mirror);
-                    (synced.changed_refs, synced.download) = (moved, download);
+                    (synced.changed_refs, synced.download) = (changed_refs, download);
                     return Ok(synced);
                 }
                 // Somebody has moved or removed it since it was resolved.
@@ -91,7 +91,7 @@ impl MirrorRequest<'_> {
             Ok(()) => {}
             Err(RequestError::Failed(failure)) => {
                 let wish = self.wish(purpose);
-                self.engine.could_not_begin(&self.target, &wish, &failure);
+                self.engine.journal_failure(&self.target, &wish, &failure);
                 return Ok(Some(failure));
             }
             Err(disconnected) => return Err(disconnected),

@@ -36,7 +36,7 @@ impl MirrorRequest<'_> {
                 && let Some(failure) = self.no_answer_for(limit).await?
             {
                 self.engine.record_hang(&self.target, limit);
-                pending.leave();
+                pending.detach();
                 return Ok(Waited::TooLong(failure));
             }
             ended = self.wait_within(&mut pending, None).await?;
@@ -52,14 +52,16 @@ impl MirrorRequest<'_> {
         purpose: &Purpose,
     ) -> Result<Option<Failure>, WireError> {
         let limit = self.stale_after(purpose);
-        let hanging_for = limit.and_then(|limit| self.engine.hangs(&self.target, limit));
+        let hanging_for = limit.and_then(|limit| self.engine.hang_duration(&self.target, limit));
         let Some(hanging_for) = hanging_for else {
             return Ok(None);
         };
         let failure = self.no_answer_for(hanging_for).await?;
-        if failure.is_some() && self.engine.is_to_be_tried(&self.target) {
+        if failure.is_some() && self.engine.claim_retry(&self.target) {
             let (access, wish) = (self.access(), self.wish(purpose));
-            self.engine.sync(&self.target, access, wish, false).leave();
+            self.engine
+                .request_sync(&self.target, access, wish, false)
+                .detach();
         }
         Ok(failure)
     }

@@ -22,7 +22,7 @@ use crate::{
     mirrors::gate::Reservation,
     process::blocking::panicked,
     requests::{conversation::Conversation, error::RequestError},
-    sync::{Engine, open_pushes::Opened},
+    sync::{Engine, open_pushes::OpenPush},
 };
 
 /// The bytes of a route in a reply beside its name or its reason, at most; the size of a batch is reckoned with it.
@@ -32,7 +32,7 @@ const ROUTE_SIZE: usize = 20;
 struct Push<'c> {
     engine: &'c Arc<Engine>,
     conversation: &'c mut Conversation,
-    opened: Arc<Opened>,
+    opened: Arc<OpenPush>,
     entry: JournalEntry,
     /// The host that the client is told it waits for.
     host: String,
@@ -62,7 +62,7 @@ pub(crate) async fn execute(
         _ => None,
     };
     let commands = receive_batches(conversation, commands).await?;
-    let Some(opened) = engine.pushes.opened(&request.id) else {
+    let Some(opened) = engine.pushes.get(&request.id) else {
         let failure = Failure::here("mirrord was started anew in the middle of the push")
             .hinted("the same push again starts it anew");
         return Err(failure.into());

@@ -16,7 +16,7 @@ use crate::{
         error::RequestError,
         fetch::{Purpose, ReadableMirror, make_fresh},
     },
-    sync::{Engine, open_pushes::Opened},
+    sync::{Engine, open_pushes::OpenPush},
 };
 
 /// An open push, as its client is told of it.
@@ -111,7 +111,7 @@ fn prepare(engine: &Arc<Engine>, mirror: ReadableMirror) -> Result<PreparedPush,
         quarantine: quarantine.path().to_owned(),
         sign_in,
     };
-    let opened = Opened {
+    let opened = OpenPush {
         mirror,
         quarantine,
         trouble,

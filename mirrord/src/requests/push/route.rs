@@ -22,7 +22,7 @@ use crate::{
         plan::{Accepted, LocalEdit},
         refs::{self, Refs, conflicting},
     },
-    sync::open_pushes::Opened,
+    sync::open_pushes::OpenPush,
 };
 
 /// The commands of a push, each with its route. A command that is refused here has not reached upstream.
@@ -52,7 +52,7 @@ impl Routed {
     /// Decides where each command of an open push goes. The refs of the commands are reserved.
     pub(super) fn new(
         registry: &Registry,
-        opened: &Opened,
+        opened: &OpenPush,
         commands: Vec<Command>,
         request: &Reserve,
     ) -> io::Result<Self> {
@@ -228,7 +228,7 @@ fn is_among(indexes: &BTreeSet<u32>, index: usize) -> bool {
 
 /// Decides where commands go, one after the other.
 struct Router<'p> {
-    opened: &'p Opened,
+    opened: &'p OpenPush,
     mirror: &'p Mirror,
     refs: &'p Refs,
     /// The mirror's objects, and those that the push has brought.

@@ -1,7 +1,10 @@
-//! When each mirror is brought in step without anybody asking: rules of a time that is given to them, and no clock.
+//! When each mirror is synced next in the background. The rules are pure: the caller hands in the time. `ended` has the rules
+//! for what follows a sync.
 //!
-//! Times are those of a monotonic clock, so that a wall clock that is set by years misses nothing and spins nothing. All
-//! waits are jittered: a thousand mirrors neither start at once nor ever come to go together.
+//! Times are those of a monotonic clock, so that setting the wall clock neither delays a sync nor starts many. All waits have
+//! jitter: a thousand mirrors neither start at once nor come to start together.
+
+mod ended;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -9,81 +12,72 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use common::protocol::{Cause, FailureKind, Next, Why};
+use common::protocol::{Cause, Next, Why};
 use tokio::time::Instant;
 
+pub(super) use self::ended::Ended;
 use super::{
-    host_backoff::{Gate, HostBackoff, Rest},
-    jitter::{Jitter, backoff},
+    host_backoff::{Admission, Backoff, HostBackoff},
+    jitter::Jitter,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A daemon that has just started, most often because somebody signed in or wants something, has other things to do.
-const STARTUP_SPREAD: Duration = Duration::from_secs(30);
+/// The shortest wait after the daemon has started, which is most often because somebody signed in or runs git: that comes
+/// first.
+const STARTUP_WAIT: Duration = Duration::from_secs(30);
 
-/// What is overdue after a start or a sleep is spread over this time.
+/// The time over which syncs are spread that are overdue after a start or a sleep.
 const CATCH_UP_SPREAD: Duration = Duration::from_secs(10 * 60);
 
-/// What upstream refuses, somebody must mend: it is looked at again, as often as its settings say but so many times less
-/// often than what may pass by itself.
-const MAX_REFUSALS: u32 = 4;
+/// How much longer than after other failures the wait is after a refusal, which does not pass by itself.
+const REFUSED_FACTOR: u32 = 4;
 
-/// Between two departures of one mirror for what upstream says. A storm of words costs one look in this time.
+/// The shortest time between two syncs of one mirror for webhooks: a storm of them costs one sync in this time.
 const COALESCE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// While one has gone to see whether a host is back, the others look again after about this time.
+/// How long a sync is put off while another one probes its host or syncs its mirror.
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// When each mirror goes next.
+/// When each mirror is synced next.
 pub(super) struct Timetable {
     jitter: Jitter,
     mirrors: HashMap<PathBuf, Planned>,
-    /// Those that will go, the next one first.
+    /// The mirrors that are due at some time, the next one first.
     order: BTreeSet<(Instant, PathBuf)>,
-    rests: HostBackoff,
+    hosts: HostBackoff,
 }
 
-/// A mirror as it is planned.
+/// A mirror in the timetable.
 struct Planned {
     host: String,
+    /// The setting `every`.
     every: Option<Duration>,
     due: Option<Instant>,
     why: Why,
-    /// How often it has failed in a row.
+    /// How many of its syncs have failed in a row.
     failures: u32,
-    /// It has gone, and is not back.
+    /// Whether its scheduled sync runs.
     running: bool,
-    /// Upstream has said that it has something new.
-    hinted: bool,
-    /// When it last went for that.
-    told: Option<Instant>,
-}
-
-/// How a sync ended, as far as it decides when the next one is.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Ended<'e> {
-    /// What went wrong, when something did.
-    pub failure: Option<(FailureKind, &'e str)>,
-    /// Whether that needs somebody.
-    pub needs_you: bool,
-    /// For how long upstream wants to be left alone.
-    pub retry_after: Option<Duration>,
+    /// Whether upstream has said that something has changed since its last sync started.
+    is_changed: bool,
+    /// When its last sync for such a change started.
+    last_change_sync: Option<Instant>,
 }
 
 impl Timetable {
-    /// With nothing planned.
+    /// An empty timetable.
     pub(super) fn new(seed: u64) -> Self {
         Self {
             jitter: Jitter::new(seed),
             mirrors: HashMap::new(),
             order: BTreeSet::new(),
-            rests: HostBackoff::default(),
+            hosts: HostBackoff::default(),
         }
     }
 
-    /// Plans a mirror that a daemon finds when it starts, or that somebody has just made. `age` is how old what it has is,
-    /// as far as anybody knows.
+    /// Adds a mirror that the daemon finds when it starts, or that has just been made. `age` is the time since its last
+    /// sync, if that is known.
     pub(super) fn add(
         &mut self,
         git_dir: &Path,
@@ -108,18 +102,18 @@ impl Timetable {
                 why,
                 failures: u32::from(needs_you),
                 running: false,
-                hinted: false,
-                told: None,
+                is_changed: false,
+                last_change_sync: None,
             },
         );
         if let (Some(every), Why::Interval) = (every, why) {
             let left = age.map(|age| self.jitter.about(every).saturating_sub(age));
-            let soon = STARTUP_SPREAD.min(every) + self.jitter.below(CATCH_UP_SPREAD.min(every));
+            let soon = STARTUP_WAIT.min(every) + self.jitter.below(CATCH_UP_SPREAD.min(every));
             self.plan(git_dir, now + left.unwrap_or_default().max(soon), why);
         }
     }
 
-    /// Plans a mirror by another interval.
+    /// Changes the interval of a mirror.
     pub(super) fn set_every(&mut self, git_dir: &Path, every: Option<Duration>, now: Instant) {
         let Some(planned) = self.mirrors.get_mut(git_dir) else {
             return;
@@ -128,9 +122,9 @@ impl Timetable {
             return;
         }
         planned.every = every;
-        let (why, hinted) = (planned.why, planned.hinted);
+        let (why, is_changed) = (planned.why, planned.is_changed);
         match every {
-            _ if hinted || why == Why::NeedsYou => {}
+            _ if is_changed || why == Why::NeedsYou => {}
             None => self.unplan(git_dir, Why::Never),
             Some(every) => {
                 let due = now + self.jitter.about(every);
@@ -139,29 +133,29 @@ impl Timetable {
         }
     }
 
-    /// Forgets a mirror.
+    /// Removes a mirror.
     pub(super) fn remove(&mut self, git_dir: &Path) {
         self.unplan(git_dir, Why::Never);
         self.mirrors.remove(git_dir);
     }
 
-    /// Upstream has something new, or says so. However often it says so before the mirror goes, it goes once. Says whether
-    /// the mirror is known.
-    pub(super) fn hint(&mut self, git_dir: &Path, now: Instant) -> bool {
+    /// Plans a sync because upstream says that something has changed: one, however often upstream says so before it starts.
+    /// Returns whether the mirror is known.
+    pub(super) fn notify_changed(&mut self, git_dir: &Path, now: Instant) -> bool {
         let Some(planned) = self.mirrors.get_mut(git_dir) else {
             return false;
         };
-        planned.hinted = true;
-        // What is refused is not refused less for being asked more often.
+        planned.is_changed = true;
+        // Another request would be refused as well.
         let in_vain = matches!(planned.why, Why::NeedsYou | Why::Refused);
         if !planned.running && !in_vain {
-            self.plan_hinted(git_dir, now);
+            self.plan_for_change(git_dir, now);
         }
         true
     }
 
-    /// A mirror goes before its time.
-    pub(super) fn go_now(&mut self, git_dir: &Path, now: Instant) {
+    /// Plans a sync now, unless it would fail again or wait for its host.
+    pub(super) fn sync_now(&mut self, git_dir: &Path, now: Instant) {
         if let Some(planned) = self.mirrors.get(git_dir)
             && !planned.running
             && matches!(planned.why, Why::Interval | Why::Never)
@@ -170,7 +164,7 @@ impl Timetable {
         }
     }
 
-    /// What kept a mirror from going is over.
+    /// Plans a mirror again that needed somebody, because that is over.
     pub(super) fn resume(&mut self, git_dir: &Path, now: Instant) {
         if let Some(planned) = self.mirrors.get_mut(git_dir)
             && planned.why == Why::NeedsYou
@@ -180,7 +174,8 @@ impl Timetable {
         }
     }
 
-    /// The next mirror that is due, and why; it counts as gone until [`Timetable::returned`].
+    /// Starts the next sync that is due. Returns its mirror and why it is due. It counts as running until
+    /// [`Timetable::finish`].
     pub(super) fn next_due(&mut self, now: Instant) -> Option<(PathBuf, Cause)> {
         loop {
             let (due, git_dir) = self.order.first()?.clone();
@@ -190,45 +185,42 @@ impl Timetable {
             let planned = self.mirrors.get_mut(&git_dir)?;
             let why = planned.why;
             if planned.running {
-                // Somebody else's sync has planned it anew in the meantime.
+                // A client's sync has planned it again in the meantime.
                 self.plan(&git_dir, now + PROBE_INTERVAL, why);
                 continue;
             }
-            let later = match self.rests.pass(&planned.host, now) {
-                Gate::Open => {
+            let later = match self.hosts.admit(&planned.host, now) {
+                Admission::Open => {
                     planned.running = true;
-                    let hinted = std::mem::take(&mut planned.hinted);
-                    if hinted {
-                        planned.told = Some(now);
-                    }
-                    self.unplan(&git_dir, why);
-                    let cause = if hinted {
+                    let cause = if std::mem::take(&mut planned.is_changed) {
+                        planned.last_change_sync = Some(now);
                         Cause::Webhook
                     } else {
                         Cause::Schedule
                     };
+                    self.unplan(&git_dir, why);
                     return Some((git_dir, cause));
                 }
-                Gate::Until(until) => until + self.jitter.below(MINUTE),
-                Gate::Probed => now + PROBE_INTERVAL + self.jitter.below(PROBE_INTERVAL),
+                Admission::Until(until) => until + self.jitter.below(MINUTE),
+                Admission::Probing => now + PROBE_INTERVAL + self.jitter.below(PROBE_INTERVAL),
             };
             self.plan(&git_dir, later, Why::HostRests);
         }
     }
 
-    /// A mirror that had gone is back. [`Timetable::ended`] has said how its sync was, if there was one.
-    pub(super) fn returned(&mut self, git_dir: &Path, now: Instant) {
+    /// Ends a scheduled sync. If it got as far as to upstream, [`Timetable::record_end`] has been called before.
+    pub(super) fn finish(&mut self, git_dir: &Path, now: Instant) {
         let Some(planned) = self.mirrors.get_mut(git_dir) else {
             return;
         };
         planned.running = false;
         let (due, why, every) = (planned.due, planned.why, planned.every);
-        let (host, hinted) = (planned.host.clone(), planned.hinted);
-        self.rests.unprobed(&host);
+        let (host, is_changed) = (planned.host.clone(), planned.is_changed);
+        self.hosts.end_probe(&host);
         match (due, every) {
             _ if why == Why::NeedsYou => {}
-            _ if hinted && !matches!(why, Why::Retry | Why::HostRests | Why::Refused) => {
-                self.plan_hinted(git_dir, now);
+            _ if is_changed && !matches!(why, Why::Retry | Why::HostRests | Why::Refused) => {
+                self.plan_for_change(git_dir, now);
             }
             (None, Some(every)) => {
                 let due = now + self.jitter.about(every);
@@ -238,95 +230,18 @@ impl Timetable {
         }
     }
 
-    /// A sync of a mirror has ended, whoever wanted it. Says whether what is known of its host has changed.
-    pub(super) fn ended(&mut self, git_dir: &Path, ended: Ended<'_>, now: Instant) -> bool {
-        let Some(planned) = self.mirrors.get_mut(git_dir) else {
-            return false;
-        };
-        let (host, every, hinted) = (planned.host.clone(), planned.every, planned.hinted);
-        let Some((kind, why)) = ended.failure else {
-            planned.failures = 0;
-            match every {
-                // While it ran.
-                _ if hinted => self.plan_hinted(git_dir, now),
-                Some(every) => {
-                    let due = now + self.jitter.about(every);
-                    self.plan(git_dir, due, Why::Interval);
-                }
-                None => self.unplan(git_dir, Why::Never),
-            }
-            return self.is_back(&host, now);
-        };
-        if kind == FailureKind::Cancelled {
-            return false;
-        }
-        planned.failures = planned.failures.saturating_add(1);
-        let failures = planned.failures;
-        if ended.needs_you {
-            self.unplan(git_dir, Why::NeedsYou);
-            // It has answered.
-            return self.is_back(&host, now);
-        }
-        let host_changed = match kind {
-            FailureKind::Unreachable => {
-                let asked_for = ended.retry_after;
-                self.rests
-                    .failed(&host, asked_for, why, now, &mut self.jitter);
-                true
-            }
-            FailureKind::Here | FailureKind::Usage => false,
-            _ => self.is_back(&host, now),
-        };
-        let retry = backoff(failures, &mut self.jitter);
-        let (wait, why) = match (every, kind) {
-            (None, _) if !hinted => {
-                self.unplan(git_dir, Why::Never);
-                return host_changed;
-            }
-            (Some(every), FailureKind::Refused | FailureKind::Wiped) => {
-                (every.max(MAX_REFUSALS * retry), Why::Refused)
-            }
-            _ => (retry, Why::Retry),
-        };
-        let due = match self.rests.of(&host, now) {
-            Some(rest) => (now + wait).max(rest.until + self.jitter.below(PROBE_INTERVAL)),
-            None => now + wait,
-        };
-        self.plan(git_dir, due, why);
-        host_changed
-    }
-
-    /// A mirror that had gone waits with the others of its host, which has failed in the meantime. Says how that one is.
-    pub(super) fn hold(&mut self, git_dir: &Path, now: Instant) -> Option<Rest> {
+    /// Puts off a scheduled sync that has started, where its host has failed in the meantime. Returns the host's back-off.
+    pub(super) fn defer(&mut self, git_dir: &Path, now: Instant) -> Option<Backoff> {
         let planned = self.mirrors.get_mut(git_dir)?;
-        let rest = self.rests.of(&planned.host, now)?.clone();
-        let due = rest.until + self.jitter.below(MINUTE);
+        let backoff = self.hosts.get(&planned.host, now)?.clone();
+        let due = backoff.until + self.jitter.below(MINUTE);
         self.plan(git_dir, due, Why::HostRests);
-        Some(rest)
+        Some(backoff)
     }
 
-    /// A host has answered: those that were held up by it go soon, and not all at once.
-    fn is_back(&mut self, host: &str, now: Instant) -> bool {
-        if !self.rests.worked(host) {
-            return false;
-        }
-        let held_up: Vec<_> = self
-            .mirrors
-            .iter()
-            .filter(|(_, planned)| planned.why == Why::HostRests && planned.host == host)
-            .map(|(git_dir, planned)| (git_dir.clone(), planned.due, planned.every))
-            .collect();
-        for (git_dir, due, every) in held_up {
-            let within = every.unwrap_or(MINUTE).min(MINUTE);
-            let soon = now + self.jitter.below(within);
-            self.plan(&git_dir, due.map_or(soon, |due| due.min(soon)), Why::Retry);
-        }
-        true
-    }
-
-    /// Time has passed that the clock has not counted: the machine slept. What is overdue goes once, spread out.
-    pub(super) fn slept(&mut self, time: Duration, now: Instant) {
-        self.rests.slept(time, now);
+    /// Adds the time that the machine slept, which the clock has not counted. Syncs that are overdue then are spread out.
+    pub(super) fn add_sleep(&mut self, time: Duration, now: Instant) {
+        self.hosts.add_sleep(time, now);
         for (due, git_dir) in std::mem::take(&mut self.order) {
             let left = due.saturating_duration_since(now);
             let due = match left.checked_sub(time) {
@@ -340,13 +255,13 @@ impl Timetable {
         }
     }
 
-    /// When the next mirror is due.
-    pub(super) fn wake(&self) -> Option<Instant> {
+    /// When the next sync is due.
+    pub(super) fn next_time(&self) -> Option<Instant> {
         self.order.first().map(|(due, _)| *due)
     }
 
-    /// What the next sync of a mirror depends on.
-    pub(super) fn next(&self, git_dir: &Path, now: Instant) -> Option<Next> {
+    /// When and why a mirror is synced next.
+    pub(super) fn next_sync(&self, git_dir: &Path, now: Instant) -> Option<Next> {
         let planned = self.mirrors.get(git_dir)?;
         Some(Next {
             wait: planned.due.map(|due| due.saturating_duration_since(now)),
@@ -355,30 +270,31 @@ impl Timetable {
         })
     }
 
-    /// The rest of a host, while it lasts.
-    pub(super) fn rest(&self, host: &str, now: Instant) -> Option<&Rest> {
-        self.rests.of(host, now)
+    /// The back-off of a host, while it lasts.
+    pub(super) fn backoff(&self, host: &str, now: Instant) -> Option<&Backoff> {
+        self.hosts.get(host, now)
     }
 
-    /// Takes over what a daemon before this has noted of hosts.
-    pub(super) fn read_rests(&mut self, path: &Path, now: Instant, wall: SystemTime) {
-        self.rests = HostBackoff::read(path, now, wall);
+    /// Reads the back-offs that the last daemon wrote.
+    pub(super) fn read_backoffs(&mut self, path: &Path, now: Instant, wall: SystemTime) {
+        self.hosts = HostBackoff::read(path, now, wall);
     }
 
-    /// Writes down what is known of hosts.
-    pub(super) fn write_rests(
+    /// Writes the back-offs of all hosts.
+    pub(super) fn write_backoffs(
         &self,
         path: &Path,
         now: Instant,
         wall: SystemTime,
     ) -> std::io::Result<()> {
-        self.rests.write(path, now, wall)
+        self.hosts.write(path, now, wall)
     }
 
-    /// It goes at once, or a moment after it last went: whoever pushes again and again has everything checked together.
-    fn plan_hinted(&mut self, git_dir: &Path, now: Instant) {
-        let told = self.mirrors.get(git_dir).and_then(|planned| planned.told);
-        let due = told.map_or(now, |told| now.max(told + COALESCE_INTERVAL));
+    /// Plans a sync for a change at upstream: at once, or [`COALESCE_INTERVAL`] after the last one.
+    fn plan_for_change(&mut self, git_dir: &Path, now: Instant) {
+        let planned = self.mirrors.get(git_dir);
+        let last = planned.and_then(|planned| planned.last_change_sync);
+        let due = last.map_or(now, |last| now.max(last + COALESCE_INTERVAL));
         self.plan(git_dir, due, Why::Webhook);
     }
 

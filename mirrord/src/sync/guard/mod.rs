@@ -1,8 +1,8 @@
-//! The wipe guard: whether upstream suddenly looks empty or replaced, so that somebody has to say that it is meant.
+//! The wipe guard: whether upstream looks wiped, which is to say emptied or replaced. Then the mirror keeps what it has until
+//! somebody accepts upstream.
 //!
-//! Upstream may have been restored from a wrong backup, or another project may have been moved to its address. What
-//! people do every day (branches deleted after they were merged, one renamed, a small project begun anew) is no such
-//! thing.
+//! Upstream may have been restored from a wrong backup, or another project may have been moved to its address. Everyday work
+//! does not look wiped: branches deleted after they were merged, a renamed branch, a small project begun anew.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -20,18 +20,18 @@ use crate::{
     repository::{ancestry, refs::UpstreamRefs},
 };
 
-/// So many refs may always go.
+/// How many refs may always be deleted.
 const MAX_LOST_REFS: usize = 9;
 
-/// So many commits may always be replaced.
+/// How many commits may always be replaced.
 const MAX_LOST_COMMITS: usize = 10;
 
-/// Says in one line what has happened to upstream, when it is what nobody does on purpose every day.
+/// Says in one line why upstream looks wiped, if it does.
 ///
-/// `before` is what upstream had and `upstream` what it has now of what is tracked, both by its own names; it `is_empty`
-/// when it has no ref at all, tracked or not. What it has now must be in `repo` already, or in the quarantine that `repo`
-/// sees, and where `git` works as well. It costs one child at most, and none unless many refs are gone or all changed.
-pub(crate) fn wiped(
+/// `before` and `upstream` are the tracked refs that upstream had and has, by its own names. `is_empty` says that upstream has
+/// no ref at all, tracked or not. The objects of both are looked for in `repo`, where `git` works as well. One child is
+/// started at most, and none unless many refs are gone or all have changed.
+pub(super) fn wipe_reason(
     before: &UpstreamRefs,
     upstream: &UpstreamRefs,
     is_empty: bool,
@@ -39,7 +39,7 @@ pub(crate) fn wiped(
     git: Command,
     watch: &Watch,
 ) -> Result<Option<String>, Failure> {
-    // A detached HEAD is recorded, too, and is no ref.
+    // The record of a detached HEAD is no ref of upstream.
     let before = before
         .iter()
         .filter(|(name, _)| **name != UpstreamRef::head());
@@ -59,7 +59,7 @@ pub(crate) fn wiped(
         .map(|(_, oid)| **oid)
         .collect();
     let too_many = |gone: usize| gone > MAX_LOST_REFS && gone * 2 > had;
-    // Where nothing tracked is left there is nothing new, either: that is for the rule above to judge.
+    // Where no tracked ref is left, none has changed: the rule above decides.
     let all_changed = !upstream.is_empty()
         && before
             .iter()
@@ -68,10 +68,10 @@ pub(crate) fn wiped(
         return Ok(None);
     }
     let mut repo = repo.clone();
-    // An old tip that is missing would have all packs listed again, once for each of them.
+    // For each old tip that is missing, gix would else list all packs again.
     repo.objects.refresh_never();
     let new: BTreeSet<ObjectId> = upstream.values().copied().collect();
-    // What is missing here, or leads to no commit, has no history that could be walked.
+    // An object that is missing, or leads to no commit, has no history that could be walked.
     let old: BTreeMap<ObjectId, ObjectId> = before
         .iter()
         .filter_map(|(_, oid)| Some((**oid, ancestry::peel_to_commit(&repo, **oid)?)))
@@ -82,7 +82,7 @@ pub(crate) fn wiped(
     let Loss {
         commits,
         mut is_related,
-    } = Loss::of(old.values(), still, git, watch)?;
+    } = Loss::between(old.values(), still, git, watch)?;
     let is_reached = |commit: &ObjectId| !commits.contains(commit);
     let is_kept = |oid: &ObjectId| new.contains(oid) || old.get(oid).is_some_and(is_reached);
     let lost = gone.iter().filter(|oid| !is_kept(oid)).count();
@@ -102,18 +102,18 @@ pub(crate) fn wiped(
     }))
 }
 
-/// What upstream had and no ref of it reaches any more.
+/// The commits that upstream had and that none of its refs reaches any more.
 #[derive(Default)]
 struct Loss {
     /// The commits.
     commits: HashSet<ObjectId>,
-    /// Whether one of them has a parent that is still reached.
+    /// Whether one of them has a parent that a ref still reaches.
     is_related: bool,
 }
 
 impl Loss {
-    /// What is reached from `old` and not from `new`, all of them commits that are here.
-    fn of<'a>(
+    /// Finds the commits that `old` reach and `new` do not. All of them are in the repository.
+    fn between<'a>(
         old: impl Iterator<Item = &'a ObjectId>,
         new: impl Iterator<Item = ObjectId>,
         mut git: Command,
@@ -125,7 +125,7 @@ impl Loss {
             return Ok(loss);
         }
         input.extend(new.map(|commit| format!("^{commit}\n")));
-        // A damaged history ends where the damage is: it must not keep upstream from being followed.
+        // A damaged history ends at the damage, which must not make the sync fail.
         git.args(["rev-list", "--stdin", "--boundary", "--missing=allow-any"])
             .stdout(Stdio::piped());
         let ended = child::run(git, input.into_bytes(), watch)
@@ -134,11 +134,11 @@ impl Loss {
             return Err(crate::process::watch::cancelled());
         }
         if !ended.status.success() {
-            let words = String::from_utf8_lossy(&ended.stderr);
-            let words = words.lines().find_map(|line| line.strip_prefix("fatal: "));
+            let stderr = String::from_utf8_lossy(&ended.stderr);
+            let message = stderr.lines().find_map(|line| line.strip_prefix("fatal: "));
             return Err(Failure::here(format!(
                 "cannot compare upstream with what it had: {}",
-                words.unwrap_or("git rev-list failed")
+                message.unwrap_or("git rev-list failed")
             )));
         }
         for line in ended.stdout.lines() {

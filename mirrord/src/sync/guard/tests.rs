@@ -1,4 +1,4 @@
-//! What alarms, at each threshold, and what people do every day and does not.
+//! What looks wiped, at each threshold, and what is everyday work and does not.
 
 use tokio::sync::broadcast;
 
@@ -27,17 +27,22 @@ fn refs(sample: &Imported, named: &Named) -> UpstreamRefs {
         .collect()
 }
 
-fn ask(sample: &Imported, before: &Named, upstream: &Named, git: Command) -> Option<String> {
+fn reason_with(
+    sample: &Imported,
+    before: &Named,
+    upstream: &Named,
+    git: Command,
+) -> Option<String> {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let _inside = runtime.enter();
     let watch = Watch::new("host", broadcast::channel(1).0, Vec::new());
     let (before, upstream) = (refs(sample, before), refs(sample, upstream));
-    wiped(&before, &upstream, false, &sample.open(), git, &watch).expect("compared")
+    wipe_reason(&before, &upstream, false, &sample.open(), git, &watch).expect("compared")
 }
 
-fn alarm(sample: &Sample, before: &Named, upstream: &Named) -> Option<String> {
+fn reason(sample: &Sample, before: &Named, upstream: &Named) -> Option<String> {
     let sample = sample.import();
-    ask(&sample, before, upstream, sample.git())
+    reason_with(&sample, before, upstream, sample.git())
 }
 
 /// A main of five commits, and so many branches of one more each that was never merged.
@@ -55,7 +60,7 @@ fn an_upstream_without_any_ref_is_not_believed_when_it_had_one() {
     let watch = Watch::new("host", broadcast::channel(1).0, Vec::new());
     let empty = |before: &UpstreamRefs| {
         let repo = sample.open();
-        wiped(
+        wipe_reason(
             before,
             &UpstreamRefs::new(),
             true,
@@ -66,15 +71,15 @@ fn an_upstream_without_any_ref_is_not_believed_when_it_had_one() {
         .expect("compared")
     };
     let before = refs(&sample, &named("heads", [main; 14]));
-    let words = "upstream has no refs any more, and had 14";
-    assert_eq!(empty(&before).as_deref(), Some(words));
+    let message = "upstream has no refs any more, and had 14";
+    assert_eq!(empty(&before).as_deref(), Some(message));
     assert_eq!(empty(&UpstreamRefs::new()), None, "it was empty before");
     let head = [("HEAD".into(), sample.oid(main))].into();
     assert_eq!(empty(&head), None, "a detached HEAD is no ref");
 }
 
 #[test]
-fn ten_refs_gone_alarm_and_nine_do_not() {
+fn ten_refs_gone_look_wiped_and_nine_do_not() {
     let (sample, main, branches) = project(10);
     let with = |count: usize| {
         [
@@ -82,24 +87,24 @@ fn ten_refs_gone_alarm_and_nine_do_not() {
             one("main", main),
         ]
     };
-    let alarm = |count| alarm(&sample, &with(count).concat(), &one("main", main));
-    assert_eq!(alarm(9), None);
-    let words = "10 of upstream's 11 refs are gone, and no other ref contains them";
-    assert_eq!(alarm(10).as_deref(), Some(words));
+    let reason = |count| reason(&sample, &with(count).concat(), &one("main", main));
+    assert_eq!(reason(9), None);
+    let message = "10 of upstream's 11 refs are gone, and no other ref contains them";
+    assert_eq!(reason(10).as_deref(), Some(message));
 }
 
 #[test]
-fn more_than_half_gone_alarm_and_half_do_not() {
+fn more_than_half_gone_look_wiped_and_half_do_not() {
     let (sample, _, branches) = project(24);
     let before = named("heads", branches);
-    assert_eq!(alarm(&sample, &before, &before[12..].to_vec()), None);
-    let words = "13 of upstream's 24 refs are gone, and no other ref contains them";
+    assert_eq!(reason(&sample, &before, &before[12..].to_vec()), None);
+    let message = "13 of upstream's 24 refs are gone, and no other ref contains them";
     let after = before[13..].to_vec();
-    assert_eq!(alarm(&sample, &before, &after).as_deref(), Some(words));
+    assert_eq!(reason(&sample, &before, &after).as_deref(), Some(message));
 }
 
 #[test]
-fn branches_deleted_after_they_were_merged_do_not_alarm() {
+fn branches_deleted_after_they_were_merged_do_not_look_wiped() {
     let (mut sample, mut main, branches) = project(19);
     let before = [named("heads", branches.clone()), one("main", main)].concat();
     for branch in &branches[..14] {
@@ -107,10 +112,10 @@ fn branches_deleted_after_they_were_merged_do_not_alarm() {
     }
     let kept = before[14..19].to_vec();
     let after = [kept.clone(), one("main", main)].concat();
-    assert_eq!(alarm(&sample, &before, &after), None);
+    assert_eq!(reason(&sample, &before, &after), None);
     // What was merged does not count; the others do.
     let after = one("main", main);
-    assert_eq!(alarm(&sample, &before, &after), None);
+    assert_eq!(reason(&sample, &before, &after), None);
 }
 
 #[test]
@@ -121,70 +126,71 @@ fn of_twenty_gone_only_the_unmerged_count() {
         main = sample.commit(&[main, *branch]);
     }
     let after = one("main", main);
-    let words = "13 of upstream's 24 refs are gone, and no other ref contains them";
-    assert_eq!(alarm(&sample, &before, &after).as_deref(), Some(words));
+    let message = "13 of upstream's 24 refs are gone, and no other ref contains them";
+    assert_eq!(reason(&sample, &before, &after).as_deref(), Some(message));
     main = sample.commit(&[main, branches[11]]);
-    assert_eq!(alarm(&sample, &before, &one("main", main)), None);
+    assert_eq!(reason(&sample, &before, &one("main", main)), None);
 }
 
 #[test]
-fn a_branch_that_took_another_name_does_not_alarm() {
+fn a_branch_that_took_another_name_does_not_look_wiped() {
     let (sample, main, _) = project(0);
     let (before, after) = (one("master", main), one("main", main));
-    assert_eq!(alarm(&sample, &before, &after), None);
+    assert_eq!(reason(&sample, &before, &after), None);
     let mut sample = Sample::new();
     let master = sample.line(None, 50);
     let main = sample.commit(&[master]);
     let (before, after) = (one("master", master), one("main", main));
-    assert_eq!(alarm(&sample, &before, &after), None);
+    assert_eq!(reason(&sample, &before, &after), None);
 }
 
 #[test]
-fn all_branches_moved_below_another_name_do_not_alarm() {
+fn all_branches_moved_below_another_name_do_not_look_wiped() {
     let (sample, _, branches) = project(20);
     let (before, after) = (named("heads", branches.clone()), named("tags", branches));
-    assert_eq!(alarm(&sample, &before, &after), None);
+    assert_eq!(reason(&sample, &before, &after), None);
 }
 
 #[test]
-fn the_only_tracked_branch_deleted_while_upstream_has_others_does_not_alarm() {
+fn the_only_tracked_branch_deleted_while_upstream_has_others_does_not_look_wiped() {
     let mut sample = Sample::new();
     let main = sample.line(None, 50);
-    assert_eq!(alarm(&sample, &one("main", main), &Named::new()), None);
+    assert_eq!(reason(&sample, &one("main", main), &Named::new()), None);
 }
 
 #[test]
-fn twenty_tracked_branches_deleted_alarm_though_upstream_has_others() {
+fn twenty_tracked_branches_deleted_look_wiped_though_upstream_has_others() {
     let (sample, _, branches) = project(20);
-    let alarm = alarm(&sample, &named("heads", branches), &Named::new());
-    let words = "20 of upstream's 20 refs are gone, and no other ref contains them";
-    assert_eq!(alarm.as_deref(), Some(words));
+    let reason = reason(&sample, &named("heads", branches), &Named::new());
+    let message = "20 of upstream's 20 refs are gone, and no other ref contains them";
+    assert_eq!(reason.as_deref(), Some(message));
 }
 
 #[test]
-fn eleven_commits_replaced_alarm_and_ten_do_not() {
-    let alarm = |length| {
+fn eleven_commits_replaced_look_wiped_and_ten_do_not() {
+    let reason = |length| {
         let mut sample = Sample::new();
         let (old, new) = (sample.line(None, length), sample.line(None, 30));
-        alarm(&sample, &one("main", old), &one("main", new))
+        reason(&sample, &one("main", old), &one("main", new))
     };
-    assert_eq!(alarm(10), None);
-    let words = "upstream's history was replaced: it shares no commit with the one ref that it had";
-    assert_eq!(alarm(11).as_deref(), Some(words));
+    assert_eq!(reason(10), None);
+    let message =
+        "upstream's history was replaced: it shares no commit with the one ref that it had";
+    assert_eq!(reason(11).as_deref(), Some(message));
 }
 
 #[test]
-fn another_project_at_the_same_address_alarms() {
+fn another_project_at_the_same_address_looks_wiped() {
     let (mut sample, main, branches) = project(8);
     let before = [named("heads", branches), one("main", main)].concat();
     let new = sample.line(None, 3);
-    let words =
+    let message =
         "upstream's history was replaced: it shares no commit with any of the 9 refs that it had";
     let after = [one("main", new), named("heads", [new; 8])].concat();
-    assert_eq!(alarm(&sample, &before, &after).as_deref(), Some(words));
+    assert_eq!(reason(&sample, &before, &after).as_deref(), Some(message));
     // It need not have the same branches, nor as many.
     let after = one("trunk", new);
-    assert_eq!(alarm(&sample, &before, &after).as_deref(), Some(words));
+    assert_eq!(reason(&sample, &before, &after).as_deref(), Some(message));
 }
 
 #[test]
@@ -196,13 +202,13 @@ fn one_ref_that_stayed_shows_that_it_is_the_same_project() {
         sample.commit(&[]),
     );
     let with = |main| [one("main", main), one("pages", pages)].concat();
-    assert_eq!(alarm(&sample, &with(old), &with(new)), None);
+    assert_eq!(reason(&sample, &with(old), &with(new)), None);
     // Under another name it is as good.
     let moved = [one("main", new), one("site", pages)].concat();
-    assert_eq!(alarm(&sample, &with(old), &moved), None);
+    assert_eq!(reason(&sample, &with(old), &moved), None);
     let further = sample.commit(&[pages]);
     let moved = [one("main", new), one("site", further)].concat();
-    assert_eq!(alarm(&sample, &with(old), &moved), None);
+    assert_eq!(reason(&sample, &with(old), &moved), None);
 }
 
 #[test]
@@ -210,23 +216,23 @@ fn a_history_rewritten_down_to_its_first_commit_is_still_the_same() {
     let mut sample = Sample::new();
     let root = sample.commit(&[]);
     let (old, new) = (sample.line(Some(root), 40), sample.line(Some(root), 40));
-    assert_eq!(alarm(&sample, &one("main", old), &one("main", new)), None);
-    assert_eq!(alarm(&sample, &one("main", old), &one("main", root)), None);
+    assert_eq!(reason(&sample, &one("main", old), &one("main", new)), None);
+    assert_eq!(reason(&sample, &one("main", old), &one("main", root)), None);
 }
 
 #[test]
-fn a_first_commit_amended_does_not_alarm() {
+fn a_first_commit_amended_does_not_look_wiped() {
     let mut sample = Sample::new();
     let (old, new) = (sample.commit(&[]), sample.commit(&[]));
-    assert_eq!(alarm(&sample, &one("main", old), &one("main", new)), None);
+    assert_eq!(reason(&sample, &one("main", old), &one("main", new)), None);
 }
 
 #[test]
-fn a_push_to_every_branch_does_not_alarm() {
+fn a_push_to_every_branch_does_not_look_wiped() {
     let (mut sample, _, branches) = project(30);
     let before = named("heads", branches.clone());
     let after = named("heads", branches.iter().map(|old| sample.commit(&[*old])));
-    assert_eq!(alarm(&sample, &before, &after), None);
+    assert_eq!(reason(&sample, &before, &after), None);
 }
 
 #[test]
@@ -239,19 +245,19 @@ fn tags_of_anything_can_go_and_stay() {
     let (releases, odd) = (named("tags", releases), named("tags/odd", odd));
     // The commits are all on main.
     let before = [main.clone(), releases.clone()].concat();
-    assert_eq!(alarm(&sample, &before, &main), None);
+    assert_eq!(reason(&sample, &before, &main), None);
     // Nothing can contain what is no commit.
     let before = [main.clone(), odd.clone()].concat();
-    let words = "12 of upstream's 13 refs are gone, and no other ref contains them";
-    assert_eq!(alarm(&sample, &before, &main).as_deref(), Some(words));
+    let message = "12 of upstream's 13 refs are gone, and no other ref contains them";
+    assert_eq!(reason(&sample, &before, &main).as_deref(), Some(message));
     // Unless it is still there, under another name.
     let renamed: Named = odd
         .iter()
         .map(|(name, mark)| (format!("{name}.old"), *mark))
         .collect();
     let after = [releases, renamed].concat();
-    assert_eq!(alarm(&sample, &before, &after), None);
-    assert!(alarm(&sample, &odd, &main).is_some());
+    assert_eq!(reason(&sample, &before, &after), None);
+    assert!(reason(&sample, &odd, &main).is_some());
 }
 
 #[test]
@@ -259,10 +265,10 @@ fn old_tips_that_are_missing_here_count_as_lost_and_break_nothing() {
     let (sample, main, branches) = project(9);
     let (nothing, main) = (named("tags", [0]), one("main", main));
     let before = [named("heads", branches), nothing, main.clone()].concat();
-    let words = "10 of upstream's 11 refs are gone, and no other ref contains them";
-    assert_eq!(alarm(&sample, &before, &main).as_deref(), Some(words));
+    let message = "10 of upstream's 11 refs are gone, and no other ref contains them";
+    assert_eq!(reason(&sample, &before, &main).as_deref(), Some(message));
     // What replaced commits of which nothing is known here cannot be said.
-    assert_eq!(alarm(&sample, &one("main", 0), &main), None);
+    assert_eq!(reason(&sample, &one("main", 0), &main), None);
 }
 
 #[test]
@@ -275,18 +281,18 @@ fn five_thousand_refs_gone_cost_one_child() {
     let before = [named("heads", branches), one("main", main)].concat();
     let counted = |main| {
         let calls = sample.path().join("calls");
-        // A git that notes that it was run.
+        // A git that writes that it was run.
         let real = sample.git();
         let mut git = Command::new("sh");
         git.args(["-c", "echo >>\"$0\"; exec \"$@\""]).arg(&calls);
         git.arg(real.get_program()).args(real.get_args());
-        let alarm = ask(&sample, &before, &one("main", main), git);
+        let reason = reason_with(&sample, &before, &one("main", main), git);
         let children = std::fs::read(&calls).unwrap_or_default().len();
         std::fs::remove_file(&calls).expect("there");
-        (alarm, children)
+        (reason, children)
     };
-    let words = "5000 of upstream's 5001 refs are gone, and no other ref contains them";
-    assert_eq!(counted(main), (Some(words.to_owned()), 1));
+    let message = "5000 of upstream's 5001 refs are gone, and no other ref contains them";
+    assert_eq!(counted(main), (Some(message.to_owned()), 1));
     assert_eq!(counted(merged), (None, 1));
 }
 
@@ -298,5 +304,5 @@ fn an_everyday_sync_costs_no_child() {
     let after = [named("heads", branches[..20].to_vec()), one("main", pushed)].concat();
     let sample = sample.import();
     let none = Command::new("/nonexistent/git");
-    assert_eq!(ask(&sample, &before, &after, none), None);
+    assert_eq!(reason_with(&sample, &before, &after, none), None);
 }

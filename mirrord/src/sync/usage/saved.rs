@@ -1,21 +1,22 @@
-//! What a mirror has saved, in numbers: pure but for the file that they lie in.
+//! What a mirror has saved, in numbers, and the file that has them.
 //!
-//! They are estimates, and rather too low than too high. A clone is worth the packs that upstream has given, less what
-//! had to be downloaded for it. A fetch that waited for a sync together with others is worth what came, but for the one of
-//! them for whom it is said to have come; what any other fetch would have downloaded nobody here can tell, and it counts
-//! for nothing. The time is that of the biggest download that the mirror has made itself, in proportion: many small ones
-//! would say how slow a question is, and not how slow the line.
+//! The numbers are estimates, and rather too low than too high. A clone saves the size of the packs from upstream, less what
+//! was downloaded for it. Of several fetches that waited for one sync, one counts as having downloaded what came, and each
+//! other one saves as much. What any other fetch would have downloaded is unknown, and it saves no bytes. The saved time is
+//! that of the mirror's own biggest download, in proportion: small downloads say how slow a request is, not how slow the
+//! line.
 
 use std::{fs, io, path::Path, time::Duration};
 
 use common::protocol::Saved;
 
-use crate::{process::durable, sync::Download};
+use super::Download;
+use crate::process::durable;
 
-/// The file in a mirror that has all of it: a number on each line, in the order of the fields.
+/// The file in a mirror: a number on each line, in the order of the fields of [`Counts`].
 const FILE: &str = "saved";
 
-/// What was counted.
+/// What was counted since the mirror was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Counts {
     /// Clones without a download.
@@ -26,21 +27,21 @@ pub(super) struct Counts {
     bytes: u64,
     /// Bytes of the mirror's own biggest download.
     biggest: u64,
-    /// Milliseconds that this one took.
+    /// Milliseconds that this download took.
     took: u64,
 }
 
 impl Counts {
-    /// Counts an answer: to a clone, for which upstream would have sent `all` these bytes, or to a fetch. Says whether that
-    /// changes anything.
-    pub(super) fn answered(&mut self, all: Option<u64>, download: Download) -> bool {
+    /// Counts an answer to a fetch, or to a clone, for which upstream would have sent `clone_size` bytes. Returns whether the
+    /// counts changed.
+    pub(super) fn add_answer(&mut self, clone_size: Option<u64>, download: Download) -> bool {
         let own = if download.is_own { download.bytes } else { 0 };
-        match all {
-            // Most of it came for this very clone.
-            Some(all) if own > all / 2 => return false,
-            Some(all) => {
+        match clone_size {
+            // Most of it was downloaded for this very clone.
+            Some(size) if own > size / 2 => return false,
+            Some(size) => {
                 self.clones += 1;
-                self.bytes = self.bytes.saturating_add(all - own);
+                self.bytes = self.bytes.saturating_add(size - own);
             }
             None if own > 0 => return false,
             None => {
@@ -51,8 +52,8 @@ impl Counts {
         true
     }
 
-    /// Counts a download. Says whether that changes anything.
-    pub(super) fn downloaded(&mut self, bytes: u64, took: Duration) -> bool {
+    /// Counts a download. Returns whether the counts changed.
+    pub(super) fn add_download(&mut self, bytes: u64, took: Duration) -> bool {
         let is_biggest = bytes > self.biggest;
         if is_biggest {
             self.biggest = bytes;
@@ -61,7 +62,7 @@ impl Counts {
         is_biggest
     }
 
-    /// As it is told.
+    /// The numbers that are shown.
     pub(super) fn saved(&self) -> Saved {
         let time = u128::from(self.bytes) * u128::from(self.took);
         let time = time.checked_div(u128::from(self.biggest));
@@ -73,7 +74,7 @@ impl Counts {
         }
     }
 
-    /// What was written down; nothing where that is lost.
+    /// Reads the file of a mirror. Without one, or with a torn one, the counts are zero.
     pub(super) fn read(git_dir: &Path) -> Self {
         let text = fs::read_to_string(git_dir.join(FILE)).unwrap_or_default();
         Self::parse(&text).unwrap_or_default()
@@ -93,7 +94,7 @@ impl Counts {
         })
     }
 
-    /// Writes it down.
+    /// Writes the file of a mirror.
     pub(super) fn write(&self, git_dir: &Path) -> io::Result<()> {
         durable::replace(&git_dir.join(FILE), self.text().as_bytes())
     }
@@ -131,7 +132,7 @@ mod tests {
         Download { bytes, is_own }
     }
 
-    fn told(counts: &Counts) -> (u64, u64, u64) {
+    fn totals(counts: &Counts) -> (u64, u64, u64) {
         (counts.clones, counts.fetches, counts.bytes)
     }
 
@@ -139,50 +140,50 @@ mod tests {
     fn the_clone_that_made_the_mirror_has_saved_nothing_and_the_next_one_all() {
         let mut counts = Counts::default();
         // A pack on disk may be a little longer than what came.
-        assert!(!counts.answered(Some(1020), own(1000)));
-        assert_eq!(told(&counts), (0, 0, 0));
-        assert!(counts.answered(Some(1020), NOTHING));
-        assert!(counts.answered(Some(1020), shared(1000)));
-        assert_eq!(told(&counts), (2, 0, 2040));
+        assert!(!counts.add_answer(Some(1020), own(1000)));
+        assert_eq!(totals(&counts), (0, 0, 0));
+        assert!(counts.add_answer(Some(1020), NOTHING));
+        assert!(counts.add_answer(Some(1020), shared(1000)));
+        assert_eq!(totals(&counts), (2, 0, 2040));
     }
 
     #[test]
     fn a_clone_for_which_a_little_came_has_saved_the_rest() {
         let mut counts = Counts::default();
-        assert!(counts.answered(Some(1000), own(100)));
-        assert_eq!(told(&counts), (1, 0, 900));
+        assert!(counts.add_answer(Some(1000), own(100)));
+        assert_eq!(totals(&counts), (1, 0, 900));
     }
 
     #[test]
-    fn of_those_who_fetch_together_one_has_downloaded_it() {
+    fn of_fetches_that_wait_together_one_has_downloaded_it() {
         let mut counts = Counts::default();
-        assert!(!counts.answered(None, own(70)));
-        assert!(counts.answered(None, shared(70)));
-        assert!(counts.answered(None, shared(70)));
-        assert_eq!(told(&counts), (0, 2, 140));
+        assert!(!counts.add_answer(None, own(70)));
+        assert!(counts.add_answer(None, shared(70)));
+        assert!(counts.add_answer(None, shared(70)));
+        assert_eq!(totals(&counts), (0, 2, 140));
     }
 
     #[test]
-    fn a_fetch_that_brought_nothing_is_a_fetch_and_no_saved_byte() {
+    fn a_fetch_without_a_download_saves_no_bytes() {
         let mut counts = Counts::default();
-        assert!(counts.answered(None, NOTHING));
-        assert_eq!(told(&counts), (0, 1, 0));
+        assert!(counts.add_answer(None, NOTHING));
+        assert_eq!(totals(&counts), (0, 1, 0));
     }
 
     #[test]
     fn time_goes_by_the_biggest_download_and_not_by_how_long_small_ones_take() {
         let mut counts = Counts::default();
-        counts.answered(Some(3000), NOTHING);
+        counts.add_answer(Some(3000), NOTHING);
         assert_eq!(counts.saved().milliseconds, None, "nobody knows");
         let second = Duration::from_secs(1);
-        assert!(counts.downloaded(10, second));
-        assert!(counts.downloaded(1000, 2 * second));
-        assert!(!counts.downloaded(10, second));
+        assert!(counts.add_download(10, second));
+        assert!(counts.add_download(1000, 2 * second));
+        assert!(!counts.add_download(10, second));
         assert_eq!(counts.saved().milliseconds, Some(6000));
     }
 
     #[test]
-    fn what_is_torn_is_nothing() {
+    fn a_torn_file_is_not_read() {
         for text in ["", "1\n2\n3\n4\n", "1\n2\n3\n4\nx\n", "1\n2\n3\n4\n5\n6\n"] {
             assert_eq!(Counts::parse(text), None, "{text:?}");
         }

@@ -125,7 +125,7 @@ impl Inventory {
             inventory.total_size += size;
             if mirror.settings.automatic {
                 inventory.candidates.push(Candidate {
-                    last_used: usage::last_or_now(&mirror.git_dir)?,
+                    last_used: usage::last_used_or_now(&mirror.git_dir)?,
                     mirror,
                     size,
                 });
@@ -155,7 +155,7 @@ fn remove(engine: &Engine, candidate: &Candidate, reason: Reason) -> io::Result<
     };
     // From here on no request begins to use the mirror; until now one may have.
     let is_unchanged = engine.registry.mirror_at(git_dir)?.as_ref() == Some(&candidate.mirror)
-        && usage::last_or_now(git_dir)? == candidate.last_used;
+        && usage::last_used_or_now(git_dir)? == candidate.last_used;
     if !is_unchanged || must_stay(engine, &candidate.mirror)? {
         return Ok(false);
     }

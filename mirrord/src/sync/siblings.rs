@@ -1,9 +1,9 @@
-//! Other mirrors of the same upstream. A mirror that has nothing yet takes their packs, so that nothing is downloaded
-//! twice; of refs, settings and credentials it takes nothing.
+//! Other mirrors of the same upstream. The first sync of a mirror takes their packs, so that nothing is downloaded twice. It
+//! takes no refs, settings or credentials.
 //!
-//! Packs are taken within a sync, after upstream has accepted the login that the sync was asked for with: what a mirror
-//! has is shown to whoever may read its upstream. Packs of what another mirror alone has are left there. Where only the
-//! spelling of a URL says that the upstream is the same, what this login is advertised is packed, and nothing else.
+//! Packs are taken after upstream has accepted the login of the sync: who may read the upstream may read what its mirrors
+//! have from it. Packs of what another mirror alone has stay there. Where only another spelling of the URL suggests that the
+//! upstream is the same, the objects that upstream advertises to this login are packed, and no others.
 
 use std::{collections::BTreeSet, fs, io, path::Path, process::Stdio};
 
@@ -20,6 +20,7 @@ use common::{
 use rustix::fs::ioctl_ficlone;
 use tokio::runtime::Handle;
 
+use super::Engine;
 use crate::{
     mirrors::{
         registry::{Mirror, Registry},
@@ -32,12 +33,11 @@ use crate::{
         quarantine::{Origin, Quarantine},
         refs::{self, Refs, UpstreamRefs},
     },
-    sync::Engine,
 };
 
-/// Takes the packs of all other mirrors of an upstream, for the mirror in `git_dir`. Returns what upstream had by their
-/// records, all of which the mirror now has. What cannot be taken is downloaded. Blocks.
-pub(crate) fn take_packs(
+/// Takes the packs of all other mirrors of an upstream for the mirror in `git_dir`. Returns their records, whose objects the
+/// mirror has now. What cannot be taken is downloaded. Blocks.
+pub(super) fn take_packs(
     engine: &Engine,
     url: &UpstreamUrl,
     git_dir: &Path,
@@ -46,14 +46,14 @@ pub(crate) fn take_packs(
 ) -> Refs {
     let mut taken = Refs::new();
     let of_url = |url| engine.registry.mirrors_of_url(url).unwrap_or_default();
-    let mut others = of_url(url);
-    others.extend(other_spelling(url).iter().flat_map(of_url));
-    for other in others.iter().filter(|other| other.git_dir != git_dir) {
-        let advertised = (other.settings.url != *url).then_some(advertised);
-        match take_packs_of(engine, other, git_dir, advertised, watch) {
+    let mut siblings = of_url(url);
+    siblings.extend(other_spelling(url).iter().flat_map(of_url));
+    for sibling in siblings.iter().filter(|mirror| mirror.git_dir != git_dir) {
+        let advertised = (sibling.settings.url != *url).then_some(advertised);
+        match take_packs_of(engine, sibling, git_dir, advertised, watch) {
             Ok(records) => taken.extend(records),
             Err(err) => {
-                let name = &other.settings.name;
+                let name = &sibling.settings.name;
                 tracing::warn!("cannot take the packs of '{name}' for another mirror: {err}");
             }
         }
@@ -61,16 +61,16 @@ pub(crate) fn take_packs(
     taken
 }
 
-/// Takes the packs of one mirror, or of what is `advertised` alone.
+/// Takes the packs of one mirror: all that it has from upstream, or only the objects of the refs that are `advertised`.
 fn take_packs_of(
     engine: &Engine,
-    other: &Mirror,
+    sibling: &Mirror,
     git_dir: &Path,
     advertised: Option<&UpstreamRefs>,
     watch: &Watch,
 ) -> io::Result<Refs> {
-    let from = &other.git_dir;
-    // While somebody reads a mirror it stays where it is, and its packs stay in it.
+    let from = &sibling.git_dir;
+    // A mirror that is read is not moved, and keeps its packs.
     let _reading = Handle::current().block_on(engine.gates.gate(from).begin_read());
     let _lease = lease::share(from)?;
     if refs::open(from)?.object_hash() != refs::open(git_dir)?.object_hash() {
@@ -85,14 +85,14 @@ fn take_packs_of(
     let Some(fit) = verified::fit(from)?.filter(|_| !records.is_empty()) else {
         return Ok(Refs::new());
     };
-    // What somebody has changed is not taken.
+    // Packs that somebody has changed are not taken.
     verified::require(from)?;
     let quarantine = Quarantine::new(git_dir)?;
     let is_shared = |pack: &Verified| !pack.apart && advertised.is_none();
     let (shared, rest): (Vec<_>, Vec<_>) = fit.packs.into_iter().partition(is_shared);
-    let there = pack_dir(git_dir);
+    let present = pack_dir(git_dir);
     for pack in &shared {
-        if !there.join(format!("{}.idx", pack.name)).exists() {
+        if !present.join(format!("{}.idx", pack.name)).exists() {
             let to = quarantine.path().join("pack");
             link(&pack_dir(from), pack, &to)?;
         }
@@ -105,7 +105,7 @@ fn take_packs_of(
             return Err(io::Error::other(NotVerified(linked.join(pack.name))));
         }
     }
-    // Links have changed their ctimes.
+    // Hard links have changed the ctimes of the files.
     let folder = pack_dir(from);
     let name = |pack: &Verified, ending| folder.join(format!("{}.{ending}", pack.name));
     let files = shared
@@ -113,14 +113,14 @@ fn take_packs_of(
         .flat_map(|pack| pack.files.keys().map(move |ending| name(pack, *ending)));
     crate::repository::verified::record_stamps(from, files.collect::<Vec<_>>().into_iter());
     if !rest.is_empty() {
-        // What was pushed through the other mirror may be upstream's by now, in a pack with what is not.
+        // Objects that were pushed through the other mirror may be upstream's by now, in a pack with others that are not.
         pack_rest(from, &records, &shared, quarantine.path(), watch)?;
     }
     quarantine.release(Origin::Upstream)?;
     Ok(records)
 }
 
-/// Gives the files of a pack to a quarantine: as reflinks, else as hard links, else as copies.
+/// Links the files of a pack into the directory `to`: as reflinks, else as hard links, else as copies.
 fn link(from: &Path, pack: &Verified, to: &Path) -> io::Result<()> {
     for ending in ENDINGS
         .into_iter()
@@ -141,7 +141,7 @@ fn link(from: &Path, pack: &Verified, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Packs what these refs need and no pack of those has.
+/// Packs the objects that `refs` need and none of `packs` has.
 fn pack_rest(
     git_dir: &Path,
     refs: &Refs,
@@ -167,9 +167,9 @@ fn pack_rest(
     Err(io::Error::other(message))
 }
 
-/// Where branches and tags are that clones of a URL pushed to a mirror which does not serve the URL any more: one line for
-/// each such mirror, when another one has just been made that serves it.
-pub(crate) fn left_behind(registry: &Registry, new: &Mirror) -> Vec<String> {
+/// The warnings of a new mirror that serves a URL: one line for each mirror that served the URL before and has local branches
+/// or tags, which clones of the URL pushed to it.
+pub(super) fn local_refs_elsewhere(registry: &Registry, new: &Mirror) -> Vec<String> {
     if new.settings.serves_url != ServesUrl::Yes {
         return Vec::new();
     }
