@@ -21,7 +21,7 @@ fn fork(switch: &str) -> Fork {
     fork
 }
 
-/// What `--porcelain` says of each ref, without the objects.
+/// The line of `--porcelain` for each ref, without the objects.
 fn verdicts(ran: &Ran) -> Vec<String> {
     let lines = ran.stdout.lines().filter(|line| line.contains(":refs/"));
     lines

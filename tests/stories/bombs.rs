@@ -1,10 +1,10 @@
-//! What inflates to more than a machine has stays out of the daemon.
+//! Objects that inflate to more memory than a machine has stay out of the daemon.
 
 use std::fs;
 
 use tests::World;
 
-/// What each process may use, in KiB: less than any of the objects below.
+/// The memory of each process, in KiB: less than any of the objects below.
 const LIMIT: usize = 160 << 10;
 
 /// How large they are, in bytes.

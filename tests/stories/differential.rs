@@ -11,7 +11,7 @@ use tests::{Project, World, public_refs, refs};
 /// Few names, so that they meet in every way: moved, deleted, one a directory of another.
 pub(crate) const NAMES: [&str; 6] = ["main", "a", "a/b", "a/b/c", "b", "c/d"];
 
-/// What somebody does to upstream between two syncs.
+/// A change of upstream between two syncs.
 #[derive(Debug, Clone)]
 pub(crate) enum Deed {
     Commit(&'static str),
@@ -22,7 +22,7 @@ pub(crate) enum Deed {
     Head(&'static str),
 }
 
-pub(crate) fn deed() -> impl Strategy<Value = Deed> {
+pub(crate) fn action() -> impl Strategy<Value = Deed> {
     let name = || select(&NAMES[..]);
     prop_oneof![
         4 => name().prop_map(Deed::Commit),
@@ -35,7 +35,7 @@ pub(crate) fn deed() -> impl Strategy<Value = Deed> {
 }
 
 /// Does it, as far as git lets it be done.
-pub(crate) fn apply(project: &Project, deed: &Deed, count: usize) {
+pub(crate) fn apply(project: &Project, action: &Deed, count: usize) {
     let listed = project.refs();
     let branches: Vec<_> = listed
         .iter()
@@ -47,7 +47,7 @@ pub(crate) fn apply(project: &Project, deed: &Deed, count: usize) {
             other.starts_with(&format!("{name}/")) || name.starts_with(&format!("{other}/"))
         })
     };
-    match deed {
+    match action {
         Deed::Commit(name) if fits("heads", name) => {
             drop(project.commit(name, "file", &format!("{count}")));
         }
@@ -99,7 +99,7 @@ fn random_histories_give_the_refs_and_objects_that_git_fetch_gives() {
         failure_persistence: None,
         ..Config::default()
     };
-    let histories = vec(vec(deed(), 1..6), 1..7);
+    let histories = vec(vec(action(), 1..6), 1..7);
     let result = TestRunner::new(config).run(&histories, |syncs| {
         let world = World::new();
         let gitlab = world.gitlab();
@@ -111,9 +111,9 @@ fn random_histories_give_the_refs_and_objects_that_git_fetch_gives() {
             .ok();
         let mut count = 0;
         for deeds in syncs {
-            for deed in &deeds {
+            for action in &deeds {
                 count += 1;
-                apply(&project, deed, count);
+                apply(&project, action, count);
             }
             world.git(["fetch", "--quiet", "--prune"]).at("plain").ok();
             world.git(["ls-remote", &format!("mirror::{url}")]).ok();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tests::{Fault, GitLab, Project, Run, World, same_clone};
 
-/// What git may run in a repository that is fetched into or served from.
+/// The hooks that git may run in a repository that is fetched into or served from.
 const HOOKS: &str = "post-checkout post-receive post-update pre-auto-gc pre-receive \
 proc-receive reference-transaction update";
 

@@ -1,4 +1,4 @@
-//! What the programs say of themselves: every command explains itself, and what it shows as an example works.
+//! The help texts: every command has one, and its examples work.
 
 use tests::{GitLab, Project, World};
 
@@ -17,7 +17,7 @@ fn commands(world: &World) -> Vec<String> {
     commands
 }
 
-/// What a help text shows to be typed, indented by four spaces.
+/// The examples in a help text: the lines that are indented by four spaces.
 fn examples(help: &str) -> Vec<&str> {
     let typed = |line: &&str| line.starts_with("mirrord ") || line.starts_with("git ");
     help.lines()

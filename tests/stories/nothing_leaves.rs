@@ -11,13 +11,13 @@ use tests::{Fault, Request, Run, mixed};
 
 use crate::local::Fork;
 
-/// All local branches and tags are called something with this, and nothing else is.
+/// The text in the names of all local branches and tags, and in no other name.
 const NAME: &str = "secret";
 
-/// All files and messages of local commits have this, and nothing else has.
+/// The text in all files and messages of local commits, and in nothing else.
 const WORD: &str = "classified";
 
-/// Of commits with this message upstream wants none.
+/// The message of commits that upstream refuses.
 const UNWANTED: &str = "unwanted";
 
 /// When local commits are made: later than any of upstream's, and so the first that a careless negotiation would name.
@@ -37,7 +37,7 @@ struct Office {
     seen: Seen,
 }
 
-/// What was seen of requests, so that nobody calls this safe because nothing was looked at.
+/// The number of requests and objects that were checked, so that the test cannot pass without any.
 #[derive(Debug, Default)]
 struct Seen {
     requests: usize,
@@ -74,7 +74,7 @@ impl Office {
         ["ours", "theirs"][self.chance(1, 2)]
     }
 
-    /// One of the local refs, if there is any.
+    /// A random local ref, if there is any.
     fn some_local(&self) -> Option<(String, String)> {
         let at = self.chance(2, self.locals.len().max(1));
         let (name, oid) = self.locals.iter().nth(at)?;

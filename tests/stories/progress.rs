@@ -1,10 +1,10 @@
-//! Whoever waits for a download sees it, in git's own words; when nobody waits any more, it ends.
+//! The progress of a download in git's own format; a download that nobody waits for any more ends.
 
 use tests::{Fault, GitLab, On, Project, Request, Run, Running, Signal, World};
 
 /// A project whose download stands still in the middle until the faults are cleared.
 ///
-/// What a client shows meanwhile can only come from the daemon: git itself has seen nothing yet.
+/// Progress that a client shows during this pause comes from the daemon: git itself has received nothing yet.
 struct Stuck {
     world: World,
     gitlab: GitLab,
@@ -32,7 +32,7 @@ impl Stuck {
         stuck
     }
 
-    /// Lets the next download come as far as half of the last one.
+    /// Pauses the next download at half of the last one.
     fn stick(&self) {
         let requests = self.gitlab.requests();
         let last = requests.last().expect("something was downloaded");

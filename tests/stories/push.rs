@@ -1,4 +1,4 @@
-//! What a push promises: ok is true, refused leaves nothing, nothing of anybody else's is overwritten.
+//! The promises of a push: ok is true, a refused push leaves nothing, and nobody's commit is overwritten.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use tests::{GitLab, On, Project, Ran, Run, World, refs};
 
 use crate::push_pair::{fill, mirror_is_upstream, nothing_is_left};
 
-/// What a person takes for at once, on a machine that is busy with other tests.
+/// The time that counts as at once, on a machine that is busy with other tests.
 const AT_ONCE: Duration = Duration::from_secs(20);
 
 /// A project on a GitLab, and a clone of it through the mirror.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tests::{Cut, GitLab, Kind, On, Part, Paused, Signal, Trials, positions_to_cut};
 
 /// How long who was killed, or stopped by the person, may take to be gone.
-const PATIENCE: Duration = Duration::from_secs(10);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Cuts so many pushes, spread over those of 300 places that are meant.
 fn cut(count: usize, meant: fn(Cut) -> bool) {
@@ -182,7 +182,7 @@ fn a_push_may_be_interrupted_or_lost_with_all_its_parts_at_any_step() {
             paused.reached();
             push.kill_group(signal);
             let ran = push.wait();
-            let left = trials.world.left_running(PATIENCE);
+            let left = trials.world.left_running(EVENT_TIMEOUT);
             assert!(left.is_empty(), "{signal:?} at {on:?} leaves {left:?}");
             paused.release();
             let verdict = trials.judge_silent(&trial, &ran);

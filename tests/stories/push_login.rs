@@ -1,4 +1,4 @@
-//! Whose login a push brings: as by plain git, to upstream alone, and in nothing that others can read.
+//! The login of a push: the same as in plain git, sent only to upstream, and in nothing that others can read.
 
 use std::fs;
 

@@ -194,7 +194,7 @@ fn a_deletion_of_what_upstream_hides_or_does_not_have_is_answered_by_upstream() 
     assert!(ran.stderr.contains("cannot reach"), "{ran}");
 }
 
-/// What a local ref keeps from being shown is upstream's all the same.
+/// A ref of upstream that a local ref hides is upstream's all the same.
 #[test]
 fn a_deletion_of_what_a_local_branch_keeps_from_being_shown_reaches_upstream() {
     let (world, project) = stage();

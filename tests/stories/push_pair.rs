@@ -86,8 +86,8 @@ impl Pair {
     }
 
     /// Does the same to both projects, as somebody else would.
-    pub(crate) fn upstream(&self, deed: impl Fn(&Project)) {
-        self.projects.iter().for_each(deed);
+    pub(crate) fn upstream(&self, action: impl Fn(&Project)) {
+        self.projects.iter().for_each(action);
     }
 
     /// Runs git in both clones.
@@ -247,7 +247,7 @@ fn quarantines(mirror: &Path) -> Vec<String> {
     names.filter(|name| name.starts_with("incoming-")).collect()
 }
 
-/// What every project has to begin with.
+/// Commits the first history of every project.
 pub(crate) fn fill(project: &Project) {
     project.history(4);
     project.commit("topic", "topic", "of somebody");

@@ -55,7 +55,7 @@ fn a_whole_push_is_refused_by_a_pre_receive_hook() {
     });
 }
 
-/// Lets a hook print this, and compares what the person sees of it.
+/// Makes a hook print this, and compares the output of both pushes.
 #[track_caller]
 fn relayed(pair: &Pair, name: &str, script: &str) {
     pair.upstream(|project| project.hook("post-receive", script));

@@ -1,4 +1,4 @@
-//! What a person has configured, and what names they choose, do not lead a push astray.
+//! The user's configuration and odd names do not change where a push goes.
 
 use tests::{Fault, World, refs};
 

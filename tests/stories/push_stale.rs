@@ -1,4 +1,4 @@
-//! What somebody pushes to GitLab directly, between our look at it and our push, is never overwritten.
+//! A commit that somebody pushes to GitLab directly, between our fetch and our push, is never overwritten.
 
 use tests::{On, Project, Ran};
 

@@ -121,7 +121,7 @@ fn first_name(path: &str) -> String {
     path.chars().take_while(is_part).collect()
 }
 
-/// What in these sources imports upwards, or is in no room.
+/// The imports of these sources that go upwards, and the sources that are in no room.
 fn faults(src: &Path, order: &[&[&str]]) -> Vec<String> {
     let floor = |room: &str| order.iter().position(|floor| floor.contains(&room));
     let mut faults = Vec::new();

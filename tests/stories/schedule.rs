@@ -28,7 +28,7 @@ impl Stage {
             .wait_for(|requests| asked(requests, project) >= before + times);
     }
 
-    /// One more project, whose mirror is called `name`.
+    /// Adds a project whose mirror is called `name`.
     #[track_caller]
     fn another(&self, name: &str, options: &[&str]) -> Project {
         let path = format!("group/{name}");

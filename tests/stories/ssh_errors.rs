@@ -1,4 +1,4 @@
-//! What a person reads when ssh does not work, and that nothing is left behind and the next try does.
+//! Errors of ssh: the message, nothing left behind, and a next try that works.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use tests::{Ran, Signal, World, processes};
 
 use crate::{failures::is_back, ssh::Stage};
 
-/// One `error:` line that says this, at most one hint, and nothing of ssh's own.
+/// Asserts one `error:` line with this text, at most one hint, and no message of ssh's own.
 #[track_caller]
 fn one_error(ran: &Ran, expected: &str) {
     let lines = |prefix: &str| {

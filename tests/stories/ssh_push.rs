@@ -6,7 +6,7 @@ use tests::{Project, Ran};
 
 use crate::{clone::fill, ssh::Stage};
 
-/// What a refusing GitLab says.
+/// An update hook that refuses a branch with GitLab's message.
 const PROTECTED: &str = "\
 case $1 in refs/heads/protected*)
 	echo 'GitLab: You are not allowed to push code to protected branches on this project.' >&2

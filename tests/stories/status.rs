@@ -1,4 +1,4 @@
-//! What a person can see of mirrors: how fresh each is, what it is doing about it, and what decides that.
+//! `mirrord status` and `mirrord why`: how fresh each mirror is, what it does about it, and what decides that.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use tests::{Fault, On};
 use crate::{credentials::Private, named::Stage};
 
 impl Stage {
-    /// What `mirrord status` says of a mirror.
+    /// The line of a mirror in `mirrord status`.
     #[track_caller]
     fn state(&self, name: &str) -> String {
         let status = self.mirrord(&["status"]).ok();
@@ -20,7 +20,7 @@ impl Stage {
             .to_owned()
     }
 
-    /// What `mirrord why` says, on one line.
+    /// The output of `mirrord why`, on one line.
     #[track_caller]
     fn why(&self, name: &str) -> String {
         let why = self.mirrord(&["why", name]).ok().stdout;

@@ -1,4 +1,4 @@
-//! What may follow `mirror::`: many spellings of what is allowed, one plain line for the rest.
+//! Addresses behind `mirror::`: many spellings of valid ones, and one plain error for the rest.
 
 mod tokens;
 
@@ -11,7 +11,7 @@ fn ls_remote(world: &World, address: &str) -> Run {
     world.git(["ls-remote", "--", &format!("mirror::{address}")])
 }
 
-/// One `error:` line, which says this, and nothing else but git's own last word.
+/// Asserts one `error:` line with this text, and nothing else but git's own last line.
 #[track_caller]
 fn assert_refused(ran: &Ran, text: &str) {
     let ours: Vec<_> = ran.stderr.lines().collect();
@@ -100,7 +100,7 @@ fn invalid_addresses_are_refused_before_anything_is_started() {
     );
 }
 
-/// What every spelling of one address shows: the same refs, from one mirror.
+/// Asserts that every spelling of one address shows the same refs, from one mirror.
 #[track_caller]
 fn are_one_mirror(stage: &Stage, url: &str, spellings: &[String]) {
     let plain = stage.world.git(["ls-remote", url]).ok();

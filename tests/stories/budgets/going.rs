@@ -1,4 +1,4 @@
-//! What goes: why, in which order, and how it comes back.
+//! Mirrors that are removed: why, in which order, and how their next use makes them again.
 
 use std::fs;
 

@@ -19,7 +19,7 @@ use tests::{GitLab, Project, Run, Running, World};
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long something is waited for that must come.
-const PATIENCE: Duration = Duration::from_secs(30);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A GitLab with some projects, each cloned through a mirror that was made for it.
 struct Shelf {
@@ -51,7 +51,7 @@ impl Shelf {
         self.gitlab.url(&format!("group/{name}"))
     }
 
-    /// What the mirror that a clone makes is called.
+    /// The name of the mirror that a clone makes.
     fn called(&self, name: &str) -> String {
         format!("http+{}/group/{name}", self.gitlab.host().replace(':', "+"))
     }
@@ -111,7 +111,7 @@ impl Shelf {
     /// Waits until the daemon's log says something.
     #[track_caller]
     fn logs(&self, text: &str) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + EVENT_TIMEOUT;
         // Nobody is told when it does.
         while !self.world.log().contains(text) {
             assert!(
@@ -123,7 +123,7 @@ impl Shelf {
         }
     }
 
-    /// What `mirrord status --json` says of a mirror.
+    /// The object of a mirror in `mirrord status --json`.
     #[track_caller]
     fn state(&self, name: &str) -> Value {
         let status = self.status();

@@ -1,4 +1,4 @@
-//! What `mirrord status` says of downloads that nobody had to make.
+//! The savings that `mirrord status` shows.
 
 use serde_json::json;
 use tests::On;
@@ -6,7 +6,7 @@ use tests::On;
 use super::Shelf;
 
 impl Shelf {
-    /// What a mirror has saved: clones, fetches, bytes.
+    /// The savings of a mirror: clones, fetches, bytes.
     #[track_caller]
     fn saved(&self, name: &str) -> [u64; 3] {
         let saved = &self.state(name)["saved"];

@@ -1,4 +1,4 @@
-//! What stays, however long nobody has used it.
+//! Mirrors that stay, however long nobody has used them.
 
 use std::fs;
 

@@ -2,7 +2,7 @@
 
 use super::{Stage, fill};
 
-/// Where large files of a clone's remote are, if it says.
+/// The `lfsurl` of a clone's remote, if it has one.
 fn lfs_url(stage: &Stage, dir: &str) -> String {
     let asked = ["config", "--local", "remote.origin.lfsurl"];
     stage.world.git(asked).at(dir).run().line().to_owned()

@@ -10,13 +10,13 @@ use std::{
 use serde_json::Value;
 use tests::{Changes, Part, Signal};
 
-use super::{Hurt, PATIENCE, flip, middle};
+use super::{EVENT_TIMEOUT, Hurt, flip, middle};
 
 /// No mending makes so many changes on disk.
 const MOST: usize = 2000;
 
 impl Hurt {
-    /// What its branches need is there and whole, nothing is laid aside, and the daemon knows.
+    /// Whether the objects of all branches are complete, nothing is laid aside, and the daemon knows.
     fn is_mended(&self) -> bool {
         // Starts it, where it has been killed.
         self.fork.world.mirrord(["list"]).ok();
@@ -73,7 +73,7 @@ fn the_daemon_is_killed_at_any_step_of_mending() {
     for at in (1..all).step_by(all.div_ceil(8)) {
         let (hit, _) = hurt.is_killed_at(at);
         hits += usize::from(hit);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + EVENT_TIMEOUT;
         while !hurt.is_mended() {
             let log = hurt.fork.world.log();
             assert!(Instant::now() < deadline, "killed at {at} of {all}:\n{log}");

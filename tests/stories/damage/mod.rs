@@ -17,7 +17,7 @@ use tests::same_clone;
 use crate::{linked::as_if_untouched, local::Fork};
 
 /// How long the daemon may take for what nobody waits for.
-const PATIENCE: Duration = Duration::from_secs(30);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Changes one byte of a file; a disk that loses a bit leaves the file's time as it was.
 fn flip(file: &Path, at: impl FnOnce(u64) -> u64) {
@@ -41,7 +41,7 @@ fn middle(length: u64) -> u64 {
 /// A mirror with what upstream has, and two branches of its own.
 struct Hurt {
     fork: Fork,
-    /// What the branches are.
+    /// The commits of the branches.
     tips: [String; 2],
 }
 
@@ -94,7 +94,7 @@ impl Hurt {
         self.fork.world.mirrord(["list"]).ok();
     }
 
-    /// What `status` says of the damage.
+    /// The damage as `status` prints it.
     fn damage(&self) -> Value {
         let status = self.fork.world.mirrord(["status", "--json"]).ok();
         let status: Value = serde_json::from_str(&status.stdout).expect("JSON");
@@ -104,7 +104,7 @@ impl Hurt {
     /// Waits until the daemon's log says something so often.
     #[track_caller]
     fn logs(&self, text: &str) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + EVENT_TIMEOUT;
         // What nobody waits for is no event for anybody.
         while !self.fork.world.log().contains(text) {
             let log = self.fork.world.log();
@@ -116,7 +116,7 @@ impl Hurt {
     /// Waits until `status` says something.
     #[track_caller]
     fn says(&self, text: &str) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + EVENT_TIMEOUT;
         let status = || self.fork.world.mirrord(["status"]).ok().stdout;
         while !status().contains(text) {
             assert!(

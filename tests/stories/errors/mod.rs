@@ -1,4 +1,4 @@
-//! What a person reads when it does not work, and that the next try does.
+//! Errors of a clone: the message, nothing left behind, and a next try that works.
 
 mod packs;
 
@@ -13,7 +13,7 @@ fn url(gitlab: &GitLab) -> String {
     format!("mirror::{}", gitlab.url("group/project"))
 }
 
-/// One `error:` line, at most one `hint:` line, nothing that looks like our inside, and git's own exit code.
+/// Asserts one `error:` line with this text, at most one `hint:` line, and nothing that looks like Rust.
 #[track_caller]
 fn one_error(ran: &Ran, expected: &str) {
     let errors: Vec<_> = ran

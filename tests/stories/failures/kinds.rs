@@ -4,7 +4,7 @@ use tests::{Fault, On, World};
 
 use super::{Stage, failed, is_back, served};
 
-/// What a fetch does that has a copy.
+/// The expected result of a fetch that has a copy.
 #[derive(Clone, Copy, PartialEq)]
 enum Answer {
     /// Serves it with its age.

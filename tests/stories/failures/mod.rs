@@ -68,7 +68,7 @@ impl Stage {
         self.world.mirrord(["stop"]).ok();
     }
 
-    /// Lets upstream be silent for so many seconds and no longer.
+    /// Sets the seconds after which an upstream that hangs is given up.
     fn impatient(&self, seconds: u32) {
         impatient(&self.world, seconds);
     }

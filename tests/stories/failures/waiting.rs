@@ -1,4 +1,4 @@
-//! Somebody who waits for an upstream that says nothing gets the copy after a while, and the sync goes on.
+//! A fetch that waits for an upstream that hangs gets the copy after a while, and the sync goes on.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use super::{Stage, is_back, served};
 const SO_FAR: &str = "for 1 second so far";
 
 impl Stage {
-    /// Whoever has a copy waits for a second.
+    /// Sets that a fetch with a copy waits for one second.
     fn hurried() -> Self {
         let stage = Self::new();
         stage.world.mirrord(["config", "stale-after", "1s"]).ok();

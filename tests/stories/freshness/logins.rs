@@ -1,4 +1,4 @@
-//! Who is served what upstream was not asked for: only a login that has read it before.
+//! Fresh answers without a question to upstream: only a login that has read upstream before gets them.
 
 use tests::Run;
 
@@ -16,7 +16,7 @@ fn private(options: &[&str]) -> Stage {
     stage
 }
 
-/// What git is told for no login, or for this user's.
+/// The options of git for no login, or for the login of this user.
 fn as_user(user: Option<&str>) -> Vec<String> {
     let give = |user| {
         let helper = format!("echo username={user}; echo password=right");

@@ -1,4 +1,4 @@
-//! What upstream or somebody rewrote or deleted is listed, and comes back as it was.
+//! `mirrord history` and `mirrord restore`: rewritten and deleted branches are listed, and can be restored as they were.
 
 mod expiry;
 mod hidden;
@@ -26,7 +26,7 @@ impl Stage {
         Self::with(&[])
     }
 
-    /// One whose branches but `main` are local.
+    /// A stage in which all branches but `main` are local.
     fn local() -> Self {
         Self::with(&["--track", "+refs/heads/main:refs/heads/main"])
     }
@@ -76,7 +76,7 @@ impl Stage {
         self.ours(&["rev-parse", "HEAD"]).ok().line().to_owned()
     }
 
-    /// What upstream has under a name that is there.
+    /// The commit of an existing ref of upstream.
     #[track_caller]
     fn tip(&self, name: &str) -> String {
         self.project.tip(name).expect("upstream has it")
@@ -110,7 +110,7 @@ impl Stage {
         self.mirrord(&[&["restore", "project"], args].concat())
     }
 
-    /// What clients see, by name.
+    /// The refs that clients see, by name.
     #[track_caller]
     fn public(&self) -> BTreeMap<String, String> {
         let refs = public_refs(&self.world, &self.world.only_mirror());

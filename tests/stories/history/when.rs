@@ -1,10 +1,10 @@
-//! Which of several past values is meant: by time, or by commit.
+//! `mirrord restore --at`: an old tip by time, or by commit.
 
 use std::fs;
 
 use super::Stage;
 
-/// Where a past tip is kept.
+/// The ref of an old tip.
 const HISTORY: &str = "refs/mirror/history/";
 
 impl Stage {
@@ -50,7 +50,7 @@ impl Stage {
         fs::write(&file, text).expect("the mirror is ours");
     }
 
-    /// One whose branches but `main` are local, and that forgets nothing.
+    /// A stage in which all branches but `main` are local, and no old tip expires.
     fn for_ever() -> Self {
         let stage = Self::local();
         let keep = ["set", "project", "--keep-history", "36500d"];

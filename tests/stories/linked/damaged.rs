@@ -8,7 +8,7 @@ use std::{
 
 use tests::same_clone;
 
-use super::{PATIENCE, files, is_linked, is_not_linked, objects, shared};
+use super::{EVENT_TIMEOUT, files, is_linked, is_not_linked, objects, shared};
 use crate::clone::{Stage, fill};
 
 fn flip(file: &Path) {
@@ -56,7 +56,7 @@ fn a_mirror_with_a_damaged_pack_hands_out_none() {
             if after.status.success() {
                 if !shared(world, &objects(world, "after")).is_empty() {
                     // Then it was mended just in time.
-                    let deadline = std::time::Instant::now() + PATIENCE;
+                    let deadline = std::time::Instant::now() + EVENT_TIMEOUT;
                     while !world.log().contains("is whole again") {
                         assert!(std::time::Instant::now() < deadline, "never mended");
                         std::thread::yield_now();
@@ -81,7 +81,7 @@ fn a_pack_without_a_record_is_verified_and_then_handed_out() {
     fs::remove_file(world.only_mirror().join("verified")).expect("there");
     // By whatever way, as far as that has come.
     stage.clone("second").ok();
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = std::time::Instant::now() + EVENT_TIMEOUT;
     let record = world.only_mirror().join("verified");
     while !fs::read_to_string(&record).is_ok_and(|text| text.starts_with("complete\n")) {
         assert!(std::time::Instant::now() < deadline, "never verified");

@@ -1,4 +1,4 @@
-//! What a partial clone has left out comes from the mirror when it is needed, and upstream is not asked.
+//! Objects that a partial clone lacks come from the mirror when they are needed, and upstream is not asked.
 
 use tests::{Twins, World};
 
@@ -6,7 +6,7 @@ use crate::clone::{Stage, fill};
 
 const BLOBLESS: [&str; 2] = ["--filter=blob:none", "--no-checkout"];
 
-/// What git does to itself when it lacks something.
+/// The options with which git fetches a missing object by itself (`promisor-remote.c`).
 const BY_ITSELF: [&str; 2] = ["-c", "fetch.negotiationAlgorithm=noop"];
 
 fn objects(world: &World, twins: &Twins<'_>) -> u32 {

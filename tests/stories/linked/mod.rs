@@ -22,7 +22,7 @@ use tests::{World, same_clone};
 use crate::clone::{Stage, fill};
 
 /// How long the daemon may take for what nobody waits for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The packs, indexes and the like of a repository, by their names.
 fn files(objects: &Path) -> Vec<PathBuf> {
@@ -34,7 +34,7 @@ fn files(objects: &Path) -> Vec<PathBuf> {
 
 /// Makes it look as if nobody had touched a mirror's packs, as when a disk loses a bit.
 pub(crate) fn as_if_untouched(mirror: &Path) {
-    let stamps = Stamps::lock(mirror, PATIENCE);
+    let stamps = Stamps::lock(mirror, EVENT_TIMEOUT);
     let mut stamps = stamps.expect("nobody keeps it");
     for file in files(&mirror.join("objects")) {
         stamps.record(&file, Stamp::of(&fs::metadata(&file).expect("there")));
@@ -45,7 +45,7 @@ fn inode(file: &PathBuf) -> u64 {
     fs::metadata(file).expect("there").ino()
 }
 
-/// Which packs of a clone are the same files as the mirror's.
+/// The packs of a clone that are the same files as the mirror's.
 fn shared(world: &World, objects: &Path) -> Vec<PathBuf> {
     let mirrors = files(&world.only_mirror().join("objects"));
     let mirrors: Vec<_> = mirrors.iter().map(inode).collect();

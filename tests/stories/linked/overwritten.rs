@@ -1,4 +1,4 @@
-//! Whoever may write into one clone changes no other clone.
+//! Writing into the files of one clone changes no clone that is made afterwards.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
@@ -12,7 +12,7 @@ use common::packs::stamps::Stamps;
 use serde_json::Value;
 use tests::{World, same_clone};
 
-use super::{PATIENCE, as_if_untouched, files, is_linked, objects};
+use super::{EVENT_TIMEOUT, as_if_untouched, files, is_linked, objects};
 use crate::clone::{Stage, fill};
 
 /// Writes into each file of this ending that a clone shares with the mirror, and puts its time back.
@@ -59,7 +59,7 @@ fn is_like_plain(stage: &Stage, dir: &str) {
 #[track_caller]
 fn is_verified(world: &World) {
     let mirror = world.only_mirror();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + EVENT_TIMEOUT;
     let is_complete = || {
         let text = fs::read_to_string(mirror.join("verified"));
         text.is_ok_and(|text| text.starts_with("complete\n")) && !mirror.join("damage").exists()
@@ -107,9 +107,9 @@ fn a_file_that_is_overwritten_after_the_daemon_has_checked_it_is_fetched_again()
     let stage = stage();
     let world = &stage.world;
     // Between the two, the helper waits for whoever has the record of what was touched.
-    let held = Stamps::lock(&world.only_mirror(), PATIENCE).expect("nobody keeps it");
+    let held = Stamps::lock(&world.only_mirror(), EVENT_TIMEOUT).expect("nobody keeps it");
     let running = stage.clone("ours").start();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + EVENT_TIMEOUT;
     while !world.path("ours/.git/objects").exists() {
         assert!(Instant::now() < deadline, "git never begins");
         yield_now();

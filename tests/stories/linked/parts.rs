@@ -1,4 +1,4 @@
-//! Whoever wants a part of a project is handed a pack of just that, which is made once, and has what plain git gives.
+//! Clones of a part are handed a pack of that part, which is made once, and have what plain git gives.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -7,7 +7,7 @@ use tests::{Project, Twins, World};
 use super::{files, inode, is_linked, is_not_linked, objects, overwritten::flip};
 use crate::clone::{Stage, fill};
 
-/// What a mirror has made of parts, whole.
+/// The complete derived packs of a mirror.
 fn made(world: &World) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(world.only_mirror().join("derived")) else {
         return Vec::new();
@@ -192,7 +192,7 @@ fn a_part_is_given_by_any_choice() {
     is_linked_still(&stage);
 }
 
-/// Whoever wants the whole is handed the mirror's own packs, whatever else there is by now.
+/// A clone of the whole is handed the mirror's own packs, and no derived pack.
 #[track_caller]
 fn is_linked_still(stage: &Stage) {
     stage.world.config("mirror.link", "auto");

@@ -12,9 +12,9 @@ use proptest::{
 };
 use tests::{Project, Twins, World};
 
-use crate::differential::{Deed, NAMES, apply, deed};
+use crate::differential::{Deed, NAMES, action, apply};
 
-/// What a client does to its own repository before it fetches.
+/// A change of a client's own repository before a fetch.
 #[derive(Debug, Clone)]
 enum Before {
     Nothing,
@@ -29,16 +29,16 @@ enum Before {
     Link(&'static str),
 }
 
-/// What happens between two looks.
+/// An event between two checks.
 #[derive(Debug, Clone)]
 struct Turn {
     deeds: Vec<Deed>,
     client: Index,
     before: Before,
     fetch: &'static [&'static str],
-    /// Somebody who looks at no lease puts the mirror together anew meanwhile.
+    /// The mirror is repacked by hand meanwhile, without regard to leases.
     repacked: bool,
-    /// Somebody clones it, too.
+    /// Another client clones it.
     cloned: Option<&'static [&'static str]>,
 }
 
@@ -94,7 +94,7 @@ fn before() -> impl Strategy<Value = Before> {
 
 fn turn() -> impl Strategy<Value = Turn> {
     let rarely = prop_oneof![5 => Just(false), 1 => Just(true)];
-    let deeds = vec(deed(), 0..4);
+    let deeds = vec(action(), 0..4);
     let cloned = prop_oneof![3 => Just(None), 1 => select(&CLONES[..]).prop_map(Some)];
     let parts = (
         deeds,
@@ -155,9 +155,9 @@ fn follow(world: &World, project: &Project, url: &str, turns: &[Turn]) {
     let mirror = world.only_mirror();
     let mut count = 0;
     for turn in turns {
-        for deed in &turn.deeds {
+        for action in &turn.deeds {
             count += 1;
-            apply(project, deed, count);
+            apply(project, action, count);
         }
         let twins = turn.client.get(&clients);
         prepare(twins, &turn.before);

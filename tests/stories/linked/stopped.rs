@@ -15,7 +15,7 @@ use common::packs::{
 use rustix::process::{Pid, Signal, kill_process};
 use tests::{Running, World, same_clone};
 
-use super::{PATIENCE, files, inode, is_linked, is_not_linked, objects, shared, with_an_idea};
+use super::{EVENT_TIMEOUT, files, inode, is_linked, is_not_linked, objects, shared, with_an_idea};
 use crate::clone::{Stage, fill};
 
 /// Prepares a clone whose helper strace stops, kills or fails at a system call by which files are hard-linked or copied.
@@ -47,7 +47,7 @@ impl StoppedClone {
     fn new(stage: &Stage, dir: &str) -> Self {
         let running = strace_clone(stage, "linkat", "signal=STOP:when=1", dir).start();
         let trace = stage.world.path(format!("{dir}.trace"));
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + EVENT_TIMEOUT;
         let helper = loop {
             let text = fs::read_to_string(&trace).unwrap_or_default();
             let stopped = text
@@ -108,7 +108,7 @@ fn a_clone_whose_packs_go_while_it_is_handed_them_is_handed_those_that_came() {
     let mirror = repack_by_hand(world);
     // The daemon verifies what it finds, as soon as somebody wants it.
     stage.clone("second").ok();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + EVENT_TIMEOUT;
     let is_verified = || {
         let record = Record::read(&mirror).expect("it can be read");
         record.is_of(&packs(&pack_dir(&mirror)).expect("it is there"))
@@ -173,7 +173,7 @@ fn an_upkeep_while_a_clone_is_handed_packs_takes_none_of_them_away_before_it_has
         .project
         .commit("late", "late", "comes when the clone has been planned");
     world.mirrord(["sync", "-q", &stage.url]).ok();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + EVENT_TIMEOUT;
     while !is_between(world) {
         assert!(Instant::now() < deadline, "never repacked: {}", world.log());
     }

@@ -16,7 +16,7 @@ struct Trials {
     count: usize,
 }
 
-/// One push: what is to become of each of its refs.
+/// A push, and the expected result of each of its refs.
 struct Trial {
     refspecs: Vec<String>,
     before: Vec<(String, String)>,

@@ -6,7 +6,7 @@ use tests::{Fault, GitLab, On, Run};
 
 use super::{Fork, stayed};
 
-/// What a person takes for at once, on a machine that is busy with other tests.
+/// The time that counts as at once, on a machine that is busy with other tests.
 const AT_ONCE: Duration = Duration::from_secs(20);
 
 /// A private project, read by `me`, whose token a credential helper gives.

@@ -70,7 +70,7 @@ impl Fork {
         self.world.mirrord([&["set", "fork"], args].concat()).ok()
     }
 
-    /// What `mirrord show` says.
+    /// The output of `mirrord show`.
     #[track_caller]
     pub(crate) fn show(&self) -> String {
         self.world.mirrord(["show", "fork"]).ok().stdout
@@ -100,7 +100,7 @@ impl Fork {
         self.commit(&branch.replace('/', "-"))
     }
 
-    /// What the mirror shows under a full name.
+    /// The commit that the mirror shows under a full name.
     #[track_caller]
     pub(crate) fn here(&self, name: &str) -> Option<String> {
         let shown = public_refs(&self.world, &self.world.only_mirror()).into_iter();
@@ -110,7 +110,7 @@ impl Fork {
             .next()
     }
 
-    /// What somebody's clone has under a revision.
+    /// The commit of a revision in somebody's clone.
     #[track_caller]
     pub(crate) fn has(&self, person: &str, what: &str) -> Option<String> {
         let args = ["rev-parse", "-q", "--verify", what];
@@ -118,11 +118,11 @@ impl Fork {
         parsed.status.success().then(|| parsed.line().to_owned())
     }
 
-    /// What upstream says no more or no less of after a deed.
+    /// Asserts that an action changes nothing of upstream.
     #[track_caller]
-    pub(crate) fn upstream_stays<T>(&self, deed: impl FnOnce() -> T) -> T {
+    pub(crate) fn upstream_stays<T>(&self, action: impl FnOnce() -> T) -> T {
         let before = self.project.refs();
-        let done = deed();
+        let done = action();
         assert_eq!(self.project.refs(), before, "upstream has what it had");
         done
     }
@@ -253,7 +253,7 @@ fn commits_that_a_force_push_or_a_deletion_removed_from_a_local_branch_can_be_re
     assert_eq!(fork.has("theirs", "origin/first"), Some(first));
 }
 
-/// What git prints, without the one line that it would not print by itself, and without addresses.
+/// The output of git, without the one line that plain git would not print, and without addresses.
 fn plainly(fork: &Fork, text: &str) -> String {
     let lines = text.lines();
     let lines = lines.filter(|line| !line.contains("is local to this mirror"));

@@ -1,4 +1,4 @@
-//! What happened is kept: beyond the daemon's life, within a bound, whatever else is in the file.
+//! The file of the log: it outlives the daemon, its size has a limit, and damaged entries are left out.
 
 use std::{
     fs::{self, File},

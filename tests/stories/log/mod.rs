@@ -31,7 +31,7 @@ impl Stage {
         }
     }
 
-    /// One with a clone.
+    /// A stage with a clone.
     fn cloned() -> Self {
         let stage = Self::new();
         stage.world.clone_mirror("project", "ours").ok();
@@ -52,7 +52,7 @@ impl Stage {
         self.git(&args).ok();
     }
 
-    /// What `mirrord log` prints with these words, each line as [`read`] has it.
+    /// The output of `mirrord log` with these arguments, each line as [`read`] returns it.
     #[track_caller]
     fn log(&self, args: &[&str]) -> Vec<String> {
         let ran = self.mirrord(&[&["log"], args].concat()).ok();

@@ -1,6 +1,6 @@
 //! The kinds of malformed objects that git's own tests know.
 
-/// What the objects are made of.
+/// The objects that malformed ones are made of.
 pub(super) struct Places {
     /// A commit.
     pub base: String,
@@ -14,11 +14,11 @@ pub(super) struct Places {
 pub(super) enum Kind {
     /// The lines of a commit below `tree` and `parent`.
     Commit(&'static str),
-    /// All lines of a commit.
+    /// The lines of a commit.
     WholeCommit(&'static str),
     /// The lines of a tag below `object`.
     Tag(&'static str),
-    /// All lines of a tag.
+    /// The lines of a tag.
     WholeTag(&'static str),
     /// The entries of a commit's tree: mode, name, and what they name.
     Tree(&'static [(&'static str, &'static str, Target)]),
@@ -26,7 +26,7 @@ pub(super) enum Kind {
     CutTree,
 }
 
-/// What an entry of a tree names.
+/// The object that an entry of a tree names.
 #[derive(Clone, Copy)]
 pub(super) enum Target {
     Blob,
@@ -36,7 +36,7 @@ pub(super) enum Target {
 
 use Kind::{Commit, CutTree, Tag, Tree, WholeCommit, WholeTag};
 
-/// What git takes.
+/// Malformed objects that git accepts.
 pub(super) const TAKEN: &[Kind] = &[
     Commit("C\n\n"),
     Commit("A\n\n"),
@@ -78,7 +78,7 @@ pub(super) const TAKEN: &[Kind] = &[
     Tree(&[]),
 ];
 
-/// What git does not take.
+/// Malformed objects that git refuses.
 pub(super) const FATAL: &[Kind] = &[
     WholeCommit("P\nA\nC\n\n"),
     WholeCommit("tree none\nA\nC\n\n"),

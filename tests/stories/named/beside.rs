@@ -7,7 +7,7 @@ use tests::{Request, same_clone};
 
 use super::{Stage, asks_for_objects, refused};
 
-/// What a clone of the URL makes: the name of that mirror.
+/// The name of the mirror that a clone of the URL makes.
 fn own_name(stage: &Stage) -> String {
     let name = stage.url.replace("http://", "http+").replace(".git", "");
     let (host, path) = name.split_once('/').expect("it has a path");

@@ -100,7 +100,7 @@ impl Stage {
         parsed.line().to_owned()
     }
 
-    /// What `mirrord show` prints after this word, once for each line of it.
+    /// The values that `mirrord show` prints for this key.
     #[track_caller]
     pub(crate) fn shown(&self, name: &str, key: &str) -> Vec<String> {
         let shown = self.mirrord(&["show", name]).ok();
@@ -140,7 +140,7 @@ impl Stage {
         reader
     }
 
-    /// Has that client ask its last question, and returns what it was told.
+    /// Lets that client send its last request, and returns the answer.
     #[track_caller]
     pub(crate) fn lets_go(&self, reader: tests::Running) -> Ran {
         let question = "0014command=ls-refs\n00000000";

@@ -24,7 +24,7 @@ fn set_url(stage: &Stage, url: &str) -> tests::Run {
     stage.mirrord(&["set", "work", "--url", url])
 }
 
-/// What the directories of mirrors are called.
+/// The names of the directories of mirrors.
 fn file_name(path: &Path) -> String {
     let name = path.file_name().expect("it has one");
     name.to_string_lossy().into_owned()

@@ -1,4 +1,4 @@
-//! What `mirrord add` refuses, and that it then makes nothing.
+//! Refusals of `mirrord add`, which then makes nothing.
 
 use tests::{Fault, On, Run, Signal};
 

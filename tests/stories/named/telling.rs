@@ -1,4 +1,4 @@
-//! What `list` and `show` say, to people and to scripts, and which commands start the daemon.
+//! The output of `list` and `show`, for people and for scripts, and which commands start the daemon.
 
 use super::Stage;
 

@@ -1,4 +1,4 @@
-//! What processes show of themselves to each other.
+//! Secrets in the command lines and environments of processes.
 
 use std::{
     collections::BTreeSet,
@@ -14,7 +14,7 @@ use std::{
 use parking_lot::Mutex;
 
 /// How often every process is looked at.
-const LOOK: Duration = Duration::from_millis(1);
+const SEARCH_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Looks at the argument list and the environment of every process, over and over.
 pub(super) struct Lookout {
@@ -37,7 +37,7 @@ impl Lookout {
                 for hit in search(&forms) {
                     ours.lock().insert(hit);
                 }
-                thread::park_timeout(LOOK);
+                thread::park_timeout(SEARCH_INTERVAL);
             }
             looks
         });
@@ -48,7 +48,7 @@ impl Lookout {
         }
     }
 
-    /// What was seen, and how often somebody looked.
+    /// Returns what was found, and the number of searches.
     pub(super) fn end(mut self) -> (BTreeSet<String>, usize) {
         self.over.store(true, Ordering::Relaxed);
         let looks = self.looking.take().map(thread::JoinHandle::join);

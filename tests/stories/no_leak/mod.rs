@@ -11,7 +11,7 @@ use tests::{Delivery, GitLab, Run, World};
 
 use self::lookout::Lookout;
 
-/// One secret of each kind, of this test alone.
+/// One secret of each kind, used only by this test.
 struct Canaries {
     /// A password of a mirror's own.
     stored: String,
@@ -21,13 +21,13 @@ struct Canaries {
     typed: String,
     /// The passphrase of a mirror's own key.
     passphrase: String,
-    /// What the person's askpass program answers.
+    /// The answer of the user's askpass program.
     answer: String,
-    /// One that upstream refuses.
+    /// A token that upstream refuses.
     refused: String,
     /// A token for GitLab's API, used once.
     api: String,
-    /// What GitLab signs its deliveries with: in the form in which it shows it.
+    /// The signing token of GitLab, in the form in which GitLab shows it.
     signing: String,
     /// In a header of the person's settings.
     header: String,
@@ -83,7 +83,7 @@ impl Canaries {
     }
 }
 
-/// What git itself shows of an address that it was given with a login in it, before we have a say.
+/// Whether git itself shows this: the arguments of git and of the helper have the login of a typed address.
 fn is_gits_own(hit: &str) -> bool {
     let shows_the_address = hit.contains("mirror::http://me:") || hit.contains("remote-mirror ");
     hit.starts_with("cmdline") && shows_the_address

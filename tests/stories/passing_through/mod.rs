@@ -11,7 +11,7 @@ use tests::{Fault, On, Request, World};
 use crate::{
     clone::{Stage, fill, listed},
     credentials::Private,
-    linked::PATIENCE,
+    linked::EVENT_TIMEOUT,
 };
 
 /// The bodies of the requests for objects, with who asked: git itself, or the daemon.
@@ -31,7 +31,7 @@ fn fetches(requests: &[Request]) -> Vec<(bool, String)> {
 /// Waits until there is a mirror, in step.
 #[track_caller]
 fn mirror_is_made(world: &World) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + EVENT_TIMEOUT;
     // A first clone that is still under way has a name, and no place.
     while listed(world, "git_dir").is_empty() {
         assert!(Instant::now() < deadline, "no mirror is made");

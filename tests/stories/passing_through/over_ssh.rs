@@ -9,7 +9,7 @@ use crate::{
     ssh::Stage,
 };
 
-/// Lets one session in, and none after it.
+/// Accepts one session, and refuses all after it.
 const ONE_SESSION: &str = "if ! mkdir once 2>/dev/null; then exit 1; fi";
 
 /// Breaks off in silence, and stays until the other side has gone.

@@ -78,7 +78,7 @@ fn change(project: &Project) {
     project.annotated_tag("v3", "wip/a");
 }
 
-/// What anybody who asks is told of a repository; HEAD aside.
+/// The refs that a repository shows to a client, without HEAD.
 fn listed(tracking: &Tracking, url: &str) -> Vec<String> {
     let lines = tracking.world.git(["ls-remote", url]).ok().stdout;
     let refs = lines.lines().filter(|line| !line.ends_with("\tHEAD"));

@@ -1,4 +1,4 @@
-//! What becomes of a ref in each state when it is tracked no longer, from now on, or under another name.
+//! A change of refspecs for a ref in each state: no longer tracked, newly tracked, or tracked under another name.
 
 use super::{Change, Matrix, STATES};
 use crate::tracking::{NAME, Tracking};

@@ -8,7 +8,7 @@ use tests::Run;
 use super::{Change, Matrix};
 use crate::tracking::NAME;
 
-/// What can be told of a mirror, but for when it was.
+/// The state of a mirror, without times.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct State {
     settings: String,
@@ -17,7 +17,7 @@ struct State {
 }
 
 impl Matrix {
-    /// What the mirror is like, as a command says and as it is on disk.
+    /// Reads the state of the mirror, from a command and from the disk.
     #[track_caller]
     fn state(&self) -> State {
         let settings = self.tracking.show_settings();

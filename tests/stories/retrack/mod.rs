@@ -20,7 +20,7 @@ const STATES: [&str; 4] = ["absent", "equal", "behind", "diverged"];
 enum Change {
     /// Upstream's `x/*` are no longer tracked.
     Untracked,
-    /// They are not, and the mirror's stay as local ones.
+    /// No longer tracked, with `--keep`: the mirror's branches stay as local ones.
     Kept,
     /// Upstream's `x/*` are tracked from now on.
     Tracked,
@@ -58,9 +58,9 @@ impl Change {
 struct Matrix {
     tracking: Tracking,
     change: Change,
-    /// What upstream has of `x/STATE`, in their order.
+    /// Upstream's commits of `x/STATE`, in the order of the states.
     upstream: [String; 4],
-    /// What it had of them all one commit before.
+    /// Upstream's earlier commit of each of them.
     behind: String,
     /// A commit that upstream does not have.
     diverged: String,

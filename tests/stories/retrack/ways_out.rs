@@ -6,7 +6,7 @@ use tests::Ran;
 use super::{Change, Matrix};
 use crate::tracking::Tracking;
 
-/// What `mirrord set` says for keeping a ref of this name: a line of git.
+/// The git command that `mirrord set` prints for keeping a ref of this name.
 #[track_caller]
 fn way_to_keep(set: &Ran, name: &str) -> Vec<String> {
     let names_way = |line: &&str| line.contains(&format!("to keep '{name}'"));

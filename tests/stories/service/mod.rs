@@ -50,7 +50,7 @@ impl Stage<'_> {
         self.systemd.mirrord(["service", command]).ok()
     }
 
-    /// What the status says in this field.
+    /// The value of this field of the status.
     #[track_caller]
     pub(crate) fn says(&self, field: &str) {
         let output = self.systemd.mirrord(["service", "status", "--json"]).run();

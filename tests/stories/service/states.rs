@@ -1,4 +1,4 @@
-//! What is said of the service in each of its states, and what is refused.
+//! The output of `service status` in each state, and the refusals.
 
 use std::fs;
 

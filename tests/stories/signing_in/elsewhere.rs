@@ -1,4 +1,4 @@
-//! What signs in at one scheme, host and port is told to no other, whatever upstream says.
+//! A credential for one scheme, host and port is never sent to another, whatever upstream answers.
 
 use tests::{Fault, GitLab, On, Request};
 

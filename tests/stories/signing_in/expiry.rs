@@ -16,7 +16,7 @@ fn in_days(private: &Private, days: i64) -> String {
     date.ok().line().to_owned()
 }
 
-/// What `mirrord` says, once it says this: nothing tells when the daemon has heard of it.
+/// Waits until the output of `mirrord` has this text: there is no event for the daemon's knowledge of an expiry.
 #[track_caller]
 fn says(private: &Private, args: &[&str], text: &str) {
     let deadline = Instant::now() + Duration::from_secs(30);

@@ -1,4 +1,4 @@
-//! Where secrets lie: in a real keyring, unlocked, locked and gone.
+//! Secrets in a real keyring that is unlocked, locked or gone.
 
 use std::{fs, time::Instant};
 
@@ -9,12 +9,12 @@ use crate::credentials::Private;
 /// The longest that a locked keyring may hold somebody up, with room for a busy machine.
 const LIMIT: u64 = 30;
 
-/// The same command, at the desktop that has the keyring.
+/// Runs a command with the session bus of the keyring.
 fn at(run: Run, address: &str) -> Run {
     run.env("DBUS_SESSION_BUS_ADDRESS", address)
 }
 
-/// What the mirrors' files and logs have of a text.
+/// The files and logs of the mirrors that contain a text.
 fn found(world: &World, text: &str) -> String {
     let grep = world.program("grep", ["-rlF", text, "m"]);
     grep.run().stdout

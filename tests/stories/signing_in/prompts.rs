@@ -1,4 +1,4 @@
-//! Who has nothing stored is asked at their terminal, as plain git would ask, once for all who wait.
+//! Questions at the terminal: the same as in plain git, and once for all clients that wait.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use tests::{On, Run};
 
 use crate::{credentials::Private, ssh::Stage};
 
-/// What a terminal shows of a plain clone and of ours, with the words that may differ made the same.
+/// The output of a plain clone and of ours at a terminal, without what may differ.
 fn alike(private: &Private, shown: &str) -> String {
     shown
         .replace("mirror::", "")

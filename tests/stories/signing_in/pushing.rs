@@ -108,7 +108,7 @@ fn refused_once() -> Fault {
     refused.on(On::PushInfoRefs).times(1)
 }
 
-/// What the helper of our own children says to these ids.
+/// The answer of the daemon's own credential helper to these ids.
 fn login(private: &Private, id: &str, push: &str) -> tests::Ran {
     let (scheme, host) = ("protocol=http", format!("host={}", private.gitlab.host()));
     let helper = private.world.helper(["login", "get"]);

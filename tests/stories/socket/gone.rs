@@ -1,4 +1,4 @@
-//! Where the socket, the home or the log of a daemon that runs is not where somebody looks for it.
+//! A running daemon whose socket, home or log is removed or elsewhere.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

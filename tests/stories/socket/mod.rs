@@ -1,4 +1,4 @@
-//! Where the daemon lives, and who may talk to whom at its socket.
+//! The home and the socket of the daemon, and who may use them.
 
 mod gone;
 

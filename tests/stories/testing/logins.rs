@@ -1,4 +1,4 @@
-//! Who we are to upstream, and what it then lets us read.
+//! The steps about the login, and what it may read.
 
 use tests::{Fault, Request};
 

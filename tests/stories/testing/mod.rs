@@ -48,10 +48,10 @@ impl Stage {
     }
 }
 
-/// One printed step: its mark, what was looked at, and what is said of it.
+/// One printed step: its mark, its label, and its detail.
 type Line = (String, String, String);
 
-/// What a test printed, step by step.
+/// The steps that a test printed.
 #[track_caller]
 fn steps(ran: &Ran) -> Vec<Line> {
     let step = |line: &str| {
@@ -75,7 +75,7 @@ fn steps(ran: &Ran) -> Vec<Line> {
     steps
 }
 
-/// What is said of one step, which ended with this mark.
+/// The detail of one step, which ended with this mark.
 #[track_caller]
 fn step_detail(ran: &Ran, mark: &str, label: &str) -> String {
     let steps = steps(ran);

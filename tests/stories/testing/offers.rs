@@ -1,4 +1,4 @@
-//! What upstream says of pushes and large files.
+//! The steps about pushes and large files.
 
 use tests::{Fault, On};
 

@@ -1,4 +1,4 @@
-//! The same over ssh: the server's key, and the key that signs in.
+//! `mirrord test` over ssh: the server's key, and the key that signs in.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What the mirror alone has is in packs of its own, which are put together with none but their like.
+//! Local objects are in packs of their own, which are repacked only with each other.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

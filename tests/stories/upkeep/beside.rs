@@ -4,7 +4,7 @@ use std::{fs, thread::yield_now, time::Instant};
 
 use tests::Running;
 
-use super::{MANY, PATIENCE, Shelf, packs, unfinished};
+use super::{EVENT_TIMEOUT, MANY, Shelf, packs, unfinished};
 
 impl Shelf {
     /// Starts a client that plays git, reads the mirror until [`lets_go`](Self::lets_go), and then wants all of it.
@@ -16,7 +16,7 @@ impl Shelf {
         reader
     }
 
-    /// Has that client read, and asserts that it got everything.
+    /// Lets that client read on, and asserts that it gets everything.
     #[track_caller]
     fn lets_go(&self, reader: Running, commit: &str) {
         let want = format!("want {commit}\n");
@@ -32,7 +32,7 @@ impl Shelf {
         assert!(all && !ran.stdout.contains("fatal"), "{ran}");
     }
 
-    /// Has the daemon's next repacks wait before they do anything.
+    /// Makes the daemon's next repacks wait before they do anything.
     #[track_caller]
     fn hold_repacks(&self) {
         self.fork.world.program("mkfifo", ["begun", "go-on"]).ok();
@@ -49,7 +49,7 @@ impl Shelf {
         begun.line().to_owned()
     }
 
-    /// Lets a repack that waits do its work.
+    /// Releases a repack that waits.
     #[track_caller]
     fn repack_goes_on(&self) {
         let tell = self.fork.world.program("sh", ["-c", "echo >go-on"]);
@@ -101,7 +101,7 @@ fn packs_that_a_clone_reads_are_not_removed_before_its_end() {
     shelf.sync("after");
     let new = || &packs(&shelf.mirror(), "pack") - &before;
     // What the sync has brought, and what the repack has made.
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + EVENT_TIMEOUT;
     while new().len() < 2 {
         assert!(Instant::now() < deadline, "there is no new pack");
         yield_now();
@@ -127,7 +127,7 @@ fn a_reader_that_outlives_its_daemon_keeps_what_it_reads() {
     let before = packs(&shelf.mirror(), "pack");
     shelf.sync("after");
     let new = || &packs(&shelf.mirror(), "pack") - &before;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + EVENT_TIMEOUT;
     while new().len() < 2 {
         assert!(Instant::now() < deadline, "there is no new pack");
         yield_now();
@@ -149,10 +149,10 @@ fn the_end_of_the_daemon_ends_a_repack_at_once_and_leaves_nothing() {
     let before = packs(&shelf.mirror(), "pack");
     let began = Instant::now();
     shelf.fork.world.mirrord(["stop"]).ok();
-    assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
+    assert!(began.elapsed() < EVENT_TIMEOUT / 2, "{:?}", began.elapsed());
     assert_eq!(packs(&shelf.mirror(), "pack"), before);
     assert_eq!(unfinished(&shelf.mirror()), [""; 0]);
-    assert_eq!(shelf.fork.world.left_running(PATIENCE / 6), [""; 0]);
+    assert_eq!(shelf.fork.world.left_running(EVENT_TIMEOUT / 6), [""; 0]);
     let log = shelf.fork.world.log();
     assert!(!log.contains("cannot repack"), "that is no failure: {log}");
     shelf.is_whole();

@@ -54,7 +54,7 @@ impl Shelf {
     }
 }
 
-/// What a kill has left: whether the new pack was there, whether old ones were going, and whether some were gone.
+/// The state after a kill: whether the new pack was there, whether old ones were being removed, and whether some were removed.
 fn stage(mirror: &Path) -> &'static str {
     let left = unfinished(mirror);
     let count = packs(mirror, "idx").len();

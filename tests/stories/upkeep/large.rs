@@ -4,7 +4,7 @@ use std::{fs, thread::yield_now, time::Instant};
 
 use tests::{GitLab, World};
 
-use super::{MANY, PATIENCE, Shelf, install_nice, packs};
+use super::{EVENT_TIMEOUT, MANY, Shelf, install_nice, packs};
 use crate::local::Fork;
 
 /// So many commits make more objects than a mirror may have without them.
@@ -36,7 +36,7 @@ impl Shelf {
         shelf
     }
 
-    /// Lets the index be written that waits, and all that come later.
+    /// Releases the index that waits to be written, and all later ones.
     #[track_caller]
     fn index_goes_on(&self) {
         fs::remove_file(self.fork.world.path("bin/nice")).expect("removed");
@@ -53,7 +53,7 @@ impl Shelf {
     /// Waits until it has been told so many times that the mirror has them.
     #[track_caller]
     fn is_indexed_for_the(&self, times: usize) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + EVENT_TIMEOUT;
         let text = "'fork' has an index over all of its packs after ";
         while self.fork.world.log().matches(text).count() < times {
             assert!(Instant::now() < deadline, "{}", self.fork.world.log());
@@ -134,7 +134,7 @@ fn while_a_child_of_a_dead_daemon_writes_an_index_no_pack_goes() {
     shelf.fork.world.mirrord(["stop"]).ok();
     assert!(before.is_subset(&packs(&shelf.mirror(), "idx")));
     shelf.index_goes_on();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + EVENT_TIMEOUT;
     while !shelf.is_indexed() {
         assert!(Instant::now() < deadline, "it never ends");
         yield_now();
@@ -165,7 +165,7 @@ fn the_daemon_is_killed_while_an_index_is_written() {
     for round in 0..3 {
         shelf.add_packs(MANY);
         shelf.sync(&format!("round-{round}"));
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + EVENT_TIMEOUT;
         // It is forgotten before the old packs go, and then written again.
         while shelf.is_indexed() {
             assert!(Instant::now() < deadline, "it stays");

@@ -26,18 +26,18 @@ const MOST: usize = 50;
 /// More of them than it may have.
 const MANY: usize = 55;
 
-/// What is written beside packs that are kept apart.
+/// The content of `.keep` files of packs that are kept apart.
 const MARK: &str = "has what this mirror alone has\n";
 
 /// How long an upkeep may take that is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A fork whose mirror gets many packs.
 struct Shelf {
     fork: Fork,
-    /// What its mirror must have, beside what its refs reach.
+    /// Objects that the mirror must have, beside those that its refs reach.
     blobs: Vec<String>,
-    /// Which of them it alone has.
+    /// Those of them that are local to the mirror.
     locals: BTreeSet<String>,
 }
 
@@ -95,7 +95,7 @@ impl Shelf {
         assert!(self.locals.is_disjoint(&theirs), "nobody is given it");
     }
 
-    /// Has somebody else commit upstream, and the mirror brought in step.
+    /// Commits at upstream, and syncs the mirror.
     #[track_caller]
     fn sync(&self, file: &str) {
         self.fork.project.commit("main", file, file);
@@ -106,7 +106,7 @@ impl Shelf {
     #[track_caller]
     fn settles(&self) {
         let mirror = self.mirror();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + EVENT_TIMEOUT;
         // The daemon does this when nobody waits for it, which is no event for anybody.
         while !is_settled(&mirror) {
             assert!(
@@ -182,7 +182,7 @@ fn packs(mirror: &Path, ending: &str) -> BTreeSet<String> {
     }
 }
 
-/// What is not whole yet in a mirror's object store, or no longer.
+/// Unfinished files in a mirror's object store.
 fn unfinished(mirror: &Path) -> Vec<String> {
     let objects = mirror.join("objects");
     let all = [objects.clone(), objects.join("pack")].into_iter();
@@ -280,7 +280,7 @@ fn a_repack_that_fails_is_said_in_the_log_and_harms_nobody() {
     let before = packs(&shelf.mirror(), "pack");
     let text = "cannot repack 'fork': not today";
     shelf.sync("one");
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + EVENT_TIMEOUT;
     while !shelf.fork.world.log().contains(text) {
         assert!(Instant::now() < deadline, "{}", shelf.fork.world.log());
         yield_now();

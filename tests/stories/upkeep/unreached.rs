@@ -1,4 +1,4 @@
-//! What nothing reaches any more goes from the disk, long after it left the history, and nobody ever misses anything.
+//! Unreachable objects are removed from the disk, long after they have left the history, and no client ever misses one.
 
 use std::{
     fs::File,
@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{PATIENCE, Shelf, packs};
+use super::{EVENT_TIMEOUT, Shelf, packs};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -21,7 +21,7 @@ impl Shelf {
         aged.expect("it is ours");
     }
 
-    /// Has the next change be one after which it is looked for what nothing reaches.
+    /// Makes the next change one after which the daemon looks for unreachable objects.
     #[track_caller]
     fn is_time_to_look(&self) {
         let looked = self.mirror().join("looked");
@@ -35,12 +35,12 @@ impl Shelf {
         }
     }
 
-    /// Has such a change come; returns when all is done.
+    /// Makes such a change, and waits until all is done.
     #[track_caller]
     fn is_looked_through(&self, file: &str) {
         self.is_time_to_look();
         self.sync(file);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + EVENT_TIMEOUT;
         while !is_done(&self.mirror()) {
             assert!(Instant::now() < deadline, "nobody looks");
             yield_now();

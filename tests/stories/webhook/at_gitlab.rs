@@ -29,7 +29,7 @@ impl Stage {
         hook.clone()
     }
 
-    /// Somebody pushes, GitLab tells of it, and the mirror is in step.
+    /// Pushes to GitLab, sends its delivery, and waits until the mirror is in step.
     #[track_caller]
     fn works(&self, what: &str) {
         self.project.commit("main", "file", what);

@@ -1,4 +1,4 @@
-//! Where TLS ends: at an nginx in front of it, as README shows, or here.
+//! TLS of the webhook: at an nginx in front of it, as README shows, or in the daemon.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What hosts send, as they document it.
+//! Deliveries of each host, as the host documents them.
 
 use tests::{Delivery, On};
 

@@ -26,7 +26,7 @@ pub(crate) struct Stage {
     pub(crate) project: Project,
 }
 
-/// What `mirrord webhook show` says.
+/// The output of `mirrord webhook show`.
 pub(crate) struct Shown {
     pub(crate) url: String,
     pub(crate) token: String,
@@ -39,7 +39,7 @@ impl Stage {
         stage
     }
 
-    /// The same before anybody has switched it on.
+    /// A stage whose webhook is off.
     fn off() -> Self {
         let world = World::new();
         let gitlab = world.gitlab();
@@ -68,7 +68,7 @@ impl Stage {
         }
     }
 
-    /// What GitLab sends, with the secret token.
+    /// A delivery of GitLab, with the secret token.
     #[track_caller]
     fn delivery(&self) -> Delivery {
         let Shown { url, token } = self.show();

@@ -1,4 +1,4 @@
-//! What is not a delivery, and how that is said.
+//! Requests that are not valid deliveries, and the answers to them.
 
 use std::time::Instant;
 

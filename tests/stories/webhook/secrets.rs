@@ -1,4 +1,4 @@
-//! What deliveries prove themselves with: signatures, tokens, and their life.
+//! The secrets that authenticate deliveries: signatures, tokens, and their rotation.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 

@@ -1,4 +1,4 @@
-//! Those who say nothing, or a byte now and then: they are in nobody's way.
+//! Clients that send nothing, or a byte now and then: they block no other client.
 
 use std::{
     io::{Read, Write},
@@ -21,7 +21,7 @@ fn connect(url: &str) -> TcpStream {
     stream
 }
 
-/// What is said before the other side closes.
+/// Reads until the other side closes.
 fn rest(mut stream: &TcpStream) -> String {
     let mut text = Vec::new();
     // A reset is an end, too.

@@ -1,4 +1,4 @@
-//! Somebody says that it is meant: the mirror takes upstream as it is, and what it had can be brought back.
+//! `mirrord accept`: the mirror becomes what upstream is, and what it had can be restored.
 
 use tests::{Fault, On, Project, public_refs, same_clone};
 

@@ -1,4 +1,4 @@
-//! What looks wiped, and what people do every day: no alarm too few, none too many.
+//! Changes that must raise the alarm, and everyday changes that must not.
 
 use std::ops::RangeInclusive;
 

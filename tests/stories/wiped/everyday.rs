@@ -1,4 +1,4 @@
-//! What people do on purpose, here and with the mirror's own settings, is no alarm.
+//! Deletions on purpose, through the mirror or by its settings, raise no alarm.
 
 use tests::On;
 

@@ -15,7 +15,7 @@ struct Stage {
     gitlab: GitLab,
     project: Project,
     url: String,
-    /// What upstream had when it was cloned.
+    /// The refs of upstream when it was cloned.
     had: Vec<(String, String)>,
 }
 
@@ -24,7 +24,7 @@ impl Stage {
         Self::with(&[])
     }
 
-    /// One whose mirror has these settings.
+    /// A stage whose mirror has these settings.
     fn with(options: &[&str]) -> Self {
         let world = World::new();
         let gitlab = world.gitlab();
