@@ -1,4 +1,4 @@
-//! Which of upstream's refs a mirror tracks, under which name it shows them, and the names of our own ref spaces.
+//! Which of upstream's refs a mirror tracks, under which name it shows them, and which names are reserved for the mirror.
 //!
 //! Names are bytes, as in git. A tracked ref has two refs in the mirror: the public one, which clients see, and its
 //! record below [`RECORDS`], which says what upstream had at the last good sync.
@@ -11,17 +11,18 @@ use std::fmt;
 pub use self::names::{PublicRef, RecordRef, UpstreamRef, recorded};
 use self::pattern::Pattern;
 
-/// What upstream had: `refs/heads/main` is recorded as `refs/upstream/heads/main`. Hidden from clients.
+/// The records of what upstream had: `refs/heads/main` is recorded as `refs/upstream/heads/main`. Hidden from clients.
 pub const RECORDS: &str = "refs/upstream/";
 
-/// Whatever else we keep refs for. Hidden from clients.
-pub const OURS: &str = "refs/mirror/";
+/// The other refs that a mirror keeps for itself. Hidden from clients.
+pub const OWN: &str = "refs/mirror/";
 
-/// What upstream has of refs that are withheld because their refspec has no `+`: kept, so that it is downloaded once.
+/// The values of refs that are withheld because their refspec has no `+`. They are kept so that they are downloaded once.
 pub const WITHHELD: &str = "refs/mirror/held/";
 
-/// The ref spaces that no upstream may write to: ours, and the one that makes git see other objects than there are.
-const FORBIDDEN: [&str; 3] = [RECORDS, OURS, "refs/replace/"];
+/// The prefixes that no upstream may write to: those of the mirror, and `refs/replace/`, which makes git read other objects
+/// in the place of those that exist.
+const RESERVED: [&str; 3] = [RECORDS, OWN, "refs/replace/"];
 
 /// What a mirror tracks unless told otherwise.
 pub const EVERYTHING: [&str; 2] = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
@@ -36,7 +37,7 @@ pub enum Route {
     /// To upstream, as it is; the mirror does not keep it. Whatever is neither branch nor tag: `refs/notes/*`,
     /// `refs/for/*`.
     Through,
-    /// Nowhere: the name lies in a space of ours, or is no ref at all.
+    /// Nowhere: the name is reserved, or git allows no such ref.
     Forbidden,
 }
 
@@ -211,17 +212,17 @@ impl Refspecs {
             .iter()
             .find_map(|mapping| Some((mapping, mapping.public(upstream)?)))?;
         // git too passes over a ref whose name here would be none.
-        let sound = is_ref(upstream) && is_ref(&public) && !is_ours(&public);
+        let sound = is_ref(upstream) && is_ref(&public) && !is_reserved(&public);
         (sound && !is_beside_head(upstream) && !self.excludes(upstream))
             .then_some((mapping, public))
     }
 
     /// Where a push of a ref goes that clients see under this name. Nothing else decides it.
     ///
-    /// Any name can be asked about; those of the mirror's own spaces are [`Route::Forbidden`].
+    /// Every name has a route; that of a reserved one is [`Route::Forbidden`].
     #[must_use]
     pub fn route(&self, public: &[u8]) -> Route {
-        if is_ours(public) || !is_ref(public) {
+        if is_reserved(public) || !is_ref(public) {
             return Route::Forbidden;
         }
         let upstream = self
@@ -305,14 +306,14 @@ fn exclusion(names: &str) -> Result<Pattern, String> {
     Pattern::parse(names)
 }
 
-/// Whether a name lies where no upstream may write.
+/// Whether a name is reserved: no upstream and no client may write it.
 #[must_use]
-pub fn is_ours(name: &[u8]) -> bool {
+pub fn is_reserved(name: &[u8]) -> bool {
     space_of(name).is_some()
 }
 
 fn space_of(name: &[u8]) -> Option<&'static str> {
-    FORBIDDEN.into_iter().find(|space| {
+    RESERVED.into_iter().find(|space| {
         name.starts_with(space.as_bytes()) || name == space.trim_end_matches('/').as_bytes()
     })
 }

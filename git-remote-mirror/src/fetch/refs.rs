@@ -66,7 +66,7 @@ impl Refs {
             if packed.name.starts_with(refspec::RECORDS.as_bytes()) {
                 records.push((packed.name.to_vec(), packed.object.to_vec()));
             }
-            if !refspec::is_ours(packed.name) {
+            if !refspec::is_reserved(packed.name) {
                 refs.push(Ref {
                     name: packed.name.to_vec(),
                     object: packed.object.to_vec(),

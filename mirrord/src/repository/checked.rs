@@ -23,7 +23,7 @@ pub(crate) fn request_check_if_complained(git_dir: &Path, stderr: &str) {
         && let Err(err) = request_check(git_dir)
     {
         let git_dir = git_dir.display();
-        tracing::warn!("cannot note that '{git_dir}' is to be looked through: {err}");
+        tracing::warn!("cannot request a check of '{git_dir}': {err}");
     }
 }
 

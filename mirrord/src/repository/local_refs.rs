@@ -36,7 +36,7 @@ pub(crate) fn to_protocol(refs: Vec<(BString, ObjectId)>) -> Vec<LocalRef> {
 
 /// How many public refs are what upstream had.
 pub(crate) fn count_tracked(refs: &Refs, track: &Refspecs) -> usize {
-    let public = refs.keys().filter(|name| !refspec::is_ours(name));
+    let public = refs.keys().filter(|name| !refspec::is_reserved(name));
     public.count() - list(refs, track).len()
 }
 

@@ -1,4 +1,12 @@
-//! What is inside one bare repository: its refs, its history, and how objects and refs get in.
+//! The inside of a mirror, which is one bare repository: its refs, its objects, and how both get in.
+//!
+//! A sync receives objects into a [`quarantine`], checks with [`connected`] that none is missing, makes a [`plan`] for the
+//! refs and writes it with [`publish`]. A push and a change of the refspecs ([`retrack`]) make other plans. [`refs`] reads
+//! the refs and repairs them, [`local_refs`] tells which of them upstream does not have, and [`history`] keeps their past
+//! values.
+//!
+//! Files about the packs: [`verified`], [`steps`], [`tips`]. Files about what is wrong: [`damage`], [`changed`],
+//! [`unserved`], [`checked`].
 
 pub(crate) mod ancestry;
 pub(crate) mod changed;

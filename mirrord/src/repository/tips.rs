@@ -33,7 +33,7 @@ pub(crate) fn renew(git_dir: &Path, watch: &Watch) -> io::Result<()> {
         return Ok(());
     }
     let refs = refs::read(git_dir)?;
-    let tips = refs.iter().filter(|(name, _)| !refspec::is_ours(name));
+    let tips = refs.iter().filter(|(name, _)| !refspec::is_reserved(name));
     let tips: BTreeSet<_> = tips.map(|(_, oid)| *oid).collect();
     let dir = git_dir.join(TIPS);
     let store = dir.parent().unwrap_or(&dir);

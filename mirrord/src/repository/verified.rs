@@ -250,9 +250,9 @@ pub(crate) fn verify(git_dir: &Path, watch: &Watch) -> io::Result<Found> {
 
 /// Hashes the files of packs.
 fn hash(git_dir: &Path, packs: &[&Pack], watch: &Watch) -> io::Result<BTreeMap<String, Hashed>> {
-    let folder = pack_dir(git_dir);
+    let dir = pack_dir(git_dir);
     let hash = |pack: &&Pack| {
-        let hashed = pack.hash(&folder, || watch.is_cancelled())?;
+        let hashed = pack.hash(&dir, || watch.is_cancelled())?;
         Ok((pack.name.clone(), hashed))
     };
     packs.iter().map(hash).collect()

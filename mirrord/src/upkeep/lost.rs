@@ -86,7 +86,7 @@ impl Lost {
         let stamp = history::stamp(&refs, SystemTime::now());
         let (mut plan, mut forgets) = (Plan::default(), false);
         let mut edit = |name: BString, old, new| plan.edits.insert(name, Edit { old, new });
-        let own = self.refs.iter().filter(|name| !refspec::is_ours(name));
+        let own = self.refs.iter().filter(|name| !refspec::is_reserved(name));
         for (name, oid) in own.filter_map(|name| Some((name, *refs.get(name)?))) {
             edit(name.clone(), Some(oid), None);
             let kept = history::ref_name(stamp, Why::Damaged, name.as_bstr());

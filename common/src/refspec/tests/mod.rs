@@ -345,7 +345,7 @@ proptest! {
     #[test]
     fn a_record_leads_back_to_its_ref(name in "refs/[a-z]{1,5}/[a-z/]{1,9}") {
         prop_assert_eq!(recorded(&UpstreamRef::new(&*name).record()), Some(UpstreamRef::new(&*name)));
-        prop_assert!(is_ours(&UpstreamRef::new(&*name).record()));
+        prop_assert!(is_reserved(&UpstreamRef::new(&*name).record()));
     }
 
     #[test]

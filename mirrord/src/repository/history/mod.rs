@@ -139,8 +139,8 @@ fn parse_entry(name: &BStr, oid: ObjectId) -> Option<Entry> {
         .find(|known| known.name().as_bytes() == why)?;
     let public = BString::from([b"refs/", public].concat());
     // There is no stamp after the last number, and no clock gives it.
-    let is_ours = at < u64::MAX && ref_name(at, why, public.as_bstr()) == name;
-    is_ours.then_some(Entry {
+    let is_past_value = at < u64::MAX && ref_name(at, why, public.as_bstr()) == name;
+    is_past_value.then_some(Entry {
         at,
         why,
         name: public,

@@ -58,7 +58,7 @@ fn the_name_of_a_past_value_has_the_time_the_reason_and_the_ref() {
         "refs/mirror/history/1767225600000000/rewritten/heads/a/b"
     );
     assert!(
-        refspec::is_ours(&name),
+        refspec::is_reserved(&name),
         "no client sees it, no upstream writes it"
     );
     let expected = Entry {

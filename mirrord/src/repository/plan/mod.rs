@@ -252,7 +252,7 @@ impl Plan {
             // What is hidden and what hides it may be `a` and `a/b`; one stamp is for what was there together.
             let (public, stamp) = match &hidden {
                 Some(public) => (&**public, stamp + 1),
-                None if refspec::is_ours(name) => continue,
+                None if refspec::is_reserved(name) => continue,
                 None => (name.as_bstr(), stamp),
             };
             let why = match edit.new {

@@ -61,7 +61,7 @@ fn apply(refs: &Refs, plan: &Plan) -> Refs {
 
 fn public(refs: &Refs) -> Refs {
     refs.iter()
-        .filter(|(name, _)| !refspec::is_ours(name))
+        .filter(|(name, _)| !refspec::is_reserved(name))
         .map(|(name, oid)| (name.clone(), *oid))
         .collect()
 }

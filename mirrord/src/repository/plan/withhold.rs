@@ -102,7 +102,7 @@ impl Plan {
                         // A public ref without a record would pass for a local one.
                         self.edits.remove(&*public);
                     }
-                    if !refspec::is_ours(&name) {
+                    if !refspec::is_reserved(&name) {
                         let line = local_refs::conflict_line(&PublicRef::new(name), &other);
                         self.withheld.push(line);
                     }

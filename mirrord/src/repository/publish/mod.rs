@@ -80,7 +80,7 @@ pub(crate) fn publish(
             continue;
         }
         changed = true;
-        published.moved += usize::from(!refspec::is_ours(name));
+        published.moved += usize::from(!refspec::is_reserved(name));
         match edit.new {
             Some(oid) => drop(refs.insert(name.clone(), oid)),
             None => drop(refs.remove(name)),

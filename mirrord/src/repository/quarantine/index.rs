@@ -111,8 +111,8 @@ fn run_index_pack(
     git.args(["-c", "core.fsync=none", "-c", memory::STREAM_BLOBS])
         .args(["index-pack", "--stdin", "-v", option])
         .stdout(Stdio::null());
-    let (theirs, ours) = io::pipe().map_err(ErrorExt::raise)?;
-    git.stdin(theirs);
+    let (reader, writer) = io::pipe().map_err(ErrorExt::raise)?;
+    git.stdin(reader);
     let runtime = Handle::current();
     let (fed, ended) = thread::scope(|scope| {
         let child = scope.spawn(move || {
@@ -121,7 +121,7 @@ fn run_index_pack(
             let on_stderr = |piece: &[u8]| relay.hear(piece, watch);
             child::run_reading(git, Vec::new(), None, watch, on_stderr)
         });
-        let fed = feed(pack, ours);
+        let fed = feed(pack, writer);
         (fed, child.join())
     });
     let ended = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));

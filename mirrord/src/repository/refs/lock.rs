@@ -119,10 +119,10 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let git_dir = fs::canonicalize(dir.path()).expect("there");
         let open = fs::File::create(lock_path(&git_dir)).expect("ours");
-        let err = acquire(&git_dir).expect_err("it is held");
+        let err = acquire(&git_dir).expect_err("a process has it open");
         assert_eq!(err.to_string(), "its refs are locked");
         drop(open);
-        drop(acquire(&git_dir).expect("it was nobody's"));
+        drop(acquire(&git_dir).expect("no process has it open"));
         assert!(!lock_path(&git_dir).exists());
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, io};
 use common::{
     git::child_log,
     protocol::{ATOMIC_PUSH_FAILURE, Command, Lease, Outcome, Reserve, Route},
-    refspec::{self, PublicRef, UpstreamRef, is_ours},
+    refspec::{self, PublicRef, UpstreamRef, is_reserved},
 };
 use gix::{
     ObjectId,
@@ -253,7 +253,7 @@ impl Router<'_> {
                 self.require_commit(command)?;
                 Route::Local { reveals: false }
             }
-            refspec::Route::Forbidden if is_ours(&command.name) => {
+            refspec::Route::Forbidden if is_reserved(&command.name) => {
                 return Err("the name is kept for the mirror's own records".to_owned());
             }
             refspec::Route::Forbidden => return Err("funny refname".to_owned()),
