@@ -19,10 +19,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::private_dir;
 
-/// A record that is longer is none.
+/// A longer file is no record.
 const MAX_RECORD: u64 = 8192;
 
-/// What asks a daemon to look whether its socket is still there, and to make it anew when it is not.
+/// The signal on which a daemon checks that its socket still exists, and makes it anew if it does not.
 pub const CHECK_SOCKET: Signal = Signal::USR1;
 
 /// A file, whatever it is called.
@@ -30,21 +30,21 @@ pub const CHECK_SOCKET: Signal = Signal::USR1;
 pub struct FileId {
     /// The number of its device.
     pub device: u64,
-    /// Its number there.
+    /// The number of the inode on it.
     pub inode: u64,
 }
 
-/// What a daemon has recorded.
+/// The record of a daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// The program that it runs.
+    /// The file of the daemon's program.
     pub program: FileId,
-    /// Where its socket is.
+    /// The path of the daemon's socket.
     pub socket: PathBuf,
 }
 
 impl FileId {
-    /// That of a file that is there.
+    /// The id of a file, from its metadata.
     #[must_use]
     pub fn of(found: &fs::Metadata) -> Self {
         Self {
@@ -55,7 +55,7 @@ impl FileId {
 }
 
 impl Record {
-    /// What is written: the program in a line, then the path.
+    /// Returns the content of the file: a line for the program, then the path of the socket.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let FileId { device, inode } = self.program;
@@ -75,7 +75,7 @@ impl Record {
     }
 }
 
-/// What the daemon that runs, or ran last, has recorded; `None` when it does not listen.
+/// Reads the record of the daemon that runs, or ran last; None if there is none, because no daemon listens.
 #[must_use]
 pub fn read_record(path: &Path) -> Option<Record> {
     let mut bytes = Vec::new();
@@ -84,7 +84,8 @@ pub fn read_record(path: &Path) -> Option<Record> {
     Record::from_bytes(&bytes)
 }
 
-/// Where the daemon has recorded its socket, if what lies there is as closed to others as our own place for it.
+/// Reads the path of the recorded socket, if the socket and its directory belong to this user, and others cannot open the
+/// directory.
 #[must_use]
 pub fn recorded_socket(record: &Path) -> Option<PathBuf> {
     let Record { socket, .. } = read_record(record)?;
@@ -98,7 +99,7 @@ pub fn recorded_socket(record: &Path) -> Option<PathBuf> {
     }
 }
 
-/// The process that holds the daemon's lock; 0 for one that has not written its number yet, `None` for nobody.
+/// Returns the process that holds the daemon's lock; 0 if it has not written its id yet, None if no process does.
 ///
 /// # Errors
 /// Fails when the file cannot be used.
@@ -114,7 +115,7 @@ pub fn lock_holder(lock: &Path) -> io::Result<Option<u32>> {
     }
 }
 
-/// The number in a lock's file.
+/// Reads the process id in the file of a lock.
 pub fn read_pid(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.rewind().ok()?;
@@ -122,7 +123,7 @@ pub fn read_pid(file: &mut File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-/// Sends a signal to a daemon, and to nobody else.
+/// Sends a signal to a process, if that is a daemon.
 pub fn send_signal(pid: u32, signal: Signal) {
     if !is_daemon(pid) {
         return;

@@ -10,7 +10,7 @@ use crate::{
     text::{byte_size, masked},
 };
 
-/// A line of upstream's that is longer is broken.
+/// A longer line of upstream is broken into several.
 const MAX_LINE_BYTES: usize = 4096;
 
 /// Shows progress to one person, or to nobody.
@@ -19,9 +19,9 @@ pub struct Renderer<W> {
     shown: bool,
     terminal: bool,
     started: Option<Instant>,
-    /// Upstream's words since its last line break.
+    /// The text of upstream since its last line break.
     remote: Vec<u8>,
-    /// The line that stands unfinished on the screen.
+    /// The unfinished line on the screen.
     open: Option<Line>,
     finished: Vec<Title>,
 }
@@ -193,7 +193,7 @@ fn counted(title: Title, amount: Amount) -> String {
     }
 }
 
-/// Says one line on stderr, in one piece: git and its children write there too, and must not tear it.
+/// Prints one line on stderr in one write, because git and its children write there, too.
 pub fn tell(line: &str) {
     // There is nobody left to tell when stderr is gone.
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{address::redact::without_login, text::is_invisible};
 
-/// What a mirror is called: `gitlab.example/group/project`, `tools`.
+/// The name of a mirror: `gitlab.example/group/project`, `tools`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
@@ -24,7 +24,7 @@ pub struct BadName {
 }
 
 impl Name {
-    /// How long a name may be, in bytes.
+    /// The maximal length of a name.
     pub const MAX_BYTES: usize = 255;
 
     /// Checks the rules of names.

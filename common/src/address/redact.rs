@@ -35,7 +35,7 @@ pub fn redact(text: &str) -> String {
     clean + rest
 }
 
-/// What of `url` (its scheme and slashes are gone) follows the last `@` that may belong to it.
+/// Returns the part of `url`, without scheme and slashes, after the last `@` that may belong to its userinfo.
 fn after_userinfo(url: &str) -> &str {
     let word = url.split(char::is_whitespace).next().unwrap_or_default();
     let authority = word.split(['/', '?', '#']).next().unwrap_or_default();
@@ -61,7 +61,7 @@ fn after_userinfo(url: &str) -> &str {
     }
 }
 
-/// An address as an error shows it: on one line and without anything that could be a login. An address
+/// Returns an address for an error: on one line and without anything that could be a login. An address
 /// is a single URL, so every `@` in it counts.
 pub(crate) fn without_login(address: &str) -> String {
     let shown = match address.split_once("://") {
@@ -81,7 +81,7 @@ pub(crate) fn without_login(address: &str) -> String {
         .collect()
 }
 
-/// What a login's name may consist of: nothing that a shell, a URL or an option could mean something by.
+/// Whether a text can be a user name of ssh: it has no character with a meaning in a shell, a URL or an option.
 pub(super) fn is_ssh_user(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+=".contains(&byte);
     !text.is_empty() && text.bytes().all(is_allowed)

@@ -28,29 +28,29 @@ const ANEW_TIMEOUT: Duration = Duration::from_secs(10);
 /// Why there is no conversation.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Nobody listens.
+    /// No daemon listens.
     #[error("mirrord does not run")]
     NotRunning,
     /// A daemon of another version listens.
     #[error("mirrord speaks version {version} of the protocol, this program version {VERSION}")]
     OtherVersion {
-        /// Its version.
+        /// The version of the daemon.
         version: u16,
-        /// Its process id, when the system tells.
+        /// The daemon's process id, if the system tells it.
         pid: Option<u32>,
     },
-    /// A daemon runs, and nobody gets to it.
+    /// A daemon runs and cannot be reached.
     #[error("mirrord runs (process {pid}) and cannot be reached at '{}'", .socket.display())]
     OutOfReach {
-        /// Its process.
+        /// The daemon's process id.
         pid: u32,
-        /// Where it has recorded its socket.
+        /// The path at which the daemon has recorded its socket.
         socket: PathBuf,
     },
-    /// Somebody else's program listens there.
+    /// A program of another user listens there.
     #[error("the program at '{}' belongs to another user", .0.display())]
     Stranger(PathBuf),
-    /// Anything else.
+    /// The connection failed for another reason.
     #[error("cannot talk to mirrord at '{path}': {error}", path = .0.display(), error = .1)]
     Io(PathBuf, WireError),
 }

@@ -22,17 +22,17 @@ use crate::{
 
 pub use connect::ConnectError;
 
-/// A daemon that says nothing at all for this long is stuck: it sends progress every second while it works.
+/// The longest time without a message of the daemon, which sends progress every second while it works.
 const NO_REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A daemon may first wait for its predecessor to finish what it serves, which takes at most thirty seconds. Whoever has
 /// connected to a service's socket waits for that, too.
 const START_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// So many daemons may end, one after the other, before one of them has carried out what it was asked.
+/// How many daemons may end, one after the other, before one of them has carried out a request.
 const MAX_DAEMONS: usize = 3;
 
-/// How often those who wait for somebody else's start look again.
+/// How often a client tries again while another one starts the daemon.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Makes the system's allocator keep two heaps rather than eight for each processor: a daemon with a thread for each of
@@ -102,7 +102,7 @@ impl Client {
         }
     }
 
-    /// Has the daemon do something, starting it when none runs, until it has come to something. A daemon that stops before
+    /// Sends a request, to a daemon that is started if none runs, and returns the final reply. If a daemon stops before
     /// it has, and behind whose socket the service manager starts the next, is as good as that one. The returned client is
     /// the lease on what it was about.
     ///
@@ -129,7 +129,7 @@ impl Client {
         }
     }
 
-    /// Says what this conversation is about.
+    /// Sends the request.
     ///
     /// # Errors
     /// Fails when the connection breaks.
@@ -141,7 +141,7 @@ impl Client {
         self.send(&opening).await
     }
 
-    /// Answers a question.
+    /// Sends the answer to a question.
     ///
     /// # Errors
     /// Fails when the connection breaks.
@@ -153,7 +153,7 @@ impl Client {
         wire::send(&mut self.stream, message).await.map_err(broken)
     }
 
-    /// Waits for the next reply.
+    /// Receives the next reply.
     ///
     /// # Errors
     /// Fails when the connection breaks or the daemon is stuck.
@@ -168,7 +168,7 @@ impl Client {
         }
     }
 
-    /// Says what this conversation is about, shows how far it is and answers the daemon's questions, until it has come to
+    /// Sends a request, shows the progress and answers the daemon's questions, until the final reply comes, which it returns.
     /// something.
     ///
     /// # Errors
@@ -181,7 +181,7 @@ impl Client {
         self.converse_in_steps(request, renderer, |_| ()).await
     }
 
-    /// The same about something that is done in steps: `done` sees each of them.
+    /// Sends a request that is carried out in steps, as [`Client::converse`] does. Each finished step is handed to `done`.
     ///
     /// # Errors
     /// Fails with what the person should read.

@@ -13,10 +13,10 @@ use crate::{
 /// The user's word on answers that could not be checked: `serve` or `fail`.
 const MIRROR_STALE: &str = "MIRROR_STALE";
 
-/// Tells which mirror is meant, as git itself would resolve the URL here.
+/// Resolves a typed address, with `url.*.insteadOf` as git would apply it here.
 ///
 /// # Errors
-/// Fails when it is no address, or one of a transport that git's own rules forbid here.
+/// Fails when the text is no address, or its transport is one that git's configuration forbids here.
 pub fn resolve(typed: &str, config: &UserConfig) -> Result<Address, Failure> {
     let address = match url_config::instead_of(config.entries(), typed) {
         Some(rewritten) => Address::parse(&rewritten),
@@ -29,7 +29,7 @@ pub fn resolve(typed: &str, config: &UserConfig) -> Result<Address, Failure> {
     Ok(address)
 }
 
-/// What the daemon is told of a request for a mirror. Whether it is a clone, only the caller can know.
+/// Returns the request for a mirror. The caller sets `lacks` if the request is for a clone.
 ///
 /// # Errors
 /// Fails when `MIRROR_STALE` is none of its values.

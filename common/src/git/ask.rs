@@ -25,7 +25,7 @@ use crate::{
     text::masked,
 };
 
-/// What `git credential fill` says last when it has no answer; what keeps the answer away is then said by whoever asked.
+/// The beginning of the last line of `git credential fill` when it has no answer. The lines before it give the reason.
 const NO_ANSWER: &str = "could not read ";
 
 /// A login that git's credential helpers or the person gave, with the words in which they gave it.
@@ -43,7 +43,7 @@ pub fn login(question: &Ask) -> (Answer, Option<Found>) {
     found(question, credential)
 }
 
-/// The same for a sync that nobody waits for: of those who know a login only programs are asked, and nobody is disturbed.
+/// Asks as [`login`] does, but only programs, for a sync that nobody waits for: no person is asked.
 #[must_use]
 pub fn login_of_programs(question: &Ask) -> (Answer, Option<Found>) {
     found(question, credential_of_programs)
@@ -181,18 +181,18 @@ fn shown(prompt: &str) -> String {
 }
 
 impl Found {
-    /// Tells the helpers that the login worked, so that they may keep it.
+    /// Runs `git credential approve`, so that the helpers may store the login.
     pub fn approve(&self) {
         report("approve", &self.description);
     }
 
-    /// Tells the helpers that the login was refused, so that they do not give it again.
+    /// Runs `git credential reject`, so that the helpers forget the login.
     pub fn reject(&self) {
         report("reject", &self.description);
     }
 }
 
-/// What `~/.netrc` says; git's own http client looks there before any helper is asked.
+/// Looks a login up in `~/.netrc`, where git's http client looks before git asks any helper.
 fn of_netrc(url: &str, username: Option<&str>) -> Option<Login> {
     let text = fs::read_to_string(PathBuf::from(env::var_os("HOME")?).join(".netrc")).ok()?;
     let authority = url.split_once("://")?.1.split('/').next()?;
@@ -214,7 +214,7 @@ fn describe(url: &str, username: Option<&str>) -> Option<String> {
     Some(description)
 }
 
-/// What came of `git credential fill`.
+/// The result of `git credential fill`.
 struct Filled {
     success: bool,
     output: Vec<u8>,
@@ -267,7 +267,7 @@ fn repeat(stderr: impl BufRead) -> Option<String> {
     None
 }
 
-/// Tells the user's helpers how a login of theirs went.
+/// Reports to the user's helpers whether upstream accepted a login of theirs.
 fn report(action: &str, description: &[u8]) {
     if description.is_empty() {
         return;
@@ -290,7 +290,7 @@ fn report(action: &str, description: &[u8]) {
     }
 }
 
-/// Where nobody is to be asked: neither at a terminal nor in a window.
+/// Returns a `git credential` that asks no person, neither at a terminal nor in a window.
 fn credential_of_programs(action: &str) -> Command {
     let mut command = git::of_user_at_large();
     command

@@ -132,7 +132,7 @@ impl UserConfig {
         &self.entries
     }
 
-    /// What the daemon is told.
+    /// Returns what the daemon is told of the configuration and the environment.
     #[must_use]
     pub fn standing(&self) -> ClientContext {
         let config: Vec<_> = self
@@ -182,12 +182,12 @@ pub fn truth(value: &str) -> bool {
     )
 }
 
-/// With what somebody talks to an upstream who does not sign in as the user's git would.
+/// The credential of a request that does not sign in as the user's git would.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnCredential {
-    /// With a credential that they were given.
+    /// A credential that the request or the mirror has.
     Given,
-    /// With none.
+    /// No credential.
     Anonymous,
 }
 

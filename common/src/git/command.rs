@@ -18,24 +18,24 @@ use std::{
 
 use crate::text::shell_quoted;
 
-/// Faults in objects that GitLab lets in, and so do those who look for faults here.
+/// The faults of objects that GitLab accepts, and our checks of objects therefore accept, too.
 pub const TOLERATED: [&str; 3] = [
     "badTimezone",
     "missingSpaceBeforeDate",
     "zeroPaddedFilemode",
 ];
 
-/// Set for every fenced child. A helper that finds it was started by one of our own children, and refuses: some rule of
+/// The variable that is set for every child. A helper that finds it was started by one of our children, and refuses: some rule of
 /// the user's rewrites an upstream into a mirror of itself.
 pub const GUARD: &str = "MIRROR_INSIDE";
 
-/// Where the user stands, in a fenced child whose hooks make children there.
+/// The variable with the user's current directory, for a fenced child whose hooks run children there.
 const PLACE: &str = "MIRROR_PLACE";
 
 /// The prefix under which a fenced child carries the user's variables.
 const CARRIED: &str = "MIRROR_CARRIED_";
 
-/// What a child needs to find programs, its home and its words; and our own variables, so that a child of ours that
+/// The variables by which a child finds programs, its home and its locale; and our own, so that a child of ours that
 /// comes back to us finds the same daemon.
 const ENVIRONMENT: [&str; 17] = [
     "PATH",
@@ -64,14 +64,14 @@ pub fn environment() -> impl Iterator<Item = (&'static str, OsString)> {
         .filter_map(|name| Some((name, env::var_os(name)?)))
 }
 
-/// A program where PATH has it. Told by a mere name what to run in an environment of its own, the standard library
+/// Finds a program in PATH. If a command has an environment of its own and its program is a mere name, the standard library
 /// copies this process first to look for it there, and a daemon of some size pays for that with each child.
 #[must_use]
 pub fn found(name: impl AsRef<OsStr>) -> PathBuf {
     found_on(&env::var_os("PATH").unwrap_or_default(), name.as_ref())
 }
 
-/// The same for another PATH.
+/// Finds a program in another PATH, as [`found`] does.
 #[must_use]
 pub fn found_on(path: &OsStr, name: &OsStr) -> PathBuf {
     if name.as_bytes().contains(&b'/') {
@@ -87,7 +87,7 @@ pub fn found_on(path: &OsStr, name: &OsStr) -> PathBuf {
     programs.next().unwrap_or_else(|| name.into())
 }
 
-/// A fenced git, without input.
+/// Returns a fenced git, without input.
 #[must_use]
 pub fn fenced() -> Command {
     let mut git = Command::new(found("git"));
@@ -114,7 +114,7 @@ pub fn fenced() -> Command {
     git
 }
 
-/// A fenced git at work in a bare repository.
+/// Returns a fenced git at work in a bare repository.
 ///
 /// The directory is named rather than searched for, which `safe.bareRepository=explicit` would forbid.
 #[must_use]
@@ -141,7 +141,7 @@ pub fn add_alternate<'c>(git: &'c mut Command, objects: &Path) -> &'c mut Comman
     )
 }
 
-/// A fenced child, still without input, at a low priority: whoever waits for something goes first.
+/// Returns a fenced child with a low priority, so that it does not delay those for whom somebody waits.
 #[must_use]
 pub fn niced(fenced: &Command) -> Command {
     let mut nice = Command::new(found("nice"));
@@ -159,14 +159,14 @@ pub fn niced(fenced: &Command) -> Command {
     nice
 }
 
-/// A git where the user stands: their environment, their configuration, their credential helpers. In a hook of a fenced
+/// Returns a git in the user's directory, with their environment, configuration and credential helpers. In a hook of a fenced
 /// child that is what [`carry_user`] gave along.
 #[must_use]
 pub fn of_user() -> Command {
     as_user("git")
 }
 
-/// A git of the user's that stands nowhere: with their environment and their own configuration, and of no repository's.
+/// Returns a git with the user's environment and configuration, in no repository.
 #[must_use]
 pub fn of_user_at_large() -> Command {
     let mut git = of_user();
@@ -182,7 +182,7 @@ pub fn leave_repository(child: &mut Command) -> &mut Command {
     child
 }
 
-/// What `git rev-parse --local-env-vars` lists.
+/// The variables that `git rev-parse --local-env-vars` lists.
 const OF_REPOSITORY: [&str; 15] = [
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_CONFIG",
@@ -201,7 +201,7 @@ const OF_REPOSITORY: [&str; 15] = [
     "GIT_COMMON_DIR",
 ];
 
-/// A program of the user's where they stand, as [`of_user`] is git. No trace that they have turned on is written by it:
+/// Returns a program in the user's directory, as [`of_user`] does for git. It writes no trace that they have turned on:
 /// what it is told and says may be secret.
 #[must_use]
 pub fn as_user(program: impl AsRef<OsStr>) -> Command {
@@ -229,7 +229,7 @@ pub fn as_user(program: impl AsRef<OsStr>) -> Command {
     git
 }
 
-/// What makes git write down what it does, and what curl says and hears.
+/// The variables that make git and curl write traces, which may contain secrets.
 const TRACES: [&str; 17] = [
     "GIT_CURL_VERBOSE",
     "GIT_TRACE",
@@ -265,7 +265,7 @@ pub fn carry_user(fenced: &mut Command) -> io::Result<()> {
     Ok(())
 }
 
-/// A git that talks to a server as the user's would, at work in a scratch repository of ours: of the user's variables it
+/// Returns a git that talks to a server as the user's would, at work in a scratch repository of ours: of the user's variables it
 /// sees those that are not about the repository that they stand in, and of their configuration what is given to it.
 #[must_use]
 pub fn to_upstream(scratch: &Path) -> Command {
@@ -301,8 +301,8 @@ pub fn hide_netrc(git: &mut Command) -> String {
     }
 }
 
-/// What variables of git's begin with that are about the repository in which somebody stands, or about how git works.
-/// Others, and those that programs of the user's own have called so, say how to talk to a server.
+/// The prefixes of git's variables that are about the current repository, or about how git works.
+/// All other variables with `GIT_` are about how to talk to a server.
 const ELSEWHERE: [&[u8]; 24] = [
     b"GIT_ALLOW_PROTOCOL",
     b"GIT_ALTERNATE_",

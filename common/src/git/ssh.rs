@@ -7,7 +7,7 @@ use std::{
 
 use crate::{address::upstream_url::UpstreamUrl, git, protocol::ClientContext, text::shell_quoted};
 
-/// Where ssh connects to when nobody says otherwise; then it may be the user's configuration that does.
+/// The default port of ssh. It is not passed to ssh, so that the user's configuration of ssh may say another one.
 const PORT: u16 = 22;
 
 /// The user's ssh.
@@ -16,7 +16,7 @@ pub struct Client {
     program: Program,
     /// The mirror's own key; with it no other signs in, and it is always OpenSSH that runs.
     pub key: Option<PathBuf>,
-    /// What kind of program it is.
+    /// The kind of the program.
     pub variant: Variant,
 }
 
@@ -33,14 +33,14 @@ enum Program {
 pub enum Variant {
     /// Takes OpenSSH's options.
     OpenSsh,
-    /// Only running it will tell.
+    /// The kind is not known before the program runs.
     Unknown,
     /// Takes other ones, which git knows under this name.
     Other(String),
 }
 
 impl Client {
-    /// What holds where a request comes from.
+    /// Finds the ssh of the client that sent a request, in the order of git (`get_ssh_command`).
     #[must_use]
     pub fn new(standing: &ClientContext) -> Self {
         let last = |list: &[(String, String)], key: &str| {
@@ -82,7 +82,7 @@ impl Client {
         }
     }
 
-    /// What tells this ssh from others: another one may sign in as somebody else.
+    /// Returns the identity of this ssh: another one may sign in as somebody else.
     #[must_use]
     pub fn identity(&self) -> [&str; 2] {
         match &self.program {
@@ -112,7 +112,7 @@ impl Client {
         command
     }
 
-    /// The same where the user stands, as their git runs it.
+    /// Returns the command in the user's directory, as their git runs it.
     pub fn of_user(&self, words: impl IntoIterator<Item = String>) -> Command {
         let mut command = self.command(words, |program| git::as_user(program));
         git::leave_repository(&mut command).env("GIT_PROTOCOL", "version=2");
@@ -136,7 +136,7 @@ impl Client {
         command
     }
 
-    /// It and these options, as a line for the shell.
+    /// Returns the program with these options, as a line for the shell.
     #[must_use]
     pub fn line(&self, options: &[String]) -> String {
         let mut line = match &self.program {
@@ -202,7 +202,7 @@ fn first_word(line: &str) -> String {
     word
 }
 
-/// What OpenSSH is told beside its options to run a program of git's on the other side.
+/// Returns the arguments of ssh after its options: the host, and the program of git to run there.
 pub fn words(url: &UpstreamUrl, program: &str) -> impl Iterator<Item = String> + use<> {
     let path = shell_quoted(url.ssh_path().unwrap_or_default());
     let protocol = ["-o".into(), "SendEnv=GIT_PROTOCOL".into()];
@@ -212,7 +212,7 @@ pub fn words(url: &UpstreamUrl, program: &str) -> impl Iterator<Item = String> +
     protocol.into_iter().chain(port).chain(rest)
 }
 
-/// Where it signs in, and as whom.
+/// Returns `user@host`, or the host alone.
 #[must_use]
 pub fn destination(url: &UpstreamUrl) -> String {
     let host = url.host().unwrap_or_default();

@@ -91,7 +91,7 @@ fn open() -> io::Result<File> {
     File::options().read(true).write(true).open(TERMINAL)
 }
 
-/// What came of a question.
+/// The result of a question.
 #[derive(PartialEq, Eq)]
 enum Typed {
     Line(Vec<u8>),

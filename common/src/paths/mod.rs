@@ -42,17 +42,17 @@ pub use home::Untrusted;
 /// The variable that moves everything we own to one folder.
 pub const MIRROR_HOME: &str = "MIRROR_HOME";
 
-/// In a quarantine: a file on which everybody who works in it holds a shared lock. What nobody holds is swept.
+/// The file in a quarantine on which every user of the quarantine has a shared lock. Quarantines without a lock are removed.
 pub const LOCK: &str = "lock";
 
 /// A socket's address has room for about 107 bytes; this leaves some for platforms with fewer.
 const MAX_SOCKET_BYTES: usize = 100;
 
-/// What of it remains for the folder of ssh's sockets: a name of 16 characters in it, and 17 that ssh appends for as
+/// The longest path of the folder of ssh's sockets: a name of 16 characters follows, and 17 more that ssh appends for as
 /// long as it makes one.
 const MAX_SSH_DIR_BYTES: usize = MAX_SOCKET_BYTES - 34;
 
-/// Every place that the programs own.
+/// The paths of all files of the programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
     config: PathBuf,
@@ -62,7 +62,7 @@ pub struct Paths {
     short_runtime: Option<PathBuf>,
 }
 
-/// Why there is no place to live.
+/// Why the directories cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum NoPlace {
     /// Neither `MIRROR_HOME` nor a home directory is set.
@@ -202,7 +202,7 @@ impl Paths {
         }
     }
 
-    /// Where the daemon may have its socket, the best place first: the second outlives every runtime directory.
+    /// The paths at which the daemon may have its socket, the preferred one first. The second outlives every runtime directory.
     #[must_use]
     pub fn sockets(&self) -> Vec<PathBuf> {
         let mut all = vec![self.socket(), self.state.join("socket")];
@@ -242,7 +242,7 @@ impl Paths {
         self.data.join("refused")
     }
 
-    /// The file of the hosts that are left alone for a while.
+    /// The file of the hosts that are not contacted for a while.
     #[must_use]
     pub fn rests(&self) -> PathBuf {
         self.data.join("rests")
@@ -260,13 +260,13 @@ impl Paths {
         self.data.join("mirrors")
     }
 
-    /// The folder of what was kept of removed mirrors.
+    /// The folder of the local branches of removed mirrors.
     #[must_use]
     pub fn bundles(&self) -> PathBuf {
         self.data.join("bundles")
     }
 
-    /// The file of what syncs and pushes did; what no longer fits lies beside it.
+    /// The journal of syncs and pushes. The older part is in a file beside it.
     #[must_use]
     pub fn journal(&self) -> PathBuf {
         self.state.join("journal")

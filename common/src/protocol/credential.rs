@@ -20,12 +20,12 @@ pub struct Login {
     pub password: String,
 }
 
-/// What a mirror is to sign in with, whoever uses it.
+/// The credential that a mirror is to sign in with, whoever uses the mirror.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Credential {
-    /// Nothing of its own: what git would use where the user stands.
+    /// The credential of the user's git.
     AsGit,
-    /// Nothing at all, even if the user's git knows something.
+    /// No credential, even if the user's git knows one.
     Anonymous,
     /// A password or token.
     Password(Login),
@@ -33,25 +33,25 @@ pub enum Credential {
     SshKey {
         /// The private key, an absolute path.
         file: PathBuf,
-        /// Its passphrase, to be stored.
+        /// The passphrase of the key, to be stored.
         passphrase: Option<Secret>,
     },
 }
 
-/// What the `git push` to upstream signs in with.
+/// The credential of the `git push` to upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SignIn {
-    /// What git would use where the user stands.
+    /// The credential of the user's git.
     AsGit,
     /// The login that waits under a one-time id; when it is refused, whatever git would use where the user stands.
     LoginFirst(OneTimeId),
     /// The login that waits under a one-time id, and nothing else.
     LoginAlone(OneTimeId),
-    /// Nothing at all.
+    /// No credential.
     Anonymous,
-    /// What this ssh signs in with.
+    /// The credential of this ssh.
     Ssh {
-        /// How it is run, as a line for the shell.
+        /// The command, as a line for the shell.
         command: String,
         /// The one-time id under which the passphrase of the mirror's own key waits.
         passphrase: Option<OneTimeId>,

@@ -9,11 +9,11 @@ use crate::text::io_message;
 /// Why something did not work, in git's voice: lower case, no full stop, no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// What kind of failure, for those who decide by it.
+    /// The kind, by which callers decide.
     pub kind: FailureKind,
-    /// What failed, subject in single quotes, the cause after a colon.
+    /// The message: what failed, its subject in single quotes, the cause after a colon.
     pub message: String,
-    /// What to do about it.
+    /// What the person can do about it.
     pub hint: Option<String>,
 }
 
@@ -26,13 +26,13 @@ pub enum FailureKind {
     LoginNeeded,
     /// Upstream answered no: refused login, no permission, no such project, moved.
     Refused,
-    /// What upstream sent is wrong: incomplete, corrupt, not git.
+    /// Upstream sent something incomplete, corrupt, or not git's.
     Unusable,
     /// Something on this machine: disk, permissions, a missing program.
     Here,
     /// Upstream suddenly looks empty or replaced; nothing of that is believed until somebody says so.
     Wiped,
-    /// What was asked makes no sense: a name, a setting or a value that there is not.
+    /// The request names an unknown mirror, setting or value.
     Usage,
     /// Stopped on purpose: nobody waits for it any more, or the daemon stops.
     Cancelled,
@@ -49,7 +49,7 @@ impl Failure {
         }
     }
 
-    /// The same failure with something to do about it.
+    /// Adds a hint at what the person can do.
     #[must_use]
     pub fn hinted(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

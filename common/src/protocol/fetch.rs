@@ -17,7 +17,7 @@ pub struct Fetch {
     /// The user name that was part of the URL without a password: whoever is asked is asked for that one's. Some hosts
     /// take a token there.
     pub username: Option<Secret>,
-    /// What git would read where the user stands.
+    /// The configuration and environment of the client.
     pub standing: ClientContext,
     /// The transports that git's own rules allow where the user stands (`protocol.<name>.allow`).
     pub transports: Vec<String>,
@@ -25,28 +25,28 @@ pub struct Fetch {
     pub stale: Option<Stale>,
     /// Whether somebody, or a program of theirs, can be asked what ssh wants to know.
     pub can_ask: bool,
-    /// What whoever fetches lacks.
+    /// The objects that the client lacks.
     pub lacks: Lack,
 }
 
-/// What somebody lacks who fetches.
+/// The objects that a client lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Lack {
     /// All there is: they have nothing yet.
     Everything,
-    /// What is new, or only a part of it.
+    /// New objects, or a part of them.
     News,
-    /// What was left out on purpose of what they have. It does not change, and so the mirror is as good as upstream,
+    /// Objects that a partial clone left out. They do not change, and so the mirror is as good as upstream,
     /// however long ago it was in step.
     LeftOut,
 }
 
-/// How a mirror is named by a client.
+/// The mirror that a client means.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mirror {
-    /// By its upstream, in canonical form; made when it does not exist.
+    /// The URL of its upstream in canonical form. The mirror is made if it does not exist.
     Url(String),
-    /// By its name; it must exist.
+    /// The name of the mirror, which must exist.
     Name(Name),
 }
 
@@ -59,7 +59,7 @@ pub enum Stale {
     Fail,
 }
 
-/// What a request tells the daemon of the place it comes from. Its `Debug` shows no value: headers and proxies may
+/// The configuration and environment of the client of a request. `Debug` shows no value: headers and proxies may
 /// hold secrets.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ClientContext {
@@ -82,14 +82,14 @@ impl fmt::Debug for ClientContext {
     }
 }
 
-/// How far a sync is. Amounts are totals so far, so that a lost message loses nothing.
+/// The progress of a sync. Amounts are totals, so that a lost message loses nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Progress {
     /// Waiting for an answer of upstream.
     Asking {
-        /// Who is asked.
+        /// The host that is asked.
         host: String,
-        /// For how long already.
+        /// The seconds since it was asked.
         seconds: u32,
     },
     /// Upstream's own words, raw as they came, lines in pieces.
@@ -98,27 +98,27 @@ pub enum Progress {
     Receiving(Amount, /** Bytes so far. */ u64),
     /// Deltas are being resolved.
     Resolving(Amount),
-    /// What came is being checked.
+    /// The received pack is being checked.
     Checking,
 }
 
-/// So much of so much.
+/// A part of a total.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Amount {
-    /// How many so far.
+    /// The part that is done.
     pub done: u64,
-    /// How many there are; 0 while unknown.
+    /// The total; 0 while it is not known.
     pub of: u64,
 }
 
-/// Where a mirror is, and what can be said of its freshness.
+/// The mirror to be read, and its freshness.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {
     /// The bare repository.
     pub git_dir: PathBuf,
     /// The upstream's URL, without credentials.
     pub url: String,
-    /// How its packs are handed out, unless the client says otherwise.
+    /// How clones get its packs, unless the client says otherwise.
     pub link: Link,
     /// Set when upstream could not be asked: the answer is of this age, for this reason.
     pub stale: Option<Aged>,
@@ -133,6 +133,6 @@ pub struct Aged {
     pub seconds: Option<u64>,
     /// Why upstream could not be asked.
     pub reason: String,
-    /// What to do about it.
+    /// What the person can do about it.
     pub hint: Option<String>,
 }

@@ -16,7 +16,7 @@ pub enum Cause {
     Command,
     /// Upstream said that it has something new.
     Webhook,
-    /// It is time.
+    /// The schedule of the mirror.
     Schedule,
 }
 
@@ -40,39 +40,39 @@ impl std::fmt::Display for Cause {
     }
 }
 
-/// What somebody wants to know of what happened.
+/// The request for entries of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Log {
-    /// Of this mirror alone.
+    /// The only mirror whose entries are wanted; None for all.
     pub mirror: Option<Mirror>,
     /// The last so many alone.
     pub count: Option<u64>,
-    /// Also what happens from now on.
+    /// Whether entries that are recorded from now on follow.
     pub follow: bool,
 }
 
-/// One sync, push or removal, when it has come to its end.
+/// The journal's entry about one sync, push or removal that has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// When it ended, in seconds since 1970.
     pub at: u64,
-    /// What the mirror was called then.
+    /// The name of the mirror at that time.
     pub mirror: String,
-    /// What it was.
+    /// The kind of event.
     pub what: What,
     /// Why it was done.
     pub cause: Cause,
-    /// How long it took.
+    /// The duration.
     pub milliseconds: u64,
     /// Bytes of the pack that upstream sent, or that the push brought; those that a removal has given back to the disk.
     pub bytes: u64,
-    /// How many public refs changed.
+    /// The number of public refs that changed.
     pub refs: u64,
-    /// What came of it.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
-/// What happened to a mirror.
+/// The kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {

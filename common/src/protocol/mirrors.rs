@@ -100,7 +100,7 @@ pub struct Shown {
 /// A branch or tag that is in the mirror alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalRef {
-    /// Its name.
+    /// The name of the mirror.
     pub name: Vec<u8>,
     /// Its value, in hexadecimal.
     pub oid: String,
@@ -119,12 +119,12 @@ pub struct Past {
     pub why: String,
 }
 
-/// One mirror, as listed.
+/// A mirror in a list of mirrors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MirrorInfo {
     /// Its name.
     pub name: String,
-    /// Its upstream's canonical URL.
+    /// The canonical URL of its upstream.
     pub url: String,
     /// Its bare repository.
     pub git_dir: PathBuf,
@@ -136,45 +136,45 @@ pub struct MirrorInfo {
     pub needs_you: bool,
     /// When the token that it signs in with expires, in seconds since 1970, when upstream has told.
     pub expires: Option<u64>,
-    /// What it is for, in its owner's words.
+    /// The description that its owner gave it.
     pub description: String,
     /// Whether a sync runs now.
     pub syncing: bool,
 }
 
-/// What becomes a mirror when its first sync has succeeded: the download of a first clone, or of `mirrord add`.
+/// A mirror whose first sync runs, for a first clone or for `mirrord add`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FirstClone {
-    /// What the mirror will be called.
+    /// The name that the mirror will have.
     pub name: String,
-    /// Its upstream's canonical URL.
+    /// The canonical URL of its upstream.
     pub url: String,
-    /// How far it is.
+    /// The progress of the sync.
     pub progress: Option<Progress>,
 }
 
-/// How a mirror is.
+/// The state of a mirror.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
-    /// What the list says of it.
+    /// The mirror as in a list.
     pub info: MirrorInfo,
     /// Since when its syncs have failed, in seconds since 1970, when the last one did.
     pub behind: Option<u64>,
-    /// What its next sync depends on for which nobody asks.
+    /// The next scheduled sync.
     pub next: Option<Next>,
-    /// How far the sync is that runs now.
+    /// The progress of the sync that runs.
     pub progress: Option<Progress>,
-    /// What its objects take on disk, in bytes.
+    /// The size of its objects on disk, in bytes.
     pub size: u64,
-    /// How many branches and tags are in it alone.
+    /// The number of its local branches and tags.
     pub locals: u64,
     /// When somebody last used it, in seconds since 1970, when that is known.
     pub used: Option<u64>,
     /// Whether a clone of its URL has made it and nobody has changed anything since, so that it may go by itself.
     pub automatic: bool,
-    /// What nobody had to download for it.
+    /// The downloads that it saved.
     pub saved: Saved,
-    /// What is broken in it, while something is.
+    /// The damage, until it is repaired.
     pub damage: Option<Damage>,
     /// Files of its packs that somebody else has changed of late, and that were replaced.
     pub changed_files: Vec<ChangedFile>,
@@ -183,16 +183,16 @@ pub struct Health {
 /// A file of a mirror's packs that somebody else has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangedFile {
-    /// Its name, without the directory.
+    /// The name of the file, without the directory.
     pub name: String,
     /// When it was last changed, in seconds since 1970.
     pub at: u64,
 }
 
-/// What is broken in a mirror, from when that was found until all is whole again.
+/// The damage of a mirror, from when it is found until it is repaired.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Damage {
-    /// What was found, in words.
+    /// The description of the damage.
     pub what: String,
     /// Whether upstream has been asked since then for all that it has.
     pub asked: bool,
@@ -200,23 +200,23 @@ pub struct Damage {
     pub lost: Vec<String>,
 }
 
-/// What clones and fetches through a mirror were given without a download of their own.
+/// The downloads that a mirror saved its clones and fetches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Saved {
-    /// How many clones.
+    /// The number of clones.
     pub clones: u64,
-    /// How many fetches.
+    /// The number of fetches.
     pub fetches: u64,
-    /// How many bytes upstream would have sent for that, as far as it can be told.
+    /// The estimated bytes that upstream would have sent.
     pub bytes: u64,
-    /// How long that would have taken at the pace of the mirror's own biggest download; `None` when it has made none.
+    /// The time that these bytes would have taken at the speed of the mirror's largest download; None if it has made none.
     pub milliseconds: Option<u64>,
 }
 
-/// What the next sync of a mirror depends on for which nobody asks.
+/// The next scheduled sync of a mirror.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Next {
-    /// In how long it goes; `None` is not before something changes, or that it has gone.
+    /// The time until it begins; None if it has begun, or does not begin before something changes.
     pub wait: Option<Duration>,
     /// Why it goes then, or does not.
     pub why: Why,
@@ -227,36 +227,36 @@ pub struct Next {
 /// Why a mirror goes when it goes, or does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Why {
-    /// Its time has come, as its settings say.
+    /// The interval of the settings has passed.
     Interval,
     /// Upstream has said that it has something new.
     Webhook,
-    /// It failed, and is tried again.
+    /// The last sync failed, and is tried again.
     Retry,
     /// Upstream refused it; it is looked at again now and then.
     Refused,
-    /// Its host is left alone for a while.
+    /// The host is not contacted for a while.
     HostRests,
-    /// It needs somebody first.
+    /// A person has to do something first.
     NeedsYou,
-    /// Its settings say so.
+    /// The settings say never.
     Never,
 }
 
 /// The daemon, as it describes itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// Its process id.
+    /// The process id of the daemon.
     pub pid: u32,
     /// The program's version.
     pub version: String,
     /// Seconds since it started.
     pub uptime: u64,
-    /// Its socket.
+    /// The path of the daemon's socket.
     pub socket: PathBuf,
     /// The folder of its mirrors.
     pub mirrors_dir: PathBuf,
-    /// How many mirrors there are.
+    /// The number of mirrors.
     pub mirrors: usize,
     /// Conversations that are open, this one aside.
     pub clients: usize,
@@ -264,10 +264,10 @@ pub struct Status {
     pub waiting: usize,
     /// The upstreams with a running sync.
     pub syncing: Vec<String>,
-    /// What becomes a mirror.
+    /// The mirrors whose first sync runs.
     pub first_clones: Vec<FirstClone>,
-    /// Where it hears that an upstream has something new, when it does.
+    /// The address of the webhook, or why it does not listen; None while it is off.
     pub webhook: Option<String>,
-    /// How much room its mirrors may take on disk, in bytes, when there is a bound.
+    /// The limit of the size of all mirrors on disk, in bytes, if there is one.
     pub disk_budget: Option<u64>,
 }

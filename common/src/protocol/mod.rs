@@ -35,7 +35,7 @@ pub use self::{
 };
 use crate::address::redact;
 
-/// What git says of the refs of an atomic push that were not refused themselves.
+/// The reason that git gives for the refs of an atomic push that were not refused themselves (`atomic_push_failure`).
 pub const ATOMIC_PUSH_FAILURE: &str = "atomic push failure";
 
 /// The version of everything below. It is exchanged before any message, so that two builds which differ can say so.
@@ -50,7 +50,7 @@ pub struct Opening {
     pub request: Request,
 }
 
-/// What a client may ask.
+/// The requests of clients.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Bring a mirror in line with upstream and say where it is. Answered by any number of [`Reply::Progress`],
@@ -83,7 +83,7 @@ pub enum Request {
         /// The scheme, host and port for which git wants it: `https://host:port`.
         origin: String,
     },
-    /// How it went with the login that was given under this id. Answered by [`Reply::Done`].
+    /// Reports whether upstream accepted the login that was given for this id. Answered by [`Reply::Done`].
     LoginTried {
         /// The id.
         id: OneTimeId,
@@ -97,7 +97,7 @@ pub enum Request {
         id: OneTimeId,
         /// The push that it is for, when it is for one.
         push: Option<String>,
-        /// What ssh asks, as it would print it.
+        /// The question, as ssh would print it.
         prompt: String,
     },
     /// Make a mirror with a name. Answered as [`Request::Test`] is, with [`Reply::Added`] for [`Reply::Tested`].
@@ -125,7 +125,7 @@ pub enum Request {
     Remove {
         /// The mirror.
         mirror: Mirror,
-        /// Also when it has local branches.
+        /// Whether a mirror with local branches is removed, too.
         force: bool,
     },
     /// Say what the refs of a mirror, or one of them, once were. Answered by [`Reply::Past`] batches, newest first, and
@@ -189,7 +189,7 @@ impl Request {
     }
 }
 
-/// What the daemon says.
+/// The replies of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
     /// Something moved, or nothing did for a while; never final.
@@ -206,19 +206,19 @@ pub enum Reply {
     PassesThrough(bool),
     /// A push can begin; final for the daemon, the client stays.
     Open(Open),
-    /// Where commands of a push go, in the order in which they were sent.
+    /// The routes of the commands of a push, in the order in which these were sent.
     Routed(Vec<Route>),
     /// All commands of a push have been routed, and their refs are reserved.
     Reserved {
         /// Whether upstream is to take all or nothing.
         atomic: bool,
-        /// What the mirror is called.
+        /// The name of the mirror.
         name: String,
     },
     /// The mirror has what upstream accepted and what stays here, and keeps it; what the person should know, one line
     /// each. Final.
     Settled(Vec<String>),
-    /// It did not work, and why; final.
+    /// The request failed; final.
     Failed(Failure),
     /// The login asked for with [`Request::Login`]; final.
     Login(Login),
@@ -228,11 +228,11 @@ pub enum Reply {
     Mirrors(Vec<MirrorInfo>),
     /// A mirror is in step; final.
     Synced {
-        /// Its name.
+        /// The name of the mirror.
         name: String,
-        /// How many refs changed.
+        /// The number of refs that changed.
         changed: u64,
-        /// What the person should know, one line each.
+        /// Warnings for the person, one line each.
         warnings: Vec<String>,
     },
     /// A step of a test is done; never final.
@@ -246,18 +246,18 @@ pub enum Reply {
     },
     /// There is a mirror; final.
     Added {
-        /// Its name.
+        /// The name of the mirror.
         name: String,
-        /// Its upstream: what was typed may have been redirected.
+        /// The URL of its upstream, which may differ from the typed one after a redirect.
         url: String,
-        /// What the person should know, one line each.
+        /// Warnings for the person, one line each.
         warnings: Vec<String>,
     },
-    /// It is so; final.
+    /// The mirror has the new settings; final.
     Changed {
-        /// What the mirror is called.
+        /// The name of the mirror.
         name: String,
-        /// What the person should know, one line each.
+        /// Warnings for the person, one line each.
         warnings: Vec<String>,
     },
     /// One mirror.
@@ -266,37 +266,37 @@ pub enum Reply {
     Locals(Vec<LocalRef>),
     /// A mirror is gone. Final.
     Removed {
-        /// Where its local branches are, when it had any.
+        /// The bundle of its local branches, if it had any.
         bundle: Option<PathBuf>,
-        /// What the person should know.
+        /// Warnings for the person.
         warnings: Vec<String>,
     },
     /// Some past tips; more follow until [`Reply::Done`].
     Past(Vec<Past>),
     /// A past tip is back; final.
     Restored {
-        /// What was brought back.
+        /// The value that was restored.
         past: Past,
         /// The ref that it is now.
         name: Vec<u8>,
-        /// What to do to have it at upstream, when that could be meant.
+        /// How to restore the ref at upstream, too, if the person may want that.
         hint: Option<String>,
     },
     /// Some of what syncs and pushes did; more follow until [`Reply::Done`].
     Entries(Vec<Entry>),
-    /// So many entries were left out, of whatever mirrors: this client was too slow. Never final.
+    /// The number of entries that were left out, of whatever mirrors, because this client was too slow; never final.
     Missed(u64),
     /// The daemon's own settings; final.
     Settings(Vec<Setting>),
-    /// What there is to say of the webhook; final.
+    /// The answer to a request about the webhook; final.
     Webhook(WebhookSaid),
-    /// What becomes a mirror when its first sync has succeeded; more follow until [`Reply::Done`].
+    /// Mirrors whose first sync runs; more follow until [`Reply::Done`].
     FirstClones(Vec<FirstClone>),
     /// The daemon's state.
     Status(Status),
-    /// How some of the mirrors are; more follow until [`Reply::Done`].
+    /// The states of some mirrors; more follow until [`Reply::Done`].
     Healths(Vec<Health>),
-    /// Nothing more to say; final.
+    /// The end of the replies; final.
     Done,
 }
 
@@ -321,14 +321,14 @@ impl Reply {
     }
 }
 
-/// What a client says when asked.
+/// The answers of a client to questions of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// The login for [`Ask::Login`].
     Login(Login),
     /// The answer to [`Ask::Question`].
     Said(Secret),
-    /// Nobody and nothing here knows; git's own words for that, where it has any.
+    /// No person and no program knows the answer; the reason, if git gave one.
     Nothing(Option<String>),
     /// Some commands of a push.
     Commands(Vec<Command>),
@@ -348,9 +348,9 @@ pub enum Ask {
         /// Upstream's `WWW-Authenticate` headers, which some credential helpers look at.
         challenges: Vec<String>,
     },
-    /// What ssh wants to know: a passphrase, whether a host key is right.
+    /// A question of ssh: for a passphrase, or whether a host key is right.
     Question {
-        /// As ssh would print it.
+        /// The question, as ssh would print it.
         prompt: String,
         /// Whether the answer may be seen while it is typed.
         echo: bool,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Ready, SignIn};
 
-/// What a push asks before anything is sent to upstream.
+/// The request of a push before anything is sent to upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reserve {
     /// The id of the open push, from [`Open`].
@@ -28,12 +28,12 @@ pub struct Command {
     pub new: Option<String>,
 }
 
-/// Where one command of a push goes.
+/// The route of one command of a push.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Route {
     /// To upstream.
     Upstream {
-        /// Its name there.
+        /// The name of the ref at upstream.
         name: Vec<u8>,
         /// The value that it must have there.
         lease: Lease,
@@ -52,9 +52,9 @@ pub enum Route {
 pub enum Lease {
     /// Any: the mirror does not keep this ref, or has not seen it, and upstream's own rules decide.
     None,
-    /// It must not exist.
+    /// The ref must not exist.
     Absent,
-    /// This one, in hexadecimal.
+    /// The ref must have this value, in hexadecimal.
     Value(String),
 }
 
@@ -67,8 +67,8 @@ pub struct Open {
     pub id: String,
     /// Whether what is pushed is looked at for faults.
     pub fsck: bool,
-    /// Where what the client sends is kept apart until upstream has accepted it: an object directory.
+    /// The object directory for the objects of the client until upstream has accepted them.
     pub quarantine: PathBuf,
-    /// What it signs in with at upstream.
+    /// The credential of the push to upstream.
     pub sign_in: SignIn,
 }

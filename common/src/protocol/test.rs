@@ -11,26 +11,26 @@ pub struct Test {
     pub fetch: Fetch,
     /// Settings that differ from the mirror's, or from the defaults, as they are typed: key and value.
     pub settings: Vec<(String, String)>,
-    /// What to sign in with, where that differs from the mirror's.
+    /// The credential, if it is not the mirror's.
     pub credential: Option<Credential>,
 }
 
-/// One step of a test that is done.
+/// A finished step of a test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// What was looked at.
+    /// The check of the step.
     pub check: Check,
-    /// What came of it.
+    /// The result.
     pub verdict: Verdict,
-    /// For how long, in microseconds.
+    /// The duration in microseconds.
     pub took: u64,
-    /// What there is to say of it, in one line without secrets: a fact, or the reason.
+    /// The fact that was found, or the reason of a failure, in one line without secrets.
     pub words: String,
-    /// What to do about it.
+    /// What the person can do about it.
     pub hint: Option<String>,
 }
 
-/// What the steps of a test look at, in their order. Not every upstream has all of them.
+/// The checks of a test, in their order. Not every upstream has all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Check {
     /// The host's name, or that of the proxy before it.
@@ -41,11 +41,11 @@ pub enum Check {
     Certificate,
     /// The key by which an ssh host is known.
     HostKey,
-    /// Where upstream says that it is, when that is elsewhere.
+    /// The URL to which upstream redirects, if it does.
     Redirect,
-    /// Who we are to upstream.
+    /// The user as whom upstream knows the credential.
     SignIn,
-    /// What upstream lets us read.
+    /// The refs that upstream lets the credential read.
     Read,
     /// Whether upstream would take a push.
     Push,
@@ -53,20 +53,20 @@ pub enum Check {
     Atomic,
     /// Whether a push can have options there.
     PushOptions,
-    /// Where large files are.
+    /// The server of large files (LFS).
     Lfs,
-    /// Which refs of upstream would be tracked.
+    /// The refs of upstream that would be tracked.
     Refspecs,
 }
 
-/// What came of one step.
+/// The result of one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
-    /// It is as it should be.
+    /// The check has passed.
     Passed,
-    /// It is not.
+    /// The check has failed.
     Failed,
-    /// It was not asked, or there was no telling.
+    /// The check was not made, or had no result.
     Unknown,
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Fetch, Mirror, Secret};
 
-/// What to do with the webhook, or with the hook of one mirror.
+/// The requests about the webhook, or about the hook of one mirror.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Webhook {
     /// Listen from now on. Answered by [`WebhookSaid::Listens`].
@@ -17,7 +17,7 @@ pub enum Webhook {
     Show(Mirror),
     /// Make a new secret token. Answered by [`WebhookSaid::Hook`].
     Rotate(Mirror),
-    /// From now on deliveries are signed with this token, which GitLab shows once. Answered by [`WebhookSaid::Hook`].
+    /// Stores the signing token of deliveries, which GitLab shows once. Answered by [`WebhookSaid::Hook`].
     Sign(Mirror, Secret),
     /// Make the hook at the mirror's GitLab, or mend it. Answered by [`WebhookSaid::Registered`].
     Register(Box<AtGitLab>),
@@ -25,7 +25,7 @@ pub enum Webhook {
     Check(Box<AtGitLab>),
 }
 
-/// Where to listen; what is not given is as it was.
+/// The settings of the listener. None leaves a setting as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listen {
     /// Address and port, as typed.
@@ -45,47 +45,47 @@ pub struct AtGitLab {
     pub token: Secret,
 }
 
-/// What is answered.
+/// The answers to requests about the webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WebhookSaid {
-    /// It listens.
+    /// The webhook listens.
     Listens {
         /// Scheme, address and port.
         address: String,
-        /// What the URLs of all hooks begin with.
+        /// The beginning of the URLs of all hooks.
         base: String,
-        /// What the person should know, one line each.
+        /// Warnings for the person, one line each.
         warnings: Vec<String>,
     },
-    /// It does not listen.
+    /// The webhook does not listen.
     Off,
-    /// What a mirror's host must be told.
+    /// The hook that the mirror's host must have.
     Hook(Hook),
     /// The hook is at GitLab as it should be.
     Registered {
-        /// What must be told there, and what it has been told.
+        /// The hook that GitLab has been given.
         hook: Hook,
         /// Whether it was not there before.
         is_new: bool,
-        /// How it is there now.
+        /// The hook as GitLab has it now.
         found: Box<Found>,
     },
-    /// How the hook is at GitLab.
+    /// The hook as GitLab has it.
     Found(Box<Found>),
 }
 
-/// What a mirror's host must be told.
+/// The hook of a mirror, as its host must have it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hook {
     /// The mirror's name.
     pub name: String,
-    /// Where to send deliveries.
+    /// The URL for deliveries.
     pub url: String,
-    /// What to send along.
+    /// The secret token of deliveries.
     pub secret_token: Secret,
     /// Whether only signed ones are taken.
     pub is_signed: bool,
-    /// What the person should know, one line each.
+    /// Warnings for the person, one line each.
     pub warnings: Vec<String>,
 }
 
@@ -94,33 +94,33 @@ pub struct Hook {
 pub struct Found {
     /// The mirror's name.
     pub name: String,
-    /// Its number there.
+    /// The number of the hook at GitLab.
     pub id: u64,
-    /// Where it sends deliveries.
+    /// The URL to which it sends deliveries.
     pub url: String,
     /// GitLab's own word for how it is: `executable`, `temporarily_disabled`, `disabled`.
     pub status: String,
-    /// Until when it is switched off, in GitLab's own words.
+    /// The time until which GitLab has disabled the hook, as GitLab writes it.
     pub disabled_until: Option<String>,
     /// Whether pushes of branches are told.
     pub push: bool,
     /// Whether pushes of tags are told.
     pub tag_push: bool,
-    /// What is wrong with it, one line each.
+    /// The faults of the hook, one line each.
     pub wrong: Vec<String>,
     /// The last deliveries, newest first, when GitLab tells of them.
     pub deliveries: Option<Vec<Delivery>>,
 }
 
-/// One delivery, as GitLab remembers it.
+/// A delivery in GitLab's list of recent ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
-    /// What it was for, such as `push_hooks`.
+    /// The event of the delivery, such as `push_hooks`.
     pub trigger: String,
-    /// What was answered: a status code, or GitLab's words for why there was no answer.
+    /// The status code of the answer, or GitLab's reason why there was none.
     pub status: String,
     /// When it was answered, in the answer's own words.
     pub at: Option<String>,
-    /// For how long GitLab waited, in milliseconds.
+    /// The time until the answer, in milliseconds.
     pub took: Option<u64>,
 }

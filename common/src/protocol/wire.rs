@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::{protocol::VERSION, text::io_message};
 
-/// No message is longer; the length is checked before anything is read. Long lists travel in batches.
+/// The maximal length of a message, checked before anything is read. Long lists are sent in batches.
 pub const MAX_FRAME: u32 = 1 << 20;
 
 /// A frame that has begun must be complete within this time.
@@ -51,7 +51,7 @@ pub enum WireError {
     Io(#[from] io::Error),
 }
 
-/// Says who we are and reads who they are, within some time.
+/// Sends our magic and version, and checks those of the other side, within a time limit.
 ///
 /// # Errors
 /// [`WireError::OtherVersion`] and [`WireError::NotOurs`] tell the two ways in which they are not like us.

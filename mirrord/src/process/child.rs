@@ -20,15 +20,15 @@ use tokio::{
 
 use crate::process::{no_progress::expired, watch::Watch};
 
-/// What a child left behind.
+/// A child that has ended.
 pub(crate) struct Ended {
-    /// How it ended.
+    /// The exit status.
     pub status: ExitStatus,
-    /// What it printed, when its stdout was piped.
+    /// The output, if stdout was piped.
     pub stdout: Vec<u8>,
-    /// What it said on stderr.
+    /// The output on stderr.
     pub stderr: Vec<u8>,
-    /// Whether it was ended because it made no progress for too long.
+    /// Whether the child was killed because it made no progress for too long.
     pub was_silent: bool,
 }
 
@@ -37,7 +37,8 @@ pub(crate) fn run(command: Command, input: Vec<u8>, watch: &Watch) -> io::Result
     run_reading(command, input, None, watch, |_| ())
 }
 
-/// The same, and shows each piece of its stderr as it comes. With a `budget` it is ended when it says nothing at all for
+/// Runs a child as [`run`] does, and hands over each piece of its stderr as it comes. A child with a `budget` is ended when it
+/// prints nothing for
 /// so long, unless somebody is being asked something meanwhile.
 pub(crate) fn run_reading(
     mut command: Command,

@@ -8,12 +8,12 @@ use std::{
     path::Path,
 };
 
-/// Makes a directory's names last.
+/// Writes the names in a directory to disk.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Makes a whole new directory last, everything in it first.
+/// Writes a new directory to disk, everything in it first.
 pub(crate) fn sync_tree(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -26,7 +26,7 @@ pub(crate) fn sync_tree(dir: &Path) -> io::Result<()> {
     sync_dir(dir)
 }
 
-/// Makes a directory, and those above it, for nobody but us; one that exists is left as it is.
+/// Makes a directory and those above it, with mode 0700. One that exists is left as it is.
 pub(crate) fn make_dir(dir: &Path) -> io::Result<()> {
     let Some(above) = dir.parent().filter(|_| !dir.is_dir()) else {
         return Ok(());
@@ -39,7 +39,7 @@ pub(crate) fn make_dir(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// How the names of files begin that are to replace others; one that outlives its writer is nothing.
+/// The prefix of files that are to replace others. One whose writer was killed can be removed.
 pub(crate) const UNFINISHED: &str = ".new-";
 
 /// Replaces a file as a whole: readers see the old content or the new one, also after a power cut.

@@ -27,7 +27,7 @@ pub(crate) fn limit() {
     let _ = setrlimit(Resource::Data, limit);
 }
 
-/// How much memory this machine or container has, in bytes, where the system says so.
+/// Returns the memory of this machine or container in bytes, if the system tells it.
 fn total() -> Option<u64> {
     let file = fs::read_to_string("/proc/meminfo").ok()?;
     let line = file
@@ -40,7 +40,7 @@ fn total() -> Option<u64> {
     Some(container.unwrap_or(u64::MAX).min(kib << 10))
 }
 
-/// What begins the message of [`exhausted`].
+/// The beginning of the message of [`exhausted`].
 pub(crate) const TOO_LARGE: &str = "what upstream sent needs more memory than git may use here";
 
 /// The failure of a child of git that ran out of memory, by what it printed on stderr.

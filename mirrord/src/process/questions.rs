@@ -9,20 +9,20 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::process::id;
 
-/// How ssh asks for the passphrase of a key. What a server wants to know it asks in other words.
+/// The beginning of ssh's question for the passphrase of a key. Questions of a server begin otherwise.
 const PASSPHRASE: &str = "Enter passphrase for key '";
 
 /// A passphrase, and the question to which it is the answer: no other is answered with it, whoever puts it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Passphrase {
-    /// As ssh would print it.
+    /// The question, as ssh would print it.
     pub question: String,
     /// The passphrase.
     pub answer: Secret,
 }
 
 impl Passphrase {
-    /// That of a key, for which ssh asks so.
+    /// The passphrase of a key, with ssh's question for it.
     pub(crate) fn of_key(file: &Path, answer: Secret) -> Self {
         Self {
             question: question_of(file),
@@ -38,9 +38,9 @@ impl Passphrase {
 
 /// A question for one client.
 pub(crate) struct Question {
-    /// As ssh would print it.
+    /// The question, as ssh would print it.
     pub prompt: String,
-    /// Who waits for the answer; `None` is that there is none.
+    /// The receiver of the answer; None if there is no answer.
     pub answer: oneshot::Sender<Option<Secret>>,
 }
 
@@ -50,18 +50,18 @@ pub(crate) type Fingerprint = u64;
 /// A client that can be asked.
 #[derive(Clone)]
 pub(crate) struct Asker {
-    /// Where it hears questions.
+    /// The channel for questions to the client.
     pub client: mpsc::Sender<Question>,
-    /// With what it goes to upstream.
+    /// The fingerprint of its credentials.
     pub fingerprint: Fingerprint,
-    /// With what somebody goes there who is being asked: whoever has the same and cannot be asked need not wait.
+    /// The fingerprint of the client that is being asked. Requests with the same one that cannot be asked need not wait.
     pub asking: watch::Sender<Option<Fingerprint>>,
 }
 
-/// Those who can be asked, in the order in which they are.
+/// The clients that can be asked, in the order of asking.
 pub(crate) type Askable = Vec<Asker>;
 
-/// For as long as it lives, somebody is being asked.
+/// A guard: while it lives, a client is being asked.
 struct Asking<'a>(&'a watch::Sender<Option<Fingerprint>>);
 
 impl Asker {
@@ -77,7 +77,7 @@ impl Drop for Asking<'_> {
     }
 }
 
-/// What is known under an id, or can be asked for.
+/// The source of answers for an id.
 #[derive(Clone)]
 struct Source {
     passphrase: Arc<Mutex<Option<Passphrase>>>,
@@ -86,7 +86,7 @@ struct Source {
     push: Option<String>,
 }
 
-/// How often a child has asked for passphrases, by the question.
+/// The number of times that a child has asked for each passphrase, by the question.
 #[derive(Default)]
 struct Prompts(HashMap<String, Prompt>);
 
@@ -99,9 +99,9 @@ struct Prompt {
 /// Why a key cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BadPassphrase {
-    /// It has a passphrase, and nobody has given one.
+    /// The key has a passphrase, and no client answered.
     Unknown,
-    /// Those that were given are not the key's.
+    /// The answers were not the passphrase of the key.
     Wrong,
 }
 
@@ -109,7 +109,7 @@ pub(crate) enum BadPassphrase {
 #[derive(Default)]
 pub(crate) struct Questions(Mutex<HashMap<OneTimeId, Source>>);
 
-/// For as long as it lives, a child may ask under its id.
+/// A guard: while it lives, a child may ask under its id.
 pub(crate) struct Open {
     questions: Arc<Questions>,
     /// The id.
@@ -136,7 +136,7 @@ impl Open {
     }
 }
 
-/// How ssh asks for the passphrase of a key.
+/// Returns ssh's question for the passphrase of a key.
 fn question_of(file: &Path) -> String {
     let file = file.to_string_lossy();
     // ssh shows no more of a path (`load_identity_file` in its sshconnect2.c).

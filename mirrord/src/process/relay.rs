@@ -10,7 +10,7 @@ use crate::process::watch::Watch;
 /// Words without a line end are shown in pieces of this size.
 const MAX_LINE_BYTES: usize = 4096;
 
-/// What a child of git says on stderr, as it comes.
+/// The reader of a git child's stderr, as it comes.
 #[derive(Default)]
 pub(crate) struct Relay {
     line: Vec<u8>,

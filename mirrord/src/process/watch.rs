@@ -17,16 +17,16 @@ use tokio::sync::{Notify, broadcast, watch::Sender};
 
 use crate::process::questions::Askable;
 
-/// How often counters are sampled: the first line is seen well within a quarter of a second.
+/// The interval of samples of the counters. The first line is shown within a quarter of a second.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Waiting for upstream is worth a line after this time.
 const SLOW_LISTENER_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Something is said at least this often, so that a client can tell a slow upstream from a stuck daemon.
+/// The longest time between two messages, by which a client tells a slow upstream from a stuck daemon.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// One sync as seen from outside; clones see the same sync.
+/// The view of one sync from outside. A clone of a watch is a view of the same sync.
 #[derive(Clone)]
 pub(crate) struct Watch(Arc<Inner>);
 
@@ -35,9 +35,9 @@ struct Inner {
     cancelled: AtomicBool,
     cancel: Notify,
     host: String,
-    /// Who can be asked what ssh wants to know.
+    /// The clients that can be asked questions of ssh.
     askable: Askable,
-    /// Tells those who wait that something moves.
+    /// Notified at each progress.
     moves: Sender<()>,
     stage: Mutex<Stage>,
     objects: Counter,
@@ -83,7 +83,7 @@ impl Watch {
         Self::telling(host, listeners, askable, Sender::default())
     }
 
-    /// The same, of which others hear when something moves.
+    /// A sync as of [`Watch::new`], whose progress is also sent to `moves`.
     pub(crate) fn telling(
         host: &str,
         listeners: broadcast::Sender<Progress>,
@@ -109,7 +109,7 @@ impl Watch {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Who of those that wait can be asked what ssh wants to know.
+    /// Returns the clients that can be asked questions of ssh.
     pub(crate) fn askable(&self) -> &Askable {
         &self.0.askable
     }
@@ -120,22 +120,22 @@ impl Watch {
         askable.any(|asker| asker.asking.borrow().is_some())
     }
 
-    /// Something moves: upstream got us further, or we are at work on what it sent.
+    /// Records progress: upstream sent something, or we process what it sent.
     pub(crate) fn moved(&self) {
         self.0.moves.send_replace(());
     }
 
-    /// Upstream has been asked something and has not answered.
+    /// Records that upstream was asked something and has not answered.
     pub(crate) fn asking(&self) {
         self.enter(Stage::Asking(Instant::now()));
     }
 
-    /// A pack is coming.
+    /// Records that a pack is coming.
     pub(crate) fn receiving(&self) {
         self.enter(Stage::Receiving);
     }
 
-    /// The pack is here and is being checked.
+    /// Records that the pack has come and is being checked.
     pub(crate) fn checking(&self) {
         self.moved();
         self.enter(Stage::Checking);
@@ -159,7 +159,7 @@ impl Watch {
         }
     }
 
-    /// So many bytes of a pack have come so far.
+    /// Records the bytes of a pack that have come so far.
     pub(crate) fn came(&self, bytes: u64) {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         self.0.bytes.store(bytes, Ordering::Relaxed);
@@ -220,7 +220,7 @@ impl Watch {
         }
     }
 
-    /// Says how the download ended, so that nobody is left with a half-finished line.
+    /// Sends the last progress of the download, so that no listener shows an unfinished line.
     pub(crate) fn finish(&self) {
         for progress in [self.received(), self.resolved()].into_iter().flatten() {
             self.say(progress);
@@ -237,7 +237,7 @@ impl Watch {
         self.0.listeners.same_channel(listeners)
     }
 
-    /// How far it is.
+    /// Returns the progress.
     pub(crate) fn sample(&self) -> Option<Progress> {
         let stage = *self.0.stage.lock();
         match stage {
@@ -269,7 +269,7 @@ impl Watch {
         *self.0.stage.lock() = stage;
     }
 
-    /// Nobody listening is no reason to fail; a slow listener misses something and sees the next total.
+    /// Sends progress to all listeners. A slow listener misses a message and gets the next total.
     fn say(&self, progress: Progress) {
         let _ = self.0.listeners.send(progress);
     }

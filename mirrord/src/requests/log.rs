@@ -10,7 +10,7 @@ use tokio::sync::{broadcast::error::RecvError, mpsc};
 
 use crate::{
     mirrors::{
-        journal::{Kept, Line, MirrorFilter},
+        journal::{Line, MirrorFilter, Opened, Snapshot},
         registry::Mirror,
     },
     process::blocking::{blocking, panicked},
@@ -36,12 +36,12 @@ pub(crate) async fn log(
     conversation: &mut Conversation,
     request: Log,
 ) -> Result<Reply, RequestError> {
-    let (kept, news) = engine.journal.open().or_failure(CANNOT_READ)?;
+    let Opened { snapshot, news } = engine.journal.open().or_failure(CANNOT_READ)?;
     let news = news.filter(|_| request.follow);
     // The journal is read as fast as the client takes its entries.
     let (to, mut batches) = mpsc::channel(1);
     let reading = engine.clone();
-    let read = tokio::spawn(blocking(move || read(&reading, &request, &kept, &to)));
+    let read = tokio::spawn(blocking(move || read(&reading, &request, &snapshot, &to)));
     while let Some(batch) = conversation.wait_quietly(batches.recv()).await? {
         conversation.send(&Reply::Entries(batch)).await?;
     }
@@ -69,15 +69,15 @@ pub(crate) async fn log(
 fn read(
     engine: &Engine,
     request: &Log,
-    kept: &Kept,
+    snapshot: &Snapshot,
     to: &mpsc::Sender<Vec<Entry>>,
 ) -> Result<Option<MirrorFilter>, Failure> {
     let filter = request.mirror.as_ref();
     let filter = filter
-        .map(|wanted| filter_of(engine, wanted, kept))
+        .map(|wanted| filter_of(engine, wanted, snapshot))
         .transpose()?;
     let wanted = || {
-        let lines = kept.lines();
+        let lines = snapshot.lines();
         lines.filter(|line| {
             line.as_ref()
                 .map_or(true, |line| is_wanted(filter.as_ref(), line))
@@ -100,7 +100,11 @@ fn read(
 }
 
 /// The filter for the mirror that is meant, also when the mirror is gone and the journal still has entries of it.
-fn filter_of(engine: &Engine, wanted: &Wanted, kept: &Kept) -> Result<MirrorFilter, Failure> {
+fn filter_of(
+    engine: &Engine,
+    wanted: &Wanted,
+    snapshot: &Snapshot,
+) -> Result<MirrorFilter, Failure> {
     let all = engine
         .registry
         .mirrors()
@@ -123,11 +127,11 @@ fn filter_of(engine: &Engine, wanted: &Wanted, kept: &Kept) -> Result<MirrorFilt
         Wanted::Name(name) => among_others(None, name),
         Wanted::Url(url) => among_others(None, &parse_url(url)?.mirror_name()),
     };
-    let mut lines = kept.lines();
-    let is_known = lines.any(|line| line.is_ok_and(|line| filter.owns(&line)));
+    let mut lines = snapshot.lines();
+    let is_known = lines.any(|line| line.is_ok_and(|line| filter.matches(&line)));
     is_known.then_some(filter).ok_or(failure)
 }
 
 fn is_wanted(filter: Option<&MirrorFilter>, line: &Line) -> bool {
-    filter.is_none_or(|filter| filter.owns(line))
+    filter.is_none_or(|filter| filter.matches(line))
 }

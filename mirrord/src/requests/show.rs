@@ -204,14 +204,7 @@ pub(crate) fn config(path: &Path, config: protocol::Config) -> Result<Vec<Settin
             .as_ref()
             .is_none_or(|wanted| wanted.eq_ignore_ascii_case(key))
     };
-    Ok(entries
-        .filter(|(key, _, _)| is_wanted(key))
-        .map(|(key, value, is_default)| Setting {
-            key: key.to_owned(),
-            value,
-            is_default,
-        })
-        .collect())
+    Ok(entries.filter(|setting| is_wanted(&setting.key)).collect())
 }
 
 fn health(engine: &Engine, mirror: &Mirror, locals: u64) -> Health {

@@ -305,7 +305,7 @@ impl Engine {
         self.turns.close();
         self.upkeep.stop();
         self.running().iter().for_each(Watch::cancel);
-        self.journal.close();
+        self.journal.end_followers();
     }
 
     /// The watches of all that runs now.

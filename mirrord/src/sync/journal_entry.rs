@@ -89,7 +89,7 @@ impl JournalEntry {
             refs,
             outcome,
         };
-        engine.journal.note(&self.target.git_dir, entry);
+        engine.journal.record(&self.target.git_dir, entry);
     }
 }
 

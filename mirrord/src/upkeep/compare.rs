@@ -133,7 +133,7 @@ impl Upkeep {
             refs: 0,
             outcome: Outcome::Replaced(format!("{message}; laid aside")),
         };
-        self.journal.note(git_dir, entry);
+        self.journal.record(git_dir, entry);
         Ok(())
     }
 }

@@ -92,7 +92,11 @@ fn if_the_log_cannot_be_written_all_else_works_and_one_line_says_so() {
     );
     stage.mirrord(&["stop"]).ok();
     let log = stage.world.log();
-    assert_eq!(log.matches("cannot note in '").count(), 1, "{log}");
+    assert_eq!(
+        log.matches("cannot write to the journal '").count(),
+        1,
+        "{log}"
+    );
     fs::remove_dir(stage.file()).expect("it is empty");
     stage.git(&["fetch", "-q"]).ok();
     assert_eq!(stage.log(&[]), ["project sync (fetch) unchanged"]);

@@ -32,7 +32,7 @@ use crate::{
 pub(crate) use parse::percent_decode;
 use parse::{CONTROL, DASH};
 
-/// What follows `mirror::`.
+/// The address after `mirror::`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// A URL, and the login that was typed into it.
@@ -50,16 +50,16 @@ pub enum Address {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct UpstreamUrl {
     scheme: Scheme,
-    /// As whom ssh signs in.
+    /// The user as whom ssh signs in.
     user: Option<String>,
     /// Empty for a file.
     host: String,
-    /// None where it is the scheme's own.
+    /// The port; None for the scheme's default.
     port: Option<u16>,
     path: String,
     /// `path` without its percent-encoding, for a file.
     file: Option<PathBuf>,
-    /// What ssh's other side is asked for.
+    /// The path that ssh's other side is asked for.
     sent: Option<String>,
     canonical: String,
 }
@@ -69,7 +69,7 @@ pub struct UpstreamUrl {
 pub struct Login {
     /// Empty in `https://:token@host`.
     pub username: String,
-    /// None where the URL had no `:` before its `@`.
+    /// The password; None if the URL had no `:` before its `@`.
     pub password: Option<String>,
 }
 
@@ -89,7 +89,7 @@ pub enum Scheme {
 /// Why an address was refused. No message contains a password: URLs in them are redacted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadUrl {
-    /// Nothing, or only white space, was typed.
+    /// The address is empty, or only white space.
     #[error("the address of the upstream is empty")]
     Empty,
     /// A path that would mean another directory wherever the daemon stands.
@@ -101,28 +101,28 @@ pub enum BadUrl {
     /// A scheme that is not on our list.
     #[error("cannot mirror '{url}': scheme '{scheme}' is not one of https, http, ssh, file")]
     Scheme {
-        /// As typed.
+        /// The scheme as typed.
         scheme: String,
-        /// Redacted.
+        /// The URL, redacted.
         url: String,
     },
     /// A part of the address breaks a rule.
     #[error("invalid {part} in '{url}': {rule}")]
     Part {
-        /// Which part: user, password, host, port, path, address.
+        /// The part: user, password, host, port, path or address.
         part: &'static str,
-        /// What it should have been.
+        /// The rule that it breaks.
         rule: &'static str,
-        /// Redacted.
+        /// The URL, redacted.
         url: String,
     },
-    /// It is no URL, and no name either.
+    /// The text is neither a URL nor a name.
     #[error(transparent)]
     Name(#[from] BadName),
 }
 
 impl Address {
-    /// Tells a URL from a name: what contains `://`, has a `:` before the first `/`, or starts with `/`
+    /// Reads an address. A text that contains `://`, has a `:` before the first `/`, or starts with `/`
     /// is a URL. `mirror://host/path`, which git hands over whole, is `https://host/path`.
     pub fn parse(typed: &str) -> Result<Self, BadUrl> {
         if typed.trim().is_empty() {
@@ -169,7 +169,7 @@ impl UpstreamUrl {
         self.port.or(self.scheme.default_port())
     }
 
-    /// As whom ssh signs in, where the address says so.
+    /// The user as whom ssh signs in, if the address has one.
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
     }
@@ -301,7 +301,7 @@ fn shortened(name: String) -> String {
     long + end.split_once('/').map_or(end, |(_, parts)| parts)
 }
 
-/// What follows `scheme://`, in whatever case it is written.
+/// Returns the part after `scheme://`, whose case does not matter.
 fn without_scheme<'a>(url: &'a str, scheme: &str) -> Option<&'a str> {
     url.split_once("://")
         .filter(|(typed, _)| typed.eq_ignore_ascii_case(scheme))

@@ -173,7 +173,7 @@ impl Login {
     }
 }
 
-/// What git lets the name of a helper or of a scheme consist of.
+/// Whether git allows a byte in the name of a helper or a scheme (`is_urlschemechar`).
 fn is_scheme_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')
 }
@@ -277,7 +277,7 @@ pub(super) fn escaped(text: &str, is_special: impl Fn(char) -> bool) -> String {
     escaped
 }
 
-/// None where a `%` is not followed by two hexadecimal digits.
+/// Decodes `%20` and the like; None if a `%` is not followed by two hexadecimal digits.
 pub(crate) fn percent_decode(text: &str) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();

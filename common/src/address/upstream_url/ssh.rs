@@ -12,7 +12,7 @@ use super::{
 };
 use crate::address::redact::is_ssh_user;
 
-/// Who is asked, and as whom.
+/// The user, host and port of an ssh address.
 struct Authority {
     user: Option<String>,
     host: String,
@@ -20,7 +20,7 @@ struct Authority {
 }
 
 impl UpstreamUrl {
-    /// What follows `ssh://`.
+    /// Reads the part after `ssh://`.
     pub(super) fn ssh_url(rest: &str) -> Result<Self, Broken> {
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         // The host is then not what the user meant by it.

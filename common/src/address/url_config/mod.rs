@@ -115,15 +115,15 @@ pub fn instead_of(config: &[(String, String)], url: &str) -> Option<String> {
     best.map(|(_, rewritten)| rewritten)
 }
 
-/// What is kept of one variable.
+/// The values of one variable that apply.
 struct Kept {
-    /// How well the last value that was accepted matches.
+    /// The rank of the last value that was accepted.
     rank: Rank,
-    /// Where the values stand in the configuration.
+    /// The positions of the values in the configuration.
     at: Vec<usize>,
 }
 
-/// How well an entry matches, in the order of git: length of the host and of the path as the entry has
+/// The rank of a match, compared as git does (`urlmatch_select_fn`): length of the host and of the path as the entry has
 /// them, and whether it names the user. Zeros for an entry without a URL.
 type Rank = (usize, usize, bool);
 
@@ -149,12 +149,12 @@ struct Pattern {
     host: String,
     /// Empty where it is the scheme's own.
     port: String,
-    /// From the `/` on, with a query or fragment if there is one.
+    /// The path from its `/` on, with a query or fragment if there is one.
     path: String,
 }
 
 impl Pattern {
-    /// None for what git takes to be no URL: such an entry applies to nothing.
+    /// Reads a URL as git does; None for a text that is none to git. An entry with such a text applies to nothing.
     fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
         let is_scheme_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"+.-".contains(&byte);
@@ -195,7 +195,7 @@ impl Pattern {
         })
     }
 
-    /// How well this entry matches `url`, if it does.
+    /// Returns the rank of this entry's match with `url`, if it matches.
     fn matches(&self, url: &Self) -> Option<Rank> {
         let is_named = self.user.is_some();
         if self.scheme != url.scheme || self.port != url.port || is_named && self.user != url.user {

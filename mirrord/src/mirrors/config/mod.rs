@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use common::protocol::{Failure, OrFailure};
+use common::protocol::{Failure, OrFailure, Setting};
 use parking_lot::Mutex;
 
 use crate::{
@@ -22,13 +22,13 @@ use crate::{
     process::durable,
 };
 
-/// Held while the file is read, changed and written.
-static WRITING: Mutex<()> = Mutex::new(());
+/// Locked while the file is read, changed and written.
+static FILE_LOCK: Mutex<()> = Mutex::new(());
 
-/// What the daemon is told.
+/// The daemon's own settings. `settings/mod.rs` says what each means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Config {
-    /// What new mirrors are told.
+    /// The defaults of new mirrors.
     pub defaults: Rules,
     /// `mirror.syncs`
     pub syncs: usize,
@@ -36,17 +36,17 @@ pub(crate) struct Config {
     pub syncs_per_host: usize,
     /// `mirror.remind-after`
     pub remind_after: Duration,
-    /// `mirror.keep-unused`; `None` is for ever.
+    /// `mirror.keep-unused`; None is never.
     pub keep_unused: Option<Duration>,
     /// `mirror.disk-budget`
     pub disk_budget: Budget,
     /// `mirror.pass-through`
     pub pass_through: bool,
-    /// `mirror.webhook` and what begins with it.
+    /// `mirror.webhook` and the keys that begin with it.
     pub webhook: Webhook,
 }
 
-/// How the webhook listens, if it does.
+/// The settings of the webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Webhook {
     /// `mirror.webhook`
@@ -74,7 +74,7 @@ impl Default for Webhook {
 }
 
 impl Webhook {
-    /// Changes one of them.
+    /// Sets one of them.
     pub(crate) fn set(&mut self, key: &str, value: &str) -> Result<(), BadSetting> {
         Entries(self.values().into()).set(key, value)
     }
@@ -106,46 +106,50 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads the file; where there is none, everything has its default.
+    /// Reads the file; if there is none, every setting has its default.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
-        Self::of(&open(path)?)
+        Self::from_file(&open(path)?)
     }
 
-    /// The value of one setting, as it would be typed.
+    /// Reads one setting, as people type it.
     pub(crate) fn get(path: &Path, key: &str) -> Result<String, Failure> {
-        let key = known(key)?;
+        let key = known_key(key)?;
         let mut config = Self::read(path)?;
         let mut shown = config.values().shown().into_iter();
         let value = shown.find(|(each, _)| *each == key);
         Ok(value.map(|(_, value)| value).unwrap_or_default())
     }
 
-    /// Every setting, its value as it would be typed, and whether that is so because the file says nothing of it.
-    pub(crate) fn entries(path: &Path) -> Result<Vec<(&'static str, String, bool)>, Failure> {
+    /// Reads every setting.
+    pub(crate) fn entries(path: &Path) -> Result<Vec<Setting>, Failure> {
         let file = open(path)?;
-        let mut config = Self::of(&file)?;
+        let mut config = Self::from_file(&file)?;
         let entries = config.values().shown().into_iter().map(|(key, value)| {
             let is_default = file.values(&full_key(key)).is_empty();
-            (key, value, is_default)
+            Setting {
+                key: key.to_owned(),
+                value,
+                is_default,
+            }
         });
         Ok(entries.collect())
     }
 
     /// Writes one setting.
     pub(crate) fn set(path: &Path, key: &str, value: &str) -> Result<(), Failure> {
-        let key = known(key)?;
+        let key = known_key(key)?;
         let mut config = Self::default();
         config.values().set(key, value)?;
         let mut lines = config.values().lines().into_iter();
         let lines = lines.find(|(each, _)| *each == key);
         let lines = lines.map(|(_, lines)| lines).unwrap_or_default();
-        let _turn = WRITING.lock();
+        let _lock = FILE_LOCK.lock();
         change(path, |file| file.put(&full_key(key), &lines))
     }
 
-    /// Writes how the webhook listens, all of it at once.
+    /// Writes the settings of the webhook, in one write.
     pub(crate) fn set_webhook(path: &Path, webhook: &Webhook) -> Result<(), Failure> {
-        let _turn = WRITING.lock();
+        let _lock = FILE_LOCK.lock();
         if Self::read(path)?.webhook == *webhook {
             return Ok(());
         }
@@ -162,21 +166,21 @@ impl Config {
         })
     }
 
-    /// Gives a setting its default again. One that is unknown can be taken out of the file where it stands in it.
+    /// Removes a setting from the file, so that it has its default. An unknown key that is in the file is removed, too.
     pub(crate) fn unset(path: &Path, key: &str) -> Result<(), Failure> {
-        let _turn = WRITING.lock();
+        let _lock = FILE_LOCK.lock();
         let file = open(path)?;
         let mut names = file.names(SECTION).into_iter();
         let name = match names.find(|name| name.eq_ignore_ascii_case(key)) {
             Some(name) if !name.contains('.') => name,
-            _ => known(key)?.to_owned(),
+            _ => known_key(key)?.to_owned(),
         };
         change(path, |file| file.put(&full_key(&name), &[]))
     }
 
-    fn of(file: &ConfigFile) -> Result<Self, Failure> {
+    fn from_file(file: &ConfigFile) -> Result<Self, Failure> {
         for name in file.names(SECTION) {
-            known(&name).map_err(|err| err.in_file(file))?;
+            known_key(&name).map_err(|err| err.in_file(file))?;
         }
         let mut config = Self::default();
         config
@@ -199,8 +203,8 @@ impl Config {
     }
 }
 
-/// A key as we write it.
-fn known(key: &str) -> Result<&'static str, BadSetting> {
+/// Returns a known key as it is written in the file.
+fn known_key(key: &str) -> Result<&'static str, BadSetting> {
     let keys = Config::default().values().keys();
     let found = keys.iter().find(|known| known.eq_ignore_ascii_case(key));
     found
@@ -209,7 +213,7 @@ fn known(key: &str) -> Result<&'static str, BadSetting> {
 }
 
 fn open(path: &Path) -> Result<ConfigFile, Failure> {
-    ConfigFile::read_or_new(&real(path)).map_err(|err| Failure::here(err.to_string()))
+    ConfigFile::read_or_new(&real_path(path)).map_err(|err| Failure::here(err.to_string()))
 }
 
 fn change(
@@ -223,8 +227,8 @@ fn change(
         .or_failure(format_args!("cannot write '{}'", path.display()))
 }
 
-/// Where the file lies: people keep such files elsewhere and link to them, and the link is theirs.
-fn real(path: &Path) -> PathBuf {
+/// Returns the path of the file behind symbolic links, which a replacement of the file must not replace.
+fn real_path(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 

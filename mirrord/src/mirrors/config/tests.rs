@@ -21,10 +21,10 @@ fn without_a_file_everything_has_its_default() {
     let (_dir, path) = place();
     assert_eq!(Config::read(&path).expect("absent"), Config::default());
     let entries = Config::entries(&path).expect("absent");
-    assert!(entries.iter().all(|(_, _, is_default)| *is_default));
+    assert!(entries.iter().all(|setting| setting.is_default));
     let shown: Vec<String> = entries
         .into_iter()
-        .map(|(key, value, _)| format!("{key}={value}"))
+        .map(|setting| format!("{}={}", setting.key, setting.value))
         .collect();
     let expected = [
         "track=+refs/heads/*:refs/heads/* +refs/tags/*:refs/tags/*",
@@ -67,8 +67,8 @@ fn what_is_set_is_kept_until_it_is_unset() {
     let own: Vec<_> = Config::entries(&path)
         .expect("readable")
         .into_iter()
-        .filter(|(_, _, is_default)| !is_default)
-        .map(|(key, ..)| key)
+        .filter(|setting| !setting.is_default)
+        .map(|setting| setting.key)
         .collect();
     assert_eq!(own, ["fresh-for", "syncs"]);
     for key in ["fresh-for", "syncs", "push"] {

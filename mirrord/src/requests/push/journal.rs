@@ -56,6 +56,6 @@ impl Drop for JournalEntry {
             refs,
             outcome,
         };
-        self.engine.journal.note(&self.git_dir, entry);
+        self.engine.journal.record(&self.git_dir, entry);
     }
 }

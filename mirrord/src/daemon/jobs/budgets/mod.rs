@@ -159,7 +159,7 @@ fn remove(engine: &Engine, candidate: &Candidate, reason: Reason) -> io::Result<
     if !is_unchanged || must_stay(engine, &candidate.mirror)? {
         return Ok(false);
     }
-    let identity = Identity::of(git_dir);
+    let identity = Identity::read(git_dir);
     edit::delete(engine, &candidate.mirror)?;
     let name = settings.name.to_string();
     let freed = byte_size(candidate.size as f64);
@@ -175,7 +175,7 @@ fn remove(engine: &Engine, candidate: &Candidate, reason: Reason) -> io::Result<
         refs: 0,
         outcome: Outcome::Removed(reason.to_string()),
     };
-    engine.journal.record(identity, entry);
+    engine.journal.record_for(identity, entry);
     Ok(true)
 }
 
