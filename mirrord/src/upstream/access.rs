@@ -1,4 +1,4 @@
-//! With what an upstream is talked to: a login, and the http and ssh settings that hold where the user stands.
+//! How to sign in to an upstream, and the http and ssh settings for it, as they are where the request comes from.
 
 use std::{
     fmt, fs,
@@ -22,39 +22,40 @@ use common::{
 
 use crate::{mirrors::settings::Auth, process::questions::Passphrase};
 
-/// Two requests with equal access may share an answer. Its `Debug` shows nothing: headers and proxies hold secrets.
+/// The credentials and settings for one upstream. Two requests with equal access may share an answer. `Debug` shows
+/// nothing, because headers and proxies hold secrets.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Access {
-    /// What the mirror is told to sign in with.
+    /// With what the mirror is set to sign in.
     pub auth: Auth,
     /// The login to sign in with; `None` is anonymous.
     pub login: Option<Login>,
-    /// A passphrase that is known.
+    /// The stored passphrase of the mirror's own key.
     pub passphrase: Option<Passphrase>,
     /// `http.*` and its environment.
     pub http: Http,
-    /// The user's ssh; None where it is of no use.
+    /// The ssh to run; `None` for another transport.
     pub ssh: Option<Client>,
     /// `safe.directory`, for upstreams on this machine that belong to somebody else.
     pub safe_directories: Vec<String>,
-    /// All settings that git itself would need, for upstreams that only git can talk to.
+    /// The settings `http.*`, for upstreams that only git can talk to.
     pub settings: Vec<(String, String)>,
-    /// The variables that go with them.
+    /// The environment variables for such a git, or for ssh.
     pub environment: Vec<(String, String)>,
 }
 
-/// How http is spoken.
+/// The http settings for one upstream.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Http {
     /// A proxy's URL; `None` is a direct connection.
     pub proxy: Option<String>,
-    /// The setting or variable that names it.
+    /// The setting or variable that names the proxy.
     pub proxy_setting: Option<&'static str>,
     /// Hosts to which no proxy leads, in curl's syntax.
     pub no_proxy: Option<String>,
     /// Certificate authorities that replace the system's.
     pub ca_file: Option<PathBuf>,
-    /// The size and the time of that file: one that was mended is another.
+    /// The size and the time of that file: with a changed one a client is made anew.
     pub ca_stamp: Option<(u64, SystemTime)>,
     /// Whether certificates are checked.
     pub verify: bool,
@@ -66,9 +67,9 @@ pub(crate) struct Http {
     pub follow_redirects: bool,
     /// Whether HTTP/2 may be spoken.
     pub http2: bool,
-    /// How long upstream may be silent.
+    /// How long there may be no progress.
     pub no_progress: Duration,
-    /// A setting that changes what goes over the wire in a way that only git's own client knows.
+    /// A setting that only git's own client implements.
     pub needs_git: Option<String>,
 }
 
@@ -79,15 +80,15 @@ impl fmt::Debug for Access {
 }
 
 impl Access {
-    /// What holds for `url` where the request comes from, for a mirror that is told to sign in with `auth`.
+    /// Collects what applies to `url` where the request comes from, for a mirror that signs in with `auth`.
     pub(crate) fn new(
         url: &UpstreamUrl,
         auth: &Auth,
         login: Option<Login>,
-        standing: &ClientContext,
+        context: &ClientContext,
     ) -> Self {
         let all = |key: &str| {
-            let values = standing.config.iter().filter(|(name, _)| name == key);
+            let values = context.config.iter().filter(|(name, _)| name == key);
             values.map(|(_, value)| value.clone()).collect::<Vec<_>>()
         };
         let is_ssh = url.scheme() == Scheme::Ssh;
@@ -96,20 +97,21 @@ impl Access {
             "SSH_AUTH_SOCK" => is_ssh,
             name => !is_ssh && !name.starts_with("GIT_SSH_") && name != "GIT_SSH",
         };
-        let alone = match auth {
+        let own_credential = match auth {
             Auth::AsGit => None,
             Auth::Anonymous => Some(OwnCredential::Anonymous),
             Auth::Password { .. } | Auth::SshKey { .. } => Some(OwnCredential::Given),
         };
-        let may_be_sent =
-            |key: &str, value: &str| alone.is_none_or(|alone| alone.allows(key, value));
-        let config = standing.config.iter();
+        let may_be_sent = |key: &str, value: &str| {
+            own_credential.is_none_or(|own_credential| own_credential.allows(key, value))
+        };
+        let config = context.config.iter();
         let config: Vec<_> = config
             .filter(|(key, value)| key.starts_with("http.") && may_be_sent(key, value))
             .cloned()
             .collect();
         let certificate = |name: &str| name == "GIT_SSL_CERT" || name == "GIT_SSL_KEY";
-        let env = standing.env.iter();
+        let env = context.env.iter();
         let env = env.filter(|(name, _)| *auth != Auth::Anonymous || !certificate(name));
         let env: Vec<_> = env.cloned().collect();
         Self {
@@ -119,7 +121,7 @@ impl Access {
             http: Http::new(url, &config, &env),
             ssh: is_ssh.then(|| match auth {
                 Auth::SshKey { file, .. } => Client::with_key(file),
-                _ => Client::new(standing),
+                _ => Client::new(context),
             }),
             safe_directories: all("safe.directory"),
             settings: config,
@@ -130,7 +132,7 @@ impl Access {
         }
     }
 
-    /// Whether nothing here could tell upstream who asks: what it then answers, it would answer anybody.
+    /// Whether nothing tells upstream who asks, so that it would give anybody the same answer.
     pub(crate) fn is_anonymous(&self) -> bool {
         self.login.is_none()
             && self.ssh.is_none()
@@ -138,7 +140,7 @@ impl Access {
             && self.http.needs_git.is_none()
     }
 
-    /// Whether its login is one that a mirror has of its own, and not one that somebody brings.
+    /// Whether the login is a mirror's own, and not one of a person's git.
     pub(crate) fn has_own_login(&self) -> bool {
         matches!(
             self.auth,
@@ -149,14 +151,14 @@ impl Access {
         )
     }
 
-    /// What tells it from any other, while this process lives.
+    /// Returns a hash that differs for different accesses, while this process lives.
     pub(crate) fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.hash(&mut hasher);
         hasher.finish()
     }
 
-    /// What makes this requester who it is, for recognising it later; empty for anybody.
+    /// Returns what identifies the requester to upstream, to recognise them later; empty for anybody.
     pub(crate) fn identity(&self) -> Vec<u8> {
         let mut identity = Vec::new();
         let mut add = |part: &str| {
@@ -164,7 +166,7 @@ impl Access {
             identity.extend_from_slice(part.as_bytes());
         };
         match &self.auth {
-            // Recognised without the secret, which may be out of reach; its id is new with each secret.
+            // The id stands for the secret, which may be out of reach: each new secret has a new id.
             Auth::Password {
                 secret: Some(secret),
                 ..
@@ -185,7 +187,7 @@ impl Access {
             Auth::AsGit | Auth::Anonymous | Auth::Password { secret: None, .. } => {}
         }
         if let Some(ssh) = &self.ssh {
-            // Not the agent: its socket has another name in each session of the same person.
+            // Without the agent: its socket has another name in each session of the same person.
             ["ssh"].into_iter().chain(ssh.identity()).for_each(add);
             return identity;
         }
@@ -206,7 +208,7 @@ impl Access {
 }
 
 impl Http {
-    /// What `http.*` settings and the variables beside them make of it.
+    /// Reads the settings `http.*` and the environment variables that git reads beside them.
     fn new(url: &UpstreamUrl, config: &[(String, String)], env: &[(String, String)]) -> Self {
         let config = url_config::matching("http", config, url);
         let get = |name: &str| {
@@ -263,7 +265,7 @@ impl Http {
         }
     }
 
-    /// The proxy's URL in full: curl takes one without a scheme for an http one.
+    /// Returns the URL of the proxy with its scheme: as curl does, http is assumed.
     pub(super) fn proxy_url(&self) -> Option<String> {
         let proxy = self.proxy.as_ref()?;
         Some(match proxy.contains("://") {
@@ -272,8 +274,8 @@ impl Http {
         })
     }
 
-    /// Client certificates, cookies, pinned keys, other proxies' sign-in: git's client (libcurl) knows them, ours does
-    /// not, and to pass over one in silence would talk to upstream in another way than the user said.
+    /// Returns the first setting that only git's client (libcurl) implements: client certificates, cookies, pinned keys,
+    /// other ways to sign in to a proxy. To ignore one would be to talk to upstream in another way than the user has set.
     fn needs_git<'a>(
         set: &impl Fn(&str) -> Option<&'a str>,
         env: &impl Fn(&str) -> Option<&'a str>,
@@ -325,15 +327,15 @@ mod tests {
             panic!("'{url}' is a URL");
         };
         let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let standing = ClientContext {
+        let context = ClientContext {
             env: env.iter().map(pair).collect(),
             ..ClientContext::default()
         };
-        Access::new(&url, &Auth::AsGit, None, &standing)
+        Access::new(&url, &Auth::AsGit, None, &context)
     }
 
     #[test]
-    fn who_comes_by_ssh_is_somebody_whatever_their_agent_is_called() {
+    fn a_requester_over_ssh_is_the_same_whatever_the_agents_socket_is_called() {
         let of = |agent: &str| access("git@h:p", &[("SSH_AUTH_SOCK", agent)]);
         let (one, two) = (of("/tmp/ssh-1/agent"), of("/tmp/ssh-2/agent"));
         assert!(!one.is_anonymous() && !one.identity().is_empty());
@@ -348,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_for_ssh_makes_no_difference_to_http() {
+    fn variables_for_ssh_make_no_difference_to_http() {
         let plain = access("https://h/p", &[]);
         let env = [("SSH_AUTH_SOCK", "/agent"), ("GIT_SSH_COMMAND", "ssh -v")];
         assert!(access("https://h/p", &env) == plain);

@@ -16,16 +16,16 @@ use serde_json::Value;
 use super::{Access, Upstreams, answers};
 use crate::mirrors::settings::Auth;
 
-/// A host that takes longer for one answer is down.
+/// How long one answer may take: a slower host is down.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Deliveries come with all that was sent, so an answer may be long.
+/// The longest answer: a list of deliveries holds all that was sent with each.
 const MAX_BODY_BYTES: usize = 32 << 20;
 
-/// Pages of a list that are asked for. GitLab lets a project have a hundred hooks.
+/// How many pages of the list of hooks are read. GitLab lets a project have a hundred hooks.
 const MAX_PAGES: u32 = 10;
 
-/// The deliveries that are asked for.
+/// How many deliveries are listed.
 const MAX_DELIVERIES: u32 = 5;
 
 /// The hooks of one project.
@@ -35,35 +35,35 @@ pub(crate) struct ProjectHooks {
     token: HeaderValue,
 }
 
-/// One of them.
+/// One hook of a project, with the fields of GitLab's API that matter here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ProjectHook {
-    /// Its number.
+    /// The `id`.
     pub id: u64,
-    /// Where it sends deliveries.
+    /// The URL to which GitLab sends deliveries.
     pub url: String,
-    /// Whether pushes of branches are told.
+    /// Whether pushes of branches are delivered (`push_events`).
     pub push: bool,
-    /// Whether pushes of tags are told.
+    /// Whether pushes of tags are delivered (`tag_push_events`).
     pub tag_push: bool,
-    /// Which branches alone are told of.
+    /// The filter of branches (`push_events_branch_filter`).
     pub branches: String,
-    /// GitLab's own word for how it is.
+    /// GitLab's `alert_status`.
     pub status: String,
-    /// Until when it is switched off.
+    /// The time until which GitLab has disabled the hook.
     pub disabled_until: Option<String>,
-    /// Whether it has a secret token, where GitLab tells.
+    /// Whether the hook has a secret token; `None` from a GitLab that does not say.
     pub has_token: Option<bool>,
-    /// Whether it has a signing token, where GitLab tells.
+    /// Whether the hook has a signing token; `None` from a GitLab that does not say.
     pub is_signed: Option<bool>,
 }
 
 impl Upstreams {
-    /// The hooks of the project that an upstream is.
+    /// Returns the API for the hooks of the project behind `url`, used with this token.
     pub(crate) fn project_hooks(
         &self,
         url: &UpstreamUrl,
-        standing: &ClientContext,
+        context: &ClientContext,
         Secret(token): &Secret,
     ) -> Result<ProjectHooks, Failure> {
         if !matches!(url.scheme(), Scheme::Http | Scheme::Https) {
@@ -74,8 +74,8 @@ impl Upstreams {
         let mut token = HeaderValue::from_str(token)
             .map_err(|_| Failure::new(FailureKind::Usage, "that is not a token"))?;
         token.set_sensitive(true);
-        // Nothing else of the user's signs in beside the token.
-        let access = Access::new(url, &Auth::Anonymous, None, standing);
+        // No other credential of the user's is sent beside the token.
+        let access = Access::new(url, &Auth::Anonymous, None, context);
         Ok(ProjectHooks {
             client: self.clients.get(&access.http)?,
             url: url.clone(),
@@ -85,19 +85,16 @@ impl Upstreams {
 }
 
 impl ProjectHooks {
-    /// All of them.
-    ///
-    /// # Errors
-    /// Fails with what the person should read.
+    /// Lists the hooks.
     pub(crate) async fn list(&self) -> Result<Vec<ProjectHook>, Failure> {
         let mut all = Vec::new();
         for page in 1..=MAX_PAGES {
             let path = format!("hooks?per_page=100&page={page}");
-            let (headers, answer) = self.ask(Method::GET, &path, None).await?;
+            let (headers, answer) = self.request(Method::GET, &path, None).await?;
             let Value::Array(hooks) = answer else {
-                return Err(self.strange());
+                return Err(self.not_gitlab());
             };
-            all.extend(hooks.iter().filter_map(ProjectHook::of));
+            all.extend(hooks.iter().filter_map(ProjectHook::parse));
             let next = headers.get("x-next-page");
             if next.is_none_or(HeaderValue::is_empty) {
                 break;
@@ -106,62 +103,50 @@ impl ProjectHooks {
         Ok(all)
     }
 
-    /// Makes one.
-    ///
-    /// # Errors
-    /// Fails with what the person should read.
+    /// Creates a hook.
     pub(crate) async fn create(&self, fields: &Value) -> Result<ProjectHook, Failure> {
-        let (_, answer) = self.ask(Method::POST, "hooks", Some(fields)).await?;
-        ProjectHook::of(&answer).ok_or_else(|| self.strange())
+        let (_, answer) = self.request(Method::POST, "hooks", Some(fields)).await?;
+        ProjectHook::parse(&answer).ok_or_else(|| self.not_gitlab())
     }
 
-    /// Changes one.
-    ///
-    /// # Errors
-    /// Fails with what the person should read.
+    /// Changes a hook.
     pub(crate) async fn edit(&self, id: u64, fields: &Value) -> Result<ProjectHook, Failure> {
         let path = format!("hooks/{id}");
-        let (_, answer) = self.ask(Method::PUT, &path, Some(fields)).await?;
-        ProjectHook::of(&answer).ok_or_else(|| self.strange())
+        let (_, answer) = self.request(Method::PUT, &path, Some(fields)).await?;
+        ProjectHook::parse(&answer).ok_or_else(|| self.not_gitlab())
     }
 
-    /// Has GitLab send a test, after which one that was switched off is on again if it arrives.
-    ///
-    /// # Errors
-    /// Fails with what the person should read.
+    /// Has GitLab send a test delivery. If it arrives, a disabled hook is enabled again.
     pub(crate) async fn test(&self, id: u64) -> Result<(), Failure> {
         let path = format!("hooks/{id}/test/push_events");
-        self.ask(Method::POST, &path, None).await.map(drop)
+        self.request(Method::POST, &path, None).await.map(drop)
     }
 
-    /// What it has delivered lately, newest first; `None` where GitLab is too old to tell.
-    ///
-    /// # Errors
-    /// Fails with what the person should read.
+    /// Lists the last deliveries, newest first; `None` where GitLab is too old for that.
     pub(crate) async fn deliveries(&self, id: u64) -> Result<Option<Vec<Delivery>>, Failure> {
         let path = format!("hooks/{id}/events?per_page={MAX_DELIVERIES}");
-        match self.answer(Method::GET, &path, None).await? {
+        match self.send(Method::GET, &path, None).await? {
             (StatusCode::OK, _, Value::Array(events)) => {
-                Ok(Some(events.iter().map(delivery).collect()))
+                Ok(Some(events.iter().map(parse_delivery).collect()))
             }
             (StatusCode::NOT_FOUND, ..) => Ok(None),
             (status, _, answer) => Err(self.refused(status, &answer)),
         }
     }
 
-    async fn ask(
+    async fn request(
         &self,
         method: Method,
         path: &str,
         fields: Option<&Value>,
     ) -> Result<(HeaderMap, Value), Failure> {
-        match self.answer(method, path, fields).await? {
+        match self.send(method, path, fields).await? {
             (status, headers, answer) if status.is_success() => Ok((headers, answer)),
             (status, _, answer) => Err(self.refused(status, &answer)),
         }
     }
 
-    async fn answer(
+    async fn send(
         &self,
         method: Method,
         path: &str,
@@ -184,7 +169,7 @@ impl ProjectHooks {
             while let Some(piece) = response.chunk().await.map_err(unreachable)? {
                 body.extend_from_slice(&piece);
                 if body.len() > MAX_BODY_BYTES {
-                    return Err(self.strange());
+                    return Err(self.not_gitlab());
                 }
             }
             let answer = serde_json::from_slice(&body).unwrap_or(Value::Null);
@@ -202,12 +187,12 @@ impl ProjectHooks {
         path.strip_suffix(".git").unwrap_or(path)
     }
 
-    fn strange(&self) -> Failure {
+    fn not_gitlab(&self) -> Failure {
         let message = format!("'{}' does not answer as GitLab does", self.url.origin());
         Failure::new(FailureKind::Unusable, message)
     }
 
-    /// What an answer that is not what was asked for means.
+    /// Explains an answer whose status is an error.
     fn refused(&self, status: StatusCode, answer: &Value) -> Failure {
         let (origin, project) = (self.url.origin(), self.project());
         let refused = |message: String| Failure::new(FailureKind::Refused, message);
@@ -237,7 +222,7 @@ impl ProjectHooks {
                 format!("'{origin}' answers {}", status.as_u16()),
             ),
             StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
-                let words = words(answer);
+                let words = error_message(answer);
                 let failure = refused(format!("'{origin}' refuses the hook: {words}"));
                 let blocked = ["blocked", "not allowed"];
                 match blocked.iter().any(|word| words.contains(word)) {
@@ -247,13 +232,13 @@ impl ProjectHooks {
                     false => failure,
                 }
             }
-            _ => self.strange(),
+            _ => self.not_gitlab(),
         }
     }
 }
 
 impl ProjectHook {
-    fn of(value: &Value) -> Option<Self> {
+    fn parse(value: &Value) -> Option<Self> {
         let text = |key: &str| value.get(key)?.as_str().map(str::to_owned);
         let is = |key: &str| value.get(key)?.as_bool();
         Some(Self {
@@ -262,7 +247,7 @@ impl ProjectHook {
             push: is("push_events").unwrap_or_default(),
             tag_push: is("tag_push_events").unwrap_or_default(),
             branches: text("push_events_branch_filter").unwrap_or_default(),
-            // GitLab did not always tell.
+            // An older GitLab does not say.
             status: text("alert_status").unwrap_or_else(|| "executable".to_owned()),
             disabled_until: text("disabled_until"),
             has_token: is("token_present"),
@@ -271,7 +256,7 @@ impl ProjectHook {
     }
 }
 
-fn delivery(event: &Value) -> Delivery {
+fn parse_delivery(event: &Value) -> Delivery {
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),
         Value::Number(number) => number.to_string(),
@@ -291,8 +276,8 @@ fn delivery(event: &Value) -> Delivery {
     }
 }
 
-/// GitLab's words for why it refuses: a text, or texts by field.
-fn words(answer: &Value) -> String {
+/// Returns why GitLab refuses: a text, or texts by field.
+fn error_message(answer: &Value) -> String {
     fn all(value: &Value, into: &mut Vec<String>) {
         match value {
             Value::String(text) => into.push(text.clone()),
@@ -301,9 +286,9 @@ fn words(answer: &Value) -> String {
             _ => {}
         }
     }
-    let said = ["message", "error"].iter().find_map(|key| answer.get(key));
+    let found = ["message", "error"].iter().find_map(|key| answer.get(key));
     let mut words = Vec::new();
-    said.iter().for_each(|said| all(said, &mut words));
+    found.iter().for_each(|value| all(value, &mut words));
     match words.is_empty() {
         true => "it does not say why".to_owned(),
         false => words.join("; "),
@@ -320,34 +305,34 @@ mod tests {
     fn a_hook_is_read_as_gitlab_writes_it_old_or_new() {
         let old = json!({ "id": 1, "url": "http://example.com/hook", "push_events": true,
             "tag_push_events": false, "push_events_branch_filter": "", "enable_ssl_verification": true });
-        let hook = ProjectHook::of(&old).expect("a hook");
+        let hook = ProjectHook::parse(&old).expect("a hook");
         assert!(hook.push && !hook.tag_push && hook.status == "executable");
         assert_eq!((hook.has_token, hook.is_signed), (None, None));
         let new = json!({ "id": 1, "url": "http://example.com/hook", "push_events": true,
             "tag_push_events": true, "alert_status": "temporarily_disabled",
             "disabled_until": "2026-11-26T01:00:00.000Z", "token_present": true,
             "signing_token_present": false });
-        let hook = ProjectHook::of(&new).expect("a hook");
+        let hook = ProjectHook::parse(&new).expect("a hook");
         assert_eq!(hook.status, "temporarily_disabled");
         assert_eq!((hook.has_token, hook.is_signed), (Some(true), Some(false)));
         assert_eq!(
-            ProjectHook::of(&json!({ "message": "401 Unauthorized" })),
+            ProjectHook::parse(&json!({ "message": "401 Unauthorized" })),
             None
         );
     }
 
     #[test]
-    fn gitlabs_words_are_found_wherever_they_are() {
+    fn gitlabs_error_message_is_found_wherever_it_is() {
         let said =
             json!({ "message": { "url": ["is blocked: Requests to localhost are not allowed"] } });
         assert_eq!(
-            words(&said),
+            error_message(&said),
             "is blocked: Requests to localhost are not allowed"
         );
         assert_eq!(
-            words(&json!({ "error": "Invalid url given" })),
+            error_message(&json!({ "error": "Invalid url given" })),
             "Invalid url given"
         );
-        assert_eq!(words(&Value::Null), "it does not say why");
+        assert_eq!(error_message(&Value::Null), "it does not say why");
     }
 }

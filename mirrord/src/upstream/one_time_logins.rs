@@ -1,4 +1,5 @@
-//! Logins on their way to a child of ours: git asks its credential helper, which is ours and asks this daemon.
+//! Logins for children of ours: git asks its credential helper, which is our program and asks this daemon with a one-time
+//! id.
 
 use std::{collections::HashMap, io};
 
@@ -7,9 +8,9 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::process::id;
 
-/// Logins that wait to be fetched by a child, by their one-time ids.
+/// Logins that children may ask for, by their one-time ids.
 #[derive(Default)]
-pub(crate) struct OneTimeLogins(Mutex<HashMap<OneTimeId, Waiting>>);
+pub(crate) struct OneTimeLogins(Mutex<HashMap<OneTimeId, OfferedLogin>>);
 
 /// A login that a push has asked for with its one-time id.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,20 +24,20 @@ pub(crate) struct RedeemedLogin {
 }
 
 /// A login, and who may have it.
-struct Waiting {
-    /// The scheme, host and port that it is for.
+struct OfferedLogin {
+    /// The scheme, host and port that the login is for.
     origin: String,
-    /// The push that it is for, when it is for one.
+    /// The push that the login is for, if it is for one.
     push: Option<String>,
-    /// Whether it is a mirror's own.
+    /// Whether the login is a mirror's own.
     own: bool,
     login: Login,
-    taken: bool,
+    is_redeemed: bool,
 }
 
 impl OneTimeLogins {
-    /// Keeps a login for one child, and for one push when it is part of one; `own` says whether it is a mirror's own.
-    /// Returns the id to ask for it with.
+    /// Keeps a login for one child, which belongs to `push` if that is given; `own` says whether the login is a mirror's own.
+    /// Returns the id to ask for the login with.
     pub(crate) fn offer(
         &self,
         origin: &str,
@@ -45,49 +46,49 @@ impl OneTimeLogins {
         push: Option<&str>,
     ) -> io::Result<OneTimeId> {
         let id = OneTimeId(id::random()?);
-        let waiting = Waiting {
+        let offer = OfferedLogin {
             origin: origin.to_owned(),
             push: push.map(str::to_owned),
             own,
             login: login.clone(),
-            taken: false,
+            is_redeemed: false,
         };
-        self.waiting().insert(id.clone(), waiting);
+        self.offers().insert(id.clone(), offer);
         Ok(id)
     }
 
-    /// Gives a login away, once, and only where it belongs. Whoever brings the id of another push, or wants it for
-    /// elsewhere, gets nothing, and nobody does any more.
+    /// Gives a login away, once, and only for its origin and push. A request with the id for another push or origin gets
+    /// nothing, and ends the offer.
     pub(crate) fn redeem(&self, id: &OneTimeId, push: Option<&str>, origin: &str) -> Option<Login> {
-        let mut all = self.waiting();
-        let waiting = all.get_mut(id)?;
-        if waiting.taken || waiting.origin != origin || waiting.push.as_deref() != push {
+        let mut all = self.offers();
+        let offer = all.get_mut(id)?;
+        if offer.is_redeemed || offer.origin != origin || offer.push.as_deref() != push {
             all.remove(id);
             return None;
         }
-        waiting.taken = true;
-        Some(waiting.login.clone())
+        offer.is_redeemed = true;
+        Some(offer.login.clone())
     }
 
     /// Returns the login that a push has redeemed with this id: git says how signing in with it went. Where nothing is
     /// pushed, whoever started the child learns that from the child.
     pub(crate) fn redeemed_by_push(&self, id: &OneTimeId) -> Option<RedeemedLogin> {
-        let all = self.waiting();
-        let waiting = all.get(id)?;
-        let is_it = waiting.taken && waiting.push.is_some();
-        is_it.then(|| RedeemedLogin {
-            origin: waiting.origin.clone(),
-            login: waiting.login.clone(),
-            is_own: waiting.own,
+        let all = self.offers();
+        let offer = all.get(id)?;
+        let is_of_push = offer.is_redeemed && offer.push.is_some();
+        is_of_push.then(|| RedeemedLogin {
+            origin: offer.origin.clone(),
+            login: offer.login.clone(),
+            is_own: offer.own,
         })
     }
 
-    /// Forgets a login: what it waited for is over.
+    /// Forgets a login: the child that it was for has ended.
     pub(crate) fn withdraw(&self, id: &OneTimeId) {
-        self.waiting().remove(id);
+        self.offers().remove(id);
     }
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<OneTimeId, Waiting>> {
+    fn offers(&self) -> MutexGuard<'_, HashMap<OneTimeId, OfferedLogin>> {
         self.0.lock()
     }
 }
@@ -96,7 +97,7 @@ impl OneTimeLogins {
 mod tests {
     use super::*;
 
-    const HERE: &str = "https://gitlab.example";
+    const ORIGIN: &str = "https://gitlab.example";
 
     fn login() -> Login {
         Login {
@@ -108,16 +109,16 @@ mod tests {
     #[test]
     fn a_login_is_given_once_and_only_for_where_it_is_meant() {
         let logins = OneTimeLogins::default();
-        let id = logins.offer(HERE, &login(), false, None).expect("random");
+        let id = logins.offer(ORIGIN, &login(), false, None).expect("random");
         let other = OneTimeId("another".into());
-        assert_eq!(logins.redeem(&other, None, HERE), None);
-        assert_eq!(logins.redeem(&id, None, HERE), Some(login()));
+        assert_eq!(logins.redeem(&other, None, ORIGIN), None);
+        assert_eq!(logins.redeem(&id, None, ORIGIN), Some(login()));
         assert_eq!(logins.redeemed_by_push(&id), None);
-        assert_eq!(logins.redeem(&id, None, HERE), None, "a used one");
-        let id = logins.offer(HERE, &login(), false, None).expect("random");
+        assert_eq!(logins.redeem(&id, None, ORIGIN), None, "a used one");
+        let id = logins.offer(ORIGIN, &login(), false, None).expect("random");
         assert_eq!(logins.redeem(&id, None, "https://elsewhere.example"), None);
         assert_eq!(
-            logins.redeem(&id, None, HERE),
+            logins.redeem(&id, None, ORIGIN),
             None,
             "and not afterwards either"
         );
@@ -129,27 +130,27 @@ mod tests {
         let logins = OneTimeLogins::default();
         for stranger in [None, Some("mine")] {
             let id = logins
-                .offer(HERE, &login(), true, Some("theirs"))
+                .offer(ORIGIN, &login(), true, Some("theirs"))
                 .expect("random");
-            assert_eq!(logins.redeem(&id, stranger, HERE), None);
-            assert_eq!(logins.redeem(&id, Some("theirs"), HERE), None);
+            assert_eq!(logins.redeem(&id, stranger, ORIGIN), None);
+            assert_eq!(logins.redeem(&id, Some("theirs"), ORIGIN), None);
         }
         let id = logins
-            .offer(HERE, &login(), true, Some("mine"))
+            .offer(ORIGIN, &login(), true, Some("mine"))
             .expect("random");
         assert_eq!(logins.redeemed_by_push(&id), None);
-        assert_eq!(logins.redeem(&id, Some("mine"), HERE), Some(login()));
+        assert_eq!(logins.redeem(&id, Some("mine"), ORIGIN), Some(login()));
         assert_eq!(
             logins.redeemed_by_push(&id),
             Some(RedeemedLogin {
-                origin: HERE.to_owned(),
+                origin: ORIGIN.to_owned(),
                 login: login(),
                 is_own: true,
             })
         );
         logins.withdraw(&id);
         assert_eq!(
-            logins.redeem(&id, Some("mine"), HERE),
+            logins.redeem(&id, Some("mine"), ORIGIN),
             None,
             "the push is over"
         );

@@ -144,7 +144,7 @@ impl Session {
                 capabilities,
             }),
             Ok(_) => Ok(Route::by_git(url, access, upstreams)),
-            Err(err) => match http.trouble() {
+            Err(err) => match http.take_trouble() {
                 Some(trouble) => Err(trouble),
                 None => Err(explain(url, &err.raise(), None)),
             },
@@ -251,10 +251,10 @@ impl Session {
                 transport,
                 capabilities,
             } => {
-                http.serve(watch);
+                http.set_watch(watch);
                 let listed = v2::list_refs(transport.as_mut(), capabilities, track);
                 http.drain();
-                let trouble = |err| http.trouble().unwrap_or_else(|| explain(&err));
+                let trouble = |err| http.take_trouble().unwrap_or_else(|| explain(&err));
                 (listed.map_err(trouble)?, capabilities)
             }
             Route::Child {
@@ -295,10 +295,10 @@ impl Session {
                 transport,
                 capabilities,
             } => {
-                http.serve(watch);
+                http.set_watch(watch);
                 let result = v2::fetch_pack(transport.as_mut(), capabilities, request);
                 http.drain();
-                result.map_err(|err| http.trouble().unwrap_or_else(|| explain(err)))
+                result.map_err(|err| http.take_trouble().unwrap_or_else(|| explain(err)))
             }
             Route::Child {
                 child,

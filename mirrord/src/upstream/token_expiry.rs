@@ -8,18 +8,18 @@ use reqwest::{StatusCode, header::HeaderValue};
 
 use super::{Access, http::Clients};
 
-/// A host that takes longer is asked another day.
+/// How long a host may take; a slower one is asked another day.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The answer is a few hundred bytes.
+/// The longest answer: a few hundred bytes are expected.
 const MAX_BODY_BYTES: usize = 1 << 16;
 
-/// What a host says of a token.
+/// When a token expires, as its host says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TokenExpiry {
-    /// It expires then, in seconds since 1970.
+    /// The token expires at this time, in seconds since 1970.
     Expires(u64),
-    /// It does not expire.
+    /// The token does not expire.
     Never,
     /// The host does not say: it is no GitLab, or the token may not ask.
     Unknown,
@@ -27,7 +27,7 @@ pub(crate) enum TokenExpiry {
     Unreachable,
 }
 
-/// Asks the host of `url`, and nobody else: no redirect is followed.
+/// Asks the host of `url`. No redirect is followed: nobody else is to see the token.
 pub(super) async fn ask(clients: &Clients, url: &UpstreamUrl, access: &Access) -> TokenExpiry {
     let is_http = matches!(url.scheme(), Scheme::Http | Scheme::Https);
     let (true, Some(login)) = (is_http, &access.login) else {
@@ -62,16 +62,16 @@ pub(super) async fn ask(clients: &Clients, url: &UpstreamUrl, access: &Access) -
                 return Err(TokenExpiry::Unknown);
             }
         }
-        Ok(read(&body))
+        Ok(parse(&body))
     };
     match tokio::time::timeout(REQUEST_TIMEOUT, asking).await {
-        Ok(Ok(told) | Err(told)) => told,
+        Ok(Ok(expiry) | Err(expiry)) => expiry,
         Err(_) => TokenExpiry::Unreachable,
     }
 }
 
-/// GitLab gives a date, from whose beginning in UTC the token is no longer good.
-fn read(body: &[u8]) -> TokenExpiry {
+/// Reads GitLab's answer: a date, from whose beginning in UTC the token is no longer good.
+fn parse(body: &[u8]) -> TokenExpiry {
     let Ok(answer) = serde_json::from_slice::<serde_json::Value>(body) else {
         return TokenExpiry::Unknown;
     };
@@ -92,18 +92,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gitlabs_answer_is_understood_and_no_other() {
+    fn gitlabs_answer_is_parsed_and_no_other() {
         let token =
             |expires| format!(r#"{{"id":1,"name":"t","active":true,"expires_at":{expires}}}"#);
-        let of = |expires| read(token(expires).as_bytes());
+        let of = |expires| parse(token(expires).as_bytes());
         assert_eq!(of("\"2026-12-01\""), TokenExpiry::Expires(1_796_083_200));
         assert_eq!(of("null"), TokenExpiry::Never);
         for odd in ["\"soon\"", "7", "\"0000-00-00\""] {
             assert_eq!(of(odd), TokenExpiry::Unknown, "{odd}");
         }
-        assert_eq!(read(b"<html>"), TokenExpiry::Unknown);
+        assert_eq!(parse(b"<html>"), TokenExpiry::Unknown);
         assert_eq!(
-            read(b"{\"message\":\"401 Unauthorized\"}"),
+            parse(b"{\"message\":\"401 Unauthorized\"}"),
             TokenExpiry::Unknown
         );
     }

@@ -1,4 +1,4 @@
-//! What gix reads and writes: the body of a request, the headers and the body of a response.
+//! The bodies and headers that gix reads and writes.
 
 use std::{
     io::{self, BufRead, Cursor, Read, Write},
@@ -11,10 +11,10 @@ use reqwest::{StatusCode, header::HeaderMap};
 use super::HttpSession;
 use crate::upstream::{answers, sideband::Listener};
 
-/// What comes beside packs is kept in memory: refs, of which two million fit in this.
+/// The longest response without a pack, which is kept in memory: a list of two million refs fits.
 const MAX_RESPONSE_BYTES: usize = 256 << 20;
 
-/// A request's body, kept until it is complete: wants and haves, never more than a few hundred kilobytes.
+/// The body of a request, kept until it is complete: wants and haves, a few hundred kilobytes at most.
 pub(crate) struct Post(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Post {
@@ -28,7 +28,7 @@ impl Write for Post {
     }
 }
 
-/// The two ends of a POST: what gix writes, and the headers that come back once it has.
+/// Returns the two ends of a POST: what gix writes, and the headers that come back after that.
 pub(super) fn post(session: &HttpSession, url: &str, headers: HeaderMap) -> (Post, Head) {
     let body = Arc::new(Mutex::new(Vec::new()));
     let pending = Pending {
@@ -72,17 +72,17 @@ impl Pending {
     }
 }
 
-/// The headers of a response. Those of a POST are asked for when they are first read: gix has then written the request.
+/// The headers of a response. A POST is sent when they are first read: by then gix has written the request.
 pub(crate) struct Head(Cursor<Vec<u8>>, Option<Pending>);
 
 impl Head {
-    /// The headers of a response that is here.
+    /// The headers of a response that has come.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         Self(Cursor::new(header_lines(headers)), None)
     }
 }
 
-/// As gix reads them.
+/// Returns the headers as the lines that gix reads.
 fn header_lines(headers: &HeaderMap) -> Vec<u8> {
     let mut lines = Vec::new();
     for (name, value) in headers {
@@ -117,8 +117,8 @@ pub(crate) struct Body {
     session: HttpSession,
     piece: Cursor<Vec<u8>>,
     listener: Listener,
-    /// How much came that is no pack.
-    talk: usize,
+    /// The number of bytes that came and are no pack.
+    bytes_beside_pack: usize,
 }
 
 impl Body {
@@ -128,7 +128,7 @@ impl Body {
             session: session.clone(),
             piece: Cursor::default(),
             listener: Listener::default(),
-            talk: 0,
+            bytes_beside_pack: 0,
         }
     }
 }
@@ -151,19 +151,19 @@ impl BufRead for Body {
             match self.session.wait(response.chunk()) {
                 Ok(Some(piece)) => {
                     if self.listener.follow(&piece, &self.session.watch()) {
-                        self.session.moved();
+                        self.session.progressed();
                     }
-                    if let Some(words) = self.listener.take_refusal() {
+                    if let Some(message) = self.listener.take_refusal() {
                         let trouble =
-                            answers::server_message::err_line(&self.session.0.url, &words);
+                            answers::server_message::err_line(&self.session.0.url, &message);
                         return Err(self.session.fail(trouble));
                     }
-                    self.talk = if self.listener.is_in_pack() {
+                    self.bytes_beside_pack = if self.listener.is_in_pack() {
                         0
                     } else {
-                        self.talk + piece.len()
+                        self.bytes_beside_pack + piece.len()
                     };
-                    if self.talk > MAX_RESPONSE_BYTES {
+                    if self.bytes_beside_pack > MAX_RESPONSE_BYTES {
                         return Err(self.session.fail(answers::without_end(&self.session.0.url)));
                     }
                     self.piece = Cursor::new(piece.into());

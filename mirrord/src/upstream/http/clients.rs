@@ -7,11 +7,14 @@ use parking_lot::Mutex;
 
 use crate::upstream::{access, answers};
 
-/// Establishing a connection, TLS included, takes longer than this only where nobody answers.
+/// How long a connection may take, TLS included: longer only where nobody answers.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long an idle connection is kept; servers keep theirs about as long.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// How many sets of http settings have a client.
+const MAX_CLIENTS: usize = 64;
 
 /// The clients that share connections: one per set of http settings.
 #[derive(Default)]
@@ -25,7 +28,7 @@ impl Clients {
         }
         let client = build(http)?;
         // Settings seldom differ; if they do all the time, old pools must not pile up.
-        if clients.len() >= 64 {
+        if clients.len() >= MAX_CLIENTS {
             clients.clear();
         }
         clients.insert(http.clone(), client.clone());
@@ -38,7 +41,7 @@ fn build(http: &access::Http) -> Result<reqwest::Client, Failure> {
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
-        // Each answer then comes with the certificate of who gave it, for a test to show.
+        // With the certificate of the host in each answer, for `mirrord test` to show.
         .tls_info(true)
         .connect_timeout(CONNECT_TIMEOUT.min(http.no_progress))
         .pool_idle_timeout(IDLE_TIMEOUT)

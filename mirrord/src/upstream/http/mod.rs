@@ -38,14 +38,14 @@ use self::bodies::{Body, Head, Post};
 pub(super) use self::{clients::Clients, single_request::Answer};
 use super::{Access, Trouble, answers};
 
-/// More hops than any host needs to find its own repository.
+/// The longest chain of redirects: more than any host needs to find its own repository.
 const MAX_REDIRECTS: usize = 5;
 
-/// How long the end of an answer that nobody needs is waited for, and how much of it.
+/// How long, and how much, is read of an answer that nobody needs.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_DRAIN_BYTES: usize = 1 << 16;
 
-/// The http side of one session. Clones are the same line: gix holds one, the session the other.
+/// The http side of one session. Clones share its state: gix has one, the session the other.
 #[derive(Clone)]
 pub(crate) struct HttpSession(Arc<Inner>);
 
@@ -62,13 +62,13 @@ struct State {
     watch: Watch,
     /// What went wrong, in our words; gix wraps and rewords what passes through it.
     trouble: Option<Trouble>,
-    /// What the response in progress has still to say.
+    /// The response whose body is being read.
     response: Option<reqwest::Response>,
     no_progress: NoProgress,
 }
 
 impl HttpSession {
-    /// A line to `url`, on which nothing has been said yet.
+    /// Prepares to talk to `url`; nothing is sent yet.
     pub(crate) fn new(
         url: &UpstreamUrl,
         access: &Access,
@@ -95,8 +95,8 @@ impl HttpSession {
         self.0.state.lock()
     }
 
-    /// The sync on whose behalf the next requests are made.
-    pub(crate) fn serve(&self, watch: &Watch) {
+    /// Sets the sync for which the next requests are made.
+    pub(crate) fn set_watch(&self, watch: &Watch) {
         self.state().watch = watch.clone();
     }
 
@@ -104,12 +104,12 @@ impl HttpSession {
         self.state().watch.clone()
     }
 
-    /// What went wrong since this was last asked.
-    pub(crate) fn trouble(&self) -> Option<Trouble> {
+    /// Takes what went wrong since the last call.
+    pub(crate) fn take_trouble(&self) -> Option<Trouble> {
         self.state().trouble.take()
     }
 
-    /// Where upstream redirected to, when it did.
+    /// The URL to which upstream has redirected.
     pub(crate) fn moved_to(&self) -> Option<UpstreamUrl> {
         let base = self.state().base.clone();
         (base != self.0.url).then_some(base)
@@ -117,12 +117,11 @@ impl HttpSession {
 
     /// Reads what is left of a response, so that its connection serves the next request.
     pub(crate) fn drain(&self) {
-        self.rest();
+        self.read_rest();
     }
 
-    /// The rest of a response, as far as it comes soon and is short. One that goes on and on is dropped with its
-    /// connection instead.
-    fn rest(&self) -> Vec<u8> {
+    /// Returns the rest of a response, as far as it comes soon and is short. A longer one is dropped with its connection.
+    fn read_rest(&self) -> Vec<u8> {
         let Some(mut response) = self.state().response.take() else {
             return Vec::new();
         };
@@ -145,10 +144,10 @@ impl HttpSession {
         error
     }
 
-    /// Waits for something of upstream: not longer than it may be silent in all, and not when nobody waits for us.
+    /// Waits for upstream until there is no progress for too long, or the sync is cancelled.
     fn wait<T>(&self, future: impl Future<Output = reqwest::Result<T>>) -> Result<T, Trouble> {
         let watch = self.watch();
-        let budget = self.0.access.http.no_progress;
+        let limit = self.0.access.http.no_progress;
         let deadline = {
             let clock = &mut self.state().no_progress;
             clock.resume(Instant::now());
@@ -158,7 +157,7 @@ impl HttpSession {
             tokio::select! {
                 result = timeout_at(deadline.into(), future) => match result {
                     Ok(result) => result.map_err(|err| answers::unreachable(&self.0.url, &err)),
-                    Err(_) => Err(answers::timed_out(&self.0.url, budget)),
+                    Err(_) => Err(answers::timed_out(&self.0.url, limit)),
                 },
                 () = watch.cancelled() => Err(cancelled().into()),
             }
@@ -167,8 +166,8 @@ impl HttpSession {
         waited
     }
 
-    /// Upstream got us further.
-    fn moved(&self) {
+    /// Records progress.
+    fn progressed(&self) {
         self.state().no_progress.progress(Instant::now());
     }
 
@@ -192,12 +191,12 @@ impl HttpSession {
             headers.append(name, value);
         };
         for line in lines {
-            // gix names itself; the client has its own name.
+            // gix names itself as the user agent; our client has a name of its own.
             if !line.as_ref().starts_with("User-Agent:") {
                 add(line.as_ref());
             }
         }
-        // A redirect elsewhere takes neither the login nor the headers along, which may hold one.
+        // To another origin go neither the login nor the headers of the user, which may hold one.
         if to.origin() == self.0.url.origin() {
             self.0.access.http.headers.iter().for_each(|line| add(line));
         }
@@ -226,14 +225,14 @@ impl HttpSession {
             request = request.body(body);
         }
         self.watch().asking();
-        self.moved();
+        self.progressed();
         let response = self.wait(request.send())?;
-        self.moved();
+        self.progressed();
         self.watch().moved();
         Ok(response)
     }
 
-    /// What an answer that is not 200 means.
+    /// Explains an answer whose status is not 200.
     fn refused(&self, response: reqwest::Response) -> Trouble {
         let status = response.status();
         let header = |name| {
@@ -250,7 +249,7 @@ impl HttpSession {
         let retry_after = answers::retry_after::read(status, response.headers(), SystemTime::now());
         let is_plain_text = header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/plain"));
         self.state().response = Some(response);
-        let rest = self.rest();
+        let rest = self.read_rest();
         let text = match is_plain_text {
             true => String::from_utf8_lossy(&rest).into_owned(),
             false => String::new(),
@@ -264,7 +263,7 @@ impl HttpSession {
         refusal.explain(&self.0.url, &self.0.access)
     }
 
-    /// The first request: it may be redirected, on the same host.
+    /// Sends the first request, which may be redirected on the same host.
     fn discover(&self, url: &str, lines: &[String]) -> Result<reqwest::Response, Trouble> {
         let base = self.state().base.clone();
         let tail = url
@@ -330,7 +329,7 @@ impl HttpSession {
     }
 }
 
-/// On the same host, and to the same port; or from http to https, each on its own port.
+/// Whether a redirect stays on the same host and port, or leads from http to https, each on its usual port.
 fn may_follow(from: &UpstreamUrl, to: &UpstreamUrl) -> bool {
     let upgrade =
         from.origin().starts_with("http:") && from.port() == Some(80) && to.port() == Some(443);

@@ -1,4 +1,4 @@
-//! What a test asks over http beside git's own questions: one request, one answer, no redirect.
+//! The requests of `mirrord test` beside those of git's protocol: one request, one answer, no redirect.
 
 use reqwest::{
     Method, StatusCode,
@@ -9,36 +9,36 @@ use reqwest::{
 use super::HttpSession;
 use crate::upstream::Trouble;
 
-/// More than the longest line of git's, and than any page that says no.
+/// How much of a body is read: more than the longest pkt-line, and than any error page.
 const MAX_BODY_BYTES: usize = 128 << 10;
 
-/// The answer to one look.
+/// The answer to one request.
 pub(crate) struct Answer {
-    /// Its status.
+    /// The status.
     pub status: StatusCode,
-    /// What kind of text follows.
-    pub kind: String,
-    /// The beginning of it.
+    /// The value of `Content-Type`.
+    pub content_type: String,
+    /// The beginning of the body.
     pub body: Vec<u8>,
 }
 
 impl HttpSession {
-    /// The certificate of whoever answers for upstream's host, as syncs would judge it. No secret is sent for that.
+    /// Returns the certificate of upstream's host, if syncs would trust it. No secret is sent for that.
     pub(crate) fn certificate(&self) -> Result<Option<Vec<u8>>, Trouble> {
         let origin = format!("{}/", self.0.url.origin());
         self.watch().asking();
-        self.moved();
+        self.progressed();
         let response = self.wait(self.0.client.head(origin).send())?;
         let info = response.extensions().get::<TlsInfo>();
         Ok(info.and_then(TlsInfo::peer_certificate).map(<[u8]>::to_vec))
     }
 
-    /// Asks for something below upstream's URL, with the same login as everything else.
+    /// Gets a path below upstream's URL, with the same login as a sync.
     pub(crate) fn get_below(&self, below: &str) -> Result<Answer, Trouble> {
         self.request(Method::GET, &format!("{}{below}", self.0.url), None)
     }
 
-    /// Sends a question in JSON of this kind.
+    /// Posts JSON of this content type.
     pub(crate) fn post_json(
         &self,
         url: &str,
@@ -65,7 +65,7 @@ impl HttpSession {
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let mut answer = Answer {
             status: response.status(),
-            kind: kind.to_owned(),
+            content_type: kind.to_owned(),
             body: Vec::new(),
         };
         while answer.body.len() < MAX_BODY_BYTES

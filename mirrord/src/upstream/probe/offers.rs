@@ -195,7 +195,7 @@ impl Probe<'_> {
 /// What a refusal says, in one line.
 fn said(answer: &http::Answer) -> String {
     let error = format!("error {}", answer.status.as_u16());
-    if !answer.kind.starts_with("text/plain") {
+    if !answer.content_type.starts_with("text/plain") {
         return error;
     }
     let text = String::from_utf8_lossy(&answer.body);

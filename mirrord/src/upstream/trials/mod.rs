@@ -1,5 +1,5 @@
-//! Logins that upstream refuses: each is tried at most twice, whoever brings it and whatever for. GitLab shuts out an
-//! address for an hour after a few dozen failures, and with it everybody behind it.
+//! Refused logins: each login is tried at most twice, whoever brings it and whatever for. After a few dozen failures GitLab
+//! shuts out an address for an hour, and with it everybody behind that address.
 
 mod record;
 
@@ -16,16 +16,16 @@ use common::{
 };
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use self::record::{Line, PUSH, READ, Subject, holds};
+use self::record::{Line, PUSH, READ, Subject, still_counts};
 use super::{Access, Trouble};
 
-/// A login is not tried more often.
+/// How often a login may be refused before it is tried no more.
 const MAX_TRIES: u8 = 2;
 
-/// A refusal comes at once. A project whose upstream takes longer than this does not hold up the others of the same login.
+/// How long a try holds up others of the same login: a refusal comes at once.
 const SLOW_TRIAL: Duration = Duration::from_secs(5);
 
-/// Those who wait for the outcome of somebody else's try look this often whether they are still wanted.
+/// How often a sync that waits for the outcome of another's try checks whether it is cancelled.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// All that is known of refusals.
@@ -39,24 +39,24 @@ pub(crate) struct Trials {
 
 #[derive(Default)]
 struct Known {
-    /// What this daemon has seen of each login, by a hash that never leaves it.
-    seen: HashMap<[u8; 32], Trial>,
-    /// What is on disk.
+    /// The logins that this daemon has tried, by a hash that never leaves it.
+    trials: HashMap<[u8; 32], Trial>,
+    /// The lines of the file.
     lines: Vec<Line>,
 }
 
 #[derive(Default)]
 struct Trial {
     refused: u8,
-    /// When each try began of which it is not known how it went.
+    /// When each try began whose outcome is open.
     under_way: Vec<Instant>,
-    /// When it was refused last, in seconds since 1970.
-    at: u64,
-    /// Whether a mirror has it of its own.
+    /// When the login was last refused, in seconds since 1970.
+    refused_at: u64,
+    /// Whether the login is a mirror's own.
     own: bool,
 }
 
-/// What is asked of upstream with a login, or with none. Without a word of how it went, nothing is known.
+/// A request to upstream, with a login or with none. If it is dropped without an outcome, nothing is recorded.
 pub(crate) struct Attempt<'t>(Option<Try<'t>>);
 
 /// A login on its way to upstream.
@@ -67,19 +67,19 @@ struct Try<'t> {
     began: Instant,
 }
 
-/// Why there is no try.
+/// Why a login is not tried.
 enum NoTry {
-    /// It was refused too often; as one that a mirror has of its own, or not.
+    /// The login was refused too often. `own` says whether it is a mirror's own.
     Refused { own: bool },
-    /// Nobody wants to know any more.
+    /// The sync was cancelled.
     Cancelled,
 }
 
 impl Trials {
-    /// What `file` has of what was refused.
+    /// Reads the refusals that `file` records.
     pub(crate) fn new(file: PathBuf) -> Self {
         let known = Known {
-            seen: HashMap::new(),
+            trials: HashMap::new(),
             lines: record::read(&file),
         };
         Self {
@@ -89,7 +89,7 @@ impl Trials {
         }
     }
 
-    /// Begins to ask an upstream. Blocks while others try the same login of whom it is not known yet how it went.
+    /// Begins a request to an upstream. Blocks while others try the same login and their outcome is open.
     pub(crate) fn begin(
         &self,
         url: &UpstreamUrl,
@@ -123,7 +123,7 @@ impl Trials {
             if trial.refused >= MAX_TRIES {
                 return Err(NoTry::Refused { own: trial.own });
             }
-            if trial.refused + trial.awaited() < MAX_TRIES {
+            if trial.refused + trial.open_tries() < MAX_TRIES {
                 let began = Instant::now();
                 trial.under_way.push(began);
                 return Ok(Try {
@@ -140,7 +140,7 @@ impl Trials {
         }
     }
 
-    /// Whether a login may push: upstream may refuse it that while it lets it read. Blocks.
+    /// Checks that a login was not refused too often for pushes: upstream may let it read and not push. Blocks.
     pub(crate) fn may_push(
         &self,
         url: &UpstreamUrl,
@@ -156,17 +156,17 @@ impl Trials {
         }
     }
 
-    /// Notes that upstream refused a login in a push: it may be good for nothing. Blocks.
+    /// Records that upstream refused a login in a push: the login may be good for nothing. Blocks.
     pub(crate) fn record_push_refused(&self, origin: &str, login: &Login, own: bool) {
         let mut known = self.known();
         for what in [READ, PUSH] {
             let subject = Subject::new(origin, login, what, own);
             known.trial(subject.key(), &subject).refuse(own);
-            self.write_down(&mut known, &subject);
+            self.store(&mut known, &subject);
         }
     }
 
-    /// Forgets that a login was refused: somebody has just said that it is right. Blocks.
+    /// Forgets that a login was refused, because a person has just given it anew. Blocks.
     pub(crate) fn forget_refusals(&self, origin: &str, login: &Login) {
         let mut known = self.known();
         for what in [READ, PUSH] {
@@ -175,7 +175,7 @@ impl Trials {
         }
     }
 
-    /// Forgets that a login was refused in a push: one was taken. Blocks.
+    /// Forgets that a login was refused in a push, because a push was let in. Blocks.
     pub(crate) fn record_push_accepted(&self, origin: &str, login: &Login) {
         let subject = Subject::new(origin, login, PUSH, false);
         self.forget_trial(&mut self.known(), &subject);
@@ -185,25 +185,28 @@ impl Trials {
         let trial = known.trial(subject.key(), subject);
         if trial.refused > 0 {
             trial.forget();
-            self.write_down(known, subject);
+            self.store(known, subject);
         }
     }
 
-    /// Makes what is on disk of a login what is known of it.
-    fn write_down(&self, known: &mut Known, subject: &Subject) {
+    /// Writes what is known of a login to the file.
+    fn store(&self, known: &mut Known, subject: &Subject) {
         let Trial {
-            refused, at, own, ..
+            refused,
+            refused_at: at,
+            own,
+            ..
         } = known.trial(subject.key(), subject);
         let (refused, at, own) = (*refused, *at, *own);
         known.lines.retain(|line| line.key != Some(subject.key()));
         if refused > 0 {
-            match Line::of(subject, refused, at, own) {
+            match Line::new(subject, refused, at, own) {
                 Ok(line) => known.lines.push(line),
-                Err(err) => tracing::warn!("cannot note a login that was refused: {err}"),
+                Err(err) => tracing::warn!("cannot record a login that was refused: {err}"),
             }
         }
         if let Err(err) = record::write(&self.file, &mut known.lines) {
-            tracing::warn!("cannot note a login that was refused: {err}");
+            tracing::warn!("cannot record a login that was refused: {err}");
         }
     }
 
@@ -213,12 +216,12 @@ impl Trials {
 }
 
 impl Known {
-    /// What is known of a login; what is on disk is looked through the first time.
+    /// Returns what is known of a login; the first time the lines of the file are searched for it.
     fn trial(&mut self, key: [u8; 32], subject: &Subject) -> &mut Trial {
         let (lines, now) = (&mut self.lines, record::now());
-        let trial = self.seen.entry(key).or_insert_with(|| {
-            lines.retain(|line| line.holds(now));
-            let line = lines.iter_mut().find(|line| line.is_of(subject));
+        let trial = self.trials.entry(key).or_insert_with(|| {
+            lines.retain(|line| line.still_counts(now));
+            let line = lines.iter_mut().find(|line| line.is_about(subject));
             let Some(line) = line else {
                 return Trial::default();
             };
@@ -226,11 +229,11 @@ impl Known {
             Trial {
                 refused: line.refused,
                 under_way: Vec::new(),
-                at: line.at,
+                refused_at: line.at,
                 own: line.own,
             }
         });
-        if !holds(trial.own, trial.at, now) {
+        if !still_counts(trial.own, trial.refused_at, now) {
             trial.forget();
         }
         trial
@@ -242,24 +245,24 @@ impl Trial {
         (self.refused, self.own) = (0, false);
     }
 
-    /// How many tries there are that may yet be refused.
-    fn awaited(&self) -> u8 {
-        let awaited = self
+    /// Returns the number of tries that may yet be refused.
+    fn open_tries(&self) -> u8 {
+        let open = self
             .under_way
             .iter()
             .filter(|began| began.elapsed() < SLOW_TRIAL);
-        awaited.count().try_into().unwrap_or(u8::MAX)
+        open.count().try_into().unwrap_or(u8::MAX)
     }
 
     fn refuse(&mut self, own: bool) {
         self.refused = self.refused.saturating_add(1);
         self.own |= own;
-        self.at = record::now();
+        self.refused_at = record::now();
     }
 }
 
 impl Attempt<'_> {
-    /// Upstream has answered, or why it has not.
+    /// Records the outcome: upstream has answered, or why it has not.
     pub(crate) fn ended(self, trouble: Option<&Trouble>) {
         match (self.0, trouble) {
             (Some(one), None) => one.accepted(),
@@ -269,7 +272,7 @@ impl Attempt<'_> {
     }
 }
 
-/// A login that has been refused too often is as good as refused.
+/// Returns the failure of a login that was refused too often and is not tried again.
 fn refused_too_often(url: &UpstreamUrl, own: bool) -> Trouble {
     let message = format!("Authentication failed for '{url}': this login was refused twice");
     let failure = Failure::new(FailureKind::Refused, message);
@@ -286,18 +289,18 @@ fn refused_too_often(url: &UpstreamUrl, own: bool) -> Trouble {
 }
 
 impl Try<'_> {
-    /// Upstream took it.
+    /// Records that upstream let the login in.
     fn accepted(self) {
         let mut known = self.trials.known();
         self.trials.forget_trial(&mut known, &self.subject);
     }
 
-    /// Upstream refused it.
+    /// Records that upstream refused the login.
     fn refused(self) {
         let mut known = self.trials.known();
         let own = self.subject.own;
         known.trial(self.key, &self.subject).refuse(own);
-        self.trials.write_down(&mut known, &self.subject);
+        self.trials.store(&mut known, &self.subject);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is on disk of logins that were refused: slow salted hashes, of which nobody can make a login again.
+//! The file of refused logins: slow salted hashes, from which nobody can recover a login.
 
 use std::{
     fs, io,
@@ -14,18 +14,18 @@ use crate::{
     process::durable,
 };
 
-/// A login that a person's git knows may be good again without being another: it is tried again after this time, within
-/// which GitLab counts failures several times over. One that a mirror has of its own stays refused until it is given anew.
+/// How long a refused login of a person's git is not tried: it may become good again, and within this time GitLab's count of
+/// failures runs out several times. A mirror's own login stays refused until it is given anew.
 pub(super) const RECORD_LIFETIME: Duration = Duration::from_secs(10 * 60);
 
-/// More have not been refused lately; the oldest goes first.
+/// How many refusals are kept; the oldest goes first.
 const MAX_LINES: usize = 64;
 
-/// What a login is for. That it may read does not say that it is not refused again in a push.
+/// What a login is tried for: upstream may let it read, and refuse it in a push.
 pub(super) const READ: &str = "read";
 pub(super) const PUSH: &str = "push";
 
-/// Origin login it is, where, and what for.
+/// A login, with its origin and what it is tried for.
 pub(super) struct Subject {
     pub origin: String,
     pub own: bool,
@@ -34,26 +34,26 @@ pub(super) struct Subject {
 
 /// A login that was refused, as it is on disk.
 pub(super) struct Line {
-    /// Which of those that this daemon has seen it is; of what a daemon before it wrote, only the slow hash tells.
+    /// The key of the login, if this daemon has tried it; for a line of an earlier daemon only the slow hash can tell.
     pub key: Option<[u8; 32]>,
-    /// When, in seconds since 1970.
+    /// When the login was last refused, in seconds since 1970.
     pub at: u64,
-    /// Whether it is a mirror's own.
+    /// Whether the login is a mirror's own.
     pub own: bool,
     pub refused: u8,
     origin: String,
     hash: String,
 }
 
-/// Reads what still counts.
+/// Reads the refusals that still count.
 pub(super) fn read(file: &Path) -> Vec<Line> {
     let text = fs::read_to_string(file).unwrap_or_default();
     let now = now();
     let lines = text.lines().filter_map(Line::parse);
-    lines.filter(|line| line.holds(now)).collect()
+    lines.filter(|line| line.still_counts(now)).collect()
 }
 
-/// Writes lines down; of too many the oldest go.
+/// Writes the file; of too many lines the oldest go.
 pub(super) fn write(file: &Path, lines: &mut Vec<Line>) -> io::Result<()> {
     let surplus = lines.len().saturating_sub(MAX_LINES);
     lines.drain(..surplus);
@@ -64,17 +64,17 @@ pub(super) fn write(file: &Path, lines: &mut Vec<Line>) -> io::Result<()> {
     }
 }
 
-/// Whether a refusal still counts. What a wrong clock says is of the future does not.
-pub(super) fn holds(own: bool, at: u64, now: u64) -> bool {
+/// Whether a refusal still counts. One from the future, by a clock that was wrong, does not.
+pub(super) fn still_counts(own: bool, at: u64, now: u64) -> bool {
     own || now
         .checked_sub(at)
         .is_some_and(|age| age < RECORD_LIFETIME.as_secs())
 }
 
 impl Subject {
-    pub(super) fn new(origin: &str, login: &Login, what_for: &str, own: bool) -> Self {
+    pub(super) fn new(origin: &str, login: &Login, purpose: &str, own: bool) -> Self {
         let mut identity = Vec::new();
-        for part in [origin, &login.username, &login.password, what_for] {
+        for part in [origin, &login.username, &login.password, purpose] {
             identity.extend_from_slice(&(part.len() as u64).to_be_bytes());
             identity.extend_from_slice(part.as_bytes());
         }
@@ -91,8 +91,8 @@ impl Subject {
 }
 
 impl Line {
-    /// What is to be on disk of a subject. Slow by design.
-    pub(super) fn of(subject: &Subject, refused: u8, at: u64, own: bool) -> io::Result<Self> {
+    /// Makes the line for a login. Slow by design: the hash is.
+    pub(super) fn new(subject: &Subject, refused: u8, at: u64, own: bool) -> io::Result<Self> {
         Ok(Self {
             key: Some(subject.key()),
             at,
@@ -103,20 +103,20 @@ impl Line {
         })
     }
 
-    /// Whether it still counts.
-    pub(super) fn holds(&self, now: u64) -> bool {
-        holds(self.own, self.at, now)
+    /// Whether the refusal still counts.
+    pub(super) fn still_counts(&self, now: u64) -> bool {
+        still_counts(self.own, self.at, now)
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let mut words = text.split(' ');
+        let mut fields = text.split(' ');
         Some(Self {
             key: None,
-            at: words.next()?.parse().ok()?,
-            own: words.next()? == "own",
-            refused: words.next()?.parse().ok()?,
-            origin: words.next()?.to_owned(),
-            hash: words.next()?.to_owned(),
+            at: fields.next()?.parse().ok()?,
+            own: fields.next()? == "own",
+            refused: fields.next()?.parse().ok()?,
+            origin: fields.next()?.to_owned(),
+            hash: fields.next()?.to_owned(),
         })
     }
 
@@ -128,19 +128,19 @@ impl Line {
             hash,
             ..
         } = self;
-        let whose = if self.own { "own" } else { "git" };
-        format!("{at} {whose} {refused} {origin} {hash}\n")
+        let owner = if self.own { "own" } else { "git" };
+        format!("{at} {owner} {refused} {origin} {hash}\n")
     }
 
-    /// Whether a line that a daemon before this wrote is of a login. Slow by design.
-    pub(super) fn is_of(&self, subject: &Subject) -> bool {
+    /// Whether a line that an earlier daemon wrote is about a login. Slow by design: the hash is.
+    pub(super) fn is_about(&self, subject: &Subject) -> bool {
         self.key.is_none()
             && self.origin == subject.origin
             && hash_matches(&self.hash, &subject.identity)
     }
 }
 
-/// Now, in seconds since 1970.
+/// Returns the time in seconds since 1970.
 pub(super) fn now() -> u64 {
     unix_seconds(SystemTime::now())
 }

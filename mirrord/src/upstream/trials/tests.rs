@@ -7,7 +7,7 @@ use tokio::sync::broadcast;
 
 use super::{record::RECORD_LIFETIME, *};
 
-const HERE: &str = "https://gitlab.example";
+const ORIGIN: &str = "https://gitlab.example";
 
 fn login(password: &str) -> Login {
     Login {
@@ -21,7 +21,7 @@ fn watch() -> Watch {
 }
 
 fn refuse(trials: &Trials, password: &str, own: bool) -> bool {
-    match trials.begin_try(HERE, &login(password), own, &watch()) {
+    match trials.begin_try(ORIGIN, &login(password), own, &watch()) {
         Ok(one) => {
             one.refused();
             true
@@ -31,7 +31,7 @@ fn refuse(trials: &Trials, password: &str, own: bool) -> bool {
 }
 
 #[test]
-fn a_refused_login_is_tried_twice_also_across_a_restart_and_another_at_once() {
+fn a_refused_login_is_tried_twice_also_across_a_restart_and_another_login_at_once() {
     let dir = tempfile::tempdir().expect("temp dir");
     let file = dir.path().join("refused");
     let trials = Trials::new(file.clone());
@@ -45,7 +45,7 @@ fn a_refused_login_is_tried_twice_also_across_a_restart_and_another_at_once() {
     );
     assert!(
         restarted
-            .begin_try(HERE, &login("new"), false, &watch())
+            .begin_try(ORIGIN, &login("new"), false, &watch())
             .is_ok()
     );
     let elsewhere = "https://elsewhere.example";
@@ -56,7 +56,7 @@ fn a_refused_login_is_tried_twice_also_across_a_restart_and_another_at_once() {
     );
     let text = fs::read_to_string(&file).expect("written");
     assert!(!text.contains("wrong") && !text.contains("me "), "{text}");
-    restarted.forget_refusals(HERE, &login("wrong"));
+    restarted.forget_refusals(ORIGIN, &login("wrong"));
     assert!(
         refuse(&Trials::new(file), "wrong", false),
         "somebody says that it is right"
@@ -64,11 +64,11 @@ fn a_refused_login_is_tried_twice_also_across_a_restart_and_another_at_once() {
 }
 
 #[test]
-fn one_that_is_taken_after_all_may_be_refused_twice_again() {
+fn a_login_that_is_let_in_after_all_may_be_refused_twice_again() {
     let dir = tempfile::tempdir().expect("temp dir");
     let trials = Trials::new(dir.path().join("refused"));
     assert!(refuse(&trials, "token", false));
-    if let Ok(one) = trials.begin_try(HERE, &login("token"), false, &watch()) {
+    if let Ok(one) = trials.begin_try(ORIGIN, &login("token"), false, &watch()) {
         one.accepted();
     }
     assert!(refuse(&trials, "token", false) && refuse(&trials, "token", false));
@@ -76,15 +76,15 @@ fn one_that_is_taken_after_all_may_be_refused_twice_again() {
 }
 
 #[test]
-fn what_a_persons_git_knows_is_forgotten_after_a_while_and_a_mirrors_own_is_not() {
+fn a_refusal_of_a_persons_login_is_forgotten_after_a_while_and_of_a_mirrors_own_not() {
     let (now, span) = (1_000_000_000, RECORD_LIFETIME.as_secs());
-    assert!(holds(false, now - span + 1, now) && !holds(false, now - span, now));
-    assert!(holds(true, 1, now));
-    assert!(!holds(false, now + 1, now), "of the future");
+    assert!(still_counts(false, now - span + 1, now) && !still_counts(false, now - span, now));
+    assert!(still_counts(true, 1, now));
+    assert!(!still_counts(false, now + 1, now), "of the future");
 }
 
 #[test]
-fn many_at_once_try_it_no_more_often() {
+fn many_at_once_try_a_login_no_more_than_twice() {
     let dir = tempfile::tempdir().expect("temp dir");
     let trials = Trials::new(dir.path().join("refused"));
     let tried = AtomicUsize::new(0);
@@ -101,21 +101,21 @@ fn many_at_once_try_it_no_more_often() {
 }
 
 #[test]
-fn who_waits_for_anothers_try_ends_when_nobody_wants_it_any_more() {
+fn a_cancelled_sync_does_not_wait_for_the_try_of_another() {
     let dir = tempfile::tempdir().expect("temp dir");
     let trials = Trials::new(dir.path().join("refused"));
     let (one, two) = (
-        trials.begin_try(HERE, &login("token"), false, &watch()),
-        trials.begin_try(HERE, &login("token"), false, &watch()),
+        trials.begin_try(ORIGIN, &login("token"), false, &watch()),
+        trials.begin_try(ORIGIN, &login("token"), false, &watch()),
     );
     let unwanted = watch();
     unwanted.cancel();
-    let third = trials.begin_try(HERE, &login("token"), false, &unwanted);
+    let third = trials.begin_try(ORIGIN, &login("token"), false, &unwanted);
     assert!(matches!(third, Err(NoTry::Cancelled)));
     drop((one, two));
     assert!(
         trials
-            .begin_try(HERE, &login("token"), false, &watch())
+            .begin_try(ORIGIN, &login("token"), false, &watch())
             .is_ok()
     );
 }
