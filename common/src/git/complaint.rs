@@ -30,7 +30,7 @@ const MESSAGES: [&str; 25] = [
     "bad object",
 ];
 
-/// Those that say that an object is not to be had.
+/// The complaints that say that an object is missing.
 const MISSING: [&str; 5] = [
     "unable to read",
     "Could not read",

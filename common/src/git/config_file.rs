@@ -59,7 +59,7 @@ pub fn quoted(value: &[u8]) -> Vec<u8> {
     quoted
 }
 
-/// One setting under the heading of its section; None for what no file can have.
+/// Returns one setting with the heading of its section; None if no file can have it.
 fn entry(key: &str, value: &[u8]) -> Option<Vec<u8>> {
     let (section, rest) = key.split_once('.')?;
     if key.contains(['\n', '\0']) || value.contains(&0) {

@@ -8,7 +8,7 @@ use std::{
     str::FromStr,
 };
 
-/// So much of a file is read at once.
+/// The size of the buffer with which files are read.
 const BUFFER_BYTES: usize = 1 << 20;
 
 /// A BLAKE3 digest: nobody can make another content that has it, and it takes no longer than to read the file.

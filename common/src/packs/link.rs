@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 /// `mirror.link`, as the user's git has it or else the mirror.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Link {
-    /// By what works, the cheapest first: reflinks, hard links, copies.
+    /// The cheapest way that works: reflinks, hard links, or copies.
     #[default]
     Auto,
-    /// By reflinks alone: files that share their blocks until one of them changes.
+    /// Reflinks: files that share their blocks until one of them changes.
     Reflink,
-    /// By hard links; what the mirror alone has is copied even so.
+    /// Hard links. Packs of local refs are copied all the same.
     Hardlink,
-    /// By copies.
+    /// Copies.
     Copy,
-    /// Not at all: git's own server program sends what is wanted.
+    /// No files: git's own server program sends what is wanted.
     Off,
 }
 

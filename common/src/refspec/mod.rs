@@ -24,10 +24,10 @@ pub const WITHHELD: &str = "refs/mirror/held/";
 /// in the place of those that exist.
 const RESERVED: [&str; 3] = [RECORDS, OWN, "refs/replace/"];
 
-/// What a mirror tracks unless told otherwise.
+/// The refspecs of a mirror by default.
 pub const EVERYTHING: [&str; 2] = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
 
-/// Where a push of a ref goes.
+/// The route of a push of a ref.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
     /// To upstream, under this name; the mirror follows.
@@ -63,10 +63,10 @@ struct Mapping {
 /// Refspecs that cannot be tracked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadRefspec {
-    /// One that is unsound by itself.
+    /// A refspec that is unsound by itself.
     #[error("'{refspec}' cannot be tracked: {why}")]
     Unsound {
-        /// As it was written.
+        /// The refspec as it was written.
         refspec: String,
         /// The reason, and what to write instead where that can be said.
         why: String,
@@ -217,7 +217,7 @@ impl Refspecs {
             .then_some((mapping, public))
     }
 
-    /// Where a push of a ref goes that clients see under this name. Nothing else decides it.
+    /// Returns the route of a push of the ref that clients see under this name. Nothing else decides the route.
     ///
     /// Every name has a route; that of a reserved one is [`Route::Forbidden`].
     #[must_use]

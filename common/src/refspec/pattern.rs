@@ -7,9 +7,9 @@ use super::is_ref;
 /// A full ref name with at most one `*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pattern {
-    /// What the name begins with; all of it when there is no `*`.
+    /// The part before the `*`; the whole name if there is no `*`.
     pub before: String,
-    /// What follows the `*`; `None` when there is none.
+    /// The part after the `*`; None if there is no `*`.
     pub after: Option<String>,
 }
 
@@ -45,7 +45,7 @@ impl Pattern {
         self.part(name).is_some()
     }
 
-    /// What the `*` stands for in `name`; empty when there is no `*`; `None` when the name does not match.
+    /// Returns the part of `name` for which the `*` stands, empty if there is no `*`; None if the name does not match.
     pub(super) fn part<'n>(&self, name: &'n [u8]) -> Option<&'n [u8]> {
         let rest = name.strip_prefix(self.before.as_bytes())?;
         match &self.after {

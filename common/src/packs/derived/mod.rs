@@ -22,10 +22,10 @@ use crate::packs::{
     verified::{self, Pack, Verified},
 };
 
-/// Where they are, inside a mirror.
+/// The folder of derived packs, inside a mirror.
 const FOLDER: &str = "derived";
 
-/// What says in a folder that what is in it is whole.
+/// The file that says in a folder that the pack in it is whole.
 const RECORD: &str = "made";
 
 /// The ending of the file beside a folder.
@@ -34,21 +34,21 @@ const LOCK: &str = "lock";
 /// Whatever the mirror's own size, so many bytes of them are kept.
 const MIN_BUDGET_BYTES: u64 = 64 << 20;
 
-/// What nobody has wanted for so long goes.
+/// A derived pack is removed when nobody has wanted it for so long.
 const MAX_UNUSED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// How long somebody waits for another who makes the same, and how often they look.
+/// The longest wait for another process that makes the same pack, and the interval of looking.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Which part of a mirror is wanted.
+/// The part of a mirror that a partial or shallow clone wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part<'p> {
     /// The tips, in hexadecimal.
     pub wants: &'p BTreeSet<Vec<u8>>,
-    /// How many commits of each history; all when there is no number.
+    /// The number of commits of each history; None for all.
     pub depth: Option<u32>,
-    /// Which objects are left out, as `git rev-list --filter` has it.
+    /// The filter of objects, as of `git rev-list --filter`.
     pub filter: Option<&'p str>,
     /// All tags of the mirror, where those that point into it belong to it.
     pub tags: Option<BTreeSet<&'p [u8]>>,
@@ -71,7 +71,7 @@ pub struct DerivedLock {
 }
 
 impl Part<'_> {
-    /// What tells it from all others.
+    /// Returns the key of this part: a hash of all its fields.
     fn key(&self) -> String {
         let mut hash = Sha256::new();
         let depth = self.depth.unwrap_or_default();
@@ -153,7 +153,7 @@ impl DerivedLock {
         })
     }
 
-    /// What is there, if it is whole. It counts as wanted now.
+    /// Returns the derived pack, if it is whole, and records that it was wanted now.
     ///
     /// # Errors
     /// Fails when it cannot be read, or with [`verified::NotVerified`] when its content is not what it was when it was
@@ -181,7 +181,7 @@ impl DerivedLock {
         Ok(Some(found))
     }
 
-    /// What is known of the files of the pack.
+    /// Opens the stamps of the files of the pack.
     ///
     /// # Errors
     /// Fails when it cannot be read, or somebody else keeps the lock on it.
@@ -189,7 +189,7 @@ impl DerivedLock {
         Stamps::lock(&self.dir, LOCK_TIMEOUT)
     }
 
-    /// Where the files of the pack are.
+    /// Returns the folder of the pack.
     #[must_use]
     pub fn folder(&self) -> PathBuf {
         self.dir.join("pack")
@@ -206,7 +206,7 @@ impl DerivedLock {
         Ok(&self.dir)
     }
 
-    /// Says that a pack is there and whole.
+    /// Records that the pack is whole.
     ///
     /// # Errors
     /// Fails when it is not there, or that cannot be written down.
@@ -339,7 +339,7 @@ pub fn sweep(mirror: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// How many bytes lie in a folder and those in it.
+/// Returns the bytes of all files in a folder and its folders.
 fn size(dir: &Path) -> io::Result<u64> {
     let entries = match fs::read_dir(dir) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(0),

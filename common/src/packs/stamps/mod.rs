@@ -21,20 +21,20 @@ use rustix::fs::OFlags;
 
 use crate::packs::digest::Digest;
 
-/// Where the record is, inside a mirror and inside the directory of a derived pack.
+/// The file of the record, inside a mirror and inside the directory of a derived pack.
 const FILE: &str = "stamps";
 
 /// Whoever holds the lock hashes as well, and may be stopped meanwhile.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 const LOCK_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Of two changes within this time, some kernels give the second the ctime of the first.
+/// The resolution of ctimes: some kernels give the second of two changes within this time the ctime of the first.
 const CLOCK_TICK: Duration = Duration::from_millis(20);
 
 /// A file that changes each time while it is hashed is left.
 const MAX_TRIES: usize = 4;
 
-/// What the system says of a file.
+/// The metadata of a file by which a change of its content is noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     length: u64,
@@ -45,7 +45,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// What it says now.
+    /// Returns the stamp of a file, from its metadata.
     #[must_use]
     pub fn of(file: &Metadata) -> Self {
         Self {
@@ -56,7 +56,7 @@ impl Stamp {
         }
     }
 
-    /// How long it is, in bytes.
+    /// Returns the length of the file in bytes.
     #[must_use]
     pub fn length(&self) -> u64 {
         self.length
@@ -234,7 +234,7 @@ impl Drop for Stamps {
     }
 }
 
-/// What a file is called in the record of a directory.
+/// Returns the name of a file in the record of a directory.
 fn key(dir: &Path, path: &Path) -> String {
     let path = path.strip_prefix(dir).unwrap_or(path);
     path.to_string_lossy().into_owned()
@@ -298,7 +298,7 @@ pub fn hash(file: &File, is_cancelled: impl Fn() -> bool) -> io::Result<(Stamp, 
     ))
 }
 
-/// How long ago a file was changed, by a clock that may have been set back since.
+/// Returns the time since a file was changed, by a clock that may have been set back since.
 fn age(stamp: &Stamp) -> Option<Duration> {
     SystemTime::now().duration_since(stamp.changed()).ok()
 }

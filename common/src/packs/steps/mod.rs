@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where the steps are, inside a mirror.
+/// The file of the steps, inside a mirror.
 const STEPS: &str = "steps";
 
 /// More are not remembered: who is further behind gets a pack of its own.
@@ -24,14 +24,14 @@ const MAX_STEPS: usize = 50;
 /// A step of more changes than this is not remembered, nor is any before it.
 const MAX_MOVES: usize = 1000;
 
-/// What was recorded of upstream at some time: refs, and objects in hexadecimal.
+/// The records of upstream's refs at some time: names, and objects in hexadecimal.
 pub type State<'s> = BTreeMap<&'s [u8], &'s [u8]>;
 
 /// The steps of a mirror, the last one last.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Steps(Vec<Step>);
 
-/// What one sync changed.
+/// The changes of one sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// The pack that it brought; None when all was here already, wherever it came from.
@@ -40,24 +40,24 @@ pub struct Step {
     pub before: u64,
     /// The digest of what was recorded after it.
     pub after: u64,
-    /// What was changed.
+    /// The refs that changed.
     pub moves: Vec<Move>,
 }
 
-/// What became of one ref.
+/// The change of one ref.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Move {
-    /// Its name.
+    /// The name of the ref.
     pub name: Vec<u8>,
-    /// What it was, in hexadecimal.
+    /// The old value, in hexadecimal.
     pub old: Option<String>,
-    /// What it is.
+    /// The new value.
     pub new: Option<String>,
     /// Whether what it is contains what it was.
     pub forward: bool,
 }
 
-/// What tells one state from all others.
+/// Returns a hash of a state.
 #[must_use]
 pub fn digest(state: &State<'_>) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -110,7 +110,7 @@ impl Steps {
         Some(Self(steps))
     }
 
-    /// As they are written.
+    /// Returns the content of the file.
     #[must_use]
     pub fn text(&self) -> Vec<u8> {
         let mut text = Vec::new();
@@ -202,7 +202,7 @@ impl Steps {
     }
 }
 
-/// Where the steps of a mirror are.
+/// Returns the path of the steps of a mirror.
 #[must_use]
 pub fn path(git_dir: &Path) -> PathBuf {
     git_dir.join(STEPS)

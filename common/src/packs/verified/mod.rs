@@ -18,36 +18,36 @@ use crate::packs::{
     stamps::{self, LOCK_TIMEOUT, Stamp, Stamps, open},
 };
 
-/// Where the record is, inside a mirror.
+/// The file of the record, inside a mirror.
 const RECORD: &str = "verified";
 
-/// Where the pack of tips is, inside a mirror: not among those in which git looks for objects.
+/// The folder of the pack of tips, inside a mirror. Git does not look for objects in it.
 pub const TIPS: &str = "tips/pack";
 
-/// How its line begins.
+/// The beginning of the line about it.
 const TIPS_LINE: &str = "tips ";
 
 /// The files of a pack that are handed out, in the order in which they appear: git looks for indexes.
 pub const ENDINGS: [&str; 3] = ["pack", "rev", "idx"];
 
-/// Of packs with these, not every object is there or wanted.
+/// The endings of files beside packs of which not every object is there or wanted.
 const UNFIT: [&str; 2] = ["promisor", "mtimes"];
 
 /// The files of one pack, by their endings.
 pub type Files = BTreeMap<&'static str, Stamp>;
 
-/// What was verified of the files of one pack, by their endings.
+/// The verified digests of the files of one pack, by their endings.
 pub type Digests = BTreeMap<&'static str, Digest>;
 
-/// What the files of one pack were while they were hashed, by their endings.
+/// The stamps and digests of the files of one pack when they were hashed, by their endings.
 pub type Hashed = BTreeMap<&'static str, (Stamp, Digest)>;
 
-/// What has been verified of a mirror.
+/// The record of what was verified of a mirror.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record {
     /// Whether all that the refs reach was in these packs.
     pub complete: bool,
-    /// By the names of the packs.
+    /// The digests of each pack, by its name.
     pub packs: BTreeMap<String, Digests>,
     /// A small pack of all that refs name and nothing else, in a folder of its own.
     pub tips: Option<(String, Digests)>,
@@ -56,15 +56,15 @@ pub struct Record {
 /// A pack as it is on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pack {
-    /// Its name, `pack-` and what git makes of what is in it.
+    /// The name of the pack: `pack-` and git's hash of its content.
     pub name: String,
-    /// Its files.
+    /// The files of the pack.
     pub files: Files,
     /// Whether it is kept apart, because it has what this mirror alone has.
     pub apart: bool,
 }
 
-/// What of that is to be written down.
+/// Returns the digests, which are recorded.
 #[must_use]
 pub fn digests(hashed: &Hashed) -> Digests {
     let files = hashed.iter();
@@ -76,9 +76,9 @@ pub fn digests(hashed: &Hashed) -> Digests {
 /// A pack that may be handed out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
-    /// Its name.
+    /// The name of the pack.
     pub name: String,
-    /// What its files have to be.
+    /// The digests that its files must have.
     pub files: Digests,
     /// Whether it is kept apart, because it has what this mirror alone has.
     pub apart: bool,
@@ -148,7 +148,7 @@ impl Record {
         Some(record)
     }
 
-    /// As it is written.
+    /// Returns the content of the file.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::from(match self.complete {
@@ -215,7 +215,7 @@ pub(crate) fn parse(line: &str) -> Option<(String, Digests)> {
     Some((name, files))
 }
 
-/// Where the record of a mirror is.
+/// Returns the path of the record of a mirror.
 #[must_use]
 pub fn path(git_dir: &Path) -> PathBuf {
     git_dir.join(RECORD)
@@ -277,17 +277,17 @@ impl Pack {
         self.files.keys().map(hash).collect()
     }
 
-    /// How long it is without its indexes, in bytes.
+    /// Returns the length of the pack without its indexes, in bytes.
     #[must_use]
     pub fn length(&self) -> u64 {
         self.files.get("pack").map_or(0, Stamp::length)
     }
 }
 
-/// What of a mirror may be handed out, once each file was compared with its digest.
+/// The packs of a mirror that may be handed out, after each file was compared with its digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fit {
-    /// Its packs, the largest first.
+    /// The packs, the largest first.
     pub packs: Vec<Verified>,
     /// The pack of tips; it may be older than the refs.
     pub tips: Option<Verified>,
