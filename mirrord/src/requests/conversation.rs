@@ -54,7 +54,7 @@ impl Drop for ConversationLog {
                 );
             }
             None => {
-                tracing::debug!("conversation: {title}: closed by the client after {closed} ms")
+                tracing::debug!("conversation: {title}: closed by the client after {closed} ms");
             }
         }
     }

@@ -47,7 +47,7 @@ impl Run<'_> {
         } = self.list_refs(&start.settings.rules.track)?;
         if let Some(moved) = session.moved_to() {
             return Err(match start.mirror {
-                None => Stop::Done(Outcome::Moved(moved)),
+                None => Stop::Done(Box::new(Outcome::Moved(moved))),
                 Some(_) => moved_to(url, moved).into(),
             });
         }
@@ -92,7 +92,7 @@ impl Run<'_> {
             }
             let signed_in_by_git = answer.session.signed_in_by_git();
             self.memory.keep_session(answer.session);
-            return Err(Stop::Done(Outcome::InStep {
+            return Err(Stop::Done(Box::new(Outcome::InStep {
                 mirror: Box::new(mirror.clone()),
                 warnings: answer.warnings,
                 changed_refs: 0,
@@ -100,7 +100,7 @@ impl Run<'_> {
                 signed_in_by_git,
                 download: Download::default(),
                 asked_at: answer.asked_at,
-            }));
+            })));
         }
         self.memory.applied = None;
         if let Some(refused) = &self.memory.refused

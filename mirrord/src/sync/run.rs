@@ -57,7 +57,7 @@ pub(super) enum Destination {
 /// Why a run stops before its last step.
 pub(super) enum Stop {
     /// Nothing is left to do.
-    Done(Outcome),
+    Done(Box<Outcome>),
     /// Refs have changed meanwhile, here or at upstream: the sync has to run again.
     RunAgain,
     /// The sync failed.
@@ -75,7 +75,8 @@ impl Run<'_> {
     pub(super) fn sync(mut self) -> Result<Outcome, Trouble> {
         for _ in 0..MAX_RUNS {
             match self.run_once() {
-                Ok(outcome) | Err(Stop::Done(outcome)) => return Ok(outcome),
+                Ok(outcome) => return Ok(outcome),
+                Err(Stop::Done(outcome)) => return Ok(*outcome),
                 Err(Stop::RunAgain) => {}
                 Err(Stop::Failed(trouble)) => return Err(trouble),
             }
@@ -111,7 +112,9 @@ impl Run<'_> {
             && mirror.settings.url != *url
         {
             // Upstream redirects this URL, as another sync has just found. The mirror's task is that of the other URL.
-            return Err(Stop::Done(Outcome::Moved(mirror.settings.url.clone())));
+            return Err(Stop::Done(Box::new(Outcome::Moved(
+                mirror.settings.url.clone(),
+            ))));
         }
         let refs = match &mirror {
             Some(mirror) => {
@@ -123,7 +126,7 @@ impl Run<'_> {
             (Some(mirror), _) => mirror.settings.clone(),
             (None, Create::With(settings)) => (**settings).clone(),
             (None, Create::Auto) => self.engine.automatic_settings(url)?,
-            (None, Create::No) => return Err(Stop::Done(Outcome::Gone)),
+            (None, Create::No) => return Err(Stop::Done(Box::new(Outcome::Gone))),
         };
         Ok(Start {
             mirror,

@@ -40,7 +40,7 @@ impl Advertised {
         for ListedRef { name, oid, target } in listed {
             match (target, oid) {
                 (Some(target), _) if name == "HEAD" => {
-                    head = Head::Branch(UpstreamRef::new(target))
+                    head = Head::Branch(UpstreamRef::new(target));
                 }
                 (_, Some(oid)) => refs.push((name, oid)),
                 (_, None) => {}

@@ -255,7 +255,7 @@ impl MirrorRequest<'_> {
             }
             match event {
                 Event::Step(step) if reports_steps => {
-                    self.conversation.send(&Reply::Step(step)).await?
+                    self.conversation.send(&Reply::Step(step)).await?;
                 }
                 Event::Step(_) => {}
                 Event::End(outcome) => {
