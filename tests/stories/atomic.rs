@@ -116,7 +116,10 @@ fn yes_leaves_local_refs_of_the_same_push_to_themselves() {
     let ran = fork.push(&args).code(1);
     says_of(&ran, &["wip/x"]);
     assert_eq!(fork.project.refs(), before);
-    assert_eq!(fork.here("refs/heads/wip/x"), fork.has("ours", "main"));
+    assert_eq!(
+        fork.mirror_tip("refs/heads/wip/x"),
+        fork.has("ours", "main")
+    );
     // Nor does a local one that is refused keep the tracked ones from upstream.
     let args = ["main", "main:side", "main:refs/heads/wip/x/y"];
     let ran = fork.push(&args).code(1);
@@ -133,7 +136,7 @@ fn yes_and_a_push_that_says_atomic_take_local_refs_along() {
     let args = ["--atomic", "main", "main:safe", "main:refs/heads/wip/x"];
     let ran = fork.upstream_stays(|| fork.push(&args).code(1));
     says_of(&ran, &[]);
-    assert_eq!(fork.here("refs/heads/wip/x"), None);
+    assert_eq!(fork.mirror_tip("refs/heads/wip/x"), None);
     let args = ["--atomic", "main", "main:side", "main:refs/heads/wip/x"];
     stayed(fork.push(&args), &["wip/x"]);
     fork.is_sound();
@@ -202,7 +205,7 @@ fn no_refuses_an_atomic_push_of_several_tracked_refs_with_the_reason() {
         1,
         "{ran}"
     );
-    assert_eq!(fork.here("refs/heads/wip/x"), None);
+    assert_eq!(fork.mirror_tip("refs/heads/wip/x"), None);
     // The way out, as it is printed.
     fork.world.mirrord(["set", "fork", "--atomic", "auto"]).ok();
     stayed(fork.push(&args), &["wip/x"]);
@@ -223,15 +226,15 @@ fn no_lets_an_atomic_push_of_one_tracked_ref_and_local_ones() {
         "main:refs/heads/wip/y",
         "+main:refs/heads/wip/x",
     ];
-    let before = fork.here("refs/heads/wip/x");
+    let before = fork.mirror_tip("refs/heads/wip/x");
     let ran = fork.upstream_stays(|| fork.push(&args).code(1));
     assert_eq!(
         ran.stderr.matches("(atomic push failure)").count(),
         2,
         "{ran}"
     );
-    assert_eq!(fork.here("refs/heads/wip/x"), before);
-    assert_eq!(fork.here("refs/heads/wip/y"), None);
+    assert_eq!(fork.mirror_tip("refs/heads/wip/x"), before);
+    assert_eq!(fork.mirror_tip("refs/heads/wip/y"), None);
     fork.is_sound();
 }
 

@@ -127,7 +127,7 @@ impl Office {
         self.keep(person, name, oid);
         let args = [&["push", "-q", "origin"], options, &[&word]].concat();
         self.in_clone(person, &args).ok();
-        assert_eq!(self.fork.here(name).as_deref(), Some(oid), "{name}");
+        assert_eq!(self.fork.mirror_tip(name).as_deref(), Some(oid), "{name}");
     }
 
     fn fresh_name(&self) -> String {
@@ -205,7 +205,7 @@ impl Office {
                 let args = [format!("{open}:refs/heads/main"), format!("{local}:{name}")];
                 let args = ["push", "-q", "--atomic", "origin", &args[0], &args[1]];
                 self.in_clone(person, &args).fails();
-                assert_eq!(self.fork.here(&name), None);
+                assert_eq!(self.fork.mirror_tip(&name), None);
                 self.locals.remove(&name);
             }
             // Upstream is rewritten.
@@ -315,7 +315,11 @@ fn work(count: usize, office: &mut Office) {
         office.do_something();
     }
     for (name, oid) in &office.locals {
-        assert_eq!(office.fork.here(name).as_ref(), Some(oid), "{name} is kept");
+        assert_eq!(
+            office.fork.mirror_tip(name).as_ref(),
+            Some(oid),
+            "{name} is kept"
+        );
     }
     let names = office.fork.project.refs();
     assert!(

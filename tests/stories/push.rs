@@ -57,11 +57,11 @@ impl Stage {
 
     /// Whether the mirror's object store has it.
     pub(crate) fn mirror_has(&self, oid: &str) -> bool {
-        let look = self
+        let cat_file = self
             .world
             .git(["cat-file", "-e", oid])
             .at(self.world.only_mirror());
-        look.run().status.success()
+        cat_file.run().status.success()
     }
 
     /// The files that hold the mirror's objects.
@@ -167,8 +167,8 @@ fn of_a_refused_push_nothing_is_in_the_mirror() {
         .git(["fetch", "origin", &oid])
         .at("theirs")
         .fails();
-    let look = stage.world.git(["cat-file", "-e", &oid]).at("theirs");
-    look.fails();
+    let cat_file = stage.world.git(["cat-file", "-e", &oid]).at("theirs");
+    cat_file.fails();
 }
 
 #[test]

@@ -106,12 +106,12 @@ fn an_askpass_may_read_the_login_from_variables_that_sound_like_gits_own() {
 fn push_options_go_as_they_are_and_an_empty_one_does_no_harm() {
     let (world, project) = stage();
     project.config("receive.advertisePushOptions", "true");
-    let seen = world.path("seen");
+    let marker = world.path("seen");
     project.hook(
         "post-receive",
         &format!(
             "printf '%s|' \"$GIT_PUSH_OPTION_COUNT\" \"$GIT_PUSH_OPTION_0\" \"$GIT_PUSH_OPTION_1\" >'{}'",
-            seen.display()
+            marker.display()
         ),
     );
     let commit = stray(&world, "with options");
@@ -129,8 +129,8 @@ fn push_options_go_as_they_are_and_an_empty_one_does_no_harm() {
         .arg("origin")
         .arg(format!("{commit}:refs/heads/new"))
         .ok();
-    let seen = fs::read_to_string(seen).expect("the hook ran");
-    assert_eq!(seen, "2|merge_request.title=Ünïcode \"quoted\"|ci.skip|");
+    let marker = fs::read_to_string(marker).expect("the hook ran");
+    assert_eq!(marker, "2|merge_request.title=Ünïcode \"quoted\"|ci.skip|");
 }
 
 #[test]

@@ -86,7 +86,7 @@ impl Private {
     }
 
     /// Prepares a look at what is there, from a place with another helper.
-    fn look(&self, helper: &str) -> Run {
+    fn ls_remote(&self, helper: &str) -> Run {
         let (helper, address) = (
             format!("credential.helper={helper}"),
             format!("mirror::{}", self.url),
@@ -285,9 +285,12 @@ fn a_good_login_and_a_bad_one_at_once_do_not_share_a_sync() {
     let (good, bad) = (private.helper("good"), private.helper("bad"));
     for _ in 0..3 {
         let paused = private.gitlab.pause(On::Any);
-        let first = private.look(&good).start();
+        let first = private.ls_remote(&good).start();
         paused.reached();
-        let others = [private.look(&bad).start(), private.look(&good).start()];
+        let others = [
+            private.ls_remote(&bad).start(),
+            private.ls_remote(&good).start(),
+        ];
         private.world.wait_until_clients(3);
         paused.release();
         let [failed, worked] = others.map(tests::Running::wait);

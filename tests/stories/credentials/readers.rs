@@ -45,9 +45,9 @@ fn a_project_that_became_private_is_no_longer_served_without_a_login() {
     private.gitlab.start();
     let helper = private.helper("mine");
     private.gives("mine", "right");
-    private.look(&helper).ok();
+    private.ls_remote(&helper).ok();
     private.gitlab.stop();
-    stale(private.look(&helper));
+    stale(private.ls_remote(&helper));
 }
 
 #[test]
@@ -56,8 +56,8 @@ fn only_a_login_that_has_read_upstream_gets_the_copy_also_after_a_restart() {
     private.clone("ours").ok();
     private.gives("guess", "guess");
     let (guess, nobody) = (private.helper("guess"), private.helper("nobody"));
-    nothing(private.look(&guess), "Authentication failed");
-    nothing(private.look(&nobody), "could not read Username");
+    nothing(private.ls_remote(&guess), "Authentication failed");
+    nothing(private.ls_remote(&nobody), "could not read Username");
     private.gitlab.stop();
     for end in ["", "stop", "kill"] {
         match end {
@@ -66,9 +66,9 @@ fn only_a_login_that_has_read_upstream_gets_the_copy_also_after_a_restart() {
             _ => {}
         }
         for stranger in [&guess, &nobody] {
-            nothing(private.look(stranger), "cannot reach");
+            nothing(private.ls_remote(stranger), "cannot reach");
             nothing(
-                private.look(stranger).env("MIRROR_STALE", "serve"),
+                private.ls_remote(stranger).env("MIRROR_STALE", "serve"),
                 "cannot reach",
             );
         }

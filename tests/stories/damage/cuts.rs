@@ -82,7 +82,7 @@ fn the_daemon_is_killed_at_any_step_of_mending() {
             .iter()
             .zip(&hurt.tips)
         {
-            assert_eq!(hurt.fork.here(branch).as_ref(), Some(tip), "at {at}");
+            assert_eq!(hurt.fork.mirror_tip(branch).as_ref(), Some(tip), "at {at}");
         }
     }
     assert!(hits > 4, "{hits} kills of {all} changes");

@@ -148,7 +148,7 @@ fn where_the_copy_is_damaged_as_well_upstream_is_asked_and_local_commits_get_bra
     let recovered = fork.has("theirs", &format!("origin/{branch}"));
     assert_eq!(recovered.as_ref(), Some(&files.idea));
     let main = fork.project.tip("main");
-    assert_eq!(fork.here("refs/heads/main"), main);
+    assert_eq!(fork.mirror_tip("refs/heads/main"), main);
     let status = fork.world.mirrord(["status"]).ok().stdout;
     assert!(status.contains("fork  in step"), "{status}");
     fork.world.clone_mirror("fork", "after").ok();
@@ -205,7 +205,7 @@ fn a_hand_that_edits_the_configuration_or_adds_a_ref_is_right() {
     files.list().ok();
     assert!(files.fork.show().contains("description: mine"));
     assert_eq!(
-        files.fork.here("refs/heads/other"),
+        files.fork.mirror_tip("refs/heads/other"),
         Some(files.idea.clone())
     );
 }

@@ -142,7 +142,7 @@ impl Hurt {
             .iter()
             .zip(&self.tips)
         {
-            assert_eq!(self.fork.here(branch).as_ref(), Some(tip));
+            assert_eq!(self.fork.mirror_tip(branch).as_ref(), Some(tip));
         }
         world.clone_mirror("fork", "after").ok();
         world.git(["fsck", "--full"]).at("after").ok();

@@ -107,7 +107,7 @@ fn a_file_that_is_overwritten_after_the_daemon_has_checked_it_is_fetched_again()
     let stage = stage();
     let world = &stage.world;
     // Between the two, the helper waits for whoever has the record of what was touched.
-    let held = Stamps::lock(&world.only_mirror(), EVENT_TIMEOUT).expect("nobody keeps it");
+    let lock = Stamps::lock(&world.only_mirror(), EVENT_TIMEOUT).expect("nobody keeps it");
     let running = stage.clone("ours").start();
     let deadline = Instant::now() + EVENT_TIMEOUT;
     while !world.path("ours/.git/objects").exists() {
@@ -115,7 +115,7 @@ fn a_file_that_is_overwritten_after_the_daemon_has_checked_it_is_fetched_again()
         yield_now();
     }
     overwrite(world, "agent", "pack");
-    drop(held);
+    drop(lock);
     let ran = running.wait();
     assert!(ran.status.success(), "{ran}");
     is_like_plain(&stage, "ours");

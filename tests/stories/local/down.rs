@@ -39,8 +39,8 @@ fn works(fork: &Fork, prepare: impl Fn(Run) -> Run) {
         );
         push(&[":x"], &[]);
         let mine = fork.has("ours", "mine");
-        assert_eq!(fork.here("refs/heads/mine"), mine);
-        assert_eq!(fork.here("refs/heads/x"), None);
+        assert_eq!(fork.mirror_tip("refs/heads/mine"), mine);
+        assert_eq!(fork.mirror_tip("refs/heads/x"), None);
         let seen = fork.theirs(&["fetch", "-q"]).env("MIRROR_STALE", "serve");
         prepare(seen).ok();
         assert_eq!(fork.has("theirs", "origin/mine"), mine, "everybody sees it");
@@ -93,7 +93,7 @@ fn local_branches_are_pushed_while_gitlab_says_nothing() {
         fork.commit(name);
         let ran = stayed(impatient(fork.push(&["mine"])), &["mine"]);
         assert!(ran.stderr.contains("for 1 second"), "{ran}");
-        assert_eq!(fork.here("refs/heads/mine"), fork.has("ours", "mine"));
+        assert_eq!(fork.mirror_tip("refs/heads/mine"), fork.has("ours", "mine"));
         fork.gitlab.clear_faults();
     }
 }
@@ -120,7 +120,7 @@ fn local_branches_are_pushed_while_gitlab_says_no_or_something_else() {
         fork.gitlab.fault(fault);
         fork.begin("mine");
         stayed(fork.push(&["--force", "mine"]), &["mine"]);
-        assert_eq!(fork.here("refs/heads/mine"), fork.has("ours", "mine"));
+        assert_eq!(fork.mirror_tip("refs/heads/mine"), fork.has("ours", "mine"));
         fork.push(&[":mine"]).ok();
         fork.gitlab.clear_faults();
     }
@@ -162,7 +162,7 @@ fn a_credential_that_was_banned_pushes_local_branches() {
 fn a_credential_that_has_never_read_pushes_nothing() {
     let fork = private();
     fork.begin("mine");
-    let before = fork.here("refs/heads/mine");
+    let before = fork.mirror_tip("refs/heads/mine");
     let strangers: [&[&str]; 2] = [
         &["-c", "credential.helper="],
         &[
@@ -184,7 +184,7 @@ fn a_credential_that_has_never_read_pushes_nothing() {
             fork.world.git(&args).fails();
         }
     }
-    assert_eq!(fork.here("refs/heads/mine"), before);
+    assert_eq!(fork.mirror_tip("refs/heads/mine"), before);
 }
 
 #[test]
@@ -195,21 +195,28 @@ fn local_branches_are_pushed_while_upstream_looks_wiped_and_stay() {
     for (name, _) in fork.project.refs() {
         fork.project.delete(&name);
     }
-    let tracked = fork.here("refs/heads/main");
+    let tracked = fork.mirror_tip("refs/heads/main");
     works(&fork, |run| run);
     fork.begin("kept");
     let ran = stayed(fork.push(&["kept"]), &["kept"]);
     assert!(ran.stderr.contains("looks wiped"), "it says why: {ran}");
     let both = fork.push(&["--force", "kept:main", "kept:other"]).code(1);
     assert!(both.stderr.contains("looks wiped"), "{both}");
-    assert_eq!(fork.here("refs/heads/main"), tracked, "the old is served");
-    assert_eq!(fork.here("refs/heads/other"), fork.has("ours", "kept"));
+    assert_eq!(
+        fork.mirror_tip("refs/heads/main"),
+        tracked,
+        "the old is served"
+    );
+    assert_eq!(
+        fork.mirror_tip("refs/heads/other"),
+        fork.has("ours", "kept")
+    );
     // Who takes upstream as it is now loses nothing of their own.
     fork.world.mirrord(["accept", "fork"]).ok();
-    assert_eq!(fork.here("refs/heads/main"), None);
+    assert_eq!(fork.mirror_tip("refs/heads/main"), None);
     for name in ["before", "kept"] {
-        let here = fork.here(&format!("refs/heads/{name}"));
-        assert_eq!(here, fork.has("ours", name));
+        let mirror_tip = fork.mirror_tip(&format!("refs/heads/{name}"));
+        assert_eq!(mirror_tip, fork.has("ours", name));
     }
     fork.is_sound();
 }

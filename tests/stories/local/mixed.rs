@@ -55,9 +55,9 @@ fn a_mixed_push_sends_what_is_tracked_and_keeps_what_is_not() {
     ];
     stayed(fork.push(&args), &["mine", "mark", "copy"]);
     assert_eq!(fork.project.tip("main"), Some(main.clone()));
-    assert_eq!(fork.here("refs/heads/main"), Some(main.clone()));
-    assert_eq!(fork.here("refs/heads/copy"), Some(main));
-    assert_eq!(fork.here("refs/heads/mine"), Some(mine.clone()));
+    assert_eq!(fork.mirror_tip("refs/heads/main"), Some(main.clone()));
+    assert_eq!(fork.mirror_tip("refs/heads/copy"), Some(main));
+    assert_eq!(fork.mirror_tip("refs/heads/mine"), Some(mine.clone()));
     for name in ["mine", "copy", "refs/tags/mark"] {
         assert_eq!(fork.project.tip(name), None, "{name} does not leave");
     }
@@ -82,8 +82,8 @@ fn in_a_mixed_push_what_upstream_refuses_is_no_matter_to_what_stays() {
         "[remote rejected] (hook declined)"
     );
     assert_eq!(verdict(&ran, "*refs/heads/mine"), "[new branch]");
-    assert_eq!(fork.here("refs/heads/mine"), Some(mine));
-    assert_ne!(fork.here("refs/heads/main"), Some(main.clone()));
+    assert_eq!(fork.mirror_tip("refs/heads/mine"), Some(mine));
+    assert_ne!(fork.mirror_tip("refs/heads/main"), Some(main.clone()));
     let has = fork.world.git(["cat-file", "-e", &main]);
     has.at(fork.world.only_mirror()).fails();
     fork.is_sound();
@@ -100,7 +100,7 @@ fn in_a_mixed_push_what_is_refused_here_is_no_matter_to_what_goes_upstream() {
     assert_eq!(verdict(&ran, "*refs/heads/mine"), "[new branch]");
     assert!(verdict(&ran, " refs/heads/main").contains(".."), "{ran}");
     assert_eq!(fork.project.tip("main"), Some(main));
-    assert_eq!(fork.here("refs/heads/mine"), Some(mine));
+    assert_eq!(fork.mirror_tip("refs/heads/mine"), Some(mine));
     fork.is_sound();
 }
 
@@ -115,7 +115,7 @@ fn in_a_mixed_push_while_gitlab_is_down_what_stays_is_pushed() {
         "{ran}"
     );
     assert_eq!(verdict(&ran, "*refs/heads/mine"), "[new branch]");
-    assert_eq!(fork.here("refs/heads/mine"), Some(mine));
+    assert_eq!(fork.mirror_tip("refs/heads/mine"), Some(mine));
     says_of(&ran, &["mine"]);
     let before = fork.all();
     let args = ["--porcelain", "--atomic", "main", "main:mine2"];
@@ -136,7 +136,7 @@ fn an_atomic_mixed_push_does_all() {
     let (main, mine) = fork.both();
     stayed(fork.push(&["--atomic", "main", "mine"]), &["mine"]);
     assert_eq!(fork.project.tip("main"), Some(main));
-    assert_eq!(fork.here("refs/heads/mine"), Some(mine));
+    assert_eq!(fork.mirror_tip("refs/heads/mine"), Some(mine));
     assert_eq!(fork.project.tip("mine"), None);
     fork.is_sound();
 }
@@ -209,11 +209,11 @@ fn when_the_line_breaks_in_an_atomic_push_no_local_ref_moves_and_again_does_all(
         verdict(&ran, "!refs/heads/main").contains("may have reached"),
         "{ran}"
     );
-    assert_eq!(fork.here("refs/heads/mine"), None);
+    assert_eq!(fork.mirror_tip("refs/heads/mine"), None);
     fork.gitlab.clear_faults();
     fork.push(&args).ok();
     assert_eq!(fork.project.tip("main"), Some(main));
-    assert_eq!(fork.here("refs/heads/mine"), Some(mine));
+    assert_eq!(fork.mirror_tip("refs/heads/mine"), Some(mine));
     fork.is_sound();
 }
 
@@ -264,5 +264,8 @@ fn when_somebody_moved_the_local_ref_of_an_atomic_push_upstream_is_not_asked() {
     assert_eq!(verdict(&ran, "!refs/heads/mine"), stale);
     let rest = "[remote rejected] (atomic push failure)";
     assert_eq!(verdict(&ran, "!refs/heads/main"), rest);
-    assert_eq!(fork.here("refs/heads/mine"), fork.has("theirs", "main"));
+    assert_eq!(
+        fork.mirror_tip("refs/heads/mine"),
+        fork.has("theirs", "main")
+    );
 }

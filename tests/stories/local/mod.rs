@@ -102,7 +102,7 @@ impl Fork {
 
     /// The commit that the mirror shows under a full name.
     #[track_caller]
-    pub(crate) fn here(&self, name: &str) -> Option<String> {
+    pub(crate) fn mirror_tip(&self, name: &str) -> Option<String> {
         let shown = public_refs(&self.world, &self.world.only_mirror()).into_iter();
         shown
             .filter(|(shown, _)| shown == name)
@@ -177,7 +177,7 @@ fn a_branch_that_is_not_tracked_stays_in_the_mirror_and_says_so() {
     fork.gitlab.forget_requests();
     fork.upstream_stays(|| stayed(fork.push(&["mine"]), &["mine"]));
     assert_eq!(fork.pushes_seen(), 0, "upstream is not even asked");
-    assert_eq!(fork.here("refs/heads/mine"), Some(mine.clone()));
+    assert_eq!(fork.mirror_tip("refs/heads/mine"), Some(mine.clone()));
     assert!(
         fork.show()
             .contains(&format!("local: refs/heads/mine {}", &mine[..7])),
@@ -222,10 +222,10 @@ fn a_local_branch_is_rebased_onto_the_tracked_one_that_moved() {
         assert_eq!(parent, Some(moved), "it is on top of what upstream has");
         let plain = fork.push(&["mine"]).code(1);
         assert!(plain.stderr.contains("(non-fast-forward)"), "{plain}");
-        assert_eq!(fork.here("refs/heads/mine"), old, "nobody forced it");
+        assert_eq!(fork.mirror_tip("refs/heads/mine"), old, "nobody forced it");
         fork.upstream_stays(|| stayed(fork.push(&["--force-with-lease", "mine"]), &["mine"]));
         old = fork.has("ours", "mine");
-        assert_eq!(fork.here("refs/heads/mine"), old);
+        assert_eq!(fork.mirror_tip("refs/heads/mine"), old);
         fork.theirs(&["fetch", "-q"]).ok();
         assert_eq!(fork.has("theirs", "origin/mine"), old);
     }
@@ -242,11 +242,11 @@ fn commits_that_a_force_push_or_a_deletion_removed_from_a_local_branch_can_be_re
     stayed(fork.push(&["--force", "mine"]), &["mine"]);
     let gone = fork.upstream_stays(|| fork.push(&[":mine"]).ok());
     assert!(gone.stderr.contains(" - [deleted]         mine"), "{gone}");
-    assert_eq!(fork.here("refs/heads/mine"), None);
+    assert_eq!(fork.mirror_tip("refs/heads/mine"), None);
     fork.theirs(&["fetch", "-q", "--prune"]).ok();
     assert_eq!(fork.has("theirs", "origin/mine"), None);
     fork.world.mirrord(["restore", "fork", "mine"]).ok();
-    assert_eq!(fork.here("refs/heads/mine"), second);
+    assert_eq!(fork.mirror_tip("refs/heads/mine"), second);
     let args = ["restore", "fork", "mine", "--at", &first, "--as", "first"];
     fork.world.mirrord(args).ok();
     fork.theirs(&["fetch", "-q"]).ok();

@@ -39,13 +39,13 @@ fn of_two_names_in_one_push_that_are_in_each_others_way_one_is_made() {
     let ran = fork
         .push(&["mine:refs/heads/a/b", "mine:refs/heads/a"])
         .code(1);
-    let made = ["refs/heads/a", "refs/heads/a/b"].map(|name| fork.here(name).is_some());
+    let made = ["refs/heads/a", "refs/heads/a/b"].map(|name| fork.mirror_tip(name).is_some());
     assert!(made[0] != made[1], "one of them, {made:?}: {ran}");
     assert!(ran.stderr.contains("exists)"), "{ran}");
     let args = ["--atomic", "mine:refs/heads/c/d", "mine:refs/heads/c"];
     let ran = fork.push(&args).code(1);
     for name in ["refs/heads/c", "refs/heads/c/d"] {
-        assert_eq!(fork.here(name), None, "{ran}");
+        assert_eq!(fork.mirror_tip(name), None, "{ran}");
     }
     fork.is_sound();
 }
@@ -59,9 +59,12 @@ fn a_local_name_below_a_tracked_one_is_refused_and_one_that_upstream_has_untrack
     fork.upstream_stays(|| stayed(fork.push(&["mine:refs/heads/topic/mine"]), &["topic/mine"]));
     fork.push(&[":topic/mine"]).ok();
     fork.upstream_stays(|| stayed(fork.push(&["mine:refs/heads/topic"]), &["topic"]));
-    assert_ne!(fork.here("refs/heads/topic"), topic);
+    assert_ne!(fork.mirror_tip("refs/heads/topic"), topic);
     fork.git(&["fetch", "-q"]).ok();
-    assert_eq!(fork.here("refs/heads/topic"), fork.has("ours", "mine"));
+    assert_eq!(
+        fork.mirror_tip("refs/heads/topic"),
+        fork.has("ours", "mine")
+    );
     let fetched = fork.theirs(&["fetch"]).ok();
     assert!(
         !fetched.stderr.contains("warning"),
@@ -78,7 +81,7 @@ fn local_tags_of_both_kinds_come_move_and_go() {
     fork.upstream_stays(|| {
         stayed(fork.push(&["light", "heavy"]), &["light", "heavy"]);
         let heavy = fork.has("ours", "refs/tags/heavy");
-        assert_eq!(fork.here("refs/tags/heavy"), heavy);
+        assert_eq!(fork.mirror_tip("refs/tags/heavy"), heavy);
         fork.theirs(&["fetch", "-q", "--tags"]).ok();
         assert_eq!(fork.has("theirs", "refs/tags/heavy"), heavy);
         let listed = fork.theirs(&["ls-remote", "origin", "refs/tags/*"]).ok();
@@ -90,7 +93,7 @@ fn local_tags_of_both_kinds_come_move_and_go() {
         stayed(fork.push(&["--force", "heavy"]), &["heavy"]);
         fork.push(&[":refs/tags/heavy", ":refs/tags/light"]).ok();
     });
-    assert_eq!(fork.here("refs/tags/heavy"), None);
+    assert_eq!(fork.mirror_tip("refs/tags/heavy"), None);
     // Along with a branch that goes upstream, where the person's git says so.
     fork.git(&["switch", "-q", "-C", "main", "origin/main"])
         .ok();
@@ -187,7 +190,7 @@ fn local_branches_of_any_name_come_move_and_go() {
     for name in names {
         let full = format!("mine:refs/heads/{name}");
         fork.upstream_stays(|| stayed(fork.push(&[&full]), &[name]));
-        assert!(fork.here(&format!("refs/heads/{name}")).is_some());
+        assert!(fork.mirror_tip(&format!("refs/heads/{name}")).is_some());
         fork.push(&[&format!(":refs/heads/{name}")]).ok();
     }
     let ran = fork.push(&["mine:refs/upstream/heads/main"]).code(1);

@@ -53,7 +53,11 @@ fn a_commit_that_somebody_pushed_to_a_local_branch_meanwhile_is_not_overwritten(
             ran.stderr.contains("! [remote rejected]") && ran.stderr.contains("(stale info)"),
             "{args:?}: {ran}"
         );
-        assert_eq!(fork.here("refs/heads/mine"), Some(theirs.clone()), "{ran}");
+        assert_eq!(
+            fork.mirror_tip("refs/heads/mine"),
+            Some(theirs.clone()),
+            "{ran}"
+        );
     }
     fork.alone();
     fork.git(&["pull", "-q", "--rebase", "origin", "mine"]).ok();
@@ -69,12 +73,15 @@ fn of_two_pushes_that_create_the_same_local_branch_the_second_is_refused() {
         .push_while(&["mine"], "git push -q origin main:refs/heads/mine")
         .code(1);
     assert!(made.stderr.contains("(stale info)"), "{made}");
-    assert_eq!(fork.here("refs/heads/mine"), fork.has("theirs", "main"));
+    assert_eq!(
+        fork.mirror_tip("refs/heads/mine"),
+        fork.has("theirs", "main")
+    );
     let moved = fork
         .push_while(&["--force", "mine"], "git push -q origin :mine")
         .code(1);
     assert!(moved.stderr.contains("(stale info)"), "{moved}");
-    assert_eq!(fork.here("refs/heads/mine"), None, "it stays deleted");
+    assert_eq!(fork.mirror_tip("refs/heads/mine"), None, "it stays deleted");
     // Both want the same.
     fork.theirs(&["fetch", "-q"]).ok();
     fork.alone();
@@ -82,7 +89,7 @@ fn of_two_pushes_that_create_the_same_local_branch_the_second_is_refused() {
     fork.theirs(&["fetch", "-q"]).ok();
     fork.push_while(&["mine"], "git push -q origin origin/other:refs/heads/mine")
         .ok();
-    assert_eq!(fork.here("refs/heads/mine"), fork.has("ours", "mine"));
+    assert_eq!(fork.mirror_tip("refs/heads/mine"), fork.has("ours", "mine"));
     // Or a name that is in the way.
     let ran = fork
         .push_while(
@@ -120,7 +127,11 @@ fn of_many_local_pushes_at_once_each_arrives() {
             let ran = push.wait();
             assert!(ran.status.success(), "{ran}");
             let name = format!("refs/heads/of/{person}");
-            assert_eq!(fork.here(&name), Some(oid), "ok means that it is there");
+            assert_eq!(
+                fork.mirror_tip(&name),
+                Some(oid),
+                "ok means that it is there"
+            );
         }
     }
     fork.is_sound();
@@ -158,7 +169,7 @@ fn of_many_pushes_of_one_local_branch_at_once_one_wins_and_the_others_fail() {
     let [winner] = &won[..] else {
         panic!("one wins: {won:?}");
     };
-    assert_eq!(fork.here("refs/heads/mine").as_ref(), Some(winner));
+    assert_eq!(fork.mirror_tip("refs/heads/mine").as_ref(), Some(winner));
     fork.is_sound();
 }
 
@@ -201,8 +212,8 @@ fn a_local_push_does_not_wait_for_a_push_of_something_else_that_is_on_its_way() 
     let ran = tracked.wait();
     assert!(ran.status.success(), "{ran}");
     fork.theirs(&["fetch", "-q"]).ok();
-    assert_eq!(fork.here("refs/heads/main"), fork.project.tip("main"));
-    assert_eq!(fork.here("refs/heads/mine"), fork.has("ours", "mine"));
+    assert_eq!(fork.mirror_tip("refs/heads/main"), fork.project.tip("main"));
+    assert_eq!(fork.mirror_tip("refs/heads/mine"), fork.has("ours", "mine"));
     fork.is_sound();
 }
 
@@ -227,7 +238,7 @@ fn a_sync_that_was_asked_before_a_local_push_does_not_undo_it() {
     let ran = fetch.wait();
     assert!(ran.status.success(), "{ran}");
     let mine = fork.has("ours", "mine");
-    assert_eq!(fork.here("refs/heads/mine"), mine);
+    assert_eq!(fork.mirror_tip("refs/heads/mine"), mine);
     assert_eq!(fork.has("theirs", "origin/mine"), mine, "and it is shown");
     assert_eq!(fork.has("theirs", "origin/main"), fork.project.tip("main"));
     fork.is_sound();

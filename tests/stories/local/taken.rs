@@ -42,7 +42,7 @@ fn each_fetch_and_show_say_that_a_local_branch_hides_upstreams() {
         let message = "warning: 'refs/heads/feat' is local to this mirror; upstream's";
         assert!(fetched.stderr.contains(message), "{fetched}");
         assert_eq!(fork.has(person, "origin/feat"), mine, "it is as it was");
-        assert_eq!(fork.here("refs/heads/feat"), mine);
+        assert_eq!(fork.mirror_tip("refs/heads/feat"), mine);
     }
     let shown = fork.show();
     let paused = format!("held: 'refs/heads/feat' is local to this mirror; upstream's is {theirs}");
@@ -63,7 +63,7 @@ fn each_fetch_and_show_say_that_a_local_branch_hides_upstreams() {
         !fetched.stderr.contains("warning"),
         "nothing is hidden: {fetched}"
     );
-    assert_eq!(fork.here("refs/heads/feat"), mine);
+    assert_eq!(fork.mirror_tip("refs/heads/feat"), mine);
     fork.is_sound();
 }
 
@@ -103,7 +103,7 @@ fn set_names_the_ways_out_when_a_local_name_becomes_tracked() {
     assert_eq!(output.matches("to send 'feat'").count(), 1, "{set}");
     assert!(!output.contains("wip/x"), "it stays local: {set}");
     fork.git(&["fetch", "-q"]).ok();
-    assert_eq!(fork.here("refs/heads/feat"), fork.has("ours", "feat"));
+    assert_eq!(fork.mirror_tip("refs/heads/feat"), fork.has("ours", "feat"));
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn a_local_tag_is_kept_beside_upstreams_by_the_printed_command() {
         fetched.stderr.contains("'refs/tags/v9' is local"),
         "{fetched}"
     );
-    assert_eq!(fork.here("refs/tags/v9"), fork.has("ours", "mine"));
+    assert_eq!(fork.mirror_tip("refs/tags/v9"), fork.has("ours", "mine"));
     let output = fork.show();
     let line = output
         .lines()
@@ -197,8 +197,14 @@ fn a_local_tag_is_kept_beside_upstreams_by_the_printed_command() {
     let type_it = ["-c", typed];
     fork.upstream_stays(|| fork.world.program("sh", type_it).at("ours").ok());
     fork.theirs(&["fetch", "-q", "--tags"]).ok();
-    assert_eq!(fork.here("refs/tags/v9"), fork.project.tip("refs/tags/v9"));
-    assert_eq!(fork.here("refs/tags/local/v9"), fork.has("ours", "mine"));
+    assert_eq!(
+        fork.mirror_tip("refs/tags/v9"),
+        fork.project.tip("refs/tags/v9")
+    );
+    assert_eq!(
+        fork.mirror_tip("refs/tags/local/v9"),
+        fork.has("ours", "mine")
+    );
 }
 
 #[test]
@@ -276,7 +282,10 @@ fn a_local_branch_that_hides_upstreams_is_deleted_and_upstreams_is_seen() {
     fork.world
         .mirrord(["restore", "fork", "feat", "--as", "wip/feat"])
         .ok();
-    assert_eq!(fork.here("refs/heads/wip/feat"), fork.has("ours", "feat"));
+    assert_eq!(
+        fork.mirror_tip("refs/heads/wip/feat"),
+        fork.has("ours", "feat")
+    );
 }
 
 #[test]

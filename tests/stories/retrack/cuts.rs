@@ -163,8 +163,8 @@ fn another_change_is_carried_out_all_the_same() {
 
 #[test]
 fn the_first_command_after_a_kill_shows_the_old_state_or_the_new_one() {
-    let look = |matrix: &Matrix| matrix.tracking.world.mirrord(["show", NAME]);
-    Matrix::new(Change::Untracked).is_old_or_new(look);
+    let show = |matrix: &Matrix| matrix.tracking.world.mirrord(["show", NAME]);
+    Matrix::new(Change::Untracked).is_old_or_new(show);
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn a_change_that_the_disk_refuses_is_finished_or_undone_by_the_next_sync() {
     sync(&matrix).ok();
     // As somebody's 'git pack-refs' there does, or a full disk.
     let lock = matrix.tracking.world.only_mirror().join("packed-refs.lock");
-    let held = fs::File::create(&lock).expect("it is ours");
+    let lock_file = fs::File::create(&lock).expect("it is ours");
     let refused = matrix.set().fails();
     assert!(
         refused
@@ -250,7 +250,7 @@ fn a_change_that_the_disk_refuses_is_finished_or_undone_by_the_next_sync() {
         "{refused}"
     );
     fs::remove_file(&lock).expect("it is there");
-    drop(held);
+    drop(lock_file);
     let state = after();
     assert!(
         state == old || state == new,

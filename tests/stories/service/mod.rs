@@ -132,10 +132,10 @@ fn the_service_finds_what_its_clients_find_and_its_files_are_private() {
 #[test]
 fn the_service_is_found_from_a_shell_without_its_runtime_directory() {
     on_stage(|stage| {
-        let here = |run: Run| run.env_remove("MIRROR_HOME");
-        let elsewhere = |run: Run| here(run).env("XDG_RUNTIME_DIR", "");
+        let run_here = |run: Run| run.env_remove("MIRROR_HOME");
+        let elsewhere = |run: Run| run_here(run).env("XDG_RUNTIME_DIR", "");
         let socket = stage.world.path("run/mirror/socket");
-        here(stage.systemd.mirrord(["service", "install"])).ok();
+        run_here(stage.systemd.mirrord(["service", "install"])).ok();
         let first = stage.systemd.main_pid().expect("the service runs");
         elsewhere(stage.clone("ours")).ok();
         assert_eq!(stage.systemd.main_pid(), Some(first));
@@ -148,11 +148,11 @@ fn the_service_is_found_from_a_shell_without_its_runtime_directory() {
         let next = stage.systemd.runs_another_than(first);
         // Nobody comes through systemd's any more, and so it makes one itself.
         fs::remove_file(&socket).expect("it is there");
-        for run in [here(fetch()), elsewhere(fetch())] {
+        for run in [run_here(fetch()), elsewhere(fetch())] {
             assert_eq!(run.ok().stderr, "");
         }
         assert_eq!(stage.systemd.main_pid(), Some(next));
-        here(stage.systemd.mirrord(["service", "uninstall"])).ok();
+        run_here(stage.systemd.mirrord(["service", "uninstall"])).ok();
         assert!(!socket.exists());
     });
 }

@@ -24,7 +24,7 @@ fn add(stage: &Stage, options: &[&str]) -> Run {
     stage.world.mirrord([&args, options].concat())
 }
 
-fn look(stage: &Stage) -> Run {
+fn ls_remote(stage: &Stage) -> Run {
     stage.world.git(["ls-remote", "mirror::project"])
 }
 
@@ -77,7 +77,7 @@ fn no_other_key_of_the_user_signs_in_for_a_mirror_with_a_key_of_its_own() {
     stage.sshd.authorize(&["ssh/key"]);
     stage.world.mirrord(["stop"]).ok();
     let agent = stage.world.ssh_agent("agent", "ssh/key");
-    let ran = look(&stage)
+    let ran = ls_remote(&stage)
         .env("SSH_AUTH_SOCK", stage.world.path("agent"))
         .code(128);
     assert!(ran.stderr.contains("refuses your key"), "{ran}");
@@ -90,7 +90,7 @@ fn no_other_key_of_the_user_signs_in_for_a_mirror_with_a_key_of_its_own() {
         .world
         .mirrord(["set", "project", "--forget-credential"])
         .ok();
-    look(&stage).ok();
+    ls_remote(&stage).ok();
     drop(agent);
 }
 
@@ -217,25 +217,25 @@ fn a_stored_passphrase_that_is_wrong_is_named_and_a_person_is_asked_for_another(
     assert_eq!(code, 0, "{shown}");
     let restart = || stage.world.mirrord(["stop"]).ok();
     restart();
-    look(&stage).ok();
+    ls_remote(&stage).ok();
     let change = ["set", "project", "--ssh-key", &key, "--passphrase-stdin"];
     stage.world.mirrord(change).stdin("wrong one\n").ok();
     restart();
-    let ran = look(&stage).code(128);
+    let ran = ls_remote(&stage).code(128);
     let error = format!("the passphrase of '{key}' is wrong\n");
     assert!(ran.stderr.contains(&error), "{ran}");
     let hint = format!("hint: 'mirrord set project --ssh-key {key}' stores it anew\n");
     assert!(ran.stderr.contains(&hint), "{ran}");
     let status = stage.world.mirrord(["status"]).run();
     assert!(status.stdout.contains("needs you"), "{status}");
-    let mut terminal = look(&stage).on_terminal();
+    let mut terminal = ls_remote(&stage).on_terminal();
     terminal.shows(&prompt);
     terminal.types("open sesame\n");
     let (code, shown) = terminal.ended();
     assert_eq!(code, 0, "{shown}");
     // A person is asked as often as ssh asks, beside what is stored.
     restart();
-    let mut terminal = look(&stage).on_terminal();
+    let mut terminal = ls_remote(&stage).on_terminal();
     for _ in 0..3 {
         terminal.shows(&prompt);
         terminal.types("guess\n");
@@ -245,6 +245,6 @@ fn a_stored_passphrase_that_is_wrong_is_named_and_a_person_is_asked_for_another(
     stage.sshd.authorize(&["ssh/key"]);
     stage.world.mirrord(change).stdin("open sesame\n").ok();
     restart();
-    let ran = look(&stage).code(128);
+    let ran = ls_remote(&stage).code(128);
     assert!(ran.stderr.contains("refuses your key"), "{ran}");
 }

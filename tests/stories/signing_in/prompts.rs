@@ -322,8 +322,11 @@ fn the_persons_own_askpass_answers_ssh_where_ssh_would_ask_it() {
             clone = clone.env(name, value);
         }
         clone.ok();
-        let heard = fs::read_to_string(stage.world.path("ask.heard")).expect("it was run");
-        assert!(heard.starts_with("Enter passphrase for key '"), "{heard}");
+        let questions = fs::read_to_string(stage.world.path("ask.heard")).expect("it was run");
+        assert!(
+            questions.starts_with("Enter passphrase for key '"),
+            "{questions}"
+        );
     }
 }
 

@@ -302,8 +302,8 @@ fn a_password_is_asked_for_by_the_persons_askpass_program() {
     let ask = private.world.path("ask");
     let args = ["add", "project", &private.url, "--username", "me"];
     private.world.mirrord(args).env("GIT_ASKPASS", &ask).ok();
-    let heard = fs::read_to_string(private.world.path("ask.heard")).expect("it was run");
+    let questions = fs::read_to_string(private.world.path("ask.heard")).expect("it was run");
     let at = format!("http://{}", private.gitlab.host());
-    assert_eq!(heard, format!("Password for 'me' at '{at}': \n"));
+    assert_eq!(questions, format!("Password for 'me' at '{at}': \n"));
     private.look_at("project").ok();
 }

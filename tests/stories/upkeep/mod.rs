@@ -228,8 +228,8 @@ fn a_push_may_be_the_one_that_is_too_many_whether_it_goes_to_upstream_or_stays()
         shelf.fork.push(&["-q", refspec]).ok();
         shelf.settles();
         shelf.is_whole();
-        let here = shelf.fork.here(&format!("refs/heads/{branch}"));
-        assert_eq!(here, shelf.fork.has("ours", "HEAD"));
+        let mirror_tip = shelf.fork.mirror_tip(&format!("refs/heads/{branch}"));
+        assert_eq!(mirror_tip, shelf.fork.has("ours", "HEAD"));
     }
 }
 
@@ -241,7 +241,7 @@ fn after_sixty_small_pushes_that_stay_here_a_mirror_has_few_packs_and_every_obje
     for number in 0..60 {
         let tip = fork.commit(&format!("file-{number}"));
         fork.push(&["-q", "mine"]).ok();
-        assert_eq!(fork.here("refs/heads/mine"), Some(tip));
+        assert_eq!(fork.mirror_tip("refs/heads/mine"), Some(tip));
     }
     shelf.settles();
     shelf.is_whole();

@@ -151,15 +151,15 @@ fn the_webhook_moves_to_another_address_keeps_its_hooks_and_prints_its_public_ur
         "{url}"
     );
     let id = url.rsplit('/').next().expect("an id");
-    let here = format!("http://{at}/hooks/{id}");
-    let delivery = old.to(&here).token(&token);
+    let local_url = format!("http://{at}/hooks/{id}");
+    let delivery = old.to(&local_url).token(&token);
     assert_eq!(delivery.send().status, 202);
     assert_eq!(delivery.header("Host", "hooks.example").send().status, 202);
     stage
         .world
         .mirrord(["webhook", "on", "--public-url", ""])
         .ok();
-    assert_eq!(stage.show().url, here);
+    assert_eq!(stage.show().url, local_url);
 }
 
 #[test]

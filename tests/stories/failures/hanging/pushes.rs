@@ -54,11 +54,11 @@ fn a_push_over_ssh_of_which_no_report_comes_is_given_up() {
     let before = stage.project.refs();
     may_have_reached(&push(world, &["push", "origin", "main"]));
     let programs = world.program("ps", ["-A", "-o", "args"]).ok();
-    let here = world.root().display().to_string();
+    let root = world.root().display().to_string();
     let left: Vec<_> = programs
         .stdout
         .lines()
-        .filter(|line| line.contains(&here) && line.contains("ssh ") && line.contains("receive"))
+        .filter(|line| line.contains(&root) && line.contains("ssh ") && line.contains("receive"))
         .collect();
     assert!(left.is_empty(), "no ssh is left: {left:?}");
     assert_eq!(stage.project.refs(), before);
