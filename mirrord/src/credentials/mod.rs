@@ -1,9 +1,9 @@
-//! Logins: which are kept in memory, and who has proved that they may read what.
+//! Logins: those that are cached in memory, and those that have read an upstream before.
 //!
-//! A login is kept for the place it was found in, until it is refused or a quarter of an hour unused, so that an
-//! unchanged fetch needs neither a question nor a second request. What a mirror holds is shown, fresh or stale, only to
-//! a login that has read this upstream before. That survives restarts as slow salted hashes in the mirror itself, of
-//! which nobody can make a login again.
+//! A login is cached for the place in which it was found, until it is refused or a quarter of an hour unused, so that an
+//! unchanged fetch needs neither a question nor a second request. The copy in a mirror is served, fresh or stale, only to a
+//! login that has read this upstream before. A file in the mirror records these as slow salted hashes, from which nobody can
+//! recover a login.
 
 pub(crate) mod secrets;
 
@@ -30,50 +30,50 @@ use tokio::time::Instant;
 use self::secrets::Secrets;
 use crate::{mirrors::settings::SecretId, process::durable};
 
-/// An unused login is forgotten after this time.
+/// How long an unused login is cached.
 pub(crate) const LOGIN_LIFETIME: Duration = Duration::from_secs(15 * 60);
 
-/// The file in a mirror that says who has read its upstream.
+/// The file in a mirror that records who has read its upstream.
 const READERS: &str = "readers";
 
 /// The line for an upstream that anybody may read.
 const ANYBODY: &str = "anybody";
 
-/// More logins than this have not read one upstream lately; the oldest line goes first.
+/// How many readers of one upstream are recorded; the oldest line goes first.
 const MAX_READERS: usize = 32;
 
-/// An upstream, and where a request for it came from.
+/// The key of a cached login: an upstream, and where the request came from.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct CredentialKey {
     /// The upstream.
     pub(crate) url: UpstreamUrl,
     /// The user name that the URL was typed with.
     pub(crate) username: Option<Secret>,
-    /// The fingerprint of where the user stands.
+    /// The fingerprint of the client's git configuration and environment.
     pub(crate) context: [u8; 32],
 }
 
-/// Held while somebody is asked.
+/// A lock that is held while a person is asked.
 type QuestionLock = Arc<tokio::sync::Mutex<()>>;
 
-/// All that is known of logins.
+/// The logins and secrets that this daemon knows.
 pub(crate) struct Credentials {
-    /// Those of the mirrors' own, where they are stored.
+    /// The stores of the mirrors' own secrets.
     pub secrets: Secrets,
-    /// Secrets that were read lately.
+    /// Secrets that were read lately, and when each was last used.
     cached_secrets: Mutex<HashMap<SecretId, (Secret, Instant)>>,
     cached_logins: Mutex<HashMap<CredentialKey, (Login, Instant)>>,
     question_locks: Mutex<HashMap<(CredentialKey, bool), QuestionLock>>,
-    /// Proofs of this daemon's life, by mirror and hash of identity, so that each is computed once.
+    /// Readers that this daemon has recognised, by mirror and hash of identity, so that each slow hash is computed once.
     known_readers: Mutex<HashSet<(PathBuf, [u8; 32])>>,
-    /// Places from which a mirror's upstream was read in this daemon's life, whatever was signed in with.
+    /// The keys with which a mirror's upstream was read while this daemon lives, with whatever login.
     reader_keys: Mutex<HashSet<(PathBuf, CredentialKey)>>,
-    /// Held while a note is read, changed and written.
+    /// Locked while a file of readers is read, changed and written.
     writing: Mutex<()>,
 }
 
 impl Credentials {
-    /// With what is stored.
+    /// Takes the stores of secrets; nothing is cached yet.
     pub(crate) fn new(secrets: Secrets) -> Self {
         Self {
             secrets,
@@ -86,7 +86,7 @@ impl Credentials {
         }
     }
 
-    /// A stored secret, for the place that it is for. It is kept in memory for as long as a login is, so that an unchanged
+    /// Returns a stored secret, if it was stored for `place`. A secret is cached for as long as a login, so that an unchanged
     /// fetch needs no store.
     pub(crate) async fn stored_secret(
         &self,
@@ -96,7 +96,7 @@ impl Credentials {
         let secret = self.cached_secret(id).await?;
         match secret.0.split_once('\n') {
             Some((bound, secret)) if bound == place => Ok(Secret(secret.to_owned())),
-            // Somebody has edited the mirror's configuration.
+            // The mirror's configuration was edited by hand.
             _ => Err(Failure::here(format!(
                 "the stored secret is not for '{place}'"
             ))),
@@ -121,13 +121,13 @@ impl Credentials {
         Ok(secret)
     }
 
-    /// Removes a secret that nothing names any more.
+    /// Removes a secret that no configuration names any more.
     pub(crate) async fn remove(&self, id: &SecretId) -> Result<(), Failure> {
         self.cached_secrets.lock().remove(id);
         self.secrets.remove(id).await
     }
 
-    /// The login kept for a place.
+    /// Returns the cached login for a key.
     pub(crate) fn cached_login(&self, place: &CredentialKey) -> Option<Login> {
         let mut kept = self.cached_logins.lock();
         kept.retain(|_, (_, used)| used.elapsed() < LOGIN_LIFETIME);
@@ -136,7 +136,7 @@ impl Credentials {
         Some(login.clone())
     }
 
-    /// Keeps a login that worked.
+    /// Caches a login that worked.
     pub(crate) fn cache_login(&self, place: &CredentialKey, login: &Login) {
         let mut kept = self.cached_logins.lock();
         kept.insert(place.clone(), (login.clone(), Instant::now()));
@@ -147,11 +147,11 @@ impl Credentials {
         self.cached_logins.lock().remove(place);
     }
 
-    /// Held while somebody in a place is asked, so that the others there wait for the answer instead. Where only programs
-    /// answer, nobody waits for a person.
+    /// Returns the lock to hold while a person is asked for a login, so that others with the same key wait for the answer.
+    /// Requests for which only programs are asked have a lock of their own, and so do not wait for a person.
     pub(crate) fn question_lock(&self, place: &CredentialKey, can_ask: bool) -> QuestionLock {
         let mut questions = self.question_locks.lock();
-        // What only this map still holds, nobody waits for.
+        // A lock that only this map refers to is not in use.
         questions.retain(|_, question| Arc::strong_count(question) > 1);
         questions
             .entry((place.clone(), can_ask))
@@ -159,13 +159,13 @@ impl Credentials {
             .clone()
     }
 
-    /// Notes that a mirror's upstream was read from a place.
+    /// Records that a mirror's upstream was read with a key.
     pub(crate) fn record_reader_key(&self, git_dir: &Path, place: CredentialKey) {
         self.reader_keys().insert((git_dir.to_owned(), place));
     }
 
-    /// Whether a mirror's upstream was read from a place before: a login that has been taken away since does not take
-    /// the user's own branches along.
+    /// Whether a mirror's upstream was read with a key before. So a user whose login was revoked still has their local
+    /// branches.
     pub(crate) fn has_read_from(&self, git_dir: &Path, place: &CredentialKey) -> bool {
         self.reader_keys()
             .contains(&(git_dir.to_owned(), place.clone()))
@@ -175,7 +175,7 @@ impl Credentials {
         self.reader_keys.lock()
     }
 
-    /// Forgets who has read the upstream of a mirror: it gets another one, or goes. Blocks.
+    /// Forgets who has read the upstream of a mirror, because the mirror gets another upstream or is removed. Blocks.
     pub(crate) fn forget_readers(&self, git_dir: &Path) -> io::Result<()> {
         let _turn = self.writing.lock();
         self.known_readers().retain(|(mirror, _)| mirror != git_dir);
@@ -183,12 +183,12 @@ impl Credentials {
         durable::remove(&git_dir.join(READERS))
     }
 
-    /// Whether an identity has read the upstream of this mirror before; the empty one is anybody. Blocks.
+    /// Whether an identity has read the upstream of this mirror before; the empty identity is anybody. Blocks.
     pub(crate) fn has_read(&self, git_dir: &Path, identity: &[u8]) -> bool {
         if self.known_readers().contains(&reader(git_dir, identity)) {
             return true;
         }
-        // A mirror that anybody may read, everybody may.
+        // What anybody has read without a login, everybody may read.
         let has_read = read_readers(git_dir)
             .iter()
             .any(|line| line == ANYBODY || hash_matches(line, identity));
@@ -198,9 +198,9 @@ impl Credentials {
         has_read
     }
 
-    /// Notes that an identity has just read upstream. Blocks.
+    /// Records that an identity has just read upstream. Blocks.
     pub(crate) fn record_reader(&self, git_dir: &Path, identity: &[u8]) -> io::Result<()> {
-        // A mirror that was removed and made again has no note of it.
+        // A mirror that was removed and made again has no such file.
         if self.known_readers().contains(&reader(git_dir, identity))
             && git_dir.join(READERS).exists()
         {
@@ -222,14 +222,14 @@ impl Credentials {
         Ok(())
     }
 
-    /// Notes that upstream no longer lets just anybody read. Blocks.
+    /// Records that upstream wants a login now. Blocks.
     pub(crate) fn record_private(&self, git_dir: &Path) -> io::Result<()> {
         let _turn = self.writing.lock();
         let lines = read_readers(git_dir);
         if !lines.iter().any(|line| line == ANYBODY) {
             return Ok(());
         }
-        // Whoever was let in as one of everybody has proved nothing of their own.
+        // Readers that were recognised because anybody may read have not read with their own login.
         self.known_readers().retain(|(mirror, _)| mirror != git_dir);
         write_readers(
             git_dir,
@@ -259,18 +259,18 @@ fn write_readers(git_dir: &Path, lines: &[String]) -> io::Result<()> {
     durable::replace(&git_dir.join(READERS), text.as_bytes())
 }
 
-/// A secret as it is stored: with the place that it is for, an origin or a key, and for no other.
+/// Returns a secret as it is stored: behind the place that it is for, which is an origin or the file of a key.
 pub(crate) fn bind_secret(place: &str, secret: &str) -> String {
     format!("{place}\n{secret}")
 }
 
-/// A slow salted hash, by which an identity is recognised and of which it cannot be made.
+/// Returns a slow salted hash, by which an identity is recognised and from which it cannot be recovered.
 pub(crate) fn hash_identity(identity: &[u8]) -> io::Result<String> {
     let hash = Argon2::default().hash_password(identity);
     Ok(hash.map_err(io::Error::other)?.to_string())
 }
 
-/// Whether a line of a note is of an identity. Slow by design.
+/// Whether a line of the file is about an identity. Slow by design: the hash is.
 pub(crate) fn hash_matches(line: &str, identity: &[u8]) -> bool {
     match identity {
         [] => line == ANYBODY,

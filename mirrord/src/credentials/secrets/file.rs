@@ -24,7 +24,7 @@ use crate::{mirrors::settings::is_secret_id, process::durable};
 
 use super::no_longer_there;
 
-/// A secret file that is longer is not ours.
+/// The longest file of a secret; a longer one is not ours.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// Stores a secret under a name that nothing has yet.
@@ -122,7 +122,7 @@ fn erase(path: &Path) -> io::Result<()> {
     fs::remove_file(path)
 }
 
-/// Opens what is there, and never what a link there leads to. A pipe is not waited for.
+/// Opens a file without following a symbolic link, and without waiting at a pipe.
 fn open(path: &Path, how: OFlags) -> Result<File, Errno> {
     let flags = how | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).map(File::from)

@@ -1,9 +1,9 @@
 //! Secrets in the desktop's keyring: whatever offers the Secret Service on the session bus, and on macOS the login
 //! keychain.
 //!
-//! A locked one asks the person for its password, and no call of its library ends before they answer, if they ever do. So
-//! each use is a process of its own, this program once more, which opens the keyring anew and is killed when it is over
-//! its limit; and with it goes the question on the desktop. Secrets travel through its pipes.
+//! A locked keyring asks the person for its password, and no call of its library ends before they answer, if they ever do.
+//! So each use runs in a process of its own, this program once more ([`serve`]), which is killed when it takes too long; the
+//! question on the desktop goes with it. Secrets travel through its pipes.
 
 use std::{
     collections::HashMap,
@@ -24,17 +24,17 @@ use zbus_secret_service_keyring_store::Store;
 
 use super::{locked, no_longer_there, out_of_reach};
 
-/// What our entries are called there.
+/// The attribute `service` of our entries.
 const SERVICE: &str = "mirror";
 
 /// How long the keyring, and the person whom it asks for its password, may take.
 const KEYRING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the Secret Service says where nobody has made a keyring yet.
+/// The message of zbus-secret-service where there is no keyring yet.
 const NO_KEYRING: &str = "result not returned";
 
-/// What it says where there is no bus, nobody on it who keeps secrets, or one who does not start.
-const NOBODY_THERE: [&str; 5] = [
+/// Messages where there is no session bus, no Secret Service on it, or one that does not start.
+const NO_SERVICE: [&str; 5] = [
     "Failed to connect",
     "no secret service provider",
     "org.freedesktop.DBus.Error.ServiceUnknown",
@@ -42,69 +42,69 @@ const NOBODY_THERE: [&str; 5] = [
     "org.freedesktop.DBus.Error.Spawn",
 ];
 
-/// One at a time: of many who want something of a locked keyring, its owner is asked once.
-static TURN: Semaphore = Semaphore::const_new(1);
+/// One use at a time: the owner of a locked keyring is asked once, however many requests want it.
+static ONE_AT_A_TIME: Semaphore = Semaphore::const_new(1);
 
-/// How the process of a use ends, when it has not come to what was wanted.
-const NOBODY: u8 = 3;
-const LOCKED: u8 = 4;
-const NO_ENTRY: u8 = 5;
+/// Exit codes of the process: no keyring, a locked one, no such entry.
+const EXIT_NO_KEYRING: u8 = 3;
+const EXIT_LOCKED: u8 = 4;
+const EXIT_NO_ENTRY: u8 = 5;
 
 /// Stores a secret; says whether there is a keyring for it.
 pub(super) async fn put(id: &str, label: &str, secret: &str) -> Result<bool, Failure> {
     // A label is one line.
     let label = label.replace('\n', " ");
-    let used = use_it("put", id, &format!("{label}\n{secret}")).await?;
-    match used.code {
+    let outcome = run_process("put", id, &format!("{label}\n{secret}")).await?;
+    match outcome.code {
         Some(0) => Ok(true),
-        Some(code) if code == i32::from(NOBODY) => Ok(false),
-        _ => Err(used.failure()),
+        Some(code) if code == i32::from(EXIT_NO_KEYRING) => Ok(false),
+        _ => Err(outcome.failure()),
     }
 }
 
 /// Looks a secret up.
 pub(super) async fn get(id: &str) -> Result<String, Failure> {
-    let used = use_it("get", id, "").await?;
-    if used.code != Some(0) {
-        return Err(used.failure());
+    let outcome = run_process("get", id, "").await?;
+    if outcome.code != Some(0) {
+        return Err(outcome.failure());
     }
     // The message must not quote what is in there.
-    String::from_utf8(used.stdout)
+    String::from_utf8(outcome.stdout)
         .map_err(|_| Failure::here("the secret in the keyring is not text"))
 }
 
 /// Removes a secret.
 pub(super) async fn remove(id: &str) -> Result<(), Failure> {
-    let used = use_it("remove", id, "").await?;
-    match used.code {
+    let outcome = run_process("remove", id, "").await?;
+    match outcome.code {
         Some(0) => Ok(()),
-        Some(code) if code == i32::from(NO_ENTRY) => Ok(()),
-        _ => Err(used.failure()),
+        Some(code) if code == i32::from(EXIT_NO_ENTRY) => Ok(()),
+        _ => Err(outcome.failure()),
     }
 }
 
 /// How one use of the keyring ended.
-struct Used {
+struct Outcome {
     code: Option<i32>,
     stdout: Vec<u8>,
-    words: String,
+    stderr: String,
 }
 
-impl Used {
+impl Outcome {
     fn failure(&self) -> Failure {
         match self.code.and_then(|code| u8::try_from(code).ok()) {
-            Some(NOBODY) => out_of_reach(),
-            Some(LOCKED) => locked(),
-            Some(NO_ENTRY) => no_longer_there("keyring"),
+            Some(EXIT_NO_KEYRING) => out_of_reach(),
+            Some(EXIT_LOCKED) => locked(),
+            Some(EXIT_NO_ENTRY) => no_longer_there("keyring"),
             _ => Failure::here(format!(
                 "cannot use the keyring: {}",
-                masked(self.words.trim().trim_start_matches("error: ").as_bytes())
+                masked(self.stderr.trim().trim_start_matches("error: ").as_bytes())
             )),
         }
     }
 }
 
-/// The program that this process runs, also when an upgrade has put another one into its place.
+/// Returns the path of the running program, also when an upgrade has replaced its file.
 fn this_program() -> io::Result<PathBuf> {
     let running = Path::new("/proc/self/exe");
     match running.exists() {
@@ -113,9 +113,9 @@ fn this_program() -> io::Result<PathBuf> {
     }
 }
 
-async fn use_it(action: &str, id: &str, input: &str) -> Result<Used, Failure> {
+async fn run_process(action: &str, id: &str, input: &str) -> Result<Outcome, Failure> {
     let using = async {
-        let _turn = TURN.acquire().await;
+        let _turn = ONE_AT_A_TIME.acquire().await;
         let mut child = Command::new(this_program()?)
             .args(["keyring", action, id])
             .env_clear()
@@ -127,24 +127,24 @@ async fn use_it(action: &str, id: &str, input: &str) -> Result<Used, Failure> {
             .kill_on_drop(true)
             .spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
-            // One that ends early says why by its code.
+            // A process that ends early gives the reason by its exit code.
             let _ = stdin.write_all(input.as_bytes()).await;
         }
         child.wait_with_output().await
     };
     match timeout(KEYRING_TIMEOUT, using).await {
-        Ok(Ok(output)) => Ok(Used {
+        Ok(Ok(output)) => Ok(Outcome {
             code: output.status.code(),
             stdout: output.stdout,
-            words: String::from_utf8_lossy(&output.stderr).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }),
         Ok(Err(err)) => Err(Failure::io("cannot use the keyring", &err)),
-        // One that is not locked answers at once.
+        // A keyring that is not locked answers at once.
         Err(_) => Err(locked()),
     }
 }
 
-/// The other side: one use of the keyring, in a process of its own.
+/// Runs in the process of its own: uses the keyring once.
 pub(crate) fn serve(action: &str, id: &str) -> io::Result<ExitCode> {
     let mut input = String::new();
     io::stdin().read_to_string(&mut input)?;
@@ -152,8 +152,8 @@ pub(crate) fn serve(action: &str, id: &str) -> io::Result<ExitCode> {
         Ok(store) => store,
         Err(err) => {
             let words = err.to_string();
-            if NOBODY_THERE.iter().any(|said| words.contains(said)) {
-                return Ok(NOBODY.into());
+            if NO_SERVICE.iter().any(|said| words.contains(said)) {
+                return Ok(EXIT_NO_KEYRING.into());
             }
             return Err(io::Error::other(words));
         }
@@ -174,11 +174,15 @@ pub(crate) fn serve(action: &str, id: &str) -> io::Result<ExitCode> {
     };
     Ok(match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Error::NoEntry) => NO_ENTRY.into(),
-        Err(Error::NoStorageAccess(why)) if why.to_string().contains(NO_KEYRING) => NOBODY.into(),
-        Err(Error::NoStorageAccess(_)) => LOCKED.into(),
+        Err(Error::NoEntry) => EXIT_NO_ENTRY.into(),
+        Err(Error::NoStorageAccess(why)) if why.to_string().contains(NO_KEYRING) => {
+            EXIT_NO_KEYRING.into()
+        }
+        Err(Error::NoStorageAccess(_)) => EXIT_LOCKED.into(),
         // Locked again between two questions.
-        Err(Error::PlatformFailure(why)) if why.to_string().contains("IsLocked") => LOCKED.into(),
+        Err(Error::PlatformFailure(why)) if why.to_string().contains("IsLocked") => {
+            EXIT_LOCKED.into()
+        }
         Err(Error::PlatformFailure(why)) => return Err(io::Error::other(why.to_string())),
         // What the others say may quote what is in there.
         Err(_) => return Err(io::Error::other("it does not do what was asked")),

@@ -1,8 +1,8 @@
 //! The secrets that mirrors sign in with: passwords, tokens, passphrases.
 //!
-//! Each lies in one of two stores: the keyring of the desktop where there is one, else a file that only its owner can
-//! read. Which of them has it is part of the name under which it was stored, and nothing is ever looked for in the
-//! other: a keyring that is locked today must not make us believe what somebody put into a file.
+//! Each secret is in one of two stores: the keyring of the desktop where there is one, else a file that only its owner can
+//! read. The id of a secret names the store, and a secret is never looked for in the other: while the keyring is locked, a
+//! file that somebody has put there must not be believed.
 
 mod file;
 mod keyring;
@@ -84,12 +84,12 @@ impl Secrets {
     }
 }
 
-/// Stores something of a mirror's in a file of this name in it, as secrets are stored in files. Blocks.
+/// Writes a secret into a file of this name in a mirror. Blocks.
 pub(crate) fn write_to_mirror(git_dir: &Path, name: &str, secret: &str) -> Result<(), Failure> {
     file::write(git_dir, name, secret)
 }
 
-/// What has been stored there; `None` where nothing has. Blocks.
+/// Reads the secret in a file of this name in a mirror; `None` without that file. Blocks.
 pub(crate) fn read_from_mirror(git_dir: &Path, name: &str) -> Result<Option<String>, Failure> {
     file::find(git_dir, name)
 }

@@ -1,4 +1,4 @@
-//! The way to upstream's door: the name, the connection, and whether who answers is who it should be.
+//! Connects to upstream's host, or to a proxy before it: the name, the connection, the certificate or host key.
 
 use crate::{
     process::watch::cancelled,
@@ -23,22 +23,22 @@ use tokio::{
 };
 use x509_cert::{Certificate, der::Decode};
 
-use super::{Probe, is_end, reason, timed};
+use super::{Probe, is_cancelled, reason, timed};
 
-/// More addresses than this of one name are only counted.
+/// How many addresses of one name are shown; the others are counted.
 const MAX_ADDRESSES: usize = 3;
 
-/// Where the way out leads first: to upstream's host, or to the proxy before it.
-struct Door {
+/// The host to connect to: upstream's, or that of a proxy before it.
+struct FirstHop {
     host: String,
     port: u16,
     /// The setting that names a proxy.
     proxy: Option<&'static str>,
 }
 
-impl Door {
-    /// Where our client would connect to, found as it finds it.
-    fn to(url: &UpstreamUrl, http: &access::Http) -> Self {
+impl FirstHop {
+    /// Finds the host as our http client finds it.
+    fn new(url: &UpstreamUrl, http: &access::Http) -> Self {
         let proxy = http.proxy_url().and_then(|proxy| {
             let exceptions = http.no_proxy.as_deref().unwrap_or_default();
             let matcher = Matcher::builder().all(proxy).no(exceptions).build();
@@ -67,13 +67,13 @@ impl Door {
         }
     }
 
-    /// What to know of a proxy that may be the reason.
+    /// Returns a hint that a proxy may be the reason.
     fn hint(&self) -> Option<String> {
         let (host, port, setting) = (self.shown_host(), self.port, self.proxy?);
         Some(format!("the proxy {host}:{port} is that of '{setting}'"))
     }
 
-    /// What every line says where it is not upstream itself.
+    /// Returns what each line adds where the host is a proxy.
     fn through(&self) -> String {
         match self.proxy {
             Some(_) => format!(", through the proxy {}:{}", self.shown_host(), self.port),
@@ -92,7 +92,7 @@ impl Door {
 }
 
 impl Probe<'_> {
-    /// Goes as far as upstream's door.
+    /// Tests the connection, as far as it is possible without asking for refs.
     pub(crate) fn connect(&self) -> Result<(), Failure> {
         match self.url.scheme() {
             Scheme::File => Ok(()),
@@ -107,32 +107,34 @@ impl Probe<'_> {
             self.unknown(Check::Connect, Duration::ZERO, words);
             return Ok(());
         }
-        let door = Door::to(self.url, &self.access.http);
-        let through = door.through();
+        let first_hop = FirstHop::new(self.url, &self.access.http);
+        let through = first_hop.through();
         let (found, took) = timed(|| {
-            let looking = lookup_host((door.host.as_str(), door.port));
-            let addresses: Vec<_> = self.patiently(looking)?.collect();
+            let looking = lookup_host((first_hop.host.as_str(), first_hop.port));
+            let addresses: Vec<_> = self.with_limit(looking)?.collect();
             Ok(addresses)
         });
         let addresses = match found {
             Ok(addresses) if !addresses.is_empty() => addresses,
             found => {
-                let failure = found.err().unwrap_or_else(|| self.unreachable(UNKNOWN));
-                // Whatever the resolver says, it comes to this.
+                let failure = found
+                    .err()
+                    .unwrap_or_else(|| self.unreachable(UNKNOWN_HOST));
+                // The resolver's own messages differ from system to system.
                 let failure = match failure.kind {
                     FailureKind::Cancelled => failure,
-                    _ => self.unreachable(UNKNOWN),
+                    _ => self.unreachable(UNKNOWN_HOST),
                 };
-                return Err(self.failed(Check::Resolve, took, hinted(failure, &door)));
+                return Err(self.failed(Check::Resolve, took, hinted(failure, &first_hop)));
             }
         };
         let words = format!("{}{through}", listed(&addresses));
         self.passed(Check::Resolve, took, words);
-        let (connected, took) = timed(|| self.patiently(connect_to_any(&addresses)));
+        let (connected, took) = timed(|| self.with_limit(connect_to_any(&addresses)));
         match connected {
             Ok(address) => self.passed(Check::Connect, took, format!("{address}{through}")),
             Err(failure) => {
-                return Err(self.failed(Check::Connect, took, hinted(failure, &door)));
+                return Err(self.failed(Check::Connect, took, hinted(failure, &first_hop)));
             }
         }
         if self.url.scheme() == Scheme::Https {
@@ -141,12 +143,12 @@ impl Probe<'_> {
         Ok(())
     }
 
-    /// Waits as long as upstream may be silent, and while somebody waits for us.
-    fn patiently<T>(&self, future: impl Future<Output = io::Result<T>>) -> Result<T, Failure> {
-        let budget = self.access.http.no_progress;
+    /// Waits until the limit for no progress, or until the test is cancelled.
+    fn with_limit<T>(&self, future: impl Future<Output = io::Result<T>>) -> Result<T, Failure> {
+        let limit = self.access.http.no_progress;
         Handle::current().block_on(async {
             tokio::select! {
-                result = timeout(budget, future) => match result {
+                result = timeout(limit, future) => match result {
                     Ok(result) => result.map_err(|err| self.unreachable(&answers::cause(&err))),
                     Err(_) => Err(self.unreachable("connection timed out")),
                 },
@@ -160,7 +162,7 @@ impl Probe<'_> {
         Failure::new(FailureKind::Unreachable, message)
     }
 
-    /// The certificate, judged by the client that syncs use.
+    /// Tests the certificate, with the client that syncs use.
     fn certificate(&self) -> Result<(), Failure> {
         let (found, took) = timed(|| {
             let clients = &self.upstreams.clients;
@@ -179,8 +181,8 @@ impl Probe<'_> {
                 self.unknown(Check::Certificate, took, "not seen");
                 Ok(())
             }
-            Err(trouble) if is_end(&trouble) => Err(trouble.failure),
-            // Another fault may be one of this question alone; if not, the next step finds it too.
+            Err(trouble) if is_cancelled(&trouble) => Err(trouble.failure),
+            // Another fault may concern this request alone; if not, the next step finds it, too.
             Err(trouble)
                 if trouble.failure.kind == FailureKind::Unreachable
                     && !trouble.failure.message.contains("TLS failed") =>
@@ -195,12 +197,12 @@ impl Probe<'_> {
 
     fn connect_by_ssh(&self) -> Result<(), Failure> {
         let began = Instant::now();
-        let heard = match self
+        let log = match self
             .upstreams
             .ssh
             .sign_in(self.url, self.access, self.watch)
         {
-            Ok(Some(heard)) => heard,
+            Ok(Some(log)) => log,
             Ok(None) => {
                 let words = "left to git, for this ssh is not OpenSSH";
                 self.unknown(Check::Connect, Duration::ZERO, words);
@@ -210,12 +212,12 @@ impl Probe<'_> {
                 return Err(self.failed(Check::Connect, began.elapsed(), trouble.failure));
             }
         };
-        let fault = heard.trouble.as_ref().map(|_| faulty(&heard));
+        let fault = log.trouble.as_ref().map(|_| failed_step(&log));
         let steps = [
-            (Check::Resolve, &heard.resolved),
-            (Check::Connect, &heard.connected),
-            (Check::HostKey, &heard.host_key),
-            (Check::SignIn, &heard.signed_in),
+            (Check::Resolve, &log.resolved),
+            (Check::Connect, &log.connected),
+            (Check::HostKey, &log.host_key),
+            (Check::SignIn, &log.signed_in),
         ];
         let mut before = Duration::ZERO;
         for (check, seen) in steps {
@@ -224,7 +226,7 @@ impl Probe<'_> {
                 None => began.elapsed().saturating_sub(before),
             };
             if fault == Some(check)
-                && let Some(trouble) = heard.trouble
+                && let Some(trouble) = log.trouble
             {
                 let failure = trouble.failure;
                 self.failed(check, took, shown_key(&failure, seen.as_ref()));
@@ -239,26 +241,26 @@ impl Probe<'_> {
     }
 }
 
-/// What it comes to when nobody knows a name.
-const UNKNOWN: &str = "could not resolve host";
+/// The cause where a name is not known.
+const UNKNOWN_HOST: &str = "could not resolve host";
 
-/// The step at which ssh stopped.
-fn faulty(heard: &ssh::SignInLog) -> Check {
-    let why = heard.trouble.as_ref();
+/// Returns the step at which ssh stopped.
+fn failed_step(log: &ssh::SignInLog) -> Check {
+    let why = log.trouble.as_ref();
     let why = why.map(|trouble| trouble.failure.message.as_str());
     let why = why.unwrap_or_default();
-    if why.contains(UNKNOWN) {
+    if why.contains(UNKNOWN_HOST) {
         Check::Resolve
-    } else if why.contains("host key") || (heard.connected.is_some() && heard.host_key.is_none()) {
+    } else if why.contains("host key") || (log.connected.is_some() && log.host_key.is_none()) {
         Check::HostKey
-    } else if heard.connected.is_none() {
+    } else if log.connected.is_none() {
         Check::Connect
     } else {
         Check::SignIn
     }
 }
 
-/// The failure with the key that the server showed, for whoever has to judge it.
+/// Adds the key that the server showed to a failure, for the person who has to judge it.
 fn shown_key(failure: &Failure, key: Option<&ssh::LogEntry>) -> Failure {
     let mut shown = failure.clone();
     // A changed one is in the message already, beside the one that was known.
@@ -268,17 +270,17 @@ fn shown_key(failure: &Failure, key: Option<&ssh::LogEntry>) -> Failure {
     shown
 }
 
-fn hinted(failure: Failure, door: &Door) -> Failure {
-    match door.hint() {
+fn hinted(failure: Failure, first_hop: &FirstHop) -> Failure {
+    match first_hop.hint() {
         Some(hint) => failure.hinted(hint),
         None => failure,
     }
 }
 
-/// What to know of a proxy before upstream, where there is one.
+/// Returns a hint that names the proxy before upstream, if there is one.
 pub(super) fn proxy_hint(url: &UpstreamUrl, access: &Access) -> Option<String> {
     let is_http = matches!(url.scheme(), Scheme::Http | Scheme::Https);
-    is_http.then(|| Door::to(url, &access.http).hint())?
+    is_http.then(|| FirstHop::new(url, &access.http).hint())?
 }
 
 async fn connect_to_any(addresses: &[SocketAddr]) -> io::Result<SocketAddr> {
@@ -289,7 +291,7 @@ async fn connect_to_any(addresses: &[SocketAddr]) -> io::Result<SocketAddr> {
             Err(err) => last = Some(err),
         }
     }
-    Err(last.unwrap_or_else(|| io::Error::other(UNKNOWN)))
+    Err(last.unwrap_or_else(|| io::Error::other(UNKNOWN_HOST)))
 }
 
 fn listed(addresses: &[SocketAddr]) -> String {
@@ -304,7 +306,7 @@ fn listed(addresses: &[SocketAddr]) -> String {
     shown.join(", ")
 }
 
-/// Who signed a certificate, and for how long it is good.
+/// Describes a certificate: who signed it, and for how long it is good.
 fn described(der: &[u8]) -> String {
     let Ok(certificate) = Certificate::from_der(der) else {
         return "seen, and not understood".to_owned();

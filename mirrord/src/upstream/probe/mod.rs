@@ -1,7 +1,7 @@
-//! Tests an upstream step by step, and changes nothing there: whether it is reached, what it lets us read, what it says
-//! of pushes and large files, and what would be tracked of it.
+//! Tests an upstream step by step for `mirrord test`, and changes nothing there: whether it is reached ([`connect`]), which
+//! refs it lists ([`read`]), whether it offers pushes and large files ([`offers`]), and what would be tracked ([`refspecs`]).
 //!
-//! What is read is read as a sync would read it. Each step is told as soon as it is done.
+//! Refs are listed as a sync would list them. Each step is reported as soon as it is done.
 
 mod connect;
 mod offers;
@@ -20,17 +20,17 @@ pub(crate) use self::read::{Reading, Unread};
 use super::{Access, Trouble, Upstreams};
 use crate::process::watch::Watch;
 
-/// What a test is made with.
+/// The test of one upstream.
 pub(crate) struct Probe<'p> {
-    /// What is tested.
+    /// The URL of the upstream.
     pub url: &'p UpstreamUrl,
-    /// With what.
+    /// The credentials and settings.
     pub access: &'p Access,
-    /// The ways to upstreams.
+    /// The connections to upstreams.
     pub upstreams: &'p Upstreams,
-    /// Who waits for it.
+    /// Cancels the test.
     pub watch: &'p Watch,
-    /// Hears each step.
+    /// Is called with each step.
     pub report: &'p dyn Fn(Step),
 }
 
@@ -43,7 +43,7 @@ impl Probe<'_> {
         (self.report)(step(check, Verdict::Unknown, took, words.into()));
     }
 
-    /// Tells that a step failed, and returns the failure that it is to a mirror.
+    /// Reports that a step failed, and returns the failure.
     fn failed(&self, check: Check, took: Duration, failure: Failure) -> Failure {
         if failure.kind != FailureKind::Cancelled {
             (self.report)(failed(self.url, check, took, &failure));
@@ -73,7 +73,7 @@ fn failed(url: &UpstreamUrl, check: Check, took: Duration, failure: &Failure) ->
     }
 }
 
-/// Why, without what every line would repeat.
+/// Returns the message of a failure without what every line would repeat.
 fn reason(url: &UpstreamUrl, failure: &Failure) -> String {
     let words = &failure.message;
     let starts = ["cannot reach", "cannot read", "cannot use what"];
@@ -87,14 +87,14 @@ fn reason(url: &UpstreamUrl, failure: &Failure) -> String {
     masked(rest.trim_start_matches("certificate refused: ").as_bytes())
 }
 
-/// Runs something and says how long it took.
+/// Runs something, and returns how long it took.
 fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let began = Instant::now();
     let result = work();
     (result, began.elapsed())
 }
 
-/// Whether a trouble is but the end of all.
-fn is_end(trouble: &Trouble) -> bool {
+/// Whether the test was cancelled.
+fn is_cancelled(trouble: &Trouble) -> bool {
     trouble.failure.kind == FailureKind::Cancelled
 }

@@ -1,5 +1,5 @@
-//! What upstream says of pushes and of large files. Nothing is pushed: its advertisement is read, and then it is told
-//! that this was all.
+//! Whether upstream offers pushes and large files. Nothing is pushed: the advertisement of receive-pack is read, and an empty
+//! list of commands is sent.
 
 use crate::{
     process::{child, watch::cancelled},
@@ -18,33 +18,33 @@ use common::{
 };
 use reqwest::StatusCode;
 
-use super::{Probe, is_end, read::Read, reason, step, timed};
+use super::{Probe, is_cancelled, read::Read, reason, step, timed};
 
-/// What ends a push that has nothing in it.
+/// The flush packet, which ends a push without commands.
 const FLUSH: &[u8] = b"0000";
 
-/// What git-lfs sends and wants.
-const LFS: &str = "application/vnd.git-lfs+json";
+/// The content type of git-lfs, for requests and answers.
+const LFS_CONTENT_TYPE: &str = "application/vnd.git-lfs+json";
 
-/// A question after a file that nobody has. GitLab answers one after no file as if there were no large files at all (its
-/// `lfs_api_controller.rb`).
+/// A batch request for a file that nobody has. To a request for no file GitLab answers as if large files were switched off
+/// (its `lfs_api_controller.rb`).
 const NO_FILE: &str = r#"{"operation":"download","transfers":["basic"],"objects":[{"oid":"0000000000000000000000000000000000000000000000000000000000000000","size":1}]}"#;
 
-/// Why something was not asked where git signs in with what only it can use.
+/// The reason where only git can sign in, and so nothing was asked.
 const ONLY_GIT: &str = "only git itself can ask here";
 
-/// What upstream said of pushes.
-enum Offer {
-    /// It would take one, and can do this.
+/// What upstream answers to a push.
+enum PushOffer {
+    /// Upstream would take a push, with these capabilities.
     Takes(Vec<String>),
-    /// It would not.
+    /// Upstream would refuse a push, for this reason.
     Refuses(String),
-    /// There is no telling.
-    Silent(String),
+    /// The answer does not tell, for this reason.
+    Unknown(String),
 }
 
 impl Probe<'_> {
-    /// Asks what no mirror needs to be made, but its owner should know.
+    /// Tests what no mirror needs, and its owner should know.
     pub(crate) fn check_offers(&self, track: &Refspecs, read: &Read) -> Result<(), Failure> {
         self.push(read.by_git)?;
         self.large_files(read.by_git)?;
@@ -55,7 +55,7 @@ impl Probe<'_> {
 
     fn push(&self, by_git: bool) -> Result<(), Failure> {
         let (offer, took) = timed(|| match self.url.scheme() {
-            _ if by_git => Ok(Offer::Silent(ONLY_GIT.into())),
+            _ if by_git => Ok(PushOffer::Unknown(ONLY_GIT.into())),
             Scheme::Http | Scheme::Https => self.offer_by_http(),
             Scheme::Ssh => {
                 match self
@@ -64,7 +64,7 @@ impl Probe<'_> {
                     .receive_pack(self.url, self.access, self.watch)?
                 {
                     Some((command, _asking)) => self.offer_of_child(command, ssh::explain),
-                    None => Ok(Offer::Silent(ONLY_GIT.into())),
+                    None => Ok(PushOffer::Unknown(ONLY_GIT.into())),
                 }
             }
             Scheme::File => {
@@ -74,11 +74,11 @@ impl Probe<'_> {
         });
         let offer = match offer {
             Ok(offer) => offer,
-            Err(trouble) if is_end(&trouble) => return Err(trouble.failure),
-            Err(trouble) => Offer::Silent(reason(self.url, &trouble.failure)),
+            Err(trouble) if is_cancelled(&trouble) => return Err(trouble.failure),
+            Err(trouble) => PushOffer::Unknown(reason(self.url, &trouble.failure)),
         };
         match offer {
-            Offer::Takes(capabilities) => {
+            PushOffer::Takes(capabilities) => {
                 self.passed(Check::Push, took, "as far as upstream tells beforehand");
                 for (check, name) in [
                     (Check::Atomic, "atomic"),
@@ -91,15 +91,15 @@ impl Probe<'_> {
                     (self.report)(step(check, verdict, Duration::ZERO, words.into()));
                 }
             }
-            Offer::Refuses(why) => {
+            PushOffer::Refuses(why) => {
                 (self.report)(step(Check::Push, Verdict::Failed, took, why));
             }
-            Offer::Silent(why) => self.unknown(Check::Push, took, why),
+            PushOffer::Unknown(why) => self.unknown(Check::Push, took, why),
         }
         Ok(())
     }
 
-    fn offer_by_http(&self) -> Result<Offer, Trouble> {
+    fn offer_by_http(&self) -> Result<PushOffer, Trouble> {
         let Upstreams {
             clients, trials, ..
         } = self.upstreams;
@@ -107,7 +107,7 @@ impl Probe<'_> {
         if let Some(login) = login
             && let Err(failure) = trials.may_push(self.url, login, own)
         {
-            return Ok(Offer::Refuses(reason(self.url, &failure)));
+            return Ok(PushOffer::Refuses(reason(self.url, &failure)));
         }
         let http = http::HttpSession::new(self.url, self.access, clients, self.watch)?;
         let answer = http.get_below("/info/refs?service=git-receive-pack")?;
@@ -116,15 +116,17 @@ impl Probe<'_> {
         }
         Ok(match answer.status {
             StatusCode::OK => match capabilities(&answer.body) {
-                Some(capabilities) => Offer::Takes(capabilities),
-                None => Offer::Silent("what answered is not git".into()),
+                Some(capabilities) => PushOffer::Takes(capabilities),
+                None => PushOffer::Unknown("what answered is not git".into()),
             },
-            StatusCode::UNAUTHORIZED if self.access.is_anonymous() => {
-                Offer::Silent("upstream wants a login for that, and to read none was needed".into())
+            StatusCode::UNAUTHORIZED if self.access.is_anonymous() => PushOffer::Unknown(
+                "upstream wants a login for that, and to read none was needed".into(),
+            ),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                PushOffer::Refuses(refusal_text(&answer))
             }
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Offer::Refuses(said(&answer)),
-            status if status.is_client_error() => Offer::Refuses(said(&answer)),
-            _ => Offer::Silent(said(&answer)),
+            status if status.is_client_error() => PushOffer::Refuses(refusal_text(&answer)),
+            _ => PushOffer::Unknown(refusal_text(&answer)),
         })
     }
 
@@ -132,7 +134,7 @@ impl Probe<'_> {
         &self,
         mut command: Command,
         meaning: crate::upstream::child::ExplainStderr,
-    ) -> Result<Offer, Trouble> {
+    ) -> Result<PushOffer, Trouble> {
         command.stdout(Stdio::piped());
         let budget = Some(self.access.http.no_progress);
         let ended = child::run_reading(command, FLUSH.to_vec(), budget, self.watch, |_| ())
@@ -141,13 +143,13 @@ impl Probe<'_> {
             return Err(cancelled().into());
         }
         if let Some(capabilities) = capabilities(&ended.stdout) {
-            return Ok(Offer::Takes(capabilities));
+            return Ok(PushOffer::Takes(capabilities));
         }
         let words = String::from_utf8_lossy(&ended.stderr);
         let why = meaning(self.url, &words, ended.status.code());
         Ok(match why {
-            Some(trouble) => Offer::Refuses(reason(self.url, &trouble.failure)),
-            None => Offer::Silent("upstream said nothing".into()),
+            Some(trouble) => PushOffer::Refuses(reason(self.url, &trouble.failure)),
+            None => PushOffer::Unknown("upstream said nothing".into()),
         })
     }
 
@@ -161,20 +163,24 @@ impl Probe<'_> {
             self.unknown(Check::Lfs, Duration::ZERO, why);
             return Ok(());
         }
-        // Where git-lfs itself looks.
+        // The address that git-lfs itself derives from the URL.
         let stem = self.url.as_str();
         let stem = stem.strip_suffix(".git").unwrap_or(stem);
         let endpoint = format!("{stem}.git/info/lfs");
         let (answer, took) = timed(|| {
             let clients = &self.upstreams.clients;
             let http = http::HttpSession::new(self.url, self.access, clients, self.watch)?;
-            http.post_json(&format!("{endpoint}/objects/batch"), LFS, NO_FILE)
+            http.post_json(
+                &format!("{endpoint}/objects/batch"),
+                LFS_CONTENT_TYPE,
+                NO_FILE,
+            )
         });
         let (verdict, words) = match answer {
-            Err(trouble) if is_end(&trouble) => return Err(trouble.failure),
+            Err(trouble) if is_cancelled(&trouble) => return Err(trouble.failure),
             Err(trouble) => (Verdict::Unknown, reason(self.url, &trouble.failure)),
             Ok(answer) => match answer.status {
-                // Whoever finds fault with the question has understood it.
+                // A server that finds fault with the request has understood it.
                 StatusCode::OK | StatusCode::UNPROCESSABLE_ENTITY => (Verdict::Passed, endpoint),
                 StatusCode::UNAUTHORIZED => (
                     Verdict::Unknown,
@@ -192,8 +198,8 @@ impl Probe<'_> {
     }
 }
 
-/// What a refusal says, in one line.
-fn said(answer: &http::Answer) -> String {
+/// Returns the text of a refusal, in one line.
+fn refusal_text(answer: &http::Answer) -> String {
     let error = format!("error {}", answer.status.as_u16());
     if !answer.content_type.starts_with("text/plain") {
         return error;
@@ -209,13 +215,13 @@ fn said(answer: &http::Answer) -> String {
     }
 }
 
-/// What the first ref of an advertisement is followed by, in git's line format.
+/// Reads the capabilities, which follow the first ref of an advertisement in pkt-lines (gitprotocol-pack(5)).
 fn capabilities(advertisement: &[u8]) -> Option<Vec<String>> {
     let mut rest = advertisement;
     loop {
         let (length, _) = rest.split_at_checked(4)?;
         let length = usize::from_str_radix(std::str::from_utf8(length).ok()?, 16).ok()?;
-        // What ends a part has no content.
+        // A flush packet has no content.
         let line = rest.get(4..length.max(4))?;
         rest = rest.get(length.max(4)..)?;
         if let Some(at) = line.iter().position(|byte| *byte == 0) {

@@ -1,4 +1,4 @@
-//! Whether upstream lets us in, and what it lets us read, by the layer that syncs use.
+//! Signs in and lists refs, as a sync does.
 
 use std::time::Duration;
 
@@ -19,35 +19,32 @@ use crate::{
 
 /// An upstream that answered.
 pub(crate) enum Reading {
-    /// It says that it is elsewhere.
+    /// Upstream redirects to this URL.
     Moved(UpstreamUrl),
-    /// It said what it has.
+    /// Upstream has listed its refs.
     Answered(Read),
 }
 
-/// What an upstream said of itself.
+/// The refs of an upstream.
 pub(crate) struct Read {
-    /// All its branches and tags.
+    /// All branches and tags.
     pub everything: Box<Advertised>,
-    /// What of it would be tracked.
+    /// The refs that would be tracked.
     pub(super) tracked: UpstreamRefs,
-    /// Only git itself can sign in here.
+    /// Whether only git itself can sign in here.
     pub(super) by_git: bool,
 }
 
-/// An upstream that did not.
+/// An upstream that did not answer as hoped.
 pub(crate) struct Unread {
-    /// Why.
+    /// The reason.
     pub trouble: Box<Trouble>,
-    /// How long that took.
+    /// The time that it took.
     pub took: Duration,
 }
 
 impl Probe<'_> {
-    /// Signs in and asks what upstream has.
-    ///
-    /// # Errors
-    /// Fails with what another login may mend; nothing of it has been told yet.
+    /// Signs in and lists refs. A failure is not reported yet: another login may help.
     pub(crate) fn read(&self, track: &Refspecs) -> Result<Reading, Unread> {
         let attempt = self
             .upstreams
@@ -81,7 +78,7 @@ impl Probe<'_> {
         let everything = Refspecs::everything();
         let (asked, asking) = timed(|| {
             let asked = session.list_refs(&everything, self.watch)?;
-            // What lies elsewhere has not been asked for.
+            // Refs outside these prefixes have not been listed.
             let is_asked = |prefix: &str| {
                 let mut asked = everything.prefixes();
                 asked.any(|asked| prefix.starts_with(asked))
@@ -95,7 +92,7 @@ impl Probe<'_> {
         let (asked, refs) = asked.map_err(|trouble| unread(trouble, opening + asking))?;
         let by_git = session.signed_in_by_git() || self.access.http.needs_git.is_some();
         if self.is_http() {
-            let who = who(self.access, session.signed_in_by_git());
+            let who = describe_login(self.access, session.signed_in_by_git());
             self.passed(Check::SignIn, opening, who);
         }
         let took = if self.is_http() {
@@ -116,20 +113,20 @@ impl Probe<'_> {
 }
 
 impl Unread {
-    /// The step at which it ended.
+    /// Returns the step at which the test ended.
     pub(crate) fn step(&self, url: &UpstreamUrl, access: &Access) -> Step {
         let Self { trouble, took } = self;
         let failure = &trouble.failure;
         let fail = |check| failed(url, check, *took, failure);
         let refused = |words: String| Step {
-            hint: token(url, trouble).or_else(|| failure.hint.clone()),
+            hint: token_hint(url, trouble).or_else(|| failure.hint.clone()),
             ..step(Check::SignIn, Verdict::Failed, *took, words)
         };
         if failure.kind == FailureKind::LoginNeeded {
             return refused("upstream wants a login, and none was found".to_owned());
         }
         if trouble.login_refused {
-            let who = who(access, false);
+            let who = describe_login(access, false);
             return refused(format!("upstream refuses the login {who}"));
         }
         if failure.message == format!("'{url}' has moved") {
@@ -146,8 +143,8 @@ impl Unread {
     }
 }
 
-/// Where to make what GitLab takes for a password.
-fn token(url: &UpstreamUrl, trouble: &Trouble) -> Option<String> {
+/// Returns the hint where to make a token, which GitLab takes as the password.
+fn token_hint(url: &UpstreamUrl, trouble: &Trouble) -> Option<String> {
     let is_gitlab = |challenge: &String| challenge.contains("\"GitLab\"");
     trouble.challenges.iter().any(is_gitlab).then(|| {
         format!(
@@ -159,8 +156,8 @@ fn token(url: &UpstreamUrl, trouble: &Trouble) -> Option<String> {
     })
 }
 
-/// Who we are to upstream over http.
-fn who(access: &Access, by_ticket: bool) -> String {
+/// Describes with what we sign in over http.
+fn describe_login(access: &Access, by_kerberos: bool) -> String {
     match (&access.login, &access.http.needs_git) {
         (Some(login), _) if login.username.is_empty() => "without a user name".to_owned(),
         // As in `https://TOKEN@host` and `https://TOKEN:x-oauth-basic@host`.
@@ -169,7 +166,7 @@ fn who(access: &Access, by_ticket: bool) -> String {
         }
         (Some(login), _) => format!("as '{}'", login.username),
         (None, Some(setting)) => format!("as git does it with '{setting}'"),
-        (None, None) if by_ticket => "with a Kerberos ticket".to_owned(),
+        (None, None) if by_kerberos => "with a Kerberos ticket".to_owned(),
         (None, None) if !access.http.headers.is_empty() => "with 'http.extraHeader'".to_owned(),
         (None, None) => "anonymous".to_owned(),
     }

@@ -1,4 +1,4 @@
-//! What refspecs mean for this upstream.
+//! Which refs of upstream the refspecs match.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use common::{
 use super::{Probe, step};
 use crate::repository::refs::UpstreamRefs;
 
-/// Names that are shown; the others are counted.
+/// How many names are shown; the others are counted.
 const MAX_NAMES: usize = 3;
 
 impl Probe<'_> {
-    /// Tells which refs would be tracked.
+    /// Reports which refs would be tracked.
     pub(super) fn refspecs(&self, track: &Refspecs, tracked: &UpstreamRefs, is_empty: bool) {
         let mut step = matching(track, tracked, is_empty);
         if step.verdict == Verdict::Failed {
@@ -41,26 +41,26 @@ fn matching(track: &Refspecs, tracked: &UpstreamRefs, is_empty: bool) -> Step {
     };
     // Who tracks all that there is means nothing by each half of it, and to an empty upstream much may still come.
     let said = is_empty || *track == Refspecs::everything();
-    let in_vain = if said {
+    let unmatched = if said {
         Vec::new()
     } else {
-        in_vain(track, tracked)
+        unmatched(track, tracked)
     };
-    for refspec in &in_vain {
+    for refspec in &unmatched {
         words.push_str(&format!(
             "; '{}' matches nothing",
             masked(refspec.as_bytes())
         ));
     }
-    let verdict = match in_vain.is_empty() {
+    let verdict = match unmatched.is_empty() {
         true => Verdict::Passed,
         false => Verdict::Failed,
     };
     step(Check::Refspecs, verdict, Duration::ZERO, words)
 }
 
-/// The refspecs that show nothing of what there is.
-fn in_vain(track: &Refspecs, tracked: &UpstreamRefs) -> Vec<String> {
+/// Returns the refspecs that match no ref of upstream.
+fn unmatched(track: &Refspecs, tracked: &UpstreamRefs) -> Vec<String> {
     let lines: Vec<_> = track.lines().collect();
     let excluded: Vec<_> = lines.iter().filter(|line| line.starts_with('^')).collect();
     let shows_nothing = |line: &&String| {
@@ -72,7 +72,7 @@ fn in_vain(track: &Refspecs, tracked: &UpstreamRefs) -> Vec<String> {
     showing.filter(shows_nothing).cloned().collect()
 }
 
-/// A name as people say it.
+/// Returns the short name of a branch or tag.
 fn short(name: &UpstreamRef) -> String {
     let spaces: [&[u8]; 2] = [b"refs/heads/", b"refs/tags/"];
     let bare = spaces
@@ -87,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    fn told(track: &[&str], names: &[&str]) -> (Verdict, String) {
+    fn outcome(track: &[&str], names: &[&str]) -> (Verdict, String) {
         let track = Refspecs::parse(track.iter().copied()).expect("they are sound");
         let oid = ObjectId::null(gix::hash::Kind::Sha1);
         let refs = names.iter().map(|name| (UpstreamRef::new(*name), oid));
@@ -106,30 +106,30 @@ mod tests {
             "refs/tags/v1",
             "refs/tags/v2",
         ];
-        let (verdict, words) = told(&[], &names);
+        let (verdict, words) = outcome(&[], &names);
         assert_eq!(verdict, Verdict::Passed);
         assert_eq!(words, "4 refs: a, b, v1 and 1 more");
-        let one = told(&["+refs/heads/a"], &names);
+        let one = outcome(&["+refs/heads/a"], &names);
         assert_eq!(one, (Verdict::Passed, "1 ref: a".into()));
     }
 
     #[test]
     fn a_refspec_that_matches_nothing_is_said() {
         let names = ["refs/heads/main", "refs/heads/wip/x"];
-        let (verdict, words) = told(&["+refs/heads/mian", "+refs/heads/main"], &names);
+        let (verdict, words) = outcome(&["+refs/heads/mian", "+refs/heads/main"], &names);
         assert_eq!(verdict, Verdict::Failed);
         let mian = "'+refs/heads/mian:refs/heads/mian' matches nothing";
         assert_eq!(words, format!("1 ref: main; {mian}"));
         let excluded = ["+refs/heads/wip/*", "^refs/heads/wip/x"];
-        let (verdict, words) = told(&excluded, &names);
+        let (verdict, words) = outcome(&excluded, &names);
         assert!(verdict == Verdict::Failed && words.starts_with("no refs; '+refs/heads/wip/*"));
     }
 
     #[test]
     fn nothing_is_wrong_with_what_may_still_come() {
-        let empty = told(&["+refs/heads/main"], &[]);
+        let empty = outcome(&["+refs/heads/main"], &[]);
         assert_eq!(empty, (Verdict::Passed, "no refs".into()));
-        let untagged = told(&[], &["refs/heads/main"]);
+        let untagged = outcome(&[], &["refs/heads/main"]);
         assert_eq!(untagged, (Verdict::Passed, "1 ref: main".into()));
     }
 }
