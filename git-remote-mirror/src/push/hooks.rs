@@ -102,7 +102,7 @@ async fn carry_out(push: &PushCommands, quarantine: &Path) -> Result<Vec<Verdict
             match &verdict {
                 Ok(()) => at_upstream.push(update.at),
                 Err(reason) => {
-                    print_hint(update, reason, (atomic && !push.atomic).then_some(&*name))
+                    print_hint(update, reason, (atomic && !push.atomic).then_some(&*name));
                 }
             }
             verdicts[update.at] = verdict;
