@@ -76,15 +76,15 @@ impl Server {
             Request::Add(request) => add::add(engine, conversation, request).await?,
             Request::Test(request) => test::test(engine, conversation, request).await?,
             Request::Sync(request) => {
-                let wish = SyncOptions::new(Cause::Command);
-                sync::sync(engine, conversation, request, wish).await?
+                let options = SyncOptions::new(Cause::Command);
+                sync::sync(engine, conversation, request, options).await?
             }
             Request::Accept(request) => {
-                let wish = SyncOptions {
+                let options = SyncOptions {
                     accept: true,
                     ..SyncOptions::new(Cause::Command)
                 };
-                sync::sync(engine, conversation, request, wish).await?
+                sync::sync(engine, conversation, request, options).await?
             }
             Request::Set(request) => {
                 let setting = edit::set(engine, request);

@@ -127,11 +127,11 @@ async fn make(
                 Err(err) => return Err(Failure::io(CANNOT_MAKE, &err).into()),
             }
         }
-        let wish = SyncOptions {
+        let options = SyncOptions {
             create: Create::With(Box::new(settings.clone())),
             ..SyncOptions::new(Cause::Command)
         };
-        let synced = request.request_sync(&Purpose::Sync(wish)).await?;
+        let synced = request.request_sync(&Purpose::Sync(options)).await?;
         if synced.mirror.settings == settings {
             return Ok(added(&synced.mirror, synced.ready.warnings));
         }

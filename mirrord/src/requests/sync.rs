@@ -22,10 +22,10 @@ pub(crate) async fn sync(
     engine: &Arc<Engine>,
     conversation: &mut Conversation,
     request: Fetch,
-    wish: SyncOptions,
+    options: SyncOptions,
 ) -> Result<Reply, RequestError> {
     existing_mirror(engine, &request.mirror)?;
-    let synced = make_fresh(engine, conversation, request, Purpose::Sync(wish)).await?;
+    let synced = make_fresh(engine, conversation, request, Purpose::Sync(options)).await?;
     Ok(Reply::Synced {
         name: synced.mirror.settings.name.to_string(),
         changed: synced.changed_refs as u64,

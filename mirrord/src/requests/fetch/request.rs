@@ -199,9 +199,9 @@ impl<'c> MirrorRequest<'c> {
     }
 
     /// What the sync for a purpose is to do.
-    pub(super) fn wish(&self, purpose: &Purpose) -> SyncOptions {
+    pub(super) fn sync_options(&self, purpose: &Purpose) -> SyncOptions {
         let cause = match purpose {
-            Purpose::Sync(wish) => return wish.clone(),
+            Purpose::Sync(options) => return options.clone(),
             Purpose::Read => Cause::Fetch,
             Purpose::Push => Cause::Push,
         };

@@ -24,11 +24,11 @@ impl MirrorRequest<'_> {
             if let Some(failure) = self.reason_not_to_sync(purpose).await? {
                 return Box::pin(self.serve_copy(failure, purpose)).await;
             }
-            let (access, wish) = (self.access(), self.wish(purpose));
+            let (access, options) = (self.access(), self.sync_options(purpose));
             let can_ask = self.fetch.can_ask;
             let pending = self
                 .engine
-                .request_sync(&self.target, access.clone(), wish, can_ask);
+                .request_sync(&self.target, access.clone(), options, can_ask);
             let ended = match self.wait_for_sync(pending, purpose).await? {
                 Waited::Ended(ended) => *ended,
                 Waited::TooLong(failure) => {
@@ -90,8 +90,9 @@ impl MirrorRequest<'_> {
         match Box::pin(self.load_own_credential()).await {
             Ok(()) => {}
             Err(RequestError::Failed(failure)) => {
-                let wish = self.wish(purpose);
-                self.engine.journal_failure(&self.target, &wish, &failure);
+                let options = self.sync_options(purpose);
+                self.engine
+                    .journal_failure(&self.target, &options, &failure);
                 return Ok(Some(failure));
             }
             Err(disconnected) => return Err(disconnected),

@@ -58,9 +58,9 @@ impl MirrorRequest<'_> {
         };
         let failure = self.no_answer_for(hanging_for).await?;
         if failure.is_some() && self.engine.claim_retry(&self.target) {
-            let (access, wish) = (self.access(), self.wish(purpose));
+            let (access, options) = (self.access(), self.sync_options(purpose));
             self.engine
-                .request_sync(&self.target, access, wish, false)
+                .request_sync(&self.target, access, options, false)
                 .detach();
         }
         Ok(failure)
