@@ -91,7 +91,7 @@ impl Client {
         }
     }
 
-    /// It with these words behind the user's own, in an environment as fenced as git's is.
+    /// The command of this client with `words` behind the user's own arguments, in the environment of a fenced git.
     pub fn fenced(
         &self,
         words: impl IntoIterator<Item = String>,

@@ -76,13 +76,13 @@ pub struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
-    /// It was brought in step with upstream.
+    /// The mirror was brought in step with upstream.
     Sync,
     /// Somebody pushed.
     Push,
-    /// It went by itself.
+    /// The daemon removed the mirror.
     Removal,
-    /// Its packs were compared with what was verified, and some were not the same.
+    /// Packs of the mirror differed from what was verified.
     Repair,
 }
 
@@ -92,7 +92,7 @@ pub enum What {
 pub enum Outcome {
     /// The mirror has what upstream had, and was changed for that.
     InStep,
-    /// The mirror had it already.
+    /// The mirror had already what upstream had.
     Unchanged,
     /// A push has come to its end.
     Pushed {
@@ -102,14 +102,14 @@ pub enum Outcome {
         kept: u64,
         /// Refs that were refused.
         refused: u64,
-        /// Why the first of those was that was refused before upstream was asked.
+        /// Why the first ref was refused that was refused before upstream was asked.
         reason: Option<String>,
     },
-    /// It did not work, for this reason: one line, and no secret in it.
+    /// The sync or push failed, for this reason: one line without a secret.
     Failed(String),
-    /// It was ended early: nobody waited for it any more, or the daemon stopped.
+    /// The sync or push was ended early: nobody waited for it any more, or the daemon stopped.
     Cancelled,
-    /// The mirror has gone by itself, for this reason: its next use makes it anew.
+    /// The daemon removed the mirror, for this reason. Its next use makes it anew.
     Removed(String),
     /// Files of its packs that somebody else has changed were laid aside: one line.
     Replaced(String),

@@ -11,17 +11,17 @@ use super::{Credential, Fetch, Mirror, Progress};
 pub struct Add {
     /// Its upstream, and with what to ask it.
     pub fetch: Fetch,
-    /// What it is to be called.
+    /// The name of the mirror.
     pub name: String,
     /// Settings that differ from the defaults, as they are typed: key and value.
     pub settings: Vec<(String, String)>,
-    /// What it is to sign in with.
+    /// The credential that the mirror is to sign in with.
     pub credential: Credential,
     /// Whether upstream must answer first.
     pub test: bool,
-    /// Whether somebody sees the steps of that: then it looks at what no mirror needs, too.
+    /// Whether the client prints the steps of the test. Then the test also probes what no mirror needs.
     pub watched: bool,
-    /// Whether to download it at once.
+    /// Whether to run the first sync at once.
     pub sync: bool,
 }
 
@@ -34,7 +34,7 @@ pub struct Set {
     pub url: Option<String>,
     /// Settings, as they are typed: key and value.
     pub settings: Vec<(String, String)>,
-    /// What it is to sign in with from now on.
+    /// The credential that the mirror signs in with from now on.
     pub credential: Option<Credential>,
     /// Whether branches that are no longer tracked stay as local ones, where they would go to the history.
     pub keep: bool,
@@ -89,7 +89,7 @@ pub struct Shown {
     pub in_doubt: bool,
     /// Its settings.
     pub settings: Vec<(String, String)>,
-    /// What it does not show of upstream, and why, one line each.
+    /// The refs of upstream that the mirror does not show, and why, one line each.
     pub held: Vec<String>,
     /// How many branches and tags follow upstream.
     pub tracked: u64,

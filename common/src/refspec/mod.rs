@@ -116,8 +116,8 @@ impl Refspecs {
 
     /// Parses git refspecs for fetching, one a line; [`EVERYTHING`] where none of them says what to show.
     ///
-    /// They mean what they mean to `git fetch`, but for these: names are full, and what has no destination keeps its
-    /// name.
+    /// The refspecs mean what they mean to `git fetch`, with two differences: names are full, and a ref without a
+    /// destination keeps its name.
     ///
     /// # Errors
     /// Fails when one is no mapping of whole ref names or leads to where no upstream may write, and when two do not map

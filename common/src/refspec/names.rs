@@ -11,7 +11,7 @@ use super::{RECORDS, WITHHELD};
 
 /// The name that a ref has at upstream.
 ///
-/// It is not a name in the mirror, and so it is not a `BStr` by itself: [`UpstreamRef::as_bstr`] is for messages.
+/// An upstream name is not a name in the mirror, and so the type does not dereference to `BStr`: [`UpstreamRef::as_bstr`] is for messages.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UpstreamRef(BString);
 

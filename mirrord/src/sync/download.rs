@@ -62,9 +62,9 @@ pub(super) struct PackDownload<'d> {
 /// Which of the wanted objects made a request fail.
 #[derive(Debug, PartialEq, Eq)]
 enum Fault {
-    /// This one: upstream does not have it.
+    /// The object that upstream does not have.
     Of(ObjectId),
-    /// One or more of them.
+    /// One or more of the objects; which, upstream does not say.
     OfSome,
     /// None of them: the failure has another cause.
     None,

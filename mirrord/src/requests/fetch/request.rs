@@ -36,7 +36,7 @@ pub(super) enum LoginSource {
     Kept,
     /// The mirror's own credential.
     Own,
-    /// This client, just now. Other clients with the same key wait until it is known whether upstream takes the login.
+    /// The client of this request, just now. Other clients with the same key wait until it is known whether upstream takes the login.
     Client { _turn: OwnedMutexGuard<()> },
 }
 

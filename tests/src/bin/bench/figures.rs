@@ -36,7 +36,7 @@ pub(crate) struct Job {
     pub(crate) dir: PathBuf,
     /// So many at once.
     pub(crate) count: usize,
-    /// What it writes to.
+    /// The directory that it writes to.
     pub(crate) writes: PathBuf,
 }
 

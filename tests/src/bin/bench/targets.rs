@@ -38,7 +38,7 @@ pub(crate) struct Reached {
     pub(crate) what: &'static str,
     /// The limit, with its unit.
     pub(crate) limit: String,
-    /// What it is, with its unit; nothing where a way has failed in all rounds.
+    /// The measured figure, with its unit; nothing where a way has failed in all rounds.
     pub(crate) is: Option<String>,
     pub(crate) reached: bool,
 }
