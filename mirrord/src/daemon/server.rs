@@ -223,7 +223,9 @@ async fn follow_touches(engine: Arc<Engine>) {
     #[cfg(target_os = "linux")]
     let upkeep = engine.upkeep.clone();
     #[cfg(target_os = "linux")]
-    upkeep.follow_touches(&engine.registry, &engine.gates).await;
+    upkeep
+        .compare_touched(&engine.registry, &engine.gates)
+        .await;
     #[cfg(not(target_os = "linux"))]
     drop(engine);
 }

@@ -1,5 +1,6 @@
-//! Compares a mirror's packs with what was verified, before somebody is served from them: with a hard link, whoever may
-//! write into one clone may write into the packs of all. What differs is laid aside; the next sync asks upstream for it.
+//! The comparison of a mirror's packs with what was verified, before somebody is served from them: through a hard link,
+//! whoever may write into one clone may write into the packs of all. Packs that differ are laid aside (`whole.rs`); the
+//! next sync asks upstream for what was in them.
 
 use std::{
     collections::BTreeSet,
@@ -29,14 +30,15 @@ use crate::{
     },
 };
 
-/// Who reads what is not what was verified is not waited for longer: they may never end.
+/// How long readers of a changed pack are waited for before it is laid aside: they may never end.
 pub(super) const READERS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The ending of the file of a pack that git does without.
 const DISPENSABLE: &str = "rev";
 
 impl Upkeep {
-    /// Compares what somebody has touched, or all after a complaint of git's, for one who is about to read the mirror.
+    /// Compares the files that somebody has touched, or all of them after git has complained, for a client that is about to
+    /// read the mirror.
     pub(crate) async fn before_read(
         self: &Arc<Self>,
         gates: &Gates,
@@ -47,13 +49,13 @@ impl Upkeep {
             .compare(&gate, mirror, Extent::Touched, Cause::Fetch)
             .await?
         {
-            // What upstream does not have is looked for in the background.
-            self.begin(gate, mirror.clone());
+            // What was laid aside is mended in the background.
+            self.start(gate, mirror.clone());
         }
         Ok(())
     }
 
-    /// Compares, and lays aside what differs. Says whether something did.
+    /// Compares, and lays aside the packs that differ. Returns whether there were any.
     pub(super) async fn compare(
         &self,
         gate: &Arc<Gate>,
@@ -65,7 +67,7 @@ impl Upkeep {
         let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
         let began = Instant::now();
         let changed = blocking_io(move || {
-            let extent = match check::is_wanted(&git_dir)? {
+            let extent = match check::is_requested(&git_dir)? {
                 true => Extent::All,
                 false => extent,
             };
@@ -99,9 +101,9 @@ impl Upkeep {
             .collect::<Vec<_>>()
             .join(", ");
         tracing::warn!("'{name}': {message}");
-        let (dir, noted) = (git_dir.clone(), files.clone());
+        let (dir, recorded) = (git_dir.clone(), files.clone());
         let packs = blocking_io(move || {
-            changed::record(&dir, &noted, SystemTime::now())?;
+            changed::record(&dir, &recorded, SystemTime::now())?;
             let mut packs = BTreeSet::new();
             for Changed { path, .. } in changed {
                 let is_needed = path.starts_with(pack_dir(&dir))

@@ -1,7 +1,8 @@
-//! Refs of which something is lost: which they are, and how they get out of the way of the others until it is there again.
+//! Refs that have lost objects: which they are, and how local ones are moved out of the way until the objects are there
+//! again.
 //!
-//! git clones nothing from a repository with one such branch, and takes no push. So a mirror's own goes into the history,
-//! and comes back when it is whole, unless another has its name by then.
+//! git clones nothing from a repository with one such branch, and takes no push. So a local branch goes into the history,
+//! and comes back when it is whole, unless another branch has its name by then.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,21 +28,21 @@ use crate::{
     },
 };
 
-/// What is said where it is not the mirror's own that is lost.
+/// The name under which lost objects are reported that upstream had.
 const UPSTREAMS: &str = "what upstream had";
 
-/// What is lost of a mirror.
+/// What a mirror has lost.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Lost {
-    /// Refs, those of the history among them.
+    /// The refs that need it, entries of the history among them.
     refs: BTreeSet<BString>,
-    /// Whether it is something that upstream had once.
+    /// Whether records of upstream's refs need it.
     upstreams: bool,
 }
 
 impl Lost {
-    /// What is lost of a mirror now.
-    pub(super) fn of(git_dir: &Path, watch: &Watch) -> io::Result<Self> {
+    /// Finds what a mirror has lost, by a walk from each ref.
+    pub(super) fn find(git_dir: &Path, watch: &Watch) -> io::Result<Self> {
         let refs = refs::read(git_dir)?;
         let is_record = |name: &[u8]| refspec::recorded(name).is_some();
         let records = refs.iter().filter(|(name, _)| is_record(name));
@@ -54,7 +55,7 @@ impl Lost {
         };
         let mut lost = Self::default();
         for (name, oid) in refs.iter().filter(|(name, _)| !is_record(name)) {
-            // What upstream has under the same name is told by its record.
+            // A ref that is what upstream has is covered by its record.
             if !records.contains(oid) && !is_whole(git_dir, &BTreeSet::from([*oid]), known, watch)?
             {
                 lost.refs.insert(name.clone());
@@ -64,12 +65,12 @@ impl Lost {
         Ok(lost)
     }
 
-    /// Whether something is lost that upstream had once, and may have still.
+    /// Whether upstream may still have some of what is lost.
     pub(super) fn is_upstreams(&self) -> bool {
         self.upstreams
     }
 
-    /// What of it to say, by the names that people know.
+    /// The names of the refs as people know them, for `status` and the log.
     pub(super) fn names(&self, git_dir: &Path) -> io::Result<Vec<String>> {
         let damaged = history::damaged(&refs::read(git_dir)?).into_iter();
         let damaged: BTreeMap<_, _> = damaged.map(|(name, entry)| (name, entry.name)).collect();
@@ -79,12 +80,12 @@ impl Lost {
         Ok(names.chain(upstreams).collect())
     }
 
-    /// Takes the mirror's own refs out of the way of which something is lost, and brings those back of which nothing is any
-    /// more. Says whether it has forgotten one, because another has its name.
-    pub(super) fn settle(&self, mirror: &Mirror) -> io::Result<bool> {
+    /// Moves local refs that have lost something into the history, and brings those back that are whole again. Returns
+    /// whether it has forgotten one, because another ref has its name.
+    pub(super) fn move_refs(&self, mirror: &Mirror) -> io::Result<bool> {
         let refs = refs::read(&mirror.git_dir)?;
         let stamp = history::stamp(&refs, SystemTime::now());
-        let (mut plan, mut forgets) = (Plan::default(), false);
+        let (mut plan, mut has_forgotten) = (Plan::default(), false);
         let mut edit = |name: BString, old, new| plan.edits.insert(name, Edit { old, new });
         let own = self.refs.iter().filter(|name| !refspec::is_reserved(name));
         for (name, oid) in own.filter_map(|name| Some((name, *refs.get(name)?))) {
@@ -98,7 +99,7 @@ impl Lost {
             match (self.refs.contains(&kept), is_free) {
                 (true, true) => continue,
                 (false, true) => drop(edit(entry.name, None, Some(entry.oid))),
-                (is_lost, false) => forgets |= is_lost,
+                (is_lost, false) => has_forgotten |= is_lost,
             }
             edit(kept, Some(entry.oid), None);
         }
@@ -107,11 +108,11 @@ impl Lost {
         }
         let track = &mirror.settings.rules.track;
         publish::publish(&mirror.git_dir, &plan, None, track)?;
-        Ok(forgets)
+        Ok(has_forgotten)
     }
 }
 
-/// Whether all is there that these reach and those do not.
+/// Whether all is there that `tips` reach and `known` do not.
 fn is_whole(
     git_dir: &Path,
     tips: &BTreeSet<ObjectId>,
@@ -144,27 +145,15 @@ mod tests {
     use tokio::{sync::broadcast, task::spawn_blocking};
 
     use super::*;
-    use crate::{
-        mirrors::settings::{Rules, Settings},
-        upkeep::{packs, store::Store},
+    use crate::upkeep::{
+        packs,
+        store::{Store, mirror},
     };
-
-    fn mirror(dir: &Path) -> Mirror {
-        let address =
-            common::address::upstream_url::Address::parse("https://gitlab.example/a/b.git");
-        let Ok(common::address::upstream_url::Address::Url(url, _)) = address else {
-            panic!("it is a URL");
-        };
-        Mirror {
-            git_dir: dir.to_owned(),
-            settings: Settings::for_url(&url, Rules::default()),
-        }
-    }
 
     async fn lost(store: &Store) -> Lost {
         let git_dir = store.path().to_owned();
         let watch = Watch::new("", broadcast::channel(1).0, Vec::new());
-        let lost = spawn_blocking(move || Lost::of(&git_dir, &watch)).await;
+        let lost = spawn_blocking(move || Lost::find(&git_dir, &watch)).await;
         lost.expect("no panic").expect("known")
     }
 
@@ -196,7 +185,7 @@ mod tests {
             found.names(store.path()).expect("known"),
             ["refs/heads/mine"]
         );
-        assert!(!found.settle(&mirror).expect("written"));
+        assert!(!found.move_refs(&mirror).expect("written"));
         assert_eq!(
             refs::read(store.path())
                 .expect("there")
@@ -208,20 +197,20 @@ mod tests {
             found.names(store.path()).expect("known"),
             ["refs/heads/mine"]
         );
-        assert!(!found.settle(&mirror).expect("nothing to write"));
+        assert!(!found.move_refs(&mirror).expect("nothing to write"));
         // It is there again, and nobody has its name.
         fs::rename(&away, &index).expect("ours");
         let found = lost(&store).await;
         assert_eq!(found, Lost::default());
-        found.settle(&mirror).expect("written");
+        found.move_refs(&mirror).expect("written");
         assert_eq!(store.git(&["rev-parse", "mine"], ""), mine);
         assert!(history::damaged(&refs::read(store.path()).expect("there")).is_empty());
         // Another has its name.
         fs::rename(&index, &away).expect("ours");
-        lost(&store).await.settle(&mirror).expect("written");
+        lost(&store).await.move_refs(&mirror).expect("written");
         store.git(&["update-ref", "refs/heads/mine", &tip], "");
         store.git(&["pack-refs", "--all"], "");
-        assert!(lost(&store).await.settle(&mirror).expect("written"));
+        assert!(lost(&store).await.move_refs(&mirror).expect("written"));
         assert_eq!(lost(&store).await, Lost::default());
         assert_eq!(store.git(&["rev-parse", "mine"], ""), tip);
     }

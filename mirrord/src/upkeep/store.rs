@@ -11,21 +11,40 @@ use std::{
 use common::git;
 
 use super::packs;
-use crate::repository::quarantine::LOCAL_MARK;
+use crate::{
+    mirrors::{
+        registry::Mirror,
+        settings::{Rules, Settings},
+    },
+    repository::quarantine::LOCAL_MARK,
+};
 
-/// A bare repository. Each pack that is put into it has objects of its own.
+/// The mirror at a directory, whose upstream nobody asks.
+pub(super) fn mirror(dir: &Path) -> Mirror {
+    let address =
+        common::address::upstream_url::Address::parse("https://gitlab.example/group/project.git");
+    let Ok(common::address::upstream_url::Address::Url(url, _)) = address else {
+        panic!("it is a URL");
+    };
+    Mirror {
+        git_dir: dir.to_owned(),
+        settings: Settings::for_url(&url, Rules::default()),
+    }
+}
+
+/// A bare repository; each pack that is put into it has other objects.
 pub(super) struct Store {
     dir: tempfile::TempDir,
     made: usize,
 }
 
 impl Store {
-    /// An empty one.
+    /// Creates an empty repository.
     pub(super) fn new() -> Self {
         Self::of("sha1")
     }
 
-    /// An empty one of an object format.
+    /// Creates an empty repository of an object format.
     pub(super) fn of(format: &str) -> Self {
         let dir = tempfile::tempdir().expect("temp dir");
         let init = [
@@ -42,21 +61,21 @@ impl Store {
         Self { dir, made: 0 }
     }
 
-    /// Where it is.
+    /// The path of the repository.
     pub(super) fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    /// A file beside its packs.
+    /// The path of a file beside the packs.
     pub(super) fn file(&self, name: &str) -> PathBuf {
-        packs::folder(self.path()).join(name)
+        packs::pack_dir(self.path()).join(name)
     }
 
-    /// Has git do something in it; returns what it printed.
-    pub(super) fn git(&self, words: &[&str], input: &str) -> String {
+    /// Runs git in it; returns what git printed.
+    pub(super) fn git(&self, args: &[&str], input: &str) -> String {
         let mut git: Command = git::at(self.path());
         let mut child = git
-            .args(words)
+            .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -65,7 +84,7 @@ impl Store {
         stdin.write_all(input.as_bytes()).expect("git reads it");
         drop(stdin);
         let ended = child.wait_with_output().expect("git ends");
-        assert!(ended.status.success(), "git {words:?}");
+        assert!(ended.status.success(), "git {args:?}");
         String::from_utf8_lossy(&ended.stdout).trim().to_owned()
     }
 
@@ -75,8 +94,8 @@ impl Store {
         let mut stream = String::new();
         for _ in 0..blobs {
             self.made += 1;
-            let words = format!("blob {}", self.made);
-            stream += &format!("blob\ndata {}\n{words}\n", words.len());
+            let content = format!("blob {}", self.made);
+            stream += &format!("blob\ndata {}\n{content}\n", content.len());
         }
         let import = ["-c", "fastimport.unpackLimit=0", "fast-import", "--quiet"];
         self.git(&import, &stream);
@@ -90,7 +109,7 @@ impl Store {
         let mut stream = String::new();
         for at in 0..commits {
             self.made += 3;
-            let words = format!("{branch} {}", self.made);
+            let content = format!("{branch} {}", self.made);
             let from = match at {
                 0 if self.has(&format!("refs/heads/{branch}")) => {
                     format!("from refs/heads/{branch}^0\n")
@@ -98,10 +117,10 @@ impl Store {
                 _ => String::new(),
             };
             stream += &format!(
-                "commit refs/heads/{branch}\ncommitter M <m@m> {} +0000\ndata {length}\n{words}\n{from}\
-                 M 100644 inline {branch}\ndata {length}\n{words}\n\n",
+                "commit refs/heads/{branch}\ncommitter M <m@m> {} +0000\ndata {length}\n{content}\n{from}\
+                 M 100644 inline {branch}\ndata {length}\n{content}\n\n",
                 1_700_000_000 + self.made,
-                length = words.len(),
+                length = content.len(),
             );
         }
         let import = ["-c", "fastimport.unpackLimit=0", "fast-import", "--quiet"];
@@ -109,7 +128,7 @@ impl Store {
         self.git(&["pack-refs", "--all"], "");
     }
 
-    /// Adds a commit to a branch origin file takes more than a megabyte, whatever git does.
+    /// Adds a commit to a branch, with a file that takes more than a megabyte however it is compressed.
     pub(super) fn big(&mut self, branch: &str) {
         self.made += 3;
         let mut state = self.made as u64;
@@ -131,13 +150,13 @@ impl Store {
         self.git(&["pack-refs", "--all"], "");
     }
 
-    /// Whether git finds this.
+    /// Whether git finds an object.
     pub(super) fn has(&self, what: &str) -> bool {
         let check = self.git(&["cat-file", "--batch-check"], &format!("{what}\n"));
         !check.ends_with(" missing")
     }
 
-    /// Puts what these have into one more pack; returns its name.
+    /// Puts the objects of packs into one more pack; returns its name.
     pub(super) fn together(&self, names: &[&str]) -> String {
         let input: String = names.iter().map(|name| format!("{name}.pack\n")).collect();
         let base = self.file("pack");
@@ -146,7 +165,7 @@ impl Store {
         format!("pack-{hash}")
     }
 
-    /// The names of all packs that a reader finds.
+    /// The names of all packs.
     pub(super) fn names(&self) -> Vec<String> {
         let packs = packs::sizes(self.path()).expect("readable");
         packs.into_keys().collect()
@@ -159,9 +178,9 @@ impl Store {
         }
     }
 
-    /// What lies there and belongs to no pack.
+    /// The files beside the packs that belong to none.
     pub(super) fn leftovers(&self) -> Vec<String> {
-        let entries = fs::read_dir(packs::folder(self.path())).expect("readable");
+        let entries = fs::read_dir(packs::pack_dir(self.path())).expect("readable");
         let names = entries.map(|entry| entry.expect("readable").file_name());
         let names = names.map(|name| name.to_string_lossy().into_owned());
         let packs = self.names();
@@ -170,15 +189,15 @@ impl Store {
             .collect()
     }
 
-    /// The names of the packs that are not needed.
+    /// The names of the packs that have been replaced.
     pub(super) fn replaced(&self) -> Vec<String> {
         let replaced = packs::replaced(self.path()).expect("readable");
-        let mut names: Vec<_> = replaced.into_iter().map(|pack| pack.name).collect();
+        let mut names: Vec<_> = replaced.into_iter().flat_map(|kind| kind.names).collect();
         names.sort();
         names
     }
 
-    /// Drops them.
+    /// Drops the packs that have been replaced.
     pub(super) fn drop_replaced(&self) {
         let replaced = packs::replaced(self.path()).expect("readable");
         let dropped = packs::drop_replaced(self.path(), &replaced, SystemTime::now());

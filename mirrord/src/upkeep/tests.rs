@@ -4,26 +4,10 @@ use common::packs::lease;
 use tokio::time::sleep;
 
 use super::{
-    alone::{LEASE_TIMEOUT, POLL_INTERVAL},
+    exclusive::{LEASE_TIMEOUT, POLL_INTERVAL},
     *,
 };
-use crate::{
-    mirrors::settings::{Rules, Settings},
-    process::blocking::blocking_io,
-    repository::sample::Sample,
-};
-
-fn mirror(dir: &Path) -> Mirror {
-    let address =
-        common::address::upstream_url::Address::parse("https://gitlab.example/group/project.git");
-    let Ok(common::address::upstream_url::Address::Url(url, _)) = address else {
-        panic!("it is a URL");
-    };
-    Mirror {
-        git_dir: dir.to_owned(),
-        settings: Settings::for_url(&url, Rules::default()),
-    }
-}
+use crate::{process::blocking::blocking_io, repository::sample::Sample, upkeep::store::mirror};
 
 fn upkeep() -> Arc<Upkeep> {
     let schedule = Schedule::new("/nonexistent/rests".into());
@@ -38,17 +22,20 @@ async fn those_who_read_are_waited_for_and_not_for_ever() {
     let upkeep = upkeep();
     let reader = gate.begin_read().await;
     let began = Instant::now();
-    let alone = upkeep.alone(&gate, made.path()).await;
-    assert!(alone.expect("no trouble").is_none(), "somebody reads");
+    let exclusive = upkeep.exclusive_lease(&gate, made.path()).await;
+    assert!(exclusive.expect("no trouble").is_none(), "somebody reads");
     assert_eq!(began.elapsed(), LEASE_TIMEOUT);
     drop(gate.begin_read().await);
     drop(reader);
-    let alone = upkeep.alone(&gate, made.path()).await.expect("no trouble");
-    let alone = alone.expect("nobody reads");
+    let exclusive = upkeep
+        .exclusive_lease(&gate, made.path())
+        .await
+        .expect("no trouble");
+    let exclusive = exclusive.expect("nobody reads");
     let mut next = Box::pin(gate.begin_read());
     let comes_in = timeout(Duration::from_secs(1), &mut next).await;
     assert!(comes_in.is_err(), "nobody begins to read meanwhile");
-    drop(alone);
+    drop(exclusive);
     drop(next.await);
 }
 
@@ -59,16 +46,16 @@ async fn the_lease_of_a_client_whose_daemon_is_dead_counts_and_holds_up_nobody()
     let upkeep = upkeep();
     let lease = lease::share(made.path()).expect("free");
     {
-        let mut waits = Box::pin(upkeep.alone(&gate, made.path()));
+        let mut waits = Box::pin(upkeep.exclusive_lease(&gate, made.path()));
         assert!(timeout(LEASE_TIMEOUT / 2, &mut waits).await.is_err());
         drop(gate.begin_read().await);
         // Not only dropped: a child that another test starts just now may have it for a moment longer.
         lease.unlock().expect("held");
-        let (_, alone) = waits.await.expect("no trouble").expect("nobody reads");
-        alone.unlock().expect("held");
+        let (_, exclusive) = waits.await.expect("no trouble").expect("nobody reads");
+        exclusive.unlock().expect("held");
     }
-    let alone = upkeep.alone(&gate, made.path()).await;
-    assert!(alone.expect("no trouble").is_some());
+    let exclusive = upkeep.exclusive_lease(&gate, made.path()).await;
+    assert!(exclusive.expect("no trouble").is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,10 +66,10 @@ async fn the_end_of_the_daemon_ends_the_wait_and_begins_nothing() {
     let upkeep = upkeep();
     let _reader = gate.begin_read().await;
     let began = Instant::now();
-    let waits = upkeep.alone(&gate, made.path());
+    let waits = upkeep.exclusive_lease(&gate, made.path());
     let stops = async { upkeep.stop() };
-    let (alone, ()) = tokio::join!(waits, stops);
-    assert!(alone.expect("no trouble").is_none());
+    let (exclusive, ()) = tokio::join!(waits, stops);
+    assert!(exclusive.expect("no trouble").is_none());
     upkeep.after_change(&gates, &mirror(made.path()));
     assert!(upkeep.state().tasks.is_empty());
     upkeep.ended().await;
@@ -125,7 +112,7 @@ async fn a_mirror_that_is_gone_is_no_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_changes_while_it_is_looked_after_is_looked_after_once_more() {
+async fn a_mirror_that_changes_while_it_is_maintained_is_maintained_once_more() {
     let made = Sample::new().import();
     let gates = Gates::default();
     let upkeep = upkeep();
@@ -139,8 +126,8 @@ async fn what_changes_while_it_is_looked_after_is_looked_after_once_more() {
     assert!(verified::are_all_verified(made.path()));
     let reader = gates.gate(made.path()).begin_read().await;
     // Something to do that nobody may be reading for.
-    let going = packs::folder(made.path()).join("pack-1.going");
-    std::fs::write(&going, "").expect("written");
+    let dropped = packs::pack_dir(made.path()).join("pack-1.going");
+    std::fs::write(&dropped, "").expect("written");
     upkeep.after_change(&gates, &mirror);
     upkeep.after_change(&gates, &mirror);
     assert_eq!(upkeep.state().tasks.len(), 1);
@@ -152,6 +139,6 @@ async fn what_changes_while_it_is_looked_after_is_looked_after_once_more() {
     }
     drop(reader);
     upkeep.ended().await;
-    assert!(!going.exists());
+    assert!(!dropped.exists());
     assert!(upkeep.state().under_way.is_empty());
 }

@@ -1,5 +1,5 @@
-//! Tells when somebody touches packs of mirrors that were read of late, so that they are hashed before the next clone
-//! comes, which then need not wait for it: a clone that is removed changes the ctime of each file that it shared.
+//! inotify watches on packs of mirrors that were read of late. Packs that somebody touches are hashed at once, so that the
+//! next clone need not wait for that: a clone that is removed changes the ctime of each file that it shared.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -25,19 +25,20 @@ use crate::{
     repository::verified::Extent,
 };
 
-/// The system allows some thousands of each user; what is not watched is hashed when somebody comes.
+/// Linux allows each user some thousands of watches (`fs.inotify.max_user_watches`); files without one are hashed when a
+/// client comes.
 const MAX_WATCHES: usize = 2000;
 
-/// What is watched.
+/// The watches.
 pub(super) struct Touches {
-    /// None where the system refuses.
+    /// The inotify instance; None where the system refuses one.
     inotify: Option<OwnedFd>,
-    /// The mirrors, by the watches on their files.
+    /// The mirrors, by the watch descriptors of their files.
     mirrors: Mutex<HashMap<i32, PathBuf>>,
 }
 
 impl Touches {
-    /// Nothing yet.
+    /// Creates an inotify instance without watches.
     pub(super) fn new() -> Self {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK);
         if let Err(err) = &inotify {
@@ -49,7 +50,7 @@ impl Touches {
         }
     }
 
-    /// Watches the files of a mirror's packs, each by its inode: who touches it may do so by another name. Blocks.
+    /// Watches the files of a mirror's packs, each by its inode: another name of a file is watched with it. Blocks.
     pub(super) fn watch(&self, git_dir: &Path) -> io::Result<()> {
         let Some(inotify) = &self.inotify else {
             return Ok(());
@@ -72,7 +73,7 @@ impl Touches {
         Ok(())
     }
 
-    /// Reads what has happened: the mirrors origin files were touched, and those of them origin files somebody wrote into.
+    /// Reads events: returns the mirrors of files that were touched, and those of files that somebody wrote into.
     fn read(&self, inotify: &OwnedFd) -> io::Result<(BTreeSet<PathBuf>, BTreeSet<PathBuf>)> {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = Reader::new(inotify, &mut buffer);
@@ -112,13 +113,13 @@ impl Upkeep {
         }
     }
 
-    /// Compares what somebody has touched, as soon as they do, until it is dropped.
-    pub(crate) async fn follow_touches(self: Arc<Self>, registry: &Registry, gates: &Gates) {
+    /// Compares files as soon as somebody touches them; never returns where inotify works.
+    pub(crate) async fn compare_touched(self: Arc<Self>, registry: &Registry, gates: &Gates) {
         let inotify = self.touches.inotify.as_ref().map(OwnedFd::try_clone);
         let Some(Ok(inotify)) = inotify else {
             return;
         };
-        // It owns its descriptor, which is all that the other way to make one wants to be told.
+        // An OwnedFd keeps its promise to AsyncFd by itself.
         #[expect(deprecated, reason = "the other one is unsafe")]
         let Ok(inotify) = AsyncFd::new(inotify) else {
             return;
@@ -137,14 +138,14 @@ impl Upkeep {
                 let Ok(Some(mirror)) = registry.mirror_at(&git_dir) else {
                     continue;
                 };
-                // A write may have come between two looks at the ctime.
+                // A write may come in the tick of the clock in which the ctime was read.
                 let extent = match written.contains(&git_dir) {
                     true => Extent::All,
                     false => Extent::Touched,
                 };
                 let gate = gates.gate(&git_dir);
                 match self.compare(&gate, &mirror, extent, Cause::Schedule).await {
-                    Ok(true) => self.begin(gate, mirror),
+                    Ok(true) => self.start(gate, mirror),
                     Ok(false) => {}
                     Err(err) => tracing::debug!("cannot compare '{}': {err}", git_dir.display()),
                 }

@@ -1,18 +1,12 @@
-//! Sees to it that a mirror is whole: looks into what is not known to be, mends what it can, and has upstream asked for
-//! the rest.
+//! The mending of a mirror: packs that are not known to be as they should are verified, bad ones are mended or laid aside
+//! (`mend.rs`), a sync asks upstream for all that it has, and local branches that have lost something are named (`lost.rs`).
 
 use std::{io, path::Path, sync::Arc, time::SystemTime};
 
 use common::protocol::{Cause, Damage};
 use tokio::time::timeout;
 
-use super::{
-    Upkeep, check,
-    compare::READERS_TIMEOUT,
-    lost::Lost,
-    mend::{self, Salvaged},
-    packs,
-};
+use super::{Upkeep, check, compare::READERS_TIMEOUT, lost::Lost, mend, packs};
 use crate::{
     mirrors::{gate::Gate, registry::Mirror},
     process::{blocking::blocking_io, durable, watch::Watch},
@@ -22,18 +16,18 @@ use crate::{
     },
 };
 
-/// What was mended is looked into once more, and what that finds is mended; but not for ever.
-const MAX_TRIES: usize = 3;
+/// How often a mirror is verified in a row, each time after what was found has been mended.
+const MAX_ROUNDS: usize = 3;
 
 impl Upkeep {
-    /// Compares what somebody has touched of a mirror's packs with what was verified, and all of it when it is time for
-    /// that and this mirror's turn.
+    /// Compares packs of a mirror with what was verified: the files that somebody has touched, and all of them when it is
+    /// time for that and this mirror's turn.
     pub(super) async fn check(&self, gate: &Arc<Gate>, mirror: &Mirror) -> io::Result<()> {
         let git_dir = mirror.git_dir.clone();
         if !blocking_io(move || check::is_due(&git_dir, SystemTime::now())).await? {
             let (extent, cause) = (Extent::Touched, Cause::Schedule);
             return match self.compare(gate, mirror, extent, cause).await {
-                // Somebody hands packs out, and may be stopped meanwhile.
+                // A client may have been stopped while it links packs.
                 Err(err) if is_passing(&err) => Ok(()),
                 compared => compared.map(drop),
             };
@@ -45,8 +39,8 @@ impl Upkeep {
         self.compare(gate, mirror, extent, cause).await?;
         let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
         blocking_io(move || {
-            for path in check::faults(&git_dir, &watch)? {
-                tracing::warn!("'{}' is not what was written; it goes", path.display());
+            for path in check::damaged_derived(&git_dir, &watch)? {
+                tracing::warn!("'{}' is not what was written; removed", path.display());
                 durable::remove(&path)?;
             }
             Ok(())
@@ -54,20 +48,20 @@ impl Upkeep {
         .await
     }
 
-    /// Looks into what is not known to be as it should, and mends it, when it is this mirror's turn. Says whether the
-    /// mirror is whole.
+    /// Verifies packs that are not known to be as they should, and mends them, when it is this mirror's turn. Returns
+    /// whether the mirror is whole.
     pub(super) async fn make_whole(&self, gate: &Arc<Gate>, mirror: &Mirror) -> io::Result<bool> {
         let git_dir = mirror.git_dir.clone();
-        if blocking_io(move || is_well(&git_dir)).await? {
+        if blocking_io(move || is_known_whole(&git_dir)).await? {
             return Ok(true);
         }
         let Some(_turn) = self.turn().await else {
             return Ok(false);
         };
-        match self.look_and_mend(gate, mirror).await {
+        match self.verify_and_mend(gate, mirror).await {
             Err(err) if !self.watch.is_cancelled() && !is_passing(&err) => {
                 let (git_dir, what) = (mirror.git_dir.clone(), format!("cannot mend it: {err}"));
-                let noted = blocking_io(move || {
+                let recorded = blocking_io(move || {
                     let before = damage::read(&git_dir)?;
                     damage::record(
                         &git_dir,
@@ -78,9 +72,9 @@ impl Upkeep {
                         }),
                     )
                 });
-                if let Err(err) = noted.await {
+                if let Err(err) = recorded.await {
                     tracing::warn!(
-                        "cannot note that '{}' is damaged: {err}",
+                        "cannot record that '{}' is damaged: {err}",
                         mirror.settings.name
                     );
                 }
@@ -90,17 +84,17 @@ impl Upkeep {
         }
     }
 
-    async fn look_and_mend(&self, gate: &Arc<Gate>, mirror: &Mirror) -> io::Result<bool> {
-        for looks in 1..=MAX_TRIES {
+    async fn verify_and_mend(&self, gate: &Arc<Gate>, mirror: &Mirror) -> io::Result<bool> {
+        for round in 1..=MAX_ROUNDS {
             let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
-            let found = match blocking_io(move || look(&git_dir, &watch)).await {
+            let found = match blocking_io(move || verify(&git_dir, &watch)).await {
                 // A pack was just laid aside, or is being linked.
-                Err(err) if is_passing(&err) && looks < MAX_TRIES => continue,
+                Err(err) if is_passing(&err) && round < MAX_ROUNDS => continue,
                 found => found?,
             };
             match found {
                 Found::Whole => {
-                    self.is_whole(mirror).await?;
+                    self.clear_damage(mirror).await?;
                     return Ok(true);
                 }
                 Found::Bad { packs, message } => {
@@ -108,8 +102,8 @@ impl Upkeep {
                         return Ok(false);
                     }
                 }
-                Found::Lacking(words) => {
-                    if !self.lacks(mirror, words).await? {
+                Found::Lacking(message) => {
+                    if !self.refetch(mirror, message).await? {
                         return Ok(false);
                     }
                 }
@@ -118,58 +112,58 @@ impl Upkeep {
         Ok(false)
     }
 
-    /// Salvages what can be read of bad packs, and lays them aside; when they are `foreign`, who reads them is not waited
-    /// for without end. Says whether it could.
+    /// Mends bad packs or lays them aside. Packs that somebody else has changed (`foreign`) are laid aside after a while even
+    /// if somebody reads them. Returns whether all could be mended or laid aside.
     pub(super) async fn mend(
         &self,
         gate: &Arc<Gate>,
         mirror: &Mirror,
         bad: Vec<String>,
-        words: String,
+        message: String,
         foreign: bool,
     ) -> io::Result<bool> {
         let name = &mirror.settings.name;
-        tracing::warn!("'{name}' is damaged: {words}");
+        tracing::warn!("'{name}' is damaged: {message}");
         let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
-        let (bad, is_all) = blocking_io(move || salvage(&git_dir, bad, words, &watch)).await?;
+        let (bad, is_all) = blocking_io(move || repair(&git_dir, bad, message, &watch)).await?;
         if bad.is_empty() {
             return Ok(is_all);
         }
-        let alone = match foreign {
-            true => timeout(READERS_TIMEOUT, self.alone(gate, &mirror.git_dir)).await,
-            false => Ok(self.alone(gate, &mirror.git_dir).await),
+        let lease = match foreign {
+            true => timeout(READERS_TIMEOUT, self.exclusive_lease(gate, &mirror.git_dir)).await,
+            false => Ok(self.exclusive_lease(gate, &mirror.git_dir).await),
         };
-        let alone = alone.unwrap_or(Ok(None))?;
-        // Who reads on has what goes open, or finds that it is gone; neither is worse than what they would read.
-        if alone.is_none() && !foreign {
+        let lease = lease.unwrap_or(Ok(None))?;
+        // Readers go on with files that they have open, or find that a pack is gone: both are better than what was changed.
+        if lease.is_none() && !foreign {
             return Ok(false);
         }
         let git_dir = mirror.git_dir.clone();
         blocking_io(move || {
-            let _alone = alone;
+            let _lease = lease;
             mend::set_aside(&git_dir, &bad)
         })
         .await?;
         Ok(is_all)
     }
 
-    /// A mirror lacks something: upstream is asked for all that it has; what is lost after that is named, and taken out of
-    /// the way. Says whether it may be whole now.
-    async fn lacks(&self, mirror: &Mirror, words: String) -> io::Result<bool> {
+    /// Asks upstream for all that it has, for a mirror that lacks something. What is still lost after that is named, and
+    /// local branches that need it are moved out of the way. Returns whether the mirror may be whole now.
+    async fn refetch(&self, mirror: &Mirror, message: String) -> io::Result<bool> {
         let (found, watch) = (mirror.clone(), self.watch.clone());
-        let (before, now, forgets) = blocking_io(move || {
+        let (before, now, has_forgotten) = blocking_io(move || {
             let git_dir = &found.git_dir;
             let before = damage::read(git_dir)?;
             let mut now = before.clone().unwrap_or_else(|| Damage {
-                what: words,
+                what: message,
                 ..Damage::default()
             });
-            let lost = Lost::of(git_dir, &watch)?;
-            // As long as upstream may bring back what they are built upon, none of them is given up.
-            let forgets = (now.asked || !lost.is_upstreams()) && lost.settle(&found)?;
+            let lost = Lost::find(git_dir, &watch)?;
+            // Upstream may bring back what local branches are built upon: before it was asked, all of them stay.
+            let has_forgotten = (now.asked || !lost.is_upstreams()) && lost.move_refs(&found)?;
             now.lost = lost.names(git_dir)?;
             damage::record(git_dir, &now)?;
-            Ok((before, now, forgets))
+            Ok((before, now, has_forgotten))
         })
         .await?;
         let name = &mirror.settings.name;
@@ -183,17 +177,18 @@ impl Upkeep {
         if before.unwrap_or_default().lost != now.lost {
             tracing::warn!("'{name}' lacks something of {}", now.lost.join(", "));
         }
-        Ok(forgets)
+        Ok(has_forgotten)
     }
 
-    /// Forgets that a mirror was damaged, if it was.
-    async fn is_whole(&self, mirror: &Mirror) -> io::Result<()> {
+    /// Removes the record of damage from a mirror that is whole, with the packs that were laid aside, and brings back local
+    /// branches that were out of the way.
+    async fn clear_damage(&self, mirror: &Mirror) -> io::Result<()> {
         let found = mirror.clone();
         let was_damaged = blocking_io(move || {
             let was_damaged = damage::read(&found.git_dir)?.is_some();
             if was_damaged {
-                Lost::default().settle(&found)?;
-                mend::forget_bad(&found.git_dir)?;
+                Lost::default().move_refs(&found)?;
+                mend::remove_aside(&found.git_dir)?;
                 damage::clear(&found.git_dir)?;
             }
             Ok(was_damaged)
@@ -206,61 +201,68 @@ impl Upkeep {
     }
 }
 
-/// Whether all is known to be as it should.
-pub(super) fn is_well(git_dir: &Path) -> io::Result<bool> {
+/// Whether all packs of a mirror are known to be as they should, and none is missing.
+pub(super) fn is_known_whole(git_dir: &Path) -> io::Result<bool> {
     Ok(verified::are_all_verified(git_dir)
         && packs::without_index(git_dir, SystemTime::now())?.is_empty()
         && damage::read(git_dir)?.is_none())
 }
 
-/// Notes that packs are bad, and lets in what can be read of them. Returns those that are to be laid aside, and whether
-/// that is all that can be done.
-fn salvage(
+/// Records that packs are bad, has git index them anew, and copies what only the mirror has out of those for which that
+/// fails. Returns those that are to be laid aside, and whether that is all that can be done.
+fn repair(
     git_dir: &Path,
     bad: Vec<String>,
-    words: String,
+    what: String,
     watch: &Watch,
 ) -> io::Result<(Vec<String>, bool)> {
-    let before = damage::read(git_dir)?.unwrap_or_default();
-    let (what, asked) = (words, false);
     let damage = Damage {
         what,
-        asked,
-        ..before
+        asked: false,
+        ..damage::read(git_dir)?.unwrap_or_default()
     };
     damage::record(git_dir, &damage)?;
-    let (mut aside, mut is_all) = (Vec::new(), true);
-    // Somebody else may have laid one aside just now.
-    let is_there = |pack: &String| packs::folder(git_dir).join(format!("{pack}.pack")).exists();
+    let (mut aside, mut unreadable, mut is_all) = (Vec::new(), Vec::new(), true);
+    // A client's complaint may have had one laid aside just now.
+    let is_there = |pack: &String| {
+        packs::pack_dir(git_dir)
+            .join(format!("{pack}.pack"))
+            .exists()
+    };
     for pack in bad.into_iter().filter(is_there) {
-        match mend::salvage(git_dir, &pack, watch) {
-            Ok(Salvaged::Replaced) => continue,
-            Ok(Salvaged::All) => {
+        match mend::reindex(git_dir, &pack, watch) {
+            Ok(Some(name)) if name == pack => continue,
+            Ok(Some(_)) => {
                 aside.push(pack);
                 continue;
             }
-            Ok(Salvaged::Some) => {}
+            Ok(None) => {}
             Err(err) if watch.is_cancelled() => return Err(err),
-            Err(err) => tracing::warn!("nothing is salvaged of '{pack}': {err}"),
+            Err(err) => tracing::warn!("cannot index '{pack}' anew: {err}"),
         }
-        // Whatever git says of it for whatever reason, what is as it was written stays where it is.
+        // git may refuse a pack for want of memory: one that is as it was written stays.
         match check::is_pack_as_written(git_dir, &pack, watch) {
             Ok(true) => is_all = false,
-            Ok(false) => aside.push(pack),
+            Ok(false) => unreadable.push(pack),
             Err(err) if err.kind() == io::ErrorKind::NotFound => {}
             Err(err) => return Err(err),
         }
     }
+    if !unreadable.is_empty() {
+        mend::copy_unrecorded(git_dir, &unreadable, watch)?;
+    }
+    aside.append(&mut unreadable);
     Ok((aside, is_all))
 }
 
-/// Whether something was only in the way of somebody else just now.
+/// Whether something failed only because somebody else was at the same files just then.
 fn is_passing(err: &io::Error) -> bool {
     use io::ErrorKind::{NotFound, ResourceBusy, TimedOut};
     [NotFound, ResourceBusy, TimedOut].contains(&err.kind())
 }
 
-fn look(git_dir: &Path, watch: &Watch) -> io::Result<Found> {
+/// Verifies packs that are not known to be as they should. A pack without an index counts as bad.
+fn verify(git_dir: &Path, watch: &Watch) -> io::Result<Found> {
     let without_index = packs::without_index(git_dir, SystemTime::now())?;
     if without_index.is_empty() {
         return verified::verify(git_dir, watch);

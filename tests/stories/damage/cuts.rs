@@ -27,8 +27,7 @@ impl Hurt {
             && fsck.run().status.success()
     }
 
-    /// Harms packs of upstream's objects in the middle, and the others where they end, so that all of them can be had
-    /// again. Kills the daemon at the so-manieth change on disk that it then makes; tells whether there was one, and how
+    /// Harms packs of upstream's objects, and the indexes of the others, so that all of them can be had again. Kills the daemon at the so-manieth change on disk that it then makes; tells whether there was one, and how
     /// many there were.
     fn is_killed_at(&self, at: usize) -> (bool, usize) {
         let world = &self.fork.world;
@@ -36,8 +35,8 @@ impl Hurt {
         for pack in self.files(false, "pack") {
             flip(&pack, middle);
         }
-        for pack in self.files(true, "pack") {
-            flip(&pack, |length| length - 1);
+        for index in self.files(true, "idx") {
+            flip(&index, middle);
         }
         let verified = self.mirror().join("verified");
         File::create(verified).expect("ours");

@@ -77,11 +77,11 @@ impl Shelf {
         ran.status.success()
     }
 
-    /// The marks beside the packs whose objects nothing reached, as files of the mirror.
-    fn aging(&self) -> Vec<String> {
-        let names = packs(&self.mirror(), "aging").into_iter();
+    /// The files with which git marks packs of what nothing reached, as files of the mirror.
+    fn cruft(&self) -> Vec<String> {
+        let names = packs(&self.mirror(), "mtimes").into_iter();
         names
-            .map(|name| format!("objects/pack/{name}.aging"))
+            .map(|name| format!("objects/pack/{name}.mtimes"))
             .collect()
     }
 }
@@ -103,20 +103,20 @@ fn unreachable_objects_are_removed_two_weeks_after_they_were_found() {
     fork.push(&["-q", "mine"]).ok();
     let lost = shelf.loses_something(1);
     shelf.sync("soon");
-    assert_eq!(shelf.aging(), [""; 0], "it is not yet time");
+    assert_eq!(shelf.cruft(), [""; 0], "it is not yet time");
     shelf.is_looked_through("a-week-later");
-    assert_eq!(shelf.aging().len(), 1);
+    assert_eq!(shelf.cruft().len(), 1);
     assert!(shelf.has_object(&lost), "nothing goes at once");
     shelf.is_whole();
     shelf.is_looked_through("another-week-later");
     assert!(shelf.has_object(&lost));
-    assert_eq!(shelf.aging().len(), 1);
-    for mark in shelf.aging() {
+    assert_eq!(shelf.cruft().len(), 1);
+    for mark in shelf.cruft() {
         shelf.ages(&mark, 15);
     }
     shelf.is_looked_through("two-weeks-later");
     assert!(!shelf.has_object(&lost));
-    assert_eq!(shelf.aging(), [""; 0]);
+    assert_eq!(shelf.cruft(), [""; 0]);
     shelf.is_whole();
     fork.theirs(&["fetch", "-q"]).ok();
     assert_eq!(fork.has("theirs", "origin/mine"), fork.has("ours", "mine"));
@@ -135,16 +135,16 @@ fn unreachable_objects_that_upstream_brings_back_stay() {
     let shelf = Shelf::new();
     let lost = shelf.loses_something(1);
     shelf.is_looked_through("a-week-later");
-    assert_eq!(shelf.aging().len(), 1);
+    assert_eq!(shelf.cruft().len(), 1);
     // It is all there, and so it is not downloaded again.
     shelf.fork.project.force("main", &lost);
     shelf.fork.world.mirrord(["sync", "-q", "fork"]).ok();
     shelf.is_whole();
-    for mark in shelf.aging() {
+    for mark in shelf.cruft() {
         shelf.ages(&mark, 15);
     }
     shelf.is_looked_through("two-weeks-later");
-    assert_eq!(shelf.aging(), [""; 0], "it is as any other");
+    assert_eq!(shelf.cruft(), [""; 0], "it is as any other");
     assert!(shelf.has_object(&lost));
     shelf.is_whole();
     shelf.fork.world.clone_mirror("fork", "fresh").ok();
@@ -162,7 +162,7 @@ fn the_daemon_is_killed_at_any_step_of_it() {
         shelf.add_local_packs(3);
         let first = shelf.loses_something(1);
         shelf.is_looked_through("a-week-later");
-        for mark in shelf.aging() {
+        for mark in shelf.cruft() {
             shelf.ages(&mark, 15);
         }
         let second = shelf.loses_something(2);

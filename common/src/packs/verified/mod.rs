@@ -30,8 +30,8 @@ const TIPS_LINE: &str = "tips ";
 /// The files of a pack that are handed out, in the order in which they appear: git looks for indexes.
 pub const ENDINGS: [&str; 3] = ["pack", "rev", "idx"];
 
-/// The endings of files beside packs of which not every object is there or wanted.
-const UNFIT: [&str; 2] = ["promisor", "mtimes"];
+/// The ending beside packs that lack objects on purpose.
+const UNFIT: &str = "promisor";
 
 /// The files of one pack, by their endings.
 pub type Files = BTreeMap<&'static str, Stamp>;
@@ -229,7 +229,7 @@ pub fn packs(folder: &Path) -> io::Result<Vec<Pack>> {
     let mut packs = Vec::new();
     for (name, endings) in pack_files(folder)? {
         let has = |ending: &str| endings.contains(ending);
-        if !has("pack") || !has("idx") || UNFIT.into_iter().any(has) {
+        if !has("pack") || !has("idx") || has(UNFIT) {
             continue;
         }
         let mut files = Files::new();

@@ -1,9 +1,7 @@
-//! What makes a large mirror quick to read: one index over all of its packs, with bitmaps that say which objects a commit
-//! reaches, and a graph of its commits.
+//! git's multi-pack-index with bitmaps and its commit-graph, which make a large mirror quick to read.
 //!
-//! git writes them beside the old ones and renames them into place: readers see one or the other. They say where objects
-//! are and how commits hang together, which no change of refs makes wrong; packs that go do, and so they are forgotten
-//! first.
+//! git writes both beside the old ones and renames them into place: readers see one or the other. No change of refs makes
+//! them wrong, but a pack that goes does: they are removed first.
 
 use std::{
     collections::BTreeSet,
@@ -15,38 +13,38 @@ use std::{
 };
 
 use common::git;
-use gix::odb::pack::multi_index::File as IndexOfAll;
+use gix::odb::pack::multi_index::File as MultiPackIndex;
 
 use super::{
     packs,
-    repack::{LIMITS, ended},
+    repack::{LIMITS, succeeded},
 };
 use crate::process::{child, durable, watch::Watch};
 
-/// So many objects make it worth while; fewer are found in no time.
+/// Fewer objects than this are found in no time.
 const MIN_OBJECTS_FOR_BITMAPS: u64 = 50_000;
 
-/// More objects than this get no bitmaps: to make them takes some 250 bytes of memory for each.
+/// More objects than this get no bitmaps: git takes some 250 bytes of memory for each to write them.
 const MAX_OBJECTS_FOR_BITMAPS: u64 = 4_000_000;
 
-/// How the names begin of the index over all packs, and of what belongs to it.
+/// How the names of the multi-pack-index, its bitmaps and its lock begin.
 const INDEX: &str = "multi-pack-index";
 
-/// How the names begin of what a git leaves beside the packs that was killed while it wrote bitmaps.
+/// How the names of files begin that a git leaves which was killed while it wrote bitmaps.
 const UNFINISHED: [&str; 3] = ["tmp_bitmap_", "tmp_rev_", "tmp_midx_"];
 
-/// Whether a mirror is large and has no index over all of its packs, or one that names less than half of what there is.
+/// Whether a mirror is large and has no multi-pack-index, or one that names less than half of its objects.
 pub(super) fn are_wanted(git_dir: &Path) -> io::Result<bool> {
     are_wanted_for(git_dir, MIN_OBJECTS_FOR_BITMAPS)
 }
 
-fn are_wanted_for(git_dir: &Path, many: u64) -> io::Result<bool> {
+fn are_wanted_for(git_dir: &Path, min_objects: u64) -> io::Result<bool> {
     let sizes = packs::sizes(git_dir)?;
-    if sizes.values().map(|size| u64::from(*size)).sum::<u64>() < many {
+    if sizes.values().map(|size| u64::from(*size)).sum::<u64>() < min_objects {
         return Ok(false);
     }
-    // One that cannot be read is as good as none.
-    let Ok(index) = IndexOfAll::at(packs::folder(git_dir).join(INDEX), None) else {
+    // An index that cannot be read is as good as none.
+    let Ok(index) = MultiPackIndex::at(packs::pack_dir(git_dir).join(INDEX), None) else {
         return Ok(true);
     };
     let named = index
@@ -60,15 +58,15 @@ fn are_wanted_for(git_dir: &Path, many: u64) -> io::Result<bool> {
     Ok(unnamed >= u64::from(index.num_objects()))
 }
 
-/// Writes them. What is `held` is let go when the last child has ended that may still be at it.
-pub(super) fn write(git_dir: &Path, held: &File, watch: &Watch) -> io::Result<()> {
+/// Has git write both. Each child keeps the `lock` until it ends, even when the daemon is dead by then.
+pub(super) fn write(git_dir: &Path, lock: &File, watch: &Watch) -> io::Result<()> {
     sweep(git_dir)?;
     let sizes = packs::sizes(git_dir)?;
     let bitmap = match sizes.values().copied().map(u64::from).sum::<u64>() {
         ..=MAX_OBJECTS_FOR_BITMAPS => "--bitmap",
         _ => "--no-bitmap",
     };
-    // The one that is looked for comes last.
+    // `are_wanted` looks for the second: whoever is killed between the two begins again.
     let steps: [&[&str]; 2] = [
         &["commit-graph", "write", "--reachable"],
         &["multi-pack-index", "write", bitmap],
@@ -77,20 +75,20 @@ pub(super) fn write(git_dir: &Path, held: &File, watch: &Watch) -> io::Result<()
         let mut git = git::at(git_dir);
         git.args(LIMITS).args(step);
         let mut nice = git::niced(&git);
-        nice.stdin(held.try_clone()?).stdout(Stdio::null());
+        nice.stdin(lock.try_clone()?).stdout(Stdio::null());
         let written = child::run(nice, Vec::new(), watch);
-        if let Err(err) = written.and_then(|written| ended(written, watch)) {
-            // A git that was killed removes nothing.
+        if let Err(err) = written.and_then(|written| succeeded(written, watch)) {
+            // A git that was killed leaves its temporary files.
             sweep(git_dir)?;
             return Err(err);
         }
     }
-    durable::sync_dir(&packs::folder(git_dir))
+    durable::sync_dir(&packs::pack_dir(git_dir))
 }
 
-/// Removes what belongs to no index, of a git that was killed. Nobody may be writing one.
+/// Removes locks and temporary files that a killed git has left. Nobody may be writing an index.
 fn sweep(git_dir: &Path) -> io::Result<()> {
-    let dir = packs::folder(git_dir);
+    let dir = packs::pack_dir(git_dir);
     durable::remove(&graph(git_dir).with_extension("lock"))?;
     durable::remove(&dir.join(INDEX).with_extension("lock"))?;
     for entry in fs::read_dir(dir)? {
@@ -104,10 +102,10 @@ fn sweep(git_dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Forgets the index over all packs: it names packs that go. It is gone for good when this returns. Nobody may be reading
+/// Removes the multi-pack-index, before packs go that it names; a power cut does not bring it back. Nobody may be reading
 /// the mirror.
-pub(super) fn forget_index(git_dir: &Path) -> io::Result<()> {
-    let dir = packs::folder(git_dir);
+pub(super) fn remove_index(git_dir: &Path) -> io::Result<()> {
+    let dir = packs::pack_dir(git_dir);
     for entry in fs::read_dir(&dir)? {
         let entry = entry?;
         if !entry.file_name().to_string_lossy().starts_with(INDEX) {
@@ -123,8 +121,8 @@ pub(super) fn forget_index(git_dir: &Path) -> io::Result<()> {
     durable::sync_dir(&dir)
 }
 
-/// Forgets the graph of commits: it knows some that go. It is gone for good when this returns.
-pub(super) fn forget_graph(git_dir: &Path) -> io::Result<()> {
+/// Removes the commit-graph, before commits go that it knows; a power cut does not bring it back.
+pub(super) fn remove_graph(git_dir: &Path) -> io::Result<()> {
     let graph = graph(git_dir);
     if !graph.exists() {
         return Ok(());

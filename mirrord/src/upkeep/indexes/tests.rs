@@ -12,14 +12,14 @@ fn try_to_write(store: &Store) -> io::Result<()> {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let _inside = runtime.enter();
     let watch = Watch::new("", tokio::sync::broadcast::channel(1).0, Vec::new());
-    let held = File::create(store.path().join("upkeep")).expect("created");
-    write(store.path(), &held, &watch)
+    let lock = File::create(store.path().join("upkeep")).expect("created");
+    write(store.path(), &lock, &watch)
 }
 
 /// What the refs reach, as a reader counts it who uses all that there is, and as one who uses nothing of it.
 fn reached(store: &Store) -> [Vec<String>; 2] {
-    let read = |words: &[&str]| {
-        let listed = store.git(words, "");
+    let read = |args: &[&str]| {
+        let listed = store.git(args, "");
         let mut names: Vec<_> = listed
             .lines()
             .filter_map(|line| Some(line.split(' ').next()?.to_owned()))
@@ -43,7 +43,7 @@ fn reached(store: &Store) -> [Vec<String>; 2] {
 }
 
 #[test]
-fn they_are_wanted_once_there_is_much_and_again_when_there_is_twice_as_much() {
+fn indexes_are_wanted_once_there_are_many_objects_and_again_when_there_are_twice_as_many() {
     let mut store = Store::new();
     store.history("main", 10);
     let wanted = |store: &Store, many| are_wanted_for(store.path(), many).expect("readable");

@@ -1,9 +1,9 @@
-//! The packs of a mirror: which of them may be put together, which are not needed any more, and how those go.
+//! The packs of a mirror: their kinds, which of them others have replaced, and how those are dropped (`drop.rs`).
 //!
-//! Nothing is written down of a repack. A pack has been replaced when a bigger one has every object that it has, and the
-//! indexes say so: whoever is killed, the next look finds the same.
+//! A repack leaves no record. A pack has been replaced when others have every object that it has, which their indexes
+//! tell: a daemon that is killed in between is no loss.
 
-mod going;
+mod drop;
 mod leftovers;
 
 use std::{
@@ -13,15 +13,13 @@ use std::{
     time::SystemTime,
 };
 
-pub(super) use common::packs::listing::pack_dir as folder;
-use common::packs::listing::pack_files as files;
-use gix::{
-    ObjectId,
-    odb::pack::index::{self, File as Index},
-};
+use gix::odb::pack::index::{self, File as Index};
+
+pub(super) use common::packs::listing::pack_dir;
+use common::packs::listing::pack_files;
 
 pub(super) use self::{
-    going::{drop_aging, drop_doubles, drop_replaced},
+    drop::{drop_cruft, drop_replaced},
     leftovers::without_index,
 };
 use crate::repository::{
@@ -29,172 +27,157 @@ use crate::repository::{
     refs,
 };
 
-/// The ending that a pack has beside it which git leaves alone. Those of what only this mirror has are ours; those that a
-/// hand from outside has made stay as they are.
-const KEPT: &str = "keep";
+/// The ending that git puts beside a pack which it is to leave alone. The content tells whether it is ours (`LOCAL_MARK`) or
+/// somebody else's.
+pub(super) const KEEP: &str = "keep";
 
-/// The ending that a pack has beside it origin objects nothing reached when it was made; how old that is tells its age.
-pub(super) const AGING: &str = "aging";
+/// The ending that git puts beside a pack of objects that nothing reached when it was written.
+pub(super) const CRUFT: &str = "mtimes";
 
-/// The endings of packs without all of their objects, and of those with objects that nobody reaches: git's, and ours.
-const ODD: [&str; 3] = ["promisor", "mtimes", AGING];
+/// The ending that git puts beside a pack that lacks objects on purpose.
+const PROMISOR: &str = "promisor";
 
-/// What upstream has and what this mirror alone has never come into one pack.
+/// The kinds of packs, of which no two are put together.
 pub(super) const KINDS: [Origin; 2] = [Origin::Upstream, Origin::LocalOnly];
 
-/// The ending that the index of a pack has in the moment in which the pack goes: without one, nobody looks into it.
-const GOING: &str = "going";
+/// The ending that the index of a pack gets before the pack is removed: without an index, nobody reads a pack.
+const DROPPED: &str = "going";
 
-/// How many times more objects than all smaller packs together a pack has that is left as it is.
-const FACTOR: u64 = 2;
-
-/// One pack that may be put together with its like.
+/// One pack with its index.
 pub(super) struct Pack {
     /// Its name: that of its files, without their endings.
     pub(super) name: String,
     index: Index,
 }
 
-/// A pack that is not needed any more, and the one that has all that it has.
+/// Packs of one kind that are not needed any more, and those of that kind which have all that they have.
 pub(super) struct Replaced {
     origin: Origin,
-    pub(super) name: String,
-    by: String,
+    pub(super) names: Vec<String>,
+    by: Vec<String>,
 }
 
-/// How many packs a mirror has that may be put together.
+/// How many packs a mirror has, without those that somebody else keeps.
 pub(super) fn count(git_dir: &Path) -> io::Result<usize> {
-    KINDS.iter().try_fold(0, |count, kind| {
-        Ok(count + names(&folder(git_dir), *kind)?.len())
-    })
+    KINDS
+        .iter()
+        .try_fold(0, |count, kind| Ok(count + names(git_dir, *kind)?.len()))
 }
 
-/// How many objects each pack has that readers find, of whatever kind.
+/// How many objects each pack has, of whatever kind.
 pub(super) fn sizes(git_dir: &Path) -> io::Result<BTreeMap<String, u32>> {
-    let all = files(&folder(git_dir))?.into_iter();
+    let all = pack_files(&pack_dir(git_dir))?.into_iter();
     let whole = all.filter(|(_, endings)| is_whole(endings));
     let packs = open(git_dir, whole.map(|(name, _)| name))?.into_iter();
     Ok(packs.map(|pack| (pack.name.clone(), pack.size())).collect())
 }
 
-/// Whether something lies there that is nobody's: packs that were about to go when somebody was killed, or files that
-/// somebody left half written, long ago.
+/// Whether files lie there that belong to no pack: of packs that were being dropped when the daemon was killed, or half
+/// written ones that a killed git left long ago.
 pub(super) fn has_leftovers(git_dir: &Path, now: SystemTime) -> io::Result<bool> {
-    let dir = folder(git_dir);
-    let are_going = || {
-        let files = files(&dir)?;
-        io::Result::Ok(files.values().any(|endings| endings.contains(GOING)))
+    let dir = pack_dir(git_dir);
+    let is_dropped = || {
+        let files = pack_files(&dir)?;
+        io::Result::Ok(files.values().any(|endings| endings.contains(DROPPED)))
     };
-    Ok(are_going()? || !leftovers::of(&dir, now)?.is_empty())
+    Ok(is_dropped()? || !leftovers::find(&dir, now)?.is_empty())
 }
 
-/// The packs of a kind that are too small for what they have: those that make one, so that each of the rest has at least twice as
-/// many objects as all that are smaller. As `git repack --geometric=2` chooses them.
-pub(super) fn too_small(git_dir: &Path, origin: Origin) -> io::Result<Vec<Pack>> {
-    let mut packs = of(git_dir, origin)?;
-    let sizes: Vec<_> = packs.iter().map(|pack| pack.size().into()).collect();
-    packs.truncate(rolled_up(&sizes));
-    Ok(packs)
-}
-
-/// How many of these sizes, the smallest first, are to become one.
-fn rolled_up(sizes: &[u64]) -> usize {
-    let is_step = |at: usize| sizes[at] >= FACTOR * sizes[at - 1];
-    let Some(last) = (1..sizes.len()).rev().find(|at| !is_step(*at)) else {
-        return 0;
-    };
-    // What becomes of them may be too big for those that were well above.
-    let mut count = last + 1;
-    let mut sum: u64 = sizes[..count].iter().sum();
-    while sizes.get(count).is_some_and(|size| *size < FACTOR * sum) {
-        sum += sizes[count];
-        count += 1;
-    }
-    count
-}
-
-/// The packs of which a bigger one of their kind has every object.
+/// Finds packs of which others of their kind have every object; of two with the same objects, the newer one stays.
+///
+/// `git repack -d` would remove such packs at once. Readers are waited for, maybe until long after the new packs came.
 pub(super) fn replaced(git_dir: &Path) -> io::Result<Vec<Replaced>> {
-    let mut replaced = Vec::new();
+    let mut all = Vec::new();
     for origin in KINDS {
-        let packs = of(git_dir, origin)?;
-        replaced.extend(packs.iter().enumerate().filter_map(|(at, pack)| {
-            let by = packs[at + 1..].iter().rev().find(|other| other.has(pack))?;
-            Some(Replaced {
+        let mut packs = Vec::new();
+        for pack in open(git_dir, names(git_dir, origin)?)? {
+            packs.push((written_at(git_dir, &pack.name, "idx")?, pack));
+        }
+        packs.sort_by(|(a, one), (b, other)| (a, &one.name).cmp(&(b, &other.name)));
+        let (mut gone, mut stay) = (Vec::new(), packs);
+        let mut at = 0;
+        while at < stay.len() {
+            let (_, pack) = &stay[at];
+            let others = || stay.iter().filter(|(_, other)| other.name != pack.name);
+            let is_elsewhere = |oid| others().any(|(_, other)| other.has(oid));
+            if pack.oids().all(is_elsewhere) {
+                gone.push(stay.remove(at).1.name);
+            } else {
+                at += 1;
+            }
+        }
+        if !gone.is_empty() {
+            let by = stay.into_iter().map(|(_, pack)| pack.name).collect();
+            all.push(Replaced {
                 origin,
-                name: pack.name.clone(),
-                by: by.name.clone(),
-            })
-        }));
+                names: gone,
+                by,
+            });
+        }
     }
-    Ok(replaced)
+    Ok(all)
 }
 
-/// The objects of these that no pack has which is kept apart.
-pub(super) fn not_apart(git_dir: &Path, objects: Vec<ObjectId>) -> io::Result<Vec<ObjectId>> {
-    let apart = apart(git_dir)?;
-    let is_there = |oid: &ObjectId| apart.iter().any(|pack| pack.at(oid).is_some());
-    Ok(objects.into_iter().filter(|oid| !is_there(oid)).collect())
+/// The names of the packs that are kept, by us or by somebody else.
+pub(super) fn kept(git_dir: &Path) -> io::Result<BTreeSet<String>> {
+    let all = pack_files(&pack_dir(git_dir))?.into_iter();
+    let kept = all.filter(|(_, endings)| endings.contains(KEEP));
+    Ok(kept.map(|(name, _)| name).collect())
 }
 
-/// The packs that are kept, by us or by somebody else's hand.
-pub(super) fn apart(git_dir: &Path) -> io::Result<Vec<Pack>> {
-    let all = files(&folder(git_dir))?.into_iter();
-    let apart = all.filter(|(_, endings)| is_whole(endings) && endings.contains(KEPT));
-    open(git_dir, apart.map(|(name, _)| name))
+/// The names of the cruft packs.
+pub(super) fn cruft(git_dir: &Path) -> io::Result<BTreeSet<String>> {
+    let all = pack_files(&pack_dir(git_dir))?;
+    let mut names = names(git_dir, Origin::Upstream)?;
+    names.retain(|name| all.get(name).is_some_and(|endings| endings.contains(CRUFT)));
+    Ok(names)
 }
 
-/// The packs of objects that nothing reached when they were made.
-pub(super) fn aging(git_dir: &Path) -> io::Result<Vec<Pack>> {
-    let all = files(&folder(git_dir))?.into_iter();
-    let aging = all.filter(|(_, endings)| is_aging(endings));
-    open(git_dir, aging.map(|(name, _)| name))
+/// How many bytes the packs of a kind have.
+pub(super) fn bytes(git_dir: &Path, origin: Origin) -> io::Result<u64> {
+    let dir = pack_dir(git_dir);
+    names(git_dir, origin)?.iter().try_fold(0, |bytes, name| {
+        Ok(bytes + fs::metadata(dir.join(format!("{name}.pack")))?.len())
+    })
 }
 
-/// Origin the objects of a pack are; the mirror's own where that is not plain.
+/// Where the objects of a pack come from; where that is not plain, from this mirror alone.
 pub(super) fn origin(git_dir: &Path, name: &str) -> Origin {
-    let dir = folder(git_dir);
-    let is_odd = |ending: &&str| dir.join(format!("{name}.{ending}")).exists();
-    match ODD.iter().chain(&[KEPT]).any(is_odd) {
+    let dir = pack_dir(git_dir);
+    let is_there = |ending: &str| dir.join(format!("{name}.{ending}")).exists();
+    match is_there(KEEP) || is_there(PROMISOR) {
         true => Origin::LocalOnly,
         false => Origin::Upstream,
     }
 }
 
 /// When a file of a pack was written.
-pub(super) fn written(git_dir: &Path, name: &str, ending: &str) -> io::Result<SystemTime> {
-    fs::metadata(folder(git_dir).join(format!("{name}.{ending}")))?.modified()
+pub(super) fn written_at(git_dir: &Path, name: &str, ending: &str) -> io::Result<SystemTime> {
+    fs::metadata(pack_dir(git_dir).join(format!("{name}.{ending}")))?.modified()
 }
 
-/// The packs of a kind that may be put together, the smallest first.
-pub(super) fn of(git_dir: &Path, origin: Origin) -> io::Result<Vec<Pack>> {
-    let mut packs = open(git_dir, names(&folder(git_dir), origin)?)?;
-    packs.sort_by(|a, b| (a.size(), &a.name).cmp(&(b.size(), &b.name)));
-    Ok(packs)
-}
-
-/// The names of the packs of a kind.
-fn names(dir: &Path, origin: Origin) -> io::Result<BTreeSet<String>> {
-    let mut names = BTreeSet::new();
-    for (name, endings) in files(dir)? {
-        if kind(dir, &name, &endings)? == Some(origin) {
+/// The names of the packs of a kind, cruft packs among upstream's.
+pub(super) fn names(git_dir: &Path, origin: Origin) -> io::Result<BTreeSet<String>> {
+    let (dir, mut names) = (pack_dir(git_dir), BTreeSet::new());
+    for (name, endings) in pack_files(&dir)? {
+        if kind(&dir, &name, &endings)? == Some(origin) {
             names.insert(name);
         }
     }
     Ok(names)
 }
 
-/// Of which kind a pack is; of none when it is to be left as it is.
+/// The kind of a pack; None when it is to be left as it is.
 fn kind(dir: &Path, name: &str, endings: &BTreeSet<String>) -> io::Result<Option<Origin>> {
-    if !is_whole(endings) || ODD.iter().any(|ending| endings.contains(*ending)) {
+    if !is_whole(endings) || endings.contains(PROMISOR) {
         return Ok(None);
     }
-    if !endings.contains(KEPT) {
+    if !endings.contains(KEEP) {
         return Ok(Some(Origin::Upstream));
     }
-    match fs::read(dir.join(format!("{name}.{KEPT}"))) {
+    match fs::read(dir.join(format!("{name}.{KEEP}"))) {
         Ok(mark) => Ok((mark == LOCAL_MARK).then_some(Origin::LocalOnly)),
-        // Somebody's hand is at work.
+        // Somebody has just removed it.
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(err) => Err(err),
     }
@@ -205,7 +188,7 @@ pub(super) fn open(
     git_dir: &Path,
     names: impl IntoIterator<Item = String>,
 ) -> io::Result<Vec<Pack>> {
-    let dir = folder(git_dir);
+    let dir = pack_dir(git_dir);
     let format = refs::open(git_dir)?.object_hash();
     let open = |name: String| {
         let path = dir.join(format!("{name}.idx"));
@@ -222,37 +205,19 @@ fn is_whole(endings: &BTreeSet<String>) -> bool {
         .all(|ending| endings.contains(*ending))
 }
 
-fn is_aging(endings: &BTreeSet<String>) -> bool {
-    is_whole(endings)
-        && endings.contains(AGING)
-        && ![KEPT, "promisor"]
-            .iter()
-            .any(|ending| endings.contains(*ending))
-}
-
 impl Pack {
-    /// Its file, without the folder.
-    pub(super) fn file_name(&self) -> String {
-        format!("{}.pack", self.name)
-    }
-
     /// How many objects it has.
     pub(super) fn size(&self) -> u32 {
         self.index.num_objects()
     }
 
-    /// Which of its objects this is, in their order; nothing when it does not have it.
-    pub(super) fn at(&self, oid: &gix::oid) -> Option<u32> {
-        self.index.lookup(oid)
+    /// Whether it has an object.
+    pub(super) fn has(&self, oid: &gix::oid) -> bool {
+        self.index.lookup(oid).is_some()
     }
 
-    /// The object that is so many places behind the first.
-    pub(super) fn oid(&self, at: u32) -> &gix::oid {
-        self.index.oid_at_index(at)
-    }
-
-    fn has(&self, other: &Self) -> bool {
-        (0..other.size()).all(|at| self.index.lookup(other.index.oid_at_index(at)).is_some())
+    fn oids(&self) -> impl Iterator<Item = &gix::oid> {
+        (0..self.size()).map(|at| self.index.oid_at_index(at))
     }
 }
 

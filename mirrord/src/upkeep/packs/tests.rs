@@ -8,74 +8,6 @@ fn sorted(mut names: Vec<String>) -> Vec<String> {
 }
 
 #[test]
-fn those_that_are_too_small_for_what_they_have_become_one() {
-    let cases: [(&[u64], usize); 10] = [
-        (&[], 0),
-        (&[7], 0),
-        (&[1, 2, 4, 8], 0),
-        (&[1, 1], 2),
-        (&[1, 1, 1, 1, 1], 5),
-        (&[1, 1, 4, 100], 2),
-        (&[1, 1, 3, 100], 3),
-        (&[3, 3, 11, 22], 4),
-        (&[1, 2, 4, 7, 100], 4),
-        (&[0, 0, 5], 0),
-    ];
-    for (sizes, count) in cases {
-        assert_eq!(rolled_up(sizes), count, "{sizes:?}");
-    }
-    assert_eq!(rolled_up(&[1; 60]), 60);
-}
-
-#[test]
-fn five_thousand_small_ones_leave_few_and_are_seldom_written_anew() {
-    // A push that stays here and a sync take turns, and bring some objects each.
-    let mut kinds = [vec![20_000], Vec::new()];
-    let (mut brought, mut written) = (0, 0);
-    for number in 0..5000 {
-        let size = 1 + number * 7 % 13;
-        brought += size;
-        kinds[usize::from(number % 2 == 0)].push(size);
-        if kinds[0].len() + kinds[1].len() <= 50 {
-            continue;
-        }
-        for sizes in &mut kinds {
-            sizes.sort_unstable();
-            let count = rolled_up(sizes);
-            let sum: u64 = sizes.drain(..count).sum();
-            if count > 0 {
-                written += sum;
-                sizes.push(sum);
-            }
-        }
-        assert!(kinds[0].len() + kinds[1].len() <= 20, "{kinds:?}");
-    }
-    assert!(written < 10 * brought, "{written} for {brought}");
-}
-
-#[test]
-fn git_chooses_the_same_packs() {
-    for sizes in [
-        vec![1, 1, 4, 100],
-        vec![1, 1, 3, 100],
-        vec![3, 3, 11, 22],
-        vec![1, 2, 4, 8],
-        vec![1, 2, 4, 7, 40],
-        vec![5, 1, 1, 1, 30, 2],
-    ] {
-        let mut store = Store::new();
-        let all: Vec<_> = sizes.iter().map(|size| store.pack(*size)).collect();
-        let small = too_small(store.path(), Origin::Upstream).expect("readable");
-        let small = small.into_iter();
-        let small = sorted(small.map(|pack| pack.name).collect());
-        store.git(&["repack", "--geometric=2", "-d", "-q"], "");
-        let left = store.names();
-        let gone = all.into_iter().filter(|name| !left.contains(name));
-        assert_eq!(small, sorted(gone.collect()), "{sizes:?}");
-    }
-}
-
-#[test]
 fn a_pack_goes_when_a_bigger_one_has_all_of_it_and_not_before() {
     let mut store = Store::new();
     let [one, two, other] = [3, 4, 5].map(|size| store.pack(size));
@@ -119,14 +51,6 @@ fn what_the_mirror_alone_has_is_put_together_with_its_like_and_replaced_by_nothi
     let [mine, also_mine, one, two] = [2, 3, 2, 3].map(|size| store.pack(size));
     store.mark(&[&mine, &also_mine]);
     assert_eq!(count(store.path()).expect("readable"), 4);
-    for (origin, expected) in [
-        (Origin::Upstream, [&one, &two]),
-        (Origin::LocalOnly, [&mine, &also_mine]),
-    ] {
-        let small = too_small(store.path(), origin).expect("readable");
-        let small = small.into_iter().map(|pack| pack.name).collect();
-        assert_eq!(sorted(small), sorted(expected.map(String::clone).to_vec()));
-    }
     let all = store.together(&[&mine, &also_mine, &one, &two]);
     assert_eq!(store.replaced(), sorted(vec![one, two]), "of its own kind");
     let ours = store.together(&[&mine, &also_mine]);
@@ -185,8 +109,9 @@ fn what_was_kept_apart_keeps_its_mark_for_as_long_as_it_is_there() {
     store.mark(&[&one, &two, &both]);
     // Killed when the first pack itself had gone, and before the second.
     for name in [&one, &two] {
-        let [index, going] = ["idx", GOING].map(|ending| store.file(&format!("{name}.{ending}")));
-        fs::rename(index, going).expect("renamed");
+        let [index, dropped] =
+            ["idx", DROPPED].map(|ending| store.file(&format!("{name}.{ending}")));
+        fs::rename(index, dropped).expect("renamed");
     }
     fs::remove_file(store.file(&format!("{one}.pack"))).expect("removed");
     drop_replaced(store.path(), &[], SystemTime::now()).expect("dropped");
@@ -196,7 +121,7 @@ fn what_was_kept_apart_keeps_its_mark_for_as_long_as_it_is_there() {
 }
 
 #[test]
-fn packs_that_were_going_when_somebody_was_killed_go_for_good() {
+fn packs_that_were_being_dropped_when_the_daemon_was_killed_are_removed() {
     let mut store = Store::new();
     let names: Vec<_> = (0..5).map(|_| store.pack(2)).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
@@ -206,15 +131,17 @@ fn packs_that_were_going_when_somebody_was_killed_go_for_good() {
     };
     // Each of them killed one step later; the last has not begun.
     for name in &names[..4] {
-        let [index, going] = ["idx", GOING].map(|ending| store.file(&format!("{name}.{ending}")));
-        fs::rename(index, going).expect("renamed");
+        let [index, dropped] =
+            ["idx", DROPPED].map(|ending| store.file(&format!("{name}.{ending}")));
+        fs::rename(index, dropped).expect("renamed");
     }
     remove(names[1], "pack");
     remove(names[2], "pack");
-    remove(names[2], GOING);
+    remove(names[2], DROPPED);
     // One has come again, as the same pack does that is received twice.
-    let [index, going] = ["idx", GOING].map(|ending| store.file(&format!("{}.{ending}", names[3])));
-    fs::copy(going, index).expect("copied");
+    let [index, dropped] =
+        ["idx", DROPPED].map(|ending| store.file(&format!("{}.{ending}", names[3])));
+    fs::copy(dropped, index).expect("copied");
     assert!(has_leftovers(store.path(), SystemTime::now()).expect("readable"));
     assert!(store.has_all(), "nobody misses anything in between");
     drop_replaced(store.path(), &[], SystemTime::now()).expect("dropped");
@@ -239,16 +166,16 @@ fn an_index_over_all_packs_does_not_name_one_that_is_gone() {
 }
 
 #[test]
-fn rubbish_is_swept_when_it_is_old() {
+fn leftovers_are_removed_when_they_are_old() {
     let mut store = Store::new();
     let pack = store.pack(2);
-    let rubbish = [
+    let leftovers = [
         "tmp_pack_a1b2c3",
         ".tmp-77-pack-1",
         "pack-11.rev",
         "pack-22.keep",
     ];
-    for name in rubbish {
+    for name in leftovers {
         fs::write(store.file(name), "half").expect("written");
     }
     fs::write(store.file(&format!("{pack}.keep")), "").expect("written");
@@ -257,7 +184,7 @@ fn rubbish_is_swept_when_it_is_old() {
     drop_replaced(store.path(), &[], soon).expect("dropped");
     assert_eq!(
         store.leftovers().len(),
-        rubbish.len(),
+        leftovers.len(),
         "somebody may be at work"
     );
     let later = soon + 2 * LEFTOVER_AGE;

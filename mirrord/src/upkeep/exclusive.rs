@@ -1,4 +1,5 @@
-//! Waits for a moment in which nobody else is at a mirror.
+//! The locks of upkeep: one that keeps other maintenance from a mirror, and the exclusive lease, under which packs may
+//! be dropped.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -14,17 +15,17 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::Upkeep;
 use crate::mirrors::gate::{ChangeGuard, Gate};
 
-/// Whoever reads a mirror is waited for before packs are dropped, and a child of a dead daemon's that is still at work
-/// before anything; but not for ever: the next change is another occasion.
+/// How long a lock is waited for. Readers of a mirror keep its lease, and a child of a dead daemon may keep the upkeep
+/// lock; after the next change of the mirror, both are tried again.
 pub(super) const LEASE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Nothing tells when what a dead daemon has left behind is done, clients or children: this often we look.
+/// How often a lock is tried that clients or children of a dead daemon have.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Upkeep {
-    /// Sees to it that nobody else looks after a mirror for as long as the result lives, nor a child of a dead daemon's, by
-    /// which it is held too.
-    pub(super) async fn only_one(&self, git_dir: &Path) -> io::Result<Option<File>> {
+    /// Locks a mirror's file `upkeep`, against other maintenance and against children of a dead daemon, which keep the lock
+    /// as well. Returns None when somebody else has it for too long, or the daemon stops.
+    pub(super) async fn upkeep_lock(&self, git_dir: &Path) -> io::Result<Option<File>> {
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true);
         let file = options.open(git_dir.join("upkeep"))?;
@@ -43,8 +44,9 @@ impl Upkeep {
         }
     }
 
-    /// Waits until nobody reads a mirror or changes it. While the result lives, nobody begins to.
-    pub(super) async fn alone(
+    /// Waits until nobody reads a mirror or changes it. While the result lives, nobody begins to. Returns None when that
+    /// takes too long, or the daemon stops.
+    pub(super) async fn exclusive_lease(
         &self,
         gate: &Arc<Gate>,
         git_dir: &Path,
@@ -53,7 +55,7 @@ impl Upkeep {
         let wait = async {
             loop {
                 let changing = gate.begin_change(true).await;
-                // Also of those who were told of it by a daemon that is dead by now.
+                // Clients of a dead daemon are unknown to the gate, and keep the lease.
                 if let Some(lease) = lease::try_exclusive(git_dir)? {
                     return Ok((changing, lease));
                 }
@@ -62,7 +64,7 @@ impl Upkeep {
             }
         };
         tokio::select! {
-            alone = timeout_at(deadline, wait) => alone.ok().transpose(),
+            lease = timeout_at(deadline, wait) => lease.ok().transpose(),
             () = self.watch.cancelled() => Ok(None),
         }
     }
