@@ -63,7 +63,7 @@ pub(crate) async fn run(
     shutdown: impl Future<Output = Ending>,
     ready: impl FnOnce() -> io::Result<()>,
 ) -> anyhow::Result<()> {
-    // Before the lock is taken: a client that reads our number in it may send the signal, which would end this process.
+    // Before the lock is taken: a client that reads this process's id in it may send the signal, which would end this process.
     let socket_missed = signal(SignalKind::from_raw(daemon_process::CHECK_SOCKET.as_raw()));
     let socket_missed = socket_missed.context("cannot set up signals")?;
     let lock = Arc::new(lock::take(&paths.lock(), starter.rival())?);
@@ -71,7 +71,7 @@ pub(crate) async fn run(
     memory::limit();
     // The only provider in this build; an error says that it is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let _quiet = signal(SignalKind::from_raw(SIGXFSZ)).context("cannot set up signals")?;
+    let _write_limit = signal(SignalKind::from_raw(SIGXFSZ)).context("cannot set up signals")?;
     let registry = Registry::new(paths.mirrors());
     // No request changes a mirror yet, so that one survey serves all that follows.
     let mut survey = registry

@@ -21,7 +21,7 @@ use tokio::{
     signal::unix::Signal,
     sync::Notify,
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout},
 };
 use tracing::Instrument as _;
 
@@ -46,6 +46,9 @@ const HANDOVER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How often the daemon checks that its home and its socket are still there.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// After a connection could not be accepted, the next one is tried after this time.
+const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A client that has been greeted sends its request within this time.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -123,7 +126,7 @@ impl Server {
                     Err(err) => {
                         // Most likely the process is out of descriptors; a conversation that ends gives some back.
                         tracing::warn!("cannot accept a connection: {err}");
-                        tokio::time::sleep(Duration::from_millis(100)).await;
+                        sleep(ACCEPT_RETRY_INTERVAL).await;
                     }
                 },
                 Some(_) = conversations.join_next() => {}
@@ -140,10 +143,10 @@ impl Server {
                     false => break,
                 },
                 Some(()) = socket_missed.recv() => match lock.is_in_place() {
-                    true => socket.remake_if_deaf().await,
+                    true => socket.remake_if_unreachable().await,
                     false => break,
                 },
-                () = tokio::time::sleep_until(handover_ends.unwrap_or_else(Instant::now)), if handover_ends.is_some() => break,
+                () = sleep_until(handover_ends.unwrap_or_else(Instant::now)), if handover_ends.is_some() => break,
             }
         }
         activation::notify_stopping();

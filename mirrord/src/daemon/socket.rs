@@ -61,7 +61,7 @@ pub(crate) struct Socket {
     path: PathBuf,
     file: Option<FileVersion>,
     /// Whether the service manager has made the socket, and keeps it when this daemon ends.
-    of_manager: bool,
+    is_managers: bool,
     /// Whether it was logged that the socket cannot be made again.
     warned: bool,
 }
@@ -96,14 +96,14 @@ impl Socket {
         paths: &Paths,
         listener: Listener,
         path: PathBuf,
-        of_manager: bool,
+        is_managers: bool,
     ) -> anyhow::Result<Self> {
         let socket = Self {
             file: FileVersion::at(&path),
             paths: paths.clone(),
             listener,
             path,
-            of_manager,
+            is_managers,
             warned: false,
         };
         let record = paths.daemon_record();
@@ -135,7 +135,7 @@ impl Socket {
 
     /// Makes the socket again for a client that could not connect: when its file is gone, or another file is there at which
     /// no process listens.
-    pub(crate) async fn remake_if_deaf(&mut self) {
+    pub(crate) async fn remake_if_unreachable(&mut self) {
         let found = FileVersion::at(&self.path);
         if found.is_none() || found != self.file && !is_listened_at(&self.path).await {
             self.remake();
@@ -153,7 +153,7 @@ impl Socket {
                     path.display()
                 );
                 (self.listener, self.file) = (listener, FileVersion::at(&path));
-                (self.path, self.of_manager, self.warned) = (path, false, false);
+                (self.path, self.is_managers, self.warned) = (path, false, false);
                 if let Err(err) = self.write_record() {
                     tracing::warn!("cannot record where the socket is: {err}");
                 }
@@ -184,13 +184,13 @@ impl Socket {
     /// Closes the socket, and removes its file and its record. Both stay where the service manager keeps the socket: clients
     /// wait at it for the next daemon. In a home that is gone or replaced (`is_home` is false) the record is another daemon's.
     pub(crate) fn close(self, is_home: bool) {
-        let stays = self.of_manager && self.path.exists();
+        let stays = self.is_managers && self.path.exists();
         if is_home && !stays {
             let _ = fs::remove_file(self.paths.daemon_record());
         }
         drop(self.listener);
         // Another file is the service manager's, made in the meantime.
-        if !self.of_manager && self.file.is_some() && self.file == FileVersion::at(&self.path) {
+        if !self.is_managers && self.file.is_some() && self.file == FileVersion::at(&self.path) {
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -116,7 +116,7 @@ async fn make(
             let made = engine
                 .registry
                 .begin_mirror(settings.clone(), format)
-                .and_then(|unborn| engine.registry.finish_mirror(unborn, &target.git_dir));
+                .and_then(|new| engine.registry.finish_mirror(new, &target.git_dir));
             match made {
                 Ok(mirror) => {
                     engine.schedule.add(&mirror, None, false);

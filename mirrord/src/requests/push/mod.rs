@@ -1,4 +1,4 @@
-//! The daemon's side of a push. [`open`] makes the mirror fresh for it; [`execute`] reserves its refs and says where each
+//! The daemon's side of a push. [`open()`] makes the mirror fresh for it; [`execute`] reserves its refs and says where each
 //! command goes (`route`), waits for what upstream accepts, and writes that to the mirror (`settle`).
 
 mod journal;
