@@ -28,6 +28,7 @@ use crate::process_tree;
 pub(super) fn run(upstream: Upstream) -> io::Result<Option<Vec<String>>> {
     let Upstream {
         mut child,
+        log,
         stdin,
         mut stdout,
         greeting,
@@ -55,6 +56,7 @@ pub(super) fn run(upstream: Upstream) -> io::Result<Option<Vec<String>>> {
         answered => {
             // A child that broke off has said why.
             let status = child.wait()?;
+            log.ended(status);
             stderr.finish();
             if answered.is_err() || !status.success() {
                 return Ok(None);

@@ -21,6 +21,7 @@ use common::{
     },
     git::{
         self,
+        child_log::ChildLog,
         ssh::{self, Variant},
     },
     no_progress::{SIGN_IN_TIMEOUT, limit_of_process},
@@ -46,6 +47,7 @@ const VERSION_2: &[u8] = b"000eversion 2\n";
 /// A child that is connected to upstream.
 pub(super) struct Upstream {
     pub(super) child: Child,
+    pub(super) log: ChildLog,
     pub(super) stdin: ChildStdin,
     pub(super) stdout: BufReader<TimedPipe>,
     /// What has been read of upstream's output, and is for git. It is empty over HTTP.
@@ -61,7 +63,7 @@ impl Upstream {
     pub(super) fn connect(invocation: &Invocation, url: &UpstreamUrl) -> io::Result<Option<Self>> {
         let limit = limit_of_process(url, invocation.config.entries());
         let clock = Clock::new(limit);
-        let (mut child, greeting) = match url.scheme() {
+        let ((mut child, log), greeting) = match url.scheme() {
             Scheme::Ssh => {
                 let Some(ssh) = over_ssh(invocation, url, limit) else {
                     return Ok(None);
@@ -78,6 +80,7 @@ impl Upstream {
         };
         let mut upstream = Self {
             child,
+            log,
             stdin,
             stdout: BufReader::new(TimedPipe { pipe, clock }),
             greeting,
@@ -127,7 +130,7 @@ fn over_http(
     url: &UpstreamUrl,
     limit: Duration,
     clock: &Clock,
-) -> io::Result<Child> {
+) -> io::Result<(Child, ChildLog)> {
     let mut git = git::of_user();
     git.env("GIT_TERMINAL_PROMPT", "0")
         .env_remove("SSH_ASKPASS")
@@ -177,10 +180,12 @@ fn over_ssh(invocation: &Invocation, url: &UpstreamUrl, limit: Duration) -> Opti
     (client.variant == Variant::OpenSsh).then(|| client.of_user(args))
 }
 
-fn spawn(mut command: Command) -> io::Result<Child> {
-    command
+fn spawn(mut command: Command) -> io::Result<(Child, ChildLog)> {
+    let log = ChildLog::begin(&command);
+    let child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
+        .spawn()?;
+    Ok((child, log))
 }
