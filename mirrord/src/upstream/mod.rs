@@ -45,7 +45,7 @@ use crate::process::questions::Questions;
 /// A failure, with what the daemon needs to know beside the message.
 #[derive(Debug, Clone)]
 pub(crate) struct Trouble {
-    /// What the person is told.
+    /// The message and hint for the person.
     pub failure: Failure,
     /// Upstream's `WWW-Authenticate` headers, when it wants a login.
     pub challenges: Vec<String>,
@@ -94,7 +94,7 @@ impl Trouble {
     }
 }
 
-/// What all conversations with upstreams share.
+/// The state that all sessions with upstreams share.
 pub(crate) struct Upstreams {
     /// Refused logins, and how often each may be tried.
     pub trials: Trials,

@@ -19,7 +19,7 @@ pub(crate) struct RedeemedLogin {
     pub origin: String,
     /// The login.
     pub login: Login,
-    /// Whether it is a mirror's own.
+    /// Whether the login is a mirror's own.
     pub is_own: bool,
 }
 

@@ -20,7 +20,7 @@ use crate::process::watch::Watch;
 pub(super) struct Listener {
     /// The length of a pkt-line, while it is not complete.
     header: Vec<u8>,
-    /// What is left of the pkt-line that has begun.
+    /// The number of bytes that are left of the pkt-line.
     left: usize,
     /// The pkt-line that has begun, where it matters.
     line: Vec<u8>,

@@ -59,7 +59,7 @@ pub(super) struct ListedRef {
     pub(super) name: BString,
     /// `None` for an unborn HEAD.
     pub(super) oid: Option<ObjectId>,
-    /// What a symbolic ref points to.
+    /// The target of a symbolic ref.
     pub(super) target: Option<BString>,
 }
 
@@ -129,18 +129,18 @@ fn parse_ref(line: &[u8]) -> Option<ListedRef> {
 pub(super) struct PackRequest<'r> {
     /// The refs whose objects are wanted.
     pub wants: &'r UpstreamRefs,
-    /// What the mirror has had from upstream before.
+    /// The refs that the mirror has had from upstream before.
     pub records: &'r Refs,
     /// Where the pack is stored.
     pub quarantine: &'r Quarantine,
-    /// Who waits for the pack.
+    /// Shows progress to those who wait, and cancels.
     pub watch: &'r Watch,
 }
 
 /// Why no pack was stored.
 pub(super) struct FetchError {
     pub error: gix::Error,
-    /// What upstream said on the error band of its side band.
+    /// The message on the error band of the side band.
     pub server_message: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What is true of secrets in files. Nothing here may go near a keyring: it would be that of whoever runs the tests.
+//! Tests of secrets in files. No test may use a keyring: it would be that of the person who runs the tests.
 
 use std::{
     fs::{self, Permissions},

@@ -122,7 +122,7 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// What the session's response has still to say.
+    /// The body of the response in progress.
     pub(super) fn new(session: &HttpSession) -> Self {
         Self {
             session: session.clone(),

@@ -60,7 +60,7 @@ struct Inner {
 struct State {
     base: UpstreamUrl,
     watch: Watch,
-    /// What went wrong, in our words; gix wraps and rewords what passes through it.
+    /// The failure in our words: gix wraps and rewords errors that pass through it.
     trouble: Option<Trouble>,
     /// The response whose body is being read.
     response: Option<reqwest::Response>,

@@ -103,8 +103,8 @@ impl Probe<'_> {
 
     fn connect_by_http(&self) -> Result<(), Failure> {
         if let Some(setting) = &self.access.http.needs_git {
-            let words = format!("left to git, which alone knows '{setting}'");
-            self.unknown(Check::Connect, Duration::ZERO, words);
+            let text = format!("left to git, which alone knows '{setting}'");
+            self.unknown(Check::Connect, Duration::ZERO, text);
             return Ok(());
         }
         let first_hop = FirstHop::new(self.url, &self.access.http);
@@ -128,8 +128,8 @@ impl Probe<'_> {
                 return Err(self.failed(Check::Resolve, took, hinted(failure, &first_hop)));
             }
         };
-        let words = format!("{}{through}", listed(&addresses));
-        self.passed(Check::Resolve, took, words);
+        let text = format!("{}{through}", listed(&addresses));
+        self.passed(Check::Resolve, took, text);
         let (connected, took) = timed(|| self.with_limit(connect_to_any(&addresses)));
         match connected {
             Ok(address) => self.passed(Check::Connect, took, format!("{address}{through}")),
@@ -170,11 +170,11 @@ impl Probe<'_> {
         });
         match found {
             Ok(Some(der)) => {
-                let mut words = described(&der);
+                let mut text = described(&der);
                 if !self.access.http.verify {
-                    words.push_str(", not checked (http.sslVerify)");
+                    text.push_str(", not checked (http.sslVerify)");
                 }
-                self.passed(Check::Certificate, took, words);
+                self.passed(Check::Certificate, took, text);
                 Ok(())
             }
             Ok(None) => {
@@ -187,8 +187,8 @@ impl Probe<'_> {
                 if trouble.failure.kind == FailureKind::Unreachable
                     && !trouble.failure.message.contains("TLS failed") =>
             {
-                let words = format!("not seen: {}", reason(self.url, &trouble.failure));
-                self.unknown(Check::Certificate, took, words);
+                let text = format!("not seen: {}", reason(self.url, &trouble.failure));
+                self.unknown(Check::Certificate, took, text);
                 Ok(())
             }
             Err(trouble) => Err(self.failed(Check::Certificate, took, trouble.failure)),
@@ -204,8 +204,8 @@ impl Probe<'_> {
         {
             Ok(Some(log)) => log,
             Ok(None) => {
-                let words = "left to git, for this ssh is not OpenSSH";
-                self.unknown(Check::Connect, Duration::ZERO, words);
+                let text = "left to git, for this ssh is not OpenSSH";
+                self.unknown(Check::Connect, Duration::ZERO, text);
                 return Ok(());
             }
             Err(trouble) => {

@@ -35,12 +35,12 @@ pub(crate) struct Probe<'p> {
 }
 
 impl Probe<'_> {
-    fn passed(&self, check: Check, took: Duration, words: impl Into<String>) {
-        (self.report)(step(check, Verdict::Passed, took, words.into()));
+    fn passed(&self, check: Check, took: Duration, text: impl Into<String>) {
+        (self.report)(step(check, Verdict::Passed, took, text.into()));
     }
 
-    fn unknown(&self, check: Check, took: Duration, words: impl Into<String>) {
-        (self.report)(step(check, Verdict::Unknown, took, words.into()));
+    fn unknown(&self, check: Check, took: Duration, text: impl Into<String>) {
+        (self.report)(step(check, Verdict::Unknown, took, text.into()));
     }
 
     /// Reports that a step failed, and returns the failure.
@@ -56,12 +56,12 @@ impl Probe<'_> {
     }
 }
 
-fn step(check: Check, verdict: Verdict, took: Duration, words: String) -> Step {
+fn step(check: Check, verdict: Verdict, took: Duration, text: String) -> Step {
     Step {
         check,
         verdict,
         took: took.as_micros().try_into().unwrap_or(u64::MAX),
-        words,
+        words: text,
         hint: None,
     }
 }
@@ -75,14 +75,14 @@ fn failed(url: &UpstreamUrl, check: Check, took: Duration, failure: &Failure) ->
 
 /// Returns the message of a failure without what every line would repeat.
 fn reason(url: &UpstreamUrl, failure: &Failure) -> String {
-    let words = &failure.message;
+    let message = &failure.message;
     let starts = ["cannot reach", "cannot read", "cannot use what"];
     let cut = |start| {
-        let rest = words.strip_prefix(&format!("{start} '{url}'"))?;
+        let rest = message.strip_prefix(&format!("{start} '{url}'"))?;
         let rest = rest.strip_prefix(" sent").unwrap_or(rest);
         rest.strip_prefix(": ")
     };
-    let rest = starts.into_iter().find_map(cut).unwrap_or(words);
+    let rest = starts.into_iter().find_map(cut).unwrap_or(message);
     let rest = rest.trim_start_matches("the requested URL returned ");
     masked(rest.trim_start_matches("certificate refused: ").as_bytes())
 }

@@ -33,7 +33,7 @@ const NO_FILE: &str = r#"{"operation":"download","transfers":["basic"],"objects"
 /// The reason where only git can sign in, and so nothing was asked.
 const ONLY_GIT: &str = "only git itself can ask here";
 
-/// What upstream answers to a push.
+/// The answer of upstream to a push.
 enum PushOffer {
     /// Upstream would take a push, with these capabilities.
     Takes(Vec<String>),
@@ -84,11 +84,11 @@ impl Probe<'_> {
                     (Check::Atomic, "atomic"),
                     (Check::PushOptions, "push-options"),
                 ] {
-                    let (verdict, words) = match capabilities.iter().any(|one| one == name) {
+                    let (verdict, text) = match capabilities.iter().any(|one| one == name) {
                         true => (Verdict::Passed, "advertised"),
                         false => (Verdict::Failed, "not advertised"),
                     };
-                    (self.report)(step(check, verdict, Duration::ZERO, words.into()));
+                    (self.report)(step(check, verdict, Duration::ZERO, text.into()));
                 }
             }
             PushOffer::Refuses(why) => {
@@ -145,8 +145,8 @@ impl Probe<'_> {
         if let Some(capabilities) = capabilities(&ended.stdout) {
             return Ok(PushOffer::Takes(capabilities));
         }
-        let words = String::from_utf8_lossy(&ended.stderr);
-        let why = meaning(self.url, &words, ended.status.code());
+        let stderr = String::from_utf8_lossy(&ended.stderr);
+        let why = meaning(self.url, &stderr, ended.status.code());
         Ok(match why {
             Some(trouble) => PushOffer::Refuses(reason(self.url, &trouble.failure)),
             None => PushOffer::Unknown("upstream said nothing".into()),
@@ -176,7 +176,7 @@ impl Probe<'_> {
                 NO_FILE,
             )
         });
-        let (verdict, words) = match answer {
+        let (verdict, text) = match answer {
             Err(trouble) if is_cancelled(&trouble) => return Err(trouble.failure),
             Err(trouble) => (Verdict::Unknown, reason(self.url, &trouble.failure)),
             Ok(answer) => match answer.status {
@@ -193,7 +193,7 @@ impl Probe<'_> {
                 _ => (Verdict::Failed, "none".to_owned()),
             },
         };
-        (self.report)(step(Check::Lfs, verdict, took, words));
+        (self.report)(step(Check::Lfs, verdict, took, text));
         Ok(())
     }
 }
@@ -225,8 +225,8 @@ fn capabilities(advertisement: &[u8]) -> Option<Vec<String>> {
         let line = rest.get(4..length.max(4))?;
         rest = rest.get(length.max(4)..)?;
         if let Some(at) = line.iter().position(|byte| *byte == 0) {
-            let words = String::from_utf8_lossy(&line[at + 1..]);
-            return Some(words.split_whitespace().map(str::to_owned).collect());
+            let names = String::from_utf8_lossy(&line[at + 1..]);
+            return Some(names.split_whitespace().map(str::to_owned).collect());
         }
     }
 }

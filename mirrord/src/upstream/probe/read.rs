@@ -118,9 +118,9 @@ impl Unread {
         let Self { trouble, took } = self;
         let failure = &trouble.failure;
         let fail = |check| failed(url, check, *took, failure);
-        let refused = |words: String| Step {
+        let refused = |text: String| Step {
             hint: token_hint(url, trouble).or_else(|| failure.hint.clone()),
-            ..step(Check::SignIn, Verdict::Failed, *took, words)
+            ..step(Check::SignIn, Verdict::Failed, *took, text)
         };
         if failure.kind == FailureKind::LoginNeeded {
             return refused("upstream wants a login, and none was found".to_owned());

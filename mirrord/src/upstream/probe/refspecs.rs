@@ -34,20 +34,20 @@ fn matching(track: &Refspecs, tracked: &UpstreamRefs, is_empty: bool) -> Step {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let mut words = match tracked.len() {
+    let mut text = match tracked.len() {
         0 => "no refs".to_owned(),
         1 => format!("1 ref: {}", names.join(", ")),
         number => format!("{number} refs: {}{more}", names.join(", ")),
     };
     // Who tracks all that there is means nothing by each half of it, and to an empty upstream much may still come.
-    let said = is_empty || *track == Refspecs::everything();
-    let unmatched = if said {
+    let needs_no_match = is_empty || *track == Refspecs::everything();
+    let unmatched = if needs_no_match {
         Vec::new()
     } else {
         unmatched(track, tracked)
     };
     for refspec in &unmatched {
-        words.push_str(&format!(
+        text.push_str(&format!(
             "; '{}' matches nothing",
             masked(refspec.as_bytes())
         ));
@@ -56,7 +56,7 @@ fn matching(track: &Refspecs, tracked: &UpstreamRefs, is_empty: bool) -> Step {
         true => Verdict::Passed,
         false => Verdict::Failed,
     };
-    step(Check::Refspecs, verdict, Duration::ZERO, words)
+    step(Check::Refspecs, verdict, Duration::ZERO, text)
 }
 
 /// Returns the refspecs that match no ref of upstream.

@@ -13,7 +13,7 @@ use common::{git::ssh::Variant, protocol::Failure};
 
 use super::{ConnectionKey, stderr};
 
-/// What matters of ssh's configuration for one connection.
+/// The part of ssh's configuration for one connection that matters here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ClientConfig {
     /// Whether ssh takes OpenSSH's options.

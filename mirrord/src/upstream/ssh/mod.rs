@@ -41,7 +41,7 @@ use crate::process::{
 /// How long an unused connection is kept, and how long the output of `ssh -G` is relied on.
 const KEEP_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What all sessions over ssh share.
+/// The state that all sessions over ssh share.
 pub(crate) struct Ssh {
     control_sockets: ControlSockets,
     /// Configuration files for mirrors with a key of their own.
@@ -52,7 +52,7 @@ pub(crate) struct Ssh {
     old_protocol: Mutex<HashSet<String>>,
 }
 
-/// What two requests must have in common to share a connection: both ends of it.
+/// The key of a shared connection: both ends of it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct ConnectionKey {
     client: Client,

@@ -221,20 +221,20 @@ impl SignInLog {
 mod tests {
     use super::*;
 
-    fn log(said: &str) -> SignInLog {
+    fn log(stderr: &str) -> SignInLog {
         let mut log = SignInLog::default();
-        for line in said.lines() {
+        for line in stderr.lines() {
             log.read_line(line, Duration::ZERO);
         }
         log
     }
 
-    fn words(seen: Option<&LogEntry>) -> &str {
-        seen.map_or("", |seen| &seen.text)
+    fn text(entry: Option<&LogEntry>) -> &str {
+        entry.map_or("", |entry| &entry.text)
     }
 
     #[test]
-    fn each_step_is_heard() {
+    fn each_step_is_read() {
         let log = log("OpenSSH_9.2p1 Debian-2, OpenSSL 3.0\n\
              debug1: Reading configuration data /home/me/.ssh/config\n\
              debug1: Connecting to gitlab.example [192.0.2.1] port 2222.\r\n\
@@ -244,11 +244,11 @@ mod tests {
              debug1: Server accepts key: /home/me/my key ED25519 SHA256:def agent\n\
              Welcome\n\
              Authenticated to gitlab.example ([192.0.2.1]:2222) using \"publickey\".\n");
-        assert_eq!(words(log.resolved.as_ref()), "192.0.2.1");
-        assert_eq!(words(log.connected.as_ref()), "192.0.2.1:2222");
-        assert_eq!(words(log.host_key.as_ref()), "ssh-ed25519 SHA256:abc");
+        assert_eq!(text(log.resolved.as_ref()), "192.0.2.1");
+        assert_eq!(text(log.connected.as_ref()), "192.0.2.1:2222");
+        assert_eq!(text(log.host_key.as_ref()), "ssh-ed25519 SHA256:abc");
         let signed_in = "as 'git' with /home/me/my key ED25519 SHA256:def";
-        assert_eq!(words(log.signed_in.as_ref()), signed_in);
+        assert_eq!(text(log.signed_in.as_ref()), signed_in);
         assert_eq!(log.rest, "Welcome\n", "the rest may say what went wrong");
     }
 
@@ -265,8 +265,8 @@ mod tests {
              debug1: Server host key: ssh-ed25519 SHA256:there\n\
              Authenticated to gitlab.example (via proxy) using \"none\".\n",
         );
-        assert_eq!(words(log.resolved.as_ref()), "left to ProxyCommand");
-        assert_eq!(words(log.host_key.as_ref()), "ssh-ed25519 SHA256:there");
-        assert_eq!(words(log.signed_in.as_ref()), "with none");
+        assert_eq!(text(log.resolved.as_ref()), "left to ProxyCommand");
+        assert_eq!(text(log.host_key.as_ref()), "ssh-ed25519 SHA256:there");
+        assert_eq!(text(log.signed_in.as_ref()), "with none");
     }
 }

@@ -21,7 +21,7 @@ pub(super) const RECORD_LIFETIME: Duration = Duration::from_secs(10 * 60);
 /// How many refusals are kept; the oldest goes first.
 const MAX_LINES: usize = 64;
 
-/// What a login is tried for: upstream may let it read, and refuse it in a push.
+/// The purposes of a login: upstream may let it read, and refuse it in a push.
 pub(super) const READ: &str = "read";
 pub(super) const PUSH: &str = "push";
 
