@@ -1,5 +1,5 @@
 //! A fetch by git's commands `list` and `fetch`: git reads the mirror's refs, names the objects that it wants, and finds
-//! their packs in its object directory. [`link`](super::link) puts whole packs there, [`part`] the pack of a part,
+//! their packs in its object directory. [`link`] puts whole packs there, [`part`] the pack of a part,
 //! [`catch_up`](super::catch_up) what is new, and [`lazy`] serves a partial clone. What none of them can do, [`fetch_pack`]
 //! does.
 
