@@ -80,9 +80,9 @@ pub(crate) fn start_and_ask(request: &Request) -> Result<Reply, Failure> {
 }
 
 async fn reply(mut client: Client, request: &Request) -> Result<Reply, Failure> {
-    client.say(request).await?;
+    client.send_request(request).await?;
     loop {
-        match client.hear().await? {
+        match client.receive().await? {
             Reply::Progress(_) => {}
             Reply::Failed(failure) => return Err(failure),
             reply => return Ok(reply),

@@ -133,7 +133,7 @@ impl Client {
     ///
     /// # Errors
     /// Fails when the connection breaks.
-    pub async fn say(&mut self, request: &Request) -> Result<(), Failure> {
+    pub async fn send_request(&mut self, request: &Request) -> Result<(), Failure> {
         let opening = Opening {
             id: RequestId::of_process(),
             request: request.clone(),
@@ -157,7 +157,7 @@ impl Client {
     ///
     /// # Errors
     /// Fails when the connection breaks or the daemon is stuck.
-    pub async fn hear(&mut self) -> Result<Reply, Failure> {
+    pub async fn receive(&mut self) -> Result<Reply, Failure> {
         match timeout(NO_REPLY_TIMEOUT, wire::recv(&mut self.stream)).await {
             Ok(reply) => reply.map_err(broken),
             Err(_) => Err(Failure::here(format!(
@@ -191,10 +191,10 @@ impl Client {
         renderer: &mut Renderer<io::Stderr>,
         mut done: impl FnMut(Step),
     ) -> Result<Reply, Failure> {
-        self.say(request).await?;
+        self.send_request(request).await?;
         let mut found = None;
         loop {
-            match self.hear().await? {
+            match self.receive().await? {
                 Reply::Progress(progress) => renderer.show(&progress),
                 Reply::Step(step) => {
                     renderer.close();

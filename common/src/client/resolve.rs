@@ -66,7 +66,7 @@ pub fn request(address: &Address, config: &UserConfig) -> Result<Fetch, Failure>
         mirror,
         login,
         username,
-        standing: config.standing(),
+        context: config.client_context(),
         transports: transports::allowed(config),
         stale,
         can_ask: ask::can_ask(config),

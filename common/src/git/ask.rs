@@ -109,7 +109,7 @@ pub fn question(prompt: &str, echo: bool) -> Answer {
         (None, None) => Ok(None),
     };
     match answered {
-        Ok(Some(answer)) => Answer::Said(Secret(answer)),
+        Ok(Some(answer)) => Answer::Text(Secret(answer)),
         Ok(None) => Answer::Nothing(None),
         Err(err) => Answer::Nothing(Some(format!("cannot ask: {err}"))),
     }

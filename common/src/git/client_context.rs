@@ -134,7 +134,7 @@ impl UserConfig {
 
     /// Returns what the daemon is told of the configuration and the environment.
     #[must_use]
-    pub fn standing(&self) -> ClientContext {
+    pub fn client_context(&self) -> ClientContext {
         let config: Vec<_> = self
             .entries
             .iter()
@@ -145,11 +145,11 @@ impl UserConfig {
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?)))
             .collect();
-        let mut place = Sha256::new();
+        let mut digest = Sha256::new();
         let mut add = |name: &[u8], value: &[u8]| {
             for part in [name, value] {
-                place.update((part.len() as u64).to_be_bytes());
-                place.update(part);
+                digest.update((part.len() as u64).to_be_bytes());
+                digest.update(part);
             }
         };
         for (key, value) in &config {
@@ -168,7 +168,7 @@ impl UserConfig {
         ClientContext {
             config,
             env,
-            place: place.finalize().into(),
+            credential_settings: digest.finalize().into(),
         }
     }
 }
@@ -267,7 +267,7 @@ mod tests {
              url.https://other/.insteadof\nhttps://h/\0credential.helper\nstore\0http.sslverify\0",
         );
         let keys: Vec<_> = config
-            .standing()
+            .client_context()
             .config
             .into_iter()
             .map(|(key, _)| key)
@@ -289,15 +289,15 @@ mod tests {
     }
 
     #[test]
-    fn two_places_with_other_credential_settings_differ() {
-        let place = |list: &str| UserConfig::parse(list).standing().place;
+    fn two_clients_with_other_credential_settings_differ() {
+        let fingerprint = |list: &str| UserConfig::parse(list).client_context().credential_settings;
         assert_eq!(
-            place("credential.helper\nstore\0"),
-            place("credential.helper\nstore\0user.name\nMe\0")
+            fingerprint("credential.helper\nstore\0"),
+            fingerprint("credential.helper\nstore\0user.name\nMe\0")
         );
         assert_ne!(
-            place("credential.helper\nstore\0"),
-            place("credential.helper\ncache\0")
+            fingerprint("credential.helper\nstore\0"),
+            fingerprint("credential.helper\ncache\0")
         );
     }
 
@@ -319,8 +319,8 @@ mod tests {
 
     #[test]
     fn debug_shows_no_value() {
-        let standing =
-            UserConfig::parse("http.extraheader\nAuthorization: Basic c2VjcmV0\0").standing();
-        assert!(!format!("{standing:?}").contains("c2VjcmV0"));
+        let context =
+            UserConfig::parse("http.extraheader\nAuthorization: Basic c2VjcmV0\0").client_context();
+        assert!(!format!("{context:?}").contains("c2VjcmV0"));
     }
 }

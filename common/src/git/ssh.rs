@@ -42,18 +42,18 @@ pub enum Variant {
 impl Client {
     /// Finds the ssh of the client that sent a request, in the order of git (`get_ssh_command`).
     #[must_use]
-    pub fn new(standing: &ClientContext) -> Self {
+    pub fn new(context: &ClientContext) -> Self {
         let last = |list: &[(String, String)], key: &str| {
             let mut found = list.iter().rev().filter(|(name, _)| name == key);
             found.next().map(|(_, value)| value.clone())
         };
-        let env = |name: &str| last(&standing.env, name).filter(|value| !value.is_empty());
-        let line = env("GIT_SSH_COMMAND").or_else(|| last(&standing.config, "core.sshcommand"));
+        let env = |name: &str| last(&context.env, name).filter(|value| !value.is_empty());
+        let line = env("GIT_SSH_COMMAND").or_else(|| last(&context.config, "core.sshcommand"));
         let program = match line {
             Some(line) => Program::Line(line),
             None => Program::Name(env("GIT_SSH").unwrap_or_else(|| "ssh".into())),
         };
-        let told = env("GIT_SSH_VARIANT").or_else(|| last(&standing.config, "ssh.variant"));
+        let told = env("GIT_SSH_VARIANT").or_else(|| last(&context.config, "ssh.variant"));
         let variant = match told.as_deref() {
             None => match &program {
                 Program::Line(line) => Variant::of_program(&first_word(line)),
@@ -241,7 +241,7 @@ mod tests {
         Client::new(&ClientContext {
             config: owned(config),
             env: owned(env),
-            place: [0; 32],
+            credential_settings: [0; 32],
         })
     }
 

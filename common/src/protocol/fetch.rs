@@ -18,7 +18,7 @@ pub struct Fetch {
     /// take a token there.
     pub username: Option<Secret>,
     /// The configuration and environment of the client.
-    pub standing: ClientContext,
+    pub context: ClientContext,
     /// The transports that git's own rules allow where the user stands (`protocol.<name>.allow`).
     pub transports: Vec<String>,
     /// The user's word on stale answers (`MIRROR_STALE`); `None` leaves it to the mirror.
@@ -68,7 +68,7 @@ pub struct ClientContext {
     /// The variables that do.
     pub env: Vec<(String, String)>,
     /// The fingerprint of everything that a credential helper could decide by.
-    pub place: [u8; 32],
+    pub credential_settings: [u8; 32],
 }
 
 impl fmt::Debug for ClientContext {

@@ -31,7 +31,7 @@ pub use self::{
     push::{Command, Lease, Open, Reserve, Route},
     request_id::{REQUEST_ID, RequestId},
     test::{Check, Step, Test, Verdict},
-    webhook::{AtGitLab, Delivery, Found, Hook, Listen, Webhook, WebhookSaid},
+    webhook::{AtGitLab, Delivery, Found, Hook, Listen, Webhook, WebhookReply},
 };
 use crate::address::redact;
 
@@ -91,7 +91,7 @@ pub enum Request {
         accepted: bool,
     },
     /// Put a question of ssh's to whoever waits for it, or answer it with what waits under this id. Answered by
-    /// [`Reply::Said`] or [`Reply::Failed`].
+    /// [`Reply::Answer`] or [`Reply::Failed`].
     Question {
         /// The id that the ssh was given.
         id: OneTimeId,
@@ -223,7 +223,7 @@ pub enum Reply {
     /// The login asked for with [`Request::Login`]; final.
     Login(Login),
     /// The answer to [`Request::Question`]; final.
-    Said(Secret),
+    Answer(Secret),
     /// Some of the mirrors; more follow until [`Reply::Done`].
     Mirrors(Vec<MirrorInfo>),
     /// A mirror is in step; final.
@@ -289,7 +289,7 @@ pub enum Reply {
     /// The daemon's own settings; final.
     Settings(Vec<Setting>),
     /// The answer to a request about the webhook; final.
-    Webhook(WebhookSaid),
+    Webhook(WebhookReply),
     /// Mirrors whose first sync runs; more follow until [`Reply::Done`].
     FirstClones(Vec<FirstClone>),
     /// The daemon's state.
@@ -327,7 +327,7 @@ pub enum Answer {
     /// The login for [`Ask::Login`].
     Login(Login),
     /// The answer to [`Ask::Question`].
-    Said(Secret),
+    Text(Secret),
     /// No person and no program knows the answer; the reason, if git gave one.
     Nothing(Option<String>),
     /// Some commands of a push.

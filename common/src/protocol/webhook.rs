@@ -9,19 +9,19 @@ use super::{Fetch, Mirror, Secret};
 /// The requests about the webhook, or about the hook of one mirror.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Webhook {
-    /// Listen from now on. Answered by [`WebhookSaid::Listens`].
+    /// Listen from now on. Answered by [`WebhookReply::Listens`].
     On(Listen),
-    /// Do not listen any more. Answered by [`WebhookSaid::Off`].
+    /// Do not listen any more. Answered by [`WebhookReply::Off`].
     Off,
-    /// Say what a mirror's host must be told; a mirror that has no hook gets one. Answered by [`WebhookSaid::Hook`].
+    /// Say what a mirror's host must be told; a mirror that has no hook gets one. Answered by [`WebhookReply::Hook`].
     Show(Mirror),
-    /// Make a new secret token. Answered by [`WebhookSaid::Hook`].
+    /// Make a new secret token. Answered by [`WebhookReply::Hook`].
     Rotate(Mirror),
-    /// Stores the signing token of deliveries, which GitLab shows once. Answered by [`WebhookSaid::Hook`].
+    /// Stores the signing token of deliveries, which GitLab shows once. Answered by [`WebhookReply::Hook`].
     Sign(Mirror, Secret),
-    /// Make the hook at the mirror's GitLab, or mend it. Answered by [`WebhookSaid::Registered`].
+    /// Make the hook at the mirror's GitLab, or mend it. Answered by [`WebhookReply::Registered`].
     Register(Box<AtGitLab>),
-    /// Say how the hook is at the mirror's GitLab. Answered by [`WebhookSaid::Found`].
+    /// Say how the hook is at the mirror's GitLab. Answered by [`WebhookReply::Found`].
     Check(Box<AtGitLab>),
 }
 
@@ -47,7 +47,7 @@ pub struct AtGitLab {
 
 /// The answers to requests about the webhook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum WebhookSaid {
+pub enum WebhookReply {
     /// The webhook listens.
     Listens {
         /// Scheme, address and port.

@@ -18,7 +18,7 @@ pub(crate) fn run(prompt: &str) -> Result<(), Failure> {
         prompt: prompt.to_owned(),
     };
     match daemon::ask(&question)? {
-        Reply::Said(secret) => answer(format!("{}\n", secret.0)),
+        Reply::Answer(secret) => answer(format!("{}\n", secret.0)),
         _ => Err(something_else()),
     }
 }

@@ -56,14 +56,14 @@ pub(crate) async fn reserve<'c>(
         atomic: push.atomic,
         incomplete: !quarantine::has_command_count(quarantine, commands.len()),
     };
-    client.say(&Request::Reserve(reserve)).await?;
+    client.send_request(&Request::Reserve(reserve)).await?;
     let size = |command: &Command| command.name.len() + MAX_COMMAND_BYTES;
     for batch in batches(commands.clone(), size) {
         client.answer(&Answer::Commands(batch)).await?;
     }
     let (mut routes, mut is_told) = (Vec::new(), false);
     let (atomic, name) = loop {
-        match client.hear().await? {
+        match client.receive().await? {
             Reply::Progress(_) if !is_told => {
                 is_told = true;
                 tell("waiting for another push of the same refs");
@@ -107,7 +107,7 @@ pub(crate) async fn settle(client: &mut Client, accepted: &[usize]) -> Result<()
         client.answer(&Answer::Accepted(batch)).await?;
     }
     loop {
-        match client.hear().await? {
+        match client.receive().await? {
             Reply::Progress(_) => {}
             Reply::Settled(warnings) => {
                 for warning in warnings {

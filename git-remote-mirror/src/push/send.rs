@@ -49,7 +49,7 @@ pub(crate) fn send(
 ) -> io::Result<Vec<Verdict>> {
     let url = env::var(names::UPSTREAM_URL).map_err(io::Error::other)?;
     let scratch = Scratch::new(quarantine, &url, updates)?;
-    let context = UserConfig::read()?.standing();
+    let context = UserConfig::read()?.client_context();
     let limit = settings::no_progress_limit(&url, &context);
     let mut push = git::to_upstream(scratch.path());
     for name in ["GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"] {

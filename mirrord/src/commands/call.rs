@@ -48,8 +48,8 @@ pub(super) async fn call_running_daemon(
         Err(ConnectError::NotRunning) => return Ok(None),
         client => client.map_err(Failure::from)?,
     };
-    client.say(request).await?;
-    let reply = client.hear().await?;
+    client.send_request(request).await?;
+    let reply = client.receive().await?;
     Ok(Some((client, reply)))
 }
 
@@ -61,7 +61,7 @@ pub(super) async fn call_for_list<T>(
     take_batch: fn(Reply) -> Option<Vec<T>>,
 ) -> Result<Vec<T>, Failure> {
     let mut client = Client::connect_or_start(paths).await?;
-    client.say(request).await?;
+    client.send_request(request).await?;
     read_list(&mut client, take_batch).await
 }
 
@@ -72,7 +72,7 @@ pub(super) async fn read_list<T>(
 ) -> Result<Vec<T>, Failure> {
     let mut list = Vec::new();
     loop {
-        match client.hear().await? {
+        match client.receive().await? {
             Reply::Done => return Ok(list),
             Reply::Failed(failure) => return Err(failure),
             reply => list.extend(take_batch(reply).ok_or_else(something_else)?),

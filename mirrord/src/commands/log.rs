@@ -65,10 +65,10 @@ impl Log {
         });
         block_on(async {
             let mut client = Client::connect_or_start(paths).await?;
-            client.say(&request).await?;
+            client.send_request(&request).await?;
             let (mut width, mut is_empty) = (0, true);
             loop {
-                match client.hear().await? {
+                match client.receive().await? {
                     Reply::Entries(entries) => {
                         is_empty &= entries.is_empty();
                         let text = match self.json {

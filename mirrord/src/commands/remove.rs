@@ -99,7 +99,7 @@ async fn call(paths: &Paths, request: &Request) -> Result<Outcome, Failure> {
             Reply::Failed(failure) => return Ok(Outcome::NotRemoved { failure, locals }),
             _ => return Err(something_else()),
         }
-        reply = client.hear().await?;
+        reply = client.receive().await?;
     }
 }
 

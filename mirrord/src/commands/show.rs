@@ -58,8 +58,8 @@ pub(super) struct ShownMirror {
 /// Asks the daemon for one mirror.
 pub(super) async fn show_mirror(paths: &Paths, mirror: Mirror) -> Result<ShownMirror, Failure> {
     let mut client = Client::connect_or_start(paths).await?;
-    client.say(&Request::Show(mirror)).await?;
-    let mirror = match client.hear().await? {
+    client.send_request(&Request::Show(mirror)).await?;
+    let mirror = match client.receive().await? {
         Reply::Shown(shown) => *shown,
         Reply::Failed(failure) => return Err(failure),
         _ => return Err(something_else()),

@@ -71,7 +71,7 @@ impl Server {
                 let questions = &engine.upstreams.questions;
                 let answering = questions.answer(&id, push.as_deref(), prompt);
                 let answer = conversation.wait_quietly(answering).await?;
-                Reply::Said(answer.ok_or_else(|| Failure::here("nobody answers"))?)
+                Reply::Answer(answer.ok_or_else(|| Failure::here("nobody answers"))?)
             }
             Request::Add(request) => add::add(engine, conversation, request).await?,
             Request::Test(request) => test::test(engine, conversation, request).await?,

@@ -18,7 +18,7 @@ pub(crate) struct Relay {
 
 impl Relay {
     /// Passes on a piece of it.
-    pub(crate) fn hear(&mut self, piece: &[u8], watch: &Watch) {
+    pub(crate) fn read(&mut self, piece: &[u8], watch: &Watch) {
         for &byte in piece {
             self.line.push(byte);
             if byte == b'\n' || byte == b'\r' || self.line.len() == MAX_LINE_BYTES {

@@ -80,11 +80,11 @@ impl Watch {
         listeners: broadcast::Sender<Progress>,
         askable: Askable,
     ) -> Self {
-        Self::telling(host, listeners, askable, Sender::default())
+        Self::with_moves(host, listeners, askable, Sender::default())
     }
 
     /// A sync as of [`Watch::new`], whose progress is also sent to `moves`.
-    pub(crate) fn telling(
+    pub(crate) fn with_moves(
         host: &str,
         listeners: broadcast::Sender<Progress>,
         askable: Askable,
@@ -105,7 +105,7 @@ impl Watch {
     }
 
     /// Whether both watch the same sync.
-    pub(crate) fn is(&self, other: &Self) -> bool {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
@@ -121,7 +121,7 @@ impl Watch {
     }
 
     /// Records progress: upstream sent something, or we process what it sent.
-    pub(crate) fn moved(&self) {
+    pub(crate) fn record_progress(&self) {
         self.0.moves.send_replace(());
     }
 
@@ -137,14 +137,14 @@ impl Watch {
 
     /// Records that the pack has come and is being checked.
     pub(crate) fn checking(&self) {
-        self.moved();
+        self.record_progress();
         self.enter(Stage::Checking);
-        self.say(Progress::Checking);
+        self.send(Progress::Checking);
     }
 
     /// Upstream said something on its side band.
     pub(crate) fn remote(&self, words: &[u8]) {
-        self.say(Progress::Remote(words.to_vec()));
+        self.send(Progress::Remote(words.to_vec()));
     }
 
     /// Progress that a child of git counted.
@@ -152,7 +152,7 @@ impl Watch {
         match progress {
             Some(Progress::Receiving(amount, bytes)) => {
                 self.0.objects.set(&amount);
-                self.came(bytes);
+                self.set_bytes(bytes);
             }
             Some(Progress::Resolving(amount)) => self.0.deltas.set(&amount),
             _ => {}
@@ -160,7 +160,7 @@ impl Watch {
     }
 
     /// Records the bytes of a pack that have come so far.
-    pub(crate) fn came(&self, bytes: u64) {
+    pub(crate) fn set_bytes(&self, bytes: u64) {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         self.0.bytes.store(bytes, Ordering::Relaxed);
     }
@@ -206,15 +206,15 @@ impl Watch {
             let (before, at) = &last;
             let is_at_work = matches!(progress, Progress::Resolving(_) | Progress::Checking);
             if is_at_work {
-                self.moved();
+                self.record_progress();
             }
             // Everybody sees the end of one stage before the beginning of the next.
             let resolving = |progress: &Progress| matches!(progress, Progress::Resolving(_));
             if resolving(&progress) && !before.as_ref().is_some_and(resolving) {
-                self.received().into_iter().for_each(|done| self.say(done));
+                self.received().into_iter().for_each(|done| self.send(done));
             }
             if before.as_ref() != Some(&progress) || at.elapsed() >= KEEPALIVE_INTERVAL {
-                self.say(progress.clone());
+                self.send(progress.clone());
                 last = (Some(progress), Instant::now());
             }
         }
@@ -223,7 +223,7 @@ impl Watch {
     /// Sends the last progress of the download, so that no listener shows an unfinished line.
     pub(crate) fn finish(&self) {
         for progress in [self.received(), self.resolved()].into_iter().flatten() {
-            self.say(progress);
+            self.send(progress);
         }
     }
 
@@ -270,7 +270,7 @@ impl Watch {
     }
 
     /// Sends progress to all listeners. A slow listener misses a message and gets the next total.
-    fn say(&self, progress: Progress) {
+    fn send(&self, progress: Progress) {
         let _ = self.0.listeners.send(progress);
     }
 }

@@ -188,7 +188,7 @@ impl Conversation {
         };
         let is_passphrase = is_for_passphrase(&prompt);
         let answer = match self.ask(ask).await? {
-            Answer::Said(answer) => Some(answer),
+            Answer::Text(answer) => Some(answer),
             _ => None,
         };
         if is_passphrase && let Some(answer) = answer.clone() {

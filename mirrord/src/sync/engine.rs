@@ -270,13 +270,13 @@ impl Engine {
         work: impl FnOnce(&Watch) -> T + Send + 'static,
     ) -> Result<T, JoinError> {
         let host = url.host().unwrap_or(url.path());
-        let watch = Watch::telling(host, listeners, askable, moves);
+        let watch = Watch::with_moves(host, listeners, askable, moves);
         self.running().push(watch.clone());
         let ticker = tokio::spawn(watch.clone().tick());
         let working = watch.clone();
         let result = tokio::task::spawn_blocking(move || work(&working)).await;
         ticker.abort();
-        self.running().retain(|running| !running.is(&watch));
+        self.running().retain(|running| !running.is_same(&watch));
         result
     }
 

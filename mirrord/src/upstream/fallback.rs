@@ -207,8 +207,8 @@ impl Git {
         let mut relay = Relay::default();
         let no_progress_limit = self.access.http.no_progress * SILENT_LIMITS;
         let ended = child::run_reading(command, input, Some(no_progress_limit), watch, |piece| {
-            watch.moved();
-            relay.hear(piece, watch);
+            watch.record_progress();
+            relay.read(piece, watch);
         });
         drop(settings);
         if let Some(id) = id {

@@ -75,7 +75,7 @@ impl Listener {
             }
         }
         if progressed {
-            watch.moved();
+            watch.record_progress();
         }
         progressed
     }

@@ -20,7 +20,7 @@ use std::{sync::Arc, time::Duration};
 
 use common::protocol::{
     self, Failure, FailureKind, Listen, Mirror as Wanted, OrFailure, Reply, Webhook as Request,
-    WebhookSaid,
+    WebhookReply,
 };
 use parking_lot::Mutex;
 
@@ -121,10 +121,10 @@ impl Webhook {
             Request::On(listen) => self.switch_on(listen).await?,
             Request::Off => self.switch_off().await?,
             Request::Show(mirror) => {
-                WebhookSaid::Hook(self.updated_hook(&mirror, |_| Ok(())).await?)
+                WebhookReply::Hook(self.updated_hook(&mirror, |_| Ok(())).await?)
             }
             Request::Rotate(mirror) => {
-                WebhookSaid::Hook(self.updated_hook(&mirror, Hook::rotate).await?)
+                WebhookReply::Hook(self.updated_hook(&mirror, Hook::rotate).await?)
             }
             Request::Sign(mirror, token) => {
                 let token = hooks::parse_signing_token(token)?;
@@ -132,7 +132,7 @@ impl Webhook {
                     hook.signing = Some(token);
                     Ok(())
                 };
-                WebhookSaid::Hook(self.updated_hook(&mirror, sign).await?)
+                WebhookReply::Hook(self.updated_hook(&mirror, sign).await?)
             }
             Request::Register(at) => self.register(*at).await?,
             Request::Check(at) => self.check(*at).await?,
@@ -140,11 +140,11 @@ impl Webhook {
         Ok(Reply::Webhook(reply))
     }
 
-    async fn switch_on(&self, listen: Listen) -> Result<WebhookSaid, Failure> {
+    async fn switch_on(&self, listen: Listen) -> Result<WebhookReply, Failure> {
         let mut running = self.running.lock().await;
         let old = Config::read(&self.engine.config)?.webhook;
         let config = self.listen(&mut running, old.with(listen)?).await?;
-        Ok(WebhookSaid::Listens {
+        Ok(WebhookReply::Listens {
             address: config.url(),
             base: config.hooks_url(),
             warnings: config.warnings(),
@@ -211,7 +211,7 @@ impl Webhook {
         Ok(config)
     }
 
-    async fn switch_off(&self) -> Result<WebhookSaid, Failure> {
+    async fn switch_off(&self) -> Result<WebhookReply, Failure> {
         let mut running = self.running.lock().await;
         Config::set(&self.engine.config, "webhook", "no")?;
         if let Some(Running { listener, .. }) = running.take() {
@@ -219,7 +219,7 @@ impl Webhook {
             tracing::info!("the webhook is off");
         }
         self.set_state(None);
-        Ok(WebhookSaid::Off)
+        Ok(WebhookReply::Off)
     }
 
     /// Changes the hook of a mirror, and returns what the host must know of it.

@@ -1,6 +1,6 @@
 //! `webhook register` and `webhook check`: create, correct and inspect the hook of a mirror through its GitLab's API.
 
-use common::protocol::{self, AtGitLab, Failure, FailureKind, Found, Secret, WebhookSaid};
+use common::protocol::{self, AtGitLab, Failure, FailureKind, Found, Secret, WebhookReply};
 use serde_json::json;
 
 use super::{
@@ -28,7 +28,7 @@ struct Session {
 
 impl Webhook {
     /// Creates the hook of a mirror at its GitLab, or corrects the one that is there.
-    pub(super) async fn register(&self, at: AtGitLab) -> Result<WebhookSaid, Failure> {
+    pub(super) async fn register(&self, at: AtGitLab) -> Result<WebhookReply, Failure> {
         let Session {
             api,
             mirror,
@@ -90,7 +90,7 @@ impl Webhook {
             );
         }
         let found = Box::new(report(now, &hook, None));
-        Ok(WebhookSaid::Registered {
+        Ok(WebhookReply::Registered {
             hook,
             is_new,
             found,
@@ -98,7 +98,7 @@ impl Webhook {
     }
 
     /// Reports how the hook of a mirror is at its GitLab.
-    pub(super) async fn check(&self, at: AtGitLab) -> Result<WebhookSaid, Failure> {
+    pub(super) async fn check(&self, at: AtGitLab) -> Result<WebhookReply, Failure> {
         let Session {
             api,
             mirror,
@@ -112,7 +112,7 @@ impl Webhook {
                 .hinted(format!("'mirrord webhook register {name}' makes it")));
         };
         let deliveries = api.deliveries(actual.id).await?;
-        Ok(WebhookSaid::Found(Box::new(report(
+        Ok(WebhookReply::Found(Box::new(report(
             actual, &wanted, deliveries,
         ))))
     }
@@ -122,7 +122,7 @@ impl Webhook {
         let config = self.listen_config().await?;
         let mirror = existing_mirror(&self.engine, &at.fetch.mirror)?;
         let upstreams = &self.engine.upstreams;
-        let api = upstreams.project_hooks(&mirror.settings.url, &at.fetch.standing, &at.token)?;
+        let api = upstreams.project_hooks(&mirror.settings.url, &at.fetch.context, &at.token)?;
         let hook = self.update_hook(&mirror, |_| Ok(())).await?;
         let wanted = config.hook(&mirror, &hook);
         Ok(Session {

@@ -171,7 +171,7 @@ fn over_http(
 /// The user's ssh, with `git upload-pack` on the other side. It asks nothing at the terminal. None where the program is
 /// not OpenSSH: only git itself knows the arguments of another.
 fn over_ssh(invocation: &Invocation, url: &UpstreamUrl, limit: Duration) -> Option<Command> {
-    let client = ssh::Client::new(&invocation.config.standing());
+    let client = ssh::Client::new(&invocation.config.client_context());
     let timeout = format!("ConnectTimeout={}", limit.as_secs());
     let options = ["-o", "BatchMode=yes", "-o", &timeout].map(str::to_owned);
     let args = options

@@ -6,7 +6,7 @@ use clap::Args;
 use common::{
     client::something_else,
     paths::Paths,
-    protocol::{self, WebhookSaid},
+    protocol::{self, WebhookReply},
 };
 
 use super::{
@@ -33,7 +33,7 @@ impl Check {
     pub(super) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
         let at = self.gitlab.at_gitlab(paths)?;
         let request = protocol::Webhook::Check(Box::new(at));
-        let WebhookSaid::Found(found) = call_webhook(paths, request)? else {
+        let WebhookReply::Found(found) = call_webhook(paths, request)? else {
             return Err(something_else().into());
         };
         match self.gitlab.json {

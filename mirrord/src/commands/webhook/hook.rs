@@ -3,7 +3,7 @@
 use common::{
     client::something_else,
     paths::Paths,
-    protocol::{self, Hook, Secret, WebhookSaid},
+    protocol::{self, Hook, Secret, WebhookReply},
     text::masked,
 };
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use super::call_webhook;
 /// Sends a request that is answered by a hook.
 pub(super) fn call_for_hook(paths: &Paths, request: protocol::Webhook) -> anyhow::Result<Hook> {
     match call_webhook(paths, request)? {
-        WebhookSaid::Hook(hook) => Ok(hook),
+        WebhookReply::Hook(hook) => Ok(hook),
         _ => Err(something_else().into()),
     }
 }

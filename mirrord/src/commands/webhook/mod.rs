@@ -15,7 +15,7 @@ use clap::{Args, Subcommand};
 use common::{
     client::something_else,
     paths::Paths,
-    protocol::{self, Reply, Request, WebhookSaid},
+    protocol::{self, Reply, Request, WebhookReply},
 };
 
 use super::{block_on, call_daemon, terminal_renderer};
@@ -64,7 +64,7 @@ impl Webhook {
 }
 
 /// Has the daemon carry out a command of the webhook.
-fn call_webhook(paths: &Paths, request: protocol::Webhook) -> anyhow::Result<WebhookSaid> {
+fn call_webhook(paths: &Paths, request: protocol::Webhook) -> anyhow::Result<WebhookReply> {
     let request = Request::Webhook(request);
     match block_on(call_daemon(paths, &request, terminal_renderer()))? {
         Reply::Webhook(reply) => Ok(reply),

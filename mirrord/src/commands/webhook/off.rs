@@ -6,7 +6,7 @@ use clap::Args;
 use common::{
     client::something_else,
     paths::Paths,
-    protocol::{self, WebhookSaid},
+    protocol::{self, WebhookReply},
 };
 
 use super::{super::print::print, call_webhook};
@@ -25,7 +25,7 @@ impl Off {
     /// Has the daemon stop listening.
     pub(super) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
         match call_webhook(paths, protocol::Webhook::Off)? {
-            WebhookSaid::Off => print("the webhook is off\n")?,
+            WebhookReply::Off => print("the webhook is off\n")?,
             _ => return Err(something_else().into()),
         }
         Ok(ExitCode::SUCCESS)

@@ -10,7 +10,7 @@ use clap::Args;
 use common::{
     client::something_else,
     paths::Paths,
-    protocol::{self, Failure, FailureKind, Listen, WebhookSaid},
+    protocol::{self, Failure, FailureKind, Listen, WebhookReply},
     text::masked,
 };
 use serde_json::json;
@@ -58,7 +58,7 @@ impl On {
             public_url: self.public_url.clone(),
             tls,
         };
-        let WebhookSaid::Listens {
+        let WebhookReply::Listens {
             address,
             base,
             warnings,

@@ -6,7 +6,7 @@ use clap::Args;
 use common::{
     client::something_else,
     paths::Paths,
-    protocol::{self, WebhookSaid},
+    protocol::{self, WebhookReply},
     text::masked,
 };
 use serde_json::json;
@@ -37,7 +37,7 @@ impl Register {
     pub(super) fn execute(&self, paths: &Paths) -> anyhow::Result<ExitCode> {
         let at = self.gitlab.at_gitlab(paths)?;
         let request = protocol::Webhook::Register(Box::new(at));
-        let WebhookSaid::Registered {
+        let WebhookReply::Registered {
             hook,
             is_new,
             found,

@@ -48,7 +48,7 @@ impl Quarantine {
             rest.map_err(ErrorExt::raise)?;
             let is_whole = (start.len() as u64) < MAX_SMALL_BYTES;
             if is_whole && self.index_small(&start, watch).is_ok() {
-                watch.came(start.len() as u64);
+                watch.set_bytes(start.len() as u64);
                 return Ok(());
             }
         }
@@ -118,7 +118,7 @@ fn run_index_pack(
         let child = scope.spawn(move || {
             let _runtime = runtime.enter();
             let mut relay = Relay::default();
-            let on_stderr = |piece: &[u8]| relay.hear(piece, watch);
+            let on_stderr = |piece: &[u8]| relay.read(piece, watch);
             child::run_reading(git, Vec::new(), None, watch, on_stderr)
         });
         let fed = feed(pack, writer);
@@ -129,7 +129,7 @@ fn run_index_pack(
     let bytes = fed.map_err(ErrorExt::raise)?;
     let ended = ended.map_err(ErrorExt::raise)?;
     if ended.status.success() {
-        watch.came(bytes);
+        watch.set_bytes(bytes);
         return Ok(());
     }
     Err(match ended.status.signal() {

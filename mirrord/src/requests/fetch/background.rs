@@ -35,7 +35,7 @@ pub(crate) async fn sync_mirror(
         mirror: Wanted::Name(mirror.settings.name.clone()),
         login: None,
         username: None,
-        standing: config.standing(),
+        context: config.client_context(),
         transports: transports::allowed(config),
         stale: None,
         can_ask: false,

@@ -248,7 +248,7 @@ impl MirrorRequest<'_> {
         } = self;
         matches!(target.url.scheme(), Scheme::Http | Scheme::Https)
             && *auth == Auth::AsGit
-            && Access::new(&target.url, auth, None, &fetch.standing).is_anonymous()
+            && Access::new(&target.url, auth, None, &fetch.context).is_anonymous()
     }
 
     /// Finds another login after a refusal, and says whether there is one to try.
@@ -359,7 +359,7 @@ impl MirrorRequest<'_> {
         CredentialKey {
             url: self.target.url.clone(),
             username: self.fetch.username.clone(),
-            context: self.fetch.standing.place,
+            context: self.fetch.context.credential_settings,
         }
     }
 }

@@ -194,7 +194,7 @@ impl<'c> MirrorRequest<'c> {
         let login = self.login.clone();
         Access {
             passphrase: self.passphrase.clone(),
-            ..Access::new(&self.target.url, &self.auth, login, &self.fetch.standing)
+            ..Access::new(&self.target.url, &self.auth, login, &self.fetch.context)
         }
     }
 

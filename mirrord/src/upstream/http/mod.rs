@@ -228,7 +228,7 @@ impl HttpSession {
         self.progressed();
         let response = self.wait(request.send())?;
         self.progressed();
-        self.watch().moved();
+        self.watch().record_progress();
         Ok(response)
     }
 
