@@ -1,4 +1,4 @@
-//! The calls to the daemon. [`request_sync`] and [`open_push`] show its progress and answer its questions meanwhile; [`ask`]
+//! The calls to the daemon. [`open_fetch`] and [`open_push`] show its progress and answer its questions meanwhile; [`ask`]
 //! and [`start_and_ask`] only wait for a reply. The daemon's side begins in mirrord's `daemon/server`.
 
 use common::{
@@ -27,7 +27,7 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
 ///
 /// # Errors
 /// Fails with what the person should read.
-pub(crate) async fn request_sync(
+pub(crate) async fn open_fetch(
     invocation: &Invocation,
     lacks: Lack,
 ) -> Result<(Client, Ready), Failure> {

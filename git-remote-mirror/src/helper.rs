@@ -38,6 +38,7 @@ pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
                 }
                 ("git-upload-pack", None) => {
                     let invocation = Invocation::new(remote, address, options.clone())?;
+                    // Only a clone of a part of a project without a mirror is passed through.
                     if pass_through::run(&invocation)? {
                         return Ok(());
                     }

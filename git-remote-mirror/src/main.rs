@@ -97,8 +97,8 @@ fn is_text() -> bool {
         .is_none_or(|last| last.to_str().is_some())
 }
 
-/// Runs the helper, unless one of its own children has started it: a rule rewrites the URL of the upstream into one of a
-/// mirror.
+/// Runs the helper, but not inside a child of its own. It is started there when an `insteadOf` rule turns the upstream's
+/// URL into a mirror's.
 fn unless_inside(address: &str, run: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
     if env::var_os(git::GUARD).is_none() {
         return run();

@@ -102,9 +102,9 @@ impl Client {
         }
     }
 
-    /// Sends a request, to a daemon that is started if none runs, and returns the final reply. If a daemon stops before
-    /// it has, and behind whose socket the service manager starts the next, is as good as that one. The returned client is
-    /// the lease on what it was about.
+    /// Sends a request, to a daemon that is started if none runs, and returns the final reply. If the daemon stops before it
+    /// has replied, the request is sent again to the next one that the service manager starts. The returned client is the
+    /// lease on what the request was about.
     ///
     /// # Errors
     /// Fails with what the person should read.
@@ -168,8 +168,8 @@ impl Client {
         }
     }
 
-    /// Sends a request, shows the progress and answers the daemon's questions, until the final reply comes, which it returns.
-    /// something.
+    /// Sends a request, shows the progress and answers the daemon's questions, until the final reply comes, which it
+    /// returns.
     ///
     /// # Errors
     /// Fails with what the person should read.

@@ -28,7 +28,7 @@ pub use self::{
         Add, ChangedFile, Config, Damage, FirstClone, Health, LocalRef, MirrorInfo, Next, Past,
         Restore, Saved, Set, Setting, Shown, Status, Why,
     },
-    push::{Command, Lease, Open, Reserve, Route},
+    push::{CarryOutPush, Command, Lease, Open, Route},
     request_id::{REQUEST_ID, RequestId},
     test::{Check, Step, Test, Verdict},
     webhook::{AtGitLab, Delivery, Found, Hook, Listen, Webhook, WebhookReply},
@@ -71,9 +71,9 @@ pub enum Request {
     Push(Fetch),
     /// Carry out an open push: the client sends [`Answer::Commands`] batches, the last one empty, and hears where each
     /// goes in [`Reply::Routed`] batches, and in the end in [`Reply::Reserved`]. The refs are then reserved until the
-    /// client has sent what is to be: what upstream accepted, and what stays here, in [`Answer::Accepted`] batches, the
-    /// last one empty. Answered by [`Reply::Settled`] or [`Reply::Failed`].
-    Reserve(Reserve),
+    /// client has sent [`Answer::Accepted`] batches, the last one empty, of what upstream accepted and what stays in the
+    /// mirror. Answered by [`Reply::Settled`] or [`Reply::Failed`].
+    CarryOutPush(CarryOutPush),
     /// Give the login that waits under a one-time id. Answered by [`Reply::Login`] or [`Reply::Failed`].
     Login {
         /// The id; it is good for one use.
@@ -165,7 +165,7 @@ impl Request {
             Self::PassesThrough(mirror) => of("question for a pass-through", mirror),
             Self::Download(fetch) => of("first sync", &fetch.mirror),
             Self::Push(fetch) => of("push", &fetch.mirror),
-            Self::Reserve(_) => "reservation of a push".to_owned(),
+            Self::CarryOutPush(_) => "reservation of a push".to_owned(),
             Self::Login { origin, .. } => format!("login for '{origin}'"),
             Self::LoginTried { .. } => "outcome of a login".to_owned(),
             Self::Question { .. } => "question of ssh".to_owned(),

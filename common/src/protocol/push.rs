@@ -8,7 +8,7 @@ use super::{Ready, SignIn};
 
 /// The request of a push before anything is sent to upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reserve {
+pub struct CarryOutPush {
     /// The id of the open push, from [`Open`].
     pub id: String,
     /// Whether all of it is wanted or nothing.

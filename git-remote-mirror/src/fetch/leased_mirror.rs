@@ -37,7 +37,7 @@ impl LeasedMirror {
     /// Fails with what the person should read.
     pub(crate) fn sync(invocation: &Invocation, lacks: Lack) -> Result<Self, Failure> {
         let runtime = runtime()?;
-        let (client, ready) = runtime.block_on(daemon::request_sync(invocation, lacks))?;
+        let (client, ready) = runtime.block_on(daemon::open_fetch(invocation, lacks))?;
         let lease =
             lease::share(&ready.git_dir).or_failure("cannot share the lease of the mirror")?;
         if let Some(remote) = NewRemote::find(invocation, &ready.url) {

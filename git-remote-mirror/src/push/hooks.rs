@@ -18,8 +18,8 @@ use common::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
+    markers,
     proc_receive::{self, PushCommands},
-    quarantine,
     ref_update::{RefUpdate, Verdict},
     reservation::{LocalUpdate, Reserved, reserve, settle},
     send,
@@ -32,21 +32,21 @@ const MAX_NAMED: usize = 20;
 /// Records how many commands there are.
 pub(crate) fn pre_receive() -> Result<(), Failure> {
     let count = io::stdin().lock().split(b'\n').count();
-    quarantine::record_commands(&quarantine()?, count)
+    markers::record_commands(&quarantine()?, count)
         .or_failure("cannot note the commands of the push")
 }
 
 /// Records that git begins to send: it has read upstream's refs, and from now on nobody can be sure what reached
 /// upstream.
 pub(crate) fn pre_push() -> Result<(), Failure> {
-    quarantine::record_sent(&quarantine()?).or_failure("cannot note that the push begins")
+    markers::record_sent(&quarantine()?).or_failure("cannot note that the push begins")
 }
 
 /// Carries out the commands that git sends. Each is reported, whatever happens.
 pub(crate) fn proc_receive() -> Result<(), Failure> {
     let quarantine = quarantine()?;
-    let _lock = quarantine::lock(&quarantine)?;
-    let _working = quarantine::begin_work(&quarantine).or_failure("cannot begin")?;
+    let _lock = markers::lock(&quarantine)?;
+    let _working = markers::begin_work(&quarantine).or_failure("cannot begin")?;
     let push = PushCommands::receive().or_failure("cannot hear git")?;
     let verdicts = runtime()?
         .block_on(carry_out(&push, &quarantine))
@@ -58,7 +58,7 @@ pub(crate) fn proc_receive() -> Result<(), Failure> {
         });
     proc_receive::report(&push.commands, &verdicts).or_failure("cannot answer git")?;
     // Without the record the person is told that the push may have been interrupted, and pushes again.
-    let _ = quarantine::record_reported(&quarantine);
+    let _ = markers::record_reported(&quarantine);
     Ok(())
 }
 

@@ -1,15 +1,16 @@
 //! A push: `git receive-pack` on the mirror talks to the git that runs the helper. Its hooks are this program again
-//! ([`hooks`]), and do nothing but take the commands to upstream.
+//! ([`hooks`]): they reserve the refs, send to upstream, have the daemon settle the push, and report.
 
 pub(crate) mod hooks;
+mod markers;
 mod outcome;
 mod proc_receive;
-mod quarantine;
 mod ref_update;
 mod reservation;
 mod scratch;
 mod send;
 mod settings;
+mod sign_in;
 mod stderr;
 mod watch;
 
@@ -41,13 +42,12 @@ pub(crate) fn run(invocation: &Invocation) -> Result<(), Failure> {
     let (_client, open) = runtime.block_on(daemon::open_push(invocation))?;
     let _lease =
         lease::share(&open.ready.git_dir).or_failure("cannot share the lease of the mirror")?;
-    let _lock = quarantine::lock(&open.quarantine)?;
-    install_hooks(&quarantine::hooks_dir(&open.quarantine))
-        .or_failure("cannot prepare the push")?;
+    let _lock = markers::lock(&open.quarantine)?;
+    install_hooks(&markers::hooks_dir(&open.quarantine)).or_failure("cannot prepare the push")?;
     let mut server = git::fenced();
     server
         .arg("-c")
-        .arg(quarantine::hooks_setting(&open.quarantine))
+        .arg(markers::hooks_setting(&open.quarantine))
         // Every command goes to the hook `proc-receive`, and receive-pack itself changes no ref.
         .args(["-c", "receive.procReceiveRefs=refs"])
         .args(["-c", "receive.advertisePushOptions=true"])
@@ -74,7 +74,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<(), Failure> {
         .env(names::QUARANTINE, &open.quarantine)
         .env(names::UPSTREAM_URL, &open.ready.url);
     git::add_alternate(&mut server, &open.ready.git_dir.join("objects"));
-    for (name, value) in settings::sign_in_variables(&open.sign_in) {
+    for (name, value) in sign_in::variables(&open.sign_in) {
         server.env(name, value);
     }
     if let Some(username) = invocation.username() {
@@ -88,8 +88,8 @@ pub(crate) fn run(invocation: &Invocation) -> Result<(), Failure> {
         show_line(line, &open.ready.url);
     })?;
     let is_served = status.success();
-    let has_ended = is_served || quarantine::wait_for_work(&open.quarantine, HOOK_TIMEOUT);
-    if !has_ended || quarantine::was_interrupted(&open.quarantine, is_served) {
+    let has_ended = is_served || markers::wait_for_work(&open.quarantine, HOOK_TIMEOUT);
+    if !has_ended || markers::was_interrupted(&open.quarantine, is_served) {
         warn_of_interruption(&open.ready.url);
     }
     Ok(())

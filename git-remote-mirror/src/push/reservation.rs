@@ -6,13 +6,13 @@ use std::{env, path::Path};
 use common::{
     client::{Client, something_else},
     progress::tell,
-    protocol::{Answer, Command, Failure, Reply, Request, Reserve, Route, wire::batches},
+    protocol::{Answer, CarryOutPush, Command, Failure, Reply, Request, Route, wire::batches},
     text::masked,
 };
 
 use super::{
+    markers,
     proc_receive::PushCommands,
-    quarantine,
     ref_update::{RefUpdate, Verdict},
 };
 use crate::names;
@@ -51,12 +51,12 @@ pub(crate) async fn reserve<'c>(
     quarantine: &Path,
 ) -> Result<Reserved<'c>, Failure> {
     let commands = &push.commands;
-    let reserve = Reserve {
+    let reserve = CarryOutPush {
         id: env::var(names::PUSH_ID).unwrap_or_default(),
         atomic: push.atomic,
-        incomplete: !quarantine::has_command_count(quarantine, commands.len()),
+        incomplete: !markers::has_command_count(quarantine, commands.len()),
     };
-    client.send_request(&Request::Reserve(reserve)).await?;
+    client.send_request(&Request::CarryOutPush(reserve)).await?;
     let size = |command: &Command| command.name.len() + MAX_COMMAND_BYTES;
     for batch in batches(commands.clone(), size) {
         client.answer(&Answer::Commands(batch)).await?;

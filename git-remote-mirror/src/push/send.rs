@@ -23,11 +23,11 @@ use common::{
 };
 
 use super::{
+    markers,
     outcome::Outcomes,
-    quarantine,
     ref_update::{RefUpdate, Verdict, lease_args},
     scratch::Scratch,
-    settings,
+    settings, sign_in,
     stderr::Stderr,
     watch::{PushWatch, Transport},
 };
@@ -62,7 +62,7 @@ pub(crate) fn send(
     .env("GIT_ALLOW_PROTOCOL", settings::allowed_transports(&url))
     .env(names::QUARANTINE, quarantine);
     let settings = settings::settings(&mut push, &url, &context, limit)?;
-    settings::sign_in(&mut push)?;
+    sign_in::apply(&mut push)?;
     let settings = settings.iter();
     let settings = settings.map(|(key, value)| (key.as_str(), value.as_bytes()));
     // A push option may be a secret for a pipeline, so it goes by a file. An empty one would take back those before it.
@@ -78,7 +78,7 @@ pub(crate) fn send(
     // of its own, and the watch needs no progress.
     let is_quiet = !shows_progress && transport != Transport::Http;
     push.arg("-c")
-        .arg(quarantine::hooks_setting(quarantine))
+        .arg(markers::hooks_setting(quarantine))
         .args(["push", "--porcelain", "--no-follow-tags"])
         .args(["--recurse-submodules=no", "--no-signed"])
         .args(lease_args(updates))
@@ -97,7 +97,7 @@ pub(crate) fn send(
         sent.stderr.give_up(limit);
     }
     let is_quiet_success = is_quiet && sent.status.is_some_and(|status| status.success());
-    let may_be_sent = quarantine::may_be_sent(quarantine);
+    let may_be_sent = markers::may_be_sent(quarantine);
     let outcomes = Outcomes::new(&sent.report, &sent.stderr, may_be_sent, is_quiet_success);
     let verdicts = updates.iter().map(|update| outcomes.verdict(&update.name));
     Ok(verdicts.collect())

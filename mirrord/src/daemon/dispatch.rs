@@ -7,7 +7,7 @@ use super::server::Server;
 use crate::{
     requests::{
         add, complaint, conversation::Conversation, edit, error::RequestError, fetch, history, log,
-        push, resolve::passes_through, show, sync, test,
+        push, resolve::passes_through, show, sync_command, test,
     },
     sync::SyncOptions,
 };
@@ -46,7 +46,7 @@ impl Server {
         let reply = match request {
             Request::Fetch(request) => return fetch::serve(engine, conversation, request).await,
             Request::Push(request) => return push::open(engine, conversation, request).await,
-            Request::Reserve(request) => push::execute(engine, conversation, request).await?,
+            Request::CarryOutPush(request) => push::execute(engine, conversation, request).await?,
             Request::Look(git_dir) => {
                 complaint::check_objects(engine, &git_dir);
                 Reply::Done
@@ -77,14 +77,14 @@ impl Server {
             Request::Test(request) => test::test(engine, conversation, request).await?,
             Request::Sync(request) => {
                 let options = SyncOptions::new(Cause::Command);
-                sync::sync(engine, conversation, request, options).await?
+                sync_command::sync(engine, conversation, request, options).await?
             }
             Request::Accept(request) => {
                 let options = SyncOptions {
                     accept: true,
                     ..SyncOptions::new(Cause::Command)
                 };
-                sync::sync(engine, conversation, request, options).await?
+                sync_command::sync(engine, conversation, request, options).await?
             }
             Request::Set(request) => {
                 let setting = edit::set(engine, request);

@@ -131,7 +131,7 @@ async fn make(
             create: Create::With(Box::new(settings.clone())),
             ..SyncOptions::new(Cause::Command)
         };
-        let synced = request.request_sync(&Purpose::Sync(options)).await?;
+        let synced = request.sync_with_logins(&Purpose::Sync(options)).await?;
         if synced.mirror.settings == settings {
             return Ok(added(&synced.mirror, synced.ready.warnings));
         }
@@ -171,7 +171,7 @@ async fn finish(
         return Ok(added(mirror, Vec::new()));
     }
     let purpose = Purpose::Sync(SyncOptions::new(Cause::Command));
-    match request.request_sync(&purpose).await {
+    match request.sync_with_logins(&purpose).await {
         Ok(synced) => Ok(added(&synced.mirror, synced.ready.warnings)),
         Err(RequestError::Failed(failure)) => {
             let mut warnings = vec![format!("it is not in step: {}", failure.message)];

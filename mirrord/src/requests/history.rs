@@ -101,7 +101,7 @@ pub(crate) async fn restore(engine: &Arc<Engine>, request: &Restore) -> Result<R
             .or_failure(CANNOT_READ)?;
         let mirror = mirror.ok_or_else(gone)?;
         let mut written = Err(Failure::here("it was not written"));
-        let settled = reservation.settle(|_| {
+        let settled = reservation.write_while_no_sync_begins(|_| {
             written = write(&mirror, &entry, &name);
             Ok(())
         });

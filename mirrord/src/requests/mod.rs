@@ -1,5 +1,5 @@
-//! The requests that clients make, one module each. Most begin in `resolve` (which mirror is meant), wait in `conversation`,
-//! and fail with an `error`.
+//! The requests that clients make, one module each. Most begin in `resolve` (which mirror is meant). `conversation` is the
+//! connection to the client, and `error` how a request fails.
 
 pub(crate) mod add;
 pub(crate) mod complaint;
@@ -15,5 +15,5 @@ pub(crate) mod log;
 pub(crate) mod push;
 pub(crate) mod resolve;
 pub(crate) mod show;
-pub(crate) mod sync;
+pub(crate) mod sync_command;
 pub(crate) mod test;

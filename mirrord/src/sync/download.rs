@@ -13,7 +13,7 @@ use crate::{
     process::{memory, watch::Watch},
     repository::{
         connected::{self, Trust},
-        quarantine::{Origin, Quarantine, Received},
+        quarantine::{Completeness, Origin, Quarantine},
         refs::{Refs, UpstreamRefs},
         unserved::Reasons,
     },
@@ -145,7 +145,7 @@ impl PackDownload<'_> {
         if self.fsck {
             quarantine.fsck(self.url, self.watch)?;
         }
-        if received == Received::Unchecked || !quarantine.has_all(&tips).or_failure(context)? {
+        if received == Completeness::Unchecked || !quarantine.has_all(&tips).or_failure(context)? {
             quarantine.check_connected(&tips, self.trust, self.watch)?;
         }
         let packs = quarantine.packs().or_failure(context)?;

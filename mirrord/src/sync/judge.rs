@@ -72,8 +72,8 @@ impl Run<'_> {
 }
 
 impl Received {
-    /// What upstream had before, as far as it was believed: withheld refs were, and what was pushed through this mirror is
-    /// no surprise.
+    /// What upstream had before. A withheld ref counts with its withheld value. Refs that were pushed through this mirror
+    /// are left out: their change is no surprise.
     fn believed_before(&self) -> UpstreamRefs {
         let track = &self.settings.rules.track;
         let mut before = refs::records(&self.before, track);

@@ -33,7 +33,7 @@ use crate::{
     process::{child, durable, memory, relay::Relay, watch::Watch},
     repository::{
         plan::Head,
-        quarantine::{Quarantine, Received},
+        quarantine::{Completeness, Quarantine},
         refs::{Refs, UpstreamRefs},
     },
 };
@@ -120,7 +120,7 @@ impl Git {
         records: &Refs,
         quarantine: &Quarantine,
         watch: &Watch,
-    ) -> Result<Received, Trouble> {
+    ) -> Result<Completeness, Trouble> {
         let mut command = quarantine
             .git_with_refs(records)
             .or_failure("cannot prepare a fetch")?;
@@ -149,9 +149,9 @@ impl Git {
                 .fetched_all(wants)
                 .or_failure("cannot prepare a fetch")?
         {
-            return Ok(Received::Connected);
+            return Ok(Completeness::Connected);
         }
-        Ok(Received::Unchecked)
+        Ok(Completeness::Unchecked)
     }
 
     fn run(&self, mut command: Command, input: Vec<u8>, watch: &Watch) -> Result<Vec<u8>, Trouble> {

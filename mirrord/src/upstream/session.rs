@@ -8,7 +8,7 @@ use crate::{
         watch::{Watch, cancelled},
     },
     repository::{
-        quarantine::{Quarantine, Received},
+        quarantine::{Completeness, Quarantine},
         refs::{Refs, UpstreamRefs},
     },
 };
@@ -280,7 +280,7 @@ impl Session {
         records: &Refs,
         quarantine: &Quarantine,
         watch: &Watch,
-    ) -> Result<Received, Trouble> {
+    ) -> Result<Completeness, Trouble> {
         let url = &self.url;
         let explain = |err: FetchError| explain(url, &err.error, err.server_message);
         let request = PackRequest {

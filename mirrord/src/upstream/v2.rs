@@ -30,7 +30,7 @@ use crate::{
     repository::{
         ancestry,
         objects::Commits,
-        quarantine::{Quarantine, Received},
+        quarantine::{Completeness, Quarantine},
         refs::{Refs, UpstreamRefs},
     },
 };
@@ -150,7 +150,7 @@ pub(super) fn fetch_pack<T: Transport>(
     transport: &mut T,
     capabilities: &Capabilities,
     request: PackRequest<'_>,
-) -> Result<Received, FetchError> {
+) -> Result<Completeness, FetchError> {
     let server_message = Mutex::new(None);
     let received = negotiate_and_receive(transport, capabilities, request, &server_message);
     received.map_err(|error| FetchError {
@@ -164,7 +164,7 @@ fn negotiate_and_receive<T: Transport>(
     capabilities: &Capabilities,
     request: PackRequest<'_>,
     server_message: &Mutex<Option<String>>,
-) -> gix::Result<Received> {
+) -> gix::Result<Completeness> {
     let repo = request.quarantine.repository().map_err(|err| err.raise())?;
     let mut negotiator = gix::negotiate::Algorithm::Consecutive.into_negotiator();
     let mut graph = Graph::new(Commits::new(&repo), None);
@@ -221,7 +221,7 @@ fn receive_pack<'r>(
     mut reader: Box<dyn ExtendedBufRead<'r> + Unpin + 'r>,
     request: PackRequest<'r>,
     server_message: &'r Mutex<Option<String>>,
-) -> gix::Result<Received> {
+) -> gix::Result<Completeness> {
     let PackRequest {
         records,
         quarantine,
@@ -242,10 +242,10 @@ fn receive_pack<'r>(
     })));
     let result = if records.is_empty() {
         let received = quarantine.index_self_contained(&mut reader, watch);
-        received.map(|()| Received::Connected)
+        received.map(|()| Completeness::Connected)
     } else {
         let received = quarantine.index_pack(&mut reader, watch);
-        received.map(|()| Received::Unchecked)
+        received.map(|()| Completeness::Unchecked)
     };
     if result.is_ok() {
         io::copy(&mut reader, &mut io::sink()).map_err(|err| err.raise())?;

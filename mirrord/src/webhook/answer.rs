@@ -1,5 +1,5 @@
-//! Answers one delivery: finds its mirror (`hooks`), authenticates it (`auth`), drops replays (`replay`), and asks the
-//! engine for a sync of that mirror. The content of a delivery is never used. The answer does not wait for the sync.
+//! Answers one delivery: finds its mirror (`hooks`), authenticates it (`auth`), drops replays (`replay`), and has
+//! the schedule plan a sync of that mirror (`notify_changed`). The content of a delivery is never used. The answer does not wait for the sync.
 
 use std::{sync::Arc, time::Duration};
 

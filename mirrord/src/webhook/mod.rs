@@ -2,9 +2,9 @@
 //! `mirrord webhook on`.
 //!
 //! A delivery is for one mirror, by a random id in its URL, and has a secret or a signature of that mirror's hook. Its
-//! content is never used: it starts a sync, and deliveries that come together start one. From the socket to the sync, a
-//! delivery goes through `listener`, `host_check`, `answer`, `hooks`, `auth` and `replay`. This file carries out the
-//! commands of `mirrord webhook`.
+//! content is never used: it starts a sync, and deliveries that come together start one. From the socket, a delivery goes
+//! through `listener` to `answer`, which uses `host_check`, `hooks`, `auth` and, where it is signed, `replay`. Then the room
+//! `schedule` plans the sync, and `daemon/jobs/scheduled` starts it. This file carries out the commands of `mirrord webhook`.
 
 mod answer;
 mod auth;

@@ -144,8 +144,8 @@ impl Steps {
         self.0.drain(..surplus);
     }
 
-    /// The packs that bring everything that is wanted, and nothing else, to a client that has all which these objects
-    /// need; None when there are no such packs. What is recorded now is `now`.
+    /// The packs that bring everything that is wanted, and nothing else, to a client that has the objects in `has` and all
+    /// that they reach; None when no packs fit. What is recorded now is `now`.
     #[must_use]
     pub fn plan<'s>(
         &'s self,

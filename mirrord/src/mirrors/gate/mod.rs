@@ -276,7 +276,10 @@ impl Reservation {
     ///
     /// # Errors
     /// Fails as `write` does; the mirror then stays in doubt.
-    pub(crate) fn settle<T>(mut self, write: impl FnOnce(bool) -> io::Result<T>) -> io::Result<T> {
+    pub(crate) fn write_while_no_sync_begins<T>(
+        mut self,
+        write: impl FnOnce(bool) -> io::Result<T>,
+    ) -> io::Result<T> {
         let gate = self.gate.clone();
         let syncs_begun = {
             let mut state = gate.block_until(|state| !state.settling);

@@ -48,7 +48,7 @@ pub(crate) struct Quarantine {
 
 /// Whether the objects of a pack that was received are known to be complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Received {
+pub(crate) enum Completeness {
     /// git has checked that every object which they need came with them.
     Connected,
     /// The objects that they need may be in the mirror, or be missing.

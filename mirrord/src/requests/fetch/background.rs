@@ -87,7 +87,7 @@ async fn run_without_client(
     let mut conversation = Conversation::new(Stream::UdSocket(daemon.into()), None);
     let mut request = MirrorRequest::new(engine, &mut conversation, fetch, resolved)?;
     tokio::select! {
-        synced = request.request_sync(&purpose) => match synced {
+        synced = request.sync_with_logins(&purpose) => match synced {
             Ok(_) => Ok(()),
             Err(RequestError::Failed(failure)) => Err(failure),
             Err(RequestError::Disconnected(err)) => {

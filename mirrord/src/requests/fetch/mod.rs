@@ -1,11 +1,13 @@
-//! The daemon's side of a client's fetch: a mirror as fresh as the client wants it, or its copy with its age.
+//! The daemon's side of a client's fetch: a mirror as fresh as the client wants it, or its copy with its age. Syncs that no
+//! client waits for begin in `background`.
 //!
 //! [`make_fresh`] asks in turn: is the copy fresh enough (`stale`); does another spelling of the URL have a mirror
 //! (`spelling`); does upstream have something new (`sync`, with a login from `login`, waited for in `waiting`); and,
-//! where upstream gives no answer, may the client have the copy all the same (`stale`).
+//! where upstream gives no answer, may the client have the copy all the same (`stale`). What it gets is opened in `open`.
 
 mod background;
 mod login;
+mod open;
 mod probe;
 mod request;
 mod spelling;
@@ -86,7 +88,7 @@ pub(crate) async fn make_fresh(
         return Ok(fresh);
     }
     Box::pin(request.find_other_spelling()).await?;
-    let synced = request.request_sync(&purpose).await?;
+    let synced = request.sync_with_logins(&purpose).await?;
     // It may be a new mirror, or another one than was resolved.
     engine.usage.record_use(&synced.mirror.git_dir);
     Ok(synced)

@@ -4,7 +4,7 @@
 use std::time::SystemTime;
 
 use common::{
-    protocol::{Aged, Failure, FailureKind, Lack, OrFailure, Ready, Stale},
+    protocol::{Aged, Failure, FailureKind, Lack, OrFailure, Stale},
     text::time_span,
 };
 
@@ -12,12 +12,12 @@ use super::{MirrorRequest, Purpose, ReadableMirror};
 use crate::{
     mirrors::{registry::Mirror, repairs},
     process::blocking::blocking,
-    repository::{changed, damage, local_refs, refs, unserved},
+    repository::{damage, local_refs, refs, unserved},
     requests::{
         error::RequestError,
         freshness::{self, Freshness},
     },
-    sync::{Download, Failed, take_mended},
+    sync::{Failed, take_mended},
 };
 
 impl MirrorRequest<'_> {
@@ -179,49 +179,6 @@ impl MirrorRequest<'_> {
             (Purpose::Read, Some(Stale::Fail)) => false,
             (Purpose::Read, None) => !is_refused && mirror.settings.rules.stale == Stale::Serve,
         }
-    }
-
-    /// Opens a mirror to be read from now on. Where it is no longer there, `if_gone` is returned in its place, if there is
-    /// one.
-    pub(super) async fn open_for_reading(
-        &self,
-        mirror: Mirror,
-        mut warnings: Vec<String>,
-        stale: Option<Aged>,
-        if_gone: Option<Mirror>,
-    ) -> Option<ReadableMirror> {
-        let reading = self.engine.gates.gate(&mirror.git_dir).begin_read().await;
-        let mirror = match self.engine.registry.mirror_at(&mirror.git_dir) {
-            Ok(Some(now)) if now.settings.url == mirror.settings.url && self.means(&now) => now,
-            _ => if_gone?,
-        };
-        self.engine.upkeep.after_read(&self.engine.gates, &mirror);
-        match changed::take_unreported(&mirror.git_dir) {
-            Ok(untold) => warnings.extend(untold),
-            Err(err) => tracing::warn!("cannot note what was told: {err}"),
-        }
-        let ready = Ready {
-            git_dir: mirror.git_dir.clone(),
-            // Two spellings with the same refs today may be two projects all the same.
-            url: if self.is_other_spelling {
-                self.typed.to_string()
-            } else {
-                mirror.settings.url.to_string()
-            },
-            link: mirror.settings.rules.link,
-            stale,
-            warnings,
-        };
-        Some(ReadableMirror {
-            ready,
-            mirror,
-            changed_refs: 0,
-            download: Download::default(),
-            access: self.access(),
-            is_login_of_url: self.login.is_some() && self.login == self.fetch.login,
-            trouble: None,
-            reading,
-        })
     }
 }
 

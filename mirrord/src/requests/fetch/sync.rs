@@ -15,7 +15,7 @@ impl MirrorRequest<'_> {
     ///
     /// # Errors
     /// Fails where upstream gives no answer and the copy is not served.
-    pub(crate) async fn request_sync(
+    pub(crate) async fn sync_with_logins(
         &mut self,
         purpose: &Purpose,
     ) -> Result<ReadableMirror, RequestError> {

@@ -92,8 +92,7 @@ impl MirrorRequest<'_> {
             tokio::select! {
                 biased;
                 outcome = outcome => Some(outcome.unwrap_or_else(|_| Err(cancelled().into()))),
-                // A sync of this client's own would fail at once for want of that answer; and how long the other person
-                // takes is unknown.
+                // Somebody else is being asked for this login. This client cannot be asked, so it fails now.
                 Ok(_) = asking.wait_for(|asked| *asked == Some(fingerprint)), if !can_ask => {
                     Some(Err(asked_at_another_terminal(&url).into()))
                 }

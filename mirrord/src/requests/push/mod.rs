@@ -10,7 +10,7 @@ mod settle;
 use std::{collections::BTreeSet, io, sync::Arc};
 
 use common::protocol::{
-    Answer, Command, Failure, OrFailure, Outcome, Progress, Reply, Reserve, Route,
+    Answer, CarryOutPush, Command, Failure, OrFailure, Outcome, Progress, Reply, Route,
     wire::{WireError, batches},
 };
 use gix::bstr::BString;
@@ -55,7 +55,7 @@ struct Reserved {
 pub(crate) async fn execute(
     engine: &Arc<Engine>,
     conversation: &mut Conversation,
-    request: Reserve,
+    request: CarryOutPush,
 ) -> Result<Reply, RequestError> {
     let commands = |answer| match answer {
         Answer::Commands(batch) => Some(batch),
@@ -89,7 +89,7 @@ impl Push<'_> {
     async fn execute(
         &mut self,
         commands: Vec<Command>,
-        request: Reserve,
+        request: CarryOutPush,
     ) -> Result<Reply, RequestError> {
         let Reserved {
             routed,
@@ -129,7 +129,7 @@ impl Push<'_> {
     async fn reserve(
         &mut self,
         commands: Vec<Command>,
-        request: Reserve,
+        request: CarryOutPush,
     ) -> Result<Reserved, RequestError> {
         let names = commands
             .iter()
@@ -140,7 +140,7 @@ impl Push<'_> {
         let (engine, opened) = (self.engine.clone(), self.opened.clone());
         let routing = tokio::task::spawn_blocking(move || {
             let routed = Routed::new(&engine.registry, &opened, commands, &request)?;
-            if routed.goes_upstream() {
+            if routed.changes_kept_ref_upstream() {
                 reservation.mark_in_doubt()?;
             }
             Ok(Reserved {
@@ -175,7 +175,10 @@ impl Push<'_> {
         accepted: &BTreeSet<u32>,
     ) -> Result<Vec<String>, RequestError> {
         let url = &self.opened.mirror.settings.url;
-        tracing::info!("push to '{url}': {} refs are to be", accepted.len());
+        tracing::info!(
+            "push to '{url}': {} refs are written to the mirror",
+            accepted.len()
+        );
         let changes = routed.changes(accepted);
         let (engine, opened) = (self.engine.clone(), self.opened.clone());
         let settling = tokio::task::spawn_blocking(move || {

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, io};
 
 use common::{
     git::child_log,
-    protocol::{ATOMIC_PUSH_FAILURE, Command, Lease, Outcome, Reserve, Route},
+    protocol::{ATOMIC_PUSH_FAILURE, CarryOutPush, Command, Lease, Outcome, Route},
     refspec::{self, PublicRef, UpstreamRef, is_reserved},
 };
 use gix::{
@@ -54,7 +54,7 @@ impl Routed {
         registry: &Registry,
         opened: &OpenPush,
         commands: Vec<Command>,
-        request: &Reserve,
+        request: &CarryOutPush,
     ) -> io::Result<Self> {
         let gone = || io::Error::other("it was removed in the middle of the push");
         // The refspecs may have been changed since the push was opened; while refs are reserved they cannot.
@@ -98,8 +98,8 @@ impl Routed {
         Ok(routed)
     }
 
-    /// Whether a command goes upstream whose ref the mirror keeps.
-    pub(super) fn goes_upstream(&self) -> bool {
+    /// Whether a command changes a ref at upstream that the mirror keeps, too.
+    pub(super) fn changes_kept_ref_upstream(&self) -> bool {
         let kept =
             |route: &Route| matches!(route, Route::Upstream { lease, .. } if *lease != Lease::None);
         self.routes.iter().any(kept)

@@ -41,7 +41,7 @@ pub(super) fn settle(
         keep_history,
         ..
     } = &mirror.settings.rules;
-    reservation.settle(|no_sync_ran| {
+    reservation.write_while_no_sync_begins(|no_sync_ran| {
         let accepted_tips = accepted.iter().filter_map(|accepted| accepted.new);
         let tips: BTreeSet<ObjectId> = local
             .iter()
