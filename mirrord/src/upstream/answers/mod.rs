@@ -1,10 +1,11 @@
 //! Explains what went wrong with an upstream: the kind of failure, one line in git's voice, and what to do about it.
 //! [`server_message`] knows what GitLab says in text, [`retry_after`] the headers of a server that is busy.
 
+mod cause;
 pub(super) mod retry_after;
 pub(super) mod server_message;
 
-use std::{error::Error, io, time::Duration};
+use std::{io, time::Duration};
 
 use common::{
     address::{redact, upstream_url::UpstreamUrl},
@@ -16,6 +17,8 @@ use reqwest::{
     header::{CONTENT_TYPE, HeaderMap},
 };
 
+use self::cause::TIMED_OUT;
+pub(crate) use self::cause::cause;
 use super::{Access, Trouble};
 use crate::process::durable;
 
@@ -29,9 +32,6 @@ const SIGN_IN_PAGE: &str =
 
 /// The longest quotation of what a server said.
 const MAX_MESSAGE_CHARS: usize = 200;
-
-/// The cause where nobody has answered in time.
-const TIMED_OUT: &str = "connection timed out";
 
 /// Returns the failure of a request without an answer: no connection, no trust, or a connection that broke.
 pub(crate) fn unreachable(url: &UpstreamUrl, error: &reqwest::Error) -> Trouble {
@@ -262,79 +262,6 @@ pub(crate) fn check_content_type(
     )
     .hinted(SIGN_IN_PAGE);
     Err(failure.into())
-}
-
-/// Returns the innermost cause in few words.
-pub(crate) fn cause(error: &(dyn Error + 'static)) -> String {
-    let mut chain = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        chain.push(error);
-        // An io::Error hides the error it was made from behind its own text.
-        next = match error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
-        {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    for error in &chain {
-        if let Some(error) = error.downcast_ref::<rustls::Error>() {
-            return match error {
-                rustls::Error::InvalidCertificate(why) => {
-                    format!("certificate refused: {}", certificate(why))
-                }
-                error => format!("TLS failed: {error}"),
-            };
-        }
-    }
-    let texts: Vec<String> = chain.iter().map(ToString::to_string).collect();
-    if texts
-        .iter()
-        .any(|text| text.contains("dns error") || text.contains("failed to lookup"))
-    {
-        return "could not resolve host".into();
-    }
-    if let Some(error) = chain
-        .iter()
-        .rev()
-        .find_map(|error| error.downcast_ref::<io::Error>())
-    {
-        return match error.kind() {
-            io::ErrorKind::ConnectionRefused => "connection refused".into(),
-            io::ErrorKind::ConnectionReset => "connection reset by peer".into(),
-            io::ErrorKind::UnexpectedEof => "the connection was cut".into(),
-            io::ErrorKind::TimedOut => TIMED_OUT.into(),
-            _ => redact(&error.to_string()).trim_end_matches('.').to_owned(),
-        };
-    }
-    if chain.iter().any(|error| {
-        error
-            .downcast_ref::<reqwest::Error>()
-            .is_some_and(reqwest::Error::is_timeout)
-    }) {
-        return TIMED_OUT.into();
-    }
-    let last = texts.last().map(String::as_str).unwrap_or_default();
-    match last {
-        text if text.contains("connection closed before message completed") => {
-            "the connection was cut".into()
-        }
-        text => redact(text),
-    }
-}
-
-fn certificate(why: &rustls::CertificateError) -> String {
-    use rustls::CertificateError::{
-        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, UnknownIssuer,
-    };
-    match why {
-        UnknownIssuer => "it is signed by nobody who is trusted here".into(),
-        Expired | ExpiredContext { .. } => "it has expired".into(),
-        NotValidForName | NotValidForNameContext { .. } => "it is for another host".into(),
-        why => format!("{why}"),
-    }
 }
 
 /// Explains an error of gix, with what upstream said on the error band.
