@@ -40,7 +40,7 @@ enum Title {
 }
 
 impl Title {
-    fn words(self) -> &'static str {
+    fn title(self) -> &'static str {
         match self {
             Self::Asking => "Asking",
             Self::Receiving => "Receiving objects",
@@ -83,7 +83,7 @@ impl<W: Write> Renderer<W> {
                 };
                 self.line(Title::Asking, text, Amount::default());
             }
-            Progress::Remote(words) => self.remote(words),
+            Progress::Remote(text) => self.remote(text),
             Progress::Receiving(amount, bytes) => {
                 let seconds = self
                     .started
@@ -118,7 +118,7 @@ impl<W: Write> Renderer<W> {
         let _ = self.out.flush();
     }
 
-    /// Ends what stands unfinished on the screen, so that the next words begin on a line of their own.
+    /// Ends what stands unfinished on the screen, so that the next text begin on a line of their own.
     pub fn close(&mut self) {
         if !self.remote.is_empty() {
             self.remote(b"\n");
@@ -162,14 +162,14 @@ impl<W: Write> Renderer<W> {
     }
 
     /// Prefixes each of upstream's lines as git's sideband reader does, and clears what an earlier one left behind.
-    fn remote(&mut self, words: &[u8]) {
+    fn remote(&mut self, text: &[u8]) {
         let suffix = if self.terminal { "\x1b[K" } else { "        " };
         if self.open.is_some() {
-            let words = std::mem::take(&mut self.remote);
+            let text = std::mem::take(&mut self.remote);
             self.close();
-            self.remote = words;
+            self.remote = text;
         }
-        for &byte in words {
+        for &byte in text {
             match byte {
                 b'\n' | b'\r' => {
                     let line = masked(&std::mem::take(&mut self.remote));
@@ -188,8 +188,8 @@ impl<W: Write> Renderer<W> {
 fn counted(title: Title, amount: Amount) -> String {
     let Amount { done, of } = amount;
     match (done * 100).checked_div(of) {
-        Some(percent) => format!("{}: {percent:3}% ({done}/{of})", title.words()),
-        None => format!("{}: {done}", title.words()),
+        Some(percent) => format!("{}: {percent:3}% ({done}/{of})", title.title()),
+        None => format!("{}: {done}", title.title()),
     }
 }
 

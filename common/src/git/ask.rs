@@ -28,7 +28,7 @@ use crate::{
 /// The beginning of the last line of `git credential fill` when it has no answer. The lines before it give the reason.
 const NO_ANSWER: &str = "could not read ";
 
-/// A login that git's credential helpers or the person gave, with the words in which they gave it.
+/// A login that git's credential helpers or the person gave, with the line in which they gave it.
 pub struct Found {
     /// Everything that `git credential fill` printed: the helpers want it back, with fields that we do not know. Empty
     /// when it was not they who knew.
@@ -203,7 +203,7 @@ fn of_netrc(url: &str, username: Option<&str>) -> Option<Login> {
     netrc::login(&text, host, username)
 }
 
-/// The URL in the words of git's credential protocol; git itself drops the path where `credential.useHttpPath` is off.
+/// The URL in the line of git's credential protocol; git itself drops the path where `credential.useHttpPath` is off.
 fn describe(url: &str, username: Option<&str>) -> Option<String> {
     let (protocol, rest) = url.split_once("://")?;
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -218,7 +218,7 @@ fn describe(url: &str, username: Option<&str>) -> Option<String> {
 struct Filled {
     success: bool,
     output: Vec<u8>,
-    /// Why there is no answer, in git's words.
+    /// Why there is no answer, in git's line.
     why: Option<String>,
 }
 
@@ -258,10 +258,10 @@ fn fill(mut git: Command, description: &str) -> io::Result<Filled> {
 /// Repeats what is said, but for git's last word, which is returned.
 fn repeat(stderr: impl BufRead) -> Option<String> {
     for line in stderr.split(b'\n').map_while(Result::ok) {
-        let words = masked(&line);
-        match words.strip_prefix("fatal: ") {
+        let line = masked(&line);
+        match line.strip_prefix("fatal: ") {
             Some(why) if why.starts_with(NO_ANSWER) => return Some(why.to_owned()),
-            _ => tell(&words),
+            _ => tell(&line),
         }
     }
     None

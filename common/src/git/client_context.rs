@@ -71,7 +71,7 @@ impl UserConfig {
     /// Reads the configuration as git does here: system, global with its includes, the repository's own, `-c`.
     ///
     /// # Errors
-    /// Fails when git cannot be run or cannot read its configuration; git's own words are the error.
+    /// Fails when git cannot be run or cannot read its configuration; git's own message are the error.
     pub fn read() -> io::Result<Self> {
         Self::read_by(git::of_user())
     }
@@ -87,9 +87,9 @@ impl UserConfig {
     fn read_by(mut git: Command) -> io::Result<Self> {
         let output = child_log::output(git.args(["config", "-z", "--list", "--includes"]))?;
         if !output.status.success() {
-            let words = String::from_utf8_lossy(&output.stderr);
+            let message = String::from_utf8_lossy(&output.stderr);
             return Err(io::Error::other(
-                words.trim().trim_start_matches("fatal: ").to_owned(),
+                message.trim().trim_start_matches("fatal: ").to_owned(),
             ));
         }
         Ok(Self::parse(&String::from_utf8_lossy(&output.stdout)))
@@ -304,12 +304,12 @@ mod tests {
     #[test]
     fn who_signs_in_alone_sends_nothing_of_the_users_that_tells_who_they_are() {
         let (given, anonymous) = (OwnCredential::Given, OwnCredential::Anonymous);
-        for alone in [given, anonymous] {
-            assert!(alone.allows("http.proxy", "http://proxy:3128"));
-            assert!(alone.allows("http.https://h/.sslCAInfo", "/ca"));
-            assert!(!alone.allows("http.cookieFile", "/jar"));
-            assert!(!alone.allows("http.https://h/.extraHeader", "authorization: Basic eA=="));
-            assert!(!alone.allows("http.extraheader", "PRIVATE-TOKEN: x"));
+        for credential in [given, anonymous] {
+            assert!(credential.allows("http.proxy", "http://proxy:3128"));
+            assert!(credential.allows("http.https://h/.sslCAInfo", "/ca"));
+            assert!(!credential.allows("http.cookieFile", "/jar"));
+            assert!(!credential.allows("http.https://h/.extraHeader", "authorization: Basic eA=="));
+            assert!(!credential.allows("http.extraheader", "PRIVATE-TOKEN: x"));
         }
         let of_a_gate = ("http.extraheader", "X-Gate: x");
         assert!(given.allows(of_a_gate.0, of_a_gate.1) && given.allows("http.sslcert", "/c"));

@@ -53,8 +53,8 @@ impl Client {
             Some(line) => Program::Line(line),
             None => Program::Name(env("GIT_SSH").unwrap_or_else(|| "ssh".into())),
         };
-        let told = env("GIT_SSH_VARIANT").or_else(|| last(&context.config, "ssh.variant"));
-        let variant = match told.as_deref() {
+        let variant = env("GIT_SSH_VARIANT").or_else(|| last(&context.config, "ssh.variant"));
+        let variant = match variant.as_deref() {
             None => match &program {
                 Program::Line(line) => Variant::of_program(&first_word(line)),
                 Program::Name(name) => Variant::of_program(name),
@@ -91,13 +91,13 @@ impl Client {
         }
     }
 
-    /// The command of this client with `words` behind the user's own arguments, in the environment of a fenced git.
+    /// The command of this client with `args` behind the user's own arguments, in the environment of a fenced git.
     pub fn fenced(
         &self,
-        words: impl IntoIterator<Item = String>,
+        args: impl IntoIterator<Item = String>,
         environment: &[(String, String)],
     ) -> Command {
-        let mut command = self.command(words, |program| Command::new(git::found(program)));
+        let mut command = self.command(args, |program| Command::new(git::found(program)));
         command
             .env_clear()
             .envs(git::environment())
@@ -113,15 +113,15 @@ impl Client {
     }
 
     /// Returns the command in the user's directory, as their git runs it.
-    pub fn of_user(&self, words: impl IntoIterator<Item = String>) -> Command {
-        let mut command = self.command(words, |program| git::as_user(program));
+    pub fn of_user(&self, args: impl IntoIterator<Item = String>) -> Command {
+        let mut command = self.command(args, |program| git::as_user(program));
         git::leave_repository(&mut command).env("GIT_PROTOCOL", "version=2");
         command
     }
 
     fn command(
         &self,
-        words: impl IntoIterator<Item = String>,
+        args: impl IntoIterator<Item = String>,
         run: impl Fn(&str) -> Command,
     ) -> Command {
         let mut command = match &self.program {
@@ -132,7 +132,7 @@ impl Client {
             }
             Program::Name(name) => run(name),
         };
-        command.args(words);
+        command.args(args);
         command
     }
 
@@ -203,7 +203,7 @@ fn first_word(line: &str) -> String {
 }
 
 /// Returns the arguments of ssh after its options: the host, and the program of git to run there.
-pub fn words(url: &UpstreamUrl, program: &str) -> impl Iterator<Item = String> + use<> {
+pub fn args(url: &UpstreamUrl, program: &str) -> impl Iterator<Item = String> + use<> {
     let path = shell_quoted(url.ssh_path().unwrap_or_default());
     let protocol = ["-o".into(), "SendEnv=GIT_PROTOCOL".into()];
     let port = port(url).into_iter();
@@ -272,10 +272,10 @@ mod tests {
         assert!(of_line("plink -batch") == other("plink"));
         assert!(of_line("TortoisePlink.exe") == other("tortoiseplink"));
         assert!(of_line("env A=b ssh") == Variant::Unknown);
-        let told =
+        let variant =
             |variant: &str| client(&[("GIT_SSH", "ssh")], &[("ssh.variant", variant)]).variant;
-        assert!(told("simple") == other("simple") && told("auto") == Variant::Unknown);
-        assert!(told("whatever") == Variant::OpenSsh);
+        assert!(variant("simple") == other("simple") && variant("auto") == Variant::Unknown);
+        assert!(variant("whatever") == Variant::OpenSsh);
         let env = [("GIT_SSH_VARIANT", "putty")];
         assert!(client(&env, &[("ssh.variant", "ssh")]).variant == other("putty"));
     }

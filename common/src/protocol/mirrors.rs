@@ -90,7 +90,7 @@ pub struct Shown {
     /// Its settings.
     pub settings: Vec<(String, String)>,
     /// The refs of upstream that the mirror does not show, and why, one line each.
-    pub held: Vec<String>,
+    pub withheld: Vec<String>,
     /// How many branches and tags follow upstream.
     pub tracked: u64,
     /// For how long it stays without anybody using it, where it may go by itself.

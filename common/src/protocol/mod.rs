@@ -59,7 +59,7 @@ pub enum Request {
     Fetch(Fetch),
     /// Look through the mirror in this directory before anybody reads it again: git has complained of its objects.
     /// Answered by [`Reply::Done`].
-    Look(PathBuf),
+    CheckObjects(PathBuf),
     /// Say whether a part of it that somebody wants is to come straight from upstream: because there is no such mirror yet,
     /// and the settings want it so. Answered by [`Reply::PassesThrough`] or [`Reply::Failed`].
     PassesThrough(Mirror),
@@ -161,7 +161,7 @@ impl Request {
         };
         match self {
             Self::Fetch(fetch) => of("fetch", &fetch.mirror),
-            Self::Look(git_dir) => format!("check of '{}'", git_dir.display()),
+            Self::CheckObjects(git_dir) => format!("check of '{}'", git_dir.display()),
             Self::PassesThrough(mirror) => of("question for a pass-through", mirror),
             Self::Download(fetch) => of("first sync", &fetch.mirror),
             Self::Push(fetch) => of("push", &fetch.mirror),

@@ -25,7 +25,7 @@ pub struct Step {
     /// The duration in microseconds.
     pub took: u64,
     /// The fact that was found, or the reason of a failure, in one line without secrets.
-    pub words: String,
+    pub detail: String,
     /// What the person can do about it.
     pub hint: Option<String>,
 }

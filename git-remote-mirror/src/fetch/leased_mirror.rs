@@ -59,7 +59,7 @@ impl LeasedMirror {
     /// Tells the daemon that git has complained of the mirror's own objects: it looks for damage, and the next command
     /// waits until that is mended. The person is told to run the command again.
     pub(crate) fn report_damage(&self) {
-        let request = Request::Look(self.ready.git_dir.clone());
+        let request = Request::CheckObjects(self.ready.git_dir.clone());
         tell(&match daemon::ask(&request) {
             Ok(_) => "hint: this mirror is damaged and is mended now; if this command fails, run it again".into(),
             Err(failure) => format!("warning: the mirror is not looked through: {failure}"),

@@ -44,7 +44,7 @@ pub(crate) fn link(
         return link_found(&lock, &derived, local_repo, part, link);
     }
     drop(lock);
-    let lock = DerivedLock::alone(mirror, part, &mut on_wait)?;
+    let lock = DerivedLock::exclusive(mirror, part, &mut on_wait)?;
     let derived = match find(&lock)? {
         // Another clone has made it between the two locks.
         Some(derived) => derived,
@@ -112,7 +112,7 @@ fn make(mirror: &Path, lock: &DerivedLock, part: &Part<'_>, progress: bool) -> i
     if part.tags.is_some() && part.tags != now {
         return Err(io::Error::other("a tag has come or gone meanwhile"));
     }
-    lock.note(&name, shallow)
+    lock.record(&name, shallow)
 }
 
 /// Finds the commits at which a history of this depth ends: those to which no shorter way leads from a wanted object.

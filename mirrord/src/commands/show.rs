@@ -106,7 +106,7 @@ impl ShownMirror {
             line("local", &format!("{name} {}", short_oid(&local.oid)));
         }
         shown
-            .held
+            .withheld
             .iter()
             .for_each(|withheld| line("held", withheld));
         text
@@ -133,7 +133,7 @@ impl ShownMirror {
         all["settings"] = json!(others);
         all["tracked"] = json!(shown.tracked);
         all["local"] = locals.collect();
-        all["held"] = json!(shown.held);
+        all["held"] = json!(shown.withheld);
         all
     }
 }

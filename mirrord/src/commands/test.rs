@@ -118,7 +118,7 @@ pub(super) fn step_line(step: &Step) -> String {
         took if took >= 1000 => format!("{} ms", took / 1000),
         _ => "<1 ms".to_owned(),
     };
-    let detail = masked(step.words.as_bytes());
+    let detail = masked(step.detail.as_bytes());
     format!(
         "{} {:13} {time:>8}  {detail}",
         mark(step.verdict, is_utf8_terminal()),
@@ -165,7 +165,7 @@ fn to_json(works: bool, url: &str, steps: &[Step]) -> Value {
                 Verdict::Unknown => "unknown",
             },
             "milliseconds": milliseconds(step.took),
-            "detail": step.words,
+            "detail": step.detail,
             "hint": step.hint,
         })
     });

@@ -45,7 +45,7 @@ pub(crate) fn run_reading(
     input: Vec<u8>,
     budget: Option<Duration>,
     watch: &Watch,
-    mut said: impl FnMut(&[u8]),
+    mut on_piece: impl FnMut(&[u8]),
 ) -> io::Result<Ended> {
     if !input.is_empty() {
         command.stdin(Stdio::piped());
@@ -72,7 +72,7 @@ pub(crate) fn run_reading(
         let collect = read(stdout, |_| clock.lock().progress(Instant::now()));
         let listen = read(stderr, |piece| {
             clock.lock().progress(Instant::now());
-            said(piece);
+            on_piece(piece);
         });
         let no_progress = async {
             match budget {
@@ -113,13 +113,13 @@ pub(crate) fn run_reading(
 
 async fn read(
     from: Option<impl AsyncRead + Unpin>,
-    mut said: impl FnMut(&[u8]),
+    mut on_piece: impl FnMut(&[u8]),
 ) -> io::Result<Vec<u8>> {
     let mut all = Vec::with_capacity(4096);
     if let Some(mut from) = from {
         let mut known = 0;
         while from.read_buf(&mut all).await? > 0 {
-            said(&all[known..]);
+            on_piece(&all[known..]);
             known = all.len();
         }
     }

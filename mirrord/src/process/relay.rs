@@ -24,7 +24,7 @@ impl Relay {
             if byte == b'\n' || byte == b'\r' || self.line.len() == MAX_LINE_BYTES {
                 let line = std::mem::take(&mut self.line);
                 match line.strip_prefix(b"remote: ") {
-                    Some(words) => watch.remote(words),
+                    Some(text) => watch.remote(text),
                     None => watch.counted(counted(&String::from_utf8_lossy(&line))),
                 }
             }

@@ -143,8 +143,8 @@ impl Watch {
     }
 
     /// Upstream said something on its side band.
-    pub(crate) fn remote(&self, words: &[u8]) {
-        self.send(Progress::Remote(words.to_vec()));
+    pub(crate) fn remote(&self, text: &[u8]) {
+        self.send(Progress::Remote(text.to_vec()));
     }
 
     /// Progress that a child of git counted.

@@ -161,7 +161,7 @@ fn shown_mirror(engine: &Engine, wanted: &Wanted) -> Result<ShownMirror, Failure
             .chain(mirror.settings.signing_in())
             .map(|(key, value)| (key.to_owned(), value))
             .collect(),
-        held: local_refs::shortened(
+        withheld: local_refs::shortened(
             local_refs::withheld(&refs, track)
                 .into_iter()
                 .flat_map(|withheld| withheld.details)

@@ -222,10 +222,10 @@ impl ProjectHooks {
                 format!("'{origin}' answers {}", status.as_u16()),
             ),
             StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => {
-                let words = error_message(answer);
-                let failure = refused(format!("'{origin}' refuses the hook: {words}"));
+                let messages = error_message(answer);
+                let failure = refused(format!("'{origin}' refuses the hook: {messages}"));
                 let blocked = ["blocked", "not allowed"];
-                match blocked.iter().any(|word| words.contains(word)) {
+                match blocked.iter().any(|word| messages.contains(word)) {
                     true => failure.hinted(
                         "an administrator allows such addresses under Admin, Settings, Network, Outbound requests",
                     ),
@@ -287,11 +287,11 @@ fn error_message(answer: &Value) -> String {
         }
     }
     let found = ["message", "error"].iter().find_map(|key| answer.get(key));
-    let mut words = Vec::new();
-    found.iter().for_each(|value| all(value, &mut words));
-    match words.is_empty() {
+    let mut messages = Vec::new();
+    found.iter().for_each(|value| all(value, &mut messages));
+    match messages.is_empty() {
         true => "it does not say why".to_owned(),
-        false => words.join("; "),
+        false => messages.join("; "),
     }
 }
 
@@ -323,10 +323,10 @@ mod tests {
 
     #[test]
     fn gitlabs_error_message_is_found_wherever_it_is() {
-        let said =
+        let explained =
             json!({ "message": { "url": ["is blocked: Requests to localhost are not allowed"] } });
         assert_eq!(
-            error_message(&said),
+            error_message(&explained),
             "is blocked: Requests to localhost are not allowed"
         );
         assert_eq!(

@@ -206,8 +206,8 @@ impl Session {
             Err(_) if watch.is_cancelled() => Err(cancelled().into()),
             Err(err) => {
                 let err = err.raise();
-                let said = child.explain(url, &err);
-                Err(said.unwrap_or_else(|| explain(url, &err, None)))
+                let explained = child.explain(url, &err);
+                Err(explained.unwrap_or_else(|| explain(url, &err, None)))
             }
         }
     }

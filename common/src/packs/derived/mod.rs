@@ -122,19 +122,19 @@ impl DerivedLock {
     /// # Errors
     /// Fails when the files cannot be used, or it takes too long.
     pub fn shared(mirror: &Path, part: &Part<'_>, wait: impl FnOnce()) -> io::Result<Self> {
-        let held = Self::open(mirror, &part.key())?;
-        until(|| held.lock.try_lock_shared(), wait)?;
-        Ok(held)
+        let lock = Self::open(mirror, &part.key())?;
+        until(|| lock.lock.try_lock_shared(), wait)?;
+        Ok(lock)
     }
 
     /// Waits until nobody is there. `wait` is told when that takes a while.
     ///
     /// # Errors
     /// Fails when the files cannot be used, or it takes too long.
-    pub fn alone(mirror: &Path, part: &Part<'_>, wait: impl FnOnce()) -> io::Result<Self> {
-        let held = Self::open(mirror, &part.key())?;
-        until(|| held.lock.try_lock(), wait)?;
-        Ok(held)
+    pub fn exclusive(mirror: &Path, part: &Part<'_>, wait: impl FnOnce()) -> io::Result<Self> {
+        let lock = Self::open(mirror, &part.key())?;
+        until(|| lock.lock.try_lock(), wait)?;
+        Ok(lock)
     }
 
     fn open(mirror: &Path, key: &str) -> io::Result<Self> {
@@ -210,7 +210,7 @@ impl DerivedLock {
     ///
     /// # Errors
     /// Fails when it is not there, or that cannot be written down.
-    pub fn note(&self, name: &str, shallow: Vec<String>) -> io::Result<Derived> {
+    pub fn record(&self, name: &str, shallow: Vec<String>) -> io::Result<Derived> {
         let packs = verified::packs(&self.folder())?;
         let pack = packs.into_iter().find(|pack| pack.name == name);
         let pack = pack.ok_or(io::ErrorKind::NotFound)?;

@@ -23,16 +23,16 @@ fn part(wants: &BTreeSet<Vec<u8>>) -> Part<'_> {
 /// Makes what was wanted so many seconds ago and has so many bytes.
 fn make(mirror: &Path, name: &str, bytes: u64, age: u64) {
     let wants = wants(name);
-    let held = DerivedLock::alone(mirror, &part(&wants), || ()).expect("nobody is there");
-    held.clear().expect("ours");
+    let lock = DerivedLock::exclusive(mirror, &part(&wants), || ()).expect("nobody is there");
+    lock.clear().expect("ours");
     for ending in ["pack", "idx"] {
-        fs::write(held.folder().join(format!("pack-a.{ending}")), "").expect("ours");
+        fs::write(lock.folder().join(format!("pack-a.{ending}")), "").expect("ours");
     }
-    let pack = File::create(held.folder().join("pack-a.pack")).expect("ours");
+    let pack = File::create(lock.folder().join("pack-a.pack")).expect("ours");
     pack.set_len(bytes).expect("ours");
-    held.note("pack-a", vec!["c".to_owned()]).expect("whole");
+    lock.record("pack-a", vec!["c".to_owned()]).expect("whole");
     let then = SystemTime::now() - Duration::from_secs(age);
-    held.lock.set_modified(then).expect("ours");
+    lock.lock.set_modified(then).expect("ours");
 }
 
 fn is_there(mirror: &Path, name: &str) -> bool {
@@ -88,8 +88,8 @@ fn what_is_noted_is_found_with_what_its_files_are() {
     let mirror = mirror();
     make(mirror.path(), "one", 7, 0);
     let wants = wants("one");
-    let held = DerivedLock::shared(mirror.path(), &part(&wants), || ()).expect("there");
-    let found = held.find().expect("readable").expect("whole");
+    let lock = DerivedLock::shared(mirror.path(), &part(&wants), || ()).expect("there");
+    let found = lock.find().expect("readable").expect("whole");
     assert_eq!(found.pack.name, "pack-a");
     assert_eq!(found.shallow, ["c"]);
     let text = found.text();
@@ -118,10 +118,10 @@ fn what_is_not_what_it_was_is_not_found() {
         },
     ] {
         make(mirror.path(), "one", 7, 0);
-        let held = DerivedLock::shared(mirror.path(), &part(&wants), || ()).expect("there");
-        assert!(held.find().expect("readable").is_some());
-        change(&held.folder().join("pack-a.pack"));
-        match held.find() {
+        let lock = DerivedLock::shared(mirror.path(), &part(&wants), || ()).expect("there");
+        assert!(lock.find().expect("readable").is_some());
+        change(&lock.folder().join("pack-a.pack"));
+        match lock.find() {
             Ok(found) => assert_eq!(found, None),
             Err(err) => assert!(verified::NotVerified::is(&err), "{err}"),
         }
@@ -152,9 +152,9 @@ fn what_was_wanted_again_stays() {
         make(mirror, name, MIN_BUDGET_BYTES, age);
     }
     let wants = wants("old");
-    let held = DerivedLock::shared(mirror, &part(&wants), || ()).expect("there");
-    assert!(held.find().expect("readable").is_some());
-    drop(held);
+    let lock = DerivedLock::shared(mirror, &part(&wants), || ()).expect("there");
+    assert!(lock.find().expect("readable").is_some());
+    drop(lock);
     trim(mirror, now).expect("trimmed");
     assert!(is_there(mirror, "old") && !is_there(mirror, "new"));
 }
@@ -166,10 +166,10 @@ fn what_is_being_handed_out_stays_and_what_nobody_wants_goes() {
     make(mirror, "one", 1, 0);
     let later = now + MAX_UNUSED + Duration::from_secs(60);
     let wants = wants("one");
-    let held = DerivedLock::shared(mirror, &part(&wants), || ()).expect("there");
+    let lock = DerivedLock::shared(mirror, &part(&wants), || ()).expect("there");
     trim(mirror, later).expect("trimmed");
     assert!(is_there(mirror, "one"));
-    drop(held);
+    drop(lock);
     trim(mirror, later).expect("trimmed");
     assert!(!is_there(mirror, "one"));
 }
@@ -182,9 +182,9 @@ fn what_was_killed_while_it_was_made_is_swept_and_the_rest_stays() {
     sweep(mirror).expect("nothing to do");
     make(mirror, "whole", 1, 0);
     let half = wants("half");
-    let held = DerivedLock::alone(mirror, &part(&half), || ()).expect("nobody is there");
-    held.clear().expect("ours");
-    drop(held);
+    let lock = DerivedLock::exclusive(mirror, &part(&half), || ()).expect("nobody is there");
+    lock.clear().expect("ours");
+    drop(lock);
     fs::write(mirror.join(FOLDER).join(".nfs1"), "").expect("ours");
     sweep(mirror).expect("swept");
     sweep(mirror).expect("swept");

@@ -204,10 +204,10 @@ pub(crate) fn line(name: &str, files: &Digests) -> String {
 
 /// Reads a pack and what its files have to be.
 pub(crate) fn parse(line: &str) -> Option<(String, Digests)> {
-    let mut words = line.split(' ');
-    let name = words.next()?.to_owned();
+    let mut fields = line.split(' ');
+    let name = fields.next()?.to_owned();
     let mut files = Digests::new();
-    for word in words {
+    for word in fields {
         let (ending, digest) = word.split_once('=')?;
         let ending = ENDINGS.into_iter().find(|known| *known == ending)?;
         files.insert(ending, digest.parse().ok()?);

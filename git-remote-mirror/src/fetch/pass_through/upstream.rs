@@ -174,9 +174,7 @@ fn over_ssh(invocation: &Invocation, url: &UpstreamUrl, limit: Duration) -> Opti
     let client = ssh::Client::new(&invocation.config.client_context());
     let timeout = format!("ConnectTimeout={}", limit.as_secs());
     let options = ["-o", "BatchMode=yes", "-o", &timeout].map(str::to_owned);
-    let args = options
-        .into_iter()
-        .chain(ssh::words(url, "git-upload-pack"));
+    let args = options.into_iter().chain(ssh::args(url, "git-upload-pack"));
     (client.variant == Variant::OpenSsh).then(|| client.of_user(args))
 }
 

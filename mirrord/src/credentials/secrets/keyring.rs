@@ -151,11 +151,11 @@ pub(crate) fn serve(action: &str, id: &str) -> io::Result<ExitCode> {
     let store = match Store::new() {
         Ok(store) => store,
         Err(err) => {
-            let words = err.to_string();
-            if NO_SERVICE.iter().any(|said| words.contains(said)) {
+            let message = err.to_string();
+            if NO_SERVICE.iter().any(|part| message.contains(part)) {
                 return Ok(EXIT_NO_KEYRING.into());
             }
-            return Err(io::Error::other(words));
+            return Err(io::Error::other(message));
         }
     };
     let (label, secret) = input.split_once('\n').unwrap_or_default();

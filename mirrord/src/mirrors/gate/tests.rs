@@ -19,7 +19,9 @@ async fn a_push_of_a_ref_waits_for_the_one_before_it_and_for_no_other() {
     let mut second = Box::pin(mirror.reserve(names(&["b", "d"])));
     assert!(futures_are_pending(&mut second).await);
     drop(mirror.reserve(names(&["d"])).await);
-    first.settle(|_| Ok(())).expect("written");
+    first
+        .write_while_no_sync_begins(|_| Ok(()))
+        .expect("written");
     drop(second.await);
 }
 
@@ -56,23 +58,29 @@ async fn a_push_knows_the_newest_state_of_upstream_unless_a_sync_ran_beside_it()
     let mirror = mirror();
     drop(mirror.begin_sync());
     let undisturbed = mirror.reserve(names(&["a"])).await;
-    assert!(undisturbed.settle(Ok).expect("written"));
+    assert!(undisturbed.write_while_no_sync_begins(Ok).expect("written"));
 
     let during = mirror.reserve(names(&["a"])).await;
     drop(mirror.begin_sync());
     assert!(
-        !during.settle(Ok).expect("written"),
+        !during.write_while_no_sync_begins(Ok).expect("written"),
         "one began and ended meanwhile"
     );
 
     let sync = mirror.begin_sync();
     let across = mirror.reserve(names(&["a"])).await;
     drop(sync);
-    assert!(!across.settle(Ok).expect("written"), "one ran already");
+    assert!(
+        !across.write_while_no_sync_begins(Ok).expect("written"),
+        "one ran already"
+    );
 
     let sync = mirror.begin_sync();
     let within = mirror.reserve(names(&["a"])).await;
-    assert!(!within.settle(Ok).expect("written"), "one runs still");
+    assert!(
+        !within.write_while_no_sync_begins(Ok).expect("written"),
+        "one runs still"
+    );
     drop(sync);
 }
 
@@ -86,7 +94,10 @@ async fn a_mirror_is_in_doubt_until_a_sync_that_began_after_the_push() {
         assert!(gate.is_in_doubt());
         push
     };
-    begin().await.settle(Ok).expect("written");
+    begin()
+        .await
+        .write_while_no_sync_begins(Ok)
+        .expect("written");
     assert!(!gate.is_in_doubt(), "it was written");
 
     drop(begin().await);
@@ -101,7 +112,7 @@ async fn a_mirror_is_in_doubt_until_a_sync_that_began_after_the_push() {
 
     let failed = begin()
         .await
-        .settle(|_| Err::<(), _>(io::Error::other("full")));
+        .write_while_no_sync_begins(|_| Err::<(), _>(io::Error::other("full")));
     assert!(failed.is_err() && gate.is_in_doubt());
     // Another daemon finds the file, and no reason for it but that.
     let gate = Gates::default().gate(dir.path());

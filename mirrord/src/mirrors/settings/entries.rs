@@ -90,9 +90,9 @@ impl BadSetting {
     fn bad_value(key: &str, text: &str, why: Refusal) -> Self {
         let message = format!("'{}' is not a value of '{key}'", masked(text.as_bytes()));
         let (message, hint) = match why {
-            Refusal::OneOf(words) => {
-                let may_be = format!("it may be {}", list(&words, "or"));
-                let hint = match nearest(text, &words) {
+            Refusal::OneOf(choices) => {
+                let may_be = format!("it may be {}", list(&choices, "or"));
+                let hint = match nearest(text, &choices) {
                     Some(near) => format!("{may_be}; did you mean '{near}'?"),
                     None => may_be,
                 };
@@ -140,19 +140,19 @@ pub(crate) fn full_key(key: &str) -> String {
 }
 
 /// Returns the word that was probably meant.
-fn nearest(typed: &str, words: &[&'static str]) -> Option<&'static str> {
+fn nearest(typed: &str, choices: &[&'static str]) -> Option<&'static str> {
     let typed = typed.to_lowercase();
     let likeness = |word: &str| strsim::normalized_damerau_levenshtein(&typed, word);
-    let rated = words.iter().map(|word| (likeness(word), *word));
+    let rated = choices.iter().map(|word| (likeness(word), *word));
     rated
         .filter(|(likeness, _)| *likeness >= 0.5)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, word)| word)
 }
 
-/// Lists words in a sentence: `'a', 'b' or 'c'`.
-fn list(words: &[&str], last: &str) -> String {
-    let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+/// Lists choices in a sentence: `'a', 'b' or 'c'`.
+fn list(choices: &[&str], last: &str) -> String {
+    let quoted: Vec<String> = choices.iter().map(|word| format!("'{word}'")).collect();
     match quoted.split_last() {
         Some((end, rest)) if !rest.is_empty() => format!("{} {last} {end}", rest.join(", ")),
         _ => quoted.concat(),

@@ -280,7 +280,7 @@ fn redirect_step(to: &UpstreamUrl, follows: bool) -> Step {
         check: Check::Redirect,
         verdict,
         took: 0,
-        words: message,
+        detail: message,
         hint: None,
     }
 }

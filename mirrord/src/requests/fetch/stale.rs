@@ -215,5 +215,10 @@ fn withheld(mirror: &Mirror) -> Vec<String> {
     let withheld = local_refs::withheld(&refs, track).into_iter();
     let unserved = unserved::read(&mirror.git_dir).into_iter();
     let unserved = unserved.filter_map(|unserved| unserved.line(&refs, track));
-    local_refs::shortened(withheld.map(|held| held.line).chain(unserved).collect())
+    local_refs::shortened(
+        withheld
+            .map(|withheld| withheld.line)
+            .chain(unserved)
+            .collect(),
+    )
 }

@@ -61,7 +61,7 @@ fn step(check: Check, verdict: Verdict, took: Duration, text: String) -> Step {
         check,
         verdict,
         took: took.as_micros().try_into().unwrap_or(u64::MAX),
-        words: text,
+        detail: text,
         hint: None,
     }
 }

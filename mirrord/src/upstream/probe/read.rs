@@ -131,7 +131,7 @@ impl Unread {
         }
         if failure.message == format!("'{url}' has moved") {
             return Step {
-                words: "elsewhere, and a redirect to there is not followed".into(),
+                detail: "elsewhere, and a redirect to there is not followed".into(),
                 ..fail(Check::Redirect)
             };
         }

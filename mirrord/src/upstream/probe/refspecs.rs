@@ -95,7 +95,7 @@ mod tests {
             .filter(|(name, _)| track.public(name).is_some())
             .collect();
         let step = matching(&track, &tracked, names.is_empty());
-        (step.verdict, step.words)
+        (step.verdict, step.detail)
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl ConnectionKey {
 
     /// Returns the command of OpenSSH with these options that runs a program of git's on the other side.
     fn command(&self, program: &str, url: &UpstreamUrl, options: Vec<String>) -> Command {
-        let args = options.into_iter().chain(ssh::words(url, program));
+        let args = options.into_iter().chain(ssh::args(url, program));
         self.client.fenced(args, &self.environment)
     }
 

@@ -33,7 +33,7 @@ pub(crate) trait Value {
 /// Why a text is not a value of a setting.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// The value is one of these words, and the text is not.
+    /// The value is one of these choices, and the text is not.
     OneOf(Vec<&'static str>),
     /// The value is what this describes, and the text is not.
     Expected(String),
@@ -99,7 +99,7 @@ impl Value for usize {
 /// `yes` or `no`, and what git takes for them.
 impl Value for bool {
     fn set(&mut self, text: &str) -> Result<(), Refusal> {
-        let is = |words: [&str; 4]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+        let is = |choices: [&str; 4]| choices.iter().any(|word| text.eq_ignore_ascii_case(word));
         if is(["yes", "true", "on", "1"]) {
             *self = true;
         } else if is(["no", "false", "off", "0"]) {
@@ -158,23 +158,23 @@ impl Value for Link {
     }
 }
 
-/// Sets the value that one of `words` stands for.
+/// Sets the value that one of `choices` stands for.
 pub(super) fn set_by_word<T: Copy>(
     value: &mut T,
     text: &str,
-    words: &[(&'static str, T)],
+    choices: &[(&'static str, T)],
 ) -> Result<(), Refusal> {
-    let mut choices = words.iter();
     let (_, chosen) = choices
+        .iter()
         .find(|(word, _)| word.eq_ignore_ascii_case(text))
-        .ok_or_else(|| Refusal::OneOf(words.iter().map(|(word, _)| *word).collect()))?;
+        .ok_or_else(|| Refusal::OneOf(choices.iter().map(|(word, _)| *word).collect()))?;
     *value = *chosen;
     Ok(())
 }
 
 /// Returns the word that stands for a value.
-pub(super) fn word_of<T: PartialEq>(value: &T, words: &[(&str, T)]) -> String {
-    let found = words.iter().find(|(_, each)| each == value);
+pub(super) fn word_of<T: PartialEq>(value: &T, choices: &[(&str, T)]) -> String {
+    let found = choices.iter().find(|(_, each)| each == value);
     found.map_or("", |(word, _)| word).to_owned()
 }
 
