@@ -33,13 +33,13 @@ const MAX_NAMED: usize = 20;
 pub(crate) fn pre_receive() -> Result<(), Failure> {
     let count = io::stdin().lock().split(b'\n').count();
     markers::record_commands(&quarantine()?, count)
-        .or_failure("cannot note the commands of the push")
+        .or_failure("cannot record the commands of the push")
 }
 
 /// Records that git begins to send: it has read upstream's refs, and from now on nobody can be sure what reached
 /// upstream.
 pub(crate) fn pre_push() -> Result<(), Failure> {
-    markers::record_sent(&quarantine()?).or_failure("cannot note that the push begins")
+    markers::record_sent(&quarantine()?).or_failure("cannot record that the push begins")
 }
 
 /// Carries out the commands that git sends. Each is reported, whatever happens.

@@ -84,7 +84,7 @@ pub(crate) fn ask_if_due(engine: &Arc<Engine>, mirror: &Mirror, access: &Access)
         let git_dir = mirror.git_dir.clone();
         let writing = tokio::task::spawn_blocking(move || write(&git_dir, &secret, now, &answer));
         if let Ok(Err(err)) = writing.await {
-            tracing::warn!("cannot note when the token for '{url}' expires: {err}");
+            tracing::warn!("cannot record when the token for '{url}' expires: {err}");
         }
     });
 }

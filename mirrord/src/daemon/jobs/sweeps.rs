@@ -32,7 +32,7 @@ pub(crate) async fn run(engine: Arc<Engine>) {
                 .iter()
                 .for_each(|mirror| engine.upkeep.after_change(&engine.gates, mirror)),
             Ok(Err(err)) => tracing::warn!("cannot read the mirrors: {err}"),
-            Err(panic) => tracing::error!("coming by the mirrors broke: {panic}"),
+            Err(panic) => tracing::error!("the sweep of the mirrors broke: {panic}"),
         }
         wait = SWEEP_INTERVAL;
     }

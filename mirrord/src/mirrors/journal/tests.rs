@@ -242,7 +242,7 @@ fn a_slow_follower_is_told_what_it_missed_and_delays_nobody() {
     assert_eq!(
         names(&journal).len(),
         BACKLOG + 8,
-        "what happens is noted still"
+        "events are still recorded"
     );
 }
 

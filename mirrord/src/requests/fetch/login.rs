@@ -51,7 +51,7 @@ impl MirrorRequest<'_> {
         });
         if let Ok(Err(err)) = recording.await {
             tracing::warn!(
-                "cannot note who has read '{}': {err}",
+                "cannot record who has read '{}': {err}",
                 mirror.git_dir.display()
             );
         }
@@ -306,7 +306,7 @@ impl MirrorRequest<'_> {
         let engine = self.engine.clone();
         let recording = move || engine.credentials.record_private(&mirror.git_dir);
         if let Ok(Err(err)) = tokio::task::spawn_blocking(recording).await {
-            tracing::warn!("cannot note that '{}' is private: {err}", self.target.url);
+            tracing::warn!("cannot record that '{}' is private: {err}", self.target.url);
         }
     }
 

@@ -23,7 +23,7 @@ impl MirrorRequest<'_> {
         self.engine.upkeep.after_read(&self.engine.gates, &mirror);
         match changed::take_unreported(&mirror.git_dir) {
             Ok(untold) => warnings.extend(untold),
-            Err(err) => tracing::warn!("cannot note what was told: {err}"),
+            Err(err) => tracing::warn!("cannot record what clients were told: {err}"),
         }
         let ready = Ready {
             git_dir: mirror.git_dir.clone(),

@@ -108,6 +108,6 @@ pub(crate) async fn record_login_tried(engine: &Arc<Engine>, id: &OneTimeId, acc
         }
     };
     if let Err(panic) = tokio::task::spawn_blocking(recording).await {
-        tracing::error!("noting how a login was taken broke: {panic}");
+        tracing::error!("recording how a login was taken broke: {panic}");
     }
 }

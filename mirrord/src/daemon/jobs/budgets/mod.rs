@@ -73,7 +73,7 @@ pub(crate) async fn run(engine: Arc<Engine>) {
             }
             Ok(Ok(Some(_))) => {}
             Ok(Err(err)) => tracing::warn!("cannot look which mirrors are unused: {err}"),
-            Err(panic) => tracing::error!("looking which mirrors are unused broke: {panic}"),
+            Err(panic) => tracing::error!("the search for unused mirrors broke: {panic}"),
         }
         wait = CHECK_INTERVAL;
     }

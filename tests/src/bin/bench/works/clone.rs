@@ -195,7 +195,7 @@ impl<'a> Clone<'a> {
     fn fill(self, contender: Contender) -> io::Result<()> {
         let job = self.job(contender, &self.subject.url)?;
         let once = self.stage.world.program("timed", ["1"]);
-        // What goes wrong here goes wrong again where it is noted.
+        // What goes wrong here goes wrong again where it is recorded.
         let _ = once
             .args(&job.line)
             .at(&job.dir)

@@ -181,7 +181,7 @@ impl<'a> Client<'a> {
     /// Fetches what there is by now.
     fn catch_up(self) -> io::Result<()> {
         let fetch = self.stage.world.program("timed", ["1"]).args(self.line());
-        // What goes wrong here goes wrong again where it is noted.
+        // What goes wrong here goes wrong again where it is recorded.
         let _ = fetch.at(self.dir()?).within(super::PATIENCE).run();
         Ok(())
     }
