@@ -1,5 +1,5 @@
-//! The command loop of a remote helper, in the order in which git sends commands (gitremote-helpers(7)). git asks for a
-//! `connect` first; [`crate::fetch`] and [`crate::push`] do what it wants.
+//! The command loop of a remote helper (gitremote-helpers(7)). For a fetch, git sends `connect`, `list`, `connect` again, and
+//! `fetch`; for a push, `connect`. [`crate::fetch`] and [`crate::push`] carry them out.
 
 use std::collections::BTreeSet;
 
@@ -38,7 +38,7 @@ pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
                 }
                 ("git-upload-pack", None) => {
                     let invocation = Invocation::new(remote, address, options.clone())?;
-                    // Only a clone of a part of a project without a mirror is passed through.
+                    // Passes through only a clone of a part, or a lazy fetch, where there is no mirror yet.
                     if pass_through::run(&invocation)? {
                         return Ok(());
                     }

@@ -1,5 +1,5 @@
-//! Brings a repository that has objects up to date. The packs of the mirror's own syncs do, where the repository has all
-//! that they were added to; otherwise a pack is written for it.
+//! Brings a repository that has objects up to date. Links the packs of past syncs, if the repository has all
+//! that those packs build on; otherwise writes a pack.
 
 use std::{
     collections::HashSet,

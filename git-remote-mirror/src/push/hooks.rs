@@ -18,8 +18,8 @@ use common::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
+    hook_protocol::{self, PushCommands},
     markers,
-    proc_receive::{self, PushCommands},
     ref_update::{RefUpdate, Verdict},
     reservation::{LocalUpdate, Reserved, reserve, settle},
     send,
@@ -56,7 +56,7 @@ pub(crate) fn proc_receive() -> Result<(), Failure> {
             }
             vec![Err(failure.message); push.commands.len()]
         });
-    proc_receive::report(&push.commands, &verdicts).or_failure("cannot answer git")?;
+    hook_protocol::report(&push.commands, &verdicts).or_failure("cannot answer git")?;
     // Without the record the person is told that the push may have been interrupted, and pushes again.
     let _ = markers::record_reported(&quarantine);
     Ok(())

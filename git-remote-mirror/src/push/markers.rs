@@ -49,7 +49,7 @@ pub(crate) fn record_commands(quarantine: &Path, count: usize) -> io::Result<()>
     fs::write(quarantine.join(COMMANDS), count.to_string())
 }
 
-/// Whether git sent so many commands and no more.
+/// Whether `pre-receive` counted exactly `count` commands.
 pub(crate) fn has_command_count(quarantine: &Path, count: usize) -> bool {
     fs::read_to_string(quarantine.join(COMMANDS)).is_ok_and(|text| text == count.to_string())
 }

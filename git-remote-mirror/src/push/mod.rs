@@ -1,10 +1,10 @@
 //! A push: `git receive-pack` on the mirror talks to the git that runs the helper. Its hooks are this program again
 //! ([`hooks`]): they reserve the refs, send to upstream, have the daemon settle the push, and report.
 
+mod hook_protocol;
 pub(crate) mod hooks;
 mod markers;
 mod outcome;
-mod proc_receive;
 mod ref_update;
 mod reservation;
 mod scratch;

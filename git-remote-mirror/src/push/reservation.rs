@@ -11,8 +11,8 @@ use common::{
 };
 
 use super::{
+    hook_protocol::PushCommands,
     markers,
-    proc_receive::PushCommands,
     ref_update::{RefUpdate, Verdict},
 };
 use crate::names;

@@ -151,8 +151,8 @@ impl Received {
     }
 
     /// Records the pack that came as the step from the refs before to those after, for clients that have what was there
-    /// before. A first download is of use to no such client. Neither are several packs, nor one that upstream made for a
-    /// mirror that has more than its records say.
+    /// before. A first download is of use to no such client and is not recorded. Several packs are not recorded either, nor a
+    /// pack that upstream made after it was told of more than the records.
     fn record_step(&self, git_dir: &Path, ancestry: &mut Ancestry) {
         if matches!(self.destination, Destination::New(_))
             || !self.is_from_records

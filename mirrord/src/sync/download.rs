@@ -20,8 +20,8 @@ use crate::{
     upstream::{Access, Session, Trouble, Upstreams},
 };
 
-/// How many requests one sync makes. Each finds at least one object that upstream cannot serve, or halves the refs among
-/// which one is; the last one's failure is the sync's.
+/// How many requests one sync makes. Each that fails finds an object that upstream cannot serve, or splits the refs in two.
+/// After so many, the next failure is the sync's.
 const MAX_REQUESTS: usize = 64;
 
 /// How many of the requests are only about objects that upstream could not serve last time. The client that waits has

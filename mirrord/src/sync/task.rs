@@ -223,7 +223,7 @@ fn answer(jobs: impl IntoIterator<Item = Box<Job>>, result: &Result<Outcome, Tro
         {
             result = Ok(Outcome::Gone);
         }
-        // A client that has gone needs no answer.
+        // The request waits for it in `requests/fetch/waiting`; a client that has gone needs no answer.
         let _ = job.answer.send(result);
     }
 }

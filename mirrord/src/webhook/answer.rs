@@ -35,7 +35,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Answers the deliveries for all mirrors.
 pub(super) struct Receiver {
-    /// The engine, which runs syncs.
+    /// The engine, whose schedule plans the syncs.
     pub engine: Arc<Engine>,
     /// The hooks of all mirrors, by id.
     pub hooks: Arc<Hooks>,

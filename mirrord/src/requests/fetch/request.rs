@@ -116,7 +116,7 @@ impl<'c> MirrorRequest<'c> {
         self.use_kept_login();
     }
 
-    /// Means another mirror, or another directory for the new one.
+    /// Points this request at another mirror, or at another directory for the new one.
     pub(crate) fn retarget(&mut self, target: Target) {
         // A login for one scheme, host and port is not sent to another.
         if target.url.origin() != self.target.url.origin() {
@@ -137,7 +137,7 @@ impl<'c> MirrorRequest<'c> {
         }
     }
 
-    /// Means whatever mirror the client's name or URL leads to by now.
+    /// Resolves the client's name or URL again.
     pub(super) fn resolve_again(&mut self) -> Result<(), Failure> {
         let Resolved { target, .. } = resolve(self.engine, &self.fetch.mirror)?;
         require_allowed(&self.fetch, &target)?;
@@ -145,7 +145,7 @@ impl<'c> MirrorRequest<'c> {
         Ok(())
     }
 
-    /// Means the mirror of the URL to which upstream has redirected.
+    /// Points this request at the mirror of the URL to which upstream has redirected.
     pub(super) fn follow_redirect(&mut self, url: &UpstreamUrl) -> Result<(), Failure> {
         let target = target_of_url(self.engine, url)?;
         self.was_redirected = true;
@@ -176,7 +176,7 @@ impl<'c> MirrorRequest<'c> {
         }
     }
 
-    /// The passphrase that the mirror's key has: the supplied one, or the one that was typed when that was wrong.
+    /// The key's passphrase: the supplied one or, if that was wrong, the one typed instead.
     pub(crate) fn passphrase(&self) -> Option<&Passphrase> {
         self.passphrase.as_ref()
     }

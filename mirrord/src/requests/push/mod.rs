@@ -36,7 +36,7 @@ struct Push<'c> {
     entry: JournalEntry,
     /// The host that the client is told it waits for.
     host: String,
-    /// Nothing is sent here: progress of a sync is not the push's. The client is told only how long it waits.
+    /// A channel that stays empty, as the wait for a push needs one: a push shows no sync's progress.
     no_progress: broadcast::Receiver<Progress>,
 }
 
