@@ -58,7 +58,8 @@ fn main() -> ExitCode {
         [] if program == names::PRE_RECEIVE => hooks::pre_receive(),
         [] if program == names::PROC_RECEIVE => hooks::proc_receive(),
         [_, _] if program == names::PRE_PUSH => hooks::pre_push(),
-        ["login", action] => login::run(action),
+        // A remote may be called "login", too; then an address follows.
+        ["login", action @ ("get" | "store" | "erase")] => login::run(action),
         // An ssh that a child of ours has started.
         [prompt] if env::var_os(QUESTION_ID).is_some() => askpass::run(prompt),
         // An address that is no text would be read as another address.

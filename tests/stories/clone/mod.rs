@@ -139,6 +139,11 @@ fn a_clone_with_a_remote_of_another_name_is_like_a_plain_one() {
 }
 
 #[test]
+fn a_clone_with_a_remote_called_as_the_helpers_own_command_is_like_a_plain_one() {
+    clones_like_plain_git(&["--origin", "login", "--no-checkout"]);
+}
+
+#[test]
 fn a_shallow_clone_is_like_a_plain_one() {
     clones_like_plain_git(&["--depth", "1"]);
 }
