@@ -41,7 +41,9 @@ impl MirrorRequest<'_> {
         }
         // Objects that a partial clone has left out do not change.
         if self.fetch.lacks == Lack::LeftOut && self.has_read(&mirror).await {
-            return self.open_for_reading(mirror, Vec::new(), None, None).await;
+            return self
+                .open_for_reading(mirror, Vec::new(), None, purpose)
+                .await;
         }
         // After a push that was not settled, or a change of the refspecs, only upstream knows.
         if self.engine.gates.gate(&mirror.git_dir).is_in_doubt() {
@@ -56,7 +58,7 @@ impl MirrorRequest<'_> {
         warnings.extend(recovered(&mirror));
         warnings.extend(repairs::take(&mirror.git_dir));
         warnings.extend(withheld(&mirror));
-        self.open_for_reading(mirror, warnings, None, None).await
+        self.open_for_reading(mirror, warnings, None, purpose).await
     }
 
     /// The warnings to serve the copy with; `None` when upstream must be asked.
@@ -158,7 +160,7 @@ impl MirrorRequest<'_> {
         if matches!(purpose, Purpose::Read) {
             warnings.extend(repairs::take(&mirror.git_dir));
         }
-        let copy = self.open_for_reading(mirror, warnings, Some(aged), None);
+        let copy = self.open_for_reading(mirror, warnings, Some(aged), purpose);
         let Some(mut copy) = copy.await else {
             return Err(failure.into());
         };

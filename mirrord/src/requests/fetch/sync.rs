@@ -114,8 +114,6 @@ impl MirrorRequest<'_> {
             warnings.extend(stale::recovered(&mirror));
             warnings.extend(repairs::take(&mirror.git_dir));
         }
-        // Nobody reads after `mirrord sync`: a mirror that was removed since then was in step all the same.
-        let if_gone = matches!(purpose, Purpose::Sync(_)).then(|| mirror.clone());
-        self.open_for_reading(mirror, warnings, None, if_gone).await
+        self.open_for_reading(mirror, warnings, None, purpose).await
     }
 }
