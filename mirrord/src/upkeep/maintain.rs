@@ -7,11 +7,12 @@
 use std::{fs::File, io, path::Path, sync::Arc, time::SystemTime};
 
 use common::packs::derived;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{
     Upkeep,
-    cruft::{self, Expired},
+    cruft::{self, Expired, Todo},
+    exclusive::LEASE_TIMEOUT,
     indexes, packs, repack,
 };
 use crate::{
@@ -103,11 +104,15 @@ impl Upkeep {
         let mut now = read_needs().await?;
         let mut bytes = 0;
         if all_dropped && (now.packs > MAX_PACKS || now.may_have_cruft) {
-            let expired;
-            (bytes, expired) = self.write_packs(mirror, &now).await?;
+            let todo;
+            (bytes, todo) = self.write_packs(mirror, &now).await?;
             // Cruft packs first: no pack may count as replaced by one that goes.
-            all_dropped = self.drop_expired(gate, mirror, expired).await?
-                && self.drop_replaced(gate, mirror).await?;
+            all_dropped = match todo {
+                Todo::Nothing => true,
+                Todo::Write => self.write_cruft(gate, mirror).await?,
+                Todo::Drop(expired) => self.drop_expired(gate, mirror, expired).await?,
+            };
+            all_dropped = all_dropped && self.drop_replaced(gate, mirror).await?;
             now = read_needs().await?;
         }
         // An index must not name packs that are to go.
@@ -123,11 +128,11 @@ impl Upkeep {
         Ok((before.packs > MAX_PACKS).then_some(report))
     }
 
-    /// Writes packs in place of others when it is this mirror's turn. Returns how many bytes the new ones have, and the
-    /// cruft packs that may go.
-    async fn write_packs(&self, mirror: &Mirror, needs: &Needs) -> io::Result<(u64, Expired)> {
+    /// Writes packs in place of others, and measures cruft, when it is this mirror's turn. Returns how many bytes the new
+    /// packs have, and what is to be done about cruft.
+    async fn write_packs(&self, mirror: &Mirror, needs: &Needs) -> io::Result<(u64, Todo)> {
         let Some(_turn) = self.turn().await else {
-            return Ok((0, Expired::default()));
+            return Ok((0, Todo::Nothing));
         };
         let (mirror, watch) = (mirror.clone(), self.watch.clone());
         let (has_many, may_have_cruft) = (needs.packs > MAX_PACKS, needs.may_have_cruft);
@@ -136,13 +141,31 @@ impl Upkeep {
                 true => repack::repack(&mirror, &watch)?,
                 false => 0,
             };
-            let expired = match may_have_cruft {
-                true => cruft::collect(&mirror, SystemTime::now(), &watch)?,
-                false => Expired::default(),
+            let todo = match may_have_cruft {
+                true => cruft::measure(&mirror, SystemTime::now(), &watch)?,
+                false => Todo::Nothing,
             };
-            Ok((bytes, expired))
+            Ok((bytes, todo))
         })
         .await
+    }
+
+    /// Writes cruft into a pack of its own when it is this mirror's turn. Returns false when syncs and pushes left no moment
+    /// in which none ran.
+    async fn write_cruft(&self, gate: &Arc<Gate>, mirror: &Mirror) -> io::Result<bool> {
+        // Not within the turn, which syncs wait for.
+        let Ok(changing) = timeout(LEASE_TIMEOUT, gate.begin_change(false)).await else {
+            return Ok(false);
+        };
+        let git_dir = mirror.git_dir.clone();
+        let packs = blocking_io(move || packs::all(&git_dir)).await?;
+        drop(changing);
+        let Some(_turn) = self.turn().await else {
+            return Ok(false);
+        };
+        let (git_dir, watch) = (mirror.git_dir.clone(), self.watch.clone());
+        blocking_io(move || cruft::write(&git_dir, &packs, &watch)).await?;
+        Ok(true)
     }
 
     /// Drops packs that were replaced, and files that a killed git left, in a moment in which nobody reads the mirror.
@@ -178,9 +201,6 @@ impl Upkeep {
         mirror: &Mirror,
         expired: Expired,
     ) -> io::Result<bool> {
-        if expired.is_empty() {
-            return Ok(true);
-        }
         let Some(lease) = self.exclusive_lease(gate, &mirror.git_dir).await? else {
             return Ok(false);
         };

@@ -54,8 +54,16 @@ const MEASURED: &str = "looked";
 /// A file in a mirror that was written when the mirror was made, and never again.
 const CREATED: &str = "description";
 
+/// What is to be done about the cruft of a mirror.
+pub(super) enum Todo {
+    Nothing,
+    /// It is put into a pack of its own: `write`.
+    Write,
+    /// Old cruft packs are dropped: `drop_expired`.
+    Drop(Expired),
+}
+
 /// Cruft packs that are old enough to be dropped.
-#[derive(Default)]
 pub(super) struct Expired {
     packs: BTreeSet<String>,
     /// The tips from which all was found in the packs that stay.
@@ -75,63 +83,67 @@ pub(super) fn is_due(git_dir: &Path, now: SystemTime) -> io::Result<bool> {
         .is_ok_and(|since| since >= CHECK_INTERVAL))
 }
 
-/// Measures cruft, and puts it into a pack of its own if there is much. Returns cruft packs that may be dropped.
-pub(super) fn collect(mirror: &Mirror, now: SystemTime, watch: &Watch) -> io::Result<Expired> {
+/// Measures cruft. Returns what is to be done about it.
+pub(super) fn measure(mirror: &Mirror, now: SystemTime, watch: &Watch) -> io::Result<Todo> {
     let git_dir = &mirror.git_dir;
     // First of all: a walk that fails is not tried again before the next week.
     File::create(git_dir.join(MEASURED))?.set_modified(now)?;
     if git_dir.join("worktrees").exists() {
         // Somebody works in there, with objects that no ref has to name.
-        return Ok(Expired::default());
+        return Ok(Todo::Nothing);
     }
     quarantine::sweep(git_dir)?;
     let cruft = packs::cruft(git_dir)?;
     if cruft.is_empty() {
-        if has_much_cruft(mirror, watch)? {
-            repack::keep_apart(mirror, watch)?;
-            write_cruft(git_dir, watch)?;
+        if !has_much_cruft(mirror, watch)? {
+            return Ok(Todo::Nothing);
         }
-        return Ok(Expired::default());
+        repack::keep_apart(mirror, watch)?;
+        return Ok(Todo::Write);
     }
     for pack in &cruft {
         let since = packs::written_at(git_dir, pack, packs::CRUFT)?;
         let age = now.duration_since(since);
         if age.is_ok_and(|age| age < GRACE_PERIOD) {
-            return Ok(Expired::default());
+            return Ok(Todo::Nothing);
         }
     }
     let walked = tips(git_dir)?;
     match check_without(git_dir, &cruft, &walked, &BTreeSet::new(), watch) {
-        Ok(()) => Ok(Expired {
+        Ok(()) => Ok(Todo::Drop(Expired {
             packs: cruft,
             walked,
-        }),
+        })),
         Err(err) if watch.is_cancelled() => Err(err),
-        Err(_) => {
-            // Some of it is reached again.
-            write_cruft(git_dir, watch)?;
-            Ok(Expired::default())
+        Err(err) => {
+            let name = &mirror.settings.name;
+            tracing::info!("something reaches cruft of '{name}' again: {err}");
+            Ok(Todo::Write)
         }
     }
 }
 
+/// Writes all that refs reach into one pack and the rest into a cruft pack, in place of `packs`. Those of them that are
+/// kept apart are left as they are.
+///
+/// `packs` were listed when no sync and no push ran: each brings its packs before its refs, and its objects would be taken
+/// for cruft.
+pub(super) fn write(git_dir: &Path, packs: &BTreeSet<String>, watch: &Watch) -> io::Result<()> {
+    let workspace = Workspace::new(git_dir, |pack, _| packs.contains(pack))?;
+    let mut git = workspace.git();
+    git.args(["repack", "--cruft", "-d", "-n", "-q"])
+        .arg("--no-write-bitmap-index");
+    run(&git, String::new(), watch)?;
+    workspace.release(Origin::Upstream, watch).map(drop)
+}
+
 /// Drops cruft packs, if still nothing reaches what is in them. Nobody may be reading the mirror or changing it.
 pub(super) fn drop_expired(git_dir: &Path, expired: &Expired, watch: &Watch) -> io::Result<()> {
-    if expired.packs.is_empty() {
-        return Ok(());
-    }
     let tips = tips(git_dir)?;
     check_without(git_dir, &expired.packs, &tips, &expired.walked, watch)?;
     // The commit-graph knows commits that go.
     indexes::remove_graph(git_dir)?;
     packs::drop_cruft(git_dir, &expired.packs)
-}
-
-impl Expired {
-    /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.packs.is_empty()
-    }
 }
 
 /// What all refs name, and HEAD where it is on no branch.
@@ -164,17 +176,6 @@ fn has_much_cruft(mirror: &Mirror, watch: &Watch) -> io::Result<bool> {
     let reached: u64 = measured.trim().parse().map_err(io::Error::other)?;
     let cruft = all.saturating_sub(reached);
     Ok(cruft >= MIN_GARBAGE_BYTES && cruft >= all / MIN_GARBAGE_SHARE)
-}
-
-/// Writes all that refs reach into one pack and the rest into a cruft pack, in place of the packs that are there. Packs
-/// that are kept apart are left as they are.
-fn write_cruft(git_dir: &Path, watch: &Watch) -> io::Result<()> {
-    let workspace = Workspace::new(git_dir, |_, _| true)?;
-    let mut git = workspace.git();
-    git.args(["repack", "--cruft", "-d", "-n", "-q"])
-        .arg("--no-write-bitmap-index");
-    run(&git, String::new(), watch)?;
-    workspace.release(Origin::Upstream, watch).map(drop)
 }
 
 /// Checks that all that `tips` reach, and `known` do not, is there without these packs.

@@ -64,11 +64,16 @@ pub(super) fn count(git_dir: &Path) -> io::Result<usize> {
         .try_fold(0, |count, kind| Ok(count + names(git_dir, *kind)?.len()))
 }
 
-/// How many objects each pack has, of whatever kind.
-pub(super) fn sizes(git_dir: &Path) -> io::Result<BTreeMap<String, u32>> {
+/// The names of all packs, of whatever kind.
+pub(super) fn all(git_dir: &Path) -> io::Result<BTreeSet<String>> {
     let all = pack_files(&pack_dir(git_dir))?.into_iter();
     let whole = all.filter(|(_, endings)| is_whole(endings));
-    let packs = open(git_dir, whole.map(|(name, _)| name))?.into_iter();
+    Ok(whole.map(|(name, _)| name).collect())
+}
+
+/// How many objects each pack has, of whatever kind.
+pub(super) fn sizes(git_dir: &Path) -> io::Result<BTreeMap<String, u32>> {
+    let packs = open(git_dir, all(git_dir)?)?.into_iter();
     Ok(packs.map(|pack| (pack.name.clone(), pack.size())).collect())
 }
 
