@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -13,6 +14,12 @@ use tempfile::TempDir;
 use crate::gitlab::certificate::Certificate;
 use crate::process::{Process, all_that_mention};
 use crate::{GitLab, Project, Run, programs};
+
+/// A variable that names a file to which each test appends how long it took.
+const TIMES_VARIABLE: &str = "MIRROR_TESTS_TIMES";
+
+/// A variable that names the directory in which worlds are made, in place of `/tmp`.
+const DIR_VARIABLE: &str = "MIRROR_TESTS_DIR";
 
 /// How long the daemon may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,6 +49,7 @@ const USER_CONFIG: &str = "\
 pub struct World {
     root: PathBuf,
     path: OsString,
+    began: Instant,
     /// Kept so that the directory is removed last.
     _dir: TempDir,
 }
@@ -57,6 +65,11 @@ pub struct CertificateFiles {
     pub key: PathBuf,
 }
 
+/// The directory in which worlds are made.
+pub(crate) fn dir() -> PathBuf {
+    std::env::var_os(DIR_VARIABLE).map_or_else(|| "/tmp".into(), PathBuf::from)
+}
+
 impl World {
     /// Creates an empty world; builds the programs if they are not.
     #[expect(clippy::new_without_default, reason = "a world is never a default")]
@@ -65,7 +78,7 @@ impl World {
         let programs = programs::dir();
         let dir = tempfile::Builder::new()
             .prefix("mw")
-            .tempdir_in("/tmp")
+            .tempdir_in(crate::world::dir())
             .expect("a directory in /tmp can be made");
         let root = dir.path().canonicalize().expect("it was just made");
         for private in ["home", "run", "tmp"] {
@@ -82,6 +95,7 @@ impl World {
         Self {
             path: std::env::join_paths(path).expect("cargo's target directory has no colon"),
             root,
+            began: Instant::now(),
             _dir: dir,
         }
     }
@@ -296,6 +310,18 @@ impl World {
         mirror
     }
 
+    /// Appends how long the test took to the file of times, if one is wanted.
+    fn note_time(&self) {
+        let Some(file) = std::env::var_os(TIMES_VARIABLE) else {
+            return;
+        };
+        let (took, test) = (self.began.elapsed().as_secs_f64(), thread::current());
+        let line = format!("{took:6.1} s  {}\n", test.name().unwrap_or("?"));
+        let file = fs::OpenOptions::new().append(true).create(true).open(file);
+        file.and_then(|mut file| file.write_all(line.as_bytes()))
+            .expect("the file of times can be written");
+    }
+
     /// Stops the daemon and every other process; returns what should not have been there.
     fn stop_all(&self) -> Vec<String> {
         let mut wrong = Vec::new();
@@ -339,6 +365,7 @@ impl Drop for World {
     )]
     fn drop(&mut self) {
         let wrong = self.stop_all();
+        self.note_time();
         if thread::panicking() {
             eprintln!("--- the daemon's log\n{}---", self.log());
             for wrong in wrong {

@@ -56,6 +56,7 @@ mod ssh;
 mod ssh_errors;
 mod ssh_own;
 mod ssh_push;
+mod stage;
 mod stale;
 mod stand_in;
 mod status;

@@ -102,7 +102,7 @@ impl GitLab {
     fn begin(certificate: Option<Certificate>) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("mgl")
-            .tempdir_in("/tmp")
+            .tempdir_in(crate::world::dir())
             .expect("a directory in /tmp can be made");
         let ca_file = dir.path().join("ca.pem");
         if let Some(certificate) = &certificate {
