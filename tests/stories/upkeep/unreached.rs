@@ -184,7 +184,7 @@ fn the_daemon_is_killed_at_any_step_of_it() {
         if !hit {
             break;
         }
-        at += 19;
+        at += 13;
     }
     assert!(hits >= 3, "{hits} kills");
 }
