@@ -21,6 +21,7 @@ mod programs;
 mod project;
 mod run;
 mod shown;
+mod skipped;
 mod ssh;
 mod systemd;
 mod terminal;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::process::Process;
-use crate::{Run, Running, World, programs};
+use crate::{Run, Running, World, programs, skipped};
 
 /// The path of systemd in the distributions.
 const MANAGERS: [&str; 2] = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
@@ -27,9 +27,6 @@ const UNITS: [&str; 10] = [
     "systemd-exit.service",
     "timers.target",
 ];
-
-/// The variable with the names of requirements without which a test fails instead of being skipped.
-const REQUIRED_VARIABLE: &str = "MIRROR_TESTS_REQUIRE";
 
 /// How long the manager may take to start, to start or stop a unit, and to stop.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -50,18 +47,14 @@ pub struct Systemd<'a> {
 }
 
 impl World {
-    /// Starts a user manager, and installs the programs in this world so that they can be replaced. `None`, with a message
-    /// on stderr, if that is not possible; a panic if it is required.
+    /// Starts a user manager, and installs the programs in this world so that they can be replaced. `None` if that is not
+    /// possible: the test is skipped, and says so. A panic if no test may be skipped.
     #[track_caller]
-    #[allow(clippy::print_stderr, reason = "a skipped test says why")]
     pub fn systemd(&self) -> Option<Systemd<'_>> {
         match self.start_systemd() {
             Ok(systemd) => Some(systemd),
             Err(why) => {
-                let required = std::env::var(REQUIRED_VARIABLE).unwrap_or_default();
-                let required = required.split(',').any(|word| word == "systemd");
-                assert!(!required, "no user manager: {why}");
-                eprintln!("skipped, for there is no user manager: {why}");
+                skipped::note(&format!("no user manager: {why}"));
                 None
             }
         }
