@@ -2,22 +2,26 @@
 
 use tests::Ran;
 
-use crate::local::{Fork, says_of, stayed};
+use crate::{
+    local::{fork, says_of, stayed},
+    stage::Stage,
+};
 
 /// Upstream lets everything pass but `safe`.
 const SAFE: &str = "test $1 != refs/heads/safe || { echo 'GitLab: protected' >&2; exit 1; }";
 
 /// A fork that tracks all but `wip/`, with a switch, and with `main`, `side` and `safe` to be pushed.
-fn fork(switch: &str) -> Fork {
-    let fork = Fork::new();
+fn switched(switch: &str) -> Stage {
+    let fork = fork();
     for name in ["side", "safe"] {
         fork.project.branch(name, "main~1");
     }
     let track = ["+refs/heads/*", "+refs/tags/*", "^refs/heads/wip/*"];
     let track = track.map(|refspec| ["--track", refspec]);
-    fork.set(&[track.as_flattened(), &["--atomic", switch]].concat());
-    fork.git(&["switch", "-q", "main"]).ok();
-    fork.commit("next");
+    let options = [track.as_flattened(), &["--atomic", switch]].concat();
+    fork.set("fork", &options).ok();
+    fork.ours(&["switch", "-q", "main"]).ok();
+    fork.commit("ours", "next");
     fork
 }
 
@@ -30,7 +34,7 @@ fn verdicts(ran: &Ran) -> Vec<String> {
 }
 
 /// Whether upstream is asked for all or nothing by each push that it has seen.
-fn asked_for_atomicity(fork: &Fork) -> Vec<bool> {
+fn asked_for_atomicity(fork: &Stage) -> Vec<bool> {
     let requests = fork.gitlab.requests();
     let pushes = requests.iter();
     pushes
@@ -53,24 +57,24 @@ fn asked_for_atomicity(fork: &Fork) -> Vec<bool> {
 /// Pushes `main`, `side` and `safe`, which is refused, and compares what is said with plain git, which is told
 /// `plain_says`.
 #[track_caller]
-fn as_plain_git(fork: &Fork, args: &[&str], plain_says: &[&str]) -> Ran {
+fn as_plain_git(fork: &Stage, args: &[&str], plain_says: &[&str]) -> Ran {
     let refs = ["main", "main:side", "main:safe"];
     let before = fork.project.refs();
     let push = ["push", "--porcelain"];
     let plain = [&push, plain_says, &[fork.url.as_str()], &refs].concat();
-    let plain = fork.git(&plain).code(1);
+    let plain = fork.ours(&plain).code(1);
     for (name, oid) in &before {
         fork.project.force(name, oid);
     }
     let ours = [&push, args, &["origin"], &refs].concat();
-    let ours = fork.git(&ours).code(1);
+    let ours = fork.ours(&ours).code(1);
     assert_eq!(verdicts(&ours), verdicts(&plain), "{ours}\n{plain}");
     ours
 }
 
 #[test]
 fn auto_is_atomic_when_the_push_says_so_and_only_then() {
-    let fork = fork("auto");
+    let fork = switched("auto");
     fork.project.hook("update", SAFE);
     let before = fork.project.refs();
     let ran = as_plain_git(&fork, &["--atomic"], &["--atomic"]);
@@ -84,14 +88,14 @@ fn auto_is_atomic_when_the_push_says_so_and_only_then() {
     fork.gitlab.forget_requests();
     let ran = as_plain_git(&fork, &[], &[]);
     assert_eq!(ran.stdout.matches("! ").count(), 0, "{ran}");
-    assert_eq!(fork.project.tip("side"), fork.has("ours", "main"));
+    assert_eq!(fork.project.tip("side"), fork.tip("ours", "main"));
     assert_eq!(asked_for_atomicity(&fork), [false, false]);
     fork.is_sound();
 }
 
 #[test]
 fn yes_lets_the_tracked_refs_of_any_push_stand_or_fall_together() {
-    let fork = fork("yes");
+    let fork = switched("yes");
     fork.project.hook("update", SAFE);
     let before = fork.project.refs();
     // It is as if each push had said --atomic.
@@ -99,56 +103,56 @@ fn yes_lets_the_tracked_refs_of_any_push_stand_or_fall_together() {
     assert!(ran.stderr.contains("remote: GitLab: protected"), "{ran}");
     assert_eq!(fork.project.refs(), before);
     fork.gitlab.forget_requests();
-    let ran = fork.push(&["main", "main:side"]).ok();
+    let ran = fork.push("ours", &["main", "main:side"]).ok();
     assert_eq!(asked_for_atomicity(&fork), [true], "{ran}");
     for name in ["main", "side"] {
-        assert_eq!(fork.project.tip(name), fork.has("ours", "main"));
+        assert_eq!(fork.project.tip(name), fork.tip("ours", "main"));
     }
     fork.is_sound();
 }
 
 #[test]
 fn yes_leaves_local_refs_of_the_same_push_to_themselves() {
-    let fork = fork("yes");
+    let fork = switched("yes");
     fork.project.hook("update", SAFE);
     let before = fork.project.refs();
     let args = ["main", "main:safe", "main:refs/heads/wip/x"];
-    let ran = fork.push(&args).code(1);
+    let ran = fork.push("ours", &args).code(1);
     says_of(&ran, &["wip/x"]);
     assert_eq!(fork.project.refs(), before);
     assert_eq!(
         fork.mirror_tip("refs/heads/wip/x"),
-        fork.has("ours", "main")
+        fork.tip("ours", "main")
     );
     // Nor does a local one that is refused keep the tracked ones from upstream.
     let args = ["main", "main:side", "main:refs/heads/wip/x/y"];
-    let ran = fork.push(&args).code(1);
+    let ran = fork.push("ours", &args).code(1);
     assert!(ran.stderr.contains("('refs/heads/wip/x' exists)"), "{ran}");
-    assert_eq!(fork.project.tip("main"), fork.has("ours", "main"));
-    assert_eq!(fork.project.tip("side"), fork.has("ours", "main"));
+    assert_eq!(fork.project.tip("main"), fork.tip("ours", "main"));
+    assert_eq!(fork.project.tip("side"), fork.tip("ours", "main"));
     fork.is_sound();
 }
 
 #[test]
 fn yes_and_a_push_that_says_atomic_take_local_refs_along() {
-    let fork = fork("yes");
+    let fork = switched("yes");
     fork.project.hook("update", SAFE);
     let args = ["--atomic", "main", "main:safe", "main:refs/heads/wip/x"];
-    let ran = fork.upstream_stays(|| fork.push(&args).code(1));
+    let ran = fork.upstream_stays(|| fork.push("ours", &args).code(1));
     says_of(&ran, &[]);
     assert_eq!(fork.mirror_tip("refs/heads/wip/x"), None);
     let args = ["--atomic", "main", "main:side", "main:refs/heads/wip/x"];
-    stayed(fork.push(&args), &["wip/x"]);
+    stayed(fork.push("ours", &args), &["wip/x"]);
     fork.is_sound();
 }
 
 #[test]
 fn yes_refuses_all_tracked_refs_when_one_is_refused_before_upstream_is_asked() {
-    let fork = fork("yes");
+    let fork = switched("yes");
     let hidden = "main:refs/upstream/heads/x";
     let args = ["push", "--porcelain", "origin", "main", hidden];
     fork.gitlab.forget_requests();
-    let ran = fork.upstream_stays(|| fork.git(&args).code(1));
+    let ran = fork.upstream_stays(|| fork.ours(&args).code(1));
     assert_eq!(fork.pushes_seen(), 0, "{ran}");
     let reason = "(deny updating a hidden ref)";
     assert!(ran.stdout.contains(reason), "{ran}");
@@ -158,10 +162,12 @@ fn yes_refuses_all_tracked_refs_when_one_is_refused_before_upstream_is_asked() {
 
 #[test]
 fn yes_refuses_all_tracked_refs_when_somebody_moved_one_meanwhile() {
-    let fork = fork("yes");
-    fork.git(&["fetch", "-q"]).ok();
+    let fork = switched("yes");
+    fork.ours(&["fetch", "-q"]).ok();
     let paused = fork.gitlab.pause(tests::On::PushInfoRefs);
-    let push = fork.push(&["--porcelain", "main", "main:side"]).start();
+    let push = fork
+        .push("ours", &["--porcelain", "main", "main:side"])
+        .start();
     paused.reached();
     fork.project.commit("side", "theirs", "theirs");
     let before = fork.project.refs();
@@ -176,24 +182,24 @@ fn yes_refuses_all_tracked_refs_when_somebody_moved_one_meanwhile() {
 
 #[test]
 fn no_never_asks_upstream_for_atomicity() {
-    let fork = fork("no");
+    let fork = switched("no");
     fork.project.hook("update", SAFE);
     as_plain_git(&fork, &[], &[]);
     fork.gitlab.forget_requests();
-    fork.commit("more");
-    fork.push(&["main", "main:side", "main:new"]).ok();
-    fork.commit("again");
-    fork.push(&["--atomic", "main"]).ok();
+    fork.commit("ours", "more");
+    fork.push("ours", &["main", "main:side", "main:new"]).ok();
+    fork.commit("ours", "again");
+    fork.push("ours", &["--atomic", "main"]).ok();
     assert_eq!(asked_for_atomicity(&fork), [false, false]);
     fork.is_sound();
 }
 
 #[test]
 fn no_refuses_an_atomic_push_of_several_tracked_refs_with_the_reason() {
-    let fork = fork("no");
+    let fork = switched("no");
     fork.gitlab.forget_requests();
     let args = ["--atomic", "main", "main:side", "main:refs/heads/wip/x"];
-    let ran = fork.upstream_stays(|| fork.push(&args).code(1));
+    let ran = fork.upstream_stays(|| fork.push("ours", &args).code(1));
     assert_eq!(fork.pushes_seen(), 0, "{ran}");
     let lines: Vec<_> = ran.stderr.lines().filter(|it| it.contains(" ! ")).collect();
     assert_eq!(lines.len(), 3, "{ran}");
@@ -208,18 +214,18 @@ fn no_refuses_an_atomic_push_of_several_tracked_refs_with_the_reason() {
     assert_eq!(fork.mirror_tip("refs/heads/wip/x"), None);
     // The way out, as it is printed.
     fork.world.mirrord(["set", "fork", "--atomic", "auto"]).ok();
-    stayed(fork.push(&args), &["wip/x"]);
+    stayed(fork.push("ours", &args), &["wip/x"]);
     fork.is_sound();
 }
 
 #[test]
 fn no_lets_an_atomic_push_of_one_tracked_ref_and_local_ones() {
-    let fork = fork("no");
+    let fork = switched("no");
     let args = ["--atomic", "main", "main:refs/heads/wip/x"];
-    stayed(fork.push(&args), &["wip/x"]);
-    assert_eq!(fork.project.tip("main"), fork.has("ours", "main"));
+    stayed(fork.push("ours", &args), &["wip/x"]);
+    assert_eq!(fork.project.tip("main"), fork.tip("ours", "main"));
     fork.project.hook("update", "exit 1");
-    fork.commit("more");
+    fork.commit("ours", "more");
     let args = [
         "--atomic",
         "main",
@@ -227,7 +233,7 @@ fn no_lets_an_atomic_push_of_one_tracked_ref_and_local_ones() {
         "+main:refs/heads/wip/x",
     ];
     let before = fork.mirror_tip("refs/heads/wip/x");
-    let ran = fork.upstream_stays(|| fork.push(&args).code(1));
+    let ran = fork.upstream_stays(|| fork.push("ours", &args).code(1));
     assert_eq!(
         ran.stderr.matches("(atomic push failure)").count(),
         2,
@@ -240,10 +246,10 @@ fn no_lets_an_atomic_push_of_one_tracked_ref_and_local_ones() {
 
 #[test]
 fn an_upstream_that_cannot_gets_a_clear_error_with_the_way_out() {
-    let fork = fork("yes");
+    let fork = switched("yes");
     fork.project.config("receive.advertiseAtomic", "false");
     let args = ["main", "main:side", "main:refs/heads/wip/x"];
-    let ran = fork.upstream_stays(|| fork.push(&args).code(1));
+    let ran = fork.upstream_stays(|| fork.push("ours", &args).code(1));
     let reason = "the receiving end does not support --atomic push";
     assert_eq!(ran.stderr.matches(reason).count(), 2, "{ran}");
     assert!(!ran.stderr.contains("may have"), "it is certain: {ran}");
@@ -255,36 +261,39 @@ fn an_upstream_that_cannot_gets_a_clear_error_with_the_way_out() {
         .unwrap_or_else(|| panic!("it says what to do: {ran}"));
     let way = format!("mirrord set {}", way.1.trim_end());
     fork.world.program("sh", ["-c", &way]).ok();
-    fork.push(&["main", "main:side"]).ok();
+    fork.push("ours", &["main", "main:side"]).ok();
     for name in ["main", "side"] {
-        assert_eq!(fork.project.tip(name), fork.has("ours", "main"));
+        assert_eq!(fork.project.tip(name), fork.tip("ours", "main"));
     }
 }
 
 #[test]
 fn an_upstream_that_cannot_still_takes_one_ref_at_a_time() {
-    let fork = fork("yes");
+    let fork = switched("yes");
     fork.project.config("receive.advertiseAtomic", "false");
-    stayed(fork.push(&["main", "main:refs/heads/wip/x"]), &["wip/x"]);
-    assert_eq!(fork.project.tip("main"), fork.has("ours", "main"));
+    stayed(
+        fork.push("ours", &["main", "main:refs/heads/wip/x"]),
+        &["wip/x"],
+    );
+    assert_eq!(fork.project.tip("main"), fork.tip("ours", "main"));
 }
 
 #[test]
 fn a_push_to_an_upstream_without_atomic_pushes_is_answered_as_by_plain_git() {
-    let fork = fork("auto");
+    let fork = switched("auto");
     fork.project.config("receive.advertiseAtomic", "false");
     let refs = ["main", "main:side"];
     let reason = "the receiving end does not support --atomic push";
     let before = fork.project.refs();
     let plain = [["push", "--atomic", &fork.url].as_slice(), &refs].concat();
-    let plain = fork.git(&plain).fails();
+    let plain = fork.ours(&plain).fails();
     assert!(plain.stderr.contains(reason), "{plain}");
     let ours = fork
-        .push(&[["--atomic"].as_slice(), &refs].concat())
+        .push("ours", &[["--atomic"].as_slice(), &refs].concat())
         .fails();
     assert!(ours.stderr.contains(reason), "{ours}");
     assert_eq!(fork.project.refs(), before);
     // Where all of it stays here, nobody upstream needs to be able to.
     let args = ["--atomic", "main:refs/heads/wip/x", "main:refs/heads/wip/y"];
-    stayed(fork.push(&args), &["wip/x", "wip/y"]);
+    stayed(fork.push("ours", &args), &["wip/x", "wip/y"]);
 }

@@ -9,7 +9,7 @@ use std::{
 
 use tests::{Fault, Request, Run, mixed};
 
-use crate::local::Fork;
+use crate::{local::fork, stage::Stage};
 
 /// The text in the names of all local branches and tags, and in no other name.
 const NAME: &str = "secret";
@@ -25,7 +25,7 @@ const LATER: u64 = 1_800_000_000;
 
 /// People at work, and all that they have that is local.
 struct Office {
-    fork: Fork,
+    fork: Stage,
     /// Local branches and tags.
     locals: BTreeMap<String, String>,
     /// Every object that a local branch or tag ever had.
@@ -49,7 +49,7 @@ struct Seen {
 
 impl Office {
     fn new(seed: u64) -> Self {
-        let fork = Fork::new();
+        let fork = fork();
         let unwanted = format!("! git log -1 --format=%s $3 | grep -q {UNWANTED}");
         fork.project.hook("update", &unwanted);
         // Were it the user's wish, git would ask upstream what it has before it sends anything.
@@ -369,7 +369,7 @@ fn nothing_of_what_is_local_leaves_where_git_itself_must_ask() {
 fn nothing_of_what_is_local_leaves_when_its_name_becomes_tracked() {
     let mut office = Office::new(6);
     work(10, &mut office);
-    office.fork.set(&["--track", ""]);
+    office.fork.set("fork", &["--track", ""]).ok();
     let main = office.main();
     for step in ["one", "two"] {
         office.fork.project.commit("main", step, &main);
@@ -386,6 +386,9 @@ fn nothing_of_what_is_local_leaves_when_its_name_becomes_tracked() {
         .ok();
     office.fork.world.mirrord(["sync", "fork"]).ok();
     office.nothing_has_left();
-    office.fork.set(&["--track", "+refs/heads/main"]);
+    office
+        .fork
+        .set("fork", &["--track", "+refs/heads/main"])
+        .ok();
     work(10, &mut office);
 }

@@ -8,7 +8,7 @@ use std::{
 
 use tests::{Fault, On, Project, Request, World, refs};
 
-use crate::{credentials::Private, failures::is_back, named::Stage};
+use crate::{credentials::Private, failures::is_back, named::small, stage::Stage};
 
 /// How often upstream was asked for the advertisement of a project.
 fn asked(requests: &[Request], project: &str) -> usize {
@@ -60,8 +60,8 @@ fn has(mirror: &Path, world: &World, branch: &str) -> Option<String> {
 
 #[test]
 fn a_mirror_is_synced_by_schedule() {
-    let stage = Stage::new();
-    stage.add("work", &["--every", "1s"]);
+    let stage = Stage::new(small);
+    stage.add("work", &["--every", "1s"]).ok();
     let commit = stage.project.commit("main", "new", "new");
     let mirror = stage.world.only_mirror();
     stage.rounds("group/project", 2);
@@ -73,8 +73,8 @@ fn a_mirror_is_synced_by_schedule() {
 
 #[test]
 fn a_mirror_with_every_never_is_not_synced_by_schedule() {
-    let stage = Stage::new();
-    stage.add("work", &["--every", "1s"]);
+    let stage = Stage::new(small);
+    stage.add("work", &["--every", "1s"]).ok();
     stage.another("quiet", &["--every", "never"]);
     stage.another("hourly", &[]);
     stage.gitlab.forget_requests();
@@ -93,7 +93,7 @@ fn a_mirror_with_every_never_is_not_synced_by_schedule() {
 
 #[test]
 fn new_mirrors_are_synced_as_often_as_mirrord_config_says() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     stage.mirrord(&["config", "every", "1s"]).ok();
     stage.clone(&stage.url, "ours").ok();
     stage.rounds("group/project", 2);
@@ -108,8 +108,8 @@ fn new_mirrors_are_synced_as_often_as_mirrord_config_says() {
 
 #[test]
 fn the_next_daemon_goes_on_with_what_was_planned() {
-    let stage = Stage::new();
-    stage.add("work", &["--every", "1s"]);
+    let stage = Stage::new(small);
+    stage.add("work", &["--every", "1s"]).ok();
     for end in ["kill", "stop"] {
         match end {
             "kill" => stage.world.kill_daemon(),
@@ -126,8 +126,8 @@ fn the_next_daemon_goes_on_with_what_was_planned() {
 
 #[test]
 fn a_mirror_that_moves_or_goes_is_not_asked_for_where_it_was() {
-    let stage = Stage::new();
-    stage.add("work", &["--every", "1s"]);
+    let stage = Stage::new(small);
+    stage.add("work", &["--every", "1s"]).ok();
     stage.gitlab.project("group/new").history(1);
     let new = stage.gitlab.url("group/new");
     stage.mirrord(&["set", "work", "--url", &new]).ok();
@@ -203,8 +203,8 @@ fn a_token_that_is_refused_is_not_tried_again_by_the_schedule_before_there_is_an
 
 #[test]
 fn a_host_that_sends_retry_after_is_not_asked_and_fetches_are_served_from_the_copy() {
-    let stage = Stage::new();
-    stage.add("work", &["--every", "never"]);
+    let stage = Stage::new(small);
+    stage.add("work", &["--every", "never"]).ok();
     stage.clone("work", "ours").ok();
     let others = ["a", "b", "c", "d", "e"];
     for name in others {
@@ -263,8 +263,8 @@ fn a_host_that_sends_retry_after_is_not_asked_and_fetches_are_served_from_the_co
 
 #[test]
 fn a_host_that_hangs_does_not_delay_fetches_by_scheduled_syncs() {
-    let stage = Stage::new();
-    stage.add("work", &["--every", "never"]);
+    let stage = Stage::new(small);
+    stage.add("work", &["--every", "never"]).ok();
     stage.clone("work", "ours").ok();
     let names: Vec<_> = (0..12).map(|number| format!("p{number}")).collect();
     for name in &names {
@@ -282,15 +282,15 @@ fn a_host_that_hangs_does_not_delay_fetches_by_scheduled_syncs() {
     let commit = stage.project.commit("main", "new", "new");
     let fetched = stage.fetch("ours").ok();
     assert_eq!(fetched.stderr, "", "{fetched}");
-    assert_eq!(stage.tip("ours", "origin/main"), commit);
+    assert_eq!(stage.rev_parse("ours", "origin/main"), commit);
     // And its end does not wait for them either.
     stage.mirrord(&["stop"]).ok();
 }
 
 #[test]
 fn a_daemon_that_stops_ends_a_scheduled_sync() {
-    let stage = Stage::new();
-    stage.add("work", &["--every", "1s"]);
+    let stage = Stage::new(small);
+    stage.add("work", &["--every", "1s"]).ok();
     let paused = stage.gitlab.pause_answer(On::LsRefs);
     stage.project.commit("main", "new", "new");
     paused.reached();
@@ -302,8 +302,8 @@ fn a_daemon_that_stops_ends_a_scheduled_sync() {
 
 #[test]
 fn a_torn_file_of_host_backoffs_is_ignored() {
-    let stage = Stage::new();
-    stage.add("work", &["--every", "1s"]);
+    let stage = Stage::new(small);
+    stage.add("work", &["--every", "1s"]).ok();
     stage.mirrord(&["stop"]).ok();
     let noted = stage.world.mirror_home().join("rests");
     fs::write(&noted, "https://x\t17\n\0\0\0").expect("the world is ours");

@@ -36,6 +36,11 @@ impl Stage {
     pub(crate) fn on(world: World, gitlab: GitLab, fill: impl FnOnce(&Project)) -> Self {
         let project = gitlab.project("group/project");
         fill(&project);
+        Self::of(world, gitlab, project)
+    }
+
+    /// What was prepared, with a project at `group/project`.
+    pub(crate) fn of(world: World, gitlab: GitLab, project: Project) -> Self {
         Self {
             url: gitlab.url("group/project"),
             world,
@@ -83,6 +88,11 @@ impl Stage {
         self.world.clone_mirror(address, dir)
     }
 
+    /// Prepares `mirrord set` of a mirror.
+    pub(crate) fn set(&self, name: &str, options: &[&str]) -> Run {
+        self.mirrord(&[&["set", name], options].concat())
+    }
+
     /// Prepares git in a clone.
     pub(crate) fn git(&self, dir: &str, args: &[&str]) -> Run {
         self.world.git(args).at(dir)
@@ -91,6 +101,11 @@ impl Stage {
     /// Prepares git in the clone `ours`.
     pub(crate) fn ours(&self, args: &[&str]) -> Run {
         self.git("ours", args)
+    }
+
+    /// Prepares a quiet fetch in a clone.
+    pub(crate) fn fetch(&self, dir: &str) -> Run {
+        self.git(dir, &["fetch", "-q", "--prune"])
     }
 
     /// Prepares a push to `origin` from a clone.
@@ -115,6 +130,13 @@ impl Stage {
         let parse = ["rev-parse", "-q", "--verify", revision];
         let parsed = self.git(dir, &parse).run();
         parsed.status.success().then(|| parsed.line().to_owned())
+    }
+
+    /// The commit of a revision that a clone must have.
+    #[track_caller]
+    pub(crate) fn rev_parse(&self, dir: &str, revision: &str) -> String {
+        let parsed = self.git(dir, &["rev-parse", "--verify", revision]).ok();
+        parsed.line().to_owned()
     }
 
     /// The commit that the only mirror shows under a full name.
@@ -150,6 +172,12 @@ impl Stage {
         let done = action();
         assert_eq!(self.project.refs(), before, "upstream has what it had");
         done
+    }
+
+    /// The output of `mirrord show` of a mirror.
+    #[track_caller]
+    pub(crate) fn show(&self, name: &str) -> String {
+        self.mirrord(&["show", name]).ok().stdout
     }
 
     /// Returns what a command printed, without what differs from run to run.

@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::Signal;
 use tests::{Fault, On};
 
-use crate::{credentials::Private, named::Stage};
+use crate::{credentials::Private, named::small, stage::Stage};
 
 impl Stage {
     /// The line of a mirror in `mirrord status`.
@@ -30,7 +30,7 @@ impl Stage {
 
 #[test]
 fn a_mirror_says_how_fresh_it_is_when_it_goes_next_and_what_it_holds() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     stage.add_with_local();
     let state = stage.state("work");
     assert!(
@@ -65,8 +65,8 @@ fn a_mirror_says_how_fresh_it_is_when_it_goes_next_and_what_it_holds() {
 
 #[test]
 fn the_line_of_a_mirror_that_is_behind_has_since_when_why_and_the_next_try() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     stage.gitlab.stop();
     stage.mirrord(&["sync", "work"]).code(1);
     let state = stage.state("work");
@@ -108,8 +108,8 @@ fn the_line_of_a_mirror_that_is_behind_has_since_when_why_and_the_next_try() {
 
 #[test]
 fn the_first_fetch_after_trouble_says_one_line_about_it() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     stage.clone("work", "ours").ok();
     stage.gitlab.stop();
     stage.mirrord(&["sync", "work"]).code(1);
@@ -139,8 +139,8 @@ fn the_first_fetch_after_trouble_says_one_line_about_it() {
 
 #[test]
 fn a_running_sync_is_seen_while_it_runs() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     let paused = stage.gitlab.pause_answer(On::LsRefs);
     let syncing = stage.mirrord(&["sync", "work"]).start();
     paused.reached();
@@ -154,8 +154,8 @@ fn a_running_sync_is_seen_while_it_runs() {
 
 #[test]
 fn status_is_watched_until_it_is_interrupted() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     let watching = stage.mirrord(&["status", "--watch"]).start();
     watching.printed("work  in step ");
     stage.gitlab.stop();
@@ -175,8 +175,8 @@ fn status_is_watched_until_it_is_interrupted() {
 
 #[test]
 fn why_says_what_decides_and_what_would_change_it() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     let table = [
         (
             "every",
@@ -255,8 +255,8 @@ fn why_says_that_somebody_is_needed_and_for_what() {
 
 #[test]
 fn why_says_that_upstream_refuses_it() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     stage.gitlab.fault(Fault::status(403));
     stage.mirrord(&["sync", "work"]).code(1);
     let why = stage.why("work");
@@ -268,7 +268,7 @@ fn why_says_that_upstream_refuses_it() {
 
 #[test]
 fn a_first_clone_is_seen_with_how_far_it_is() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let mut seed = 7_u64;
     let mut noise = String::new();
     while noise.len() < 200_000 {

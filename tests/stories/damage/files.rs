@@ -8,7 +8,7 @@ use std::{
 
 use tests::{Changes, Fault, Part, Ran};
 
-use crate::local::Fork;
+use crate::{local::fork, stage::Stage};
 
 /// No repair makes so many changes on disk.
 const MAX_CHANGES: usize = 200;
@@ -18,16 +18,16 @@ const HARMS: [&str; 5] = ["gone", "empty", "cut", "zeros", "flipped"];
 
 /// A mirror with a branch of its own, and what it shows.
 struct Files {
-    fork: Fork,
+    fork: Stage,
     idea: String,
     shown: String,
 }
 
 impl Files {
     fn new() -> Self {
-        let fork = Fork::new();
+        let fork = fork();
         let idea = fork.begin("idea");
-        fork.push(&["-q", "idea"]).ok();
+        fork.push("ours", &["-q", "idea"]).ok();
         let mut files = Self {
             fork,
             idea,
@@ -117,7 +117,7 @@ fn whatever_happens_to_one_small_file_the_next_command_finds_all_there_and_says_
     files.fork.project.commit("main", "new", "new");
     files.fork.theirs(&["fetch", "-q"]).ok();
     assert_eq!(
-        files.fork.has("theirs", "origin/main"),
+        files.fork.tip("theirs", "origin/main"),
         files.fork.project.tip("main")
     );
 }
@@ -145,14 +145,14 @@ fn where_the_copy_is_damaged_as_well_upstream_is_asked_and_local_commits_get_bra
     let fetched = fork.theirs(&["fetch"]).ok();
     let branch = format!("recovered-{}", &files.idea[..12]);
     assert!(fetched.stderr.contains(&branch), "it is named: {fetched}");
-    let recovered = fork.has("theirs", &format!("origin/{branch}"));
+    let recovered = fork.tip("theirs", &format!("origin/{branch}"));
     assert_eq!(recovered.as_ref(), Some(&files.idea));
     let main = fork.project.tip("main");
     assert_eq!(fork.mirror_tip("refs/heads/main"), main);
     let status = fork.world.mirrord(["status"]).ok().stdout;
     assert!(status.contains("fork  in step"), "{status}");
     fork.world.clone_mirror("fork", "after").ok();
-    assert_eq!(fork.has("after", "HEAD"), main);
+    assert_eq!(fork.tip("after", "HEAD"), main);
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn a_hand_that_edits_the_configuration_or_adds_a_ref_is_right() {
     fs::remove_file(files.path("config")).expect("ours");
     fs::remove_file(files.path("packed-refs")).expect("ours");
     files.list().ok();
-    assert!(files.fork.show().contains("description: mine"));
+    assert!(files.fork.show("fork").contains("description: mine"));
     assert_eq!(
         files.fork.mirror_tip("refs/heads/other"),
         Some(files.idea.clone())

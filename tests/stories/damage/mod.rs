@@ -14,7 +14,7 @@ use std::{
 use serde_json::Value;
 use tests::same_clone;
 
-use crate::{linked::as_if_untouched, local::Fork};
+use crate::{linked::as_if_untouched, local::fork, stage::Stage};
 
 /// How long the daemon may take for what nobody waits for.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -40,17 +40,17 @@ fn middle(length: u64) -> u64 {
 
 /// A mirror with what upstream has, and two branches of its own.
 struct Hurt {
-    fork: Fork,
+    fork: Stage,
     /// The commits of the branches.
     tips: [String; 2],
 }
 
 impl Hurt {
     fn new() -> Self {
-        let fork = Fork::new();
+        let fork = fork();
         let tips = ["topic", "other"].map(|branch| {
             let tip = fork.begin(branch);
-            fork.push(&[branch]).ok();
+            fork.push("ours", &[branch]).ok();
             tip
         });
         Self { fork, tips }
@@ -248,15 +248,15 @@ fn a_branch_that_is_lost_is_named_until_it_is_pushed_again_and_no_other_is_harme
         .ok();
     fork.project.commit("main", "new", "new");
     fork.theirs(&["pull", "-q", "origin", "main"]).ok();
-    fork.git(&["switch", "-q", "other"]).ok();
-    fork.commit("more");
-    fork.push(&["other"]).ok();
-    fork.git(&["reset", "-q", "--hard", "HEAD~"]).ok();
-    fork.push(&["--force", "other"]).ok();
+    fork.ours(&["switch", "-q", "other"]).ok();
+    fork.commit("ours", "more");
+    fork.push("ours", &["other"]).ok();
+    fork.ours(&["reset", "-q", "--hard", "HEAD~"]).ok();
+    fork.push("ours", &["--force", "other"]).ok();
     // A clone does not get what is not there.
     fork.world.clone_mirror("fork", "meanwhile").ok();
     fork.world.git(["fsck"]).at("meanwhile").ok();
     // As the status says.
-    fork.push(&["topic"]).ok();
+    fork.push("ours", &["topic"]).ok();
     hurt.is_whole_again();
 }

@@ -2,16 +2,16 @@
 
 use tests::Run;
 
-use crate::named::Stage;
+use crate::{named::small, stage::Stage};
 
 /// A private project that `me` may read, and so may others.
 #[track_caller]
 fn private(options: &[&str]) -> Stage {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     stage.gitlab.require_login("group/project", "me", "right");
     let helper = "!f() { cat >/dev/null; echo username=me; echo password=right; }; f";
     stage.world.config("credential.helper", helper);
-    stage.add("work", options);
+    stage.add("work", options).ok();
     stage.clone("work", "ours").ok();
     stage
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tests::{Fault, On, Run};
 
-use crate::named::Stage;
+use crate::{named::small, stage::Stage};
 
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
@@ -16,8 +16,8 @@ const DAY: u64 = 24 * HOUR;
 /// A mirror called `work` with a clone called `ours`.
 #[track_caller]
 fn stage(options: &[&str]) -> Stage {
-    let stage = Stage::new();
-    stage.add("work", options);
+    let stage = Stage::new(small);
+    stage.add("work", options).ok();
     stage.clone("work", "ours").ok();
     stage
 }
@@ -76,7 +76,7 @@ impl Stage {
 
     #[track_caller]
     fn has(&self, dir: &str, tip: Option<String>) {
-        assert_eq!(Some(self.tip(dir, "origin/main")), tip);
+        assert_eq!(Some(self.rev_parse(dir, "origin/main")), tip);
     }
 }
 
@@ -223,8 +223,8 @@ fn a_sync_of_an_upstream_that_looks_wiped_does_not_count_as_a_success() {
 fn a_fetch_of_a_mirror_that_was_never_in_step_asks_upstream() {
     let quiet = ["--sync-on-fetch", "no", "--fresh-for", "10d"];
     for options in [&["--no-sync"][..], &["--no-test", "--no-sync"]] {
-        let stage = Stage::new();
-        stage.add("work", &[&quiet, options].concat());
+        let stage = Stage::new(small);
+        stage.add("work", &[&quiet, options].concat()).ok();
         stage.asks(stage.clone("work", "ours"));
         stage.has("ours", stage.project.tip("main"));
         stage.unasked(stage.fetch("ours"), "");
@@ -251,7 +251,7 @@ fn a_push_asks_upstream_however_fresh_the_mirror_is() {
     let stage = stage(&["--sync-on-fetch", "no", "--fresh-for", "10d"]);
     let theirs = stage.project.commit("main", "theirs", "theirs");
     stage.commit("ours", "mine");
-    let ran = stage.push("ours", "main").code(1);
+    let ran = stage.push("ours", &["main"]).code(1);
     assert!(ran.stderr.contains("rejected"), "{ran}");
     assert_eq!(stage.project.tip("main"), Some(theirs.clone()));
     // Whoever was refused for what upstream has can fetch it.
@@ -262,9 +262,12 @@ fn a_push_asks_upstream_however_fresh_the_mirror_is() {
         .git(["rebase", "-q", "origin/main"])
         .at("ours")
         .ok();
-    stage.push("ours", "main").ok();
+    stage.push("ours", &["main"]).ok();
     stage.unasked(stage.clone("work", "again"), "");
-    assert_eq!(stage.project.tip("main"), Some(stage.tip("again", "HEAD")));
+    assert_eq!(
+        stage.project.tip("main"),
+        Some(stage.rev_parse("again", "HEAD"))
+    );
 }
 
 #[test]
@@ -272,7 +275,7 @@ fn a_push_that_a_sync_ran_beside_is_seen_by_the_next_fetch() {
     let stage = stage(&["--sync-on-fetch", "no"]);
     let mine = stage.commit("ours", "mine");
     let paused = stage.gitlab.pause(On::PushInfoRefs);
-    let push = stage.push("ours", "main").start();
+    let push = stage.push("ours", &["main"]).start();
     paused.reached();
     stage.mirrord(&["sync", "work"]).ok();
     paused.release();
@@ -281,7 +284,7 @@ fn a_push_that_a_sync_ran_beside_is_seen_by_the_next_fetch() {
     assert_eq!(stage.project.tip("main").as_deref(), Some(&*mine));
     stage.clone("work", "again").ok();
     assert_eq!(
-        stage.tip("again", "HEAD"),
+        stage.rev_parse("again", "HEAD"),
         mine,
         "what was said ok is served"
     );
@@ -298,7 +301,7 @@ fn a_newly_tracked_branch_is_not_missing_from_a_fresh_answer() {
     ];
     stage.mirrord(&[&["set", "work"][..], &track].concat()).ok();
     stage.fetch("ours").ok();
-    let topic = stage.tip("ours", "origin/topic");
+    let topic = stage.rev_parse("ours", "origin/topic");
     assert_eq!(Some(topic), stage.project.tip("topic"));
 }
 

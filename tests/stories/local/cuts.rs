@@ -5,14 +5,14 @@ use std::{fs, path::Path};
 
 use tests::{Changes, Part, Ran, Run, Signal, public_refs};
 
-use super::Fork;
+use super::{Stage, fork};
 
 /// No push makes so many changes on disk.
 const MOST: usize = 200;
 
 /// A fork on which push after push is killed.
 struct Trials {
-    fork: Fork,
+    fork: Stage,
     count: usize,
 }
 
@@ -25,7 +25,7 @@ struct Trial {
 
 impl Trials {
     fn new() -> Self {
-        let fork = Fork::new();
+        let fork = fork();
         Self { fork, count: 0 }
     }
 
@@ -43,7 +43,7 @@ impl Trials {
             message.len()
         );
         let import = ["fast-import", "--quiet", "--force"];
-        let imported = self.fork.git(&import).stdin(stream).ok();
+        let imported = self.fork.ours(&import).stdin(stream).ok();
         imported.line().to_owned()
     }
 
@@ -56,7 +56,9 @@ impl Trials {
         let old = self.commit("old");
         let old = ["moved", "gone", "flat"].map(|what| format!("{old}:{}", name(what)));
         let old: Vec<&str> = old.iter().map(String::as_str).collect();
-        self.fork.push(&[&["-q"], old.as_slice()].concat()).ok();
+        self.fork
+            .push("ours", &[&["-q"], old.as_slice()].concat())
+            .ok();
         let before = self.refs();
         let (new, moved) = (self.commit("new"), self.commit("moved"));
         let changes = [
@@ -87,7 +89,7 @@ impl Trials {
 
     fn push(&self, trial: &Trial) -> Run {
         let args: Vec<&str> = trial.refspecs.iter().map(String::as_str).collect();
-        self.fork.push(&args)
+        self.fork.push("ours", &args)
     }
 
     /// Judges a push that has ended, and does what people do next.
@@ -110,7 +112,7 @@ impl Trials {
         let is_there = |name: &str| now.iter().any(|(there, _)| there == name);
         let again = trial.refspecs.iter().map(String::as_str);
         let again = again.filter(|word| word.strip_prefix(':').is_none_or(is_there));
-        fork.push(&again.collect::<Vec<_>>()).ok();
+        fork.push("ours", &again.collect::<Vec<_>>()).ok();
         assert_eq!(self.refs(), trial.after, "{what}: again does it");
         let left = locks(&fork.world.only_mirror());
         assert!(left.is_empty(), "{what}: {left:?} are left");

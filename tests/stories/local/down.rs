@@ -2,48 +2,48 @@
 
 use std::time::{Duration, Instant};
 
-use tests::{Fault, GitLab, On, Run};
+use tests::{Fault, On, Run};
 
-use super::{Fork, stayed};
+use super::{Stage, fill, fork, fork_of, stayed};
 
 /// The time that counts as at once, on a machine that is busy with other tests.
 const AT_ONCE: Duration = Duration::from_secs(20);
 
 /// A private project, read by `me`, whose token a credential helper gives.
-fn private() -> Fork {
-    Fork::of(GitLab::project, |world, gitlab| {
-        gitlab.require_login("group/project", "me", "right");
-        let helper = "!f() { cat >/dev/null; echo username=me; echo password=right; }; f";
-        world.config("credential.helper", helper);
-    })
+fn private() -> Stage {
+    let stage = Stage::new(fill);
+    stage.gitlab.require_login("group/project", "me", "right");
+    let helper = "!f() { cat >/dev/null; echo username=me; echo password=right; }; f";
+    stage.world.config("credential.helper", helper);
+    fork_of(stage)
 }
 
 /// Creates, moves, forces and deletes local branches and a tag, none of which upstream hears of, and lets the other
 /// clone see it; `prepare` is done to each command.
 #[track_caller]
-fn works(fork: &Fork, prepare: impl Fn(Run) -> Run) {
+fn works(fork: &Stage, prepare: impl Fn(Run) -> Run) {
     let requests = fork.pushes_seen();
     fork.upstream_stays(|| {
         let push = |args: &[&str], names: &[&str]| {
-            let ran = stayed(prepare(fork.push(args)), names);
+            let ran = stayed(prepare(fork.push("ours", args)), names);
             assert!(!ran.stderr.contains("\nerror: "), "{ran}");
         };
         fork.begin("mine");
         push(&["mine"], &["mine"]);
-        fork.commit("more");
+        fork.commit("ours", "more");
         push(&["mine", "HEAD:refs/tags/mark"], &["mine", "mark"]);
-        fork.git(&["commit", "-q", "--amend", "-m", "anew"]).ok();
+        fork.ours(&["commit", "-q", "--amend", "-m", "anew"]).ok();
         push(
             &["--force-with-lease", "mine", "HEAD:refs/heads/x"],
             &["mine", "x"],
         );
         push(&[":x"], &[]);
-        let mine = fork.has("ours", "mine");
+        let mine = fork.tip("ours", "mine");
         assert_eq!(fork.mirror_tip("refs/heads/mine"), mine);
         assert_eq!(fork.mirror_tip("refs/heads/x"), None);
         let seen = fork.theirs(&["fetch", "-q"]).env("MIRROR_STALE", "serve");
         prepare(seen).ok();
-        assert_eq!(fork.has("theirs", "origin/mine"), mine, "everybody sees it");
+        assert_eq!(fork.tip("theirs", "origin/mine"), mine, "everybody sees it");
         push(&["--atomic", ":mine", ":refs/tags/mark"], &[]);
     });
     assert_eq!(fork.pushes_seen(), requests, "no push is tried upstream");
@@ -51,14 +51,14 @@ fn works(fork: &Fork, prepare: impl Fn(Run) -> Run) {
 
 #[test]
 fn local_branches_are_pushed_while_gitlab_is_down() {
-    let fork = Fork::new();
+    let fork = fork();
     fork.gitlab.stop();
     let begun = Instant::now();
     works(&fork, |run| run);
     assert!(begun.elapsed() < AT_ONCE, "nobody waits for it");
     fork.gitlab.start();
     fork.gitlab.forget_requests();
-    fork.git(&["fetch", "-q"]).ok();
+    fork.ours(&["fetch", "-q"]).ok();
     assert_eq!(fork.pushes_seen(), 0, "nothing was kept for later");
     fork.is_sound();
 }
@@ -75,7 +75,7 @@ fn local_branches_are_pushed_while_gitlab_is_down_by_a_daemon_that_was_started_s
 
 #[test]
 fn local_branches_are_pushed_while_gitlab_says_nothing() {
-    let fork = Fork::new();
+    let fork = fork();
     let impatient = |run: Run| {
         run.env("GIT_CONFIG_COUNT", "1")
             .env("GIT_CONFIG_KEY_0", "http.lowSpeedTime")
@@ -90,17 +90,17 @@ fn local_branches_are_pushed_while_gitlab_says_nothing() {
     for (name, fault) in faults {
         fork.gitlab.close_connections();
         fork.gitlab.fault(fault);
-        fork.commit(name);
-        let ran = stayed(impatient(fork.push(&["mine"])), &["mine"]);
+        fork.commit("ours", name);
+        let ran = stayed(impatient(fork.push("ours", &["mine"])), &["mine"]);
         assert!(ran.stderr.contains("for 1 second"), "{ran}");
-        assert_eq!(fork.mirror_tip("refs/heads/mine"), fork.has("ours", "mine"));
+        assert_eq!(fork.mirror_tip("refs/heads/mine"), fork.tip("ours", "mine"));
         fork.gitlab.clear_faults();
     }
 }
 
 #[test]
 fn local_branches_are_pushed_while_gitlab_says_no_or_something_else() {
-    let fork = Fork::new();
+    let fork = fork();
     fork.gitlab.fault(Fault::status(403));
     works(&fork, |run| run);
     fork.gitlab.clear_faults();
@@ -119,22 +119,22 @@ fn local_branches_are_pushed_while_gitlab_says_no_or_something_else() {
     for fault in faults {
         fork.gitlab.fault(fault);
         fork.begin("mine");
-        stayed(fork.push(&["--force", "mine"]), &["mine"]);
-        assert_eq!(fork.mirror_tip("refs/heads/mine"), fork.has("ours", "mine"));
-        fork.push(&[":mine"]).ok();
+        stayed(fork.push("ours", &["--force", "mine"]), &["mine"]);
+        assert_eq!(fork.mirror_tip("refs/heads/mine"), fork.tip("ours", "mine"));
+        fork.push("ours", &[":mine"]).ok();
         fork.gitlab.clear_faults();
     }
 }
 
 #[test]
 fn local_branches_are_pushed_while_a_download_from_gitlab_breaks() {
-    let fork = Fork::new();
+    let fork = fork();
     fork.project.commit("main", "next", "next");
     fork.gitlab.fault(Fault::cut_after(40).on(On::Fetch));
     works(&fork, |run| run);
     fork.gitlab.clear_faults();
-    fork.git(&["fetch", "-q"]).ok();
-    assert_eq!(fork.has("ours", "origin/main"), fork.project.tip("main"));
+    fork.ours(&["fetch", "-q"]).ok();
+    assert_eq!(fork.tip("ours", "origin/main"), fork.project.tip("main"));
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn a_credential_that_has_never_read_pushes_nothing() {
         }
         for stranger in strangers {
             let args = [stranger, &["push", "origin", "mine"]].concat();
-            fork.git(&args).fails();
+            fork.ours(&args).fails();
             let clone = ["clone", "-q", "mirror::fork", "elsewhere"];
             let args = [stranger, &clone].concat();
             fork.world.git(&args).fails();
@@ -189,18 +189,20 @@ fn a_credential_that_has_never_read_pushes_nothing() {
 
 #[test]
 fn local_branches_are_pushed_while_upstream_looks_wiped_and_stay() {
-    let fork = Fork::new();
+    let fork = fork();
     fork.begin("before");
-    fork.push(&["before"]).ok();
+    fork.push("ours", &["before"]).ok();
     for (name, _) in fork.project.refs() {
         fork.project.delete(&name);
     }
     let tracked = fork.mirror_tip("refs/heads/main");
     works(&fork, |run| run);
     fork.begin("kept");
-    let ran = stayed(fork.push(&["kept"]), &["kept"]);
+    let ran = stayed(fork.push("ours", &["kept"]), &["kept"]);
     assert!(ran.stderr.contains("looks wiped"), "it says why: {ran}");
-    let both = fork.push(&["--force", "kept:main", "kept:other"]).code(1);
+    let both = fork
+        .push("ours", &["--force", "kept:main", "kept:other"])
+        .code(1);
     assert!(both.stderr.contains("looks wiped"), "{both}");
     assert_eq!(
         fork.mirror_tip("refs/heads/main"),
@@ -209,41 +211,44 @@ fn local_branches_are_pushed_while_upstream_looks_wiped_and_stay() {
     );
     assert_eq!(
         fork.mirror_tip("refs/heads/other"),
-        fork.has("ours", "kept")
+        fork.tip("ours", "kept")
     );
     // Who takes upstream as it is now loses nothing of their own.
     fork.world.mirrord(["accept", "fork"]).ok();
     assert_eq!(fork.mirror_tip("refs/heads/main"), None);
     for name in ["before", "kept"] {
         let mirror_tip = fork.mirror_tip(&format!("refs/heads/{name}"));
-        assert_eq!(mirror_tip, fork.has("ours", name));
+        assert_eq!(mirror_tip, fork.tip("ours", name));
     }
     fork.is_sound();
 }
 
 #[test]
 fn local_branches_outlive_the_project_itself() {
-    let fork = Fork::new();
+    let fork = fork();
     let mine = fork.begin("mine");
-    fork.push(&["mine"]).ok();
+    fork.push("ours", &["mine"]).ok();
     fork.gitlab.delete_project("group/project");
     let args = ["fetch", "-q"];
     fork.theirs(&args).fails();
     fork.theirs(&args).env("MIRROR_STALE", "serve").ok();
-    assert_eq!(fork.has("theirs", "origin/mine"), Some(mine));
-    fork.commit("more");
-    stayed(fork.push(&["mine"]), &["mine"]);
+    assert_eq!(fork.tip("theirs", "origin/mine"), Some(mine));
+    fork.commit("ours", "more");
+    stayed(fork.push("ours", &["mine"]), &["mine"]);
     fork.is_sound();
 }
 
 #[test]
 fn who_wants_no_stale_answer_still_pushes_local_branches() {
-    let fork = Fork::new();
-    fork.set(&["--stale", "fail"]);
+    let fork = fork();
+    fork.set("fork", &["--stale", "fail"]).ok();
     fork.gitlab.stop();
     fork.begin("mine");
-    stayed(fork.push(&["mine"]), &["mine"]);
+    stayed(fork.push("ours", &["mine"]), &["mine"]);
     let args = ["mine:refs/heads/other"];
-    stayed(fork.push(&args).env("MIRROR_STALE", "fail"), &["other"]);
+    stayed(
+        fork.push("ours", &args).env("MIRROR_STALE", "fail"),
+        &["other"],
+    );
     fork.theirs(&["fetch", "-q"]).fails();
 }

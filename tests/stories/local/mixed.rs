@@ -2,17 +2,17 @@
 
 use tests::Ran;
 
-use super::{Fork, says_of, stayed};
+use super::{Stage, fork, says_of, stayed};
 
-impl Fork {
+impl Stage {
     /// Commits to `main`, and to a local branch beside it.
     fn both(&self) -> (String, String) {
-        self.git(&["switch", "-q", "-C", "main", "origin/main"])
+        self.ours(&["switch", "-q", "-C", "main", "origin/main"])
             .ok();
-        let main = self.commit("tracked");
-        self.git(&["switch", "-q", "-C", "mine", "origin/main"])
+        let main = self.commit("ours", "tracked");
+        self.ours(&["switch", "-q", "-C", "mine", "origin/main"])
             .ok();
-        (main, self.commit("local"))
+        (main, self.commit("ours", "local"))
     }
 
     /// All refs of the mirror, and of upstream.
@@ -44,7 +44,7 @@ fn verdict(ran: &Ran, name: &str) -> String {
 
 #[test]
 fn a_mixed_push_sends_what_is_tracked_and_keeps_what_is_not() {
-    let fork = Fork::new();
+    let fork = fork();
     let (main, mine) = fork.both();
     fork.gitlab.forget_requests();
     let args = [
@@ -53,7 +53,7 @@ fn a_mixed_push_sends_what_is_tracked_and_keeps_what_is_not() {
         "mine:refs/tags/mark",
         "main:refs/heads/copy",
     ];
-    stayed(fork.push(&args), &["mine", "mark", "copy"]);
+    stayed(fork.push("ours", &args), &["mine", "mark", "copy"]);
     assert_eq!(fork.project.tip("main"), Some(main.clone()));
     assert_eq!(fork.mirror_tip("refs/heads/main"), Some(main.clone()));
     assert_eq!(fork.mirror_tip("refs/heads/copy"), Some(main));
@@ -64,17 +64,17 @@ fn a_mixed_push_sends_what_is_tracked_and_keeps_what_is_not() {
     let has = fork.project.git(["cat-file", "-e", &mine]);
     has.fails();
     fork.theirs(&["fetch", "-q"]).ok();
-    assert_eq!(fork.has("theirs", "origin/mine"), Some(mine));
+    assert_eq!(fork.tip("theirs", "origin/mine"), Some(mine));
     fork.is_sound();
 }
 
 #[test]
 fn in_a_mixed_push_what_upstream_refuses_is_no_matter_to_what_stays() {
-    let fork = Fork::new();
+    let fork = fork();
     fork.project.hook("update", "echo 'GitLab: no' >&2; exit 1");
     let (main, mine) = fork.both();
     let args = ["--porcelain", "main", "mine"];
-    let ran = fork.upstream_stays(|| fork.push(&args).code(1));
+    let ran = fork.upstream_stays(|| fork.push("ours", &args).code(1));
     says_of(&ran, &["mine"]);
     assert!(ran.stderr.contains("remote: GitLab: no"), "{ran}");
     assert_eq!(
@@ -91,10 +91,10 @@ fn in_a_mixed_push_what_upstream_refuses_is_no_matter_to_what_stays() {
 
 #[test]
 fn in_a_mixed_push_what_is_refused_here_is_no_matter_to_what_goes_upstream() {
-    let fork = Fork::new();
+    let fork = fork();
     let (main, mine) = fork.both();
     let args = ["--porcelain", "main", "mine", "mine:refs/heads/main/x"];
-    let ran = fork.push(&args).code(1);
+    let ran = fork.push("ours", &args).code(1);
     let exists = "[remote rejected] ('refs/heads/main' exists)";
     assert_eq!(verdict(&ran, "!refs/heads/main/x"), exists);
     assert_eq!(verdict(&ran, "*refs/heads/mine"), "[new branch]");
@@ -106,10 +106,10 @@ fn in_a_mixed_push_what_is_refused_here_is_no_matter_to_what_goes_upstream() {
 
 #[test]
 fn in_a_mixed_push_while_gitlab_is_down_what_stays_is_pushed() {
-    let fork = Fork::new();
+    let fork = fork();
     let (_, mine) = fork.both();
     fork.gitlab.stop();
-    let ran = fork.push(&["--porcelain", "main", "mine"]).code(1);
+    let ran = fork.push("ours", &["--porcelain", "main", "mine"]).code(1);
     assert!(
         verdict(&ran, "!refs/heads/main").contains("cannot reach"),
         "{ran}"
@@ -119,7 +119,7 @@ fn in_a_mixed_push_while_gitlab_is_down_what_stays_is_pushed() {
     says_of(&ran, &["mine"]);
     let before = fork.all();
     let args = ["--porcelain", "--atomic", "main", "main:mine2"];
-    let ran = fork.push(&args).code(1);
+    let ran = fork.push("ours", &args).code(1);
     assert!(
         verdict(&ran, "!refs/heads/main").contains("cannot reach"),
         "{ran}"
@@ -132,9 +132,9 @@ fn in_a_mixed_push_while_gitlab_is_down_what_stays_is_pushed() {
 
 #[test]
 fn an_atomic_mixed_push_does_all() {
-    let fork = Fork::new();
+    let fork = fork();
     let (main, mine) = fork.both();
-    stayed(fork.push(&["--atomic", "main", "mine"]), &["mine"]);
+    stayed(fork.push("ours", &["--atomic", "main", "mine"]), &["mine"]);
     assert_eq!(fork.project.tip("main"), Some(main));
     assert_eq!(fork.mirror_tip("refs/heads/mine"), Some(mine));
     assert_eq!(fork.project.tip("mine"), None);
@@ -143,7 +143,7 @@ fn an_atomic_mixed_push_does_all() {
 
 #[test]
 fn when_a_local_ref_of_an_atomic_push_is_refused_upstream_is_not_asked() {
-    let fork = Fork::new();
+    let fork = fork();
     fork.both();
     let before = fork.all();
     fork.gitlab.forget_requests();
@@ -154,7 +154,7 @@ fn when_a_local_ref_of_an_atomic_push_is_refused_upstream_is_not_asked() {
         "mine",
         "mine:refs/heads/main/x",
     ];
-    let ran = fork.push(&args).code(1);
+    let ran = fork.push("ours", &args).code(1);
     assert_eq!(fork.pushes_seen(), 0, "no request for a push: {ran}");
     let exists = "[remote rejected] ('refs/heads/main' exists)";
     assert_eq!(verdict(&ran, "!refs/heads/main/x"), exists);
@@ -169,9 +169,9 @@ fn when_a_local_ref_of_an_atomic_push_is_refused_upstream_is_not_asked() {
 
 #[test]
 fn when_upstream_refuses_its_part_of_an_atomic_push_no_local_ref_moves() {
-    let fork = Fork::new();
+    let fork = fork();
     fork.begin("old");
-    fork.push(&["old", "old:refs/heads/gone"]).ok();
+    fork.push("ours", &["old", "old:refs/heads/gone"]).ok();
     fork.project.hook("update", "exit 1");
     fork.both();
     let before = fork.all();
@@ -183,7 +183,7 @@ fn when_upstream_refuses_its_part_of_an_atomic_push_no_local_ref_moves() {
         "+mine:old",
         ":gone",
     ];
-    let ran = fork.push(&args).code(1);
+    let ran = fork.push("ours", &args).code(1);
     assert_eq!(
         verdict(&ran, "!refs/heads/main"),
         "[remote rejected] (hook declined)"
@@ -199,19 +199,19 @@ fn when_upstream_refuses_its_part_of_an_atomic_push_no_local_ref_moves() {
 
 #[test]
 fn when_the_line_breaks_in_an_atomic_push_no_local_ref_moves_and_again_does_all() {
-    let fork = Fork::new();
+    let fork = fork();
     let (main, mine) = fork.both();
     fork.gitlab
         .fault(tests::Fault::cut_after_work().on(tests::On::Push));
     let args = ["--porcelain", "--atomic", "main", "mine"];
-    let ran = fork.push(&args).code(1);
+    let ran = fork.push("ours", &args).code(1);
     assert!(
         verdict(&ran, "!refs/heads/main").contains("may have reached"),
         "{ran}"
     );
     assert_eq!(fork.mirror_tip("refs/heads/mine"), None);
     fork.gitlab.clear_faults();
-    fork.push(&args).ok();
+    fork.push("ours", &args).ok();
     assert_eq!(fork.project.tip("main"), Some(main));
     assert_eq!(fork.mirror_tip("refs/heads/mine"), Some(mine));
     fork.is_sound();
@@ -219,11 +219,11 @@ fn when_the_line_breaks_in_an_atomic_push_no_local_ref_moves_and_again_does_all(
 
 #[test]
 fn a_read_only_mirror_takes_no_local_branch_either() {
-    let fork = Fork::new();
-    fork.set(&["--push", "no"]);
+    let fork = fork();
+    fork.set("fork", &["--push", "no"]).ok();
     fork.begin("mine");
     let before = fork.all();
-    let ran = fork.push(&["mine"]).fails();
+    let ran = fork.push("ours", &["mine"]).fails();
     assert!(
         ran.stderr.contains("the mirror 'fork' takes no pushes"),
         "{ran}"
@@ -234,27 +234,27 @@ fn a_read_only_mirror_takes_no_local_branch_either() {
 
 #[test]
 fn a_local_branch_is_complete_when_upstream_refuses_the_branch_that_it_is_based_on() {
-    let fork = Fork::new();
+    let fork = fork();
     fork.project.hook("update", "exit 1");
-    fork.git(&["switch", "-q", "-C", "main", "origin/main"])
+    fork.ours(&["switch", "-q", "-C", "main", "origin/main"])
         .ok();
-    let refused = fork.commit("refused");
-    fork.git(&["switch", "-q", "-C", "mine"]).ok();
-    let mine = fork.commit("on-top");
-    let ran = fork.upstream_stays(|| fork.push(&["main", "mine"]).code(1));
+    let refused = fork.commit("ours", "refused");
+    fork.ours(&["switch", "-q", "-C", "mine"]).ok();
+    let mine = fork.commit("ours", "on-top");
+    let ran = fork.upstream_stays(|| fork.push("ours", &["main", "mine"]).code(1));
     says_of(&ran, &["mine"]);
     fork.world.clone_mirror("fork", "fresh").ok();
-    assert_eq!(fork.has("fresh", "origin/mine"), Some(mine));
-    assert_eq!(fork.has("fresh", "origin/mine~1"), Some(refused));
+    assert_eq!(fork.tip("fresh", "origin/mine"), Some(mine));
+    assert_eq!(fork.tip("fresh", "origin/mine~1"), Some(refused));
     fork.is_sound();
 }
 
 #[test]
 fn when_somebody_moved_the_local_ref_of_an_atomic_push_upstream_is_not_asked() {
-    let fork = Fork::new();
+    let fork = fork();
     fork.both();
-    fork.push(&["mine"]).ok();
-    fork.commit("more");
+    fork.push("ours", &["mine"]).ok();
+    fork.commit("ours", "more");
     let meanwhile = "git push -q --force origin main:mine";
     let args = ["--porcelain", "--atomic", "main", "mine"];
     fork.gitlab.forget_requests();
@@ -266,6 +266,6 @@ fn when_somebody_moved_the_local_ref_of_an_atomic_push_upstream_is_not_asked() {
     assert_eq!(verdict(&ran, "!refs/heads/main"), rest);
     assert_eq!(
         fork.mirror_tip("refs/heads/mine"),
-        fork.has("theirs", "main")
+        fork.tip("theirs", "main")
     );
 }

@@ -4,9 +4,9 @@ use std::fs;
 
 use tests::{On, Run};
 
-use super::{Fork, says_of, stayed};
+use super::{Stage, fork, says_of, stayed};
 
-impl Fork {
+impl Stage {
     /// Prepares a push during which, after git has seen what the mirror has, this is done in the other clone.
     pub(super) fn push_while(&self, args: &[&str], meanwhile: &str) -> Run {
         let theirs = self.world.path("theirs");
@@ -18,7 +18,7 @@ impl Fork {
         let install = "mkdir -p .git/hooks && printf '#!/bin/sh\n%s\n' \"$0\" >.git/hooks/pre-push && chmod 755 .git/hooks/pre-push";
         let install = self.world.program("sh", ["-c", install, &hook]);
         install.at("ours").ok();
-        self.push(args)
+        self.push("ours", args)
     }
 
     /// Nothing is done during pushes any more.
@@ -30,14 +30,14 @@ impl Fork {
 
 #[test]
 fn a_commit_that_somebody_pushed_to_a_local_branch_meanwhile_is_not_overwritten() {
-    let fork = Fork::new();
+    let fork = fork();
     fork.begin("mine");
-    fork.push(&["mine"]).ok();
+    fork.push("ours", &["mine"]).ok();
     fork.theirs(&["fetch", "-q"]).ok();
     fork.theirs(&["switch", "-q", "mine"]).ok();
-    let theirs = fork.commit_in("theirs", "theirs");
-    let old = fork.has("ours", "mine");
-    fork.commit("ours");
+    let theirs = fork.commit("theirs", "theirs");
+    let old = fork.tip("ours", "mine");
+    fork.commit("ours", "ours");
     for args in [
         ["mine"].as_slice(),
         &["--force", "mine"],
@@ -47,7 +47,7 @@ fn a_commit_that_somebody_pushed_to_a_local_branch_meanwhile_is_not_overwritten(
         let reset = format!("{}:refs/heads/mine", old.clone().expect("it is there"));
         fork.theirs(&["push", "-q", "--force", "origin", &reset])
             .ok();
-        fork.git(&["fetch", "-q"]).ok();
+        fork.ours(&["fetch", "-q"]).ok();
         let ran = fork.push_while(args, "git push -q origin mine").code(1);
         assert!(
             ran.stderr.contains("! [remote rejected]") && ran.stderr.contains("(stale info)"),
@@ -60,14 +60,15 @@ fn a_commit_that_somebody_pushed_to_a_local_branch_meanwhile_is_not_overwritten(
         );
     }
     fork.alone();
-    fork.git(&["pull", "-q", "--rebase", "origin", "mine"]).ok();
-    stayed(fork.push(&["mine"]), &["mine"]);
+    fork.ours(&["pull", "-q", "--rebase", "origin", "mine"])
+        .ok();
+    stayed(fork.push("ours", &["mine"]), &["mine"]);
     fork.is_sound();
 }
 
 #[test]
 fn of_two_pushes_that_create_the_same_local_branch_the_second_is_refused() {
-    let fork = Fork::new();
+    let fork = fork();
     fork.begin("mine");
     let made = fork
         .push_while(&["mine"], "git push -q origin main:refs/heads/mine")
@@ -75,7 +76,7 @@ fn of_two_pushes_that_create_the_same_local_branch_the_second_is_refused() {
     assert!(made.stderr.contains("(stale info)"), "{made}");
     assert_eq!(
         fork.mirror_tip("refs/heads/mine"),
-        fork.has("theirs", "main")
+        fork.tip("theirs", "main")
     );
     let moved = fork
         .push_while(&["--force", "mine"], "git push -q origin :mine")
@@ -85,11 +86,11 @@ fn of_two_pushes_that_create_the_same_local_branch_the_second_is_refused() {
     // Both want the same.
     fork.theirs(&["fetch", "-q"]).ok();
     fork.alone();
-    fork.push(&["mine:refs/heads/other"]).ok();
+    fork.push("ours", &["mine:refs/heads/other"]).ok();
     fork.theirs(&["fetch", "-q"]).ok();
     fork.push_while(&["mine"], "git push -q origin origin/other:refs/heads/mine")
         .ok();
-    assert_eq!(fork.mirror_tip("refs/heads/mine"), fork.has("ours", "mine"));
+    assert_eq!(fork.mirror_tip("refs/heads/mine"), fork.tip("ours", "mine"));
     // Or a name that is in the way.
     let ran = fork
         .push_while(
@@ -103,7 +104,7 @@ fn of_two_pushes_that_create_the_same_local_branch_the_second_is_refused() {
 
 #[test]
 fn of_many_local_pushes_at_once_each_arrives() {
-    let fork = Fork::new();
+    let fork = fork();
     let people: Vec<_> = (0..6).map(|n| format!("person{n}")).collect();
     let cloning: Vec<_> = people
         .iter()
@@ -117,7 +118,7 @@ fn of_many_local_pushes_at_once_each_arrives() {
         let pushing: Vec<_> = people
             .iter()
             .map(|person| {
-                let oid = fork.commit_in(person, &format!("{person}-{round}"));
+                let oid = fork.commit(person, &format!("{person}-{round}"));
                 let word = format!("HEAD:refs/heads/of/{person}");
                 let push = ["push", "-q", "origin", &word];
                 (person, oid, fork.world.git(push).at(person).start())
@@ -139,21 +140,21 @@ fn of_many_local_pushes_at_once_each_arrives() {
 
 #[test]
 fn of_many_pushes_of_one_local_branch_at_once_one_wins_and_the_others_fail() {
-    let fork = Fork::new();
+    let fork = fork();
     fork.begin("mine");
-    fork.push(&["mine"]).ok();
-    let before = fork.has("ours", "mine").expect("it is there");
+    fork.push("ours", &["mine"]).ok();
+    let before = fork.tip("ours", "mine").expect("it is there");
     let rivals: Vec<_> = (0..6)
         .map(|n| {
-            fork.git(&["switch", "-q", "-C", &format!("rival{n}"), &before])
+            fork.ours(&["switch", "-q", "-C", &format!("rival{n}"), &before])
                 .ok();
-            let oid = fork.commit(&format!("rival{n}"));
+            let oid = fork.commit("ours", &format!("rival{n}"));
             (format!("rival{n}:mine"), oid)
         })
         .collect();
     let pushing: Vec<_> = rivals
         .iter()
-        .map(|(word, oid)| (oid, fork.push(&["--porcelain", word]).start()))
+        .map(|(word, oid)| (oid, fork.push("ours", &["--porcelain", word]).start()))
         .collect();
     let mut won = Vec::new();
     for (oid, push) in pushing {
@@ -175,51 +176,51 @@ fn of_many_pushes_of_one_local_branch_at_once_one_wins_and_the_others_fail() {
 
 #[test]
 fn local_refs_of_a_push_stand_when_a_sync_ran_beside_it() {
-    let fork = Fork::new();
-    fork.git(&["switch", "-q", "main"]).ok();
-    fork.commit("tracked");
+    let fork = fork();
+    fork.ours(&["switch", "-q", "main"]).ok();
+    fork.commit("ours", "tracked");
     let paused = fork.gitlab.pause_answer(On::Push);
-    let push = fork.push(&["main", "main:refs/heads/mine"]).start();
+    let push = fork.push("ours", &["main", "main:refs/heads/mine"]).start();
     paused.reached();
     // Upstream has it, and a sync sees that before the push is told.
     fork.theirs(&["fetch", "-q"]).ok();
-    assert_eq!(fork.has("theirs", "origin/mine"), None, "not before ok");
+    assert_eq!(fork.tip("theirs", "origin/mine"), None, "not before ok");
     paused.release();
     let ran = push.wait();
     assert!(ran.status.success(), "{ran}");
     says_of(&ran, &["mine"]);
-    let main = fork.has("ours", "main");
+    let main = fork.tip("ours", "main");
     fork.theirs(&["fetch", "-q"]).ok();
     for name in ["origin/main", "origin/mine"] {
-        assert_eq!(fork.has("theirs", name), main, "{name}");
+        assert_eq!(fork.tip("theirs", name), main, "{name}");
     }
     fork.is_sound();
 }
 
 #[test]
 fn a_local_push_does_not_wait_for_a_push_of_something_else_that_is_on_its_way() {
-    let fork = Fork::new();
-    fork.git(&["switch", "-q", "main"]).ok();
-    fork.commit("tracked");
+    let fork = fork();
+    fork.ours(&["switch", "-q", "main"]).ok();
+    fork.commit("ours", "tracked");
     let paused = fork.gitlab.pause(On::Push);
-    let tracked = fork.push(&["main"]).start();
+    let tracked = fork.push("ours", &["main"]).start();
     paused.reached();
     fork.begin("mine");
-    stayed(fork.push(&["mine"]), &["mine"]);
+    stayed(fork.push("ours", &["mine"]), &["mine"]);
     fork.theirs(&["fetch", "-q"]).ok();
-    assert_eq!(fork.has("theirs", "origin/mine"), fork.has("ours", "mine"));
+    assert_eq!(fork.tip("theirs", "origin/mine"), fork.tip("ours", "mine"));
     paused.release();
     let ran = tracked.wait();
     assert!(ran.status.success(), "{ran}");
     fork.theirs(&["fetch", "-q"]).ok();
     assert_eq!(fork.mirror_tip("refs/heads/main"), fork.project.tip("main"));
-    assert_eq!(fork.mirror_tip("refs/heads/mine"), fork.has("ours", "mine"));
+    assert_eq!(fork.mirror_tip("refs/heads/mine"), fork.tip("ours", "mine"));
     fork.is_sound();
 }
 
 #[test]
 fn a_sync_that_was_asked_before_a_local_push_does_not_undo_it() {
-    let fork = Fork::new();
+    let fork = fork();
     // A push that is open, and waits in the hook of the person's git while a sync takes upstream's answer.
     let gate = fork.world.path("gate");
     fork.world.program("mkfifo", [&gate]).ok();
@@ -237,9 +238,9 @@ fn a_sync_that_was_asked_before_a_local_push_does_not_undo_it() {
     paused.release();
     let ran = fetch.wait();
     assert!(ran.status.success(), "{ran}");
-    let mine = fork.has("ours", "mine");
+    let mine = fork.tip("ours", "mine");
     assert_eq!(fork.mirror_tip("refs/heads/mine"), mine);
-    assert_eq!(fork.has("theirs", "origin/mine"), mine, "and it is shown");
-    assert_eq!(fork.has("theirs", "origin/main"), fork.project.tip("main"));
+    assert_eq!(fork.tip("theirs", "origin/mine"), mine, "and it is shown");
+    assert_eq!(fork.tip("theirs", "origin/main"), fork.project.tip("main"));
     fork.is_sound();
 }

@@ -1,25 +1,29 @@
 //! Upstream takes the name of a local branch: that is never overwritten, everybody is told, and both ways out work as
 //! they are printed.
 
-use super::{Fork, stayed};
+use super::{Stage, fork, stayed};
 
 /// Makes all branches and tags tracked but those below `wip/`.
-fn widen(fork: &Fork) {
-    fork.set(&[
-        "--track",
-        "+refs/heads/*",
-        "--track",
-        "+refs/tags/*",
-        "--track",
-        "^refs/heads/wip/*",
-    ]);
+fn widen(fork: &Stage) {
+    fork.set(
+        "fork",
+        &[
+            "--track",
+            "+refs/heads/*",
+            "--track",
+            "+refs/tags/*",
+            "--track",
+            "^refs/heads/wip/*",
+        ],
+    )
+    .ok();
 }
 
 /// A fork with a local `feat`, which upstream makes, too, when its name is tracked already. Returns what upstream has.
-fn taken() -> (Fork, String) {
-    let fork = Fork::new();
+fn taken() -> (Stage, String) {
+    let fork = fork();
     fork.begin("feat");
-    fork.push(&["feat"]).ok();
+    fork.push("ours", &["feat"]).ok();
     widen(&fork);
     let theirs = fork.project.commit("feat", "theirs", "of somebody else");
     (fork, theirs)
@@ -36,29 +40,29 @@ fn way_out(output: &str, begin: &str) -> String {
 #[test]
 fn each_fetch_and_show_say_that_a_local_branch_hides_upstreams() {
     let (fork, theirs) = taken();
-    let mine = fork.has("ours", "feat");
+    let mine = fork.tip("ours", "feat");
     for person in ["ours", "theirs", "ours"] {
         let fetched = fork.world.git(["fetch"]).at(person).ok();
         let message = "warning: 'refs/heads/feat' is local to this mirror; upstream's";
         assert!(fetched.stderr.contains(message), "{fetched}");
-        assert_eq!(fork.has(person, "origin/feat"), mine, "it is as it was");
+        assert_eq!(fork.tip(person, "origin/feat"), mine, "it is as it was");
         assert_eq!(fork.mirror_tip("refs/heads/feat"), mine);
     }
-    let shown = fork.show();
+    let shown = fork.show("fork");
     let paused = format!("held: 'refs/heads/feat' is local to this mirror; upstream's is {theirs}");
     assert!(shown.contains(&paused), "{shown}");
     assert!(shown.contains("local: refs/heads/feat "), "{shown}");
     // Nor does a daemon that was started anew forget it, nor upstream that goes on.
     fork.world.kill_daemon();
     let theirs = fork.project.commit("feat", "theirs", "more");
-    let fetched = fork.git(&["fetch"]).ok();
+    let fetched = fork.ours(&["fetch"]).ok();
     assert!(
         fetched.stderr.contains("warning: 'refs/heads/feat'"),
         "{fetched}"
     );
-    assert!(fork.show().contains(&theirs), "{}", fork.show());
+    assert!(fork.show("fork").contains(&theirs), "{}", fork.show("fork"));
     fork.project.delete("feat");
-    let fetched = fork.git(&["fetch"]).ok();
+    let fetched = fork.ours(&["fetch"]).ok();
     assert!(
         !fetched.stderr.contains("warning"),
         "nothing is hidden: {fetched}"
@@ -70,25 +74,26 @@ fn each_fetch_and_show_say_that_a_local_branch_hides_upstreams() {
 #[test]
 fn also_a_fetch_that_asks_nobody_says_that_a_local_branch_hides_upstreams() {
     let (fork, _) = taken();
-    fork.git(&["fetch", "-q"]).ok();
+    fork.ours(&["fetch", "-q"]).ok();
     let message = "'refs/heads/feat' is local to this mirror";
     for settings in [["--sync-on-fetch", "no"], ["--fresh-for", "1d"]] {
-        fork.set(&settings);
-        let fetched = fork.git(&["fetch"]).ok();
+        fork.set("fork", &settings).ok();
+        let fetched = fork.ours(&["fetch"]).ok();
         assert!(fetched.stderr.contains(message), "{settings:?}: {fetched}");
-        fork.set(&["--sync-on-fetch", "yes", "--fresh-for", "0s"]);
+        fork.set("fork", &["--sync-on-fetch", "yes", "--fresh-for", "0s"])
+            .ok();
     }
     fork.gitlab.stop();
-    let fetched = fork.git(&["fetch"]).ok();
+    let fetched = fork.ours(&["fetch"]).ok();
     assert!(fetched.stderr.contains(message), "of the copy: {fetched}");
 }
 
 #[test]
 fn set_names_the_ways_out_when_a_local_name_becomes_tracked() {
-    let fork = Fork::new();
+    let fork = fork();
     fork.project.branch("feat", "topic");
     fork.begin("feat");
-    fork.push(&["feat", "feat:refs/heads/wip/x"]).ok();
+    fork.push("ours", &["feat", "feat:refs/heads/wip/x"]).ok();
     let args = [
         "set",
         "fork",
@@ -102,21 +107,25 @@ fn set_names_the_ways_out_when_a_local_name_becomes_tracked() {
     assert_eq!(output.matches("to keep 'feat'").count(), 1, "{set}");
     assert_eq!(output.matches("to send 'feat'").count(), 1, "{set}");
     assert!(!output.contains("wip/x"), "it stays local: {set}");
-    fork.git(&["fetch", "-q"]).ok();
-    assert_eq!(fork.mirror_tip("refs/heads/feat"), fork.has("ours", "feat"));
+    fork.ours(&["fetch", "-q"]).ok();
+    assert_eq!(fork.mirror_tip("refs/heads/feat"), fork.tip("ours", "feat"));
 }
 
 #[test]
 fn a_hidden_branch_appears_when_the_local_one_was_renamed_by_the_printed_command() {
     for by_set in [true, false] {
-        let fork = Fork::new();
+        let fork = fork();
         let theirs = fork.project.commit("feat", "theirs", "of somebody else");
         let mine = fork.begin("feat");
-        fork.push(&["feat"]).ok();
+        fork.push("ours", &["feat"]).ok();
         let args = ["--track", "+refs/heads/*", "--track", "^refs/heads/wip/*"];
-        let set = fork.set(&args);
-        fork.git(&["fetch", "-q"]).ok();
-        let output = if by_set { set.stderr } else { fork.show() };
+        let set = fork.set("fork", &args).ok();
+        fork.ours(&["fetch", "-q"]).ok();
+        let output = if by_set {
+            set.stderr
+        } else {
+            fork.show("fork")
+        };
         let typed = way_out(&output, "to keep 'feat' and see upstream's: ");
         let type_it = ["-c", typed.as_str()];
         fork.upstream_stays(|| {
@@ -128,11 +137,15 @@ fn a_hidden_branch_appears_when_the_local_one_was_renamed_by_the_printed_command
             let stays = "remote: wip/feat is local to this mirror; not sent to 127.0.0.1";
             assert!(ran.stderr.contains(stays), "{ran}");
         });
-        let fetched = fork.git(&["fetch"]).ok();
+        let fetched = fork.ours(&["fetch"]).ok();
         assert!(!fetched.stderr.contains("warning"), "{fetched}");
-        assert_eq!(fork.has("ours", "origin/feat"), Some(theirs.clone()));
-        assert_eq!(fork.has("ours", "origin/wip/feat"), Some(mine.clone()));
-        assert!(!fork.show().contains("held:"), "{}", fork.show());
+        assert_eq!(fork.tip("ours", "origin/feat"), Some(theirs.clone()));
+        assert_eq!(fork.tip("ours", "origin/wip/feat"), Some(mine.clone()));
+        assert!(
+            !fork.show("fork").contains("held:"),
+            "{}",
+            fork.show("fork")
+        );
         fork.is_sound();
     }
 }
@@ -140,8 +153,8 @@ fn a_hidden_branch_appears_when_the_local_one_was_renamed_by_the_printed_command
 #[test]
 fn a_local_branch_is_sent_upstream_by_the_printed_command() {
     let (fork, theirs) = taken();
-    fork.git(&["fetch", "-q"]).ok();
-    let output = fork.show();
+    fork.ours(&["fetch", "-q"]).ok();
+    let output = fork.show("fork");
     let typed = way_out(&output, "to send 'feat' to upstream: ");
     assert!(typed.contains("mirrord show"), "{typed}");
     assert!(
@@ -150,46 +163,54 @@ fn a_local_branch_is_sent_upstream_by_the_printed_command() {
     );
     // As it is, it would take something from upstream.
     let refused = fork.upstream_stays(|| {
-        fork.commit("more");
-        fork.push(&["feat"]).code(1)
+        fork.commit("ours", "more");
+        fork.push("ours", &["feat"]).code(1)
     });
     assert!(
         refused.stderr.contains("upstream has another one"),
         "{refused}"
     );
-    let forced = fork.upstream_stays(|| fork.push(&["--force", "feat"]).code(1));
+    let forced = fork.upstream_stays(|| fork.push("ours", &["--force", "feat"]).code(1));
     assert!(
         forced.stderr.contains("upstream has another one"),
         "{forced}"
     );
     assert!(typed.contains("'git fetch origin COMMIT'"), "{typed}");
-    fork.git(&["fetch", "-q", "origin", &theirs]).ok();
-    fork.git(&["rebase", "-q", "FETCH_HEAD"]).ok();
-    let ran = fork.push(&["--force-with-lease", "feat"]).ok();
+    fork.ours(&["fetch", "-q", "origin", &theirs]).ok();
+    fork.ours(&["rebase", "-q", "FETCH_HEAD"]).ok();
+    let ran = fork.push("ours", &["--force-with-lease", "feat"]).ok();
     assert!(!ran.stderr.contains("not sent"), "{ran}");
-    assert_eq!(fork.project.tip("feat"), fork.has("ours", "feat"));
+    assert_eq!(fork.project.tip("feat"), fork.tip("ours", "feat"));
     let fetched = fork.theirs(&["fetch"]).ok();
     assert!(!fetched.stderr.contains("warning"), "{fetched}");
-    assert_eq!(fork.has("theirs", "origin/feat"), fork.project.tip("feat"));
-    assert!(!fork.show().contains("held:"), "{}", fork.show());
+    assert_eq!(fork.tip("theirs", "origin/feat"), fork.project.tip("feat"));
+    assert!(
+        !fork.show("fork").contains("held:"),
+        "{}",
+        fork.show("fork")
+    );
     fork.is_sound();
 }
 
 #[test]
 fn a_local_tag_is_kept_beside_upstreams_by_the_printed_command() {
-    let fork = Fork::new();
+    let fork = fork();
     fork.begin("mine");
-    fork.git(&["tag", "v9"]).ok();
-    fork.push(&["v9"]).ok();
-    fork.set(&["--track", "+refs/heads/*", "--track", "+refs/tags/v*"]);
+    fork.ours(&["tag", "v9"]).ok();
+    fork.push("ours", &["v9"]).ok();
+    fork.set(
+        "fork",
+        &["--track", "+refs/heads/*", "--track", "+refs/tags/v*"],
+    )
+    .ok();
     fork.project.tag("v9", "topic");
-    let fetched = fork.git(&["fetch"]).ok();
+    let fetched = fork.ours(&["fetch"]).ok();
     assert!(
         fetched.stderr.contains("'refs/tags/v9' is local"),
         "{fetched}"
     );
-    assert_eq!(fork.mirror_tip("refs/tags/v9"), fork.has("ours", "mine"));
-    let output = fork.show();
+    assert_eq!(fork.mirror_tip("refs/tags/v9"), fork.tip("ours", "mine"));
+    let output = fork.show("fork");
     let line = output
         .lines()
         .find_map(|line| line.strip_prefix("held: to keep "));
@@ -203,25 +224,25 @@ fn a_local_tag_is_kept_beside_upstreams_by_the_printed_command() {
     );
     assert_eq!(
         fork.mirror_tip("refs/tags/local/v9"),
-        fork.has("ours", "mine")
+        fork.tip("ours", "mine")
     );
 }
 
 #[test]
 fn the_way_out_takes_no_branch_away_when_its_new_name_cannot_be_made() {
-    let fork = Fork::new();
+    let fork = fork();
     let mine = fork.begin("feat");
-    fork.push(&["feat"]).ok();
+    fork.push("ours", &["feat"]).ok();
     // Every name is tracked, and so the new one goes upstream.
-    fork.set(&["--track", ""]);
+    fork.set("fork", &["--track", ""]).ok();
     fork.project.branch("feat", "topic");
-    fork.git(&["fetch", "-q"]).ok();
-    let typed = way_out(&fork.show(), "to keep 'feat' and see upstream's: ");
+    fork.ours(&["fetch", "-q"]).ok();
+    let typed = way_out(&fork.show("fork"), "to keep 'feat' and see upstream's: ");
     fork.gitlab.stop();
     let type_it = ["-c", typed.as_str()];
     fork.world.program("sh", type_it).at("ours").ok();
     assert_eq!(
-        fork.has("ours", "local/feat"),
+        fork.tip("ours", "local/feat"),
         Some(mine),
         "it is kept where it cannot be pushed"
     );
@@ -229,9 +250,9 @@ fn the_way_out_takes_no_branch_away_when_its_new_name_cannot_be_made() {
 
 #[test]
 fn a_local_name_that_is_in_the_way_of_upstreams_is_kept_and_named() {
-    let fork = Fork::new();
+    let fork = fork();
     fork.begin("a");
-    fork.push(&["a", "a:refs/heads/b/mine"]).ok();
+    fork.push("ours", &["a", "a:refs/heads/b/mine"]).ok();
     widen(&fork);
     fork.project.branch("a/theirs", "topic");
     fork.project.branch("b", "topic");
@@ -244,11 +265,11 @@ fn a_local_name_that_is_in_the_way_of_upstreams_is_kept_and_named() {
             assert!(fetched.stderr.contains(line), "{fetched}");
         }
         assert_eq!(
-            fork.has("theirs", "origin/topic"),
+            fork.tip("theirs", "origin/topic"),
             fork.project.tip("topic")
         );
     }
-    let shown = fork.show();
+    let shown = fork.show("fork");
     for name in ["refs/heads/a/theirs", "refs/heads/b"] {
         let line = format!("held: '{name}' is not shown: ");
         assert!(shown.contains(&line), "{shown}");
@@ -256,12 +277,12 @@ fn a_local_name_that_is_in_the_way_of_upstreams_is_kept_and_named() {
     // Out of the way, by the person alone.
     fork.upstream_stays(|| {
         let args = ["a:refs/heads/wip/a", ":a", ":b/mine"];
-        stayed(fork.push(&args), &["wip/a"]);
+        stayed(fork.push("ours", &args), &["wip/a"]);
     });
     let fetched = fork.theirs(&["fetch", "--prune"]).ok();
     assert!(!fetched.stderr.contains("warning"), "{fetched}");
     for name in ["a/theirs", "b"] {
-        let fetched_tip = fork.has("theirs", &format!("origin/{name}"));
+        let fetched_tip = fork.tip("theirs", &format!("origin/{name}"));
         assert_eq!(fetched_tip, fork.project.tip(name), "{name}");
     }
     fork.is_sound();
@@ -270,55 +291,55 @@ fn a_local_name_that_is_in_the_way_of_upstreams_is_kept_and_named() {
 #[test]
 fn a_local_branch_that_hides_upstreams_is_deleted_and_upstreams_is_seen() {
     let (fork, theirs) = taken();
-    fork.git(&["fetch", "-q"]).ok();
-    let ran = fork.upstream_stays(|| fork.push(&[":feat"]).ok());
+    fork.ours(&["fetch", "-q"]).ok();
+    let ran = fork.upstream_stays(|| fork.push("ours", &[":feat"]).ok());
     assert!(
         ran.stderr
             .contains("the next fetch shows what 127.0.0.1 has"),
         "{ran}"
     );
-    fork.git(&["fetch", "-q"]).ok();
-    assert_eq!(fork.has("ours", "origin/feat"), Some(theirs));
+    fork.ours(&["fetch", "-q"]).ok();
+    assert_eq!(fork.tip("ours", "origin/feat"), Some(theirs));
     fork.world
         .mirrord(["restore", "fork", "feat", "--as", "wip/feat"])
         .ok();
     assert_eq!(
         fork.mirror_tip("refs/heads/wip/feat"),
-        fork.has("ours", "feat")
+        fork.tip("ours", "feat")
     );
 }
 
 #[test]
 fn a_local_branch_that_equals_what_upstream_makes_simply_moves_on() {
-    let fork = Fork::new();
+    let fork = fork();
     fork.begin("feat");
-    fork.push(&["feat"]).ok();
+    fork.push("ours", &["feat"]).ok();
     widen(&fork);
     let send = ["push", "-q", &fork.url, "feat"];
-    fork.git(&send).ok();
+    fork.ours(&send).ok();
     let fetched = fork.theirs(&["fetch"]).ok();
     assert!(!fetched.stderr.contains("warning"), "{fetched}");
     let next = fork.project.commit("feat", "next", "next");
     fork.theirs(&["fetch", "-q"]).ok();
-    assert_eq!(fork.has("theirs", "origin/feat"), Some(next));
+    assert_eq!(fork.tip("theirs", "origin/feat"), Some(next));
 }
 
 #[test]
 fn a_tracked_name_that_upstream_does_not_have_yet_goes_upstream() {
-    let fork = Fork::new();
+    let fork = fork();
     fork.begin("new");
-    fork.push(&["new", "new:refs/heads/wip/new"]).ok();
+    fork.push("ours", &["new", "new:refs/heads/wip/new"]).ok();
     widen(&fork);
     let before = fork.project.tip("new");
     assert_eq!(before, None, "a change of the refspecs sends nothing");
     fork.theirs(&["fetch", "-q"]).ok();
     assert_eq!(fork.project.tip("new"), None, "nor does a fetch");
-    fork.commit("more");
+    fork.commit("ours", "more");
     let ran = fork
-        .push(&["new", "new:refs/heads/other", "new:refs/tags/t"])
+        .push("ours", &["new", "new:refs/heads/other", "new:refs/tags/t"])
         .ok();
     assert!(!ran.stderr.contains("is local"), "{ran}");
-    let tip = fork.has("ours", "new");
+    let tip = fork.tip("ours", "new");
     for name in ["new", "other", "refs/tags/t"] {
         assert_eq!(fork.project.tip(name), tip, "{name}");
     }

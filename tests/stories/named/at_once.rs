@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use tests::{On, Ran, Run, Running};
 
-use super::Stage;
+use super::{Stage, small};
 
 /// Starts commands that all wait for the sync of 'work' which is held here, and lets it go when they do.
 #[track_caller]
@@ -40,8 +40,8 @@ fn successes(all: &[Ran]) -> usize {
 
 #[test]
 fn two_changes_at_once_both_count() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     let all = at_once(
         &stage,
         [
@@ -58,8 +58,8 @@ fn two_changes_at_once_both_count() {
 
 #[test]
 fn a_rename_and_a_change_at_once_both_count() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     let all = at_once(
         &stage,
         [
@@ -74,8 +74,8 @@ fn a_rename_and_a_change_at_once_both_count() {
 
 #[test]
 fn a_change_that_a_removal_overtakes_brings_nothing_back() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     let all = at_once(
         &stage,
         [
@@ -103,7 +103,7 @@ fn two_adds(stage: &Stage, first: Run, second: Run) -> [Ran; 2] {
 
 #[test]
 fn of_two_adds_of_one_name_at_once_one_is_told_that_it_is_taken() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let track = |refspec| ["--track", refspec];
     let main = stage.adding("work", &track("+refs/heads/main"));
     let topic = stage.adding("work", &track("+refs/heads/topic"));
@@ -120,7 +120,7 @@ fn of_two_adds_of_one_name_at_once_one_is_told_that_it_is_taken() {
 
 #[test]
 fn of_two_adds_of_one_name_and_two_projects_one_is_told_that_it_is_taken() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let other = stage.gitlab.project("group/other");
     other.commit("main", "a", "a");
     let url = stage.gitlab.url("group/other");
@@ -146,7 +146,7 @@ fn of_two_adds_of_one_name_and_two_projects_one_is_told_that_it_is_taken() {
 
 #[test]
 fn two_adds_of_one_project_at_once_are_two_mirrors() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let all = two_adds(
         &stage,
         stage.adding("one", &["--description", "1"]),
@@ -157,13 +157,16 @@ fn two_adds_of_one_project_at_once_are_two_mirrors() {
     for (name, description) in [("one", "1"), ("two", "2")] {
         assert_eq!(stage.setting(name, "description"), description);
         stage.clone(name, name).ok();
-        assert_eq!(Some(stage.tip(name, "HEAD")), stage.project.tip("main"));
+        assert_eq!(
+            Some(stage.rev_parse(name, "HEAD")),
+            stage.project.tip("main")
+        );
     }
 }
 
 #[test]
 fn a_clone_and_an_add_of_one_project_at_once_both_succeed() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let all = two_adds(
         &stage,
         stage.clone(&stage.url, "ours"),
@@ -178,7 +181,7 @@ fn a_clone_and_an_add_of_one_project_at_once_both_succeed() {
 
 #[test]
 fn a_first_clone_beside_an_add_has_the_whole_of_upstream() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let all = two_adds(
         &stage,
         stage.adding("work", &["--track", "+refs/heads/main"]),
@@ -188,20 +191,20 @@ fn a_first_clone_beside_an_add_has_the_whole_of_upstream() {
     assert_eq!(stage.names().len(), 2, "the URL has one of its own");
     let tracked = stage.setting("work", "track");
     assert_eq!(tracked, "+refs/heads/main:refs/heads/main");
-    stage.tip("ours", "origin/topic");
+    stage.rev_parse("ours", "origin/topic");
 }
 
 #[test]
 fn two_removals_at_once_leave_the_branches_of_both() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     // Names that are alike where a file's name has no room for the difference.
     let tips = ["a/b", "a-b"].map(|name| {
-        stage.add(name, &["--track", "+refs/heads/main"]);
+        stage.add(name, &["--track", "+refs/heads/main"]).ok();
         let dir = name.replace('/', "_");
         stage.clone(name, &dir).ok();
-        stage.commit(&dir, name);
-        stage.push(&dir, "HEAD:refs/heads/mine").ok();
-        stage.tip(&dir, "HEAD")
+        stage.commit(&dir, &dir);
+        stage.push(&dir, &["HEAD:refs/heads/mine"]).ok();
+        stage.rev_parse(&dir, "HEAD")
     });
     let removing = ["a/b", "a-b"].map(|name| stage.mirrord(&["remove", name, "--force"]).start());
     let removed = removing.map(Running::wait);

@@ -5,7 +5,7 @@ use std::fs;
 
 use tests::{Request, same_clone};
 
-use super::{Stage, asks_for_objects, refused};
+use super::{Stage, asks_for_objects, refused, small};
 
 /// The name of the mirror that a clone of the URL makes.
 fn own_name(stage: &Stage) -> String {
@@ -40,16 +40,20 @@ fn url_is_whole(stage: &Stage, dir: &str) {
 
 #[test]
 fn mirrors_with_names_change_nothing_for_clones_of_the_url() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     stage.clone(&stage.url, "old").ok();
     for name in ["fork", "other"] {
-        stage.add(name, &["--track", "+refs/heads/main", "--push", "no"]);
+        stage
+            .add(name, &["--track", "+refs/heads/main", "--push", "no"])
+            .ok();
         assert_eq!(stage.shown(name, "tracked refs"), ["1"]);
         url_is_whole(&stage, &format!("new-{name}"));
         stage.fetch("old").ok();
-        stage.tip("old", "origin/topic");
+        stage.rev_parse("old", "origin/topic");
         let tip = stage.commit("old", name);
-        stage.push("old", &format!("HEAD:refs/heads/{name}")).ok();
+        stage
+            .push("old", &[&format!("HEAD:refs/heads/{name}")])
+            .ok();
         assert_eq!(stage.project.tip(name), Some(tip), "it goes upstream");
     }
     assert_eq!(stage.names(), ["fork", &own_name(&stage), "other"]);
@@ -61,9 +65,9 @@ fn mirrors_with_names_change_nothing_for_clones_of_the_url() {
 
 #[test]
 fn a_url_makes_its_mirror_beside_those_that_have_names() {
-    let stage = Stage::new();
-    stage.add("one", &["--track", "+refs/heads/main"]);
-    stage.add("two", &[]);
+    let stage = Stage::new(small);
+    stage.add("one", &["--track", "+refs/heads/main"]).ok();
+    stage.add("two", &[]).ok();
     let why = format!("there is no mirror of '{}'", stage.url);
     let ran = refused(stage.mirrord(&["show", &stage.url]), 1, &why);
     assert!(ran.stderr.contains("'one' and 'two'"), "{ran}");
@@ -85,12 +89,12 @@ fn a_url_makes_its_mirror_beside_those_that_have_names() {
 
 #[test]
 fn a_mirror_with_a_name_takes_the_packs_of_the_one_that_the_url_has_made() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     stage.clone(&stage.url, "ours").ok();
     stage.gitlab.forget_requests();
-    stage.add("tested", &["--track", "+refs/heads/main"]);
-    stage.add("untested", &["--no-test"]);
-    stage.add("later", &["--no-sync"]);
+    stage.add("tested", &["--track", "+refs/heads/main"]).ok();
+    stage.add("untested", &["--no-test"]).ok();
+    stage.add("later", &["--no-sync"]).ok();
     for name in ["tested", "untested", "later"] {
         stage.clone(name, name).ok();
         stage
@@ -98,7 +102,10 @@ fn a_mirror_with_a_name_takes_the_packs_of_the_one_that_the_url_has_made() {
             .git(["fsck", "--connectivity-only"])
             .at(name)
             .ok();
-        assert_eq!(Some(stage.tip(name, "HEAD")), stage.project.tip("main"));
+        assert_eq!(
+            Some(stage.rev_parse(name, "HEAD")),
+            stage.project.tip("main")
+        );
     }
     assert!(!stage.was_asked_for_objects(), "nothing comes twice");
     stage.mirrord(&["remove", &stage.url]).ok();
@@ -108,24 +115,24 @@ fn a_mirror_with_a_name_takes_the_packs_of_the_one_that_the_url_has_made() {
 
 #[test]
 fn local_commits_of_a_mirror_are_not_taken_by_another_and_pushed_ones_are() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let mine = stage.add_with_local();
     let track = ["main", "topic"].map(|name| format!("--track=+refs/heads/{name}"));
     let set = ["set", "work", "--track=+refs/tags/*", &track[0], &track[1]];
     stage.mirrord(&set).ok();
     let sent = stage.commit("ours", "sent");
-    stage.push("ours", "HEAD~1:refs/heads/local").ok();
-    stage.push("ours", "HEAD:refs/heads/main").ok();
+    stage.push("ours", &["HEAD~1:refs/heads/local"]).ok();
+    stage.push("ours", &["HEAD:refs/heads/main"]).ok();
     stage.gitlab.forget_requests();
     stage.commit("ours", "stays");
-    stage.push("ours", "HEAD:refs/heads/later").ok();
-    let stays = stage.tip("ours", "HEAD");
+    stage.push("ours", &["HEAD:refs/heads/later"]).ok();
+    let stays = stage.rev_parse("ours", "HEAD");
     stage.gitlab.forget_requests();
     let cloned = stage.clone(&stage.url, "whole").ok();
     let output = cloned.stderr.contains("are in the mirror");
     assert!(!output, "it never served the URL: {cloned}");
     assert!(!stage.was_asked_for_objects(), "nothing comes twice");
-    assert_eq!(stage.tip("whole", "HEAD"), sent);
+    assert_eq!(stage.rev_parse("whole", "HEAD"), sent);
     stage
         .world
         .git(["cat-file", "-e", &stays])
@@ -134,12 +141,12 @@ fn local_commits_of_a_mirror_are_not_taken_by_another_and_pushed_ones_are() {
     stage.world.git(["fsck"]).at("whole").ok();
     stage.mirrord(&["remove", &stage.url]).ok();
     stage.fetch("ours").ok();
-    assert_eq!(stage.tip("ours", "origin/mine"), mine);
+    assert_eq!(stage.rev_parse("ours", "origin/mine"), mine);
 }
 
 #[test]
 fn a_mirror_that_gets_a_name_is_used_by_it_and_its_url_makes_another() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     stage.mirrord(&["config", "track", "+refs/heads/main"]).ok();
     stage.clone(&stage.url, "ours").ok();
     stage.project.commit("main", "a", "rewritten");
@@ -161,12 +168,12 @@ fn a_mirror_that_gets_a_name_is_used_by_it_and_its_url_makes_another() {
     assert_eq!(stage.names(), [&own_name(&stage), "work"]);
     assert_eq!(stage.fetch("ours").ok().stderr, "", "that is said once");
     stage.clone("work", "theirs").ok();
-    stage.tip("theirs", "origin/mine");
+    stage.rev_parse("theirs", "origin/mine");
 }
 
 #[test]
 fn mirrors_of_an_older_version_keep_their_branches_and_their_urls_mean_the_whole_again() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let mine = stage.add_with_local();
     stage.mirrord(&["stop"]).ok();
     let dir = stage.world.only_mirror();
@@ -182,6 +189,6 @@ fn mirrors_of_an_older_version_keep_their_branches_and_their_urls_mean_the_whole
     stage.world.kill_daemon();
     url_is_whole(&stage, "again");
     stage.fetch("ours").ok();
-    assert_eq!(stage.tip("ours", "origin/mine"), mine);
+    assert_eq!(stage.rev_parse("ours", "origin/mine"), mine);
     assert_eq!(stage.shown("work", "tracked refs"), ["1"]);
 }

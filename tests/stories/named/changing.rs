@@ -2,12 +2,12 @@
 
 use tests::Fault;
 
-use super::{Stage, refused};
+use super::{Stage, refused, small};
 
 #[test]
 fn every_setting_can_be_changed_and_only_what_is_given_changes() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     let others = |key: &str| {
         let shown = stage.mirrord(&["show", "work"]).ok().stdout;
         let without = shown
@@ -53,8 +53,8 @@ fn every_setting_can_be_changed_and_only_what_is_given_changes() {
 
 #[test]
 fn several_settings_change_together_or_not_at_all() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     let args = ["set", "work", "--push", "no", "--stale", "fail"];
     stage.mirrord(&args).ok();
     assert_eq!(stage.setting("work", "push"), "no");
@@ -66,11 +66,13 @@ fn several_settings_change_together_or_not_at_all() {
 
 #[test]
 fn track_replaces_the_whole_list() {
-    let stage = Stage::new();
-    stage.add(
-        "work",
-        &["--track", "+refs/heads/main", "--track", "+refs/tags/*"],
-    );
+    let stage = Stage::new(small);
+    stage
+        .add(
+            "work",
+            &["--track", "+refs/heads/main", "--track", "+refs/tags/*"],
+        )
+        .ok();
     stage
         .mirrord(&["set", "work", "--track", "+refs/heads/topic"])
         .ok();
@@ -84,10 +86,10 @@ fn track_replaces_the_whole_list() {
 
 #[test]
 fn commands_take_a_mirrors_url_with_or_without_the_prefix_for_git() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     stage.clone(&stage.url, "ours").ok();
     let own = stage.names().concat();
-    stage.add("work", &[]);
+    stage.add("work", &[]).ok();
     let by_url = format!("mirror::{}", stage.url);
     let spellings = [
         (&*stage.url, &*own),
@@ -104,7 +106,7 @@ fn commands_take_a_mirrors_url_with_or_without_the_prefix_for_git() {
 
 #[test]
 fn a_mirror_that_is_not_there_cannot_be_changed() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let unknown = "no mirror is called 'work'";
     let url = format!("there is no mirror of '{}'", stage.url);
     for (name, why) in [("work", unknown), (&stage.url, &url)] {
@@ -129,8 +131,8 @@ fn a_mirror_that_is_not_there_cannot_be_changed() {
 
 #[test]
 fn stale_answers_can_be_forbidden_and_allowed() {
-    let stage = Stage::new();
-    stage.add("work", &["--stale", "fail"]);
+    let stage = Stage::new(small);
+    stage.add("work", &["--stale", "fail"]).ok();
     stage.clone("work", "ours").ok();
     for fault in [Fault::status(503), Fault::hang_up()] {
         stage.gitlab.fault(fault);
@@ -149,13 +151,15 @@ fn stale_answers_can_be_forbidden_and_allowed() {
 
 #[test]
 fn pushes_can_be_forbidden_and_allowed() {
-    let stage = Stage::new();
-    stage.add("work", &["--push", "no", "--track", "+refs/heads/main"]);
+    let stage = Stage::new(small);
+    stage
+        .add("work", &["--push", "no", "--track", "+refs/heads/main"])
+        .ok();
     stage.clone("work", "ours").ok();
     let tip = stage.project.tip("main");
     stage.commit("ours", "mine");
     for refspec in ["main", "main:refs/heads/mine", ":refs/heads/main"] {
-        let ran = stage.push("ours", refspec).fails();
+        let ran = stage.push("ours", &[refspec]).fails();
         assert!(
             ran.stderr.contains("the mirror 'work' takes no pushes"),
             "{ran}"
@@ -169,15 +173,18 @@ fn pushes_can_be_forbidden_and_allowed() {
     assert_eq!(stage.shown("work", "local"), [""; 0]);
     stage.fetch("ours").ok();
     stage.mirrord(&["set", "work", "--push", "yes"]).ok();
-    stage.push("ours", "main").ok();
-    assert_eq!(stage.project.tip("main"), Some(stage.tip("ours", "HEAD")));
-    stage.push("ours", "main:refs/heads/mine").ok();
+    stage.push("ours", &["main"]).ok();
+    assert_eq!(
+        stage.project.tip("main"),
+        Some(stage.rev_parse("ours", "HEAD"))
+    );
+    stage.push("ours", &["main:refs/heads/mine"]).ok();
 }
 
 #[test]
 fn a_clone_goes_on_by_the_new_settings() {
-    let stage = Stage::new();
-    stage.add("work", &["--track", "+refs/heads/main"]);
+    let stage = Stage::new(small);
+    stage.add("work", &["--track", "+refs/heads/main"]).ok();
     stage.clone("work", "ours").ok();
     let topic = ["rev-parse", "-q", "--verify", "origin/topic"];
     stage.world.git(topic).at("ours").fails();
@@ -190,7 +197,7 @@ fn a_clone_goes_on_by_the_new_settings() {
     stage.mirrord(&[&["set", "work"][..], &track].concat()).ok();
     stage.fetch("ours").ok();
     assert_eq!(
-        Some(stage.tip("ours", "origin/topic")),
+        Some(stage.rev_parse("ours", "origin/topic")),
         stage.project.tip("topic")
     );
 }

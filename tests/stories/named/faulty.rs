@@ -2,7 +2,7 @@
 
 use tests::{Project, public_refs};
 
-use super::{Stage, refused};
+use super::{Stage, refused, small};
 
 /// Commits that git finds faulty: each its name, and how it differs from a good one.
 const FAULTY: [(&str, &str); 2] = [
@@ -58,8 +58,8 @@ const GOOD: &str = "author a <a> 1 +0000\\ncommitter c <c> 1 +0000";
 
 #[test]
 fn a_faulty_object_of_upstream_is_refused_by_a_sync() {
-    let stage = Stage::new();
-    stage.add("work", &["--fsck", "yes"]);
+    let stage = Stage::new(small);
+    stage.add("work", &["--fsck", "yes"]).ok();
     stage.clone("work", "ours").ok();
     let before = public_refs(&stage.world, &stage.world.only_mirror());
     for (fault, people) in FAULTY {
@@ -79,24 +79,24 @@ fn a_faulty_object_of_upstream_is_refused_by_a_sync() {
     stage.mirrord(&["set", "work", "--fsck", "no"]).ok();
     stage.fetch("ours").ok();
     assert_eq!(
-        Some(stage.tip("ours", "origin/faulty")),
+        Some(stage.rev_parse("ours", "origin/faulty")),
         stage.project.tip("faulty")
     );
 }
 
 #[test]
 fn a_project_with_faults_is_not_added_where_they_are_looked_for() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let (_, people) = FAULTY[0];
     commit_upstream(&stage, &stage.project, "faulty", &script(people, false));
     refused(stage.adding("work", &["--fsck", "yes"]), 1, "has faults");
     assert_eq!(stage.world.mirrors(), [""; 0]);
-    stage.add("work", &["--fsck", "no"]);
+    stage.add("work", &["--fsck", "no"]).ok();
 }
 
 #[test]
 fn malformed_objects_that_gitlab_accepts_are_accepted() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     for (fault, people) in TOLERATED {
         commit_upstream(&stage, &stage.project, fault, &script(people, false));
     }
@@ -114,7 +114,7 @@ fn malformed_objects_that_gitlab_accepts_are_accepted() {
     ] {
         assert!(fsck.stderr.contains(fault), "the stage is set: {fsck}");
     }
-    stage.add("work", &["--fsck", "yes"]);
+    stage.add("work", &["--fsck", "yes"]).ok();
     let mirrored = public_refs(&stage.world, &stage.world.only_mirror());
     assert_eq!(mirrored, stage.project.refs());
 }
@@ -126,7 +126,7 @@ fn push_both(stage: &Stage, people: &str, padded: bool, goes: bool) {
     let made = stage.world.program("bash", ["-c", &script]).at("ours").ok();
     let oid = made.line();
     for branch in ["tracked", "local"] {
-        let push = stage.push("ours", &format!("+{oid}:refs/heads/{branch}"));
+        let push = stage.push("ours", &[&format!("+{oid}:refs/heads/{branch}")]);
         if goes {
             push.ok();
         } else {
@@ -144,7 +144,7 @@ fn push_both(stage: &Stage, people: &str, padded: bool, goes: bool) {
 
 #[test]
 fn a_faulty_object_is_refused_in_a_push_and_what_gitlab_lets_pass_is_not() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     stage.project.branch("tracked", "main");
     let track = [
         "--track",
@@ -152,7 +152,9 @@ fn a_faulty_object_is_refused_in_a_push_and_what_gitlab_lets_pass_is_not() {
         "--track",
         "+refs/heads/tracked",
     ];
-    stage.add("work", &[&["--fsck", "yes"][..], &track].concat());
+    stage
+        .add("work", &[&["--fsck", "yes"][..], &track].concat())
+        .ok();
     stage.clone("work", "ours").ok();
     for (_, people) in FAULTY {
         push_both(&stage, people, false, false);

@@ -11,52 +11,28 @@ mod renaming;
 mod syncing;
 mod telling;
 
-use tests::{GitLab, Project, Ran, Request, Run, World, same_clone};
+use tests::{Project, Ran, Request, Run, same_clone};
 
-/// A project on a GitLab, of which nobody has a mirror yet.
-pub(crate) struct Stage {
-    pub(crate) world: World,
-    pub(crate) gitlab: GitLab,
-    pub(crate) project: Project,
-    pub(crate) url: String,
+use crate::stage::Stage;
+
+/// Fills a project with three commits, a branch and a tag.
+pub(crate) fn small(project: &Project) {
+    project.history(3);
+    project.branch("topic", "main~1");
+    project.annotated_tag("v1", "main");
 }
 
 impl Stage {
-    pub(crate) fn new() -> Self {
-        let world = World::new();
-        let gitlab = world.gitlab();
-        let project = gitlab.project("group/project");
-        project.history(3);
-        project.branch("topic", "main~1");
-        project.annotated_tag("v1", "main");
-        let url = gitlab.url("group/project");
-        Self {
-            world,
-            gitlab,
-            project,
-            url,
-        }
-    }
-
-    pub(crate) fn mirrord(&self, args: &[&str]) -> Run {
-        self.world.mirrord(args)
-    }
-
-    /// Prepares `mirrord add` of the project.
+    /// Prepares `mirrord add` of the project, which says what it has done.
     pub(crate) fn adding(&self, name: &str, options: &[&str]) -> Run {
         self.mirrord(&[&["add", name, &self.url], options].concat())
-    }
-
-    #[track_caller]
-    pub(crate) fn add(&self, name: &str, options: &[&str]) -> Ran {
-        self.adding(name, options).ok()
     }
 
     /// The project under the name `work`, of which `main` alone is tracked, with a clone of it and a local branch that is
     /// called `mine` and has one commit; returns that.
     #[track_caller]
     pub(crate) fn add_with_local(&self) -> String {
-        self.add("work", &["--track", "+refs/heads/main"]);
+        self.add("work", &["--track", "+refs/heads/main"]).ok();
         self.clone("work", "ours").ok();
         self.push_local("ours", "mine")
     }
@@ -64,40 +40,13 @@ impl Stage {
     /// Commits in a clone and pushes that as a branch of the mirror's own; returns the commit.
     #[track_caller]
     pub(crate) fn push_local(&self, dir: &str, branch: &str) -> String {
-        let tip = self.commit(dir, branch);
-        let pushed = self.push(dir, &format!("HEAD:refs/heads/{branch}")).ok();
+        let tip = self.commit(dir, &branch.replace('/', "-"));
+        let pushed = self.push(dir, &[&format!("HEAD:refs/heads/{branch}")]).ok();
         assert!(
             pushed.stderr.contains("is local to this mirror"),
             "{pushed}"
         );
         tip
-    }
-
-    /// Commits in a clone; returns the commit.
-    #[track_caller]
-    pub(crate) fn commit(&self, dir: &str, message: &str) -> String {
-        let commit = ["commit", "-q", "--allow-empty", "-m", message];
-        self.world.git(commit).at(dir).ok();
-        self.tip(dir, "HEAD")
-    }
-
-    pub(crate) fn push(&self, dir: &str, refspec: &str) -> Run {
-        self.world.git(["push", "origin", refspec]).at(dir)
-    }
-
-    pub(crate) fn fetch(&self, dir: &str) -> Run {
-        self.world.git(["fetch", "-q", "--prune"]).at(dir)
-    }
-
-    /// Prepares a clone of what follows `mirror::`.
-    pub(crate) fn clone(&self, address: &str, dir: &str) -> Run {
-        self.world.clone_mirror(address, dir)
-    }
-
-    #[track_caller]
-    pub(crate) fn tip(&self, dir: &str, name: &str) -> String {
-        let parsed = self.world.git(["rev-parse", "--verify", name]).at(dir).ok();
-        parsed.line().to_owned()
     }
 
     /// The values that `mirrord show` prints for this key.
@@ -179,8 +128,8 @@ pub(crate) fn refused(run: Run, code: i32, why: &str) -> Ran {
 
 #[test]
 fn a_mirror_is_added_downloaded_and_cloned_by_its_name() {
-    let stage = Stage::new();
-    let added = stage.add("work", &[]);
+    let stage = Stage::new(small);
+    let added = stage.adding("work", &[]).ok();
     let expected = format!("'work' mirrors {}\n    git clone mirror::work\n", stage.url);
     assert_eq!((added.stdout, added.stderr), (expected, String::new()));
     assert!(stage.was_asked_for_objects(), "it is downloaded at once");
@@ -195,12 +144,12 @@ fn a_mirror_is_added_downloaded_and_cloned_by_its_name() {
 
 #[test]
 fn the_command_that_add_prints_works_as_it_is_printed() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     for (at, name) in ["work", "group/work", "two words", "it's; exit 7"]
         .into_iter()
         .enumerate()
     {
-        let added = stage.add(name, &[]);
+        let added = stage.adding(name, &[]).ok();
         let typed = added
             .stdout
             .lines()
@@ -215,7 +164,7 @@ fn the_command_that_add_prints_works_as_it_is_printed() {
 
 #[test]
 fn a_mirror_is_added_with_every_option() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let options = [
         ("description", "the one, for us"),
         ("sync-on-fetch", "no"),
@@ -232,7 +181,7 @@ fn a_mirror_is_added_with_every_option() {
     let mut args: Vec<_> = args.iter().flatten().map(String::as_str).collect();
     let track = ["--track", "+refs/heads/*", "--track", "^refs/heads/wip/*"];
     args.extend(track);
-    stage.add("work", &args);
+    stage.add("work", &args).ok();
     for (key, value) in options {
         assert_eq!(stage.setting("work", key), value, "{key}");
         let key = format!("mirror.{key}");
@@ -251,8 +200,8 @@ fn a_mirror_is_added_with_every_option() {
 
 #[test]
 fn a_mirror_without_options_is_as_the_help_says() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     let defaults = [
         ("description", ""),
         ("sync-on-fetch", "yes"),
@@ -273,8 +222,8 @@ fn a_mirror_without_options_is_as_the_help_says() {
 
 #[test]
 fn a_blank_track_means_all_branches_and_tags() {
-    let stage = Stage::new();
-    stage.add("work", &["--track", ""]);
+    let stage = Stage::new(small);
+    stage.add("work", &["--track", ""]).ok();
     assert_eq!(stage.shown("work", "tracked refs"), ["3"]);
     stage
         .mirrord(&["set", "work", "--track", "+refs/heads/main"])
@@ -286,16 +235,16 @@ fn a_blank_track_means_all_branches_and_tags() {
 
 #[test]
 fn a_download_shows_its_progress_to_who_wants_it() {
-    let stage = Stage::new();
-    let loud = stage.add("loud", &["--progress"]);
+    let stage = Stage::new(small);
+    let loud = stage.adding("loud", &["--progress"]).ok();
     assert!(loud.stderr.contains("Receiving objects: 100%"), "{loud}");
-    let quiet = stage.add("quiet", &["--quiet"]);
+    let quiet = stage.adding("quiet", &["--quiet"]).ok();
     assert_eq!((quiet.stdout, quiet.stderr), Default::default());
 }
 
 #[test]
 fn a_login_in_the_address_is_used_and_not_kept() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     stage.gitlab.require_login("group/project", "me", "hunter2");
     let address = stage.url.replace("http://", "http://me:hunter2@");
     let added = stage.mirrord(&["add", "work", &address]).ok();
@@ -315,7 +264,7 @@ fn a_login_in_the_address_is_used_and_not_kept() {
 
 #[test]
 fn an_empty_project_is_added_and_gets_its_first_commit() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let empty = stage.gitlab.project("group/empty");
     stage
         .mirrord(&["add", "empty", &stage.gitlab.url("group/empty")])
@@ -323,5 +272,5 @@ fn an_empty_project_is_added_and_gets_its_first_commit() {
     stage.clone("empty", "ours").ok();
     let first = empty.commit("main", "a", "a");
     stage.fetch("ours").ok();
-    assert_eq!(stage.tip("ours", "origin/main"), first);
+    assert_eq!(stage.rev_parse("ours", "origin/main"), first);
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tests::{Project, Signal, public_refs};
 
-use super::{Stage, refused};
+use super::{Stage, refused, small};
 
 /// The address to which the project moves.
 fn new_url(stage: &Stage) -> String {
@@ -32,7 +32,7 @@ fn file_name(path: &Path) -> String {
 
 #[test]
 fn a_mirror_follows_its_project_without_a_new_download() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let mine = stage.add_with_local();
     let new = moved(&stage);
     let (old_dir, url) = (stage.world.only_mirror(), new_url(&stage));
@@ -49,8 +49,8 @@ fn a_mirror_follows_its_project_without_a_new_download() {
 
     let tip = new.commit("main", "new", "at the new address");
     stage.fetch("ours").ok();
-    assert_eq!(stage.tip("ours", "origin/main"), tip);
-    assert_eq!(stage.tip("ours", "origin/mine"), mine);
+    assert_eq!(stage.rev_parse("ours", "origin/main"), tip);
+    assert_eq!(stage.rev_parse("ours", "origin/mine"), mine);
     let requests = stage.gitlab.requests();
     let bytes: u64 = requests.iter().map(|request| request.response_bytes).sum();
     assert!(bytes < 4000, "one commit is little: {bytes}");
@@ -65,8 +65,8 @@ fn a_mirror_follows_its_project_without_a_new_download() {
 
 #[test]
 fn an_unchanged_project_at_a_new_address_costs_no_object() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     stage.clone("work", "ours").ok();
     moved(&stage);
     set_url(&stage, &new_url(&stage)).ok();
@@ -78,20 +78,20 @@ fn an_unchanged_project_at_a_new_address_costs_no_object() {
 
 #[test]
 fn a_push_goes_to_the_new_address() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     stage.clone("work", "ours").ok();
     let (new, old_tip) = (moved(&stage), stage.project.tip("main"));
     set_url(&stage, &new_url(&stage)).ok();
     let mine = stage.commit("ours", "mine");
-    stage.push("ours", "main").ok();
+    stage.push("ours", &["main"]).ok();
     assert_eq!(new.tip("main"), Some(mine));
     assert_eq!(stage.project.tip("main"), old_tip);
 }
 
 #[test]
 fn the_new_url_is_served_by_it_and_the_old_one_no_more() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     stage.clone(&stage.url, "ours").ok();
     let own = stage.names();
     let new = moved(&stage);
@@ -102,12 +102,12 @@ fn the_new_url_is_served_by_it_and_the_old_one_no_more() {
     stage.mirrord(&set_url).ok();
     let tip = new.commit("main", "new", "new");
     stage.clone(&new_url(&stage), "new").ok();
-    assert_eq!(stage.tip("new", "HEAD"), tip);
+    assert_eq!(stage.rev_parse("new", "HEAD"), tip);
     assert_eq!(stage.names(), own);
     for (dir, url) in [("old", stage.url.as_str()), ("old-bare", &bare)] {
         stage.clone(url, dir).ok();
         assert_eq!(
-            Some(stage.tip(dir, "HEAD")),
+            Some(stage.rev_parse(dir, "HEAD")),
             stage.project.tip("main"),
             "{url}"
         );
@@ -121,20 +121,23 @@ fn the_new_url_is_served_by_it_and_the_old_one_no_more() {
 
 #[test]
 fn an_address_can_be_changed_while_nobody_answers_there() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     stage.gitlab.stop();
     set_url(&stage, &new_url(&stage)).ok();
     stage.gitlab.start();
     moved(&stage);
     stage.clone("work", "ours").ok();
-    assert_eq!(Some(stage.tip("ours", "HEAD")), stage.project.tip("main"));
+    assert_eq!(
+        Some(stage.rev_parse("ours", "HEAD")),
+        stage.project.tip("main")
+    );
 }
 
 #[test]
 fn a_login_that_has_read_the_old_address_is_not_trusted_at_the_new_one() {
-    let stage = Stage::new();
-    stage.add("work", &["--sync-on-fetch", "no"]);
+    let stage = Stage::new(small);
+    stage.add("work", &["--sync-on-fetch", "no"]).ok();
     stage.clone("work", "ours").ok();
     moved(&stage);
     stage
@@ -162,7 +165,7 @@ fn a_login_that_has_read_the_old_address_is_not_trusted_at_the_new_one() {
 
 #[test]
 fn a_mirror_can_come_back_to_its_old_address() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let mine = stage.add_with_local();
     moved(&stage);
     let dir = stage.world.only_mirror();
@@ -171,29 +174,29 @@ fn a_mirror_can_come_back_to_its_old_address() {
     assert_eq!(stage.world.only_mirror(), dir);
     let tip = stage.project.commit("main", "later", "later");
     stage.fetch("ours").ok();
-    assert_eq!(stage.tip("ours", "origin/main"), tip);
-    assert_eq!(stage.tip("ours", "origin/mine"), mine);
+    assert_eq!(stage.rev_parse("ours", "origin/main"), tip);
+    assert_eq!(stage.rev_parse("ours", "origin/mine"), mine);
 }
 
 #[test]
 fn a_mirror_can_get_the_address_of_another_mirror() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let new = moved(&stage);
     let tip = new.commit("main", "new", "new");
-    stage.add("work", &[]);
+    stage.add("work", &[]).ok();
     stage.mirrord(&["add", "other", &new_url(&stage)]).ok();
     set_url(&stage, &new_url(&stage)).ok();
     assert_eq!(stage.names(), ["other", "work"]);
     for name in ["other", "work"] {
         stage.clone(name, name).ok();
-        assert_eq!(stage.tip(name, "HEAD"), tip, "{name}");
+        assert_eq!(stage.rev_parse(name, "HEAD"), tip, "{name}");
     }
 }
 
 #[test]
 fn an_address_that_is_none_is_refused_and_nothing_changes() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     let login = stage.url.replace("http://", "http://me:hunter2@");
     for url in ["elsewhere", &login] {
         let ran = refused(set_url(&stage, url), 2, "");
@@ -207,8 +210,8 @@ fn an_address_that_is_none_is_refused_and_nothing_changes() {
 
 #[test]
 fn a_move_waits_for_those_who_read() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     moved(&stage);
     let dir = stage.world.only_mirror();
     let reader = stage.reader("work");
@@ -228,8 +231,8 @@ fn a_move_waits_for_those_who_read() {
 
 #[test]
 fn a_move_that_is_interrupted_while_it_waits_changes_nothing() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     moved(&stage);
     let dir = stage.world.only_mirror();
     let reader = stage.reader("work");
@@ -244,14 +247,14 @@ fn a_move_that_is_interrupted_while_it_waits_changes_nothing() {
     drop(stage.lets_go(reader));
     let tip = stage.project.commit("main", "later", "later");
     stage.clone("work", "ours").ok();
-    assert_eq!(stage.tip("ours", "HEAD"), tip, "nobody is in the way");
+    assert_eq!(stage.rev_parse("ours", "HEAD"), tip, "nobody is in the way");
     assert_eq!(stage.world.only_mirror(), dir);
     assert_eq!(stage.setting("work", "url"), stage.url);
 }
 
 #[test]
 fn a_move_that_a_power_cut_interrupted_is_finished() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let mine = stage.add_with_local();
     moved(&stage);
     stage.world.kill_daemon();
@@ -259,7 +262,7 @@ fn a_move_that_a_power_cut_interrupted_is_finished() {
     let config = ["config", "mirror.url", &new_url(&stage)];
     stage.world.git(config).at(stage.world.only_mirror()).ok();
     stage.fetch("ours").ok();
-    assert_eq!(stage.tip("ours", "origin/mine"), mine);
+    assert_eq!(stage.rev_parse("ours", "origin/mine"), mine);
     let dir = stage.world.only_mirror();
     assert!(file_name(&dir).starts_with("elsewhere-"), "{dir:?}");
     assert_eq!(stage.names(), ["work"]);

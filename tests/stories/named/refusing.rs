@@ -2,7 +2,7 @@
 
 use tests::{Fault, On, Run, Signal};
 
-use super::{Stage, refused};
+use super::{Stage, refused, small};
 
 /// Asserts that there is no mirror, on disk or in a list, and that the name is free.
 #[track_caller]
@@ -14,7 +14,7 @@ fn nothing_is_made(stage: &Stage) {
 
 #[test]
 fn a_mirror_whose_upstream_cannot_be_read_is_not_made() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let faults = [
         (Fault::status(401), "could not read Username"),
         (Fault::status(403), "403"),
@@ -38,23 +38,23 @@ fn a_mirror_whose_upstream_cannot_be_read_is_not_made() {
     refused(serve, 1, &why);
     nothing_is_made(&stage);
     stage.gitlab.start();
-    stage.add("work", &[]);
+    stage.add("work", &[]).ok();
 }
 
 #[test]
 fn a_private_project_is_not_added_without_a_login() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     stage.gitlab.require_login("group/project", "me", "right");
     refused(stage.adding("work", &[]), 1, "");
     nothing_is_made(&stage);
     let helper = "!f() { cat >/dev/null; echo username=me; echo password=right; }; f";
     stage.world.config("credential.helper", helper);
-    stage.add("work", &[]);
+    stage.add("work", &[]).ok();
 }
 
 #[test]
 fn a_directory_that_is_no_repository_is_not_added() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     for below in ["home", "not/there"] {
         let path = stage.world.path(below);
         let path = path.to_string_lossy();
@@ -66,7 +66,7 @@ fn a_directory_that_is_no_repository_is_not_added() {
 /// Interrupts an `add` that waits for GitLab here, as a person does with Ctrl-C.
 #[track_caller]
 fn interrupted(on: On) {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let paused = stage.gitlab.pause_answer(on);
     let add = stage.adding("work", &[]).start();
     paused.reached();
@@ -78,7 +78,7 @@ fn interrupted(on: On) {
     assert!(!ran.status.success(), "{ran}");
     drop(paused);
     nothing_is_made(&stage);
-    stage.add("work", &[]);
+    stage.add("work", &[]).ok();
     assert_eq!(stage.names(), ["work"]);
 }
 
@@ -94,7 +94,7 @@ fn an_interrupted_download_leaves_nothing() {
 
 #[test]
 fn a_download_whose_daemon_dies_leaves_nothing() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let paused = stage.gitlab.pause_answer(On::Fetch);
     let add = stage.adding("work", &[]).start();
     paused.reached();
@@ -104,12 +104,12 @@ fn a_download_whose_daemon_dies_leaves_nothing() {
     drop(paused);
     assert_eq!(stage.names(), [""; 0], "none is listed");
     assert_eq!(stage.world.mirrors(), [""; 0], "it is swept");
-    stage.add("work", &[]);
+    stage.add("work", &[]).ok();
 }
 
 #[test]
 fn a_name_that_is_none_is_wrong_usage() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let long = "a".repeat(256);
     let names = [
         "",
@@ -136,7 +136,7 @@ fn a_name_that_is_none_is_wrong_usage() {
 
 #[test]
 fn a_value_that_is_none_is_wrong_usage() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let options = [
         ("--sync-on-fetch", "perhaps"),
         ("--fresh-for", "soon"),
@@ -148,7 +148,7 @@ fn a_value_that_is_none_is_wrong_usage() {
         ("--fsck", "hard"),
         ("--track", "refs/heads/*:refs/heads/one"),
     ];
-    stage.add("there", &[]);
+    stage.add("there", &[]).ok();
     let before = stage.mirrord(&["show", "there"]).ok().stdout;
     stage.gitlab.forget_requests();
     for (option, value) in options {
@@ -168,8 +168,8 @@ fn a_value_that_is_none_is_wrong_usage() {
 
 #[test]
 fn a_name_that_is_taken_stays_with_whoever_has_it() {
-    let stage = Stage::new();
-    stage.add("work", &["--description", "the first"]);
+    let stage = Stage::new(small);
+    stage.add("work", &["--description", "the first"]).ok();
     let other = stage.gitlab.project("group/other");
     other.commit("main", "a", "a");
     let url = stage.gitlab.url("group/other");
@@ -206,7 +206,7 @@ fn requests_of(stage: &Stage, run: Run) -> usize {
 
 #[test]
 fn without_a_sync_nothing_is_downloaded_until_somebody_fetches() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     assert!(requests_of(&stage, stage.adding("tested", &["--no-sync"])) > 0);
     assert!(!stage.was_asked_for_objects());
     let blind = ["--no-test", "--no-sync"];
@@ -218,7 +218,7 @@ fn without_a_sync_nothing_is_downloaded_until_somebody_fetches() {
         stage.clone(name, dir).ok();
         assert!(stage.was_asked_for_objects(), "the first fetch downloads");
         let main = stage.project.tip("main");
-        assert_eq!(Some(stage.tip(dir, "HEAD")), main);
+        assert_eq!(Some(stage.rev_parse(dir, "HEAD")), main);
         // Another one of the same project would take its packs.
         stage.mirrord(&["remove", name]).ok();
     }
@@ -226,7 +226,7 @@ fn without_a_sync_nothing_is_downloaded_until_somebody_fetches() {
 
 #[test]
 fn a_test_without_a_sync_refuses_what_cannot_be_read() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     stage.gitlab.stop();
     refused(stage.adding("work", &["--no-sync"]), 1, "cannot reach");
     nothing_is_made(&stage);
@@ -234,15 +234,15 @@ fn a_test_without_a_sync_refuses_what_cannot_be_read() {
 
 #[test]
 fn without_a_test_a_mirror_is_made_for_the_day_when_upstream_can_be_read() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     stage.gitlab.stop();
-    let added = stage.add("work", &["--no-test"]);
+    let added = stage.adding("work", &["--no-test"]).ok();
     assert!(added.stdout.contains("git clone mirror::work"), "{added}");
     assert!(
         added.stderr.contains("warning: it is not in step: "),
         "{added}"
     );
-    let quiet = stage.add("other", &["--no-test", "--no-sync"]);
+    let quiet = stage.adding("other", &["--no-test", "--no-sync"]).ok();
     assert_eq!(quiet.stderr, "", "there was nothing to fail");
     for stale in ["", "serve"] {
         let ran = stage.clone("work", "ours").env("MIRROR_STALE", stale);
@@ -256,13 +256,16 @@ fn without_a_test_a_mirror_is_made_for_the_day_when_upstream_can_be_read() {
     stage.gitlab.start();
     for (name, dir) in [("work", "ours"), ("other", "others")] {
         stage.clone(name, dir).ok();
-        assert_eq!(Some(stage.tip(dir, "HEAD")), stage.project.tip("main"));
+        assert_eq!(
+            Some(stage.rev_parse(dir, "HEAD")),
+            stage.project.tip("main")
+        );
     }
 }
 
 #[test]
 fn a_project_of_another_object_format_can_be_added_in_every_way() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let modern = stage.gitlab.sha256_project("group/modern");
     let tip = modern.commit("main", "a", "a");
     let url = stage.gitlab.url("group/modern");
@@ -279,7 +282,7 @@ fn a_project_of_another_object_format_can_be_added_in_every_way() {
             .ok();
         assert_eq!(added.stderr, "", "{added}");
         stage.clone(&name, &name).ok();
-        assert_eq!(stage.tip(&name, "HEAD"), tip, "{options:?}");
+        assert_eq!(stage.rev_parse(&name, "HEAD"), tip, "{options:?}");
         stage.mirrord(&["remove", &name]).ok();
     }
 }

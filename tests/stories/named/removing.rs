@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use tests::{On, Ran};
 
-use super::Stage;
+use super::{Stage, small};
 
 /// The bundle of which a removal has told.
 #[track_caller]
@@ -20,9 +20,9 @@ fn bundle(stage: &Stage, removed: &Ran) -> PathBuf {
 
 #[test]
 fn a_mirror_without_local_branches_goes_at_once() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     for (add, remove) in [("work", &["remove", "work"]), ("play", &["rm", "play"])] {
-        stage.add(add, &[]);
+        stage.add(add, &[]).ok();
         stage.clone(add, add).ok();
         let removed = stage.mirrord(remove).ok();
         assert_eq!(removed.stdout, format!("'{add}' is removed\n"));
@@ -42,8 +42,8 @@ fn a_mirror_without_local_branches_goes_at_once() {
 
 #[test]
 fn forcing_where_nothing_is_local_leaves_no_bundle() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     let removed = stage.mirrord(&["remove", "work", "--force"]).ok();
     assert_eq!(removed.stdout, "'work' is removed\n");
     assert!(!stage.world.mirror_home().join("bundles").exists());
@@ -51,10 +51,10 @@ fn forcing_where_nothing_is_local_leaves_no_bundle() {
 
 #[test]
 fn a_mirror_with_local_branches_stays_and_lists_them() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let mine = stage.add_with_local();
-    stage.push("ours", "HEAD:refs/heads/wip/other").ok();
-    stage.push("ours", "HEAD:refs/tags/only-here").ok();
+    stage.push("ours", &["HEAD:refs/heads/wip/other"]).ok();
+    stage.push("ours", &["HEAD:refs/tags/only-here"]).ok();
     let ran = stage.mirrord(&["remove", "work"]).code(1);
     assert_eq!(ran.stdout, "", "{ran}");
     let lines: Vec<_> = ran.stderr.lines().collect();
@@ -67,13 +67,13 @@ fn a_mirror_with_local_branches_stays_and_lists_them() {
     assert_eq!(lines[..4], expected);
     assert!(lines[4].starts_with("hint: --force "), "{ran}");
     stage.fetch("ours").ok();
-    assert_eq!(stage.tip("ours", "origin/mine"), mine);
+    assert_eq!(stage.rev_parse("ours", "origin/mine"), mine);
     assert_eq!(stage.names(), ["work"]);
 }
 
 #[test]
 fn one_local_branch_is_one() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     stage.add_with_local();
     let ran = stage.mirrord(&["remove", "work"]).code(1);
     let first_line = ran.stderr.lines().next().unwrap_or_default();
@@ -85,7 +85,7 @@ fn one_local_branch_is_one() {
 
 #[test]
 fn force_leaves_a_bundle_that_needs_nothing_else() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let mine = stage.add_with_local();
     let other = stage.push_local("ours", "wip/other");
     stage
@@ -93,8 +93,8 @@ fn force_leaves_a_bundle_that_needs_nothing_else() {
         .git(["tag", "-a", "-m", "mine", "annotated"])
         .at("ours")
         .ok();
-    stage.push("ours", "annotated").ok();
-    let tag = stage.tip("ours", "annotated");
+    stage.push("ours", &["annotated"]).ok();
+    let tag = stage.rev_parse("ours", "annotated");
     let removed = stage.mirrord(&["remove", "work", "--force"]).ok();
     assert!(
         removed.stdout.starts_with("'work' is removed\n"),
@@ -146,7 +146,7 @@ fn force_leaves_a_bundle_that_needs_nothing_else() {
 
 #[test]
 fn a_local_branch_that_hides_upstreams_is_no_less_local() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let mine = stage.add_with_local();
     stage.project.commit("mine", "theirs", "of the same name");
     stage.mirrord(&["set", "work", "--track", ""]).ok();
@@ -161,22 +161,22 @@ fn a_local_branch_that_hides_upstreams_is_no_less_local() {
 
 #[test]
 fn a_bundle_that_cannot_be_written_keeps_the_mirror() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let mine = stage.add_with_local();
     // Where the bundles would lie there is something else.
     fs::write(stage.world.mirror_home().join("bundles"), "").expect("the world is ours");
     let ran = stage.mirrord(&["remove", "work", "--force"]).code(1);
     assert!(ran.stderr.starts_with("error: "), "{ran}");
     stage.fetch("ours").ok();
-    assert_eq!(stage.tip("ours", "origin/mine"), mine);
+    assert_eq!(stage.rev_parse("ours", "origin/mine"), mine);
     fs::remove_file(stage.world.mirror_home().join("bundles")).expect("the world is ours");
     stage.mirrord(&["remove", "work", "--force"]).ok();
 }
 
 #[test]
 fn a_removal_waits_for_somebody_who_reads() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     let reader = stage.reader("work");
     let remove = stage.mirrord(&["remove", "work"]).start();
     let status = || stage.mirrord(&["status", "--json"]).ok().stdout;
@@ -194,8 +194,8 @@ fn a_removal_waits_for_somebody_who_reads() {
 
 #[test]
 fn a_reader_that_outlives_its_daemon_is_waited_for_too() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     let reader = stage.reader("work");
     stage.world.kill_daemon();
     let remove = stage.mirrord(&["remove", "work"]).start();
@@ -213,8 +213,8 @@ fn a_reader_that_outlives_its_daemon_is_waited_for_too() {
 
 #[test]
 fn a_clone_during_the_removal_of_a_mirror_is_complete_or_fails() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     for (address, dir) in [("work", "one"), (&*stage.url, "two")] {
         let paused = stage.gitlab.pause(On::LsRefs);
         let clone = stage.clone(address, dir).start();
@@ -224,20 +224,23 @@ fn a_clone_during_the_removal_of_a_mirror_is_complete_or_fails() {
         let (cloned, removed) = (clone.wait(), remove.wait());
         assert!(removed.status.success(), "{removed}");
         if cloned.status.success() {
-            assert_eq!(Some(stage.tip(dir, "HEAD")), stage.project.tip("main"));
+            assert_eq!(
+                Some(stage.rev_parse(dir, "HEAD")),
+                stage.project.tip("main")
+            );
             stage.world.git(["fsck", "--full"]).at(dir).ok();
         } else {
             assert!(cloned.stderr.contains("error: "), "{cloned}");
         }
         assert!(!stage.names().contains(&"work".to_owned()), "it is gone");
-        stage.add("work", &[]);
+        stage.add("work", &[]).ok();
     }
 }
 
 #[test]
 fn a_push_that_is_under_way_is_not_lost_in_a_removal() {
-    let stage = Stage::new();
-    stage.add("work", &["--track", "+refs/heads/main"]);
+    let stage = Stage::new(small);
+    stage.add("work", &["--track", "+refs/heads/main"]).ok();
     stage.clone("work", "ours").ok();
     let mine = stage.commit("ours", "mine");
     let paused = stage.gitlab.pause(On::PushInfoRefs);
@@ -260,21 +263,24 @@ fn a_push_that_is_under_way_is_not_lost_in_a_removal() {
 
 #[test]
 fn a_mirror_that_was_removed_and_added_again_begins_anew() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     stage.add_with_local();
     stage.mirrord(&["set", "work", "--push", "no"]).ok();
     stage.mirrord(&["remove", "work", "--force"]).ok();
-    stage.add("work", &[]);
+    stage.add("work", &[]).ok();
     assert_eq!(stage.setting("work", "push"), "yes");
     assert_eq!(stage.shown("work", "local"), [""; 0]);
     stage.clone("work", "again").ok();
-    assert_eq!(Some(stage.tip("again", "HEAD")), stage.project.tip("main"));
+    assert_eq!(
+        Some(stage.rev_parse("again", "HEAD")),
+        stage.project.tip("main")
+    );
 }
 
 #[test]
 fn a_login_that_could_read_a_removed_mirror_must_read_upstream_for_the_next_one() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     stage.clone("work", "ours").ok();
     stage.mirrord(&["remove", "work"]).ok();
     stage.gitlab.require_login("group/project", "me", "right");

@@ -2,11 +2,11 @@
 
 use tests::On;
 
-use super::{Stage, refused};
+use super::{Stage, refused, small};
 
 #[test]
 fn a_renamed_mirror_has_all_that_it_had() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let mine = stage.add_with_local();
     let dir = stage.world.only_mirror();
     stage.gitlab.forget_requests();
@@ -30,17 +30,17 @@ fn a_renamed_mirror_has_all_that_it_had() {
     let set_url = ["remote", "set-url", "origin", "mirror::play"];
     stage.world.git(set_url).at("ours").ok();
     stage.fetch("ours").ok();
-    assert_eq!(stage.tip("ours", "origin/mine"), mine);
+    assert_eq!(stage.rev_parse("ours", "origin/mine"), mine);
     assert!(!stage.was_asked_for_objects());
 }
 
 #[test]
 fn a_name_holds_nothing_that_nobody_sees_and_one_that_does_can_be_changed() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let rule = "it contains the invisible character U+202E";
     let args = ["add", "too\u{202e}ls", &stage.url];
     refused(stage.mirrord(&args), 2, rule);
-    stage.add("work", &[]);
+    stage.add("work", &[]).ok();
     let args = ["rename", "work", "wo\u{202e}rk"];
     refused(stage.mirrord(&args), 2, rule);
     // One that was given before there was this rule.
@@ -56,19 +56,19 @@ fn a_name_holds_nothing_that_nobody_sees_and_one_that_does_can_be_changed() {
 
 #[test]
 fn a_name_that_is_given_away_is_free_again() {
-    let stage = Stage::new();
-    stage.add("work", &["--description", "first"]);
+    let stage = Stage::new(small);
+    stage.add("work", &["--description", "first"]).ok();
     stage.mirrord(&["rename", "work", "play"]).ok();
-    stage.add("work", &["--description", "second"]);
+    stage.add("work", &["--description", "second"]).ok();
     assert_eq!(stage.setting("play", "description"), "first");
     assert_eq!(stage.setting("work", "description"), "second");
 }
 
 #[test]
 fn a_name_that_is_taken_or_none_is_refused_and_nothing_changes() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
-    stage.add("play", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
+    stage.add("play", &[]).ok();
     let rename = |name: &str| stage.mirrord(&["rename", "work", name]);
     refused(rename("play"), 1, "'play' already");
     for name in ["", "a:b", "/abs", "a/../b", "http://h/p"] {
@@ -81,8 +81,8 @@ fn a_name_that_is_taken_or_none_is_refused_and_nothing_changes() {
 
 #[test]
 fn a_rename_in_the_middle_of_a_fetch_lets_it_end() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     stage.clone("work", "ours").ok();
     let tip = stage.project.commit("main", "new", "new");
     let paused = stage.gitlab.pause(On::Fetch);
@@ -93,18 +93,18 @@ fn a_rename_in_the_middle_of_a_fetch_lets_it_end() {
     for ran in [fetch.wait(), rename.wait()] {
         assert!(ran.status.success(), "{ran}");
     }
-    assert_eq!(stage.tip("ours", "origin/main"), tip);
+    assert_eq!(stage.rev_parse("ours", "origin/main"), tip);
     assert_eq!(stage.names(), ["play"]);
 }
 
 #[test]
 fn a_rename_in_the_middle_of_a_push_lets_it_end() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     stage.clone("work", "ours").ok();
     let mine = stage.commit("ours", "mine");
     let paused = stage.gitlab.pause(On::Push);
-    let push = stage.push("ours", "main").start();
+    let push = stage.push("ours", &["main"]).start();
     paused.reached();
     let rename = stage.mirrord(&["rename", "work", "play"]).start();
     paused.release();
@@ -113,13 +113,13 @@ fn a_rename_in_the_middle_of_a_push_lets_it_end() {
     }
     assert_eq!(stage.project.tip("main").as_deref(), Some(&*mine));
     stage.clone("play", "again").ok();
-    assert_eq!(stage.tip("again", "HEAD"), mine);
+    assert_eq!(stage.rev_parse("again", "HEAD"), mine);
 }
 
 #[test]
 fn a_reader_does_not_hold_up_a_rename() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     let reader = stage.reader("work");
     stage.mirrord(&["rename", "work", "play"]).ok();
     let ran = stage.lets_go(reader);

@@ -2,12 +2,12 @@
 
 use tests::{Fault, On, public_refs};
 
-use super::{Stage, refused};
+use super::{Stage, refused, small};
 
 #[test]
 fn a_sync_brings_what_is_new_and_says_how_much() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     let sync = || stage.mirrord(&["sync", "work"]).ok();
     let unchanged = sync();
     assert_eq!(
@@ -26,8 +26,8 @@ fn a_sync_brings_what_is_new_and_says_how_much() {
 
 #[test]
 fn a_sync_shows_its_progress_to_who_wants_it() {
-    let stage = Stage::new();
-    stage.add("work", &["--no-sync"]);
+    let stage = Stage::new(small);
+    stage.add("work", &["--no-sync"]).ok();
     let loud = stage.mirrord(&["sync", "work", "--progress"]).ok();
     assert!(loud.stderr.contains("Receiving objects: 100%"), "{loud}");
     stage.project.commit("main", "new", "new");
@@ -40,7 +40,7 @@ fn a_sync_shows_its_progress_to_who_wants_it() {
 fn three(stage: &Stage) {
     let other = stage.gitlab.project("group/other");
     other.commit("main", "a", "a");
-    stage.add("a", &[]);
+    stage.add("a", &[]).ok();
     let args = ["add", "b", &stage.gitlab.url("group/gone")];
     stage
         .mirrord(&[&args[..], &["--no-test", "--no-sync"]].concat())
@@ -55,7 +55,7 @@ fn three(stage: &Stage) {
 #[test]
 fn a_mirror_that_cannot_be_synced_does_not_keep_the_others_from_it() {
     for args in [&["sync", "a", "b", "c"][..], &["sync", "--all"]] {
-        let stage = Stage::new();
+        let stage = Stage::new(small);
         three(&stage);
         let ran = stage.mirrord(args).code(1);
         assert_eq!(ran.stdout, "a: 1 ref changed\nc: 1 ref changed\n");
@@ -72,19 +72,19 @@ fn a_mirror_that_cannot_be_synced_does_not_keep_the_others_from_it() {
 
 #[test]
 fn all_mirrors_that_are_in_step_are_a_success() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let none = stage.mirrord(&["sync", "--all"]).ok();
     assert!(none.stdout.starts_with("there is no mirror yet"), "{none}");
-    stage.add("one", &[]);
-    stage.add("two", &["--track", "+refs/heads/main"]);
+    stage.add("one", &[]).ok();
+    stage.add("two", &["--track", "+refs/heads/main"]).ok();
     let all = stage.mirrord(&["sync", "--all"]).ok();
     assert_eq!(all.stdout, "one: in step\ntwo: in step\n");
 }
 
 #[test]
 fn a_sync_is_never_answered_from_the_copy() {
-    let stage = Stage::new();
-    stage.add("work", &["--stale", "serve"]);
+    let stage = Stage::new(small);
+    stage.add("work", &["--stale", "serve"]).ok();
     stage.gitlab.stop();
     for stale in ["", "serve", "fail"] {
         let ran = stage.mirrord(&["sync", "work"]).env("MIRROR_STALE", stale);
@@ -101,7 +101,7 @@ fn a_sync_is_never_answered_from_the_copy() {
 
 #[test]
 fn a_sync_does_not_touch_local_branches() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let mine = stage.add_with_local();
     stage
         .project
@@ -110,13 +110,13 @@ fn a_sync_does_not_touch_local_branches() {
     let ran = stage.mirrord(&["sync", "work"]).ok();
     assert_eq!(ran.stdout, "work: 1 ref changed\n");
     stage.fetch("ours").ok();
-    assert_eq!(stage.tip("ours", "origin/mine"), mine);
+    assert_eq!(stage.rev_parse("ours", "origin/mine"), mine);
 }
 
 #[test]
 fn mirrord_sync_prints_the_refs_that_it_holds_back() {
-    let stage = Stage::new();
-    stage.add("work", &["--track", "refs/heads/main"]);
+    let stage = Stage::new(small);
+    stage.add("work", &["--track", "refs/heads/main"]).ok();
     let old = stage.project.tip("main");
     stage.project.force("main", "topic");
     for _ in 0..2 {

@@ -1,6 +1,6 @@
 //! The output of `list` and `show`, for people and for scripts, and which commands start the daemon.
 
-use super::Stage;
+use super::{Stage, small};
 
 /// The keys of the outermost objects in what `--json` printed, in order.
 fn keys(json: &str, indent: usize) -> Vec<String> {
@@ -11,15 +11,15 @@ fn keys(json: &str, indent: usize) -> Vec<String> {
 
 #[test]
 fn a_list_has_a_line_for_each_mirror() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let none = stage.mirrord(&["list"]).ok();
     assert!(
         none.stdout.starts_with("there is no mirror yet: "),
         "{none}"
     );
     assert_eq!(stage.mirrord(&["list", "--json"]).ok().line(), "[]");
-    stage.add("one", &["--no-sync"]);
-    stage.add("another", &[]);
+    stage.add("one", &["--no-sync"]).ok();
+    stage.add("another", &[]).ok();
     for command in ["list", "ls"] {
         let list = stage.mirrord(&[command]).ok().stdout;
         let lines: Vec<_> = list.lines().collect();
@@ -36,7 +36,7 @@ fn a_list_has_a_line_for_each_mirror() {
 
 #[test]
 fn the_keys_of_json_do_not_change() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     stage.add_with_local();
     let list = stage.mirrord(&["list", "--json"]).ok().stdout;
     let of_all = [
@@ -112,7 +112,7 @@ fn the_keys_of_json_do_not_change() {
         "    \"stale\": \"serve\",".to_owned(),
         "      \"+refs/heads/main:refs/heads/main\"".to_owned(),
         "      \"ref\": \"refs/heads/mine\"".to_owned(),
-        format!("      \"oid\": \"{}\",", stage.tip("ours", "HEAD")),
+        format!("      \"oid\": \"{}\",", stage.rev_parse("ours", "HEAD")),
     ];
     for line in lines {
         assert!(
@@ -124,7 +124,7 @@ fn the_keys_of_json_do_not_change() {
 
 #[test]
 fn show_says_all_of_a_mirror_in_the_order_of_its_help() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     stage.add_with_local();
     stage
         .mirrord(&["set", "work", "--description", "ours"])
@@ -156,7 +156,7 @@ fn show_says_all_of_a_mirror_in_the_order_of_its_help() {
         ];
         assert_eq!(keys, expected, "{shown}");
     }
-    let local = format!("refs/heads/mine {}", &stage.tip("ours", "HEAD")[..7]);
+    let local = format!("refs/heads/mine {}", &stage.rev_parse("ours", "HEAD")[..7]);
     assert_eq!(stage.shown("work", "local"), [local]);
     let state = stage.setting("work", "state");
     assert!(state.starts_with("in step "), "{state}");
@@ -164,8 +164,8 @@ fn show_says_all_of_a_mirror_in_the_order_of_its_help() {
 
 #[test]
 fn show_says_why_a_mirror_is_not_in_step() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     stage.gitlab.stop();
     stage.mirrord(&["sync", "work"]).fails();
     let state = stage.setting("work", "state");
@@ -178,8 +178,8 @@ fn show_says_why_a_mirror_is_not_in_step() {
 
 #[test]
 fn control_characters_in_a_description_do_not_reach_the_terminal() {
-    let stage = Stage::new();
-    stage.add("work", &["--description", "two\nlines"]);
+    let stage = Stage::new(small);
+    stage.add("work", &["--description", "two\nlines"]).ok();
     let shown = stage.mirrord(&["show", "work"]).ok().stdout;
     assert!(!shown.contains("\nlines"), "{shown}");
     let utf8 = stage.mirrord(&["set", "work", "--description", "Stra\u{df}e"]);
@@ -197,7 +197,7 @@ fn control_characters_in_a_description_do_not_reach_the_terminal() {
 
 #[test]
 fn every_command_starts_the_daemon_when_it_does_not_run() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let url = stage.url.as_str();
     let commands: [(&[&str], i32); 16] = [
         (&["add", "work", url], 0),
@@ -227,7 +227,7 @@ fn every_command_starts_the_daemon_when_it_does_not_run() {
 
 #[test]
 fn status_stop_and_completions_never_start_it() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let status = stage.mirrord(&["status"]).code(3);
     assert_eq!(status.stdout, "mirrord does not run\n");
     let json = stage.mirrord(&["status", "--json"]).code(3);
@@ -238,7 +238,7 @@ fn status_stop_and_completions_never_start_it() {
     );
     stage.mirrord(&["completions", "bash"]).ok();
     assert_eq!(stage.world.daemon_pid(), None);
-    stage.add("work", &[]);
+    stage.add("work", &[]).ok();
     let pid = stage.world.daemon_pid();
     stage.mirrord(&["status"]).ok();
     stage.mirrord(&["completions", "fish"]).ok();
@@ -250,7 +250,7 @@ fn status_stop_and_completions_never_start_it() {
 
 #[test]
 fn json_reports_what_was_done() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     stage.add_with_local();
     let done = |args: &[&str], indent: usize| {
         let ran = stage.mirrord(&[args, &["--json"]].concat()).ok();

@@ -3,7 +3,7 @@
 
 use tests::{Fault, Project, same_clone};
 
-use crate::named::Stage;
+use crate::{named::small, stage::Stage};
 
 /// Two projects at addresses of which one is the other with `.git` behind it, and upstream redirects neither.
 struct Alike {
@@ -17,7 +17,7 @@ impl Alike {
     /// The other one has the same refs.
     #[track_caller]
     fn new() -> Self {
-        let stage = Stage::new();
+        let stage = Stage::new(small);
         let other = stage.gitlab.project("group/project.git");
         let from = stage.project.dir().to_string_lossy().into_owned();
         other.git(["fetch", "-q", &from, "+refs/*:refs/*"]).ok();
@@ -68,7 +68,7 @@ fn two_addresses_that_upstream_answers_alike_are_one_mirror() {
 fn objects_that_a_mirror_with_a_name_has_are_not_downloaded_for_another_address() {
     let alike = Alike::new();
     let stage = &alike.stage;
-    stage.add("work", &[]);
+    stage.add("work", &[]).ok();
     let ours = stage.project.commit("main", "ours", "only here");
     stage.mirrord(&["sync", "work"]).ok();
     alike.other.branch("more", "main");
@@ -94,7 +94,10 @@ fn two_projects_with_such_addresses_never_share_a_directory() {
     let stage = &alike.stage;
     assert_eq!(stage.names().len(), 2);
     stage.clone(&stage.url, "ours").ok();
-    assert_eq!(Some(stage.tip("ours", "HEAD")), stage.project.tip("main"));
+    assert_eq!(
+        Some(stage.rev_parse("ours", "HEAD")),
+        stage.project.tip("main")
+    );
 }
 
 #[test]
@@ -106,13 +109,13 @@ fn two_projects_that_part_later_part_here_too() {
     stage.clone(&stage.url, "ours").ok();
     let theirs = alike.other.commit("main", "theirs", "theirs");
     stage.fetch("theirs").ok();
-    assert_eq!(stage.tip("theirs", "origin/main"), theirs);
+    assert_eq!(stage.rev_parse("theirs", "origin/main"), theirs);
     let ours = stage.project.commit("main", "ours", "ours");
     for dir in ["theirs", "ours"] {
         stage.fetch(dir).ok();
     }
-    assert_eq!(stage.tip("theirs", "origin/main"), theirs);
-    assert_eq!(stage.tip("ours", "origin/main"), ours);
+    assert_eq!(stage.rev_parse("theirs", "origin/main"), theirs);
+    assert_eq!(stage.rev_parse("ours", "origin/main"), ours);
     stage
         .world
         .git(["cat-file", "-e", &theirs])
@@ -129,7 +132,7 @@ fn a_push_to_one_of_two_that_are_alike_goes_where_it_was_sent() {
     stage.clone(&alike.other_url, "theirs").ok();
     let before = stage.project.tip("main");
     let mine = stage.commit("theirs", "mine");
-    stage.push("theirs", "main").ok();
+    stage.push("theirs", &["main"]).ok();
     assert_eq!(alike.other.tip("main"), Some(mine), "it is there");
     assert_eq!(
         stage.project.tip("main"),
@@ -157,7 +160,7 @@ fn two_that_differ_in_their_head_are_two() {
 
 #[test]
 fn two_empty_projects_are_two() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     stage.gitlab.project("group/empty");
     let other = stage.gitlab.project("group/empty.git");
     stage.clone(&stage.gitlab.url("group/empty"), "one").ok();
@@ -167,7 +170,7 @@ fn two_empty_projects_are_two() {
     assert_eq!(stage.names().len(), 2);
     let first = other.commit("main", "a", "a");
     stage.fetch("two").ok();
-    assert_eq!(stage.tip("two", "origin/main"), first);
+    assert_eq!(stage.rev_parse("two", "origin/main"), first);
     stage.fetch("one").ok();
     stage
         .world

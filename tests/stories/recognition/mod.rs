@@ -5,14 +5,17 @@ mod alike;
 use tests::{Ran, World, refs};
 
 use crate::clone::listed;
-use crate::named::{Stage, asks_for_objects};
+use crate::{
+    named::{asks_for_objects, small},
+    stage::Stage,
+};
 
 /// Where nobody is, but for a proxy that passes everything on to one GitLab.
 const FAR: &str = "http://gitlab.invalid/group/project.git";
 
 #[test]
 fn spellings_of_a_host_and_a_slash_at_the_end_make_no_difference() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let proxy = format!("http://{}", stage.gitlab.host());
     stage.world.config("http.proxy", &proxy);
     stage.clone(FAR, "first").ok();
@@ -83,14 +86,17 @@ fn default_ports_of_all_schemes_make_no_difference_and_other_ports_do() {
 
 #[test]
 fn projects_that_differ_in_case_have_directories_that_differ_in_more() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let other = stage.gitlab.project("group/Project");
     other.commit("main", "a", "another one");
     let url = stage.gitlab.url("group/Project");
     stage.clone(&stage.url, "one").ok();
     stage.clone(&url, "two").ok();
-    assert_eq!(Some(stage.tip("one", "HEAD")), stage.project.tip("main"));
-    assert_eq!(Some(stage.tip("two", "HEAD")), other.tip("main"));
+    assert_eq!(
+        Some(stage.rev_parse("one", "HEAD")),
+        stage.project.tip("main")
+    );
+    assert_eq!(Some(stage.rev_parse("two", "HEAD")), other.tip("main"));
     let mut dirs = stage.world.mirrors();
     dirs.iter_mut().for_each(|dir| dir.make_ascii_lowercase());
     dirs.sort();
@@ -100,21 +106,24 @@ fn projects_that_differ_in_case_have_directories_that_differ_in_more() {
 
 #[test]
 fn an_address_that_upstream_redirects_to_git_is_the_same_mirror() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let bare = stage.url.trim_end_matches(".git");
     stage.clone(&stage.url, "first").ok();
     let own = stage.names();
     stage.gitlab.forget_requests();
     for (address, dir) in [(bare, "one"), (&format!("{bare}/"), "two")] {
         stage.clone(address, dir).ok();
-        assert_eq!(Some(stage.tip(dir, "HEAD")), stage.project.tip("main"));
+        assert_eq!(
+            Some(stage.rev_parse(dir, "HEAD")),
+            stage.project.tip("main")
+        );
     }
     assert!(!stage.was_asked_for_objects());
     assert_eq!(stage.names(), own);
     let mine = stage.commit("one", "mine");
-    stage.push("one", "HEAD:refs/heads/mine").ok();
+    stage.push("one", &["HEAD:refs/heads/mine"]).ok();
     stage.fetch("two").ok();
-    assert_eq!(stage.tip("two", "origin/mine"), mine);
+    assert_eq!(stage.rev_parse("two", "origin/mine"), mine);
     let added = stage.mirrord(&["add", "again", bare]).ok();
     assert_eq!(stage.setting("again", "url"), stage.url, "upstream's own");
     let message = format!("'again' mirrors {}\n", stage.url);
@@ -123,9 +132,9 @@ fn an_address_that_upstream_redirects_to_git_is_the_same_mirror() {
 
 #[test]
 fn several_mirrors_of_one_project_are_told_apart_by_their_names() {
-    let stage = Stage::new();
-    stage.add("one", &["--track", "+refs/heads/main"]);
-    stage.add("two", &["--track", "+refs/heads/topic"]);
+    let stage = Stage::new(small);
+    stage.add("one", &["--track", "+refs/heads/main"]).ok();
+    stage.add("two", &["--track", "+refs/heads/topic"]).ok();
     for command in [
         &["set", &stage.url, "--push", "no"][..],
         &["remove", &stage.url],
@@ -138,7 +147,10 @@ fn several_mirrors_of_one_project_are_told_apart_by_their_names() {
     for (name, branch) in [("one", "main"), ("two", "topic")] {
         stage.clone(name, name).ok();
         let tracked = format!("origin/{branch}");
-        assert_eq!(Some(stage.tip(name, &tracked)), stage.project.tip(branch));
+        assert_eq!(
+            Some(stage.rev_parse(name, &tracked)),
+            stage.project.tip(branch)
+        );
         assert_eq!(
             refs(&stage.world, &stage.world.path(name)).len(),
             3,
@@ -157,22 +169,22 @@ fn several_mirrors_of_one_project_are_told_apart_by_their_names() {
 
 #[test]
 fn a_third_mirror_of_one_project_can_be_added() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     for name in ["one", "two", "three"] {
-        stage.add(name, &[]);
+        stage.add(name, &[]).ok();
     }
-    stage.add("four", &["--no-test"]);
-    stage.add("five", &["--no-test", "--no-sync"]);
+    stage.add("four", &["--no-test"]).ok();
+    stage.add("five", &["--no-test", "--no-sync"]).ok();
     assert_eq!(stage.names().len(), 5);
 }
 
 #[test]
 fn a_mirror_that_gets_the_name_of_its_url_back_serves_that_again() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     stage.clone(&stage.url, "ours").ok();
     let automatic = stage.names().concat();
     stage.mirrord(&["rename", &stage.url, "work"]).ok();
-    stage.add("other", &[]);
+    stage.add("other", &[]).ok();
     stage.mirrord(&["show", &stage.url]).code(1);
     stage.mirrord(&["rename", "work", &automatic]).ok();
     stage.fetch("ours").ok();
@@ -185,16 +197,19 @@ fn a_mirror_that_gets_the_name_of_its_url_back_serves_that_again() {
 
 #[test]
 fn a_name_that_looks_like_another_projects_does_not_take_its_place() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let other = stage.gitlab.project("group/other");
     other.commit("main", "a", "another project");
     let url = stage.gitlab.url("group/other");
     let host = stage.gitlab.host().replace(':', "+");
-    stage.add(&format!("http+{host}/group/other"), &[]);
+    stage.add(&format!("http+{host}/group/other"), &[]).ok();
     stage.clone(&url, "other").ok();
-    assert_eq!(Some(stage.tip("other", "HEAD")), other.tip("main"));
+    assert_eq!(Some(stage.rev_parse("other", "HEAD")), other.tip("main"));
     stage.clone(&stage.url, "ours").ok();
-    assert_eq!(Some(stage.tip("ours", "HEAD")), stage.project.tip("main"));
+    assert_eq!(
+        Some(stage.rev_parse("ours", "HEAD")),
+        stage.project.tip("main")
+    );
     let mut urls = listed(&stage.world, "url");
     urls.sort();
     assert_eq!(urls, [&url, &stage.url, &stage.url].map(String::as_str));
@@ -202,7 +217,7 @@ fn a_name_that_looks_like_another_projects_does_not_take_its_place() {
 
 #[test]
 fn the_same_path_over_http_and_https_is_two_projects() {
-    let stage = Stage::new();
+    let stage = Stage::new(small);
     let secure = stage.world.gitlab_tls();
     stage
         .world
@@ -212,15 +227,18 @@ fn the_same_path_over_http_and_https_is_two_projects() {
         .commit("main", "a", "over there");
     stage.clone(&stage.url, "ours").ok();
     stage.clone(&secure.url("group/project"), "theirs").ok();
-    assert_eq!(Some(stage.tip("ours", "HEAD")), stage.project.tip("main"));
-    assert_eq!(stage.tip("theirs", "HEAD"), theirs);
+    assert_eq!(
+        Some(stage.rev_parse("ours", "HEAD")),
+        stage.project.tip("main")
+    );
+    assert_eq!(stage.rev_parse("theirs", "HEAD"), theirs);
     assert_eq!(stage.names().len(), 2);
 }
 
 #[test]
 fn an_unchanged_fetch_of_a_named_mirror_costs_one_request_in_every_spelling() {
-    let stage = Stage::new();
-    stage.add("work", &[]);
+    let stage = Stage::new(small);
+    stage.add("work", &[]).ok();
     let bare = stage.url.trim_end_matches(".git");
     for (address, dir) in [("work", "one"), (&*stage.url, "two"), (bare, "three")] {
         stage.clone(address, dir).ok();

@@ -51,14 +51,15 @@ fn packs_of_local_branches_stay_apart_through_many_repacks() {
     let mut mine = Vec::new();
     for name in ["one", "two", "three"] {
         mine.push(fork.begin(name));
-        fork.push(&["-q", name]).ok();
+        fork.push("ours", &["-q", name]).ok();
     }
     // One that goes to upstream along with one that stays.
-    fork.git(&["switch", "-q", "-C", "both", "origin/main"])
+    fork.ours(&["switch", "-q", "-C", "both", "origin/main"])
         .ok();
-    let sent = fork.commit("sent");
+    let sent = fork.commit("ours", "sent");
     let beside = fork.begin("beside");
-    fork.push(&["-q", &format!("{sent}:main"), "beside"]).ok();
+    fork.push("ours", &["-q", &format!("{sent}:main"), "beside"])
+        .ok();
     mine.push(beside);
     assert_eq!(packs(&shelf.mirror(), "keep").len(), 4);
     let kept = shelf.objects(true);
@@ -84,7 +85,7 @@ fn packs_of_local_branches_stay_apart_through_many_repacks() {
 fn local_commits_of_an_older_version_are_kept_apart_from_now_on() {
     let mut shelf = Shelf::new();
     shelf.fork.begin("mine");
-    shelf.fork.push(&["-q", "mine"]).ok();
+    shelf.fork.push("ours", &["-q", "mine"]).ok();
     for name in packs(&shelf.mirror(), "keep") {
         let mark = shelf.mirror().join(format!("objects/pack/{name}.keep"));
         fs::remove_file(mark).expect("removed");

@@ -69,12 +69,12 @@ fn nobody_waits_for_a_repack() {
     let fork = &shelf.fork;
     fork.world.clone_mirror("fork", "fresh").ok();
     shelf.sync("two");
-    fork.git(&["pull", "-q", "origin", "main"]).ok();
-    fork.commit("three");
-    fork.push(&["-q", "HEAD:main"]).ok();
-    fork.push(&["-q", "HEAD:mine"]).ok();
+    fork.ours(&["pull", "-q", "origin", "main"]).ok();
+    fork.commit("ours", "three");
+    fork.push("ours", &["-q", "HEAD:main"]).ok();
+    fork.push("ours", &["-q", "HEAD:mine"]).ok();
     fork.theirs(&["fetch", "-q"]).ok();
-    fork.set(&["--push", "yes"]);
+    fork.set("fork", &["--push", "yes"]).ok();
     fork.world.mirrord(["rename", "fork", "other"]).ok();
     fork.world.mirrord(["rename", "other", "fork"]).ok();
     assert!(
@@ -86,7 +86,7 @@ fn nobody_waits_for_a_repack() {
     shelf.is_whole();
     for name in ["two", "three"] {
         let path = format!("origin/main:{name}");
-        assert!(fork.has("theirs", &path).is_some(), "{name}");
+        assert!(fork.tip("theirs", &path).is_some(), "{name}");
     }
 }
 

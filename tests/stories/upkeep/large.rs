@@ -5,19 +5,19 @@ use std::{fs, thread::yield_now, time::Instant};
 use tests::{GitLab, World};
 
 use super::{EVENT_TIMEOUT, MANY, Shelf, install_nice, packs};
-use crate::local::Fork;
+use crate::{local::fork_of, push_pair::fill, stage::Stage};
 
 /// So many commits make more objects than a mirror may have without them.
 const COMMITS: usize = 7000;
 
 impl Shelf {
     fn large(prepare: impl FnOnce(&World, &GitLab)) -> Self {
-        let large = |gitlab: &GitLab, name: &str| {
-            let project = gitlab.project(name);
+        let stage = Stage::new(|project| {
             project.history(COMMITS);
-            project
-        };
-        Self::of(Fork::of(large, prepare))
+            fill(project);
+        });
+        prepare(&stage.world, &stage.gitlab);
+        Self::of(fork_of(stage))
     }
 
     /// The same, whose index is not written before [`index_goes_on`](Self::index_goes_on) lets it; returns when it would be.
@@ -94,11 +94,11 @@ fn after_its_first_download_and_after_each_repack_a_large_mirror_is_indexed() {
     // What comes, moves and goes later is in none of them.
     let fork = &shelf.fork;
     fork.begin("mine");
-    fork.push(&["-q", "mine"]).ok();
+    fork.push("ours", &["-q", "mine"]).ok();
     shelf.sync("next");
     shelf.is_served_as_ever("next");
     let fork = &shelf.fork;
-    fork.push(&["-q", "--delete", "mine"]).ok();
+    fork.push("ours", &["-q", "--delete", "mine"]).ok();
     fork.project.force("main", "main~2000");
     fork.project.commit("main", "rewritten", "and far behind");
     fork.world.mirrord(["sync", "-q", "fork"]).ok();

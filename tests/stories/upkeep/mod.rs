@@ -18,7 +18,7 @@ use std::{
 
 use tests::{World, public_refs};
 
-use crate::local::Fork;
+use crate::{local::fork, stage::Stage};
 
 /// How many packs a mirror may have.
 const MOST: usize = 50;
@@ -34,7 +34,7 @@ const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A fork whose mirror gets many packs.
 struct Shelf {
-    fork: Fork,
+    fork: Stage,
     /// Objects that the mirror must have, beside those that its refs reach.
     blobs: Vec<String>,
     /// Those of them that are local to the mirror.
@@ -43,10 +43,10 @@ struct Shelf {
 
 impl Shelf {
     fn new() -> Self {
-        Self::of(Fork::new())
+        Self::of(fork())
     }
 
-    fn of(fork: Fork) -> Self {
+    fn of(fork: Stage) -> Self {
         Self {
             fork,
             blobs: Vec::new(),
@@ -212,8 +212,8 @@ fn after_sixty_small_syncs_a_mirror_has_few_packs_and_every_object() {
     let plain = ["clone", "-q", "--single-branch", &shelf.fork.url, "plain"];
     shelf.fork.world.git(plain).ok();
     assert_eq!(
-        shelf.fork.has("fresh", "HEAD"),
-        shelf.fork.has("plain", "HEAD")
+        shelf.fork.tip("fresh", "HEAD"),
+        shelf.fork.tip("plain", "HEAD")
     );
     let fsck = ["fsck", "--full", "--strict"];
     shelf.fork.world.git(fsck).at("fresh").ok();
@@ -225,11 +225,11 @@ fn a_push_may_be_the_one_that_is_too_many_whether_it_goes_to_upstream_or_stays()
         let mut shelf = Shelf::new();
         shelf.fork.begin("ours");
         shelf.add_packs(MANY);
-        shelf.fork.push(&["-q", refspec]).ok();
+        shelf.fork.push("ours", &["-q", refspec]).ok();
         shelf.settles();
         shelf.is_whole();
         let mirror_tip = shelf.fork.mirror_tip(&format!("refs/heads/{branch}"));
-        assert_eq!(mirror_tip, shelf.fork.has("ours", "HEAD"));
+        assert_eq!(mirror_tip, shelf.fork.tip("ours", "HEAD"));
     }
 }
 
@@ -239,8 +239,8 @@ fn after_sixty_small_pushes_that_stay_here_a_mirror_has_few_packs_and_every_obje
     let fork = &shelf.fork;
     fork.begin("mine");
     for number in 0..60 {
-        let tip = fork.commit(&format!("file-{number}"));
-        fork.push(&["-q", "mine"]).ok();
+        let tip = fork.commit("ours", &format!("file-{number}"));
+        fork.push("ours", &["-q", "mine"]).ok();
         assert_eq!(fork.mirror_tip("refs/heads/mine"), Some(tip));
     }
     shelf.settles();
@@ -252,8 +252,8 @@ fn after_sixty_small_pushes_that_stay_here_a_mirror_has_few_packs_and_every_obje
     let output = log.matches("'fork' had 51 packs and has ").count();
     assert_eq!(output, 1, "{log}");
     fork.theirs(&["fetch", "-q"]).ok();
-    let theirs = fork.has("theirs", "origin/mine");
-    assert_eq!(theirs, fork.has("ours", "mine"));
+    let theirs = fork.tip("theirs", "origin/mine");
+    assert_eq!(theirs, fork.tip("ours", "mine"));
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn unreachable_objects_are_removed_two_weeks_after_they_were_found() {
     let shelf = Shelf::new();
     let fork = &shelf.fork;
     fork.begin("mine");
-    fork.push(&["-q", "mine"]).ok();
+    fork.push("ours", &["-q", "mine"]).ok();
     let lost = shelf.loses_something(1);
     shelf.sync("soon");
     assert_eq!(shelf.cruft(), [""; 0], "it is not yet time");
@@ -119,7 +119,7 @@ fn unreachable_objects_are_removed_two_weeks_after_they_were_found() {
     assert_eq!(shelf.cruft(), [""; 0]);
     shelf.is_whole();
     fork.theirs(&["fetch", "-q"]).ok();
-    assert_eq!(fork.has("theirs", "origin/mine"), fork.has("ours", "mine"));
+    assert_eq!(fork.tip("theirs", "origin/mine"), fork.tip("ours", "mine"));
     fork.world.clone_mirror("fork", "fresh").ok();
     let fsck = ["fsck", "--full", "--strict"];
     fork.world.git(fsck).at("fresh").ok();
@@ -158,7 +158,7 @@ fn the_daemon_is_killed_at_any_step_of_it() {
     loop {
         let mut shelf = Shelf::new();
         shelf.fork.begin("mine");
-        shelf.fork.push(&["-q", "mine"]).ok();
+        shelf.fork.push("ours", &["-q", "mine"]).ok();
         shelf.add_local_packs(3);
         let first = shelf.loses_something(1);
         shelf.is_looked_through("a-week-later");
