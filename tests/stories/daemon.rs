@@ -3,43 +3,20 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tests::{Fault, GitLab, On, Ran, Run, Running, Signal, World};
+use tests::{Fault, On, Ran, Running, Signal, World};
 
-/// A world and a project in its GitLab; the daemon does not run yet.
-pub(crate) struct Stage {
-    pub(crate) world: World,
-    pub(crate) gitlab: GitLab,
-    pub(crate) address: String,
+use crate::stage::Stage;
+
+/// A project with some history, which nobody has mirrored; the daemon does not run yet.
+pub(crate) fn stage() -> Stage {
+    Stage::new(|project| drop(project.history(30)))
 }
 
 impl Stage {
-    pub(crate) fn new() -> Self {
-        let world = World::new();
-        let gitlab = world.gitlab();
-        gitlab.project("group/project").history(30);
-        Self {
-            address: format!("mirror::{}", gitlab.url("group/project")),
-            world,
-            gitlab,
-        }
-    }
-
-    pub(crate) fn ls_remote(&self) -> Run {
-        self.world.git(["ls-remote", &self.address])
-    }
-
-    pub(crate) fn clone(&self) -> Run {
-        self.world.git(["clone", "-q", &self.address, "ours"])
-    }
-
-    pub(crate) fn mirrord(&self, command: &str) -> Run {
-        self.world.mirrord([command])
-    }
-
     /// Starts a first clone, whose download stands still in the middle.
     fn clone_and_get_stuck(&self) -> Running {
         self.gitlab.fault(Fault::hang_after(1000).on(On::Fetch));
-        let clone = self.clone().start();
+        let clone = self.clone(&self.url, "ours").start();
         self.gitlab.wait_for(|requests| {
             let is_under_way = |bytes| bytes >= 1000;
             let mut bytes = requests.iter().map(|request| request.response_bytes);
@@ -83,7 +60,7 @@ fn one_error(ran: &Ran, expected: &str) {
 
 #[test]
 fn a_hundred_commands_at_once_start_one_daemon() {
-    let stage = Stage::new();
+    let stage = stage();
     let started: Vec<_> = (0..100).map(|_| stage.ls_remote().start()).collect();
     let answers: Vec<_> = started.into_iter().map(Running::wait).collect();
     for ran in &answers {
@@ -94,7 +71,7 @@ fn a_hundred_commands_at_once_start_one_daemon() {
     let status = stage.world.mirrord(["status", "--json"]).ok();
     assert!(status.stdout.contains(&pid), "{status}");
     // An orderly end, after which the whole log is there.
-    stage.mirrord("stop").ok();
+    stage.mirrord(&["stop"]).ok();
     let log = stage.world.log();
     assert_eq!(log.matches("listens at").count(), 1, "one daemon: {log}");
 }
@@ -102,11 +79,11 @@ fn a_hundred_commands_at_once_start_one_daemon() {
 #[test]
 fn a_daemon_in_the_foreground_runs_until_a_signal_and_is_the_only_one() {
     for signal in [Signal::TERM, Signal::INT] {
-        let stage = Stage::new();
-        let daemon = stage.mirrord("run").start();
+        let stage = stage();
+        let daemon = stage.mirrord(&["run"]).start();
         daemon.printed("listens at");
         assert_eq!(stage.daemon_pid(), daemon.pid());
-        let second = stage.mirrord("run").code(1);
+        let second = stage.mirrord(&["run"]).code(1);
         one_error(&second, &format!("already runs (process {})", daemon.pid()));
         stage.ls_remote().ok();
         assert_eq!(stage.daemon_pid(), daemon.pid(), "git uses the one there");
@@ -126,8 +103,8 @@ fn an_unknown_command_is_wrong_usage() {
 
 #[test]
 fn the_next_command_takes_over_what_a_killed_daemon_left() {
-    let stage = Stage::new();
-    stage.clone().ok();
+    let stage = stage();
+    stage.clone(&stage.url, "ours").ok();
     let killed = stage.daemon_pid();
     stage.world.kill_daemon();
     let socket = stage.world.mirror_home().join("socket");
@@ -139,30 +116,30 @@ fn the_next_command_takes_over_what_a_killed_daemon_left() {
 
 #[test]
 fn stop_stops_the_daemon_and_succeeds_when_none_runs() {
-    let stage = Stage::new();
+    let stage = stage();
     for _ in 0..2 {
-        let ran = stage.mirrord("stop").ok();
+        let ran = stage.mirrord(&["stop"]).ok();
         assert_eq!(ran.line(), "mirrord does not run");
     }
     stage.ls_remote().ok();
-    assert_eq!(stage.mirrord("stop").ok().line(), "mirrord has stopped");
+    assert_eq!(stage.mirrord(&["stop"]).ok().line(), "mirrord has stopped");
     assert_eq!(stage.world.daemon_pid(), None);
-    assert_eq!(stage.mirrord("stop").ok().line(), "mirrord does not run");
+    assert_eq!(stage.mirrord(&["stop"]).ok().line(), "mirrord does not run");
 }
 
 #[test]
 fn status_tells_whether_it_runs_and_starts_none() {
-    let stage = Stage::new();
+    let stage = stage();
     let json = || stage.world.mirrord(["status", "--json"]);
     assert_eq!(
-        stage.mirrord("status").code(3).line(),
+        stage.mirrord(&["status"]).code(3).line(),
         "mirrord does not run"
     );
     assert_eq!(json().code(3).line(), "{\"running\":false}");
     assert_eq!(stage.world.daemon_pid(), None);
-    stage.clone().ok();
+    stage.clone(&stage.url, "ours").ok();
     let pid = stage.daemon_pid();
-    let ran = stage.mirrord("status").ok();
+    let ran = stage.mirrord(&["status"]).ok();
     assert!(
         ran.stdout.contains(&format!("runs as process {pid} ")),
         "{ran}"
@@ -183,12 +160,12 @@ fn status_tells_whether_it_runs_and_starts_none() {
 
 #[test]
 fn list_names_the_mirrors_and_their_upstreams() {
-    let stage = Stage::new();
+    let stage = stage();
     let json = |command| stage.world.mirrord([command, "--json"]).ok();
     assert_eq!(json("list").line(), "[]", "it starts the daemon");
-    stage.clone().ok();
+    stage.clone(&stage.url, "ours").ok();
     let url = stage.gitlab.url("group/project");
-    let ran = stage.mirrord("list").ok();
+    let ran = stage.mirrord(&["list"]).ok();
     let lines: Vec<_> = ran.stdout.lines().collect();
     assert!(lines.len() == 1 && lines[0].contains(&url), "{ran}");
     assert!(lines[0].contains("in step"), "{ran}");
@@ -209,20 +186,20 @@ fn list_names_the_mirrors_and_their_upstreams() {
 
 #[test]
 fn stop_in_the_middle_of_a_download_leaves_nothing_half_done() {
-    let stage = Stage::new();
+    let stage = stage();
     let clone = stage.clone_and_get_stuck();
-    stage.mirrord("stop").ok();
+    stage.mirrord(&["stop"]).ok();
     let ran = clone.wait();
     one_error(&ran, "mirrord");
     assert!(!stage.world.path("ours").exists(), "{ran}");
     assert_eq!(stage.world.mirrors(), [""; 0], "nothing half-written");
     stage.gitlab.clear_faults();
-    stage.clone().ok();
+    stage.clone(&stage.url, "ours").ok();
 }
 
 #[test]
 fn a_kill_in_the_middle_of_a_first_download_is_repaired_by_the_next_clone() {
-    let stage = Stage::new();
+    let stage = stage();
     let clone = stage.clone_and_get_stuck();
     stage.world.kill_daemon();
     let ran = clone.wait();
@@ -231,19 +208,19 @@ fn a_kill_in_the_middle_of_a_first_download_is_repaired_by_the_next_clone() {
     let left = stage.world.mirrors();
     assert!(left.len() == 1 && left[0].starts_with(".new-"), "{left:?}");
     stage.gitlab.clear_faults();
-    stage.clone().ok();
+    stage.clone(&stage.url, "ours").ok();
     let left = stage.world.mirrors();
     assert!(left.len() == 1 && left[0].ends_with(".git"), "{left:?}");
 }
 
 #[test]
 fn the_daemon_keeps_nothing_of_the_directory_and_environment_it_was_started_in() {
-    let stage = Stage::new();
+    let stage = stage();
     // Run::ok() fails if anybody keeps the output open; the daemon inherits 3 and stdout, too.
     let script = "mkdir gone && cd gone && git ls-remote \"$0\" 3>&1 4</dev/null";
     stage
         .world
-        .program("sh", ["-c", script, &stage.address])
+        .program("sh", ["-c", script, &format!("mirror::{}", stage.url)])
         .ok();
     fs::remove_dir(stage.world.path("gone")).expect("nobody keeps it");
     assert_eq!(
@@ -261,26 +238,26 @@ fn the_daemon_keeps_nothing_of_the_directory_and_environment_it_was_started_in()
 
 #[test]
 fn stop_does_not_wait_until_the_daemons_process_is_reaped() {
-    let stage = Stage::new();
+    let stage = stage();
     // Its parent is this test, which has not asked yet how it ended. In many a container
     // nobody ever does.
-    let daemon = stage.mirrord("run").start();
+    let daemon = stage.mirrord(&["run"]).start();
     daemon.printed("listens at");
-    assert_eq!(stage.mirrord("stop").ok().line(), "mirrord has stopped");
+    assert_eq!(stage.mirrord(&["stop"]).ok().line(), "mirrord has stopped");
     assert!(daemon.wait().status.success());
 }
 
 #[test]
 fn stop_waits_for_running_fetches() {
-    let stage = Stage::new();
+    let stage = stage();
     // Plays git, and keeps the mirror in use until the test says more.
     let script = "mkfifo more; { echo option followtags true; echo connect git-upload-pack; cat more; } | git-remote-mirror origin \"$0\"";
     let url = stage.gitlab.url("group/project");
     let reader = stage.world.program("sh", ["-c", script, &url]).start();
     reader.printed("version 2");
-    let stop = stage.mirrord("stop").start();
+    let stop = stage.mirrord(&["stop"]).start();
     // It does not listen any more when it has begun to stop.
-    while stage.mirrord("status").run().status.success() {}
+    while stage.mirrord(&["status"]).run().status.success() {}
     let next = stage.ls_remote().start();
     fs::write(stage.world.path("more"), "0014command=ls-refs\n00000000").expect("it is read");
     let ran = reader.wait();
@@ -293,7 +270,7 @@ fn stop_waits_for_running_fetches() {
 
 #[test]
 fn ctrl_c_of_the_command_that_started_the_daemon_does_not_reach_the_daemon() {
-    let stage = Stage::new();
+    let stage = stage();
     let paused = stage.gitlab.pause(On::InfoRefs);
     let started = stage.ls_remote().start();
     paused.reached();
@@ -307,9 +284,9 @@ fn ctrl_c_of_the_command_that_started_the_daemon_does_not_reach_the_daemon() {
 
 #[test]
 fn a_daemon_that_a_client_starts_writes_a_log() {
-    let stage = Stage::new();
-    stage.clone().ok();
-    stage.mirrord("stop").ok();
+    let stage = stage();
+    stage.clone(&stage.url, "ours").ok();
+    stage.mirrord(&["stop"]).ok();
     let log = stage.world.log();
     let url = stage.gitlab.url("group/project");
     assert!(log.contains(&format!("'{url}' in step")), "{log}");

@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use tests::Project;
 
-use crate::clone::{Stage, fill, local};
+use crate::clone::{fill, local};
+use crate::stage::Stage;
 
 /// Clones, lets upstream change, fetches, and compares; then nothing is left to be said.
 #[track_caller]
@@ -71,16 +72,13 @@ fn a_branch_becomes_a_folder_of_branches() {
 #[test]
 fn names_are_bytes() {
     let stage = Stage::new(fill);
-    stage.clone("ours").ok();
+    stage.clone(&stage.url, "ours").ok();
     let name = OsStr::from_bytes(b"refs/heads/caf\xe9");
     let create = stage.project.git(["update-ref"]);
     create.arg(name).arg("refs/heads/topic").ok();
-    stage.in_ours(&["fetch", "-q"]).ok();
+    stage.ours(&["fetch", "-q"]).ok();
     let name = OsStr::from_bytes(b"refs/remotes/origin/caf\xe9");
-    stage
-        .in_ours(&["rev-parse", "--verify", "-q"])
-        .arg(name)
-        .ok();
+    stage.ours(&["rev-parse", "--verify", "-q"]).arg(name).ok();
 }
 
 fn move_a_tag(project: &Project) {
@@ -281,10 +279,10 @@ fn a_commit_that_no_branch_has_is_refused_with_a_hint() {
     let review = stage.project.commit("review", "a", "1");
     stage.project.force("refs/merge-requests/1/head", &review);
     stage.project.delete("review");
-    stage.clone("ours").ok();
+    stage.clone(&stage.url, "ours").ok();
     let unknown = "0123456789012345678901234567890123456789";
     for id in [unknown, &review] {
-        let failed = stage.in_ours(&["fetch", "origin", id]).code(128);
+        let failed = stage.ours(&["fetch", "origin", id]).code(128);
         let (fatal, hint) = (
             format!("fatal: remote error: upload-pack: not our ref {id}\n"),
             format!("hint: the mirror of '{}' has what its branches", stage.url),
@@ -307,8 +305,8 @@ fn refs_that_are_not_tracked_are_not_shown() {
     ] {
         stage.project.force(hidden, "refs/heads/main");
     }
-    stage.clone("ours").ok();
-    let shown = stage.in_ours(&["ls-remote", "--refs"]).ok();
+    stage.clone(&stage.url, "ours").ok();
+    let shown = stage.ours(&["ls-remote", "--refs"]).ok();
     let pair = |line: &str| {
         line.split_once('\t')
             .map(|(id, name)| (name.to_owned(), id.to_owned()))
@@ -320,34 +318,34 @@ fn refs_that_are_not_tracked_are_not_shown() {
 #[test]
 fn the_mirrors_own_records_cannot_be_fetched() {
     let stage = Stage::new(fill);
-    stage.clone("ours").ok();
+    stage.clone(&stage.url, "ours").ok();
     let mirror = stage.world.only_mirror();
     let records = stage.world.git(["--git-dir"]).arg(mirror);
     let records = records.arg("for-each-ref").arg("refs/upstream").ok();
     assert_ne!(records.stdout, "", "there are records");
     let one = "refs/upstream/heads/main";
-    let failed = stage.in_ours(&["fetch", "origin", one]).code(128);
+    let failed = stage.ours(&["fetch", "origin", one]).code(128);
     let args = format!("fatal: couldn't find remote ref {one}\n");
     assert!(failed.stderr.ends_with(&args), "{failed}");
     let all = ["fetch", "origin", "refs/upstream/*:refs/found/*"];
-    stage.in_ours(&all).run();
-    let found = stage.in_ours(&["for-each-ref", "refs/found"]).ok();
+    stage.ours(&all).run();
+    let found = stage.ours(&["for-each-ref", "refs/found"]).ok();
     assert_eq!(found.stdout, "");
 }
 
 #[test]
 fn a_submodule_fetches_through_the_mirror() {
     let stage = Stage::new(fill);
-    stage.clone("ours").ok();
+    stage.clone(&stage.url, "ours").ok();
     stage.project.commit("main", "a", "1");
     let fetch = |allow: &str| {
         let rule = format!("protocol.mirror.allow={allow}");
-        let fetch = stage.in_ours(&["-c", &rule, "fetch", "-q"]);
+        let fetch = stage.ours(&["-c", &rule, "fetch", "-q"]);
         fetch.env("GIT_PROTOCOL_FROM_USER", "0")
     };
     fetch("user").code(128);
     fetch("always").ok();
-    let tip = stage.in_ours(&["rev-parse", "origin/main"]).ok();
+    let tip = stage.ours(&["rev-parse", "origin/main"]).ok();
     assert_eq!(Some(tip.line().to_owned()), stage.project.tip("main"));
 }
 

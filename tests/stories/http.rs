@@ -5,7 +5,8 @@ use std::path::Path;
 
 use tests::{Fault, GitLab, On, Request, World};
 
-use crate::credentials::{Private, nothing};
+use crate::credentials::nothing;
+use crate::stage::Stage;
 
 /// `me:right`, as a header.
 const HEADER: &str = "Authorization: Basic bWU6cmlnaHQ=";
@@ -29,16 +30,19 @@ fn files_with(dir: &Path, texts: &[&str]) -> Vec<String> {
 
 #[test]
 fn a_login_in_the_url_works_and_is_in_nothing_that_we_write() {
-    let private = Private::new();
+    let private = Stage::private();
     let with = |login: &str| private.url.replace("http://", &format!("http://{login}@"));
     private.world.clone_mirror(&with("me:right"), "ours").ok();
-    private.fetch().ok();
+    private.fetch("ours").ok();
     let ran = nothing(
         private.world.clone_mirror(&with("me:wr0ng"), "theirs"),
         "Authentication failed",
     );
     assert!(!ran.stderr.contains("wr0ng"), "{ran}");
-    nothing(private.clone("theirs"), "could not read Username");
+    nothing(
+        private.clone(&private.url, "theirs"),
+        "could not read Username",
+    );
     let pid = private.world.daemon_pid().expect("it runs");
     let secrets = ["me:right", "wr0ng", "bWU6cmlnaHQ", "bWU6d3IwbmcK"];
     for file in ["cmdline", "environ"] {
@@ -69,14 +73,14 @@ fn processes_with(text: &str) -> Vec<String> {
 
 #[test]
 fn a_login_reaches_an_upstream_that_only_git_can_talk_to_and_no_process_shows_it() {
-    let private = Private::not_yet();
+    let private = Stage::not_yet_private();
     private
         .gitlab
         .require_login("group/project", "me", "t0psecret");
     let private = private.with_helper("t0psecret");
     private.gitlab.fault(Fault::old_protocol());
     let paused = private.gitlab.pause(On::Fetch);
-    let clone = private.clone("ours").start();
+    let clone = private.clone(&private.url, "ours").start();
     paused.reached();
     assert_eq!(processes_with("t0psecret"), [""; 0]);
     paused.release();
@@ -84,9 +88,9 @@ fn a_login_reaches_an_upstream_that_only_git_can_talk_to_and_no_process_shows_it
     assert!(ran.status.success(), "{ran}");
     assert_eq!(private.helper_calls("helper"), ["get", "store t0psecret"]);
     private.gitlab.revoke("me");
-    nothing(private.fetch(), "Authentication failed");
+    nothing(private.fetch("ours"), "Authentication failed");
     private.gitlab.stop();
-    let ran = private.fetch().ok();
+    let ran = private.fetch("ours").ok();
     assert!(
         ran.stderr.contains("serving the copy"),
         "it has read: {ran}"
@@ -101,49 +105,52 @@ fn signed(requests: &[Request]) -> usize {
 
 #[test]
 fn a_header_signs_in_whoever_sets_it() {
-    let private = Private::new();
+    let private = Stage::private();
     let header = format!("http.extraHeader={HEADER}");
     let address = format!("mirror::{}", private.url);
     let world = &private.world;
     world.git(["-c", &header, "ls-remote", &address]).ok();
-    nothing(private.clone("ours"), "could not read Username");
+    nothing(
+        private.clone(&private.url, "ours"),
+        "could not read Username",
+    );
     let key = format!("http.http://{}/.extraHeader", private.gitlab.host());
     world.config(&key, HEADER);
-    private.clone("ours").ok();
+    private.clone(&private.url, "ours").ok();
     private.gitlab.stop();
-    let ran = private.fetch().ok();
+    let ran = private.fetch("ours").ok();
     assert!(
         ran.stderr.contains("serving the copy"),
         "it has read: {ran}"
     );
     private.world.config(&key, "");
-    nothing(private.fetch(), "cannot reach");
+    nothing(private.fetch("ours"), "cannot reach");
 }
 
 #[test]
 fn a_header_for_one_origin_is_sent_to_no_other() {
-    let private = Private::new();
+    let private = Stage::private();
     let other = private.world.gitlab();
     other.project("group/project").commit("main", "a", "a");
     let key = format!("http.http://{}/.extraHeader", private.gitlab.host());
     private.world.config(&key, HEADER);
     let url = other.url("group/project");
     private.world.clone_mirror(&url, "theirs").ok();
-    private.clone("ours").ok();
+    private.clone(&private.url, "ours").ok();
     assert_eq!(signed(&other.requests()), 0);
     assert!(signed(&private.gitlab.requests()) > 0);
 }
 
 /// Redirects somebody who signs in to another place, and asserts that nothing of the login gets there.
 #[track_caller]
-fn no_login_follows_a_redirect(to: impl Fn(&Private) -> (String, Option<GitLab>)) {
-    let header = |private: &Private| private.world.config("http.extraHeader", HEADER);
+fn no_login_follows_a_redirect(to: impl Fn(&Stage) -> (String, Option<GitLab>)) {
+    let header = |private: &Stage| private.world.config("http.extraHeader", HEADER);
     let with_header = || {
-        let private = Private::new();
+        let private = Stage::private();
         header(&private);
         private
     };
-    for private in [Private::new().with_helper("right"), with_header()] {
+    for private in [Stage::private().with_helper("right"), with_header()] {
         let (location, other) = to(&private);
         let redirects = [
             (On::InfoRefs, 301, "/info/refs?service=git-upload-pack"),
@@ -152,7 +159,7 @@ fn no_login_follows_a_redirect(to: impl Fn(&Private) -> (String, Option<GitLab>)
         for (on, status, tail) in redirects {
             let redirect = Fault::redirect(status, &format!("{location}{tail}"));
             private.gitlab.fault(redirect.on(on));
-            let ran = private.clone("ours").fails();
+            let ran = private.clone(&private.url, "ours").fails();
             let mut reasons = ["has moved", "error: 307"].iter();
             assert!(reasons.any(|text| ran.stderr.contains(text)), "{ran}");
             private.gitlab.clear_faults();

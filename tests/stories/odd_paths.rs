@@ -4,7 +4,7 @@ use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt};
 
 use tests::{Run, World};
 
-use crate::clone::{Stage, fill};
+use crate::{clone::fill, stage::Stage};
 
 #[test]
 fn a_clone_into_any_path_leaves_the_files_beside_it_alone() {

@@ -5,19 +5,19 @@ use std::fs;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use tests::{On, Ran, World};
 
-use crate::credentials::Private;
+use crate::stage::Stage;
 
 /// A project that anybody may read and that `me` may push to, cloned through the mirror and plainly.
-fn public(token: &str) -> Private {
-    let private = Private::not_yet();
+fn public(token: &str) -> Stage {
+    let private = Stage::not_yet_private();
     private
         .gitlab
         .require_login_to_push("group/project", "me", token);
     with_clones(private)
 }
 
-fn with_clones(private: Private) -> Private {
-    private.clone("ours").ok();
+fn with_clones(private: Stage) -> Stage {
+    private.clone(&private.url, "ours").ok();
     let plain = ["clone", "-q", &private.url, "plain"];
     private.world.git(plain).ok();
     private
@@ -29,13 +29,13 @@ fn commit(world: &World, side: &str) {
 }
 
 /// Commits in a clone and pushes it to a branch called as the clone; the mirror's own branch is not in the way.
-fn push(private: &Private, side: &str) -> tests::Run {
+fn push(private: &Stage, side: &str) -> tests::Run {
     commit(&private.world, side);
     let branch = format!("HEAD:refs/heads/{side}");
     private.world.git(["push", "origin", &branch]).at(side)
 }
 
-fn upstream_has(private: &Private, branch: &str) -> bool {
+fn upstream_has(private: &Stage, branch: &str) -> bool {
     let listed = private.world.git(["ls-remote", &private.url, branch]).run();
     !listed.stdout.is_empty()
 }
@@ -53,7 +53,7 @@ fn a_login_that_is_needed_to_push_alone_is_asked_for_as_by_git() {
     push(&private, "plain").ok();
     assert_eq!(ours, private.helper_calls("helper"));
     assert_eq!(ours, ["get", "store right"]);
-    private.fetch().ok();
+    private.fetch("ours").ok();
     assert_eq!(
         private.helper_calls("helper"),
         [""; 0],
@@ -63,8 +63,8 @@ fn a_login_that_is_needed_to_push_alone_is_asked_for_as_by_git() {
 
 #[test]
 fn a_private_project_is_pushed_to_with_the_login_that_reads_it() {
-    let private = Private::new().with_helper("right");
-    private.clone("ours").ok();
+    let private = Stage::private().with_helper("right");
+    private.clone(&private.url, "ours").ok();
     assert_eq!(private.helper_calls("helper"), ["get", "store right"]);
     push(&private, "ours").ok();
     let calls = private.helper_calls("helper");
@@ -143,7 +143,7 @@ fn a_push_without_a_login_is_refused() {
 
 #[test]
 fn a_login_that_may_read_and_not_push_gets_gitlabs_message() {
-    let private = Private::not_yet();
+    let private = Stage::not_yet_private();
     private
         .gitlab
         .require_login_to_push("group/project", "owner", "right");
@@ -163,8 +163,8 @@ fn a_login_that_may_read_and_not_push_gets_gitlabs_message() {
 
 #[test]
 fn a_token_that_was_replaced_is_forgotten_and_the_new_one_asked_for() {
-    let private = Private::new().with_helper("right");
-    private.clone("ours").ok();
+    let private = Stage::private().with_helper("right");
+    private.clone(&private.url, "ours").ok();
     private.gitlab.revoke("me");
     private.gitlab.require_login("group/project", "me", "new");
     let private = private.with_helper("new");
@@ -182,8 +182,8 @@ fn a_token_that_was_replaced_is_forgotten_and_the_new_one_asked_for() {
 
 #[test]
 fn who_has_no_login_pushes_nothing_with_that_of_another() {
-    let private = Private::new().with_helper("right");
-    private.clone("ours").ok();
+    let private = Stage::private().with_helper("right");
+    private.clone(&private.url, "ours").ok();
     push(&private, "ours").ok();
     commit(&private.world, "ours");
     let stranger = [
@@ -224,7 +224,7 @@ fn processes_with(secrets: &[String]) -> Vec<String> {
 
 /// Pushes while upstream holds its answer, looks at every process, and afterwards at every file that we write.
 #[track_caller]
-fn shown_to_nobody(private: &Private, token: &str) {
+fn shown_to_nobody(private: &Stage, token: &str) {
     let secrets = [
         token.to_owned(),
         BASE64_STANDARD.encode(format!("me:{token}")),
@@ -275,17 +275,17 @@ fn a_token_from_a_helper_is_shown_to_nobody() {
     let private = public(&token).with_helper(&token);
     shown_to_nobody(&private, &token);
     let token = unique("private");
-    let private = Private::not_yet();
+    let private = Stage::not_yet_private();
     private.gitlab.require_login("group/project", "me", &token);
     let private = private.with_helper(&token);
-    private.clone("ours").ok();
+    private.clone(&private.url, "ours").ok();
     shown_to_nobody(&private, &token);
 }
 
 #[test]
 fn a_token_in_the_address_works_and_is_shown_to_nobody() {
     let token = unique("address");
-    let private = Private::not_yet();
+    let private = Stage::not_yet_private();
     private.gitlab.require_login("group/project", "me", &token);
     let url = private
         .url
@@ -312,7 +312,7 @@ fn unique(what: &str) -> String {
 }
 
 /// A credential helper that knows `me` and writes down all that it is told.
-fn listening(private: &Private) -> impl Fn() -> String {
+fn listening(private: &Stage) -> impl Fn() -> String {
     let received = private.world.path("received");
     let file = received.display().to_string();
     let helper = format!(

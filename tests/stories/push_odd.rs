@@ -4,10 +4,7 @@ use std::fs;
 
 use tests::{Project, Run, World};
 
-use crate::{
-    clone::{Stage, fill},
-    push_pair::Pair,
-};
+use crate::{clone::fill, push_pair::Pair, stage::Stage};
 
 /// A world with a clone that is called `ours`, of an upstream on this machine.
 fn stage() -> (World, Project) {

@@ -8,7 +8,7 @@ use std::{
 
 use tests::{Fault, On, Project, Request, World, refs};
 
-use crate::{credentials::Private, failures::is_back, named::small, stage::Stage};
+use crate::{failures::is_back, named::small, stage::Stage};
 
 /// How often upstream was asked for the advertisement of a project.
 fn asked(requests: &[Request], project: &str) -> usize {
@@ -143,9 +143,9 @@ fn a_mirror_that_moves_or_goes_is_not_asked_for_where_it_was() {
 
 #[test]
 fn a_private_project_is_read_with_what_the_users_git_knows_and_nobody_is_disturbed() {
-    let private = Private::new().with_helper("right");
+    let private = Stage::private().with_helper("right");
     private.world.config("core.askPass", "/nonexistent/askpass");
-    private.clone("ours").ok();
+    private.clone(&private.url, "ours").ok();
     private.world.mirrord(["stop"]).ok();
     private.helper_calls("helper");
     private.gitlab.forget_requests();
@@ -166,8 +166,8 @@ fn a_private_project_is_read_with_what_the_users_git_knows_and_nobody_is_disturb
 
 #[test]
 fn a_token_that_is_refused_is_not_tried_again_by_the_schedule_before_there_is_another() {
-    let private = Private::new();
-    private.adding("project", "right").ok();
+    let private = Stage::private();
+    private.add_with_password("project", "right").ok();
     let other = private.gitlab.project("group/other");
     other.commit("main", "b", "b");
     let url = private.gitlab.url("group/other");
@@ -189,7 +189,7 @@ fn a_token_that_is_refused_is_not_tried_again_by_the_schedule_before_there_is_an
     let status = private.world.mirrord(["status"]).ok();
     assert!(status.stdout.contains("project  needs you: "), "{status}");
     private.gitlab.require_login("group/project", "me", "new");
-    private.setting("project", "new").ok();
+    private.set_password("project", "new").ok();
     private.gitlab.wait_for(|requests| {
         let reads = requests.iter().filter(|request| {
             request.authorization.as_deref() == Some("me:new")

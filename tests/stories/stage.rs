@@ -93,6 +93,12 @@ impl Stage {
         self.mirrord(&[&["set", name], options].concat())
     }
 
+    /// Prepares a look at what the project shows through its URL.
+    pub(crate) fn ls_remote(&self) -> Run {
+        let address = format!("mirror::{}", self.url);
+        self.world.git(["ls-remote", &address])
+    }
+
     /// Prepares git in a clone.
     pub(crate) fn git(&self, dir: &str, args: &[&str]) -> Run {
         self.world.git(args).at(dir)

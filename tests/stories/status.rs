@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::Signal;
 use tests::{Fault, On};
 
-use crate::{credentials::Private, named::small, stage::Stage};
+use crate::{named::small, stage::Stage};
 
 impl Stage {
     /// The line of a mirror in `mirrord status`.
@@ -238,8 +238,8 @@ fn why_says_what_decides_and_what_would_change_it() {
 
 #[test]
 fn why_says_that_somebody_is_needed_and_for_what() {
-    let private = Private::new();
-    private.adding("project", "right").ok();
+    let private = Stage::private();
+    private.add_with_password("project", "right").ok();
     private.gitlab.revoke("me");
     private.look_at("project").code(128);
     private.world.mirrord(["sync", "project"]).code(1);

@@ -4,7 +4,8 @@ mod tokens;
 
 use tests::{Ran, Run, World, same_clone};
 
-use crate::clone::{Stage, fill, listed, local};
+use crate::clone::{fill, listed, local};
+use crate::stage::Stage;
 
 /// Prepares the smallest command that asks a remote.
 fn ls_remote(world: &World, address: &str) -> Run {
@@ -175,7 +176,7 @@ fn a_mirror_is_cloned_by_its_name() {
     let twins = stage.world.clone_twins(&stage.url, &[]);
     let names = listed(&stage.world, "name");
     assert_eq!(names.len(), 1, "{names:?}");
-    stage.clone_from(&names[0], "named").ok();
+    stage.clone(&names[0], "named").ok();
     same_clone(&stage.world, &stage.world.path("named"), twins.plain());
     assert_eq!(
         listed(&stage.world, "name"),
@@ -188,7 +189,7 @@ fn a_mirror_is_cloned_by_its_name() {
 fn an_unknown_name_is_an_error() {
     let stage = Stage::new(|_| {});
     let failed = stage
-        .clone_from("gitlab.example/group/project", "ours")
+        .clone("gitlab.example/group/project", "ours")
         .code(128);
     let text = "error: no mirror is called 'gitlab.example/group/project'\nhint: ";
     assert!(failed.stderr.contains(text), "{failed}");

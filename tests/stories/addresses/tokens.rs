@@ -6,7 +6,8 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use tests::{Fault, On};
 
 use super::ls_remote;
-use crate::clone::{Stage, fill, listed};
+use crate::clone::{fill, listed};
+use crate::stage::Stage;
 
 const TOKEN: &str = "glpat-S3CRET";
 
@@ -61,13 +62,13 @@ fn a_token_stays_where_git_puts_it(faults: &[Fault]) {
 
     stage.world.config("mirror.allowLoginInUrl", "true");
     let paused = stage.gitlab.pause(On::Fetch);
-    let clone = stage.clone_from(&address, "ours").start();
+    let clone = stage.clone(&address, "ours").arg("--no-quiet").start();
     paused.reached();
     let shown = processes_with(&secrets);
     assert!(!shown.is_empty(), "git's own command line is found");
     for process in shown {
         let gits =
-            process.contains("clone mirror::http") || process.contains("remote-mirror origin");
+            process.contains("clone -q mirror::http") || process.contains("remote-mirror origin");
         assert!(gits, "only git itself shows what it was given: {process}");
     }
     paused.release();

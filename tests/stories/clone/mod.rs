@@ -2,7 +2,9 @@
 
 mod lfs;
 
-use tests::{Fault, GitLab, Project, Request, Run, World, same_clone};
+use tests::{Fault, Project, Request, World, same_clone};
+
+use crate::stage::Stage;
 
 /// What a project has that clones differ in: branches that part and meet, tags of both kinds
 /// on them, and one beside them.
@@ -18,57 +20,6 @@ pub(crate) fn fill(project: &Project) {
     project.commit("passing", "beside.txt", "only by a tag\n");
     project.annotated_tag("beside", "passing");
     project.delete("passing");
-}
-
-/// A world, and a GitLab with one project in it.
-pub(crate) struct Stage {
-    pub(crate) world: World,
-    pub(crate) gitlab: GitLab,
-    pub(crate) project: Project,
-    pub(crate) url: String,
-}
-
-impl Stage {
-    pub(crate) fn new(fill: impl FnOnce(&Project)) -> Self {
-        let world = World::new();
-        let gitlab = world.gitlab();
-        Self::on(world, gitlab, fill)
-    }
-
-    /// Speaks https, and the user trusts its certificate.
-    pub(crate) fn with_tls(fill: impl FnOnce(&Project)) -> Self {
-        let world = World::new();
-        let gitlab = world.gitlab_tls();
-        world.config("http.sslCAInfo", &gitlab.ca_file().to_string_lossy());
-        Self::on(world, gitlab, fill)
-    }
-
-    fn on(world: World, gitlab: GitLab, fill: impl FnOnce(&Project)) -> Self {
-        let project = gitlab.project("group/project");
-        fill(&project);
-        Self {
-            url: gitlab.url("group/project"),
-            world,
-            gitlab,
-            project,
-        }
-    }
-
-    /// Prepares a clone of the project through the mirror.
-    pub(crate) fn clone(&self, dir: &str) -> Run {
-        self.clone_from(&self.url, dir)
-    }
-
-    /// Prepares a clone through the mirror from what follows `mirror::`.
-    pub(crate) fn clone_from(&self, address: &str, dir: &str) -> Run {
-        let args = ["clone", &format!("mirror::{address}"), dir];
-        self.world.git(args)
-    }
-
-    /// Prepares git in the clone that is called `ours`.
-    pub(crate) fn in_ours(&self, args: &[&str]) -> Run {
-        self.world.git(args).at("ours")
-    }
 }
 
 /// Returns the names or the addresses of all mirrors, as `mirrord list --json` shows them.
@@ -290,7 +241,7 @@ fn a_shallow_upstream_is_refused_in_plain_words() {
     let shallow = ["clone", "-q", "--depth=1", &stage.url, "shallow"];
     stage.world.git(shallow).ok();
     let path = stage.world.path("shallow");
-    let failed = stage.clone_from(&path.to_string_lossy(), "ours").code(128);
+    let failed = stage.clone(&path.to_string_lossy(), "ours").code(128);
     let message = "upstream is a shallow clone, which cannot be mirrored\n";
     assert!(failed.stderr.contains(message), "{failed}");
 }
@@ -298,7 +249,7 @@ fn a_shallow_upstream_is_refused_in_plain_words() {
 #[test]
 fn two_clones_at_once_make_one_mirror() {
     let stage = Stage::new(fill);
-    let clones = ["one", "two"].map(|dir| stage.clone(dir).start());
+    let clones = ["one", "two"].map(|dir| stage.clone(&stage.url, dir).start());
     for clone in clones {
         let ran = clone.wait();
         assert!(ran.status.success(), "{ran}");
@@ -314,7 +265,7 @@ fn two_clones_at_once_make_one_mirror() {
 #[test]
 fn a_quiet_clone_says_nothing() {
     let stage = Stage::new(fill);
-    let ran = stage.clone("ours").arg("-q").ok();
+    let ran = stage.clone(&stage.url, "ours").ok();
     assert_eq!((ran.stdout, ran.stderr), (String::new(), String::new()));
 }
 
@@ -349,13 +300,16 @@ fn submodules_beside_a_project_go_through_the_mirror_where_that_is_allowed() {
 #[test]
 fn a_hint_tells_how_to_allow_submodules() {
     let stage = with_submodule();
-    let failed = stage.clone("ours").arg("--recurse-submodules").fails();
+    let failed = stage
+        .clone(&stage.url, "ours")
+        .args(["--no-quiet", "--recurse-submodules"])
+        .fails();
     let mut hints = failed
         .stderr
         .lines()
         .filter(|line| line.starts_with("hint: "));
     let command = "git config --global protocol.mirror.allow always";
     assert!(hints.any(|hint| hint.ends_with(command)), "{failed}");
-    let plain = stage.clone("without").ok();
+    let plain = stage.clone(&stage.url, "without").arg("--no-quiet").ok();
     assert!(!plain.stderr.contains("hint:"), "nobody asked: {plain}");
 }

@@ -4,34 +4,24 @@ mod readers;
 
 use std::fs;
 
-use tests::{GitLab, On, Ran, Run, World};
+use tests::{On, Ran, Run};
 
-/// A private project that `me` may read with the token `right`.
-pub(crate) struct Private {
-    pub(crate) world: World,
-    pub(crate) gitlab: GitLab,
-    pub(crate) url: String,
-}
+use crate::stage::Stage;
 
-impl Private {
-    pub(crate) fn new() -> Self {
-        let private = Self::not_yet();
+impl Stage {
+    /// A private project that `me` may read with the token `right`.
+    pub(crate) fn private() -> Self {
+        let private = Self::not_yet_private();
         private.require("right");
         private
     }
 
     /// A project that is still public.
-    pub(crate) fn not_yet() -> Self {
-        let world = World::new();
-        let gitlab = world.gitlab();
-        gitlab.project("group/project").commit("main", "a", "a");
+    pub(crate) fn not_yet_private() -> Self {
+        let stage = Self::new(|project| drop(project.commit("main", "a", "a")));
         // Where a story types a login into the URL: for http, git has no form of one that it hides.
-        world.config("mirror.allowLoginInUrl", "true");
-        Self {
-            url: gitlab.url("group/project"),
-            world,
-            gitlab,
-        }
+        stage.world.config("mirror.allowLoginInUrl", "true");
+        stage
     }
 
     fn require(&self, token: &str) {
@@ -69,24 +59,15 @@ impl Private {
         calls.lines().map(|line| line.trim().to_owned()).collect()
     }
 
-    pub(crate) fn clone(&self, dir: &str) -> Run {
-        self.world.clone_mirror(&self.url, dir)
-    }
-
     /// Clones the mirror that is called `project` into `ours`, and commits something there that can be pushed.
     pub(crate) fn clone_and_commit(&self) {
-        let clone = ["clone", "-q", "mirror::project", "ours"];
-        self.world.git(clone).ok();
-        let commit = ["commit", "-q", "--allow-empty", "-m", "c"];
-        self.world.git(commit).at("ours").ok();
-    }
-
-    pub(crate) fn fetch(&self) -> Run {
-        self.world.git(["fetch", "-q"]).at("ours")
+        self.clone("project", "ours").ok();
+        self.ours(&["commit", "-q", "--allow-empty", "-m", "c"])
+            .ok();
     }
 
     /// Prepares a look at what is there, from a place with another helper.
-    fn ls_remote(&self, helper: &str) -> Run {
+    fn ls_remote_with(&self, helper: &str) -> Run {
         let (helper, address) = (
             format!("credential.helper={helper}"),
             format!("mirror::{}", self.url),
@@ -138,8 +119,8 @@ fn stale(run: Run) {
 
 #[test]
 fn a_private_project_is_read_with_what_the_credential_helper_gives() {
-    let private = Private::new().with_helper("right");
-    private.clone("ours").ok();
+    let private = Stage::private().with_helper("right");
+    private.clone(&private.url, "ours").ok();
     assert_eq!(private.helper_calls("helper"), ["get", "store right"]);
     assert!(private.world.path("ours/a").exists());
     let logins = private.logins();
@@ -153,12 +134,12 @@ fn a_private_project_is_read_with_what_the_credential_helper_gives() {
 
 #[test]
 fn a_known_login_is_sent_at_once_and_nobody_is_asked_again() {
-    let private = Private::new().with_helper("right");
-    private.clone("ours").ok();
+    let private = Stage::private().with_helper("right");
+    private.clone(&private.url, "ours").ok();
     private.helper_calls("helper");
     private.logins();
     for _ in 0..3 {
-        private.fetch().ok();
+        private.fetch("ours").ok();
         assert_eq!(private.logins(), ["me:right"], "one request");
     }
     assert_eq!(private.helper_calls("helper"), [""; 0], "no question");
@@ -166,28 +147,28 @@ fn a_known_login_is_sent_at_once_and_nobody_is_asked_again() {
 
 #[test]
 fn after_a_restart_upstream_is_asked_before_the_person_is_as_by_git() {
-    let private = Private::new().with_helper("right");
-    private.clone("ours").ok();
+    let private = Stage::private().with_helper("right");
+    private.clone(&private.url, "ours").ok();
     private.world.mirrord(["stop"]).ok();
     private.logins();
-    private.fetch().ok();
+    private.fetch("ours").ok();
     assert_eq!(private.logins(), ["", "me:right", "me:right"]);
 }
 
 #[test]
 fn a_login_in_netrc_is_found_as_by_git() {
-    let private = Private::new();
+    let private = Stage::private();
     let netrc = private.world.home().join(".netrc");
     fs::write(&netrc, "machine 127.0.0.1\nlogin me\npassword right\n").expect("the home is ours");
-    private.clone("ours").ok();
-    private.fetch().ok();
+    private.clone(&private.url, "ours").ok();
+    private.fetch("ours").ok();
 }
 
 #[test]
 fn a_wrong_password_is_refused_as_git_does_and_erased() {
-    let private = Private::new().with_helper("wrong");
+    let private = Stage::private().with_helper("wrong");
     let ran = nothing(
-        private.clone("ours"),
+        private.clone(&private.url, "ours"),
         &format!("error: Authentication failed for '{}'", private.url),
     );
     assert!(ran.stderr.contains("personal access token"), "{ran}");
@@ -203,19 +184,19 @@ fn a_wrong_password_is_refused_as_git_does_and_erased() {
 
 #[test]
 fn without_a_login_it_fails_as_git_does_that_may_not_ask() {
-    let private = Private::new();
+    let private = Stage::private();
     let plain = private
         .world
         .git(["clone", "-q", &private.url, "plain"])
         .fails();
     let why = plain.stderr.trim().replace("fatal: ", "error: ");
-    let ran = nothing(private.clone("ours"), &why);
+    let ran = nothing(private.clone(&private.url, "ours"), &why);
     assert!(ran.stderr.contains("personal access token"), "{ran}");
 }
 
 #[test]
 fn gits_own_store_is_used_and_kept_clean() {
-    let private = Private::new();
+    let private = Stage::private();
     let store = private.world.path("store");
     let write = |token: &str| {
         let line = format!("http://me:{token}@{}\n", private.gitlab.host());
@@ -224,49 +205,52 @@ fn gits_own_store_is_used_and_kept_clean() {
     let helper = format!("store --file={}", store.display());
     private.world.config("credential.helper", &helper);
     write("wrong");
-    nothing(private.clone("ours"), "Authentication failed");
+    nothing(private.clone(&private.url, "ours"), "Authentication failed");
     assert_eq!(fs::read_to_string(&store).unwrap_or_default(), "");
     write("right");
-    private.clone("ours").ok();
+    private.clone(&private.url, "ours").ok();
     private.gitlab.revoke("me");
     private.require("new");
-    nothing(private.fetch(), "Authentication failed");
+    nothing(private.fetch("ours"), "Authentication failed");
     let kept = fs::read_to_string(&store).unwrap_or_default();
     assert_eq!(kept, "", "what was refused is not offered again");
     write("new");
-    private.fetch().ok();
+    private.fetch("ours").ok();
 }
 
 #[test]
 fn a_new_token_takes_the_place_of_one_that_was_revoked() {
-    let private = Private::new().with_helper("right");
-    private.clone("ours").ok();
+    let private = Stage::private().with_helper("right");
+    private.clone(&private.url, "ours").ok();
     private.gitlab.revoke("me");
     private.require("new");
     private.gives("helper", "new");
     private.helper_calls("helper");
     private.logins();
-    private.fetch().ok();
+    private.fetch("ours").ok();
     assert_eq!(private.helper_calls("helper"), ["get", "store new"]);
     let logins = private.logins();
     let old = logins.iter().filter(|login| *login == "me:right").count();
     assert!(old <= 2, "GitLab bans who guesses: {logins:?}");
-    private.fetch().ok();
+    private.fetch("ours").ok();
     assert_eq!(private.logins(), ["me:new"], "the old one is forgotten");
 }
 
 #[test]
 fn an_askpass_program_is_asked_as_by_plain_git() {
-    let private = Private::new();
+    let private = Stage::private();
     let script = "printf '#!/bin/sh\\ncase $1 in User*) echo me;; *) echo right;; esac\\n' >ask; chmod 755 ask";
     private.world.program("sh", ["-c", script]).ok();
     let ask = private.world.path("ask");
-    private.clone("ours").env("GIT_ASKPASS", ask).ok();
+    private
+        .clone(&private.url, "ours")
+        .env("GIT_ASKPASS", ask)
+        .ok();
 }
 
 #[test]
 fn a_user_name_in_the_url_reaches_the_credential_helper() {
-    let private = Private::new();
+    let private = Stage::private();
     let seen = private.world.path("seen");
     let helper = format!(
         "!f() {{ tee -a {} | grep -q username=me && echo password=right; }}; f",
@@ -279,17 +263,17 @@ fn a_user_name_in_the_url_reaches_the_credential_helper() {
 
 #[test]
 fn a_good_login_and_a_bad_one_at_once_do_not_share_a_sync() {
-    let private = Private::new();
+    let private = Stage::private();
     private.gives("good", "right");
     private.gives("bad", "wrong");
     let (good, bad) = (private.helper("good"), private.helper("bad"));
     for _ in 0..3 {
         let paused = private.gitlab.pause(On::Any);
-        let first = private.ls_remote(&good).start();
+        let first = private.ls_remote_with(&good).start();
         paused.reached();
         let others = [
-            private.ls_remote(&bad).start(),
-            private.ls_remote(&good).start(),
+            private.ls_remote_with(&bad).start(),
+            private.ls_remote_with(&good).start(),
         ];
         private.world.wait_until_clients(3);
         paused.release();
@@ -311,11 +295,11 @@ fn a_good_login_and_a_bad_one_at_once_do_not_share_a_sync() {
 
 #[test]
 fn two_clients_in_one_directory_ask_the_credential_helper_once() {
-    let private = Private::new().with_helper("right");
+    let private = Stage::private().with_helper("right");
     let paused = private.gitlab.pause(On::InfoRefs);
-    let first = private.clone("ours").start();
+    let first = private.clone(&private.url, "ours").start();
     paused.reached();
-    let second = private.clone("theirs").start();
+    let second = private.clone(&private.url, "theirs").start();
     private.world.wait_until_clients(2);
     paused.release();
     for clone in [first, second] {

@@ -2,7 +2,8 @@
 
 use tests::World;
 
-use super::{Private, nothing, stale};
+use super::{nothing, stale};
+use crate::stage::Stage;
 
 #[test]
 fn what_a_login_fetched_of_a_private_project_is_not_served_without_a_login() {
@@ -28,36 +29,36 @@ fn what_a_login_fetched_of_a_private_project_is_not_served_without_a_login() {
 
 #[test]
 fn a_project_that_became_private_is_no_longer_served_without_a_login() {
-    let private = Private::not_yet();
-    private.clone("ours").ok();
+    let private = Stage::not_yet_private();
+    private.clone(&private.url, "ours").ok();
     private.require("right");
     for _ in 0..2 {
-        nothing(private.fetch(), "could not read Username");
+        nothing(private.fetch("ours"), "could not read Username");
         nothing(
-            private.fetch().env("MIRROR_STALE", "serve"),
+            private.fetch("ours").env("MIRROR_STALE", "serve"),
             "could not read Username",
         );
     }
     private.gitlab.stop();
-    nothing(private.fetch(), "cannot reach");
+    nothing(private.fetch("ours"), "cannot reach");
     private.world.kill_daemon();
-    nothing(private.fetch(), "cannot reach");
+    nothing(private.fetch("ours"), "cannot reach");
     private.gitlab.start();
     let helper = private.helper("mine");
     private.gives("mine", "right");
-    private.ls_remote(&helper).ok();
+    private.ls_remote_with(&helper).ok();
     private.gitlab.stop();
-    stale(private.ls_remote(&helper));
+    stale(private.ls_remote_with(&helper));
 }
 
 #[test]
 fn only_a_login_that_has_read_upstream_gets_the_copy_also_after_a_restart() {
-    let private = Private::new().with_helper("right");
-    private.clone("ours").ok();
+    let private = Stage::private().with_helper("right");
+    private.clone(&private.url, "ours").ok();
     private.gives("guess", "guess");
     let (guess, nobody) = (private.helper("guess"), private.helper("nobody"));
-    nothing(private.ls_remote(&guess), "Authentication failed");
-    nothing(private.ls_remote(&nobody), "could not read Username");
+    nothing(private.ls_remote_with(&guess), "Authentication failed");
+    nothing(private.ls_remote_with(&nobody), "could not read Username");
     private.gitlab.stop();
     for end in ["", "stop", "kill"] {
         match end {
@@ -66,21 +67,23 @@ fn only_a_login_that_has_read_upstream_gets_the_copy_also_after_a_restart() {
             _ => {}
         }
         for stranger in [&guess, &nobody] {
-            nothing(private.ls_remote(stranger), "cannot reach");
+            nothing(private.ls_remote_with(stranger), "cannot reach");
             nothing(
-                private.ls_remote(stranger).env("MIRROR_STALE", "serve"),
+                private
+                    .ls_remote_with(stranger)
+                    .env("MIRROR_STALE", "serve"),
                 "cannot reach",
             );
         }
-        stale(private.fetch());
+        stale(private.fetch("ours"));
     }
 }
 
 #[test]
 fn a_login_that_has_just_read_upstream_is_known_after_an_orderly_stop() {
-    let private = Private::new().with_helper("right");
-    private.clone("ours").ok();
+    let private = Stage::private().with_helper("right");
+    private.clone(&private.url, "ours").ok();
     private.world.mirrord(["stop"]).ok();
     private.gitlab.stop();
-    stale(private.fetch());
+    stale(private.fetch("ours"));
 }

@@ -5,7 +5,8 @@ use std::fs;
 use tests::same_clone;
 
 use super::{is_linked, is_not_linked, objects};
-use crate::clone::{Stage, fill};
+use crate::clone::fill;
+use crate::stage::Stage;
 
 const CHOICES: [&str; 4] = ["auto", "hardlink", "copy", "off"];
 
@@ -14,11 +15,11 @@ fn a_clones_own_choice_comes_before_its_mirrors() {
     let stage = Stage::new(fill);
     let Stage { world, url, .. } = &stage;
     world.git(["clone", "-q", url, "plain"]).ok();
-    stage.clone("first").ok();
+    stage.clone(&stage.url, "first").ok();
     for choice in CHOICES {
         world.mirrord(["set", url, "--link", choice]).ok();
         let by_mirror = format!("{choice}-by-mirror");
-        stage.clone(&by_mirror).ok();
+        stage.clone(&stage.url, &by_mirror).ok();
         for other in CHOICES {
             let dir = format!("{choice}-but-{other}");
             let setting = format!("mirror.link={other}");
@@ -58,7 +59,7 @@ fn a_choice_that_there_is_not_is_an_error_with_those_that_there_are() {
     let stage = Stage::new(fill);
     let world = &stage.world;
     world.config("mirror.link", "symlink");
-    let failed = stage.clone("ours").fails();
+    let failed = stage.clone(&stage.url, "ours").fails();
     let error = "error: 'mirror.link' is 'symlink'\n";
     let hint = "hint: it may be 'auto', 'reflink', 'hardlink', 'copy' or 'off'\n";
     assert!(

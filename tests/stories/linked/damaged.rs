@@ -9,7 +9,8 @@ use std::{
 use tests::same_clone;
 
 use super::{EVENT_TIMEOUT, files, is_linked, is_not_linked, objects, shared};
-use crate::clone::{Stage, fill};
+use crate::clone::fill;
+use crate::stage::Stage;
 
 fn flip(file: &Path) {
     fs::set_permissions(file, Permissions::from_mode(0o644)).expect("ours");
@@ -42,7 +43,7 @@ fn a_mirror_with_a_damaged_pack_hands_out_none() {
         for ending in ["pack", "idx"] {
             let stage = Stage::new(fill);
             let world = &stage.world;
-            stage.clone("before").ok();
+            stage.clone(&stage.url, "before").ok();
             is_linked(world, "before");
             // Its own inode again, so that the harm is the mirror's alone.
             fs::remove_dir_all(world.path("before")).expect("ours");
@@ -52,7 +53,7 @@ fn a_mirror_with_a_damaged_pack_hands_out_none() {
                 .find(|file| file.extension() == Some(ending.as_ref()))
                 .expect("it has one");
             harm(file);
-            let after = stage.clone("after").run();
+            let after = stage.clone(&stage.url, "after").run();
             if after.status.success() {
                 if !shared(world, &objects(world, "after")).is_empty() {
                     // Then it was mended just in time.
@@ -77,17 +78,17 @@ fn a_mirror_with_a_damaged_pack_hands_out_none() {
 fn a_pack_without_a_record_is_verified_and_then_handed_out() {
     let stage = Stage::new(fill);
     let world = &stage.world;
-    stage.clone("first").ok();
+    stage.clone(&stage.url, "first").ok();
     fs::remove_file(world.only_mirror().join("verified")).expect("there");
     // By whatever way, as far as that has come.
-    stage.clone("second").ok();
+    stage.clone(&stage.url, "second").ok();
     let deadline = std::time::Instant::now() + EVENT_TIMEOUT;
     let record = world.only_mirror().join("verified");
     while !fs::read_to_string(&record).is_ok_and(|text| text.starts_with("complete\n")) {
         assert!(std::time::Instant::now() < deadline, "never verified");
         std::thread::yield_now();
     }
-    stage.clone("third").ok();
+    stage.clone(&stage.url, "third").ok();
     is_linked(world, "third");
 }
 
@@ -95,14 +96,14 @@ fn a_pack_without_a_record_is_verified_and_then_handed_out() {
 fn a_pack_that_is_a_link_to_somewhere_else_is_not_handed_out() {
     let stage = Stage::new(fill);
     let world = &stage.world;
-    stage.clone("first").ok();
+    stage.clone(&stage.url, "first").ok();
     let mirror = files(&world.only_mirror().join("objects"));
     for file in mirror {
         let elsewhere = world.path(file.file_name().expect("it has one"));
         fs::rename(&file, &elsewhere).expect("ours");
         std::os::unix::fs::symlink(&elsewhere, &file).expect("ours");
     }
-    stage.clone("second").ok();
+    stage.clone(&stage.url, "second").ok();
     for file in files(&objects(world, "second")) {
         let found = fs::symlink_metadata(&file).expect("there");
         assert!(found.is_file(), "'{}' is a file", file.display());

@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 use tests::{Twins, World};
 
 use super::{objects, shared};
-use crate::clone::{Stage, fill};
+use crate::clone::fill;
+use crate::stage::Stage;
 
 const OURS: &str = "ours1/repo";
 
@@ -49,7 +50,7 @@ fn a_clone_that_is_some_syncs_behind_is_handed_their_packs() {
     let stage = Stage::new(fill);
     let (world, project) = (&stage.world, &stage.project);
     let twins = begin(&stage);
-    stage.clone("other").ok();
+    stage.clone(&stage.url, "other").ok();
     for number in 0..3 {
         project.commit("main", "a", &format!("{number}"));
         world.git(["fetch", "-q"]).at("other").ok();
@@ -97,7 +98,7 @@ fn branches_that_are_rewritten_deleted_and_made_anew_are_as_in_plain_git() {
     let stage = Stage::new(fill);
     let (world, project) = (&stage.world, &stage.project);
     let twins = begin(&stage);
-    stage.clone("other").ok();
+    stage.clone(&stage.url, "other").ok();
     let in_step = || world.git(["fetch", "-q", "--prune"]).at("other").ok();
     project.commit("topic", "b", "to be lost");
     in_step();
@@ -177,7 +178,7 @@ fn a_wrong_plan_enters_no_ref_and_the_next_fetch_asks_in_gits_own_words() {
     let stage = Stage::new(fill);
     let (world, project) = (&stage.world, &stage.project);
     let twins = begin(&stage);
-    stage.clone("other").ok();
+    stage.clone(&stage.url, "other").ok();
     project.commit("main", "a", "one");
     world.git(["fetch", "-q"]).at("other").ok();
     project.commit("main", "a", "two");

@@ -2,7 +2,8 @@
 
 use tests::{Twins, World};
 
-use crate::clone::{Stage, fill};
+use crate::clone::fill;
+use crate::stage::Stage;
 
 const BLOBLESS: [&str; 2] = ["--filter=blob:none", "--no-checkout"];
 
@@ -87,7 +88,7 @@ fn missing_objects_that_the_mirror_has_removed_come_from_upstream() {
     }
     world.mirrord(["stop"]).ok();
     std::fs::remove_dir_all(world.only_mirror()).expect("ours");
-    stage.clone("anew").ok();
+    stage.clone(&stage.url, "anew").ok();
     let has = ["cat-file", "-e", old.line()];
     world.git(has).at(world.only_mirror()).fails();
     let checkout = ["checkout", "-q", old.line()];
@@ -116,7 +117,7 @@ fn an_object_that_neither_mirror_nor_upstream_has_is_an_error() {
     stage.gitlab.delete_project("group/project");
     let project = stage.gitlab.project("group/project");
     project.commit("main", "other", "other");
-    stage.clone("anew").ok();
+    stage.clone(&stage.url, "anew").ok();
     let failed = world
         .git(["checkout", "-q", "main"])
         .at(twins.ours())

@@ -19,7 +19,8 @@ use std::{
 use common::packs::stamps::{Stamp, Stamps};
 use tests::{World, same_clone};
 
-use crate::clone::{Stage, fill};
+use crate::clone::fill;
+use crate::stage::Stage;
 
 /// How long the daemon may take for what nobody waits for.
 pub(crate) const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -131,7 +132,7 @@ fn a_clone_whose_repository_lies_elsewhere_is_handed_the_packs() {
     let Stage { world, url, .. } = &stage;
     let apart = world.path("apart");
     let apart = format!("--separate-git-dir={}", apart.display());
-    stage.clone("ours").arg(&apart).ok();
+    stage.clone(&stage.url, "ours").arg(&apart).ok();
     world.git(["clone", "-q", url, "plain"]).ok();
     same_clone(world, &world.path("ours"), &world.path("plain"));
     is_linked(world, "ours");
@@ -155,7 +156,7 @@ fn a_clone_of_a_sha256_project_is_handed_the_packs() {
 fn a_clone_after_many_changes_has_what_upstream_has_now() {
     let stage = Stage::new(fill);
     let Stage { world, url, .. } = &stage;
-    stage.clone("first").ok();
+    stage.clone(&stage.url, "first").ok();
     let steps: [&dyn Fn(); 4] = [
         &|| drop(stage.project.commit("main", "more", "more")),
         &|| stage.project.force("topic", "main"),
@@ -208,14 +209,14 @@ fn a_clone_with_transfer_fsck_objects_is_sent_its_objects_by_git() {
     {
         let config = format!("--config={key}=true");
         let dir = format!("clone{number}");
-        stage.clone(&dir).arg(config).ok();
+        stage.clone(&stage.url, &dir).arg(config).ok();
         is_not_linked(world, &dir);
     }
     let config = [
         "--config=transfer.fsckObjects=true",
         "--config=fetch.fsckObjects=false",
     ];
-    stage.clone("without").args(config).ok();
+    stage.clone(&stage.url, "without").args(config).ok();
     is_linked(world, "without");
 }
 
@@ -238,13 +239,13 @@ fn a_clone_outlives_its_mirror_and_a_mirror_its_clones() {
     let Stage { world, url, .. } = &stage;
     world.git(["clone", "-q", url, "plain"]).ok();
     for dir in ["one", "two"] {
-        stage.clone(dir).ok();
+        stage.clone(&stage.url, dir).ok();
         is_linked(world, dir);
     }
     let gc = ["gc", "-q", "--prune=now"];
     world.git(gc).at("one").ok();
     fs::remove_dir_all(world.path("one")).expect("the world is ours");
-    stage.clone("three").ok();
+    stage.clone(&stage.url, "three").ok();
     same_clone(world, &world.path("three"), &world.path("plain"));
     let whole = ["fsck", "--full", "--strict"];
     world.git(whole).env("GIT_DIR", world.only_mirror()).ok();
@@ -264,9 +265,9 @@ fn with_an_idea() -> Stage {
     world.mirrord(["add", "work", &stage.url]).args(track).ok();
     world.git(["clone", "-q", "mirror::work", "ours"]).ok();
     stage
-        .in_ours(&["commit", "-q", "--allow-empty", "-m", "mine"])
+        .ours(&["commit", "-q", "--allow-empty", "-m", "mine"])
         .ok();
-    stage.in_ours(&["push", "-q", "origin", "HEAD:idea"]).ok();
+    stage.ours(&["push", "-q", "origin", "HEAD:idea"]).ok();
     world.git(["clone", "-q", "mirror::work", "theirs"]).ok();
     is_linked(world, "theirs");
     stage
@@ -293,6 +294,6 @@ fn local_branches_are_copied_and_never_shared() {
         );
     }
     let idea = world.git(["rev-parse", "origin/idea"]).at("theirs").ok();
-    let mine = stage.in_ours(&["rev-parse", "HEAD"]).ok();
+    let mine = stage.ours(&["rev-parse", "HEAD"]).ok();
     assert_eq!(idea.line(), mine.line());
 }

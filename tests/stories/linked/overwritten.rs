@@ -13,7 +13,8 @@ use serde_json::Value;
 use tests::{World, same_clone};
 
 use super::{EVENT_TIMEOUT, as_if_untouched, files, is_linked, objects};
-use crate::clone::{Stage, fill};
+use crate::clone::fill;
+use crate::stage::Stage;
 
 /// Writes into each file of this ending that a clone shares with the mirror, and puts its time back.
 fn overwrite(world: &World, dir: &str, ending: &str) {
@@ -42,7 +43,7 @@ pub(super) fn flip(path: &Path) {
 /// A project of which there are a mirror, a clone through it and a plain one.
 fn stage() -> Stage {
     let stage = Stage::new(fill);
-    stage.clone("agent").ok();
+    stage.clone(&stage.url, "agent").ok();
     is_linked(&stage.world, "agent");
     stage.world.git(["clone", "-q", &stage.url, "plain"]).ok();
     stage
@@ -80,7 +81,7 @@ fn who_writes_into_a_clone_and_puts_the_time_back_changes_no_other_and_the_next_
         for (at, link) in ["auto", "hardlink", "copy"].into_iter().enumerate() {
             let dir = format!("{link}-{ending}");
             world.config("mirror.link", link);
-            let cloned = stage.clone(&dir).ok();
+            let cloned = stage.clone(&stage.url, &dir).ok();
             is_like_plain(&stage, &dir);
             let warning = format!(".{ending}' of this mirror was changed at 20");
             let is_told = cloned.stderr.contains(&warning);
@@ -88,7 +89,7 @@ fn who_writes_into_a_clone_and_puts_the_time_back_changes_no_other_and_the_next_
             is_verified(world);
         }
         world.config("mirror.link", "auto");
-        stage.clone("linked").ok();
+        stage.clone(&stage.url, "linked").ok();
         is_linked(world, "linked");
         let name = format!(".{ending}' of ");
         let status = world.mirrord(["status"]).ok().stdout;
@@ -108,7 +109,7 @@ fn a_file_that_is_overwritten_after_the_daemon_has_checked_it_is_fetched_again()
     let world = &stage.world;
     // Between the two, the helper waits for whoever has the record of what was touched.
     let lock = Stamps::lock(&world.only_mirror(), EVENT_TIMEOUT).expect("nobody keeps it");
-    let running = stage.clone("ours").start();
+    let running = stage.clone(&stage.url, "ours").start();
     let deadline = Instant::now() + EVENT_TIMEOUT;
     while !world.path("ours/.git/objects").exists() {
         assert!(Instant::now() < deadline, "git never begins");
@@ -127,7 +128,7 @@ fn clones_that_are_removed_cost_no_more_than_a_hash() {
     let world = &stage.world;
     for _ in 0..2 {
         fs::remove_dir_all(world.path("agent")).expect("ours");
-        let cloned = stage.clone("agent").ok();
+        let cloned = stage.clone(&stage.url, "agent").ok();
         is_linked(world, "agent");
         assert!(!cloned.stderr.contains("changed"), "{cloned}");
     }
@@ -151,10 +152,10 @@ fn after_a_complaint_of_git_the_next_clone_works_whatever_the_ctime_says() {
         }
         as_if_untouched(&mirror);
         world.config("mirror.link", "off");
-        let first = stage.clone("first").run();
+        let first = stage.clone(&stage.url, "first").run();
         if !first.status.success() || first.stderr.contains("error: ") {
             assert!(first.stderr.contains("run it again"), "{first}");
-            stage.clone("second").ok();
+            stage.clone(&stage.url, "second").ok();
             is_like_plain(&stage, "second");
             let log = world.log();
             assert!(

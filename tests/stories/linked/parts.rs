@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 use tests::{Project, Twins, World};
 
 use super::{files, inode, is_linked, is_not_linked, objects, overwritten::flip};
-use crate::clone::{Stage, fill};
+use crate::clone::fill;
+use crate::stage::Stage;
 
 /// The complete derived packs of a mirror.
 fn made(world: &World) -> Vec<PathBuf> {
@@ -38,7 +39,7 @@ fn is_handed_a_part(world: &World, dir: &str) {
 /// A project of which there is a mirror.
 fn stage(fill: impl FnOnce(&Project)) -> Stage {
     let stage = Stage::new(fill);
-    stage.clone("whole").arg("--quiet").ok();
+    stage.clone(&stage.url, "whole").arg("--quiet").ok();
     stage
 }
 
@@ -119,7 +120,7 @@ fn a_shallow_fetch_into_an_empty_repository_is_handed_its_pack() {
 fn clones_of_the_same_part_at_once_are_handed_the_same_pack() {
     let stage = stage(fill);
     let dirs: Vec<_> = (0..8).map(|number| format!("ours{number}")).collect();
-    let clone = |dir: &String| stage.clone(dir).arg("--depth=1").start();
+    let clone = |dir: &String| stage.clone(&stage.url, dir).arg("--depth=1").start();
     let running: Vec<_> = dirs.iter().map(clone).collect();
     for clone in running {
         let ran = clone.wait();
@@ -196,6 +197,6 @@ fn a_part_is_given_by_any_choice() {
 #[track_caller]
 fn is_linked_still(stage: &Stage) {
     stage.world.config("mirror.link", "auto");
-    stage.clone("again").ok();
+    stage.clone(&stage.url, "again").ok();
     is_linked(&stage.world, "again");
 }

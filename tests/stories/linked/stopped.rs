@@ -16,7 +16,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tests::{Running, World, same_clone};
 
 use super::{EVENT_TIMEOUT, files, inode, is_linked, is_not_linked, objects, shared, with_an_idea};
-use crate::clone::{Stage, fill};
+use crate::clone::fill;
+use crate::stage::Stage;
 
 /// Prepares a clone whose helper strace stops, kills or fails at a system call by which files are hard-linked or copied.
 /// `action` is the action as in strace's option `inject`.
@@ -71,7 +72,7 @@ impl StoppedClone {
 /// A stage of which a first clone has been taken, and a plain clone of it.
 fn stage() -> Stage {
     let stage = Stage::new(fill);
-    stage.clone("first").ok();
+    stage.clone(&stage.url, "first").ok();
     is_linked(&stage.world, "first");
     stage.world.git(["clone", "-q", &stage.url, "plain"]).ok();
     stage
@@ -107,7 +108,7 @@ fn a_clone_whose_packs_go_while_it_is_handed_them_is_handed_those_that_came() {
     let clone = StoppedClone::new(&stage, "ours");
     let mirror = repack_by_hand(world);
     // The daemon verifies what it finds, as soon as somebody wants it.
-    stage.clone("second").ok();
+    stage.clone(&stage.url, "second").ok();
     let deadline = Instant::now() + EVENT_TIMEOUT;
     let is_verified = || {
         let record = Record::read(&mirror).expect("it can be read");
@@ -200,7 +201,7 @@ fn a_clone_whose_helper_is_killed_while_it_is_handed_packs_leaves_nothing_and_wo
     let ran = clone.running.wait();
     assert!(!ran.status.success(), "{ran}");
     assert!(!world.path("ours").exists(), "git takes it away");
-    stage.clone("ours").ok();
+    stage.clone(&stage.url, "ours").ok();
     is_linked(world, "ours");
     is_like_plain(&stage, "ours");
 }

@@ -7,8 +7,9 @@ use tests::{On, Run};
 
 use super::{files_with, lookout::search};
 use crate::{
-    clone::{Stage, fill},
+    clone::fill,
     push_pair::{SWEPT, nothing_is_left},
+    stage::Stage,
 };
 
 /// The files below the mirror's home that have one of these texts.
@@ -42,7 +43,7 @@ fn a_header_and_a_proxy_go_to_children_by_a_file_that_goes_with_the_child() {
     world.config(&of_host("extraHeader"), &header);
     let proxy = format!("http://me:{}@proxy.example", canaries[1]);
     world.config(&of_host("proxy"), &proxy);
-    stage.clone("ours").ok();
+    stage.clone(&stage.url, "ours").ok();
     // Only git's own client has a use for a cookie file.
     world.config("http.cookieFile", "/dev/null");
     let git = |args: &[&str]| -> Run { world.git(args).at("ours") };

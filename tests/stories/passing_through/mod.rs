@@ -9,9 +9,9 @@ use rustix::process::Signal;
 use tests::{Fault, On, Request, World};
 
 use crate::{
-    clone::{Stage, fill, listed},
-    credentials::Private,
+    clone::{fill, listed},
     linked::EVENT_TIMEOUT,
+    stage::Stage,
 };
 
 /// The bodies of the requests for objects, with who asked: git itself, or the daemon.
@@ -56,7 +56,11 @@ fn a_part_comes_at_once_and_the_mirror_is_made_after_it() {
         let stage = Stage::new(fill);
         let Stage { world, url, .. } = &stage;
         stage.gitlab.forget_requests();
-        stage.clone("ours").arg("--quiet").args(options).ok();
+        stage
+            .clone(&stage.url, "ours")
+            .arg("--quiet")
+            .args(options)
+            .ok();
         let first = fetches(&stage.gitlab.requests());
         assert!(first[0].0, "git asks for what is wanted: {first:?}");
         mirror_is_made(world);
@@ -90,9 +94,9 @@ fn a_clone_whose_pack_git_indexes_slowly_gets_its_mirror_too() {
     let link = format!("ln -s {real}/git-* \"$0\"");
     let exec = world.path("exec");
     world.program("sh", ["-c", &link]).arg(&exec).ok();
-    let clone = stage.clone("ours").args(["-q", "--depth=1"]);
+    let clone = stage.clone(&stage.url, "ours").args(["-q", "--depth=1"]);
     clone.env("GIT_EXEC_PATH", exec).ok();
-    let lfs = stage.in_ours(&["config", "remote.origin.lfsurl"]).ok();
+    let lfs = stage.ours(&["config", "remote.origin.lfsurl"]).ok();
     assert_eq!(lfs.line(), format!("{}/info/lfs", stage.url));
     mirror_is_made(world);
 }
@@ -109,7 +113,10 @@ fn a_clone_that_asks_for_refs_by_name_gets_its_mirror_too() {
 #[test]
 fn of_an_empty_project_upstream_is_asked_what_there_is_and_no_more() {
     let stage = Stage::new(|_| ());
-    let ran = stage.clone("ours").arg("--depth=1").ok();
+    let ran = stage
+        .clone(&stage.url, "ours")
+        .args(["--no-quiet", "--depth=1"])
+        .ok();
     assert!(ran.stderr.contains("cloned an empty repository"), "{ran}");
     assert_eq!(stage.gitlab.requests().len(), 2);
 }
@@ -150,7 +157,11 @@ fn a_clone_of_the_whole_with_a_filter_or_with_pass_through_off_waits_for_the_mir
             .world
             .mirrord(["config", "pass-through", setting])
             .ok();
-        stage.clone("ours").arg("--quiet").args(options).ok();
+        stage
+            .clone(&stage.url, "ours")
+            .arg("--quiet")
+            .args(options)
+            .ok();
         assert_eq!(listed(&stage.world, "name").len(), 1);
         let all = fetches(&stage.gitlab.requests());
         assert!(all.iter().all(|(of_git, _)| !of_git), "{all:?}");
@@ -160,9 +171,9 @@ fn a_clone_of_the_whole_with_a_filter_or_with_pass_through_off_waits_for_the_mir
 #[test]
 fn a_project_with_a_mirror_under_another_spelling_gets_no_second_one() {
     let stage = Stage::new(fill);
-    stage.clone("whole").arg("--quiet").ok();
+    stage.clone(&stage.url, "whole").arg("--quiet").ok();
     let stem = stage.url.trim_end_matches(".git");
-    let part = stage.clone_from(stem, "part");
+    let part = stage.clone(stem, "part");
     part.args(["--quiet", "--depth=1"]).ok();
     assert_eq!(listed(&stage.world, "name").len(), 1);
 }
@@ -174,7 +185,10 @@ fn a_client_that_is_killed_while_it_passes_through_leaves_no_process() {
         project.commit("main", "large", &noise);
     });
     stage.gitlab.fault(Fault::rate_limit(200_000));
-    let clone = stage.clone("ours").arg("--depth=1").start();
+    let clone = stage
+        .clone(&stage.url, "ours")
+        .args(["--no-quiet", "--depth=1"])
+        .start();
     stage.gitlab.wait_for(|requests| {
         let fetches = requests
             .iter()
@@ -191,15 +205,15 @@ fn a_client_that_is_killed_while_it_passes_through_leaves_no_process() {
 
 #[test]
 fn a_login_that_git_knows_is_known_to_both() {
-    let private = Private::new().with_helper("right");
-    private.clone("ours").arg("--depth=1").ok();
+    let private = Stage::private().with_helper("right");
+    private.clone(&private.url, "ours").arg("--depth=1").ok();
     mirror_is_made(&private.world);
-    private.fetch().ok();
+    private.fetch("ours").ok();
 }
 
 #[test]
 fn a_login_that_stands_in_the_url_is_told_to_the_daemon_alone() {
-    let private = Private::new();
+    let private = Stage::private();
     let url = private.url.replace("http://", "mirror::http://me:right@");
     let clone = ["clone", "-q", "--depth=1", &url, "ours"];
     private.world.git(clone).ok();
@@ -216,7 +230,10 @@ fn errors_of_a_clone_are_the_same_with_and_without_passing_through() {
             .mirrord(["config", "pass-through", setting])
             .ok();
         fault(&stage);
-        let ran = stage.clone("ours").arg("--depth=1").run();
+        let ran = stage
+            .clone(&stage.url, "ours")
+            .args(["--no-quiet", "--depth=1"])
+            .run();
         assert!(!stage.world.path("ours").exists() || ran.status.success());
         let stderr = ran.stderr.replace(&stage.gitlab.host(), "HOST");
         (ran.status.code(), stderr)
@@ -235,10 +252,10 @@ fn errors_of_a_clone_are_the_same_with_and_without_passing_through() {
 
 #[test]
 fn a_redirected_clone_takes_no_login_along_and_waits_for_the_mirror() {
-    let private = Private::new().with_helper("right");
+    let private = Stage::private().with_helper("right");
     let target = "/elsewhere/project.git/info/refs?service=git-upload-pack";
     private.gitlab.fault(Fault::redirect(302, target));
-    private.clone("ours").arg("--depth=1").run();
+    private.clone(&private.url, "ours").arg("--depth=1").run();
     let elsewhere = private.gitlab.requests();
     let elsewhere = elsewhere
         .iter()
@@ -254,7 +271,10 @@ fn a_redirected_clone_takes_no_login_along_and_waits_for_the_mirror() {
 fn a_clone_that_is_interrupted_leaves_nothing_and_no_mirror_is_made() {
     let stage = Stage::new(fill);
     let paused = stage.gitlab.pause(On::Fetch);
-    let clone = stage.clone("ours").arg("--depth=1").start();
+    let clone = stage
+        .clone(&stage.url, "ours")
+        .args(["--no-quiet", "--depth=1"])
+        .start();
     paused.reached();
     clone.kill_group(Signal::INT);
     let ran = clone.wait();
@@ -275,7 +295,10 @@ fn an_upstream_that_breaks_off_is_told_as_by_git() {
     stage.gitlab.fault(Fault::cut_answer_after(100_000));
     let plain = ["clone", "-q", "--depth=1", url, "plain"];
     let plain = world.git(plain).fails();
-    let ran = stage.clone("ours").args(["-q", "--depth=1"]).fails();
+    let ran = stage
+        .clone(&stage.url, "ours")
+        .args(["-q", "--depth=1"])
+        .fails();
     let messages = |stderr: &str| {
         let lines = stderr
             .lines()
@@ -291,7 +314,10 @@ fn an_upstream_that_breaks_off_is_told_as_by_git() {
 fn a_part_that_upstream_does_not_give_makes_no_mirror() {
     let stage = Stage::new(fill);
     stage.gitlab.fault(Fault::status(500).on(On::Fetch));
-    let ran = stage.clone("ours").args(["-q", "--depth=1"]).fails();
+    let ran = stage
+        .clone(&stage.url, "ours")
+        .args(["-q", "--depth=1"])
+        .fails();
     assert!(ran.stderr.contains("RPC failed; HTTP 500"), "{ran}");
     assert!(!stage.world.path("ours").exists());
     stage.gitlab.clear_faults();
@@ -303,7 +329,10 @@ fn an_upstream_that_does_not_answer_a_connection_is_given_up() {
     let stage = Stage::new(fill);
     stage.world.config("http.lowSpeedTime", "1");
     stage.gitlab.vanish();
-    let ran = stage.clone("ours").arg("--depth=1").code(128);
+    let ran = stage
+        .clone(&stage.url, "ours")
+        .args(["--no-quiet", "--depth=1"])
+        .code(128);
     let expected = format!(
         "error: cannot reach '{}': no answer for 1 second",
         stage.url
@@ -314,7 +343,7 @@ fn an_upstream_that_does_not_answer_a_connection_is_given_up() {
 
 #[test]
 fn a_person_reads_where_to_sign_in_while_it_is_waited_for() {
-    let private = Private::new();
+    let private = Stage::private();
     let pipe = private.world.path("signed-in");
     let helper = private.world.path("bin/browser");
     private.world.script(
@@ -329,7 +358,7 @@ fn a_person_reads_where_to_sign_in_while_it_is_waited_for() {
         .world
         .config("credential.helper", &helper.to_string_lossy());
     private.world.program("mkfifo", [&pipe]).ok();
-    let clone = private.clone("ours").arg("--depth=1").start();
+    let clone = private.clone(&private.url, "ours").arg("--depth=1").start();
     clone.printed("sign in at PAGE");
     fs::write(pipe, "yes").expect("somebody waits for it");
     let ran = clone.wait();
@@ -338,7 +367,7 @@ fn a_person_reads_where_to_sign_in_while_it_is_waited_for() {
 
 #[test]
 fn a_process_that_a_credential_helper_leaves_running_is_not_waited_for() {
-    let private = Private::new();
+    let private = Stage::private();
     let pipe = private.world.path("hold");
     let script = format!(
         "#!/bin/sh\n[ $1 = get ] || exit 0\nif mkdir {0}.once; then cat {0} >/dev/null & fi\n\
@@ -351,15 +380,21 @@ fn a_process_that_a_credential_helper_leaves_running_is_not_waited_for() {
         .world
         .config("credential.helper", &helper.to_string_lossy());
     private.world.program("mkfifo", [&pipe]).ok();
-    private.clone("ours").args(["-q", "--depth=1"]).ok();
+    private
+        .clone(&private.url, "ours")
+        .args(["-q", "--depth=1"])
+        .ok();
     fs::write(pipe, "the end").expect("it has been left running");
 }
 
 #[test]
 fn its_large_files_are_looked_for_where_they_are() {
     let stage = Stage::with_tls(fill);
-    stage.clone("ours").args(["-q", "--depth=1"]).ok();
-    let config = stage.in_ours(&["config", "remote.origin.lfsurl"]).ok();
+    stage
+        .clone(&stage.url, "ours")
+        .args(["-q", "--depth=1"])
+        .ok();
+    let config = stage.ours(&["config", "remote.origin.lfsurl"]).ok();
     let expected = format!("{}/info/lfs", stage.url);
     assert_eq!(config.line(), expected);
     let stage = Stage::with_tls(|project| {
@@ -369,8 +404,11 @@ fn its_large_files_are_looked_for_where_they_are() {
             "[lfs]\n\turl = https://lfs.example/\n",
         ));
     });
-    stage.clone("ours").args(["-q", "--depth=1"]).ok();
-    let config = stage.in_ours(&["config", "remote.origin.lfsurl"]).run();
+    stage
+        .clone(&stage.url, "ours")
+        .args(["-q", "--depth=1"])
+        .ok();
+    let config = stage.ours(&["config", "remote.origin.lfsurl"]).run();
     assert_eq!(config.stdout, "", "the project says where they are");
     let lfsconfig = fs::read_to_string(stage.world.path("ours/.lfsconfig"));
     assert!(lfsconfig.is_ok());

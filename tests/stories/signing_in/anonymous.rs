@@ -4,11 +4,12 @@ use std::{collections::BTreeSet, fs};
 
 use tests::Fault;
 
-use crate::credentials::{Private, nothing};
+use crate::credentials::nothing;
+use crate::stage::Stage;
 
 #[test]
 fn an_anonymous_mirror_never_sends_a_credential_whatever_the_user_has() {
-    let private = Private::not_yet().with_helper("right");
+    let private = Stage::not_yet_private().with_helper("right");
     let netrc = "machine 127.0.0.1\nlogin me\npassword right\n";
     fs::write(private.world.home().join(".netrc"), netrc).expect("the home is ours");
     private
@@ -20,7 +21,7 @@ fn an_anonymous_mirror_never_sends_a_credential_whatever_the_user_has() {
         .world
         .git(["clone", "-q", "mirror::project", "ours"])
         .ok();
-    private.fetch().ok();
+    private.fetch("ours").ok();
     private
         .world
         .git(["commit", "-q", "--allow-empty", "-m", "c"])
@@ -57,7 +58,7 @@ fn an_anonymous_mirror_never_sends_a_credential_whatever_the_user_has() {
 
 #[test]
 fn an_anonymous_mirror_has_no_ticket_either() {
-    let private = Private::not_yet();
+    let private = Stage::not_yet_private();
     let add = ["add", "project", &private.url, "--anonymous"];
     private.world.mirrord(add).ok();
     private.gitlab.forget_requests();
@@ -75,7 +76,7 @@ fn an_anonymous_mirror_has_no_ticket_either() {
 
 #[test]
 fn an_anonymous_mirror_of_what_became_private_says_so_and_asks_nobody() {
-    let private = Private::not_yet().with_helper("right");
+    let private = Stage::not_yet_private().with_helper("right");
     let add = ["add", "project", &private.url, "--anonymous"];
     private.world.mirrord(add).ok();
     private
@@ -84,7 +85,7 @@ fn an_anonymous_mirror_of_what_became_private_says_so_and_asks_nobody() {
         .ok();
     private.gitlab.require_login("group/project", "me", "right");
     let ran = nothing(
-        private.fetch(),
+        private.fetch("ours"),
         "wants a login, and the mirror is anonymous",
     );
     assert!(
@@ -97,7 +98,7 @@ fn an_anonymous_mirror_of_what_became_private_says_so_and_asks_nobody() {
         .world
         .mirrord(["set", "project", "--forget-credential"])
         .ok();
-    private.fetch().ok();
+    private.fetch("ours").ok();
     // The mirror goes on by itself, too, and asks as well.
     let calls = private.helper_calls("helper");
     let kinds: BTreeSet<_> = calls.iter().map(String::as_str).collect();

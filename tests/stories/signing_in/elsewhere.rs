@@ -2,7 +2,7 @@
 
 use tests::{Fault, GitLab, On, Request};
 
-use crate::credentials::Private;
+use crate::stage::Stage;
 
 /// Requests that could tell somebody who we are.
 fn telling(requests: &[Request]) -> Vec<&Request> {
@@ -37,14 +37,14 @@ fn redirect_targets(own: &GitLab, other: &GitLab, tls: &GitLab) -> Vec<String> {
 
 #[test]
 fn no_redirect_takes_a_mirrors_own_token_along() {
-    let private = Private::new();
+    let private = Stage::private();
     let (other, tls) = (private.world.gitlab(), private.world.gitlab_tls());
     for gitlab in [&other, &tls] {
         gitlab.project("group/project").commit("main", "a", "a");
     }
     let ca = tls.ca_file().display().to_string();
     private.world.config("http.sslCAInfo", &ca);
-    private.adding("project", "right").ok();
+    private.add_with_password("project", "right").ok();
     let tails = [
         (On::InfoRefs, "/info/refs?service=git-upload-pack"),
         (On::LsRefs, "/git-upload-pack"),
@@ -73,10 +73,10 @@ fn no_redirect_takes_a_mirrors_own_token_along() {
 
 #[test]
 fn no_redirect_of_a_push_takes_it_along_either() {
-    let private = Private::new();
+    let private = Stage::private();
     let other = private.world.gitlab();
     other.project("group/project").commit("main", "a", "a");
-    private.adding("project", "right").ok();
+    private.add_with_password("project", "right").ok();
     private.clone_and_commit();
     let base = format!("http://{}/group/project.git", other.host());
     for (on, tail) in [
@@ -96,7 +96,7 @@ fn no_redirect_of_a_push_takes_it_along_either() {
 
 #[test]
 fn a_credential_given_for_one_address_is_not_told_to_where_that_redirects() {
-    let private = Private::new();
+    let private = Stage::private();
     // Without its `.git` GitLab redirects it, to itself; and here to another one.
     let other = private.world.gitlab();
     other.project("group/project").commit("main", "a", "a");
@@ -107,7 +107,7 @@ fn a_credential_given_for_one_address_is_not_told_to_where_that_redirects() {
     private
         .gitlab
         .fault(Fault::redirect(301, &location).on(On::InfoRefs));
-    private.adding("project", "right").fails();
+    private.add_with_password("project", "right").fails();
     assert_eq!(telling(&other.requests()).len(), 0);
     assert!(private.secrets().is_empty() && private.world.mirrors().is_empty());
     private.gitlab.clear_faults();

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::credentials::Private;
+use crate::stage::Stage;
 
 /// The date so many days from now, as GitLab writes it, with one day to spare for midnight.
-fn in_days(private: &Private, days: i64) -> String {
+fn in_days(private: &Stage, days: i64) -> String {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .expect("after 1970");
@@ -18,7 +18,7 @@ fn in_days(private: &Private, days: i64) -> String {
 
 /// Waits until the output of `mirrord` has this text: there is no event for the daemon's knowledge of an expiry.
 #[track_caller]
-fn says(private: &Private, args: &[&str], text: &str) {
+fn says(private: &Stage, args: &[&str], text: &str) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let ran = private.world.mirrord(args).ok();
@@ -31,10 +31,10 @@ fn says(private: &Private, args: &[&str], text: &str) {
 
 #[test]
 fn a_token_that_is_about_to_expire_is_said_to_in_show_and_status() {
-    let private = Private::new();
+    let private = Stage::private();
     let date = in_days(&private, 3);
     private.gitlab.expires("right", Some(&date));
-    private.adding("project", "right").ok();
+    private.add_with_password("project", "right").ok();
     says(
         &private,
         &["show", "project"],
@@ -67,10 +67,10 @@ fn a_token_that_is_about_to_expire_is_said_to_in_show_and_status() {
 
 #[test]
 fn a_token_with_time_left_is_told_and_not_warned_of() {
-    let private = Private::new();
+    let private = Stage::private();
     let date = in_days(&private, 40);
     private.gitlab.expires("right", Some(&date));
-    private.adding("project", "right").ok();
+    private.add_with_password("project", "right").ok();
     says(
         &private,
         &["show", "project"],
@@ -83,15 +83,15 @@ fn a_token_with_time_left_is_told_and_not_warned_of() {
     // Of another one, nothing is known yet.
     private.gitlab.require_login("group/project", "me", "new");
     private.gitlab.expires("new", None);
-    private.setting("project", "new").ok();
+    private.set_password("project", "new").ok();
     let shown = private.world.mirrord(["show", "project"]).ok();
     assert!(!shown.stdout.contains("token:"), "{shown}");
 }
 
 #[test]
 fn a_host_that_does_not_tell_when_tokens_expire_is_asked_once() {
-    let private = Private::new();
-    private.adding("project", "right").ok();
+    let private = Stage::private();
+    private.add_with_password("project", "right").ok();
     let asks = |request: &tests::Request| request.path.starts_with("/api/");
     private.gitlab.wait_for(|requests| {
         requests

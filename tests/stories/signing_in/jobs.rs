@@ -2,7 +2,7 @@
 
 use tests::{On, Ran, Run};
 
-use crate::credentials::Private;
+use crate::stage::Stage;
 
 /// When the bad job runs.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +19,7 @@ enum By {
     Address,
 }
 
-fn job(private: &Private, token: &str, by: By, dir: &str) -> Run {
+fn job(private: &Stage, token: &str, by: By, dir: &str) -> Run {
     let url = &private.url;
     match by {
         By::Helper => {
@@ -47,7 +47,7 @@ fn job(private: &Private, token: &str, by: By, dir: &str) -> Run {
 }
 
 #[track_caller]
-fn judge(private: &Private, good: &Ran, bad: &Ran, dirs: [&str; 2], what: &str) {
+fn judge(private: &Stage, good: &Ran, bad: &Ran, dirs: [&str; 2], what: &str) {
     assert!(good.status.success(), "{what}: {good}");
     assert!(
         !good.stderr.contains("Authentication failed"),
@@ -65,7 +65,7 @@ fn judge(private: &Private, good: &Ran, bad: &Ran, dirs: [&str; 2], what: &str) 
 fn a_bad_token_never_sees_what_needs_a_good_one_and_the_good_one_never_its_refusal() {
     for by in [By::Helper, By::Address] {
         for fresh_for in ["0s", "1h"] {
-            let private = Private::new();
+            let private = Stage::private();
             let mut number = 0;
             for up in [true, false] {
                 for order in [Order::AtOnce, Order::GoodFirst, Order::BadFirst] {
@@ -128,8 +128,8 @@ fn a_bad_token_never_sees_what_needs_a_good_one_and_the_good_one_never_its_refus
 
 #[test]
 fn a_mirrors_own_token_does_not_help_a_client_with_a_bad_one() {
-    let private = Private::new();
-    private.adding("project", "right").ok();
+    let private = Stage::private();
+    private.add_with_password("project", "right").ok();
     private
         .world
         .mirrord(["set", "project", "--fresh-for", "1h"])

@@ -4,7 +4,7 @@ use std::{fs, time::Instant};
 
 use tests::{Run, World};
 
-use crate::credentials::Private;
+use crate::stage::Stage;
 
 /// The longest that a locked keyring may hold somebody up, with room for a busy machine.
 const LIMIT: u64 = 30;
@@ -22,17 +22,17 @@ fn found(world: &World, text: &str) -> String {
 
 #[test]
 fn with_a_keyring_the_secret_is_in_it_and_nowhere_else() {
-    let private = Private::new();
+    let private = Stage::private();
     let keyring = private.world.keyring();
     let address = keyring.address();
-    at(private.adding("project", "right"), &address).ok();
+    at(private.add_with_password("project", "right"), &address).ok();
     assert!(private.secrets().is_empty());
     assert_eq!(found(&private.world, "right"), "");
     let shown = private.world.mirrord(["show", "project"]).ok();
     assert!(shown.stdout.contains("secret: in the keyring\n"), "{shown}");
     private.world.mirrord(["stop"]).ok();
     at(private.look_at("project"), &address).ok();
-    at(private.setting("project", "right"), &address).ok();
+    at(private.set_password("project", "right"), &address).ok();
     private.world.mirrord(["stop"]).ok();
     at(private.look_at("project"), &address).ok();
     at(private.world.mirrord(["remove", "project"]), &address).ok();
@@ -41,7 +41,7 @@ fn with_a_keyring_the_secret_is_in_it_and_nowhere_else() {
 
 #[test]
 fn a_daemon_whose_program_has_been_replaced_still_finds_the_keyring() {
-    let private = Private::new();
+    let private = Stage::private();
     let keyring = private.world.keyring();
     let address = keyring.address();
     private.world.install("mirrord");
@@ -49,7 +49,7 @@ fn a_daemon_whose_program_has_been_replaced_still_finds_the_keyring() {
     at(private.world.program(program, ["list"]), &address).ok();
     let pid = private.world.daemon_pid();
     private.world.install("mirrord");
-    at(private.adding("project", "right"), &address).ok();
+    at(private.add_with_password("project", "right"), &address).ok();
     assert!(private.secrets().is_empty());
     let shown = private.world.mirrord(["show", "project"]).ok();
     assert!(shown.stdout.contains("secret: in the keyring\n"), "{shown}");
@@ -60,10 +60,10 @@ fn a_daemon_whose_program_has_been_replaced_still_finds_the_keyring() {
 
 #[test]
 fn a_locked_keyring_is_not_waited_for_and_its_secret_is_looked_for_nowhere_else() {
-    let private = Private::new();
+    let private = Stage::private();
     let mut keyring = private.world.keyring();
     let address = keyring.address();
-    at(private.adding("project", "right"), &address).ok();
+    at(private.add_with_password("project", "right"), &address).ok();
     let clone = ["clone", "-q", "mirror::project", "ours"];
     at(private.world.git(clone), &address).ok();
     private.world.mirrord(["stop"]).ok();
@@ -80,7 +80,7 @@ fn a_locked_keyring_is_not_waited_for_and_its_secret_is_looked_for_nowhere_else(
     fs::write(dir.join(&id), "right\n").expect("ours");
     private.logins();
     let began = Instant::now();
-    let ran = at(private.fetch(), &address).code(128);
+    let ran = at(private.fetch("ours"), &address).code(128);
     assert!(ran.stderr.contains("error: the keyring is locked"), "{ran}");
     assert!(ran.stderr.contains("\nhint: unlock it"), "{ran}");
     assert!(began.elapsed().as_secs() < LIMIT, "{:?}", began.elapsed());
@@ -92,22 +92,22 @@ fn a_locked_keyring_is_not_waited_for_and_its_secret_is_looked_for_nowhere_else(
             .contains("project  needs you: the keyring is locked"),
         "{status}"
     );
-    let ran = at(private.setting("project", "new"), &address).code(1);
+    let ran = at(private.set_password("project", "new"), &address).code(1);
     assert!(
         ran.stderr.contains("the keyring is locked"),
         "no plain file instead: {ran}"
     );
     assert_eq!(found(&private.world, "new"), "");
     keyring.unlock();
-    at(private.fetch(), &address).ok();
+    at(private.fetch("ours"), &address).ok();
 }
 
 #[test]
 fn without_its_keyring_a_mirror_says_where_its_secret_is() {
-    let private = Private::new();
+    let private = Stage::private();
     let mut keyring = private.world.keyring();
     let address = keyring.address();
-    at(private.adding("project", "right"), &address).ok();
+    at(private.add_with_password("project", "right"), &address).ok();
     private.world.mirrord(["stop"]).ok();
     keyring.stop();
     for bus in [address.as_str(), "unix:path=/nonexistent"] {
@@ -121,7 +121,7 @@ fn without_its_keyring_a_mirror_says_where_its_secret_is() {
         private.world.mirrord(["stop"]).ok();
     }
     // A new one goes where there is something now, and the mirror knows where that is.
-    private.setting("project", "right").ok();
+    private.set_password("project", "right").ok();
     private.look_at("project").ok();
     assert_eq!(private.secrets().len(), 1);
     private.world.mirrord(["stop"]).ok();

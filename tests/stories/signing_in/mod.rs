@@ -16,11 +16,11 @@ use std::{fs, path::PathBuf};
 
 use tests::Run;
 
-use crate::credentials::Private;
+use crate::stage::Stage;
 
-impl Private {
+impl Stage {
     /// Prepares `mirrord add` of the project, with a password on stdin.
-    pub(crate) fn adding(&self, name: &str, password: &str) -> Run {
+    pub(crate) fn add_with_password(&self, name: &str, password: &str) -> Run {
         let args = [
             "add",
             name,
@@ -33,7 +33,7 @@ impl Private {
     }
 
     /// Prepares `mirrord set` of a password on stdin.
-    pub(crate) fn setting(&self, name: &str, password: &str) -> Run {
+    pub(crate) fn set_password(&self, name: &str, password: &str) -> Run {
         let args = ["set", name, "--username", "me", "--password-stdin"];
         self.world.mirrord(args).stdin(format!("{password}\n"))
     }

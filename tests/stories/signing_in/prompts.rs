@@ -4,23 +4,25 @@ use std::fs;
 
 use tests::{On, Run};
 
-use crate::{credentials::Private, ssh::Stage};
+use crate::{ssh, stage::Stage};
 
 /// The output of a plain clone and of ours at a terminal, without what may differ.
-fn alike(private: &Private, shown: &str) -> String {
+fn alike(private: &Stage, shown: &str) -> String {
     shown
         .replace("mirror::", "")
         .replace("'ours'", "'plain'")
         .replace(&private.gitlab.host(), "HOST")
 }
 
-fn clone(private: &Private, dir: &str) -> Run {
-    private.clone(dir).env_remove("GIT_TERMINAL_PROMPT")
+fn clone(private: &Stage, dir: &str) -> Run {
+    private
+        .clone(&private.url, dir)
+        .env_remove("GIT_TERMINAL_PROMPT")
 }
 
 #[test]
 fn a_clone_of_something_private_asks_as_plain_git_does_and_offers_what_worked() {
-    let private = Private::new().with_helper("none");
+    let private = Stage::private().with_helper("none");
     fs::remove_file(private.world.path("helper")).expect("it is ours");
     let mut shown = Vec::new();
     for dir in ["plain", "ours"] {
@@ -44,7 +46,7 @@ fn a_clone_of_something_private_asks_as_plain_git_does_and_offers_what_worked() 
         shown.push(alike(&private, &all));
     }
     assert_eq!(shown[0], shown[1]);
-    let terminal = private.fetch().on_terminal();
+    let terminal = private.fetch("ours").on_terminal();
     assert_eq!(
         terminal.ended(),
         (0, String::new()),
@@ -54,7 +56,7 @@ fn a_clone_of_something_private_asks_as_plain_git_does_and_offers_what_worked() 
 
 #[test]
 fn a_wrong_answer_is_refused_as_by_plain_git_and_can_be_given_anew() {
-    let private = Private::new();
+    let private = Stage::private();
     let mut terminal = clone(&private, "ours").on_terminal();
     terminal.shows("Username for");
     terminal.types("me\n");
@@ -77,7 +79,7 @@ fn a_wrong_answer_is_refused_as_by_plain_git_and_can_be_given_anew() {
 
 #[test]
 fn of_many_clients_that_wait_one_is_asked() {
-    let private = Private::new();
+    let private = Stage::private();
     let paused = private.gitlab.pause(On::InfoRefs);
     let mut first = clone(&private, "ours").on_terminal();
     paused.reached();
@@ -97,7 +99,7 @@ fn of_many_clients_that_wait_one_is_asked() {
 
 #[test]
 fn ctrl_c_at_the_question_leaves_nothing_behind_and_the_next_who_waits_is_asked() {
-    let private = Private::new();
+    let private = Stage::private();
     let paused = private.gitlab.pause(On::InfoRefs);
     let mut first = clone(&private, "ours").on_terminal();
     paused.reached();
@@ -124,7 +126,7 @@ fn ctrl_c_at_the_question_leaves_nothing_behind_and_the_next_who_waits_is_asked(
 
 #[test]
 fn a_program_that_asks_goes_before_the_terminal_as_in_plain_git() {
-    let private = Private::new();
+    let private = Stage::private();
     let script = "#!/bin/sh\ncase $1 in User*) echo me;; *) echo right;; esac\n";
     private.world.script("ask", script);
     let ask = private.world.path("ask").display().to_string();
@@ -153,9 +155,9 @@ fn a_program_that_asks_goes_before_the_terminal_as_in_plain_git() {
 
 #[test]
 fn without_a_terminal_a_clone_fails_at_once_and_prints_what_to_type() {
-    let private = Private::new();
+    let private = Stage::private();
     let ran = private
-        .clone("ours")
+        .clone(&private.url, "ours")
         .env_remove("GIT_TERMINAL_PROMPT")
         .code(128);
     assert!(
@@ -169,10 +171,10 @@ fn without_a_terminal_a_clone_fails_at_once_and_prints_what_to_type() {
 /// A stage with a key that has a passphrase, and nobody else's.
 #[test]
 fn a_client_without_a_terminal_does_not_wait_for_an_answer_at_another_terminal() {
-    let private = Private::new();
+    let private = Stage::private();
     let mut asked = clone(&private, "ours").on_terminal();
     asked.shows("Username for");
-    let ran = private.clone("theirs").code(128);
+    let ran = private.clone(&private.url, "theirs").code(128);
     assert!(ran.stderr.contains("could not read Username"), "{ran}");
     asked.types("me\n");
     asked.shows("Password for");
@@ -180,8 +182,8 @@ fn a_client_without_a_terminal_does_not_wait_for_an_answer_at_another_terminal()
     assert_eq!(asked.ended().0, 0);
 }
 
-fn with_passphrase() -> Stage {
-    let stage = Stage::small();
+fn with_passphrase() -> ssh::Stage {
+    let stage = ssh::Stage::small();
     let args = ["-q", "-p", "-P", "", "-N", "open sesame", "-f"];
     let key = stage.world.path("ssh/key");
     stage.world.program("ssh-keygen", args).arg(key).ok();
@@ -232,7 +234,7 @@ fn a_wrong_passphrase_is_asked_for_again_as_ssh_does_and_ctrl_c_ends_it() {
 
 #[test]
 fn an_unknown_host_key_is_asked_about_and_learnt_when_it_is_accepted() {
-    let stage = Stage::small();
+    let stage = ssh::Stage::small();
     stage.sshd.forget_host_key();
     let known = || fs::read_to_string(stage.world.path("ssh/known_hosts")).unwrap_or_default();
     let mut terminal = stage.clone("ours").on_terminal();
@@ -332,7 +334,7 @@ fn the_persons_own_askpass_answers_ssh_where_ssh_would_ask_it() {
 
 #[test]
 fn a_password_for_a_new_mirror_is_asked_for_at_the_terminal() {
-    let private = Private::new();
+    let private = Stage::private();
     let args = ["add", "project", &private.url, "--username", "me"];
     let mut terminal = private.world.mirrord(args).on_terminal();
     terminal.shows("Password for 'me' at 'http://");

@@ -4,17 +4,17 @@ use std::fs;
 
 use tests::{Fault, On};
 
-use crate::credentials::Private;
+use crate::stage::Stage;
 
 /// A private project with a token of its mirror's own, cloned.
-fn with_token() -> Private {
-    let private = Private::new().with_helper("another");
-    private.adding("project", "right").ok();
+fn with_token() -> Stage {
+    let private = Stage::private().with_helper("another");
+    private.add_with_password("project", "right").ok();
     private.clone_and_commit();
     private
 }
 
-fn push(private: &Private, branch: &str) -> tests::Run {
+fn push(private: &Stage, branch: &str) -> tests::Run {
     let refspec = format!("HEAD:refs/heads/{branch}");
     private.world.git(["push", "origin", &refspec]).at("ours")
 }
@@ -36,12 +36,12 @@ fn a_push_signs_in_with_the_mirrors_own_token_at_once_and_tells_nobody() {
 
 #[test]
 fn a_push_whose_token_is_refused_counts_as_a_try_and_asks_nobody() {
-    let private = Private::not_yet();
+    let private = Stage::not_yet_private();
     private
         .gitlab
         .require_login_to_push("group/project", "me", "right");
     let private = private.with_helper("right");
-    private.adding("project", "right").ok();
+    private.add_with_password("project", "right").ok();
     private.clone_and_commit();
     // Between the fetch and the push.
     let paused = private.gitlab.pause(On::PushInfoRefs);
@@ -75,7 +75,7 @@ fn a_token_that_may_read_and_is_refused_in_pushes_is_tried_there_twice_in_all() 
     for branch in ["one", "two", "three", "four"] {
         let ran = push(&private, branch).fails();
         assert!(ran.stderr.contains("Authentication failed"), "{ran}");
-        private.fetch().ok();
+        private.fetch("ours").ok();
     }
     private.world.mirrord(["test", "project"]).run();
     private.world.kill_daemon();
@@ -92,7 +92,7 @@ fn a_token_that_may_read_and_is_refused_in_pushes_is_tried_there_twice_in_all() 
         "GitLab bans who guesses"
     );
     private.gitlab.clear_faults();
-    private.setting("project", "right").ok();
+    private.set_password("project", "right").ok();
     push(&private, "six").ok();
     private.gitlab.fault(refused_once());
     push(&private, "seven").fails();
@@ -109,7 +109,7 @@ fn refused_once() -> Fault {
 }
 
 /// The answer of the daemon's own credential helper to these ids.
-fn login(private: &Private, id: &str, push: &str) -> tests::Ran {
+fn login(private: &Stage, id: &str, push: &str) -> tests::Ran {
     let (scheme, host) = ("protocol=http", format!("host={}", private.gitlab.host()));
     let helper = private.world.helper(["login", "get"]);
     let helper = helper.env("MIRROR_LOGIN", id).env("MIRROR_PUSH", push);
@@ -117,7 +117,7 @@ fn login(private: &Private, id: &str, push: &str) -> tests::Ran {
 }
 
 /// A variable in the environment of a process of this world whose command line has these words.
-fn variable(private: &Private, text: &str, name: &str) -> String {
+fn variable(private: &Stage, text: &str, name: &str) -> String {
     let world = private.world.root().to_string_lossy().into_owned();
     let prefix = format!("{name}=");
     let processes = fs::read_dir("/proc").expect("this is Linux").flatten();

@@ -1,16 +1,16 @@
 //! A credential that upstream refuses: tried twice and no more, said, and forgotten when there is another.
 
-use crate::credentials::Private;
+use crate::stage::Stage;
 
 #[test]
 fn a_refused_token_is_tried_twice_across_all_mirrors_that_have_it() {
-    let private = Private::new();
+    let private = Stage::private();
     private
         .gitlab
         .project("group/other")
         .commit("main", "b", "b");
     private.gitlab.require_login("group/other", "me", "right");
-    private.adding("one", "right").ok();
+    private.add_with_password("one", "right").ok();
     let other = private.gitlab.url("group/other");
     let args = ["add", "two", &other, "--username", "me", "--password-stdin"];
     private.world.mirrord(args).stdin("right\n").ok();
@@ -50,14 +50,14 @@ fn a_refused_token_is_tried_twice_across_all_mirrors_that_have_it() {
 
 #[test]
 fn a_new_token_is_tried_at_once_and_so_is_the_same_when_somebody_says_that_it_is_right() {
-    let private = Private::new();
-    private.adding("project", "right").ok();
+    let private = Stage::private();
+    private.add_with_password("project", "right").ok();
     private.gitlab.revoke("me");
     for _ in 0..3 {
         private.look_at("project").code(128);
     }
     private.gitlab.require_login("group/project", "me", "new");
-    private.setting("project", "new").ok();
+    private.set_password("project", "new").ok();
     private.look_at("project").ok();
     let status = private.world.mirrord(["status"]).ok();
     assert!(!status.stdout.contains("needs you"), "{status}");
@@ -67,26 +67,26 @@ fn a_new_token_is_tried_at_once_and_so_is_the_same_when_somebody_says_that_it_is
     }
     private.gitlab.require_login("group/project", "me", "new");
     private.look_at("project").code(128);
-    private.setting("project", "new").ok();
+    private.set_password("project", "new").ok();
     private.look_at("project").ok();
 }
 
 #[test]
 fn a_login_of_the_users_git_is_tried_twice_wherever_it_comes_from() {
-    let private = Private::new().with_helper("wrong");
+    let private = Stage::private().with_helper("wrong");
     for dir in ["a", "b", "c", "d"] {
-        private.clone(dir).fails();
+        private.clone(&private.url, dir).fails();
     }
     let typed = private.url.replace("http://", "mirror::http://me:wrong@");
     private.world.git(["ls-remote", &typed]).fails();
-    private.adding("project", "wrong").fails();
+    private.add_with_password("project", "wrong").fails();
     assert_eq!(private.tries("wrong"), 2, "GitLab bans who guesses");
-    let ran = private.clone("e").fails();
+    let ran = private.clone(&private.url, "e").fails();
     assert!(
         ran.stderr.contains("this login was refused twice")
             && ran.stderr.contains("another one is tried at once"),
         "{ran}"
     );
     let private = private.with_helper("right");
-    private.clone("f").ok();
+    private.clone(&private.url, "f").ok();
 }

@@ -7,12 +7,12 @@ use std::{
 
 use tests::World;
 
-use crate::credentials::Private;
+use crate::stage::Stage;
 
 #[test]
 fn a_token_of_the_mirrors_own_is_sent_at_once_and_nobody_else_is_asked() {
-    let private = Private::new().with_helper("another");
-    private.adding("project", "right").ok();
+    let private = Stage::private().with_helper("another");
+    private.add_with_password("project", "right").ok();
     private.logins();
     private
         .world
@@ -25,7 +25,7 @@ fn a_token_of_the_mirrors_own_is_sent_at_once_and_nobody_else_is_asked() {
             _ => {}
         }
         private.logins();
-        private.fetch().ok();
+        private.fetch("ours").ok();
         let logins = private.logins();
         assert!(
             !logins.is_empty() && logins.iter().all(|login| login == "me:right"),
@@ -41,9 +41,9 @@ fn a_token_of_the_mirrors_own_is_sent_at_once_and_nobody_else_is_asked() {
 
 #[test]
 fn a_clone_of_the_url_signs_in_as_git_would_and_not_with_a_mirrors_token() {
-    let private = Private::new();
-    private.adding("project", "right").ok();
-    let by_url = private.clone("ours").fails();
+    let private = Stage::private();
+    private.add_with_password("project", "right").ok();
+    let by_url = private.clone(&private.url, "ours").fails();
     assert!(
         by_url.stderr.contains("could not read Username"),
         "{by_url}"
@@ -59,8 +59,8 @@ fn a_clone_of_the_url_signs_in_as_git_would_and_not_with_a_mirrors_token() {
 
 #[test]
 fn a_token_lies_in_a_file_for_its_owner_alone_and_nowhere_else() {
-    let private = Private::new();
-    private.adding("project", "right").ok();
+    let private = Stage::private();
+    private.add_with_password("project", "right").ok();
     private.look_at("project").ok();
     let secrets = private.secrets();
     let [secret] = &secrets[..] else {
@@ -88,8 +88,8 @@ fn a_token_lies_in_a_file_for_its_owner_alone_and_nowhere_else() {
 
 #[test]
 fn a_secret_that_others_could_read_or_change_is_refused_with_what_to_do() {
-    let private = Private::new();
-    private.adding("project", "right").ok();
+    let private = Stage::private();
+    private.add_with_password("project", "right").ok();
     private
         .world
         .git(["clone", "-q", "mirror::project", "ours"])
@@ -99,7 +99,7 @@ fn a_secret_that_others_could_read_or_change_is_refused_with_what_to_do() {
     let refused = |what: &str| {
         private.world.mirrord(["stop"]).ok();
         private.logins();
-        let ran = private.fetch().code(128);
+        let ran = private.fetch("ours").code(128);
         assert!(
             ran.stderr.contains("\nhint: ") && ran.stderr.starts_with("error: "),
             "{what}: {ran}"
@@ -118,15 +118,15 @@ fn a_secret_that_others_could_read_or_change_is_refused_with_what_to_do() {
     refused("a link");
     fs::remove_file(&secret).expect("ours");
     fs::rename(&aside, &secret).expect("ours");
-    private.fetch().ok();
+    private.fetch("ours").ok();
 }
 
 #[test]
 fn a_secret_goes_when_it_is_replaced_forgotten_or_its_mirror_is_removed() {
-    let private = Private::new();
-    private.adding("project", "right").ok();
+    let private = Stage::private();
+    private.add_with_password("project", "right").ok();
     let first = private.secrets();
-    private.setting("project", "right").ok();
+    private.set_password("project", "right").ok();
     let second = private.secrets();
     assert!(second.len() == 1 && first != second, "{first:?} {second:?}");
     private.look_at("project").ok();
@@ -136,7 +136,7 @@ fn a_secret_goes_when_it_is_replaced_forgotten_or_its_mirror_is_removed() {
         .ok();
     assert!(private.secrets().is_empty());
     private.look_at("project").fails();
-    private.setting("project", "right").ok();
+    private.set_password("project", "right").ok();
     private.look_at("project").ok();
     private.world.mirrord(["remove", "project"]).ok();
     assert!(private.secrets().is_empty());
@@ -144,13 +144,13 @@ fn a_secret_goes_when_it_is_replaced_forgotten_or_its_mirror_is_removed() {
 
 #[test]
 fn a_secret_that_cannot_be_removed_is_reported() {
-    let private = Private::new();
-    private.adding("project", "right").ok();
+    let private = Stage::private();
+    private.add_with_password("project", "right").ok();
     for args in [
         vec!["set", "project", "--forget-credential"],
         vec!["remove", "project"],
     ] {
-        private.setting("project", "right").ok();
+        private.set_password("project", "right").ok();
         let secret = private.secrets().remove(0);
         fs::remove_file(&secret).expect("ours");
         fs::create_dir_all(secret.join("in the way")).expect("ours");
@@ -164,8 +164,8 @@ fn a_secret_that_cannot_be_removed_is_reported() {
 
 #[test]
 fn an_add_that_fails_leaves_no_secret_and_no_mirror() {
-    let private = Private::new();
-    let ran = private.adding("project", "wrong").code(1);
+    let private = Stage::private();
+    let ran = private.add_with_password("project", "wrong").code(1);
     assert!(ran.stderr.contains("Authentication failed"), "{ran}");
     assert!(!ran.stderr.contains("wrong"), "{ran}");
     assert!(private.secrets().is_empty() && private.world.mirrors().is_empty());
@@ -174,8 +174,8 @@ fn an_add_that_fails_leaves_no_secret_and_no_mirror() {
 
 #[test]
 fn secrets_that_a_killed_daemon_left_behind_are_removed_and_those_of_mirrors_stay() {
-    let private = Private::new();
-    private.adding("project", "right").ok();
+    let private = Stage::private();
+    private.add_with_password("project", "right").ok();
     let named = private.secrets();
     private.world.kill_daemon();
     let orphan = named[0].with_file_name("0123456789abcdef0123456789abcdef");
@@ -187,8 +187,8 @@ fn secrets_that_a_killed_daemon_left_behind_are_removed_and_those_of_mirrors_sta
 
 #[test]
 fn a_token_is_not_told_to_another_host_when_the_address_changes() {
-    let private = Private::new();
-    private.adding("project", "right").ok();
+    let private = Stage::private();
+    private.add_with_password("project", "right").ok();
     let elsewhere = private.world.gitlab();
     elsewhere.project("group/project").commit("main", "a", "a");
     let url = elsewhere.url("group/project");
@@ -295,7 +295,7 @@ fn a_credential_that_makes_no_sense_for_an_address_is_refused_before_anything_ha
 
 #[test]
 fn a_password_is_asked_for_by_the_persons_askpass_program() {
-    let private = Private::new();
+    let private = Stage::private();
     private
         .world
         .script("ask", "#!/bin/sh\necho \"$1\" >>\"$0.heard\"\necho right\n");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tests::{Run, Running, Signal};
 
-use crate::daemon::Stage;
+use crate::{daemon::stage, stage::Stage};
 
 /// In the directories of the platform.
 fn on_platform(run: Run) -> Run {
@@ -31,21 +31,21 @@ fn fetched(stage: &Stage, change: impl Fn(Run) -> Run) {
 
 #[test]
 fn one_daemon_is_found_with_another_runtime_directory_or_none() {
-    let stage = Stage::new();
+    let stage = stage();
     let other = stage.world.path("other");
     fs::create_dir(&other).expect("the world is ours");
     fs::set_permissions(&other, Permissions::from_mode(0o700)).expect("ours");
     let as_it_is = |run: Run| run;
     let with_none = |run: Run| run.env("XDG_RUNTIME_DIR", "");
     let with_other = |run: Run| run.env("XDG_RUNTIME_DIR", &other);
-    on_platform(stage.clone()).ok();
+    on_platform(stage.clone(&stage.url, "ours")).ok();
     let started = found(&stage, as_it_is);
     fetched(&stage, with_none);
     fetched(&stage, with_other);
     assert_eq!(found(&stage, with_none), started);
     assert_eq!(found(&stage, with_other), started);
     let stop = |change: &dyn Fn(Run) -> Run| {
-        let ran = change(on_platform(stage.mirrord("stop"))).ok();
+        let ran = change(on_platform(stage.mirrord(&["stop"]))).ok();
         assert_eq!(ran.line(), "mirrord has stopped");
     };
     stop(&with_none);
@@ -56,17 +56,17 @@ fn one_daemon_is_found_with_another_runtime_directory_or_none() {
     assert_eq!(found(&stage, with_other), started);
     stop(&as_it_is);
     assert_eq!(
-        on_platform(stage.mirrord("stop")).ok().line(),
+        on_platform(stage.mirrord(&["stop"])).ok().line(),
         "mirrord does not run"
     );
 }
 
 #[test]
 fn a_socket_that_is_gone_is_made_anew_and_nobody_notices() {
-    let stage = Stage::new();
+    let stage = stage();
     let run = stage.world.path("run");
     let as_it_is = |run: Run| run;
-    on_platform(stage.clone()).ok();
+    on_platform(stage.clone(&stage.url, "ours")).ok();
     let started = found(&stage, as_it_is);
     let socket = run.join("mirror/socket");
     fs::remove_file(&socket).expect("it is there");
@@ -89,23 +89,23 @@ fn a_socket_that_is_gone_is_made_anew_and_nobody_notices() {
     let state = stage.world.path("home/.local/state/mirror");
     assert!(state.join("socket").exists());
     fs::remove_file(state.join("socket")).expect("it is there");
-    let ran = on_platform(stage.mirrord("stop")).ok();
+    let ran = on_platform(stage.mirrord(&["stop"])).ok();
     assert_eq!(ran.line(), "mirrord has stopped");
     assert!(!state.join("socket").exists(), "it takes it along");
 }
 
 #[test]
 fn a_daemon_that_does_not_answer_is_stopped_all_the_same() {
-    let stage = Stage::new();
+    let stage = stage();
     let daemon = started(&stage);
     daemon.kill(Signal::STOP);
-    assert_eq!(stage.mirrord("stop").ok().line(), "mirrord has stopped");
+    assert_eq!(stage.mirrord(&["stop"]).ok().line(), "mirrord has stopped");
     assert!(daemon.wait().status.success(), "it was asked, not killed");
 }
 
 /// A daemon whose end can be waited for.
 fn started(stage: &Stage) -> Running {
-    let daemon = stage.mirrord("run").start();
+    let daemon = stage.mirrord(&["run"]).start();
     daemon.printed("listens at");
     stage.ls_remote().ok();
     daemon
@@ -113,7 +113,7 @@ fn started(stage: &Stage) -> Running {
 
 #[test]
 fn a_daemon_without_its_home_ends_by_itself_and_never_two_work_on_one() {
-    let stage = Stage::new();
+    let stage = stage();
     let home = stage.world.mirror_home();
     let daemon = started(&stage);
     // The daemon may be writing there until it sees that its home is gone.
@@ -134,7 +134,7 @@ fn a_daemon_without_its_home_ends_by_itself_and_never_two_work_on_one() {
     assert!(ran.stderr.contains("is another one by now"), "{ran}");
     stage.ls_remote().ok();
     assert_eq!(stage.world.daemon_pid(), Some(next), "and it stays");
-    stage.mirrord("stop").ok();
+    stage.mirrord(&["stop"]).ok();
 
     // The lock itself: whoever comes next does not begin before the first has ended.
     let daemon = started(&stage);
@@ -147,7 +147,7 @@ fn a_daemon_without_its_home_ends_by_itself_and_never_two_work_on_one() {
 
 #[test]
 fn more_connections_than_there_is_room_for_wait_for_their_turn() {
-    let stage = Stage::new();
+    let stage = stage();
     let script = "ulimit -n 128; exec mirrord run";
     let daemon = stage.world.program("sh", ["-c", script]).start();
     daemon.printed("listens at");
@@ -167,20 +167,20 @@ fn more_connections_than_there_is_room_for_wait_for_their_turn() {
     drop(idle);
     let ran = waiting.wait();
     assert!(ran.status.success() && ran.stderr.is_empty(), "{ran}");
-    stage.mirrord("stop").ok();
+    stage.mirrord(&["stop"]).ok();
     daemon.wait();
 }
 
 #[test]
 fn a_log_that_cannot_be_written_stops_nothing() {
-    let stage = Stage::new();
+    let stage = stage();
     let project = stage.gitlab.project("group/other");
     project.history(3);
     let address = format!("mirror::{}", stage.gitlab.url("group/other"));
     let serves = |script: &str| {
         let daemon = stage.world.program("sh", ["-c", script]).start();
         let deadline = Instant::now() + Duration::from_secs(30);
-        while !stage.mirrord("status").run().status.success() {
+        while !stage.mirrord(&["status"]).run().status.success() {
             assert!(Instant::now() < deadline, "{script}: it never runs");
         }
         for count in 0..2 {
@@ -194,7 +194,7 @@ fn a_log_that_cannot_be_written_stops_nothing() {
                 "{script}: {ran}"
             );
         }
-        stage.mirrord("stop").ok();
+        stage.mirrord(&["stop"]).ok();
         daemon.wait();
     };
     serves("exec mirrord run --log-level debug 2>/dev/full");
@@ -210,7 +210,7 @@ fn a_log_that_cannot_be_written_stops_nothing() {
 
 #[test]
 fn nobody_but_root_may_look_into_a_daemon() {
-    let stage = Stage::new();
+    let stage = stage();
     let me = rustix::process::geteuid().as_raw();
     // What is root's anyway cannot be told from what is closed.
     let user = if me == 0 { 65534 } else { me };

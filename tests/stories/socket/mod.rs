@@ -12,7 +12,10 @@ use std::time::{Duration, Instant};
 
 use tests::{Run, World};
 
-use crate::daemon::{Stage, hints};
+use crate::{
+    daemon::{hints, stage},
+    stage::Stage,
+};
 
 #[track_caller]
 fn mode(path: impl AsRef<Path>) -> u32 {
@@ -23,11 +26,11 @@ fn mode(path: impl AsRef<Path>) -> u32 {
 
 #[test]
 fn only_the_user_may_enter_the_home_whatever_the_umask() {
-    let stage = Stage::new();
+    let stage = stage();
     let script = "umask 000; exec git clone -q \"$0\" ours";
     stage
         .world
-        .program("sh", ["-c", script, &stage.address])
+        .program("sh", ["-c", script, &format!("mirror::{}", stage.url)])
         .ok();
     let home = stage.world.mirror_home();
     let all = [
@@ -49,7 +52,7 @@ fn only_the_user_may_enter_the_home_whatever_the_umask() {
 
 #[test]
 fn a_home_that_others_may_enter_is_closed_to_them() {
-    let stage = Stage::new();
+    let stage = stage();
     let home = stage.world.mirror_home();
     fs::create_dir_all(home.join("mirrors")).expect("the world is ours");
     for dir in [&home, &home.join("mirrors")] {
@@ -61,7 +64,7 @@ fn a_home_that_others_may_enter_is_closed_to_them() {
 
 #[test]
 fn a_home_that_others_could_replace_is_refused() {
-    let stage = Stage::new();
+    let stage = stage();
     let shared = stage.world.path("shared");
     fs::create_dir(&shared).expect("the world is ours");
     fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).expect("ours");
@@ -71,17 +74,17 @@ fn a_home_that_others_could_replace_is_refused() {
         home.display(),
         shared.display()
     );
-    for run in [stage.ls_remote(), stage.mirrord("list")] {
+    for run in [stage.ls_remote(), stage.mirrord(&["list"])] {
         assert_eq!(hints(&run.env("MIRROR_HOME", &home).fails(), &why), 1);
     }
     assert!(!home.exists(), "nothing is made there");
     // As `/tmp` is.
     fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).expect("ours");
-    stage.mirrord("list").env("MIRROR_HOME", &home).ok();
-    stage.mirrord("stop").env("MIRROR_HOME", &home).ok();
+    stage.mirrord(&["list"]).env("MIRROR_HOME", &home).ok();
+    stage.mirrord(&["stop"]).env("MIRROR_HOME", &home).ok();
     let link = shared.join("link");
     std::os::unix::fs::symlink(&home, &link).expect("ours");
-    stage.mirrord("status").env("MIRROR_HOME", &link).code(3);
+    stage.mirrord(&["status"]).env("MIRROR_HOME", &link).code(3);
     // Only root can give something away.
     if std::os::unix::fs::lchown(&link, Some(65534), None).is_ok() {
         let ran = stage.ls_remote().env("MIRROR_HOME", &link).fails();
@@ -91,16 +94,16 @@ fn a_home_that_others_could_replace_is_refused() {
 
 #[test]
 fn a_home_with_a_long_path_has_its_socket_in_the_runtime_directory() {
-    let stage = Stage::new();
+    let stage = stage();
     let home = stage.world.path("l".repeat(100)).join("o".repeat(100));
     let there = |run: Run| run.env("MIRROR_HOME", &home);
-    there(stage.clone()).ok();
+    there(stage.clone(&stage.url, "ours")).ok();
     let run = fs::read_dir(stage.world.path("run")).expect("it is there");
     let found: Vec<_> = run.map(|entry| entry.expect("readable").path()).collect();
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].as_os_str().len() < 100 && mode(&found[0]) == 0o600);
     assert!(
-        there(stage.mirrord("stop"))
+        there(stage.mirrord(&["stop"]))
             .ok()
             .stdout
             .contains("has stopped")
@@ -109,7 +112,7 @@ fn a_home_with_a_long_path_has_its_socket_in_the_runtime_directory() {
 
 #[test]
 fn a_home_with_a_path_too_long_for_any_socket_says_so() {
-    let stage = Stage::new();
+    let stage = stage();
     let home = stage.world.path("l".repeat(100));
     let run = || stage.ls_remote().env("MIRROR_HOME", &home);
     let none = run().env("XDG_RUNTIME_DIR", "");
@@ -125,7 +128,7 @@ fn a_home_with_a_path_too_long_for_any_socket_says_so() {
 
 #[test]
 fn a_relative_home_is_refused() {
-    let stage = Stage::new();
+    let stage = stage();
     let ran = stage.ls_remote().env("MIRROR_HOME", "there").fails();
     hints(&ran, "MIRROR_HOME is not an absolute path: 'there'");
     assert!(!stage.world.path("there").exists());
@@ -133,9 +136,9 @@ fn a_relative_home_is_refused() {
 
 #[test]
 fn without_mirror_home_the_daemon_uses_the_platforms_directories() {
-    let stage = Stage::new();
+    let stage = stage();
     let there = |run: Run| run.env_remove("MIRROR_HOME");
-    there(stage.clone()).ok();
+    there(stage.clone(&stage.url, "ours")).ok();
     let [data, state, runtime] = ["home/.local/share", "home/.local/state", "run"]
         .map(|dir| stage.world.path(dir).join("mirror"));
     assert_eq!(mode(runtime.join("socket")), 0o600);
@@ -147,7 +150,7 @@ fn without_mirror_home_the_daemon_uses_the_platforms_directories() {
         (count(&data.join("mirrors")), count(&state.join("log"))),
         (1, 1)
     );
-    there(stage.mirrord("stop")).ok();
+    there(stage.mirrord(&["stop"])).ok();
     assert!(!stage.world.mirror_home().exists());
 }
 
@@ -169,7 +172,7 @@ fn play_daemon(stage: &Stage, greeting: &'static [u8; 8], times: usize) -> threa
 
 #[test]
 fn a_daemon_of_another_version_is_named_and_not_misread() {
-    let stage = Stage::new();
+    let stage = stage();
     for (greeting, expected) in [
         (b"mirror\x00\x63", "mirrord speaks version 99 "),
         (b"HTTP/1.1", "does not speak this protocol"),
@@ -177,8 +180,8 @@ fn a_daemon_of_another_version_is_named_and_not_misread() {
         let daemon = play_daemon(&stage, greeting, 3);
         for run in [
             stage.ls_remote(),
-            stage.mirrord("status"),
-            stage.mirrord("stop"),
+            stage.mirrord(&["status"]),
+            stage.mirrord(&["stop"]),
         ] {
             let ran = run.fails();
             assert_eq!(hints(&ran, expected), usize::from(greeting[0] == b'm'));
@@ -190,7 +193,7 @@ fn a_daemon_of_another_version_is_named_and_not_misread() {
 
 #[test]
 fn a_daemon_that_ends_before_it_greets_is_as_good_as_none() {
-    let stage = Stage::new();
+    let stage = stage();
     let home = stage.world.mirror_home();
     fs::create_dir(&home).expect("the world is ours");
     let listener = UnixListener::bind(home.join("socket")).expect("the path is free");
