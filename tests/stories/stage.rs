@@ -2,6 +2,8 @@
 //!
 //! Modules of stories add to [`Stage`] what they alone need, in an `impl` of their own.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use tests::{GitLab, Project, Ran, Run, World, public_refs};
 
 use crate::push_pair::nothing_is_left;
@@ -192,4 +194,11 @@ impl Stage {
         let ran: Ran = self.mirrord(args).ok();
         ran.shown()
     }
+}
+
+/// Plays one check of a story that makes several over one stage; a failure names it.
+#[track_caller]
+pub(crate) fn check(name: &str, play: impl FnOnce()) {
+    let played = catch_unwind(AssertUnwindSafe(play));
+    assert!(played.is_ok(), "the check that failed: {name}");
 }

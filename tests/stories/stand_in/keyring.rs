@@ -2,6 +2,8 @@
 
 use tests::{Keyring, Run, World};
 
+use crate::stage::check;
+
 /// Any program that has something to do with the keyring.
 fn tool(world: &World, keyring: &Keyring<'_>, verb: &str) -> Run {
     let run = world
@@ -16,45 +18,36 @@ fn tool(world: &World, keyring: &Keyring<'_>, verb: &str) -> Run {
 }
 
 #[test]
-fn an_unlocked_keyring_keeps_secrets_even_over_a_restart() {
+fn a_keyring_keeps_secrets_and_asks_a_person_when_it_is_locked() {
     let world = World::new();
     let mut keyring = world.keyring();
     tool(&world, &keyring, "store").ok();
-    assert_eq!(tool(&world, &keyring, "lookup").ok().stdout, "token");
-    keyring.unlock();
-    assert_eq!(tool(&world, &keyring, "lookup").ok().stdout, "token");
-    tool(&world, &keyring, "clear").ok();
-    tool(&world, &keyring, "lookup").fails();
-}
-
-#[test]
-fn a_locked_keyring_waits_for_a_person() {
-    let world = World::new();
-    let mut keyring = world.keyring();
-    tool(&world, &keyring, "store").ok();
-    keyring.lock();
-    let waiting = tool(&world, &keyring, "lookup").start();
-    keyring.asks();
-    assert!(!waiting.has_ended() && waiting.so_far().0.is_empty());
-    drop(waiting);
-    keyring.unlock();
-    assert_eq!(tool(&world, &keyring, "lookup").ok().stdout, "token");
-}
-
-#[test]
-fn without_a_keyring_the_bus_says_so() {
-    let world = World::new();
-    let mut keyring = world.keyring();
-    keyring.stop();
-    let ran = tool(&world, &keyring, "lookup").fails();
-    assert!(ran.stderr.contains("org.freedesktop.secrets"), "{ran}");
-}
-
-#[test]
-fn no_keyring_is_in_reach_of_any_other_program() {
-    let world = World::new();
-    let _keyring = world.keyring();
-    world
-        .program("secret-tool", ["lookup", "service", "mirror"])
-        .fails();
+    let has_token = |keyring: &Keyring<'_>| {
+        assert_eq!(tool(&world, keyring, "lookup").ok().stdout, "token");
+    };
+    check("it keeps a secret", || has_token(&keyring));
+    check("no program reaches it by chance", || {
+        let lookup = ["lookup", "service", "mirror"];
+        world.program("secret-tool", lookup).fails();
+    });
+    check("a locked one waits for a person", || {
+        keyring.lock();
+        let waiting = tool(&world, &keyring, "lookup").start();
+        keyring.asks();
+        assert!(!waiting.has_ended() && waiting.so_far().0.is_empty());
+        drop(waiting);
+    });
+    check("it has the secret after a restart", || {
+        keyring.unlock();
+        has_token(&keyring);
+    });
+    check("it forgets a secret", || {
+        tool(&world, &keyring, "clear").ok();
+        tool(&world, &keyring, "lookup").fails();
+    });
+    check("without it the bus says so", || {
+        keyring.stop();
+        let ran = tool(&world, &keyring, "lookup").fails();
+        assert!(ran.stderr.contains("org.freedesktop.secrets"), "{ran}");
+    });
 }

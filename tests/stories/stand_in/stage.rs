@@ -1,8 +1,13 @@
 //! The world runs programs, and leaves nothing behind.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::panic::{UnwindSafe, catch_unwind};
+use std::thread;
 
-use tests::{Running, Signal, World};
+use tests::{Running, Signal, World, same_clone};
+
+use crate::stage::check;
 
 /// Plays the daemon: writes its number where the daemon does, then lives on.
 fn fake_daemon(world: &World) -> Running {
@@ -15,91 +20,86 @@ fn fake_daemon(world: &World) -> Running {
 }
 
 #[test]
-fn git_knows_nothing_of_the_real_home() {
+fn programs_run_in_a_world_of_their_own() {
     let world = World::new();
-    let shown = world.git(["config", "--list", "--show-origin"]).ok();
-    let home = world.home();
-    let ours = format!("file:{}", home.display());
-    assert!(
-        shown.stdout.lines().all(|line| line.starts_with(&ours)),
-        "{shown}"
-    );
+    check("git knows nothing of the real home", || {
+        let shown = world.git(["config", "--list", "--show-origin"]).ok();
+        let ours = format!("file:{}", world.home().display());
+        let is_ours = |line: &str| line.starts_with(&ours);
+        assert!(shown.stdout.lines().all(is_ours), "{shown}");
+    });
+    check("the path of the socket is short", || {
+        assert!(world.mirror_home().as_os_str().len() < 30);
+    });
+    check("input goes in, and output comes out", || {
+        let script = ["-c", "cat; echo oops >&2; exit 3"];
+        let ran = world.program("sh", script).stdin("words").code(3);
+        assert_eq!((ran.line(), ran.stderr.as_str()), ("words", "oops\n"));
+    });
 }
 
 #[test]
-fn the_socket_path_stays_short() {
+fn the_daemon_of_a_world_is_found_killed_and_stopped() {
     let world = World::new();
-    assert!(world.mirror_home().as_os_str().len() < 30);
-}
-
-#[test]
-fn input_goes_in_and_output_comes_out() {
-    let world = World::new();
-    let ran = world
-        .program("sh", ["-c", "cat; echo oops >&2; exit 3"])
-        .stdin("words")
-        .code(3);
-    assert_eq!((ran.line(), ran.stderr.as_str()), ("words", "oops\n"));
-}
-
-#[test]
-fn the_daemon_is_found_and_killed() {
-    let world = World::new();
-    assert_eq!(world.daemon_pid(), None);
-    let daemon = fake_daemon(&world);
-    assert_eq!(world.daemon_pid(), Some(daemon.pid()));
-    world.kill_daemon();
-    assert!(!daemon.wait().status.success());
-    assert_eq!(
-        world.daemon_pid(),
-        None,
-        "a stale lock file names no daemon"
-    );
-}
-
-#[test]
-fn a_running_daemon_is_stopped_with_its_world() {
-    let world = World::new();
+    check("there is none", || assert_eq!(world.daemon_pid(), None));
+    check("it is found and killed", || {
+        let daemon = fake_daemon(&world);
+        assert_eq!(world.daemon_pid(), Some(daemon.pid()));
+        world.kill_daemon();
+        assert!(!daemon.wait().status.success());
+    });
+    check("a stale lock file names no daemon", || {
+        assert_eq!(world.daemon_pid(), None);
+    });
+    fs::remove_file(world.path("wait")).expect("the world is ours");
     let daemon = fake_daemon(&world);
     drop(world);
+    let signal = daemon.wait().status.signal();
     assert_eq!(
-        std::os::unix::process::ExitStatusExt::signal(&daemon.wait().status),
-        Some(Signal::TERM.as_raw())
+        signal,
+        Some(Signal::TERM.as_raw()),
+        "it ends with its world"
     );
 }
 
+/// What a test fails with.
+fn failure(play: impl FnOnce() + UnwindSafe) -> String {
+    let panic = catch_unwind(play).expect_err("the test must fail");
+    let text = panic.downcast_ref::<String>().cloned();
+    text.unwrap_or_else(|| (*panic.downcast_ref::<&str>().expect("a message")).to_owned())
+}
+
+/// Takes five seconds: so long a process that is left behind may take to end, and so long its output may stay open.
 #[test]
-#[should_panic(expected = "left behind")]
-fn a_process_left_behind_fails_the_test() {
-    let world = World::new();
+fn what_goes_wrong_fails_the_test() {
+    let sh = |script: &str| drop(World::new().program("sh", ["-c", script]).ok());
     // Seen to be up: a process that is about to become another program has no words of its own for a moment.
-    let script = "setsid sh -c 'touch up; sleep 1000; :' >/dev/null 2>&1 </dev/null &\n\
-                  until [ -e up ]; do sleep 0.01; done";
-    world.program("sh", ["-c", script]).ok();
-}
-
-#[test]
-#[should_panic(expected = "keeps its output open")]
-fn a_process_that_holds_the_pipe_fails_the_test() {
-    let world = World::new();
-    world.program("sh", ["-c", "setsid sleep 1000 &"]).ok();
-}
-
-#[test]
-#[should_panic(expected = "should have succeeded")]
-fn a_failure_that_was_not_expected_fails_the_test() {
-    let world = World::new();
-    world.program("sh", ["-c", "exit 1"]).ok();
-}
-
-#[test]
-#[should_panic(expected = "same refs")]
-fn clones_that_differ_are_told_apart() {
-    let world = World::new();
-    let project = world.project("upstream");
-    project.commit("main", "a", "1");
-    world.git(["clone", "-q", &project.url(), "one"]).ok();
-    project.commit("main", "a", "2");
-    world.git(["clone", "-q", &project.url(), "two"]).ok();
-    tests::same_clone(&world, &world.path("one"), &world.path("two"));
+    let left = "setsid sh -c 'touch up; sleep 1000; :' >/dev/null 2>&1 </dev/null &\n\
+                until [ -e up ]; do sleep 0.01; done";
+    thread::scope(|scope| {
+        let pairs = [
+            (left, "left behind"),
+            ("setsid sleep 1000 &", "keeps its output open"),
+            ("exit 1", "should have succeeded"),
+        ];
+        for (script, expected) in pairs {
+            scope.spawn(move || {
+                let failure = failure(move || sh(script));
+                assert!(failure.contains(expected), "{script}: {failure}");
+            });
+        }
+    });
+    let failure = failure(|| {
+        let world = World::new();
+        let project = world.project("upstream");
+        for dir in ["one", "two"] {
+            project.commit("main", "a", dir);
+            world.git(["clone", "-q", &project.url(), dir]).ok();
+        }
+        same_clone(&world, &world.path("one"), &world.path("two"));
+    });
+    assert!(
+        failure.contains("same refs"),
+        "clones that differ: {failure}"
+    );
 }
