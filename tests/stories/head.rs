@@ -3,7 +3,7 @@
 
 use tests::{Project, same_clone};
 
-use crate::tracking::{NAME, Tracking};
+use crate::{stage::Stage, tracking::NAME};
 
 fn fill(project: &Project) {
     project.history(3);
@@ -12,19 +12,21 @@ fn fill(project: &Project) {
     }
 }
 
-impl Tracking {
+impl Stage {
     /// Clones; returns the branch that is checked out, with its file. Asserts what is true of every HEAD.
     #[track_caller]
     fn checked_out(&self, dir: &str) -> String {
-        self.clone(dir);
+        self.clone(NAME, dir).ok();
         let head = self.tip(dir, "HEAD");
         assert!(head.is_some(), "something is checked out");
-        let files = self.git(dir, &["ls-files"]);
+        let files = self.git(dir, &["ls-files"]).ok();
         assert!(!files.stdout.is_empty(), "something is checked out");
         self.head_is_sound();
-        let branch = self.git(dir, &["symbolic-ref", "--short", "HEAD"]);
+        let branch = self.git(dir, &["symbolic-ref", "--short", "HEAD"]).ok();
         let branch = branch.line().to_owned();
-        let upstream = self.git(dir, &["rev-parse", "--abbrev-ref", "@{upstream}"]);
+        let upstream = self
+            .git(dir, &["rev-parse", "--abbrev-ref", "@{upstream}"])
+            .ok();
         assert_eq!(upstream.line(), format!("origin/{branch}"));
         branch
     }
@@ -32,12 +34,12 @@ impl Tracking {
     /// HEAD is on a tracked branch when there is one, and else on none that is there.
     #[track_caller]
     fn head_is_sound(&self) {
-        let show = self.show();
+        let show = self.show(NAME);
         let is_local = |name: &str| show.contains(&format!("\nlocal: {name} "));
         let refs = tests::public_refs(&self.world, &self.world.only_mirror());
         let mut branches = refs.iter().map(|(name, _)| name.as_str());
         let is_tracked = |name: &str| name.starts_with("refs/heads/") && !is_local(name);
-        let head = self.head();
+        let head = self.mirror_head();
         if branches.clone().any(is_tracked) {
             let on_one = branches.any(|name| name == head && is_tracked(name));
             assert!(on_one, "HEAD is on '{head}': {show}");
@@ -74,7 +76,7 @@ fn where_heads_branch_is_not_tracked_a_clone_checks_out_the_first_that_is() {
             "beta",
         ),
     ];
-    let tracking = Tracking::new(|project| {
+    let stage = Stage::new(|project| {
         fill(project);
         project.set_head("zebra");
     });
@@ -82,98 +84,100 @@ fn where_heads_branch_is_not_tracked_a_clone_checks_out_the_first_that_is() {
         // One that was always so, and one that has become so.
         for way in ["new", "set"] {
             if way == "new" {
-                tracking.add(track);
+                stage.add_tracking(NAME, track).ok();
             } else {
-                tracking.add(&[]);
-                tracking.set(track).ok();
+                stage.add_tracking(NAME, &[]).ok();
+                stage.set_track(track).ok();
             }
-            let branch = tracking.checked_out(&format!("{way}{at}"));
+            let branch = stage.checked_out(&format!("{way}{at}"));
             assert_eq!(branch, expected, "{way}: {track:?}");
-            tracking.world.mirrord(["remove", NAME]).ok();
+            stage.world.mirrord(["remove", NAME]).ok();
         }
     }
 }
 
 #[test]
 fn head_follows_upstreams_under_the_name_that_it_has_here() {
-    let tracking = Tracking::new(fill);
+    let stage = Stage::new(fill);
     let track = ["+refs/heads/*:refs/heads/upstream/*"];
-    tracking.add(&track);
-    assert_eq!(tracking.checked_out("one"), "upstream/main");
-    tracking.project.set_head("beta");
-    assert_eq!(tracking.checked_out("two"), "upstream/beta");
+    stage.add_tracking(NAME, &track).ok();
+    assert_eq!(stage.checked_out("one"), "upstream/main");
+    stage.project.set_head("beta");
+    assert_eq!(stage.checked_out("two"), "upstream/beta");
     // Upstream renames its branch, as people do with master.
-    tracking.project.branch("trunk", "beta");
-    tracking.project.delete("beta");
-    tracking.project.set_head("trunk");
-    assert_eq!(tracking.checked_out("three"), "upstream/trunk");
-    tracking.set(&[]).ok();
-    assert_eq!(tracking.checked_out("four"), "trunk");
-    tracking.set(&track).ok();
-    assert_eq!(tracking.checked_out("five"), "upstream/trunk");
-    tracking.git("one", &["fetch", "-q", "--prune"]);
-    let asked = tracking.git("one", &["remote", "set-head", "origin", "--auto"]);
+    stage.project.branch("trunk", "beta");
+    stage.project.delete("beta");
+    stage.project.set_head("trunk");
+    assert_eq!(stage.checked_out("three"), "upstream/trunk");
+    stage.set_track(&[]).ok();
+    assert_eq!(stage.checked_out("four"), "trunk");
+    stage.set_track(&track).ok();
+    assert_eq!(stage.checked_out("five"), "upstream/trunk");
+    stage.git("one", &["fetch", "-q", "--prune"]).ok();
+    let asked = stage
+        .git("one", &["remote", "set-head", "origin", "--auto"])
+        .ok();
     assert!(asked.stdout.contains("upstream/trunk"), "{asked}");
 }
 
 #[test]
 fn where_heads_branch_has_gone_or_was_never_born_something_else_is_checked_out() {
-    let tracking = Tracking::new(fill);
-    tracking.project.set_head("nowhere");
-    tracking.add(&[]);
-    assert_eq!(tracking.checked_out("unborn"), "main");
-    tracking.project.set_head("beta");
-    assert_eq!(tracking.checked_out("beta"), "beta");
-    tracking.project.delete("beta");
-    assert_eq!(tracking.checked_out("gone"), "main");
-    tracking.project.delete("main");
-    assert_eq!(tracking.checked_out("gone-too"), "master");
-    tracking.project.delete("master");
-    assert_eq!(tracking.checked_out("all-gone"), "alpha");
-    let back = tracking.project.commit("beta", "beta", "back");
-    assert_eq!(tracking.checked_out("back"), "beta");
-    assert_eq!(tracking.tip("back", "HEAD"), Some(back));
+    let stage = Stage::new(fill);
+    stage.project.set_head("nowhere");
+    stage.add_tracking(NAME, &[]).ok();
+    assert_eq!(stage.checked_out("unborn"), "main");
+    stage.project.set_head("beta");
+    assert_eq!(stage.checked_out("beta"), "beta");
+    stage.project.delete("beta");
+    assert_eq!(stage.checked_out("gone"), "main");
+    stage.project.delete("main");
+    assert_eq!(stage.checked_out("gone-too"), "master");
+    stage.project.delete("master");
+    assert_eq!(stage.checked_out("all-gone"), "alpha");
+    let back = stage.project.commit("beta", "beta", "back");
+    assert_eq!(stage.checked_out("back"), "beta");
+    assert_eq!(stage.tip("back", "HEAD"), Some(back));
 }
 
 #[test]
 fn a_detached_head_is_what_plain_git_makes_of_it() {
-    let tracking = Tracking::new(fill);
-    let commit = tracking.project.git(["rev-parse", "main~1"]).ok();
-    let lone = tracking.project.commit("lone", "lone", "1");
-    tracking.project.delete("lone");
+    let stage = Stage::new(fill);
+    let commit = stage.project.git(["rev-parse", "main~1"]).ok();
+    let lone = stage.project.commit("lone", "lone", "1");
+    stage.project.delete("lone");
     for at in [commit.line(), &lone] {
-        tracking
+        stage
             .project
             .git(["update-ref", "--no-deref", "HEAD", at])
             .ok();
         let name = &at[..7];
-        tracking.add_as(name, &[]).ok();
-        tracking
-            .world
-            .clone_mirror(name, &format!("ours{name}"))
-            .ok();
-        let plain = ["clone", "-q", &tracking.url, &format!("plain{name}")];
-        tracking.world.git(plain).ok();
-        let [ours, plain] =
-            ["ours", "plain"].map(|side| tracking.world.path(format!("{side}{name}")));
-        same_clone(&tracking.world, &ours, &plain);
-        tracking.world.mirrord(["remove", name]).ok();
+        stage.add_tracking(name, &[]).ok();
+        stage.world.clone_mirror(name, &format!("ours{name}")).ok();
+        let plain = ["clone", "-q", &stage.url, &format!("plain{name}")];
+        stage.world.git(plain).ok();
+        let [ours, plain] = ["ours", "plain"].map(|side| stage.world.path(format!("{side}{name}")));
+        same_clone(&stage.world, &ours, &plain);
+        stage.world.mirrord(["remove", name]).ok();
     }
     // And it goes back to a branch with upstream's.
-    tracking.add(&["+refs/heads/main", "+refs/heads/alpha"]);
-    tracking.clone("detached");
-    assert_eq!(tracking.tip("detached", "HEAD"), Some(lone));
-    tracking.project.set_head("alpha");
-    assert_eq!(tracking.checked_out("alpha"), "alpha");
+    stage
+        .add_tracking(NAME, &["+refs/heads/main", "+refs/heads/alpha"])
+        .ok();
+    stage.clone(NAME, "detached").ok();
+    assert_eq!(stage.tip("detached", "HEAD"), Some(lone));
+    stage.project.set_head("alpha");
+    assert_eq!(stage.checked_out("alpha"), "alpha");
 }
 
 #[test]
 fn head_never_lands_on_a_branch_of_ones_own() {
-    let tracking = Tracking::new(fill);
-    tracking.add(&["+refs/heads/beta", "+refs/heads/zebra"]);
-    assert_eq!(tracking.checked_out("ours"), "beta");
+    let stage = Stage::new(fill);
+    stage
+        .add_tracking(NAME, &["+refs/heads/beta", "+refs/heads/zebra"])
+        .ok();
+    assert_eq!(stage.checked_out("ours"), "beta");
     // All the names that it would prefer, upstream's own among them.
-    let mine = tracking.commit("ours", "origin/beta", "mine");
+    let mine = stage.commit_onto("ours", "origin/beta", "mine");
     for branch in ["main", "master", "alpha"] {
         let push = [
             "push",
@@ -181,76 +185,78 @@ fn head_never_lands_on_a_branch_of_ones_own() {
             "origin",
             &format!("{mine}:refs/heads/{branch}"),
         ];
-        tracking.git("ours", &push);
-        assert_eq!(tracking.checked_out(&format!("with-{branch}")), "beta");
+        stage.git("ours", &push).ok();
+        assert_eq!(stage.checked_out(&format!("with-{branch}")), "beta");
     }
     // Somebody's own stands where upstream's is tracked from now on.
-    tracking
-        .set(&["+refs/heads/main", "+refs/heads/zebra"])
+    stage
+        .set_track(&["+refs/heads/main", "+refs/heads/zebra"])
         .ok();
-    tracking.head_is_sound();
-    assert_eq!(tracking.checked_out("held"), "zebra");
+    stage.head_is_sound();
+    assert_eq!(stage.checked_out("held"), "zebra");
     let push = ["push", "-q", "origin", ":refs/heads/main"];
-    tracking.git("ours", &push);
-    assert_eq!(tracking.checked_out("free"), "main");
+    stage.git("ours", &push).ok();
+    assert_eq!(stage.checked_out("free"), "main");
     // Nothing that is tracked is left.
-    tracking.project.set_head("alpha");
-    tracking.set(&["+refs/heads/nowhere"]).ok();
-    tracking.head_is_sound();
-    tracking.sync();
-    tracking.head_is_sound();
-    let head = tracking.head().replace("refs/heads/", "");
+    stage.project.set_head("alpha");
+    stage.set_track(&["+refs/heads/nowhere"]).ok();
+    stage.head_is_sound();
+    stage.sync();
+    stage.head_is_sound();
+    let head = stage.mirror_head().replace("refs/heads/", "");
     let push = ["push", "-q", "origin", &format!("{mine}:refs/heads/{head}")];
-    tracking.git("ours", &push);
-    tracking.head_is_sound();
-    let cloned = tracking.clone_run("nothing").run();
+    stage.git("ours", &push).ok();
+    stage.head_is_sound();
+    let cloned = stage.clone(NAME, "nothing").run();
     assert!(cloned.status.success(), "{cloned}");
     assert_eq!(
-        tracking.tip("nothing", "HEAD"),
+        stage.tip("nothing", "HEAD"),
         None,
         "nobody's own is checked out"
     );
-    assert_eq!(tracking.tip("nothing", "origin/master"), Some(mine));
+    assert_eq!(stage.tip("nothing", "origin/master"), Some(mine));
     // What comes at last is checked out.
-    tracking.project.commit("nowhere", "file", "1");
-    assert_eq!(tracking.checked_out("at-last"), "nowhere");
+    stage.project.commit("nowhere", "file", "1");
+    assert_eq!(stage.checked_out("at-last"), "nowhere");
 }
 
 #[test]
 fn head_is_not_on_a_branch_of_ones_own_when_the_daemon_dies_while_that_is_pushed() {
-    let tracking = Tracking::new(fill);
-    tracking.add(&["+refs/heads/nowhere"]);
+    let stage = Stage::new(fill);
+    stage.add_tracking(NAME, &["+refs/heads/nowhere"]).ok();
     let only = ["set", NAME, "--sync-on-fetch", "no"];
-    tracking.world.mirrord(only).ok();
-    tracking.clone("ours");
-    tracking.git("ours", &["commit", "-q", "--allow-empty", "-m", "mine"]);
+    stage.world.mirrord(only).ok();
+    stage.clone(NAME, "ours").ok();
+    stage
+        .git("ours", &["commit", "-q", "--allow-empty", "-m", "mine"])
+        .ok();
     let mut died = 0;
     for step in 1.. {
-        tracking.world.mirrord(["stop"]).ok();
-        let daemon = tracking.dying_daemon(step);
+        stage.world.mirrord(["stop"]).ok();
+        let daemon = stage.dying_daemon(step);
         // The name that HEAD has, where nothing is yet.
-        let head = tracking.head();
+        let head = stage.mirror_head();
         let push = ["push", "-q", "origin", &format!("HEAD:{head}")];
-        let pushed = tracking.world.git(push).at("ours").run();
+        let pushed = stage.world.git(push).at("ours").run();
         if pushed.status.success() {
-            tracking.world.mirrord(["stop"]).ok();
+            stage.world.mirrord(["stop"]).ok();
             drop(daemon.wait());
             break;
         }
         drop(daemon.wait());
         died += 1;
-        tracking.clone(&format!("after{step}"));
-        tracking.head_is_sound();
+        stage.clone(NAME, &format!("after{step}")).ok();
+        stage.head_is_sound();
     }
     assert!(died > 2, "it died {died} times");
 }
 
 #[test]
 fn head_goes_where_it_may_when_the_refspecs_change_and_upstream_is_down() {
-    let tracking = Tracking::new(fill);
-    tracking.add(&[]);
-    assert_eq!(tracking.checked_out("all"), "main");
-    tracking.gitlab.stop();
+    let stage = Stage::new(fill);
+    stage.add_tracking(NAME, &[]).ok();
+    assert_eq!(stage.checked_out("all"), "main");
+    stage.gitlab.stop();
     let lists: [(&[&str], &str); 4] = [
         (
             &["+refs/heads/beta", "+refs/heads/main:refs/heads/theirs"],
@@ -264,62 +270,71 @@ fn head_goes_where_it_may_when_the_refspecs_change_and_upstream_is_down() {
         (&["+refs/heads/main"], "main"),
     ];
     for (at, (track, expected)) in lists.into_iter().enumerate() {
-        tracking.set(track).ok();
-        tracking.head_is_sound();
+        stage.set_track(track).ok();
+        stage.head_is_sound();
         assert_eq!(
-            tracking.checked_out(&format!("down{at}")),
+            stage.checked_out(&format!("down{at}")),
             expected,
             "{track:?}"
         );
     }
     // What is kept is one's own.
-    tracking.set(&["+refs/heads/nowhere"]).arg("--keep").ok();
-    tracking.head_is_sound();
-    tracking.gitlab.start();
-    tracking.set(&[]).ok();
-    assert_eq!(tracking.checked_out("up"), "main");
+    stage.set_track(&["+refs/heads/nowhere"]).arg("--keep").ok();
+    stage.head_is_sound();
+    stage.gitlab.start();
+    stage.set_track(&[]).ok();
+    assert_eq!(stage.checked_out("up"), "main");
 }
 
 #[test]
 fn an_empty_upstream_is_cloned_as_by_git_and_its_first_branch_is_checked_out() {
-    let tracking = Tracking::new(|project| project.set_head("trunk"));
-    tracking.add(&["+refs/heads/*", "^refs/heads/mine/*"]);
-    tracking.clone("ours");
-    tracking
-        .world
-        .git(["clone", "-q", &tracking.url, "plain"])
+    let stage = Stage::new(|project| project.set_head("trunk"));
+    stage
+        .add_tracking(NAME, &["+refs/heads/*", "^refs/heads/mine/*"])
         .ok();
-    let [ours, plain] = ["ours", "plain"].map(|dir| tracking.world.path(dir));
-    same_clone(&tracking.world, &ours, &plain);
-    tracking.head_is_sound();
+    stage.clone(NAME, "ours").ok();
+    stage.world.git(["clone", "-q", &stage.url, "plain"]).ok();
+    let [ours, plain] = ["ours", "plain"].map(|dir| stage.world.path(dir));
+    same_clone(&stage.world, &ours, &plain);
+    stage.head_is_sound();
     // Whatever is local is not what upstream would have.
-    tracking.git("ours", &["commit", "-q", "--allow-empty", "-m", "mine"]);
+    stage
+        .git("ours", &["commit", "-q", "--allow-empty", "-m", "mine"])
+        .ok();
     let push = ["push", "-q", "origin", "HEAD:refs/heads/mine/main"];
-    tracking.git("ours", &push);
-    tracking.head_is_sound();
-    tracking.clone("still-empty");
-    assert_eq!(tracking.tip("still-empty", "HEAD"), None);
-    let first = tracking.project.commit("trunk", "file", "1");
-    assert_eq!(tracking.checked_out("first"), "trunk");
-    assert_eq!(tracking.tip("first", "HEAD"), Some(first));
+    stage.git("ours", &push).ok();
+    stage.head_is_sound();
+    stage.clone(NAME, "still-empty").ok();
+    assert_eq!(stage.tip("still-empty", "HEAD"), None);
+    let first = stage.project.commit("trunk", "file", "1");
+    assert_eq!(stage.checked_out("first"), "trunk");
+    assert_eq!(stage.tip("first", "HEAD"), Some(first));
 }
 
 #[test]
 fn a_first_push_to_an_empty_upstream_is_checked_out_by_the_next_who_clones() {
-    let tracking = Tracking::new(|_| ());
-    tracking.add(&["+refs/heads/main:refs/heads/upstream/main"]);
-    tracking.clone("ours");
-    tracking.git("ours", &["commit", "-q", "--allow-empty", "-m", "mine"]);
-    tracking.git("ours", &["push", "-q", "origin", "HEAD:refs/heads/main"]);
-    tracking.head_is_sound();
-    assert_eq!(tracking.project.refs(), [], "that name is local here");
-    std::fs::write(tracking.world.path("ours/file"), "1").expect("ours");
-    tracking.git("ours", &["add", "file"]);
-    tracking.git("ours", &["commit", "-q", "-m", "first"]);
-    tracking.git(
-        "ours",
-        &["push", "-q", "origin", "HEAD:refs/heads/upstream/main"],
-    );
-    assert_eq!(tracking.checked_out("theirs"), "upstream/main");
-    assert_eq!(tracking.project.tip("main"), tracking.tip("ours", "HEAD"));
+    let stage = Stage::new(|_| ());
+    stage
+        .add_tracking(NAME, &["+refs/heads/main:refs/heads/upstream/main"])
+        .ok();
+    stage.clone(NAME, "ours").ok();
+    stage
+        .git("ours", &["commit", "-q", "--allow-empty", "-m", "mine"])
+        .ok();
+    stage
+        .git("ours", &["push", "-q", "origin", "HEAD:refs/heads/main"])
+        .ok();
+    stage.head_is_sound();
+    assert_eq!(stage.project.refs(), [], "that name is local here");
+    std::fs::write(stage.world.path("ours/file"), "1").expect("ours");
+    stage.git("ours", &["add", "file"]).ok();
+    stage.git("ours", &["commit", "-q", "-m", "first"]).ok();
+    stage
+        .git(
+            "ours",
+            &["push", "-q", "origin", "HEAD:refs/heads/upstream/main"],
+        )
+        .ok();
+    assert_eq!(stage.checked_out("theirs"), "upstream/main");
+    assert_eq!(stage.project.tip("main"), stage.tip("ours", "HEAD"));
 }

@@ -6,64 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tests::{GitLab, On, Project, Ran, Run, World, refs};
+use tests::{On, Ran, Run, refs};
 
-use crate::push_pair::{fill, mirror_is_upstream, nothing_is_left};
+use crate::{
+    push_pair::{fill, mirror_is_upstream, nothing_is_left},
+    stage::Stage,
+};
 
 /// The time that counts as at once, on a machine that is busy with other tests.
 const AT_ONCE: Duration = Duration::from_secs(20);
 
-/// A project on a GitLab, and a clone of it through the mirror.
-pub(crate) struct Stage {
-    pub(crate) world: World,
-    pub(crate) gitlab: GitLab,
-    pub(crate) project: Project,
-    pub(crate) url: String,
-}
-
 impl Stage {
-    pub(crate) fn new() -> Self {
-        let world = World::new();
-        let gitlab = world.gitlab();
-        let project = gitlab.project("group/project");
-        fill(&project);
-        let url = gitlab.url("group/project");
-        world.clone_mirror(&url, "ours").ok();
-        Self {
-            world,
-            gitlab,
-            project,
-            url,
-        }
-    }
-
-    pub(crate) fn git(&self, args: &[&str]) -> Run {
-        self.world.git(args).at("ours")
-    }
-
-    /// Commits in the clone; returns the commit.
-    pub(crate) fn commit(&self, file: &str) -> String {
-        let script = r#"echo "$0" >"$0" && git add . && git commit -qm "$0""#;
-        self.world
-            .program("sh", ["-c", script, file])
-            .at("ours")
-            .ok();
-        self.git(&["rev-parse", "HEAD"]).ok().line().to_owned()
-    }
-
-    pub(crate) fn push(&self, args: &[&str]) -> Run {
-        self.git(&[&["push", "origin"], args].concat())
-    }
-
-    /// Whether the mirror's object store has it.
-    pub(crate) fn mirror_has(&self, oid: &str) -> bool {
-        let cat_file = self
-            .world
-            .git(["cat-file", "-e", oid])
-            .at(self.world.only_mirror());
-        cat_file.run().status.success()
-    }
-
     /// The files that hold the mirror's objects.
     pub(crate) fn packs(&self) -> Vec<PathBuf> {
         let dir = self.world.only_mirror().join("objects/pack");
@@ -98,11 +51,11 @@ fn one_error(run: Run) -> Ran {
 
 #[test]
 fn after_ok_the_next_fetch_of_anybody_brings_it() {
-    let stage = Stage::new();
+    let stage = Stage::new(fill).with_ours();
     stage.world.clone_mirror(&stage.url, "theirs").ok();
     for n in 0..3 {
-        let oid = stage.commit(&format!("file{n}"));
-        stage.push(&["main", "HEAD:refs/heads/second"]).ok();
+        let oid = stage.commit("ours", &format!("file{n}"));
+        stage.push("ours", &["main", "HEAD:refs/heads/second"]).ok();
         stage.world.git(["fetch", "-q"]).at("theirs").ok();
         for branch in ["origin/main", "origin/second"] {
             let tip = stage.world.git(["rev-parse", branch]).at("theirs").ok();
@@ -122,9 +75,9 @@ fn after_ok_the_next_fetch_of_anybody_brings_it() {
 
 #[test]
 fn after_ok_the_mirror_itself_has_it_when_gitlab_goes_down() {
-    let stage = Stage::new();
-    let oid = stage.commit("one");
-    stage.push(&["main", ":spare"]).ok();
+    let stage = Stage::new(fill).with_ours();
+    let oid = stage.commit("ours", "one");
+    stage.push("ours", &["main", ":spare"]).ok();
     stage.gitlab.stop();
     stage.world.clone_mirror(&stage.url, "theirs").ok();
     let tip = stage.world.git(["rev-parse", "HEAD"]).at("theirs").ok();
@@ -138,15 +91,15 @@ fn after_ok_the_mirror_itself_has_it_when_gitlab_goes_down() {
 
 #[test]
 fn of_a_refused_push_nothing_is_in_the_mirror() {
-    let stage = Stage::new();
+    let stage = Stage::new(fill).with_ours();
     let refuse = "echo 'GitLab: You are not allowed to push code to protected branches on this project.'; exit 1";
     stage.project.hook("pre-receive", refuse);
     let (before, packs) = (
         refs(&stage.world, &stage.world.only_mirror()),
         stage.packs(),
     );
-    let oid = stage.commit("secret");
-    let ran = stage.push(&["main", "main:new", ":spare"]).code(1);
+    let oid = stage.commit("ours", "secret");
+    let ran = stage.push("ours", &["main", "main:new", ":spare"]).code(1);
     assert_eq!(
         ran.stderr
             .matches("remote: GitLab: You are not allowed")
@@ -173,13 +126,16 @@ fn of_a_refused_push_nothing_is_in_the_mirror() {
 
 #[test]
 fn a_push_that_is_refused_in_part_leaves_what_was_accepted() {
-    let stage = Stage::new();
+    let stage = Stage::new(fill).with_ours();
     stage.project.hook("update", "test $1 != refs/heads/safe");
-    let good = stage.commit("good");
-    stage.git(&["switch", "-q", "-c", "bad"]).ok();
-    let bad = stage.commit("bad");
+    let good = stage.commit("ours", "good");
+    stage.ours(&["switch", "-q", "-c", "bad"]).ok();
+    let bad = stage.commit("ours", "bad");
     stage
-        .push(&["main", "bad:refs/heads/safe", "main:new", ":spare"])
+        .push(
+            "ours",
+            &["main", "bad:refs/heads/safe", "main:new", ":spare"],
+        )
         .code(1);
     assert!(stage.mirror_has(&good));
     assert!(
@@ -188,27 +144,27 @@ fn a_push_that_is_refused_in_part_leaves_what_was_accepted() {
     );
     mirror_is_upstream(&stage.world, &stage.project);
     stage.project.hook("update", "exit 0");
-    stage.push(&["bad:refs/heads/safe"]).ok();
+    stage.push("ours", &["bad:refs/heads/safe"]).ok();
     assert!(stage.mirror_has(&bad));
     mirror_is_upstream(&stage.world, &stage.project);
 }
 
 #[test]
 fn a_push_fails_at_once_when_gitlab_is_down_and_nothing_is_sent_later() {
-    let stage = Stage::new();
-    stage.commit("mine");
+    let stage = Stage::new(fill).with_ours();
+    stage.commit("ours", "mine");
     let packs = stage.packs();
     let before = stage.project.refs();
     stage.gitlab.stop();
     for stale in ["", "serve", "fail"] {
         let begun = Instant::now();
-        let ran = one_error(stage.push(&["main"]).env("MIRROR_STALE", stale));
+        let ran = one_error(stage.push("ours", &["main"]).env("MIRROR_STALE", stale));
         assert!(begun.elapsed() < AT_ONCE, "it does not wait: {ran}");
         assert!(ran.stderr.contains("cannot reach"), "{ran}");
     }
     stage.gitlab.start();
     stage.gitlab.forget_requests();
-    stage.git(&["fetch", "-q"]).ok();
+    stage.ours(&["fetch", "-q"]).ok();
     let pushes = |request: &tests::Request| {
         format!("{}{}", request.path, request.query).contains("receive-pack")
     };
@@ -218,17 +174,17 @@ fn a_push_fails_at_once_when_gitlab_is_down_and_nothing_is_sent_later() {
     );
     assert_eq!(stage.project.refs(), before);
     assert_eq!(stage.packs(), packs);
-    stage.push(&["main"]).ok();
+    stage.push("ours", &["main"]).ok();
 }
 
 #[test]
 fn a_push_asks_what_upstream_has_however_fresh_fetches_need_to_be() {
-    let stage = Stage::new();
-    stage.git(&["fetch", "-q"]).ok();
+    let stage = Stage::new(fill).with_ours();
+    stage.ours(&["fetch", "-q"]).ok();
     stage.project.commit("main", "theirs", "theirs");
-    stage.commit("mine");
+    stage.commit("ours", "mine");
     let ran = stage
-        .push(&["main"])
+        .push("ours", &["main"])
         .env("MIRROR_FRESH_FOR", "1d")
         .env("MIRROR_STALE", "serve")
         .code(1);
@@ -241,11 +197,11 @@ fn a_push_asks_what_upstream_has_however_fresh_fetches_need_to_be() {
 
 #[test]
 fn two_worktrees_push_at_the_same_time() {
-    let stage = Stage::new();
+    let stage = Stage::new(fill).with_ours();
     for name in ["first", "second"] {
         let dir = format!("../{name}");
         stage
-            .git(&["worktree", "add", "-q", "-b", name, &dir, "main"])
+            .ours(&["worktree", "add", "-q", "-b", name, &dir, "main"])
             .ok();
         let commit = ["commit", "-q", "--allow-empty", "-m", name];
         stage.world.git(commit).at(name).ok();
@@ -258,20 +214,20 @@ fn two_worktrees_push_at_the_same_time() {
     paused.release();
     let ran = first.wait();
     assert!(ran.status.success(), "{ran}");
-    stage.git(&["fetch", "-q"]).ok();
+    stage.ours(&["fetch", "-q"]).ok();
     assert!(stage.project.tip("first").is_some() && stage.project.tip("second").is_some());
     mirror_is_upstream(&stage.world, &stage.project);
 }
 
 #[test]
 fn messages_of_gitlab_are_printed_while_it_still_works() {
-    let stage = Stage::new();
+    let stage = Stage::new(fill).with_ours();
     let gate = stage.world.path("gate");
     stage.world.program("mkfifo", [&gate]).ok();
     let hook = format!("echo at work; timeout 60 cat {}; echo done", gate.display());
     stage.project.hook("pre-receive", &hook);
-    stage.commit("mine");
-    let push = stage.push(&["main"]).start();
+    stage.commit("ours", "mine");
+    let push = stage.push("ours", &["main"]).start();
     push.printed("remote: at work");
     stage.world.program("tee", [&gate]).stdin("go on\n").ok();
     let ran = push.wait();
@@ -284,31 +240,31 @@ fn messages_of_gitlab_are_printed_while_it_still_works() {
 
 #[test]
 fn with_progress_a_push_shows_upstreams_progress() {
-    let stage = Stage::new();
-    stage.commit("mine");
-    let ran = stage.push(&["--progress", "main"]).ok();
+    let stage = Stage::new(fill).with_ours();
+    stage.commit("ours", "mine");
+    let ran = stage.push("ours", &["--progress", "main"]).ok();
     assert!(
         ran.stderr
             .contains("remote: To 127.0.0.1: Writing objects: 100%"),
         "{ran}"
     );
-    stage.commit("more");
-    let ran = stage.push(&["main"]).ok();
+    stage.commit("ours", "more");
+    let ran = stage.push("ours", &["main"]).ok();
     assert!(!ran.stderr.contains("objects"), "nobody asked: {ran}");
 }
 
 #[test]
 fn a_branch_that_only_the_mirror_has_goes_upstream_when_it_is_pushed() {
-    let stage = Stage::new();
-    let tip = stage.git(&["rev-parse", "main~1"]).ok().line().to_owned();
+    let stage = Stage::new(fill).with_ours();
+    let tip = stage.ours(&["rev-parse", "main~1"]).ok().line().to_owned();
     let mirror = stage.world.only_mirror();
     stage
         .world
         .git(["update-ref", "refs/heads/mine", &tip])
         .at(&mirror)
         .ok();
-    let moved = stage.commit("mine");
-    stage.push(&["main:refs/heads/mine"]).ok();
+    let moved = stage.commit("ours", "mine");
+    stage.push("ours", &["main:refs/heads/mine"]).ok();
     assert_eq!(stage.project.tip("mine"), Some(moved));
     mirror_is_upstream(&stage.world, &stage.project);
 }

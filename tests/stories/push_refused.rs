@@ -3,8 +3,8 @@
 use tests::{Fault, On};
 
 use crate::{
-    push::Stage,
-    push_pair::{Pair, SIDES},
+    push_pair::{Pair, SIDES, fill},
+    stage::Stage,
 };
 
 /// A hook that lets nobody push to `safe`, in GitLab's words.
@@ -276,10 +276,10 @@ fn a_signed_push_is_answered_as_by_upstream() {
 /// Pushes while GitLab does not even begin, and asserts that it says this and has nothing.
 #[track_caller]
 fn never_sent(stage: &Stage, fault: Fault, why: &str) {
-    let mine = stage.commit("mine");
+    let mine = stage.commit("ours", "mine");
     let (packs, before) = (stage.packs(), stage.project.refs());
     stage.gitlab.fault(fault.on(On::PushInfoRefs));
-    let ran = stage.push(&["main", ":spare"]).fails();
+    let ran = stage.push("ours", &["main", ":spare"]).fails();
     assert!(ran.stderr.contains(why), "it says '{why}': {ran}");
     assert!(
         !ran.stderr.contains("may have reached"),
@@ -293,7 +293,7 @@ fn never_sent(stage: &Stage, fault: Fault, why: &str) {
     stage.nothing_came(&packs, &mine);
     assert_eq!(stage.project.refs(), before);
     stage.gitlab.clear_faults();
-    stage.push(&["main", ":spare"]).ok();
+    stage.push("ours", &["main", ":spare"]).ok();
 }
 
 #[test]
@@ -310,39 +310,51 @@ fn a_gitlab_that_is_too_busy_says_so_and_has_nothing() {
             "application/x-git-receive-pack-advertisement",
         )
         .body(format!("{service}0000{error}"));
-    never_sent(&Stage::new(), fault, busy);
+    never_sent(&Stage::new(fill).with_ours(), fault, busy);
 }
 
 #[test]
 fn a_gitlab_that_does_not_begin_has_nothing() {
-    never_sent(&Stage::new(), Fault::status(503), "503");
-    never_sent(&Stage::new(), Fault::status(403).body("no"), "403");
-    never_sent(&Stage::new(), Fault::status(404), "not found");
-    never_sent(&Stage::new(), Fault::html(), "not valid");
-    never_sent(&Stage::new(), Fault::hang_up(), "unable to access");
+    never_sent(&Stage::new(fill).with_ours(), Fault::status(503), "503");
+    never_sent(
+        &Stage::new(fill).with_ours(),
+        Fault::status(403).body("no"),
+        "403",
+    );
+    never_sent(
+        &Stage::new(fill).with_ours(),
+        Fault::status(404),
+        "not found",
+    );
+    never_sent(&Stage::new(fill).with_ours(), Fault::html(), "not valid");
+    never_sent(
+        &Stage::new(fill).with_ours(),
+        Fault::hang_up(),
+        "unable to access",
+    );
 }
 
 #[test]
 fn a_push_that_is_too_large_for_what_stands_before_gitlab_is_refused() {
-    let stage = Stage::new();
-    let mine = stage.commit("mine");
+    let stage = Stage::new(fill).with_ours();
+    let mine = stage.commit("ours", "mine");
     let packs = stage.packs();
     for status in [413, 403, 429] {
         stage.gitlab.fault(Fault::status(status).on(On::Push));
-        let ran = stage.push(&["main"]).fails();
+        let ran = stage.push("ours", &["main"]).fails();
         assert!(ran.stderr.contains(&status.to_string()), "{ran}");
         assert!(!ran.stderr.contains("may have reached"), "{ran}");
         stage.gitlab.clear_faults();
         stage.nothing_came(&packs, &mine);
     }
     stage.gitlab.fault(Fault::status(502).on(On::Push));
-    let ran = stage.push(&["main"]).fails();
+    let ran = stage.push("ours", &["main"]).fails();
     assert!(
         ran.stderr.contains("may have reached"),
         "nobody knows: {ran}"
     );
     stage.gitlab.clear_faults();
-    stage.push(&["main"]).ok();
+    stage.push("ours", &["main"]).ok();
 }
 
 #[test]

@@ -3,14 +3,14 @@
 use tests::{Fault, World, refs};
 
 use crate::{
-    push::Stage,
     push_pair::{fill, mirror_is_upstream},
+    stage::Stage,
 };
 
 #[test]
 fn nobody_writes_the_mirrors_own_refs() {
-    let stage = Stage::new();
-    stage.commit("mine");
+    let stage = Stage::new(fill).with_ours();
+    stage.commit("ours", "mine");
     let before = refs(&stage.world, &stage.world.only_mirror());
     let packs = stage.packs();
     for own in [
@@ -19,10 +19,10 @@ fn nobody_writes_the_mirrors_own_refs() {
         "refs/replace/0123456789012345678901234567890123456789",
     ] {
         let refspec = format!("main:{own}");
-        let ran = stage.push(&[&refspec]).code(1);
+        let ran = stage.push("ours", &[&refspec]).code(1);
         assert!(ran.stderr.contains("! [remote rejected] main -> "), "{ran}");
         let ran = stage
-            .push(&["--atomic", "main", &refspec, ":spare"])
+            .push("ours", &["--atomic", "main", &refspec, ":spare"])
             .code(1);
         assert_eq!(
             ran.stderr.matches("! [remote rejected]").count(),
@@ -33,7 +33,9 @@ fn nobody_writes_the_mirrors_own_refs() {
     assert_eq!(refs(&stage.world, &stage.world.only_mirror()), before);
     assert_eq!(stage.packs(), packs);
     mirror_is_upstream(&stage.world, &stage.project);
-    let ran = stage.push(&["main", "main:refs/upstream/heads/x"]).code(1);
+    let ran = stage
+        .push("ours", &["main", "main:refs/upstream/heads/x"])
+        .code(1);
     assert_eq!(
         ran.stderr.matches("! [remote rejected]").count(),
         1,
@@ -44,7 +46,7 @@ fn nobody_writes_the_mirrors_own_refs() {
 
 #[test]
 fn settings_and_variables_of_the_person_do_not_disturb_a_push() {
-    let stage = Stage::new();
+    let stage = Stage::new(fill).with_ours();
     let poison = stage.world.path("poison").display().to_string();
     let script = "mkdir -p poison && for h in pre-receive proc-receive update post-receive post-update; do \
                   printf '#!/bin/sh\\necho POISON >&2\\nexit 1\\n' >poison/$h; chmod 755 poison/$h; done";
@@ -75,8 +77,8 @@ fn settings_and_variables_of_the_person_do_not_disturb_a_push() {
         ("remote.upstream.mirror", "true"),
     ];
     let tagged = |n: usize| {
-        stage.commit(&format!("file{n}"));
-        stage.git(&["tag", "-am", "n", &format!("n{n}")]).ok();
+        stage.commit("ours", &format!("file{n}"));
+        stage.ours(&["tag", "-am", "n", &format!("n{n}")]).ok();
     };
     for (n, (key, value)) in settings.into_iter().enumerate() {
         tagged(n);
@@ -93,7 +95,7 @@ fn settings_and_variables_of_the_person_do_not_disturb_a_push() {
             "HEAD:main",
             "HEAD:x",
         ];
-        let mut push = stage.git(&push);
+        let mut push = stage.ours(&push);
         if key == "core.bare" {
             // It would be about the clone itself.
             push = push.env("GIT_WORK_TREE", stage.world.path("ours"));
@@ -109,19 +111,19 @@ fn settings_and_variables_of_the_person_do_not_disturb_a_push() {
             stage.world.config(key, value);
         }
     }
-    stage.commit("all of them");
+    stage.commit("ours", "all of them");
     let back = format!("url.mirror::{host}.insteadOf");
     stage.world.config(&back, &host);
     stage
         .world
         .config(&format!("url.mirror::{host}.pushInsteadOf"), &host);
-    stage.push(&["HEAD:main", ":x"]).ok();
+    stage.push("ours", &["HEAD:main", ":x"]).ok();
     mirror_is_upstream(&stage.world, &stage.project);
 }
 
 #[test]
 fn variables_of_gits_do_not_lead_a_push_astray() {
-    let stage = Stage::new();
+    let stage = Stage::new(fill).with_ours();
     let clone = stage.world.path("ours");
     let elsewhere = stage.world.path("elsewhere");
     let git_dir = clone.join(".git");
@@ -148,9 +150,9 @@ fn variables_of_gits_do_not_lead_a_push_astray() {
         ("MIRROR_USERNAME", "nobody".into()),
     ];
     for (key, value) in variables {
-        stage.commit(key);
+        stage.commit("ours", key);
         let ran = stage
-            .push(&["main", "HEAD:refs/heads/x"])
+            .push("ours", &["main", "HEAD:refs/heads/x"])
             .env(key, value)
             .run();
         assert!(ran.status.success(), "{key}: {ran}");
@@ -160,15 +162,15 @@ fn variables_of_gits_do_not_lead_a_push_astray() {
 
 #[test]
 fn settings_about_servers_apply_to_the_push_to_upstream() {
-    let stage = Stage::new();
+    let stage = Stage::new(fill).with_ours();
     let url = format!("http.http://{}/.extraHeader", stage.gitlab.host());
     stage.world.config(&url, "X-From-File: yes");
-    stage.commit("one");
+    stage.commit("ours", "one");
     let args = format!("{url}=X-From-Words: yes");
     let command_line = ["-c", &args, "-c", "http.userAgent=me/1"];
     let push = ["push", "origin", "main"];
     stage.gitlab.forget_requests();
-    stage.git(&[&command_line[..], &push].concat()).ok();
+    stage.ours(&[&command_line[..], &push].concat()).ok();
     let requests = stage.gitlab.requests();
     let pushes: Vec<_> = requests
         .iter()
@@ -182,8 +184,8 @@ fn settings_about_servers_apply_to_the_push_to_upstream() {
         }
     }
     stage.gitlab.forget_requests();
-    stage.commit("two");
-    stage.push(&["main"]).ok();
+    stage.commit("ours", "two");
+    stage.push("ours", &["main"]).ok();
     let is_received = |request: &tests::Request| {
         let sent = ("x-from-file".to_owned(), "yes".to_owned());
         request.headers.contains(&sent)
@@ -193,7 +195,7 @@ fn settings_about_servers_apply_to_the_push_to_upstream() {
 
 #[test]
 fn an_address_that_redirects_is_pushed_to() {
-    let stage = Stage::new();
+    let stage = Stage::new(fill).with_ours();
     let short = stage.url.trim_end_matches(".git").to_owned();
     stage.world.clone_mirror(&short, "short").ok();
     let commit = ["commit", "-q", "--allow-empty", "-m", "short"];
@@ -204,11 +206,11 @@ fn an_address_that_redirects_is_pushed_to() {
 
 #[test]
 fn a_server_that_knows_only_the_oldest_protocol_is_pushed_to() {
-    let stage = Stage::new();
+    let stage = Stage::new(fill).with_ours();
     stage.gitlab.fault(Fault::old_protocol());
-    stage.commit("one");
+    stage.commit("ours", "one");
     let all = ["--atomic", "-o", "ci.skip", "main", "main:new", ":spare"];
-    stage.push(&all).ok();
+    stage.push("ours", &all).ok();
     mirror_is_upstream(&stage.world, &stage.project);
 }
 

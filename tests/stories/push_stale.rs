@@ -2,13 +2,16 @@
 
 use tests::{On, Project, Ran};
 
-use crate::{push::Stage, push_pair::mirror_is_upstream};
+use crate::{
+    push_pair::{fill, mirror_is_upstream},
+    stage::Stage,
+};
 
 /// Pushes, and does something to the project after git has seen what is there and before anything is sent.
 #[track_caller]
 fn in_between(stage: &Stage, args: &[&str], meanwhile: impl FnOnce(&Project)) -> Ran {
     let paused = stage.gitlab.pause(On::PushInfoRefs);
-    let push = stage.push(args).start();
+    let push = stage.push("ours", args).start();
     paused.reached();
     meanwhile(&stage.project);
     paused.release();
@@ -17,8 +20,8 @@ fn in_between(stage: &Stage, args: &[&str], meanwhile: impl FnOnce(&Project)) ->
 
 #[test]
 fn a_commit_that_somebody_pushed_meanwhile_is_never_overwritten() {
-    let stage = Stage::new();
-    let mine = stage.commit("mine");
+    let stage = Stage::new(fill).with_ours();
+    let mine = stage.commit("ours", "mine");
     for args in [["main"], ["+main"], ["--force"], ["--force-with-lease"]] {
         let args = if args[0].starts_with('-') {
             vec![args[0], "main"]
@@ -34,9 +37,9 @@ fn a_commit_that_somebody_pushed_meanwhile_is_never_overwritten() {
         let log = stage.project.git(["log", "--format=%s", "main"]).ok();
         assert!(log.stdout.starts_with("Change theirs"), "{log}");
         stage.nothing_came(&packs, &mine);
-        stage.git(&["fetch", "-q"]).ok();
+        stage.ours(&["fetch", "-q"]).ok();
         let theirs = stage.project.tip("main");
-        let fetched_tip = stage.git(&["rev-parse", "origin/main"]).ok();
+        let fetched_tip = stage.ours(&["rev-parse", "origin/main"]).ok();
         assert_eq!(
             Some(fetched_tip.line()),
             theirs.as_deref(),
@@ -44,15 +47,15 @@ fn a_commit_that_somebody_pushed_meanwhile_is_never_overwritten() {
         );
     }
     // Now it is known.
-    stage.push(&["main"]).code(1);
-    stage.push(&["--force-with-lease", "main"]).ok();
+    stage.push("ours", &["main"]).code(1);
+    stage.push("ours", &["--force-with-lease", "main"]).ok();
     mirror_is_upstream(&stage.world, &stage.project);
 }
 
 #[test]
 fn a_branch_that_somebody_made_moved_or_deleted_meanwhile_stays_as_they_want_it() {
-    let stage = Stage::new();
-    stage.commit("mine");
+    let stage = Stage::new(fill).with_ours();
+    stage.commit("ours", "mine");
     let made = in_between(&stage, &["--force", "main:refs/heads/fresh"], |project| {
         project.branch("fresh", "topic");
     });
@@ -78,19 +81,19 @@ fn a_branch_that_somebody_made_moved_or_deleted_meanwhile_stays_as_they_want_it(
         "{some}"
     );
     assert_eq!(stage.project.tip("spare"), None);
-    let deleted = stage.push(&[":spare"]).code(1);
+    let deleted = stage.push("ours", &[":spare"]).code(1);
     assert!(
         deleted.stderr.contains("remote ref does not exist"),
         "{deleted}"
     );
-    stage.git(&["fetch", "-q"]).ok();
+    stage.ours(&["fetch", "-q"]).ok();
     mirror_is_upstream(&stage.world, &stage.project);
 }
 
 #[test]
 fn an_atomic_push_with_one_stale_ref_changes_none() {
-    let stage = Stage::new();
-    stage.commit("mine");
+    let stage = Stage::new(fill).with_ours();
+    stage.commit("ours", "mine");
     let args = [
         "--atomic",
         "--force",
@@ -108,7 +111,7 @@ fn an_atomic_push_with_one_stale_ref_changes_none() {
         "{ran}"
     );
     assert!(ran.stderr.contains("(stale info)"), "{ran}");
-    stage.git(&["fetch", "-q"]).ok();
+    stage.ours(&["fetch", "-q"]).ok();
     assert_eq!(stage.project.tip("fresh"), None);
     assert!(stage.project.tip("spare").is_some());
     mirror_is_upstream(&stage.world, &stage.project);
@@ -116,14 +119,14 @@ fn an_atomic_push_with_one_stale_ref_changes_none() {
 
 #[test]
 fn a_ref_that_changes_while_a_pre_push_hook_runs_is_stale() {
-    let stage = Stage::new();
-    stage.commit("mine");
+    let stage = Stage::new(fill).with_ours();
+    stage.commit("ours", "mine");
     let dir = stage.project.dir().display().to_string();
     let hook = format!("git --git-dir={dir} update-ref refs/heads/topic refs/heads/main");
     let script = "mkdir -p .git/hooks; cat >.git/hooks/pre-push; chmod 755 .git/hooks/pre-push";
     let install = stage.world.program("sh", ["-c", script]).at("ours");
     install.stdin(format!("#!/bin/sh\n{hook}\n")).ok();
-    let ran = stage.push(&["--force", "main:topic"]).code(1);
+    let ran = stage.push("ours", &["--force", "main:topic"]).code(1);
     assert!(
         ran.stderr
             .contains("! [remote rejected] main -> topic (stale info)"),

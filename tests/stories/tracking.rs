@@ -1,8 +1,10 @@
-//! A project and mirrors of it that track what they are told: the stage of the stories about refspecs.
+//! Mirrors that track what they are told: what the stories about refspecs add to the stage.
 
 use std::{fs, path::PathBuf};
 
-use tests::{GitLab, Project, Ran, Run, Running, World, public_refs, refs};
+use tests::{Ran, Run, Running, refs};
+
+use crate::stage::Stage;
 
 /// The name of the mirror that most stories are about.
 pub(crate) const NAME: &str = "project";
@@ -11,48 +13,16 @@ pub(crate) const NAME: &str = "project";
 /// one that dies there has died once in between any two steps.
 const STEP: &str = "fsync";
 
-/// A world with one project, and no mirror of it yet.
-pub(crate) struct Tracking {
-    pub(crate) world: World,
-    pub(crate) gitlab: GitLab,
-    pub(crate) project: Project,
-    pub(crate) url: String,
-}
-
-impl Tracking {
-    pub(crate) fn new(fill: impl FnOnce(&Project)) -> Self {
-        let world = World::new();
-        let gitlab = world.gitlab();
-        let project = gitlab.project("group/project");
-        fill(&project);
-        let url = gitlab.url("group/project");
-        Self {
-            world,
-            gitlab,
-            project,
-            url,
-        }
-    }
-
-    /// Prepares `mirrord add` of a mirror of this name.
-    pub(crate) fn add_as(&self, name: &str, track: &[&str]) -> Run {
-        let args = ["add", "-q", name, &self.url].map(str::to_owned);
-        self.world
-            .mirrord(args.into_iter().chain(track_options(track)))
-    }
-
-    /// Makes the mirror.
-    #[track_caller]
-    pub(crate) fn add(&self, track: &[&str]) {
-        self.add_as(NAME, track).ok();
+impl Stage {
+    /// Prepares `mirrord add` of a mirror of this name that tracks these.
+    pub(crate) fn add_tracking(&self, name: &str, track: &[&str]) -> Run {
+        self.add(name, &[]).args(track_options(track))
     }
 
     /// Prepares `mirrord set` of the refspecs; none is the blank list.
-    pub(crate) fn set(&self, track: &[&str]) -> Run {
+    pub(crate) fn set_track(&self, track: &[&str]) -> Run {
         let track = if track.is_empty() { &[""] } else { track };
-        let args = ["set", NAME].map(str::to_owned);
-        self.world
-            .mirrord(args.into_iter().chain(track_options(track)))
+        self.mirrord(&["set", NAME]).args(track_options(track))
     }
 
     /// Brings the mirror in step.
@@ -61,69 +31,31 @@ impl Tracking {
         self.world.mirrord(["sync", NAME]).ok()
     }
 
-    /// Clones the mirror.
-    #[track_caller]
-    pub(crate) fn clone(&self, dir: &str) {
-        self.clone_run(dir).ok();
-    }
-
-    /// Prepares a clone of the mirror.
-    pub(crate) fn clone_run(&self, dir: &str) -> Run {
-        self.world.clone_mirror(NAME, dir)
-    }
-
-    /// Runs git in a clone, which must work.
-    #[track_caller]
-    pub(crate) fn git(&self, dir: &str, args: &[&str]) -> Ran {
-        self.world.git(args).at(dir).ok()
-    }
-
     /// Commits a file on top of a commit, in a clone and on no branch of it; returns the commit.
     #[track_caller]
-    pub(crate) fn commit(&self, dir: &str, onto: &str, file: &str) -> String {
-        self.git(dir, &["checkout", "-q", "--detach", onto]);
+    pub(crate) fn commit_onto(&self, dir: &str, onto: &str, file: &str) -> String {
+        self.git(dir, &["checkout", "-q", "--detach", onto]).ok();
         fs::write(self.world.path(dir).join(file), file).expect("the clone is ours");
-        self.git(dir, &["add", file]);
-        self.git(dir, &["commit", "-q", "-m", file]);
+        self.git(dir, &["add", file]).ok();
+        self.git(dir, &["commit", "-q", "-m", file]).ok();
         self.tip(dir, "HEAD").expect("it was just made")
     }
 
-    /// Returns what a name is in a clone.
-    pub(crate) fn tip(&self, dir: &str, name: &str) -> Option<String> {
-        let args = ["rev-parse", "-q", "--verify", name];
-        let parsed = self.world.git(args).at(dir).run();
-        parsed.status.success().then(|| parsed.line().to_owned())
-    }
-
-    /// Returns what the mirror shows under a name.
-    pub(crate) fn shown(&self, name: &str) -> Option<String> {
-        let shown = public_refs(&self.world, &self.world.only_mirror());
-        shown
-            .into_iter()
-            .find_map(|(known, oid)| (known == name).then_some(oid))
-    }
-
     /// Returns all refs of the mirror, those of its own among them.
-    pub(crate) fn all(&self) -> Vec<(String, String)> {
+    pub(crate) fn all_refs(&self) -> Vec<(String, String)> {
         refs(&self.world, &self.world.only_mirror())
-    }
-
-    /// Returns all that `mirrord show` says.
-    #[track_caller]
-    pub(crate) fn show(&self) -> String {
-        self.world.mirrord(["show", NAME]).ok().stdout
     }
 
     /// Returns what `mirrord show` says that does not change by itself.
     #[track_caller]
     pub(crate) fn show_settings(&self) -> String {
-        let shown = self.show();
+        let shown = self.show(NAME);
         let lines = shown.lines().filter(|line| !line.starts_with("state: "));
         lines.collect::<Vec<_>>().join("\n")
     }
 
     /// Returns what the mirror's HEAD names.
-    pub(crate) fn head(&self) -> String {
+    pub(crate) fn mirror_head(&self) -> String {
         let head = fs::read_to_string(self.world.only_mirror().join("HEAD"));
         let head = head.expect("a mirror has a HEAD");
         head.trim().trim_start_matches("ref: ").to_owned()

@@ -2,60 +2,65 @@
 
 use tests::{On, same_clone};
 
-use crate::tracking::{NAME, Tracking};
+use crate::{stage::Stage, tracking::NAME};
 
 /// Upstream's `main` and `topic` are called `upstream/main` and `upstream/topic` here.
-fn renamed() -> Tracking {
-    let tracking = Tracking::new(|project| {
+fn renamed() -> Stage {
+    let stage = Stage::new(|project| {
         project.history(3);
         project.commit("topic", "topic", "1");
         project.tag("v1", "main");
     });
-    tracking.add(&[
-        "+refs/heads/*:refs/heads/upstream/*",
-        "+refs/tags/v*:refs/tags/up-v*",
-    ]);
-    tracking.clone("ours");
-    tracking
+    stage
+        .add_tracking(
+            NAME,
+            &[
+                "+refs/heads/*:refs/heads/upstream/*",
+                "+refs/tags/v*:refs/tags/up-v*",
+            ],
+        )
+        .ok();
+    stage.clone(NAME, "ours").ok();
+    stage
 }
 
 /// Asserts that upstream has exactly these, and that the mirror shows them under its own names.
 #[track_caller]
-fn upstream_has(tracking: &Tracking, expected: &[(&str, Option<&str>)]) {
-    let fetched = tracking.git("ours", &["fetch", "--quiet", "--prune"]);
+fn upstream_has(stage: &Stage, expected: &[(&str, Option<&str>)]) {
+    let fetched = stage.git("ours", &["fetch", "--quiet", "--prune"]).ok();
     assert_eq!(fetched.stderr, "", "nothing is in the way: {fetched}");
     for (name, oid) in expected {
         let oid = oid.map(str::to_owned);
-        assert_eq!(tracking.project.tip(name), oid, "upstream's '{name}'");
+        assert_eq!(stage.project.tip(name), oid, "upstream's '{name}'");
         let name = match name.strip_prefix("refs/tags/") {
             Some(tag) => format!("refs/tags/up-{tag}"),
             None => format!("refs/heads/upstream/{name}"),
         };
-        assert_eq!(tracking.shown(&name), oid, "'{name}' here");
+        assert_eq!(stage.mirror_tip(&name), oid, "'{name}' here");
     }
 }
 
 #[test]
 fn a_push_to_a_renamed_branch_goes_to_upstreams_name() {
-    let tracking = renamed();
-    let next = tracking.commit("ours", "origin/upstream/main", "next");
+    let stage = renamed();
+    let next = stage.commit_onto("ours", "origin/upstream/main", "next");
     let push = [
         "push",
         "origin",
         &format!("{next}:refs/heads/upstream/main"),
     ];
-    let pushed = tracking.git("ours", &push);
+    let pushed = stage.git("ours", &push).ok();
     assert!(
         pushed.stderr.contains("-> upstream/main"),
         "git's name: {pushed}"
     );
     assert!(!pushed.stderr.contains("is local"), "{pushed}");
-    upstream_has(&tracking, &[("main", Some(&next))]);
-    assert_eq!(tracking.shown("refs/heads/main"), None, "one name each");
-    assert_eq!(tracking.project.tip("upstream/main"), None, "one name each");
+    upstream_has(&stage, &[("main", Some(&next))]);
+    assert_eq!(stage.mirror_tip("refs/heads/main"), None, "one name each");
+    assert_eq!(stage.project.tip("upstream/main"), None, "one name each");
 
     // New ones, moved ones, rewritten ones and those that go; tags too.
-    let other = tracking.commit("ours", "origin/upstream/main~2", "other");
+    let other = stage.commit_onto("ours", "origin/upstream/main~2", "other");
     let push = [
         "push",
         "origin",
@@ -65,9 +70,9 @@ fn a_push_to_a_renamed_branch_goes_to_upstreams_name() {
         &format!("{next}:refs/tags/up-v2"),
         ":refs/tags/up-v1",
     ];
-    tracking.git("ours", &push);
+    stage.git("ours", &push).ok();
     upstream_has(
-        &tracking,
+        &stage,
         &[
             ("new/deep", Some(&next)),
             ("main", Some(&other)),
@@ -76,93 +81,97 @@ fn a_push_to_a_renamed_branch_goes_to_upstreams_name() {
             ("refs/tags/v1", None),
         ],
     );
-    let count = tracking.project.refs().len();
+    let count = stage.project.refs().len();
     assert_eq!(
         count,
         3,
         "and nothing else has come: {:?}",
-        tracking.project.refs()
+        stage.project.refs()
     );
 }
 
 #[test]
 fn a_branch_of_upstreams_name_is_local_where_that_is_shown_under_another() {
-    let tracking = renamed();
-    let before = tracking.project.refs();
-    let mine = tracking.commit("ours", "origin/upstream/main", "mine");
-    let pushed = tracking.git(
-        "ours",
-        &["push", "origin", &format!("{mine}:refs/heads/main")],
-    );
+    let stage = renamed();
+    let before = stage.project.refs();
+    let mine = stage.commit_onto("ours", "origin/upstream/main", "mine");
+    let pushed = stage
+        .git(
+            "ours",
+            &["push", "origin", &format!("{mine}:refs/heads/main")],
+        )
+        .ok();
     assert!(
         pushed.stderr.contains("is local to this mirror"),
         "{pushed}"
     );
     assert_eq!(
-        tracking.project.refs(),
+        stage.project.refs(),
         before,
         "nothing of it reaches upstream"
     );
-    let moved = tracking.project.commit("main", "file", "moved");
-    let fetched = tracking.git("ours", &["fetch", "--quiet"]);
+    let moved = stage.project.commit("main", "file", "moved");
+    let fetched = stage.git("ours", &["fetch", "--quiet"]).ok();
     assert_eq!(
         fetched.stderr, "",
         "they are not in each other's way: {fetched}"
     );
-    assert_eq!(tracking.tip("ours", "origin/main"), Some(mine));
-    assert_eq!(tracking.tip("ours", "origin/upstream/main"), Some(moved));
+    assert_eq!(stage.tip("ours", "origin/main"), Some(mine));
+    assert_eq!(stage.tip("ours", "origin/upstream/main"), Some(moved));
 }
 
 #[test]
 fn a_push_through_a_renaming_changes_upstream_only_from_what_was_seen() {
-    let tracking = renamed();
+    let stage = renamed();
     for force in ["--no-force", "--force", "--force-with-lease"] {
-        let mine = tracking.commit("ours", "origin/upstream/main", &format!("mine{force}"));
-        let paused = tracking.gitlab.pause(On::PushInfoRefs);
+        let mine = stage.commit_onto("ours", "origin/upstream/main", &format!("mine{force}"));
+        let paused = stage.gitlab.pause(On::PushInfoRefs);
         let args = [
             "push",
             force,
             "origin",
             &format!("{mine}:refs/heads/upstream/main"),
         ];
-        let push = tracking.world.git(args).at("ours").start();
+        let push = stage.world.git(args).at("ours").start();
         paused.reached();
         // Somebody is faster, and has not seen the mirror.
-        let theirs = tracking.project.commit("main", "file", force);
+        let theirs = stage.project.commit("main", "file", force);
         paused.release();
         let pushed = push.wait();
         assert!(!pushed.status.success(), "{force}: {pushed}");
         assert!(pushed.stderr.contains("upstream/main"), "{force}: {pushed}");
-        upstream_has(&tracking, &[("main", Some(&theirs))]);
+        upstream_has(&stage, &[("main", Some(&theirs))]);
     }
 }
 
 #[test]
 fn a_new_name_is_created_upstream_only_where_there_is_none() {
-    let tracking = renamed();
-    let mine = tracking.commit("ours", "origin/upstream/main", "mine");
-    let paused = tracking.gitlab.pause(On::PushInfoRefs);
+    let stage = renamed();
+    let mine = stage.commit_onto("ours", "origin/upstream/main", "mine");
+    let paused = stage.gitlab.pause(On::PushInfoRefs);
     let args = [
         "push",
         "--force",
         "origin",
         &format!("{mine}:refs/heads/upstream/new"),
     ];
-    let push = tracking.world.git(args).at("ours").start();
+    let push = stage.world.git(args).at("ours").start();
     paused.reached();
-    let theirs = tracking.project.commit("new", "file", "theirs");
+    let theirs = stage.project.commit("new", "file", "theirs");
     paused.release();
     let pushed = push.wait();
     assert!(!pushed.status.success(), "{pushed}");
-    upstream_has(&tracking, &[("new", Some(&theirs))]);
+    upstream_has(&stage, &[("new", Some(&theirs))]);
 }
 
 #[test]
 fn a_push_to_a_branch_that_a_negative_refspec_excludes_stays_in_the_mirror() {
-    let tracking = Tracking::new(|project| drop(project.history(2)));
-    tracking.add(&["+refs/heads/*", "^refs/heads/wip/*"]);
-    tracking.clone("ours");
-    let mine = tracking.commit("ours", "origin/main", "mine");
+    let stage = Stage::new(|project| drop(project.history(2)));
+    stage
+        .add_tracking(NAME, &["+refs/heads/*", "^refs/heads/wip/*"])
+        .ok();
+    stage.clone(NAME, "ours").ok();
+    let mine = stage.commit_onto("ours", "origin/main", "mine");
     let refspecs = [
         format!("{mine}:refs/heads/wip/mine"),
         format!("{mine}:refs/heads/wipe"),
@@ -170,7 +179,7 @@ fn a_push_to_a_branch_that_a_negative_refspec_excludes_stays_in_the_mirror() {
     ];
     let args = ["push", "origin"].map(str::to_owned).into_iter();
     let args: Vec<_> = args.chain(refspecs).collect();
-    let pushed = tracking.world.git(args).at("ours").ok();
+    let pushed = stage.world.git(args).at("ours").ok();
     let local = |name: &str| {
         pushed
             .stderr
@@ -180,31 +189,33 @@ fn a_push_to_a_branch_that_a_negative_refspec_excludes_stays_in_the_mirror() {
         local("refs/heads/wip/mine") || local("wip/mine"),
         "{pushed}"
     );
-    let upstream = tracking.project.refs();
+    let upstream = stage.project.refs();
     let names: Vec<_> = upstream.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["refs/heads/main", "refs/heads/wipe"], "{pushed}");
     // Upstream's own of such a name is none of ours.
-    tracking.project.commit("wip/mine", "file", "theirs");
-    let fetched = tracking.git("ours", &["fetch", "--quiet"]);
+    stage.project.commit("wip/mine", "file", "theirs");
+    let fetched = stage.git("ours", &["fetch", "--quiet"]).ok();
     assert_eq!(fetched.stderr, "", "{fetched}");
-    assert_eq!(tracking.tip("ours", "origin/wip/mine"), Some(mine));
+    assert_eq!(stage.tip("ours", "origin/wip/mine"), Some(mine));
 }
 
 #[test]
 fn a_clone_of_a_renaming_mirror_is_a_clone_of_what_git_would_have_fetched() {
-    let tracking = renamed();
-    let plain = tracking.plain(
+    let stage = renamed();
+    let plain = stage.plain(
         "plain",
         &[
             "+refs/heads/*:refs/heads/upstream/*",
             "+refs/tags/v*:refs/tags/up-v*",
         ],
     );
-    tracking.plain_fetch("plain").ok();
-    tracking.git(
-        "plain",
-        &["symbolic-ref", "HEAD", "refs/heads/upstream/main"],
-    );
+    stage.plain_fetch("plain").ok();
+    stage
+        .git(
+            "plain",
+            &["symbolic-ref", "HEAD", "refs/heads/upstream/main"],
+        )
+        .ok();
     let clone = [
         "clone",
         "-q",
@@ -212,15 +223,15 @@ fn a_clone_of_a_renaming_mirror_is_a_clone_of_what_git_would_have_fetched() {
         plain.to_str().expect("text"),
         "theirs",
     ];
-    tracking.world.git(clone).ok();
+    stage.world.git(clone).ok();
     let url = format!("mirror::{NAME}");
-    tracking
+    stage
         .world
         .git(["clone", "-q", "--mirror", &url, "mine"])
         .ok();
     same_clone(
-        &tracking.world,
-        &tracking.world.path("mine"),
-        &tracking.world.path("theirs"),
+        &stage.world,
+        &stage.world.path("mine"),
+        &stage.world.path("theirs"),
     );
 }

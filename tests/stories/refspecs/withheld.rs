@@ -2,29 +2,29 @@
 
 use tests::{public_refs, refs};
 
-use crate::tracking::{NAME, Tracking};
+use crate::{stage::Stage, tracking::NAME};
 
 /// A mirror in which `main` and the tags are not forced, and one branch is.
-fn unforced() -> (Tracking, [&'static str; 3]) {
-    let tracking = Tracking::new(|project| {
+fn unforced() -> (Stage, [&'static str; 3]) {
+    let stage = Stage::new(|project| {
         project.history(3);
         project.branch("free", "main");
         project.tag("v1", "main~1");
     });
     let track = ["refs/heads/main", "+refs/heads/free", "refs/tags/*"];
-    tracking.add(&track);
-    tracking.plain("plain", &track);
-    tracking.plain_fetch("plain").ok();
-    tracking.clone("ours");
-    (tracking, track)
+    stage.add_tracking(NAME, &track).ok();
+    stage.plain("plain", &track);
+    stage.plain_fetch("plain").ok();
+    stage.clone(NAME, "ours").ok();
+    (stage, track)
 }
 
 /// Asserts that the mirror shows what git would have, and that it is silent or warns of these.
 #[track_caller]
-fn holds_back(tracking: &Tracking, names: &[&str]) {
-    let plain = tracking.plain_fetch("plain").run();
+fn holds_back(stage: &Stage, names: &[&str]) {
+    let plain = stage.plain_fetch("plain").run();
     assert_eq!(plain.status.success(), names.is_empty(), "{plain}");
-    let fetched = tracking.git("ours", &["fetch", "--quiet"]);
+    let fetched = stage.git("ours", &["fetch", "--quiet"]).ok();
     let warnings = fetched.stderr.lines();
     let warnings: Vec<_> = warnings
         .filter(|line| line.starts_with("warning: "))
@@ -41,12 +41,12 @@ fn holds_back(tracking: &Tracking, names: &[&str]) {
             "'{name}' is spoken of: {fetched}"
         );
         assert!(
-            tracking.show().contains(&format!("'{name}'")),
+            stage.show(NAME).contains(&format!("'{name}'")),
             "in show too"
         );
     }
-    let shown = public_refs(&tracking.world, &tracking.world.only_mirror());
-    let plain = refs(&tracking.world, &tracking.world.path("plain"));
+    let shown = public_refs(&stage.world, &stage.world.only_mirror());
+    let plain = refs(&stage.world, &stage.world.path("plain"));
     assert_eq!(
         shown, plain,
         "what git holds back is held back, and nothing else"
@@ -55,8 +55,8 @@ fn holds_back(tracking: &Tracking, names: &[&str]) {
 
 #[test]
 fn a_rewrite_of_a_branch_tracked_without_a_plus_is_withheld_and_each_fetch_says_so() {
-    let (tracking, _) = unforced();
-    let project = &tracking.project;
+    let (stage, _) = unforced();
+    let project = &stage.project;
     let old = project.tip("main").expect("it is there");
     project.force("main", "main~1");
     let rewritten = project.commit("main", "file", "rewritten");
@@ -64,83 +64,85 @@ fn a_rewrite_of_a_branch_tracked_without_a_plus_is_withheld_and_each_fetch_says_
     // git calls that clobbering, although it is a step ahead.
     project.force("refs/tags/v1", &old);
     for _ in 0..3 {
-        holds_back(&tracking, &["refs/heads/main", "refs/tags/v1"]);
+        holds_back(&stage, &["refs/heads/main", "refs/tags/v1"]);
     }
-    assert_eq!(tracking.shown("refs/heads/main"), Some(old.clone()));
-    assert_eq!(tracking.tip("ours", "origin/free"), Some(rewritten));
+    assert_eq!(stage.mirror_tip("refs/heads/main"), Some(old.clone()));
+    assert_eq!(stage.tip("ours", "origin/free"), Some(rewritten));
     // A clone is warned as well, and a daemon that begins anew has not forgotten.
-    tracking.world.kill_daemon();
-    let cloned = tracking.clone_run("later").ok();
+    stage.world.kill_daemon();
+    let cloned = stage.clone(NAME, "later").ok();
     assert!(cloned.stderr.contains("held back"), "{cloned}");
-    holds_back(&tracking, &["refs/heads/main", "refs/tags/v1"]);
+    holds_back(&stage, &["refs/heads/main", "refs/tags/v1"]);
 }
 
 #[test]
 fn a_withheld_branch_follows_upstream_when_that_is_a_fast_forward_again() {
-    let (tracking, _) = unforced();
-    let project = &tracking.project;
+    let (stage, _) = unforced();
+    let project = &stage.project;
     let old = project.tip("main").expect("it is there");
     project.force("main", "main~2");
-    holds_back(&tracking, &["refs/heads/main"]);
+    holds_back(&stage, &["refs/heads/main"]);
     project.commit("main", "file", "elsewhere");
-    holds_back(&tracking, &["refs/heads/main"]);
+    holds_back(&stage, &["refs/heads/main"]);
     project.force("main", &old);
-    holds_back(&tracking, &[]);
+    holds_back(&stage, &[]);
     project.force("main", "main~1");
-    holds_back(&tracking, &["refs/heads/main"]);
+    holds_back(&stage, &["refs/heads/main"]);
     project.force("main", &old);
     let next = project.commit("main", "file", "next");
-    holds_back(&tracking, &[]);
-    assert_eq!(tracking.tip("ours", "origin/main"), Some(next));
+    holds_back(&stage, &[]);
+    assert_eq!(stage.tip("ours", "origin/main"), Some(next));
 }
 
 #[test]
 fn a_withheld_branch_is_deleted_when_upstream_deletes_it() {
-    let (tracking, _) = unforced();
-    let project = &tracking.project;
+    let (stage, _) = unforced();
+    let project = &stage.project;
     let old = project.tip("main").expect("it is there");
     project.force("main", "main~2");
-    holds_back(&tracking, &["refs/heads/main"]);
+    holds_back(&stage, &["refs/heads/main"]);
     project.set_head("free");
     project.delete("main");
     // As git does with --prune, plus or not; and it can be brought back.
-    let fetched = tracking.git("ours", &["fetch", "--quiet", "--prune"]);
+    let fetched = stage.git("ours", &["fetch", "--quiet", "--prune"]).ok();
     assert_eq!(fetched.stderr, "", "{fetched}");
-    assert_eq!(tracking.shown("refs/heads/main"), None);
-    assert!(!tracking.show().contains("held"), "{}", tracking.show());
+    assert_eq!(stage.mirror_tip("refs/heads/main"), None);
+    assert!(!stage.show(NAME).contains("held"), "{}", stage.show(NAME));
     let restore = ["restore", NAME, "main", "--as", "again"];
-    tracking.world.mirrord(restore).ok();
-    assert_eq!(tracking.shown("refs/heads/again"), Some(old));
+    stage.world.mirrord(restore).ok();
+    assert_eq!(stage.mirror_tip("refs/heads/again"), Some(old));
 }
 
 #[test]
 fn a_plus_lets_a_withheld_branch_follow_upstream() {
-    let (tracking, _) = unforced();
-    let project = &tracking.project;
+    let (stage, _) = unforced();
+    let project = &stage.project;
     let old = project.tip("main").expect("it is there");
     project.force("main", "main~1");
     let rewritten = project.commit("main", "file", "rewritten");
     project.force("refs/tags/v1", &rewritten);
-    holds_back(&tracking, &["refs/heads/main", "refs/tags/v1"]);
-    let set = tracking
-        .set(&["+refs/heads/main", "+refs/heads/free", "+refs/tags/*"])
+    holds_back(&stage, &["refs/heads/main", "refs/tags/v1"]);
+    let set = stage
+        .set_track(&["+refs/heads/main", "+refs/heads/free", "+refs/tags/*"])
         .ok();
     assert_eq!(set.stderr, "", "nothing of the user's own is in the way");
-    let shown = tracking.show();
+    let shown = stage.show(NAME);
     assert!(!shown.contains("no '+'"), "it has one by now: {shown}");
-    let fetched = tracking.git("ours", &["fetch", "--quiet", "--tags", "--force"]);
+    let fetched = stage
+        .git("ours", &["fetch", "--quiet", "--tags", "--force"])
+        .ok();
     assert_eq!(fetched.stderr, "", "{fetched}");
-    assert_eq!(tracking.tip("ours", "origin/main"), Some(rewritten.clone()));
-    assert_eq!(tracking.tip("ours", "refs/tags/v1"), Some(rewritten));
-    let history = tracking.world.mirrord(["history", NAME]).ok().stdout;
+    assert_eq!(stage.tip("ours", "origin/main"), Some(rewritten.clone()));
+    assert_eq!(stage.tip("ours", "refs/tags/v1"), Some(rewritten));
+    let history = stage.world.mirrord(["history", NAME]).ok().stdout;
     let was = |line: &str| line.contains(&old[..7]) && line.ends_with("rewritten");
     assert!(
         history.lines().any(was),
         "what it was is remembered: {history}"
     );
     assert!(
-        !tracking
-            .all()
+        !stage
+            .all_refs()
             .iter()
             .any(|(name, _)| name.contains("/held/"))
     );
@@ -148,14 +150,14 @@ fn a_plus_lets_a_withheld_branch_follow_upstream() {
 
 #[test]
 fn a_push_does_not_overwrite_what_is_held_back() {
-    let (tracking, _) = unforced();
-    let project = &tracking.project;
+    let (stage, _) = unforced();
+    let project = &stage.project;
     project.force("main", "main~1");
     let rewritten = project.commit("main", "file", "rewritten");
-    let mine = tracking.commit("ours", "origin/main", "mine");
+    let mine = stage.commit_onto("ours", "origin/main", "mine");
     for force in ["--no-force", "--force", "--force-with-lease"] {
         let push = ["push", force, "origin", &format!("{mine}:refs/heads/main")];
-        let pushed = tracking.world.git(push).at("ours").fails();
+        let pushed = stage.world.git(push).at("ours").fails();
         assert!(pushed.stderr.contains("rejected"), "{force}: {pushed}");
         assert_eq!(project.tip("main"), Some(rewritten.clone()), "{force}");
     }

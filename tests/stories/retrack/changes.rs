@@ -1,7 +1,7 @@
 //! A change of refspecs for a ref in each state: no longer tracked, newly tracked, or tracked under another name.
 
 use super::{Change, Matrix, STATES};
-use crate::tracking::{NAME, Tracking};
+use crate::{stage::Stage, tracking::NAME};
 
 #[test]
 fn branches_that_are_no_longer_tracked_go_to_the_history_and_local_changes_stay() {
@@ -17,10 +17,13 @@ fn branches_that_are_no_longer_tracked_go_to_the_history_and_local_changes_stay(
         matrix.shows("x", after);
         matrix.lost_nothing(&tips);
         assert_eq!(
-            matrix.tracking.shown("refs/heads/x/absent/not").as_deref(),
+            matrix
+                .stage
+                .mirror_tip("refs/heads/x/absent/not")
+                .as_deref(),
             Some(diverged)
         );
-        let show = matrix.tracking.show();
+        let show = matrix.stage.show(NAME);
         for (name, is_local) in [("behind", true), ("diverged", true), ("equal", false)] {
             let local = format!("local: refs/heads/x/{name} ");
             assert_eq!(show.contains(&local), is_local, "{name}: {show}");
@@ -38,26 +41,23 @@ fn branches_that_are_no_longer_tracked_go_to_the_history_and_local_changes_stay(
 
         // Whatever upstream does with them now is none of ours.
         for state in STATES {
-            matrix
-                .tracking
-                .project
-                .commit(&format!("x/{state}"), "x", "3");
+            matrix.stage.project.commit(&format!("x/{state}"), "x", "3");
         }
-        matrix.tracking.project.delete("x/equal");
-        let fetched = matrix.tracking.git("ours", &["fetch", "-q", "--prune"]);
+        matrix.stage.project.delete("x/equal");
+        let fetched = matrix.stage.git("ours", &["fetch", "-q", "--prune"]).ok();
         assert_eq!(fetched.stderr, "", "{fetched}");
         matrix.shows("x", after);
 
         // And what went comes back as one's own.
         let restore = ["restore", NAME, "x/equal"];
-        matrix.tracking.world.mirrord(restore).ok();
+        matrix.stage.world.mirrord(restore).ok();
         matrix.shows("x", before);
-        matrix.tracking.git("ours", &["fetch", "-q"]);
+        matrix.stage.git("ours", &["fetch", "-q"]).ok();
         assert_eq!(
-            matrix.tracking.tip("ours", "origin/x/equal"),
+            matrix.stage.tip("ours", "origin/x/equal"),
             Some(matrix.upstream[1].clone())
         );
-        matrix.tracking.sync();
+        matrix.stage.sync();
         matrix.shows("x", before);
     }
 }
@@ -80,9 +80,9 @@ fn a_local_branch_whose_name_becomes_tracked_is_not_overwritten_and_every_fetch_
     let [absent, equal, _, theirs] = matrix.theirs();
     for round in 0..3 {
         if round == 2 {
-            matrix.tracking.world.kill_daemon();
+            matrix.stage.world.kill_daemon();
         }
-        let fetched = matrix.tracking.git("ours", &["fetch", "-q"]);
+        let fetched = matrix.stage.git("ours", &["fetch", "-q"]).ok();
         for (state, is_held) in [
             ("absent", false),
             ("equal", false),
@@ -96,7 +96,7 @@ fn a_local_branch_whose_name_becomes_tracked_is_not_overwritten_and_every_fetch_
                 "{state}: {fetched}"
             );
             assert_eq!(
-                matrix.tracking.show().contains(&warning),
+                matrix.stage.show(NAME).contains(&warning),
                 is_held,
                 "{state}"
             );
@@ -108,29 +108,22 @@ fn a_local_branch_whose_name_becomes_tracked_is_not_overwritten_and_every_fetch_
     }
     assert!(
         matrix
-            .tracking
-            .show()
+            .stage
+            .show(NAME)
             .contains(&format!("upstream's is {theirs}")),
         "show names the commit that is not shown"
     );
     // The others move on with upstream, and these do not.
     for state in STATES {
-        matrix
-            .tracking
-            .project
-            .commit(&format!("x/{state}"), "x", "3");
+        matrix.stage.project.commit(&format!("x/{state}"), "x", "3");
     }
-    let moved = matrix.tracking.project.tip("x/equal").expect("it is there");
-    let fetched = matrix.tracking.git("ours", &["fetch", "-q"]);
+    let moved = matrix.stage.project.tip("x/equal").expect("it is there");
+    let fetched = matrix.stage.git("ours", &["fetch", "-q"]).ok();
     assert!(
         fetched.stderr.contains("'refs/heads/x/diverged' is local"),
         "{fetched}"
     );
-    let absent = matrix
-        .tracking
-        .project
-        .tip("x/absent")
-        .expect("it is there");
+    let absent = matrix.stage.project.tip("x/absent").expect("it is there");
     matrix.shows(
         "x",
         [
@@ -142,9 +135,9 @@ fn a_local_branch_whose_name_becomes_tracked_is_not_overwritten_and_every_fetch_
     );
     // Nor do they go when upstream's go.
     for state in STATES {
-        matrix.tracking.project.delete(&format!("x/{state}"));
+        matrix.stage.project.delete(&format!("x/{state}"));
     }
-    let fetched = matrix.tracking.git("ours", &["fetch", "-q"]);
+    let fetched = matrix.stage.git("ours", &["fetch", "-q"]).ok();
     assert_eq!(fetched.stderr, "", "nobody is in anybody's way: {fetched}");
     matrix.shows("x", [None, None, Some(&behind), Some(&diverged)]);
 }
@@ -156,7 +149,7 @@ fn a_branch_that_is_tracked_under_another_name_moves_there_at_once_and_overwrite
     let [absent, equal, ..] = matrix.theirs();
     matrix.shows("x", matrix.theirs().map(Some));
     let tips = matrix.tips();
-    matrix.tracking.gitlab.stop();
+    matrix.stage.gitlab.stop();
     matrix.set().ok();
     matrix.shows("x", [None; 4]);
     let renamed = [Some(absent), Some(equal), Some(&behind), Some(&diverged)];
@@ -168,8 +161,8 @@ fn a_branch_that_is_tracked_under_another_name_moves_there_at_once_and_overwrite
         let was = |line: &&str| line.contains(&format!("refs/heads/x/{state} "));
         assert!(history.lines().any(|line| was(&line)), "{state}: {history}");
     }
-    matrix.tracking.gitlab.start();
-    let fetched = matrix.tracking.git("ours", &["fetch", "-q", "--prune"]);
+    matrix.stage.gitlab.start();
+    let fetched = matrix.stage.git("ours", &["fetch", "-q", "--prune"]).ok();
     for (state, is_held) in [
         ("absent", false),
         ("equal", false),
@@ -184,8 +177,8 @@ fn a_branch_that_is_tracked_under_another_name_moves_there_at_once_and_overwrite
         );
     }
     matrix.shows("up", renamed);
-    let moved = matrix.tracking.project.commit("x/equal", "x", "3");
-    matrix.tracking.git("ours", &["fetch", "-q", "--prune"]);
+    let moved = matrix.stage.project.commit("x/equal", "x", "3");
+    matrix.stage.git("ours", &["fetch", "-q", "--prune"]).ok();
     matrix.shows(
         "up",
         [Some(absent), Some(&moved), Some(&behind), Some(&diverged)],
@@ -207,8 +200,8 @@ fn a_kept_branch_is_local_and_follows_upstream_when_it_is_tracked_again() {
     matrix.lost_nothing(&tips);
     assert!(
         matrix
-            .tracking
-            .show()
+            .stage
+            .show(NAME)
             .contains("local: refs/heads/x/equal ")
     );
     assert!(
@@ -216,12 +209,12 @@ fn a_kept_branch_is_local_and_follows_upstream_when_it_is_tracked_again() {
         "nothing went: {}",
         matrix.history()
     );
-    let moved = matrix.tracking.project.commit("x/equal", "x", "3");
-    let fetched = matrix.tracking.git("ours", &["fetch", "-q"]);
+    let moved = matrix.stage.project.commit("x/equal", "x", "3");
+    let fetched = matrix.stage.git("ours", &["fetch", "-q"]).ok();
     assert_eq!(fetched.stderr, "", "it is local: {fetched}");
     matrix.shows("x", before);
-    matrix.tracking.set(matrix.change.before()).ok();
-    let fetched = matrix.tracking.git("ours", &["fetch", "-q"]);
+    matrix.stage.set_track(matrix.change.before()).ok();
+    let fetched = matrix.stage.git("ours", &["fetch", "-q"]).ok();
     assert!(
         !fetched.stderr.contains("x/equal"),
         "it just moves: {fetched}"
@@ -239,31 +232,31 @@ fn a_kept_branch_is_local_and_follows_upstream_when_it_is_tracked_again() {
 fn a_kept_branch_with_local_changes_stays_local_when_it_is_tracked_again() {
     let matrix = Matrix::new(Change::Kept);
     matrix.set().ok();
-    let mine = matrix.tracking.commit("ours", matrix.theirs()[1], "more");
+    let mine = matrix.stage.commit_onto("ours", matrix.theirs()[1], "more");
     let push = [
         "push",
         "-q",
         "origin",
         &format!("{mine}:refs/heads/x/equal"),
     ];
-    matrix.tracking.git("ours", &push);
+    matrix.stage.git("ours", &push).ok();
     assert_eq!(
-        matrix.tracking.project.tip("x/equal"),
+        matrix.stage.project.tip("x/equal"),
         Some(matrix.upstream[1].clone()),
         "it is local"
     );
-    let moved = matrix.tracking.project.commit("x/equal", "x", "3");
-    matrix.tracking.set(matrix.change.before()).ok();
-    let fetched = matrix.tracking.git("ours", &["fetch", "-q"]);
+    let moved = matrix.stage.project.commit("x/equal", "x", "3");
+    matrix.stage.set_track(matrix.change.before()).ok();
+    let fetched = matrix.stage.git("ours", &["fetch", "-q"]).ok();
     assert!(
         fetched.stderr.contains("'refs/heads/x/equal' is local"),
         "{fetched}"
     );
-    assert_eq!(matrix.tracking.shown("refs/heads/x/equal"), Some(mine));
+    assert_eq!(matrix.stage.mirror_tip("refs/heads/x/equal"), Some(mine));
     assert!(
-        matrix.tracking.show().contains(&moved),
+        matrix.stage.show(NAME).contains(&moved),
         "{}",
-        matrix.tracking.show()
+        matrix.stage.show(NAME)
     );
 }
 
@@ -272,9 +265,9 @@ fn a_change_of_refspecs_that_is_undone_leaves_tracked_branches_as_they_were() {
     let matrix = Matrix::new(Change::Negative);
     for _ in 0..2 {
         let tips = matrix.tips();
-        matrix.tracking.set(matrix.change.after()).ok();
-        matrix.tracking.set(&[]).ok();
-        matrix.tracking.sync();
+        matrix.stage.set_track(matrix.change.after()).ok();
+        matrix.stage.set_track(&[]).ok();
+        matrix.stage.sync();
         matrix.lost_nothing(&tips);
         matrix.shows(
             "x",
@@ -286,99 +279,105 @@ fn a_change_of_refspecs_that_is_undone_leaves_tracked_branches_as_they_were() {
             ],
         );
     }
-    let main = matrix.tracking.project.tip("main");
-    assert_eq!(matrix.tracking.shown("refs/heads/main"), main);
+    let main = matrix.stage.project.tip("main");
+    assert_eq!(matrix.stage.mirror_tip("refs/heads/main"), main);
 }
 
 #[test]
 fn the_next_fetch_goes_by_the_new_refspecs_however_fresh_the_mirror_is() {
-    let tracking = Tracking::new(|project| {
+    let stage = Stage::new(|project| {
         project.history(3);
         project.commit("topic", "topic", "1");
     });
-    tracking.add(&["+refs/heads/main"]);
+    stage.add_tracking(NAME, &["+refs/heads/main"]).ok();
     let fresh = ["set", NAME, "--fresh-for", "1d"];
-    tracking.world.mirrord(fresh).ok();
-    tracking.clone("ours");
-    tracking.set(&[]).ok();
-    tracking.git("ours", &["fetch", "-q"]);
-    let topic = tracking.project.tip("topic");
-    assert_eq!(tracking.tip("ours", "origin/topic"), topic);
+    stage.world.mirrord(fresh).ok();
+    stage.clone(NAME, "ours").ok();
+    stage.set_track(&[]).ok();
+    stage.git("ours", &["fetch", "-q"]).ok();
+    let topic = stage.project.tip("topic");
+    assert_eq!(stage.tip("ours", "origin/topic"), topic);
 }
 
 #[test]
 fn a_mirror_that_was_never_in_step_can_be_told_other_refspecs() {
-    let tracking = Tracking::new(|project| {
+    let stage = Stage::new(|project| {
         project.history(3);
         project.commit("topic", "topic", "1");
     });
-    tracking
-        .add_as(NAME, &["+refs/heads/main"])
+    stage
+        .add_tracking(NAME, &["+refs/heads/main"])
         .arg("--no-sync")
         .ok();
-    let set = tracking.set(&["+refs/heads/topic:refs/heads/theirs"]).ok();
+    let set = stage
+        .set_track(&["+refs/heads/topic:refs/heads/theirs"])
+        .ok();
     assert_eq!(set.stderr, "", "{set}");
-    tracking.clone("ours");
-    let refs = tests::public_refs(&tracking.world, &tracking.world.only_mirror());
-    let topic = tracking.project.tip("topic").expect("it is there");
+    stage.clone(NAME, "ours").ok();
+    let refs = tests::public_refs(&stage.world, &stage.world.only_mirror());
+    let topic = stage.project.tip("topic").expect("it is there");
     assert_eq!(refs, [("refs/heads/theirs".to_owned(), topic)]);
 }
 
 #[test]
 fn names_that_change_places_are_shown_without_upstream() {
-    let tracking = Tracking::new(|project| {
+    let stage = Stage::new(|project| {
         project.history(3);
         project.commit("topic", "topic", "1");
     });
-    tracking.add(&["+refs/heads/main", "+refs/heads/topic"]);
-    tracking.clone("ours");
-    let [main, topic] = ["main", "topic"].map(|name| tracking.project.tip(name));
-    tracking.gitlab.stop();
+    stage
+        .add_tracking(NAME, &["+refs/heads/main", "+refs/heads/topic"])
+        .ok();
+    stage.clone(NAME, "ours").ok();
+    let [main, topic] = ["main", "topic"].map(|name| stage.project.tip(name));
+    stage.gitlab.stop();
     let track = [
         "+refs/heads/main:refs/heads/topic",
         "+refs/heads/topic:refs/heads/main",
     ];
-    tracking.set(&track).ok();
-    tracking.git("ours", &["fetch", "-q", "--prune", "--force"]);
-    assert_eq!(tracking.tip("ours", "origin/main"), topic);
-    assert_eq!(tracking.tip("ours", "origin/topic"), main);
+    stage.set_track(&track).ok();
+    stage
+        .git("ours", &["fetch", "-q", "--prune", "--force"])
+        .ok();
+    assert_eq!(stage.tip("ours", "origin/main"), topic);
+    assert_eq!(stage.tip("ours", "origin/topic"), main);
 }
 
 #[test]
 fn a_name_may_become_a_directory_of_itself() {
-    let tracking = Tracking::new(|project| drop(project.history(3)));
-    tracking.add(&["+refs/heads/main"]);
-    tracking.clone("ours");
-    let main = tracking.project.tip("main");
+    let stage = Stage::new(|project| drop(project.history(3)));
+    stage.add_tracking(NAME, &["+refs/heads/main"]).ok();
+    stage.clone(NAME, "ours").ok();
+    let main = stage.project.tip("main");
     for name in ["main/upstream", "main"] {
-        tracking
-            .set(&[&format!("+refs/heads/main:refs/heads/{name}")])
+        stage
+            .set_track(&[&format!("+refs/heads/main:refs/heads/{name}")])
             .ok();
-        assert_eq!(tracking.shown(&format!("refs/heads/{name}")), main);
-        let fetched = tracking.git("ours", &["fetch", "-q", "--prune"]);
+        assert_eq!(stage.mirror_tip(&format!("refs/heads/{name}")), main);
+        let fetched = stage.git("ours", &["fetch", "-q", "--prune"]).ok();
         assert_eq!(fetched.stderr, "", "{fetched}");
-        assert_eq!(tracking.tip("ours", &format!("origin/{name}")), main);
+        assert_eq!(stage.tip("ours", &format!("origin/{name}")), main);
     }
 }
 
 #[test]
 fn tags_and_whatever_else_is_no_longer_tracked_can_be_brought_back() {
-    let tracking = Tracking::new(|project| {
+    let stage = Stage::new(|project| {
         project.history(3);
         project.annotated_tag("v1", "main");
         project.tag("v2", "main~1");
         project.force("refs/notes/commits", "main~1");
     });
-    tracking.add(&["+refs/*:refs/*"]);
-    tracking.clone("ours");
+    stage.add_tracking(NAME, &["+refs/*:refs/*"]).ok();
+    stage.clone(NAME, "ours").ok();
     let names = ["refs/tags/v1", "refs/tags/v2", "refs/notes/commits"];
-    let before = names.map(|name| tracking.shown(name));
+    let before = names.map(|name| stage.mirror_tip(name));
     assert!(before.iter().all(Option::is_some), "{before:?}");
-    tracking.set(&["+refs/heads/*"]).ok();
-    assert_eq!(names.map(|name| tracking.shown(name)), [None, None, None]);
+    stage.set_track(&["+refs/heads/*"]).ok();
+    assert_eq!(names.map(|name| stage.mirror_tip(name)), [None, None, None]);
     for name in names {
-        tracking.world.mirrord(["restore", NAME, name]).ok();
+        stage.world.mirrord(["restore", NAME, name]).ok();
     }
-    tracking.sync();
-    assert_eq!(names.map(|name| tracking.shown(name)), before);
+    stage.sync();
+    assert_eq!(names.map(|name| stage.mirror_tip(name)), before);
 }

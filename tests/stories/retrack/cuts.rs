@@ -20,8 +20,8 @@ impl Matrix {
     /// Reads the state of the mirror, from a command and from the disk.
     #[track_caller]
     fn state(&self) -> State {
-        let settings = self.tracking.show_settings();
-        let mut refs = self.tracking.all();
+        let settings = self.stage.show_settings();
+        let mut refs = self.stage.all_refs();
         for (name, _) in &mut refs {
             if let Some(rest) = name.strip_prefix("refs/mirror/history/") {
                 let (_, rest) = rest.split_once('/').expect("it has a stamp");
@@ -32,12 +32,12 @@ impl Matrix {
         State {
             settings,
             refs,
-            head: self.tracking.head(),
+            head: self.stage.mirror_head(),
         }
     }
 
     fn copy(&self, from: &str, to: &str) {
-        let home = self.tracking.world.mirror_home();
+        let home = self.stage.world.mirror_home();
         let (from, to) = (home.join(from), home.join(to));
         let copy = "rm -rf \"$1\" && cp -a \"$0\" \"$1\"";
         let args = [
@@ -46,12 +46,12 @@ impl Matrix {
             from.as_os_str(),
             to.as_os_str(),
         ];
-        self.tracking.world.program("sh", args).ok();
+        self.stage.world.program("sh", args).ok();
     }
 
     /// Puts the mirror away as it is. The daemon does not run then.
     fn save(&self, name: &str) {
-        self.tracking.world.mirrord(["stop"]).ok();
+        self.stage.world.mirrord(["stop"]).ok();
         self.copy("mirrors", name);
     }
 
@@ -63,10 +63,10 @@ impl Matrix {
     /// Begins the change with a daemon that dies at this step; says whether it had so many.
     #[track_caller]
     fn cut(&self, step: usize) -> bool {
-        let daemon = self.tracking.dying_daemon(step);
+        let daemon = self.stage.dying_daemon(step);
         let set = self.set().run();
         if set.status.success() {
-            self.tracking.world.mirrord(["stop"]).ok();
+            self.stage.world.mirrord(["stop"]).ok();
             drop(daemon.wait());
             return false;
         }
@@ -103,7 +103,7 @@ impl Matrix {
                 "cut at step {step}, the mirror is neither as it was nor as it was to be: {state:#?}\nold: {old:#?}\nnew: {new:#?}"
             );
             seen[usize::from(state == new)] += 1;
-            self.tracking.world.mirrord(["stop"]).ok();
+            self.stage.world.mirrord(["stop"]).ok();
         }
         assert!(step > 4, "there are steps: {step}");
         assert!(
@@ -115,7 +115,7 @@ impl Matrix {
 
 /// Brings the mirror in step.
 fn sync(matrix: &Matrix) -> Run {
-    matrix.tracking.world.mirrord(["sync", NAME])
+    matrix.stage.world.mirrord(["sync", NAME])
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn the_same_change_again_is_carried_out() {
 
 #[test]
 fn another_change_is_carried_out_all_the_same() {
-    let other = |matrix: &Matrix| matrix.tracking.set(&["+refs/heads/x/equal"]);
+    let other = |matrix: &Matrix| matrix.stage.set_track(&["+refs/heads/x/equal"]);
     for change in [Change::Renamed, Change::Kept] {
         Matrix::new(change).is_old_or_new(other);
     }
@@ -163,7 +163,7 @@ fn another_change_is_carried_out_all_the_same() {
 
 #[test]
 fn the_first_command_after_a_kill_shows_the_old_state_or_the_new_one() {
-    let show = |matrix: &Matrix| matrix.tracking.world.mirrord(["show", NAME]);
+    let show = |matrix: &Matrix| matrix.stage.world.mirrord(["show", NAME]);
     Matrix::new(Change::Untracked).is_old_or_new(show);
 }
 
@@ -172,14 +172,14 @@ fn the_first_fetch_after_a_kill_gets_the_old_state_or_the_new_one_also_without_u
     for alone in [true, false] {
         let matrix = Matrix::new(Change::Renamed);
         if alone {
-            matrix.tracking.gitlab.stop();
+            matrix.stage.gitlab.stop();
         } else {
             let quiet = ["set", NAME, "--sync-on-fetch", "no"];
-            matrix.tracking.world.mirrord(quiet).ok();
+            matrix.stage.world.mirrord(quiet).ok();
         }
         matrix.is_old_or_new(|matrix| {
             matrix
-                .tracking
+                .stage
                 .world
                 .git(["ls-remote", &format!("mirror::{NAME}")])
         });
@@ -192,7 +192,7 @@ fn the_first_push_after_a_kill_goes_to_the_old_state_or_to_the_new_one() {
     let mine = format!("{}:refs/heads/mine", matrix.diverged);
     matrix.is_old_or_new(|matrix| {
         let push = ["push", "-q", "origin", &mine];
-        matrix.tracking.world.git(push).at("ours")
+        matrix.stage.world.git(push).at("ours")
     });
 }
 
@@ -201,7 +201,7 @@ fn nothing_unfinished_is_left_after_a_while() {
     let matrix = Matrix::new(Change::Renamed);
     matrix.save("old");
     let names = || -> BTreeSet<String> {
-        let entries = fs::read_dir(matrix.tracking.world.only_mirror()).expect("it is there");
+        let entries = fs::read_dir(matrix.stage.world.only_mirror()).expect("it is there");
         let name = |entry: io::Result<fs::DirEntry>| entry.expect("readable").file_name();
         entries
             .map(|entry| name(entry).to_string_lossy().into_owned())
@@ -220,7 +220,7 @@ fn nothing_unfinished_is_left_after_a_while() {
             left.is_empty(),
             "cut at step {step}, this is left: {left:?}"
         );
-        matrix.tracking.world.mirrord(["stop"]).ok();
+        matrix.stage.world.mirrord(["stop"]).ok();
     }
 }
 
@@ -235,12 +235,12 @@ fn a_change_that_the_disk_refuses_is_finished_or_undone_by_the_next_sync() {
     matrix.save("old");
     matrix.set().ok();
     let new = after();
-    matrix.tracking.world.mirrord(["stop"]).ok();
+    matrix.stage.world.mirrord(["stop"]).ok();
     matrix.load("old");
     // Nothing is left to be swept by then.
     sync(&matrix).ok();
     // As somebody's 'git pack-refs' there does, or a full disk.
-    let lock = matrix.tracking.world.only_mirror().join("packed-refs.lock");
+    let lock = matrix.stage.world.only_mirror().join("packed-refs.lock");
     let lock_file = fs::File::create(&lock).expect("it is ours");
     let refused = matrix.set().fails();
     assert!(

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use tests::{Run, public_refs};
 
-use crate::tracking::{NAME, Tracking};
+use crate::{stage::Stage, tracking::NAME};
 
 /// How a ref of the mirror is to what upstream has of that name.
 const STATES: [&str; 4] = ["absent", "equal", "behind", "diverged"];
@@ -56,7 +56,7 @@ impl Change {
 
 /// A mirror before a change, with a ref in each state: `x/STATE`, or `up/STATE` where that is the new name.
 struct Matrix {
-    tracking: Tracking,
+    stage: Stage,
     change: Change,
     /// Upstream's commits of `x/STATE`, in the order of the states.
     upstream: [String; 4],
@@ -68,7 +68,7 @@ struct Matrix {
 
 impl Matrix {
     fn new(change: Change) -> Self {
-        let tracking = Tracking::new(|project| {
+        let stage = Stage::new(|project| {
             project.history(3);
             let base = project.commit("x/equal", "x", "1");
             for state in STATES {
@@ -77,22 +77,25 @@ impl Matrix {
             }
         });
         let tip = |name: &str| {
-            let parsed = tracking.project.git(["rev-parse", name]);
+            let parsed = stage.project.git(["rev-parse", name]);
             parsed.ok().line().to_owned()
         };
         let upstream = STATES.map(|state| tip(&format!("x/{state}")));
         let behind = tip("x/behind~1");
         // Whoever has local branches there begins before their names are tracked.
-        match change {
-            Change::Renamed => tracking.add(change.before()),
-            _ => tracking.add(&["+refs/heads/main"]),
-        }
-        tracking.clone("ours");
-        tracking.git(
-            "ours",
-            &["fetch", "-q", &tracking.url, "refs/heads/x/*:refs/theirs/*"],
-        );
-        let diverged = tracking.commit("ours", &behind, "mine");
+        let first = match change {
+            Change::Renamed => change.before(),
+            _ => &["+refs/heads/main"],
+        };
+        stage.add_tracking(NAME, first).ok();
+        stage.clone(NAME, "ours").ok();
+        stage
+            .git(
+                "ours",
+                &["fetch", "-q", &stage.url, "refs/heads/x/*:refs/theirs/*"],
+            )
+            .ok();
+        let diverged = stage.commit_onto("ours", &behind, "mine");
         let space = if change == Change::Renamed { "up" } else { "x" };
         let mut push = vec![
             format!("{behind}:refs/heads/{space}/behind"),
@@ -107,13 +110,13 @@ impl Matrix {
         }
         let args = ["push", "-q", "origin"].map(str::to_owned).into_iter();
         let args: Vec<_> = args.chain(push).collect();
-        tracking.world.git(args).at("ours").ok();
+        stage.world.git(args).at("ours").ok();
         if !matches!(change, Change::Tracked | Change::Renamed) {
-            tracking.set(change.before()).ok();
-            tracking.sync();
+            stage.set_track(change.before()).ok();
+            stage.sync();
         }
         Self {
-            tracking,
+            stage,
             change,
             upstream,
             behind,
@@ -123,7 +126,7 @@ impl Matrix {
 
     /// Prepares the change.
     fn set(&self) -> Run {
-        let set = self.tracking.set(self.change.after());
+        let set = self.stage.set_track(self.change.after());
         if self.change == Change::Kept {
             return set.arg("--keep");
         }
@@ -135,7 +138,7 @@ impl Matrix {
     fn shows(&self, space: &str, expected: [Option<&str>; 4]) {
         for (state, expected) in STATES.iter().zip(expected) {
             let name = format!("refs/heads/{space}/{state}");
-            let shown = self.tracking.shown(&name);
+            let shown = self.stage.mirror_tip(&name);
             assert_eq!(
                 shown.as_deref(),
                 expected,
@@ -152,14 +155,14 @@ impl Matrix {
 
     /// Returns all that clients see.
     fn tips(&self) -> BTreeSet<String> {
-        let refs = public_refs(&self.tracking.world, &self.tracking.world.only_mirror());
+        let refs = public_refs(&self.stage.world, &self.stage.world.only_mirror());
         refs.into_iter().map(|(_, oid)| oid).collect()
     }
 
     /// Asserts that all that clients saw before is there still, under whatever name.
     #[track_caller]
     fn lost_nothing(&self, before: &BTreeSet<String>) {
-        let after = self.tracking.all().into_iter().map(|(_, oid)| oid);
+        let after = self.stage.all_refs().into_iter().map(|(_, oid)| oid);
         let after: BTreeSet<_> = after.collect();
         let lost: Vec<_> = before.difference(&after).collect();
         assert!(
@@ -170,6 +173,6 @@ impl Matrix {
     }
 
     fn history(&self) -> String {
-        self.tracking.world.mirrord(["history", NAME]).ok().stdout
+        self.stage.world.mirrord(["history", NAME]).ok().stdout
     }
 }
