@@ -9,10 +9,10 @@ use crate::Ran;
 /// What differs, and what is written in its place.
 static DIFFERING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     let all = [
-        (r"/tmp/mw\w{6}", "/world"),
+        (r"(/[\w.-]+)+/mw\w{6}\b", "/world"),
         (r"(localhost|127\.0\.0\.1|\[::1\])[:+]\d+", "gitlab.example"),
         (
-            r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?",
+            r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?(Z| ?[+-]\d\d:?\d\d)?",
             "[date]",
         ),
         (r"\b[0-9a-f]{7,64}\b", "[oid]"),

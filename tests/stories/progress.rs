@@ -1,37 +1,22 @@
 //! The progress of a download in git's own format; a download that nobody waits for any more ends.
 
-use tests::{Fault, GitLab, On, Project, Request, Run, Running, Signal, World};
+use tests::{Fault, On, Request, Run, Running, Signal};
+
+use crate::stage::Stage;
 
 /// A project whose download stands still in the middle until the faults are cleared.
 ///
 /// Progress that a client shows during this pause comes from the daemon: git itself has received nothing yet.
-struct Stuck {
-    world: World,
-    gitlab: GitLab,
-    project: Project,
-    objects: usize,
+fn stuck() -> Stage {
+    let stage = Stage::new(|project| project.history(300));
+    // Nothing but what a test does ends the wait.
+    stage.world.config("http.lowSpeedTime", "600");
+    stage.clone_plain("-q", "plain").ok();
+    stage.stick();
+    stage
 }
 
-impl Stuck {
-    fn new() -> Self {
-        let world = World::new();
-        // Nothing but what a test does ends the wait.
-        world.config("http.lowSpeedTime", "600");
-        let gitlab = world.gitlab();
-        let project = gitlab.project("group/project");
-        project.history(300);
-        let listed = project.git(["rev-list", "--objects", "--all"]).ok();
-        let stuck = Self {
-            objects: listed.stdout.lines().count(),
-            world,
-            gitlab,
-            project,
-        };
-        stuck.clone_plain("-q", "plain").ok();
-        stuck.stick();
-        stuck
-    }
-
+impl Stage {
     /// Pauses the next download at half of the last one.
     fn stick(&self) {
         let requests = self.gitlab.requests();
@@ -41,19 +26,25 @@ impl Stuck {
         self.gitlab.forget_requests();
     }
 
-    fn clone(&self, option: &str, dir: &str) -> Run {
-        let address = format!("mirror::{}", self.gitlab.url("group/project"));
+    fn clone_plain(&self, option: &str, dir: &str) -> Run {
+        self.world.git(["clone", option, &self.url, dir])
+    }
+
+    /// Prepares a clone through the mirror that is not quiet by itself.
+    fn clone_with(&self, option: &str, dir: &str) -> Run {
+        let address = format!("mirror::{}", self.url);
         self.world.git(["clone", option, &address, dir])
     }
 
-    fn clone_plain(&self, option: &str, dir: &str) -> Run {
-        let url = self.gitlab.url("group/project");
-        self.world.git(["clone", option, &url, dir])
+    /// The number of objects that upstream has.
+    fn objects_upstream(&self) -> usize {
+        let listed = self.project.git(["rev-list", "--objects", "--all"]).ok();
+        listed.stdout.lines().count()
     }
 
     /// Starts a clone and waits until it shows that the download is on its way.
     fn watched(&self, dir: &str) -> Running {
-        let clone = self.clone("--progress", dir).start();
+        let clone = self.clone_with("--progress", dir).start();
         clone.printed("Receiving objects:");
         clone
     }
@@ -107,27 +98,25 @@ fn counted(line: &str, of: usize) -> (usize, bool) {
 
 #[test]
 fn a_download_is_shown_in_gits_own_format() {
-    let stuck = Stuck::new();
+    let stuck = stuck();
     let clone = stuck.watched("ours");
     stuck.gitlab.clear_faults();
     let ran = clone.wait();
     assert!(ran.status.success(), "{ran}");
     let lines = drawn(&ran.stderr, "Receiving objects:");
-    let counts: Vec<_> = lines
-        .iter()
-        .map(|line| counted(line, stuck.objects))
-        .collect();
-    let half = |(done, ended): &(usize, bool)| *done > 0 && *done < stuck.objects && !ended;
+    let objects = stuck.objects_upstream();
+    let counts: Vec<_> = lines.iter().map(|line| counted(line, objects)).collect();
+    let half = |(done, ended): &(usize, bool)| *done > 0 && *done < objects && !ended;
     assert!(counts.iter().any(half), "half of it was seen: {ran}");
     assert!(
-        counts.contains(&(stuck.objects, true)),
+        counts.contains(&(objects, true)),
         "it ends with 'done': {ran}"
     );
 }
 
 #[test]
 fn upstreams_own_words_are_shown_as_it_wrote_them() {
-    let stuck = Stuck::new();
+    let stuck = stuck();
     let clone = stuck.watched("ours");
     stuck.gitlab.clear_faults();
     let (ours, plain) = (clone.wait(), stuck.clone_plain("--progress", "again").ok());
@@ -143,7 +132,7 @@ fn upstreams_own_words_are_shown_as_it_wrote_them() {
 
 #[test]
 fn every_waiting_client_sees_the_one_download() {
-    let stuck = Stuck::new();
+    let stuck = stuck();
     let clones = [stuck.watched("one"), stuck.watched("two")];
     assert_eq!(stuck.downloads().len(), 1, "upstream serves it once");
     stuck.gitlab.clear_faults();
@@ -158,11 +147,11 @@ fn every_waiting_client_sees_the_one_download() {
 
 #[test]
 fn a_download_is_silent_where_git_is() {
-    let stuck = Stuck::new();
+    let stuck = stuck();
     let watched = stuck.watched("watched");
-    let quiet = stuck.clone("-q", "quiet").start();
+    let quiet = stuck.clone(&stuck.url, "quiet").start();
     // Not a terminal, and nobody said --progress.
-    let piped = stuck.clone("--no-tags", "piped").start();
+    let piped = stuck.clone_with("--no-tags", "piped").start();
     stuck.world.wait_until_clients(3);
     stuck.gitlab.clear_faults();
     assert_eq!(quiet.wait().stderr, "");
@@ -172,9 +161,9 @@ fn a_download_is_silent_where_git_is() {
 
 #[test]
 fn an_update_is_shown_as_well() {
-    let stuck = Stuck::new();
+    let stuck = stuck();
     stuck.gitlab.clear_faults();
-    stuck.clone("-q", "ours").ok();
+    stuck.clone(&stuck.url, "ours").ok();
     stuck.project.history(300);
     stuck.world.git(["fetch", "-q"]).at("plain").ok();
     stuck.stick();
@@ -187,12 +176,12 @@ fn an_update_is_shown_as_well() {
 
 #[test]
 fn a_silent_upstream_is_named_while_it_is_waited_for() {
-    let stuck = Stuck::new();
+    let stuck = stuck();
     stuck.gitlab.clear_faults();
     stuck.gitlab.fault(Fault::hang_before_headers());
-    let clone = stuck.clone("--progress", "ours").start();
+    let clone = stuck.clone_with("--progress", "ours").start();
     clone.printed("Asking 127.0.0.1");
-    let quiet = stuck.clone("-q", "quiet").start();
+    let quiet = stuck.clone(&stuck.url, "quiet").start();
     stuck.world.wait_until_clients(2);
     stuck.gitlab.clear_faults();
     assert!(clone.wait().status.success());
@@ -201,7 +190,7 @@ fn a_silent_upstream_is_named_while_it_is_waited_for() {
 
 #[test]
 fn ctrl_c_of_the_only_client_ends_the_download_and_leaves_nothing() {
-    let stuck = Stuck::new();
+    let stuck = stuck();
     let clone = stuck.watched("ours");
     assert_ne!(stuck.world.mirrors(), [""; 0], "it has begun");
     clone.kill_group(Signal::INT);
@@ -212,16 +201,16 @@ fn ctrl_c_of_the_only_client_ends_the_download_and_leaves_nothing() {
     stuck.gitlab.clear_faults();
     // The next of this mirror comes after the last has ended, whatever it comes to.
     stuck.gitlab.fault(Fault::status(404));
-    stuck.clone("-q", "ours").fails();
+    stuck.clone(&stuck.url, "ours").fails();
     assert_eq!(stuck.world.mirrors(), [""; 0], "nothing is left");
     stuck.gitlab.clear_faults();
-    stuck.clone("-q", "ours").ok();
+    stuck.clone(&stuck.url, "ours").ok();
 }
 
 #[test]
 fn of_two_waiting_clients_one_may_go_and_the_other_gets_its_clone() {
     for first_goes in [true, false] {
-        let stuck = Stuck::new();
+        let stuck = stuck();
         let (first, second) = (stuck.watched("first"), stuck.watched("second"));
         let (goes, stays) = match first_goes {
             true => (first, second),

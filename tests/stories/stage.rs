@@ -20,14 +20,14 @@ pub(crate) struct Stage {
 /// How a stage is made.
 impl Stage {
     /// A GitLab that speaks http, with a project that is filled.
-    pub(crate) fn new(fill: impl FnOnce(&Project)) -> Self {
+    pub(crate) fn new<T>(fill: impl FnOnce(&Project) -> T) -> Self {
         let world = World::new();
         let gitlab = world.gitlab();
         Self::on(world, gitlab, fill)
     }
 
     /// A GitLab that speaks https, whose certificate the user trusts.
-    pub(crate) fn with_tls(fill: impl FnOnce(&Project)) -> Self {
+    pub(crate) fn with_tls<T>(fill: impl FnOnce(&Project) -> T) -> Self {
         let world = World::new();
         let gitlab = world.gitlab_tls();
         world.config("http.sslCAInfo", &gitlab.ca_file().to_string_lossy());
@@ -35,7 +35,7 @@ impl Stage {
     }
 
     /// A world and a GitLab that were prepared.
-    pub(crate) fn on(world: World, gitlab: GitLab, fill: impl FnOnce(&Project)) -> Self {
+    pub(crate) fn on<T>(world: World, gitlab: GitLab, fill: impl FnOnce(&Project) -> T) -> Self {
         let project = gitlab.project("group/project");
         fill(&project);
         Self::of(world, gitlab, project)
@@ -145,6 +145,12 @@ impl Stage {
     pub(crate) fn rev_parse(&self, dir: &str, revision: &str) -> String {
         let parsed = self.git(dir, &["rev-parse", "--verify", revision]).ok();
         parsed.line().to_owned()
+    }
+
+    /// The commit of a ref that upstream must have.
+    #[track_caller]
+    pub(crate) fn upstream_tip(&self, name: &str) -> String {
+        self.project.tip(name).expect("upstream has it")
     }
 
     /// The commit that the only mirror shows under a full name.

@@ -3,18 +3,18 @@
 
 use crate::sync::files_under;
 
-use super::Stage;
+use super::{Stage, cloned, local};
 
 /// A stage whose history has a tip of upstream's and one of the mirror's own; returns them.
 fn with_history() -> (Stage, [String; 2]) {
-    let stage = Stage::local();
-    let main = stage.tip("main");
-    let mine = stage.commit("mine");
-    stage.push(&["main:mine"]);
-    stage.push(&[":mine"]);
+    let stage = local();
+    let main = stage.upstream_tip("main");
+    let mine = stage.commit("ours", "mine");
+    stage.push("ours", &["main:mine"]).ok();
+    stage.push("ours", &[":mine"]).ok();
     stage.project.force("main", "main~2");
     stage.project.commit("main", "a", "another way");
-    stage.sync();
+    stage.sync_project();
     assert_eq!(stage.history().len(), 2);
     (stage, [main, mine])
 }
@@ -88,15 +88,15 @@ fn upstream_never_hears_of_the_past() {
     let (stage, past) = with_history();
     stage.gitlab.forget_requests();
     stage.project.commit("main", "a", "more");
-    stage.sync();
+    stage.sync_project();
     stage.restore(&["mine"]);
     stage.project.commit("main", "a", "and more");
     stage.ours(&["fetch", "-q"]).ok();
     stage.ours(&["reset", "-q", "--hard", "origin/main"]).ok();
-    stage.commit("mine, on top of upstream's");
-    stage.push(&["main"]);
-    stage.push(&[":mine"]);
-    stage.sync();
+    stage.commit("ours", "mine, on top of upstream's");
+    stage.push("ours", &["main"]).ok();
+    stage.push("ours", &[":mine"]).ok();
+    stage.sync_project();
     for request in stage.gitlab.requests() {
         let body = request.body_text();
         assert!(!past.iter().any(|oid| body.contains(oid)), "{request:?}");
@@ -134,15 +134,15 @@ fn a_fetch_of_an_unchanged_upstream_writes_nothing_and_asks_once() {
 
 #[test]
 fn commits_that_upstream_removes_and_brings_back_are_not_downloaded_again() {
-    let stage = Stage::new();
+    let stage = cloned(&[]);
     stage.project.history(200);
-    stage.sync();
-    let main = stage.tip("main");
+    stage.sync_project();
+    let main = stage.upstream_tip("main");
     stage.project.force("main", "main~150");
-    stage.sync();
+    stage.sync_project();
     stage.project.force("main", &main);
     stage.gitlab.forget_requests();
-    stage.sync();
+    stage.sync_project();
     let asks = |request: &&tests::Request| request.body_text().contains("command=fetch");
     let requests = stage.gitlab.requests();
     assert_eq!(requests.iter().filter(asks).count(), 0, "it is still here");

@@ -5,33 +5,32 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Stage;
+use super::cloned;
 
 #[test]
 fn a_mirror_without_history_says_so() {
-    let stage = Stage::new();
+    let stage = cloned(&[]);
     let ran = stage.mirrord(&["history", "project"]).ok();
     assert_eq!(ran.stdout, "nothing is in the history of 'project'\n");
     let ran = stage.mirrord(&["history", "project", "--json"]).ok();
     assert_eq!(ran.line(), "[]");
     let ran = stage.mirrord(&["history", "no-such"]).code(1);
-    assert!(
-        ran.stderr.contains("no mirror is called 'no-such'"),
-        "{ran}"
-    );
+    insta::assert_snapshot!(ran.shown(), @r"
+        error: no mirror is called 'no-such'
+        hint: 'mirrord list' shows them; a URL makes a new one: mirror::https://HOST/GROUP/PROJECT.git
+    ");
     let ran = stage.restoring(&["main"]).code(1);
-    assert!(
-        ran.stderr.contains("there is no history of 'main'"),
-        "{ran}"
-    );
-    assert!(ran.stderr.contains("hint: "), "{ran}");
+    insta::assert_snapshot!(ran.shown(), @r"
+        error: there is no history of 'main'
+        hint: 'mirrord history NAME' shows what can be brought back
+    ");
 }
 
 #[test]
 fn a_branch_without_history_has_an_empty_one() {
-    let stage = Stage::new();
+    let stage = cloned(&[]);
     stage.project.delete("topic");
-    stage.sync();
+    stage.sync_project();
     let ran = stage.mirrord(&["history", "project", "main"]).ok();
     assert_eq!(
         ran.stdout,
@@ -45,11 +44,11 @@ fn a_branch_without_history_has_an_empty_one() {
 
 #[test]
 fn scripts_read_the_history_as_json() {
-    let stage = Stage::new();
-    let [main, topic] = ["main", "topic"].map(|name| stage.tip(name));
-    stage.push(&[":topic"]);
+    let stage = cloned(&[]);
+    let [main, topic] = ["main", "topic"].map(|name| stage.upstream_tip(name));
+    stage.push("ours", &[":topic"]).ok();
     stage.project.force("main", "main~1");
-    stage.sync();
+    stage.sync_project();
     let ran = stage.mirrord(&["history", "project", "--json"]).ok();
     let facts = |text: &str, key: &str| {
         let begin = format!("\"{key}\": ");
@@ -82,11 +81,11 @@ fn scripts_read_the_history_as_json() {
 
 #[test]
 fn two_thousand_branches_are_rewritten_in_one_sync() {
-    let stage = Stage::new();
+    let stage = cloned(&[]);
     stage.project.history(1000);
-    stage.sync();
+    stage.sync_project();
     let fill = |content: &str| {
-        let base = stage.tip("main");
+        let base = stage.upstream_tip("main");
         let commits = (0..2000).map(|number| {
             format!(
                 "commit refs/heads/many/{number}\ncommitter A <a@b> 1777225600 +0000\ndata 1\nx\nfrom {base}\nM 100644 inline f\ndata <<E\n{content} {number}\nE\n\n"
@@ -100,11 +99,11 @@ fn two_thousand_branches_are_rewritten_in_one_sync() {
     };
     let before = fill("first");
     let began = Instant::now();
-    stage.sync();
+    stage.sync_project();
     let plainly = began.elapsed();
     let after = fill("second");
     let began = Instant::now();
-    stage.sync();
+    stage.sync_project();
     let took = began.elapsed();
     // Beside what a sync of so many branches costs anyhow.
     assert!(

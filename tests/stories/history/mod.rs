@@ -9,77 +9,35 @@ mod when;
 
 use std::{collections::BTreeMap, fs};
 
-use tests::{GitLab, Project, Ran, Run, World, public_refs};
+use tests::{Project, Ran, Run, public_refs};
 
-/// A world with a project, a mirror of it that is called `project`, and a clone of that which is called `ours`.
-struct Stage {
-    world: World,
-    gitlab: GitLab,
-    project: Project,
-}
+use crate::stage::Stage;
 
 /// A line of `mirrord history`, without its time: ref, the beginning of the commit, why.
 type Past = (String, String, String);
 
-impl Stage {
-    fn new() -> Self {
-        Self::with(&[])
-    }
-
-    /// A stage in which all branches but `main` are local.
-    fn local() -> Self {
-        Self::with(&["--track", "+refs/heads/main:refs/heads/main"])
-    }
-
-    fn with(options: &[&str]) -> Self {
-        let world = World::new();
-        let gitlab = world.gitlab();
-        let project = gitlab.project("group/project");
+/// A project, a mirror of it that is called `project`, and a clone of that which is called `ours`.
+fn cloned(options: &[&str]) -> Stage {
+    let fill = |project: &Project| {
         project.history(5);
         project.commit("topic", "topic", "begun");
         project.annotated_tag("v1", "main");
         project.tag("light", "topic");
-        let url = gitlab.url("group/project");
-        let add = [&["add", "project", &url, "-q"], options].concat();
-        world.mirrord(add).ok();
-        world.git(["clone", "-q", "mirror::project", "ours"]).ok();
-        Self {
-            world,
-            gitlab,
-            project,
-        }
-    }
+    };
+    Stage::new(fill)
+        .mirrored("project", options)
+        .cloned("project", "ours")
+}
 
-    fn ours(&self, args: &[&str]) -> Run {
-        self.world.git(args).at("ours")
-    }
+/// The same, with all branches but `main` local to the mirror.
+fn local() -> Stage {
+    cloned(&["--track", "+refs/heads/main"])
+}
 
-    fn mirrord(&self, args: &[&str]) -> Run {
-        self.world.mirrord(args)
-    }
-
+impl Stage {
     #[track_caller]
-    fn sync(&self) -> Ran {
-        self.mirrord(&["sync", "project"]).ok()
-    }
-
-    #[track_caller]
-    fn push(&self, args: &[&str]) -> Ran {
-        self.ours(&[&["push", "-q", "origin"], args].concat()).ok()
-    }
-
-    /// Commits in `ours`; returns the commit.
-    #[track_caller]
-    fn commit(&self, message: &str) -> String {
-        let args = ["commit", "-q", "--allow-empty", "-m", message];
-        self.ours(&args).ok();
-        self.ours(&["rev-parse", "HEAD"]).ok().line().to_owned()
-    }
-
-    /// The commit of an existing ref of upstream.
-    #[track_caller]
-    fn tip(&self, name: &str) -> String {
-        self.project.tip(name).expect("upstream has it")
+    fn sync_project(&self) {
+        self.mirrord(&["sync", "project"]).ok();
     }
 
     /// The lines of `mirrord history project`, the newest first.
@@ -137,12 +95,6 @@ impl Stage {
         fs::remove_dir_all(&dir).expect("the world is ours");
         self.is_sound();
     }
-
-    #[track_caller]
-    fn is_sound(&self) {
-        let fsck = ["fsck", "--full", "--strict", "--no-dangling"];
-        self.world.git(fsck).at(self.world.only_mirror()).ok();
-    }
 }
 
 fn past(name: &str, oid: &str, why: &str) -> Past {
@@ -151,15 +103,15 @@ fn past(name: &str, oid: &str, why: &str) -> Past {
 
 #[test]
 fn branches_that_upstream_rewrote_or_deleted_are_listed_and_restored() {
-    let stage = Stage::new();
-    let [main, topic] = ["main", "topic"].map(|name| stage.tip(name));
-    let [v1, light] = ["refs/tags/v1", "refs/tags/light"].map(|name| stage.tip(name));
+    let stage = cloned(&[]);
+    let [main, topic] = ["main", "topic"].map(|name| stage.upstream_tip(name));
+    let [v1, light] = ["refs/tags/v1", "refs/tags/light"].map(|name| stage.upstream_tip(name));
     stage.project.force("main", "main~3");
     stage.project.commit("main", "a", "another way");
     stage.project.delete("topic");
     stage.project.delete("refs/tags/v1");
     stage.project.force("refs/tags/light", "main");
-    stage.sync();
+    stage.sync_project();
     let expected = [
         past("refs/heads/main", &main, "rewritten"),
         past("refs/heads/topic", &topic, "deleted"),
@@ -170,10 +122,11 @@ fn branches_that_upstream_rewrote_or_deleted_are_listed_and_restored() {
     history.sort();
     assert_eq!(history, expected);
     let ran = stage.restore(&["topic"]);
-    assert!(
-        ran.stdout.starts_with("restored 'refs/heads/topic' of "),
-        "{ran}"
-    );
+    insta::assert_snapshot!(ran.shown(), @r"
+        restored 'refs/heads/topic' of [date] ([oid])
+        it is local to this mirror; to send it to upstream as it is:
+            git fetch && git push origin :refs/heads/topic && git push origin [oid]:refs/heads/topic
+    ");
     stage.restore(&["v1"]);
     stage.restore(&["main", "--as", "main-as-it-was"]);
     stage.restore(&["light", "--as", "light-as-it-was"]);
@@ -181,17 +134,27 @@ fn branches_that_upstream_rewrote_or_deleted_are_listed_and_restored() {
     stage.shows("refs/tags/v1", &v1);
     stage.shows("refs/heads/main-as-it-was", &main);
     stage.shows("refs/tags/light-as-it-was", &light);
-    stage.shows("refs/heads/main", &stage.tip("main"));
+    stage.shows("refs/heads/main", &stage.upstream_tip("main"));
     let fetch = stage.ours(&["fetch"]).ok();
-    assert!(!fetch.stderr.contains("warning"), "{fetch}");
+    insta::assert_snapshot!(fetch.shown(), @r"
+        From mirror::project
+         + [oid]...[oid] main            -> origin/main  (forced update)
+         * [new branch]      main-as-it-was  -> origin/main-as-it-was
+         * [new tag]         light-as-it-was -> light-as-it-was
+    ");
 }
 
 #[test]
 fn branches_that_a_push_through_the_mirror_rewrote_or_deleted_are_restored() {
-    let stage = Stage::new();
-    let [main, topic] = ["main", "topic"].map(|name| stage.tip(name));
-    let v1 = stage.tip("refs/tags/v1");
-    stage.push(&["--force", "main~2:main", ":topic", ":refs/tags/v1"]);
+    let stage = cloned(&[]);
+    let [main, topic] = ["main", "topic"].map(|name| stage.upstream_tip(name));
+    let v1 = stage.upstream_tip("refs/tags/v1");
+    stage
+        .push(
+            "ours",
+            &["--force", "main~2:main", ":topic", ":refs/tags/v1"],
+        )
+        .ok();
     let expected = [
         past("refs/heads/main", &main, "rewritten"),
         past("refs/heads/topic", &topic, "deleted"),
@@ -200,7 +163,7 @@ fn branches_that_a_push_through_the_mirror_rewrote_or_deleted_are_restored() {
     let mut history = stage.history();
     history.sort();
     assert_eq!(history, expected, "before any sync");
-    stage.sync();
+    stage.sync_project();
     assert_eq!(stage.history().len(), 3, "and once");
     stage.restore(&["main", "--as", "was"]);
     stage.restore(&["topic"]);
@@ -212,16 +175,16 @@ fn branches_that_a_push_through_the_mirror_rewrote_or_deleted_are_restored() {
 
 #[test]
 fn local_branches_that_were_rewritten_and_deleted_come_back_without_upstream() {
-    let stage = Stage::local();
+    let stage = local();
     stage.gitlab.stop();
     let push = |args: &[&str]| {
         let args = [&["push", "-q", "origin"], args].concat();
         stage.ours(&args).ok()
     };
-    let one = stage.commit("one");
+    let one = stage.commit("ours", "one");
     push(&["main:mine", "main:refs/tags/mark"]);
     stage.ours(&["reset", "-q", "--hard", "HEAD~1"]).ok();
-    let two = stage.commit("two");
+    let two = stage.commit("ours", "two");
     push(&["--force", "main:refs/heads/mine", "main:refs/tags/mark"]);
     push(&[":refs/heads/mine", ":refs/tags/mark"]);
     let expected = [
@@ -239,18 +202,18 @@ fn local_branches_that_were_rewritten_and_deleted_come_back_without_upstream() {
 
 #[test]
 fn a_fast_forward_is_not_in_the_history() {
-    let stage = Stage::local();
+    let stage = local();
     stage.project.commit("main", "a", "more");
-    stage.sync();
+    stage.sync_project();
     stage.ours(&["pull", "-q"]).ok();
-    stage.commit("mine");
-    stage.push(&["main", "main:new"]);
-    stage.commit("mine, too");
-    stage.push(&["main", "main:new"]);
+    stage.commit("ours", "mine");
+    stage.push("ours", &["main", "main:new"]).ok();
+    stage.commit("ours", "mine, too");
+    stage.push("ours", &["main", "main:new"]).ok();
     assert_eq!(stage.history(), []);
     // Set back, it has lost something; and again, when it goes on another way.
     let new = stage.ours(&["rev-parse", "main"]).ok();
-    stage.push(&["--force", "main~1:new"]);
+    stage.push("ours", &["--force", "main~1:new"]).ok();
     assert_eq!(
         stage.history(),
         [past("refs/heads/new", new.line(), "rewritten")]
@@ -259,17 +222,17 @@ fn a_fast_forward_is_not_in_the_history() {
 
 #[test]
 fn history_outlives_the_daemon_however_it_ends() {
-    let stage = Stage::new();
-    let topic = stage.tip("topic");
-    let main = stage.tip("main");
-    stage.push(&[":topic"]);
+    let stage = cloned(&[]);
+    let topic = stage.upstream_tip("topic");
+    let main = stage.upstream_tip("main");
+    stage.push("ours", &[":topic"]).ok();
     stage.world.kill_daemon();
     assert_eq!(
         stage.history(),
         [past("refs/heads/topic", &topic, "deleted")]
     );
     stage.project.force("main", "main~1");
-    stage.sync();
+    stage.sync_project();
     stage.world.kill_daemon();
     stage.restore(&["main", "--as", "was"]);
     stage.world.kill_daemon();
@@ -279,9 +242,9 @@ fn history_outlives_the_daemon_however_it_ends() {
 
 #[test]
 fn a_push_that_was_refused_leaves_no_history() {
-    let stage = Stage::local();
-    stage.commit("mine");
-    stage.push(&["main:mine"]);
+    let stage = local();
+    stage.commit("ours", "mine");
+    stage.push("ours", &["main:mine"]).ok();
     let before = stage.public();
     stage.project.hook("update", "echo no >&2; exit 1");
     let refused: [&[&str]; 4] = [

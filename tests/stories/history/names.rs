@@ -2,26 +2,27 @@
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
-use super::{Stage, past};
+use super::{cloned, local, past};
 
 #[test]
 fn a_ref_is_named_as_git_takes_names() {
-    let stage = Stage::new();
-    let topic = stage.tip("topic");
+    let stage = cloned(&[]);
+    let topic = stage.upstream_tip("topic");
     stage.project.delete("topic");
-    stage.sync();
+    stage.sync_project();
     for (number, name) in ["topic", "heads/topic", "refs/heads/topic"]
         .iter()
         .enumerate()
     {
         let ran = stage.mirrord(&["history", "project", name]).ok();
-        assert!(ran.stdout.contains("refs/heads/topic"), "{ran}");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(ran.shown(), @"[date]  refs/heads/topic  [oid]  deleted");
+        }
         let to = format!("was-{number}");
         let ran = stage.restore(&[name, "--as", &to]);
-        assert!(
-            ran.stdout.contains(&format!(" as 'refs/heads/{to}'")),
-            "{ran}"
-        );
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(ran.shown().replace(&to, "TO"), @"restored 'refs/heads/topic' of [date] ([oid]) as 'refs/heads/TO'");
+        }
         stage.shows(&format!("refs/heads/{to}"), &topic);
     }
     for name in ["opic", "refs/topic", "tags/topic", "topic/", "origin/topic"] {
@@ -31,14 +32,14 @@ fn a_ref_is_named_as_git_takes_names() {
 
 #[test]
 fn of_a_branch_and_a_tag_of_one_name_each_comes_back_as_itself() {
-    let stage = Stage::new();
+    let stage = cloned(&[]);
     let branch = stage.project.commit("same", "a", "branch");
     let tag = stage.project.annotated_tag("same", "main");
-    stage.sync();
+    stage.sync_project();
     for name in ["refs/heads/same", "refs/tags/same"] {
         stage.project.delete(name);
     }
-    stage.sync();
+    stage.sync_project();
     let history = stage.history();
     assert!(history.contains(&past("refs/heads/same", &branch, "deleted")));
     assert!(history.contains(&past("refs/tags/same", &tag, "deleted")));
@@ -57,9 +58,9 @@ fn of_a_branch_and_a_tag_of_one_name_each_comes_back_as_itself() {
 
 #[test]
 fn a_branch_of_a_tag_object_is_not_made() {
-    let stage = Stage::new();
+    let stage = cloned(&[]);
     stage.project.delete("refs/tags/v1");
-    stage.sync();
+    stage.sync_project();
     let commit = stage.ours(&["rev-parse", "v1^{commit}"]).ok();
     stage
         .restoring(&["v1", "--as", "refs/heads/from-tag"])
@@ -75,15 +76,15 @@ fn a_branch_of_a_tag_object_is_not_made() {
 
 #[test]
 fn a_name_that_is_not_utf8_is_listed_and_comes_back() {
-    let stage = Stage::new();
+    let stage = cloned(&[]);
     let bytes = |bytes| OsStr::from_bytes(bytes);
-    let main = stage.tip("main");
+    let main = stage.upstream_tip("main");
     let name = bytes(b"refs/heads/caf\xe9");
     let made = stage.project.git(["update-ref"]).arg(name).arg(&main);
     made.ok();
-    stage.sync();
+    stage.sync_project();
     stage.project.git(["update-ref", "-d"]).arg(name).ok();
-    stage.sync();
+    stage.sync_project();
     let ran = stage.mirrord(&["history", "project", "--json"]).ok();
     assert!(ran.stdout.contains(&main), "{ran}");
     assert_eq!(stage.history().len(), 1);
@@ -98,8 +99,8 @@ fn a_name_that_is_not_utf8_is_listed_and_comes_back() {
 
 #[test]
 fn names_of_many_letters_and_signs_come_back() {
-    let stage = Stage::new();
-    let main = stage.tip("main");
+    let stage = cloned(&[]);
+    let main = stage.upstream_tip("main");
     let long = format!("{}/{}", "d".repeat(100), "n".repeat(120));
     let names = [
         "stra\u{df}e",
@@ -114,11 +115,11 @@ fn names_of_many_letters_and_signs_come_back() {
     for name in names {
         stage.project.branch(name, &main);
     }
-    stage.sync();
+    stage.sync_project();
     for name in names {
         stage.project.delete(name);
     }
-    stage.sync();
+    stage.sync_project();
     assert_eq!(stage.history().len(), names.len());
     for name in names {
         stage.restore(&[name]);
@@ -132,7 +133,7 @@ fn names_of_many_letters_and_signs_come_back() {
 
 #[test]
 fn a_branch_that_is_no_commit_is_refused_as_git_by_itself_does() {
-    let stage = Stage::local();
+    let stage = local();
     stage.ours(&["tag", "-a", "-m", "v", "v1"]).ok();
     for what in ["v1", "main^{tree}"] {
         let refspec = format!("{what}:refs/heads/new");
@@ -143,7 +144,14 @@ fn a_branch_that_is_no_commit_is_refused_as_git_by_itself_does() {
         ];
         stage.ours(&args).code(1);
         let ran = stage.ours(&["push", "origin", &refspec]).code(1);
-        assert!(ran.stderr.contains("! [remote rejected]"), "{ran}");
+        let shown = ran.shown().replace(what, "WHAT");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(shown, @r"
+                To mirror::project
+                 ! [remote rejected] WHAT -> new (not a commit)
+                error: failed to push some refs to 'mirror::project'
+            ");
+        }
         assert!(!stage.public().contains_key("refs/heads/new"), "{ran}");
     }
     stage.is_sound();

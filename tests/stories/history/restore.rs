@@ -2,14 +2,14 @@
 
 use tests::On;
 
-use super::{Stage, past};
+use super::{cloned, local, past};
 
 #[test]
 fn restore_does_not_overwrite_an_existing_branch_and_names_a_way_out() {
-    let stage = Stage::new();
-    let main = stage.tip("main");
+    let stage = cloned(&[]);
+    let main = stage.upstream_tip("main");
     stage.project.force("main", "main~1");
-    stage.sync();
+    stage.sync_project();
     let before = stage.public();
     let refused: [&[&str]; 4] = [
         &["main"],
@@ -17,24 +17,30 @@ fn restore_does_not_overwrite_an_existing_branch_and_names_a_way_out() {
         &["main", "--as", "topic/below"],
         &["main", "--as", "refs/tags/v1"],
     ];
-    for args in refused {
+    let shown = refused.map(|args| {
         let ran = stage.restoring(args).code(1);
-        assert!(ran.stderr.contains("' exists"), "{ran}");
-        assert!(
-            ran.stderr.contains("hint: ") && ran.stderr.contains("--as"),
-            "{ran}"
-        );
         assert_eq!(stage.public(), before);
-    }
+        ran.shown()
+    });
+    insta::assert_snapshot!(shown.concat(), @r"
+        error: 'refs/heads/main' exists
+        hint: bring it back under another name: --as NAME
+        error: 'refs/heads/topic' exists
+        hint: bring it back under another name: --as NAME
+        error: 'refs/heads/topic' exists
+        hint: bring it back under another name: --as NAME
+        error: 'refs/tags/v1' exists
+        hint: bring it back under another name: --as NAME
+    ");
     stage.restore(&["main", "--as", "was"]);
     stage.shows("refs/heads/was", &main);
 }
 
 #[test]
 fn a_name_that_is_not_one_of_a_branch_or_a_tag_is_refused() {
-    let stage = Stage::new();
+    let stage = cloned(&[]);
     stage.project.delete("topic");
-    stage.sync();
+    stage.sync_project();
     let before = stage.public();
     for name in [
         "refs/upstream/heads/x",
@@ -56,9 +62,9 @@ fn a_name_that_is_not_one_of_a_branch_or_a_tag_is_refused() {
 
 #[test]
 fn a_branch_that_git_branch_would_not_make_is_not_made() {
-    let stage = Stage::new();
+    let stage = cloned(&[]);
     stage.project.delete("topic");
-    stage.sync();
+    stage.sync_project();
     for name in ["-x", "HEAD"] {
         stage
             .world
@@ -71,18 +77,18 @@ fn a_branch_that_git_branch_would_not_make_is_not_made() {
 
 #[test]
 fn a_directory_of_branches_comes_back_when_the_branch_in_its_place_has_gone() {
-    let stage = Stage::new();
-    let topic = stage.tip("topic");
+    let stage = cloned(&[]);
+    let topic = stage.upstream_tip("topic");
     stage.project.delete("topic");
     let below = stage.project.commit("topic/below", "a", "a");
-    stage.sync();
+    stage.sync_project();
     let ran = stage.restoring(&["topic"]).code(1);
-    assert!(
-        ran.stderr.contains("'refs/heads/topic/below' exists"),
-        "{ran}"
-    );
+    insta::assert_snapshot!(ran.shown(), @r"
+        error: 'refs/heads/topic/below' exists
+        hint: bring it back under another name: --as NAME
+    ");
     stage.project.delete("topic/below");
-    stage.sync();
+    stage.sync_project();
     let listed = [
         past("refs/heads/topic/below", &below, "deleted"),
         past("refs/heads/topic", &topic, "deleted"),
@@ -92,21 +98,24 @@ fn a_directory_of_branches_comes_back_when_the_branch_in_its_place_has_gone() {
     stage.shows("refs/heads/topic", &topic);
     // Now the local branch is in the way of the other.
     let ran = stage.restoring(&["topic/below"]).code(1);
-    assert!(ran.stderr.contains("'refs/heads/topic' exists"), "{ran}");
-    stage.push(&[":topic"]);
+    insta::assert_snapshot!(ran.shown(), @r"
+        error: 'refs/heads/topic' exists
+        hint: bring it back under another name: --as NAME
+    ");
+    stage.push("ours", &[":topic"]).ok();
     stage.restore(&["topic/below"]);
     stage.shows("refs/heads/topic/below", &below);
 }
 
 #[test]
 fn a_restored_branch_is_local_until_it_is_pushed() {
-    let stage = Stage::new();
-    let topic = stage.tip("topic");
+    let stage = cloned(&[]);
+    let topic = stage.upstream_tip("topic");
     stage.project.delete("topic");
-    stage.sync();
+    stage.sync_project();
     stage.restore(&["topic"]);
     for _ in 0..2 {
-        stage.sync();
+        stage.sync_project();
         stage.ours(&["fetch", "-q"]).ok();
         assert_eq!(stage.project.tip("topic"), None, "it is not sent by itself");
         stage.shows("refs/heads/topic", &topic);
@@ -115,21 +124,21 @@ fn a_restored_branch_is_local_until_it_is_pushed() {
     let local = format!("local: refs/heads/topic {}", &topic[..7]);
     assert!(shown.stdout.contains(&local), "{shown}");
     stage.ours(&["checkout", "-q", "topic"]).ok();
-    let more = stage.commit("goes on");
-    stage.push(&["topic"]);
-    assert_eq!(stage.tip("topic"), more, "it is upstream's again");
+    let more = stage.commit("ours", "goes on");
+    stage.push("ours", &["topic"]).ok();
+    assert_eq!(stage.upstream_tip("topic"), more, "it is upstream's again");
     let shown = stage.mirrord(&["show", "project"]).ok();
     assert!(!shown.stdout.contains("local: "), "{shown}");
     stage.project.commit("topic", "a", "a");
-    stage.sync();
-    stage.shows("refs/heads/topic", &stage.tip("topic"));
+    stage.sync_project();
+    stage.shows("refs/heads/topic", &stage.upstream_tip("topic"));
 }
 
 #[test]
 fn a_restored_branch_goes_to_upstream_with_the_printed_push() {
-    let stage = Stage::new();
-    let topic = stage.tip("topic");
-    stage.push(&[":topic"]);
+    let stage = cloned(&[]);
+    let topic = stage.upstream_tip("topic");
+    stage.push("ours", &[":topic"]).ok();
     let restored = stage.restore(&["topic"]);
     let output = restored.stdout.lines().last().expect("it says how");
     let type_it = ["-c", output.trim()];
@@ -140,41 +149,42 @@ fn a_restored_branch_goes_to_upstream_with_the_printed_push() {
 
 #[test]
 fn upstream_that_has_it_again_takes_over_what_came_back() {
-    let stage = Stage::new();
-    let topic = stage.tip("topic");
+    let stage = cloned(&[]);
+    let topic = stage.upstream_tip("topic");
     stage.project.delete("topic");
-    stage.sync();
+    stage.sync_project();
     stage.restore(&["topic"]);
     stage.project.force("topic", &topic);
     let fetch = stage.ours(&["fetch"]).ok();
-    assert!(!fetch.stderr.contains("warning"), "{fetch}");
+    insta::assert_snapshot!(fetch.shown(), @"");
     let next = stage.project.commit("topic", "a", "next");
-    stage.sync();
+    stage.sync_project();
     stage.shows("refs/heads/topic", &next);
 }
 
 #[test]
 fn upstream_that_has_another_one_of_that_name_does_not_overwrite_what_came_back() {
-    let stage = Stage::new();
-    let topic = stage.tip("topic");
+    let stage = cloned(&[]);
+    let topic = stage.upstream_tip("topic");
     stage.project.delete("topic");
-    stage.sync();
+    stage.sync_project();
     stage.restore(&["topic"]);
     stage.project.commit("topic", "another", "one");
     for _ in 0..2 {
         let fetch = stage.ours(&["fetch"]).ok();
-        let warning = "warning: 'refs/heads/topic' is local to this mirror";
-        assert!(fetch.stderr.contains(warning), "{fetch}");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(fetch.shown(), @"warning: 'refs/heads/topic' is local to this mirror; upstream's 'refs/heads/topic' is not shown");
+        }
         stage.shows("refs/heads/topic", &topic);
     }
 }
 
 #[test]
 fn restore_works_while_upstream_is_down_and_prints_nothing_of_that() {
-    let stage = Stage::new();
-    let topic = stage.tip("topic");
+    let stage = cloned(&[]);
+    let topic = stage.upstream_tip("topic");
     stage.project.delete("topic");
-    stage.sync();
+    stage.sync_project();
     stage.gitlab.forget_requests();
     stage.gitlab.stop();
     stage.restore(&["topic"]);
@@ -186,10 +196,10 @@ fn restore_works_while_upstream_is_down_and_prints_nothing_of_that() {
 
 #[test]
 fn restore_works_while_a_fetch_waits_for_an_upstream_that_hangs() {
-    let stage = Stage::new();
-    let topic = stage.tip("topic");
+    let stage = cloned(&[]);
+    let topic = stage.upstream_tip("topic");
     stage.project.delete("topic");
-    stage.sync();
+    stage.sync_project();
     stage.gitlab.forget_requests();
     let paused = stage.gitlab.pause(On::LsRefs);
     // It gives up by itself, so that whoever waits for it is seen to have waited.
@@ -208,7 +218,7 @@ fn restore_works_while_a_fetch_waits_for_an_upstream_that_hangs() {
 
 #[test]
 fn a_wiped_upstream_comes_back_ref_by_ref() {
-    let stage = Stage::new();
+    let stage = cloned(&[]);
     let had = stage.public();
     for (name, _) in stage.project.refs() {
         stage.project.delete(&name);
@@ -226,11 +236,11 @@ fn a_wiped_upstream_comes_back_ref_by_ref() {
 
 #[test]
 fn a_restored_branch_that_is_deleted_can_be_restored_again() {
-    let stage = Stage::local();
-    let mine = stage.commit("mine");
-    stage.push(&["main:mine"]);
+    let stage = local();
+    let mine = stage.commit("ours", "mine");
+    stage.push("ours", &["main:mine"]).ok();
     for round in 1..=3 {
-        stage.push(&[":mine"]);
+        stage.push("ours", &[":mine"]).ok();
         assert_eq!(stage.history().len(), round);
         stage.restore(&["mine"]);
         stage.shows("refs/heads/mine", &mine);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::Stage;
+use super::{Stage, local};
 
 /// The ref of an old tip.
 const HISTORY: &str = "refs/mirror/history/";
@@ -50,44 +50,46 @@ impl Stage {
         fs::write(&file, text).expect("the mirror is ours");
     }
 
-    /// A stage in which all branches but `main` are local, and no old tip expires.
-    fn for_ever() -> Self {
-        let stage = Self::local();
-        let keep = ["set", "project", "--keep-history", "36500d"];
-        stage.mirrord(&keep).ok();
-        stage
-    }
-
-    /// A local branch `mine` that was three things, until noon of the first three days of 2026; returns them, the oldest
-    /// first.
-    fn three_days() -> (Self, [String; 3]) {
-        let stage = Self::for_ever();
-        let was = ["one", "two", "three"].map(|message| {
-            stage.ours(&["reset", "-q", "--hard", "origin/main"]).ok();
-            let commit = stage.commit(message);
-            stage.push(&["--force", "main:refs/heads/mine"]);
-            commit
-        });
-        stage.push(&[":mine"]);
-        stage.mirrord(&["stop"]).ok();
-        let noon = |day: u64| 1_767_225_600 + (day - 1) * 86_400 + 43_200;
-        stage.happened(&[noon(3), noon(2), noon(1)]);
-        (stage, was)
-    }
-
     /// Restores `mine` as it was then, and returns what that is.
     #[track_caller]
     fn was(&self, at: &str) -> String {
         self.restore(&["mine", "--at", at, "--as", "back"]);
         let mine = self.public()["refs/heads/back"].clone();
-        self.push(&[":back"]);
+        self.push("ours", &[":back"]).ok();
         mine
     }
 }
 
+/// A stage in which all branches but `main` are local, and no old tip expires.
+fn for_ever() -> Stage {
+    let stage = local();
+    let keep = ["set", "project", "--keep-history", "36500d"];
+    stage.mirrord(&keep).ok();
+    stage
+}
+
+/// A local branch `mine` that was three things, until noon of the first three days of 2026; returns them, the oldest
+/// first.
+fn three_days() -> (Stage, [String; 3]) {
+    let stage = for_ever();
+    let was = ["one", "two", "three"].map(|message| {
+        stage.ours(&["reset", "-q", "--hard", "origin/main"]).ok();
+        let commit = stage.commit("ours", message);
+        stage
+            .push("ours", &["--force", "main:refs/heads/mine"])
+            .ok();
+        commit
+    });
+    stage.push("ours", &[":mine"]).ok();
+    stage.mirrord(&["stop"]).ok();
+    let noon = |day: u64| 1_767_225_600 + (day - 1) * 86_400 + 43_200;
+    stage.happened(&[noon(3), noon(2), noon(1)]);
+    (stage, was)
+}
+
 #[test]
 fn restore_at_a_time_brings_back_what_the_branch_was_then() {
-    let (stage, [one, two, three]) = Stage::three_days();
+    let (stage, [one, two, three]) = three_days();
     let listed = stage.mirrord(&["history", "project"]).ok();
     let times: Vec<_> = listed.stdout.lines().map(|line| &line[..25]).collect();
     assert_eq!(
@@ -118,25 +120,27 @@ fn restore_at_a_time_brings_back_what_the_branch_was_then() {
 
 #[test]
 fn a_time_after_the_last_loss_has_nothing_to_bring_back() {
-    let (stage, _) = Stage::three_days();
+    let (stage, _) = three_days();
     let args = ["mine", "--at", "2026-01-03 12:00:01", "--as", "back"];
     let ran = stage.restoring(&args).code(1);
-    assert!(ran.stderr.contains("has lost nothing since"), "{ran}");
+    insta::assert_snapshot!(ran.shown(), @r"
+        error: 'mine' has lost nothing since '[date]': the last time was [date]
+        hint: 'mirrord history NAME' shows what can be brought back
+    ");
     let args = ["mine", "--at", "1 minute ago", "--as", "back"];
     stage.restoring(&args).code(1);
     let args = ["mine", "--at", "the other day", "--as", "back"];
     let ran = stage.restoring(&args).fails();
-    assert!(
-        ran.stderr.contains("neither an object id nor a time"),
-        "{ran}"
-    );
-    assert!(ran.stderr.contains("hint: a time is "), "{ran}");
+    insta::assert_snapshot!(ran.shown(), @r"
+        error: 'the other day' is neither an object id nor a time
+        hint: a time is '[time] ago', 'yesterday', '2026-01-31' or '[date]'
+    ");
     assert!(!stage.public().contains_key("refs/heads/back"));
 }
 
 #[test]
 fn the_time_that_history_prints_means_the_same_wherever_it_is_read() {
-    let (stage, was) = Stage::three_days();
+    let (stage, was) = three_days();
     for zone in ["UTC", "Asia/Kolkata", "America/St_Johns"] {
         let listed = stage.mirrord(&["history", "project"]).env("TZ", zone).ok();
         let lines = listed.stdout.lines().rev();
@@ -148,7 +152,7 @@ fn the_time_that_history_prints_means_the_same_wherever_it_is_read() {
 
 #[test]
 fn a_time_without_a_zone_is_one_of_who_types_it() {
-    let (stage, [one, two, _]) = Stage::three_days();
+    let (stage, [one, two, _]) = three_days();
     // Noon there is midnight or so in Greenwich; the daemon lives by that.
     stage.mirrord(&["list"]).ok();
     let restored = |at: &str| {
@@ -156,7 +160,7 @@ fn a_time_without_a_zone_is_one_of_who_types_it() {
         let restoring = stage.restoring(&args).env("TZ", "Pacific/Auckland");
         restoring.ok();
         let mine = stage.public()["refs/heads/back"].clone();
-        stage.push(&[":back"]);
+        stage.push("ours", &[":back"]).ok();
         mine
     };
     let listed = stage
@@ -173,7 +177,7 @@ fn a_time_without_a_zone_is_one_of_who_types_it() {
 
 #[test]
 fn restore_at_a_commit_brings_back_that_commit() {
-    let (stage, was) = Stage::three_days();
+    let (stage, was) = three_days();
     for commit in &was {
         for at in [
             commit.clone(),
@@ -183,33 +187,39 @@ fn restore_at_a_commit_brings_back_that_commit() {
             assert_eq!(&stage.was(&at), commit, "at '{at}'");
         }
     }
-    let main = stage.tip("main");
+    let main = stage.upstream_tip("main");
     let elsewhere = "0123456789012345678901234567890123456789";
     for at in [main.as_str(), elsewhere] {
         let ran = stage
             .restoring(&["mine", "--at", at, "--as", "back"])
             .code(1);
-        let why = format!("'mine' was never at '{at}'");
-        assert!(ran.stderr.contains(&why), "{ran}");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(ran.shown(), @r"
+                error: 'mine' was never at '[oid]' that is remembered
+                hint: 'mirrord history NAME' shows what can be brought back
+            ");
+        }
     }
 }
 
 #[test]
 fn without_a_time_it_is_the_newest() {
-    let (stage, [.., three]) = Stage::three_days();
+    let (stage, [.., three]) = three_days();
     stage.restore(&["mine"]);
     stage.shows("refs/heads/mine", &three);
 }
 
 #[test]
 fn a_branch_that_went_back_and_forth_was_each_of_them_in_turn() {
-    let stage = Stage::for_ever();
-    let one = stage.commit("one");
-    stage.push(&["main:mine"]);
+    let stage = for_ever();
+    let one = stage.commit("ours", "one");
+    stage.push("ours", &["main:mine"]).ok();
     stage.ours(&["reset", "-q", "--hard", "HEAD~1"]).ok();
-    let two = stage.commit("two");
+    let two = stage.commit("ours", "two");
     for commit in [&two, &one, &two] {
-        stage.push(&["--force", &format!("{commit}:refs/heads/mine")]);
+        stage
+            .push("ours", &["--force", &format!("{commit}:refs/heads/mine")])
+            .ok();
     }
     let listed = stage.history();
     let listed: Vec<_> = listed.iter().map(|(_, oid, _)| oid.as_str()).collect();

@@ -2,18 +2,18 @@
 
 use tests::Signal;
 
-use super::Stage;
+use super::{cloned, mirrored};
 
 #[test]
 fn log_follow_prints_a_fetch_as_it_happens() {
-    let stage = Stage::cloned();
+    let stage = cloned();
     let follow = stage.mirrord(&["log", "-f"]).start();
     follow.printed("sync (fetch)");
     stage.project.commit("main", "file", "more");
-    stage.git(&["fetch", "-q"]).ok();
+    stage.ours(&["fetch", "-q"]).ok();
     follow.printed("in step, 1 ref moved");
-    stage.commit();
-    stage.git(&["push", "-q", "origin", "main:mine"]).ok();
+    stage.commit("ours", "file-1");
+    stage.ours(&["push", "-q", "origin", "main:mine"]).ok();
     follow.printed("push             1 ref kept here");
     stage.mirrord(&["stop"]).ok();
     let ran = follow.wait();
@@ -24,7 +24,7 @@ fn log_follow_prints_a_fetch_as_it_happens() {
 
 #[test]
 fn log_follow_of_one_mirror_prints_nothing_of_another() {
-    let stage = Stage::cloned();
+    let stage = cloned();
     stage.gitlab.project("group/other").history(1);
     let other = stage.gitlab.url("group/other");
     let follow = stage.mirrord(&["log", "-f", "-n", "1", "project"]).start();
@@ -39,7 +39,7 @@ fn log_follow_of_one_mirror_prints_nothing_of_another() {
 
 #[test]
 fn ctrl_c_ends_log_follow() {
-    let stage = Stage::new();
+    let stage = mirrored();
     let mut follow = stage.mirrord(&["log", "-f"]).on_terminal();
     follow.shows("in step");
     follow.interrupt();
@@ -50,7 +50,7 @@ fn ctrl_c_ends_log_follow() {
 
 #[test]
 fn a_killed_daemon_ends_log_follow_with_an_error() {
-    let stage = Stage::new();
+    let stage = mirrored();
     let follow = stage.mirrord(&["log", "-f"]).start();
     follow.printed("in step");
     stage.world.kill_daemon();
@@ -61,7 +61,7 @@ fn a_killed_daemon_ends_log_follow_with_an_error() {
 
 #[test]
 fn a_reader_that_closes_the_pipe_ends_log_follow_silently() {
-    let stage = Stage::cloned();
+    let stage = cloned();
     for command in ["mirrord log | head -n 1", "mirrord log -f | head -n 1"] {
         let ran = stage.world.program("sh", ["-c", command]).ok();
         assert_eq!(ran.stdout.lines().count(), 1, "{ran}");
@@ -71,12 +71,12 @@ fn a_reader_that_closes_the_pipe_ends_log_follow_silently() {
 
 #[test]
 fn a_log_follow_that_nobody_reads_blocks_nothing() {
-    let stage = Stage::cloned();
+    let stage = cloned();
     let follow = stage.mirrord(&["log", "-f"]).start();
     follow.printed("sync (fetch)");
     follow.kill(Signal::STOP);
     for _ in 0..20 {
-        stage.git(&["fetch", "-q"]).ok();
+        stage.ours(&["fetch", "-q"]).ok();
     }
     follow.kill(Signal::CONT);
     stage.mirrord(&["stop"]).ok();

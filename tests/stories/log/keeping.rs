@@ -5,22 +5,22 @@ use std::{
     io::Write,
 };
 
-use super::Stage;
+use super::cloned;
 
 /// How long each of the two files may become, in bytes.
 const FULL: u64 = 16 * 1024 * 1024;
 
 #[test]
 fn the_log_outlives_a_kill_and_a_stop_of_the_daemon() {
-    let stage = Stage::cloned();
-    stage.commit();
-    stage.git(&["push", "-q", "origin", "main"]).ok();
+    let stage = cloned();
+    stage.commit("ours", "file-1");
+    stage.ours(&["push", "-q", "origin", "main"]).ok();
     let before = stage.log(&[]);
     assert_eq!(before.len(), 4, "{before:?}");
     stage.world.kill_daemon();
     assert_eq!(stage.log(&[]), before);
     stage.mirrord(&["stop"]).ok();
-    stage.git(&["fetch", "-q"]).ok();
+    stage.ours(&["fetch", "-q"]).ok();
     let after = stage.log(&[]);
     assert_eq!(after[..4], before);
     assert_eq!(after[4..], ["project sync (fetch) unchanged"]);
@@ -28,39 +28,39 @@ fn the_log_outlives_a_kill_and_a_stop_of_the_daemon() {
 
 #[test]
 fn a_torn_entry_or_one_of_another_version_is_left_out_and_no_other() {
-    let stage = Stage::cloned();
-    let ours = fs::read_to_string(stage.file()).expect("text");
+    let stage = cloned();
+    let ours = fs::read_to_string(stage.journal()).expect("text");
     let other = ours.replace("\"form\":1", "\"form\":2");
     assert_ne!(ours, other);
     let append = |bytes: &[u8]| {
         let mut file = File::options()
             .append(true)
-            .open(stage.file())
+            .open(stage.journal())
             .expect("ours");
         file.write_all(bytes).expect("the world is ours");
     };
     append(other.as_bytes());
     append(&[0xff, 0, 1, b'\n']);
     append(&ours.as_bytes()[..50]);
-    stage.git(&["fetch", "-q"]).ok();
+    stage.ours(&["fetch", "-q"]).ok();
     append(&[0; 300]);
-    stage.git(&["fetch", "-q"]).ok();
+    stage.ours(&["fetch", "-q"]).ok();
     let lines = stage.log(&[]);
     assert_eq!(lines.len(), 4, "{lines:?}");
 }
 
 #[test]
 fn the_log_does_not_grow_beyond_its_limit() {
-    let stage = Stage::cloned();
+    let stage = cloned();
     let old = stage.world.mirror_home().join("journal.old");
-    let ours = fs::read(stage.file()).expect("ours");
+    let ours = fs::read(stage.journal()).expect("ours");
     for round in 0..3 {
         // As if that had been written while many mirrors synced.
         let room = usize::try_from(FULL).expect("it fits") / ours.len();
-        fs::write(stage.file(), ours.repeat(room)).expect("the world is ours");
-        stage.git(&["fetch", "-q"]).ok();
-        stage.git(&["fetch", "-q"]).ok();
-        let sizes = [stage.file(), old.clone()].map(|path| {
+        fs::write(stage.journal(), ours.repeat(room)).expect("the world is ours");
+        stage.ours(&["fetch", "-q"]).ok();
+        stage.ours(&["fetch", "-q"]).ok();
+        let sizes = [stage.journal(), old.clone()].map(|path| {
             let found = fs::metadata(path).expect("it is there");
             found.len()
         });
@@ -77,14 +77,14 @@ fn the_log_does_not_grow_beyond_its_limit() {
 
 #[test]
 fn if_the_log_cannot_be_written_all_else_works_and_one_line_says_so() {
-    let stage = Stage::cloned();
-    fs::remove_file(stage.file()).expect("it is there");
-    fs::create_dir(stage.file()).expect("the world is ours");
+    let stage = cloned();
+    fs::remove_file(stage.journal()).expect("it is there");
+    fs::create_dir(stage.journal()).expect("the world is ours");
     for _ in 0..3 {
-        stage.git(&["fetch", "-q"]).ok();
+        stage.ours(&["fetch", "-q"]).ok();
     }
-    stage.commit();
-    stage.git(&["push", "-q", "origin", "main"]).ok();
+    stage.commit("ours", "file-2");
+    stage.ours(&["push", "-q", "origin", "main"]).ok();
     let ran = stage.mirrord(&["log"]).code(1);
     assert!(
         ran.stderr.starts_with("error: cannot read what happened: "),
@@ -97,7 +97,7 @@ fn if_the_log_cannot_be_written_all_else_works_and_one_line_says_so() {
         1,
         "{log}"
     );
-    fs::remove_dir(stage.file()).expect("it is empty");
-    stage.git(&["fetch", "-q"]).ok();
+    fs::remove_dir(stage.journal()).expect("it is empty");
+    stage.ours(&["fetch", "-q"]).ok();
     assert_eq!(stage.log(&[]), ["project sync (fetch) unchanged"]);
 }

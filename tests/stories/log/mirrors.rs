@@ -1,10 +1,10 @@
 //! `mirrord log NAME`: the lines of one mirror, also after it was renamed or removed.
 
-use super::{Stage, is_line};
+use super::{cloned, is_line, mirrored};
 
 #[test]
 fn the_log_of_one_mirror_has_only_its_lines() {
-    let stage = Stage::cloned();
+    let stage = cloned();
     let other = stage.gitlab.project("group/other");
     other.history(1);
     let url = stage.gitlab.url("group/other");
@@ -27,15 +27,15 @@ fn the_log_of_one_mirror_has_only_its_lines() {
         "nothing is in the log\n"
     );
     let ran = stage.mirrord(&["log", "no-such"]).code(1);
-    assert!(
-        ran.stderr.contains("no mirror is called 'no-such'"),
-        "{ran}"
-    );
+    insta::assert_snapshot!(ran.shown(), @r"
+        error: no mirror is called 'no-such'
+        hint: 'mirrord list' shows them; a URL makes a new one: mirror::https://HOST/GROUP/PROJECT.git
+    ");
 }
 
 #[test]
 fn the_log_of_a_mirror_outlives_a_new_name_and_a_new_address() {
-    let stage = Stage::new();
+    let stage = mirrored();
     let before = stage.log(&["project"]);
     stage.mirrord(&["rename", "project", "renamed"]).ok();
     assert_eq!(stage.log(&["renamed"]), before, "in the words of then");
@@ -60,13 +60,16 @@ fn the_log_of_a_mirror_outlives_a_new_name_and_a_new_address() {
         "what is gone is still known"
     );
     let ran = stage.mirrord(&["log", "never"]).code(1);
-    assert!(ran.stderr.contains("no mirror is called"), "{ran}");
+    insta::assert_snapshot!(ran.shown(), @r"
+        error: no mirror is called 'never'
+        hint: 'mirrord list' shows them; a URL makes a new one: mirror::https://HOST/GROUP/PROJECT.git
+    ");
     assert_eq!(stage.log(&[]).len(), 3);
 }
 
 #[test]
 fn the_log_of_a_mirror_has_no_line_of_another_mirror_of_its_upstream() {
-    let stage = Stage::new();
+    let stage = mirrored();
     stage.mirrord(&["sync", "project"]).ok();
     let before = stage.log(&["project"]);
     stage.mirrord(&["remove", "project"]).ok();

@@ -6,52 +6,21 @@ mod mirrors;
 
 use std::{fs, path::PathBuf};
 
-use tests::{Fault, GitLab, On, Part, Project, Run, Signal, World};
+use tests::{Fault, On, Part, Signal, World};
 
-/// A world with a project, and a mirror of it that is called `project` and tracks `main` alone.
-struct Stage {
-    world: World,
-    gitlab: GitLab,
-    project: Project,
+use crate::stage::Stage;
+
+/// A project, and a mirror of it that is called `project` and tracks `main` alone.
+fn mirrored() -> Stage {
+    Stage::new(|project| project.history(3)).mirrored("project", &["--track", "+refs/heads/main"])
+}
+
+/// The same, with a clone.
+fn cloned() -> Stage {
+    mirrored().cloned("project", "ours")
 }
 
 impl Stage {
-    fn new() -> Self {
-        let world = World::new();
-        let gitlab = world.gitlab();
-        let project = gitlab.project("group/project");
-        project.history(3);
-        let url = gitlab.url("group/project");
-        let add = ["add", "-q", "project", &url, "--track", "+refs/heads/main"];
-        world.mirrord(add).ok();
-        Self {
-            world,
-            gitlab,
-            project,
-        }
-    }
-
-    /// A stage with a clone.
-    fn cloned() -> Self {
-        let stage = Self::new();
-        stage.world.clone_mirror("project", "ours").ok();
-        stage
-    }
-
-    fn git(&self, args: &[&str]) -> Run {
-        self.world.git(args).at("ours")
-    }
-
-    fn mirrord(&self, args: &[&str]) -> Run {
-        self.world.mirrord(args)
-    }
-
-    /// Commits in the clone.
-    fn commit(&self) {
-        let args = ["commit", "-q", "--allow-empty", "-m", "ours"];
-        self.git(&args).ok();
-    }
-
     /// The output of `mirrord log` with these arguments, each line as [`read`] returns it.
     #[track_caller]
     fn log(&self, args: &[&str]) -> Vec<String> {
@@ -66,7 +35,7 @@ impl Stage {
         self.log(&[]).pop().expect("something is in the log")
     }
 
-    fn file(&self) -> PathBuf {
+    fn journal(&self) -> PathBuf {
         self.world.mirror_home().join("journal")
     }
 }
@@ -112,14 +81,14 @@ fn is_line(line: &str, begins: &str, has: &str) {
 
 #[test]
 fn the_line_of_a_sync_has_its_cause_and_its_outcome() {
-    let stage = Stage::cloned();
+    let stage = cloned();
     stage.project.commit("main", "file", "more");
-    stage.git(&["fetch", "-q"]).ok();
-    stage.git(&["fetch", "-q"]).ok();
+    stage.ours(&["fetch", "-q"]).ok();
+    stage.ours(&["fetch", "-q"]).ok();
     stage.mirrord(&["sync", "project"]).ok();
     stage.project.commit("main", "file", "and more");
     stage.mirrord(&["accept", "project"]).ok();
-    stage.git(&["push", "-q", "origin", "main"]).fails();
+    stage.ours(&["push", "-q", "origin", "main"]).fails();
     assert_eq!(
         stage.log(&[]),
         [
@@ -136,7 +105,7 @@ fn the_line_of_a_sync_has_its_cause_and_its_outcome() {
 
 #[test]
 fn the_line_of_a_scheduled_sync_has_the_cause_schedule() {
-    let stage = Stage::new();
+    let stage = mirrored();
     let follow = stage.mirrord(&["log", "-f"]).start();
     let every = ["set", "project", "--every", "1s"];
     stage.mirrord(&every).ok();
@@ -149,14 +118,14 @@ fn the_line_of_a_scheduled_sync_has_the_cause_schedule() {
 
 #[test]
 fn the_line_of_a_push_says_where_each_ref_went() {
-    let stage = Stage::cloned();
-    let push = |args: &[&str]| stage.git(&[&["push", "-q", "origin"], args].concat());
-    stage.commit();
+    let stage = cloned();
+    let push = |args: &[&str]| stage.ours(&[&["push", "-q", "origin"], args].concat());
+    stage.commit("ours", "file-1");
     push(&["main:refs/heads/mine"]).ok();
     assert_eq!(stage.last(), "project push 1 ref kept here, bytes");
     push(&["main"]).ok();
     is_line(&stage.last(), "project push 1 ref sent to upstream", "");
-    stage.commit();
+    stage.commit("ours", "file-2");
     push(&["main", "main:other", "main:another"]).ok();
     let line = stage.last();
     is_line(
@@ -164,7 +133,7 @@ fn the_line_of_a_push_says_where_each_ref_went() {
         "project push 1 ref sent to upstream, 2 refs kept here",
         "bytes",
     );
-    stage.commit();
+    stage.commit("ours", "file-3");
     stage.project.hook("update", "exit 1");
     push(&["main", "main:more"]).fails();
     let line = stage.last();
@@ -205,10 +174,10 @@ fn the_line_of_a_push_says_where_each_ref_went() {
 
 #[test]
 fn a_push_whose_parts_are_killed_may_have_reached_upstream() {
-    let stage = Stage::cloned();
-    stage.commit();
+    let stage = cloned();
+    stage.commit("ours", "file-4");
     let paused = stage.gitlab.pause(On::Push);
-    let push = stage.git(&["push", "-q", "origin", "main"]).start();
+    let push = stage.ours(&["push", "-q", "origin", "main"]).start();
     paused.reached();
     stage.world.signal_part(&push, Part::Hook, Signal::KILL);
     paused.release();
@@ -221,10 +190,10 @@ fn a_push_whose_parts_are_killed_may_have_reached_upstream() {
 
 #[test]
 fn the_line_of_a_failed_sync_has_the_reason() {
-    let stage = Stage::cloned();
+    let stage = cloned();
     let fault = |fault: Fault| {
         stage.gitlab.fault(fault);
-        stage.git(&["fetch", "-q"]).run();
+        stage.ours(&["fetch", "-q"]).run();
         stage.gitlab.clear_faults();
         stage.last()
     };
@@ -258,7 +227,7 @@ fn the_line_of_a_failed_sync_has_the_reason() {
 
 #[test]
 fn a_sync_whose_client_is_interrupted_is_logged_as_cancelled() {
-    let stage = Stage::new();
+    let stage = mirrored();
     let paused = stage.gitlab.pause(On::LsRefs);
     let follow = stage.mirrord(&["log", "-f"]).start();
     let sync = stage.mirrord(&["sync", "project"]).start();
@@ -280,11 +249,11 @@ fn a_sync_whose_client_is_interrupted_is_logged_as_cancelled() {
 
 #[test]
 fn a_sync_for_which_many_clients_wait_is_one_line() {
-    let stage = Stage::cloned();
+    let stage = cloned();
     let before = stage.log(&[]).len();
     stage.project.commit("main", "file", "more");
     let paused = stage.gitlab.pause(On::LsRefs);
-    let first = stage.git(&["fetch", "-q"]).start();
+    let first = stage.ours(&["fetch", "-q"]).start();
     paused.reached();
     let waiting: Vec<_> = (0..5)
         .map(|_| stage.mirrord(&["sync", "project"]).start())
@@ -305,9 +274,9 @@ fn a_sync_for_which_many_clients_wait_is_one_line() {
 
 #[test]
 fn log_json_prints_one_object_a_line() {
-    let stage = Stage::cloned();
-    stage.commit();
-    stage.git(&["push", "-q", "origin", "main"]).ok();
+    let stage = cloned();
+    stage.commit("ours", "file-5");
+    stage.ours(&["push", "-q", "origin", "main"]).ok();
     let ran = stage.mirrord(&["log", "--json"]).ok();
     let lines: Vec<_> = ran.stdout.lines().collect();
     assert_eq!(lines.len(), 4, "{ran}");
