@@ -1,4 +1,4 @@
-//! A real nginx in front of the webhook, configured as README shows.
+//! A real nginx in front of the webhook, configured as the example is.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -18,10 +18,11 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts one for this part of a configuration: what stands in `server`, without where to listen and the
-    /// certificate. nginx itself cannot be given port 0, so the port was free a moment ago.
+    /// Starts one for the `server` of the example, which listens at 443 and passes on to 127.0.0.1:4711. Both are replaced:
+    /// it listens at a free port and passes on to `webhook`. nginx itself cannot be given port 0, so the port was free a
+    /// moment ago.
     #[track_caller]
-    pub fn new(world: &World, server: &str, certificate: &CertificateFiles) -> Self {
+    pub fn new(world: &World, server: &str, webhook: &str, certificate: &CertificateFiles) -> Self {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         let port = free.local_addr().expect("it is bound").port();
         drop(free);
@@ -29,11 +30,20 @@ impl Nginx {
         fs::create_dir_all(&dir).expect("the world is ours");
         let file = |name: &str| dir.join(name).display().to_string();
         let path = |path: &Path| path.display().to_string();
+        let mut server = server.to_owned();
+        for (shown, here) in [
+            ("listen 443 ssl;", format!("listen 127.0.0.1:{port} ssl;")),
+            ("/etc/ssl/hooks.example.pem", path(&certificate.certificate)),
+            ("/etc/ssl/hooks.example.key", path(&certificate.key)),
+            ("127.0.0.1:4711", webhook.to_owned()),
+        ] {
+            assert!(server.contains(shown), "the example has '{shown}'");
+            server = server.replace(shown, &here);
+        }
         let configuration = format!(
             "daemon off;\nmaster_process off;\npid {};\nerror_log {};\nevents {{}}\nhttp {{\n\
              access_log off;\nclient_body_temp_path {};\nproxy_temp_path {};\nfastcgi_temp_path {};\n\
-             uwsgi_temp_path {};\nscgi_temp_path {};\nserver {{\nlisten 127.0.0.1:{port} ssl;\n\
-             ssl_certificate {};\nssl_certificate_key {};\n{server}\n}}\n}}\n",
+             uwsgi_temp_path {};\nscgi_temp_path {};\n{server}\n}}\n",
             file("pid"),
             file("error.log"),
             file("body"),
@@ -41,8 +51,6 @@ impl Nginx {
             file("fastcgi"),
             file("uwsgi"),
             file("scgi"),
-            path(&certificate.certificate),
-            path(&certificate.key),
         );
         fs::write(dir.join("nginx.conf"), configuration).expect("the world is ours");
         let arguments = [

@@ -1,4 +1,4 @@
-//! The order of the rooms: a room imports only rooms that stand below it. README says what each is for.
+//! The order of the rooms: a room imports only rooms that stand below it. ARCHITECTURE.md says what each is for.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -247,11 +247,8 @@ fn the_service_serves_over_ssh_and_a_kill_leaves_no_connection() {
 }
 
 #[test]
-fn the_service_works_with_the_restrictions_in_the_readme() {
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"));
-    let readme = readme.expect("README.md is there");
-    let filters = readme.split("```ini\n").nth(1).expect("it has a drop-in");
-    let filters = filters.split("```").next().expect("it ends");
+fn the_service_works_with_the_restrictions_of_the_example() {
+    let filters = include_str!("../../../examples/systemd/mirrord.service.d/override.conf");
     let stage = ssh::Stage::small();
     let Some(systemd) = stage.world.systemd() else {
         return;

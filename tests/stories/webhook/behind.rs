@@ -1,21 +1,11 @@
-//! TLS of the webhook: at an nginx in front of it, as README shows, or in the daemon.
-
-use std::fs;
+//! TLS of the webhook: at an nginx in front of it, as the example has it, or in the daemon.
 
 use tests::{Nginx, World};
 
 use super::{Shown, Stage};
 
-/// The part of nginx's configuration that README shows, for this port.
-fn snippet(at: &str) -> String {
-    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
-    let readme = fs::read_to_string(readme).expect("README.md is there");
-    let snippet = readme.split("```nginx\n").nth(1);
-    let snippet = snippet.and_then(|rest| rest.split("```").next());
-    let snippet = snippet.expect("README.md shows it");
-    assert!(snippet.contains("127.0.0.1:4711"), "{snippet}");
-    snippet.replace("127.0.0.1:4711", at)
-}
+/// The example of nginx's configuration, which users copy.
+const EXAMPLE: &str = include_str!("../../../examples/nginx-webhook.conf");
 
 fn at(world: &World) -> String {
     let config = world.mirrord(["config", "webhook-listen"]).ok();
@@ -26,7 +16,7 @@ fn at(world: &World) -> String {
 fn behind_nginx_the_webhook_is_reached_by_the_name_of_nginx() {
     let stage = Stage::new();
     let certificate = stage.world.certificate();
-    let nginx = Nginx::new(&stage.world, &snippet(&at(&stage.world)), &certificate);
+    let nginx = Nginx::new(&stage.world, EXAMPLE, &at(&stage.world), &certificate);
     let base = nginx.base();
     stage
         .world

@@ -30,8 +30,8 @@ use super::{block_on, call_daemon, terminal_renderer};
 ///     mirrord webhook show project
 ///
 /// GitLab must be able to reach this machine: directly, through a reverse proxy, or through
-/// a tunnel. README has a page on each. GitLab does not tell of a push of more than
-/// three branches, so scheduled syncs go on as well.
+/// a tunnel. The page docs/webhook.md has all three. GitLab does not tell of a push of more
+/// than three branches, so scheduled syncs go on as well.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Webhook {
