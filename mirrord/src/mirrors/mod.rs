@@ -3,6 +3,8 @@
 pub(crate) mod config;
 pub(crate) mod gate;
 pub(crate) mod journal;
+#[cfg(test)]
+mod page;
 pub(crate) mod registry;
 pub(crate) mod repairs;
 pub(crate) mod settings;

@@ -1,4 +1,4 @@
-//! The daemon's own settings and the defaults for new mirrors, in one file of git's syntax. `settings.rs` says what each
+//! The daemon's own settings and the defaults for new mirrors, in one file of git's syntax. `settings/mod.rs` says what each
 //! means.
 
 use std::{
@@ -190,7 +190,8 @@ impl Config {
         Ok(config)
     }
 
-    fn values(&mut self) -> Entries<'_> {
+    /// Returns all of them by their keys, the defaults of new mirrors first.
+    pub(super) fn values(&mut self) -> Entries<'_> {
         let Entries(mut values) = self.defaults.values();
         values.push(("syncs", &mut self.syncs));
         values.push(("syncs-per-host", &mut self.syncs_per_host));

@@ -1,5 +1,5 @@
 //! Every setting: its key, its meaning, its values, its default. Settings are in git-config files, in section `mirror`,
-//! with the names that the options of the commands have.
+//! with the names that the options of the commands have. `docs/configuration.md` has the two tables too, by a test.
 //!
 //! A mirror's settings are in the configuration of its own repository, also those that have their default: `git -C MIRROR
 //! config -l` shows them, and whoever removes the directory removes them.
@@ -19,7 +19,7 @@
 //! | `mirror.push` | whether it can be pushed to | `yes`, `no` | `yes` |
 //! | `mirror.keep-history` | how long refs that upstream rewrote or deleted can be restored | a time span | `30d` |
 //! | `mirror.fsck` | whether what upstream sends is checked as `git fsck` does | `yes`, `no` | `no` |
-//! | `mirror.link` | how clones get its packs: by reflinks, hard links or copies, sent by git itself, or by the first of these that works | `auto`, `reflink`, `hardlink`, `copy`, `off` | `auto` |
+//! | `mirror.link` | how clones get its packs: as reflinks, hard links or copies, or sent by git itself (`off`); `auto`: as the first of reflink, hard link and copy that works | `auto`, `reflink`, `hardlink`, `copy`, `off` | `auto` |
 //! | `mirror.auth` | the credential for upstream: the one of the user's git, none, a password or token, an ssh key | `git`, `anonymous`, `password`, `ssh-key` | `git` |
 //! | `mirror.username` | the user name that goes with a password | text | absent |
 //! | `mirror.ssh-key` | the file of the private key | a path | absent |
@@ -39,7 +39,7 @@
 //! | `mirror.remind-after` | from which age on a fetch prints the age of a copy that was not checked with upstream | a time span | `1d` |
 //! | `mirror.keep-unused` | after how long without use a mirror that a clone made is removed | a time span from `1s`, `never` | `30d` |
 //! | `mirror.disk-budget` | the size of all mirrors on disk above which such mirrors are removed, those first that were used longest ago | a size, `no` | `50G` |
-//! | `mirror.pass-through` | whether a partial clone of a project without a mirror comes straight from upstream, and the mirror is made afterwards; what both need is then downloaded twice | `yes`, `no` | `yes` |
+//! | `mirror.pass-through` | whether a clone with `--depth` or `--single-branch` of a project without a mirror comes straight from upstream, and the mirror is made afterwards; what both need is then downloaded twice | `yes`, `no` | `yes` |
 //! | `mirror.webhook` | whether the webhook is on | `yes`, `no` | `no` |
 //! | `mirror.webhook-listen` | the address on which it listens; port 0 is a free port, which is then written here | address and port | `127.0.0.1:0` |
 //! | `mirror.webhook-public-url` | the URL under which others reach it, if that is another one | a URL | blank |
