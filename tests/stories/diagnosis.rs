@@ -1,33 +1,33 @@
 //! `MIRROR_LOG=debug`: the lines of the helper and of the daemon say what was run, asked and decided, and a request has the
 //! same id in both.
 
-use tests::{Fault, GitLab, Ran, Run, Running, World};
+use tests::{Fault, Ran, Running};
 
-/// A world whose daemon logs at the level `debug`.
-struct Stage {
-    world: World,
-    gitlab: GitLab,
+use crate::stage::Stage;
+
+/// A stage whose daemon logs at the level `debug`.
+struct Debugged {
+    stage: Stage,
     daemon: Running,
-    address: String,
 }
 
-impl Stage {
+impl Debugged {
     fn new() -> Self {
-        let world = World::new();
-        let gitlab = world.gitlab();
-        gitlab.project("group/project").history(3);
-        let daemon = world.mirrord(["run"]).env("MIRROR_LOG", "debug").start();
+        let stage = Stage::new(|project| drop(project.history(3)));
+        let daemon = stage.mirrord(&["run"]).env("MIRROR_LOG", "debug").start();
         daemon.printed("listens at");
-        Self {
-            address: format!("mirror::{}", gitlab.url("group/project")),
-            world,
-            gitlab,
-            daemon,
-        }
+        Self { stage, daemon }
     }
 
-    fn git<const N: usize>(&self, args: [&str; N]) -> Run {
-        self.world.git(args).env("MIRROR_LOG", "debug")
+    /// Clones at that level.
+    fn clone(&self) -> Ran {
+        let clone = self.stage.clone(&self.stage.url, "ours");
+        clone.env("MIRROR_LOG", "debug").ok()
+    }
+
+    /// Runs git in the clone at that level.
+    fn ours(&self, args: &[&str]) -> Ran {
+        self.stage.ours(args).env("MIRROR_LOG", "debug").ok()
     }
 
     /// Waits until the daemon has logged the end of this conversation, and returns the lines of its request.
@@ -61,36 +61,31 @@ fn lines(ran: &Ran) -> Vec<String> {
 
 #[test]
 fn the_log_ties_the_helper_and_the_daemon_of_a_clone_a_fetch_and_a_push_together() {
-    let stage = Stage::new();
+    let debugged = Debugged::new();
 
-    let clone = stage.git(["clone", "-q", &stage.address, "ours"]).ok();
+    let clone = debugged.clone();
     has(&lines(&clone), &["decision: linked, all packs"]);
     has(
         &lines(&clone),
         &["child: git config -z --list", "exit 0", " ms"],
     );
-    let logged = stage.logged(&id(&clone), "fetch of 'http");
+    let logged = debugged.logged(&id(&clone), "fetch of 'http");
     has(
         &logged,
         &["conversation: fetch of", "in step after", "closed after"],
     );
     has(&logged, &["sync{upstream=", "in step after"]);
 
-    stage
-        .gitlab
-        .project("group/project")
-        .commit("main", "file", "more");
-    let fetch = stage.git(["fetch", "-q"]).at("ours").ok();
+    debugged.stage.project.commit("main", "file", "more");
+    let fetch = debugged.ours(&["fetch", "-q"]);
     has(&lines(&fetch), &["decision: linked, what is new"]);
     assert_ne!(id(&fetch), id(&clone));
-    stage.logged(&id(&fetch), "fetch of 'http");
+    debugged.logged(&id(&fetch), "fetch of 'http");
 
-    let commit = ["commit", "-q", "--allow-empty", "-m", "ours"];
-    stage.world.git(commit).at("ours").ok();
-    let push = ["push", "-q", "origin", "HEAD:refs/heads/topic"];
-    let push = stage.git(push).at("ours").ok();
+    debugged.stage.commit("ours", "mine");
+    let push = debugged.ours(&["push", "-q", "origin", "HEAD:refs/heads/topic"]);
     has(&lines(&push), &["child: git receive-pack", "exit 0"]);
-    let logged = stage.logged(&id(&push), "push of 'http");
+    let logged = debugged.logged(&id(&push), "push of 'http");
     has(
         &logged,
         &["conversation: reservation of a push", "done after"],
@@ -99,29 +94,22 @@ fn the_log_ties_the_helper_and_the_daemon_of_a_clone_a_fetch_and_a_push_together
 
 #[test]
 fn the_log_says_why_an_answer_is_stale_and_why_packs_are_sent() {
-    let stage = Stage::new();
-    stage.git(["clone", "-q", &stage.address, "ours"]).ok();
-    stage.gitlab.fault(Fault::status(503));
-    let fetch = stage.git(["-c", "mirror.link=off", "fetch", "-q"]);
-    let fetch = fetch.at("ours").ok();
+    let debugged = Debugged::new();
+    debugged.clone();
+    debugged.stage.gitlab.fault(Fault::status(503));
+    let fetch = debugged.ours(&["-c", "mirror.link=off", "fetch", "-q"]);
     has(
         &lines(&fetch),
         &["decision: streamed, the options of this fetch"],
     );
     has(&lines(&fetch), &["child: git upload-pack", "exit 0"]);
-    let logged = stage.logged(&id(&fetch), "fetch of 'http");
+    let logged = debugged.logged(&id(&fetch), "fetch of 'http");
     has(&logged, &["decision: stale, ", "503"]);
 }
 
 #[test]
 fn a_level_that_is_none_is_named_and_the_fetch_goes_on() {
-    let stage = Stage::new();
-    let ran = stage.world.git(["ls-remote", &stage.address]);
-    let ran = ran.env("MIRROR_LOG", "loud").ok();
-    assert!(
-        ran.stderr
-            .contains("warning: 'MIRROR_LOG' is none of error, warn, info, debug, trace"),
-        "{}",
-        ran.stderr
-    );
+    let stage = Stage::new(|project| drop(project.history(1)));
+    let ran = stage.ls_remote().env("MIRROR_LOG", "loud").ok();
+    insta::assert_snapshot!(ran.shown(), @"");
 }

@@ -3,49 +3,38 @@
 use std::fs;
 use std::path::Path;
 
-use tests::{Fault, GitLab, Project, Run, World, same_clone};
+use tests::{Fault, Run, same_clone};
+
+use crate::stage::Stage;
 
 /// The hooks that git may run in a repository that is fetched into or served from.
 const HOOKS: &str = "post-checkout post-receive post-update pre-auto-gc pre-receive \
 proc-receive reference-transaction update";
 
 /// A world with a program that writes down where it was run, under the name of every hook.
-struct Poisoned {
-    world: World,
-    gitlab: GitLab,
-    project: Project,
-    url: String,
-}
-
-impl Poisoned {
-    fn new() -> Self {
-        let world = World::new();
-        let gitlab = world.gitlab();
-        let project = gitlab.project("group/project");
+fn poisoned() -> Stage {
+    let stage = Stage::new(|project| {
         project.history(5);
         project.branch("side", "main~1");
         project.annotated_tag("v1", "main");
-        let script = "mkdir hooks template
-            echo '#!/bin/sh' >poison
-            echo \"echo \\$0 in \\$(pwd) with \\$GIT_DIR >>'$PWD/ran'\" >>poison
-            chmod 755 poison
-            for hook in $0; do cp poison hooks/$hook; done
-            cp -r hooks template";
-        world.program("sh", ["-c", script, HOOKS]).ok();
-        Self {
-            url: gitlab.url("group/project"),
-            world,
-            gitlab,
-            project,
-        }
-    }
+    });
+    let script = "mkdir hooks template
+        echo '#!/bin/sh' >poison
+        echo \"echo \\$0 in \\$(pwd) with \\$GIT_DIR >>'$PWD/ran'\" >>poison
+        chmod 755 poison
+        for hook in $0; do cp poison hooks/$hook; done
+        cp -r hooks template";
+    stage.world.program("sh", ["-c", script, HOOKS]).ok();
+    stage
+}
 
+impl Stage {
     fn address(&self) -> String {
         format!("mirror::{}", self.url)
     }
 
     /// Puts the world's directory where a value names it.
-    fn fill(&self, value: &str) -> String {
+    fn with_root(&self, value: &str) -> String {
         value.replace("ROOT", &self.world.root().to_string_lossy())
     }
 
@@ -93,7 +82,7 @@ impl Poisoned {
     #[track_caller]
     fn variables_change_nothing(&self, variables: &[(&str, &str)]) {
         let poisoned = |args: &[&str]| {
-            let set = |run: Run, (name, value): &(&str, &str)| run.env(name, self.fill(value));
+            let set = |run: Run, (name, value): &(&str, &str)| run.env(name, self.with_root(value));
             variables.iter().fold(self.world.git(args), set)
         };
         let listed = poisoned(&["ls-remote", &self.address()]).ok();
@@ -126,7 +115,7 @@ impl Poisoned {
 fn each_changes_nothing(variables: &[&[(&str, &str)]]) {
     for variables in variables {
         println!("with {variables:?}");
-        Poisoned::new().variables_change_nothing(variables);
+        poisoned().variables_change_nothing(variables);
     }
 }
 
@@ -217,7 +206,7 @@ fn variables_that_trace_do_not_reach_a_mirror() {
 
 #[test]
 fn a_persons_configuration_does_not_reach_a_mirror() {
-    let poisoned = Poisoned::new();
+    let poisoned = poisoned();
     for (key, value) in [
         ("core.hooksPath", "ROOT/hooks"),
         ("init.templateDir", "ROOT/template"),
@@ -260,7 +249,7 @@ fn a_persons_configuration_does_not_reach_a_mirror() {
         ("alias.rev-list", "!ROOT/poison"),
         ("trace2.eventTarget", "ROOT/trace"),
     ] {
-        poisoned.world.config(key, &poisoned.fill(value));
+        poisoned.world.config(key, &poisoned.with_root(value));
     }
     let twins = poisoned.world.clone_twins(&poisoned.url, &[]);
     poisoned.the_mirror_is_whole();
@@ -277,7 +266,7 @@ fn a_persons_configuration_does_not_reach_a_mirror() {
 
 #[test]
 fn replaced_objects_change_nothing() {
-    let poisoned = Poisoned::new();
+    let poisoned = poisoned();
     let replace = ["replace", "main", "main~1"];
     poisoned.project.git(replace).ok();
     poisoned.world.clone_twins(&poisoned.url, &[]);
@@ -291,7 +280,7 @@ fn replaced_objects_change_nothing() {
 
 #[test]
 fn hooks_in_a_mirror_are_not_run() {
-    let poisoned = Poisoned::new();
+    let poisoned = poisoned();
     let twins = poisoned.world.clone_twins(&poisoned.url, &[]);
     let script = "cp -r hooks \"$0\"";
     let mirror = poisoned.world.only_mirror();
@@ -314,7 +303,7 @@ fn hooks_in_a_mirror_are_not_run() {
 
 #[test]
 fn a_fetch_from_a_hook_of_a_worktree_starts_a_daemon_that_knows_nothing_of_either() {
-    let poisoned = Poisoned::new();
+    let poisoned = poisoned();
     let script = "git init -q there && cd there && git commit -q --allow-empty -m first
         git remote add origin \"$0\" && git worktree add -q ../tree && cd ../tree
         echo 'exec git fetch -q origin' >../there/.git/hooks/post-commit
@@ -330,7 +319,7 @@ fn a_fetch_from_a_hook_of_a_worktree_starts_a_daemon_that_knows_nothing_of_eithe
 
 #[test]
 fn a_helper_started_by_our_own_children_refuses_at_once() {
-    let poisoned = Poisoned::new();
+    let poisoned = poisoned();
     let args = ["ls-remote", &poisoned.address()];
     let ran = poisoned.world.git(args).env("MIRROR_INSIDE", "1").code(128);
     assert!(ran.stderr.contains("leads back to a mirror"), "{ran}");
@@ -339,14 +328,14 @@ fn a_helper_started_by_our_own_children_refuses_at_once() {
 }
 
 /// Makes every address of this GitLab one of its mirror, for plain git.
-fn always_through_the_mirror(poisoned: &Poisoned) {
+fn always_through_the_mirror(poisoned: &Stage) {
     let base = format!("http://{}/", poisoned.gitlab.host());
     let rule = format!("url.mirror::{base}.insteadOf");
     poisoned.world.config(&rule, &base);
 }
 
 #[track_caller]
-fn cloned_through_the_mirror(poisoned: &Poisoned) {
+fn cloned_through_the_mirror(poisoned: &Stage) {
     poisoned
         .world
         .git(["clone", "-q", &poisoned.url, "ours"])
@@ -360,18 +349,18 @@ fn cloned_through_the_mirror(poisoned: &Poisoned) {
 
 #[test]
 fn a_rule_that_sends_everything_through_the_mirror_is_no_loop() {
-    let poisoned = Poisoned::new();
+    let poisoned = poisoned();
     always_through_the_mirror(&poisoned);
     cloned_through_the_mirror(&poisoned);
     let tip = poisoned.project.commit("main", "new", "new");
-    poisoned.world.git(["pull", "-q"]).at("ours").ok();
-    let pulled = poisoned.world.git(["rev-parse", "HEAD"]).at("ours").ok();
+    poisoned.ours(&["pull", "-q"]).ok();
+    let pulled = poisoned.ours(&["rev-parse", "HEAD"]).ok();
     assert_eq!(pulled.line(), tip);
 }
 
 #[test]
 fn a_rule_that_sends_everything_through_the_mirror_is_no_loop_where_git_itself_asks() {
-    let poisoned = Poisoned::new();
+    let poisoned = poisoned();
     poisoned.gitlab.fault(Fault::old_protocol());
     always_through_the_mirror(&poisoned);
     cloned_through_the_mirror(&poisoned);
@@ -379,7 +368,7 @@ fn a_rule_that_sends_everything_through_the_mirror_is_no_loop_where_git_itself_a
 
 #[test]
 fn a_rule_that_rewrites_an_upstream_holds_behind_the_mirror() {
-    let poisoned = Poisoned::new();
+    let poisoned = poisoned();
     let rule = format!("url.http://{}/.insteadOf", poisoned.gitlab.host());
     poisoned.world.config(&rule, "https://gitlab.example/");
     let address = "mirror::https://gitlab.example/group/project.git";

@@ -1,6 +1,8 @@
 //! The help texts: every command has one, and its examples work.
 
-use tests::{GitLab, Project, World};
+use tests::World;
+
+use crate::stage::Stage;
 
 /// The commands, in the order in which `mirrord --help` lists them; clap's own `help` aside.
 #[track_caller]
@@ -26,31 +28,15 @@ fn examples(help: &str) -> Vec<&str> {
         .collect()
 }
 
-/// A world with the server and the project that the help texts speak of.
-struct Stage {
-    world: World,
-    gitlab: GitLab,
-    project: Project,
-    /// The first of the project's two commits.
-    first: String,
+/// The server and the project that the help texts speak of.
+fn stage() -> Stage {
+    Stage::with_tls(|project| {
+        project.commit("main", "file", "first");
+        project.commit("main", "file", "second");
+    })
 }
 
 impl Stage {
-    fn new() -> Self {
-        let world = World::new();
-        let gitlab = world.gitlab_tls();
-        world.config("http.sslCAInfo", gitlab.ca_file().to_str().expect("text"));
-        let project = gitlab.project("group/project");
-        let first = project.commit("main", "file", "first");
-        project.commit("main", "file", "second");
-        Self {
-            world,
-            gitlab,
-            project,
-            first,
-        }
-    }
-
     /// Prepares a line of a help text as a person would type it here.
     fn typed(&self, line: &str) -> tests::Run {
         let line = line.replace("gitlab.example", &self.gitlab.host());
@@ -86,8 +72,8 @@ fn every_command_explains_itself() {
 
 #[test]
 fn the_first_minute_of_the_help_is_what_happens() {
-    let stage = Stage::new();
-    let help = stage.world.mirrord(["--help"]).ok().stdout;
+    let stage = stage();
+    let help = stage.mirrord(&["--help"]).ok().stdout;
     let examples = examples(&help);
     assert!(examples.len() >= 2, "{help}");
     for example in examples {
@@ -98,13 +84,13 @@ fn the_first_minute_of_the_help_is_what_happens() {
 
 #[test]
 fn every_example_in_a_help_works_as_it_is_written() {
-    let stage = Stage::new();
+    let stage = stage();
     for command in commands(&stage.world) {
-        let help = stage.world.mirrord([&command, "--help"]).ok().stdout;
+        let help = stage.mirrord(&[&command, "--help"]).ok().stdout;
         if command == "history" {
             // There is something to be found, and then to be restored.
-            stage.project.force("main", &stage.first);
-            stage.world.mirrord(["sync", "project"]).ok();
+            stage.project.force("main", "main~1");
+            stage.mirrord(&["sync", "project"]).ok();
         }
         for example in examples(&help) {
             if command == "service" {
@@ -119,7 +105,7 @@ fn every_example_in_a_help_works_as_it_is_written() {
             // It runs until somebody stops it.
             let daemon = stage.typed(example).start();
             daemon.printed("listens at");
-            stage.world.mirrord(["stop"]).ok();
+            stage.mirrord(&["stop"]).ok();
             let ran = daemon.wait();
             assert!(ran.status.success(), "{ran}");
         }

@@ -2,20 +2,20 @@
 
 use std::fs;
 
-use super::{DAY, Shelf};
+use super::{DAY, shelf};
 
 #[test]
 fn a_mirror_that_was_not_used_for_a_month_is_removed_and_its_next_use_makes_it_again() {
-    let shelf = Shelf::new();
-    let project = shelf.add("project");
-    shelf.add("other");
-    shelf.age("project", 31);
-    shelf.age("other", 29);
-    let follow = shelf.begins_anew();
+    let shelf = shelf();
+    let project = shelf.shelve("project");
+    shelf.shelve("other");
+    shelf.unused_for("project", 31);
+    shelf.unused_for("other", 29);
+    let follow = shelf.follow_log();
     follow.printed("unused for 31 days");
-    assert_eq!(shelf.found("project"), None);
-    assert!(shelf.found("other").is_some(), "it has a day left");
-    let name = shelf.called("project");
+    assert_eq!(shelf.mirror_dir("project"), None);
+    assert!(shelf.mirror_dir("other").is_some(), "it has a day left");
+    let name = shelf.mirror_name("project");
     // Who asks what became of it is told.
     let log = shelf.mirrord(&["log", &name]).ok().stdout;
     let last = log.lines().last().unwrap_or_default();
@@ -36,8 +36,8 @@ fn a_mirror_that_was_not_used_for_a_month_is_removed_and_its_next_use_makes_it_a
     // The old clone goes on, and so does a new one.
     project.commit("main", "file", "next");
     shelf.git("project", &["pull", "-q"]).ok();
-    assert!(shelf.found("project").is_some());
-    shelf.clone("project", "again").ok();
+    assert!(shelf.mirror_dir("project").is_some());
+    shelf.clone(&shelf.url_of("project"), "again").ok();
     let tip = shelf.git("again", &["rev-parse", "HEAD"]).ok();
     assert_eq!(Some(tip.line().to_owned()), project.tip("main"));
     let fsck = shelf.git("project", &["fsck", "--full", "--strict"]);
@@ -46,24 +46,24 @@ fn a_mirror_that_was_not_used_for_a_month_is_removed_and_its_next_use_makes_it_a
 
 #[test]
 fn a_fetch_a_push_and_mirrord_sync_are_uses_and_a_scheduled_sync_is_none() {
-    let shelf = Shelf::new();
+    let shelf = shelf();
     shelf.mirrord(&["config", "every", "1s"]).ok();
     for name in ["fetched", "pushed", "synced", "scheduled"] {
-        shelf.add(name);
+        shelf.shelve(name);
     }
     for name in ["fetched", "pushed", "synced", "scheduled"] {
-        shelf.age(name, 29);
+        shelf.unused_for(name, 29);
     }
     shelf.git("fetched", &["fetch", "-q"]).ok();
     let push = ["push", "-q", "origin", "HEAD:refs/heads/new"];
     shelf.git("pushed", &push).ok();
-    shelf.mirrord(&["sync", "-q", &shelf.url("synced")]).ok();
+    shelf.mirrord(&["sync", "-q", &shelf.url_of("synced")]).ok();
     let follow = shelf
-        .mirrord(&["log", "-f", "-n", "0", &shelf.url("scheduled")])
+        .mirrord(&["log", "-f", "-n", "0", &shelf.url_of("scheduled")])
         .start();
     follow.printed("(schedule)");
     let is_young = |name: &str| {
-        let used = fs::metadata(shelf.mirror(name).join("used")).expect("noted");
+        let used = fs::metadata(shelf.mirror_of(name).join("used")).expect("noted");
         let age = used.modified().expect("known").elapsed();
         age.expect("past") < DAY
     };
@@ -75,13 +75,15 @@ fn a_fetch_a_push_and_mirrord_sync_are_uses_and_a_scheduled_sync_is_none() {
 
 #[test]
 fn over_the_budget_mirrors_are_removed_by_last_use_and_no_more_than_needed() {
-    let shelf = Shelf::new();
+    let shelf = shelf();
     let names = ["third", "first", "fourth", "second"];
     for name in names {
-        shelf.add(name);
+        shelf.shelve(name);
     }
-    let all = shelf.status()["size_bytes"].as_u64().expect("a number");
-    let one = shelf.state("first")["size_bytes"]
+    let all = shelf.status_json()["size_bytes"]
+        .as_u64()
+        .expect("a number");
+    let one = shelf.state_of("first")["size_bytes"]
         .as_u64()
         .expect("a number");
     assert!(all > 3 * one && one > 1024, "{one} of {all}");
@@ -89,9 +91,9 @@ fn over_the_budget_mirrors_are_removed_by_last_use_and_no_more_than_needed() {
     let budget = format!("{}K", all * 5 / 8 / 1024);
     shelf.mirrord(&["config", "disk-budget", &budget]).ok();
     for (name, days) in [("first", 20), ("second", 10), ("third", 5), ("fourth", 2)] {
-        shelf.age(name, days);
+        shelf.unused_for(name, days);
     }
-    let follow = shelf.begins_anew();
+    let follow = shelf.follow_log();
     follow.printed("/second ");
     let log = shelf.mirrord(&["log", "--json", "-n", "2"]).ok().stdout;
     let gone: Vec<_> = log.lines().map(|line| line.contains("/first\"")).collect();
@@ -101,24 +103,27 @@ fn over_the_budget_mirrors_are_removed_by_last_use_and_no_more_than_needed() {
         2,
         "{log}"
     );
-    assert!(shelf.found("third").is_some() && shelf.found("fourth").is_some());
+    assert!(shelf.mirror_dir("third").is_some() && shelf.mirror_dir("fourth").is_some());
     let status = shelf.mirrord(&["status"]).ok().stdout;
     assert!(
         status.contains("\ndisk:    ") && status.contains(" of "),
         "{status}"
     );
     // It comes back, and nothing that was used lately goes for that.
-    shelf.clone("first", "again").ok();
-    assert!(shelf.found("third").is_some());
+    shelf.clone(&shelf.url_of("first"), "again").ok();
+    assert!(shelf.mirror_dir("third").is_some());
 }
 
 #[test]
 fn a_budget_that_the_remaining_mirrors_exceed_is_logged_once() {
-    let shelf = Shelf::new();
-    shelf.add("project");
+    let shelf = shelf();
+    shelf.shelve("project");
     shelf.mirrord(&["config", "disk-budget", "1K"]).ok();
     shelf.mirrord(&["stop"]).ok();
     shelf.mirrord(&["list"]).ok();
     shelf.logs(", the disk budget is 1024 bytes, and what is left is");
-    assert!(shelf.found("project").is_some(), "it was used just now");
+    assert!(
+        shelf.mirror_dir("project").is_some(),
+        "it was used just now"
+    );
 }

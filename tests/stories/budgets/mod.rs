@@ -14,76 +14,58 @@ use std::{
 };
 
 use serde_json::Value;
-use tests::{GitLab, Project, Run, Running, World};
+use tests::{Project, Running};
+
+use crate::stage::Stage;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long something is waited for that must come.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A GitLab with some projects, each cloned through a mirror that was made for it.
-struct Shelf {
-    world: World,
-    gitlab: GitLab,
+/// A GitLab; each project is cloned through a mirror that is made for it.
+fn shelf() -> Stage {
+    Stage::new(|_| ())
 }
 
-impl Shelf {
-    fn new() -> Self {
-        let world = World::new();
-        let gitlab = world.gitlab();
-        Self { world, gitlab }
-    }
-
-    fn mirrord(&self, args: &[&str]) -> Run {
-        self.world.mirrord(args)
-    }
-
+impl Stage {
     /// Makes a project and clones it into a directory of its name.
     #[track_caller]
-    fn add(&self, name: &str) -> Project {
+    fn shelve(&self, name: &str) -> Project {
         let project = self.gitlab.project(&format!("group/{name}"));
         project.history(20);
-        self.clone(name, name).ok();
+        self.clone(&self.url_of(name), name).ok();
         project
     }
 
-    fn url(&self, name: &str) -> String {
+    fn url_of(&self, name: &str) -> String {
         self.gitlab.url(&format!("group/{name}"))
     }
 
     /// The name of the mirror that a clone makes.
-    fn called(&self, name: &str) -> String {
+    fn mirror_name(&self, name: &str) -> String {
         format!("http+{}/group/{name}", self.gitlab.host().replace(':', "+"))
     }
 
-    /// Prepares a clone of a project.
-    fn clone(&self, name: &str, dir: &str) -> Run {
-        self.world.clone_mirror(&self.url(name), dir)
-    }
-
-    fn git(&self, dir: &str, args: &[&str]) -> Run {
-        self.world.git(args).at(dir)
-    }
-
     /// The mirror of a project, if there is one.
-    fn found(&self, name: &str) -> Option<PathBuf> {
+    fn mirror_dir(&self, name: &str) -> Option<PathBuf> {
         let mut mirrors = self.world.mirrors().into_iter();
         let found = mirrors.find(|mirror| mirror.starts_with(&format!("{name}-")));
         found.map(|mirror| self.world.mirror_home().join("mirrors").join(mirror))
     }
 
     #[track_caller]
-    fn mirror(&self, name: &str) -> PathBuf {
-        self.found(name)
+    fn mirror_of(&self, name: &str) -> PathBuf {
+        self.mirror_dir(name)
             .unwrap_or_else(|| panic!("there is no mirror of '{name}'"))
     }
 
     /// Sets back the time when somebody last used a mirror. No daemon runs then: it could look at any time.
     #[track_caller]
-    fn age(&self, name: &str, days: u32) {
+    fn unused_for(&self, name: &str, days: u32) {
         self.mirrord(&["stop"]).ok();
         let mut used = fs::File::options();
-        let used = used.write(true).open(self.mirror(name).join("used"));
+        let used = used.write(true).open(self.mirror_of(name).join("used"));
         let then = SystemTime::now() - days * DAY;
         let set = used.and_then(|file| file.set_modified(then));
         set.expect("the mirror is ours");
@@ -91,7 +73,7 @@ impl Shelf {
 
     /// Starts the daemon, and follows what happens from then on.
     #[track_caller]
-    fn begins_anew(&self) -> Running {
+    fn follow_log(&self) -> Running {
         self.mirrord(&["log", "-f", "-n", "0"]).start()
     }
 
@@ -99,13 +81,13 @@ impl Shelf {
     /// and removes one that was added for that.
     #[track_caller]
     fn looks_at_all(&self) {
-        if self.found("plain").is_none() {
-            self.add("plain");
+        if self.mirror_dir("plain").is_none() {
+            self.shelve("plain");
         }
-        self.age("plain", 31);
-        let follow = self.begins_anew();
+        self.unused_for("plain", 31);
+        let follow = self.follow_log();
         follow.printed("unused for 31 days");
-        assert_eq!(self.found("plain"), None);
+        assert_eq!(self.mirror_dir("plain"), None);
     }
 
     /// Waits until the daemon's log says something.
@@ -125,17 +107,17 @@ impl Shelf {
 
     /// The object of a mirror in `mirrord status --json`.
     #[track_caller]
-    fn state(&self, name: &str) -> Value {
-        let status = self.status();
+    fn state_of(&self, name: &str) -> Value {
+        let status = self.status_json();
         let mut states = status["states"].as_array().expect("a list").iter();
-        let state = states.find(|state| state["url"] == self.url(name));
+        let state = states.find(|state| state["url"] == self.url_of(name));
         state
             .unwrap_or_else(|| panic!("nothing of '{name}' in {status}"))
             .clone()
     }
 
     #[track_caller]
-    fn status(&self) -> Value {
+    fn status_json(&self) -> Value {
         let status = self.mirrord(&["status", "--json"]).ok();
         serde_json::from_str(&status.stdout).expect("an object")
     }

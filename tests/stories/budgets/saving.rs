@@ -3,32 +3,33 @@
 use serde_json::json;
 use tests::On;
 
-use super::Shelf;
+use super::shelf;
+use crate::stage::Stage;
 
-impl Shelf {
+impl Stage {
     /// The savings of a mirror: clones, fetches, bytes.
     #[track_caller]
     fn saved(&self, name: &str) -> [u64; 3] {
-        let saved = &self.state(name)["saved"];
+        let saved = &self.state_of(name)["saved"];
         ["clones", "fetches", "bytes"].map(|key| saved[key].as_u64().expect("a number"))
     }
 }
 
 #[test]
 fn the_first_clone_has_saved_nothing_and_the_second_all_of_it() {
-    let shelf = Shelf::new();
-    let project = shelf.add("project");
+    let shelf = shelf();
+    let project = shelf.shelve("project");
     assert_eq!(shelf.saved("project"), [0, 0, 0]);
-    shelf.clone("project", "second").ok();
+    shelf.clone(&shelf.url_of("project"), "second").ok();
     let [clones, fetches, all] = shelf.saved("project");
     assert_eq!((clones, fetches), (1, 0));
-    let took = shelf.state("project")["size_bytes"]
+    let took = shelf.state_of("project")["size_bytes"]
         .as_u64()
         .expect("a number");
     assert!(all > 100 && all < took, "{all}");
     // With what little came for it.
     project.commit("main", "file", "next");
-    shelf.clone("project", "third").ok();
+    shelf.clone(&shelf.url_of("project"), "third").ok();
     let [clones, fetches, more] = shelf.saved("project");
     assert_eq!((clones, fetches), (2, 0));
     assert!(more > all && more < 3 * all, "{more}");
@@ -38,18 +39,18 @@ fn the_first_clone_has_saved_nothing_and_the_second_all_of_it() {
         "{status}"
     );
     assert!(
-        status.contains(&format!("{}  in step ", shelf.called("project"))),
+        status.contains(&format!("{}  in step ", shelf.mirror_name("project"))),
         "{status}"
     );
     assert!(status.contains(" KiB; saved "), "{status}");
-    assert_eq!(shelf.status()["saved"]["clones"], json!(2));
+    assert_eq!(shelf.status_json()["saved"]["clones"], json!(2));
 }
 
 #[test]
 fn a_clone_of_a_part_does_not_count_as_a_clone_of_everything() {
-    let shelf = Shelf::new();
-    shelf.add("project");
-    let address = format!("mirror::{}", shelf.url("project"));
+    let shelf = shelf();
+    shelf.shelve("project");
+    let address = format!("mirror::{}", shelf.url_of("project"));
     let parts: [&[&str]; 5] = [
         &["clone", "-q", "--depth", "1"],
         &["clone", "-q", "--filter", "blob:none", "--no-checkout"],
@@ -78,13 +79,14 @@ fn a_clone_of_a_part_does_not_count_as_a_clone_of_everything() {
 
 #[test]
 fn of_clones_that_wait_for_the_same_sync_one_counts_as_the_download() {
-    let shelf = Shelf::new();
+    let shelf = shelf();
     let project = shelf.gitlab.project("group/project");
     project.history(3);
     let paused = shelf.gitlab.pause(On::LsRefs);
-    let first = shelf.clone("project", "first").start();
+    let first = shelf.clone(&shelf.url_of("project"), "first").start();
     paused.reached();
-    let others = ["second", "third", "fourth"].map(|dir| shelf.clone("project", dir).start());
+    let others =
+        ["second", "third", "fourth"].map(|dir| shelf.clone(&shelf.url_of("project"), dir).start());
     shelf.world.wait_until_clients(4);
     paused.release();
     for clone in [first].into_iter().chain(others) {
@@ -98,9 +100,9 @@ fn of_clones_that_wait_for_the_same_sync_one_counts_as_the_download() {
 
 #[test]
 fn fetches_are_counted_and_what_a_daemon_has_counted_the_next_one_knows() {
-    let shelf = Shelf::new();
-    let project = shelf.add("project");
-    shelf.clone("project", "other").ok();
+    let shelf = shelf();
+    let project = shelf.shelve("project");
+    shelf.clone(&shelf.url_of("project"), "other").ok();
     project.commit("main", "file", "next");
     let [_, _, before] = shelf.saved("project");
     shelf.git("project", &["fetch", "-q"]).ok();
@@ -118,6 +120,6 @@ fn fetches_are_counted_and_what_a_daemon_has_counted_the_next_one_knows() {
     shelf.mirrord(&["stop"]).ok();
     shelf.mirrord(&["list"]).ok();
     assert_eq!(shelf.saved("project"), [1, 1, before]);
-    let seconds = &shelf.state("project")["saved"]["seconds"];
+    let seconds = &shelf.state_of("project")["saved"]["seconds"];
     assert!(seconds.is_u64(), "its own download was measured: {seconds}");
 }

@@ -2,15 +2,16 @@
 
 use std::fs;
 
-use super::Shelf;
+use super::shelf;
+use crate::stage::Stage;
 
-impl Shelf {
+impl Stage {
     /// Asserts that a mirror stays that nobody has used for more than a year.
     #[track_caller]
     fn stays(&self, name: &str) {
-        self.age(name, 400);
+        self.unused_for(name, 400);
         self.looks_at_all();
-        assert!(self.found(name).is_some(), "{}", self.world.log());
+        assert!(self.mirror_dir(name).is_some(), "{}", self.world.log());
         let log = self.mirrord(&["log"]).ok().stdout;
         assert_eq!(log.matches("  removal  ").count(), 1, "{log}");
     }
@@ -18,17 +19,17 @@ impl Shelf {
 
 #[test]
 fn a_mirror_with_a_local_branch_stays() {
-    let shelf = Shelf::new();
+    let shelf = shelf();
     // What upstream has rewritten, somebody brings back as a branch of their own.
-    let project = shelf.add("project");
+    let project = shelf.shelve("project");
     project.force("main", "main~1");
     shelf.git("project", &["fetch", "-q"]).ok();
-    let name = shelf.called("project");
+    let name = shelf.mirror_name("project");
     shelf
         .mirrord(&["restore", &name, "main", "--as", "mine"])
         .ok();
     let why = shelf
-        .mirrord(&["why", &shelf.called("project")])
+        .mirrord(&["why", &shelf.mirror_name("project")])
         .ok()
         .stdout;
     assert!(
@@ -42,17 +43,17 @@ fn a_mirror_with_a_local_branch_stays() {
 
 #[test]
 fn a_mirror_with_history_stays_for_as_long_as_that_is_kept() {
-    let shelf = Shelf::new();
-    let project = shelf.add("project");
+    let shelf = shelf();
+    let project = shelf.shelve("project");
     project.force("main", "main~1");
     shelf.git("project", &["fetch", "-q"]).ok();
     shelf.stays("project");
-    let name = shelf.called("project");
+    let name = shelf.mirror_name("project");
     let history = shelf.mirrord(&["history", &name]).ok().stdout;
     assert!(history.contains("rewritten"), "{history}");
     // What is past keeping keeps nothing.
     shelf.mirrord(&["stop"]).ok();
-    let config = shelf.mirror("project").join("config");
+    let config = shelf.mirror_of("project").join("config");
     let set = [
         "config",
         "--file",
@@ -61,18 +62,18 @@ fn a_mirror_with_history_stays_for_as_long_as_that_is_kept() {
         "0s",
     ];
     shelf.world.git(set).ok();
-    shelf.age("project", 400);
-    shelf.begins_anew().printed("unused for 400 days");
+    shelf.unused_for("project", 400);
+    shelf.follow_log().printed("unused for 400 days");
 }
 
 #[test]
 fn a_mirror_that_is_being_read_stays_also_for_a_client_of_a_dead_daemon() {
-    let shelf = Shelf::new();
-    shelf.add("project");
+    let shelf = shelf();
+    shelf.shelve("project");
     let script = "mkfifo more; { echo option followtags true; echo connect git-upload-pack; cat more; } | git-remote-mirror origin \"$0\"";
     let reader = shelf
         .world
-        .program("sh", ["-c", script, &shelf.url("project")]);
+        .program("sh", ["-c", script, &shelf.url_of("project")]);
     let reader = reader.start();
     reader.printed("version 2");
     shelf.world.kill_daemon();
@@ -88,84 +89,84 @@ fn a_mirror_that_is_being_read_stays_also_for_a_client_of_a_dead_daemon() {
 
 #[test]
 fn a_mirror_with_a_name_stays_and_so_does_one_whose_settings_were_changed() {
-    let shelf = Shelf::new();
+    let shelf = shelf();
     for name in ["named", "set", "renamed"] {
         let project = shelf.gitlab.project(&format!("group/{name}"));
         project.history(2);
     }
     shelf
-        .mirrord(&["add", "-q", "work", &shelf.url("named")])
+        .mirrord(&["add", "-q", "work", &shelf.url_of("named")])
         .ok();
     for name in ["set", "renamed"] {
-        shelf.clone(name, name).ok();
-        assert_eq!(shelf.state(name)["automatic"], true, "{name}");
+        shelf.clone(&shelf.url_of(name), name).ok();
+        assert_eq!(shelf.state_of(name)["automatic"], true, "{name}");
     }
     shelf.world.clone_mirror("work", "named").ok();
     shelf
-        .mirrord(&["set", &shelf.called("set"), "--every", "2h"])
+        .mirrord(&["set", &shelf.mirror_name("set"), "--every", "2h"])
         .ok();
     shelf
-        .mirrord(&["rename", &shelf.called("renamed"), "other"])
+        .mirrord(&["rename", &shelf.mirror_name("renamed"), "other"])
         .ok();
     for name in ["named", "set", "renamed"] {
-        assert_eq!(shelf.state(name)["automatic"], false, "{name}");
+        assert_eq!(shelf.state_of(name)["automatic"], false, "{name}");
     }
     for name in ["named", "set", "renamed"] {
-        shelf.age(name, 400);
+        shelf.unused_for(name, 400);
     }
     shelf.looks_at_all();
     for name in ["named", "set", "renamed"] {
-        assert!(shelf.found(name).is_some(), "{name}");
+        assert!(shelf.mirror_dir(name).is_some(), "{name}");
     }
 }
 
 #[test]
 fn a_mirror_whose_upstream_fails_or_looks_wiped_stays() {
-    let shelf = Shelf::new();
-    let project = shelf.add("project");
+    let shelf = shelf();
+    let project = shelf.shelve("project");
     // Looks wiped.
     for (name, _) in project.refs() {
         project.delete(&name);
     }
     shelf
-        .mirrord(&["sync", "-q", &shelf.url("project")])
+        .mirrord(&["sync", "-q", &shelf.url_of("project")])
         .code(1);
     shelf.stays("project");
-    shelf.clone("project", "again").ok();
+    shelf.clone(&shelf.url_of("project"), "again").ok();
 }
 
 #[test]
 fn a_mirror_with_a_push_in_doubt_or_a_hook_stays() {
     for (file, text) in [("doubt", ""), ("webhook", "")] {
-        let shelf = Shelf::new();
-        shelf.add("project");
-        fs::write(shelf.mirror("project").join(file), text).expect("the mirror is ours");
+        let shelf = shelf();
+        shelf.shelve("project");
+        fs::write(shelf.mirror_of("project").join(file), text).expect("the mirror is ours");
         shelf.stays("project");
     }
 }
 
 #[test]
 fn while_the_settings_cannot_be_read_no_mirror_is_removed() {
-    let shelf = Shelf::new();
-    shelf.add("project");
-    shelf.age("project", 400);
+    let shelf = shelf();
+    shelf.shelve("project");
+    shelf.unused_for("project", 400);
     let config = shelf.world.mirror_home().join("config");
     fs::write(&config, "[mirror]\n\tkeep-unsued = never\n").expect("it is ours");
     shelf.mirrord(&["list"]).ok();
     let text = "cannot look which mirrors are unused: unknown setting 'keep-unsued'";
     shelf.logs(text);
-    assert!(shelf.found("project").is_some());
+    assert!(shelf.mirror_dir("project").is_some());
 }
 
 #[test]
 fn why_says_whether_a_mirror_will_be_removed_and_what_keeps_it() {
-    let shelf = Shelf::new();
-    shelf.add("project");
+    let shelf = shelf();
+    shelf.shelve("project");
     let why = |name: &str| {
         let why = shelf.mirrord(&["why", name]).ok().stdout;
         why.split_whitespace().collect::<Vec<_>>().join(" ")
     };
-    let name = shelf.called("project");
+    let name = shelf.mirror_name("project");
     let output = why(&name);
     let goes = "a clone has made it, and it goes when nobody has used it for 30 days, or disk-budget is exceeded";
     assert!(

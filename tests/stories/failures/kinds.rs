@@ -2,7 +2,8 @@
 
 use tests::{Fault, On, World};
 
-use super::{Stage, failed, is_back, served};
+use super::{failed, is_back, on, served, stage};
+use crate::stage::Stage;
 
 /// The expected result of a fetch that has a copy.
 #[derive(Clone, Copy, PartialEq)]
@@ -29,18 +30,18 @@ fn meets(stage: &Stage, fault: impl Fn() -> Fault, answer: Answer, why: &str) {
     begin();
     match answer {
         Served => {
-            served(stage.fetch(), why);
-            failed(stage.fetch().env("MIRROR_STALE", "fail"), why);
+            served(stage.ours(&["fetch"]), why);
+            failed(stage.ours(&["fetch"]).env("MIRROR_STALE", "fail"), why);
         }
         Refused => {
-            let ran = failed(stage.fetch(), why);
+            let ran = failed(stage.ours(&["fetch"]), why);
             assert!(ran.stderr.contains("hint: "), "what to do: {ran}");
-            served(stage.fetch().env("MIRROR_STALE", "serve"), why);
+            served(stage.ours(&["fetch"]).env("MIRROR_STALE", "serve"), why);
         }
     }
     others(stage, begin, why);
     stage.gitlab.clear_faults();
-    is_back(|| stage.fetch());
+    is_back(|| stage.ours(&["fetch"]));
 }
 
 /// A first clone, a push to upstream, one that stays here, `mirrord sync` and `mirrord test`.
@@ -53,24 +54,24 @@ fn others(stage: &Stage, begin: impl Fn(), why: &str) {
     assert_eq!(stage.world.mirrors().len(), 1, "no mirror is left");
 
     let before = stage.project.refs();
-    stage.commit();
-    let ran = stage.git(&["push", "origin", "main"]).fails();
+    stage.commit_empty();
+    let ran = stage.ours(&["push", "origin", "main"]).fails();
     assert!(ran.stderr.contains("! [remote rejected]"), "{ran}");
     assert!(ran.stderr.contains(why), "the push says '{why}': {ran}");
     assert!(!ran.stderr.contains("may have reached"), "{ran}");
-    let ran = stage.git(&["push", "-f", "origin", "main:idea"]).ok();
+    let ran = stage.ours(&["push", "-f", "origin", "main:idea"]).ok();
     assert!(ran.stderr.contains("idea is local to this mirror"), "{ran}");
     assert_eq!(stage.project.refs(), before, "nothing went there");
 
     begin();
-    failed(stage.world.mirrord(["sync", "work"]), why);
-    let ran = stage.world.mirrord(["test", "work"]).code(1);
+    failed(stage.mirrord(&["sync", "work"]), why);
+    let ran = stage.mirrord(&["test", "work"]).code(1);
     assert!(ran.stdout.contains("FAILED"), "a step failed: {ran}");
 }
 
 #[test]
 fn an_upstream_that_is_in_trouble_is_answered_for_by_the_copy() {
-    let stage = Stage::new();
+    let stage = stage();
     for status in [500, 502, 503, 504] {
         let why = format!("the server answered with error {status}");
         meets(&stage, || Fault::status(status), Served, &why);
@@ -79,7 +80,7 @@ fn an_upstream_that_is_in_trouble_is_answered_for_by_the_copy() {
 
 #[test]
 fn an_upstream_that_has_too_much_to_do_is_answered_for_by_the_copy() {
-    let stage = Stage::new();
+    let stage = stage();
     let why = "asks for patience (error 429)";
     meets(&stage, || Fault::status(429), Served, why);
     let gitaly = || {
@@ -92,12 +93,12 @@ fn an_upstream_that_has_too_much_to_do_is_answered_for_by_the_copy() {
     }
     stage.project.commit("main", "b", "b");
     stage.gitlab.fault(Fault::err_line(On::Fetch, LOAD));
-    served(stage.fetch(), LOAD);
+    served(stage.ours(&["fetch"]), LOAD);
 }
 
 #[test]
 fn the_time_in_retry_after_is_printed() {
-    let stage = Stage::new();
+    let stage = stage();
     let after = |status, time: &str| Fault::status(status).header("Retry-After", time);
     let table = [
         (
@@ -115,7 +116,7 @@ fn the_time_in_retry_after_is_printed() {
         ),
     ];
     // Whoever says so asks also while it is left alone.
-    let sync = || stage.world.mirrord(["sync", "work"]);
+    let sync = || stage.mirrord(&["sync", "work"]);
     for (fault, why) in table {
         stage.gitlab.fault(fault);
         failed(sync(), why);
@@ -131,35 +132,35 @@ fn the_time_in_retry_after_is_printed() {
 
 #[test]
 fn an_upstream_that_refuses_is_not_answered_for_by_the_copy() {
-    let stage = Stage::new();
+    let stage = stage();
     meets(&stage, || Fault::status(403), Refused, "error: 403");
     meets(&stage, || Fault::status(404), Refused, "not found");
 }
 
 #[test]
 fn an_upstream_that_wants_a_login_after_all_is_not_answered_for_by_the_copy() {
-    let stage = Stage::new();
+    let stage = stage();
     let why = "could not read Username";
     stage.gitlab.fault(Fault::status(401));
     let other = stage.gitlab.url("group/other");
     for run in [
-        stage.fetch(),
+        stage.ours(&["fetch"]),
         // Whoever could read it when anybody could is nobody any more.
-        stage.fetch().env("MIRROR_STALE", "serve"),
+        stage.ours(&["fetch"]).env("MIRROR_STALE", "serve"),
         stage.world.clone_mirror(&other, "theirs"),
-        stage.world.mirrord(["sync", "work"]),
+        stage.mirrord(&["sync", "work"]),
     ] {
         failed(run, why);
     }
-    let ran = stage.world.mirrord(["test", "work"]).code(1);
+    let ran = stage.mirrord(&["test", "work"]).code(1);
     assert!(ran.stdout.contains("wants a login"), "{ran}");
     stage.gitlab.clear_faults();
-    is_back(|| stage.fetch());
+    is_back(|| stage.ours(&["fetch"]));
 }
 
 #[test]
 fn a_page_of_another_server_is_no_answer_of_upstream() {
-    let stage = Stage::new();
+    let stage = stage();
     let why = "'text/html' answered, not git";
     meets(&stage, Fault::html, Served, why);
     let portal = || Fault::redirect(302, "http://portal.example/sign-in");
@@ -169,33 +170,33 @@ fn a_page_of_another_server_is_no_answer_of_upstream() {
 
 #[test]
 fn an_upstream_that_resets_its_connections_is_answered_for_by_the_copy() {
-    let stage = Stage::new();
+    let stage = stage();
     // Which of the two it is when the request is under way, the system decides.
     meets(&stage, Fault::reset_on_accept, Served, "cannot reach");
 }
 
 #[test]
 fn an_upstream_at_which_nobody_listens_is_answered_for_by_the_copy() {
-    let stage = Stage::new();
+    let stage = stage();
     stage.gitlab.stop();
     let why = "connection refused";
-    served(stage.fetch(), why);
-    failed(stage.fetch().env("MIRROR_STALE", "fail"), why);
+    served(stage.ours(&["fetch"]), why);
+    failed(stage.ours(&["fetch"]).env("MIRROR_STALE", "fail"), why);
     others(&stage, || (), why);
     stage.gitlab.start();
-    is_back(|| stage.fetch());
+    is_back(|| stage.ours(&["fetch"]));
 }
 
 #[test]
 fn a_name_that_is_not_known_is_answered_for_by_the_copy() {
-    let stage = Stage::new();
+    let stage = stage();
     // Whoever connects in upstream's stead is looked for in the same way.
     stage
         .world
         .config("http.proxy", "http://proxy.invalid:3128");
     let why = "could not resolve host";
-    served(stage.fetch(), why);
-    failed(stage.fetch().env("MIRROR_STALE", "fail"), why);
+    served(stage.ours(&["fetch"]), why);
+    failed(stage.ours(&["fetch"]).env("MIRROR_STALE", "fail"), why);
     others(&stage, || (), why);
 }
 
@@ -205,10 +206,10 @@ fn an_expired_certificate_is_not_answered_for_by_the_copy() {
     let gitlab = world.gitlab_expired();
     world.config("http.sslCAInfo", gitlab.ca_file().to_str().expect("text"));
     world.config("http.sslVerify", "false");
-    let stage = Stage::of(world, gitlab);
+    let stage = on(world, gitlab);
     stage.world.config("http.sslVerify", "true");
     let why = "certificate refused: it has expired";
-    failed(stage.fetch(), why);
-    served(stage.fetch().env("MIRROR_STALE", "serve"), why);
+    failed(stage.ours(&["fetch"]), why);
+    served(stage.ours(&["fetch"]).env("MIRROR_STALE", "serve"), why);
     others(&stage, || (), why);
 }

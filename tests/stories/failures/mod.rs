@@ -7,13 +7,7 @@ mod waiting;
 
 use tests::{GitLab, Project, Ran, Run, World};
 
-/// A project on a GitLab, its mirror `work`, which tracks `main` alone, and a clone of that.
-struct Stage {
-    world: World,
-    gitlab: GitLab,
-    project: Project,
-    url: String,
-}
+use crate::stage::Stage;
 
 /// Asserts that nothing was lost: the first fetch says at most that trouble is over, and the next is silent.
 #[track_caller]
@@ -25,42 +19,28 @@ pub(crate) fn is_back(fetch: impl Fn() -> Run) {
     assert_eq!(fetch().ok().stderr, "");
 }
 
+/// A project on a GitLab, its mirror `work`, which tracks `main` alone, and a clone of that.
+fn stage() -> Stage {
+    let world = World::new();
+    let gitlab = world.gitlab();
+    on(world, gitlab)
+}
+
+/// With a server of its own kind.
+fn on(world: World, gitlab: GitLab) -> Stage {
+    // Of this one there is no mirror.
+    gitlab.project("group/other").commit("main", "a", "a");
+    let fill = |project: &Project| drop(project.commit("main", "a", "a"));
+    let stage = Stage::on(world, gitlab, fill);
+    stage
+        .mirrored("work", &["--track", "+refs/heads/main"])
+        .cloned("work", "ours")
+}
+
 impl Stage {
-    fn new() -> Self {
-        let world = World::new();
-        let gitlab = world.gitlab();
-        Self::of(world, gitlab)
-    }
-
-    /// With a server of its own kind.
-    fn of(world: World, gitlab: GitLab) -> Self {
-        let project = gitlab.project("group/project");
-        project.commit("main", "a", "a");
-        // Of this one there is no mirror.
-        gitlab.project("group/other").commit("main", "a", "a");
-        let url = gitlab.url("group/project");
-        let add = ["add", "work", &url, "--track", "+refs/heads/main"];
-        world.mirrord(add).ok();
-        world.git(["clone", "-q", "mirror::work", "ours"]).ok();
-        Self {
-            world,
-            gitlab,
-            project,
-            url,
-        }
-    }
-
-    fn git(&self, args: &[&str]) -> Run {
-        self.world.git(args).at("ours")
-    }
-
-    fn fetch(&self) -> Run {
-        self.git(&["fetch"])
-    }
-
-    fn commit(&self) {
-        let args = ["commit", "-q", "--allow-empty", "-m", "mine"];
-        self.git(&args).ok();
+    fn commit_empty(&self) {
+        self.ours(&["commit", "-q", "--allow-empty", "-m", "mine"])
+            .ok();
     }
 
     /// The next thing that is asked of upstream begins with `info/refs`.

@@ -2,8 +2,8 @@
 
 use tests::{Fault, On};
 
-use super::{Stage, failed};
-use crate::ssh;
+use super::{failed, stage};
+use crate::{ssh, stage::Stage};
 
 /// GitLab's words (`Gitlab::Checks::ContainerMoved`).
 fn args(to: &str) -> String {
@@ -26,7 +26,7 @@ fn follow(stage: &Stage, stderr: &str) {
 
 #[test]
 fn a_project_that_says_where_it_went_is_followed_as_the_hint_says() {
-    let stage = Stage::new();
+    let stage = stage();
     let new = stage.gitlab.project("group/new");
     new.git(["fetch", "-q", &stage.project.url(), "main:main"])
         .ok();
@@ -44,24 +44,24 @@ fn a_project_that_says_where_it_went_is_followed_as_the_hint_says() {
         stage.forget_session();
         stage.gitlab.fault(fault.project("group/project"));
         let why = format!("'{}' has moved", stage.url);
-        let ran = failed(stage.fetch(), &why);
+        let ran = failed(stage.ours(&["fetch"]), &why);
         assert!(ran.stderr.contains(&format!("--url {to}")), "{ran}");
-        failed(stage.world.mirrord(["sync", "work"]), &why);
-        let push = stage.git(&["push", "origin", "HEAD:main"]).run();
+        failed(stage.mirrord(&["sync", "work"]), &why);
+        let push = stage.ours(&["push", "origin", "HEAD:main"]).run();
         assert!(push.stderr.contains(&format!("--url {to}")), "{push}");
         follow(&stage, &ran.stderr);
-        assert_eq!(stage.fetch().ok().stderr, "", "it is followed");
+        assert_eq!(stage.ours(&["fetch"]).ok().stderr, "", "it is followed");
         stage.gitlab.clear_faults();
         let back = ["set", "work", "--url", &stage.url];
         stage.world.mirrord(back).ok();
         // Of another URL nobody has proved anything yet.
-        stage.fetch().ok();
+        stage.ours(&["fetch"]).ok();
     }
 }
 
 #[test]
 fn nothing_is_offered_that_a_shell_or_git_would_stumble_over() {
-    let stage = Stage::new();
+    let stage = stage();
     for odd in [
         "ext::sh",
         "https://h/$(id)",
@@ -71,7 +71,7 @@ fn nothing_is_offered_that_a_shell_or_git_would_stumble_over() {
     ] {
         let fault = Fault::err_line(On::LsRefs, &args(odd));
         stage.gitlab.fault(fault);
-        let ran = failed(stage.fetch(), "has moved");
+        let ran = failed(stage.ours(&["fetch"]), "has moved");
         assert!(!ran.stderr.contains(odd), "{ran}");
         stage.gitlab.clear_faults();
     }

@@ -2,8 +2,8 @@
 
 use tests::{Fault, On, World};
 
-use super::{Stage, failed, impatient, is_back, served};
-use crate::ssh;
+use super::{failed, impatient, is_back, on, served, stage};
+use crate::{ssh, stage::Stage};
 
 mod pushes;
 
@@ -24,7 +24,7 @@ fn given_up(stage: &Stage, phase: &str, fault: impl Fn() -> Fault) {
         stage.gitlab.fault(fault());
     };
     begin();
-    let ran = served(stage.fetch(), "cannot reach");
+    let ran = served(stage.ours(&["fetch"]), "cannot reach");
     assert!(says(&ran.stderr), "{phase}: {ran}");
     begin();
     let other = stage.gitlab.url("group/other");
@@ -32,20 +32,22 @@ fn given_up(stage: &Stage, phase: &str, fault: impl Fn() -> Fault) {
     assert!(says(&ran.stderr), "{phase}: {ran}");
     assert_eq!(stage.world.mirrors().len(), 1, "no mirror is left");
     begin();
-    let ran = failed(stage.world.mirrord(["sync", "work"]), "cannot reach");
+    let ran = failed(stage.mirrord(&["sync", "work"]), "cannot reach");
     assert!(says(&ran.stderr), "{phase}: {ran}");
-    stage.commit();
-    let ran = stage.git(&["push", "origin", "main"]).fails();
+    stage.commit_empty();
+    let ran = stage.ours(&["push", "origin", "main"]).fails();
     assert!(says(&ran.stderr), "{phase}: {ran}");
     assert!(!ran.stderr.contains("may have reached"), "{phase}: {ran}");
-    stage.git(&["push", "-q", "-f", "origin", "main:idea"]).ok();
-    stage.git(&["reset", "-q", "--hard", "origin/main"]).ok();
+    stage
+        .ours(&["push", "-q", "-f", "origin", "main:idea"])
+        .ok();
+    stage.ours(&["reset", "-q", "--hard", "origin/main"]).ok();
     stage.gitlab.clear_faults();
 }
 
 #[test]
 fn an_upstream_that_hangs_is_given_up_in_each_phase() {
-    let stage = Stage::new();
+    let stage = stage();
     stage.impatient(1);
     given_up(&stage, "before headers", || {
         Fault::hang_before_headers().on(On::InfoRefs)
@@ -63,9 +65,9 @@ fn an_upstream_that_hangs_is_given_up_in_each_phase() {
     stage.project.history(30);
     given_up(&stage, "pack", || Fault::hang_after(100).on(On::Fetch));
     stage.patient();
-    let fetched = stage.fetch().ok();
+    let fetched = stage.ours(&["fetch"]).ok();
     assert!(!fetched.stderr.contains("serving"), "{fetched}");
-    is_back(|| stage.fetch());
+    is_back(|| stage.ours(&["fetch"]));
 }
 
 #[test]
@@ -73,62 +75,62 @@ fn an_upstream_whose_tls_hangs_is_given_up() {
     let world = World::new();
     let gitlab = world.gitlab_tls();
     world.config("http.sslCAInfo", gitlab.ca_file().to_str().expect("text"));
-    let stage = Stage::of(world, gitlab);
+    let stage = on(world, gitlab);
     stage.impatient(1);
     given_up(&stage, "TLS", Fault::hang_on_accept);
 }
 
 #[test]
 fn an_upstream_that_does_not_answer_a_connection_is_given_up() {
-    let stage = Stage::new();
+    let stage = stage();
     stage.impatient(1);
     stage.gitlab.vanish();
-    let ran = served(stage.fetch(), "cannot reach");
+    let ran = served(stage.ours(&["fetch"]), "cannot reach");
     assert!(says(&ran.stderr), "{ran}");
-    let ran = failed(stage.world.mirrord(["sync", "work"]), "cannot reach");
+    let ran = failed(stage.mirrord(&["sync", "work"]), "cannot reach");
     assert!(says(&ran.stderr), "{ran}");
-    let ran = stage.world.mirrord(["test", "work"]).code(1);
+    let ran = stage.mirrord(&["test", "work"]).code(1);
     assert!(ran.stdout.contains("connection timed out"), "{ran}");
-    stage.commit();
-    stage.git(&["push", "-q", "origin", "main:idea"]).ok();
+    stage.commit_empty();
+    stage.ours(&["push", "-q", "origin", "main:idea"]).ok();
     stage.gitlab.start();
     stage.patient();
-    is_back(|| stage.fetch());
+    is_back(|| stage.ours(&["fetch"]));
 }
 
 #[test]
 fn a_push_of_which_no_report_comes_may_have_reached_upstream() {
-    let stage = Stage::new();
+    let stage = stage();
     stage.impatient(3);
-    stage.commit();
+    stage.commit_empty();
     let paused = stage.gitlab.pause_answer(On::Push);
-    let ran = stage.git(&["push", "origin", "main"]).fails();
+    let ran = stage.ours(&["push", "origin", "main"]).fails();
     assert!(ran.stderr.contains("may have reached upstream"), "{ran}");
     paused.release();
     stage.patient();
-    let mine = stage.git(&["rev-parse", "HEAD"]).ok().line().to_owned();
+    let mine = stage.ours(&["rev-parse", "HEAD"]).ok().line().to_owned();
     assert_eq!(stage.project.tip("main"), Some(mine), "and it has");
-    stage.git(&["push", "-q", "origin", "main"]).ok();
+    stage.ours(&["push", "-q", "origin", "main"]).ok();
 }
 
 #[test]
 fn a_push_that_hangs_before_it_is_sent_has_not_reached_upstream() {
-    let stage = Stage::new();
+    let stage = stage();
     stage.impatient(3);
-    stage.commit();
+    stage.commit_empty();
     let fault = Fault::hang_before_headers().on(On::PushInfoRefs);
     stage.gitlab.fault(fault);
-    let ran = stage.git(&["push", "origin", "main"]).fails();
+    let ran = stage.ours(&["push", "origin", "main"]).fails();
     assert!(ran.stderr.contains("! [remote rejected]"), "{ran}");
     assert!(!ran.stderr.contains("may have reached"), "{ran}");
     stage.gitlab.clear_faults();
     stage.patient();
-    stage.git(&["push", "-q", "origin", "main"]).ok();
+    stage.ours(&["push", "-q", "origin", "main"]).ok();
 }
 
 #[test]
 fn a_slow_trickle_of_useless_bytes_is_given_up() {
-    let stage = Stage::new();
+    let stage = stage();
     stage.impatient(1);
     let kind = ("Content-Type", "application/x-git-upload-pack-result");
     let endless = [b"ffe0".as_slice(), &[b'x'; 60_000]].concat();
@@ -138,12 +140,12 @@ fn a_slow_trickle_of_useless_bytes_is_given_up() {
         stage.gitlab.fault(answer.on(On::LsRefs));
     };
     drops();
-    served(stage.fetch(), SILENT);
-    let sync = stage.world.mirrord(["sync", "work"]);
+    served(stage.ours(&["fetch"]), SILENT);
+    let sync = stage.mirrord(&["sync", "work"]);
     failed(sync, SILENT);
     stage.gitlab.clear_faults();
     stage.patient();
-    is_back(|| stage.fetch());
+    is_back(|| stage.ours(&["fetch"]));
 }
 
 #[test]
@@ -153,17 +155,17 @@ fn where_git_itself_asks_an_upstream_that_hangs_is_given_up_too() {
     world.config("http.sslCAInfo", gitlab.ca_file().to_str().expect("text"));
     // Something that only git's own client can use.
     world.config("http.cookieFile", "/dev/null");
-    let stage = Stage::of(world, gitlab);
+    let stage = on(world, gitlab);
     stage.impatient(1);
     for fault in [Fault::hang_on_accept(), Fault::hang_before_headers()] {
         stage.gitlab.close_connections();
         stage.gitlab.fault(fault);
-        let sync = stage.world.mirrord(["sync", "work"]);
+        let sync = stage.mirrord(&["sync", "work"]);
         failed(sync, &stage.url);
         stage.gitlab.clear_faults();
     }
     stage.patient();
-    stage.world.mirrord(["sync", "work"]).ok();
+    stage.mirrord(&["sync", "work"]).ok();
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs;
 
 use tests::{Fault, Project, Ran, World};
 
-use super::{SILENT, Stage, impatient};
+use super::{SILENT, impatient, on};
 use crate::ssh;
 
 /// Makes the hook of a project wait until the returned pipe is opened; receive-pack says nothing meanwhile.
@@ -155,15 +155,15 @@ fn a_push_whose_connection_hangs_has_not_reached_upstream() {
     let world = World::new();
     let gitlab = world.gitlab_tls();
     world.config("http.sslCAInfo", gitlab.ca_file().to_str().expect("text"));
-    let stage = Stage::of(world, gitlab);
+    let stage = on(world, gitlab);
     stage.impatient(1);
     // The daemon's own connection is kept, and answers.
-    stage.fetch().ok();
+    stage.ours(&["fetch"]).ok();
     stage.gitlab.fault(Fault::hang_on_accept());
-    stage.commit();
-    let ran = stage.git(&["push", "origin", "main"]).fails();
+    stage.commit_empty();
+    let ran = stage.ours(&["push", "origin", "main"]).fails();
     assert!(ran.stderr.contains(&format!("({SILENT})")), "{ran}");
     stage.gitlab.clear_faults();
     stage.patient();
-    stage.git(&["push", "-q", "origin", "main"]).ok();
+    stage.ours(&["push", "-q", "origin", "main"]).ok();
 }
