@@ -20,6 +20,7 @@ static DIFFERING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
             r"\b\d+(\.\d+)? ?(ms|s|seconds?|minutes?|hours?)\b",
             "[time]",
         ),
+        (r"\b\d+\.\d\d [KMGT]iB\b", "[size]"),
         // git fills lines of upstream up with blanks, to wipe what was there before.
         (r"(?m) +$", ""),
     ];

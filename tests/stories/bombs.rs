@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tests::World;
+use crate::stage::Stage;
 
 /// The memory of each process, in KiB: less than any of the objects below.
 const LIMIT: usize = 160 << 10;
@@ -12,15 +12,14 @@ const LARGE: usize = 200 << 20;
 
 #[test]
 fn a_large_file_comes_through_and_what_needs_too_much_memory_is_left_out_and_named() {
-    let world = World::new();
-    let gitlab = world.gitlab();
-    let project = gitlab.project("group/project");
-    project.config("core.compression", "1");
-    project.history(2);
-    let url = format!("mirror::{}", gitlab.url("group/project"));
+    let stage = Stage::new(|project| {
+        project.config("core.compression", "1");
+        project.history(2);
+    });
+    let Stage { world, project, .. } = &stage;
     let limited = format!("ulimit -d {LIMIT}; exec mirrord list");
     world.program("bash", ["-c", &limited]).ok();
-    world.git(["clone", "--quiet", &url, "ours"]).ok();
+    stage.clone(&stage.url, "ours").ok();
     let daemon = world.daemon_pid().expect("it runs");
 
     let write = |args: &[&str], begin: &str| {
@@ -42,22 +41,16 @@ fn a_large_file_comes_through_and_what_needs_too_much_memory_is_left_out_and_nam
     let commit = project.git(["hash-object", "-w", "--stdin", "-t", "commit"]);
     let main = commit.stdin(header.clone()).ok().line().to_owned();
     project.force("main", &main);
-    let fetched = world.git(["fetch"]).at("ours").ok();
-    assert!(!fetched.stderr.contains("warning"), "{fetched}");
-    let found = world
-        .git(["rev-parse", "origin/main", "on-blob"])
-        .at("ours")
-        .ok();
-    assert_eq!(found.stdout, format!("{main}\n{blob}\n"));
+    assert_eq!(stage.fetch("ours").ok().stderr, "", "nothing is left out");
+    assert_eq!(stage.rev_parse("ours", "origin/main"), main);
+    assert_eq!(stage.rev_parse("ours", "on-blob"), blob);
 
     let huge = write(&["-t", "commit"], &header);
     let path = project.dir().join("refs/heads/huge");
     fs::write(path, format!("{huge}\n")).expect("ours");
     project.branch("next", "main");
-    let fetched = world.git(["fetch"]).at("ours").ok();
-    let line = "'refs/heads/huge' is not shown: what upstream sent needs more memory than git may use here (160 MiB)";
-    assert!(fetched.stderr.contains(line), "{fetched}");
-    let found = world.git(["rev-parse", "origin/next"]).at("ours").ok();
-    assert_eq!(found.line(), main);
+    let fetched = stage.fetch("ours").ok();
+    insta::assert_snapshot!(fetched.shown(), @"warning: 'refs/heads/huge' is not shown: what upstream sent needs more memory than git may use here (160 MiB)");
+    assert_eq!(stage.rev_parse("ours", "origin/next"), main);
     assert_eq!(world.daemon_pid(), Some(daemon), "it is the same daemon");
 }

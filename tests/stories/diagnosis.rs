@@ -111,5 +111,10 @@ fn the_log_says_why_an_answer_is_stale_and_why_packs_are_sent() {
 fn a_level_that_is_none_is_named_and_the_fetch_goes_on() {
     let stage = Stage::new(|project| drop(project.history(1)));
     let ran = stage.ls_remote().env("MIRROR_LOG", "loud").ok();
-    insta::assert_snapshot!(ran.shown(), @"");
+    insta::assert_snapshot!(ran.shown(), @"
+    [oid]	HEAD
+    [oid]	refs/heads/main
+    --- stderr
+    warning: 'MIRROR_LOG' is none of error, warn, info, debug, trace
+    ");
 }

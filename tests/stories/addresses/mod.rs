@@ -191,8 +191,10 @@ fn an_unknown_name_is_an_error() {
     let failed = stage
         .clone("gitlab.example/group/project", "ours")
         .code(128);
-    let text = "error: no mirror is called 'gitlab.example/group/project'\nhint: ";
-    assert!(failed.stderr.contains(text), "{failed}");
+    insta::assert_snapshot!(failed.shown(), @"
+    error: no mirror is called 'gitlab.example/group/project'
+    hint: 'mirrord list' shows them; a URL makes a new one: mirror::https://HOST/GROUP/PROJECT.git
+    ");
 }
 
 #[test]

@@ -2,29 +2,31 @@
 
 use tests::{Fault, On, Project, World};
 
-use super::{clone_fails, fill, nothing_is_left_and_the_next_try_works, one_error, url};
+use super::{fill, one_error};
+use crate::stage::Stage;
 
 #[test]
 fn the_connection_is_cut_in_the_middle_of_the_pack() {
+    let stage = Stage::new(fill);
     for bytes in [0, 10, 500, 2000] {
-        clone_fails(Fault::cut_after(bytes).on(On::Fetch), "cannot reach");
+        let fault = Fault::cut_after(bytes).on(On::Fetch);
+        let ran = stage.first_clone_meets(&format!("cut after {bytes}"), fault);
+        assert!(ran.stderr.contains("cannot reach"), "{bytes}: {ran}");
     }
 }
 
 #[test]
 fn the_pack_is_damaged_on_the_way() {
     for byte in [300, 700, 1500, 3000] {
-        let world = World::new();
-        let gitlab = world.gitlab();
-        fill(&gitlab);
-        gitlab.fault(Fault::flip_at(byte).on(On::Fetch));
-        let ran = world.git(["clone", &url(&gitlab), "clone"]).run();
+        let stage = Stage::new(fill);
+        stage.gitlab.fault(Fault::flip_at(byte).on(On::Fetch));
+        let ran = stage.clone(&stage.url, "clone").run();
         // A bit of the words on the side band may flip without harm.
         if !ran.status.success() {
-            one_error(&ran, "");
-            nothing_is_left_and_the_next_try_works(&world, &gitlab);
+            one_error(&ran);
+            stage.nothing_is_left_and_the_next_try_works();
         }
-        world.git(["fsck", "--full", "--strict"]).at("clone").ok();
+        stage.git("clone", &["fsck", "--full", "--strict"]).ok();
     }
 }
 
@@ -59,35 +61,28 @@ fn without_blobs(world: &World, project: &Project) -> Fault {
 
 #[test]
 fn a_first_pack_that_lacks_an_object_makes_no_mirror() {
-    let world = World::new();
-    let gitlab = world.gitlab();
-    let project = gitlab.project("group/project");
-    project.commit("main", "a", "this blob will be missing");
-    gitlab.fault(without_blobs(&world, &project));
-    let ran = world.git(["clone", &url(&gitlab), "clone"]).code(128);
-    one_error(&ran, "did not send all necessary objects");
-    nothing_is_left_and_the_next_try_works(&world, &gitlab);
+    let lacking = "this blob will be missing";
+    let stage = Stage::new(|project| drop(project.commit("main", "a", lacking)));
+    stage
+        .gitlab
+        .fault(without_blobs(&stage.world, &stage.project));
+    insta::assert_snapshot!(stage.first_clone_fails().shown(), @"error: upstream did not send all necessary objects: [oid] is missing");
+    stage.nothing_is_left_and_the_next_try_works();
 }
 
 #[test]
 fn a_pack_that_lacks_an_object_is_refused_and_the_old_refs_stay() {
-    let world = World::new();
-    let gitlab = world.gitlab();
-    let project = gitlab.project("group/project");
-    project.commit("main", "a", "a");
-    world.git(["clone", "--quiet", &url(&gitlab), "clone"]).ok();
-    let before = world.git(["ls-remote", &url(&gitlab)]).ok().stdout;
-    project.commit("main", "b", "this blob will be missing");
-    gitlab.fault(without_blobs(&world, &project));
-    let ran = world.git(["fetch"]).at("clone").ok();
-    assert!(
-        ran.stderr.contains("warning: "),
-        "an old answer says that it is one: {ran}"
-    );
-    let after = world.git(["ls-remote", &url(&gitlab)]).ok().stdout;
+    let stage = Stage::new(|project| drop(project.commit("main", "a", "a")));
+    stage.clone(&stage.url, "ours").ok();
+    let before = stage.ls_remote().ok().stdout;
+    stage
+        .project
+        .commit("main", "b", "this blob will be missing");
+    stage
+        .gitlab
+        .fault(without_blobs(&stage.world, &stage.project));
+    insta::assert_snapshot!(stage.fetch("ours").ok().shown(), @"warning: 'refs/heads/main' is left as it was: upstream did not send all necessary objects: missing blob object '[oid]'");
+    let after = stage.ls_remote().ok().stdout;
     assert_eq!(before, after, "what is incomplete is not published");
-    world
-        .git(["fsck", "--full", "--strict"])
-        .at(world.only_mirror())
-        .ok();
+    stage.is_sound();
 }
