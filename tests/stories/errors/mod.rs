@@ -172,7 +172,23 @@ fn the_server_answers_with_something_else() {
         let ran = stage.first_clone_meets(case, fault);
         shown.push_str(&format!("{case}:\n{}", ran.shown()));
     }
-    insta::assert_snapshot!(shown, @"");
+    insta::assert_snapshot!(shown, @"
+    500:
+    error: cannot reach 'http://gitlab.example/group/project.git': the server answered with error 500
+    503 with a reason:
+    error: cannot reach 'http://gitlab.example/group/project.git': the server answered with error 503: GitLab is not responding
+    403 with a reason:
+    error: cannot read 'http://gitlab.example/group/project.git': the requested URL returned error: 403: Forbidden
+    hint: this login may not read it, or too many failed ones have closed the door for a while
+    429 with Retry-After:
+    error: 'http://gitlab.example/group/project.git' asks for patience (error 429); it wants to be left alone for [time]
+    a page:
+    error: cannot reach 'http://gitlab.example/group/project.git': 'text/html' answered, not git
+    hint: a network's sign-in page may be in the way, or the address may not be a repository's
+    sign-in by Kerberos, which git itself tries without a ticket:
+    error: could not read Username for 'http://gitlab.example': terminal prompts disabled
+    hint: give the mirror a login of its own: mirrord add NAME http://gitlab.example/group/project.git --username USER
+    ");
 }
 
 #[test]
