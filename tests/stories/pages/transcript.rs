@@ -3,7 +3,7 @@
 //! The server of the pages is `gitlab.example`. Its `group/project` has two commits on `main`. A line with `#` says what
 //! happens elsewhere; `…` stands for anything.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use tests::{GitLab, Project, World};
 
@@ -56,7 +56,7 @@ impl Transcript {
         let mut dir = PathBuf::new();
         for Step { line, shown } in &self.steps {
             let Some(command) = line.strip_prefix("$ ") else {
-                server.elsewhere(&self.title, line);
+                server.elsewhere(world, &self.title, line);
                 continue;
             };
             if let Some(below) = command.strip_prefix("cd ") {
@@ -71,7 +71,7 @@ impl Transcript {
                 && printed
                     .iter()
                     .zip(shown)
-                    .all(|(printed, shown)| fits(shown, printed));
+                    .all(|(printed, shown)| fits(&server.example(shown), printed));
             assert!(
                 is_same,
                 "{} shows for '{command}':\n{}\nbut it prints:\n{}",
@@ -100,13 +100,18 @@ impl Server {
     }
 
     /// Does what happens elsewhere.
-    fn elsewhere(&self, title: &str, event: &str) {
+    fn elsewhere(&self, world: &World, title: &str, event: &str) {
         match event {
             "# Somebody pushes to main on GitLab." => {
                 self.project.commit("main", "file", event);
             }
             "# GitLab is down." => self.gitlab.stop(),
             "# GitLab is back." => self.gitlab.start(),
+            "# Only 'me' may read the project, with the token that is in the file 'token'." => {
+                let token = "glpat-of-the-page";
+                self.gitlab.require_login("group/project", "me", token);
+                fs::write(world.path("token"), token).expect("the world is ours");
+            }
             _ => panic!("{title}: nobody knows what to do for '{event}'"),
         }
     }
@@ -120,7 +125,8 @@ impl Server {
             .replace("gitlab.example", &name)
     }
 
-    /// Returns a printed line as a page has it.
+    /// Returns a printed line as a page has it. The server is on this machine: what else has the address of that is
+    /// changed as well, in pages too.
     fn example(&self, line: &str) -> String {
         let address = self.gitlab.host();
         let host = address.split(':').next().expect("there is a host");

@@ -341,6 +341,17 @@ mod tests {
     }
 
     #[test]
+    fn the_example_units_are_those_of_a_usual_home() {
+        let mut setup = sample();
+        setup.socket = "/run/user/1000/mirror/socket".into();
+        setup.environment.retain(|(name, _)| *name != "MIRROR_HOME");
+        let example = include_str!("../../../../examples/systemd/mirrord.socket");
+        assert_eq!(socket_unit(&setup), example);
+        let example = include_str!("../../../../examples/systemd/mirrord.service");
+        assert_eq!(service_unit(&setup), example);
+    }
+
+    #[test]
     fn odd_characters_reach_systemd_as_they_are() {
         assert_eq!(quoted(r#"A=50% "b" \c $d e"#), r#""A=50%% \"b\" \\c $d e""#);
     }
