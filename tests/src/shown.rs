@@ -9,13 +9,22 @@ use crate::Ran;
 /// What differs, and what is written in its place.
 static DIFFERING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     let all = [
+        // Worlds are in the directory that MIRROR_TESTS_DIR names.
         (r"(/[\w.-]+)+/mw\w{6}\b", "/world"),
-        (r"(localhost|127\.0\.0\.1|\[::1\])[:+]\d+", "gitlab.example"),
+        (r"\bssh-ed25519 SHA256:[\w+/]{43}", "[host key]"),
+        (r"\bssh-ed25519 AAAA[\w+/]+=*", "[public key]"),
+        (r"\bssh -p \d+ ", "ssh -p [port] "),
+        (
+            r"(localhost|127\.0\.0\.1|\[127\.0\.0\.1\]|\[::1\])[:+]\d+",
+            "gitlab.example",
+        ),
         (
             r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?(Z| ?[+-]\d\d:?\d\d)?",
             "[date]",
         ),
         (r"\b[0-9a-f]{7,64}\b", "[oid]"),
+        // A column of times has its own width in each run.
+        (r" {2,}<?\d+(\.\d+)? (ms|s)\b", "  [time]"),
         (
             r"\b\d+(\.\d+)? ?(ms|s|seconds?|minutes?|hours?)\b",
             "[time]",
