@@ -179,3 +179,33 @@ fn has_passphrase(key: &Path) -> bool {
 fn display_path(path: &Path) -> String {
     masked(path.to_string_lossy().as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_private_key_is_refused_with_the_reason() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        for (name, content, reason) in [
+            ("missing", None, "No such file or directory"),
+            (
+                "public",
+                Some("ssh-ed25519 AAAA me@host\n"),
+                "it is a public one",
+            ),
+            ("text", Some("hello\n"), "it is not a private key"),
+        ] {
+            let file = dir.path().join(name);
+            if let Some(content) = content {
+                fs::write(&file, content).expect("written");
+            }
+            let failure = private_key(&file).expect_err(name);
+            let message = format!("cannot use the key '{}': ", file.display());
+            assert_eq!(failure.message, message + reason);
+        }
+        let file = dir.path().join("private");
+        fs::write(&file, "-----BEGIN OPENSSH PRIVATE KEY-----\n").expect("written");
+        assert_eq!(private_key(&file).expect("a key"), file);
+    }
+}

@@ -14,9 +14,19 @@ mod stored;
 
 use std::{fs, path::PathBuf};
 
-use tests::Run;
+use tests::{Run, World};
 
 use crate::stage::Stage;
+
+/// What `mirrord show` says of how the mirror `project` signs in.
+#[track_caller]
+fn credential(world: &World) -> String {
+    let shown = world.mirrord(["show", "project"]).ok().stdout;
+    let mut lines: Vec<_> = shown.lines().collect();
+    let about_it = ["auth: ", "username: ", "ssh-key: ", "secret: "];
+    lines.retain(|line| about_it.iter().any(|start| line.starts_with(start)));
+    tests::shown(&lines.join("\n"))
+}
 
 impl Stage {
     /// Prepares `mirrord add` of the project, with a password on stdin.
@@ -49,6 +59,16 @@ impl Stage {
             return Vec::new();
         };
         files.map(|file| file.expect("readable").path()).collect()
+    }
+
+    /// The lines of `mirrord status` about mirrors that only a person can help.
+    pub(crate) fn needs_you(&self) -> Vec<String> {
+        let status = self.mirrord(&["status"]).ok().stdout;
+        let lines = status.lines().map(str::trim);
+        let needing = lines.filter(|line| line.contains("needs you"));
+        // What is behind the trouble is about its sizes and times.
+        let troubles = needing.filter_map(|line| line.split("; ").next());
+        troubles.map(tests::shown).collect()
     }
 
     /// How often a password has come to GitLab since the last look.

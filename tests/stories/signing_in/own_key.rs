@@ -4,6 +4,7 @@ use std::fs;
 
 use tests::{Run, World};
 
+use super::credential;
 use crate::ssh::Stage;
 
 /// A stage whose server lets in `ssh/own` and `ssh/key`, the person's, as told.
@@ -48,18 +49,11 @@ fn a_key_of_the_mirrors_own_signs_in_for_fetches_and_pushes_and_is_not_copied() 
         .ok();
     let other = ["push", "origin", "HEAD:refs/heads/pushed"];
     stage.in_ours(&other).env("GIT_SSH_COMMAND", "false").ok();
-    let refs = stage
-        .world
-        .git(["for-each-ref"])
-        .at(stage.project.dir())
-        .ok();
-    assert!(refs.stdout.contains("refs/heads/pushed"), "{refs}");
-    let shown = stage.world.mirrord(["show", "project"]).ok();
-    let line = format!("ssh-key: {}\n", path(&stage, "ssh/own"));
-    assert!(
-        shown.stdout.contains(&line) && shown.stdout.contains("auth: ssh-key\n"),
-        "{shown}"
-    );
+    assert!(stage.project.tip("pushed").is_some());
+    insta::assert_snapshot!(credential(&stage.world), @r"
+    auth: ssh-key
+    ssh-key: /world/ssh/own
+    ");
     let private = fs::read_to_string(stage.world.path("ssh/own")).expect("a key");
     let line = private.lines().nth(2).expect("it has lines");
     let copies = stage
@@ -80,7 +74,10 @@ fn no_other_key_of_the_user_signs_in_for_a_mirror_with_a_key_of_its_own() {
     let ran = ls_remote(&stage)
         .env("SSH_AUTH_SOCK", stage.world.path("agent"))
         .code(128);
-    assert!(ran.stderr.contains("refuses your key"), "{ran}");
+    insta::assert_snapshot!(ran.shown(), @r"
+    error: 'ssh://root@gitlab.example/world/login/project.git' refuses your key
+    hint: GitLab takes the public key at https://127.0.0.1/-/user_settings/ssh_keys: [public key] test
+    ");
     // By its URL upstream is talked to as plain git would.
     stage
         .ls_remote()
@@ -99,14 +96,15 @@ fn a_refused_key_is_shown_in_public_with_where_gitlab_takes_it() {
     let stage = stage(&["ssh/key"]);
     let ran = add(&stage, &[]).code(1);
     let public = fs::read_to_string(stage.world.path("ssh/own.pub")).expect("a public key");
-    let hint = format!(
-        "hint: GitLab takes the public key at https://127.0.0.1/-/user_settings/ssh_keys: {}",
-        public.trim()
-    );
-    assert!(
-        ran.stderr.contains("refuses your key") && ran.stderr.contains(&hint),
-        "{ran}"
-    );
+    assert!(ran.stderr.ends_with(&public), "{ran}");
+    insta::assert_snapshot!(ran.shown(), @r"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    ok     host key  [time]  [host key]
+    FAILED signed in  [time]  'ssh://root@gitlab.example/world/login/project.git' refuses your key
+    error: 'ssh://root@gitlab.example/world/login/project.git' refuses your key
+    hint: GitLab takes the public key at https://127.0.0.1/-/user_settings/ssh_keys: [public key] test
+    ");
     fs::remove_file(stage.world.path("ssh/own.pub")).expect("ours");
     let ran = add(&stage, &[]).code(1);
     let kind = public.split(' ').take(2).collect::<Vec<_>>().join(" ");
@@ -129,7 +127,13 @@ fn host_keys_are_strict_and_a_changed_one_is_shown_with_both_fingerprints() {
     stage.sshd.configure("Host *\n\tStrictHostKeyChecking no");
     stage.sshd.forget_host_key();
     let ran = add(&stage, &[]).code(1);
-    assert!(ran.stderr.contains("its host key is not known"), "{ran}");
+    insta::assert_snapshot!(ran.shown(), @r"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    FAILED host key  [time]  its host key is not known: [host key]
+    error: cannot reach 'ssh://root@gitlab.example/world/login/project.git': its host key is not known
+    hint: look at it, and accept it if it is right: ssh -p [port] root@127.0.0.1
+    ");
     let known = fs::read_to_string(stage.world.path("ssh/known_hosts")).unwrap_or_default();
     assert_eq!(known, "", "nothing is learnt in silence");
     stage.world.ssh_key("ssh/old_host_key");
@@ -162,17 +166,25 @@ fn host_keys_are_strict_and_a_changed_one_is_shown_with_both_fingerprints() {
 fn a_passphrase_from_stdin_is_stored_and_used_without_anybody_to_ask() {
     let stage = stage(&["ssh/own"]);
     protect(&stage.world, "ssh/own", "open sesame");
-    let bad = |run: Run, why: &str| {
-        let ran = run.code(1);
-        let of = format!("the passphrase of '{}' {why}\n", path(&stage, "ssh/own"));
-        assert!(ran.stderr.contains(&of), "{ran}");
-        assert!(!ran.stderr.contains("refuses your key"), "{ran}");
-        assert!(ran.stderr.contains("--passphrase-stdin"), "{ran}");
-        assert!(!ran.stderr.contains("opensesame"), "{ran}");
-    };
-    bad(add(&stage, &[]), "is not known");
-    let guess = || add(&stage, &["--passphrase-stdin"]).stdin("opensesame\n");
-    bad(guess(), "is wrong");
+    let unknown = add(&stage, &[]).code(1);
+    insta::assert_snapshot!(unknown.shown(), @r"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    ok     host key  [time]  [host key]
+    FAILED signed in  [time]  cannot sign in to 'ssh://root@gitlab.example/world/login/project.git': the passphrase of '/world/ssh/own' is not known
+    error: cannot sign in to 'ssh://root@gitlab.example/world/login/project.git': the passphrase of '/world/ssh/own' is not known
+    hint: --ssh-key asks for it at a terminal; with --passphrase-stdin it is read from stdin
+    ");
+    let guess = add(&stage, &["--passphrase-stdin"]).stdin("opensesame\n");
+    let wrong = guess.code(1);
+    insta::assert_snapshot!(wrong.shown(), @r"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    ok     host key  [time]  [host key]
+    FAILED signed in  [time]  cannot sign in to 'ssh://root@gitlab.example/world/login/project.git': the passphrase of '/world/ssh/own' is wrong
+    error: cannot sign in to 'ssh://root@gitlab.example/world/login/project.git': the passphrase of '/world/ssh/own' is wrong
+    hint: --ssh-key asks for it at a terminal; with --passphrase-stdin it is read from stdin
+    ");
     add(&stage, &["--passphrase-stdin"])
         .stdin("open sesame\n")
         .ok();
@@ -188,8 +200,11 @@ fn a_passphrase_from_stdin_is_stored_and_used_without_anybody_to_ask() {
     stage
         .in_ours(&["push", "-q", "origin", "HEAD:refs/heads/pushed"])
         .ok();
-    let shown = stage.world.mirrord(["show", "project"]).ok();
-    assert!(shown.stdout.contains("secret: in a file\n"), "{shown}");
+    insta::assert_snapshot!(credential(&stage.world), @r"
+    auth: ssh-key
+    ssh-key: /world/ssh/own
+    secret: in a file
+    ");
     stage.world.mirrord(["stop"]).ok();
     let found = stage
         .world
@@ -222,10 +237,10 @@ fn a_stored_passphrase_that_is_wrong_is_named_and_a_person_is_asked_for_another(
     stage.world.mirrord(change).stdin("wrong one\n").ok();
     restart();
     let ran = ls_remote(&stage).code(128);
-    let error = format!("the passphrase of '{key}' is wrong\n");
-    assert!(ran.stderr.contains(&error), "{ran}");
-    let hint = format!("hint: 'mirrord set project --ssh-key {key}' stores it anew\n");
-    assert!(ran.stderr.contains(&hint), "{ran}");
+    insta::assert_snapshot!(ran.shown(), @r"
+    error: cannot sign in to 'ssh://root@gitlab.example/world/login/project.git': the passphrase of '/world/ssh/own' is wrong
+    hint: 'mirrord set project --ssh-key /world/ssh/own' stores it anew
+    ");
     let status = stage.world.mirrord(["status"]).run();
     assert!(status.stdout.contains("needs you"), "{status}");
     let mut terminal = ls_remote(&stage).on_terminal();
@@ -246,5 +261,8 @@ fn a_stored_passphrase_that_is_wrong_is_named_and_a_person_is_asked_for_another(
     stage.world.mirrord(change).stdin("open sesame\n").ok();
     restart();
     let ran = ls_remote(&stage).code(128);
-    assert!(ran.stderr.contains("refuses your key"), "{ran}");
+    insta::assert_snapshot!(ran.shown(), @r"
+    error: 'ssh://root@gitlab.example/world/login/project.git' refuses your key
+    hint: GitLab takes the public key at https://127.0.0.1/-/user_settings/ssh_keys: [public key] test
+    ");
 }

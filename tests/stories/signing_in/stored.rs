@@ -1,12 +1,14 @@
 //! A password or token that a mirror has of its own, in a file.
 
 use std::{
+    fmt::Write,
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
 };
 
 use tests::World;
 
+use super::credential;
 use crate::stage::Stage;
 
 #[test]
@@ -44,16 +46,16 @@ fn a_clone_of_the_url_signs_in_as_git_would_and_not_with_a_mirrors_token() {
     let private = Stage::private();
     private.add_with_password("project", "right").ok();
     let by_url = private.clone(&private.url, "ours").fails();
-    assert!(
-        by_url.stderr.contains("could not read Username"),
-        "{by_url}"
-    );
+    insta::assert_snapshot!(by_url.shown(), @r"
+    error: could not read Username for 'http://gitlab.example': terminal prompts disabled
+    hint: store a login with a credential helper; GitLab takes a personal access token (scopes read_repository, write_repository) as the password; accounts with two-factor or single sign-on need one; or give the mirror a login of its own: mirrord add NAME http://gitlab.example/group/project.git --username USER
+    ");
     let other = private.url.replace("http://", "mirror::http://me:wrong@");
     let typed = private.world.git(["ls-remote", &other]).fails();
-    assert!(
-        typed.stderr.contains("Authentication failed") && typed.stdout.is_empty(),
-        "{typed}"
-    );
+    insta::assert_snapshot!(typed.shown(), @r"
+    error: Authentication failed for 'http://gitlab.example/group/project.git'
+    hint: GitLab takes a personal access token (scopes read_repository, write_repository) as the password; accounts with two-factor or single sign-on need one
+    ");
     private.look_at("project").ok();
 }
 
@@ -79,11 +81,11 @@ fn a_token_lies_in_a_file_for_its_owner_alone_and_nowhere_else() {
         .program("grep", ["-rlF", "right", "m", "run", "home", "tmp"]);
     let holders = holders.run();
     assert_eq!(holders.stdout.lines().count(), 1, "{holders}");
-    let shown = private.world.mirrord(["show", "project"]).ok();
-    for line in ["auth: password\n", "username: me\n", "secret: in a file\n"] {
-        assert!(shown.stdout.contains(line), "{shown}");
-    }
-    assert!(!shown.stdout.contains("right"), "{shown}");
+    insta::assert_snapshot!(credential(&private.world), @r"
+    auth: password
+    username: me
+    secret: in a file
+    ");
 }
 
 #[test]
@@ -96,14 +98,12 @@ fn a_secret_that_others_could_read_or_change_is_refused_with_what_to_do() {
         .ok();
     let secret = private.secrets().remove(0);
     let aside = private.world.path("aside");
-    let refused = |what: &str| {
+    let mut all = String::new();
+    let mut refused = |what: &str| {
         private.world.mirrord(["stop"]).ok();
         private.logins();
         let ran = private.fetch("ours").code(128);
-        assert!(
-            ran.stderr.contains("\nhint: ") && ran.stderr.starts_with("error: "),
-            "{what}: {ran}"
-        );
+        writeln!(all, "{what}:\n{}", ran.shown()).expect("into a string");
         assert_eq!(private.logins(), [""; 0], "{what}: upstream is not asked");
     };
     let mode = |mode| fs::set_permissions(&secret, fs::Permissions::from_mode(mode));
@@ -116,6 +116,31 @@ fn a_secret_that_others_could_read_or_change_is_refused_with_what_to_do() {
     refused("it is gone");
     symlink(&aside, &secret).expect("ours");
     refused("a link");
+    insta::assert_snapshot!(all, @r"
+    640:
+    error: cannot read the secret in '/world/m/secrets/[oid]': others may read or change it
+    hint: chmod 600 '/world/m/secrets/[oid]'
+
+    604:
+    error: cannot read the secret in '/world/m/secrets/[oid]': others may read or change it
+    hint: chmod 600 '/world/m/secrets/[oid]'
+
+    620:
+    error: cannot read the secret in '/world/m/secrets/[oid]': others may read or change it
+    hint: chmod 600 '/world/m/secrets/[oid]'
+
+    660:
+    error: cannot read the secret in '/world/m/secrets/[oid]': others may read or change it
+    hint: chmod 600 '/world/m/secrets/[oid]'
+
+    it is gone:
+    error: the file no longer has this mirror's secret
+    hint: 'mirrord set project --username me' stores it anew
+
+    a link:
+    error: cannot read the secret in '/world/m/secrets/[oid]': it is a symbolic link
+    hint: 'mirrord set project --username me' stores it anew
+    ");
     fs::remove_file(&secret).expect("ours");
     fs::rename(&aside, &secret).expect("ours");
     private.fetch("ours").ok();
@@ -146,6 +171,7 @@ fn a_secret_goes_when_it_is_replaced_forgotten_or_its_mirror_is_removed() {
 fn a_secret_that_cannot_be_removed_is_reported() {
     let private = Stage::private();
     private.add_with_password("project", "right").ok();
+    let mut all = String::new();
     for args in [
         vec!["set", "project", "--forget-credential"],
         vec!["remove", "project"],
@@ -155,19 +181,32 @@ fn a_secret_that_cannot_be_removed_is_reported() {
         fs::remove_file(&secret).expect("ours");
         fs::create_dir_all(secret.join("in the way")).expect("ours");
         let ran = private.world.mirrord(args).ok();
-        let warning =
-            "warning: a secret that nothing uses any more is still in a file: cannot remove";
-        assert!(ran.stderr.contains(warning), "{ran}");
+        writeln!(all, "{}", ran.shown()).expect("into a string");
         fs::remove_dir_all(&secret).expect("ours");
     }
+    insta::assert_snapshot!(all, @r"
+    project: changed
+    --- stderr
+    warning: a secret that nothing uses any more is still in a file: cannot remove '/world/m/secrets/[oid]': Is a directory
+    warning: a secret that nothing uses any more is still in a file: cannot remove '/world/m/secrets/[oid]': Is a directory
+
+    'project' is removed
+    --- stderr
+    warning: a secret that nothing uses any more is still in a file: cannot remove '/world/m/secrets/[oid]': Is a directory
+    ");
 }
 
 #[test]
 fn an_add_that_fails_leaves_no_secret_and_no_mirror() {
     let private = Stage::private();
     let ran = private.add_with_password("project", "wrong").code(1);
-    assert!(ran.stderr.contains("Authentication failed"), "{ran}");
-    assert!(!ran.stderr.contains("wrong"), "{ran}");
+    insta::assert_snapshot!(ran.shown(), @r"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    FAILED signed in  [time]  upstream refuses the login as 'me'
+    error: Authentication failed for 'http://gitlab.example/group/project.git'
+    hint: GitLab takes a personal access token (scopes read_repository, write_repository) as the password; accounts with two-factor or single sign-on need one
+    ");
     assert!(private.secrets().is_empty() && private.world.mirrors().is_empty());
     assert_eq!(private.tries("wrong"), 1, "GitLab bans who guesses");
 }
@@ -196,13 +235,10 @@ fn a_token_is_not_told_to_another_host_when_the_address_changes() {
         .world
         .mirrord(["set", "project", "--url", &url])
         .code(2);
-    assert!(
-        ran.stderr
-            .contains("error: what 'project' signs in with is for")
-            && ran.stderr.contains("hint: ")
-            && ran.stderr.contains("--forget-credential"),
-        "{ran}"
-    );
+    insta::assert_snapshot!(ran.shown(), @r"
+    error: what 'project' signs in with is for 'http://gitlab.example', and not for 'http://gitlab.example'
+    hint: say with it what signs in there: --username NAME, --anonymous or --forget-credential
+    ");
     assert_eq!(elsewhere.requests().len(), 0);
     let args = ["set", "project", "--url", &url, "--anonymous"];
     private.world.mirrord(args).ok();
@@ -218,78 +254,65 @@ fn a_token_is_not_told_to_another_host_when_the_address_changes() {
 #[test]
 fn a_credential_that_makes_no_sense_for_an_address_is_refused_before_anything_happens() {
     let world = World::new();
-    let project = world.project("project.git");
-    project.commit("main", "a", "a");
-    let path = project.dir().display().to_string();
-    let key = world.path("key").display().to_string();
-    let public = format!("{key}.pub");
-    world
-        .program("ssh-keygen", ["-q", "-N", "", "-f", &key])
-        .ok();
-    let table: [(&str, &[&str], &str); 9] = [
-        (
-            "git@h:p",
-            &["--username", "me", "--password-stdin"],
-            "--ssh-key",
-        ),
-        ("git@h:p", &["--anonymous"], "--ssh-key"),
-        (
-            "https://h/p",
-            &["--ssh-key", &key],
-            "only ssh signs in with a key",
-        ),
-        (
-            &path,
-            &["--username", "me", "--password-stdin"],
-            "only https and http",
-        ),
-        (
-            "git@h:p",
-            &["--ssh-key", "/nowhere"],
-            "cannot use the key '/nowhere'",
-        ),
-        ("git@h:p", &["--ssh-key", &public], "it is a public one"),
-        (
-            "https://h/p",
-            &["--username", "a:b", "--password-stdin"],
-            "is not a user name",
-        ),
-        (
-            "https://h/p",
-            &["--anonymous", "--username", "me"],
-            "cannot be used with",
-        ),
-        ("https://h/p", &["--password-stdin"], "--username"),
-    ];
-    for (url, options, why) in table {
+    let mut all = String::new();
+    let mut refused = |url: &str, options: &[&str], stdin: &str, code: i32| {
         let args = [&["add", "p", url], options].concat();
-        let ran = world.mirrord(args).stdin("x\n").code(2);
-        assert!(ran.stderr.contains(why), "{url} {options:?}: {ran}");
-    }
+        let ran = world.mirrord(args).stdin(stdin).code(code);
+        writeln!(all, "{url} {}\n{}", options.join(" "), ran.shown()).expect("into a string");
+    };
+    refused("https://h/p", &["--ssh-key", "/nowhere"], "", 2);
+    let name = ["--username", "me"];
+    let password = ["--username", "me", "--password-stdin"];
+    refused("git@h:p", &password, "x\n", 2);
+    let colon = ["--username", "a:b", "--password-stdin"];
+    refused("https://h/p", &colon, "x\n", 2);
+    refused("https://h/p", &["--anonymous", "--username", "me"], "", 2);
+    refused("https://h/p", &["--password-stdin"], "x\n", 2);
     for empty in ["", "\n", "two\nlines\n"] {
-        let args = [
-            "add",
-            "p",
-            "https://h/p",
-            "--username",
-            "me",
-            "--password-stdin",
-        ];
-        let ran = world.mirrord(args).stdin(empty).code(2);
-        assert!(ran.stderr.contains("is not one line"), "{ran}");
+        refused("https://h/p", &password, empty, 2);
     }
-    let asked = world
-        .mirrord(["add", "p", "https://h/p", "--username", "me"])
-        .code(1);
-    assert!(
-        asked
-            .stderr
-            .contains("could not read the password for 'me'")
-            && asked
-                .stderr
-                .contains("hint: give it on stdin: --password-stdin"),
-        "nobody can be asked here: {asked}"
-    );
+    // Nobody can be asked here.
+    refused("https://h/p", &name, "", 1);
+    insta::assert_snapshot!(all, @r"
+    https://h/p --ssh-key /nowhere
+    error: cannot use the key '/nowhere': No such file or directory
+
+    git@h:p --username me --password-stdin
+    error: --username is not for 'git@h:p'
+    hint: who signs in over ssh stands in the address; --ssh-key names the key to sign in with
+
+    https://h/p --username a:b --password-stdin
+    error: 'a:b' is not a user name
+    hint: it has no colon, and no control characters
+
+    https://h/p --anonymous --username me
+    error: the argument '--anonymous' cannot be used with '--username <NAME>'
+
+    Usage: mirrord add --anonymous <NAME> <URL>
+
+    For more information, try '--help'.
+
+    https://h/p --password-stdin
+    error: the following required arguments were not provided:
+      --username <NAME>
+
+    Usage: mirrord add --username <NAME> --password-stdin <NAME> <URL>
+
+    For more information, try '--help'.
+
+    https://h/p --username me --password-stdin
+    error: the password on stdin is not one line
+
+    https://h/p --username me --password-stdin
+    error: the password on stdin is not one line
+
+    https://h/p --username me --password-stdin
+    error: the password on stdin is not one line
+
+    https://h/p --username me
+    error: could not read the password for 'me': nobody can be asked
+    hint: give it on stdin: --password-stdin
+    ");
     assert_eq!(world.mirrors(), [""; 0]);
 }
 

@@ -248,6 +248,8 @@ fn what_is_not_a_mapping_of_ref_names_is_refused() {
         ("refs/*:refs/upstream/*", "'refs/upstream' is not for"),
         ("refs/heads/x:refs/mirror/a/x", "'refs/mirror' is not for"),
         ("refs/heads/x:refs/mirror", "'refs/mirror' is not for"),
+        ("refs/heads/x:refs/upstream", "'refs/upstream' is not for"),
+        ("refs/upstream/*", "'refs/upstream' is not for"),
         ("refs/replace/*", "'refs/replace' is not for"),
     ] {
         let said = refusal(&[line]);
@@ -272,6 +274,47 @@ fn one_ref_is_never_shown_under_two_names() {
         crossing[1],
         "^refs/heads/ab*bc",
         "^refs/heads/abc",
+    ]);
+}
+
+#[test]
+fn refspecs_that_meet_are_refused_whatever_their_order() {
+    for (lines, why) in [
+        (
+            ["refs/heads/main", "refs/heads/topic:refs/heads/main"],
+            "both as 'refs/heads/main'",
+        ),
+        (
+            ["+refs/heads/*", "+refs/heads/main:refs/heads/theirs"],
+            "upstream's 'refs/heads/main' both as",
+        ),
+        (
+            ["+refs/heads/*:refs/tags/*", "+refs/tags/*"],
+            "cannot be tracked together",
+        ),
+        (
+            ["+refs/heads/main", "+refs/heads/*:refs/heads/up/*"],
+            "cannot be tracked together",
+        ),
+        (
+            [
+                "refs/heads/t*:refs/heads/x-*",
+                "refs/heads/to*:refs/heads/y-*",
+            ],
+            "cannot be tracked together",
+        ),
+    ] {
+        let [first, second] = lines;
+        for lines in [[first, second], [second, first]] {
+            let message = refusal(&lines);
+            assert!(message.contains(why), "{message}");
+        }
+    }
+    // With the one that is in the way left out, it is one to one again.
+    parse(&[
+        "refs/heads/t*:refs/heads/x-*",
+        "refs/heads/to*:refs/heads/y-*",
+        "^refs/heads/to*",
     ]);
 }
 

@@ -118,6 +118,11 @@ fn a_bad_file_is_named_with_what_is_bad_in_it() {
             "a number from 1 to",
         ),
         (
+            "[mirror]\nevery = soon\n",
+            "'soon' is not a value of 'every' in '",
+            "or 'never'",
+        ),
+        (
             "[mirror]\npush = yse\n",
             "'yse' is not a value of 'push' in '",
             "'yes'",

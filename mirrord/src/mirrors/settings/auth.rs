@@ -157,3 +157,53 @@ impl Auth {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use common::address::upstream_url::Address;
+
+    use super::*;
+
+    fn url(text: &str) -> UpstreamUrl {
+        match Address::parse(text) {
+            Ok(Address::Url(url, _)) => url,
+            other => panic!("'{text}' is no URL: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_credential_that_the_scheme_does_not_know_is_refused_with_one_that_it_knows() {
+        let password = || Auth::Password {
+            username: "me".to_owned(),
+            secret: None,
+        };
+        let key = || Auth::SshKey {
+            file: "/key".into(),
+            passphrase: None,
+        };
+        let (ssh, https, path) = ("git@h:p", "https://h/p", "file:///srv/p.git");
+        let refused = [
+            (ssh, password(), "--username", "--ssh-key"),
+            (ssh, Auth::Anonymous, "--anonymous", "--ssh-key"),
+            (https, key(), "--ssh-key", "only ssh signs in with a key"),
+            (path, key(), "--ssh-key", "only ssh signs in with a key"),
+            (path, password(), "--username", "only https and http"),
+        ];
+        for (address, auth, option, hint) in refused {
+            let failure = auth.check(&url(address)).expect_err(address);
+            assert_eq!(failure.message, format!("{option} is not for '{address}'"));
+            let found = failure.hint.unwrap_or_default();
+            assert!(found.contains(hint), "{address}: {found}");
+        }
+        let fitting = [
+            (ssh, key()),
+            (https, password()),
+            (https, Auth::Anonymous),
+            (path, Auth::Anonymous),
+            (ssh, Auth::AsGit),
+        ];
+        for (address, auth) in fitting {
+            assert!(auth.check(&url(address)).is_ok(), "{address}: {auth:?}");
+        }
+    }
+}

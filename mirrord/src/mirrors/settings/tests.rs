@@ -233,6 +233,12 @@ fn a_bad_value_is_refused_with_those_that_there_are() {
             "it may be 'serve' or 'fail'",
         ),
         (
+            "every",
+            "soon",
+            "'soon' is not a value of 'every'",
+            "it may be a number and one of 's', 'm', 'h', 'd', as in '10m' or '1h', or 'never'",
+        ),
+        (
             "fresh-for",
             "10 minutes",
             "'10 minutes' is not a value of 'fresh-for'",
