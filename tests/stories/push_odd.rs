@@ -33,10 +33,12 @@ fn refs_that_git_itself_refuses_do_not_come_in_with_accepted_ones() {
         .arg(format!("{good}:refs/heads/good"))
         .arg(format!("{evil}:refs/upstream/heads/x"))
         .code(1);
-    assert!(
-        refused.stderr.contains("deny updating a hidden ref"),
-        "{refused}"
-    );
+    insta::assert_snapshot!(refused.shown(), @r"
+    To mirror::file:///world/upstream.git
+     * [new branch]      [oid] -> good
+     ! [remote rejected] [oid] -> refs/upstream/heads/x (deny updating a hidden ref)
+    error: failed to push some refs to 'mirror::file:///world/upstream.git'
+    ");
     assert_eq!(project.tip("good").as_ref(), Some(&good));
     let dir = format!("--git-dir={}", world.only_mirror().display());
     world.git([&dir, "cat-file", "-e", &good]).ok();
@@ -70,7 +72,10 @@ fn a_server_may_put_what_was_pushed_under_another_name() {
     let pushed = ours(&world, &["push", "origin"])
         .arg(format!("{commit}:refs/for/main"))
         .ok();
-    assert!(pushed.stderr.contains("[new reference]"), "{pushed}");
+    insta::assert_snapshot!(pushed.shown(), @r"
+    To mirror::file:///world/upstream.git
+     * [new reference]   [oid] -> refs/for/main
+    ");
     assert_eq!(project.tip("refs/pull/1/head"), Some(commit));
 }
 
@@ -183,12 +188,16 @@ fn a_deletion_of_what_upstream_hides_or_does_not_have_is_answered_by_upstream() 
         pair.refused(&["origin", ":refs/heads/typo"], "pre-receive hook declined");
         pair.refused(&["--atomic", "origin", ":refs/heads/typo"], "declined");
     });
-    let stage = Stage::new(fill);
-    let url = format!("mirror::{}", stage.url);
-    stage.world.git(["clone", "-q", &url, "ours"]).ok();
+    let stage = Stage::new(fill).with_ours();
     stage.gitlab.stop();
-    let ran = ours(&stage.world, &["push", "origin", ":refs/heads/typo"]).code(1);
-    assert!(ran.stderr.contains("cannot reach"), "{ran}");
+    let ran = stage.push("ours", &[":refs/heads/typo"]).code(1);
+    insta::assert_snapshot!(ran.shown(), @r"
+    warning: cannot reach 'http://gitlab.example/group/project.git': connection refused
+    hint: serving the copy synced [time] ago
+    To mirror::http://gitlab.example/group/project.git
+     ! [remote rejected] typo (cannot reach 'http://gitlab.example/group/project.git': connection refused)
+    error: failed to push some refs to 'mirror::http://gitlab.example/group/project.git'
+    ");
 }
 
 /// A ref of upstream that a local ref hides is upstream's all the same.
@@ -204,10 +213,19 @@ fn a_deletion_of_what_a_local_branch_keeps_from_being_shown_reaches_upstream() {
     world
         .mirrord(["set", "fork", "--track", "+refs/heads/*"])
         .ok();
-    let shown = ours(&world, &["ls-remote", "mirror::fork"]).ok();
-    assert!(!shown.stdout.contains("refs/heads/a/b"), "{shown}");
+    let listed = || ours(&world, &["ls-remote", "mirror::fork"]).ok().shown();
+    insta::assert_snapshot!(listed(), @r"
+    [oid]	HEAD
+    [oid]	refs/heads/a
+    [oid]	refs/heads/main
+    --- stderr
+    warning: 'refs/heads/a/b' is not shown: 'refs/heads/a' exists
+    ");
     push(":refs/heads/a/b").ok();
     assert_eq!(project.tip("a/b"), None);
-    let kept = ours(&world, &["ls-remote", "mirror::fork"]).ok();
-    assert!(kept.stdout.contains("refs/heads/a\n"), "{kept}");
+    insta::assert_snapshot!(listed(), @r"
+    [oid]	HEAD
+    [oid]	refs/heads/a
+    [oid]	refs/heads/main
+    ");
 }

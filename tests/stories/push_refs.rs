@@ -55,13 +55,13 @@ fn notes_that_were_rewritten_cannot_be_forced_through_the_mirror_which_says_so()
     let pair = rewritten_notes();
     let push = ["push", "--force", "origin", "refs/notes/commits"];
     let refused = pair.world.git(push).at(SIDES[0]).code(1);
-    for text in [
-        "! [remote rejected] refs/notes/commits -> refs/notes/commits (fetch first)",
-        "hint: the mirror does not keep 'refs/notes/commits', and cannot force it",
-        "hint: push it to the upstream itself",
-    ] {
-        assert!(refused.stderr.contains(text), "{refused}");
-    }
+    insta::assert_snapshot!(refused.shown(), @r"
+    remote: hint: the mirror does not keep 'refs/notes/commits', and cannot force it
+    remote: hint: push it to the upstream itself
+    To mirror::http://gitlab.example/group/ours.git
+     ! [remote rejected] refs/notes/commits -> refs/notes/commits (fetch first)
+    error: failed to push some refs to 'mirror::http://gitlab.example/group/ours.git'
+    ");
     pair.same();
 }
 

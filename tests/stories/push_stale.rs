@@ -33,18 +33,18 @@ fn a_commit_that_somebody_pushed_meanwhile_is_never_overwritten() {
             project.commit("main", "theirs", args[0]);
         });
         assert_eq!(ran.status.code(), Some(1), "{ran}");
-        assert!(ran.stderr.contains("(stale info)"), "{args:?}: {ran}");
+        assert_eq!(
+            ran.stderr.matches("(stale info)").count(),
+            1,
+            "{args:?}: {ran}"
+        );
         let log = stage.project.git(["log", "--format=%s", "main"]).ok();
         assert!(log.stdout.starts_with("Change theirs"), "{log}");
         stage.nothing_came(&packs, &mine);
         stage.ours(&["fetch", "-q"]).ok();
+        let fetched_tip = stage.tip("ours", "origin/main");
         let theirs = stage.project.tip("main");
-        let fetched_tip = stage.ours(&["rev-parse", "origin/main"]).ok();
-        assert_eq!(
-            Some(fetched_tip.line()),
-            theirs.as_deref(),
-            "the next fetch brings it"
-        );
+        assert_eq!(fetched_tip, theirs, "the next fetch brings it");
     }
     // Now it is known.
     stage.push("ours", &["main"]).code(1);
@@ -59,15 +59,27 @@ fn a_branch_that_somebody_made_moved_or_deleted_meanwhile_stays_as_they_want_it(
     let made = in_between(&stage, &["--force", "main:refs/heads/fresh"], |project| {
         project.branch("fresh", "topic");
     });
-    assert!(made.stderr.contains("(stale info)"), "{made}");
+    insta::assert_snapshot!(made.shown(), @r"
+    To mirror::http://gitlab.example/group/project.git
+     ! [remote rejected] main -> fresh (stale info)
+    error: failed to push some refs to 'mirror::http://gitlab.example/group/project.git'
+    ");
     let moved = in_between(&stage, &[":topic"], |project| {
         project.commit("topic", "x", "x");
     });
-    assert!(moved.stderr.contains("(stale info)"), "{moved}");
+    insta::assert_snapshot!(moved.shown(), @r"
+    To mirror::http://gitlab.example/group/project.git
+     ! [remote rejected] topic (stale info)
+    error: failed to push some refs to 'mirror::http://gitlab.example/group/project.git'
+    ");
     let gone = in_between(&stage, &["--force", "main:spare"], |project| {
         project.delete("spare");
     });
-    assert!(gone.stderr.contains("(stale info)"), "{gone}");
+    insta::assert_snapshot!(gone.shown(), @r"
+    To mirror::http://gitlab.example/group/project.git
+     ! [remote rejected] main -> spare (stale info)
+    error: failed to push some refs to 'mirror::http://gitlab.example/group/project.git'
+    ");
     let some = in_between(
         &stage,
         &["main", "main:refs/heads/mine", "+main:topic"],
@@ -75,17 +87,19 @@ fn a_branch_that_somebody_made_moved_or_deleted_meanwhile_stays_as_they_want_it(
             drop(project.commit("topic", "y", "y"));
         },
     );
-    assert_eq!(some.stderr.matches("(stale info)").count(), 1, "{some}");
-    assert!(
-        some.stderr.contains("[new branch]      main -> mine"),
-        "{some}"
-    );
+    insta::assert_snapshot!(some.shown(), @r"
+    To mirror::http://gitlab.example/group/project.git
+       [oid]..[oid]  main -> main
+     * [new branch]      main -> mine
+     ! [remote rejected] main -> topic (stale info)
+    error: failed to push some refs to 'mirror::http://gitlab.example/group/project.git'
+    ");
     assert_eq!(stage.project.tip("spare"), None);
     let deleted = stage.push("ours", &[":spare"]).code(1);
-    assert!(
-        deleted.stderr.contains("remote ref does not exist"),
-        "{deleted}"
-    );
+    insta::assert_snapshot!(deleted.shown(), @r"
+    error: unable to delete 'spare': remote ref does not exist
+    error: failed to push some refs to 'mirror::http://gitlab.example/group/project.git'
+    ");
     stage.ours(&["fetch", "-q"]).ok();
     mirror_is_upstream(&stage.world, &stage.project);
 }
@@ -105,12 +119,14 @@ fn an_atomic_push_with_one_stale_ref_changes_none() {
     let ran = in_between(&stage, &args, |project| {
         project.commit("topic", "x", "x");
     });
-    assert_eq!(
-        ran.stderr.matches("! [remote rejected]").count(),
-        4,
-        "{ran}"
-    );
-    assert!(ran.stderr.contains("(stale info)"), "{ran}");
+    insta::assert_snapshot!(ran.shown(), @r"
+    To mirror::http://gitlab.example/group/project.git
+     ! [remote rejected] main -> main (atomic push failure)
+     ! [remote rejected] spare (atomic push failure)
+     ! [remote rejected] main -> topic (stale info)
+     ! [remote rejected] main -> fresh (atomic push failure)
+    error: failed to push some refs to 'mirror::http://gitlab.example/group/project.git'
+    ");
     stage.ours(&["fetch", "-q"]).ok();
     assert_eq!(stage.project.tip("fresh"), None);
     assert!(stage.project.tip("spare").is_some());
@@ -127,10 +143,10 @@ fn a_ref_that_changes_while_a_pre_push_hook_runs_is_stale() {
     let install = stage.world.program("sh", ["-c", script]).at("ours");
     install.stdin(format!("#!/bin/sh\n{hook}\n")).ok();
     let ran = stage.push("ours", &["--force", "main:topic"]).code(1);
-    assert!(
-        ran.stderr
-            .contains("! [remote rejected] main -> topic (stale info)"),
-        "{ran}"
-    );
+    insta::assert_snapshot!(ran.shown(), @r"
+    To mirror::http://gitlab.example/group/project.git
+     ! [remote rejected] main -> topic (stale info)
+    error: failed to push some refs to 'mirror::http://gitlab.example/group/project.git'
+    ");
     assert_eq!(stage.project.tip("topic"), stage.project.tip("main"));
 }

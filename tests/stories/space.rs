@@ -2,21 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use tests::{GitLab, Project, Terminal, World, public_refs};
+use tests::{Terminal, public_refs};
+
+use crate::stage::Stage;
 
 /// How long a mirror may take to be in step after a delivery, or after its scheduled time.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The branches of upstream.
-fn branches(world: &World, url: &str) -> Vec<String> {
-    let listed = world.git(["-c", "credential.helper=", "ls-remote", "--heads", url]);
-    let listed = listed.ok();
-    let names = listed
-        .stdout
-        .lines()
-        .filter_map(|line| line.split("refs/heads/").nth(1));
-    names.map(str::to_owned).collect()
-}
 
 /// "Name", "Description", "Authentication: password or access token", "Mirror only the branches …: refs/heads/main", "Check
 /// remote repository on fetch", "Atomic push". The password is not among them: it is typed at the terminal.
@@ -35,40 +26,22 @@ const FIELDS: [&str; 12] = [
     "The project, as GitLab has it",
 ];
 
-/// A project at GitLab, and the world in which its mirror is made.
-struct Page {
-    world: World,
-    gitlab: GitLab,
-    upstream: Project,
-    /// The URL of the project.
-    url: String,
-    /// The URL with the login.
-    signed: String,
-}
-
-impl Page {
-    fn new() -> Self {
-        let world = World::new();
-        let gitlab = world.gitlab();
-        let upstream = gitlab.project("group/project");
-        upstream.history(3);
-        upstream.branch("topic", "main~1");
+/// A private project at GitLab, with a branch that nobody may push to.
+fn page() -> Stage {
+    let stage = Stage::new(|project| {
+        project.history(3);
+        project.branch("topic", "main~1");
         // As GitLab refuses a branch that is protected.
         let protected =
             "test \"$1\" != refs/heads/protected || { echo 'GitLab: protected' >&2; exit 1; }";
-        upstream.hook("update", protected);
-        gitlab.require_login("group/project", "me", "glpat-token");
-        let url = gitlab.url("group/project");
-        let signed = url.replace("http://", "http://me:glpat-token@");
-        Self {
-            world,
-            gitlab,
-            upstream,
-            url,
-            signed,
-        }
-    }
+        project.hook("update", protected);
+    });
+    let gitlab = &stage.gitlab;
+    gitlab.require_login("group/project", "me", "glpat-token");
+    stage
+}
 
+impl Stage {
     /// Starts a command with the URL and all fields, and types the password.
     fn fill_in(&self, command: &[&str]) -> Terminal {
         let run = self.world.mirrord(command).arg(&self.url).args(FIELDS);
@@ -102,109 +75,94 @@ impl Page {
         let mut terminal = self.fill_in(&["add", "project"]);
         terminal.shows("'project' mirrors http://");
         assert_eq!(terminal.ended().0, 0);
-        let shown = self.world.mirrord(["show", "project"]).ok();
-        for line in [
-            "description: The project, as GitLab has it\n",
-            "auth: password\n",
-            "username: me\n",
-            "sync-on-fetch: yes\n",
-            "atomic: yes\n",
-        ] {
-            assert!(shown.stdout.contains(line), "{line}: {shown}");
-        }
+        insta::assert_snapshot!(self.shown_settings(), @r"
+        name: project
+        url: http://gitlab.example/group/project.git
+        description: The project, as GitLab has it
+        directory: /world/m/mirrors/project-[oid].git
+        track: +refs/heads/main:refs/heads/main +refs/heads/protected:refs/heads/protected
+        every: 1h
+        sync-on-fetch: yes
+        fresh-for: [time]
+        stale: serve
+        stale-after: [time]
+        atomic: yes
+        push: yes
+        keep-history: 30d
+        fsck: no
+        link: auto
+        auth: password
+        username: me
+        secret: in a file
+        tracked refs: 1
+        ");
     }
 
     /// The clone has only the branches that were selected.
     fn clone_selected_branches(&self) {
-        self.world
-            .git(["clone", "-q", "mirror::project", "ours"])
-            .ok();
-        let ran = self
-            .world
-            .git(["branch", "-r", "--list", "origin/topic"])
-            .at("ours")
-            .ok();
+        self.clone("project", "ours").ok();
+        let ran = self.ours(&["branch", "-r", "--list", "origin/topic"]).ok();
         assert_eq!(ran.stdout, "");
     }
 
     /// "Check remote repository on fetch": a commit at GitLab arrives with the next fetch.
     fn fetch_a_commit_of_upstream(&self) {
-        let tip = self.upstream.commit("main", "theirs", "theirs");
-        self.world.git(["pull", "-q"]).at("ours").ok();
-        let ours = self.world.git(["rev-parse", "HEAD"]).at("ours").ok();
-        assert_eq!(ours.line(), tip);
+        let tip = self.project.commit("main", "theirs", "theirs");
+        self.ours(&["pull", "-q"]).ok();
+        assert_eq!(self.tip("ours", "HEAD"), Some(tip));
     }
 
     /// A branch that was not selected is local to the mirror: every clone of the mirror sees it, and GitLab does not.
     fn push_a_local_branch(&self) {
-        self.world
-            .git(["switch", "-q", "-c", "idea"])
-            .at("ours")
+        self.ours(&["switch", "-q", "-c", "idea"]).ok();
+        self.ours(&["commit", "-q", "--allow-empty", "-m", "An idea"])
             .ok();
-        self.world
-            .git(["commit", "-q", "--allow-empty", "-m", "An idea"])
-            .at("ours")
-            .ok();
-        let pushed = self
-            .world
-            .git(["push", "-u", "origin", "idea"])
-            .at("ours")
-            .ok();
-        assert!(
-            pushed
-                .stderr
-                .contains("idea is local to this mirror; not sent to"),
-            "{pushed}"
-        );
+        let pushed = self.ours(&["push", "-u", "origin", "idea"]).ok();
+        insta::assert_snapshot!(pushed.shown(), @r"
+        branch 'idea' set up to track 'origin/idea'.
+        --- stderr
+        remote: idea is local to this mirror; not sent to 127.0.0.1
+        To mirror::project
+         * [new branch]      idea -> idea
+        ");
         self.world
             .git(["clone", "-q", "-b", "idea", "mirror::project", "theirs"])
             .ok();
-        assert!(!branches(&self.world, &self.signed).contains(&"idea".to_owned()));
+        assert_eq!(self.project.tip("idea"), None);
     }
 
     /// A push to a selected branch goes through to GitLab. "Atomic push": if GitLab refuses one branch of a push, it takes
     /// none of it.
     fn push_to_upstream(&self) {
-        self.world
-            .git(["push", "-q", "origin", "idea:main"])
-            .at("ours")
-            .ok();
-        let idea = self.world.git(["rev-parse", "idea"]).at("ours").ok();
-        let there = self.world.git(["ls-remote", &self.signed, "main"]).ok();
-        assert!(there.stdout.starts_with(idea.line()), "{there}");
+        self.ours(&["push", "-q", "origin", "idea:main"]).ok();
+        let idea = self.tip("ours", "idea");
+        assert_eq!(self.project.tip("main"), idea);
 
-        self.world
-            .git(["commit", "-q", "--allow-empty", "-m", "More"])
-            .at("ours")
+        self.ours(&["commit", "-q", "--allow-empty", "-m", "More"])
             .ok();
         let both = ["push", "origin", "idea:main", "idea:protected"];
-        self.world.git(both).at("ours").fails();
-        let there = self.world.git(["ls-remote", &self.signed, "main"]).ok();
-        assert!(
-            there.stdout.starts_with(idea.line()),
-            "all or nothing: {there}"
-        );
+        self.ours(&both).fails();
+        assert_eq!(self.project.tip("main"), idea, "all or nothing");
     }
 
     /// GitLab sends a delivery after a push, and the mirror syncs without a fetch.
     fn deliver_to_the_webhook(&self) {
-        self.world
-            .mirrord(["set", "project", "--every", "1h", "--sync-on-fetch", "no"])
+        self.mirrord(&["set", "project", "--every", "1h", "--sync-on-fetch", "no"])
             .ok();
-        self.world.mirrord(["webhook", "on"]).ok();
+        self.mirrord(&["webhook", "on"]).ok();
         self.gitlab.maintainer("group/project", "glpat-api");
         let register = ["webhook", "register", "project", "--token-stdin"];
         self.world.mirrord(register).stdin("glpat-api\n").ok();
-        let pushed = self.upstream.commit("main", "told", "of");
+        let pushed = self.project.commit("main", "told", "of");
         assert_eq!(self.gitlab.deliver("group/project"), [202]);
         self.wait_for_main(&pushed, "it was told, and is not in step");
     }
 
     /// "Check remote repository periodically", without a webhook: every second instead of every hour.
     fn sync_by_schedule(&self) {
-        self.world.mirrord(["webhook", "off"]).ok();
-        self.world.mirrord(["set", "project", "--every", "1s"]).ok();
-        let untold = self.upstream.commit("main", "untold", "of");
+        self.mirrord(&["webhook", "off"]).ok();
+        self.mirrord(&["set", "project", "--every", "1s"]).ok();
+        let untold = self.project.commit("main", "untold", "of");
         self.wait_for_main(&untold, "its time has come, and it is not in step");
     }
 
@@ -221,12 +179,9 @@ impl Page {
     fn add_anonymously(&self) {
         self.gitlab.project("group/public").commit("main", "a", "a");
         let public = self.gitlab.url("group/public");
-        self.world
-            .mirrord(["add", "public", &public, "--anonymous"])
+        self.mirrord(&["add", "public", &public, "--anonymous"])
             .ok();
-        self.world
-            .git(["clone", "-q", "mirror::public", "public"])
-            .ok();
+        self.clone("public", "public").ok();
     }
 
     /// "Authentication: SSH key", with a passphrase.
@@ -246,15 +201,13 @@ impl Page {
         terminal.shows("'by-ssh' mirrors ssh://");
         let (code, shown) = terminal.ended();
         assert!(code == 0 && !shown.contains("sesame"), "{shown}");
-        self.world
-            .git(["clone", "-q", "mirror::by-ssh", "by-ssh"])
-            .ok();
+        self.clone("by-ssh", "by-ssh").ok();
     }
 }
 
 #[test]
 fn each_field_and_box_of_the_page_has_a_command_that_does_the_same() {
-    let page = Page::new();
+    let page = page();
     page.test_connection();
     page.create();
     page.clone_selected_branches();

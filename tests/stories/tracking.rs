@@ -54,6 +54,22 @@ impl Stage {
         lines.collect::<Vec<_>>().join("\n")
     }
 
+    /// Returns that without what differs from run to run.
+    #[track_caller]
+    pub(crate) fn shown_settings(&self) -> String {
+        tests::shown(&self.show_settings())
+    }
+
+    /// Returns what `mirrord show` says of refs, without what differs from run to run.
+    #[track_caller]
+    pub(crate) fn shown_refs(&self) -> String {
+        let about_refs = ["track: ", "tracked refs: ", "local: ", "held: "];
+        let shown = self.show(NAME);
+        let mut lines: Vec<_> = shown.lines().collect();
+        lines.retain(|line| about_refs.iter().any(|start| line.starts_with(start)));
+        tests::shown(&lines.join("\n"))
+    }
+
     /// Returns what the mirror's HEAD names.
     pub(crate) fn mirror_head(&self) -> String {
         let head = fs::read_to_string(self.world.only_mirror().join("HEAD"));

@@ -4,72 +4,30 @@
 mod beside_syncs;
 mod rivals;
 
-use std::fs;
+use tests::{Ran, Running, same_clone};
 
-use tests::{GitLab, Project, Ran, Running, World, same_clone};
+use crate::stage::Stage;
 
-/// A world with a project: `main`, `topic` and `side`, and people who have cloned it through the mirror.
-struct Race {
-    world: World,
-    gitlab: GitLab,
-    project: Project,
-    url: String,
-}
-
-impl Race {
-    fn of(people: &[&str]) -> Self {
-        let world = World::new();
-        let gitlab = world.gitlab();
-        let project = gitlab.project("group/project");
+/// A project with `main`, `topic` and `side`, and people who have cloned it through the mirror.
+fn race(people: &[&str]) -> Stage {
+    let stage = Stage::new(|project| {
         project.history(5);
         project.commit("topic", "topic", "begun");
         project.branch("side", "main~1");
-        let url = gitlab.url("group/project");
-        let race = Self {
-            world,
-            gitlab,
-            project,
-            url,
-        };
-        let cloning: Vec<_> = people
-            .iter()
-            .map(|person| race.world.clone_mirror(&race.url, person).start())
-            .collect();
-        cloning.into_iter().for_each(|cloning| drop(good(cloning)));
-        race
-    }
+    });
+    let cloning: Vec<_> = people
+        .iter()
+        .map(|person| stage.clone(&stage.url, person).start())
+        .collect();
+    cloning.into_iter().for_each(|cloning| drop(good(cloning)));
+    stage
+}
 
-    /// Runs git in somebody's clone, which must work.
-    #[track_caller]
-    fn git(&self, person: &str, args: &[&str]) -> Ran {
-        self.world.git(args).at(person).ok()
-    }
-
-    /// Starts git in somebody's clone.
-    #[track_caller]
-    fn start(&self, person: &str, args: &[&str]) -> Running {
-        self.world.git(args).at(person).start()
-    }
-
-    /// Commits a file where somebody stands; returns the commit.
-    #[track_caller]
-    fn commit(&self, person: &str, file: &str) -> String {
-        fs::write(self.world.path(person).join(file), person).expect("the clone is ours");
-        self.git(person, &["add", file]);
-        self.git(person, &["commit", "-q", "--allow-empty", "-m", file]);
-        self.tip(person, "HEAD").expect("it was just made")
-    }
-
-    fn tip(&self, person: &str, name: &str) -> Option<String> {
-        let args = ["rev-parse", "-q", "--verify", name];
-        let parsed = self.world.git(args).at(person).run();
-        parsed.status.success().then(|| parsed.line().to_owned())
-    }
-
+impl Stage {
     /// Asserts that somebody's next fetch, which says nothing, shows all that upstream has.
     #[track_caller]
     fn next_fetch_shows_upstream(&self, person: &str) {
-        let fetched = self.git(person, &["fetch", "-q", "--prune"]);
+        let fetched = self.fetch(person).ok();
         assert_eq!(fetched.stderr, "", "{fetched}");
         for branch in ["main", "topic", "side", "new"] {
             let fetched_tip = self.tip(person, &format!("refs/remotes/origin/{branch}"));
@@ -88,9 +46,7 @@ impl Race {
         }
         let path = |dir| self.world.path(dir);
         same_clone(&self.world, &path("fresh"), &path("plain"));
-        let fsck = ["fsck", "--full", "--strict", "--no-dangling"];
-        let fsck = self.world.git(fsck);
-        fsck.env("GIT_DIR", self.world.only_mirror()).ok();
+        self.is_sound();
     }
 }
 

@@ -1,5 +1,7 @@
 //! Refspecs without '+': what upstream rewrites is held back, as git does, until somebody says otherwise.
 
+use std::fmt::Write;
+
 use tests::{public_refs, refs};
 
 use crate::{stage::Stage, tracking::NAME};
@@ -25,26 +27,18 @@ fn holds_back(stage: &Stage, names: &[&str]) {
     let plain = stage.plain_fetch("plain").run();
     assert_eq!(plain.status.success(), names.is_empty(), "{plain}");
     let fetched = stage.git("ours", &["fetch", "--quiet"]).ok();
-    let warnings = fetched.stderr.lines();
-    let warnings: Vec<_> = warnings
-        .filter(|line| line.starts_with("warning: "))
+    let warned: Vec<_> = fetched
+        .stderr
+        .lines()
+        .filter_map(|line| line.strip_prefix("warning: '")?.split('\'').next())
         .collect();
-    assert_eq!(
-        warnings.len(),
-        names.len(),
-        "one for each, each time: {fetched}"
-    );
-    for name in names {
-        let says = |line: &&str| line.contains(&format!("'{name}'")) && line.contains("held back");
-        assert!(
-            warnings.iter().any(says),
-            "'{name}' is spoken of: {fetched}"
-        );
-        assert!(
-            stage.show(NAME).contains(&format!("'{name}'")),
-            "in show too"
-        );
-    }
+    assert_eq!(warned, names, "one for each, each time: {fetched}");
+    let shown = stage.show(NAME);
+    let held: Vec<_> = shown
+        .lines()
+        .filter_map(|line| line.strip_prefix("held: '")?.split('\'').next())
+        .collect();
+    assert_eq!(held, names, "show says so, too: {shown}");
     let shown = public_refs(&stage.world, &stage.world.only_mirror());
     let plain = refs(&stage.world, &stage.world.path("plain"));
     assert_eq!(
@@ -71,7 +65,10 @@ fn a_rewrite_of_a_branch_tracked_without_a_plus_is_withheld_and_each_fetch_says_
     // A clone is warned as well, and a daemon that begins anew has not forgotten.
     stage.world.kill_daemon();
     let cloned = stage.clone(NAME, "later").ok();
-    assert!(cloned.stderr.contains("held back"), "{cloned}");
+    insta::assert_snapshot!(cloned.shown(), @r"
+    warning: 'refs/heads/main' was rewritten upstream and is held back: its refspec has no '+'
+    warning: 'refs/tags/v1' was rewritten upstream and is held back: its refspec has no '+'
+    ");
     holds_back(&stage, &["refs/heads/main", "refs/tags/v1"]);
 }
 
@@ -107,7 +104,10 @@ fn a_withheld_branch_is_deleted_when_upstream_deletes_it() {
     let fetched = stage.git("ours", &["fetch", "--quiet", "--prune"]).ok();
     assert_eq!(fetched.stderr, "", "{fetched}");
     assert_eq!(stage.mirror_tip("refs/heads/main"), None);
-    assert!(!stage.show(NAME).contains("held"), "{}", stage.show(NAME));
+    insta::assert_snapshot!(stage.shown_refs(), @r"
+    track: refs/heads/main:refs/heads/main +refs/heads/free:refs/heads/free refs/tags/*:refs/tags/*
+    tracked refs: 2
+    ");
     let restore = ["restore", NAME, "main", "--as", "again"];
     stage.world.mirrord(restore).ok();
     assert_eq!(stage.mirror_tip("refs/heads/again"), Some(old));
@@ -126,15 +126,17 @@ fn a_plus_lets_a_withheld_branch_follow_upstream() {
         .set_track(&["+refs/heads/main", "+refs/heads/free", "+refs/tags/*"])
         .ok();
     assert_eq!(set.stderr, "", "nothing of the user's own is in the way");
-    let shown = stage.show(NAME);
-    assert!(!shown.contains("no '+'"), "it has one by now: {shown}");
+    insta::assert_snapshot!(stage.shown_refs(), @r"
+    track: +refs/heads/main:refs/heads/main +refs/heads/free:refs/heads/free +refs/tags/*:refs/tags/*
+    tracked refs: 3
+    ");
     let fetched = stage
         .git("ours", &["fetch", "--quiet", "--tags", "--force"])
         .ok();
     assert_eq!(fetched.stderr, "", "{fetched}");
     assert_eq!(stage.tip("ours", "origin/main"), Some(rewritten.clone()));
     assert_eq!(stage.tip("ours", "refs/tags/v1"), Some(rewritten));
-    let history = stage.world.mirrord(["history", NAME]).ok().stdout;
+    let history = stage.mirrord(&["history", NAME]).ok().stdout;
     let was = |line: &str| line.contains(&old[..7]) && line.ends_with("rewritten");
     assert!(
         history.lines().any(was),
@@ -155,10 +157,30 @@ fn a_push_does_not_overwrite_what_is_held_back() {
     project.force("main", "main~1");
     let rewritten = project.commit("main", "file", "rewritten");
     let mine = stage.commit_onto("ours", "origin/main", "mine");
+    let mut all = String::new();
     for force in ["--no-force", "--force", "--force-with-lease"] {
         let push = ["push", force, "origin", &format!("{mine}:refs/heads/main")];
         let pushed = stage.world.git(push).at("ours").fails();
-        assert!(pushed.stderr.contains("rejected"), "{force}: {pushed}");
+        writeln!(all, "{force}:\n{}", pushed.shown()).expect("into a string");
         assert_eq!(project.tip("main"), Some(rewritten.clone()), "{force}");
     }
+    insta::assert_snapshot!(all, @r"
+    --no-force:
+    warning: 'refs/heads/main' was rewritten upstream and is held back: its refspec has no '+'
+    To mirror::project
+     ! [remote rejected] [oid] -> main (stale info)
+    error: failed to push some refs to 'mirror::project'
+
+    --force:
+    warning: 'refs/heads/main' was rewritten upstream and is held back: its refspec has no '+'
+    To mirror::project
+     ! [remote rejected] [oid] -> main (stale info)
+    error: failed to push some refs to 'mirror::project'
+
+    --force-with-lease:
+    warning: 'refs/heads/main' was rewritten upstream and is held back: its refspec has no '+'
+    To mirror::project
+     ! [remote rejected] [oid] -> main (stale info)
+    error: failed to push some refs to 'mirror::project'
+    ");
 }

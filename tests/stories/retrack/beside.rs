@@ -156,10 +156,12 @@ fn where_a_push_goes_is_decided_by_the_refspecs_of_that_moment() {
             &["push", "origin", &format!("{mine}:refs/heads/other")],
         )
         .ok();
-    assert!(
-        pushed.stderr.contains("other is local to this mirror"),
-        "{pushed}"
-    );
+    insta::assert_snapshot!(pushed.shown(), @r"
+    project: changed
+    remote: other is local to this mirror; not sent to 127.0.0.1
+    To mirror::project
+     * [new branch]      [oid] -> other
+    ");
     assert_eq!(stage.project.refs(), before, "it was local when it came");
     assert_eq!(stage.mirror_tip("refs/heads/other"), Some(mine));
     fs::remove_file(&hook).expect("ours");
@@ -195,18 +197,26 @@ fn two_changes_that_wait_at_once_are_both_carried_out() {
         let ran = change.wait();
         assert!(ran.status.success(), "{ran}");
     }
-    let show = stage.show_settings();
-    let says = [
-        "description: what it is for",
-        "stale: fail",
-        "track: +refs/heads/main:refs/heads/main\n",
-    ];
-    for line in says {
-        assert!(
-            show.contains(line),
-            "'{line}' was set and nobody undid it: {show}"
-        );
-    }
+    // All was set, and nobody undid anything.
+    insta::assert_snapshot!(stage.shown_settings(), @r"
+    name: project
+    url: http://gitlab.example/group/project.git
+    description: what it is for
+    directory: /world/m/mirrors/project-[oid].git
+    track: +refs/heads/main:refs/heads/main
+    every: 1h
+    sync-on-fetch: yes
+    fresh-for: [time]
+    stale: fail
+    stale-after: [time]
+    atomic: auto
+    push: yes
+    keep-history: 30d
+    fsck: no
+    link: auto
+    auth: git
+    tracked refs: 1
+    ");
     is_as_if_always(&stage, &NARROW);
 }
 

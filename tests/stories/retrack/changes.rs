@@ -5,6 +5,7 @@ use crate::{stage::Stage, tracking::NAME};
 
 #[test]
 fn branches_that_are_no_longer_tracked_go_to_the_history_and_local_changes_stay() {
+    let mut shown = Vec::new();
     for change in [Change::Untracked, Change::Negative] {
         let matrix = Matrix::new(change);
         let (behind, diverged) = (matrix.behind.as_str(), matrix.diverged.as_str());
@@ -23,21 +24,8 @@ fn branches_that_are_no_longer_tracked_go_to_the_history_and_local_changes_stay(
                 .as_deref(),
             Some(diverged)
         );
-        let show = matrix.stage.show(NAME);
-        for (name, is_local) in [("behind", true), ("diverged", true), ("equal", false)] {
-            let local = format!("local: refs/heads/x/{name} ");
-            assert_eq!(show.contains(&local), is_local, "{name}: {show}");
-        }
-        assert!(!show.contains("held: "), "{show}");
-        let history = matrix.history();
-        let untracked: Vec<_> = history
-            .lines()
-            .filter(|line| line.contains("/x/"))
-            .collect();
-        assert_eq!(untracked.len(), 1, "{history}");
-        assert!(
-            untracked[0].contains("refs/heads/x/equal ") && untracked[0].ends_with("untracked")
-        );
+        shown.push(matrix.stage.shown_refs());
+        shown.push(tests::shown(&matrix.history()));
 
         // Whatever upstream does with them now is none of ours.
         for state in STATES {
@@ -60,6 +48,21 @@ fn branches_that_are_no_longer_tracked_go_to_the_history_and_local_changes_stay(
         matrix.stage.sync();
         matrix.shows("x", before);
     }
+    insta::assert_snapshot!(shown.join("\n"), @r"
+    track: +refs/heads/main:refs/heads/main
+    tracked refs: 1
+    local: refs/heads/x/absent/not [oid]
+    local: refs/heads/x/behind [oid]
+    local: refs/heads/x/diverged [oid]
+    [date]  refs/heads/x/equal  [oid]  untracked
+
+    track: +refs/heads/*:refs/heads/* ^refs/heads/x/*
+    tracked refs: 1
+    local: refs/heads/x/absent/not [oid]
+    local: refs/heads/x/behind [oid]
+    local: refs/heads/x/diverged [oid]
+    [date]  refs/heads/x/equal  [oid]  untracked
+    ");
 }
 
 #[test]
@@ -68,44 +71,55 @@ fn a_local_branch_whose_name_becomes_tracked_is_not_overwritten_and_every_fetch_
     let (behind, diverged) = (matrix.behind.clone(), matrix.diverged.clone());
     let tips = matrix.tips();
     let set = matrix.set().ok();
-    for state in ["behind", "diverged"] {
-        let keep = format!("to keep 'x/{state}'");
-        let send = format!("to send 'x/{state}'");
-        assert!(
-            set.stderr.contains(&keep) && set.stderr.contains(&send),
-            "{set}"
-        );
-    }
+    insta::assert_snapshot!(set.shown(), @r"
+    project: changed
+    --- stderr
+    warning: 'refs/heads/x/behind' is local to this mirror and has a tracked name now; if upstream has another one, yours stays
+    warning: to keep 'x/behind' and see upstream's: git push --atomic origin origin/x/behind:refs/heads/local/x/behind :refs/heads/x/behind
+    warning: to send 'x/behind' to upstream: rebase it onto upstream's ('mirrord show' names the commit, 'git fetch origin COMMIT' brings it), then git push --force-with-lease origin x/behind
+    warning: 'refs/heads/x/diverged' is local to this mirror and has a tracked name now; if upstream has another one, yours stays
+    warning: to keep 'x/diverged' and see upstream's: git push --atomic origin origin/x/diverged:refs/heads/local/x/diverged :refs/heads/x/diverged
+    warning: to send 'x/diverged' to upstream: rebase it onto upstream's ('mirrord show' names the commit, 'git fetch origin COMMIT' brings it), then git push --force-with-lease origin x/diverged
+    warning: 'refs/heads/x/equal' is local to this mirror and has a tracked name now; if upstream has another one, yours stays
+    warning: to keep 'x/equal' and see upstream's: git push --atomic origin origin/x/equal:refs/heads/local/x/equal :refs/heads/x/equal
+    warning: to send 'x/equal' to upstream: rebase it onto upstream's ('mirrord show' names the commit, 'git fetch origin COMMIT' brings it), then git push --force-with-lease origin x/equal
+    ");
     matrix.lost_nothing(&tips);
     let [absent, equal, _, theirs] = matrix.theirs();
+    let (mut fetches, mut shows) = (Vec::new(), Vec::new());
     for round in 0..3 {
         if round == 2 {
             matrix.stage.world.kill_daemon();
         }
         let fetched = matrix.stage.git("ours", &["fetch", "-q"]).ok();
-        for (state, is_held) in [
-            ("absent", false),
-            ("equal", false),
-            ("behind", true),
-            ("diverged", true),
-        ] {
-            let warning = format!("'refs/heads/x/{state}' is local to this mirror");
-            assert_eq!(
-                fetched.stderr.contains(&warning),
-                is_held,
-                "{state}: {fetched}"
-            );
-            assert_eq!(
-                matrix.stage.show(NAME).contains(&warning),
-                is_held,
-                "{state}"
-            );
-        }
+        fetches.push(fetched.shown());
+        shows.push(matrix.stage.shown_refs());
         matrix.shows(
             "x",
             [Some(absent), Some(equal), Some(&behind), Some(&diverged)],
         );
     }
+    insta::assert_snapshot!(fetches[0], @r"
+    warning: 'refs/heads/x/behind' is local to this mirror; upstream's 'refs/heads/x/behind' is not shown
+    warning: 'refs/heads/x/diverged' is local to this mirror; upstream's 'refs/heads/x/diverged' is not shown
+    ");
+    insta::assert_snapshot!(shows[0], @r"
+    track: +refs/heads/main:refs/heads/main +refs/heads/x/*:refs/heads/x/*
+    tracked refs: 3
+    local: refs/heads/x/behind [oid]
+    local: refs/heads/x/diverged [oid]
+    held: 'refs/heads/x/behind' is local to this mirror; upstream's is [oid]
+    held: to keep 'x/behind' and see upstream's: git push --atomic origin origin/x/behind:refs/heads/local/x/behind :refs/heads/x/behind
+    held: to send 'x/behind' to upstream: rebase it onto upstream's ('mirrord show' names the commit, 'git fetch origin COMMIT' brings it), then git push --force-with-lease origin x/behind
+    held: 'refs/heads/x/diverged' is local to this mirror; upstream's is [oid]
+    held: to keep 'x/diverged' and see upstream's: git push --atomic origin origin/x/diverged:refs/heads/local/x/diverged :refs/heads/x/diverged
+    held: to send 'x/diverged' to upstream: rebase it onto upstream's ('mirrord show' names the commit, 'git fetch origin COMMIT' brings it), then git push --force-with-lease origin x/diverged
+    ");
+    assert!(
+        fetches.iter().all(|fetch| *fetch == fetches[0]),
+        "{fetches:?}"
+    );
+    assert!(shows.iter().all(|show| *show == shows[0]), "{shows:?}");
     assert!(
         matrix
             .stage
@@ -119,10 +133,10 @@ fn a_local_branch_whose_name_becomes_tracked_is_not_overwritten_and_every_fetch_
     }
     let moved = matrix.stage.project.tip("x/equal").expect("it is there");
     let fetched = matrix.stage.git("ours", &["fetch", "-q"]).ok();
-    assert!(
-        fetched.stderr.contains("'refs/heads/x/diverged' is local"),
-        "{fetched}"
-    );
+    insta::assert_snapshot!(fetched.shown(), @r"
+    warning: 'refs/heads/x/behind' is local to this mirror; upstream's 'refs/heads/x/behind' is not shown
+    warning: 'refs/heads/x/diverged' is local to this mirror; upstream's 'refs/heads/x/diverged' is not shown
+    ");
     let absent = matrix.stage.project.tip("x/absent").expect("it is there");
     matrix.shows(
         "x",
@@ -157,25 +171,18 @@ fn a_branch_that_is_tracked_under_another_name_moves_there_at_once_and_overwrite
     matrix.shows("up", renamed);
     matrix.lost_nothing(&tips);
     let history = matrix.history();
-    for state in STATES {
-        let was = |line: &&str| line.contains(&format!("refs/heads/x/{state} "));
-        assert!(history.lines().any(|line| was(&line)), "{state}: {history}");
-    }
+    insta::assert_snapshot!(tests::shown(&history), @r"
+    [date]  refs/heads/x/absent    [oid]  untracked
+    [date]  refs/heads/x/behind    [oid]  untracked
+    [date]  refs/heads/x/diverged  [oid]  untracked
+    [date]  refs/heads/x/equal     [oid]  untracked
+    ");
     matrix.stage.gitlab.start();
     let fetched = matrix.stage.git("ours", &["fetch", "-q", "--prune"]).ok();
-    for (state, is_held) in [
-        ("absent", false),
-        ("equal", false),
-        ("behind", true),
-        ("diverged", true),
-    ] {
-        let warning = format!("'refs/heads/up/{state}' is local to this mirror");
-        assert_eq!(
-            fetched.stderr.contains(&warning),
-            is_held,
-            "{state}: {fetched}"
-        );
-    }
+    insta::assert_snapshot!(fetched.shown(), @r"
+    warning: 'refs/heads/up/behind' is local to this mirror; upstream's 'refs/heads/x/behind' is not shown
+    warning: 'refs/heads/up/diverged' is local to this mirror; upstream's 'refs/heads/x/diverged' is not shown
+    ");
     matrix.shows("up", renamed);
     let moved = matrix.stage.project.commit("x/equal", "x", "3");
     matrix.stage.git("ours", &["fetch", "-q", "--prune"]).ok();
@@ -198,27 +205,27 @@ fn a_kept_branch_is_local_and_follows_upstream_when_it_is_tracked_again() {
     matrix.set().ok();
     matrix.shows("x", before);
     matrix.lost_nothing(&tips);
-    assert!(
-        matrix
-            .stage
-            .show(NAME)
-            .contains("local: refs/heads/x/equal ")
-    );
-    assert!(
-        !matrix.history().contains("/x/"),
-        "nothing went: {}",
-        matrix.history()
-    );
+    insta::assert_snapshot!(matrix.stage.shown_refs(), @r"
+    track: +refs/heads/main:refs/heads/main
+    tracked refs: 1
+    local: refs/heads/x/absent/not [oid]
+    local: refs/heads/x/behind [oid]
+    local: refs/heads/x/diverged [oid]
+    local: refs/heads/x/equal [oid]
+    ");
+    // Nothing went.
+    insta::assert_snapshot!(tests::shown(&matrix.history()), @"nothing is in the history of 'project'");
     let moved = matrix.stage.project.commit("x/equal", "x", "3");
     let fetched = matrix.stage.git("ours", &["fetch", "-q"]).ok();
     assert_eq!(fetched.stderr, "", "it is local: {fetched}");
     matrix.shows("x", before);
     matrix.stage.set_track(matrix.change.before()).ok();
     let fetched = matrix.stage.git("ours", &["fetch", "-q"]).ok();
-    assert!(
-        !fetched.stderr.contains("x/equal"),
-        "it just moves: {fetched}"
-    );
+    insta::assert_snapshot!(fetched.shown(), @r"
+    warning: 'refs/heads/x/behind' is local to this mirror; upstream's 'refs/heads/x/behind' is not shown
+    warning: 'refs/heads/x/diverged' is local to this mirror; upstream's 'refs/heads/x/diverged' is not shown
+    warning: 'refs/heads/x/absent' is not shown: 'refs/heads/x/absent/not' exists
+    ");
     let after = [
         None,
         Some(moved.as_str()),
@@ -248,10 +255,12 @@ fn a_kept_branch_with_local_changes_stays_local_when_it_is_tracked_again() {
     let moved = matrix.stage.project.commit("x/equal", "x", "3");
     matrix.stage.set_track(matrix.change.before()).ok();
     let fetched = matrix.stage.git("ours", &["fetch", "-q"]).ok();
-    assert!(
-        fetched.stderr.contains("'refs/heads/x/equal' is local"),
-        "{fetched}"
-    );
+    insta::assert_snapshot!(fetched.shown(), @r"
+    warning: 'refs/heads/x/behind' is local to this mirror; upstream's 'refs/heads/x/behind' is not shown
+    warning: 'refs/heads/x/diverged' is local to this mirror; upstream's 'refs/heads/x/diverged' is not shown
+    warning: 'refs/heads/x/equal' is local to this mirror; upstream's 'refs/heads/x/equal' is not shown
+    warning: 'refs/heads/x/absent' is not shown: 'refs/heads/x/absent/not' exists
+    ");
     assert_eq!(matrix.stage.mirror_tip("refs/heads/x/equal"), Some(mine));
     assert!(
         matrix.stage.show(NAME).contains(&moved),

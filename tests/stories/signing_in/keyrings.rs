@@ -1,6 +1,6 @@
 //! Secrets in a real keyring that is unlocked, locked or gone.
 
-use std::{fs, time::Instant};
+use std::{fmt::Write, fs, time::Instant};
 
 use tests::{Run, World};
 
@@ -28,8 +28,7 @@ fn with_a_keyring_the_secret_is_in_it_and_nowhere_else() {
     at(private.add_with_password("project", "right"), &address).ok();
     assert!(private.secrets().is_empty());
     assert_eq!(found(&private.world, "right"), "");
-    let shown = private.world.mirrord(["show", "project"]).ok();
-    assert!(shown.stdout.contains("secret: in the keyring\n"), "{shown}");
+    assert_eq!(private.shown("project", "secret"), ["in the keyring"]);
     private.world.mirrord(["stop"]).ok();
     at(private.look_at("project"), &address).ok();
     at(private.set_password("project", "right"), &address).ok();
@@ -51,8 +50,7 @@ fn a_daemon_whose_program_has_been_replaced_still_finds_the_keyring() {
     private.world.install("mirrord");
     at(private.add_with_password("project", "right"), &address).ok();
     assert!(private.secrets().is_empty());
-    let shown = private.world.mirrord(["show", "project"]).ok();
-    assert!(shown.stdout.contains("secret: in the keyring\n"), "{shown}");
+    assert_eq!(private.shown("project", "secret"), ["in the keyring"]);
     assert_eq!(private.world.daemon_pid(), pid, "it is the old one");
     at(private.world.mirrord(["remove", "project"]), &address).ok();
     drop(keyring);
@@ -81,22 +79,22 @@ fn a_locked_keyring_is_not_waited_for_and_its_secret_is_looked_for_nowhere_else(
     private.logins();
     let began = Instant::now();
     let ran = at(private.fetch("ours"), &address).code(128);
-    assert!(ran.stderr.contains("error: the keyring is locked"), "{ran}");
-    assert!(ran.stderr.contains("\nhint: unlock it"), "{ran}");
+    insta::assert_snapshot!(ran.shown(), @r"
+    error: the keyring is locked
+    hint: unlock it, for example by signing in to your desktop, and try again
+    ");
     assert!(began.elapsed().as_secs() < LIMIT, "{:?}", began.elapsed());
     assert_eq!(private.logins(), [""; 0], "upstream is not asked");
-    let status = private.world.mirrord(["status"]).ok();
-    assert!(
-        status
-            .stdout
-            .contains("project  needs you: the keyring is locked"),
-        "{status}"
+    assert_eq!(
+        private.needs_you(),
+        ["project  needs you: the keyring is locked"]
     );
     let ran = at(private.set_password("project", "new"), &address).code(1);
-    assert!(
-        ran.stderr.contains("the keyring is locked"),
-        "no plain file instead: {ran}"
-    );
+    // No plain file instead.
+    insta::assert_snapshot!(ran.shown(), @r"
+    error: the keyring is locked
+    hint: unlock it, for example by signing in to your desktop, and try again
+    ");
     assert_eq!(found(&private.world, "new"), "");
     keyring.unlock();
     at(private.fetch("ours"), &address).ok();
@@ -110,16 +108,19 @@ fn without_its_keyring_a_mirror_says_where_its_secret_is() {
     at(private.add_with_password("project", "right"), &address).ok();
     private.world.mirrord(["stop"]).ok();
     keyring.stop();
+    let mut all = String::new();
     for bus in [address.as_str(), "unix:path=/nonexistent"] {
         let ran = at(private.look_at("project"), bus).code(128);
-        assert!(
-            ran.stderr
-                .contains("error: cannot reach the keyring that has this mirror's secret")
-                && ran.stderr.contains("\nhint: "),
-            "{ran}"
-        );
+        writeln!(all, "{}", ran.shown()).expect("into a string");
         private.world.mirrord(["stop"]).ok();
     }
+    insta::assert_snapshot!(all, @r"
+    error: cannot reach the keyring that has this mirror's secret
+    hint: sign in to the desktop that the keyring belongs to, or store the secret anew
+
+    error: cannot reach the keyring that has this mirror's secret
+    hint: sign in to the desktop that the keyring belongs to, or store the secret anew
+    ");
     // A new one goes where there is something now, and the mirror knows where that is.
     private.set_password("project", "right").ok();
     private.look_at("project").ok();
