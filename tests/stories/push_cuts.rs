@@ -29,16 +29,19 @@ fn cut(count: usize, meant: fn(Cut) -> bool) {
     trials.is_sound();
 }
 
+/// Takes long: each cut is a push, the same push again, and a look at all that each has left.
 #[test]
 fn a_push_that_is_cut_on_its_way_is_not_called_pushed_and_can_be_tried_again() {
     cut(8, |cut| matches!(cut, Cut::Request(_) | Cut::Unheard));
 }
 
+/// Takes long: each cut is a push, the same push again, and a look at all that each has left.
 #[test]
 fn a_push_whose_answer_is_cut_says_that_it_may_have_reached_upstream() {
     cut(10, |cut| matches!(cut, Cut::Answer(_) | Cut::Unsaid));
 }
 
+/// Takes long: each cut is a push, the same push again, and a look at all that each has left.
 #[test]
 fn a_push_that_is_cut_before_it_is_sent_is_called_failed() {
     cut(6, |cut| matches!(cut, Cut::Refs(_)));
@@ -74,16 +77,19 @@ fn a_process_is_killed_while_upstream_is_asked_for_its_refs() {
     kill(&[Part::Helper, Part::Daemon], GitLab::pause, On::LsRefs);
 }
 
+/// Takes long: each of five processes is killed in a push of its own, and each push is tried again.
 #[test]
 fn a_process_is_killed_before_anything_is_sent() {
     kill(&Part::ALL, GitLab::pause, On::PushInfoRefs);
 }
 
+/// Takes long: each of five processes is killed in a push of its own, and each push is tried again.
 #[test]
 fn a_process_is_killed_when_the_push_has_arrived() {
     kill(&Part::ALL, GitLab::pause, On::Push);
 }
 
+/// Takes long: each of five processes is killed in a push of its own, and each push is tried again.
 #[test]
 fn a_process_is_killed_when_upstream_has_accepted_and_no_client_knows() {
     kill(&Part::ALL, GitLab::pause_answer, On::Push);
@@ -165,6 +171,7 @@ fn a_push_outlives_the_daemon_and_is_not_disturbed_by_the_next_one() {
     trials.is_sound();
 }
 
+/// Takes long: two signals at four moments are eight pushes, and each is tried again.
 #[test]
 fn a_push_may_be_interrupted_or_lost_with_all_its_parts_at_any_step() {
     let trials = Trials::new();

@@ -135,6 +135,7 @@ fn push_options_go_as_they_are_and_an_empty_one_does_no_harm() {
     assert_eq!(marker, "2|merge_request.title=Ünïcode \"quoted\"|ci.skip|");
 }
 
+/// Takes long: git itself reads, sends and writes ten thousand refs several times.
 #[test]
 fn ten_thousand_branches_come_in_one_push_and_others_beside_them() {
     let (world, project) = stage();

@@ -65,6 +65,7 @@ fn relayed(pair: &Pair, name: &str, script: &str) {
     pair.pushes(&["origin", "main"]);
 }
 
+/// Takes long: nine outputs are printed to four pushes each, ours and plain ones over http and on disk.
 #[test]
 fn whatever_gitlab_prints_is_shown_once_and_as_it_is() {
     let link =

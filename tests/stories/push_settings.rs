@@ -69,6 +69,7 @@ fn nobody_writes_the_mirrors_own_refs() {
     mirror_is_upstream(&stage.world, &stage.project);
 }
 
+/// Takes long: each of 22 settings has a push of its own.
 #[test]
 fn settings_and_variables_of_the_person_do_not_disturb_a_push() {
     let stage = Stage::new(fill).with_ours();

@@ -155,6 +155,7 @@ fn ten_people_push_ten_branches_at_once_and_all_arrive() {
     race.all_is_well();
 }
 
+/// Takes long: the ten of them need up to ten rounds of pull and push.
 #[test]
 fn ten_people_push_one_branch_until_everything_is_in_and_nothing_is_lost() {
     let race = race(&TEN);

@@ -1,5 +1,7 @@
 //! The daemon dies in the middle of a change of the refspecs, at each step at which something is written: the next command
 //! finds the mirror as it was or as it was to be.
+//!
+//! These stories take long: for each step a daemon is started under `strace`, killed, and started again.
 
 use std::{collections::BTreeSet, fs, io};
 
@@ -224,6 +226,7 @@ fn nothing_unfinished_is_left_after_a_while() {
     }
 }
 
+/// Takes 10 s: so long the daemon waits for a lock of git's.
 #[test]
 fn a_change_that_the_disk_refuses_is_finished_or_undone_by_the_next_sync() {
     let matrix = Matrix::new(Change::Renamed);

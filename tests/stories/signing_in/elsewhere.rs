@@ -35,6 +35,7 @@ fn redirect_targets(own: &GitLab, other: &GitLab, tls: &GitLab) -> Vec<String> {
     ]
 }
 
+/// Takes long: 180 redirects have a test of the connection each.
 #[test]
 fn no_redirect_takes_a_mirrors_own_token_along() {
     let private = Stage::private();

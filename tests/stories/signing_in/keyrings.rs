@@ -56,6 +56,7 @@ fn a_daemon_whose_program_has_been_replaced_still_finds_the_keyring() {
     drop(keyring);
 }
 
+/// Takes 20 s: the daemon gives a keyring 10 s to answer, and this asks a locked one twice.
 #[test]
 fn a_locked_keyring_is_not_waited_for_and_its_secret_is_looked_for_nowhere_else() {
     let private = Stage::private();
@@ -78,6 +79,7 @@ fn a_locked_keyring_is_not_waited_for_and_its_secret_is_looked_for_nowhere_else(
     fs::write(dir.join(&id), "right\n").expect("ours");
     private.logins();
     let began = Instant::now();
+    let set = at(private.set_password("project", "new"), &address).start();
     let ran = at(private.fetch("ours"), &address).code(128);
     insta::assert_snapshot!(ran.shown(), @r"
     error: the keyring is locked
@@ -89,7 +91,8 @@ fn a_locked_keyring_is_not_waited_for_and_its_secret_is_looked_for_nowhere_else(
         private.needs_you(),
         ["project  needs you: the keyring is locked"]
     );
-    let ran = at(private.set_password("project", "new"), &address).code(1);
+    let ran = set.wait();
+    assert_eq!(ran.status.code(), Some(1), "{ran}");
     // No plain file instead.
     insta::assert_snapshot!(ran.shown(), @r"
     error: the keyring is locked

@@ -94,6 +94,7 @@ fn a_socket_that_is_gone_is_made_anew_and_nobody_notices() {
     assert!(!state.join("socket").exists(), "it takes it along");
 }
 
+/// Takes 5 s: so long `mirrord stop` waits for an answer before it sends a signal.
 #[test]
 fn a_daemon_that_does_not_answer_is_stopped_all_the_same() {
     let stage = stage();
@@ -208,6 +209,7 @@ fn a_log_that_cannot_be_written_stops_nothing() {
     assert_eq!(ran.stderr, "", "started by git: {ran}");
 }
 
+/// Takes 5 s: so long `mirrord stop` waits for an answer before it sends a signal.
 #[test]
 fn nobody_but_root_may_look_into_a_daemon() {
     let stage = stage();
