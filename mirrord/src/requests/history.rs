@@ -201,3 +201,45 @@ fn past(entry: Entry) -> Past {
         why: entry.why.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full(typed: &str, old: &str) -> Result<BString, String> {
+        full_name(typed.as_bytes(), &old.into()).map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn a_short_name_is_of_the_kind_of_the_ref_that_was() {
+        for (typed, old, expected) in [
+            ("was", "refs/heads/topic", "refs/heads/was"),
+            ("a/b", "refs/heads/topic", "refs/heads/a/b"),
+            ("was", "refs/tags/v1", "refs/tags/was"),
+            ("refs/heads/was", "refs/tags/v1", "refs/heads/was"),
+            ("refs/tags/was", "refs/heads/topic", "refs/tags/was"),
+        ] {
+            assert_eq!(full(typed, old), Ok(expected.into()), "{typed} of {old}");
+        }
+    }
+
+    #[test]
+    fn what_git_branch_would_not_make_is_refused() {
+        for typed in [
+            "refs/upstream/heads/x",
+            "refs/mirror/x",
+            "refs/replace/x",
+            "refs/notes/x",
+            "refs/heads/",
+            "a..b",
+            "with space",
+            "HEAD~1",
+            "HEAD",
+            "-x",
+            "",
+        ] {
+            let message = format!("'{typed}' is not the name of a branch or a tag");
+            assert_eq!(full(typed, "refs/heads/topic"), Err(message));
+        }
+    }
+}

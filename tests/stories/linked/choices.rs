@@ -68,7 +68,10 @@ fn a_choice_that_there_is_not_is_an_error_with_those_that_there_are() {
     );
     assert!(!world.path("ours").exists());
     let refused = world.mirrord(["config", "link", "symlink"]).fails();
-    assert!(refused.stderr.contains("'hardlink'"), "{refused}");
+    insta::assert_snapshot!(refused.shown(), @r"
+        error: 'symlink' is not a value of 'link'
+        hint: it may be 'auto', 'reflink', 'hardlink', 'copy' or 'off'; did you mean 'reflink'?
+    ");
 }
 
 #[test]

@@ -124,7 +124,17 @@ fn a_local_branch_is_rebased_onto_the_tracked_one_that_moved() {
         let parent = fork.tip("ours", "mine~1");
         assert_eq!(parent, Some(moved), "it is on top of what upstream has");
         let plain = fork.push("ours", &["mine"]).code(1);
-        assert!(plain.stderr.contains("(non-fast-forward)"), "{plain}");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(plain.shown(), @r"
+                To mirror::fork
+                 ! [rejected]        mine -> mine (non-fast-forward)
+                error: failed to push some refs to 'mirror::fork'
+                hint: Updates were rejected because the tip of your current branch is behind
+                hint: its remote counterpart. If you want to integrate the remote changes,
+                hint: use 'git pull' before pushing again.
+                hint: See the 'Note about fast-forwards' in 'git push --help' for details.
+            ");
+        }
         assert_eq!(fork.mirror_tip("refs/heads/mine"), old, "nobody forced it");
         fork.upstream_stays(|| {
             stayed(
@@ -149,7 +159,10 @@ fn commits_that_a_force_push_or_a_deletion_removed_from_a_local_branch_can_be_re
     let second = fork.tip("ours", "HEAD");
     stayed(fork.push("ours", &["--force", "mine"]), &["mine"]);
     let gone = fork.upstream_stays(|| fork.push("ours", &[":mine"]).ok());
-    assert!(gone.stderr.contains(" - [deleted]         mine"), "{gone}");
+    insta::assert_snapshot!(gone.shown(), @r"
+        To mirror::fork
+         - [deleted]         mine
+    ");
     assert_eq!(fork.mirror_tip("refs/heads/mine"), None);
     fork.theirs(&["fetch", "-q", "--prune"]).ok();
     assert_eq!(fork.tip("theirs", "origin/mine"), None);

@@ -38,6 +38,7 @@ fn a_commit_that_somebody_pushed_to_a_local_branch_meanwhile_is_not_overwritten(
     let theirs = fork.commit("theirs", "theirs");
     let old = fork.tip("ours", "mine");
     fork.commit("ours", "ours");
+    let mut shown = String::new();
     for args in [
         ["mine"].as_slice(),
         &["--force", "mine"],
@@ -49,16 +50,31 @@ fn a_commit_that_somebody_pushed_to_a_local_branch_meanwhile_is_not_overwritten(
             .ok();
         fork.ours(&["fetch", "-q"]).ok();
         let ran = fork.push_while(args, "git push -q origin mine").code(1);
-        assert!(
-            ran.stderr.contains("! [remote rejected]") && ran.stderr.contains("(stale info)"),
-            "{args:?}: {ran}"
-        );
+        shown += &ran.shown();
         assert_eq!(
             fork.mirror_tip("refs/heads/mine"),
             Some(theirs.clone()),
             "{ran}"
         );
     }
+    insta::assert_snapshot!(shown, @r"
+        remote: mine is local to this mirror; not sent to 127.0.0.1
+        To mirror::fork
+         ! [remote rejected] mine -> mine (stale info)
+        error: failed to push some refs to 'mirror::fork'
+        remote: mine is local to this mirror; not sent to 127.0.0.1
+        To mirror::fork
+         ! [remote rejected] mine -> mine (stale info)
+        error: failed to push some refs to 'mirror::fork'
+        remote: mine is local to this mirror; not sent to 127.0.0.1
+        To mirror::fork
+         ! [remote rejected] mine -> mine (stale info)
+        error: failed to push some refs to 'mirror::fork'
+        remote: mine is local to this mirror; not sent to 127.0.0.1
+        To mirror::fork
+         ! [remote rejected] mine (stale info)
+        error: failed to push some refs to 'mirror::fork'
+    ");
     fork.alone();
     fork.ours(&["pull", "-q", "--rebase", "origin", "mine"])
         .ok();
@@ -73,7 +89,12 @@ fn of_two_pushes_that_create_the_same_local_branch_the_second_is_refused() {
     let made = fork
         .push_while(&["mine"], "git push -q origin main:refs/heads/mine")
         .code(1);
-    assert!(made.stderr.contains("(stale info)"), "{made}");
+    insta::assert_snapshot!(made.shown(), @r"
+        remote: mine is local to this mirror; not sent to 127.0.0.1
+        To mirror::fork
+         ! [remote rejected] mine -> mine (stale info)
+        error: failed to push some refs to 'mirror::fork'
+    ");
     assert_eq!(
         fork.mirror_tip("refs/heads/mine"),
         fork.tip("theirs", "main")
@@ -81,7 +102,11 @@ fn of_two_pushes_that_create_the_same_local_branch_the_second_is_refused() {
     let moved = fork
         .push_while(&["--force", "mine"], "git push -q origin :mine")
         .code(1);
-    assert!(moved.stderr.contains("(stale info)"), "{moved}");
+    insta::assert_snapshot!(moved.shown(), @r"
+        To mirror::fork
+         ! [remote rejected] mine -> mine (stale info)
+        error: failed to push some refs to 'mirror::fork'
+    ");
     assert_eq!(fork.mirror_tip("refs/heads/mine"), None, "it stays deleted");
     // Both want the same.
     fork.theirs(&["fetch", "-q"]).ok();
@@ -98,7 +123,12 @@ fn of_two_pushes_that_create_the_same_local_branch_the_second_is_refused() {
             "git push -q origin main:refs/heads/a/b",
         )
         .code(1);
-    assert!(ran.stderr.contains("('refs/heads/a/b' exists)"), "{ran}");
+    insta::assert_snapshot!(ran.shown(), @r"
+        remote: a/b is local to this mirror; not sent to 127.0.0.1
+        To mirror::fork
+         ! [remote rejected] mine -> a ('refs/heads/a/b' exists)
+        error: failed to push some refs to 'mirror::fork'
+    ");
     fork.is_sound();
 }
 

@@ -56,17 +56,11 @@ fn each_fetch_and_show_say_that_a_local_branch_hides_upstreams() {
     fork.world.kill_daemon();
     let theirs = fork.project.commit("feat", "theirs", "more");
     let fetched = fork.ours(&["fetch"]).ok();
-    assert!(
-        fetched.stderr.contains("warning: 'refs/heads/feat'"),
-        "{fetched}"
-    );
+    insta::assert_snapshot!(fetched.shown(), @"warning: 'refs/heads/feat' is local to this mirror; upstream's 'refs/heads/feat' is not shown");
     assert!(fork.show("fork").contains(&theirs), "{}", fork.show("fork"));
     fork.project.delete("feat");
     let fetched = fork.ours(&["fetch"]).ok();
-    assert!(
-        !fetched.stderr.contains("warning"),
-        "nothing is hidden: {fetched}"
-    );
+    insta::assert_snapshot!(fetched.shown(), @"");
     assert_eq!(fork.mirror_tip("refs/heads/feat"), mine);
     fork.is_sound();
 }
@@ -130,15 +124,26 @@ fn a_hidden_branch_appears_when_the_local_one_was_renamed_by_the_printed_command
         let type_it = ["-c", typed.as_str()];
         fork.upstream_stays(|| {
             let ran = fork.world.program("sh", type_it).at("ours").ok();
-            assert!(
-                !ran.stderr
-                    .contains("feat is local to this mirror; not sent to 127.0.0.1 upstream")
-            );
+            insta::allow_duplicates! {
+                insta::assert_snapshot!(ran.shown(), @r"
+                    warning: 'refs/heads/feat' is local to this mirror; upstream's 'refs/heads/feat' is not shown
+                    remote: feat was local to this mirror; the next fetch shows what 127.0.0.1 has
+                    remote: wip/feat is local to this mirror; not sent to 127.0.0.1
+                    To mirror::fork
+                     - [deleted]         feat
+                     * [new branch]      origin/feat -> wip/feat
+                ");
+            }
             let stays = "remote: wip/feat is local to this mirror; not sent to 127.0.0.1";
             assert!(ran.stderr.contains(stays), "{ran}");
         });
         let fetched = fork.ours(&["fetch"]).ok();
-        assert!(!fetched.stderr.contains("warning"), "{fetched}");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(fetched.shown(), @r"
+                From mirror::fork
+                 * [new branch]      feat       -> origin/feat
+            ");
+        }
         assert_eq!(fork.tip("ours", "origin/feat"), Some(theirs.clone()));
         assert_eq!(fork.tip("ours", "origin/wip/feat"), Some(mine.clone()));
         assert!(
@@ -166,23 +171,38 @@ fn a_local_branch_is_sent_upstream_by_the_printed_command() {
         fork.commit("ours", "more");
         fork.push("ours", &["feat"]).code(1)
     });
-    assert!(
-        refused.stderr.contains("upstream has another one"),
-        "{refused}"
-    );
+    insta::assert_snapshot!(refused.shown(), @r"
+        warning: 'refs/heads/feat' is local to this mirror; upstream's 'refs/heads/feat' is not shown
+        To mirror::fork
+         ! [remote rejected] feat -> feat (upstream has another one; see 'mirrord show')
+        error: failed to push some refs to 'mirror::fork'
+    ");
     let forced = fork.upstream_stays(|| fork.push("ours", &["--force", "feat"]).code(1));
-    assert!(
-        forced.stderr.contains("upstream has another one"),
-        "{forced}"
-    );
+    insta::assert_snapshot!(forced.shown(), @r"
+        warning: 'refs/heads/feat' is local to this mirror; upstream's 'refs/heads/feat' is not shown
+        To mirror::fork
+         ! [remote rejected] feat -> feat (upstream has another one; see 'mirrord show')
+        error: failed to push some refs to 'mirror::fork'
+    ");
     assert!(typed.contains("'git fetch origin COMMIT'"), "{typed}");
     fork.ours(&["fetch", "-q", "origin", &theirs]).ok();
     fork.ours(&["rebase", "-q", "FETCH_HEAD"]).ok();
     let ran = fork.push("ours", &["--force-with-lease", "feat"]).ok();
-    assert!(!ran.stderr.contains("not sent"), "{ran}");
+    insta::assert_snapshot!(ran.shown(), @r"
+        warning: 'refs/heads/feat' is local to this mirror; upstream's 'refs/heads/feat' is not shown
+        To mirror::fork
+         + [oid]...[oid] feat -> feat (forced update)
+    ");
     assert_eq!(fork.project.tip("feat"), fork.tip("ours", "feat"));
     let fetched = fork.theirs(&["fetch"]).ok();
-    assert!(!fetched.stderr.contains("warning"), "{fetched}");
+    insta::assert_snapshot!(fetched.shown(), @r"
+        From mirror::fork
+         * [new branch]      feat       -> origin/feat
+         * [new branch]      spare      -> origin/spare
+         * [new branch]      topic      -> origin/topic
+         * [new tag]         light      -> light
+         * [new tag]         v1         -> v1
+    ");
     assert_eq!(fork.tip("theirs", "origin/feat"), fork.project.tip("feat"));
     assert!(
         !fork.show("fork").contains("held:"),
@@ -205,10 +225,13 @@ fn a_local_tag_is_kept_beside_upstreams_by_the_printed_command() {
     .ok();
     fork.project.tag("v9", "topic");
     let fetched = fork.ours(&["fetch"]).ok();
-    assert!(
-        fetched.stderr.contains("'refs/tags/v9' is local"),
-        "{fetched}"
-    );
+    insta::assert_snapshot!(fetched.shown(), @r"
+        warning: 'refs/tags/v9' is local to this mirror; upstream's 'refs/tags/v9' is not shown
+        From mirror::fork
+         * [new branch]      spare      -> origin/spare
+         * [new branch]      topic      -> origin/topic
+         * [new tag]         v1         -> v1
+    ");
     assert_eq!(fork.mirror_tip("refs/tags/v9"), fork.tip("ours", "mine"));
     let output = fork.show("fork");
     let line = output
@@ -280,7 +303,14 @@ fn a_local_name_that_is_in_the_way_of_upstreams_is_kept_and_named() {
         stayed(fork.push("ours", &args), &["wip/a"]);
     });
     let fetched = fork.theirs(&["fetch", "--prune"]).ok();
-    assert!(!fetched.stderr.contains("warning"), "{fetched}");
+    insta::assert_snapshot!(fetched.shown(), @r"
+        From mirror::fork
+         - [deleted]         (none)     -> origin/a
+         - [deleted]         (none)     -> origin/b/mine
+         * [new branch]      a/theirs   -> origin/a/theirs
+         * [new branch]      b          -> origin/b
+         * [new branch]      wip/a      -> origin/wip/a
+    ");
     for name in ["a/theirs", "b"] {
         let fetched_tip = fork.tip("theirs", &format!("origin/{name}"));
         assert_eq!(fetched_tip, fork.project.tip(name), "{name}");
@@ -293,11 +323,12 @@ fn a_local_branch_that_hides_upstreams_is_deleted_and_upstreams_is_seen() {
     let (fork, theirs) = taken();
     fork.ours(&["fetch", "-q"]).ok();
     let ran = fork.upstream_stays(|| fork.push("ours", &[":feat"]).ok());
-    assert!(
-        ran.stderr
-            .contains("the next fetch shows what 127.0.0.1 has"),
-        "{ran}"
-    );
+    insta::assert_snapshot!(ran.shown(), @r"
+        warning: 'refs/heads/feat' is local to this mirror; upstream's 'refs/heads/feat' is not shown
+        remote: feat was local to this mirror; the next fetch shows what 127.0.0.1 has
+        To mirror::fork
+         - [deleted]         feat
+    ");
     fork.ours(&["fetch", "-q"]).ok();
     assert_eq!(fork.tip("ours", "origin/feat"), Some(theirs));
     fork.world
@@ -318,7 +349,14 @@ fn a_local_branch_that_equals_what_upstream_makes_simply_moves_on() {
     let send = ["push", "-q", &fork.url, "feat"];
     fork.ours(&send).ok();
     let fetched = fork.theirs(&["fetch"]).ok();
-    assert!(!fetched.stderr.contains("warning"), "{fetched}");
+    insta::assert_snapshot!(fetched.shown(), @r"
+        From mirror::fork
+         * [new branch]      feat       -> origin/feat
+         * [new branch]      spare      -> origin/spare
+         * [new branch]      topic      -> origin/topic
+         * [new tag]         light      -> light
+         * [new tag]         v1         -> v1
+    ");
     let next = fork.project.commit("feat", "next", "next");
     fork.theirs(&["fetch", "-q"]).ok();
     assert_eq!(fork.tip("theirs", "origin/feat"), Some(next));
@@ -338,7 +376,12 @@ fn a_tracked_name_that_upstream_does_not_have_yet_goes_upstream() {
     let ran = fork
         .push("ours", &["new", "new:refs/heads/other", "new:refs/tags/t"])
         .ok();
-    assert!(!ran.stderr.contains("is local"), "{ran}");
+    insta::assert_snapshot!(ran.shown(), @r"
+        To mirror::fork
+           [oid]..[oid]  new -> new
+         * [new branch]      new -> other
+         * [new tag]         new -> t
+    ");
     let tip = fork.tip("ours", "new");
     for name in ["new", "other", "refs/tags/t"] {
         assert_eq!(fork.project.tip(name), tip, "{name}");

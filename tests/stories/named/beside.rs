@@ -70,7 +70,10 @@ fn a_url_makes_its_mirror_beside_those_that_have_names() {
     stage.add("two", &[]).ok();
     let why = format!("there is no mirror of '{}'", stage.url);
     let ran = refused(stage.mirrord(&["show", &stage.url]), 1, &why);
-    assert!(ran.stderr.contains("'one' and 'two'"), "{ran}");
+    insta::assert_snapshot!(ran.shown(), @r"
+        error: there is no mirror of 'http://gitlab.example/group/project.git'
+        hint: 'one' and 'two' are some that were made with a name: say the name
+    ");
     stage.gitlab.forget_requests();
     stage.clone(&stage.url, "ours").ok();
     let requests = stage.gitlab.requests();
@@ -156,10 +159,11 @@ fn a_mirror_that_gets_a_name_is_used_by_it_and_its_url_makes_another() {
     let restore = ["restore", &stage.url, "main", "--as", "mine"];
     stage.mirrord(&restore).ok();
     let renamed = stage.mirrord(&["rename", &stage.url, "work"]).ok();
-    assert!(
-        renamed.stderr.contains("'work' is used by its name"),
-        "{renamed}"
-    );
+    insta::assert_snapshot!(renamed.shown(), @r"
+        'http://gitlab.example/group/project.git' is now 'work'
+        --- stderr
+        warning: 'work' is used by its name from now on: the next use of 'http://gitlab.example/group/project.git' makes a mirror of its own, which takes the packs of this one; what is local stays in 'work'
+    ");
     stage.gitlab.forget_requests();
     let fetched = stage.fetch("ours").ok();
     let line = "in the mirror 'work': git ls-remote 'mirror::work'";
@@ -182,10 +186,7 @@ fn mirrors_of_an_older_version_keep_their_branches_and_their_urls_mean_the_whole
     // There was no copy of the configuration then.
     fs::remove_file(stage.world.path(&dir).join("config.copy")).expect("there");
     let cloned = stage.clone(&stage.url, "whole").ok();
-    assert!(
-        cloned.stderr.contains("are in the mirror 'work'"),
-        "{cloned}"
-    );
+    insta::assert_snapshot!(cloned.shown(), @"warning: local branches and tags of 'http://gitlab.example/group/project.git' are in the mirror 'work': git ls-remote 'mirror::work'");
     stage.world.kill_daemon();
     url_is_whole(&stage, "again");
     stage.fetch("ours").ok();

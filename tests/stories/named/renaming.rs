@@ -23,10 +23,10 @@ fn a_renamed_mirror_has_all_that_it_had() {
     );
 
     let ran = stage.fetch("ours").code(128);
-    assert!(
-        ran.stderr.contains("error: no mirror is called 'work'"),
-        "{ran}"
-    );
+    insta::assert_snapshot!(ran.shown(), @r"
+        error: no mirror is called 'work'
+        hint: 'mirrord list' shows them; a URL makes a new one: mirror::https://HOST/GROUP/PROJECT.git
+    ");
     let set_url = ["remote", "set-url", "origin", "mirror::play"];
     stage.world.git(set_url).at("ours").ok();
     stage.fetch("ours").ok();

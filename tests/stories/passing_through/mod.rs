@@ -117,7 +117,10 @@ fn of_an_empty_project_upstream_is_asked_what_there_is_and_no_more() {
         .clone(&stage.url, "ours")
         .args(["--no-quiet", "--depth=1"])
         .ok();
-    assert!(ran.stderr.contains("cloned an empty repository"), "{ran}");
+    insta::assert_snapshot!(ran.shown(), @r"
+        Cloning into 'ours'...
+        warning: You appear to have cloned an empty repository.
+    ");
     assert_eq!(stage.gitlab.requests().len(), 2);
 }
 

@@ -262,6 +262,21 @@ fn a_bad_value_is_refused_with_those_that_there_are() {
 }
 
 #[test]
+fn no_setting_takes_a_value_that_is_none_of_its_own() {
+    for (key, value) in [
+        ("sync-on-fetch", "perhaps"),
+        ("fresh-for", "soon"),
+        ("fresh-for", ""),
+        ("stale", "never"),
+        ("atomic", "sometimes"),
+        ("keep-history", "-1d"),
+        ("track", "refs/heads/*:refs/heads/one"),
+    ] {
+        refusal(key, value);
+    }
+}
+
+#[test]
 fn a_mirror_with_a_bad_setting_is_not_read_and_the_file_is_named() {
     let head = "[mirror]\n\turl = https://h/p\n\t";
     for (line, said) in [
