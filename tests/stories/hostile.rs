@@ -2,19 +2,13 @@
 
 use std::fs;
 
-use tests::{Fault, GitLab, On, Project, World, refs, same_clone};
+use tests::{Fault, On, World, refs, same_clone};
 
-fn url(gitlab: &GitLab) -> String {
-    format!("mirror::{}", gitlab.url("group/project"))
-}
+use crate::stage::Stage;
 
-fn world_with_clone() -> (World, GitLab, Project) {
-    let world = World::new();
-    let gitlab = world.gitlab();
-    let project = gitlab.project("group/project");
-    project.history(5);
-    world.git(["clone", "--quiet", &url(&gitlab), "clone"]).ok();
-    (world, gitlab, project)
+/// A project with a mirror, and a clone of that which is called `ours`.
+fn cloned() -> Stage {
+    Stage::new(|project| project.history(5)).with_ours()
 }
 
 #[test]
@@ -34,7 +28,9 @@ fn a_redirect_takes_no_login_along_where_git_itself_fetches() {
     world.config("http.cookieFile", "/dev/null");
     world.config("http.followRedirects", "true");
     world.config("mirror.allowLoginInUrl", "true");
-    let mine = url(&own).replace("mirror::http://", "mirror::http://me:right@");
+    let mine = own
+        .url("group/project")
+        .replace("http://", "mirror::http://me:right@");
     world.git(["ls-remote", &mine]).code(128);
     for request in other.requests() {
         assert_eq!(request.authorization, None, "{request:?}");
@@ -43,78 +39,68 @@ fn a_redirect_takes_no_login_along_where_git_itself_fetches() {
 
 #[test]
 fn a_project_that_takes_an_old_address_is_not_mistaken_for_the_one_that_moved() {
-    let world = World::new();
-    let gitlab = world.gitlab();
-    gitlab.project("group/new").commit("main", "a", "new");
-    let target = format!(
-        "{}/info/refs?service=git-upload-pack",
-        gitlab.url("group/new")
-    );
-    gitlab.fault(Fault::redirect(301, &target).project("group/project"));
-    world.git(["ls-remote", &url(&gitlab)]).ok();
-    gitlab.clear_faults();
-    let own = gitlab
-        .project("group/project")
-        .commit("main", "a", "another");
-    let listed = world
-        .git(["ls-remote", &url(&gitlab), "refs/heads/main"])
-        .ok();
+    let stage = Stage::new(|project| project.commit("main", "a", "another"));
+    let new = stage.gitlab.project("group/new");
+    new.commit("main", "a", "new");
+    let new = stage.gitlab.url("group/new");
+    let target = format!("{new}/info/refs?service=git-upload-pack");
+    let moved = Fault::redirect(301, &target).project("group/project");
+    stage.gitlab.fault(moved);
+    stage.ls_remote().ok();
+    stage.gitlab.clear_faults();
+    let listed = stage.ls_remote().arg("refs/heads/main").ok();
+    let own = stage.upstream_tip("main");
     assert!(listed.stdout.starts_with(&own), "{listed}");
 }
 
 #[test]
 fn a_guessed_login_does_not_get_what_anybody_could_read_once() {
-    let world = World::new();
-    let gitlab = world.gitlab();
-    let project = gitlab.project("group/project");
-    project.commit("main", "a", "public");
-    world.git(["ls-remote", &url(&gitlab)]).ok();
-    gitlab.require_login("group/project", "me", "right");
-    world.config("mirror.allowLoginInUrl", "true");
-    let guess = url(&gitlab).replace("mirror::http://", "mirror::http://eve:guess@");
-    let ran = world
-        .git(["ls-remote", &guess])
-        .env("MIRROR_STALE", "serve")
-        .code(128);
+    let stage = Stage::new(|project| project.commit("main", "a", "public"));
+    stage.ls_remote().ok();
+    stage.gitlab.require_login("group/project", "me", "right");
+    stage.world.config("mirror.allowLoginInUrl", "true");
+    let guess = stage.url.replace("http://", "mirror::http://eve:guess@");
+    let ran = stage.world.git(["ls-remote", &guess]);
+    let ran = ran.env("MIRROR_STALE", "serve").code(128);
     assert!(ran.stdout.is_empty(), "{ran}");
 }
 
 #[test]
 fn objects_that_a_mirror_has_lost_are_fetched_again() {
-    let (world, gitlab, _) = world_with_clone();
-    world.mirrord(["stop"]).ok();
-    let packs = world.only_mirror().join("objects/pack");
+    let stage = cloned();
+    stage.mirrord(&["stop"]).ok();
+    let packs = stage.world.only_mirror().join("objects/pack");
     for file in fs::read_dir(packs).expect("readable") {
         fs::remove_file(file.expect("readable").path()).expect("ours");
     }
-    world.git(["clone", "--quiet", &url(&gitlab), "again"]).ok();
-    world
-        .git(["clone", "--quiet", &gitlab.url("group/project"), "plain"])
-        .ok();
-    same_clone(&world, &world.path("again"), &world.path("plain"));
+    stage.clone(&stage.url, "again").ok();
+    stage.world.git(["clone", "-q", &stage.url, "plain"]).ok();
+    let path = |dir| stage.world.path(dir);
+    same_clone(&stage.world, &path("again"), &path("plain"));
 }
 
 #[test]
 fn a_mirror_that_has_lost_its_settings_is_named_and_nothing_is_made_over_it() {
-    let (world, gitlab, _) = world_with_clone();
-    let mirror = world.only_mirror();
+    let stage = cloned();
+    let mirror = stage.world.only_mirror();
     fs::write(mirror.join("config"), "[core]\n\tbare = true\n").expect("ours");
     fs::remove_file(mirror.join("config.copy")).expect("there");
-    gitlab.forget_requests();
-    let ran = world.git(["fetch"]).at("clone").code(128);
+    stage.gitlab.forget_requests();
+    let ran = stage.ours(&["fetch"]).code(128);
     insta::assert_snapshot!(ran.shown(), @"error: cannot read the mirrors: '/world/m/mirrors/project-[oid].git' is in its place and has no mirror.url");
     assert!(
-        gitlab.requests().is_empty(),
+        stage.gitlab.requests().is_empty(),
         "nothing is downloaded for nothing"
     );
-    assert_eq!(world.only_mirror(), mirror);
+    assert_eq!(stage.world.only_mirror(), mirror);
 }
 
 #[test]
 fn a_thousand_refs_that_cannot_be_shown_are_not_named_one_by_one() {
-    let (world, _gitlab, project) = world_with_clone();
+    let stage = cloned();
+    let world = &stage.world;
     let mirror = world.only_mirror();
-    let tip = refs(&world, &mirror)[0].1.clone();
+    let tip = refs(world, &mirror)[0].1.clone();
     world
         .git(["update-ref", "refs/heads/mine", &tip])
         .at(&mirror)
@@ -122,8 +108,12 @@ fn a_thousand_refs_that_cannot_be_shown_are_not_named_one_by_one() {
     let below: String = (0..3_000)
         .map(|n| format!("create refs/heads/mine/{n:0200} {tip}\n"))
         .collect();
-    project.git(["update-ref", "--stdin"]).stdin(below).ok();
-    let ran = world.git(["fetch"]).at("clone").ok();
+    stage
+        .project
+        .git(["update-ref", "--stdin"])
+        .stdin(below)
+        .ok();
+    let ran = stage.ours(&["fetch"]).ok();
     let warnings = ran
         .stderr
         .lines()
@@ -137,12 +127,11 @@ fn a_thousand_refs_that_cannot_be_shown_are_not_named_one_by_one() {
 
 #[test]
 fn an_error_that_drips_is_not_waited_for() {
-    let world = World::new();
-    let gitlab = world.gitlab();
-    gitlab.project("group/project").commit("main", "a", "a");
+    let stage = Stage::new(|project| project.commit("main", "a", "a"));
+    let gitlab = &stage.gitlab;
     gitlab.fault(Fault::rate_limit(10));
     gitlab.fault(Fault::status(404).body([b'x'; 60_000]));
-    let ran = world.git(["ls-remote", &url(&gitlab)]).code(128);
+    let ran = stage.ls_remote().code(128);
     insta::assert_snapshot!(ran.shown(), @r"
         error: repository 'http://gitlab.example/group/project.git' not found
         hint: check the address; a private project needs a login

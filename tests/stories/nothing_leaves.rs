@@ -329,6 +329,8 @@ fn work(count: usize, office: &mut Office) {
     office.fork.is_sound();
 }
 
+/// Takes half a minute: one hundred things are done, each with a fetch and most with a push, and after each all that
+/// upstream has received is taken apart. Fewer would not do each kind of thing several times.
 #[test]
 fn nothing_of_what_is_local_leaves_in_two_hundred_fetches_and_pushes() {
     let mut office = Office::new(4);
@@ -346,6 +348,7 @@ fn nothing_of_what_is_local_leaves_in_two_hundred_fetches_and_pushes() {
     assert!(merged > 3, "{merged} local objects went along with a merge");
 }
 
+/// Takes a quarter of a minute: forty random things, as above, are needed to do each of the sixteen kinds.
 #[test]
 fn nothing_of_what_is_local_leaves_to_a_server_that_knows_only_the_old_protocol() {
     let mut office = Office::new(5);
@@ -354,6 +357,7 @@ fn nothing_of_what_is_local_leaves_to_a_server_that_knows_only_the_old_protocol(
     assert!(office.seen.haves > 5, "{:?}", office.seen);
 }
 
+/// Takes a quarter of a minute: forty random things, as above, are needed to do each of the sixteen kinds.
 #[test]
 fn nothing_of_what_is_local_leaves_where_git_itself_must_ask() {
     let mut office = Office::new(7);
@@ -365,6 +369,7 @@ fn nothing_of_what_is_local_leaves_where_git_itself_must_ask() {
     assert!(office.seen.haves > 5, "{:?}", office.seen);
 }
 
+/// Takes nine seconds: twenty random things, as above, around the change of the refspecs.
 #[test]
 fn nothing_of_what_is_local_leaves_when_its_name_becomes_tracked() {
     let mut office = Office::new(6);

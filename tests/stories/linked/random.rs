@@ -1,6 +1,7 @@
 //! Clients of every kind fetch random histories through the mirror, and are what plain git makes of them.
 //!
-//! Three histories each time; `PROPTEST_CASES` says how many else. A history has some twenty fetches.
+//! Three histories each time; `PROPTEST_CASES` says how many else. A history has some twenty fetches, so that a story takes eight
+//! seconds.
 
 use std::env;
 

@@ -98,6 +98,8 @@ fn repack_by_hand(world: &World) -> PathBuf {
     mirror
 }
 
+/// Takes six seconds under load: strace stops the helper between two system calls of one clone, and the mirror is
+/// repacked by hand.
 #[test]
 fn a_clone_whose_packs_go_while_it_is_handed_them_is_handed_those_that_came() {
     let stage = stage();
@@ -155,6 +157,7 @@ fn is_between(world: &World) -> bool {
     packed > git(&all).lines().count()
 }
 
+/// Takes five seconds: it needs as many packs as a mirror may have, and each comes from a sync of its own.
 #[test]
 fn an_upkeep_while_a_clone_is_handed_packs_takes_none_of_them_away_before_it_has_ended() {
     let stage = stage();
@@ -234,6 +237,8 @@ fn a_clone_that_is_killed_with_all_its_programs_can_be_brought_to_its_end_and_ke
     world.git(["fsck", "--full", "--strict"]).at("ours").ok();
 }
 
+/// Takes five seconds: each of seven errors is given to each of two system calls, and the clone is compared with a
+/// plain one.
 #[test]
 fn a_clone_whose_files_cannot_be_linked_or_written_is_done_by_git() {
     let stage = stage();

@@ -160,21 +160,27 @@ fn locks(mirror: &Path) -> Vec<String> {
     names.filter(is_left).collect()
 }
 
+/// Takes half a minute: the daemon writes the refs, so it is killed at every second change that a push makes on disk, and
+/// a fetch, an fsck and another push follow each kill.
 #[test]
 fn the_daemon_is_killed_at_any_step_of_a_local_push() {
     Trials::kill(Part::Daemon, 1, 2);
 }
 
+/// Takes seven seconds: a fetch, an fsck and another push follow each kill.
 #[test]
 fn the_helper_is_killed_at_any_step_of_a_local_push() {
     Trials::kill(Part::Helper, 1, 6);
 }
 
+/// Takes a quarter of a minute: the hook settles the push at the end of its changes, so it is killed at every third of
+/// those, and a fetch, an fsck and another push follow each kill.
 #[test]
 fn the_hook_is_killed_at_any_step_of_a_local_push() {
     Trials::kill(Part::Hook, 30, 3);
 }
 
+/// Takes ten seconds: a fetch, an fsck and another push follow each kill.
 #[test]
 fn the_receiving_git_is_killed_at_any_step_of_a_local_push() {
     Trials::kill(Part::ReceivePack, 1, 6);

@@ -59,6 +59,8 @@ fn a_killed_daemon_ends_log_follow_with_an_error() {
     assert!(ran.stderr.starts_with("error: mirrord ended"), "{ran}");
 }
 
+/// Takes five seconds: `log -f` sees that its reader has gone when the daemon, with nothing to tell, sends a sign of
+/// life.
 #[test]
 fn a_reader_that_closes_the_pipe_ends_log_follow_silently() {
     let stage = cloned();
