@@ -1,5 +1,6 @@
 //! The pages: each transcript in them is replayed word for word, and what they link to and name exists.
 
+mod examples;
 mod links;
 mod transcript;
 
