@@ -10,6 +10,7 @@ const LIMIT: usize = 160 << 10;
 /// How large they are, in bytes.
 const LARGE: usize = 200 << 20;
 
+/// Takes about 7 s: the objects are larger than the memory that git gets.
 #[test]
 fn a_large_file_comes_through_and_what_needs_too_much_memory_is_left_out_and_named() {
     let stage = Stage::new(|project| {

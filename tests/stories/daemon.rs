@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
 use tests::{Fault, On, Ran, Running, Signal, World};
 
 use crate::stage::Stage;
@@ -151,17 +152,17 @@ fn status_tells_whether_it_runs_and_starts_none() {
 
     http+gitlab.example/group/project  in step [time] ago; next sync in [time]; [size]
     ");
-    let ran = json().ok();
+    let status: Value = serde_json::from_str(&json().ok().stdout).expect("JSON");
     let mirrors = stage.world.mirror_home().join("mirrors");
-    for field in [
-        "\"running\": true".to_owned(),
-        format!("\"pid\": {pid}"),
-        "\"mirrors\": 1".into(),
-        "\"clients\": 0".into(),
-        "\"syncing\": []".into(),
-        format!("\"mirrors_dir\": \"{}\"", mirrors.display()),
+    for (field, value) in [
+        ("running", json!(true)),
+        ("pid", json!(pid)),
+        ("mirrors", json!(1)),
+        ("clients", json!(0)),
+        ("syncing", json!([])),
+        ("mirrors_dir", json!(mirrors)),
     ] {
-        assert!(ran.stdout.contains(&field), "{field}: {ran}");
+        assert_eq!(status[field], value, "{field}: {status}");
     }
 }
 
@@ -171,24 +172,20 @@ fn list_names_the_mirrors_and_their_upstreams() {
     let json = |command| stage.world.mirrord([command, "--json"]).ok();
     assert_eq!(json("list").line(), "[]", "it starts the daemon");
     stage.clone(&stage.url, "ours").ok();
-    let url = stage.gitlab.url("group/project");
-    let ran = stage.mirrord(&["list"]).ok();
-    let lines: Vec<_> = ran.stdout.lines().collect();
-    assert!(lines.len() == 1 && lines[0].contains(&url), "{ran}");
-    assert!(lines[0].contains("in step"), "{ran}");
-    let ran = json("ls");
-    let git_dir = stage.world.only_mirror();
-    for field in [
-        format!("\"url\": \"{url}\""),
-        format!("\"git_dir\": \"{}\"", git_dir.display()),
-        "\"last_error\": null".into(),
-        "\"syncing\": false".into(),
+    insta::assert_snapshot!(stage.mirrord_shows(&["list"]), @"http+gitlab.example/group/project  http://gitlab.example/group/project.git  in step [time] ago");
+    let listed: Value = serde_json::from_str(&json("ls").stdout).expect("JSON");
+    let mirror = &listed[0];
+    let host = stage.gitlab.host().replace(':', "+");
+    for (field, value) in [
+        ("name", json!(format!("http+{host}/group/project"))),
+        ("url", json!(stage.url)),
+        ("git_dir", json!(stage.world.only_mirror())),
+        ("last_error", Value::Null),
+        ("syncing", json!(false)),
     ] {
-        assert!(ran.stdout.contains(&field), "{field}: {ran}");
+        assert_eq!(mirror[field], value, "{field}: {listed}");
     }
-    assert!(!ran.stdout.contains("\"last_sync\": null"), "{ran}");
-    let name = format!("{}/group/project", stage.gitlab.host());
-    assert!(ran.stdout.contains(&name), "{ran}");
+    assert_ne!(mirror["last_sync"], Value::Null, "{listed}");
 }
 
 #[test]

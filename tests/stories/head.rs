@@ -117,7 +117,7 @@ fn head_follows_upstreams_under_the_name_that_it_has_here() {
     let asked = stage
         .git("one", &["remote", "set-head", "origin", "--auto"])
         .ok();
-    assert!(asked.stdout.contains("upstream/trunk"), "{asked}");
+    insta::assert_snapshot!(asked.shown(), @"origin/HEAD set to upstream/trunk");
 }
 
 #[test]
@@ -220,6 +220,7 @@ fn head_never_lands_on_a_branch_of_ones_own() {
     assert_eq!(stage.checked_out("at-last"), "nowhere");
 }
 
+/// Takes about 11 s: a daemon starts for each step of the push at which it dies, and a clone follows.
 #[test]
 fn head_is_not_on_a_branch_of_ones_own_when_the_daemon_dies_while_that_is_pushed() {
     let stage = Stage::new(fill);

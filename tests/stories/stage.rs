@@ -194,6 +194,15 @@ impl Stage {
         self.mirrord(&["show", name]).ok().stdout
     }
 
+    /// Returns what `mirrord status` prints of a mirror and of those after it, without what differs from run to run.
+    #[track_caller]
+    pub(crate) fn status_lines_of(&self, name: &str) -> String {
+        let status = self.mirrord_shows(&["status"]);
+        let start = status.find(&format!("\n{name}  "));
+        let start = start.unwrap_or_else(|| panic!("'{name}' is not in {status}"));
+        status[start + 1..].to_owned()
+    }
+
     /// Returns what a command printed, without what differs from run to run.
     #[track_caller]
     pub(crate) fn mirrord_shows(&self, args: &[&str]) -> String {

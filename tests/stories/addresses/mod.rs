@@ -33,58 +33,18 @@ fn invalid_addresses_are_refused_before_anything_is_started() {
     let sentinel = world.path("sentinel");
     let touch = format!("touch {}", sentinel.display());
     let evil = |address: &str| address.replace("TOUCH", &touch);
+    // Every other one is a row in the tests of the parser.
     let table = [
         ("ext::TOUCH", "transport 'ext' is not allowed"),
         ("ext::sh -c TOUCH% >&2", "transport 'ext' is not allowed"),
-        ("EXT::TOUCH", "transport 'EXT' is not allowed"),
-        ("fd::17/foo", "transport 'fd' is not allowed"),
-        ("file::/tmp/p", "transport 'file' is not allowed"),
-        ("https::https://h/p", "transport 'https' is not allowed"),
-        ("mirror::https://h/p", "transport 'mirror' is not allowed"),
         (
             "mirror::mirror::ext::TOUCH",
             "transport 'mirror' is not allowed",
         ),
-        ("mirror://ext::TOUCH/p", "invalid host"),
-        ("ssh://u:p@h/p", "invalid password in 'ssh://h/p'"),
-        ("ssh://h/a/../p", "'.' and '..' are not allowed in it"),
-        ("git@h:../p", "'.' and '..' are not allowed in it"),
-        ("git@h:a b", "write a space as '%20'"),
         ("ssh://-oProxyCommand=TOUCH/p", "it starts with '-'"),
-        ("-oProxyCommand=TOUCH:p", "it starts with '-'"),
-        (
-            "git://h/p",
-            "scheme 'git' is not one of https, http, ssh, file",
-        ),
-        (
-            "ftp://h/p",
-            "scheme 'ftp' is not one of https, http, ssh, file",
-        ),
         ("--upload-pack=TOUCH", "it starts with '-'"),
-        (
-            "https://-h/p",
-            "invalid host in 'https://-h/p': it starts with '-'",
-        ),
-        ("https://-u@h/p", "it starts with '-'"),
-        ("file:///-p", "it starts with '-'"),
-        ("https://h/a\nb", "it contains a control character"),
         ("https://h/a\rhost=evil", "it contains a control character"),
-        ("https://h/\u{1b}[2J", "it contains a control character"),
-        ("https://h/%0ahost=evil", "it contains a control character"),
-        ("https://h/%1b%5b2J", "it contains a control character"),
-        ("https://u:%0d@h/p", "it contains a control character"),
-        ("https://h/%zz", "two hexadecimal digits"),
-        ("https:///p", "invalid host in 'https:///p': it is empty"),
-        ("https://u:p@/p", "it is empty"),
-        ("https://h", "invalid path in 'https://h': it is empty"),
-        ("https://good\\@evil/p", "write a space as '%20'"),
-        ("https://h:0/p", "it is not a number from 1 to 65535"),
-        ("https://h/a/../b", "'.' and '..' are not allowed in it"),
-        ("../relative", "is a relative path: use an absolute one"),
         ("./relative", "is a relative path: use an absolute one"),
-        ("~/home", "is a relative path: use an absolute one"),
-        ("file://h/p", "a file URL has three slashes"),
-        ("https:/h/p", "'://' must follow the scheme"),
         ("", "the address of the upstream is empty"),
     ];
     for (address, args) in table {

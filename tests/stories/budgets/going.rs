@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use super::{DAY, shelf};
 
 #[test]
@@ -17,20 +19,14 @@ fn a_mirror_that_was_not_used_for_a_month_is_removed_and_its_next_use_makes_it_a
     assert!(shelf.mirror_dir("other").is_some(), "it has a day left");
     let name = shelf.mirror_name("project");
     // Who asks what became of it is told.
-    let log = shelf.mirrord(&["log", &name]).ok().stdout;
-    let last = log.lines().last().unwrap_or_default();
-    assert!(
-        last.contains("  removal  ") && last.contains("unused for 31 days, "),
-        "{log}"
-    );
+    insta::assert_snapshot!(shelf.mirrord_shows(&["log", &name, "-n", "1"]), @"[date]  http+gitlab.example/group/project  removal          unused for 31 days, [size], [time]");
     let json = shelf.mirrord(&["log", &name, "--json", "-n", "1"]).ok();
-    for part in [
-        "\"what\":\"removal\"",
-        "\"outcome\":\"removed\"",
-        "\"reason\":\"unused for 31 days\"",
-    ] {
-        assert!(json.stdout.contains(part), "{part}: {json}");
-    }
+    let entry: Value = serde_json::from_str(json.line()).expect("JSON");
+    let [what, outcome, reason] = ["what", "outcome", "reason"].map(|key| &entry[key]);
+    assert_eq!(
+        [what, outcome, reason],
+        ["removal", "removed", "unused for 31 days"]
+    );
     let text = format!("'{name}' is removed, and its next use makes it anew: unused for 31 days");
     assert!(shelf.world.log().contains(&text), "{}", shelf.world.log());
     // The old clone goes on, and so does a new one.
@@ -104,11 +100,7 @@ fn over_the_budget_mirrors_are_removed_by_last_use_and_no_more_than_needed() {
         "{log}"
     );
     assert!(shelf.mirror_dir("third").is_some() && shelf.mirror_dir("fourth").is_some());
-    let status = shelf.mirrord(&["status"]).ok().stdout;
-    assert!(
-        status.contains("\ndisk:    ") && status.contains(" of "),
-        "{status}"
-    );
+    insta::assert_snapshot!(shelf.status_line("disk:"), @"disk:    [size] of [size]");
     // It comes back, and nothing that was used lately goes for that.
     shelf.clone(&shelf.url_of("first"), "again").ok();
     assert!(shelf.mirror_dir("third").is_some());

@@ -105,6 +105,15 @@ impl Stage {
         }
     }
 
+    /// The line of `mirrord status` that starts with something, without what differs from run to run.
+    #[track_caller]
+    fn status_line(&self, start: &str) -> String {
+        let status = self.mirrord(&["status"]).ok();
+        let line = status.stdout.lines().find(|line| line.starts_with(start));
+        let line = line.unwrap_or_else(|| panic!("no '{start}' in {status}"));
+        tests::shown(line)
+    }
+
     /// The object of a mirror in `mirrord status --json`.
     #[track_caller]
     fn state_of(&self, name: &str) -> Value {

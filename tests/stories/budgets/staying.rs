@@ -6,6 +6,14 @@ use super::shelf;
 use crate::stage::Stage;
 
 impl Stage {
+    /// What `mirrord why` prints at its end: whether a mirror stays, and what would change that.
+    #[track_caller]
+    fn why_it_stays(&self, name: &str) -> String {
+        let why = self.mirrord_shows(&["why", &self.mirror_name(name)]);
+        let start = why.find("  on disk: ").expect("it says that, too");
+        why[start..].to_owned()
+    }
+
     /// Asserts that a mirror stays that nobody has used for more than a year.
     #[track_caller]
     fn stays(&self, name: &str) {
@@ -28,14 +36,10 @@ fn a_mirror_with_a_local_branch_stays() {
     shelf
         .mirrord(&["restore", &name, "main", "--as", "mine"])
         .ok();
-    let why = shelf
-        .mirrord(&["why", &shelf.mirror_name("project")])
-        .ok()
-        .stdout;
-    assert!(
-        why.contains("it stays while it has branches or tags of its own"),
-        "{why}"
-    );
+    insta::assert_snapshot!(shelf.why_it_stays("project"), @"
+      on disk: [size], 1 ref of its own, last used [time] ago; it stays while it has branches or tags of its own
+        'mirrord remove http+gitlab.example/group/project --force' removes it, and leaves them in a bundle
+    ");
     shelf.stays("project");
     let fetched = ["fetch", "-q", "origin", "mine"];
     shelf.git("project", &fetched).ok();
@@ -162,24 +166,19 @@ fn while_the_settings_cannot_be_read_no_mirror_is_removed() {
 fn why_says_whether_a_mirror_will_be_removed_and_what_keeps_it() {
     let shelf = shelf();
     shelf.shelve("project");
-    let why = |name: &str| {
-        let why = shelf.mirrord(&["why", name]).ok().stdout;
-        why.split_whitespace().collect::<Vec<_>>().join(" ")
-    };
     let name = shelf.mirror_name("project");
-    let output = why(&name);
-    let goes = "a clone has made it, and it goes when nobody has used it for 30 days, or disk-budget is exceeded";
-    assert!(
-        output.contains(", last used ") && output.contains(goes),
-        "{output}"
-    );
+    insta::assert_snapshot!(shelf.why_it_stays("project"), @"
+      on disk: [size], last used [time] ago; a clone has made it, and it goes when nobody has used it for 30 days, or disk-budget is exceeded
+        'mirrord set http+gitlab.example/group/project --description TEXT', or any other setting, makes it yours: then it stays
+    ");
     shelf.mirrord(&["config", "keep-unused", "never"]).ok();
-    let output = why(&name);
-    assert!(
-        output.contains("it goes when disk-budget is exceeded"),
-        "{output}"
-    );
-    shelf.mirrord(&["set", &name, "--description", "mine"]).ok();
-    let output = why(&name);
-    assert!(output.contains("it stays until it is removed"), "{output}");
+    insta::assert_snapshot!(shelf.why_it_stays("project"), @"
+      on disk: [size], last used [time] ago; a clone has made it, and it goes when disk-budget is exceeded
+        'mirrord set http+gitlab.example/group/project --description TEXT', or any other setting, makes it yours: then it stays
+    ");
+    shelf.set(&name, &["--description", "mine"]).ok();
+    insta::assert_snapshot!(shelf.why_it_stays("project"), @"
+      on disk: [size], last used [time] ago; it stays until it is removed
+        'mirrord remove http+gitlab.example/group/project' removes it
+    ");
 }

@@ -62,6 +62,7 @@ impl Hurt {
     }
 }
 
+/// Takes about 40 s: each of eight kills is followed by a whole mending, which fetches and checks every object.
 #[test]
 fn the_daemon_is_killed_at_any_step_of_mending() {
     let hurt = Hurt::new();

@@ -160,6 +160,10 @@ mod tests {
             assert_eq!(trouble.failure.message, "'https://h/g/p.git' has moved");
             let hint = trouble.failure.hint.expect("where to");
             assert!(!hint.contains("t0ken") && !hint.contains('\n'), "{hint}");
+            if trouble.moved_to.is_none() {
+                let line = "it says: Project 'g/p' was moved to 'g/new'";
+                assert_eq!(hint, line, "nothing is offered to type");
+            }
             trouble.moved_to.map(|to| to.to_string())
         };
         let same = |text: &str| assert_eq!(says(text).as_deref(), Some(text));

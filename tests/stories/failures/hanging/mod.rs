@@ -24,12 +24,13 @@ fn given_up(stage: &Stage, phase: &str, fault: impl Fn() -> Fault) {
         stage.gitlab.fault(fault());
     };
     begin();
+    // The two wait at the same time.
+    let other = stage.gitlab.url("group/other");
+    let clone = stage.clone(&other, "theirs").start();
     let ran = served(stage.ours(&["fetch"]), "cannot reach");
     assert!(says(&ran.stderr), "{phase}: {ran}");
-    begin();
-    let other = stage.gitlab.url("group/other");
-    let ran = failed(stage.world.clone_mirror(&other, "theirs"), "cannot reach");
-    assert!(says(&ran.stderr), "{phase}: {ran}");
+    let ran = clone.wait();
+    assert!(!ran.status.success() && says(&ran.stderr), "{phase}: {ran}");
     assert_eq!(stage.world.mirrors().len(), 1, "no mirror is left");
     begin();
     let ran = failed(stage.mirrord(&["sync", "work"]), "cannot reach");
@@ -45,6 +46,7 @@ fn given_up(stage: &Stage, phase: &str, fault: impl Fn() -> Fault) {
     stage.gitlab.clear_faults();
 }
 
+/// Takes about 20 s: in each of five phases a sync, a fetch and a push wait for the shortest time that can be configured.
 #[test]
 fn an_upstream_that_hangs_is_given_up_in_each_phase() {
     let stage = stage();
@@ -70,6 +72,7 @@ fn an_upstream_that_hangs_is_given_up_in_each_phase() {
     is_back(|| stage.ours(&["fetch"]));
 }
 
+/// Takes about 5 s: three commands wait for the shortest time that can be configured.
 #[test]
 fn an_upstream_whose_tls_hangs_is_given_up() {
     let world = World::new();
@@ -101,7 +104,7 @@ fn an_upstream_that_does_not_answer_a_connection_is_given_up() {
 #[test]
 fn a_push_of_which_no_report_comes_may_have_reached_upstream() {
     let stage = stage();
-    stage.impatient(3);
+    stage.impatient(2);
     stage.commit_empty();
     let paused = stage.gitlab.pause_answer(On::Push);
     let ran = stage.ours(&["push", "origin", "main"]).fails();
@@ -116,7 +119,7 @@ fn a_push_of_which_no_report_comes_may_have_reached_upstream() {
 #[test]
 fn a_push_that_hangs_before_it_is_sent_has_not_reached_upstream() {
     let stage = stage();
-    stage.impatient(3);
+    stage.impatient(2);
     stage.commit_empty();
     let fault = Fault::hang_before_headers().on(On::PushInfoRefs);
     stage.gitlab.fault(fault);
@@ -128,6 +131,7 @@ fn a_push_that_hangs_before_it_is_sent_has_not_reached_upstream() {
     stage.ours(&["push", "-q", "origin", "main"]).ok();
 }
 
+/// Takes about 8 s: the bytes of a trickle are counted for several seconds before it is given up.
 #[test]
 fn a_slow_trickle_of_useless_bytes_is_given_up() {
     let stage = stage();
@@ -148,6 +152,7 @@ fn a_slow_trickle_of_useless_bytes_is_given_up() {
     is_back(|| stage.ours(&["fetch"]));
 }
 
+/// Takes about 6 s: git gives each of two connections up after its shortest time.
 #[test]
 fn where_git_itself_asks_an_upstream_that_hangs_is_given_up_too() {
     let world = World::new();

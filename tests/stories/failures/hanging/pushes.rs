@@ -42,6 +42,7 @@ fn may_have_reached(ran: &Ran) {
     assert_eq!(ran.status.code(), Some(1), "{ran}");
 }
 
+/// Takes about 7 s: two pushes over ssh wait for the shortest time that can be configured.
 #[test]
 fn a_push_over_ssh_of_which_no_report_comes_is_given_up() {
     let stage = ssh::Stage::small();
@@ -70,6 +71,7 @@ fn a_push_over_ssh_of_which_no_report_comes_is_given_up() {
     assert_eq!(stage.project.tip("main").as_deref(), Some(mine.line()));
 }
 
+/// Takes about 6 s: 12 MiB fill what lies between git and the server, and the push then waits for two seconds.
 #[test]
 fn a_server_behind_ssh_that_stops_reading_is_given_up() {
     let stage = ssh::Stage::small();
@@ -108,8 +110,8 @@ fn a_server_at_work_on_a_push_is_waited_for_as_long_as_it_gives_signs_of_life() 
     let stage = ssh::Stage::small();
     let world = &stage.world;
     stage.clone("ours").ok();
-    impatient(world, 3);
-    stage.project.hook("pre-receive", "cat >/dev/null; sleep 7");
+    impatient(world, 2);
+    stage.project.hook("pre-receive", "cat >/dev/null; sleep 4");
     stage.project.config("receive.keepAlive", "1");
     commit(world, b"mine");
     let ran = push(world, &["push", "-q", "origin", "main"]);
