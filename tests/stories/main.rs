@@ -41,6 +41,7 @@ mod push_pair;
 mod push_races;
 mod push_refs;
 mod push_refused;
+mod push_server_errors;
 mod push_settings;
 mod push_stale;
 mod recognition;

@@ -56,7 +56,7 @@ fn a_daemon_whose_program_has_been_replaced_still_finds_the_keyring() {
     drop(keyring);
 }
 
-/// Takes 20 s: the daemon gives a keyring 10 s to answer, and this asks a locked one twice.
+/// Takes 10 s: so long the daemon waits for the answer of a keyring.
 #[test]
 fn a_locked_keyring_is_not_waited_for_and_its_secret_is_looked_for_nowhere_else() {
     let private = Stage::private();

@@ -2,6 +2,7 @@
 
 mod gone;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -12,10 +13,7 @@ use std::time::{Duration, Instant};
 
 use tests::{Run, World};
 
-use crate::{
-    daemon::{hints, stage},
-    stage::Stage,
-};
+use crate::{daemon::stage, stage::Stage};
 
 #[track_caller]
 fn mode(path: impl AsRef<Path>) -> u32 {
@@ -69,14 +67,17 @@ fn a_home_that_others_could_replace_is_refused() {
     fs::create_dir(&shared).expect("the world is ours");
     fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).expect("ours");
     let home = shared.join("home");
-    let why = format!(
-        "cannot use MIRROR_HOME '{}': others can write to '{}'",
-        home.display(),
-        shared.display()
-    );
+    let mut all = String::new();
     for run in [stage.ls_remote(), stage.mirrord(&["list"])] {
-        assert_eq!(hints(&run.env("MIRROR_HOME", &home).fails(), &why), 1);
+        let ran = run.env("MIRROR_HOME", &home).fails();
+        write!(all, "{}", ran.shown()).expect("into a string");
     }
+    insta::assert_snapshot!(all, @r"
+    error: cannot use MIRROR_HOME '/world/shared/home': others can write to '/world/shared'
+    hint: close it (chmod go-w '/world/shared'), or set MIRROR_HOME to a directory elsewhere
+    error: cannot use MIRROR_HOME '/world/shared/home': others can write to '/world/shared'
+    hint: close it (chmod go-w '/world/shared'), or set MIRROR_HOME to a directory elsewhere
+    ");
     assert!(!home.exists(), "nothing is made there");
     // As `/tmp` is.
     fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).expect("ours");
@@ -88,7 +89,10 @@ fn a_home_that_others_could_replace_is_refused() {
     // Only root can give something away.
     if std::os::unix::fs::lchown(&link, Some(65534), None).is_ok() {
         let ran = stage.ls_remote().env("MIRROR_HOME", &link).fails();
-        assert_eq!(hints(&ran, "belongs to another user"), 1);
+        insta::assert_snapshot!(ran.shown(), @r"
+        error: cannot use MIRROR_HOME '/world/shared/link': the link '/world/shared/link' belongs to another user
+        hint: set MIRROR_HOME to where '/world/shared/link' leads, if you trust its owner
+        ");
     }
 }
 
@@ -102,12 +106,8 @@ fn a_home_with_a_long_path_has_its_socket_in_the_runtime_directory() {
     let found: Vec<_> = run.map(|entry| entry.expect("readable").path()).collect();
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].as_os_str().len() < 100 && mode(&found[0]) == 0o600);
-    assert!(
-        there(stage.mirrord(&["stop"]))
-            .ok()
-            .stdout
-            .contains("has stopped")
-    );
+    let stopped = there(stage.mirrord(&["stop"])).ok();
+    assert_eq!(stopped.line(), "mirrord has stopped");
 }
 
 #[test]
@@ -116,13 +116,20 @@ fn a_home_with_a_path_too_long_for_any_socket_says_so() {
     let home = stage.world.path("l".repeat(100));
     let run = || stage.ls_remote().env("MIRROR_HOME", &home);
     let none = run().env("XDG_RUNTIME_DIR", "");
+    let mut all = String::new();
     // Whoever can write there could put a socket of their own in our place.
     let shared = stage.world.path("shared");
     fs::create_dir(&shared).expect("the world is ours");
     fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).expect("it is ours");
     for run in [none, run().env("XDG_RUNTIME_DIR", &shared)] {
-        assert_eq!(hints(&run.fails(), "too long"), 1);
+        write!(all, "{}", run.fails().shown()).expect("into a string");
     }
+    insta::assert_snapshot!(all, @r"
+    error: the path of the socket is too long: '/world/llllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllll/socket'
+    hint: set a shorter MIRROR_HOME, or XDG_RUNTIME_DIR to a directory that is yours alone
+    error: the path of the socket is too long: '/world/llllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllllll/socket'
+    hint: set a shorter MIRROR_HOME, or XDG_RUNTIME_DIR to a directory that is yours alone
+    ");
     assert_eq!(fs::read_dir(&shared).expect("it is there").count(), 0);
 }
 
@@ -130,7 +137,7 @@ fn a_home_with_a_path_too_long_for_any_socket_says_so() {
 fn a_relative_home_is_refused() {
     let stage = stage();
     let ran = stage.ls_remote().env("MIRROR_HOME", "there").fails();
-    hints(&ran, "MIRROR_HOME is not an absolute path: 'there'");
+    insta::assert_snapshot!(ran.shown(), @"error: MIRROR_HOME is not an absolute path: 'there'");
     assert!(!stage.world.path("there").exists());
 }
 
@@ -173,10 +180,9 @@ fn play_daemon(stage: &Stage, greeting: &'static [u8; 8], times: usize) -> threa
 #[test]
 fn a_daemon_of_another_version_is_named_and_not_misread() {
     let stage = stage();
-    for (greeting, expected) in [
-        (b"mirror\x00\x63", "mirrord speaks version 99 "),
-        (b"HTTP/1.1", "does not speak this protocol"),
-    ] {
+    let own_pid = std::process::id().to_string();
+    let mut all = String::new();
+    for greeting in [b"mirror\x00\x63", b"HTTP/1.1"] {
         let daemon = play_daemon(&stage, greeting, 3);
         for run in [
             stage.ls_remote(),
@@ -184,10 +190,22 @@ fn a_daemon_of_another_version_is_named_and_not_misread() {
             stage.mirrord(&["stop"]),
         ] {
             let ran = run.fails();
-            assert_eq!(hints(&ran, expected), usize::from(greeting[0] == b'm'));
+            let shown = ran.shown().replace(&own_pid, "[pid]");
+            all.push_str(&shown);
         }
         daemon.join().expect("all three came");
     }
+    insta::assert_snapshot!(all, @r"
+    error: mirrord speaks version 99 of the protocol, this program version 10
+    hint: stop it with 'kill [pid]'; the next command starts the installed one
+    error: mirrord speaks version 99 of the protocol, this program version 10
+    hint: stop it with 'kill [pid]'; the next command starts the installed one
+    error: mirrord speaks version 99 of the protocol, this program version 10
+    hint: stop it with 'kill [pid]'; the next command starts the installed one
+    error: cannot talk to mirrord at '/world/m/socket': the other side does not speak this protocol
+    error: cannot talk to mirrord at '/world/m/socket': the other side does not speak this protocol
+    error: cannot talk to mirrord at '/world/m/socket': the other side does not speak this protocol
+    ");
     stage.ls_remote().ok();
 }
 
