@@ -77,6 +77,7 @@ fn a_block_of_a_page_is_a_transcript_or_text() {
     }
 }
 
+// Slow: each transcript has a daemon and a server of its own, all at once.
 #[test]
 fn every_transcript_of_the_pages_is_what_happens() {
     let (of_service, others): (Vec<_>, Vec<_>) = transcripts()
