@@ -1,30 +1,24 @@
 //! Who may read the copy: only a login that has read this upstream.
 
-use tests::World;
-
 use super::{nothing, stale};
 use crate::stage::Stage;
 
 #[test]
 fn what_a_login_fetched_of_a_private_project_is_not_served_without_a_login() {
-    let world = World::new();
-    let gitlab = world.gitlab();
-    let project = gitlab.project("group/project");
-    project.commit("main", "a", "public");
-    let url = gitlab.url("group/project");
-    world.config("mirror.allowLoginInUrl", "true");
-    world.git(["ls-remote", &format!("mirror::{url}")]).ok();
+    let stage = Stage::not_yet_private();
+    stage.ls_remote().ok();
     // From here on only somebody reads it who brings a login of their own.
-    gitlab.require_login("group/project", "me", "right");
-    project.commit("main", "a", "private");
-    let mine = url.replace("http://", "mirror::http://me:right@");
-    world.git(["ls-remote", &mine]).ok();
-    gitlab.stop();
-    let anybody = world
-        .git(["ls-remote", &format!("mirror::{url}")])
-        .code(128);
-    assert!(anybody.stderr.contains("has never read it"), "{anybody}");
-    world.git(["ls-remote", &mine]).ok();
+    stage.require("right");
+    stage.project.commit("main", "a", "private");
+    let mine = stage.url.replace("http://", "mirror::http://me:right@");
+    let mine = || stage.world.git(["ls-remote", &mine]);
+    mine().ok();
+    stage.gitlab.stop();
+    insta::assert_snapshot!(stage.ls_remote().code(128).shown(), @"
+    error: cannot reach 'http://gitlab.example/group/project.git': connection refused
+    hint: there is a copy here, but this login has never read it from upstream
+    ");
+    mine().ok();
 }
 
 #[test]

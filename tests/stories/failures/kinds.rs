@@ -100,6 +100,7 @@ fn an_upstream_that_has_too_much_to_do_is_answered_for_by_the_copy() {
 fn the_time_in_retry_after_is_printed() {
     let stage = stage();
     let after = |status, time: &str| Fault::status(status).header("Retry-After", time);
+    // What else a server may send is a row in the tests of its parser.
     let table = [
         (
             after(429, "240"),
@@ -109,23 +110,12 @@ fn the_time_in_retry_after_is_printed() {
             after(503, "1"),
             "error 503; it wants to be left alone for 1 second",
         ),
-        (after(429, "86400"), "it wants to be left alone for 1 hour"),
-        (
-            Fault::status(429).header("RateLimit-Reset", "60"),
-            "it wants to be left alone for 1 minute",
-        ),
     ];
     // Whoever says so asks also while it is left alone.
     let sync = || stage.mirrord(&["sync", "work"]);
     for (fault, why) in table {
         stage.gitlab.fault(fault);
         failed(sync(), why);
-        stage.gitlab.clear_faults();
-    }
-    for nonsense in ["-5", "soon", "0"] {
-        stage.gitlab.fault(after(429, nonsense));
-        let ran = failed(sync(), "asks for patience (error 429)");
-        assert!(!ran.stderr.contains("left alone"), "{ran}");
         stage.gitlab.clear_faults();
     }
 }

@@ -108,6 +108,7 @@ fn a_push_of_which_no_report_comes_may_have_reached_upstream() {
     stage.commit_empty();
     let paused = stage.gitlab.pause_answer(On::Push);
     let ran = stage.ours(&["push", "origin", "main"]).fails();
+    // The rest of the reason is curl's.
     assert!(ran.stderr.contains("may have reached upstream"), "{ran}");
     paused.release();
     stage.patient();
