@@ -1,4 +1,6 @@
 //! Mirrors that stay in step without anybody asking, and leave a host alone that asks for it. An hour is a second here.
+//!
+//! These stories take long: the syncs of a mirror are at least a second apart, and several have to come.
 
 use std::{
     collections::BTreeSet,

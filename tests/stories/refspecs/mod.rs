@@ -175,7 +175,7 @@ fn a_tag_that_is_an_object_of_its_own_is_no_branch() {
     let track = ["+refs/heads/main", "+refs/tags/v1:refs/heads/v1"];
     stage.add_tracking(NAME, &track).ok();
     stage.plain("plain", &track);
-    // git: cannot update ref: trying to write non-commit object to branch.
+    // git writes nothing to a branch that is not a commit.
     stage.plain_fetch("plain").fails();
     assert_eq!(stage.mirror_tip("refs/heads/v1"), None, "as git has it");
     let cloned = stage.clone(NAME, "ours").ok();
