@@ -3,6 +3,10 @@
 
 use super::{Stage, fork, stayed};
 
+/// The line of a fetch that does not show upstream's `feat`.
+const HIDDEN: &str =
+    "warning: 'refs/heads/feat' is local to this mirror; upstream's 'refs/heads/feat' is not shown";
+
 /// Makes all branches and tags tracked but those below `wip/`.
 fn widen(fork: &Stage) {
     fork.set(
@@ -29,6 +33,12 @@ fn taken() -> (Stage, String) {
     (fork, theirs)
 }
 
+#[track_caller]
+fn nothing_is_held(fork: &Stage) {
+    let shown = fork.show("fork");
+    assert!(!shown.contains("held:"), "{shown}");
+}
+
 /// Returns what somebody is told to type, without the words before it; `feat` is what it is about.
 #[track_caller]
 fn way_out(output: &str, begin: &str) -> String {
@@ -43,15 +53,36 @@ fn each_fetch_and_show_say_that_a_local_branch_hides_upstreams() {
     let mine = fork.tip("ours", "feat");
     for person in ["ours", "theirs", "ours"] {
         let fetched = fork.world.git(["fetch"]).at(person).ok();
-        let message = "warning: 'refs/heads/feat' is local to this mirror; upstream's";
-        assert!(fetched.stderr.contains(message), "{fetched}");
+        let hidden = fetched.shown().lines().next().map(str::to_owned);
+        assert_eq!(hidden.as_deref(), Some(HIDDEN), "{fetched}");
         assert_eq!(fork.tip(person, "origin/feat"), mine, "it is as it was");
         assert_eq!(fork.mirror_tip("refs/heads/feat"), mine);
     }
-    let shown = fork.show("fork");
-    let paused = format!("held: 'refs/heads/feat' is local to this mirror; upstream's is {theirs}");
-    assert!(shown.contains(&paused), "{shown}");
-    assert!(shown.contains("local: refs/heads/feat "), "{shown}");
+    let shown = fork.show("fork").replace(&theirs, "THEIRS");
+    insta::assert_snapshot!(tests::shown(&shown), @r"
+        name: fork
+        url: http://gitlab.example/group/project.git
+        description:
+        directory: /world/m/mirrors/project-[oid].git
+        state: in step [time] ago
+        track: +refs/heads/*:refs/heads/* +refs/tags/*:refs/tags/* ^refs/heads/wip/*
+        every: 1h
+        sync-on-fetch: yes
+        fresh-for: [time]
+        stale: serve
+        stale-after: [time]
+        atomic: auto
+        push: yes
+        keep-history: 30d
+        fsck: no
+        link: auto
+        auth: git
+        tracked refs: 5
+        local: refs/heads/feat [oid]
+        held: 'refs/heads/feat' is local to this mirror; upstream's is THEIRS
+        held: to keep 'feat' and see upstream's: git push --atomic origin origin/feat:refs/heads/wip/feat :refs/heads/feat
+        held: to send 'feat' to upstream: rebase it onto upstream's ('mirrord show' names the commit, 'git fetch origin COMMIT' brings it), then git push --force-with-lease origin feat
+    ");
     // Nor does a daemon that was started anew forget it, nor upstream that goes on.
     fork.world.kill_daemon();
     let theirs = fork.project.commit("feat", "theirs", "more");
@@ -69,17 +100,20 @@ fn each_fetch_and_show_say_that_a_local_branch_hides_upstreams() {
 fn also_a_fetch_that_asks_nobody_says_that_a_local_branch_hides_upstreams() {
     let (fork, _) = taken();
     fork.ours(&["fetch", "-q"]).ok();
-    let message = "'refs/heads/feat' is local to this mirror";
     for settings in [["--sync-on-fetch", "no"], ["--fresh-for", "1d"]] {
         fork.set("fork", &settings).ok();
         let fetched = fork.ours(&["fetch"]).ok();
-        assert!(fetched.stderr.contains(message), "{settings:?}: {fetched}");
+        assert_eq!(fetched.stderr.trim_end(), HIDDEN, "{settings:?}");
         fork.set("fork", &["--sync-on-fetch", "yes", "--fresh-for", "0s"])
             .ok();
     }
     fork.gitlab.stop();
     let fetched = fork.ours(&["fetch"]).ok();
-    assert!(fetched.stderr.contains(message), "of the copy: {fetched}");
+    insta::assert_snapshot!(fetched.shown(), @r"
+        warning: cannot reach 'http://gitlab.example/group/project.git': connection refused
+        hint: serving the copy synced [time] ago
+        warning: 'refs/heads/feat' is local to this mirror; upstream's 'refs/heads/feat' is not shown
+    ");
 }
 
 #[test]
@@ -97,10 +131,13 @@ fn set_names_the_ways_out_when_a_local_name_becomes_tracked() {
         "^refs/heads/wip/*",
     ];
     let set = fork.world.mirrord(args).ok();
-    let output = format!("{}{}", set.stdout, set.stderr);
-    assert_eq!(output.matches("to keep 'feat'").count(), 1, "{set}");
-    assert_eq!(output.matches("to send 'feat'").count(), 1, "{set}");
-    assert!(!output.contains("wip/x"), "it stays local: {set}");
+    insta::assert_snapshot!(set.shown(), @r"
+        fork: changed
+        --- stderr
+        warning: 'refs/heads/feat' is local to this mirror and has a tracked name now; if upstream has another one, yours stays
+        warning: to keep 'feat' and see upstream's: git push --atomic origin origin/feat:refs/heads/wip/feat :refs/heads/feat
+        warning: to send 'feat' to upstream: rebase it onto upstream's ('mirrord show' names the commit, 'git fetch origin COMMIT' brings it), then git push --force-with-lease origin feat
+    ");
     fork.ours(&["fetch", "-q"]).ok();
     assert_eq!(fork.mirror_tip("refs/heads/feat"), fork.tip("ours", "feat"));
 }
@@ -134,8 +171,6 @@ fn a_hidden_branch_appears_when_the_local_one_was_renamed_by_the_printed_command
                      * [new branch]      origin/feat -> wip/feat
                 ");
             }
-            let stays = "remote: wip/feat is local to this mirror; not sent to 127.0.0.1";
-            assert!(ran.stderr.contains(stays), "{ran}");
         });
         let fetched = fork.ours(&["fetch"]).ok();
         insta::allow_duplicates! {
@@ -146,11 +181,7 @@ fn a_hidden_branch_appears_when_the_local_one_was_renamed_by_the_printed_command
         }
         assert_eq!(fork.tip("ours", "origin/feat"), Some(theirs.clone()));
         assert_eq!(fork.tip("ours", "origin/wip/feat"), Some(mine.clone()));
-        assert!(
-            !fork.show("fork").contains("held:"),
-            "{}",
-            fork.show("fork")
-        );
+        nothing_is_held(&fork);
         fork.is_sound();
     }
 }
@@ -204,11 +235,7 @@ fn a_local_branch_is_sent_upstream_by_the_printed_command() {
          * [new tag]         v1         -> v1
     ");
     assert_eq!(fork.tip("theirs", "origin/feat"), fork.project.tip("feat"));
-    assert!(
-        !fork.show("fork").contains("held:"),
-        "{}",
-        fork.show("fork")
-    );
+    nothing_is_held(&fork);
     fork.is_sound();
 }
 
@@ -279,24 +306,34 @@ fn a_local_name_that_is_in_the_way_of_upstreams_is_kept_and_named() {
     widen(&fork);
     fork.project.branch("a/theirs", "topic");
     fork.project.branch("b", "topic");
+    let mut shown = String::new();
     for _ in 0..2 {
         let fetched = fork.theirs(&["fetch"]).ok();
-        for line in [
-            "warning: 'refs/heads/a/theirs' is not shown: 'refs/heads/a' exists",
-            "warning: 'refs/heads/b' is not shown: 'refs/heads/b/mine' exists",
-        ] {
-            assert!(fetched.stderr.contains(line), "{fetched}");
-        }
+        shown += &fetched.shown();
         assert_eq!(
             fork.tip("theirs", "origin/topic"),
             fork.project.tip("topic")
         );
     }
-    let shown = fork.show("fork");
-    for name in ["refs/heads/a/theirs", "refs/heads/b"] {
-        let line = format!("held: '{name}' is not shown: ");
-        assert!(shown.contains(&line), "{shown}");
+    let held = fork.show("fork");
+    for line in held.lines().filter(|line| line.starts_with("held: ")) {
+        shown += &format!("{line}\n");
     }
+    insta::assert_snapshot!(tests::shown(&shown), @r"
+        warning: 'refs/heads/a/theirs' is not shown: 'refs/heads/a' exists
+        warning: 'refs/heads/b' is not shown: 'refs/heads/b/mine' exists
+        From mirror::fork
+         * [new branch]      a          -> origin/a
+         * [new branch]      b/mine     -> origin/b/mine
+         * [new branch]      spare      -> origin/spare
+         * [new branch]      topic      -> origin/topic
+         * [new tag]         light      -> light
+         * [new tag]         v1         -> v1
+        warning: 'refs/heads/a/theirs' is not shown: 'refs/heads/a' exists
+        warning: 'refs/heads/b' is not shown: 'refs/heads/b/mine' exists
+        held: 'refs/heads/a/theirs' is not shown: 'refs/heads/a' exists
+        held: 'refs/heads/b' is not shown: 'refs/heads/b/mine' exists
+    ");
     // Out of the way, by the person alone.
     fork.upstream_stays(|| {
         let args = ["a:refs/heads/wip/a", ":a", ":b/mine"];

@@ -80,6 +80,21 @@ impl Stage {
         self.gitlab.requests().iter().any(asks_for_objects)
     }
 
+    /// Waits until the daemon has so many clients, one of which is a command that must not end before.
+    #[track_caller]
+    fn wait_for_clients(&self, count: usize, waits: &tests::Running) {
+        let wanted = format!("\"clients\": {count},");
+        // The daemon has no event for this; each look is a conversation with it.
+        while !self
+            .mirrord(&["status", "--json"])
+            .run()
+            .stdout
+            .contains(&wanted)
+        {
+            assert!(!waits.has_ended(), "it waits");
+        }
+    }
+
     /// Starts a client that plays git and reads a mirror until [`lets_go`](Self::lets_go).
     #[track_caller]
     pub(crate) fn reader(&self, address: &str) -> tests::Running {

@@ -224,11 +224,7 @@ fn a_move_waits_for_those_who_read() {
     let dir = stage.world.only_mirror();
     let reader = stage.reader("work");
     let set = set_url(&stage, &new_url(&stage)).start();
-    let status = || stage.mirrord(&["status", "--json"]).ok().stdout;
-    // The daemon has no event for this; each look is a conversation with it.
-    while !status().contains("\"clients\": 2,") {
-        assert!(!set.has_ended(), "it waits");
-    }
+    stage.wait_for_clients(2, &set);
     assert_eq!(stage.world.only_mirror(), dir, "it is where it is read");
     let ran = stage.lets_go(reader);
     assert!(ran.stdout.contains("refs/heads/main"), "{ran}");
@@ -246,9 +242,7 @@ fn a_move_that_is_interrupted_while_it_waits_changes_nothing() {
     let reader = stage.reader("work");
     let set = set_url(&stage, &new_url(&stage)).start();
     let status = || stage.mirrord(&["status", "--json"]).ok().stdout;
-    while !status().contains("\"clients\": 2,") {
-        assert!(!set.has_ended(), "it waits");
-    }
+    stage.wait_for_clients(2, &set);
     set.kill_group(Signal::INT);
     assert!(!set.wait().status.success());
     while !status().contains("\"clients\": 1,") {}

@@ -170,11 +170,7 @@ fn a_removal_waits_for_somebody_who_reads() {
     stage.add("work", &[]).ok();
     let reader = stage.reader("work");
     let remove = stage.mirrord(&["remove", "work"]).start();
-    let status = || stage.mirrord(&["status", "--json"]).ok().stdout;
-    // The daemon has no event for this; each look is a conversation with it.
-    while !status().contains("\"clients\": 2,") {
-        assert!(!remove.has_ended(), "it waits");
-    }
+    stage.wait_for_clients(2, &remove);
     assert_eq!(stage.world.mirrors().len(), 1);
     let ran = stage.lets_go(reader);
     assert!(ran.stdout.contains("refs/heads/main"), "{ran}");
@@ -190,10 +186,7 @@ fn a_reader_that_outlives_its_daemon_is_waited_for_too() {
     let reader = stage.reader("work");
     stage.world.kill_daemon();
     let remove = stage.mirrord(&["remove", "work"]).start();
-    let status = || stage.mirrord(&["status", "--json"]).run().stdout;
-    while !status().contains("\"clients\": 1,") {
-        assert!(!remove.has_ended(), "it waits");
-    }
+    stage.wait_for_clients(1, &remove);
     assert_eq!(stage.world.mirrors().len(), 1);
     let ran = stage.lets_go(reader);
     assert!(ran.stdout.contains("refs/heads/main"), "{ran}");
