@@ -2,7 +2,7 @@
 //!
 //! The tests compare those tables with the code: each key, its default, and its values where these are a few words.
 
-use std::{collections::BTreeSet, env, fs, path::Path};
+use std::{collections::BTreeSet, env, fs};
 
 use common::address::upstream_url::{Address, UpstreamUrl};
 
@@ -138,7 +138,7 @@ fn the_page_about_the_settings_has_the_tables_of_their_documentation() {
     let found = fs::read_to_string(PAGE).expect("the page is there");
     let expected = with_tables(&found, &tables());
     if env::var(WRITE_VARIABLE).is_ok_and(|value| value == "pages") {
-        fs::write(Path::new(PAGE), expected).expect("written");
+        fs::write(PAGE, expected).expect("written");
         return;
     }
     assert!(
