@@ -22,14 +22,21 @@ static DIFFERING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
             r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?(Z| ?[+-]\d\d:?\d\d)?",
             "[date]",
         ),
+        // As HTTP writes it.
+        (r"\b\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT\b", "[date]"),
         (r"\b[0-9a-f]{7,64}\b", "[oid]"),
         // A column of times has its own width in each run.
         (r" {2,}<?\d+(\.\d+)? (ms|s)\b", "  [time]"),
+        (
+            r#""milliseconds": \d+(\.\d+)?"#,
+            r#""milliseconds": [time]"#,
+        ),
         (
             r"\b\d+(\.\d+)? ?(ms|s|seconds?|minutes?|hours?)\b",
             "[time]",
         ),
         (r"\b\d+\.\d\d [KMGT]iB\b", "[size]"),
+        (r"\bprocess \d+\b", "process [pid]"),
         // git fills lines of upstream up with blanks, to wipe what was there before.
         (r"(?m) +$", ""),
     ];

@@ -27,7 +27,8 @@ Host *
 	GlobalKnownHostsFile /dev/null
 ";
 
-/// The configuration of sshd. Each session runs `serve`.
+/// The configuration of sshd. Each session runs `serve`. With `SHLVL`, a bash reads no `~/.bashrc` of the person who runs
+/// the tests.
 const SERVER: &str = "\
 ListenAddress 127.0.0.1
 Port PORT
@@ -41,6 +42,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 MaxStartups 100
 LogLevel VERBOSE
+SetEnv SHLVL=1
 ForceCommand ROOT/sshd/serve
 ";
 

@@ -3,212 +3,194 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use tests::{Fault, GitLab, On, Project, Ran, Run, World};
+use tests::{Fault, On, Run, World};
+
+use crate::stage::Stage;
 
 const HOUR: u64 = 3600;
 
-/// A world with a clone, and so with a copy of upstream, made by whoever the settings name.
-struct Copied {
-    world: World,
-    gitlab: GitLab,
-    project: Project,
-    url: String,
+/// A clone of a public project, and so a copy of upstream.
+fn public() -> Stage {
+    Stage::new(|project| drop(project.commit("main", "a", "a"))).with_ours()
 }
 
-impl Copied {
-    /// A public project.
-    fn public() -> Self {
-        Self::new(|_, _| ())
-    }
-
-    /// A private one, read by `me`, whose token a credential helper gives.
-    fn private() -> Self {
-        Self::new(|world, gitlab| {
-            gitlab.require_login("group/project", "me", "right");
-            let helper = "!f() { cat >/dev/null; echo username=me; echo password=right; }; f";
-            world.config("credential.helper", helper);
-        })
-    }
-
-    fn new(prepare: impl FnOnce(&World, &GitLab)) -> Self {
-        let world = World::new();
-        let gitlab = world.gitlab();
-        let project = gitlab.project("group/project");
-        project.commit("main", "a", "a");
-        prepare(&world, &gitlab);
-        let url = gitlab.url("group/project");
-        world.clone_mirror(&url, "ours").ok();
-        Self {
-            world,
-            gitlab,
-            project,
-            url,
-        }
-    }
-
-    fn fetch(&self) -> Run {
-        self.world.git(["fetch"]).at("ours")
-    }
-
-    /// Notes in the mirror that it was last in step so many hours ago. The daemon must not run.
-    fn age(&self, hours: u64) {
-        let ago = SystemTime::now() - Duration::from_secs(hours * HOUR);
-        let seconds = ago
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .expect("later than 1970")
-            .as_secs();
-        fs::write(
-            self.world.only_mirror().join("synced"),
-            format!("{seconds}\n"),
-        )
-        .expect("the mirror is ours");
-    }
+/// The same, of a private project that is read by `me`, whose token a credential helper gives.
+fn private() -> Stage {
+    let stage = Stage::new(|project| drop(project.commit("main", "a", "a")));
+    stage.gitlab.require_login("group/project", "me", "right");
+    let helper = "!f() { cat >/dev/null; echo username=me; echo password=right; }; f";
+    stage.world.config("credential.helper", helper);
+    stage.with_ours()
 }
 
-/// Asserts that a fetch was answered from the copy, and said so: why, and how old it is.
+/// Writes into the mirror that it was last in step so many hours ago. The daemon must not run.
+fn age(copied: &Stage, hours: u64) {
+    let ago = SystemTime::now() - Duration::from_secs(hours * HOUR);
+    let since = ago.duration_since(SystemTime::UNIX_EPOCH);
+    let seconds = since.expect("later than 1970").as_secs();
+    let synced = copied.world.only_mirror().join("synced");
+    fs::write(synced, format!("{seconds}\n")).expect("the mirror is ours");
+}
+
+/// What a fetch says that was answered from the copy: why, and how old that is.
 #[track_caller]
-fn served(run: Run, why: &str) -> Ran {
+fn served(run: Run) -> String {
     let ran = run.ok();
-    let [warning, hint] = ran.stderr.lines().collect::<Vec<_>>()[..] else {
-        panic!("a warning and a hint, nothing else: {ran}");
-    };
-    assert!(
-        warning.starts_with("warning: ") && warning.contains(why),
-        "the warning says '{why}': {ran}"
-    );
-    assert!(
-        hint.starts_with("hint: serving the copy synced ") && hint.ends_with(" ago"),
-        "the hint says how old the copy is: {ran}"
-    );
-    ran
+    assert_eq!(ran.stderr.lines().count(), 2, "{ran}");
+    ran.shown()
 }
 
-/// Asserts that a fetch failed, and said why and what to do.
+/// What a fetch says that failed.
 #[track_caller]
-fn refused(run: Run, why: &str) -> Ran {
-    let ran = run.code(128);
-    let line = |prefix: &str| ran.stderr.lines().find(|line| line.starts_with(prefix));
-    assert!(
-        line("error: ").is_some_and(|line| line.contains(why)),
-        "the error says '{why}': {ran}"
-    );
-    assert!(line("hint: ").is_some(), "a hint says what to do: {ran}");
-    assert!(!ran.stderr.contains("serving"), "nothing is served: {ran}");
-    ran
+fn refused(run: Run) -> String {
+    run.code(128).shown()
 }
 
 #[test]
 fn an_unreachable_upstream_is_answered_from_the_copy_with_its_age() {
-    let copied = Copied::public();
+    let copied = public();
     copied.gitlab.stop();
-    let why = format!("cannot reach '{}': connection refused", copied.url);
-    served(copied.fetch(), &why);
-    served(copied.world.clone_mirror(&copied.url, "later"), &why);
-    let tip = |dir| copied.world.git(["rev-parse", "HEAD"]).at(dir).ok().stdout;
+    let said = served(copied.fetch("ours"));
+    insta::assert_snapshot!(said, @"
+    warning: cannot reach 'http://gitlab.example/group/project.git': connection refused
+    hint: serving the copy synced [time] ago
+    ");
+    assert_eq!(served(copied.clone(&copied.url, "later")), said);
+    let tip = |dir| copied.rev_parse(dir, "HEAD");
     assert_eq!(tip("later"), tip("ours"), "the copy is whole");
 }
 
 #[test]
 fn an_upstream_that_is_back_is_asked_again() {
-    let copied = Copied::public();
+    let copied = public();
     copied.gitlab.stop();
-    served(copied.fetch(), "connection refused");
+    served(copied.fetch("ours"));
     copied.gitlab.start();
-    let fresh = copied.fetch().ok();
-    let over = "warning: in step again after ";
-    assert!(fresh.stderr.starts_with(over), "{fresh}");
-    assert_eq!(copied.fetch().ok().stderr, "", "silent when fresh");
+    let fresh = copied.fetch("ours").ok();
+    insta::assert_snapshot!(fresh.shown(), @"warning: in step again after [time]: cannot reach 'http://gitlab.example/group/project.git': connection refused");
+    assert_eq!(copied.fetch("ours").ok().stderr, "", "silent when fresh");
 }
 
 #[test]
 fn with_mirror_stale_fail_a_fetch_gets_no_stale_answer() {
-    let copied = Copied::public();
+    let copied = public();
     copied.gitlab.stop();
-    let ran = copied.fetch().env("MIRROR_STALE", "fail").code(128);
-    assert!(ran.stderr.contains("error: cannot reach"), "{ran}");
-    assert!(!ran.stderr.contains("serving"), "{ran}");
-}
-
-#[test]
-fn an_unknown_value_of_mirror_stale_is_an_error() {
-    let copied = Copied::public();
-    let run = copied.fetch().env("MIRROR_STALE", "perhaps");
-    refused(run, "MIRROR_STALE is 'perhaps'");
+    let fetch = |stale| refused(copied.fetch("ours").env("MIRROR_STALE", stale));
+    insta::assert_snapshot!(fetch("fail"), @"error: cannot reach 'http://gitlab.example/group/project.git': connection refused");
+    insta::assert_snapshot!(fetch("perhaps"), @"
+    error: MIRROR_STALE is 'perhaps'
+    hint: it may be 'serve' or 'fail'
+    ");
 }
 
 #[test]
 fn an_upstream_that_is_not_able_to_answer_is_answered_from_the_copy() {
-    let copied = Copied::public();
+    let copied = public();
     let faults = [
-        (Fault::status(500), "error 500"),
-        (Fault::status(503), "error 503"),
-        (Fault::status(429), "error 429"),
-        (Fault::hang_up(), "cannot reach"),
-        (Fault::html(), "'text/html' answered, not git"),
-        (Fault::cut_after(10), "cannot reach"),
+        Fault::status(500),
+        Fault::status(503),
+        Fault::status(429),
+        Fault::hang_up(),
+        Fault::html(),
+        Fault::cut_after(10),
     ];
-    for (fault, why) in faults {
+    let answers = faults.map(|fault| {
         copied.gitlab.fault(fault);
-        served(copied.fetch(), why);
+        let said = served(copied.fetch("ours"));
         copied.gitlab.clear_faults();
-    }
-    copied.fetch().ok();
-    assert_eq!(copied.fetch().ok().stderr, "");
+        said
+    });
+    insta::assert_snapshot!(answers.concat(), @"
+    warning: cannot reach 'http://gitlab.example/group/project.git': the server answered with error 500
+    hint: serving the copy synced [time] ago
+    warning: cannot reach 'http://gitlab.example/group/project.git': the server answered with error 503
+    hint: serving the copy synced [time] ago
+    warning: 'http://gitlab.example/group/project.git' asks for patience (error 429)
+    hint: serving the copy synced [time] ago
+    warning: cannot reach 'http://gitlab.example/group/project.git': the connection was cut
+    hint: serving the copy synced [time] ago
+    warning: cannot reach 'http://gitlab.example/group/project.git': 'text/html' answered, not git
+    hint: serving the copy synced [time] ago
+    warning: cannot reach 'http://gitlab.example/group/project.git': the connection was cut
+    hint: serving the copy synced [time] ago
+    ");
+    copied.fetch("ours").ok();
+    assert_eq!(copied.fetch("ours").ok().stderr, "");
 }
 
 #[test]
 fn a_silent_upstream_is_given_up_after_its_budget() {
-    let copied = Copied::public();
+    let copied = public();
     copied.gitlab.fault(Fault::hang_before_headers());
     let impatient = ["-c", "http.lowSpeedTime=1", "fetch"];
-    served(
-        copied.world.git(impatient).at("ours"),
-        "no answer for 1 second",
-    );
+    let said = served(copied.ours(&impatient));
+    insta::assert_snapshot!(said, @"
+    warning: cannot reach 'http://gitlab.example/group/project.git': no answer for [time]
+    hint: serving the copy synced [time] ago
+    ");
 }
 
 #[test]
 fn a_download_that_breaks_is_answered_from_the_copy() {
-    let copied = Copied::public();
+    let copied = public();
     copied.project.commit("main", "b", "b");
     copied.gitlab.fault(Fault::cut_after(40).on(On::Fetch));
-    served(copied.fetch(), &copied.url);
+    let said = served(copied.fetch("ours"));
+    insta::assert_snapshot!(said, @"
+    warning: cannot reach 'http://gitlab.example/group/project.git': the connection was cut
+    hint: serving the copy synced [time] ago
+    ");
     copied.gitlab.clear_faults();
-    copied.fetch().ok();
+    copied.fetch("ours").ok();
 }
 
 #[test]
 fn a_refusal_is_no_reason_to_serve_the_copy_unless_the_person_says_so() {
-    let copied = Copied::private();
-    let url = &copied.url;
+    let copied = private();
     let elsewhere = copied.gitlab.refused_address();
     let faults = [
-        (Fault::status(403), "error: 403".to_owned()),
-        (Fault::status(404), format!("repository '{url}' not found")),
-        (
-            Fault::redirect(301, &elsewhere),
-            format!("'{url}' has moved"),
-        ),
-        (
-            Fault::status(401),
-            format!("Authentication failed for '{url}'"),
-        ),
+        Fault::status(403),
+        Fault::status(404),
+        Fault::redirect(301, &elsewhere),
+        Fault::status(401),
     ];
-    for (fault, why) in faults {
+    let answers = faults.map(|fault| {
         copied.gitlab.fault(fault);
-        refused(copied.fetch(), &why);
-        served(copied.fetch().env("MIRROR_STALE", "serve"), &why);
+        let refused = refused(copied.fetch("ours"));
+        let served = served(copied.fetch("ours").env("MIRROR_STALE", "serve"));
         copied.gitlab.clear_faults();
-    }
+        refused + &served
+    });
+    insta::assert_snapshot!(answers.join("\n"), @"
+    error: cannot read 'http://gitlab.example/group/project.git': the requested URL returned error: 403
+    hint: this login may not read it, or too many failed ones have closed the door for a while
+    warning: cannot read 'http://gitlab.example/group/project.git': the requested URL returned error: 403
+    hint: serving the copy synced [time] ago
+
+    error: repository 'http://gitlab.example/group/project.git' not found
+    hint: check the address; a login without permission is told the same
+    warning: repository 'http://gitlab.example/group/project.git' not found
+    hint: serving the copy synced [time] ago
+
+    error: 'http://gitlab.example/group/project.git' has moved
+    hint: it redirects to 'http://gitlab.example/group/project.git'
+    warning: 'http://gitlab.example/group/project.git' has moved
+    hint: serving the copy synced [time] ago
+
+    error: Authentication failed for 'http://gitlab.example/group/project.git'
+    hint: the login was refused; store another one
+    warning: Authentication failed for 'http://gitlab.example/group/project.git'
+    hint: serving the copy synced [time] ago
+    ");
     // A login that was refused twice is not tried again before somebody says that it is right.
-    let set = ["set", url, "--username", "me", "--password-stdin"];
-    copied.world.mirrord(set).stdin("right").ok();
-    assert_eq!(copied.fetch().ok().stderr, "", "nothing was lost");
+    let set = ["set", &copied.url, "--username", "me", "--password-stdin"];
+    copied.mirrord(&set).stdin("right").ok();
+    assert_eq!(copied.fetch("ours").ok().stderr, "", "nothing was lost");
 }
 
 #[test]
 fn a_login_that_has_never_read_upstream_gets_no_copy() {
-    let copied = Copied::private();
+    let copied = private();
     copied.gitlab.stop();
     let stranger = "credential.helper=!f() { echo username=you; echo password=guess; }; f";
     let nobody = "credential.helper=";
@@ -217,72 +199,77 @@ fn a_login_that_has_never_read_upstream_gets_no_copy() {
         let address = format!("mirror::{}", copied.url);
         let args = [login, &["clone", "-q", &address, "theirs"]].concat();
         let clone = || copied.world.git(&args);
-        refused(clone(), "cannot reach");
-        refused(clone().env("MIRROR_STALE", "serve"), "cannot reach");
+        for run in [clone(), clone().env("MIRROR_STALE", "serve")] {
+            insta::allow_duplicates! {
+                insta::assert_snapshot!(refused(run), @"
+                error: cannot reach 'http://gitlab.example/group/project.git': connection refused
+                hint: there is a copy here, but this login has never read it from upstream
+                ");
+            }
+        }
     }
-    served(copied.fetch(), "connection refused");
+    served(copied.fetch("ours"));
 }
 
 #[test]
 fn a_first_clone_of_an_unreachable_upstream_fails_and_leaves_nothing() {
     let world = World::new();
     let gitlab = world.gitlab();
-    let ran = world
-        .clone_mirror(&gitlab.refused_address(), "ours")
-        .env("MIRROR_STALE", "serve")
-        .code(128);
-    assert!(ran.stderr.contains("error: cannot reach"), "{ran}");
+    let clone = world.clone_mirror(&gitlab.refused_address(), "ours");
+    insta::assert_snapshot!(refused(clone.env("MIRROR_STALE", "serve")), @"error: cannot reach 'http://gitlab.example/group/project.git': connection refused");
     assert_eq!(world.mirrors(), [""; 0], "no mirror is left");
     assert!(!world.path("ours").exists(), "no clone is left");
 }
 
 #[test]
 fn a_fresh_answer_is_silent() {
-    let copied = Copied::public();
+    let copied = public();
     for args in [
         ["fetch", "-q"].as_slice(),
         &["fetch"],
         &["pull"],
         &["pull", "-q"],
     ] {
-        let ran = copied.world.git(args).at("ours").ok();
+        let ran = copied.ours(args).ok();
         assert_eq!(ran.stderr, "", "{ran}");
     }
 }
 
 #[test]
 fn the_age_of_the_copy_is_known_after_a_restart() {
-    let copied = Copied::public();
-    copied.world.mirrord(["stop"]).ok();
-    copied.age(3);
+    let copied = public();
+    copied.mirrord(&["stop"]).ok();
+    age(&copied, 3);
     copied.gitlab.stop();
-    let aged = || {
-        let ran = served(copied.fetch(), "connection refused");
-        assert!(ran.stderr.contains("synced 3 hours ago"), "{ran}");
+    // The second line of an answer says the age.
+    let age = || {
+        let ran = copied.fetch("ours").ok();
+        let hint = ran.stderr.lines().nth(1).expect("a hint");
+        hint.to_owned()
     };
-    aged();
+    insta::assert_snapshot!(age(), @"hint: serving the copy synced 3 hours ago");
     copied.world.kill_daemon();
-    aged();
+    insta::assert_snapshot!(age(), @"hint: serving the copy synced 3 hours ago");
     copied.gitlab.start();
-    copied.fetch().ok();
+    copied.fetch("ours").ok();
     copied.gitlab.stop();
-    let ran = served(copied.fetch(), "connection refused");
     assert!(
-        !ran.stderr.contains("hours"),
-        "it was in step just now: {ran}"
+        age().contains(" second"),
+        "it was in step just now: {}",
+        age()
     );
-    copied.world.mirrord(["stop"]).ok();
-    let ran = served(copied.fetch(), "connection refused");
+    copied.mirrord(&["stop"]).ok();
     assert!(
-        !ran.stderr.contains("hours"),
-        "an orderly stop keeps that: {ran}"
+        age().contains(" second"),
+        "an orderly stop keeps that: {}",
+        age()
     );
 }
 
 #[test]
 fn a_copy_of_unknown_age_is_not_called_young() {
-    let copied = Copied::public();
-    copied.world.mirrord(["stop"]).ok();
+    let copied = public();
+    copied.mirrord(&["stop"]).ok();
     let note = copied.world.only_mirror().join("synced");
     copied.gitlab.stop();
     for torn in [None, Some(""), Some("12 o'clock\n")] {
@@ -291,8 +278,12 @@ fn a_copy_of_unknown_age_is_not_called_young() {
             Some(text) => fs::write(&note, text),
         }
         .expect("the mirror is ours");
-        let ran = copied.fetch().ok();
-        assert!(ran.stderr.contains("warning: cannot reach"), "{ran}");
-        assert!(!ran.stderr.contains("synced 0 seconds ago"), "{ran}");
+        let ran = copied.fetch("ours").ok();
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(ran.shown(), @"
+            warning: cannot reach 'http://gitlab.example/group/project.git': connection refused
+            hint: serving a copy of unknown age
+            ");
+        }
     }
 }

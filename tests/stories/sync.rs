@@ -8,58 +8,47 @@ use std::{
     time::SystemTime,
 };
 
-use tests::{GitLab, On, Project, World, refs, same_clone};
+use tests::{On, Project, Request, refs, same_clone};
 
-/// A world with one project, cloned through the mirror and plainly.
-struct Pair {
-    world: World,
-    gitlab: GitLab,
-    project: Project,
+use crate::{clone::listed, stage::Stage};
+
+/// A project that is cloned with `--mirror` through the mirror and plainly.
+fn pair(fill: impl FnOnce(&Project)) -> Stage {
+    let stage = Stage::new(fill);
+    let ours = format!("mirror::{}", stage.url);
+    for (url, dir) in [(&ours, "ours"), (&stage.url, "plain")] {
+        let clone = ["clone", "--quiet", "--mirror", url, dir];
+        stage.world.git(clone).ok();
+    }
+    stage
 }
 
-impl Pair {
-    fn new(fill: impl FnOnce(&Project)) -> Self {
-        let world = World::new();
-        let gitlab = world.gitlab();
-        let project = gitlab.project("group/project");
-        fill(&project);
-        let url = gitlab.url("group/project");
-        let ours = format!("mirror::{url}");
-        for (url, dir) in [(ours.as_str(), "ours"), (&url, "plain")] {
-            world.git(["clone", "--quiet", "--mirror", url, dir]).ok();
-        }
-        Self {
-            world,
-            gitlab,
-            project,
-        }
-    }
+/// The same, of a project with one commit.
+fn small_pair() -> Stage {
+    pair(|project| drop(project.commit("main", "a", "a")))
+}
 
-    fn fetch(&self) {
-        for dir in ["ours", "plain"] {
-            self.world.git(["fetch", "--quiet", "--prune"]).at(dir).ok();
-        }
+/// Fetches through the mirror and plainly, and compares.
+#[track_caller]
+fn fetches_the_same(pair: &Stage) {
+    for dir in ["ours", "plain"] {
+        pair.git(dir, &["fetch", "--quiet", "--prune"]).ok();
     }
+    let [ours, plain] = ["ours", "plain"].map(|dir| pair.world.path(dir));
+    same_clone(&pair.world, &ours, &plain);
+}
 
-    /// Fetches through the mirror and plainly, and compares.
-    #[track_caller]
-    fn fetches_the_same(&self) {
-        self.fetch();
-        same_clone(
-            &self.world,
-            &self.world.path("ours"),
-            &self.world.path("plain"),
-        );
-    }
+fn head_of_clone(pair: &Stage, dir: &str) -> String {
+    pair.clone(&pair.url, dir).ok();
+    let head = pair.git(dir, &["symbolic-ref", "HEAD"]).ok();
+    head.line().to_owned()
+}
 
-    fn head_of_clone(&self, dir: &str) -> String {
-        let url = self.gitlab.url("group/project");
-        self.world
-            .git(["clone", "--quiet", &format!("mirror::{url}"), dir])
-            .ok();
-        let head = self.world.git(["symbolic-ref", "HEAD"]).at(dir).ok();
-        head.line().to_owned()
-    }
+/// How many requests were this command of protocol version 2.
+fn count(requests: &[Request], command: &str) -> usize {
+    let command = format!("command={command}");
+    let is_it = |request: &&Request| request.body_text().contains(&command);
+    requests.iter().filter(is_it).count()
 }
 
 /// Every file below a directory, with what changes when somebody writes it.
@@ -82,25 +71,25 @@ pub(crate) fn files_under(dir: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
 
 #[test]
 fn a_clone_through_the_mirror_is_a_clone_of_upstream() {
-    let pair = Pair::new(|project| {
+    let pair = pair(|project| {
         project.history(20);
         project.annotated_tag("v1", "main");
         project.tag("light", "main");
     });
-    pair.fetches_the_same();
+    fetches_the_same(&pair);
 }
 
 #[test]
 fn an_unchanged_upstream_costs_one_request_and_the_mirror_no_write() {
-    let pair = Pair::new(|project| drop(project.commit("main", "a", "a")));
-    pair.world.git(["fetch"]).at("ours").ok();
+    let pair = small_pair();
+    pair.fetch("ours").ok();
     let written = files_under(&pair.world.only_mirror());
     for _ in 0..3 {
         pair.gitlab.forget_requests();
-        pair.world.git(["fetch"]).at("ours").ok();
+        pair.fetch("ours").ok();
         let requests = pair.gitlab.requests();
         assert_eq!(requests.len(), 1, "{requests:?}");
-        assert!(requests[0].body_text().contains("command=ls-refs"));
+        assert_eq!(count(&requests, "ls-refs"), 1, "{requests:?}");
     }
     let now = files_under(&pair.world.only_mirror());
     assert_eq!(written, now, "an unchanged fetch writes nothing into it");
@@ -108,7 +97,7 @@ fn an_unchanged_upstream_costs_one_request_and_the_mirror_no_write() {
 
 #[test]
 fn branches_and_tags_appear_move_and_go() {
-    let pair = Pair::new(|project| {
+    let pair = pair(|project| {
         project.history(5);
         project.commit("topic", "t", "1");
         project.commit("gone", "g", "1");
@@ -123,20 +112,20 @@ fn branches_and_tags_appear_move_and_go() {
     project.tag("refs/tags/light", "main");
     project.delete("refs/tags/v1");
     project.force("topic", "main");
-    pair.fetches_the_same();
+    fetches_the_same(&pair);
 }
 
 #[test]
 fn a_branch_becomes_a_directory_of_branches_and_back() {
-    let pair = Pair::new(|project| drop(project.commit("main", "a", "a")));
+    let pair = small_pair();
     let project = &pair.project;
     for step in 0..3 {
         project.commit("a", "f", &format!("flat {step}"));
-        pair.fetches_the_same();
+        fetches_the_same(&pair);
         project.delete("a");
         project.commit("a/b", "f", &format!("deep {step}"));
         project.commit("a/c/d", "f", &format!("deeper {step}"));
-        pair.fetches_the_same();
+        fetches_the_same(&pair);
         project.delete("a/b");
         project.delete("a/c/d");
     }
@@ -144,33 +133,34 @@ fn a_branch_becomes_a_directory_of_branches_and_back() {
 
 #[test]
 fn head_follows_upstreams() {
-    let pair = Pair::new(|project| {
+    let pair = pair(|project| {
         project.commit("main", "a", "a");
         project.commit("next", "a", "b");
     });
-    assert_eq!(pair.head_of_clone("one"), "refs/heads/main");
+    assert_eq!(head_of_clone(&pair, "one"), "refs/heads/main");
     pair.project.set_head("next");
-    assert_eq!(pair.head_of_clone("two"), "refs/heads/next");
+    assert_eq!(head_of_clone(&pair, "two"), "refs/heads/next");
     pair.project.set_head("main");
     pair.project.delete("next");
-    assert_eq!(pair.head_of_clone("three"), "refs/heads/main");
+    assert_eq!(head_of_clone(&pair, "three"), "refs/heads/main");
 }
 
 #[test]
 fn an_empty_upstream_gets_its_first_commit() {
-    let pair = Pair::new(|_| ());
-    pair.fetches_the_same();
+    let pair = pair(|_| ());
+    fetches_the_same(&pair);
     pair.project.commit("main", "a", "first");
-    pair.fetches_the_same();
+    fetches_the_same(&pair);
 }
 
+/// Takes some seconds: plain git takes as many to fetch and to list so many refs.
 #[test]
 fn ten_thousand_refs_come_change_and_go() {
-    let pair = Pair::new(|project| {
+    let pair = pair(|project| {
         project.commit("main", "a", "a");
         project.many_refs(10_000);
     });
-    pair.fetches_the_same();
+    fetches_the_same(&pair);
     let project = &pair.project;
     let moved = project.commit("main", "a", "b");
     let names = project
@@ -190,15 +180,15 @@ fn ten_thousand_refs_come_change_and_go() {
         }
     }
     project.git(["update-ref", "--stdin"]).stdin(commands).ok();
-    pair.fetches_the_same();
+    fetches_the_same(&pair);
 }
 
 #[test]
 fn nobody_is_answered_by_a_sync_that_began_before_they_asked() {
-    let pair = Pair::new(|project| drop(project.commit("main", "a", "a")));
+    let pair = small_pair();
     let (world, project) = (&pair.world, &pair.project);
     let fetch = |dir: &str| {
-        let url = format!("mirror::{}", pair.gitlab.url("group/project"));
+        let url = format!("mirror::{}", pair.url);
         world
             .git(["ls-remote", &url, "refs/heads/main"])
             .env("LABEL", dir)
@@ -225,95 +215,58 @@ fn nobody_is_answered_by_a_sync_that_began_before_they_asked() {
             "asked after upstream moved, and got the old: {answer}"
         );
     }
-    let received = pair
-        .gitlab
-        .requests()
-        .iter()
-        .filter(|request| request.body_text().contains("command=ls-refs"))
-        .count();
+    let received = count(&pair.gitlab.requests(), "ls-refs");
     assert_eq!(received, 1, "all who waited share one sync");
+}
+
+/// Makes this many first clones at once of what follows `mirror::`, as `c0` and so on, with one download for all of them.
+#[track_caller]
+fn clones_at_once(stage: &Stage, address: &str, number: usize) {
+    let paused = stage.gitlab.pause(On::Fetch);
+    let start = |n: usize| stage.clone(address, &format!("c{n}")).start();
+    let clones: Vec<_> = (0..number).map(start).collect();
+    paused.reached();
+    stage.world.wait_until_clients(number);
+    drop(paused);
+    for clone in clones {
+        let ran = clone.wait();
+        assert!(ran.status.success(), "{ran}");
+    }
+    let packs = count(&stage.gitlab.requests(), "fetch");
+    assert_eq!(packs, 1, "upstream sends one pack for all clones");
 }
 
 #[test]
 fn many_first_clones_at_once_share_one_download() {
-    let world = World::new();
-    let gitlab = world.gitlab();
-    gitlab.project("group/project").history(50);
-    let url = gitlab.url("group/project");
-    let paused = gitlab.pause(On::Fetch);
-    let clones: Vec<_> = (0..10)
-        .map(|n| {
-            world
-                .git([
-                    "clone",
-                    "--quiet",
-                    &format!("mirror::{url}"),
-                    &format!("c{n}"),
-                ])
-                .start()
-        })
-        .collect();
-    paused.reached();
-    world.wait_until_clients(10);
-    drop(paused);
-    for clone in clones {
-        let ran = clone.wait();
-        assert!(ran.status.success(), "{ran}");
-    }
-    let packs = gitlab
-        .requests()
-        .iter()
-        .filter(|request| request.body_text().contains("command=fetch"))
-        .count();
-    assert_eq!(packs, 1, "upstream sends one pack for ten clones");
-    world.git(["clone", "--quiet", &url, "plain"]).ok();
-    same_clone(&world, &world.path("c7"), &world.path("plain"));
+    let stage = Stage::new(|project| drop(project.history(50)));
+    clones_at_once(&stage, &stage.url, 10);
+    stage
+        .world
+        .git(["clone", "--quiet", &stage.url, "plain"])
+        .ok();
+    let [ours, plain] = ["c7", "plain"].map(|dir| stage.world.path(dir));
+    same_clone(&stage.world, &ours, &plain);
 }
 
 #[test]
 fn many_first_clones_by_an_address_that_redirects_make_one_mirror() {
-    let world = World::new();
-    let gitlab = world.gitlab();
-    gitlab.project("group/project").history(10);
-    let url = gitlab.url("group/project");
-    let short = format!("mirror::{}", url.trim_end_matches(".git"));
-    let paused = gitlab.pause(On::Fetch);
-    let clones: Vec<_> = (0..6)
-        .map(|n| {
-            world
-                .git(["clone", "--quiet", &short, &format!("c{n}")])
-                .start()
-        })
-        .collect();
-    paused.reached();
-    world.wait_until_clients(6);
-    drop(paused);
-    for clone in clones {
-        let ran = clone.wait();
-        assert!(ran.status.success(), "{ran}");
-    }
-    world.only_mirror();
-    let listed = world.mirrord(["list", "--json"]).ok();
-    assert!(
-        listed.stdout.contains(&format!("\"url\": \"{url}\"")),
-        "{listed}"
-    );
+    let stage = Stage::new(|project| drop(project.history(10)));
+    clones_at_once(&stage, stage.url.trim_end_matches(".git"), 6);
+    stage.world.only_mirror();
+    assert_eq!(listed(&stage.world, "url"), [stage.url.as_str()]);
 }
 
 #[test]
 fn commits_that_only_the_mirror_has_are_not_named_to_upstream() {
-    let pair = Pair::new(|project| drop(project.commit("main", "a", "a")));
+    let pair = small_pair();
     let mirror = pair.world.only_mirror();
-    let tree = pair.world.git(["rev-parse", "main^{tree}"]).at("ours").ok();
+    let tree = pair.rev_parse("ours", "main^{tree}");
     let at = |args: &[&str]| pair.world.git(args).at(&mirror).ok().line().to_owned();
-    let local = at(&["commit-tree", "-m", "mine", tree.line()]);
+    let local = at(&["commit-tree", "-m", "mine", &tree]);
     at(&["update-ref", "refs/heads/mine", &local]);
     pair.project.commit("main", "a", "b");
     pair.gitlab.forget_requests();
-    pair.world
-        .git(["fetch", "--quiet", "origin", "main"])
-        .at("ours")
-        .ok();
+    pair.ours(&["fetch", "--quiet", "origin", "main"]).ok();
     for request in pair.gitlab.requests() {
         assert!(!request.body_text().contains(&local), "{request:?}");
     }
@@ -329,32 +282,14 @@ fn commits_that_only_the_mirror_has_are_not_named_to_upstream() {
 
 #[test]
 fn a_local_branch_that_upstream_takes_the_name_of_is_kept_and_named() {
-    let pair = Pair::new(|project| drop(project.commit("main", "a", "a")));
+    let pair = small_pair();
     let mirror = pair.world.only_mirror();
-    let local = pair
-        .world
-        .git(["rev-parse", "main"])
-        .at("ours")
-        .ok()
-        .line()
-        .to_owned();
-    pair.world
-        .git(["update-ref", "refs/heads/topic", &local])
-        .at(&mirror)
-        .ok();
+    let local = pair.rev_parse("ours", "main");
+    let update = ["update-ref", "refs/heads/topic", &local];
+    pair.world.git(update).at(&mirror).ok();
     pair.project.commit("topic", "t", "upstream's");
-    for _ in 0..2 {
-        let fetch = pair.world.git(["fetch"]).at("ours").ok();
-        let warning = "warning: 'refs/heads/topic' is local to this mirror";
-        assert!(
-            fetch.stderr.contains(warning),
-            "each fetch says so: {fetch}"
-        );
-    }
-    let kept = pair
-        .world
-        .git(["rev-parse", "refs/heads/topic"])
-        .at(&mirror)
-        .ok();
-    assert_eq!(kept.line(), local);
+    let first = pair.fetch("ours").ok().shown();
+    insta::assert_snapshot!(first, @"warning: 'refs/heads/topic' is local to this mirror; upstream's 'refs/heads/topic' is not shown");
+    assert_eq!(pair.fetch("ours").ok().shown(), first, "each fetch says so");
+    assert_eq!(pair.mirror_tip("refs/heads/topic"), Some(local));
 }

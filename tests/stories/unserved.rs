@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use tests::{Fault, Project, Ran, World};
+use tests::{Fault, On, Project, World};
 
-use crate::ssh::Stage as Ssh;
+use crate::{ssh, stage::Stage};
 
 /// An object that nobody has.
 const NOBODYS: &str = "1111111111111111111111111111111111111111";
@@ -20,52 +20,40 @@ fn tip(world: &World, name: &str) -> String {
     parsed.run().line().to_owned()
 }
 
-fn name_of_mirror(world: &World) -> String {
-    let name = world.git(["config", "mirror.name"]).at(world.only_mirror());
-    name.ok().line().to_owned()
-}
-
-#[track_caller]
-fn names(ran: &Ran, what: &str) {
-    let reason = format!("upstream advertises {NOBODYS} and does not have it");
-    let line = format!("warning: {what}: {reason}");
-    assert!(ran.stderr.contains(&line), "{line}: {ran}");
-}
-
 fn play(world: &World, url: &str, project: &Project) {
     project.history(3);
     project.branch("topic", "main~1");
     let topic = project.tip("topic").expect("made");
-    let url = format!("mirror::{url}");
-    world.git(["clone", "--quiet", &url, "ours"]).ok();
+    world.mirrord(["add", "-q", "project", url]).ok();
+    world.clone_mirror("project", "ours").ok();
     break_ref(project, "broken");
     break_ref(project, "topic");
     let main = project.history(1);
-    let fetched = world.git(["fetch", "--prune"]).at("ours").ok();
-    names(&fetched, "'refs/heads/broken' is not shown");
-    names(&fetched, "'refs/heads/topic' is left as it was");
-    assert_eq!(tip(world, "origin/main"), main, "{fetched}");
-    assert_eq!(tip(world, "origin/topic"), topic, "{fetched}");
-    assert_eq!(tip(world, "origin/broken"), "", "{fetched}");
+    let fetch = || world.git(["fetch", "-q", "--prune"]).at("ours").ok();
+    insta::allow_duplicates! {
+        insta::assert_snapshot!(fetch().stderr, @"
+        warning: 'refs/heads/broken' is not shown: upstream advertises 1111111111111111111111111111111111111111 and does not have it
+        warning: 'refs/heads/topic' is left as it was: upstream advertises 1111111111111111111111111111111111111111 and does not have it
+        ");
+    }
+    assert_eq!(tip(world, "origin/main"), main);
+    assert_eq!(tip(world, "origin/topic"), topic);
+    assert_eq!(tip(world, "origin/broken"), "");
     // With nothing new, and where upstream is not asked.
-    names(
-        &world.git(["fetch"]).at("ours").ok(),
-        "'refs/heads/broken' is not shown",
-    );
-    let name = name_of_mirror(world);
-    let shown = world.mirrord(["show", &name]).ok();
-    assert!(
-        shown.stdout.contains("'refs/heads/broken' is not shown"),
-        "{shown}"
-    );
-    let set = ["set", &name, "--sync-on-fetch", "no"];
-    world.mirrord(set).ok();
-    names(
-        &world.git(["fetch"]).at("ours").ok(),
-        "'refs/heads/broken' is not shown",
-    );
-    let set = ["set", &name, "--sync-on-fetch", "yes"];
-    world.mirrord(set).ok();
+    let again = fetch().stderr;
+    insta::allow_duplicates! {
+        insta::assert_snapshot!(again, @"
+        warning: 'refs/heads/broken' is not shown: upstream advertises 1111111111111111111111111111111111111111 and does not have it
+        warning: 'refs/heads/topic' is left as it was: upstream advertises 1111111111111111111111111111111111111111 and does not have it
+        ");
+    }
+    let shown = world.mirrord(["show", "project"]).ok();
+    let names_it = shown.stdout.contains("'refs/heads/broken' is not shown");
+    assert!(names_it, "{shown}");
+    let asks = |value| world.mirrord(["set", "project", "--sync-on-fetch", value]);
+    asks("no").ok();
+    assert_eq!(fetch().stderr, again);
+    asks("yes").ok();
     // Upstream is whole again.
     project.branch("mended", "main");
     for branch in ["broken", "topic"] {
@@ -73,8 +61,7 @@ fn play(world: &World, url: &str, project: &Project) {
     }
     project.branch("broken", "main");
     project.branch("topic", "main");
-    let fetched = world.git(["fetch", "--prune"]).at("ours").ok();
-    assert!(!fetched.stderr.contains("warning"), "{fetched}");
+    assert_eq!(fetch().stderr, "");
     for name in ["origin/broken", "origin/topic", "origin/mended"] {
         assert_eq!(tip(world, name), main, "{name}");
     }
@@ -82,15 +69,13 @@ fn play(world: &World, url: &str, project: &Project) {
 
 #[test]
 fn over_http() {
-    let world = World::new();
-    let gitlab = world.gitlab();
-    let project = gitlab.project("group/project");
-    play(&world, &gitlab.url("group/project"), &project);
+    let stage = Stage::new(|_| ());
+    play(&stage.world, &stage.url, &stage.project);
 }
 
 #[test]
 fn over_ssh() {
-    let stage = Ssh::new(|_| ());
+    let stage = ssh::Stage::new(|_| ());
     play(&stage.world, &stage.url, &stage.project);
 }
 
@@ -103,44 +88,38 @@ fn on_this_machine() {
 
 #[test]
 fn a_branch_that_lacks_an_object_keeps_no_other_away_from_clone_and_fetch() {
-    let world = World::new();
-    let gitlab = world.gitlab();
-    let project = gitlab.project("group/project");
-    project.config("fastimport.unpackLimit", "1000");
-    project.history(3);
-    let url = format!("mirror::{}", gitlab.url("group/project"));
-    world.git(["clone", "--quiet", &url, "ours"]).ok();
+    let stage = Stage::new(|project| {
+        project.config("fastimport.unpackLimit", "1000");
+        project.history(3);
+    });
+    let (stage, later) = (stage.with_ours(), World::new());
+    let project = &stage.project;
     project.branch("bad", "main");
     project.commit("bad", "lost", "what is lost");
     let blob = project.git(["rev-parse", "bad:lost"]).ok();
     let (folder, file) = blob.line().split_at(2);
     fs::remove_file(project.dir().join("objects").join(folder).join(file)).expect("ours");
-    let check = |world: &World, args: &[&str], dir: &str| {
-        let ran = world.git(args).at(world.path(dir)).ok();
-        let line = "warning: 'refs/heads/bad' is not shown: ";
-        assert!(ran.stderr.contains(line), "{ran}");
-        let found = world.git(["rev-parse", "origin/main"]);
-        let found = found.at(world.path("ours")).ok();
-        assert_eq!(Some(found.line()), project.tip("main").as_deref());
+    let shows_main = |world: &World, output: String| {
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(output, @"warning: 'refs/heads/bad' is not shown: 'http://gitlab.example/group/project.git' gave up: aborting due to possible repository corruption on the remote side.");
+        }
+        assert_eq!(Some(tip(world, "origin/main")), project.tip("main"));
     };
     // On its own, and beside another that moves.
-    check(&world, &["fetch"], "ours");
+    shows_main(&stage.world, stage.ours(&["fetch", "-q"]).ok().shown());
     project.history(2);
-    check(&world, &["fetch"], "ours");
-    let push = ["push", "--quiet", "origin", "HEAD:refs/heads/new"];
-    world.git(push).at("ours").ok();
-    check(&World::new(), &["clone", &url, "ours"], "");
+    shows_main(&stage.world, stage.ours(&["fetch", "-q"]).ok().shown());
+    stage.push("ours", &["--quiet", "HEAD:refs/heads/new"]).ok();
+    let cloned = later.clone_mirror(&stage.url, "ours").ok();
+    shows_main(&later, cloned.shown());
 }
 
 #[test]
 fn an_upstream_that_can_serve_nothing_at_all_is_an_error() {
-    let world = World::new();
-    let gitlab = world.gitlab();
-    gitlab.project("group/project").history(1);
-    let main = gitlab.project("group/project").tip("main").expect("made");
+    let stage = Stage::new(|project| drop(project.history(1)));
+    let main = stage.project.tip("main").expect("made");
     let message = format!("upload-pack: not our ref {main}");
-    gitlab.fault(Fault::err_line(tests::On::Fetch, &message));
-    let url = format!("mirror::{}", gitlab.url("group/project"));
-    let ran = world.git(["clone", &url, "ours"]).code(128);
-    assert!(ran.stderr.contains("not our ref"), "{ran}");
+    stage.gitlab.fault(Fault::err_line(On::Fetch, &message));
+    let ran = stage.clone(&stage.url, "ours").code(128);
+    insta::assert_snapshot!(ran.shown(), @"error: cannot read 'http://gitlab.example/group/project.git': upload-pack: not our ref [oid]");
 }

@@ -4,18 +4,18 @@ use std::fs;
 
 use tests::{On, Running};
 
-use super::{Stage, on_stage};
+use super::{Service, on_stage};
 
 /// How often the daemon's log says something.
-fn log_count(stage: &Stage, text: &str) -> usize {
+fn log_count(stage: &Service, text: &str) -> usize {
     stage.world.log().matches(text).count()
 }
 
 /// Plays git, and keeps the mirror in use until it is told more.
-fn reader(stage: &Stage) -> Running {
+fn reader(stage: &Service) -> Running {
     let script = "mkfifo more; { echo option followtags true; echo connect git-upload-pack; cat more; } | git-remote-mirror origin \"$0\"";
-    let url = stage.gitlab.url("group/project");
-    let reader = stage.world.program("sh", ["-c", script, &url]).start();
+    let reader = ["-c", script, &stage.url];
+    let reader = stage.world.program("sh", reader).start();
     reader.printed("version 2");
     reader
 }
@@ -29,7 +29,7 @@ fn a_daemon_that_git_has_started_gives_way_when_it_is_installed() {
         stage.service("install");
         assert_ne!(stage.pid(), started);
         assert_eq!(log_count(stage, "asking the daemon that runs to stop"), 1);
-        let ran = stage.world.git(["fetch"]).at("ours").ok();
+        let ran = stage.fetch("ours").ok();
         assert_eq!(ran.stderr, "", "{ran}");
     });
 }
@@ -46,11 +46,11 @@ fn a_daemon_that_git_has_started_gives_way_to_one_that_a_login_starts() {
         // A login has systemd listen first. Nobody finds the other one any more.
         stage.systemd.ctl(["start", "mirrord.socket"]).ok();
         assert_eq!(stage.world.daemon_pid(), Some(started));
-        let ran = stage.world.git(["fetch"]).at("ours").ok();
+        let ran = stage.fetch("ours").ok();
         assert_eq!(ran.stderr, "", "{ran}");
         assert_ne!(stage.pid(), started);
         // The one that went took nobody's socket along.
-        let ran = stage.world.git(["fetch"]).at("ours").ok();
+        let ran = stage.fetch("ours").ok();
         assert_eq!(ran.stderr, "", "{ran}");
     });
 }
@@ -111,12 +111,11 @@ fn stop_stops_the_service_until_its_next_use_and_says_so() {
         stage.service("install");
         let first = stage.pid();
         let ran = stage.systemd.mirrord(["stop"]).ok();
-        assert_eq!(ran.line(), "mirrord has stopped");
-        assert!(
-            ran.stderr
-                .starts_with("hint: its next use starts it again;"),
-            "{ran}"
-        );
+        insta::assert_snapshot!(ran.shown(), @"
+        mirrord has stopped
+        --- stderr
+        hint: its next use starts it again; 'systemctl --user stop mirrord.socket mirrord.service' stops it until it is started again
+        ");
         for _ in 0..2 {
             // Neither starts what it asks after.
             let ran = stage.systemd.mirrord(["status"]).code(3);
@@ -200,7 +199,7 @@ fn uninstall_leaves_nothing() {
         }
         assert_eq!(stage.service("uninstall").line(), "mirrord is no service");
         // git starts it by itself again, as ever.
-        stage.world.git(["fetch"]).at("ours").ok();
+        stage.fetch("ours").ok();
         assert!(stage.world.daemon_pid().is_some());
         assert_eq!(stage.systemd.started(), 0);
     });

@@ -4,45 +4,41 @@ mod changes;
 mod states;
 
 use std::fs;
+use std::ops::Deref;
 use std::path::Path;
 
-use tests::{GitLab, Ran, Run, Signal, Systemd, World};
+use tests::{Ran, Run, Signal, Systemd};
 
-use crate::clone::listed;
-use crate::ssh;
+use crate::{clone::listed, ssh, stage::Stage};
 
-/// The person's systemd, a project in GitLab, and nothing installed yet.
-pub(crate) struct Stage<'a> {
-    pub(crate) world: &'a World,
+/// A stage with the person's systemd, and nothing installed yet.
+pub(crate) struct Service<'a> {
+    stage: &'a Stage,
     pub(crate) systemd: Systemd<'a>,
-    pub(crate) gitlab: GitLab,
-    address: String,
 }
 
-/// Does something on a stage of its own, where there can be one.
+/// Does something on a stage of its own, where there can be a systemd.
 #[track_caller]
-pub(crate) fn on_stage(story: impl FnOnce(&Stage)) {
-    let world = World::new();
-    let Some(systemd) = world.systemd() else {
-        return;
-    };
-    let gitlab = world.gitlab();
-    gitlab.project("group/project").history(30);
-    story(&Stage {
-        address: format!("mirror::{}", gitlab.url("group/project")),
-        world: &world,
-        systemd,
-        gitlab,
-    });
+pub(crate) fn on_stage(story: impl FnOnce(&Service)) {
+    let stage = Stage::new(|project| drop(project.history(30)));
+    if let Some(systemd) = stage.world.systemd() {
+        let stage = &stage;
+        story(&Service { stage, systemd });
+    }
 }
 
-impl Stage<'_> {
-    pub(crate) fn clone(&self, dir: &str) -> Run {
-        self.world.git(["clone", "-q", &self.address, dir])
-    }
+impl Deref for Service<'_> {
+    type Target = Stage;
 
-    pub(crate) fn ls_remote(&self) -> Run {
-        self.world.git(["ls-remote", &self.address])
+    fn deref(&self) -> &Stage {
+        self.stage
+    }
+}
+
+impl Service<'_> {
+    /// Prepares a clone of the project through the mirror.
+    pub(crate) fn clone(&self, dir: &str) -> Run {
+        self.stage.clone(&self.url, dir)
     }
 
     #[track_caller]
@@ -143,7 +139,7 @@ fn the_service_is_found_from_a_shell_without_its_runtime_directory() {
         assert!(socket.exists(), "it is systemd's");
         let status = elsewhere(stage.world.mirrord(["status"])).code(3);
         assert_eq!(status.line(), "mirrord does not run", "nor was it started");
-        let fetch = || stage.world.git(["fetch"]).at("ours");
+        let fetch = || stage.fetch("ours");
         assert_eq!(elsewhere(fetch()).ok().stderr, "");
         let next = stage.systemd.runs_another_than(first);
         // Nobody comes through systemd's any more, and so it makes one itself.
@@ -165,7 +161,7 @@ fn a_killed_service_is_started_again() {
         let killed = stage.pid();
         stage.world.kill_daemon();
         // Whoever comes at once waits for the next.
-        let ran = stage.world.git(["fetch"]).at("ours").ok();
+        let ran = stage.fetch("ours").ok();
         assert_eq!(ran.stderr, "", "{ran}");
         let next = stage.systemd.runs_another_than(killed);
         assert_eq!(stage.pid(), next);
@@ -173,6 +169,7 @@ fn a_killed_service_is_started_again() {
     });
 }
 
+/// Takes some seconds: so long the watchdog waits.
 #[test]
 fn a_service_that_hangs_is_killed_and_started_again() {
     on_stage(|stage| {
@@ -185,7 +182,7 @@ fn a_service_that_hangs_is_killed_and_started_again() {
         let stopped = stage.pid();
         stage.systemd.signal(stopped, Signal::STOP);
         // It was connected to before anybody knew that it hangs.
-        let ran = stage.world.git(["fetch"]).at("ours").ok();
+        let ran = stage.fetch("ours").ok();
         assert_eq!(ran.stderr, "", "{ran}");
         let next = stage.systemd.runs_another_than(stopped);
         assert_eq!(stage.pid(), next);
@@ -193,6 +190,7 @@ fn a_service_that_hangs_is_killed_and_started_again() {
     });
 }
 
+/// Takes some seconds: the watchdog must be fed for longer than it waits.
 #[test]
 fn a_service_that_is_alive_is_not_killed() {
     on_stage(|stage| {

@@ -2,14 +2,14 @@
 
 use std::fs;
 
-use tests::World;
+use regex::Regex;
+use tests::{Ran, World, shown};
 
-use super::{Stage, on_stage};
-use crate::daemon::hints;
+use super::{Service, on_stage};
 
 /// The first line of the status, and its exit code.
 #[track_caller]
-fn status(stage: &Stage) -> (String, Option<i32>) {
+fn status(stage: &Service) -> (String, Option<i32>) {
     let ran = stage.systemd.mirrord(["service", "status"]).run();
     let line = ran.stdout.lines().next().unwrap_or_default().to_owned();
     (line, ran.status.code())
@@ -84,7 +84,7 @@ fn a_service_of_another_home_is_reported_and_replaced() {
             run.env("MIRROR_HOME", &home)
         };
         let ran = there("status").ok();
-        assert_eq!(hint_lines(&ran.stderr), 1, "{ran}");
+        insta::assert_snapshot!(shown(&ran.stderr), @"hint: its files are not those of this program and place; 'mirrord service install' writes them anew");
         there("install").ok();
         let ran = there("status").ok();
         assert_eq!(ran.stderr, "", "{ran}");
@@ -95,13 +95,7 @@ fn a_service_of_another_home_is_reported_and_replaced() {
     });
 }
 
-fn hint_lines(stderr: &str) -> usize {
-    stderr
-        .lines()
-        .filter(|line| line.starts_with("hint: "))
-        .count()
-}
-
+/// Takes some seconds: systemd tries to start it several times before it gives up.
 #[test]
 fn a_service_whose_program_is_gone_does_not_keep_git_from_working() {
     on_stage(|stage| {
@@ -118,7 +112,10 @@ fn a_service_whose_program_is_gone_does_not_keep_git_from_working() {
         assert!(output.starts_with("the service does not run: "), "{output}");
         assert_eq!(code, Some(3));
         let ran = stage.systemd.mirrord(["service", "install"]).run();
-        assert_eq!(hints(&ran, "the service does not start"), 1, "{ran}");
+        insta::assert_snapshot!(ran.shown(), @"
+        error: the service does not start: it ended at once
+        hint: 'journalctl --user --unit mirrord.service' and the daemon's log know more
+        ");
     });
 }
 
@@ -127,11 +124,17 @@ fn a_second_daemon_is_refused_whoever_starts_it() {
     on_stage(|stage| {
         stage.service("install");
         let ran = stage.systemd.mirrord(["run"]).code(1);
-        assert_eq!(hints(&ran, "mirrord already runs"), 1, "{ran}");
+        insta::assert_snapshot!(ran.shown(), @"
+        error: mirrord already runs (process [pid])
+        hint: 'mirrord stop' stops it
+        ");
         stage.systemd.mirrord(["stop"]).ok();
         // It would take the socket away from systemd.
         let ran = stage.systemd.mirrord(["run"]).code(1);
-        assert_eq!(hints(&ran, "the service listens at"), 1, "{ran}");
+        insta::assert_snapshot!(ran.shown(), @"
+        error: the service listens at '/world/m/socket'
+        hint: 'systemctl --user stop mirrord.socket mirrord.service' stops it until it is started again
+        ");
         stage.ls_remote().ok();
         stage.pid();
     });
@@ -145,22 +148,32 @@ fn somebody_elses_unit_is_not_overwritten_nor_removed() {
         fs::write(&unit, "[Service]\nExecStart=/bin/true\n").expect("the world is ours");
         for command in ["install", "uninstall", "status"] {
             let ran = stage.systemd.mirrord(["service", command]).code(1);
-            assert_eq!(hints(&ran, "was not written by mirrord"), 1, "{ran}");
+            insta::allow_duplicates! {
+                insta::assert_snapshot!(ran.shown(), @"
+                error: '/world/home/.config/systemd/user/mirrord.service' was not written by mirrord
+                hint: move it out of the way
+                ");
+            }
         }
         let text = fs::read_to_string(&unit).expect("it is there");
         assert_eq!(text, "[Service]\nExecStart=/bin/true\n");
     });
 }
 
+/// An output, without what systemd itself says, which differs between its versions.
+fn of_systemd(ran: &Ran) -> String {
+    let its_own = Regex::new(r"Failed to .*").expect("a pattern");
+    its_own.replace_all(&ran.shown(), "[systemd]").into_owned()
+}
+
 #[test]
 fn without_a_user_manager_install_says_so_and_changes_nothing() {
     let world = World::new();
     let ran = world.mirrord(["service", "install"]).code(1);
-    assert_eq!(
-        hints(&ran, "there is no systemd user manager: "),
-        1,
-        "{ran}"
-    );
+    insta::assert_snapshot!(of_systemd(&ran), @"
+    error: there is no systemd user manager: [systemd]
+    hint: log in as yourself ('su' and 'sudo' start none), or do without: git starts the daemon by itself
+    ");
     assert!(!world.units().exists(), "nothing is written");
     let ran = world.mirrord(["service", "status"]).code(3);
     assert_eq!(ran.line(), "mirrord is no service");
@@ -180,7 +193,15 @@ fn without_a_user_manager_the_service_can_still_be_removed() {
     };
     assert!(left.symlink_metadata().is_ok());
     let ran = world.mirrord(["service", "status"]).code(3);
-    assert!(ran.stdout.contains("does not say how it is"), "{ran}");
+    insta::assert_snapshot!(of_systemd(&ran), @"
+    the service is installed, and systemd does not say how it is: [systemd]
+    socket:   /world/m/socket
+    log:      /world/m/log
+    file:     /world/home/.config/systemd/user/mirrord.socket
+    file:     /world/home/.config/systemd/user/mirrord.service
+    --- stderr
+    hint: its files are not those of this program and place; 'mirrord service install' writes them anew
+    ");
     world.mirrord(["service", "uninstall"]).ok();
     assert!(!world.units().exists(), "nothing is left");
 }

@@ -2,7 +2,8 @@
 
 use tests::{Fault, Request};
 
-use super::{Stage, fails_at, hint, step_detail, steps};
+use super::{fails, passes, step, testing, untested, with_login};
+use crate::stage::Stage;
 
 /// How often a login was sent to GitLab.
 fn sent(stage: &Stage, login: &str) -> usize {
@@ -18,65 +19,66 @@ fn helper(stage: &Stage, token: &str) {
 }
 
 fn private() -> Stage {
-    let stage = Stage::new();
+    let stage = untested();
     stage.gitlab.require_login("group/project", "me", "right");
     stage
 }
 
-/// The page of this GitLab where tokens are made.
-fn page(stage: &Stage) -> String {
-    let host = stage.gitlab.host();
-    format!("http://{host}/-/user_settings/personal_access_tokens")
-}
-
 #[test]
 fn a_private_project_wants_a_login_and_the_page_for_tokens_is_named() {
-    let stage = private();
-    let ran = fails_at(stage.testing(&[]), "signed in", "wants a login");
-    let hint = hint(&ran);
-    for part in [&page(&stage), "read_repository", "write_repository"] {
-        assert!(hint.contains(part), "'{part}': {ran}");
-    }
+    let report = fails(testing(&private(), &[]));
+    insta::assert_snapshot!(report, @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    FAILED signed in  [time]  upstream wants a login, and none was found
+    hint: make a token at http://gitlab.example/-/user_settings/personal_access_tokens with scopes read_repository, write_repository, and store it with a credential helper, or in the mirror: --username NAME
+    a mirror of 'http://gitlab.example/group/project.git' would not work
+    ");
 }
 
 #[test]
 fn a_wrong_token_is_refused_and_sent_once() {
     let stage = private();
     helper(&stage, "wr0ng");
-    let why = "upstream refuses the login as 'me'";
-    let ran = fails_at(stage.testing(&[]), "signed in", why);
-    assert!(hint(&ran).contains(&page(&stage)), "{ran}");
+    let report = fails(testing(&stage, &[]));
+    insta::assert_snapshot!(report, @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    FAILED signed in  [time]  upstream refuses the login as 'me'
+    hint: make a token at http://gitlab.example/-/user_settings/personal_access_tokens with scopes read_repository, write_repository, and store it with a credential helper, or in the mirror: --username NAME
+    a mirror of 'http://gitlab.example/group/project.git' would not work
+    ");
     assert_eq!(
         sent(&stage, "me:wr0ng"),
         1,
         "it counts against this address"
     );
-    assert_eq!(ran.stdout.matches("connected").count(), 1, "{ran}");
-    let typed = stage.with_login("me:wr0ng");
-    let ran = fails_at(stage.world.mirrord(["test", &typed]), "signed in", why);
+    let typed = with_login(&stage, "me:wr0ng");
+    assert_eq!(fails(stage.mirrord(&["test", &typed])), report);
     assert_eq!(sent(&stage, "me:wr0ng"), 2);
-    let printed = format!("{ran}").replace(&typed, "");
     let log = stage.world.log();
-    assert!(
-        !ran.stdout.contains("wr0ng") && !printed.contains(":wr0ng@"),
-        "{ran}"
-    );
     assert!(!log.contains("wr0ng"), "{log}");
 }
 
 #[test]
 fn a_right_token_is_used_wherever_it_comes_from() {
     let stage = private();
-    let typed = stage.with_login("me:right");
-    let in_url = stage.world.mirrord(["test", &typed]).ok();
+    let typed = with_login(&stage, "me:right");
+    let report = passes(stage.mirrord(&["test", &typed]));
+    insta::assert_snapshot!(report, @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    ok     signed in  [time]  as 'me'
+    ok     may read  [time]  2 branches, 1 tag, default branch main
+    ok     may push  [time]  as far as upstream tells beforehand
+    ok     atomic pushes  [time]  advertised
+    ok     push options  [time]  advertised
+    ok     LFS endpoint  [time]  http://gitlab.example/group/project.git/info/lfs
+    ok     refspecs  [time]  3 refs: main, topic, v1
+    a mirror of 'http://gitlab.example/group/project.git' would work
+    ");
     helper(&stage, "right");
-    let of_helper = stage.testing(&[]).ok();
-    for ran in [in_url, of_helper] {
-        assert_eq!(step_detail(&ran, "ok", "signed in"), "as 'me'");
-        for label in ["may read", "may push", "LFS endpoint", "refspecs"] {
-            step_detail(&ran, "ok", label);
-        }
-    }
+    assert_eq!(passes(testing(&stage, &[])), report);
 }
 
 #[test]
@@ -84,64 +86,101 @@ fn a_header_that_signs_in_is_named_and_not_shown() {
     let stage = private();
     let header = "Authorization: Basic bWU6cmlnaHQ=";
     stage.world.config("http.extraHeader", header);
-    let ran = stage.testing(&[]).ok();
-    assert_eq!(
-        step_detail(&ran, "ok", "signed in"),
-        "with 'http.extraHeader'"
-    );
-    assert!(!ran.stdout.contains("bWU6"), "{ran}");
+    let report = passes(testing(&stage, &[]));
+    insta::assert_snapshot!(report, @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    ok     signed in  [time]  with 'http.extraHeader'
+    ok     may read  [time]  2 branches, 1 tag, default branch main
+    ok     may push  [time]  as far as upstream tells beforehand
+    ok     atomic pushes  [time]  advertised
+    ok     push options  [time]  advertised
+    ok     LFS endpoint  [time]  http://gitlab.example/group/project.git/info/lfs
+    ok     refspecs  [time]  3 refs: main, topic, v1
+    a mirror of 'http://gitlab.example/group/project.git' would work
+    ");
 }
 
 #[test]
 fn a_login_that_may_not_read_gets_an_error() {
     let stage = private();
     stage.gitlab.require_login("group/other", "you", "yours");
-    let typed = stage.with_login("you:yours");
-    let test = || stage.world.mirrord(["test", &typed]);
-    let ran = fails_at(test(), "may read", "not found");
-    assert!(hint(&ran).contains("without permission"), "{ran}");
+    let typed = with_login(&stage, "you:yours");
+    let test = || fails(stage.mirrord(&["test", &typed]));
+    insta::assert_snapshot!(test(), @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    FAILED may read  [time]  repository 'http://gitlab.example/group/project.git' not found
+    hint: check the address; a login without permission is told the same
+    a mirror of 'http://gitlab.example/group/project.git' would not work
+    ");
     stage.gitlab.forbid("you");
-    let why = "error: 403: Your account has been blocked";
-    fails_at(test(), "may read", why);
+    insta::assert_snapshot!(test(), @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    FAILED may read  [time]  error: 403: Your account has been blocked.
+    hint: this login may not read it, or too many failed ones have closed the door for a while
+    a mirror of 'http://gitlab.example/group/project.git' would not work
+    ");
 }
 
 #[test]
 fn other_answers_are_said_as_they_are() {
-    let stage = Stage::new();
-    for (fault, why) in [
-        (Fault::status(404), "not found"),
-        (Fault::status(500), "error 500"),
-        (Fault::html(), "'text/html' answered, not git"),
-        (Fault::hang_up(), "cut"),
-    ] {
+    let stage = untested();
+    let faults = [
+        Fault::status(404),
+        Fault::status(500),
+        Fault::html(),
+        Fault::hang_up(),
+    ];
+    let line = |fault| {
         stage.gitlab.fault(fault);
-        fails_at(stage.testing(&[]), "may read", why);
+        let report = fails(testing(&stage, &[]));
         stage.gitlab.clear_faults();
-    }
+        step(&report, "may read")
+    };
+    let lines = faults.map(line).join("\n");
+    insta::assert_snapshot!(lines, @"
+    FAILED may read  [time]  repository 'http://gitlab.example/group/project.git' not found
+    FAILED may read  [time]  the server answered with error 500
+    FAILED may read  [time]  'text/html' answered, not git
+    FAILED may read  [time]  the connection was cut
+    ");
 }
 
 #[test]
 fn a_login_that_may_read_need_not_push() {
-    let stage = Stage::new();
+    let stage = untested();
     stage
         .gitlab
         .require_login_to_push("group/project", "me", "right");
     stage.gitlab.require_login("group/other", "you", "yours");
-    let typed = stage.with_login("you:yours");
-    let ran = stage.world.mirrord(["test", &typed]).ok();
-    let args = step_detail(&ran, "FAILED", "may push");
-    let gitlab = "You are not allowed to push code to this project (error 403)";
-    assert_eq!(args, gitlab);
-    let labels: Vec<_> = steps(&ran).into_iter().map(|step| step.1).collect();
-    assert!(
-        !labels.contains(&"atomic pushes".into()),
-        "no telling: {ran}"
-    );
+    let as_login = |login| {
+        let typed = with_login(&stage, login);
+        passes(stage.mirrord(&["test", &typed]))
+    };
+    insta::assert_snapshot!(as_login("you:yours"), @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    ok     signed in  [time]  as 'you'
+    ok     may read  [time]  2 branches, 1 tag, default branch main
+    FAILED may push  [time]  You are not allowed to push code to this project (error 403)
+    ok     LFS endpoint  [time]  http://gitlab.example/group/project.git/info/lfs
+    ok     refspecs  [time]  3 refs: main, topic, v1
+    a mirror of 'http://gitlab.example/group/project.git' would work
+    ");
     // Nobody is asked for a login that reading does not need.
-    let ran = stage.testing(&[]).ok();
-    let args = step_detail(&ran, "-", "may push");
-    assert!(args.starts_with("upstream wants a login"), "{ran}");
-    let typed = stage.with_login("me:right");
-    let ran = stage.world.mirrord(["test", &typed]).ok();
-    step_detail(&ran, "ok", "may push");
+    let report = passes(testing(&stage, &[]));
+    insta::assert_snapshot!(report, @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    ok     signed in  [time]  anonymous
+    ok     may read  [time]  2 branches, 1 tag, default branch main
+    -      may push  [time]  upstream wants a login for that, and to read none was needed
+    ok     LFS endpoint  [time]  http://gitlab.example/group/project.git/info/lfs
+    ok     refspecs  [time]  3 refs: main, topic, v1
+    a mirror of 'http://gitlab.example/group/project.git' would work
+    ");
+    let allowed = as_login("me:right");
+    insta::assert_snapshot!(step(&allowed, "may push"), @"ok     may push  [time]  as far as upstream tells beforehand");
 }

@@ -2,60 +2,74 @@
 
 use tests::{Fault, On};
 
-use super::{Stage, step_detail};
+use super::{passes, step, testing, untested, with_login};
 
 #[test]
 fn the_steps_about_pushes_show_what_upstream_offers() {
-    let stage = Stage::new();
-    let label = ["atomic pushes", "push options"];
-    for (at, key) in ["advertiseAtomic", "advertisePushOptions"]
-        .iter()
-        .enumerate()
-    {
+    let stage = untested();
+    for key in ["advertiseAtomic", "advertisePushOptions"] {
         stage.project.config(&format!("receive.{key}"), "false");
-        let ran = stage.testing(&[]).ok();
-        assert_eq!(step_detail(&ran, "FAILED", label[at]), "not advertised");
-        stage.project.config(&format!("receive.{key}"), "true");
-        let ran = stage.testing(&[]).ok();
-        assert_eq!(step_detail(&ran, "ok", label[at]), "advertised");
     }
+    stage.gitlab.switch_lfs_off();
+    let report = passes(testing(&stage, &[]));
+    insta::assert_snapshot!(report, @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    ok     signed in  [time]  anonymous
+    ok     may read  [time]  2 branches, 1 tag, default branch main
+    ok     may push  [time]  as far as upstream tells beforehand
+    FAILED atomic pushes  [time]  not advertised
+    FAILED push options  [time]  not advertised
+    FAILED LFS endpoint  [time]  none
+    ok     refspecs  [time]  3 refs: main, topic, v1
+    a mirror of 'http://gitlab.example/group/project.git' would work
+    ");
 }
 
 #[test]
 fn a_project_with_many_refs_is_not_read_twice() {
-    let stage = Stage::new();
+    let stage = untested();
     stage.project.many_refs(3000);
-    let ran = stage.testing(&[]).ok();
-    step_detail(&ran, "ok", "may push");
-    let args = step_detail(&ran, "ok", "refspecs");
-    assert!(args.starts_with("3003 refs: "), "{ran}");
-    assert!(args.ends_with(" and 3000 more"), "{ran}");
-}
-
-#[test]
-fn large_files_may_be_switched_off() {
-    let stage = Stage::new();
-    stage.gitlab.switch_lfs_off();
-    let ran = stage.testing(&[]).ok();
-    assert_eq!(step_detail(&ran, "FAILED", "LFS endpoint"), "none");
+    let report = passes(testing(&stage, &[]));
+    insta::assert_snapshot!(report, @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    ok     signed in  [time]  anonymous
+    ok     may read  [time]  3002 branches, 1 tag, default branch main
+    ok     may push  [time]  as far as upstream tells beforehand
+    ok     atomic pushes  [time]  advertised
+    ok     push options  [time]  advertised
+    ok     LFS endpoint  [time]  http://gitlab.example/group/project.git/info/lfs
+    ok     refspecs  [time]  3003 refs: main, many/000001, many/000002 and 3000 more
+    a mirror of 'http://gitlab.example/group/project.git' would work
+    ");
 }
 
 #[test]
 fn a_server_that_does_not_know_says_so_and_decides_nothing() {
-    let stage = Stage::new();
+    let stage = untested();
     stage.gitlab.fault(Fault::status(503).on(On::PushInfoRefs));
-    let ran = stage.testing(&[]).ok();
-    assert_eq!(step_detail(&ran, "-", "may push"), "error 503");
+    let report = passes(testing(&stage, &[]));
+    insta::assert_snapshot!(report, @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    ok     signed in  [time]  anonymous
+    ok     may read  [time]  2 branches, 1 tag, default branch main
+    -      may push  [time]  error 503
+    ok     LFS endpoint  [time]  http://gitlab.example/group/project.git/info/lfs
+    ok     refspecs  [time]  3 refs: main, topic, v1
+    a mirror of 'http://gitlab.example/group/project.git' would work
+    ");
     stage.gitlab.clear_faults();
     stage.gitlab.fault(Fault::hang_up().on(On::PushInfoRefs));
-    let ran = stage.testing(&[]).ok();
-    assert!(step_detail(&ran, "-", "may push").contains("cut"), "{ran}");
-    step_detail(&ran, "ok", "LFS endpoint");
+    let report = passes(testing(&stage, &[]));
+    insta::assert_snapshot!(step(&report, "may push"), @"-      may push  [time]  the connection was cut");
+    insta::assert_snapshot!(step(&report, "LFS endpoint"), @"ok     LFS endpoint  [time]  http://gitlab.example/group/project.git/info/lfs");
 }
 
 #[test]
 fn no_question_follows_a_redirect() {
-    let stage = Stage::new();
+    let stage = untested();
     stage.gitlab.require_login("group/project", "me", "right");
     let other = stage.world.gitlab();
     other.project("group/project").commit("main", "a", "a");
@@ -67,9 +81,9 @@ fn no_question_follows_a_redirect() {
         let redirect = Fault::redirect(307, &format!("{there}/{tail}"));
         stage.gitlab.fault(redirect.on(on));
     }
-    let typed = stage.with_login("me:right");
-    let ran = stage.world.mirrord(["test", &typed]).ok();
-    assert_eq!(step_detail(&ran, "-", "may push"), "error 307");
-    step_detail(&ran, "FAILED", "LFS endpoint");
+    let typed = with_login(&stage, "me:right");
+    let report = passes(stage.mirrord(&["test", &typed]));
+    insta::assert_snapshot!(step(&report, "may push"), @"-      may push  [time]  error 307");
+    insta::assert_snapshot!(step(&report, "LFS endpoint"), @"FAILED LFS endpoint  [time]  none");
     assert!(other.requests().is_empty(), "the login stays where it is");
 }

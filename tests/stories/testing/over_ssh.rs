@@ -1,62 +1,36 @@
 //! `mirrord test` over ssh: the server's key, and the key that signs in.
 
-use std::fs;
-
 use tests::Run;
 
-use super::{fails_at, hint, step_detail, steps};
+use super::{fails, passes, step};
 use crate::ssh::Stage;
 
 fn testing(stage: &Stage) -> Run {
     stage.world.mirrord(["test", &stage.url])
 }
 
-/// The fingerprint of a key.
-#[track_caller]
-fn fingerprint(stage: &Stage, key: &str) -> String {
-    let listing = stage.world.program("ssh-keygen", ["-lf"]);
-    let listed = listing.arg(stage.world.path(key)).ok();
-    let mut args = listed.line().split(' ');
-    args.nth(1).expect("its hash").to_owned()
-}
-
 #[test]
 fn a_test_over_ssh_names_both_keys() {
     let stage = Stage::small();
     let before = stage.project.refs();
-    let ran = testing(&stage).ok();
-    let labels: Vec<_> = steps(&ran).into_iter().map(|step| step.1).collect();
-    let expected = [
-        "name resolved",
-        "connected",
-        "host key",
-        "signed in",
-        "may read",
-        "may push",
-        "atomic pushes",
-        "push options",
-        "LFS endpoint",
-        "refspecs",
-    ];
-    assert_eq!(labels, expected, "{ran}");
-    let address = format!("127.0.0.1:{}", stage.sshd.port());
-    assert_eq!(step_detail(&ran, "ok", "connected"), address);
-    let host_key = fingerprint(&stage, "sshd/host_key.pub");
-    assert_eq!(
-        step_detail(&ran, "ok", "host key"),
-        format!("ssh-ed25519 {host_key}")
-    );
-    let args = step_detail(&ran, "ok", "signed in");
-    let key = fingerprint(&stage, "ssh/key.pub");
-    let user = stage.sshd.login().replace("@127.0.0.1", "");
-    assert!(args.starts_with(&format!("as '{user}' with ")), "{ran}");
-    assert!(args.ends_with(&format!(" ED25519 {key}")), "{ran}");
-    step_detail(&ran, "ok", "may push");
-    assert_eq!(step_detail(&ran, "-", "LFS endpoint"), "not asked over ssh");
-    let request: Vec<_> = stage.sshd.commands();
-    let programs = request.iter().map(|request| request.split(' ').next());
+    let report = passes(testing(&stage));
+    insta::assert_snapshot!(stage.shown(&report), @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    ok     host key  [time]  [host key]
+    ok     signed in  [time]  as 'me' with /world/ssh/key ED25519 [key]
+    ok     may read  [time]  1 branch, 0 tags, default branch main
+    ok     may push  [time]  as far as upstream tells beforehand
+    ok     atomic pushes  [time]  advertised
+    FAILED push options  [time]  not advertised
+    -      LFS endpoint  [time]  not asked over ssh
+    ok     refspecs  [time]  1 ref: main
+    a mirror of 'ssh://me@gitlab.example/world/login/project.git' would work
+    ");
+    let commands = stage.sshd.commands();
+    let programs = commands.iter().map(|command| command.split(' ').next());
     let expected = [Some("git-upload-pack"), Some("git-receive-pack")];
-    assert!(programs.eq(expected), "{request:?}");
+    assert!(programs.eq(expected), "{commands:?}");
     assert_eq!(stage.project.refs(), before);
     assert_eq!(stage.world.mirrors(), [""; 0]);
 }
@@ -65,27 +39,28 @@ fn a_test_over_ssh_names_both_keys() {
 fn a_host_that_is_not_known_shows_its_key() {
     let stage = Stage::small();
     stage.sshd.forget_host_key();
-    let key = fingerprint(&stage, "sshd/host_key.pub");
-    let ran = fails_at(testing(&stage), "host key", "its host key is not known");
-    assert!(
-        step_detail(&ran, "FAILED", "host key").ends_with(&key),
-        "{ran}"
-    );
-    assert!(
-        hint(&ran).contains("accept it if it is right: ssh"),
-        "{ran}"
-    );
+    let report = fails(testing(&stage));
+    insta::assert_snapshot!(stage.shown(&report), @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    FAILED host key  [time]  its host key is not known: [host key]
+    hint: look at it, and accept it if it is right: ssh -p [port] me@127.0.0.1
+    a mirror of 'ssh://me@gitlab.example/world/login/project.git' would not work
+    ");
 }
 
 #[test]
 fn a_host_key_that_has_changed() {
     let stage = Stage::small();
-    stage.world.ssh_key("ssh/another");
-    let another = fs::read_to_string(stage.world.path("ssh/another.pub")).expect("a key");
-    let line = format!("[127.0.0.1]:{} {another}", stage.sshd.port());
-    fs::write(stage.world.path("ssh/known_hosts"), line).expect("the world is ours");
-    let ran = fails_at(testing(&stage), "host key", "its host key has changed");
-    assert!(hint(&ran).contains("ssh-keygen -f"), "{ran}");
+    stage.change_host_key();
+    let report = fails(testing(&stage));
+    insta::assert_snapshot!(stage.shown(&report), @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    FAILED host key  [time]  its host key has changed: [another key] was known, [host key] answers
+    hint: somebody may be in the middle; if it should have, forget the old one and look at the new: ssh-keygen -f '/world/ssh/known_hosts' -R 'gitlab.example' && ssh -p [port] me@127.0.0.1
+    a mirror of 'ssh://me@gitlab.example/world/login/project.git' would not work
+    ");
 }
 
 #[test]
@@ -93,20 +68,33 @@ fn a_key_that_is_refused() {
     let stage = Stage::small();
     stage.world.ssh_key("ssh/another");
     stage.sshd.authorize(&["ssh/another"]);
-    let ran = fails_at(testing(&stage), "signed in", "refuses your key");
-    step_detail(&ran, "ok", "host key");
-    assert!(hint(&ran).contains("ssh -v"), "{ran}");
+    let report = fails(testing(&stage));
+    insta::assert_snapshot!(stage.shown(&report), @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    ok     host key  [time]  [host key]
+    FAILED signed in  [time]  'ssh://me@gitlab.example/world/login/project.git' refuses your key
+    hint: 'ssh -v -p [port] me@127.0.0.1' shows which keys it tries; one with a passphrase must be in the agent: ssh-add
+    a mirror of 'ssh://me@gitlab.example/world/login/project.git' would not work
+    ");
 }
 
 #[test]
 fn the_address_is_down_or_the_name_is_not_known() {
     let mut stage = Stage::small();
     stage.sshd.stop();
-    let ran = fails_at(testing(&stage), "connected", "connection refused");
-    assert_eq!(step_detail(&ran, "ok", "name resolved"), "127.0.0.1");
+    let report = fails(testing(&stage));
+    insta::assert_snapshot!(stage.shown(&report), @"
+    ok     name resolved  [time]  127.0.0.1
+    FAILED connected  [time]  connection refused
+    a mirror of 'ssh://me@gitlab.example/world/login/project.git' would not work
+    ");
     let far = "git@gitlab.invalid:group/project.git";
-    let test = stage.world.mirrord(["test", far]);
-    fails_at(test, "name resolved", "could not resolve host");
+    let report = fails(stage.world.mirrord(["test", far]));
+    insta::assert_snapshot!(report, @"
+    FAILED name resolved  [time]  could not resolve host
+    a mirror of 'git@gitlab.invalid:group/project.git' would not work
+    ");
     stage.sshd.start();
 }
 
@@ -124,12 +112,15 @@ fn a_server_that_hangs() {
 fn a_project_that_is_not_there() {
     let stage = Stage::small();
     let url = stage.sshd.url_of("/not/there.git");
-    let ran = fails_at(
-        stage.world.mirrord(["test", &url]),
-        "may read",
-        "/not/there",
-    );
-    step_detail(&ran, "ok", "signed in");
+    let report = fails(stage.world.mirrord(["test", &url]));
+    insta::assert_snapshot!(stage.shown(&report), @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    ok     host key  [time]  [host key]
+    ok     signed in  [time]  as 'me' with /world/ssh/key ED25519 [key]
+    FAILED may read  [time]  '/not/there.git' does not appear to be a git repository
+    a mirror of 'ssh://me@gitlab.example/not/there.git' would not work
+    ");
 }
 
 #[test]
@@ -139,9 +130,8 @@ fn a_push_that_is_refused_is_said_in_the_words_of_the_server() {
         "case $SSH_ORIGINAL_COMMAND in git-receive-pack*) \
          echo 'ERROR: You are not allowed to push code to this project.' >&2; exit 1;; esac",
     );
-    let ran = testing(&stage).ok();
-    let args = step_detail(&ran, "FAILED", "may push");
-    assert_eq!(args, "You are not allowed to push code to this project");
+    let report = passes(testing(&stage));
+    insta::assert_snapshot!(step(&report, "may push"), @"FAILED may push  [time]  You are not allowed to push code to this project");
 }
 
 #[test]
@@ -158,8 +148,7 @@ fn a_connection_of_the_persons_own_is_left_alone() {
         .arg("true")
         .ok();
     assert!(socket.exists(), "there is one");
-    let ran = testing(&stage).ok();
-    step_detail(&ran, "ok", "host key");
+    passes(testing(&stage));
     assert!(socket.exists(), "and it stays");
     stage
         .world

@@ -1,45 +1,50 @@
 //! The way to upstream's door, and who answers there.
 
-use tests::World;
+use tests::{Fault, World};
 
-use super::{Stage, fails_at, hint, step_detail};
+use super::{fails, fill, passes, step, testing, untested};
+use crate::stage::Stage;
 
-/// An https server, whose authority this person knows.
-fn over_tls(knows: bool) -> Stage {
-    let world = World::new();
-    let gitlab = world.gitlab_tls();
-    if knows {
-        let ca = gitlab.ca_file().display().to_string();
-        world.config("http.sslCAInfo", &ca);
-    }
-    Stage::of(world, gitlab)
+/// Removes a key of the user's own git configuration.
+fn unset(stage: &Stage, key: &str) {
+    let unset = ["config", "--global", "--unset", key];
+    stage.world.git(unset).ok();
 }
 
 #[test]
 fn an_unknown_name() {
     let world = World::new();
     let test = world.mirrord(["test", "https://gitlab.invalid/group/project.git"]);
-    fails_at(test, "name resolved", "could not resolve host");
+    insta::assert_snapshot!(fails(test), @"
+    FAILED name resolved  [time]  could not resolve host
+    a mirror of 'https://gitlab.invalid/group/project.git' would not work
+    ");
 }
 
 #[test]
 fn nothing_listens_at_the_address() {
-    let stage = Stage::new();
+    let stage = untested();
     stage.gitlab.stop();
-    fails_at(stage.testing(&[]), "connected", "connection refused");
+    let report = fails(testing(&stage, &[]));
+    insta::assert_snapshot!(report, @"
+    ok     name resolved  [time]  127.0.0.1
+    FAILED connected  [time]  connection refused
+    a mirror of 'http://gitlab.example/group/project.git' would not work
+    ");
 }
 
 #[test]
 fn a_trusted_certificate_says_who_signed_it_and_how_long_it_is_good() {
-    let stage = over_tls(true);
-    let ran = stage.testing(&[]).ok();
-    let args = step_detail(&ran, "ok", "certificate");
-    let (issuer, days) = args.split_once(", ").expect("two facts");
+    let stage = Stage::with_tls(fill);
+    let report = passes(testing(&stage, &[]));
+    let line = step(&report, "certificate");
+    let (_, detail) = line.split_once("[time]").expect("its time");
+    let (issuer, days) = detail.trim().split_once(", ").expect("two facts");
     assert_eq!(issuer, "issued by 'CA of the GitLab stand-in'");
     let days = days.strip_suffix(" days left").expect("days");
     let days: u64 = days.parse().expect("a number");
     // It is good until 4096.
-    assert!((700_000..760_000).contains(&days), "{ran}");
+    assert!((700_000..760_000).contains(&days), "{line}");
     let received = stage.gitlab.requests();
     let first = received.first().expect("it asked");
     assert_eq!(first.authorization, None, "no secret is sent for that");
@@ -47,13 +52,19 @@ fn a_trusted_certificate_says_who_signed_it_and_how_long_it_is_good() {
 
 #[test]
 fn an_untrusted_certificate() {
-    let stage = over_tls(false);
-    let why = "it is signed by nobody who is trusted here";
-    let ran = fails_at(stage.testing(&[]), "certificate", why);
-    assert!(hint(&ran).contains("git config http.sslCAInfo"), "{ran}");
-    let unchecked = stage.testing(&[]).env("GIT_SSL_NO_VERIFY", "1").ok();
-    let args = step_detail(&unchecked, "ok", "certificate");
-    assert!(args.contains("not checked"), "{unchecked}");
+    let stage = Stage::with_tls(fill);
+    unset(&stage, "http.sslCAInfo");
+    let report = fails(testing(&stage, &[]));
+    insta::assert_snapshot!(report, @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    FAILED certificate  [time]  it is signed by nobody who is trusted here
+    hint: if its authority is your own, name it: git config http.sslCAInfo FILE
+    a mirror of 'https://gitlab.example/group/project.git' would not work
+    ");
+    let unchecked = passes(testing(&stage, &[]).env("GIT_SSL_NO_VERIFY", "1"));
+    let line = step(&unchecked, "certificate");
+    assert!(line.contains("not checked"), "{line}");
 }
 
 #[test]
@@ -62,108 +73,142 @@ fn an_expired_certificate() {
     let gitlab = world.gitlab_expired();
     let ca = gitlab.ca_file().display().to_string();
     world.config("http.sslCAInfo", &ca);
-    let stage = Stage::of(world, gitlab);
-    fails_at(stage.testing(&[]), "certificate", "it has expired");
-    let unchecked = stage.testing(&[]).env("GIT_SSL_NO_VERIFY", "1").ok();
-    let args = step_detail(&unchecked, "ok", "certificate");
-    assert!(args.contains("days ago"), "{unchecked}");
+    let stage = Stage::on(world, gitlab, fill);
+    let report = fails(testing(&stage, &[]));
+    let (steps, _) = report.split_once("FAILED certificate").expect("it fails");
+    insta::assert_snapshot!(steps, @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    ");
+    let line = step(&report, "certificate");
+    assert!(line.contains("it has expired"), "{line}");
+    let unchecked = passes(testing(&stage, &[]).env("GIT_SSL_NO_VERIFY", "1"));
+    let line = step(&unchecked, "certificate");
+    assert!(line.contains("days ago"), "{line}");
 }
 
 #[test]
 fn a_proxy_is_named_without_its_login() {
-    let stage = Stage::new();
+    let stage = untested();
     let proxy = stage.gitlab.host();
     let far = "http://gitlab.invalid/group/project.git";
     let address = format!("http://me:hunter2@{proxy}");
-    let by_variable = stage.world.mirrord(["test", far]);
-    let ran = by_variable.env("http_proxy", &address).ok();
-    for (label, start) in [("name resolved", "127.0.0.1"), ("connected", &proxy)] {
-        let args = step_detail(&ran, "ok", label);
-        assert_eq!(args, format!("{start}, through the proxy {proxy}"));
-    }
-    assert!(!ran.stdout.contains("hunter2"), "{ran}");
-    let near = stage.testing(&[]).env("http_proxy", &address);
-    let ran = near.env("no_proxy", "127.0.0.1").ok();
-    assert_eq!(
-        step_detail(&ran, "ok", "connected"),
-        proxy,
-        "past the proxy"
-    );
+    let by_variable = stage.mirrord(&["test", far]);
+    let report = passes(by_variable.env("http_proxy", &address));
+    insta::assert_snapshot!(report, @"
+    ok     name resolved  [time]  127.0.0.1, through the proxy gitlab.example
+    ok     connected  [time]  gitlab.example, through the proxy gitlab.example
+    ok     signed in  [time]  anonymous
+    ok     may read  [time]  2 branches, 1 tag, default branch main
+    ok     may push  [time]  as far as upstream tells beforehand
+    ok     atomic pushes  [time]  advertised
+    ok     push options  [time]  advertised
+    ok     LFS endpoint  [time]  http://gitlab.invalid/group/project.git/info/lfs
+    ok     refspecs  [time]  3 refs: main, topic, v1
+    a mirror of 'http://gitlab.invalid/group/project.git' would work
+    ");
+    let near = testing(&stage, &[]).env("http_proxy", &address);
+    let past = passes(near.env("no_proxy", "127.0.0.1"));
+    insta::assert_snapshot!(step(&past, "connected"), @"ok     connected  [time]  gitlab.example");
 }
 
 #[test]
 fn a_proxy_that_is_not_there_is_named_with_its_setting() {
-    let stage = Stage::new();
+    let stage = untested();
     let dead = stage.gitlab.refused_address();
     let dead = dead.replace("/group/project.git", "");
-    let host = dead.trim_start_matches("http://").to_owned();
     let secret = dead.replace("://", "://me:hunter2@");
     stage.world.config("http.proxy", &secret);
-    let ran = fails_at(stage.testing(&[]), "connected", "connection refused");
-    let expected = format!("the proxy {host} is that of 'http.proxy'");
-    assert_eq!(hint(&ran), expected);
-    stage
-        .world
-        .git(["config", "--global", "--unset", "http.proxy"])
-        .ok();
-    let by_variable = stage.testing(&[]).env("all_proxy", &secret);
-    let ran = fails_at(by_variable, "connected", "connection refused");
-    assert!(hint(&ran).ends_with("is that of 'all_proxy'"), "{ran}");
-    let unknown = stage.testing(&[]).env("all_proxy", "proxy.invalid:3128");
-    let ran = fails_at(unknown, "name resolved", "could not resolve host");
-    assert!(hint(&ran).contains("the proxy proxy.invalid:3128"), "{ran}");
+    let report = fails(testing(&stage, &[]));
+    insta::assert_snapshot!(report, @"
+    ok     name resolved  [time]  127.0.0.1, through the proxy gitlab.example
+    FAILED connected  [time]  connection refused
+    hint: the proxy gitlab.example is that of 'http.proxy'
+    a mirror of 'http://gitlab.example/group/project.git' would not work
+    ");
+    unset(&stage, "http.proxy");
+    let report = fails(testing(&stage, &[]).env("all_proxy", &secret));
+    insta::assert_snapshot!(report, @"
+    ok     name resolved  [time]  127.0.0.1, through the proxy gitlab.example
+    FAILED connected  [time]  connection refused
+    hint: the proxy gitlab.example is that of 'all_proxy'
+    a mirror of 'http://gitlab.example/group/project.git' would not work
+    ");
+    let unknown = testing(&stage, &[]).env("all_proxy", "proxy.invalid:3128");
+    insta::assert_snapshot!(fails(unknown), @"
+    FAILED name resolved  [time]  could not resolve host
+    hint: the proxy proxy.invalid:3128 is that of 'all_proxy'
+    a mirror of 'http://gitlab.example/group/project.git' would not work
+    ");
     assert!(!stage.world.log().contains("hunter2"));
 }
 
 #[test]
 fn a_proxy_that_wants_a_login_is_named() {
-    let stage = Stage::new();
+    let stage = untested();
     let proxy = stage.gitlab.host();
-    stage.gitlab.fault(tests::Fault::status(407));
-    let far = stage.world.mirrord(["test", "http://gitlab.invalid/p.git"]);
-    let far = far.env("http_proxy", format!("http://{proxy}"));
-    let ran = fails_at(far, "may read", "error: 407");
-    let expected = format!("the proxy {proxy} is that of 'http_proxy'");
-    assert_eq!(hint(&ran), expected);
+    stage.gitlab.fault(Fault::status(407));
+    let far = stage.mirrord(&["test", "http://gitlab.invalid/p.git"]);
+    let report = fails(far.env("http_proxy", format!("http://{proxy}")));
+    insta::assert_snapshot!(report, @"
+    ok     name resolved  [time]  127.0.0.1, through the proxy gitlab.example
+    ok     connected  [time]  gitlab.example, through the proxy gitlab.example
+    FAILED may read  [time]  error: 407
+    hint: the proxy gitlab.example is that of 'http_proxy'
+    a mirror of 'http://gitlab.invalid/p.git' would not work
+    ");
 }
 
 #[test]
 fn a_redirect_is_told_and_followed_as_a_sync_would() {
-    let stage = Stage::new();
+    let stage = untested();
     let short = stage.url.trim_end_matches(".git");
-    let ran = stage.world.mirrord(["test", short]).ok();
-    let args = step_detail(&ran, "ok", "redirected");
-    let expected = format!("to '{}': the mirror would be of that", stage.url);
-    assert_eq!(args, expected);
-    let end = format!("a mirror of '{}' would work\n", stage.url);
-    assert!(ran.stdout.ends_with(&end), "{ran}");
-    let connected = ran.stdout.matches("connected").count();
-    assert_eq!(connected, 1, "the same door is looked for once: {ran}");
+    let report = passes(stage.mirrord(&["test", short]));
+    insta::assert_snapshot!(report, @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    ok     redirected  [time]  to 'http://gitlab.example/group/project.git': the mirror would be of that
+    ok     signed in  [time]  anonymous
+    ok     may read  [time]  2 branches, 1 tag, default branch main
+    ok     may push  [time]  as far as upstream tells beforehand
+    ok     atomic pushes  [time]  advertised
+    ok     push options  [time]  advertised
+    ok     LFS endpoint  [time]  http://gitlab.example/group/project.git/info/lfs
+    ok     refspecs  [time]  3 refs: main, topic, v1
+    a mirror of 'http://gitlab.example/group/project.git' would work
+    ");
 }
 
 #[test]
 fn a_redirect_to_another_host_is_not_followed_and_its_address_is_said() {
-    let stage = Stage::new();
+    let stage = untested();
     let there = stage.url.replace("127.0.0.1", "localhost");
     let location = format!("{there}/info/refs?service=git-upload-pack");
-    stage.gitlab.fault(tests::Fault::redirect(301, &location));
-    let ran = fails_at(stage.testing(&[]), "redirected", "is not followed");
-    assert_eq!(hint(&ran), format!("it redirects to '{there}'"));
+    stage.gitlab.fault(Fault::redirect(301, &location));
+    let ran = testing(&stage, &[]).code(1);
+    let hint = format!("hint: it redirects to '{there}'\n");
+    assert!(ran.stdout.contains(&hint), "{ran}");
+    insta::assert_snapshot!(ran.shown(), @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    FAILED redirected  [time]  elsewhere, and a redirect to there is not followed
+    hint: it redirects to 'http://gitlab.example/group/project.git'
+    a mirror of 'http://gitlab.example/group/project.git' would not work
+    ");
 }
 
 #[test]
 fn a_setting_that_only_git_understands_is_tested_by_git() {
-    let stage = Stage::new();
+    let stage = untested();
     stage.world.config("http.cookieFile", "/dev/null");
-    let ran = stage.testing(&[]).ok();
-    let args = step_detail(&ran, "-", "connected");
-    assert!(args.contains("'http.cookiefile'"), "{ran}");
-    step_detail(&ran, "ok", "may read");
-    for label in ["may push", "LFS endpoint"] {
-        step_detail(&ran, "-", label);
-    }
-    assert_eq!(
-        step_detail(&ran, "ok", "refspecs"),
-        "3 refs: main, topic, v1"
-    );
+    let report = passes(testing(&stage, &[]));
+    insta::assert_snapshot!(report, @"
+    -      connected  [time]  left to git, which alone knows 'http.cookiefile'
+    ok     signed in  [time]  as git does it with 'http.cookiefile'
+    ok     may read  [time]  2 branches, 1 tag, default branch main
+    -      may push  [time]  only git itself can ask here
+    -      LFS endpoint  [time]  only git itself can ask here
+    ok     refspecs  [time]  3 refs: main, topic, v1
+    a mirror of 'http://gitlab.example/group/project.git' would work
+    ");
 }

@@ -66,6 +66,7 @@ fn stage(mirror: &Path) -> &'static str {
     }
 }
 
+/// Takes some twenty seconds: a repack has many steps on disk, and after each kill every object is looked for.
 #[test]
 fn the_daemon_is_killed_at_any_step_of_a_repack() {
     let mut shelf = Shelf::new();

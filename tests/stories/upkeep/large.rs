@@ -86,6 +86,7 @@ impl Shelf {
     }
 }
 
+/// Takes some ten seconds: a mirror is indexed from 50,000 objects on, and each of four clones of them is checked.
 #[test]
 fn after_its_first_download_and_after_each_repack_a_large_mirror_is_indexed() {
     let mut shelf = Shelf::large(|_, _| ());
@@ -123,6 +124,7 @@ fn a_small_mirror_needs_no_index() {
     assert!(!shelf.is_indexed());
 }
 
+/// Takes some seconds: a mirror is indexed from 50,000 objects on.
 #[test]
 fn while_a_child_of_a_dead_daemon_writes_an_index_no_pack_goes() {
     let mut shelf = Shelf::large_and_held();
@@ -146,6 +148,7 @@ fn while_a_child_of_a_dead_daemon_writes_an_index_no_pack_goes() {
     shelf.is_whole();
 }
 
+/// Takes some seconds: a mirror is indexed from 50,000 objects on.
 #[test]
 fn packs_that_arrive_while_an_index_is_written_are_indexed_without_another_change() {
     let mut shelf = Shelf::large_and_held();
@@ -158,6 +161,7 @@ fn packs_that_arrive_while_an_index_is_written_are_indexed_without_another_chang
     shelf.is_whole();
 }
 
+/// Takes some ten seconds: a mirror is indexed from 50,000 objects on, and looked through six times.
 #[test]
 fn the_daemon_is_killed_while_an_index_is_written() {
     let mut shelf = Shelf::large(|_, _| ());

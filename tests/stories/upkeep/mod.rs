@@ -198,9 +198,10 @@ fn unfinished(mirror: &Path) -> Vec<String> {
 }
 
 #[test]
-fn after_sixty_small_syncs_a_mirror_has_few_packs_and_every_object() {
-    let shelf = Shelf::new();
-    for number in 0..60 {
+fn after_many_small_syncs_a_mirror_has_few_packs_and_every_object() {
+    let mut shelf = Shelf::new();
+    shelf.add_packs(MOST - 10);
+    for number in 0..20 {
         shelf.sync(&format!("file-{number}"));
     }
     shelf.settles();
@@ -234,11 +235,12 @@ fn a_push_may_be_the_one_that_is_too_many_whether_it_goes_to_upstream_or_stays()
 }
 
 #[test]
-fn after_sixty_small_pushes_that_stay_here_a_mirror_has_few_packs_and_every_object() {
-    let shelf = Shelf::new();
+fn after_many_small_pushes_that_stay_here_a_mirror_has_few_packs_and_every_object() {
+    let mut shelf = Shelf::new();
+    shelf.add_local_packs(MOST - 10);
     let fork = &shelf.fork;
     fork.begin("mine");
-    for number in 0..60 {
+    for number in 0..20 {
         let tip = fork.commit("ours", &format!("file-{number}"));
         fork.push("ours", &["-q", "mine"]).ok();
         assert_eq!(fork.mirror_tip("refs/heads/mine"), Some(tip));

@@ -1,27 +1,29 @@
 //! The hook at GitLab itself: made, mended and looked at by its API, with a token that is asked for and not kept.
 
 use serde_json::{Value, json};
-use tests::{Fault, Run};
+use tests::{Fault, Run, shown};
 
-use super::Stage;
+use super::webhook_on;
+use crate::stage::Stage;
 
 const TOKEN: &str = "glpat-maintainer";
 
-impl Stage {
-    fn with_maintainer() -> Self {
-        let stage = Self::new();
-        stage.gitlab.maintainer("group/project", TOKEN);
-        stage
-    }
+/// A mirror whose webhook is on, of a project with a maintainer.
+fn with_maintainer() -> Stage {
+    let stage = webhook_on();
+    stage.gitlab.maintainer("group/project", TOKEN);
+    stage
+}
 
+impl Stage {
     fn at_gitlab(&self, command: &str, token: &str) -> Run {
         let args = ["webhook", command, "project", "--token-stdin"];
-        self.world.mirrord(args).stdin(format!("{token}\n"))
+        self.mirrord(&args).stdin(format!("{token}\n"))
     }
 
     /// The only hook of the project, as GitLab has it.
     #[track_caller]
-    fn hook(&self) -> Value {
+    fn only_hook(&self) -> Value {
         let hooks = self.gitlab.hooks_of("group/project");
         let [hook] = hooks.as_slice() else {
             panic!("there is one: {hooks:?}");
@@ -31,7 +33,7 @@ impl Stage {
 
     /// Pushes to GitLab, sends its delivery, and waits until the mirror is in step.
     #[track_caller]
-    fn works(&self, what: &str) {
+    fn hook_works(&self, what: &str) {
         self.project.commit("main", "file", what);
         assert_eq!(self.gitlab.deliver("group/project"), [202], "{what}");
         self.wait_until_in_step();
@@ -40,102 +42,100 @@ impl Stage {
 
 #[test]
 fn a_hook_is_made_and_signed_and_works_without_anybody_typing() {
-    let stage = Stage::with_maintainer();
+    let stage = with_maintainer();
     let ran = stage.at_gitlab("register", TOKEN).ok();
-    assert!(ran.stdout.contains("signed"), "{ran}");
-    let (hook, shown) = (stage.hook(), stage.show());
+    insta::assert_snapshot!(ran.shown(), @"
+    project: GitLab has a hook for it now, and what it sends is signed
+    --- stderr
+    warning: only this machine reaches 'http://gitlab.example': --public-url says how others do, through a proxy or a tunnel
+    ");
+    let (hook, shown) = (stage.only_hook(), stage.webhook());
     assert_eq!(hook["url"], json!(shown.url));
     assert_eq!(hook["token"], json!(shown.token));
     for ticked in ["push_events", "tag_push_events", "enable_ssl_verification"] {
         assert_eq!(hook[ticked], json!(true), "{ticked}");
     }
-    assert!(
-        !ran.stdout.contains("whsec_") && !ran.stderr.contains("whsec_"),
-        "{ran}"
-    );
-    stage.works("signed");
+    stage.hook_works("signed");
     assert_eq!(
         stage.delivery().send().status,
         401,
         "the plain token is no longer enough"
     );
     stage.at_gitlab("register", TOKEN).ok();
-    assert_eq!(stage.hook(), hook, "once more changes nothing");
-    stage.works("again");
-    stage.world.mirrord(["stop"]).ok();
-    stage.world.mirrord(["list"]).ok();
-    stage.show();
-    stage.works("after a restart");
+    assert_eq!(stage.only_hook(), hook, "once more changes nothing");
+    stage.hook_works("again");
+    stage.mirrord(&["stop"]).ok();
+    stage.mirrord(&["list"]).ok();
+    stage.webhook();
+    stage.hook_works("after a restart");
 }
 
 #[test]
 fn a_gitlab_that_cannot_sign_sends_the_secret_token() {
-    let stage = Stage::with_maintainer();
+    let stage = with_maintainer();
     stage.gitlab.without_signing();
     let ran = stage.at_gitlab("register", TOKEN).ok();
-    assert!(!ran.stdout.contains("signed"), "{ran}");
-    stage.works("by token");
+    insta::assert_snapshot!(ran.shown(), @"
+    project: GitLab has a hook for it now
+    --- stderr
+    warning: only this machine reaches 'http://gitlab.example': --public-url says how others do, through a proxy or a tunnel
+    ");
+    stage.hook_works("by token");
     assert_eq!(stage.delivery().send().status, 202);
 }
 
 #[test]
 fn a_hook_that_is_broken_is_named_and_mended() {
-    let stage = Stage::with_maintainer();
+    let stage = with_maintainer();
     let ran = stage.at_gitlab("check", TOKEN).code(1);
-    assert!(
-        ran.stderr
-            .contains("GitLab has no hook for 'project'\nhint: "),
-        "{ran}"
-    );
+    insta::assert_snapshot!(ran.shown(), @"
+    error: GitLab has no hook for 'project'
+    hint: 'mirrord webhook register project' makes it
+    ");
     stage.at_gitlab("register", TOKEN).ok();
-    stage.works("new");
+    stage.hook_works("new");
     let ran = stage.at_gitlab("check", TOKEN).ok();
-    for line in [
-        "state: executable\n",
-        "push events: yes\n",
-        "delivery: push_hooks: 202",
-    ] {
-        assert!(ran.stdout.contains(line), "{ran}");
-    }
+    insta::assert_snapshot!(ran.shown(), @"
+    name: project
+    URL: http://gitlab.example/hooks/[oid]
+    state: executable
+    push events: yes
+    tag push events: yes
+    delivery: push_hooks: 202 at [date], after [time]
+    ");
     let id = stage
-        .show()
+        .webhook()
         .url
         .rsplit('/')
         .next()
         .expect("an id")
         .to_owned();
     let table = [
-        (
-            "tag_push_events",
-            json!(false),
-            "tag push events are not ticked",
-        ),
-        ("push_events", json!(false), "push events are not ticked"),
-        (
-            "push_events_branch_filter",
-            json!("release/*"),
-            "'release/*'",
-        ),
-        (
-            "url",
-            json!(format!("http://127.0.0.1:9/hooks/{id}")),
-            "should send to",
-        ),
-        ("alert_status", json!("disabled"), "switched it off"),
+        ("tag_push_events", json!(false)),
+        ("push_events", json!(false)),
+        ("push_events_branch_filter", json!("release/*")),
+        ("url", json!(format!("http://127.0.0.1:9/hooks/{id}"))),
+        ("alert_status", json!("disabled")),
     ];
-    for (field, value, expected) in table {
+    let findings = table.map(|(field, value)| {
         stage.gitlab.change_hooks("group/project", field, value);
         let ran = stage.at_gitlab("check", TOKEN).code(1);
-        assert!(
-            ran.stdout.contains("wrong: ") && ran.stdout.contains(expected),
-            "{field}: {ran}"
-        );
         stage.at_gitlab("register", TOKEN).ok();
         stage.at_gitlab("check", TOKEN).ok();
-        stage.works(field);
-    }
+        let lines = ran.stdout.lines();
+        let wrong = lines.filter(|line| line.starts_with("wrong: "));
+        wrong.collect::<Vec<_>>().join("\n")
+    });
+    insta::assert_snapshot!(shown(&findings.join("\n")), @"
+    wrong: tag push events are not ticked
+    wrong: push events are not ticked
+    wrong: it tells only of branches like 'release/*'
+    wrong: it sends to 'http://gitlab.example/hooks/[oid]', and it should send to 'http://gitlab.example/hooks/[oid]'
+    wrong: GitLab has switched it off: too many deliveries failed
+    ");
+    stage.hook_works("mended");
     let json = ["webhook", "check", "project", "--token-stdin", "--json"];
-    let ran = stage.world.mirrord(json).stdin(format!("{TOKEN}\n")).ok();
+    let ran = stage.mirrord(&json).stdin(format!("{TOKEN}\n")).ok();
     let checked: Value = serde_json::from_str(&ran.stdout).expect("JSON");
     assert_eq!(checked["state"], json!("executable"));
     assert_eq!(checked["deliveries"][0]["status"], json!("202"));
@@ -143,7 +143,7 @@ fn a_hook_that_is_broken_is_named_and_mended() {
 
 #[test]
 fn a_hook_that_gitlab_has_switched_off_is_seen_and_switched_on_again() {
-    let stage = Stage::with_maintainer();
+    let stage = with_maintainer();
     stage.at_gitlab("register", TOKEN).ok();
     stage
         .gitlab
@@ -153,20 +153,27 @@ fn a_hook_that_gitlab_has_switched_off_is_seen_and_switched_on_again() {
     }
     assert_eq!(stage.gitlab.deliver("group/project"), [0; 0], "it gave up");
     let ran = stage.at_gitlab("check", TOKEN).code(1);
-    for expected in [
-        "disabled until: 2026-",
-        "delivery: push_hooks: 401",
-        "no signing token",
-    ] {
-        assert!(ran.stdout.contains(expected), "{ran}");
-    }
+    insta::assert_snapshot!(ran.shown(), @"
+    name: project
+    URL: http://gitlab.example/hooks/[oid]
+    state: temporarily_disabled
+    disabled until: [date]
+    push events: yes
+    tag push events: yes
+    delivery: push_hooks: 401 at [date], after [time]
+    delivery: push_hooks: 401 at [date], after [time]
+    delivery: push_hooks: 401 at [date], after [time]
+    delivery: push_hooks: 401 at [date], after [time]
+    wrong: GitLab has switched it off until [date]: deliveries failed
+    wrong: it has no signing token, and only signed deliveries are taken
+    ");
     stage.at_gitlab("register", TOKEN).ok();
-    stage.works("on again");
+    stage.hook_works("on again");
 }
 
 #[test]
 fn the_token_goes_to_upstream_alone_and_is_kept_nowhere() {
-    let stage = Stage::with_maintainer();
+    let stage = with_maintainer();
     let elsewhere = stage.world.gitlab();
     stage.gitlab.forget_requests();
     stage.at_gitlab("register", TOKEN).ok();
@@ -183,10 +190,13 @@ fn the_token_goes_to_upstream_alone_and_is_kept_nowhere() {
     );
     stage.gitlab.fault(moved);
     let ran = stage.at_gitlab("register", TOKEN).code(1);
-    assert!(ran.stderr.contains("redirects"), "{ran}");
+    insta::assert_snapshot!(ran.shown(), @"
+    error: 'http://gitlab.example' redirects the question, and a token is told to nobody else
+    hint: 'mirrord set NAME --url URL' gives the mirror its new address
+    ");
     assert_eq!(elsewhere.requests().len(), 0, "no redirect takes it along");
     stage.gitlab.clear_faults();
-    stage.world.mirrord(["stop"]).ok();
+    stage.mirrord(&["stop"]).ok();
     let left = stage
         .world
         .program("grep", ["-rlF", TOKEN, "m", "home", "run"])
@@ -196,44 +206,46 @@ fn the_token_goes_to_upstream_alone_and_is_kept_nowhere() {
 
 #[test]
 fn an_error_of_gitlabs_api_is_printed_with_a_hint() {
-    let stage = Stage::with_maintainer();
+    let stage = with_maintainer();
     stage.gitlab.maintainer("other/project", "glpat-other");
-    for (token, expected) in [
-        ("glpat-wrong", "does not take this token"),
-        ("glpat-other", "knows no project 'group/project'"),
-    ] {
+    let register = |token| {
         let ran = stage.at_gitlab("register", token).code(1);
-        assert!(
-            ran.stderr.contains(expected) && ran.stderr.contains("hint: "),
-            "{ran}"
-        );
-        assert!(!ran.stderr.contains("glpat"), "{ran}");
-    }
+        ran.shown()
+    };
+    insta::assert_snapshot!(register("glpat-wrong"), @"
+    error: 'http://gitlab.example' does not take this token
+    hint: it must have the scope 'api', and its owner the role of a Maintainer
+    ");
+    insta::assert_snapshot!(register("glpat-other"), @"
+    error: 'http://gitlab.example' knows no project 'group/project' whose hooks this token may see
+    hint: it must have the scope 'api', and its owner the role of a Maintainer
+    ");
     stage.gitlab.refuse_local_hooks();
-    let ran = stage.at_gitlab("register", TOKEN).code(1);
-    assert!(
-        ran.stderr.contains("Requests to localhost are not allowed"),
-        "{ran}"
-    );
-    assert!(ran.stderr.contains("Outbound requests"), "{ran}");
+    insta::assert_snapshot!(register(TOKEN), @"
+    error: 'http://gitlab.example' refuses the hook: Invalid url given: Requests to localhost are not allowed
+    hint: an administrator allows such addresses under Admin, Settings, Network, Outbound requests
+    ");
     stage.gitlab.stop();
-    let ran = stage.at_gitlab("register", TOKEN).code(1);
-    assert!(ran.stderr.contains("cannot reach"), "{ran}");
+    let unreachable = register(TOKEN);
+    assert!(unreachable.contains("cannot reach"), "{unreachable}");
     stage.gitlab.start();
     let args = ["webhook", "register", "project"];
-    let ran = stage.world.mirrord(args).code(1);
-    assert!(ran.stderr.contains("hint: give it on stdin"), "{ran}");
+    let ran = stage.mirrord(&args).code(1);
+    insta::assert_snapshot!(ran.shown(), @"
+    error: could not read the token: nobody can be asked
+    hint: give it on stdin: --token-stdin
+    ");
 }
 
 #[test]
 fn somebody_at_a_terminal_is_asked_for_the_token_and_it_is_not_shown() {
-    let stage = Stage::with_maintainer();
+    let stage = with_maintainer();
     let args = ["webhook", "register", "project"];
-    let mut terminal = stage.world.mirrord(args).on_terminal();
+    let mut terminal = stage.mirrord(&args).on_terminal();
     terminal.shows(&format!("Token for 'http://{}'", stage.gitlab.host()));
     terminal.types(&format!("{TOKEN}\n"));
     let (code, shown) = terminal.ended();
     assert_eq!(code, 0, "{shown}");
     assert!(!shown.contains(TOKEN), "{shown}");
-    stage.works("asked");
+    stage.hook_works("asked");
 }

@@ -2,7 +2,7 @@
 
 use tests::{Nginx, World};
 
-use super::{Shown, Stage};
+use super::{Shown, webhook_on};
 
 /// The example of nginx's configuration, which users copy.
 const EXAMPLE: &str = include_str!("../../../examples/nginx-webhook.conf");
@@ -14,15 +14,14 @@ fn at(world: &World) -> String {
 
 #[test]
 fn behind_nginx_the_webhook_is_reached_by_the_name_of_nginx() {
-    let stage = Stage::new();
+    let stage = webhook_on();
     let certificate = stage.world.certificate();
     let nginx = Nginx::new(&stage.world, EXAMPLE, &at(&stage.world), &certificate);
     let base = nginx.base();
     stage
-        .world
-        .mirrord(["webhook", "on", "--public-url", &base])
+        .mirrord(&["webhook", "on", "--public-url", &base])
         .ok();
-    let Shown { url, token } = stage.show();
+    let Shown { url, token } = stage.webhook();
     assert!(url.starts_with(&base), "{url}");
     let delivery = stage.delivery().trusting(&certificate.authority);
     stage.project.commit("main", "file", "new");
@@ -40,13 +39,13 @@ fn behind_nginx_the_webhook_is_reached_by_the_name_of_nginx() {
 
 #[test]
 fn with_its_own_certificate_it_speaks_https_alone() {
-    let stage = Stage::new();
+    let stage = webhook_on();
     let certificate = stage.world.certificate();
     let path = |path: &std::path::Path| path.display().to_string();
     let (cert, key) = (path(&certificate.certificate), path(&certificate.key));
     let on = ["webhook", "on", "--tls-cert", &cert, "--tls-key", &key];
-    stage.world.mirrord(on).ok();
-    let Shown { url, .. } = stage.show();
+    stage.mirrord(&on).ok();
+    let Shown { url, .. } = stage.webhook();
     assert!(url.starts_with("https://127.0.0.1:"), "{url}");
     let delivery = stage.delivery().trusting(&certificate.authority);
     stage.project.commit("main", "file", "new");
@@ -54,19 +53,19 @@ fn with_its_own_certificate_it_speaks_https_alone() {
     stage.wait_until_in_step();
     let plain = delivery.clone().to(&url.replace("https:", "http:"));
     plain.try_send().expect_err("it speaks nothing else");
-    stage.world.mirrord(["stop"]).ok();
-    stage.world.mirrord(["list"]).ok();
-    stage.show();
+    stage.mirrord(&["stop"]).ok();
+    stage.mirrord(&["list"]).ok();
+    stage.webhook();
     assert_eq!(delivery.send().status, 202, "after a restart too");
     let wrong = ["webhook", "on", "--tls-cert", &key, "--tls-key", &cert];
-    let ran = stage.world.mirrord(wrong).code(1);
+    let ran = stage.mirrord(&wrong).code(1);
     assert!(
         ran.stderr.contains("error: cannot use the certificate"),
         "{ran}"
     );
     assert_eq!(delivery.send().status, 202, "it is as it was");
     let off = ["webhook", "on", "--tls-cert", "", "--tls-key", ""];
-    stage.world.mirrord(off).ok();
-    assert!(stage.show().url.starts_with("http://"));
+    stage.mirrord(&off).ok();
+    assert!(stage.webhook().url.starts_with("http://"));
     assert_eq!(stage.delivery().send().status, 202);
 }

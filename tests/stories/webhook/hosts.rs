@@ -1,8 +1,15 @@
 //! Deliveries of each host, as the host documents them.
 
-use tests::{Delivery, On};
+use std::{
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
 
-use super::{Shown, Stage};
+use tests::{Delivery, On, public_refs};
+
+use super::{SOON, Shown, webhook_on};
+use crate::stage::Stage;
 
 /// From GitLab's `doc/user/project/integrations/webhook_events.md`.
 const PUSH: &str = r#"{
@@ -51,29 +58,46 @@ const REPOSITORY_UPDATE: &str = r#"{
 /// A template replaces the whole body; what is not JSON there is sent as it is.
 const CUSTOM_TEMPLATE: &str = "{\"event\":\"push\",\"text\":\"a\u{e9}\"}";
 
+/// Waits until a mirror has what upstream has. Nothing tells when, as nobody is there.
+#[track_caller]
+fn wait_until_in_step(stage: &Stage, name: &str) {
+    let dirs = stage.world.mirrors().into_iter();
+    let mut dirs = dirs.map(|dir| stage.world.mirror_home().join("mirrors").join(dir));
+    let is_called = |dir: &PathBuf| {
+        let args = ["config", "mirror.name"];
+        stage.world.git(args).at(dir).run().line() == name
+    };
+    let mirror = dirs.find(is_called).expect("it is there");
+    let deadline = Instant::now() + SOON;
+    while public_refs(&stage.world, &mirror) != stage.project.refs() {
+        assert!(Instant::now() < deadline, "'{name}' is never in step");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn a_delivery_of_gitlab_after_a_push_syncs_the_mirror() {
-    let stage = Stage::new();
-    let Shown { url, token } = stage.show();
-    let change = |kind: &str| match kind {
-        "tag push" => drop(stage.project.annotated_tag("v1.0.0", "main")),
-        "branch created" => stage.project.branch("new", "main"),
-        "branch deleted" => stage.project.delete("new"),
-        kind => drop(stage.project.commit("main", "file", kind)),
-    };
+    let stage = webhook_on();
     let table = [
         ("push", "Push Hook", PUSH),
-        ("tag push", "Tag Push Hook", TAG_PUSH),
-        ("branch created", "Push Hook", BRANCH_CREATED),
-        ("branch deleted", "Push Hook", BRANCH_DELETED),
-        ("repository_update", "System Hook", REPOSITORY_UPDATE),
-        ("test button", "Push Hook", PUSH),
-        ("tag test button", "Tag Push Hook", PUSH),
-        ("custom template", "Push Hook", CUSTOM_TEMPLATE),
+        ("tag-push", "Tag Push Hook", TAG_PUSH),
+        ("branch-created", "Push Hook", BRANCH_CREATED),
+        ("branch-deleted", "Push Hook", BRANCH_DELETED),
+        ("repository-update", "System Hook", REPOSITORY_UPDATE),
+        ("test-button", "Push Hook", PUSH),
+        ("tag-test-button", "Tag Push Hook", PUSH),
+        ("custom-template", "Push Hook", CUSTOM_TEMPLATE),
         ("empty", "Push Hook", ""),
     ];
+    // A mirror for each kind: a mirror waits two seconds between syncs that deliveries ask for.
+    for (kind, ..) in table {
+        stage.add(kind, &[]).ok();
+    }
+    stage.project.annotated_tag("v1.0.0", "main");
+    stage.project.branch("new", "main");
     for (kind, event, body) in table {
-        change(kind);
+        stage.project.commit("main", "file", kind);
+        let Shown { url, token } = stage.webhook_of(kind);
         let delivery = Delivery::of_gitlab(&url, event, body).token(&token);
         let delivery = delivery
             .header(
@@ -87,14 +111,14 @@ fn a_delivery_of_gitlab_after_a_push_syncs_the_mirror() {
             .header("Idempotency-Key", kind);
         let answer = delivery.send();
         assert_eq!(answer.status, 202, "{kind}: {answer:?}");
-        stage.wait_until_in_step();
+        wait_until_in_step(&stage, kind);
     }
 }
 
 #[test]
 fn the_content_of_a_delivery_is_never_used() {
-    let stage = Stage::new();
-    let Shown { url, token } = stage.show();
+    let stage = webhook_on();
+    let Shown { url, token } = stage.webhook();
     stage.project.commit("main", "file", "new");
     let elsewhere = stage.gitlab.project("evil/project");
     elsewhere.history(1);
@@ -118,8 +142,8 @@ fn the_content_of_a_delivery_is_never_used() {
 
 #[test]
 fn deliveries_of_github_gitea_and_forgejo_are_accepted_too() {
-    let stage = Stage::new();
-    let Shown { url, token } = stage.show();
+    let stage = webhook_on();
+    let Shown { url, token } = stage.webhook();
     let table = [
         ("X-Hub-Signature-256", "sha256=", "X-GitHub-Event"),
         ("X-Gitea-Signature", "", "X-Gitea-Event"),
@@ -139,7 +163,7 @@ fn deliveries_of_github_gitea_and_forgejo_are_accepted_too() {
 
 #[test]
 fn a_storm_becomes_one_check_and_one_more() {
-    let stage = Stage::new();
+    let stage = webhook_on();
     let delivery = stage.delivery();
     stage.gitlab.forget_requests();
     let paused = stage.gitlab.pause(On::LsRefs);

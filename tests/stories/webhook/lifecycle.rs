@@ -9,7 +9,8 @@ use std::{
 
 use tests::World;
 
-use super::{SOON, Shown, Stage};
+use super::{SOON, Shown, webhook_off, webhook_on};
+use crate::stage::Stage;
 
 /// The addresses at which a process listens for anybody, as the system says it.
 fn listens(pid: u32) -> Vec<String> {
@@ -33,10 +34,9 @@ fn listens(pid: u32) -> Vec<String> {
     found
 }
 
-impl Stage {
-    fn listens(&self) -> usize {
-        listens(self.world.daemon_pid().expect("it runs")).len()
-    }
+/// At how many addresses the daemon listens.
+fn ports(stage: &Stage) -> usize {
+    listens(stage.world.daemon_pid().expect("it runs")).len()
 }
 
 fn config(world: &World, key: &str) -> String {
@@ -45,33 +45,36 @@ fn config(world: &World, key: &str) -> String {
 
 #[test]
 fn no_port_is_open_until_somebody_asks_for_it_and_none_after() {
-    let stage = Stage::off();
-    assert_eq!(stage.listens(), 0);
-    let ran = stage.world.mirrord(["webhook", "show", "project"]).code(2);
-    assert!(ran.stderr.contains("the webhook is off\nhint: "), "{ran}");
-    stage.world.mirrord(["webhook", "on"]).ok();
-    assert_eq!(stage.listens(), 1, "at once");
+    let stage = webhook_off();
+    assert_eq!(ports(&stage), 0);
+    let ran = stage.mirrord(&["webhook", "show", "project"]).code(2);
+    insta::assert_snapshot!(ran.shown(), @"
+    error: the webhook is off
+    hint: 'mirrord webhook on' switches it on
+    ");
+    stage.mirrord(&["webhook", "on"]).ok();
+    assert_eq!(ports(&stage), 1, "at once");
     let delivery = stage.delivery();
     assert_eq!(delivery.send().status, 202);
-    stage.world.mirrord(["webhook", "off"]).ok();
-    assert_eq!(stage.listens(), 0);
+    stage.mirrord(&["webhook", "off"]).ok();
+    assert_eq!(ports(&stage), 0);
     delivery.try_send().expect_err("nobody listens");
-    stage.world.mirrord(["stop"]).ok();
-    stage.world.mirrord(["list"]).ok();
-    assert_eq!(stage.listens(), 0, "off is off for the next daemon too");
-    stage.world.mirrord(["webhook", "off"]).ok();
+    stage.mirrord(&["stop"]).ok();
+    stage.mirrord(&["list"]).ok();
+    assert_eq!(ports(&stage), 0, "off is off for the next daemon too");
+    stage.mirrord(&["webhook", "off"]).ok();
 }
 
 #[test]
 fn a_port_is_chosen_once_and_kept_and_everybody_says_the_real_one() {
-    let stage = Stage::new();
-    let Shown { url, .. } = stage.show();
+    let stage = webhook_on();
+    let Shown { url, .. } = stage.webhook();
     let delivery = stage.delivery();
     let at = config(&stage.world, "webhook-listen");
     assert!(at.starts_with("127.0.0.1:") && !at.ends_with(":0"), "{at}");
     assert!(url.starts_with(&format!("http://{at}/hooks/")), "{url}");
     let says_it = |command: &[&str]| {
-        let ran = stage.world.mirrord(command).ok();
+        let ran = stage.mirrord(command).ok();
         assert!(ran.stdout.contains(&at), "{ran}");
     };
     says_it(&["status"]);
@@ -81,45 +84,47 @@ fn a_port_is_chosen_once_and_kept_and_everybody_says_the_real_one() {
     says_it(&["webhook", "on", "--json"]);
     for end in ["stop", "kill", "off"] {
         match end {
-            "stop" => drop(stage.world.mirrord(["stop"]).ok()),
+            "stop" => drop(stage.mirrord(&["stop"]).ok()),
             "kill" => stage.world.kill_daemon(),
             _ => {
-                stage.world.mirrord(["webhook", "off"]).ok();
-                stage.world.mirrord(["webhook", "on"]).ok();
+                stage.mirrord(&["webhook", "off"]).ok();
+                stage.mirrord(&["webhook", "on"]).ok();
             }
         }
-        stage.world.mirrord(["list"]).ok();
+        stage.mirrord(&["list"]).ok();
         says_it(&["webhook", "show", "project"]);
         assert_eq!(delivery.send().status, 202, "{end}");
     }
 }
 
+/// Takes five seconds: so long the daemon waits before it tries a port again.
 #[test]
 fn a_port_that_is_taken_is_said_so_and_taken_when_it_is_free() {
-    let stage = Stage::off();
+    let stage = webhook_off();
     let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
     let at = other.local_addr().expect("it is bound").to_string();
-    let ran = stage
-        .world
-        .mirrord(["webhook", "on", "--listen", &at])
-        .code(1);
-    let message = format!("error: cannot listen at '{at}': address already in use\nhint: ");
-    assert!(ran.stderr.to_lowercase().contains(&message), "{ran}");
+    let ran = stage.mirrord(&["webhook", "on", "--listen", &at]).code(1);
+    insta::assert_snapshot!(ran.shown(), @"
+    error: cannot listen at 'gitlab.example': Address already in use
+    hint: another program has the port; --listen gitlab.example takes one that is free
+    ");
     assert_eq!(config(&stage.world, "webhook"), "no", "nothing has changed");
     // It was free when it was chosen, and is taken when the next daemon starts.
     drop(other);
-    stage.world.mirrord(["webhook", "on", "--listen", &at]).ok();
-    stage.world.mirrord(["stop"]).ok();
+    stage.mirrord(&["webhook", "on", "--listen", &at]).ok();
+    stage.mirrord(&["stop"]).ok();
     let other = TcpListener::bind(&at).expect("nobody has it");
-    stage.world.mirrord(["list"]).ok();
-    let ran = stage.world.mirrord(["webhook", "show", "project"]).code(1);
-    assert!(ran.stderr.contains("cannot listen at"), "{ran}");
-    stage.world.mirrord(["sync", "project"]).ok();
+    stage.mirrord(&["list"]).ok();
+    let ran = stage.mirrord(&["webhook", "show", "project"]).code(1);
+    insta::assert_snapshot!(ran.shown(), @"
+    error: the webhook is on, and cannot listen at 'gitlab.example': Address already in use
+    hint: 'mirrord webhook on --listen ADDRESS:PORT' has it listen elsewhere
+    ");
+    stage.mirrord(&["sync", "project"]).ok();
     drop(other);
     let deadline = Instant::now() + SOON;
     while stage
-        .world
-        .mirrord(["webhook", "show", "project"])
+        .mirrord(&["webhook", "show", "project"])
         .run()
         .status
         .code()
@@ -132,20 +137,17 @@ fn a_port_that_is_taken_is_said_so_and_taken_when_it_is_free() {
 
 #[test]
 fn the_webhook_moves_to_another_address_keeps_its_hooks_and_prints_its_public_url() {
-    let stage = Stage::new();
+    let stage = webhook_on();
     let old = stage.delivery();
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
     let at = free.local_addr().expect("it is bound").to_string();
     drop(free);
     let public = "https://hooks.example/mirror/";
     let on = ["webhook", "on", "--listen", &at, "--public-url", public];
-    let ran = stage.world.mirrord(on).ok();
-    assert!(
-        ran.stdout.contains(&at) && ran.stdout.contains("hooks.example"),
-        "{ran}"
-    );
+    let ran = stage.mirrord(&on).ok();
+    insta::assert_snapshot!(ran.stdout.replace(&at, "[address]"), @"the webhook listens at http://[address], and others reach it at https://hooks.example/mirror/hooks/");
     old.try_send().expect_err("it has moved");
-    let Shown { url, token } = stage.show();
+    let Shown { url, token } = stage.webhook();
     assert!(
         url.starts_with("https://hooks.example/mirror/hooks/"),
         "{url}"
@@ -155,17 +157,14 @@ fn the_webhook_moves_to_another_address_keeps_its_hooks_and_prints_its_public_ur
     let delivery = old.to(&local_url).token(&token);
     assert_eq!(delivery.send().status, 202);
     assert_eq!(delivery.header("Host", "hooks.example").send().status, 202);
-    stage
-        .world
-        .mirrord(["webhook", "on", "--public-url", ""])
-        .ok();
-    assert_eq!(stage.show().url, local_url);
+    stage.mirrord(&["webhook", "on", "--public-url", ""]).ok();
+    assert_eq!(stage.webhook().url, local_url);
 }
 
 #[test]
 fn invalid_options_of_webhook_on_are_refused_and_change_nothing() {
-    let stage = Stage::new();
-    let before = stage.show().url;
+    let stage = webhook_on();
+    let before = stage.webhook().url;
     let missing = stage.world.path("missing.pem").display().to_string();
     let table: [(&[&str], i32); 8] = [
         (&["--listen", "localhost:80"], 2),
@@ -177,18 +176,35 @@ fn invalid_options_of_webhook_on_are_refused_and_change_nothing() {
         (&["--tls-cert", "cert.pem"], 2),
         (&["--tls-cert", &missing, "--tls-key", &missing], 1),
     ];
-    for (options, code) in table {
-        let ran = stage
-            .world
-            .mirrord(["webhook", "on"])
-            .args(options)
-            .code(code);
-        assert!(ran.stderr.starts_with("error: "), "{ran}");
-    }
-    assert_eq!(stage.show().url, before);
+    let refusals = table.map(|(options, code)| {
+        let ran = stage.mirrord(&["webhook", "on"]).args(options).code(code);
+        ran.shown()
+    });
+    insta::assert_snapshot!(refusals.concat(), @"
+    error: 'gitlab.example' is not a value of 'webhook-listen'
+    hint: it may be an address and a port, as in 'gitlab.example', '0.0.0.0:8080' or 'gitlab.example'
+    error: '127.0.0.1' is not a value of 'webhook-listen'
+    hint: it may be an address and a port, as in 'gitlab.example', '0.0.0.0:8080' or 'gitlab.example'
+    error: '8080' is not a value of 'webhook-listen'
+    hint: it may be an address and a port, as in 'gitlab.example', '0.0.0.0:8080' or 'gitlab.example'
+    error: 'hooks.example' is not a value of 'webhook-public-url'
+    hint: it may be the beginning of a URL without a login, as in 'https://hooks.example'
+    error: 'ftp://hooks.example' is not a value of 'webhook-public-url'
+    hint: it may be the beginning of a URL without a login, as in 'https://hooks.example'
+    error: 'https://me:hunter2@hooks.example' is not a value of 'webhook-public-url'
+    hint: it may be the beginning of a URL without a login, as in 'https://hooks.example'
+    error: the following required arguments were not provided:
+      --tls-key <FILE>
+
+    Usage: mirrord webhook on --tls-cert <FILE> --tls-key <FILE>
+
+    For more information, try '--help'.
+    error: cannot use the certificate '/world/missing.pem': No such file or directory
+    ");
+    assert_eq!(stage.webhook().url, before);
     assert_eq!(stage.delivery().send().status, 202);
-    stage.world.mirrord(["webhook", "show", "nobody"]).code(1);
-    stage.world.mirrord(["webhook"]).code(2);
+    stage.mirrord(&["webhook", "show", "nobody"]).code(1);
+    stage.mirrord(&["webhook"]).code(2);
 }
 
 #[test]

@@ -14,17 +14,12 @@ use std::{
 };
 
 use serde_json::Value;
-use tests::{Delivery, GitLab, Project, World, public_refs};
+use tests::{Delivery, public_refs};
+
+use crate::stage::Stage;
 
 /// How long a mirror may take to be in step after a delivery.
 const SOON: Duration = Duration::from_secs(30);
-
-/// A mirror that nobody fetches from, whose webhook is on.
-pub(crate) struct Stage {
-    pub(crate) world: World,
-    pub(crate) gitlab: GitLab,
-    pub(crate) project: Project,
-}
 
 /// The output of `mirrord webhook show`.
 pub(crate) struct Shown {
@@ -32,34 +27,30 @@ pub(crate) struct Shown {
     pub(crate) token: String,
 }
 
+/// A mirror called `project` that nobody fetches from, whose webhook is on.
+fn webhook_on() -> Stage {
+    let stage = webhook_off();
+    stage.mirrord(&["webhook", "on"]).ok();
+    stage
+}
+
+/// The same, with the webhook off.
+fn webhook_off() -> Stage {
+    Stage::new(|project| drop(project.history(2))).mirrored("project", &[])
+}
+
 impl Stage {
-    fn new() -> Self {
-        let stage = Self::off();
-        stage.world.mirrord(["webhook", "on"]).ok();
-        stage
-    }
-
-    /// A stage whose webhook is off.
-    fn off() -> Self {
-        let world = World::new();
-        let gitlab = world.gitlab();
-        let project = gitlab.project("group/project");
-        project.history(2);
-        let add = ["add", "project", &gitlab.url("group/project"), "--quiet"];
-        world.mirrord(add).ok();
-        Self {
-            world,
-            gitlab,
-            project,
-        }
-    }
-
+    /// What `mirrord webhook show` says of the mirror.
     #[track_caller]
-    fn show(&self) -> Shown {
-        let ran = self
-            .world
-            .mirrord(["webhook", "show", "project", "--json"])
-            .ok();
+    fn webhook(&self) -> Shown {
+        self.webhook_of("project")
+    }
+
+    /// The same, of the mirror with this name.
+    #[track_caller]
+    fn webhook_of(&self, name: &str) -> Shown {
+        let show = ["webhook", "show", name, "--json"];
+        let ran = self.mirrord(&show).ok();
         let shown: Value = serde_json::from_str(&ran.stdout).expect("JSON");
         let text = |key: &str| shown[key].as_str().expect("text").to_owned();
         Shown {
@@ -71,7 +62,7 @@ impl Stage {
     /// A delivery of GitLab, with the secret token.
     #[track_caller]
     fn delivery(&self) -> Delivery {
-        let Shown { url, token } = self.show();
+        let Shown { url, token } = self.webhook();
         Delivery::of_gitlab(&url, "Push Hook", "{}").token(&token)
     }
 

@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use tests::Delivery;
 
-use super::{Shown, Stage};
+use super::{Shown, webhook_on};
 
 #[test]
 fn every_invalid_delivery_has_its_own_answer_and_none_starts_a_sync() {
-    let stage = Stage::new();
+    let stage = webhook_on();
     let right = stage.delivery();
-    let Shown { url, token } = stage.show();
+    let Shown { url, token } = stage.webhook();
     let base = url.rsplit_once('/').expect("a path").0.to_owned();
     let other = format!("{base}/0123456789abcdef0123456789abcdef");
     let long = "x".repeat((1 << 20) + 1);
@@ -120,8 +120,8 @@ fn every_invalid_delivery_has_its_own_answer_and_none_starts_a_sync() {
 
 #[test]
 fn a_body_that_grows_too_long_is_not_read_to_its_end() {
-    let stage = Stage::new();
-    let Shown { url, token } = stage.show();
+    let stage = webhook_on();
+    let Shown { url, token } = stage.webhook();
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
     let chunks = chunk.repeat(17) + "0\r\n\r\n";
     let delivery = Delivery::of_gitlab(&url, "Push Hook", chunks)
@@ -136,7 +136,7 @@ fn a_body_that_grows_too_long_is_not_read_to_its_end() {
 
 #[test]
 fn the_answer_does_not_wait_for_the_mirror() {
-    let stage = Stage::new();
+    let stage = webhook_on();
     let delivery = stage.delivery();
     let paused = stage.gitlab.pause(tests::On::Any);
     let began = Instant::now();

@@ -4,31 +4,28 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use tests::{Delivery, Run};
 
-use super::{Shown, Stage};
+use super::{Shown, webhook_on};
+use crate::stage::Stage;
 
 const SIGNING: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDC2FVsBQIhrs=";
 
-impl Stage {
-    fn secret(&self, options: &[&str]) -> Run {
-        self.world
-            .mirrord(["webhook", "secret", "project"])
-            .args(options)
-    }
+fn secret(stage: &Stage, options: &[&str]) -> Run {
+    stage.mirrord(&[&["webhook", "secret", "project"], options].concat())
+}
 
-    /// GitLab has shown a signing token, and from now on signs with it.
-    #[track_caller]
-    fn sign(&self) -> Shown {
-        let run = self.secret(&["--signing-token-stdin"]);
-        let ran = run.stdin(format!("{SIGNING}\n")).ok();
-        assert!(!format!("{ran}").contains("whsec_"), "{ran}");
-        self.show()
-    }
+/// GitLab has shown a signing token, and from now on signs with it.
+#[track_caller]
+fn sign(stage: &Stage) -> Shown {
+    let run = secret(stage, &["--signing-token-stdin"]);
+    let ran = run.stdin(format!("{SIGNING}\n")).ok();
+    assert!(!format!("{ran}").contains("whsec_"), "{ran}");
+    stage.webhook()
 }
 
 #[test]
 fn with_a_signing_token_only_what_gitlab_has_signed_just_now_is_taken() {
-    let stage = Stage::new();
-    let Shown { url, token } = stage.sign();
+    let stage = webhook_on();
+    let Shown { url, token } = sign(&stage);
     let now = Delivery::now();
     let body = r#"{"object_kind":"push"}"#;
     let bare = || Delivery::of_gitlab(&url, "Push Hook", body);
@@ -89,8 +86,8 @@ fn with_a_signing_token_only_what_gitlab_has_signed_just_now_is_taken() {
 
 #[test]
 fn a_replay_is_answered_and_costs_nothing_and_resending_is_a_check() {
-    let stage = Stage::new();
-    let Shown { url, .. } = stage.sign();
+    let stage = webhook_on();
+    let Shown { url, .. } = sign(&stage);
     let bare = Delivery::of_gitlab(&url, "Push Hook", "{}");
     let at = Delivery::now() - 20;
     let first = bare.clone().signed(SIGNING, "one", at);
@@ -109,28 +106,34 @@ fn a_replay_is_answered_and_costs_nothing_and_resending_is_a_check() {
 
 #[test]
 fn an_invalid_signing_token_changes_nothing_and_is_not_printed() {
-    let stage = Stage::new();
+    let stage = webhook_on();
     let delivery = stage.delivery();
-    for wrong in ["hunter2", "whsec_hunter2", "whsec_aHVudGVyMg==", "", "a\nb"] {
-        let run = stage.secret(&["--signing-token-stdin"]);
-        let ran = run.stdin(format!("{wrong}\n")).code(2);
-        let output = format!("{}{}", ran.stdout, ran.stderr);
-        assert!(
-            !output.contains("hunter2") && !output.contains("aHVudGVyMg"),
-            "{ran}"
-        );
-    }
+    let wrong = ["hunter2", "whsec_hunter2", "whsec_aHVudGVyMg==", "", "a\nb"];
+    let refusals = wrong.map(|wrong| {
+        let run = secret(&stage, &["--signing-token-stdin"]);
+        run.stdin(format!("{wrong}\n")).code(2).shown()
+    });
+    insta::assert_snapshot!(refusals.concat(), @"
+    error: that is not a signing token
+    hint: GitLab's begin with 'whsec_', and it shows each of them once
+    error: that is not a signing token
+    hint: GitLab's begin with 'whsec_', and it shows each of them once
+    error: that is not a signing token
+    hint: GitLab's begin with 'whsec_', and it shows each of them once
+    error: the signing token on stdin is not one line
+    error: the signing token on stdin is not one line
+    ");
     assert_eq!(delivery.send().status, 202);
-    stage.secret(&[]).code(2);
-    stage.secret(&["--rotate", "--signing-token-stdin"]).code(2);
+    secret(&stage, &[]).code(2);
+    secret(&stage, &["--rotate", "--signing-token-stdin"]).code(2);
 }
 
 #[test]
 fn a_rotated_token_is_another_and_the_address_stays() {
-    let stage = Stage::new();
-    let (before, old) = (stage.show(), stage.delivery());
-    let ran = stage.secret(&["--rotate"]).ok();
-    let after = stage.show();
+    let stage = webhook_on();
+    let (before, old) = (stage.webhook(), stage.delivery());
+    let ran = secret(&stage, &["--rotate"]).ok();
+    let after = stage.webhook();
     assert!(before.url == after.url && before.token != after.token);
     assert!(
         ran.stdout.contains(&after.token),
@@ -142,16 +145,16 @@ fn a_rotated_token_is_another_and_the_address_stays() {
 
 #[test]
 fn a_hook_is_the_mirrors_own_for_life_and_goes_with_it() {
-    let stage = Stage::new();
-    let before = stage.show();
+    let stage = webhook_on();
+    let before = stage.webhook();
     let same = |name: &str| {
-        let ran = stage.world.mirrord(["webhook", "show", name]).ok();
+        let ran = stage.mirrord(&["webhook", "show", name]).ok();
         assert!(
             ran.stdout.contains(&before.url) && ran.stdout.contains(&before.token),
             "{ran}"
         );
     };
-    stage.world.mirrord(["rename", "project", "other"]).ok();
+    stage.mirrord(&["rename", "project", "other"]).ok();
     same("other");
     let moved = stage.gitlab.project("group/moved");
     moved
@@ -163,7 +166,7 @@ fn a_hook_is_the_mirrors_own_for_life_and_goes_with_it() {
         ])
         .ok();
     let url = stage.gitlab.url("group/moved");
-    stage.world.mirrord(["set", "other", "--url", &url]).ok();
+    stage.mirrord(&["set", "other", "--url", &url]).ok();
     let delivery = Delivery::of_gitlab(&before.url, "Push Hook", "{}").token(&before.token);
     let tip = moved.commit("main", "file", "at the new place");
     assert_eq!(delivery.send().status, 202);
@@ -180,10 +183,10 @@ fn a_hook_is_the_mirrors_own_for_life_and_goes_with_it() {
     }
     for end in ["stop", "kill"] {
         match end {
-            "stop" => drop(stage.world.mirrord(["stop"]).ok()),
+            "stop" => drop(stage.mirrord(&["stop"]).ok()),
             _ => stage.world.kill_daemon(),
         }
-        stage.world.mirrord(["list"]).ok();
+        stage.mirrord(&["list"]).ok();
         same("other");
     }
     let file = mirror.join("webhook");
@@ -192,7 +195,7 @@ fn a_hook_is_the_mirrors_own_for_life_and_goes_with_it() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
-    stage.world.mirrord(["remove", "other"]).ok();
+    stage.mirrord(&["remove", "other"]).ok();
     assert_eq!(delivery.send().status, 404);
     let left = stage
         .world
@@ -203,14 +206,17 @@ fn a_hook_is_the_mirrors_own_for_life_and_goes_with_it() {
 
 #[test]
 fn a_file_that_others_could_read_is_not_believed() {
-    let stage = Stage::new();
+    let stage = webhook_on();
     let delivery = stage.delivery();
     let file = stage.world.only_mirror().join("webhook");
     let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("ours");
     mode(0o644);
     assert_eq!(delivery.send().status, 500);
-    let ran = stage.world.mirrord(["webhook", "show", "project"]).code(1);
-    assert!(ran.stderr.contains("hint: chmod 600"), "{ran}");
+    let ran = stage.mirrord(&["webhook", "show", "project"]).code(1);
+    insta::assert_snapshot!(ran.shown(), @"
+    error: cannot read the secret in '/world/m/mirrors/project-[oid].git/webhook': others may read or change it
+    hint: chmod 600 '/world/m/mirrors/project-[oid].git/webhook'
+    ");
     mode(0o600);
     assert_eq!(delivery.send().status, 202);
 }

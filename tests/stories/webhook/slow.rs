@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Shown, Stage};
+use super::{Shown, webhook_on};
 
 /// The address in a URL.
 fn address(url: &str) -> &str {
@@ -29,10 +29,11 @@ fn rest(mut stream: &TcpStream) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
+/// Takes ten seconds: so long a client may take over its body.
 #[test]
 fn slow_headers_end_the_connection_and_a_slow_body_gets_408() {
-    let stage = Stage::new();
-    let Shown { url, .. } = stage.show();
+    let stage = webhook_on();
+    let Shown { url, .. } = stage.webhook();
     let (silent, dribbling, slow) = (connect(&url), connect(&url), connect(&url));
     (&dribbling).write_all(b"POST /hooks/").expect("it listens");
     let head = stage.delivery().header("Content-Length", "10").head();
@@ -58,7 +59,7 @@ fn slow_headers_end_the_connection_and_a_slow_body_gets_408() {
 
 #[test]
 fn headers_without_end_are_refused() {
-    let stage = Stage::new();
+    let stage = webhook_on();
     let endless = stage.delivery().header("X-Long", &"x".repeat(20 << 10));
     assert_eq!(endless.send().status, 431);
     let many = (0..100).fold(stage.delivery(), |delivery, number| {
@@ -69,9 +70,9 @@ fn headers_without_end_are_refused() {
 
 #[test]
 fn a_real_hook_is_answered_at_once_however_many_say_nothing() {
-    let stage = Stage::new();
+    let stage = webhook_on();
     let delivery = stage.delivery();
-    let Shown { url, .. } = stage.show();
+    let Shown { url, .. } = stage.webhook();
     let head = delivery.clone().header("Content-Length", "10").head();
     let mut others = Vec::new();
     for number in 0..200 {

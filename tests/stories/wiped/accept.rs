@@ -2,45 +2,45 @@
 
 use tests::{Fault, On, Project, public_refs, same_clone};
 
-use super::{Stage, alarmed, empty, refill, replace, silent};
-use crate::failures::is_back;
+use super::{
+    alarmed, cloned, cloned_with, commit, empty, fetch, mirror_has, refill, replace, silent,
+};
+use crate::{failures::is_back, stage::Stage};
 
-impl Stage {
-    /// Asserts that whoever fetches now gets what upstream has, and hears nothing but of that.
-    #[track_caller]
-    fn follows(&self) {
-        for url in ["mirror::project", self.url.as_str()] {
-            let dir = if url == self.url { "plain2" } else { "ours2" };
-            let args = ["clone", "-q", "--mirror", url, dir];
-            let ran = self.world.git(args).ok();
-            assert!(!ran.stderr.contains("wiped"), "{ran}");
-        }
-        let [ours, plain] = ["ours2", "plain2"].map(|dir| self.world.path(dir));
-        same_clone(&self.world, &ours, &plain);
-        self.has(&self.project.refs());
-        for dir in [ours, plain] {
-            std::fs::remove_dir_all(dir).expect("the world is ours");
-        }
+/// Asserts that whoever fetches now gets what upstream has, and hears nothing of an alarm.
+#[track_caller]
+fn follows(stage: &Stage) {
+    for url in ["mirror::project", stage.url.as_str()] {
+        let dir = if url == stage.url { "plain2" } else { "ours2" };
+        let args = ["clone", "-q", "--mirror", url, dir];
+        let ran = stage.world.git(args).ok();
+        assert!(!ran.stderr.contains("wiped"), "{ran}");
     }
+    let [ours, plain] = ["ours2", "plain2"].map(|dir| stage.world.path(dir));
+    same_clone(&stage.world, &ours, &plain);
+    mirror_has(stage, &stage.project.refs());
+    for dir in [ours, plain] {
+        std::fs::remove_dir_all(dir).expect("the world is ours");
+    }
+}
 
-    #[track_caller]
-    fn accept(&self) {
-        silent(self.mirrord(&["accept", "project"]));
-    }
+#[track_caller]
+fn accept(stage: &Stage) {
+    silent(stage.mirrord(&["accept", "project"]));
 }
 
 #[test]
 fn branches_of_an_emptied_upstream_can_be_restored_after_accept() {
-    let stage = Stage::new();
+    let (stage, had) = cloned();
     empty(&stage.project);
-    alarmed(stage.fetch());
-    stage.accept();
-    stage.has(&[]);
+    alarmed(fetch(&stage));
+    accept(&stage);
+    mirror_has(&stage, &[]);
     silent(stage.ours(&["fetch"]));
-    for (name, _) in &stage.had {
+    for (name, _) in &had {
         stage.mirrord(&["restore", "project", name]).ok();
     }
-    stage.has(&stage.had);
+    mirror_has(&stage, &had);
     silent(stage.ours(&["fetch"]));
     // None of it is upstream's any more, and so the mirror has nothing to check out by itself.
     let later = ["clone", "-q", "-b", "main", "mirror::project", "later"];
@@ -54,23 +54,23 @@ fn branches_of_an_emptied_upstream_can_be_restored_after_accept() {
 
 #[test]
 fn branches_of_a_replaced_upstream_can_be_restored_beside_the_new_ones() {
-    let stage = Stage::new();
+    let (stage, _) = cloned();
     stage
         .mirrord(&["set", "project", "--track", "+refs/heads/*:refs/heads/*"])
         .ok();
-    stage.fetch().ok();
+    fetch(&stage).ok();
     let had = public_refs(&stage.world, &stage.world.only_mirror());
     replace(&stage.project, 20);
-    alarmed(stage.fetch());
-    stage.accept();
-    stage.follows();
+    alarmed(fetch(&stage));
+    accept(&stage);
+    follows(&stage);
     for (name, oid) in &had {
         let short = name.rsplit('/').next().expect("a name");
         let to = format!("was-{short}");
         stage
             .mirrord(&["restore", "project", name, "--as", &to])
             .ok();
-        stage.fetch().ok();
+        fetch(&stage).ok();
         let ours = format!("refs/remotes/origin/{to}");
         let tip = stage.ours(&["rev-parse", &ours]).ok();
         assert_eq!(tip.line(), oid);
@@ -84,16 +84,16 @@ fn branches_of_a_replaced_upstream_can_be_restored_beside_the_new_ones() {
 
 #[test]
 fn local_branches_stay_when_upstream_is_replaced() {
-    let stage = Stage::with(&["--track", "+refs/heads/main:refs/heads/main"]);
-    stage.commit("mine");
+    let (stage, _) = cloned_with(&["--track", "+refs/heads/main:refs/heads/main"]);
+    commit(&stage, "mine");
     stage
         .ours(&["push", "-q", "origin", "main:mine", "main:topic"])
         .ok();
     let mine = stage.ours(&["rev-parse", "main"]).ok();
     replace(&stage.project, 20);
     stage.project.branch("mine", "main");
-    alarmed(stage.fetch());
-    stage.accept();
+    alarmed(fetch(&stage));
+    accept(&stage);
     let refs = public_refs(&stage.world, &stage.world.only_mirror());
     let main = stage.project.tip("main").expect("it has one");
     for (name, oid) in [
@@ -109,92 +109,94 @@ fn local_branches_stay_when_upstream_is_replaced() {
 
 #[test]
 fn a_local_branch_whose_name_the_new_upstream_has_stays_and_is_named() {
-    let stage = Stage::new();
+    let (stage, had) = cloned();
     empty(&stage.project);
-    stage.accept();
+    accept(&stage);
     stage.mirrord(&["restore", "project", "topic"]).ok();
     replace(&stage.project, 5);
     stage.project.branch("topic", "main");
     for _ in 0..2 {
-        let ran = stage.ours(&["fetch"]).ok();
-        let warning = "warning: 'refs/heads/topic' is local to this mirror";
-        assert!(ran.stderr.contains(warning), "{ran}");
+        let ran = stage.ours(&["fetch", "-q"]).ok();
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(ran.shown(), @"warning: 'refs/heads/topic' is local to this mirror; upstream's 'refs/heads/topic' is not shown");
+        }
     }
     let refs = public_refs(&stage.world, &stage.world.only_mirror());
-    assert!(refs.contains(&stage.had[1]), "{refs:?}");
+    assert!(refs.contains(&had[1]), "{refs:?}");
 }
 
 #[test]
 fn an_upstream_that_comes_back_as_it_was_needs_no_accept() {
-    let stage = Stage::new();
+    let (stage, had) = cloned();
     for wipe in [empty, |project: &Project| replace(project, 20)] {
         wipe(&stage.project);
-        alarmed(stage.fetch());
-        refill(&stage.project, &stage.had);
-        is_back(|| stage.fetch());
-        stage.follows();
+        alarmed(fetch(&stage));
+        refill(&stage.project, &had);
+        is_back(|| fetch(&stage));
+        follows(&stage);
     }
     stage.project.commit("main", "a", "and goes on");
-    stage.fetch().ok();
-    stage.follows();
+    fetch(&stage).ok();
+    follows(&stage);
     let history = stage.mirrord(&["history", "project"]).ok();
     assert!(history.stdout.starts_with("nothing is in"), "{history}");
 }
 
 #[test]
 fn an_accept_is_for_this_time_and_not_for_the_next() {
-    let stage = Stage::new();
+    let (stage, _) = cloned();
     replace(&stage.project, 20);
-    alarmed(stage.fetch());
-    stage.accept();
-    stage.follows();
+    alarmed(fetch(&stage));
+    accept(&stage);
+    follows(&stage);
     let had = stage.project.refs();
     replace(&stage.project, 30);
-    alarmed(stage.fetch());
-    stage.has(&had);
+    alarmed(fetch(&stage));
+    mirror_has(&stage, &had);
     empty(&stage.project);
-    let ran = alarmed(stage.fetch());
-    assert!(
-        ran.stderr.contains("has no refs any more"),
-        "as it is now: {ran}"
-    );
-    stage.has(&had);
+    // As it is now.
+    insta::assert_snapshot!(alarmed(fetch(&stage)).shown(), @"
+    warning: 'http://gitlab.example/group/project.git' looks wiped: upstream has no refs any more, and had 1
+    hint: serving the copy synced [time] ago
+    hint: the mirror keeps what it has; 'mirrord accept project' takes upstream as it is now
+    ");
+    mirror_has(&stage, &had);
     replace(&stage.project, 40);
     // It was something else that the last fetch saw.
-    stage.accept();
-    stage.follows();
+    accept(&stage);
+    follows(&stage);
 }
 
 #[test]
 fn an_accept_with_nothing_to_accept_is_a_sync() {
-    let stage = Stage::new();
+    let (stage, had) = cloned();
     let ran = silent(stage.mirrord(&["accept", "project"]));
     assert_eq!(ran.stdout, "project: in step\n");
-    stage.has(&stage.had);
+    mirror_has(&stage, &had);
     stage.project.commit("main", "a", "next");
     let ran = silent(stage.mirrord(&["accept", "project"]));
     assert_eq!(ran.stdout, "project: 1 ref changed\n");
-    stage.follows();
+    follows(&stage);
     // It was no promise for later.
     let had = stage.project.refs();
     empty(&stage.project);
-    alarmed(stage.fetch());
-    stage.has(&had);
+    alarmed(fetch(&stage));
+    mirror_has(&stage, &had);
     let ran = silent(stage.mirrord(&["accept", "project"]));
     assert_eq!(ran.stdout, "project: 3 refs changed\n");
-    stage.has(&[]);
+    mirror_has(&stage, &[]);
     let ran = stage.mirrord(&["accept", "no-such"]).code(1);
-    assert!(
-        ran.stderr.contains("no mirror is called 'no-such'"),
-        "{ran}"
-    );
+    insta::assert_snapshot!(ran.shown(), @"
+    error: no mirror is called 'no-such'
+    hint: 'mirrord list' shows them; a URL makes a new one: mirror::https://HOST/GROUP/PROJECT.git
+    ");
 }
 
 #[test]
 fn an_accept_while_upstream_is_unreachable_fails_and_changes_nothing() {
-    let stage = Stage::new();
+    let (stage, had) = cloned();
     empty(&stage.project);
-    alarmed(stage.fetch());
+    alarmed(fetch(&stage));
     stage.gitlab.stop();
     for stale in ["fail", "serve"] {
         let accept = stage.mirrord(&["accept", "project"]);
@@ -202,39 +204,39 @@ fn an_accept_while_upstream_is_unreachable_fails_and_changes_nothing() {
         assert!(ran.stderr.contains("error: cannot reach"), "{ran}");
         assert_eq!(ran.stdout, "", "{ran}");
     }
-    let ran = stage.fetch().ok();
+    let ran = fetch(&stage).ok();
     assert!(ran.stderr.contains("warning: cannot reach"), "{ran}");
     stage.gitlab.start();
-    alarmed(stage.fetch());
-    stage.has(&stage.had);
+    alarmed(fetch(&stage));
+    mirror_has(&stage, &had);
 }
 
 #[test]
 fn an_accept_that_breaks_off_leaves_what_was_there() {
-    let stage = Stage::new();
+    let (stage, had) = cloned();
     replace(&stage.project, 40);
     stage.gitlab.fault(Fault::cut_after(300).on(On::Fetch));
     stage.mirrord(&["accept", "project"]).code(1);
     stage.gitlab.clear_faults();
-    stage.has(&stage.had);
+    mirror_has(&stage, &had);
     let paused = stage.gitlab.pause(On::Fetch);
-    let accept = stage.mirrord(&["accept", "project"]).start();
+    let running = stage.mirrord(&["accept", "project"]).start();
     paused.reached();
     stage.world.kill_daemon();
     paused.release();
-    let ran = accept.wait();
+    let ran = running.wait();
     assert_eq!(ran.status.code(), Some(1), "{ran}");
-    alarmed(stage.fetch());
-    stage.has(&stage.had);
-    stage.accept();
-    stage.follows();
+    alarmed(fetch(&stage));
+    mirror_has(&stage, &had);
+    accept(&stage);
+    follows(&stage);
 }
 
 #[test]
 fn a_fetch_during_an_accept_gets_the_old_state_or_the_new_one_whole() {
-    let stage = Stage::new();
+    let (stage, _) = cloned();
     replace(&stage.project, 20);
-    alarmed(stage.fetch());
+    alarmed(fetch(&stage));
     let paused = stage.gitlab.pause_answer(On::LsRefs);
     let accept = stage.mirrord(&["accept", "project"]).start();
     paused.reached();
@@ -260,32 +262,33 @@ fn a_fetch_during_an_accept_gets_the_old_state_or_the_new_one_whole() {
 
 #[test]
 fn an_accept_is_for_one_mirror_and_not_for_another_of_the_same_upstream() {
-    let stage = Stage::new();
+    let (stage, _) = cloned();
     let add = ["add", "second", &stage.url, "-q"];
     stage.mirrord(&add).ok();
     empty(&stage.project);
-    alarmed(stage.fetch());
+    alarmed(fetch(&stage));
     silent(stage.mirrord(&["accept", "second"]));
-    alarmed(stage.fetch());
+    alarmed(fetch(&stage));
     let second = ["ls-remote", "--refs", "mirror::second"];
     assert_eq!(silent(stage.world.git(second)).stdout, "");
 }
 
 #[test]
 fn after_an_accept_there_is_no_alarm_where_rewrites_are_held_back_either() {
-    let stage = Stage::with(&["--track", "refs/heads/main:refs/heads/main"]);
+    let (stage, had) = cloned_with(&["--track", "refs/heads/main:refs/heads/main"]);
     replace(&stage.project, 20);
-    alarmed(stage.fetch());
+    alarmed(fetch(&stage));
     stage.mirrord(&["accept", "project"]).ok();
     for _ in 0..2 {
-        let ran = stage.fetch().ok();
-        assert!(ran.stderr.contains("its refspec has no '+'"), "{ran}");
-        assert!(!ran.stderr.contains("wiped"), "it was accepted: {ran}");
+        let ran = stage.ours(&["fetch", "-q", "--prune"]).ok();
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(ran.shown(), @"warning: 'refs/heads/main' was rewritten upstream and is held back: its refspec has no '+'");
+        }
     }
-    stage.has(&stage.had[..1]);
+    mirror_has(&stage, &had[..1]);
     let track = "+refs/heads/main:refs/heads/main";
     stage.mirrord(&["set", "project", "--track", track]).ok();
-    let ran = stage.fetch().ok();
+    let ran = fetch(&stage).ok();
     assert!(!ran.stderr.contains("wiped"), "{ran}");
-    stage.has(&stage.project.refs());
+    mirror_has(&stage, &stage.project.refs());
 }

@@ -2,7 +2,8 @@
 
 use tests::On;
 
-use super::{Stage, alarmed, alarms::main_and, empty, silent};
+use super::{alarmed, alarms::main_and, cloned, cloned_with, empty, fetch, mirror_has, silent};
+use crate::stage::Stage;
 
 /// Prepares the push of somebody who deletes 14 of 22 refs, none of which another one contains.
 fn deletions(stage: &Stage) -> tests::Run {
@@ -14,33 +15,30 @@ fn deletions(stage: &Stage) -> tests::Run {
 
 #[test]
 fn the_only_tracked_branch_deleted_among_others_is_no_alarm() {
-    let stage = Stage::with(&["--track", "+refs/heads/main:refs/heads/main"]);
+    let (stage, _) = cloned_with(&["--track", "+refs/heads/main:refs/heads/main"]);
     stage.project.set_head("topic");
     stage.project.delete("main");
-    let ran = stage.fetch().ok();
+    let ran = fetch(&stage).ok();
     assert!(!ran.stderr.contains("wiped"), "{ran}");
-    stage.has(&[]);
+    mirror_has(&stage, &[]);
     let history = stage.mirrord(&["history", "project"]).ok();
     assert!(history.stdout.contains("refs/heads/main"), "{history}");
 }
 
 #[test]
 fn with_the_last_of_the_others_it_is_one() {
-    let stage = Stage::with(&["--track", "+refs/heads/main:refs/heads/upstream/main"]);
+    let (stage, had) = cloned_with(&["--track", "+refs/heads/main:refs/heads/upstream/main"]);
     empty(&stage.project);
-    alarmed(stage.fetch());
-    let ours = (
-        "refs/heads/upstream/main".to_owned(),
-        stage.had[0].1.clone(),
-    );
-    stage.has(&[ours]);
+    alarmed(fetch(&stage));
+    let ours = ("refs/heads/upstream/main".to_owned(), had[0].1.clone());
+    mirror_has(&stage, &[ours]);
 }
 
 #[test]
 fn refspecs_that_show_less_are_no_alarm() {
-    let stage = Stage::new();
+    let (stage, _) = cloned();
     main_and::<19>(&stage.project);
-    stage.fetch().ok();
+    fetch(&stage).ok();
     let track = [
         "set",
         "project",
@@ -48,25 +46,25 @@ fn refspecs_that_show_less_are_no_alarm() {
         "+refs/heads/main:refs/heads/main",
     ];
     stage.mirrord(&track).ok();
-    let ran = stage.fetch().ok();
+    let ran = fetch(&stage).ok();
     assert!(!ran.stderr.contains("wiped"), "{ran}");
 }
 
 #[test]
 fn deletions_through_the_mirror_raise_no_alarm() {
-    let stage = Stage::new();
+    let (stage, _) = cloned();
     main_and::<19>(&stage.project);
-    stage.fetch().ok();
+    fetch(&stage).ok();
     deletions(&stage).ok();
-    silent(stage.fetch());
-    stage.has(&stage.project.refs());
+    silent(fetch(&stage));
+    mirror_has(&stage, &stage.project.refs());
 }
 
 #[test]
 fn deletions_through_the_mirror_while_others_fetch_raise_no_alarm() {
-    let stage = Stage::new();
+    let (stage, _) = cloned();
     main_and::<19>(&stage.project);
-    stage.fetch().ok();
+    fetch(&stage).ok();
     stage
         .world
         .git(["clone", "-q", "mirror::project", "theirs"])
@@ -79,5 +77,5 @@ fn deletions_through_the_mirror_while_others_fetch_raise_no_alarm() {
     let push = push.wait();
     assert!(push.status.success(), "{push}");
     silent(stage.world.git(["fetch", "-q", "--prune"]).at("theirs"));
-    stage.has(&stage.project.refs());
+    mirror_has(&stage, &stage.project.refs());
 }

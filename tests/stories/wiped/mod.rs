@@ -7,74 +7,55 @@ mod cheap;
 mod everyday;
 mod ways;
 
-use tests::{GitLab, Project, Ran, Run, World, public_refs, refs, same_clone};
+use tests::{Project, Ran, Run, public_refs, refs, same_clone, shown};
 
-/// A world with a project, a mirror of it that is called `project`, and a clone of that which is called `ours`.
-struct Stage {
-    world: World,
-    gitlab: GitLab,
-    project: Project,
-    url: String,
-    /// The refs of upstream when it was cloned.
-    had: Vec<(String, String)>,
+use crate::stage::Stage;
+
+/// Refs of a project: their names, and what they point to.
+type Refs = Vec<(String, String)>;
+
+/// A project, a mirror of it that is called `project`, a clone of that as `ours` and a plain one as `plain`; and the refs
+/// that the project has.
+fn cloned() -> (Stage, Refs) {
+    cloned_with(&[])
 }
 
-impl Stage {
-    fn new() -> Self {
-        Self::with(&[])
-    }
+/// The same, of a mirror with these settings.
+fn cloned_with(options: &[&str]) -> (Stage, Refs) {
+    let stage = Stage::new(fill).mirrored("project", options);
+    let stage = stage.cloned("project", "ours");
+    let plain = ["clone", "-q", &stage.url, "plain"];
+    stage.world.git(plain).ok();
+    let had = stage.project.refs();
+    (stage, had)
+}
 
-    /// A stage whose mirror has these settings.
-    fn with(options: &[&str]) -> Self {
-        let world = World::new();
-        let gitlab = world.gitlab();
-        let project = gitlab.project("group/project");
-        project.history(12);
-        project.commit("topic", "topic", "begun");
-        project.annotated_tag("v1", "main");
-        let url = gitlab.url("group/project");
-        let add = [&["add", "project", &url, "-q"], options].concat();
-        world.mirrord(add).ok();
-        world.git(["clone", "-q", "mirror::project", "ours"]).ok();
-        world.git(["clone", "-q", &url, "plain"]).ok();
-        Self {
-            had: project.refs(),
-            world,
-            gitlab,
-            project,
-            url,
-        }
-    }
+/// Gives a project three refs.
+fn fill(project: &Project) {
+    project.history(12);
+    project.commit("topic", "topic", "begun");
+    project.annotated_tag("v1", "main");
+}
 
-    fn ours(&self, args: &[&str]) -> Run {
-        self.world.git(args).at("ours")
-    }
+/// Prepares a fetch in `ours` that prunes.
+fn fetch(stage: &Stage) -> Run {
+    stage.ours(&["fetch", "--prune"])
+}
 
-    fn fetch(&self) -> Run {
-        self.ours(&["fetch", "--prune"])
-    }
+/// Asserts that the mirror shows these refs, and that nothing in it is damaged.
+#[track_caller]
+fn mirror_has(stage: &Stage, refs: &[(String, String)]) {
+    let mirror = stage.world.only_mirror();
+    assert_eq!(public_refs(&stage.world, &mirror), refs);
+    let fsck = ["fsck", "--full", "--strict"];
+    stage.world.git(fsck).at(&mirror).ok();
+}
 
-    fn mirrord(&self, args: &[&str]) -> Run {
-        self.world.mirrord(args)
-    }
-
-    /// Asserts that the mirror shows these refs, and that nothing in it is damaged.
-    #[track_caller]
-    fn has(&self, refs: &[(String, String)]) {
-        let mirror = self.world.only_mirror();
-        assert_eq!(public_refs(&self.world, &mirror), refs);
-        self.world
-            .git(["fsck", "--full", "--strict"])
-            .at(&mirror)
-            .ok();
-    }
-
-    /// Commits in `ours`.
-    #[track_caller]
-    fn commit(&self, message: &str) {
-        let args = ["commit", "-q", "--allow-empty", "-m", message];
-        self.ours(&args).ok();
-    }
+/// Commits in `ours`.
+#[track_caller]
+fn commit(stage: &Stage, message: &str) {
+    let args = ["commit", "-q", "--allow-empty", "-m", message];
+    stage.ours(&args).ok();
 }
 
 /// Deletes every ref of a project.
@@ -107,20 +88,13 @@ fn replace(project: &Project, commits: usize) {
 #[track_caller]
 fn alarmed(run: Run) -> Ran {
     let ran = run.ok();
-    let lines: Vec<_> = ran.stderr.lines().collect();
-    let says = |begin: &str, text: &str| {
-        let mut lines = lines.iter();
-        lines.any(|line| line.starts_with(begin) && line.contains(text))
-    };
-    assert!(says("warning: ", "looks wiped: "), "it says so: {ran}");
-    assert!(
-        says("hint: serving the copy synced ", " ago"),
-        "it says how old the copy is: {ran}"
-    );
-    assert!(
-        says("hint: ", "'mirrord accept project'"),
-        "it says what to type: {ran}"
-    );
+    let text = ran.shown();
+    let parts = [
+        " looks wiped: ",
+        "\nhint: serving the copy synced [time] ago",
+        "'mirrord accept project'",
+    ];
+    assert!(parts.iter().all(|part| text.contains(part)), "{ran}");
     ran
 }
 
@@ -134,7 +108,7 @@ fn silent(run: Run) -> Ran {
 
 #[test]
 fn an_emptied_upstream_is_not_followed_and_every_fetch_says_so() {
-    let stage = Stage::new();
+    let (stage, had) = cloned();
     let before = refs(&stage.world, &stage.world.path("ours"));
     empty(&stage.project);
     for args in [
@@ -142,20 +116,25 @@ fn an_emptied_upstream_is_not_followed_and_every_fetch_says_so() {
         &["fetch", "-q", "--prune", "--prune-tags", "--force"],
         &["pull", "--prune"],
         &["remote", "update", "--prune"],
-        &["ls-remote"],
+        &["ls-remote", "-q"],
     ] {
         let ran = alarmed(stage.ours(args));
-        let why = format!("'{}' looks wiped: upstream has no refs any more", stage.url);
-        assert!(ran.stderr.contains(&why), "{ran}");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(shown(&ran.stderr), @"
+            warning: 'http://gitlab.example/group/project.git' looks wiped: upstream has no refs any more, and had 3
+            hint: serving the copy synced [time] ago
+            hint: the mirror keeps what it has; 'mirrord accept project' takes upstream as it is now
+            ");
+        }
         let now = refs(&stage.world, &stage.world.path("ours"));
         assert_eq!(now, before, "nothing went: {ran}");
     }
-    stage.has(&stage.had);
+    mirror_has(&stage, &had);
 }
 
 #[test]
 fn a_new_clone_of_an_emptied_upstream_gets_what_was_there() {
-    let stage = Stage::new();
+    let (stage, _) = cloned();
     empty(&stage.project);
     alarmed(stage.world.git(["clone", "-q", "mirror::project", "clone"]));
     let [clone, plain] = ["clone", "plain"].map(|dir| stage.world.path(dir));
@@ -164,44 +143,52 @@ fn a_new_clone_of_an_emptied_upstream_gets_what_was_there() {
 
 #[test]
 fn an_upstream_that_was_replaced_is_not_followed_either() {
-    let stage = Stage::new();
+    let (stage, had) = cloned();
     let before = refs(&stage.world, &stage.world.path("ours"));
     replace(&stage.project, 20);
     for _ in 0..2 {
-        let ran = alarmed(stage.fetch());
-        assert!(ran.stderr.contains("history was replaced"), "{ran}");
+        let ran = alarmed(fetch(&stage));
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(ran.shown(), @"
+            warning: 'http://gitlab.example/group/project.git' looks wiped: upstream's history was replaced: it shares no commit with any of the 3 refs that it had
+            hint: serving the copy synced [time] ago
+            hint: the mirror keeps what it has; 'mirrord accept project' takes upstream as it is now
+            ");
+        }
         let now = refs(&stage.world, &stage.world.path("ours"));
         assert_eq!(now, before, "nothing of it is shown: {ran}");
     }
-    stage.has(&stage.had);
+    mirror_has(&stage, &had);
 }
 
 #[test]
 fn who_wants_no_stale_answer_gets_an_error_that_says_what_to_type() {
     let fails = |run: Run| {
         let ran = run.code(128);
-        assert!(ran.stderr.contains("error: '"), "{ran}");
-        assert!(ran.stderr.contains("looks wiped: "), "{ran}");
-        assert!(ran.stderr.contains("'mirrord accept project'"), "{ran}");
-        assert!(!ran.stderr.contains("serving"), "{ran}");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(ran.shown(), @"
+            error: 'http://gitlab.example/group/project.git' looks wiped: upstream has no refs any more, and had 3
+            hint: the mirror keeps what it has; 'mirrord accept project' takes upstream as it is now
+            ");
+        }
     };
-    let stage = Stage::new();
+    let (stage, had) = cloned();
     empty(&stage.project);
-    fails(stage.fetch().env("MIRROR_STALE", "fail"));
-    let clone = ["clone", "mirror::project", "later"];
+    fails(fetch(&stage).env("MIRROR_STALE", "fail"));
+    let clone = ["clone", "-q", "mirror::project", "later"];
     fails(stage.world.git(clone).env("MIRROR_STALE", "fail"));
     assert!(!stage.world.path("later").exists());
     stage.mirrord(&["set", "project", "--stale", "fail"]).ok();
-    fails(stage.fetch());
-    alarmed(stage.fetch().env("MIRROR_STALE", "serve"));
-    stage.has(&stage.had);
+    fails(fetch(&stage));
+    alarmed(fetch(&stage).env("MIRROR_STALE", "serve"));
+    mirror_has(&stage, &had);
 }
 
 #[test]
 fn a_push_to_a_tracked_branch_is_refused_with_the_reason() {
-    let stage = Stage::new();
+    let (stage, had) = cloned();
     empty(&stage.project);
-    stage.commit("mine");
+    commit(&stage, "mine");
     let pushes: [&[&str]; 5] = [
         &["main"],
         &["main:refs/heads/new"],
@@ -209,35 +196,91 @@ fn a_push_to_a_tracked_branch_is_refused_with_the_reason() {
         &[":topic"],
         &["main:refs/notes/commits"],
     ];
-    for args in pushes {
-        let ran = stage.ours(&[&["push", "origin"], args].concat()).code(1);
-        assert!(ran.stderr.contains("! [remote rejected]"), "{ran}");
-        let why = "looks wiped: upstream has no refs any more, and had 3)";
-        assert!(ran.stderr.contains(why), "the ref's line says why: {ran}");
-        assert!(ran.stderr.contains("'mirrord accept project'"), "{ran}");
+    let refused = pushes.map(|args| {
+        let ran = stage.push("ours", args).code(1);
         assert_eq!(stage.project.refs(), [], "nothing arrived: {ran}");
-    }
-    stage.has(&stage.had);
+        ran.shown()
+    });
+    insta::assert_snapshot!(refused.join("\n"), @"
+    warning: 'http://gitlab.example/group/project.git' looks wiped: upstream has no refs any more, and had 3
+    hint: serving the copy synced [time] ago
+    hint: the mirror keeps what it has; 'mirrord accept project' takes upstream as it is now
+    To mirror::project
+     ! [remote rejected] main -> main ('http://gitlab.example/group/project.git' looks wiped: upstream has no refs any more, and had 3)
+    error: failed to push some refs to 'mirror::project'
+
+    warning: 'http://gitlab.example/group/project.git' looks wiped: upstream has no refs any more, and had 3
+    hint: serving the copy synced [time] ago
+    hint: the mirror keeps what it has; 'mirrord accept project' takes upstream as it is now
+    To mirror::project
+     ! [remote rejected] main -> new ('http://gitlab.example/group/project.git' looks wiped: upstream has no refs any more, and had 3)
+    error: failed to push some refs to 'mirror::project'
+
+    warning: 'http://gitlab.example/group/project.git' looks wiped: upstream has no refs any more, and had 3
+    hint: serving the copy synced [time] ago
+    hint: the mirror keeps what it has; 'mirrord accept project' takes upstream as it is now
+    To mirror::project
+     ! [remote rejected] HEAD~2 -> main ('http://gitlab.example/group/project.git' looks wiped: upstream has no refs any more, and had 3)
+    error: failed to push some refs to 'mirror::project'
+
+    warning: 'http://gitlab.example/group/project.git' looks wiped: upstream has no refs any more, and had 3
+    hint: serving the copy synced [time] ago
+    hint: the mirror keeps what it has; 'mirrord accept project' takes upstream as it is now
+    To mirror::project
+     ! [remote rejected] topic ('http://gitlab.example/group/project.git' looks wiped: upstream has no refs any more, and had 3)
+    error: failed to push some refs to 'mirror::project'
+
+    warning: 'http://gitlab.example/group/project.git' looks wiped: upstream has no refs any more, and had 3
+    hint: serving the copy synced [time] ago
+    hint: the mirror keeps what it has; 'mirrord accept project' takes upstream as it is now
+    To mirror::project
+     ! [remote rejected] main -> refs/notes/commits ('http://gitlab.example/group/project.git' looks wiped: upstream has no refs any more, and had 3)
+    error: failed to push some refs to 'mirror::project'
+    ");
+    mirror_has(&stage, &had);
 }
 
 #[test]
 fn a_push_to_a_local_branch_works_while_upstream_looks_wiped() {
-    let stage = Stage::with(&["--track", "+refs/heads/main:refs/heads/main"]);
+    let (stage, had) = cloned_with(&["--track", "+refs/heads/main:refs/heads/main"]);
     let world = &stage.world;
     empty(&stage.project);
-    let push = |args: &[&str]| stage.ours(&[&["push", "origin"], args].concat());
-    stage.commit("mine");
+    let push = |args: &[&str]| stage.push("ours", args);
+    commit(&stage, "mine");
     let ran = push(&["main:mine", "main:refs/tags/mine"]).ok();
-    assert!(
-        ran.stderr.contains("remote: mine is local to this mirror"),
-        "{ran}"
-    );
-    stage.commit("mine, too");
+    insta::assert_snapshot!(ran.shown(), @"
+    warning: 'http://gitlab.example/group/project.git' looks wiped: upstream has no refs any more, and had 1
+    hint: serving the copy synced [time] ago
+    hint: the mirror keeps what it has; 'mirrord accept project' takes upstream as it is now
+    remote: mine is local to this mirror; not sent to 127.0.0.1
+    remote: mine is local to this mirror; not sent to 127.0.0.1
+    To mirror::project
+     * [new branch]      main -> mine
+     * [new tag]         main -> mine
+    ");
+    commit(&stage, "mine, too");
     let ran = push(&["main", "main:refs/heads/mine", ":refs/tags/mine"]).code(1);
-    assert!(ran.stderr.contains("main -> main ("), "{ran}");
-    assert!(ran.stderr.contains("main -> mine\n"), "{ran}");
+    insta::assert_snapshot!(ran.shown(), @"
+    warning: 'http://gitlab.example/group/project.git' looks wiped: upstream has no refs any more, and had 1
+    hint: serving the copy synced [time] ago
+    hint: the mirror keeps what it has; 'mirrord accept project' takes upstream as it is now
+    remote: mine is local to this mirror; not sent to 127.0.0.1
+    To mirror::project
+       [oid]..[oid]  main -> mine
+     - [deleted]         mine
+     ! [remote rejected] main -> main ('http://gitlab.example/group/project.git' looks wiped: upstream has no refs any more, and had 1)
+    error: failed to push some refs to 'mirror::project'
+    ");
     let ran = push(&["--atomic", "main", "main~1:refs/heads/all"]).code(1);
-    assert!(ran.stderr.contains("(atomic push failure)"), "{ran}");
+    insta::assert_snapshot!(ran.shown(), @"
+    warning: 'http://gitlab.example/group/project.git' looks wiped: upstream has no refs any more, and had 1
+    hint: serving the copy synced [time] ago
+    hint: the mirror keeps what it has; 'mirrord accept project' takes upstream as it is now
+    To mirror::project
+     ! [remote rejected] main -> main ('http://gitlab.example/group/project.git' looks wiped: upstream has no refs any more, and had 1)
+     ! [remote rejected] main~1 -> all (atomic push failure)
+    error: failed to push some refs to 'mirror::project'
+    ");
     push(&["--force", "main~2:mine"]).ok();
     alarmed(world.git(["clone", "-q", "mirror::project", "other"]));
     let tip = |dir: &str, name: &str| {
@@ -248,12 +291,12 @@ fn a_push_to_a_local_branch_works_while_upstream_looks_wiped() {
     assert_eq!(tip("other", "origin/main"), tip("ours", "main~2"));
     push(&[":mine"]).ok();
     assert_eq!(stage.project.refs(), [], "nothing left");
-    stage.has(&stage.had[..1]);
+    mirror_has(&stage, &had[..1]);
 }
 
 #[test]
 fn show_and_list_say_what_has_happened_to_upstream() {
-    let stage = Stage::new();
+    let (stage, had) = cloned();
     let warns = |args: &[&str]| {
         let ran = stage.mirrord(args).ok();
         ran.stdout.contains("looks wiped: upstream has no refs")
@@ -266,29 +309,36 @@ fn show_and_list_say_what_has_happened_to_upstream() {
     ];
     assert!(!commands.iter().any(|args| warns(args)));
     empty(&stage.project);
-    alarmed(stage.fetch());
+    alarmed(fetch(&stage));
     for args in commands {
         assert!(warns(args), "{args:?}");
     }
-    refill(&stage.project, &stage.had);
-    silent(stage.fetch());
+    refill(&stage.project, &had);
+    silent(fetch(&stage));
     assert!(!commands.iter().any(|args| warns(args)));
 }
 
 #[test]
 fn a_sync_that_somebody_types_fails_and_says_what_to_type() {
-    let stage = Stage::new();
+    let (stage, _) = cloned();
     let other = stage.gitlab.project("group/other");
     other.commit("main", "a", "a");
     let url = stage.gitlab.url("group/other");
     stage.mirrord(&["add", "zother", &url, "-q"]).ok();
     let moved = other.commit("main", "a", "b");
     empty(&stage.project);
-    let ran = stage.mirrord(&["sync", "project"]).code(1);
-    assert!(ran.stderr.contains("looks wiped: "), "{ran}");
-    assert!(ran.stderr.contains("'mirrord accept project'"), "{ran}");
-    let ran = stage.mirrord(&["sync", "--all"]).code(1);
-    assert!(ran.stderr.contains("looks wiped: "), "{ran}");
+    let one = stage.mirrord(&["sync", "project"]).code(1);
+    insta::assert_snapshot!(one.shown(), @"
+    error: 'http://gitlab.example/group/project.git' looks wiped: upstream has no refs any more, and had 3
+    hint: the mirror keeps what it has; 'mirrord accept project' takes upstream as it is now
+    ");
+    let all = stage.mirrord(&["sync", "--all"]).code(1);
+    insta::assert_snapshot!(all.shown(), @"
+    zother: 1 ref changed
+    --- stderr
+    error: project: 'http://gitlab.example/group/project.git' looks wiped: upstream has no refs any more, and had 3
+    hint: the mirror keeps what it has; 'mirrord accept project' takes upstream as it is now
+    ");
     stage.gitlab.stop();
     let tips = stage
         .world
@@ -302,26 +352,27 @@ fn a_sync_that_somebody_types_fails_and_says_what_to_type() {
 
 #[test]
 fn a_mirror_that_asks_upstream_seldom_says_it_at_each_fetch_too() {
-    let stage = Stage::new();
+    let (stage, had) = cloned();
     for setting in ["--sync-on-fetch=no", "--fresh-for=1h"] {
-        refill(&stage.project, &stage.had);
+        refill(&stage.project, &had);
         stage.mirrord(&["sync", "project"]).ok();
         stage.mirrord(&["set", "project", setting]).ok();
         empty(&stage.project);
-        silent(stage.fetch());
+        silent(fetch(&stage));
         stage.mirrord(&["sync", "project"]).code(1);
         for _ in 0..2 {
-            let ran = stage.fetch().ok();
-            assert!(ran.stderr.contains("looks wiped: "), "{ran}");
-            assert!(ran.stderr.contains("'mirrord accept project'"), "{ran}");
+            let ran = fetch(&stage).ok();
+            insta::allow_duplicates! {
+                insta::assert_snapshot!(ran.shown(), @"warning: serving the copy synced [time] ago: 'http://gitlab.example/group/project.git' looks wiped: upstream has no refs any more, and had 3: the mirror keeps what it has; 'mirrord accept project' takes upstream as it is now");
+            }
         }
-        stage.has(&stage.had);
+        mirror_has(&stage, &had);
     }
 }
 
 #[test]
 fn the_command_in_the_hint_works_for_a_mirror_of_a_url() {
-    let stage = Stage::new();
+    let (stage, _) = cloned();
     stage.mirrord(&["remove", "project"]).ok();
     stage.world.clone_mirror(&stage.url, "auto").ok();
     empty(&stage.project);
@@ -331,5 +382,5 @@ fn the_command_in_the_hint_works_for_a_mirror_of_a_url() {
     assert!(typed.starts_with("mirrord accept "), "{ran}");
     stage.world.program("sh", ["-c", typed]).ok();
     silent(stage.world.git(["fetch"]).at("auto"));
-    stage.has(&[]);
+    mirror_has(&stage, &[]);
 }
