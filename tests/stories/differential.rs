@@ -6,7 +6,9 @@ use proptest::{
     sample::{Index, select},
     test_runner::{Config, TestRunner},
 };
-use tests::{Project, World, public_refs, refs};
+use tests::{Project, public_refs, refs};
+
+use crate::stage::Stage;
 
 /// Few names, so that they meet in every way: moved, deleted, one a directory of another.
 pub(crate) const NAMES: [&str; 6] = ["main", "a", "a/b", "a/b/c", "b", "c/d"];
@@ -101,26 +103,23 @@ fn random_histories_give_the_refs_and_objects_that_git_fetch_gives() {
     };
     let histories = vec(vec(action(), 1..6), 1..7);
     let result = TestRunner::new(config).run(&histories, |syncs| {
-        let world = World::new();
-        let gitlab = world.gitlab();
-        let project = gitlab.project("group/project");
-        project.commit("main", "file", "first");
-        let url = gitlab.url("group/project");
+        let stage = Stage::new(|project| drop(project.commit("main", "file", "first")));
+        let Stage { world, url, .. } = &stage;
         world
-            .git(["clone", "--quiet", "--mirror", &url, "plain"])
+            .git(["clone", "--quiet", "--mirror", url, "plain"])
             .ok();
         let mut count = 0;
         for deeds in syncs {
             for action in &deeds {
                 count += 1;
-                apply(&project, action, count);
+                apply(&stage.project, action, count);
             }
             world.git(["fetch", "--quiet", "--prune"]).at("plain").ok();
-            world.git(["ls-remote", &format!("mirror::{url}")]).ok();
+            stage.ls_remote().ok();
             let mirror = world.only_mirror();
             prop_assert_eq!(
-                &public_refs(&world, &mirror),
-                &refs(&world, &world.path("plain")),
+                &public_refs(world, &mirror),
+                &refs(world, &world.path("plain")),
                 "after {:?}",
                 deeds
             );
