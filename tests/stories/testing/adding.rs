@@ -15,6 +15,7 @@ fn an_add_with_progress_prints_its_steps() {
     let ran = adding(&stage, &["--progress"]).ok();
     let tested = passes(testing(&stage, &[]));
     let added = labels(&tests::shown(&ran.stderr));
+    assert_eq!(added.len(), 9, "{ran}");
     assert_eq!(added, labels(&tested), "they are those of the test");
     assert_eq!(labels(&tests::shown(&ran.stdout)), [""; 0], "{ran}");
 }
