@@ -222,6 +222,7 @@ fn head_never_lands_on_a_branch_of_ones_own() {
 
 /// Takes about 11 s: a daemon starts for each step of the push at which it dies, and a clone follows.
 #[test]
+#[cfg_attr(not(strace), ignore = "needs strace")]
 fn head_is_not_on_a_branch_of_ones_own_when_the_daemon_dies_while_that_is_pushed() {
     let stage = Stage::new(fill);
     stage.add_tracking(NAME, &["+refs/heads/nowhere"]).ok();

@@ -210,6 +210,7 @@ impl Stage {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn each_field_and_box_of_the_page_has_a_command_that_does_the_same() {
     let page = page();
     page.test_connection();

@@ -102,6 +102,7 @@ fn follow(project: &Project, twins: &Twins<'_>) {
 
 /// Takes some seconds: each command of plain git, with which it is compared, is a connection of its own.
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_clone_over_ssh_is_like_a_plain_one_and_so_are_its_fetches() {
     let stage = Stage::new(fill);
     let twins = stage.world.clone_twins(&stage.url, &[]);
@@ -111,6 +112,7 @@ fn a_clone_over_ssh_is_like_a_plain_one_and_so_are_its_fetches() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn options_of_a_clone_over_ssh_do_what_they_do_in_plain_git() {
     let stage = Stage::new(fill);
     let options: [&[&str]; 5] = [
@@ -127,6 +129,7 @@ fn options_of_a_clone_over_ssh_do_what_they_do_in_plain_git() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn every_form_of_an_ssh_address_is_read_as_git_reads_it() {
     let stage = Stage::new(fill);
     let (login, port) = (stage.sshd.login(), stage.sshd.port());
@@ -180,6 +183,7 @@ fn every_form_of_an_ssh_address_is_read_as_git_reads_it() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_path_with_odd_characters_means_the_same_on_the_other_side() {
     let stage = Stage::small();
     for name in [
@@ -209,6 +213,7 @@ fn a_path_with_odd_characters_means_the_same_on_the_other_side() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn several_fetches_share_one_connection_and_it_ends_with_the_daemon() {
     let stage = Stage::new(fill);
     let other = stage.sshd.project("other.git");
@@ -247,6 +252,7 @@ fn several_fetches_share_one_connection_and_it_ends_with_the_daemon() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_session_over_a_kept_connection_sees_what_upstream_has_now() {
     let stage = Stage::small();
     stage.clone("ours").ok();
@@ -257,6 +263,7 @@ fn a_session_over_a_kept_connection_sees_what_upstream_has_now() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn the_new_protocol_is_spoken_and_the_old_one_where_it_must_be() {
     let mut stage = Stage::new(fill);
     let trace = "echo \"spoke $GIT_PROTOCOL\" >>ROOT/spoken";
@@ -276,6 +283,7 @@ fn the_new_protocol_is_spoken_and_the_old_one_where_it_must_be() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_submodule_over_ssh_is_allowed_where_git_allows_it() {
     let stage = Stage::small();
     stage.world.config("protocol.mirror.allow", "always");

@@ -25,6 +25,7 @@ fn clone_fails(stage: &mut Stage, mend: impl FnOnce(&mut Stage)) -> String {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_server_that_cannot_be_reached_is_named_with_the_reason() {
     let mut stage = Stage::small();
     stage.sshd.forget_host_key();
@@ -58,6 +59,7 @@ fn a_server_that_cannot_be_reached_is_named_with_the_reason() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_server_that_does_not_serve_the_repository_is_named_with_the_reason() {
     let mut stage = Stage::small();
     let url = stage.sshd.url_of("/nowhere/project.git");
@@ -85,6 +87,7 @@ fn a_server_that_does_not_serve_the_repository_is_named_with_the_reason() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn the_old_protocol_has_errors_too() {
     let mut stage = Stage::small();
     stage.sshd.stop();
@@ -105,6 +108,7 @@ fn the_old_protocol_has_errors_too() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn an_upstream_that_is_down_is_answered_from_the_copy_with_its_age() {
     let mut stage = Stage::small();
     stage.clone("ours").ok();
@@ -125,6 +129,7 @@ fn an_upstream_that_is_down_is_answered_from_the_copy_with_its_age() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_refused_key_is_no_reason_to_serve_the_copy() {
     let stage = Stage::small();
     stage.clone("ours").ok();
@@ -139,6 +144,7 @@ fn a_refused_key_is_no_reason_to_serve_the_copy() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_server_that_hangs_behind_a_kept_connection_is_given_up() {
     let stage = Stage::small();
     stage
@@ -153,6 +159,7 @@ fn a_server_that_hangs_behind_a_kept_connection_is_given_up() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn ctrl_c_during_a_slow_clone_ends_its_ssh() {
     let stage = Stage::small();
     stage.sshd.fault("echo stuck >&2; exec sleep 1000");
@@ -171,6 +178,7 @@ fn ctrl_c_during_a_slow_clone_ends_its_ssh() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_killed_daemon_leaves_nothing_in_the_way_of_the_next() {
     let stage = Stage::small();
     stage.clone("ours").ok();

@@ -7,6 +7,7 @@ use tests::{Run, same_clone};
 use crate::{clone::fill, ssh::Stage};
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_users_own_control_master_is_left_alone() {
     let shares = "Host *\n\tControlMaster auto\n\tControlPath ROOT/ssh/own-%C\n\tControlPersist no";
     let table = [("", "ssh -o ControlPath=none"), (shares, "ssh")];
@@ -24,6 +25,7 @@ fn a_users_own_control_master_is_left_alone() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn two_agents_never_share_a_connection() {
     let stage = Stage::small();
     stage.world.ssh_key("ssh/mine");
@@ -50,6 +52,7 @@ fn two_agents_never_share_a_connection() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn the_users_own_ssh_is_the_one_that_is_run() {
     let stage = Stage::small();
     stage.world.script(
@@ -103,6 +106,7 @@ fn the_users_own_ssh_is_the_one_that_is_run() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn arguments_of_the_users_ssh_are_written_nowhere() {
     let stage = Stage::small();
     let command = format!(
@@ -129,6 +133,7 @@ fn arguments_of_the_users_ssh_are_written_nowhere() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_key_in_an_agent_signs_in() {
     let stage = Stage::new(fill);
     stage.sshd.leave_keys_to_agents();
@@ -146,6 +151,7 @@ fn a_key_in_an_agent_signs_in() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn an_ssh_that_is_not_openssh_is_left_to_git() {
     let stage = Stage::new(fill);
     // Takes a host and a command, and no option at all.
@@ -162,6 +168,7 @@ fn an_ssh_that_is_not_openssh_is_left_to_git() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_connection_through_another_host_is_kept_too() {
     let stage = Stage::small();
     let (port, login) = (stage.sshd.port(), stage.sshd.login());

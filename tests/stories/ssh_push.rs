@@ -33,6 +33,7 @@ fn commit(stage: &Stage, dir: &str, message: &str) {
 /// Clones one project through the mirror and its equal by plain git, and makes both do the same pushes. Takes some
 /// seconds: each of eight pushes of plain git is a connection of its own.
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn pushes_over_ssh_say_and_do_what_plain_ones_do() {
     let stage = Stage::new(fill);
     let equal: Project = stage.sshd.project("equal.git");
@@ -83,6 +84,7 @@ fn pushes_over_ssh_say_and_do_what_plain_ones_do() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_push_to_an_address_in_scps_form_signs_in_by_the_agent() {
     let stage = Stage::small();
     stage.world.ssh_key("ssh/mine");
@@ -108,6 +110,7 @@ fn a_push_to_an_address_in_scps_form_signs_in_by_the_agent() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn the_ssh_of_the_clones_own_configuration_is_the_one_that_pushes() {
     let stage = Stage::small();
     stage.clone("ours").ok();
@@ -125,6 +128,7 @@ fn the_ssh_of_the_clones_own_configuration_is_the_one_that_pushes() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_push_to_a_server_that_is_down_fails_at_once_and_works_when_it_is_back() {
     let mut stage = Stage::small();
     stage.clone("ours").ok();
@@ -147,6 +151,7 @@ fn a_push_to_a_server_that_is_down_fails_at_once_and_works_when_it_is_back() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_key_that_may_read_and_not_write_is_refused_in_the_servers_own_words() {
     let stage = Stage::small();
     stage.clone("ours").ok();

@@ -74,6 +74,7 @@ fn over_http() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn over_ssh() {
     let stage = ssh::Stage::new(|_| ());
     play(&stage.world, &stage.url, &stage.project);

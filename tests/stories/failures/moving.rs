@@ -60,6 +60,7 @@ fn a_project_that_says_where_it_went_is_followed_as_the_hint_says() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_project_behind_ssh_that_says_where_it_went_is_named() {
     let stage = ssh::Stage::small();
     stage.clone("ours").ok();

@@ -101,6 +101,7 @@ fn repack_by_hand(world: &World) -> PathBuf {
 /// Takes six seconds under load: strace stops the helper between two system calls of one clone, and the mirror is
 /// repacked by hand.
 #[test]
+#[cfg_attr(not(strace), ignore = "needs strace")]
 fn a_clone_whose_packs_go_while_it_is_handed_them_is_handed_those_that_came() {
     let stage = stage();
     let world = &stage.world;
@@ -127,6 +128,7 @@ fn a_clone_whose_packs_go_while_it_is_handed_them_is_handed_those_that_came() {
 }
 
 #[test]
+#[cfg_attr(not(strace), ignore = "needs strace")]
 fn a_clone_whose_packs_go_and_of_which_nobody_knows_those_that_came_is_sent_it_by_git() {
     let stage = stage();
     let world = &stage.world;
@@ -159,6 +161,7 @@ fn is_between(world: &World) -> bool {
 
 /// Takes five seconds: it needs as many packs as a mirror may have, and each comes from a sync of its own.
 #[test]
+#[cfg_attr(not(strace), ignore = "needs strace")]
 fn an_upkeep_while_a_clone_is_handed_packs_takes_none_of_them_away_before_it_has_ended() {
     let stage = stage();
     let world = &stage.world;
@@ -195,6 +198,7 @@ fn an_upkeep_while_a_clone_is_handed_packs_takes_none_of_them_away_before_it_has
 }
 
 #[test]
+#[cfg_attr(not(strace), ignore = "needs strace")]
 fn a_clone_whose_helper_is_killed_while_it_is_handed_packs_leaves_nothing_and_works_the_next_time()
 {
     let stage = stage();
@@ -210,6 +214,7 @@ fn a_clone_whose_helper_is_killed_while_it_is_handed_packs_leaves_nothing_and_wo
 }
 
 #[test]
+#[cfg_attr(not(strace), ignore = "needs strace")]
 fn a_clone_that_is_killed_with_all_its_programs_can_be_brought_to_its_end_and_keeps_no_lock() {
     let stage = stage();
     let world = &stage.world;
@@ -240,6 +245,7 @@ fn a_clone_that_is_killed_with_all_its_programs_can_be_brought_to_its_end_and_ke
 /// Takes five seconds: each of seven errors is given to each of two system calls, and the clone is compared with a
 /// plain one.
 #[test]
+#[cfg_attr(not(strace), ignore = "needs strace")]
 fn a_clone_whose_files_cannot_be_linked_or_written_is_done_by_git() {
     let stage = stage();
     let world = &stage.world;

@@ -6,6 +6,7 @@ mod down;
 mod mixed;
 mod names;
 mod races;
+mod settled;
 mod taken;
 
 use tests::{Ran, Run};

@@ -246,6 +246,7 @@ fn use_clone(world: &World, asking: &impl Fn(Run) -> Run, dir: &str, address: &s
 /// Takes ten seconds: five kinds of login each clone, fetch, push and list, and every process and every file is
 /// searched for ten secrets meanwhile.
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn no_secret_is_outside_its_store() {
     let canaries = Canaries::new();
     let world = World::new();

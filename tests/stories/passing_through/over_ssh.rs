@@ -21,6 +21,7 @@ fn impatient(world: &World) {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_part_comes_in_one_session_before_there_is_a_mirror() {
     for options in [
         &["--depth=1"][..],
@@ -37,6 +38,7 @@ fn a_part_comes_in_one_session_before_there_is_a_mirror() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_clone_over_ssh_that_passes_through_is_like_a_plain_one() {
     for options in [
         &["--single-branch"][..],
@@ -57,6 +59,7 @@ fn a_clone_over_ssh_that_passes_through_is_like_a_plain_one() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_passphrase_is_asked_for_by_the_daemon() {
     let stage = Stage::new(fill);
     let arguments = ["-q", "-p", "-P", "", "-N", "opens", "-f"];
@@ -72,6 +75,7 @@ fn a_passphrase_is_asked_for_by_the_daemon() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn errors_of_a_clone_over_ssh_are_the_same_with_and_without_passing_through() {
     let result = |setting: &str, fault: &dyn Fn(&mut Stage)| {
         let mut stage = Stage::new(fill);
@@ -107,6 +111,7 @@ fn errors_of_a_clone_over_ssh_are_the_same_with_and_without_passing_through() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn an_upstream_that_says_nothing_is_given_up() {
     let stage = Stage::new(fill);
     impatient(&stage.world);
@@ -124,6 +129,7 @@ fn an_upstream_that_says_nothing_is_given_up() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_server_that_stays_when_it_has_given_all_is_not_waited_for() {
     let stage = Stage::new(fill);
     impatient(&stage.world);
@@ -139,6 +145,7 @@ fn a_server_that_stays_when_it_has_given_all_is_not_waited_for() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn an_empty_project_of_the_old_protocol_is_cloned_as_by_git() {
     let stage = Stage::new(fill);
     // What a git of some years ago says of one, and then it waits.
@@ -148,6 +155,7 @@ fn an_empty_project_of_the_old_protocol_is_cloned_as_by_git() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_clone_that_is_interrupted_leaves_nothing_and_no_mirror_is_made() {
     let stage = Stage::new(fill);
     stage.sshd.fault(HANGS_HALFWAY);

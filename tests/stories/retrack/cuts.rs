@@ -121,41 +121,49 @@ fn sync(matrix: &Matrix) -> Run {
 }
 
 #[test]
+#[cfg_attr(not(strace), ignore = "needs strace")]
 fn the_next_sync_finds_what_was_tracked_and_is_not_as_it_was_or_as_it_is_to_be() {
     Matrix::new(Change::Untracked).is_old_or_new(sync);
 }
 
 #[test]
+#[cfg_attr(not(strace), ignore = "needs strace")]
 fn the_next_sync_finds_what_is_kept_as_it_was_or_as_it_is_to_be() {
     Matrix::new(Change::Kept).is_old_or_new(sync);
 }
 
 #[test]
+#[cfg_attr(not(strace), ignore = "needs strace")]
 fn the_next_sync_finds_what_is_tracked_from_now_on_as_it_was_or_as_it_is_to_be() {
     Matrix::new(Change::Tracked).is_old_or_new(sync);
 }
 
 #[test]
+#[cfg_attr(not(strace), ignore = "needs strace")]
 fn the_next_sync_finds_what_gets_another_name_as_it_was_or_as_it_is_to_be() {
     Matrix::new(Change::Renamed).is_old_or_new(sync);
 }
 
 #[test]
+#[cfg_attr(not(strace), ignore = "needs strace")]
 fn the_next_sync_finds_what_is_left_out_as_it_was_or_as_it_is_to_be() {
     Matrix::new(Change::Negative).is_old_or_new(sync);
 }
 
 #[test]
+#[cfg_attr(not(strace), ignore = "needs strace")]
 fn the_next_sync_finds_head_on_a_branch_that_was_or_is_to_be_tracked() {
     Matrix::new(Change::Main).is_old_or_new(sync);
 }
 
 #[test]
+#[cfg_attr(not(strace), ignore = "needs strace")]
 fn the_same_change_again_is_carried_out() {
     Matrix::new(Change::Renamed).is_old_or_new(Matrix::set);
 }
 
 #[test]
+#[cfg_attr(not(strace), ignore = "needs strace")]
 fn another_change_is_carried_out_all_the_same() {
     let other = |matrix: &Matrix| matrix.stage.set_track(&["+refs/heads/x/equal"]);
     for change in [Change::Renamed, Change::Kept] {
@@ -164,12 +172,14 @@ fn another_change_is_carried_out_all_the_same() {
 }
 
 #[test]
+#[cfg_attr(not(strace), ignore = "needs strace")]
 fn the_first_command_after_a_kill_shows_the_old_state_or_the_new_one() {
     let show = |matrix: &Matrix| matrix.stage.world.mirrord(["show", NAME]);
     Matrix::new(Change::Untracked).is_old_or_new(show);
 }
 
 #[test]
+#[cfg_attr(not(strace), ignore = "needs strace")]
 fn the_first_fetch_after_a_kill_gets_the_old_state_or_the_new_one_also_without_upstream() {
     for alone in [true, false] {
         let matrix = Matrix::new(Change::Renamed);
@@ -189,6 +199,7 @@ fn the_first_fetch_after_a_kill_gets_the_old_state_or_the_new_one_also_without_u
 }
 
 #[test]
+#[cfg_attr(not(strace), ignore = "needs strace")]
 fn the_first_push_after_a_kill_goes_to_the_old_state_or_to_the_new_one() {
     let matrix = Matrix::new(Change::Renamed);
     let mine = format!("{}:refs/heads/mine", matrix.diverged);
@@ -199,6 +210,7 @@ fn the_first_push_after_a_kill_goes_to_the_old_state_or_to_the_new_one() {
 }
 
 #[test]
+#[cfg_attr(not(strace), ignore = "needs strace")]
 fn nothing_unfinished_is_left_after_a_while() {
     let matrix = Matrix::new(Change::Renamed);
     matrix.save("old");

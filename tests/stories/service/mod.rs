@@ -223,6 +223,7 @@ fn a_service_that_is_alive_is_not_killed() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn the_service_serves_over_ssh_and_a_kill_leaves_no_connection() {
     let stage = ssh::Stage::small();
     let Some(systemd) = stage.world.systemd() else {
@@ -245,6 +246,7 @@ fn the_service_serves_over_ssh_and_a_kill_leaves_no_connection() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn the_service_works_with_the_restrictions_of_the_example() {
     let filters = include_str!("../../../examples/systemd/mirrord.service.d/override.conf");
     let stage = ssh::Stage::small();

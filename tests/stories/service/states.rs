@@ -167,6 +167,7 @@ fn of_systemd(ran: &Ran) -> String {
 }
 
 #[test]
+#[cfg_attr(not(systemd), ignore = "needs systemd")]
 fn without_a_user_manager_install_says_so_and_changes_nothing() {
     let world = World::new();
     let ran = world.mirrord(["service", "install"]).code(1);

@@ -21,6 +21,7 @@ fn found(world: &World, text: &str) -> String {
 }
 
 #[test]
+#[cfg_attr(not(keyring), ignore = "needs a keyring")]
 fn with_a_keyring_the_secret_is_in_it_and_nowhere_else() {
     let private = Stage::private();
     let keyring = private.world.keyring();
@@ -39,6 +40,7 @@ fn with_a_keyring_the_secret_is_in_it_and_nowhere_else() {
 }
 
 #[test]
+#[cfg_attr(not(keyring), ignore = "needs a keyring")]
 fn a_daemon_whose_program_has_been_replaced_still_finds_the_keyring() {
     let private = Stage::private();
     let keyring = private.world.keyring();
@@ -58,6 +60,7 @@ fn a_daemon_whose_program_has_been_replaced_still_finds_the_keyring() {
 
 /// Takes 10 s: so long the daemon waits for the answer of a keyring.
 #[test]
+#[cfg_attr(not(keyring), ignore = "needs a keyring")]
 fn a_locked_keyring_is_not_waited_for_and_its_secret_is_looked_for_nowhere_else() {
     let private = Stage::private();
     let mut keyring = private.world.keyring();
@@ -104,6 +107,7 @@ fn a_locked_keyring_is_not_waited_for_and_its_secret_is_looked_for_nowhere_else(
 }
 
 #[test]
+#[cfg_attr(not(keyring), ignore = "needs a keyring")]
 fn without_its_keyring_a_mirror_says_where_its_secret_is() {
     let private = Stage::private();
     let mut keyring = private.world.keyring();

@@ -36,6 +36,7 @@ fn protect(world: &World, file: &str, passphrase: &str) {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_key_of_the_mirrors_own_signs_in_for_fetches_and_pushes_and_is_not_copied() {
     let stage = stage(&["ssh/own"]);
     add(&stage, &[]).ok();
@@ -64,6 +65,7 @@ fn a_key_of_the_mirrors_own_signs_in_for_fetches_and_pushes_and_is_not_copied() 
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn no_other_key_of_the_user_signs_in_for_a_mirror_with_a_key_of_its_own() {
     let stage = stage(&["ssh/own"]);
     add(&stage, &[]).ok();
@@ -92,6 +94,7 @@ fn no_other_key_of_the_user_signs_in_for_a_mirror_with_a_key_of_its_own() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_refused_key_is_shown_in_public_with_where_gitlab_takes_it() {
     let stage = stage(&["ssh/key"]);
     let ran = add(&stage, &[]).code(1);
@@ -116,6 +119,7 @@ fn a_refused_key_is_shown_in_public_with_where_gitlab_takes_it() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn host_keys_are_strict_and_a_changed_one_is_shown_with_both_fingerprints() {
     let stage = stage(&["ssh/own"]);
     let fingerprint = |file: &str| {
@@ -163,6 +167,7 @@ fn host_keys_are_strict_and_a_changed_one_is_shown_with_both_fingerprints() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_passphrase_from_stdin_is_stored_and_used_without_anybody_to_ask() {
     let stage = stage(&["ssh/own"]);
     protect(&stage.world, "ssh/own", "open sesame");
@@ -218,6 +223,7 @@ fn a_passphrase_from_stdin_is_stored_and_used_without_anybody_to_ask() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_stored_passphrase_that_is_wrong_is_named_and_a_person_is_asked_for_another() {
     let stage = stage(&["ssh/own"]);
     protect(&stage.world, "ssh/own", "open sesame");

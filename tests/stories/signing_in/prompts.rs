@@ -189,6 +189,7 @@ fn with_passphrase() -> ssh::Stage {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_passphrase_is_asked_for_at_the_terminal_for_a_clone_over_ssh() {
     let stage = with_passphrase();
     let mut terminal = stage.clone("ours").on_terminal();
@@ -207,6 +208,7 @@ fn a_passphrase_is_asked_for_at_the_terminal_for_a_clone_over_ssh() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_wrong_passphrase_is_asked_for_again_as_ssh_does_and_ctrl_c_ends_it() {
     let stage = with_passphrase();
     let mut terminal = stage.clone("ours").on_terminal();
@@ -237,6 +239,7 @@ fn a_wrong_passphrase_is_asked_for_again_as_ssh_does_and_ctrl_c_ends_it() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn an_unknown_host_key_is_asked_about_and_learnt_when_it_is_accepted() {
     let stage = ssh::Stage::small();
     stage.sshd.forget_host_key();
@@ -264,6 +267,7 @@ fn an_unknown_host_key_is_asked_about_and_learnt_when_it_is_accepted() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn of_two_clones_over_ssh_one_is_asked_for_both() {
     let stage = with_passphrase();
     let mut first = stage.clone("ours").on_terminal();
@@ -277,6 +281,7 @@ fn of_two_clones_over_ssh_one_is_asked_for_both() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_client_without_a_terminal_does_not_wait_for_a_passphrase_at_another_terminal() {
     let stage = with_passphrase();
     let mut asked = stage.clone("ours").on_terminal();
@@ -292,6 +297,7 @@ fn a_client_without_a_terminal_does_not_wait_for_a_passphrase_at_another_termina
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_client_with_another_login_waits_until_the_question_at_a_terminal_is_answered() {
     let stage = with_passphrase();
     let (locked, free) = (stage.world.path("ssh/key"), stage.world.path("ssh/free"));
@@ -313,6 +319,7 @@ fn a_client_with_another_login_waits_until_the_question_at_a_terminal_is_answere
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn the_persons_own_askpass_answers_ssh_where_ssh_would_ask_it() {
     let script = "#!/bin/sh\necho \"$1\" >>\"$0.heard\"\necho open sesame\n";
     for (variable, others) in [

@@ -8,6 +8,7 @@ use super::{another, plain, with_history};
 use crate::stage::{Stage, check};
 
 #[test]
+#[cfg_attr(not(curl), ignore = "needs curl")]
 fn each_fault_takes_effect_where_it_is_wanted_and_ends() {
     let stage = with_history();
     let (world, gitlab, url) = (&stage.world, &stage.gitlab, &stage.url);

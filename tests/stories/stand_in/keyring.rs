@@ -18,6 +18,7 @@ fn tool(world: &World, keyring: &Keyring<'_>, verb: &str) -> Run {
 }
 
 #[test]
+#[cfg_attr(not(keyring), ignore = "needs a keyring")]
 fn a_keyring_keeps_secrets_and_asks_a_person_when_it_is_locked() {
     let world = World::new();
     let mut keyring = world.keyring();

@@ -10,6 +10,7 @@ fn testing(stage: &Stage) -> Run {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_test_over_ssh_names_both_keys() {
     let stage = Stage::small();
     let before = stage.project.refs();
@@ -36,6 +37,7 @@ fn a_test_over_ssh_names_both_keys() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_host_that_is_not_known_shows_its_key() {
     let stage = Stage::small();
     stage.sshd.forget_host_key();
@@ -50,6 +52,7 @@ fn a_host_that_is_not_known_shows_its_key() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_host_key_that_has_changed() {
     let stage = Stage::small();
     stage.change_host_key();
@@ -64,6 +67,7 @@ fn a_host_key_that_has_changed() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_key_that_is_refused() {
     let stage = Stage::small();
     stage.world.ssh_key("ssh/another");
@@ -80,6 +84,7 @@ fn a_key_that_is_refused() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn the_address_is_down_or_the_name_is_not_known() {
     let mut stage = Stage::small();
     stage.sshd.stop();
@@ -99,6 +104,7 @@ fn the_address_is_down_or_the_name_is_not_known() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_server_that_hangs() {
     let stage = Stage::small();
     stage.sshd.configure("Host *\n\tConnectTimeout 1");
@@ -109,6 +115,7 @@ fn a_server_that_hangs() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_project_that_is_not_there() {
     let stage = Stage::small();
     let url = stage.sshd.url_of("/not/there.git");
@@ -124,6 +131,7 @@ fn a_project_that_is_not_there() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_push_that_is_refused_is_said_in_the_words_of_the_server() {
     let stage = Stage::small();
     stage.sshd.fault(
@@ -135,6 +143,7 @@ fn a_push_that_is_refused_is_said_in_the_words_of_the_server() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_connection_of_the_persons_own_is_left_alone() {
     let stage = Stage::small();
     let socket = stage.world.path("own");

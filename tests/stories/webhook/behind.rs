@@ -13,6 +13,7 @@ fn at(world: &World) -> String {
 }
 
 #[test]
+#[cfg_attr(not(nginx), ignore = "needs nginx")]
 fn behind_nginx_the_webhook_is_reached_by_the_name_of_nginx() {
     let stage = webhook_on();
     let certificate = stage.world.certificate();

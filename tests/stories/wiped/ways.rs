@@ -69,12 +69,14 @@ fn over_https() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn over_ssh() {
     let stage = ssh::Stage::new(|_| ());
     play(&stage.world, &stage.url, &stage.project);
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn over_ssh_of_the_old_protocol() {
     let mut stage = ssh::Stage::new(|_| ());
     stage.sshd.stop();

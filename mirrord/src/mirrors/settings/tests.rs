@@ -1,5 +1,3 @@
-use std::fs;
-
 use common::{packs::link::LINKS, protocol::Failure};
 use proptest::prelude::*;
 
@@ -10,24 +8,24 @@ const BARE: &str = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n";
 
 fn repository(config: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("temp dir");
-    fs::write(dir.path().join("config"), config).expect("written");
+    std::fs::write(dir.path().join("config"), config).expect("written");
     dir
 }
 
 fn config(dir: &tempfile::TempDir) -> String {
-    fs::read_to_string(dir.path().join("config")).expect("readable")
+    std::fs::read_to_string(dir.path().join("config")).expect("readable")
 }
 
 fn read(dir: &tempfile::TempDir) -> Settings {
-    let found = Settings::read(dir.path()).expect("readable");
-    found.expect("a mirror")
+    let found = Settings::read(dir.path());
+    found.expect("readable").expect("a mirror")
 }
 
 fn url(text: &str) -> UpstreamUrl {
-    match Address::parse(text) {
-        Ok(Address::Url(url, _)) => url,
-        other => panic!("'{text}' is no URL: {other:?}"),
-    }
+    let Ok(Address::Url(url, _)) = Address::parse(text) else {
+        panic!("'{text}' is no URL");
+    };
+    url
 }
 
 fn settings() -> Settings {
@@ -39,9 +37,9 @@ fn settings() -> Settings {
 
 /// What is said when a setting is refused.
 fn refusal(key: &str, value: &str) -> (String, String) {
-    let mut changed = settings();
+    let (mut changed, before) = (settings(), settings());
     let failure = Failure::from(changed.set(key, value).expect_err("refused"));
-    assert_eq!(changed, settings(), "nothing changes");
+    assert_eq!(changed, before, "nothing changes");
     (failure.message, failure.hint.unwrap_or_default())
 }
 
@@ -117,7 +115,7 @@ fn a_change_leaves_the_rest_of_the_configuration_alone() {
     settings().write_new(dir.path()).expect("written");
     let before = config(&dir).replace("push = yes", "push = yes ; for now")
         + "[mirror \"theirs\"]\n\tpush = maybe\n# a word\n[user]\n\tname = me\n";
-    fs::write(dir.path().join("config"), &before).expect("written");
+    std::fs::write(dir.path().join("config"), &before).expect("written");
     let mut changed = read(&dir);
     changed.set("push", "no").expect("a setting");
     changed.write(dir.path()).expect("written");

@@ -175,6 +175,7 @@ fn where_git_itself_asks_an_upstream_that_hangs_is_given_up_too() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_git_behind_ssh_that_says_nothing_is_given_up() {
     let stage = ssh::Stage::small();
     stage.clone("ours").ok();
@@ -188,6 +189,7 @@ fn a_git_behind_ssh_that_says_nothing_is_given_up() {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_gitlab_behind_ssh_that_has_too_much_to_do_is_answered_for_by_the_copy() {
     let stage = ssh::Stage::small();
     stage.clone("ours").ok();

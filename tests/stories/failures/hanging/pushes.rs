@@ -44,6 +44,7 @@ fn may_have_reached(ran: &Ran) {
 
 /// Takes about 7 s: two pushes over ssh wait for the shortest time that can be configured.
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_push_over_ssh_of_which_no_report_comes_is_given_up() {
     let stage = ssh::Stage::small();
     let world = &stage.world;
@@ -73,6 +74,7 @@ fn a_push_over_ssh_of_which_no_report_comes_is_given_up() {
 
 /// Takes about 6 s: 12 MiB fill what lies between git and the server, and the push then waits for two seconds.
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_server_behind_ssh_that_stops_reading_is_given_up() {
     let stage = ssh::Stage::small();
     let world = &stage.world;
@@ -106,6 +108,7 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_server_at_work_on_a_push_is_waited_for_as_long_as_it_gives_signs_of_life() {
     let stage = ssh::Stage::small();
     let world = &stage.world;
@@ -119,6 +122,7 @@ fn a_server_at_work_on_a_push_is_waited_for_as_long_as_it_gives_signs_of_life() 
 }
 
 #[test]
+#[cfg_attr(not(sshd), ignore = "needs sshd")]
 fn a_person_may_take_longer_to_sign_in_than_upstream_to_answer() {
     let stage = ssh::Stage::small();
     let world = &stage.world;
