@@ -1,11 +1,11 @@
 //! A real nginx in front of the webhook, configured as the example is.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::{CertificateFiles, Running, World};
+use crate::{CertificateFiles, Running, World, free_port};
 
 /// How long nginx may take to listen.
 const START: Duration = Duration::from_secs(10);
@@ -23,9 +23,7 @@ impl Nginx {
     /// moment ago.
     #[track_caller]
     pub fn new(world: &World, server: &str, webhook: &str, certificate: &CertificateFiles) -> Self {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-        let port = free.local_addr().expect("it is bound").port();
-        drop(free);
+        let port = free_port();
         let dir = world.path("nginx");
         fs::create_dir_all(&dir).expect("the world is ours");
         let file = |name: &str| dir.join(name).display().to_string();

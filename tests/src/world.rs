@@ -312,11 +312,12 @@ impl World {
 
     /// Appends how long the test took to the file of times, if one is wanted.
     fn note_time(&self) {
-        let Some(file) = std::env::var_os(TIMES_VARIABLE) else {
+        let test = thread::current();
+        // Threads of a test have no name.
+        let (Some(name), Some(file)) = (test.name(), std::env::var_os(TIMES_VARIABLE)) else {
             return;
         };
-        let (took, test) = (self.began.elapsed().as_secs_f64(), thread::current());
-        let line = format!("{took:6.1} s  {}\n", test.name().unwrap_or("?"));
+        let line = format!("{:6.1} s  {name}\n", self.began.elapsed().as_secs_f64());
         let file = fs::OpenOptions::new().append(true).create(true).open(file);
         file.and_then(|mut file| file.write_all(line.as_bytes()))
             .expect("the file of times can be written");

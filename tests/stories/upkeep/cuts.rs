@@ -77,8 +77,15 @@ fn the_daemon_is_killed_at_any_step_of_a_repack() {
     // The first ones are the sync's, and the new pack's.
     let first = (1..all / 6).step_by(7);
     let rest = (all / 6..all).step_by(all / 8);
+    let planned = first.clone().chain(rest.clone()).count();
+    // Changes that the kernel reports together count as one: on a busy machine a kill may come late.
+    let more = (all / 6..all).step_by(5);
     let mut stages = Vec::new();
-    for at in first.chain(rest) {
+    let wanted = ["the new pack is made", "old packs go"];
+    for (tried, at) in first.chain(rest).chain(more).enumerate() {
+        if tried >= planned && wanted.iter().all(|stage| stages.contains(stage)) {
+            break;
+        }
         let (hit, _) = shelf.is_killed_at(at);
         if hit {
             stages.push(stage(&shelf.mirror()));
@@ -92,7 +99,7 @@ fn the_daemon_is_killed_at_any_step_of_a_repack() {
         shelf.is_whole();
         shelf.keeps_apart();
     }
-    for stage in ["the new pack is made", "old packs go"] {
+    for stage in wanted {
         assert!(stages.contains(&stage), "{stages:?} should have '{stage}'");
     }
 }

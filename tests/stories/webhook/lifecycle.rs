@@ -1,13 +1,8 @@
 //! On, off, and on again: where it listens, and what is said of it.
 
-use std::{
-    fs,
-    net::{Ipv4Addr, TcpListener},
-    path::Path,
-    time::Instant,
-};
+use std::{fs, net::TcpListener, path::Path, time::Instant};
 
-use tests::World;
+use tests::{World, free_port};
 
 use super::{SOON, Shown, webhook_off, webhook_on};
 use crate::stage::Stage;
@@ -101,8 +96,8 @@ fn a_port_is_chosen_once_and_kept_and_everybody_says_the_real_one() {
 #[test]
 fn a_port_that_is_taken_is_said_so_and_taken_when_it_is_free() {
     let stage = webhook_off();
-    let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    let at = other.local_addr().expect("it is bound").to_string();
+    let at = format!("127.0.0.1:{}", free_port());
+    let other = TcpListener::bind(&at).expect("it is free");
     let ran = stage.mirrord(&["webhook", "on", "--listen", &at]).code(1);
     insta::assert_snapshot!(ran.shown(), @"
     error: cannot listen at 'gitlab.example': Address already in use
@@ -139,9 +134,7 @@ fn a_port_that_is_taken_is_said_so_and_taken_when_it_is_free() {
 fn the_webhook_moves_to_another_address_keeps_its_hooks_and_prints_its_public_url() {
     let stage = webhook_on();
     let old = stage.delivery();
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    let at = free.local_addr().expect("it is bound").to_string();
-    drop(free);
+    let at = format!("127.0.0.1:{}", free_port());
     let public = "https://hooks.example/mirror/";
     let on = ["webhook", "on", "--listen", &at, "--public-url", public];
     let ran = stage.mirrord(&on).ok();
