@@ -28,16 +28,18 @@ pub(crate) struct Published {
 
 /// Removes the locks and unfinished files that a killed daemon left: nobody else writes refs here.
 pub(crate) fn sweep(git_dir: &Path) -> io::Result<()> {
+    let remove = |path: &Path| match fs::remove_file(path) {
+        // Also what was finished since it was listed: a file that no ref is in may be written at any time.
+        Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
+        _ => Ok(()),
+    };
     for name in [
         "packed-refs.lock",
         "packed-refs.new",
         "HEAD.lock",
         "config.lock",
     ] {
-        match fs::remove_file(git_dir.join(name)) {
-            Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
-            _ => {}
-        }
+        remove(&git_dir.join(name))?;
     }
     for entry in fs::read_dir(git_dir)? {
         let entry = entry?;
@@ -47,7 +49,7 @@ pub(crate) fn sweep(git_dir: &Path) -> io::Result<()> {
             .to_string_lossy()
             .starts_with(durable::UNFINISHED)
         {
-            fs::remove_file(entry.path())?;
+            remove(&entry.path())?;
         }
     }
     Ok(())
