@@ -28,18 +28,13 @@ pub(crate) struct Published {
 
 /// Removes the locks and unfinished files that a killed daemon left: nobody else writes refs here.
 pub(crate) fn sweep(git_dir: &Path) -> io::Result<()> {
-    let remove = |path: &Path| match fs::remove_file(path) {
-        // Also what was finished since it was listed: a file that no ref is in may be written at any time.
-        Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
-        _ => Ok(()),
-    };
     for name in [
         "packed-refs.lock",
         "packed-refs.new",
         "HEAD.lock",
         "config.lock",
     ] {
-        remove(&git_dir.join(name))?;
+        durable::remove(&git_dir.join(name))?;
     }
     for entry in fs::read_dir(git_dir)? {
         let entry = entry?;
@@ -49,7 +44,8 @@ pub(crate) fn sweep(git_dir: &Path) -> io::Result<()> {
             .to_string_lossy()
             .starts_with(durable::UNFINISHED)
         {
-            remove(&entry.path())?;
+            // Upkeep and clients write their records beside a sweep: it may have its own name by now.
+            durable::remove(&entry.path())?;
         }
     }
     Ok(())
