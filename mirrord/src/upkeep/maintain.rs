@@ -150,11 +150,15 @@ impl Upkeep {
         .await
     }
 
-    /// Writes cruft into a pack of its own when it is this mirror's turn. Returns false when syncs and pushes left no moment
-    /// in which none ran.
+    /// Writes cruft into a pack of its own when it is this mirror's turn. Returns false when there was always a sync or a
+    /// push, or the daemon stops.
     async fn write_cruft(&self, gate: &Arc<Gate>, mirror: &Mirror) -> io::Result<bool> {
         // Not within the turn, which syncs wait for.
-        let Ok(changing) = timeout(LEASE_TIMEOUT, gate.begin_change(false)).await else {
+        let changing = tokio::select! {
+            changing = timeout(LEASE_TIMEOUT, gate.begin_change(false)) => changing.ok(),
+            () = self.watch.cancelled() => None,
+        };
+        let Some(changing) = changing else {
             return Ok(false);
         };
         let git_dir = mirror.git_dir.clone();
