@@ -10,7 +10,7 @@ use common::{
     protocol::{Failure, OrFailure},
 };
 
-use crate::{local_repo::LocalRepo, login_in_url, options::Options};
+use crate::{caller::Caller, local_repo::LocalRepo, login_in_url, options::Options};
 
 /// What a run of the helper is about.
 pub(crate) struct Invocation {
@@ -22,6 +22,8 @@ pub(crate) struct Invocation {
     pub config: UserConfig,
     /// The repository that git runs the helper in.
     pub local_repo: Option<LocalRepo>,
+    /// The git command that runs the helper, where the system shows it.
+    pub caller: Option<Caller>,
     /// The options that git has set.
     pub options: Options,
 }
@@ -41,6 +43,7 @@ impl Invocation {
             address: resolve::resolve(typed, &config)?,
             config,
             local_repo,
+            caller: Caller::find(),
             options,
         })
     }

@@ -3,6 +3,7 @@
 //! git runs it as a remote helper ([`helper`]) and as the hooks of a push ([`push::hooks`]); its own children run it to
 //! sign in ([`children`]).
 
+mod caller;
 mod children;
 mod daemon;
 mod fetch;

@@ -42,7 +42,13 @@ const HELPER: [&[&str]; 7] = [
     &["children", "fetch", "push"],
     &["daemon"],
     &["invocation"],
-    &["local_repo", "login_in_url", "options", "server_program"],
+    &[
+        "caller",
+        "local_repo",
+        "login_in_url",
+        "options",
+        "server_program",
+    ],
     &["git_line", "log", "names", "process_tree", "trace", "wants"],
 ];
 

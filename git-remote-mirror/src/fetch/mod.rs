@@ -45,12 +45,15 @@ impl Fetch {
             Some(text) => Some(text.parse().map_err(|_| bad_link(text))?),
             None => None,
         };
+        let caller = invocation.caller.as_ref();
         let kind = Kind::of(&invocation);
         let is_new = invocation.has_no_objects();
         let needs_server = invocation.options.is_relative
             || configured == Some(Link::Off)
             || local_repo::wants_fsck(config)
             || local_repo::negotiates_pushes(config)
+            // git asks by itself what both sides have, and a helper cannot answer that.
+            || caller.is_some_and(|caller| caller.has("--negotiate-only"))
             || match kind {
                 Kind::Whole => invocation.is_partial(),
                 // git tells only a server what the repository has.
