@@ -20,6 +20,7 @@ use common::packs::stamps::{Stamp, Stamps};
 use tests::{World, same_clone};
 
 use crate::clone::fill;
+use crate::passing_through::mirror_is_made;
 use crate::stage::Stage;
 
 /// How long the daemon may take for what nobody waits for.
@@ -183,6 +184,8 @@ fn a_clone_of_a_part_is_not_handed_the_whole() {
     ];
     for (number, options) in parts.iter().enumerate() {
         world.clone_twins(url, options);
+        // The first of them is passed through, and the mirror is made after it.
+        mirror_is_made(world);
         let dir = format!("ours{}/repo", number + 1);
         is_not_linked(world, &dir);
         let count = |dir: &str| {

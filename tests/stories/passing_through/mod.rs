@@ -31,7 +31,7 @@ fn fetches(requests: &[Request]) -> Vec<(bool, String)> {
 
 /// Waits until there is a mirror, in step.
 #[track_caller]
-fn mirror_is_made(world: &World) {
+pub(crate) fn mirror_is_made(world: &World) {
     let deadline = Instant::now() + EVENT_TIMEOUT;
     // A first clone that is still under way has a name, and no place.
     while listed(world, "git_dir").is_empty() {
