@@ -67,6 +67,11 @@ pub(crate) struct SettingOptions {
     /// Whether new objects are checked as by git fsck before they are accepted (new mirrors: no)
     #[arg(long, value_name = "yes|no")]
     fsck: Option<String>,
+    /// Whether an upstream that looks wiped changes nothing until 'mirrord accept' (new mirrors: yes)
+    ///
+    /// 'no' is for scratch repositories that are made anew again and again.
+    #[arg(long, value_name = "yes|no", verbatim_doc_comment)]
+    wipe_guard: Option<String>,
     /// How a clone gets what is in the mirror (new mirrors: auto)
     ///
     /// 'auto' by what works, the cheapest first: 'reflink', 'hardlink', 'copy'; 'off' has git
@@ -96,6 +101,7 @@ impl SettingOptions {
             ("push", &self.push),
             ("keep-history", &self.keep_history),
             ("fsck", &self.fsck),
+            ("wipe-guard", &self.wipe_guard),
             ("link", &self.link),
         ]
         .into_iter()

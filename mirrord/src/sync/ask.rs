@@ -105,6 +105,7 @@ impl Run<'_> {
         self.memory.applied = None;
         if let Some(refused) = &self.memory.refused
             && !self.options.accept
+            && start.settings.rules.wipe_guard
             && refused.advertisement == answer.advertisement
             && refused.mirror == *mirror
         {

@@ -24,7 +24,7 @@ use crate::{
 impl Run<'_> {
     /// Hands on what was received, unless upstream looks wiped.
     pub(super) fn judge(&mut self, mut received: Received) -> Result<Received, Stop> {
-        if self.options.accept {
+        if self.options.accept || !received.settings.rules.wipe_guard {
             return Ok(received);
         }
         let Some(message) = self.suspicion(&mut received)? else {

@@ -34,6 +34,7 @@ fn every_setting_can_be_changed_and_only_what_is_given_changes() {
         ("push", "no"),
         ("keep-history", "90d"),
         ("fsck", "yes"),
+        ("wipe-guard", "no"),
     ];
     for (key, value) in changes {
         let before = others(key);

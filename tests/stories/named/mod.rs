@@ -190,6 +190,7 @@ fn a_mirror_is_added_with_every_option() {
         ("push", "no"),
         ("keep-history", "12h"),
         ("fsck", "yes"),
+        ("wipe-guard", "no"),
         ("link", "copy"),
     ];
     let args = options.map(|(key, value)| [format!("--{key}"), value.to_owned()]);
@@ -227,6 +228,7 @@ fn a_mirror_without_options_is_as_the_help_says() {
         ("push", "yes"),
         ("keep-history", "30d"),
         ("fsck", "no"),
+        ("wipe-guard", "yes"),
         ("link", "auto"),
     ];
     for (key, value) in defaults {

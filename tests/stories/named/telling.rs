@@ -94,6 +94,7 @@ fn the_keys_of_json_do_not_change() {
         "stale_after",
         "sync_on_fetch",
         "track",
+        "wipe_guard",
     ];
     assert_eq!(keys(&show, 4), settings, "{show}");
     let lines = [
@@ -146,6 +147,7 @@ fn show_says_all_of_a_mirror_in_the_order_of_its_help() {
             "push",
             "keep-history",
             "fsck",
+            "wipe-guard",
             "link",
             "auth",
             "tracked refs",
@@ -203,6 +205,7 @@ fn control_characters_in_a_description_do_not_reach_the_terminal() {
         push: yes
         keep-history: 30d
         fsck: no
+        wipe-guard: yes
         link: auto
         auth: git
         tracked refs: 3

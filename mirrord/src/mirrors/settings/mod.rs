@@ -19,6 +19,7 @@
 //! | `mirror.push` | whether it can be pushed to | `yes`, `no` | `yes` |
 //! | `mirror.keep-history` | how long refs that upstream rewrote or deleted can be restored | a time span | `30d` |
 //! | `mirror.fsck` | whether what upstream sends is checked as `git fsck` does | `yes`, `no` | `no` |
+//! | `mirror.wipe-guard` | whether the mirror keeps what it has when upstream looks wiped, until somebody accepts upstream | `yes`, `no` | `yes` |
 //! | `mirror.link` | how clones get its packs: as reflinks, hard links or copies, or sent by git itself (`off`); `auto`: as the first of reflink, hard link and copy that works | `auto`, `reflink`, `hardlink`, `copy`, `off` | `auto` |
 //! | `mirror.auth` | the credential for upstream: the one of the user's git, none, a password or token, an ssh key | `git`, `anonymous`, `password`, `ssh-key` | `git` |
 //! | `mirror.username` | the user name that goes with a password | text | absent |
@@ -135,6 +136,8 @@ pub(crate) struct Rules {
     pub keep_history: Duration,
     /// `mirror.fsck`
     pub fsck: bool,
+    /// `mirror.wipe-guard`
+    pub wipe_guard: bool,
     /// `mirror.link`
     pub link: Link,
 }
@@ -192,6 +195,7 @@ impl Default for Rules {
             push: true,
             keep_history: Duration::from_secs(30 * 24 * 60 * 60),
             fsck: false,
+            wipe_guard: true,
             link: Link::Auto,
         }
     }
@@ -211,6 +215,7 @@ impl Rules {
             ("push", &mut self.push),
             ("keep-history", &mut self.keep_history),
             ("fsck", &mut self.fsck),
+            ("wipe-guard", &mut self.wipe_guard),
             ("link", &mut self.link),
         ])
     }

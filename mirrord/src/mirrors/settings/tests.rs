@@ -199,7 +199,7 @@ fn an_unknown_setting_is_refused_with_the_one_that_was_meant() {
     assert_eq!(
         hint,
         "there are 'description', 'track', 'every', 'sync-on-fetch', 'fresh-for', 'stale', 'stale-after', 'atomic', 'push', \
-         'keep-history', 'fsck' and 'link'"
+         'keep-history', 'fsck', 'wipe-guard' and 'link'"
     );
 }
 
@@ -328,34 +328,37 @@ fn any_settings() -> impl Strategy<Value = Settings> {
     (
         (name, text, track(), prop::option::of(change), auth()),
         (every, span(), span(), span(), stale, atomic, link),
-        any::<[bool; 4]>(),
+        any::<[bool; 5]>(),
     )
-        .prop_map(|(texts, others, [sync_on_fetch, push, fsck, automatic])| {
-            let (name, description, track, track_change, auth) = texts;
-            let (every, fresh_for, stale_after, keep_history, stale, atomic, link) = others;
-            Settings {
-                name: Name::parse(&name).expect("a name"),
-                url: url("https://gitlab.example/group/project.git"),
-                description,
-                rules: Rules {
-                    track,
-                    every,
-                    sync_on_fetch,
-                    fresh_for,
-                    stale,
-                    stale_after,
-                    atomic,
-                    push,
-                    keep_history,
-                    fsck,
-                    link,
-                },
-                auth,
-                automatic,
-                serves_url: ServesUrl::Formerly,
-                track_change,
-            }
-        })
+        .prop_map(
+            |(texts, others, [sync_on_fetch, push, fsck, wipe_guard, automatic])| {
+                let (name, description, track, track_change, auth) = texts;
+                let (every, fresh_for, stale_after, keep_history, stale, atomic, link) = others;
+                Settings {
+                    name: Name::parse(&name).expect("a name"),
+                    url: url("https://gitlab.example/group/project.git"),
+                    description,
+                    rules: Rules {
+                        track,
+                        every,
+                        sync_on_fetch,
+                        fresh_for,
+                        stale,
+                        stale_after,
+                        atomic,
+                        push,
+                        keep_history,
+                        fsck,
+                        wipe_guard,
+                        link,
+                    },
+                    auth,
+                    automatic,
+                    serves_url: ServesUrl::Formerly,
+                    track_change,
+                }
+            },
+        )
 }
 
 fn auth() -> impl Strategy<Value = Auth> {
