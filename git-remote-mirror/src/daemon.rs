@@ -2,10 +2,11 @@
 //! and [`start_and_ask`] only wait for a reply. The daemon's side begins in mirrord's `daemon/server`.
 
 use common::{
+    address::name::Name,
     client::{Client, resolve, something_else},
     paths::Paths,
     progress::{Renderer, tell},
-    protocol::{Failure, Fetch, Lack, Open, OrFailure, Ready, Reply, Request},
+    protocol::{Failure, FailureKind, Fetch, Lack, Mirror, Open, OrFailure, Ready, Reply, Request},
     text::{masked, time_span},
 };
 
@@ -77,6 +78,17 @@ pub(crate) fn ask(request: &Request) -> Result<Reply, Failure> {
 pub(crate) fn start_and_ask(request: &Request) -> Result<Reply, Failure> {
     let paths = Paths::from_env()?;
     runtime()?.block_on(async { reply(Client::connect_or_start(&paths).await?, request).await })
+}
+
+/// Whether a mirror is called so.
+///
+/// # Errors
+/// Fails when the daemon does not start, and when it cannot tell.
+pub(crate) fn has_mirror(name: &Name) -> Result<bool, Failure> {
+    match start_and_ask(&Request::PassesThrough(Mirror::Name(name.clone()))) {
+        Err(failure) if failure.kind == FailureKind::NoMirror => Ok(false),
+        reply => reply.map(|_| true),
+    }
 }
 
 async fn reply(mut client: Client, request: &Request) -> Result<Reply, Failure> {

@@ -4,12 +4,15 @@
 use std::collections::BTreeSet;
 
 use common::{
+    address::upstream_url::Address,
+    client::{local_path, resolve},
     protocol::{Failure, Lack},
     text::masked,
 };
 
 use crate::{
-    fetch::{Fetch, Listed, leased_mirror::LeasedMirror, pass_through, upload_pack},
+    daemon,
+    fetch::{Fetch, Listed, leased_mirror::LeasedMirror, new_remote, pass_through, upload_pack},
     git_line::{answer, not_understood, read_command},
     invocation::Invocation,
     options::Options,
@@ -37,7 +40,7 @@ pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
                     answer("fallback\n")?;
                 }
                 ("git-upload-pack", None) => {
-                    let invocation = Invocation::new(remote, address, options.clone())?;
+                    let invocation = invocation(remote, address, options.clone())?;
                     // Passes through only a clone of a part, or a lazy fetch, where there is no mirror yet.
                     if pass_through::run(&invocation)? {
                         return Ok(());
@@ -72,9 +75,22 @@ pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
     }
 }
 
+/// Finds out what this run is about. A name that no mirror has is a path, if there is such a one in the current directory.
+fn invocation(remote: &str, address: &str, options: Options) -> Result<Invocation, Failure> {
+    let mut invocation = Invocation::new(remote, address, options)?;
+    if let Address::Name(name) = &invocation.address
+        && let Some(path) = local_path::existing(name.as_ref())
+        && !daemon::has_mirror(name)?
+    {
+        invocation.address = resolve::resolve(&path, &invocation.config)?;
+    }
+    new_remote::write_absolute_path(&invocation, address);
+    Ok(invocation)
+}
+
 /// Connects git to a server program: from here on git's pipes are that program's.
 fn connect(service: &str, remote: &str, address: &str, options: Options) -> Result<(), Failure> {
-    let invocation = Invocation::new(remote, address, options)?;
+    let invocation = invocation(remote, address, options)?;
     match service {
         "git-upload-archive" => {
             upload_pack::run(&LeasedMirror::sync(&invocation, Lack::News)?, service)

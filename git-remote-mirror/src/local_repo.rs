@@ -113,6 +113,11 @@ impl LocalRepo {
         !borrows && self.is_empty().unwrap_or(false)
     }
 
+    /// The configuration file.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.common_dir.join("config")
+    }
+
     /// The object directory.
     pub(crate) fn objects(&self) -> &Path {
         &self.objects

@@ -1,6 +1,7 @@
 //! The client's end of a conversation: connect to the daemon, start it when there is none, converse.
 
 mod connect;
+pub mod local_path;
 pub mod resolve;
 mod start;
 

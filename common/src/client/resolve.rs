@@ -4,9 +4,14 @@
 use std::env;
 
 use crate::{
-    address::{upstream_url::Address, url_config},
+    address::{
+        redact,
+        upstream_url::{Address, BadUrl},
+        url_config,
+    },
+    client::local_path,
     git::{ask, client_context::UserConfig, transports},
-    protocol::{Failure, FailureKind, Fetch, Lack, Login, Mirror, Secret, Stale},
+    protocol::{Failure, FailureKind, Fetch, Lack, Login, Mirror, OrFailure, Secret, Stale},
     text::masked,
 };
 
@@ -18,9 +23,22 @@ const MIRROR_STALE: &str = "MIRROR_STALE";
 /// # Errors
 /// Fails when the text is no address, or its transport is one that git's configuration forbids here.
 pub fn resolve(typed: &str, config: &UserConfig) -> Result<Address, Failure> {
-    let address = match url_config::instead_of(config.entries(), typed) {
-        Some(rewritten) => Address::parse(&rewritten),
+    let rewritten = url_config::instead_of(config.entries(), typed);
+    let typed = rewritten.as_deref().unwrap_or(typed);
+    let address = match local_path::absolute(typed) {
+        Some(path) => {
+            let unreadable = format!("cannot read '{}'", masked(redact(typed).as_bytes()));
+            Address::parse(&path.or_failure(unreadable)?)
+        }
         None => Address::parse(typed),
+    };
+    let address = match address {
+        // A path in the current directory that no mirror can be called.
+        Err(BadUrl::Name(bad)) => match local_path::existing(typed) {
+            Some(path) => Address::parse(&path),
+            None => Err(BadUrl::Name(bad)),
+        },
+        address => address,
     };
     let address = address.map_err(|err| Failure::new(FailureKind::Usage, err.to_string()))?;
     if let Address::Url(url, _) = &address {

@@ -32,8 +32,10 @@ pub enum FailureKind {
     Here,
     /// Upstream suddenly looks empty or replaced; nothing of that is believed until somebody says so.
     Wiped,
-    /// The request names an unknown mirror, setting or value.
+    /// The request names an unknown setting or value.
     Usage,
+    /// No mirror has the name that the request gives.
+    NoMirror,
     /// Stopped on purpose: nobody waits for it any more, or the daemon stops.
     Cancelled,
 }

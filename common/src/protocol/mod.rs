@@ -61,7 +61,8 @@ pub enum Request {
     /// Answered by [`Reply::Done`].
     CheckObjects(PathBuf),
     /// Say whether a part of it that somebody wants is to come straight from upstream: because there is no such mirror yet,
-    /// and the settings want it so. Answered by [`Reply::PassesThrough`] or [`Reply::Failed`].
+    /// and the settings want it so. Answered by [`Reply::PassesThrough`] or [`Reply::Failed`]; for a name that no mirror has
+    /// with [`FailureKind::NoMirror`].
     PassesThrough(Mirror),
     /// Make a mirror for which nobody waits, nobody can be asked, and of which nobody hears. Answered by [`Reply::Done`].
     Download(Fetch),

@@ -8,7 +8,7 @@ mod lazy;
 pub(crate) mod leased_mirror;
 mod link;
 mod listed;
-mod new_remote;
+pub(crate) mod new_remote;
 mod pack_index;
 mod pack_objects;
 mod part;

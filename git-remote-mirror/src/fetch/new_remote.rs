@@ -1,4 +1,4 @@
-//! The settings of a remote that is new: the URL of its large files, and a hint about submodules.
+//! The settings of a remote that is new: its absolute path, the URL of its large files, and a hint about submodules.
 
 use std::process::{Command, Stdio};
 
@@ -57,6 +57,30 @@ impl NewRemote {
         if self.submodules && has(".gitmodules") {
             print_submodule_hint();
         }
+    }
+}
+
+/// Gives the remote of a clone that was typed as a relative path the absolute one, as git does: later fetches run in the
+/// clone. A clone does not fail where the path cannot be written.
+pub(crate) fn write_absolute_path(invocation: &Invocation, typed: &str) {
+    let Invocation { remote, config, .. } = invocation;
+    let path = match &invocation.address {
+        Address::Url(url, _) => url.file_path(),
+        Address::Name(_) => None,
+    };
+    let (Some(path), Some(local_repo)) = (path, &invocation.local_repo) else {
+        return;
+    };
+    let key = format!("remote.{remote}.url");
+    let is_relative = !typed.starts_with('/') && !typed.contains("://");
+    // A clone that git has begun has no refspecs yet.
+    let is_clone = config.get(&format!("remote.{remote}.fetch")).is_none();
+    if is_relative && is_clone && config.get(&key) == Some(&format!("mirror::{typed}")) {
+        let value = format!("mirror::{}", path.display());
+        let mut git = git::of_user();
+        // git 2.44 opens no repository that a clone has begun.
+        git.args(["config", "--file"]).arg(local_repo.config());
+        let _ = child_log::status(discard_output(git.args([&key, &value])));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use common::{
     address::upstream_url::{Address, UpstreamUrl},
-    protocol::{Failure, Mirror as Wanted, OrFailure},
+    protocol::{Failure, FailureKind, Mirror as Wanted, OrFailure},
 };
 
 use crate::{
@@ -72,9 +72,12 @@ pub(crate) fn existing_mirror(engine: &Engine, wanted: &Wanted) -> Result<Mirror
     }
     found.ok_or_else(|| match wanted {
         Wanted::Url(url) => no_mirror_of(engine, url),
-        Wanted::Name(name) => Failure::here(format!("no mirror is called '{name}'")).hinted(
-            "'mirrord list' shows them; a URL makes a new one: mirror::https://HOST/GROUP/PROJECT.git",
-        ),
+        Wanted::Name(name) => {
+            let message = format!("no mirror is called '{name}'");
+            Failure::new(FailureKind::NoMirror, message).hinted(
+                "'mirrord list' shows them; a URL makes a new one: mirror::https://HOST/GROUP/PROJECT.git",
+            )
+        }
     })
 }
 
@@ -135,10 +138,10 @@ pub(crate) fn new_target(engine: &Engine, url: &UpstreamUrl) -> Result<Target, F
 /// one: the new mirror takes its packs, and is made as fast.
 ///
 /// # Errors
-/// Fails where the mirrors cannot be read.
+/// Fails for a name that no mirror has, and where the mirrors cannot be read.
 pub(crate) fn passes_through(engine: &Engine, wanted: &Wanted) -> Result<bool, Failure> {
     let Wanted::Url(url) = wanted else {
-        return Ok(false);
+        return existing_mirror(engine, wanted).map(|_| false);
     };
     let url = parse_url(url)?;
     let has_mirror = |url: &UpstreamUrl| -> Result<bool, Failure> {

@@ -1,5 +1,6 @@
 //! Addresses behind `mirror::`: many spellings of valid ones, and one plain error for the rest.
 
+mod paths;
 mod tokens;
 
 use tests::{Ran, Run, World, same_clone};
@@ -44,7 +45,7 @@ fn invalid_addresses_are_refused_before_anything_is_started() {
         ("ssh://-oProxyCommand=TOUCH/p", "it starts with '-'"),
         ("--upload-pack=TOUCH", "it starts with '-'"),
         ("https://h/a\rhost=evil", "it contains a control character"),
-        ("./relative", "is a relative path: use an absolute one"),
+        ("~/relative", "is a relative path: use an absolute one"),
         ("", "the address of the upstream is empty"),
     ];
     for (address, args) in table {
@@ -85,9 +86,13 @@ fn spellings_of_an_http_address_are_one_mirror() {
         "HTTP://HOST/P",
         "http://HOST/P/",
         "http://@HOST/P",
+        "http://HOST/x/./../P",
+        "http://127.1:PORT/P",
     ];
+    let port = host.rsplit(':').next().expect("a port");
     let spell = |form: &str| {
-        form.replace("HOST", &host)
+        form.replace("PORT", port)
+            .replace("HOST", &host)
             .replace("/P", "/group/project.git")
     };
     are_one_mirror(&stage, &stage.url, &spellings.map(spell));

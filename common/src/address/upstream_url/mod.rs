@@ -6,8 +6,8 @@
 //! stored, logged or handed to a child cannot contain it. The user of an ssh address is no secret but part
 //! of the address: who signs in as another reads another repository.
 //!
-//! Where git, curl and WHATWG parsers read one text differently (`\`, `@` in a path, `..`, odd IPv4
-//! forms, an empty port), the text is refused: two readers of one URL must never see two hosts.
+//! Where git, curl and WHATWG parsers read one text differently (`\`, `%2e%2e`, an empty port), or where a part of a login
+//! may stand in the path (`@`), the text is refused: two readers of one URL must never see two hosts.
 
 use std::{
     fmt,
@@ -93,7 +93,7 @@ pub enum BadUrl {
     #[error("the address of the upstream is empty")]
     Empty,
     /// A path that would mean another directory wherever the daemon stands.
-    #[error("'{0}' is a relative path: use an absolute one")]
+    #[error("'{0}' is a relative path: use an absolute one, or one that begins with './'")]
     Relative(String),
     /// `ext::`, `fd::`, a second `mirror::`: git would run another helper for these.
     #[error("transport '{0}' is not allowed in the address of a mirror")]
@@ -212,7 +212,7 @@ impl UpstreamUrl {
     /// A name must never read as a URL, and two URLs must not share one. So a host called `file` gets its
     /// scheme, an IPv6 address is written with `-`, and an empty part of a path as `@`, which no http or
     /// ssh path of ours contains. (`http+80/…` is a host called `http`, since no host of ours is a mere number.)
-    /// What is too long for a name, or holds what nobody sees, is `long+HASH/…` with its last parts.
+    /// What is too long for a name, or holds what nobody sees or a part `.` or `..`, is `long+HASH/…` with its last parts.
     pub fn mirror_name(&self) -> Name {
         let last = self.path.rsplit('/').next().unwrap_or_default();
         // Without its `.git`, `/a/.git` would be another path, and then `/a/.git.git` must not be called by its name.
@@ -234,7 +234,7 @@ impl UpstreamUrl {
             name.push_str(if part.is_empty() { "@" } else { part });
         }
         Name::parse(&shortened(name))
-            .expect("a path of ours has no '.' or '..', no white space, no control character")
+            .expect("a path of ours has no white space, no control character")
     }
 
     fn user_at(&self) -> String {
@@ -288,14 +288,22 @@ impl fmt::Debug for Login {
 }
 
 /// A text of a name's length that a person sees: itself, or a hash of it and as many of its last parts as fit, with
-/// `-` for what nobody sees. No other text begins as the hash does: what follows a host and `+` is a port.
+/// `-` for what nobody sees and for `.` and `..`. No other text begins as the hash does: what follows a host and `+` is a port.
 fn shortened(name: String) -> String {
-    if name.len() <= Name::MAX_BYTES && !name.contains(is_invisible) {
+    let is_dots = |part: &str| matches!(part, "." | "..");
+    if name.len() <= Name::MAX_BYTES
+        && !name.contains(is_invisible)
+        && !name.split('/').any(is_dots)
+    {
         return name;
     }
     let hash = Sha256::digest(name.as_bytes());
     let long = format!("long+{}/", hex::encode(&hash[..16]));
     let name = name.replace(is_invisible, "-");
+    let parts = name
+        .split('/')
+        .map(|part| if is_dots(part) { "-" } else { part });
+    let name = parts.collect::<Vec<_>>().join("/");
     let excess = (name.len() + long.len()).saturating_sub(Name::MAX_BYTES);
     let end = &name[name.ceil_char_boundary(excess)..];
     long + end.split_once('/').map_or(end, |(_, parts)| parts)

@@ -58,8 +58,9 @@ impl UpstreamUrl {
 
     fn http(scheme: Scheme, rest: &str) -> Result<(Self, Option<Login>), Broken> {
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        // Said before anything about the host: the host is not what the user meant by it.
-        if path.contains('@') {
+        // Said before anything about the host: the host is not what the user meant by it. A whole host name is.
+        let is_name = !authority.contains(['@', ':']) && authority.contains('.');
+        if path.contains('@') && !is_name {
             return Err((
                 "path",
                 "write '@' as '%40', and '/', '?' or '#' in a password as '%2F', '%3F' or '%23'",
@@ -73,8 +74,12 @@ impl UpstreamUrl {
         };
         let login = userinfo.map(Login::parse).transpose()?;
         let (host, port) = split_port(host_and_port)?;
-        let host = canonical_host(host)?;
+        let host = match ipv4(host) {
+            Some(address) => address.to_string(),
+            None => canonical_host(host)?,
+        };
         let port = port.filter(|&port| Some(port) != scheme.default_port());
+        let path = without_dots(path).replace('@', "%40");
         let path = path.trim_end_matches('/');
         check_http_path(path)?;
         let shown_port = port.map(|port| format!(":{port}")).unwrap_or_default();
@@ -236,6 +241,47 @@ pub(super) fn canonical_host(host: &str) -> Result<String, Broken> {
         return bad("write an IPv4 address as four decimal numbers");
     }
     Ok(host)
+}
+
+/// Reads an IPv4 address as resolvers do (inet_aton(3)): `127.1`, `0x7f.1`, `2130706433`.
+fn ipv4(host: &str) -> Option<Ipv4Addr> {
+    let number = |text: &str| match text.to_ascii_lowercase().strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None if text.len() > 1 && text.starts_with('0') => u32::from_str_radix(text, 8).ok(),
+        None => text.parse().ok(),
+    };
+    // `from_str_radix` alone would accept '+1'.
+    let is_digits =
+        |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    let parts: Vec<&str> = host.split('.').collect();
+    if parts.len() > 4 || !parts.iter().all(|part| is_digits(part)) {
+        return None;
+    }
+    let parts: Vec<u32> = parts.into_iter().map(number).collect::<Option<_>>()?;
+    let (last, bytes) = parts.split_last()?;
+    let mut address: u32 = 0;
+    for (at, byte) in bytes.iter().enumerate() {
+        address |= u32::from(u8::try_from(*byte).ok()?) << (24 - 8 * at);
+    }
+    // The last number fills all bytes that are left.
+    let left = 32 - 8 * bytes.len();
+    (u64::from(*last) < 1 << left).then(|| (address | last).into())
+}
+
+/// Removes `.` and `..` from a path as curl does, by RFC 3986. Others may not read `%2e` so, which is refused.
+fn without_dots(path: &str) -> String {
+    if !path.starts_with('/') {
+        return path.to_owned();
+    }
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/').skip(1) {
+        match part {
+            "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.iter().map(|part| format!("/{part}")).collect()
 }
 
 /// Checks a path as typed and as a server will decode it.

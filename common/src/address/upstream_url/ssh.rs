@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 use super::{
     Scheme, UpstreamUrl,
     parse::{
-        Broken, CONTROL, DASH, DOTS, EMPTY, PERCENT, UTF8, canonical_host, escaped, percent_decode,
+        Broken, CONTROL, DASH, EMPTY, PERCENT, UTF8, canonical_host, escaped, percent_decode,
         split_port,
     },
 };
@@ -23,8 +23,8 @@ impl UpstreamUrl {
     /// Reads the part after `ssh://`.
     pub(super) fn ssh_url(rest: &str) -> Result<Self, Broken> {
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        // The host is then not what the user meant by it.
-        if path.contains('@') {
+        // Without a user the host is then not what the user meant by it.
+        if path.contains('@') && !authority.contains('@') {
             return Err((
                 "path",
                 "write '@' as '%40'; an ssh address takes no password",
@@ -55,13 +55,13 @@ impl UpstreamUrl {
             .find(':')
             .map(|colon| (&address[..end + colon], &address[end + colon + 1..]))
             .ok_or(("path", EMPTY))?;
-        let authority = Authority::parse(authority)?;
-        if path.contains('@') {
+        if path.contains('@') && !authority.contains('@') {
             return Err((
                 "path",
                 "'@' is not allowed in it; an ssh address takes no password",
             ));
         }
+        let authority = Authority::parse(authority)?;
         if path.starts_with('/') {
             return authority.at(path);
         }
@@ -229,8 +229,6 @@ fn check_path(path: &str) -> Result<(), Broken> {
     } else if path.contains("@[") {
         // git looks for the end of the host behind these two, wherever they stand.
         bad("'@[' is not allowed in it")
-    } else if path.split('/').any(|part| matches!(part, "." | "..")) {
-        bad(DOTS)
     } else {
         Ok(())
     }

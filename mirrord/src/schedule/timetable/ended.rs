@@ -49,7 +49,7 @@ impl Timetable {
                 hosts.record_failure(&host, ended.retry_after, message, now, jitter);
                 true
             }
-            FailureKind::Here | FailureKind::Usage => false,
+            FailureKind::Here | FailureKind::Usage | FailureKind::NoMirror => false,
             _ => self.record_answer(&host, now),
         };
         self.plan_after_failure(git_dir, kind, now);

@@ -72,6 +72,22 @@ fn an_accepted_url_has_one_canonical_form_and_a_name() {
             "h/https:/@/g.example/p",
         ),
         ("https://127.0.0.1/p", "https://127.0.0.1/p", "127.0.0.1/p"),
+        ("https://127.1/p", "https://127.0.0.1/p", "127.0.0.1/p"),
+        (
+            "http://2130706433/p",
+            "http://127.0.0.1/p",
+            "http+127.0.0.1/p",
+        ),
+        ("https://0X7F.1/p", "https://127.0.0.1/p", "127.0.0.1/p"),
+        ("https://1.2.3.0x4/p", "https://1.2.3.4/p", "1.2.3.4/p"),
+        ("https://010.0.256/p", "https://8.0.1.0/p", "8.0.1.0/p"),
+        ("https://h/a/./b/../../c//d/..", "https://h/c", "h/c"),
+        ("https://h/../c", "https://h/c", "h/c"),
+        (
+            "https://h.example/@a/b@c",
+            "https://h.example/%40a/b%40c",
+            "h.example/%40a/b%40c",
+        ),
         ("https://[::1]/p", "https://[::1]/p", "[--1]/p"),
         (
             "https://[0:0::1]:8443/p",
