@@ -28,9 +28,10 @@ static DIFFERING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         // A column of times has its own width in each run.
         (r" {2,}<?\d+(\.\d+)? (ms|s)\b", "  [time]"),
         (
-            r#""milliseconds": \d+(\.\d+)?"#,
-            r#""milliseconds": [time]"#,
+            r#""milliseconds":( ?)\d+(\.\d+)?"#,
+            r#""milliseconds":$1[time]"#,
         ),
+        (r#""bytes":[1-9]\d*"#, r#""bytes":[size]"#),
         (
             r"\b\d+(\.\d+)? ?(ms|s|seconds?|minutes?|hours?)\b",
             "[time]",

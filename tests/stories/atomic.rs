@@ -328,16 +328,23 @@ fn a_push_to_an_upstream_without_atomic_pushes_is_answered_as_by_plain_git() {
     let fork = switched("auto");
     fork.project.config("receive.advertiseAtomic", "false");
     let refs = ["main", "main:side"];
-    let reason = "the receiving end does not support --atomic push";
     let before = fork.project.refs();
     let plain = [["push", "--atomic", &fork.url].as_slice(), &refs].concat();
     let plain = fork.ours(&plain).fails();
     let ours = fork
         .push("ours", &[["--atomic"].as_slice(), &refs].concat())
         .fails();
-    for ran in [plain, ours] {
-        assert!(ran.stderr.contains(reason), "{ran}");
-    }
+    insta::assert_snapshot!(plain.shown(), @"
+    fatal: the receiving end does not support --atomic push
+    fatal: the remote end hung up unexpectedly
+    error: failed to push some refs to 'http://gitlab.example/group/project.git'
+    ");
+    insta::assert_snapshot!(ours.shown(), @"
+    To mirror::fork
+     ! [remote rejected] main -> main (the receiving end does not support --atomic push)
+     ! [remote rejected] main -> side (the receiving end does not support --atomic push)
+    error: failed to push some refs to 'mirror::fork'
+    ");
     assert_eq!(fork.project.refs(), before);
     // Where all of it stays here, nobody upstream needs to be able to.
     let args = ["--atomic", "main:refs/heads/wip/x", "main:refs/heads/wip/y"];

@@ -194,6 +194,16 @@ impl Stage {
         self.mirrord(&["show", name]).ok().stdout
     }
 
+    /// Returns the lines of `mirrord show` that are about refs.
+    #[track_caller]
+    pub(crate) fn refs_in_show(&self, name: &str) -> String {
+        let about_refs = ["track: ", "tracked refs: ", "local: ", "held: "];
+        let shown = self.show(name);
+        let mut lines: Vec<_> = shown.lines().collect();
+        lines.retain(|line| about_refs.iter().any(|start| line.starts_with(start)));
+        lines.join("\n")
+    }
+
     /// Returns what `mirrord status` prints of a mirror and of those after it, without what differs from run to run.
     #[track_caller]
     pub(crate) fn status_lines_of(&self, name: &str) -> String {

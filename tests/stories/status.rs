@@ -141,7 +141,7 @@ fn the_first_fetch_after_trouble_says_one_line_about_it() {
     stage.mirrord(&["sync", "work"]).ok();
     stage.mirrord(&["set", "work", "--fresh-for", "1h"]).ok();
     let fetched = stage.fetch("ours").ok();
-    assert!(fetched.stderr.contains("in step again"), "{fetched}");
+    insta::assert_snapshot!(fetched.shown(), @"warning: in step again after [time]: cannot reach 'http://gitlab.example/group/project.git': connection refused");
     assert_eq!(stage.fetch("ours").ok().stderr, "");
 }
 
@@ -290,7 +290,38 @@ fn why_says_what_decides_and_what_would_change_it() {
         'mirrord remove work' removes it
     ");
     let json = stage.mirrord(&["why", "work", "--json"]).ok().stdout;
-    assert!(json.contains("\"about\": \"a fetch\""), "{json}");
+    insta::assert_snapshot!(tests::shown(&json), @r#"
+    {
+      "name": "work",
+      "why": [
+        {
+          "about": "now",
+          "change": "'mirrord sync work' brings it in step now",
+          "is": "in step [time] ago ([date])"
+        },
+        {
+          "about": "a fetch",
+          "change": null,
+          "is": "asks upstream, however fresh the mirror is: a push may have reached it, or what is tracked has changed"
+        },
+        {
+          "about": "upstream down",
+          "change": "'mirrord set work --stale serve' serves what is here, with its age; MIRROR_STALE=serve does for one command",
+          "is": "a fetch fails: stale is 'fail'"
+        },
+        {
+          "about": "nobody asking",
+          "change": "'mirrord set work --every 1h' brings it in step about hourly",
+          "is": "next sync when somebody asks: every is 'never'"
+        },
+        {
+          "about": "on disk",
+          "change": "'mirrord remove work' removes it",
+          "is": "[size]; it stays until it is removed"
+        }
+      ]
+    }
+    "#);
     let unknown = stage.mirrord(&["why", "nothing"]).code(1);
     insta::assert_snapshot!(unknown.shown(), @"
     error: no mirror is called 'nothing'
@@ -377,11 +408,21 @@ fn a_first_clone_is_seen_with_how_far_it_is() {
             assert!(json.contains(field), "'{field}' in {json}");
         }
     }
-    let ended = clone.wait();
-    assert!(ended.status.success(), "{ended}");
+    let ran = clone.wait();
+    assert!(ran.status.success(), "{ran}");
+    let mut ended = String::new();
     for command in ["status", "list"] {
-        let output = stage.mirrord(&[command]).ok().stdout;
-        assert!(!output.contains("first clone"), "{output}");
-        assert!(output.contains("in step"), "{output}");
+        ended.push_str(&stage.mirrord_shows(&[command]));
     }
+    insta::assert_snapshot!(ended, @"
+    mirrord 0.1.0 runs as process [pid] for [time]
+    socket:  /world/m/socket
+    webhook: off
+    mirrors: 1 in /world/m/mirrors
+    clients: 0, 0 of them waiting for a sync
+    disk:    [size] of [size]
+
+    http+gitlab.example/group/project  in step [time] ago; next sync in [time]; [size]
+    http+gitlab.example/group/project  http://gitlab.example/group/project.git  in step [time] ago
+    ");
 }

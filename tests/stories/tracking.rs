@@ -63,11 +63,7 @@ impl Stage {
     /// Returns what `mirrord show` says of refs, without what differs from run to run.
     #[track_caller]
     pub(crate) fn shown_refs(&self) -> String {
-        let about_refs = ["track: ", "tracked refs: ", "local: ", "held: "];
-        let shown = self.show(NAME);
-        let mut lines: Vec<_> = shown.lines().collect();
-        lines.retain(|line| about_refs.iter().any(|start| line.starts_with(start)));
-        tests::shown(&lines.join("\n"))
+        tests::shown(&self.refs_in_show(NAME))
     }
 
     /// Returns what the mirror's HEAD names.

@@ -54,7 +54,7 @@ fn a_mirror_with_history_stays_for_as_long_as_that_is_kept() {
     shelf.stays("project");
     let name = shelf.mirror_name("project");
     let history = shelf.mirrord(&["history", &name]).ok().stdout;
-    assert!(history.contains("rewritten"), "{history}");
+    insta::assert_snapshot!(tests::shown(&history), @"[date]  refs/heads/main  [oid]  rewritten");
     // What is past keeping keeps nothing.
     shelf.mirrord(&["stop"]).ok();
     let config = shelf.mirror_of("project").join("config");

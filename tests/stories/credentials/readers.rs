@@ -27,16 +27,29 @@ fn a_project_that_became_private_is_no_longer_served_without_a_login() {
     private.clone(&private.url, "ours").ok();
     private.require("right");
     for _ in 0..2 {
-        nothing(private.fetch("ours"), "could not read Username");
-        nothing(
-            private.fetch("ours").env("MIRROR_STALE", "serve"),
-            "could not read Username",
-        );
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(nothing(private.fetch("ours")).shown(), @"
+            error: could not read Username for 'http://gitlab.example': terminal prompts disabled
+            hint: store a login with a credential helper; GitLab takes a personal access token (scopes read_repository, write_repository) as the password; accounts with two-factor or single sign-on need one; or give the mirror a login of its own: mirrord set http+gitlab.example/group/project --username USER
+            ");
+        }
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(nothing(private.fetch("ours").env("MIRROR_STALE", "serve")).shown(), @"
+            error: could not read Username for 'http://gitlab.example': terminal prompts disabled
+            hint: there is a copy here, but this login has never read it from upstream
+            ");
+        }
     }
     private.gitlab.stop();
-    nothing(private.fetch("ours"), "cannot reach");
+    insta::assert_snapshot!(nothing(private.fetch("ours")).shown(), @"
+    error: cannot reach 'http://gitlab.example/group/project.git': connection refused
+    hint: there is a copy here, but this login has never read it from upstream
+    ");
     private.world.kill_daemon();
-    nothing(private.fetch("ours"), "cannot reach");
+    insta::assert_snapshot!(nothing(private.fetch("ours")).shown(), @"
+    error: cannot reach 'http://gitlab.example/group/project.git': connection refused
+    hint: there is a copy here, but this login has never read it from upstream
+    ");
     private.gitlab.start();
     let helper = private.helper("mine");
     private.gives("mine", "right");
@@ -51,8 +64,14 @@ fn only_a_login_that_has_read_upstream_gets_the_copy_also_after_a_restart() {
     private.clone(&private.url, "ours").ok();
     private.gives("guess", "guess");
     let (guess, nobody) = (private.helper("guess"), private.helper("nobody"));
-    nothing(private.ls_remote_with(&guess), "Authentication failed");
-    nothing(private.ls_remote_with(&nobody), "could not read Username");
+    insta::assert_snapshot!(nothing(private.ls_remote_with(&guess)).shown(), @"
+    error: Authentication failed for 'http://gitlab.example/group/project.git'
+    hint: GitLab takes a personal access token (scopes read_repository, write_repository) as the password; accounts with two-factor or single sign-on need one
+    ");
+    insta::assert_snapshot!(nothing(private.ls_remote_with(&nobody)).shown(), @"
+    error: could not read Username for 'http://gitlab.example': terminal prompts disabled
+    hint: store a login with a credential helper; GitLab takes a personal access token (scopes read_repository, write_repository) as the password; accounts with two-factor or single sign-on need one; or give the mirror a login of its own: mirrord set http+gitlab.example/group/project --username USER
+    ");
     private.gitlab.stop();
     for end in ["", "stop", "kill"] {
         match end {
@@ -61,13 +80,21 @@ fn only_a_login_that_has_read_upstream_gets_the_copy_also_after_a_restart() {
             _ => {}
         }
         for stranger in [&guess, &nobody] {
-            nothing(private.ls_remote_with(stranger), "cannot reach");
-            nothing(
-                private
-                    .ls_remote_with(stranger)
-                    .env("MIRROR_STALE", "serve"),
-                "cannot reach",
-            );
+            insta::allow_duplicates! {
+                insta::assert_snapshot!(nothing(private.ls_remote_with(stranger)).shown(), @"
+                error: cannot reach 'http://gitlab.example/group/project.git': connection refused
+                hint: there is a copy here, but this login has never read it from upstream
+                ");
+            }
+            let stale = private
+                .ls_remote_with(stranger)
+                .env("MIRROR_STALE", "serve");
+            insta::allow_duplicates! {
+                insta::assert_snapshot!(nothing(stale).shown(), @"
+                error: cannot reach 'http://gitlab.example/group/project.git': connection refused
+                hint: there is a copy here, but this login has never read it from upstream
+                ");
+            }
         }
         stale(private.fetch("ours"));
     }

@@ -34,7 +34,14 @@ impl Files {
             shown: String::new(),
         };
         files.shown = files.list().ok().stdout;
-        assert!(files.shown.contains("refs/heads/idea"), "{}", files.shown);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(tests::shown(&files.shown), @"
+            ref: refs/heads/main	HEAD
+            [oid]	HEAD
+            [oid]	refs/heads/idea
+            [oid]	refs/heads/main
+            ");
+        }
         files
     }
 
@@ -145,7 +152,12 @@ fn where_the_copy_is_damaged_as_well_upstream_is_asked_and_local_commits_get_bra
     fork.gitlab.clear_faults();
     let fetched = fork.theirs(&["fetch"]).ok();
     let branch = format!("recovered-{}", &files.idea[..12]);
-    assert!(fetched.stderr.contains(&branch), "it is named: {fetched}");
+    insta::assert_snapshot!(fetched.shown(), @"
+    warning: in step again after [time]: cannot reach 'http://gitlab.example/group/project.git': the server answered with error 503
+    warning: this mirror was damaged: 'packed-refs' and its copy were damaged or gone; 0 refs could be read; local commits without a name are now refs/heads/recovered-[oid]; what upstream has is asked of it
+    From mirror::fork
+     * [new branch]      recovered-[oid] -> origin/recovered-[oid]
+    ");
     let recovered = fork.tip("theirs", &format!("origin/{branch}"));
     assert_eq!(recovered.as_ref(), Some(&files.idea));
     let main = fork.project.tip("main");

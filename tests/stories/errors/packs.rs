@@ -1,5 +1,7 @@
 //! Errors about a pack that is cut, damaged or incomplete.
 
+use std::fmt::Write;
+
 use tests::{Fault, On, Project, World};
 
 use super::{fill, one_error};
@@ -8,11 +10,21 @@ use crate::stage::Stage;
 #[test]
 fn the_connection_is_cut_in_the_middle_of_the_pack() {
     let stage = Stage::new(fill);
+    let mut all = String::new();
     for bytes in [0, 10, 500, 2000] {
         let fault = Fault::cut_after(bytes).on(On::Fetch);
         let ran = stage.first_clone_meets(&format!("cut after {bytes}"), fault);
-        assert!(ran.stderr.contains("cannot reach"), "{bytes}: {ran}");
+        writeln!(all, "{bytes}: {}", ran.shown()).expect("into a string");
     }
+    insta::assert_snapshot!(all, @"
+    0: error: cannot reach 'http://gitlab.example/group/project.git': the connection was cut
+
+    10: error: cannot reach 'http://gitlab.example/group/project.git': the connection was cut
+
+    500: error: cannot reach 'http://gitlab.example/group/project.git': the connection was cut
+
+    2000: error: cannot reach 'http://gitlab.example/group/project.git': the connection was cut
+    ");
 }
 
 #[test]

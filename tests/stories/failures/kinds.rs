@@ -143,7 +143,13 @@ fn an_upstream_that_wants_a_login_after_all_is_not_answered_for_by_the_copy() {
         failed(run, why);
     }
     let ran = stage.mirrord(&["test", "work"]).code(1);
-    assert!(ran.stdout.contains("wants a login"), "{ran}");
+    insta::assert_snapshot!(ran.shown(), @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    FAILED signed in  [time]  upstream wants a login, and none was found
+    hint: store a login with a credential helper, see 'git help credentials'
+    a mirror of 'http://gitlab.example/group/project.git' would not work
+    ");
     stage.gitlab.clear_faults();
     is_back(|| stage.ours(&["fetch"]));
 }

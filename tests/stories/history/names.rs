@@ -79,7 +79,16 @@ fn a_name_that_is_not_utf8_is_listed_and_comes_back() {
     stage.project.git(["update-ref", "-d"]).arg(name).ok();
     stage.sync_project();
     let ran = stage.mirrord(&["history", "project", "--json"]).ok();
-    assert!(ran.stdout.contains(&main), "{ran}");
+    insta::assert_snapshot!(tests::shown(&ran.stdout.replace(&main, "MAIN")), @r#"
+    [
+      {
+        "at": [oid],
+        "oid": "MAIN",
+        "ref": "refs/heads/caf�",
+        "why": "deleted"
+      }
+    ]
+    "#);
     assert_eq!(stage.history().len(), 1);
     let restore = stage
         .mirrord(&["restore", "project"])

@@ -1,6 +1,6 @@
 //! `mirrord log NAME`: the lines of one mirror, also after it was renamed or removed.
 
-use super::{cloned, is_line, mirrored};
+use super::{cloned, mirrored};
 
 #[test]
 fn the_log_of_one_mirror_has_only_its_lines() {
@@ -80,7 +80,7 @@ fn the_log_of_a_mirror_has_no_line_of_another_mirror_of_its_upstream() {
     let [made] = &next()[..] else {
         panic!("one sync: {:?}", next());
     };
-    is_line(made, "next sync (command) in step", "");
+    insta::assert_snapshot!(tests::shown(made), @"next sync (command) in step, 1 ref moved, bytes");
     assert_eq!(stage.log(&["project"]), before, "what is gone is known");
     stage.mirrord(&["rename", "next", "renamed"]).ok();
     stage.mirrord(&["sync", "renamed"]).ok();

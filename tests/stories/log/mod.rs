@@ -6,7 +6,7 @@ mod mirrors;
 
 use std::{fs, path::PathBuf};
 
-use tests::{Fault, On, Part, Signal, World};
+use tests::{Fault, On, Part, Signal, World, shown};
 
 use crate::stage::Stage;
 
@@ -73,12 +73,6 @@ fn read(line: &str) -> String {
     format!("{} {outcome}", before.join(" "))
 }
 
-/// Asserts that a line begins and goes on so.
-#[track_caller]
-fn is_line(line: &str, begins: &str, has: &str) {
-    assert!(line.starts_with(begins) && line.contains(has), "{line}");
-}
-
 #[test]
 fn the_line_of_a_sync_has_its_cause_and_its_outcome() {
     let stage = cloned();
@@ -124,46 +118,26 @@ fn the_line_of_a_push_says_where_each_ref_went() {
     push(&["main:refs/heads/mine"]).ok();
     assert_eq!(stage.last(), "project push 1 ref kept here, bytes");
     push(&["main"]).ok();
-    is_line(&stage.last(), "project push 1 ref sent to upstream", "");
+    insta::assert_snapshot!(shown(&stage.last()), @"project push 1 ref sent to upstream");
     stage.commit("ours", "file-2");
     push(&["main", "main:other", "main:another"]).ok();
     let line = stage.last();
-    is_line(
-        &line,
-        "project push 1 ref sent to upstream, 2 refs kept here",
-        "bytes",
-    );
+    insta::assert_snapshot!(shown(&line), @"project push 1 ref sent to upstream, 2 refs kept here, bytes");
     stage.commit("ours", "file-3");
     stage.project.hook("update", "exit 1");
     push(&["main", "main:more"]).fails();
     let line = stage.last();
-    is_line(
-        &line,
-        "project push 1 ref kept here, 1 ref refused (by upstream)",
-        "",
-    );
+    insta::assert_snapshot!(shown(&line), @"project push 1 ref kept here, 1 ref refused (by upstream), bytes");
     push(&["main"]).fails();
-    is_line(
-        &stage.last(),
-        "project push 1 ref refused (by upstream)",
-        "",
-    );
+    insta::assert_snapshot!(shown(&stage.last()), @"project push 1 ref refused (by upstream)");
     push(&[":mine"]).ok();
     assert_eq!(stage.last(), "project push 1 ref kept here");
     stage.gitlab.stop();
     push(&["main"]).fails();
     let lines: [String; 2] = stage.log(&["-n", "2"]).try_into().expect("two");
     let [sync, line] = lines;
-    is_line(
-        &sync,
-        "project sync (push) failed: cannot reach '",
-        "refused",
-    );
-    is_line(
-        &line,
-        "project push 1 ref refused (cannot reach '",
-        "refused",
-    );
+    insta::assert_snapshot!(shown(&sync), @"project sync (push) failed: cannot reach 'http://gitlab.example/group/project.git': connection refused");
+    insta::assert_snapshot!(shown(&line), @"project push 1 ref refused (cannot reach 'http://gitlab.example/group/project.git': connection refused)");
     stage.mirrord(&["set", "project", "--push", "no"]).ok();
     push(&["main:mine"]).fails();
     assert_eq!(
@@ -197,29 +171,13 @@ fn the_line_of_a_failed_sync_has_the_reason() {
         stage.gitlab.clear_faults();
         stage.last()
     };
-    is_line(
-        &fault(Fault::status(503)),
-        "project sync (fetch) failed: ",
-        "503",
-    );
-    is_line(
-        &fault(Fault::status(404)),
-        "project sync (fetch) failed: ",
-        "not found",
-    );
-    is_line(
-        &fault(Fault::hang_up()),
-        "project sync (fetch) failed: ",
-        "http",
-    );
+    insta::assert_snapshot!(shown(&fault(Fault::status(503))), @"project sync (fetch) failed: cannot reach 'http://gitlab.example/group/project.git': the server answered with error 503");
+    insta::assert_snapshot!(shown(&fault(Fault::status(404))), @"project sync (fetch) failed: repository 'http://gitlab.example/group/project.git' not found");
+    insta::assert_snapshot!(shown(&fault(Fault::hang_up())), @"project sync (fetch) failed: cannot reach 'http://gitlab.example/group/project.git': the connection was cut");
     stage.gitlab.stop();
     stage.mirrord(&["sync", "project"]).fails();
     let line = stage.last();
-    is_line(
-        &line,
-        "project sync (command) failed: cannot reach",
-        "refused",
-    );
+    insta::assert_snapshot!(shown(&line), @"project sync (command) failed: cannot reach 'http://gitlab.example/group/project.git': connection refused");
     stage.gitlab.start();
     stage.mirrord(&["sync", "project"]).ok();
     assert_eq!(stage.last(), "project sync (command) unchanged");
@@ -278,46 +236,12 @@ fn log_json_prints_one_object_a_line() {
     stage.commit("ours", "file-5");
     stage.ours(&["push", "-q", "origin", "main"]).ok();
     let ran = stage.mirrord(&["log", "--json"]).ok();
-    let lines: Vec<_> = ran.stdout.lines().collect();
-    assert_eq!(lines.len(), 4, "{ran}");
-    for line in &lines {
-        for key in [
-            "at",
-            "mirror",
-            "what",
-            "cause",
-            "milliseconds",
-            "bytes",
-            "refs",
-            "outcome",
-            "reason",
-            "sent",
-            "kept",
-            "refused",
-        ] {
-            assert!(line.contains(&format!("\"{key}\":")), "{key}: {line}");
-        }
-    }
-    let has = |line: &str, fields: &[&str]| fields.iter().all(|field| line.contains(field));
-    let push = [
-        "\"what\":\"push\"",
-        "\"cause\":\"push\"",
-        "\"outcome\":\"pushed\"",
-        "\"sent\":1",
-        "\"kept\":0",
-        "\"refused\":0",
-        "\"reason\":null",
-    ];
-    assert!(has(lines[3], &push), "{ran}");
-    let sync = [
-        "\"mirror\":\"project\"",
-        "\"what\":\"sync\"",
-        "\"cause\":\"command\"",
-        "\"outcome\":\"in-step\"",
-        "\"refs\":1",
-        "\"sent\":null",
-    ];
-    assert!(has(lines[0], &sync), "{ran}");
+    insta::assert_snapshot!(shown(&ran.stdout), @r#"
+    {"at":[oid],"bytes":[size],"cause":"command","kept":null,"milliseconds":[time],"mirror":"project","outcome":"in-step","reason":null,"refs":1,"refused":null,"sent":null,"what":"sync"}
+    {"at":[oid],"bytes":0,"cause":"fetch","kept":null,"milliseconds":[time],"mirror":"project","outcome":"unchanged","reason":null,"refs":0,"refused":null,"sent":null,"what":"sync"}
+    {"at":[oid],"bytes":0,"cause":"push","kept":null,"milliseconds":[time],"mirror":"project","outcome":"unchanged","reason":null,"refs":0,"refused":null,"sent":null,"what":"sync"}
+    {"at":[oid],"bytes":[size],"cause":"push","kept":0,"milliseconds":[time],"mirror":"project","outcome":"pushed","reason":null,"refs":1,"refused":0,"sent":1,"what":"push"}
+    "#);
     let none = stage.mirrord(&["log", "--json", "-n", "0"]).ok();
     assert_eq!(none.stdout, "", "nothing is no line");
 }

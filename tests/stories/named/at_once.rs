@@ -135,7 +135,7 @@ fn of_two_adds_of_one_name_and_two_projects_one_is_told_that_it_is_taken() {
     assert_eq!(successes(&all), 1, "{all:?}");
     let loser = all.iter().find(|ran| !ran.status.success());
     let stderr = &loser.expect("there is one").stderr;
-    assert!(stderr.contains("is called 'work' already"), "{stderr}");
+    insta::assert_snapshot!(tests::shown(stderr), @"error: cannot make a mirror: a mirror of 'http://gitlab.example/group/other.git' is called 'work' already");
     assert_eq!(stage.names(), ["work"]);
     assert_eq!(
         stage.world.mirrors().len(),

@@ -104,12 +104,13 @@ impl Stage {
         reader
     }
 
-    /// Lets that client send its last request, and returns the answer.
+    /// Lets that client send its last request, and asserts that it is answered.
     #[track_caller]
-    pub(crate) fn lets_go(&self, reader: tests::Running) -> Ran {
+    pub(crate) fn lets_go(&self, reader: tests::Running) {
         let question = "0014command=ls-refs\n00000000";
         std::fs::write(self.world.path("more"), question).expect("it is read");
-        reader.wait()
+        let ran = reader.wait();
+        assert!(ran.stdout.contains("refs/heads/main"), "{ran}");
     }
 }
 
@@ -121,7 +122,7 @@ pub(crate) fn asks_for_objects(request: &Request) -> bool {
 /// Asserts that a command failed with this code, in git's voice and with nothing on stdout. Before the error there may be
 /// the steps of a test.
 #[track_caller]
-pub(crate) fn refused(run: Run, code: i32, why: &str) -> Ran {
+pub(crate) fn refused(run: Run, code: i32) -> Ran {
     let ran = run.code(code);
     assert_eq!(ran.stdout, "", "{ran}");
     let step = |line: &&str| {
@@ -135,8 +136,8 @@ pub(crate) fn refused(run: Run, code: i32, why: &str) -> Ran {
         .find(|line| !step(line))
         .unwrap_or_default();
     assert!(
-        first.starts_with("error: ") && first.contains(why) && !first.ends_with('.'),
-        "one line says '{why}': {ran}"
+        first.starts_with("error: ") && !first.ends_with('.'),
+        "{ran}"
     );
     ran
 }
@@ -265,7 +266,10 @@ fn a_login_in_the_address_is_used_and_not_kept() {
     stage.gitlab.require_login("group/project", "me", "hunter2");
     let address = stage.url.replace("http://", "http://me:hunter2@");
     let added = stage.mirrord(&["add", "work", &address]).ok();
-    assert!(added.stdout.contains(&stage.url), "{added}");
+    insta::assert_snapshot!(added.shown(), @"
+    'work' mirrors http://gitlab.example/group/project.git
+        git clone mirror::work
+    ");
     stage.mirrord(&["stop"]).ok();
     let shown = stage.mirrord(&["show", "work", "--json"]).ok();
     let config = stage

@@ -206,13 +206,22 @@ fn an_address_that_is_none_is_refused_and_nothing_changes() {
     let stage = Stage::new(small);
     stage.add("work", &[]).ok();
     let login = stage.url.replace("http://", "http://me:hunter2@");
+    let mut all = String::new();
     for url in ["elsewhere", &login] {
-        let ran = refused(set_url(&stage, url), 2, "");
-        assert!(!ran.stderr.contains("hunter2"), "{ran}");
+        all.push_str(&refused(set_url(&stage, url), 2).shown());
     }
     for url in ["ftp://host/p", "ext::sh -c true", "http://host"] {
-        set_url(&stage, url).fails();
+        all.push_str(&set_url(&stage, url).fails().shown());
     }
+    insta::assert_snapshot!(all, @"
+    error: 'elsewhere' is not a URL
+    hint: an upstream is https://HOST/GROUP/PROJECT.git, an address of ssh, or an absolute path
+    error: the address 'http://gitlab.example/group/project.git' was typed with a login in it
+    hint: leave it out: --username NAME gives the mirror one of its own, and otherwise git's credential helpers are asked
+    error: cannot mirror 'ftp://host/p': scheme 'ftp' is not one of https, http, ssh, file
+    error: transport 'ext' is not allowed in the address of a mirror
+    error: invalid path in 'http://host': it is empty
+    ");
     assert_eq!(stage.setting("work", "url"), stage.url);
 }
 
@@ -226,8 +235,7 @@ fn a_move_waits_for_those_who_read() {
     let set = set_url(&stage, &new_url(&stage)).start();
     stage.wait_for_clients(2, &set);
     assert_eq!(stage.world.only_mirror(), dir, "it is where it is read");
-    let ran = stage.lets_go(reader);
-    assert!(ran.stdout.contains("refs/heads/main"), "{ran}");
+    stage.lets_go(reader);
     let ran = set.wait();
     assert!(ran.status.success(), "{ran}");
     assert_ne!(stage.world.only_mirror(), dir);
@@ -246,7 +254,7 @@ fn a_move_that_is_interrupted_while_it_waits_changes_nothing() {
     set.kill_group(Signal::INT);
     assert!(!set.wait().status.success());
     while !status().contains("\"clients\": 1,") {}
-    drop(stage.lets_go(reader));
+    stage.lets_go(reader);
     let tip = stage.project.commit("main", "later", "later");
     stage.clone("work", "ours").ok();
     assert_eq!(stage.rev_parse("ours", "HEAD"), tip, "nobody is in the way");

@@ -1,5 +1,7 @@
 //! Refusals of `mirrord add`, which then makes nothing.
 
+use std::fmt::Write;
+
 use tests::{Fault, On, Run, Signal};
 
 use super::{Stage, refused, small};
@@ -16,26 +18,71 @@ fn nothing_is_made(stage: &Stage) {
 fn a_mirror_whose_upstream_cannot_be_read_is_not_made() {
     let stage = Stage::new(small);
     let faults = [
-        (Fault::status(401), "could not read Username"),
-        (Fault::status(403), "403"),
-        (Fault::status(404), "not found"),
-        (Fault::status(500), "500"),
-        (Fault::html(), "'text/html' answered, not git"),
-        (Fault::hang_up(), "cannot reach"),
-        (Fault::cut_after(20).on(On::Fetch), &stage.url),
-        (Fault::flip_at(2500).on(On::Fetch), ""),
+        Fault::status(401),
+        Fault::status(403),
+        Fault::status(404),
+        Fault::status(500),
+        Fault::html(),
+        Fault::hang_up(),
+        Fault::cut_after(20).on(On::Fetch),
     ];
-    for (fault, why) in faults {
+    let mut all = String::new();
+    for fault in faults {
         stage.gitlab.fault(fault);
-        refused(stage.adding("work", &[]), 1, why);
+        let ran = refused(stage.adding("work", &[]), 1);
+        writeln!(all, "{}", ran.shown()).expect("into a string");
         stage.gitlab.clear_faults();
         nothing_is_made(&stage);
     }
+    insta::assert_snapshot!(all, @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    FAILED signed in  [time]  upstream wants a login, and none was found
+    error: could not read Username for 'http://gitlab.example': terminal prompts disabled
+    hint: store a login with a credential helper, see 'git help credentials'
+
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    FAILED may read  [time]  error: 403
+    error: cannot read 'http://gitlab.example/group/project.git': the requested URL returned error: 403
+    hint: this login may not read it, or too many failed ones have closed the door for a while
+
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    FAILED may read  [time]  repository 'http://gitlab.example/group/project.git' not found
+    error: repository 'http://gitlab.example/group/project.git' not found
+    hint: check the address; a private project needs a login
+
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    FAILED may read  [time]  the server answered with error 500
+    error: cannot reach 'http://gitlab.example/group/project.git': the server answered with error 500
+
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    FAILED may read  [time]  'text/html' answered, not git
+    error: cannot reach 'http://gitlab.example/group/project.git': 'text/html' answered, not git
+    hint: a network's sign-in page may be in the way, or the address may not be a repository's
+
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    FAILED may read  [time]  the connection was cut
+    error: cannot reach 'http://gitlab.example/group/project.git': the connection was cut
+
+    error: cannot reach 'http://gitlab.example/group/project.git': the connection was cut
+    ");
+    stage.gitlab.fault(Fault::flip_at(2500).on(On::Fetch));
+    refused(stage.adding("work", &[]), 1);
+    stage.gitlab.clear_faults();
+    nothing_is_made(&stage);
     stage.gitlab.stop();
-    let why = format!("cannot reach '{}': connection refused", stage.url);
     // Nothing is there to be served, whatever the person would rather have.
     let serve = stage.adding("work", &[]).env("MIRROR_STALE", "serve");
-    refused(serve, 1, &why);
+    insta::assert_snapshot!(refused(serve, 1).shown(), @"
+    ok     name resolved  [time]  127.0.0.1
+    FAILED connected  [time]  connection refused
+    error: cannot reach 'http://gitlab.example/group/project.git': connection refused
+    ");
     nothing_is_made(&stage);
     stage.gitlab.start();
     stage.add("work", &[]).ok();
@@ -45,7 +92,13 @@ fn a_mirror_whose_upstream_cannot_be_read_is_not_made() {
 fn a_private_project_is_not_added_without_a_login() {
     let stage = Stage::new(small);
     stage.gitlab.require_login("group/project", "me", "right");
-    refused(stage.adding("work", &[]), 1, "");
+    insta::assert_snapshot!(refused(stage.adding("work", &[]), 1).shown(), @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    FAILED signed in  [time]  upstream wants a login, and none was found
+    error: could not read Username for 'http://gitlab.example': terminal prompts disabled
+    hint: make a token at http://gitlab.example/-/user_settings/personal_access_tokens with scopes read_repository, write_repository, and store it with a credential helper, or in the mirror: --username NAME
+    ");
     nothing_is_made(&stage);
     let helper = "!f() { cat >/dev/null; echo username=me; echo password=right; }; f";
     stage.world.config("credential.helper", helper);
@@ -55,12 +108,19 @@ fn a_private_project_is_not_added_without_a_login() {
 #[test]
 fn a_directory_that_is_no_repository_is_not_added() {
     let stage = Stage::new(small);
+    let mut all = String::new();
     for below in ["home", "not/there"] {
         let path = stage.world.path(below);
         let path = path.to_string_lossy();
-        refused(stage.mirrord(&["add", "work", &path]), 1, "");
+        all.push_str(&refused(stage.mirrord(&["add", "work", &path]), 1).shown());
         nothing_is_made(&stage);
     }
+    insta::assert_snapshot!(all, @"
+    FAILED may read  [time]  '/world/home' does not appear to be a git repository
+    error: cannot read 'file:///world/home': '/world/home' does not appear to be a git repository
+    FAILED may read  [time]  '/world/not/there' does not appear to be a git repository
+    error: cannot read 'file:///world/not/there': '/world/not/there' does not appear to be a git repository
+    ");
 }
 
 /// Interrupts an `add` that waits for GitLab here, as a person does with Ctrl-C.
@@ -153,12 +213,19 @@ fn a_name_that_is_taken_stays_with_whoever_has_it() {
         &["--no-sync"],
         &["--no-test", "--no-sync"],
     ] {
-        let ran = refused(adding(options), 1, "'work'");
-        assert!(
-            ran.stderr.contains(&stage.url),
-            "it says whose it is: {ran}"
-        );
-        refused(stage.adding("work", options), 1, "'work'");
+        let ran = refused(adding(options), 1);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(ran.shown(), @"
+            error: a mirror is called 'work' already, of 'http://gitlab.example/group/project.git'
+            hint: 'mirrord set work' changes it, 'mirrord rename work OTHER' renames it
+            ");
+        }
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(refused(stage.adding("work", options), 1).shown(), @"
+            error: a mirror is called 'work' already, of 'http://gitlab.example/group/project.git'
+            hint: 'mirrord set work' changes it, 'mirrord rename work OTHER' renames it
+            ");
+        }
     }
     assert_eq!(stage.setting("work", "description"), "the first");
     assert_eq!(stage.world.mirrors().len(), 1);
@@ -166,7 +233,10 @@ fn a_name_that_is_taken_stays_with_whoever_has_it() {
     stage.clone(&url, "theirs").ok();
     let names = stage.names();
     let automatic = names.iter().find(|name| *name != "work").expect("its name");
-    refused(stage.adding(automatic, &[]), 1, "already");
+    insta::assert_snapshot!(refused(stage.adding(automatic, &[]), 1).shown(), @"
+    error: a mirror is called 'http+gitlab.example/group/other' already, of 'http://gitlab.example/group/other.git'
+    hint: 'mirrord set http+gitlab.example/group/other' changes it, 'mirrord rename http+gitlab.example/group/other OTHER' renames it
+    ");
 }
 
 /// The requests of a command, which succeeds.
@@ -201,7 +271,11 @@ fn without_a_sync_nothing_is_downloaded_until_somebody_fetches() {
 fn a_test_without_a_sync_refuses_what_cannot_be_read() {
     let stage = Stage::new(small);
     stage.gitlab.stop();
-    refused(stage.adding("work", &["--no-sync"]), 1, "cannot reach");
+    insta::assert_snapshot!(refused(stage.adding("work", &["--no-sync"]), 1).shown(), @"
+    ok     name resolved  [time]  127.0.0.1
+    FAILED connected  [time]  connection refused
+    error: cannot reach 'http://gitlab.example/group/project.git': connection refused
+    ");
     nothing_is_made(&stage);
 }
 

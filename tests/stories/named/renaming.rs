@@ -37,12 +37,11 @@ fn a_renamed_mirror_has_all_that_it_had() {
 #[test]
 fn a_name_holds_nothing_that_nobody_sees_and_one_that_does_can_be_changed() {
     let stage = Stage::new(small);
-    let rule = "it contains the invisible character U+202E";
     let args = ["add", "too\u{202e}ls", &stage.url];
-    refused(stage.mirrord(&args), 2, rule);
+    insta::assert_snapshot!(refused(stage.mirrord(&args), 2).shown(), @"error: invalid name 'too?ls': it contains the invisible character U+202E");
     stage.add("work", &[]).ok();
     let args = ["rename", "work", "wo\u{202e}rk"];
-    refused(stage.mirrord(&args), 2, rule);
+    insta::assert_snapshot!(refused(stage.mirrord(&args), 2).shown(), @"error: invalid name 'wo?rk': it contains the invisible character U+202E");
     // One that was given before there was this rule.
     stage.mirrord(&["stop"]).ok();
     let dir = stage.world.only_mirror();
@@ -70,10 +69,18 @@ fn a_name_that_is_taken_or_none_is_refused_and_nothing_changes() {
     stage.add("work", &[]).ok();
     stage.add("play", &[]).ok();
     let rename = |name: &str| stage.mirrord(&["rename", "work", name]);
-    refused(rename("play"), 1, "'play' already");
+    insta::assert_snapshot!(refused(rename("play"), 1).shown(), @"error: cannot change the mirror: a mirror of 'http://gitlab.example/group/project.git' is called 'play' already");
+    let mut all = String::new();
     for name in ["", "a:b", "/abs", "a/../b", "http://h/p"] {
-        refused(rename(name), 2, "invalid name");
+        all.push_str(&refused(rename(name), 2).shown());
     }
+    insta::assert_snapshot!(all, @"
+    error: invalid name '': it is empty
+    error: invalid name 'a:b': ':' stands before its first '/', as in a URL
+    error: invalid name '/abs': it starts with '/', as a path does
+    error: invalid name 'a/../b': '..' is not allowed in it
+    error: invalid name 'http://h/p': it contains '://', as a URL does
+    ");
     assert_eq!(stage.names(), ["play", "work"]);
     rename("work").ok();
     assert_eq!(stage.names(), ["play", "work"]);
@@ -122,6 +129,5 @@ fn a_reader_does_not_hold_up_a_rename() {
     stage.add("work", &[]).ok();
     let reader = stage.reader("work");
     stage.mirrord(&["rename", "work", "play"]).ok();
-    let ran = stage.lets_go(reader);
-    assert!(ran.stdout.contains("refs/heads/main"), "{ran}");
+    stage.lets_go(reader);
 }

@@ -68,7 +68,7 @@ fn two_people_who_push_the_same_commit_at_once_both_hear_that_it_is_there() {
         "{second}"
     );
     let again = race.git("two", &["push", "origin", "main"]).ok();
-    assert!(again.stderr.contains("Everything up-to-date"), "{again}");
+    insta::assert_snapshot!(again.shown(), @"Everything up-to-date");
     race.all_is_well();
 }
 

@@ -70,7 +70,19 @@ fn a_local_branch_can_be_sent_to_upstream_when_it_contains_upstreams() {
     // 'mirrord show' names the commit, and 'git fetch origin COMMIT' brings it.
     let theirs = stage.project.commit("x/diverged", "x", "3");
     stage.sync();
-    assert!(stage.show(NAME).contains(&theirs), "{}", stage.show(NAME));
+    let refs = stage.refs_in_show(NAME).replace(&theirs, "THEIRS");
+    insta::assert_snapshot!(tests::shown(&refs), @"
+    track: +refs/heads/main:refs/heads/main +refs/heads/x/*:refs/heads/x/*
+    tracked refs: 3
+    local: refs/heads/x/behind [oid]
+    local: refs/heads/x/diverged [oid]
+    held: 'refs/heads/x/behind' is local to this mirror; upstream's is [oid]
+    held: to keep 'x/behind' and see upstream's: git push --atomic origin origin/x/behind:refs/heads/local/x/behind :refs/heads/x/behind
+    held: to send 'x/behind' to upstream: rebase it onto upstream's ('mirrord show' names the commit, 'git fetch origin COMMIT' brings it), then git push --force-with-lease origin x/behind
+    held: 'refs/heads/x/diverged' is local to this mirror; upstream's is THEIRS
+    held: to keep 'x/diverged' and see upstream's: git push --atomic origin origin/x/diverged:refs/heads/local/x/diverged :refs/heads/x/diverged
+    held: to send 'x/diverged' to upstream: rebase it onto upstream's ('mirrord show' names the commit, 'git fetch origin COMMIT' brings it), then git push --force-with-lease origin x/diverged
+    ");
     stage.git("ours", &["fetch", "-q", "origin", &theirs]).ok();
     stage
         .git(

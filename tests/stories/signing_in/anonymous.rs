@@ -87,10 +87,7 @@ fn an_anonymous_mirror_of_what_became_private_says_so_and_asks_nobody() {
         .git(["clone", "-q", "mirror::project", "ours"])
         .ok();
     private.gitlab.require_login("group/project", "me", "right");
-    let ran = nothing(
-        private.fetch("ours"),
-        "wants a login, and the mirror is anonymous",
-    );
+    let ran = nothing(private.fetch("ours"));
     insta::assert_snapshot!(ran.shown(), @r"
     error: 'http://gitlab.example/group/project.git' wants a login, and the mirror is anonymous
     hint: 'mirrord set project --username USER' gives it one; --forget-credential lets git look for one

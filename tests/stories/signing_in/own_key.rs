@@ -111,10 +111,14 @@ fn a_refused_key_is_shown_in_public_with_where_gitlab_takes_it() {
     fs::remove_file(stage.world.path("ssh/own.pub")).expect("ours");
     let ran = add(&stage, &[]).code(1);
     let kind = public.split(' ').take(2).collect::<Vec<_>>().join(" ");
-    assert!(
-        ran.stderr.contains(&kind),
-        "read from the key itself: {ran}"
-    );
+    insta::assert_snapshot!(tests::shown(&ran.stderr.replace(&kind, "KIND")), @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    ok     host key  [time]  [host key]
+    FAILED signed in  [time]  'ssh://root@gitlab.example/world/login/project.git' refuses your key
+    error: 'ssh://root@gitlab.example/world/login/project.git' refuses your key
+    hint: GitLab takes the public key at https://127.0.0.1/-/user_settings/ssh_keys: KIND test
+    ");
     assert_eq!(stage.world.mirrors(), [""; 0]);
 }
 
@@ -150,16 +154,18 @@ fn host_keys_are_strict_and_a_changed_one_is_shown_with_both_fingerprints() {
         fingerprint("ssh/old_host_key.pub"),
         fingerprint("sshd/host_key.pub"),
     );
-    let error = format!("its host key has changed: {before} was known, {now} answers");
     let forget = format!(
         "ssh-keygen -f '{}' -R '[127.0.0.1]:{}'",
         file.display(),
         stage.sshd.port()
     );
-    assert!(
-        ran.stderr.contains(&error) && ran.stderr.contains(&forget),
-        "{ran}"
-    );
+    insta::assert_snapshot!(tests::shown(&ran.stderr.replace(&before, "BEFORE").replace(&now, "NOW").replace(&forget, "FORGET")), @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    FAILED host key  [time]  its host key has changed: BEFORE was known, NOW answers
+    error: cannot reach 'ssh://root@gitlab.example/world/login/project.git': its host key has changed: BEFORE was known, NOW answers
+    hint: somebody may be in the middle; if it should have, forget the old one and look at the new: FORGET && ssh -p [port] root@127.0.0.1
+    ");
     // As it says.
     stage.world.program("sh", ["-c", &forget]).ok();
     stage.sshd.accept_host_key();
@@ -248,7 +254,16 @@ fn a_stored_passphrase_that_is_wrong_is_named_and_a_person_is_asked_for_another(
     hint: 'mirrord set project --ssh-key /world/ssh/own' stores it anew
     ");
     let status = stage.world.mirrord(["status"]).run();
-    assert!(status.stdout.contains("needs you"), "{status}");
+    insta::assert_snapshot!(status.shown(), @"
+    mirrord 0.1.0 runs as process [pid] for [time]
+    socket:  /world/m/socket
+    webhook: off
+    mirrors: 1 in /world/m/mirrors
+    clients: 0, 0 of them waiting for a sync
+    disk:    [size] of [size]
+
+    project  needs you: cannot sign in to 'ssh://root@gitlab.example/world/login/project.git': the passphrase of '/world/ssh/own' is wrong; not tried again before that is mended; [size]
+    ");
     let mut terminal = ls_remote(&stage).on_terminal();
     terminal.shows(&prompt);
     terminal.types("open sesame\n");

@@ -74,11 +74,25 @@ fn a_token_that_may_read_and_is_refused_in_pushes_is_tried_there_twice_in_all() 
     private.logins();
     let refused = Fault::status(401).header("WWW-Authenticate", "Basic realm=\"GitLab\"");
     private.gitlab.fault(refused.on(On::PushInfoRefs));
+    let mut all = String::new();
     for branch in ["one", "two", "three", "four"] {
-        let ran = push(&private, branch).fails();
-        assert!(ran.stderr.contains("Authentication failed"), "{ran}");
+        all.push_str(&push(&private, branch).fails().shown());
         private.fetch("ours").ok();
     }
+    insta::assert_snapshot!(all, @"
+    To mirror::project
+     ! [remote rejected] HEAD -> one (Authentication failed for 'http://gitlab.example/group/project.git/')
+    error: failed to push some refs to 'mirror::project'
+    To mirror::project
+     ! [remote rejected] HEAD -> two (Authentication failed for 'http://gitlab.example/group/project.git/')
+    error: failed to push some refs to 'mirror::project'
+    To mirror::project
+     ! [remote rejected] HEAD -> three (Authentication failed for 'http://gitlab.example/group/project.git': this login was refused twice)
+    error: failed to push some refs to 'mirror::project'
+    To mirror::project
+     ! [remote rejected] HEAD -> four (Authentication failed for 'http://gitlab.example/group/project.git': this login was refused twice)
+    error: failed to push some refs to 'mirror::project'
+    ");
     private.world.mirrord(["test", "project"]).run();
     private.world.kill_daemon();
     let ran = push(&private, "five").fails();

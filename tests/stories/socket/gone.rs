@@ -249,7 +249,14 @@ fn nobody_but_root_may_look_into_a_daemon() {
     // It is known for a daemon all the same: by who does not find it, and by who stops it.
     fs::remove_file(home.join("socket")).expect("it is there");
     let ran = as_user("status").ok();
-    assert!(ran.stdout.contains("runs as process"), "{ran}");
+    insta::assert_snapshot!(ran.shown(), @"
+    mirrord 0.1.0 runs as process [pid] for [time]
+    socket:  /world/theirs/socket
+    webhook: off
+    mirrors: 0 in /world/theirs/mirrors
+    clients: 0, 0 of them waiting for a sync
+    disk:    0 bytes of [size]
+    ");
     daemon.kill(Signal::STOP);
     assert_eq!(as_user("stop").ok().line(), "mirrord has stopped");
     daemon.wait();

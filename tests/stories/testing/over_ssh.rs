@@ -111,7 +111,12 @@ fn a_server_that_hangs() {
     stage.sshd.freeze();
     let ran = testing(&stage).code(1);
     stage.sshd.thaw();
-    assert!(ran.stdout.contains("connection timed out"), "{ran}");
+    insta::assert_snapshot!(ran.shown(), @"
+    ok     name resolved  [time]  127.0.0.1
+    ok     connected  [time]  gitlab.example
+    FAILED host key  [time]  connection timed out
+    a mirror of 'ssh://root@gitlab.example/world/login/project.git' would not work
+    ");
 }
 
 #[test]

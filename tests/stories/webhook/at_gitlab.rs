@@ -227,7 +227,7 @@ fn an_error_of_gitlabs_api_is_printed_with_a_hint() {
     ");
     stage.gitlab.stop();
     let unreachable = register(TOKEN);
-    assert!(unreachable.contains("cannot reach"), "{unreachable}");
+    insta::assert_snapshot!(unreachable, @"error: cannot reach 'http://gitlab.example/group/project.git': connection refused");
     stage.gitlab.start();
     let args = ["webhook", "register", "project"];
     let ran = stage.mirrord(&args).code(1);

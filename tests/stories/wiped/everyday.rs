@@ -19,10 +19,14 @@ fn the_only_tracked_branch_deleted_among_others_is_no_alarm() {
     stage.project.set_head("topic");
     stage.project.delete("main");
     let ran = fetch(&stage).ok();
-    assert!(!ran.stderr.contains("wiped"), "{ran}");
+    insta::assert_snapshot!(ran.shown(), @"
+    From mirror::project
+     - [deleted]         (none)     -> origin/main
+       (refs/remotes/origin/HEAD has become dangling)
+    ");
     mirror_has(&stage, &[]);
     let history = stage.mirrord(&["history", "project"]).ok();
-    assert!(history.stdout.contains("refs/heads/main"), "{history}");
+    insta::assert_snapshot!(history.shown(), @"[date]  refs/heads/main  [oid]  deleted");
 }
 
 #[test]

@@ -156,16 +156,17 @@ fn a_mirror_that_is_not_asked_for_knows_of_the_alarm_after_the_daemon_was_starte
     let (stage, _) = cloned_with(&["--sync-on-fetch", "no"]);
     empty(&stage.project);
     stage.mirrord(&["sync", "project"]).code(1);
-    for command in ["show", "list"] {
+    let mut states = Vec::new();
+    for command in [&["show", "project"][..], &["list"]] {
         stage.world.mirrord(["stop"]).ok();
-        let args: &[&str] = if command == "show" {
-            &["show", "project"]
-        } else {
-            &["list"]
-        };
-        let ran = stage.mirrord(args).ok();
-        assert!(ran.stdout.contains("looks wiped"), "{ran}");
+        let output = stage.mirrord_shows(command);
+        let alarms = output.lines().filter(|line| line.contains("looks wiped"));
+        states.extend(alarms.map(str::to_owned));
     }
+    insta::assert_snapshot!(states.join("\n"), @"
+    state: in step [time] ago; since then: 'http://gitlab.example/group/project.git' looks wiped: upstream has no refs any more, and had 3: the mirror keeps what it has; 'mirrord accept project' takes upstream as it is now
+    project  http://gitlab.example/group/project.git  in step [time] ago; since then: 'http://gitlab.example/group/project.git' looks wiped: upstream has no refs any more, and had 3: the mirror keeps what it has; 'mirrord accept project' takes upstream as it is now
+    ");
     insta::assert_snapshot!(fetch(&stage).ok().shown(), @"warning: serving the copy synced [time] ago: 'http://gitlab.example/group/project.git' looks wiped: upstream has no refs any more, and had 3: the mirror keeps what it has; 'mirrord accept project' takes upstream as it is now");
 }
 
