@@ -83,6 +83,17 @@ impl Invocation {
         local_repo.is_some_and(|local_repo| local_repo.is_partial(&self.config))
     }
 
+    /// Whether git keeps every pack, whatever its size: a clone does, and a fetch with an option that it tells no helper.
+    pub(crate) fn keeps_packs(&self, options: &Options) -> bool {
+        let caller = self.caller.as_ref();
+        options.cloning || caller.is_some_and(|caller| caller.has("--keep") || caller.has("-k"))
+    }
+
+    /// Whether the repository borrows objects of other ones.
+    pub(crate) fn borrows(&self) -> bool {
+        self.local_repo.as_ref().is_some_and(LocalRepo::borrows)
+    }
+
     /// Whether the repository has no objects, of its own or borrowed ones.
     pub(crate) fn has_no_objects(&self) -> bool {
         self.local_repo

@@ -109,8 +109,14 @@ impl LocalRepo {
 
     /// Whether the repository has no objects and borrows none.
     pub(crate) fn has_no_objects(&self) -> bool {
-        let borrows = self.objects.join("info/alternates").exists();
-        !borrows && self.is_empty().unwrap_or(false)
+        !self.borrows() && self.is_empty().unwrap_or(false)
+    }
+
+    /// Whether the repository borrows objects of others, as after `git clone --reference`.
+    pub(crate) fn borrows(&self) -> bool {
+        let of_environment = env::var_os("GIT_ALTERNATE_OBJECT_DIRECTORIES");
+        of_environment.is_some_and(|dirs| !dirs.is_empty())
+            || self.objects.join("info/alternates").exists()
     }
 
     /// The configuration file.
@@ -128,6 +134,12 @@ impl LocalRepo {
 /// sides have.
 pub(crate) fn negotiates_pushes(config: &UserConfig) -> bool {
     config.is_true("push.negotiate")
+}
+
+/// Whether a clone asks the server for the URIs of bundles. git does that in its own protocol, and complains to the person
+/// where the other end does not speak it.
+pub(crate) fn wants_bundle_uris(config: &UserConfig) -> bool {
+    config.is_true("transfer.bundleuri")
 }
 
 /// Whether git is to check the objects that it fetches for faults. git does not check linked ones, since they are there

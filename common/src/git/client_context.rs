@@ -4,7 +4,7 @@
 //! sends the few settings that bear on talking to an upstream, together with a fingerprint of the place: two requests
 //! of the same place would be given the same credentials by the same credential helpers.
 
-use std::{env, io, os::unix::ffi::OsStrExt, process::Command};
+use std::{env, io, os::unix::ffi::OsStrExt, path::Path, process::Command};
 
 use sha2::{Digest, Sha256};
 
@@ -45,6 +45,15 @@ const VARIABLES: [&str; 24] = [
     "GIT_SSH",
     "GIT_SSH_VARIANT",
     "SSH_AUTH_SOCK",
+];
+
+/// Those of them that have a path, which libcurl takes as relative to the current directory.
+const PATH_VARIABLES: [&str; 5] = [
+    "GIT_SSL_CAINFO",
+    "GIT_SSL_CAPATH",
+    "GIT_SSL_CERT",
+    "GIT_SSL_KEY",
+    "SSL_CERT_FILE",
 ];
 
 /// Variables that change from command to command and decide nothing.
@@ -139,11 +148,15 @@ impl UserConfig {
             .entries
             .iter()
             .filter(|(key, _)| bears_on_upstream(key))
-            .map(|(key, value)| (key.clone(), at_home(key, value)))
+            .map(|(key, value)| (key.clone(), from_anywhere(key, value)))
             .collect();
         let env = VARIABLES
             .iter()
-            .filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?)))
+            .filter_map(|name| Some((*name, env::var(name).ok()?)))
+            .map(|(name, value)| match PATH_VARIABLES.contains(&name) {
+                true => (name.to_owned(), absolute(value)),
+                false => (name.to_owned(), value),
+            })
             .collect();
         let mut digest = Sha256::new();
         let mut add = |name: &[u8], value: &[u8]| {
@@ -222,22 +235,41 @@ impl OwnCredential {
     }
 }
 
-/// A value with the home in it spelled out, where git would do so: those who use it may have another home, or none.
-fn at_home(key: &str, value: &str) -> String {
-    const PATHS: [&str; 6] = [
+/// A value that means the same file wherever it is read: with the home in it spelled out as git does, and absolute. git's
+/// own http helper opens a relative path in the directory in which git runs it, and that is where this program runs.
+fn from_anywhere(key: &str, value: &str) -> String {
+    const PATHS: [&str; 9] = [
         "sslcainfo",
         "sslcapath",
         "sslcert",
         "sslkey",
         "cookiefile",
         "proxysslcainfo",
+        "proxysslcert",
+        "proxysslkey",
+        "pinnedpubkey",
     ];
     let variable = key.rsplit('.').next().unwrap_or_default();
     let is_path = PATHS.iter().any(|path| variable.eq_ignore_ascii_case(path));
-    match (value.strip_prefix("~/"), env::var("HOME")) {
-        (Some(rest), Ok(home)) if key.starts_with("http.") && is_path => format!("{home}/{rest}"),
-        _ => value.to_owned(),
+    let is_digest = value.starts_with("sha256//");
+    if !key.starts_with("http.") || !is_path || is_digest {
+        return value.to_owned();
     }
+    match (value.strip_prefix("~/"), env::var("HOME")) {
+        (Some(rest), Ok(home)) => format!("{home}/{rest}"),
+        _ if value.starts_with('~') => value.to_owned(),
+        _ => absolute(value.to_owned()),
+    }
+}
+
+/// A path, absolute; a blank one stays blank.
+fn absolute(path: String) -> String {
+    if path.is_empty() || Path::new(&path).is_absolute() {
+        return path;
+    }
+    let absolute = std::path::absolute(&path).ok();
+    let absolute = absolute.and_then(|path| path.to_str().map(str::to_owned));
+    absolute.unwrap_or(path)
 }
 
 /// The keys that bear on talking to an upstream; `safe.directory` counts because a local upstream may be another user's.
@@ -286,6 +318,27 @@ mod tests {
             "a key alone is true"
         );
         assert_eq!(config.get("user.name"), Some("Me"));
+    }
+
+    #[test]
+    fn a_file_of_a_setting_is_the_same_from_anywhere() {
+        let here = env::current_dir().expect("there is one");
+        let here = here.to_str().expect("it is text");
+        for (key, value, expected) in [
+            ("http.cookiefile", "jar", format!("{here}/jar")),
+            (
+                "http.https://h/.sslCAInfo",
+                "../ca",
+                format!("{here}/../ca"),
+            ),
+            ("http.sslcert", "/c", "/c".to_owned()),
+            ("http.cookiefile", "", String::new()),
+            ("http.pinnedpubkey", "sha256//x=", "sha256//x=".to_owned()),
+            ("http.useragent", "git/2", "git/2".to_owned()),
+            ("credential.cookiefile", "jar", "jar".to_owned()),
+        ] {
+            assert_eq!(from_anywhere(key, value), expected, "{key} {value}");
+        }
     }
 
     #[test]

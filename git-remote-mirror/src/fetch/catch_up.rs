@@ -1,11 +1,12 @@
-//! Brings a repository that has objects up to date. Links the packs of past syncs, if the repository has all
-//! that those packs build on; otherwise writes a pack.
+//! Brings a repository that has objects up to date. Takes the packs of past syncs, if the repository has all
+//! that those packs build on; otherwise writes a pack. Large packs are linked, and the objects of small ones unpacked.
 
 use std::{
     collections::HashSet,
+    fs::File,
     io::{self, Read},
     path::Path,
-    process::{Child, Stdio},
+    process::{self, Child, Stdio},
 };
 
 use common::{
@@ -16,7 +17,7 @@ use common::{
     },
 };
 
-use super::{link, pack_objects};
+use super::{link, pack_objects, unpack};
 use crate::wants::{self, Wants};
 
 /// The objects that the refs of the client's repository name. git sees to it that everything below them is there, too.
@@ -82,9 +83,11 @@ pub(crate) struct CatchUp<'a> {
     /// The object directory of the client's repository.
     pub objects: &'a Path,
     /// The mirror's records of what upstream has.
-    pub records: State<'a>,
+    pub records: &'a State<'a>,
     /// How files get from the mirror into the object directory.
     pub link: Link,
+    /// The number of objects from which on a pack is kept as one.
+    pub unpack_limit: u32,
     /// Whether git shows its progress.
     pub progress: bool,
 }
@@ -94,12 +97,12 @@ impl CatchUp<'_> {
     ///
     /// # Errors
     /// Fails when the packs cannot be read or written.
-    pub(crate) fn run(self, tips: &mut LocalTips, wants: &Wants) -> io::Result<()> {
+    pub(crate) fn run(&self, tips: &mut LocalTips, wants: &Wants) -> io::Result<()> {
         let tips = tips.objects()?;
         let tips: HashSet<&[u8]> = tips.iter().map(|tip| &**tip).collect();
         let steps = Steps::read(self.mirror)?;
-        if let Some(packs) = steps.plan(self.records, &tips, wants)
-            && link::link_some(self.mirror, self.objects, &packs, self.link).is_ok()
+        if let Some(packs) = steps.plan(self.records.clone(), &tips, wants)
+            && self.take(&packs).is_ok()
         {
             return Ok(());
         }
@@ -108,7 +111,56 @@ impl CatchUp<'_> {
         for tip in &tips {
             lines.extend_from_slice(&[b"^", *tip, b"\n"].concat());
         }
-        let args = ["pack-objects", "--revs", "--non-empty"];
-        pack_objects::run(self.mirror, self.objects, &args, &lines, self.progress).map(drop)
+        self.write(&["pack-objects", "--revs", "--non-empty"], &lines)
+    }
+
+    /// Brings the packs of syncs, of these names, the last one first.
+    fn take(&self, names: &[&str]) -> io::Result<()> {
+        let (mut large, mut small) = (Vec::new(), Vec::new());
+        let mut small_objects: u32 = 0;
+        for pack in link::find(self.mirror, names)?.into_iter().rev() {
+            let file = link::open(self.mirror, &pack)?;
+            match unpack::count(&file)? {
+                count if count < self.unpack_limit => {
+                    small_objects = small_objects.saturating_add(count);
+                    small.push((pack.name, file));
+                }
+                _ => large.push(pack),
+            }
+        }
+        link::link_some(self.mirror, self.objects, &large, self.link)?;
+        if small.is_empty() || small_objects < self.unpack_limit {
+            let mut files = small.into_iter().map(|(_, file)| file);
+            return files.try_for_each(|file| unpack::run(file, self.progress));
+        }
+        // git would have got one pack of all these.
+        let names = small.iter().map(|(name, _)| format!("{name}.pack\n"));
+        let names: String = names.collect();
+        self.write(&["pack-objects", "--stdin-packs"], names.as_bytes())
+    }
+
+    /// Writes a pack into the repository, or unpacks it there.
+    fn write(&self, args: &[&str], lines: &[u8]) -> io::Result<()> {
+        let Self {
+            mirror, objects, ..
+        } = *self;
+        // git finds no pack here, and `git gc` removes what is left of one.
+        let stem = format!("tmp_mirror_{}", process::id());
+        let written = pack_objects::write(mirror, objects, &stem, args, lines, self.progress)?;
+        let Some(hash) = written else {
+            return Ok(());
+        };
+        let pack = objects.join(format!("{stem}-{hash}"));
+        let brought = self.keep_or_unpack(&pack, &objects.join(format!("pack/pack-{hash}")));
+        pack_objects::remove(&pack);
+        brought
+    }
+
+    fn keep_or_unpack(&self, pack: &Path, target: &Path) -> io::Result<()> {
+        let file = File::open(pack.with_extension("pack"))?;
+        match unpack::count(&file)? < self.unpack_limit {
+            true => unpack::run(file, self.progress),
+            false => pack_objects::rename(pack, target),
+        }
     }
 }

@@ -22,6 +22,7 @@ use super::{
     leased_mirror::LeasedMirror,
     link, part,
     refs::Refs,
+    unpack,
 };
 use crate::{invocation::Invocation, local_repo::LocalRepo, options::Options, wants::Wants};
 
@@ -141,7 +142,7 @@ impl Listed {
             self.refresh()?;
             linked = self.link(wants, options);
         }
-        let pack = match linked {
+        let mut lines = match linked {
             Ok(pack) => {
                 let how = match (self.kind, options.cloning) {
                     (Kind::Part, _) => "derived",
@@ -149,7 +150,8 @@ impl Listed {
                     (_, false) => "linked, what is new",
                 };
                 tracing::debug!("decision: {how}");
-                pack
+                let lines = pack.map(|pack| pack_lines(&pack, options.check_connectivity));
+                lines.unwrap_or_default()
             }
             Err(err) => {
                 tracing::debug!("decision: streamed, {err}");
@@ -158,17 +160,13 @@ impl Listed {
                         "the mirror's packs are sent and not linked: {err}"
                     ));
                 }
+                let keeps = self.invocation.keeps_packs(options);
                 let reach = match self.refs.name_all(wants) {
                     true => Reach::Refs,
                     false => Reach::Unknown,
                 };
-                fetch_pack::run(&self.mirror, wants, reach, options)?;
-                None
+                fetch_pack::run(&self.mirror, wants, reach, options, keeps)?
             }
-        };
-        let mut lines = match &pack {
-            Some(pack) => pack_lines(pack, options.check_connectivity),
-            None => Vec::new(),
         };
         lines.push(b'\n');
         Ok(lines)
@@ -182,7 +180,11 @@ impl Listed {
         if self.kind == Kind::Part {
             self.link_part(wants, options).map(Some)
         } else if options.cloning {
-            self.link_all(wants).map(Some)
+            match self.refs.are_wanted(wants) {
+                true => self.link_all(wants).map(Some),
+                // Less than all branches and tags, as with `--no-tags`.
+                false => self.link_part(wants, options).map(Some),
+            }
         } else {
             self.link_new(wants, options).map(|()| None)
         }
@@ -204,7 +206,7 @@ impl Listed {
         }
         // git has not read the refs, so it does not matter how fresh they are.
         self.is_fresh = true;
-        fetch_pack::run(&self.mirror, wants, Reach::Refs, options)
+        fetch_pack::run(&self.mirror, wants, Reach::Refs, options, false).map(drop)
     }
 
     /// Links the pack of a part of the mirror into a repository without objects.
@@ -226,10 +228,6 @@ impl Listed {
 
     /// Links all packs of the mirror into a repository without objects.
     fn link_all(&self, wants: &Wants) -> io::Result<PathBuf> {
-        // Whoever wants less than all branches is to have no more than that.
-        if !self.refs.branches().all(|tip| wants.contains(tip)) {
-            return Err(io::Error::other("not every branch is wanted"));
-        }
         let objects = self.local_repo()?.objects();
         link::link_all(&self.mirror.ready.git_dir, objects, wants, self.link)
     }
@@ -242,11 +240,13 @@ impl Listed {
         if local_repo.has_refused(wants) {
             return Err(io::Error::other("git did not take them"));
         }
+        let config = &self.invocation.config;
         let catch_up = CatchUp {
             mirror: &self.mirror.ready.git_dir,
             objects: local_repo.objects(),
-            records: self.refs.records(),
+            records: &self.refs.records(),
             link: self.link,
+            unpack_limit: unpack::limit(config, self.invocation.keeps_packs(options))?,
             progress: options.progress,
         };
         catch_up.run(&mut tips, wants)?;

@@ -14,6 +14,7 @@ mod pack_objects;
 mod part;
 pub(crate) mod pass_through;
 mod refs;
+mod unpack;
 pub(crate) mod upload_pack;
 
 use common::{
@@ -52,10 +53,14 @@ impl Fetch {
             || configured == Some(Link::Off)
             || local_repo::wants_fsck(config)
             || local_repo::negotiates_pushes(config)
-            // git asks by itself what both sides have, and a helper cannot answer that.
-            || caller.is_some_and(|caller| caller.has("--negotiate-only"))
+            // In its own protocol git asks what both sides have; it tells a helper neither this nor the tips.
+            || caller.is_some_and(|caller| {
+                caller.has("--negotiate-only") || caller.has("--negotiation-tip")
+            })
+            || local_repo::wants_bundle_uris(config) && caller.is_none_or(|caller| caller.command == "clone")
             || match kind {
-                Kind::Whole => invocation.is_partial(),
+                // Only git knows what the other repositories have.
+                Kind::Whole => invocation.is_partial() || invocation.borrows(),
                 // git tells only a server what the repository has.
                 Kind::Part => !is_new,
                 Kind::Lazy => false,

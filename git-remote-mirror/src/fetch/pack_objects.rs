@@ -9,7 +9,7 @@ use std::{
 
 use common::{
     git::{self, child_log::ChildLog},
-    packs::verified,
+    packs::verified::{self, ENDINGS},
 };
 
 /// Writes a pack into an object directory, of what `lines` name on the stdin of `pack-objects`. `store` is that directory:
@@ -24,6 +24,23 @@ pub(crate) fn run(
     lines: &[u8],
     progress: bool,
 ) -> io::Result<Option<String>> {
+    let hash = write(mirror, store, "pack/pack", args, lines, progress)?;
+    Ok(hash.map(|hash| format!("pack-{hash}")))
+}
+
+/// Writes a pack as [`run`] does, to files in `store` that begin with `stem`. Returns git's hash of it: `-`, that and an
+/// ending follow.
+///
+/// # Errors
+/// Fails as [`run`] does.
+pub(crate) fn write(
+    mirror: &Path,
+    store: &Path,
+    stem: &str,
+    args: &[&str],
+    lines: &[u8],
+    progress: bool,
+) -> io::Result<Option<String>> {
     verified::require(mirror)?;
     let mut git = git::at(mirror);
     git.args(args)
@@ -31,7 +48,7 @@ pub(crate) fn run(
             "--delta-base-offset",
             if progress { "--progress" } else { "-q" },
         ])
-        .arg(store.join("pack/pack"))
+        .arg(store.join(stem))
         .env("GIT_OBJECT_DIRECTORY", store)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -55,12 +72,33 @@ pub(crate) fn run(
     let hash = String::from_utf8_lossy(&output.stdout);
     if let Err(err) = verified::require(mirror) {
         for hash in hash.lines() {
-            // The index first: git ignores a pack without one.
-            for ending in ["idx", "rev", "pack"] {
-                let _ = fs::remove_file(store.join(format!("pack/pack-{hash}.{ending}")));
-            }
+            remove(&store.join(format!("{stem}-{hash}")));
         }
         return Err(err);
     }
-    Ok(hash.lines().next().map(|hash| format!("pack-{hash}")))
+    Ok(hash.lines().next().map(str::to_owned))
+}
+
+/// Removes the files of a pack, given without an ending. The index goes first: git ignores a pack without one.
+pub(crate) fn remove(pack: &Path) {
+    for ending in ENDINGS.iter().rev() {
+        let _ = fs::remove_file(pack.with_extension(ending));
+    }
+}
+
+/// Moves the files of a pack, both given without an ending, to where git finds them. The index goes last.
+///
+/// # Errors
+/// Fails when a file cannot be moved.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    for ending in ENDINGS {
+        match fs::rename(from.with_extension(ending), to.with_extension(ending)) {
+            // git writes a `.rev` file or not, as it is set.
+            Err(err) if err.kind() != io::ErrorKind::NotFound || ending != "rev" => {
+                return Err(err);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }

@@ -150,9 +150,10 @@ impl Refs {
         self.objects_below(b"refs/tags/")
     }
 
-    /// The objects that the branches name, in hexadecimal.
-    pub(crate) fn branches(&self) -> impl Iterator<Item = &[u8]> {
-        self.objects_below(b"refs/heads/")
+    /// Whether every branch and every tag is wanted.
+    pub(crate) fn are_wanted(&self, wants: &Wants) -> bool {
+        let branches = self.objects_below(b"refs/heads/");
+        branches.chain(self.tags()).all(|tip| wants.contains(tip))
     }
 
     fn objects_below(&self, prefix: &'static [u8]) -> impl Iterator<Item = &[u8]> {

@@ -10,9 +10,11 @@ use crate::stage::Stage;
 
 const OURS: &str = "ours1/repo";
 
-/// A mirror, a clone of it, and its twin.
+/// A mirror, a clone of it, and its twin. Both keep the smallest pack as one.
 fn begin(stage: &Stage) -> Twins<'_> {
-    stage.world.clone_twins(&stage.url, &[])
+    let twins = stage.world.clone_twins(&stage.url, &[]);
+    twins.git(&["config", "fetch.unpackLimit", "1"]);
+    twins
 }
 
 /// The packs that a clone shares with the mirror.

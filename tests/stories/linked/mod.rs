@@ -8,6 +8,7 @@ mod overwritten;
 mod parts;
 mod random;
 mod stopped;
+mod stored;
 
 use std::{
     fs,
@@ -91,17 +92,12 @@ fn is_not_linked(world: &World, dir: &str) {
 fn every_kind_of_clone_of_the_whole_is_handed_the_packs_and_is_like_a_plain_one() {
     let stage = Stage::new(fill);
     let Stage { world, url, .. } = &stage;
-    world.git(["clone", "-q", "--bare", url, "other.git"]).ok();
-    let other = world.path("other.git");
-    let reference = format!("--reference={}", other.display());
-    let kinds: [&[&str]; 11] = [
+    let kinds: [&[&str]; 9] = [
         &[],
         &["--bare"],
         &["--mirror"],
         &["--branch", "topic"],
         &["--branch", "v1"],
-        &["--no-tags"],
-        &[&reference],
         &["--sparse"],
         &["--ref-format=reftable"],
         &["--origin", "gitlab", "--no-checkout"],

@@ -7,7 +7,7 @@
 mod method;
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{self, ErrorKind, Write},
     path::{Path, PathBuf},
     thread,
@@ -16,10 +16,11 @@ use std::{
 
 use common::packs::{
     derived::DerivedLock,
+    digest::Digest,
     link::Link,
     listing::pack_dir,
-    stamps::{LOCK_TIMEOUT, Stamps},
-    verified::{self, ENDINGS, Fit, TIPS, Verified},
+    stamps::{self, LOCK_TIMEOUT, Stamps},
+    verified::{self, ENDINGS, Fit, NotVerified, TIPS, Verified},
 };
 
 use self::method::Methods;
@@ -69,21 +70,36 @@ pub(crate) fn link_all(
     }
 }
 
-/// Links the packs of these names into an object directory.
+/// Finds the packs of these names, in their order.
+pub(crate) fn find(mirror: &Path, names: &[&str]) -> io::Result<Vec<Verified>> {
+    let mut fit = verified::fit(mirror)?.ok_or(ErrorKind::NotFound)?;
+    let found = names.iter().map(|name| {
+        let at = fit.packs.iter().position(|pack| pack.name == *name)?;
+        Some(fit.packs.swap_remove(at))
+    });
+    let found: Option<_> = found.collect();
+    found.ok_or_else(|| ErrorKind::NotFound.into())
+}
+
+/// Links packs of a mirror into an object directory.
 pub(crate) fn link_some(
     mirror: &Path,
     objects: &Path,
-    names: &[&str],
+    packs: &[Verified],
     link: Link,
 ) -> io::Result<()> {
-    let fit = verified::fit(mirror)?.ok_or(ErrorKind::NotFound)?;
-    let packs = fit.packs.into_iter();
-    let packs: Vec<Verified> = packs.filter(|pack| names.contains(&&*pack.name)).collect();
-    if packs.len() != names.len() {
-        return Err(ErrorKind::NotFound.into());
-    }
-    link_packs(mirror, &packs, objects, link)?.keep();
+    link_packs(mirror, packs, objects, link)?.keep();
     Ok(())
+}
+
+/// Opens a pack of a mirror, after its content was compared with what was verified.
+pub(crate) fn open(mirror: &Path, pack: &Verified) -> io::Result<File> {
+    let path = pack_dir(mirror).join(&pack.name).with_extension("pack");
+    let file = stamps::open(&path)?;
+    match pack.files.get("pack") {
+        Some(digest) if Digest::of(&file, || false)? == *digest => Ok(file),
+        _ => Err(NotVerified(path).into()),
+    }
 }
 
 /// Links a derived pack into an object directory. `promisor` is the content of the pack's `.promisor` file, by which git
