@@ -80,6 +80,23 @@ impl Caller {
         self.value_of(option).is_some()
     }
 
+    /// The arguments that are no options. The options of `with_value` have their value in the next argument.
+    pub(crate) fn operands(&self, with_value: &[&str]) -> Vec<&str> {
+        let (mut operands, mut args) = (Vec::new(), self.args.iter().map(String::as_str));
+        while let Some(arg) = args.next() {
+            if arg == "--" {
+                operands.extend(args);
+                break;
+            }
+            if with_value.contains(&arg) {
+                args.next();
+            } else if !arg.starts_with('-') {
+                operands.push(arg);
+            }
+        }
+        operands
+    }
+
     /// The last value that this option was given: blank where it has none behind a `=`; None without the option.
     pub(crate) fn value_of(&self, option: &str) -> Option<&str> {
         let options = self.args.iter().take_while(|arg| *arg != "--");
@@ -196,6 +213,15 @@ mod tests {
         .expect("a command");
         assert_eq!(caller.value_of("--signed"), Some(""));
         assert!(!caller.has("--atomic") && !caller.has("--sign"));
+    }
+
+    #[test]
+    fn operands_are_neither_options_nor_their_values() {
+        let fetch = [
+            "git", "fetch", "origin", "--depth", "20", "-q", "+a:b", "--", "-c",
+        ];
+        let caller = parse(&fetch).expect("a command");
+        assert_eq!(caller.operands(&["--depth"]), ["origin", "+a:b", "-c"]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use common::{
 
 use tokio::runtime::{self, Runtime};
 
-use crate::invocation::Invocation;
+use crate::{invocation::Invocation, on_demand};
 
 /// The runtime in which a process of the helper talks to the daemon.
 ///
@@ -33,7 +33,11 @@ pub(crate) async fn open_fetch(
     lacks: Lack,
 ) -> Result<(Client, Ready), Failure> {
     let request = resolve::request(&invocation.address, &invocation.config)?;
-    let request = Request::Fetch(Fetch { lacks, ..request });
+    let request = Request::Fetch(Fetch {
+        lacks,
+        on_demand: on_demand::of_fetch(invocation).sources(),
+        ..request
+    });
     match carry_out(invocation, &request).await? {
         (client, Reply::Ready(ready)) => Ok((client, ready)),
         _ => Err(something_else()),
@@ -45,7 +49,11 @@ pub(crate) async fn open_fetch(
 /// # Errors
 /// Fails with what the person should read.
 pub(crate) async fn open_push(invocation: &Invocation) -> Result<(Client, Open), Failure> {
-    let request = Request::Push(resolve::request(&invocation.address, &invocation.config)?);
+    let request = resolve::request(&invocation.address, &invocation.config)?;
+    let request = Request::Push(Fetch {
+        on_demand: on_demand::of_push(invocation).sources(),
+        ..request
+    });
     match carry_out(invocation, &request).await? {
         (client, Reply::Open(open)) => Ok((client, open)),
         _ => Err(something_else()),

@@ -7,6 +7,7 @@ use common::{
     address::upstream_url::Address,
     client::{local_path, resolve},
     protocol::{Failure, Lack},
+    refspec::OnDemand,
     text::masked,
 };
 
@@ -47,7 +48,9 @@ pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
                     }
                     match Fetch::begin(invocation)? {
                         Fetch::Listed(begun) => listed = Some(*begun),
-                        Fetch::Streamed(mirror) => return upload_pack::run(&mirror, service),
+                        Fetch::Streamed(mirror, wanted) => {
+                            return upload_pack::run(&mirror, service, &wanted);
+                        }
                     }
                     answer("fallback\n")?;
                 }
@@ -93,7 +96,8 @@ fn connect(service: &str, remote: &str, address: &str, options: Options) -> Resu
     let invocation = invocation(remote, address, options)?;
     match service {
         "git-upload-archive" => {
-            upload_pack::run(&LeasedMirror::sync(&invocation, Lack::News)?, service)
+            let mirror = LeasedMirror::sync(&invocation, Lack::News)?;
+            upload_pack::run(&mirror, service, &OnDemand::default())
         }
         "git-receive-pack" => push::run(&invocation),
         _ => Err(Failure::here(format!(

@@ -14,11 +14,13 @@ mod local_repo;
 mod log;
 mod login_in_url;
 mod names;
+mod on_demand;
 mod options;
 mod process_tree;
 mod push;
 mod server_program;
 mod trace;
+mod view;
 mod wants;
 
 use std::{

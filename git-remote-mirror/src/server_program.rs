@@ -56,7 +56,7 @@ pub(crate) fn show_line(line: &[u8], url: &str) {
     // The git at the other end prints this error as a 'remote error' of its own.
     if has(b"not our ref") && !has(b"remote error") {
         tell(&format!(
-            "hint: the mirror of '{url}' has what its branches and tags reach, and not this object"
+            "hint: the mirror of '{url}' does not have this object, and could not fetch it"
         ));
     } else {
         tell(&masked(line));

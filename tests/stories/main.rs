@@ -2,6 +2,7 @@
 
 mod addresses;
 mod atomic;
+mod beside;
 mod bombs;
 mod budgets;
 mod clone;

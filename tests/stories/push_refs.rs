@@ -28,51 +28,43 @@ fn more_notes_are_pushed_on_top_of_those_that_are_there() {
     pair.git(&["notes", "add", "-m", "reviewed", "main"]);
     pair.pushes(&["origin", "refs/notes/commits"]);
     pair.git(&["notes", "append", "-m", "again", "main"]);
-    // The mirror does not keep such refs, so to git each of them is new: that word alone may differ.
-    for side in SIDES {
-        pair.world
-            .git(["push", "origin", "refs/notes/commits"])
-            .at(side)
-            .ok();
-    }
-    pair.same();
+    pair.pushes(&["origin", "refs/notes/commits"]);
+    pair.git(&["notes", "append", "-m", "and again", "main"]);
+    pair.pushes(&["origin", "refs/notes/*"]);
+    pair.pushes(&["origin", "refs/notes/*"]);
 }
 
 #[test]
 fn notes_that_were_rewritten_are_not_pushed_without_force() {
     let pair = rewritten_notes();
-    for side in SIDES {
-        let push = ["push", "origin", "refs/notes/commits"];
-        let ran = pair.world.git(push).at(side).code(1);
-        assert!(ran.stderr.contains("rejected"), "{ran}");
-    }
-    pair.same();
+    pair.refused(&["origin", "refs/notes/commits"], "rejected");
 }
 
-/// git sees nothing of notes through the mirror, and so tells nobody that they are to be overwritten.
 #[test]
-fn notes_that_were_rewritten_cannot_be_forced_through_the_mirror_which_says_so() {
+fn notes_that_were_rewritten_are_forced_from_the_value_that_upstream_has() {
     let pair = rewritten_notes();
-    let push = ["push", "--force", "origin", "refs/notes/commits"];
-    let refused = pair.world.git(push).at(SIDES[0]).code(1);
-    insta::assert_snapshot!(refused.shown(), @r"
-    remote: hint: the mirror does not keep 'refs/notes/commits', and cannot force it
-    remote: hint: push it to the upstream itself
-    To mirror::http://gitlab.example/group/ours.git
-     ! [remote rejected] refs/notes/commits -> refs/notes/commits (fetch first)
-    error: failed to push some refs to 'mirror::http://gitlab.example/group/ours.git'
-    ");
-    pair.same();
+    let theirs = "0123456789012345678901234567890123456789";
+    let lease = format!("--force-with-lease=refs/notes/commits:{theirs}");
+    pair.refused(&[&lease, "origin", "refs/notes/commits"], "stale info");
+    pair.pushes(&["--force", "origin", "refs/notes/commits"]);
+    pair.git(&["update-ref", "-d", "refs/notes/commits"]);
+    pair.git(&["notes", "add", "-m", "once more", "main"]);
+    pair.pushes(&["origin", "+refs/notes/*:refs/notes/*"]);
+}
+
+#[test]
+fn notes_that_somebody_else_has_pushed_meanwhile_are_fetched_first() {
+    let pair = rewritten_notes();
+    pair.upstream(|project| project.force("refs/notes/commits", "topic"));
+    pair.refused(&["origin", "refs/notes/commits"], "rejected");
+    pair.pushes(&["origin", "+refs/notes/commits"]);
 }
 
 #[test]
 fn notes_are_deleted() {
     let pair = rewritten_notes();
-    for side in SIDES {
-        let push = ["push", "origin", ":refs/notes/commits"];
-        pair.world.git(push).at(side).ok();
-    }
-    pair.same();
+    pair.pushes(&["origin", ":refs/notes/commits"]);
+    pair.push(&["origin", ":refs/notes/commits"]);
 }
 
 /// Both have pushed notes, and have since begun them anew.

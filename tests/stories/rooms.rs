@@ -36,11 +36,12 @@ const COMMON: [&[&str]; 7] = [
 ];
 
 /// The rooms of `git-remote-mirror`, in the same way.
-const HELPER: [&[&str]; 7] = [
+const HELPER: [&[&str]; 8] = [
     &["main"],
     &["helper"],
     &["children", "fetch", "push"],
     &["daemon"],
+    &["on_demand"],
     &["invocation"],
     &[
         "caller",
@@ -49,7 +50,15 @@ const HELPER: [&[&str]; 7] = [
         "options",
         "server_program",
     ],
-    &["git_line", "log", "names", "process_tree", "trace", "wants"],
+    &[
+        "git_line",
+        "log",
+        "names",
+        "process_tree",
+        "trace",
+        "view",
+        "wants",
+    ],
 ];
 
 /// The source files below a folder, each with the room that it belongs to: its first folder, or its own name.

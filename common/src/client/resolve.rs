@@ -89,5 +89,6 @@ pub fn request(address: &Address, config: &UserConfig) -> Result<Fetch, Failure>
         stale,
         can_ask: ask::can_ask(config),
         lacks: Lack::News,
+        on_demand: Vec::new(),
     })
 }

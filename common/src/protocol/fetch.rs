@@ -27,6 +27,8 @@ pub struct Fetch {
     pub can_ask: bool,
     /// The objects that the client lacks.
     pub lacks: Lack,
+    /// What this client may want beside branches and tags: the sources of refspecs.
+    pub on_demand: Vec<String>,
 }
 
 /// The objects that a client lacks.

@@ -4,12 +4,16 @@
 //! record below [`RECORDS`], which says what upstream had at the last good sync.
 
 mod names;
+mod on_demand;
 mod pattern;
 
 use std::fmt;
 
-pub use self::names::{PublicRef, RecordRef, UpstreamRef, recorded};
 use self::pattern::Pattern;
+pub use self::{
+    names::{PublicRef, RecordRef, UpstreamRef, recorded},
+    on_demand::{Kept, KeptName, ON_DEMAND, OnDemand},
+};
 
 /// The records of what upstream had: `refs/heads/main` is recorded as `refs/upstream/heads/main`. Hidden from clients.
 pub const RECORDS: &str = "refs/upstream/";
@@ -241,6 +245,12 @@ impl Refspecs {
             }
             None => Route::Through,
         }
+    }
+
+    /// Whether all refs that a pattern stands for are tracked, and shown under their own names.
+    fn shows_all(&self, pattern: &Pattern) -> bool {
+        let mut mappings = self.mappings.iter();
+        self.excluded.is_empty() && mappings.any(|it| it.from == it.to && it.from.contains(pattern))
     }
 
     /// The prefixes that all tracked refs of upstream have, for asking upstream about nothing else.

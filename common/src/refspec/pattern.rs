@@ -5,7 +5,7 @@ use std::{fmt, iter};
 use super::is_ref;
 
 /// A full ref name with at most one `*`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Pattern {
     /// The part before the `*`; the whole name if there is no `*`.
     pub before: String,
@@ -43,6 +43,17 @@ impl Pattern {
 
     pub(super) fn matches(&self, name: &[u8]) -> bool {
         self.part(name).is_some()
+    }
+
+    /// Whether all that another pattern matches matches this one as well.
+    pub(super) fn contains(&self, other: &Self) -> bool {
+        match (&self.after, &other.after) {
+            (None, _) => self == other,
+            (Some(_), None) => self.matches(other.before.as_bytes()),
+            (Some(after), Some(other_after)) => {
+                other.before.starts_with(&self.before) && other_after.ends_with(after.as_str())
+            }
+        }
     }
 
     /// Returns the part of `name` for which the `*` stands, empty if there is no `*`; None if the name does not match.

@@ -13,6 +13,7 @@ use common::{
     packs::{derived::Part, link::Link, verified::NotVerified},
     progress::tell,
     protocol::{Failure, Lack, OrFailure},
+    refspec::OnDemand,
 };
 
 use super::{
@@ -31,6 +32,8 @@ pub(crate) struct Listed {
     invocation: Invocation,
     mirror: LeasedMirror,
     refs: Refs,
+    /// What git may want beside branches and tags.
+    wanted: OnDemand,
     link: Link,
     kind: Kind,
     /// Whether the mirror was synced for this fetch, or nothing depends on that.
@@ -66,7 +69,7 @@ impl Listed {
     pub(super) fn new(
         invocation: Invocation,
         mirror: LeasedMirror,
-        refs: Refs,
+        (refs, wanted): (Refs, OnDemand),
         link: Link,
         kind: Kind,
         is_fresh: bool,
@@ -75,6 +78,7 @@ impl Listed {
             invocation,
             mirror,
             refs,
+            wanted,
             link,
             kind,
             is_fresh,
@@ -108,7 +112,7 @@ impl Listed {
             return Ok(());
         }
         self.refresh()?;
-        let now = read_refs(&self.mirror)?;
+        let now = read_refs(&self.mirror, &self.wanted)?;
         if now.is_some_and(|now| now.lines() == self.refs.lines()) {
             return Ok(());
         }
@@ -271,8 +275,8 @@ impl Listed {
 }
 
 /// Reads the refs that git's `list` is answered with; None where they cannot be listed.
-pub(super) fn read_refs(mirror: &LeasedMirror) -> Result<Option<Refs>, Failure> {
-    Refs::read(&mirror.ready.git_dir).or_failure("cannot read the mirror's refs")
+pub(super) fn read_refs(mirror: &LeasedMirror, wanted: &OnDemand) -> Result<Option<Refs>, Failure> {
+    Refs::read(&mirror.ready.git_dir, wanted).or_failure("cannot read the mirror's refs")
 }
 
 /// The lines that name a pack with all wanted objects to git. git removes the file that `lock` names, and reads its name

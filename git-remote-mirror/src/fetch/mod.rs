@@ -20,19 +20,20 @@ pub(crate) mod upload_pack;
 use common::{
     packs::link::Link,
     protocol::{Failure, Lack},
+    refspec::OnDemand,
     text::masked,
 };
 
 pub(crate) use self::listed::Listed;
 use self::{leased_mirror::LeasedMirror, listed::Kind};
-use crate::{invocation::Invocation, local_repo};
+use crate::{invocation::Invocation, local_repo, on_demand};
 
 /// A fetch from a mirror that the daemon has synced.
 pub(crate) enum Fetch {
     /// The helper answers git's `list` and `fetch`.
     Listed(Box<Listed>),
     /// git's own server program answers git.
-    Streamed(Box<LeasedMirror>),
+    Streamed(Box<LeasedMirror>, OnDemand),
 }
 
 impl Fetch {
@@ -70,11 +71,12 @@ impl Fetch {
             Kind::Whole if is_new => Lack::Everything,
             _ => Lack::News,
         };
+        let wanted = on_demand::of_fetch(&invocation);
         let mirror = LeasedMirror::sync(&invocation, lacks)?;
         let link = configured.unwrap_or(mirror.ready.link);
         let refs = match needs_server || link == Link::Off {
             true => None,
-            false => listed::read_refs(&mirror)?,
+            false => listed::read_refs(&mirror, &wanted)?,
         };
         let Some(refs) = refs else {
             let why = match (needs_server, link) {
@@ -88,10 +90,10 @@ impl Fetch {
                 Lack::LeftOut => LeasedMirror::sync(&invocation, Lack::News)?,
                 _ => mirror,
             };
-            return Ok(Self::Streamed(Box::new(mirror)));
+            return Ok(Self::Streamed(Box::new(mirror), wanted));
         };
         let is_fresh = lacks != Lack::LeftOut;
-        let listed = Listed::new(invocation, mirror, refs, link, kind, is_fresh);
+        let listed = Listed::new(invocation, mirror, (refs, wanted), link, kind, is_fresh);
         Ok(Self::Listed(Box::new(listed)))
     }
 }

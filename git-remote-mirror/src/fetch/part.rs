@@ -17,6 +17,7 @@ use common::{
         verified::NotVerified,
     },
     progress::tell,
+    refspec::OnDemand,
 };
 
 use super::{link::link_derived, pack_objects, refs::Refs};
@@ -107,7 +108,7 @@ fn make(mirror: &Path, lock: &DerivedLock, part: &Part<'_>, progress: bool) -> i
     let name = pack_objects::run(mirror, lock.clear()?, &args, &lines, progress)?;
     let name = name.ok_or_else(|| io::Error::other("nothing is in that part"))?;
     // `--include-tag` has looked at the tags that the mirror has by now.
-    let refs = Refs::read(mirror)?;
+    let refs = Refs::read(mirror, &OnDemand::default())?;
     let now = refs.as_ref().map(|refs| refs.tags().collect());
     if part.tags.is_some() && part.tags != now {
         return Err(io::Error::other("a tag has come or gone meanwhile"));

@@ -7,10 +7,10 @@ use common::{
         packed_refs::{self, PackedRefs, has_loose},
         steps::State,
     },
-    refspec,
+    refspec::{self, OnDemand},
 };
 
-use crate::wants::Wants;
+use crate::{view::wanted_name, wants::Wants};
 
 /// The refs of a mirror that a client may see.
 pub(crate) struct Refs {
@@ -19,6 +19,8 @@ pub(crate) struct Refs {
     refs: Vec<Ref>,
     /// The mirror's records of what upstream has: names and objects.
     records: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Objects that were fetched because somebody asked for them.
+    objects: Vec<Vec<u8>>,
     is_sha256: bool,
 }
 
@@ -37,12 +39,12 @@ struct Ref {
 }
 
 impl Refs {
-    /// Reads the refs; None where `list` cannot show them as they are: there are none, `HEAD` names one that is not there,
+    /// Reads the refs, and those that are `wanted` beside branches and tags; None where `list` cannot show them as they are: there are none, `HEAD` names one that is not there,
     /// some are loose, or it is not known what a tag points to.
     ///
     /// # Errors
     /// Fails when a file cannot be read.
-    pub(crate) fn read(git_dir: &Path) -> io::Result<Option<Self>> {
+    pub(crate) fn read(git_dir: &Path, wanted: &OnDemand) -> io::Result<Option<Self>> {
         let packed = match fs::read(git_dir.join(packed_refs::FILE)) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
             packed => packed?,
@@ -51,29 +53,39 @@ impl Refs {
             return Ok(None);
         }
         let head = fs::read(git_dir.join("HEAD"))?;
-        Ok(Self::parse(&packed, &head))
+        Ok(Self::parse(&packed, &head, wanted))
     }
 
-    fn parse(packed: &[u8], head: &[u8]) -> Option<Self> {
+    fn parse(packed: &[u8], head: &[u8], wanted: &OnDemand) -> Option<Self> {
         let packed = PackedRefs::parse(packed).ok()?;
         if !packed.is_fully_peeled() {
             return None;
         }
         let mut refs: Vec<Ref> = Vec::new();
-        let mut records = Vec::new();
+        let (mut records, mut objects) = (Vec::new(), Vec::new());
         for packed in packed {
             let packed = packed.ok()?;
             if packed.name.starts_with(refspec::RECORDS.as_bytes()) {
                 records.push((packed.name.to_vec(), packed.object.to_vec()));
             }
-            if !refspec::is_reserved(packed.name) {
+            let name = match wanted_name(packed.name, wanted) {
+                None if !refspec::is_reserved(packed.name) => Some(packed.name.to_vec()),
+                name => name,
+            };
+            if packed.name.starts_with(refspec::ON_DEMAND.as_bytes()) {
+                objects.push(packed.object.to_vec());
+            }
+            if let Some(name) = name {
                 refs.push(Ref {
-                    name: packed.name.to_vec(),
+                    name,
                     object: packed.object.to_vec(),
                     peeled: packed.peeled.map(<[u8]>::to_vec),
                 });
             }
         }
+        refs.sort_by(|one, other| one.name.cmp(&other.name));
+        // A ref that is tracked by now is shown as the mirror shows it.
+        refs.dedup_by(|one, other| one.name == other.name);
         let head = match head.strip_prefix(b"ref: ") {
             Some(name) => Head::Ref(name.trim_ascii().to_vec()),
             None => Head::Object(head.trim_ascii().to_vec()),
@@ -83,6 +95,7 @@ impl Refs {
             head,
             refs,
             records,
+            objects,
             is_sha256,
         };
         list.head_object().is_some().then_some(list)
@@ -128,14 +141,15 @@ impl Refs {
         records.map(|(name, object)| (&**name, &**object)).collect()
     }
 
-    /// Whether each of these objects is named by a ref or by `HEAD`.
+    /// Whether each of these objects is named by a ref or by `HEAD`, or was asked for.
     pub(crate) fn name_all(&self, wants: &Wants) -> bool {
         let mut left: BTreeSet<&[u8]> = wants.iter().map(|want| &**want).collect();
         if let Some(head) = self.head_object() {
             left.remove(head);
         }
-        for each in &self.refs {
-            left.remove(&*each.object);
+        let named = self.refs.iter().map(|each| &each.object);
+        for object in named.chain(&self.objects) {
+            left.remove(&**object);
         }
         left.is_empty()
     }
@@ -175,7 +189,7 @@ mod tests {
             let (object, rest) = line.split_at(1);
             packed.push_str(&format!("{prefix}{}{rest}\n", object.repeat(40)));
         }
-        let refs = Refs::parse(packed.as_bytes(), head.as_bytes())?;
+        let refs = Refs::parse(packed.as_bytes(), head.as_bytes(), &OnDemand::default())?;
         let mut lines = String::from_utf8_lossy(&refs.lines()).into_owned();
         for digit in ["1", "2", "3", "4", "5"] {
             lines = lines.replace(&digit.repeat(40), digit);

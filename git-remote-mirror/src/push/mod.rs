@@ -26,8 +26,9 @@ use common::{
 use crate::{
     daemon::{self, runtime},
     invocation::Invocation,
-    names,
+    names, on_demand,
     server_program::{serve, show_line},
+    view::View,
 };
 
 /// How long to wait for the hook when `git receive-pack` was killed: the hook ends at once, unless it has begun to send.
@@ -44,6 +45,9 @@ pub(crate) fn run(invocation: &Invocation) -> Result<(), Failure> {
         lease::share(&open.ready.git_dir).or_failure("cannot share the lease of the mirror")?;
     let _lock = markers::lock(&open.quarantine)?;
     install_hooks(&markers::hooks_dir(&open.quarantine)).or_failure("cannot prepare the push")?;
+    // git decides by what upstream has also where the mirror does not track it.
+    let view = View::new(&open.ready.git_dir, &on_demand::of_push(invocation))
+        .or_failure("cannot prepare the push")?;
     let mut server = git::fenced();
     server
         .arg("-c")
@@ -66,7 +70,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<(), Failure> {
         // object-store) each time.
         .args(["-c", "core.alternateRefsCommand=true"])
         .arg("receive-pack")
-        .arg(&open.ready.git_dir)
+        .arg(view.as_ref().map_or(&*open.ready.git_dir, View::path))
         // The objects stay in the quarantine until upstream has accepted them.
         .env("GIT_OBJECT_DIRECTORY", &open.quarantine)
         .env(names::PUSH_ID, &open.id)

@@ -3,7 +3,7 @@
 //! A sync receives objects into a [`quarantine`], checks with [`connected`] that none is missing, makes a [`plan`] for the
 //! refs and writes it with [`publish`]. A push and a change of the refspecs ([`retrack`]) make other plans. [`refs`] reads
 //! the refs and repairs them, [`local_refs`] tells which of them upstream does not have, and [`history`] keeps their past
-//! values.
+//! values. [`on_demand`] keeps for a while what a client wanted beside what is tracked.
 //!
 //! Files about the packs: [`verified`], [`steps`], [`tips`]. Files about what is wrong: [`damage`], [`changed`],
 //! [`unserved`], [`checked`].
@@ -16,6 +16,7 @@ pub(crate) mod damage;
 pub(crate) mod history;
 pub(crate) mod local_refs;
 pub(crate) mod objects;
+pub(crate) mod on_demand;
 pub(crate) mod plan;
 pub(crate) mod publish;
 pub(crate) mod quarantine;

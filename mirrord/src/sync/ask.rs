@@ -43,8 +43,9 @@ impl Run<'_> {
         let asked_at = SystemTime::now();
         let Listing {
             session,
-            advertised,
+            mut advertised,
         } = self.list_refs(&start.settings.rules.track)?;
+        self.on_demand = std::mem::take(&mut advertised.on_demand);
         if let Some(moved) = session.moved_to() {
             return Err(match start.mirror {
                 None => Stop::Done(Box::new(Outcome::Moved(moved))),
@@ -132,8 +133,9 @@ impl Run<'_> {
     /// Lists upstream's refs on the session that is open, or on a new one when that has gone stale.
     fn connect_and_list(&mut self, track: &Refspecs) -> Result<Listing, Trouble> {
         let (url, access, watch) = (&self.target.url, self.access, self.watch);
+        let on_demand = &self.options.on_demand;
         if let Some(mut session) = self.memory.take_session(url, access) {
-            match session.list_refs(track, watch) {
+            match session.list_refs(track, on_demand, watch) {
                 Ok(advertised) => {
                     return Ok(Listing {
                         session,
@@ -152,7 +154,7 @@ impl Run<'_> {
             }
         }
         let mut session = Session::open(url, access, &self.engine.upstreams, watch)?;
-        let advertised = session.list_refs(track, watch)?;
+        let advertised = session.list_refs(track, on_demand, watch)?;
         Ok(Listing {
             session,
             advertised,

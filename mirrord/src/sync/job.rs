@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use common::{
     address::upstream_url::UpstreamUrl,
     protocol::{Cause, Progress},
+    refspec::OnDemand,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::Span;
@@ -25,6 +26,8 @@ pub(crate) struct SyncOptions {
     pub create: Create,
     /// Whether upstream is believed even if it looks wiped.
     pub accept: bool,
+    /// What clients want beside what is tracked.
+    pub on_demand: OnDemand,
     /// The request in the log that it is for.
     pub span: Span,
 }
@@ -36,6 +39,7 @@ impl SyncOptions {
             cause,
             create: Create::No,
             accept: false,
+            on_demand: OnDemand::default(),
             span: Span::current(),
         }
     }

@@ -4,7 +4,7 @@
 use common::{
     git,
     protocol::{Failure, FailureKind, OrFailure},
-    refspec::Refspecs,
+    refspec::{OnDemand, Refspecs},
 };
 
 use super::{
@@ -57,7 +57,7 @@ impl Run<'_> {
         let is_empty = now.is_empty() && {
             let session = &mut received.answer.session;
             let all = session
-                .list_refs(&Refspecs::everything(), self.watch)?
+                .list_refs(&Refspecs::everything(), &OnDemand::default(), self.watch)?
                 .advertisement;
             all.refs.is_empty() && !matches!(all.head, Head::Detached(_))
         };

@@ -5,7 +5,7 @@
 //! can vouch for what it has now. A batch is of one access; what one login may read says nothing about another.
 //!
 //! A request goes from `engine` (requests a sync) to `task` (waits for its turn) to `run` (the sync itself: `ask`,
-//! `receive`, `judge`, `apply`).
+//! `receive`, `judge`, `apply`; then `on_demand`, where a client wants more than what is tracked).
 
 mod apply;
 mod ask;
@@ -17,6 +17,7 @@ mod job;
 mod journal_entry;
 mod judge;
 mod memory;
+mod on_demand;
 pub(crate) mod open_pushes;
 mod receive;
 mod run;

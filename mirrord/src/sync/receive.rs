@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, io, path::Path};
 
 use common::{
     protocol::{Failure, FailureKind, OrFailure},
-    refspec::{self, UpstreamRef},
+    refspec::{self, OnDemand, UpstreamRef},
 };
 use gix::{ObjectId, bstr::BString};
 
@@ -197,9 +197,10 @@ impl Run<'_> {
         answer: &mut Answer,
         settings: &Settings,
     ) -> Result<Advertisement, Trouble> {
-        let listed = answer
-            .session
-            .list_refs(&settings.rules.track, self.watch)?;
+        let listed =
+            answer
+                .session
+                .list_refs(&settings.rules.track, &OnDemand::default(), self.watch)?;
         Ok(listed.advertisement)
     }
 }

@@ -17,7 +17,10 @@ use crate::{
         settings::{Settings, copy},
     },
     process::watch::Watch,
-    repository::{refs::Snapshot, retrack},
+    repository::{
+        refs::{Snapshot, UpstreamRefs},
+        retrack,
+    },
     upstream::{Access, Trouble},
 };
 
@@ -32,6 +35,8 @@ pub(super) struct Run<'r> {
     pub access: &'r Access,
     pub watch: &'r Watch,
     pub memory: &'r mut Memory,
+    /// What upstream has of the refs that are wanted beside what is tracked, once it was asked.
+    pub on_demand: UpstreamRefs,
 }
 
 /// The mirror before upstream is asked.
@@ -74,7 +79,11 @@ impl Run<'_> {
     /// Brings the mirror in step with its upstream.
     pub(super) fn sync(mut self) -> Result<Outcome, Trouble> {
         for _ in 0..MAX_RUNS {
-            match self.run_once() {
+            let outcome = match self.run_once() {
+                Err(Stop::Done(outcome)) => Ok(*outcome),
+                outcome => outcome,
+            };
+            match outcome.and_then(|outcome| self.keep_on_demand(outcome)) {
                 Ok(outcome) => return Ok(outcome),
                 Err(Stop::Done(outcome)) => return Ok(*outcome),
                 Err(Stop::RunAgain) => {}

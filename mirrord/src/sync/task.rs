@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
-use common::protocol::Cause;
+use common::{protocol::Cause, refspec::OnDemand};
 use tokio::{sync::mpsc, time::timeout};
 use tracing::{Span, debug_span};
 
@@ -23,6 +23,7 @@ use crate::{
         settings::{Auth, ServesUrl},
     },
     process::watch::Watch,
+    repository::refs::UpstreamRefs,
     schedule::turns::{Lane, Turn},
     upstream::{Access, Trouble},
 };
@@ -101,6 +102,7 @@ impl Batch {
                 .cloned()
                 .unwrap_or_default(),
             accept: jobs.iter().any(|job| job.options.accept),
+            on_demand: united(jobs.iter().map(|job| &job.options.on_demand)),
             span: jobs
                 .iter()
                 .min_by_key(|job| job.options.cause)
@@ -112,6 +114,13 @@ impl Batch {
             options,
         })
     }
+}
+
+/// All that several clients want beside what is tracked.
+fn united<'o>(wanted: impl Iterator<Item = &'o OnDemand>) -> OnDemand {
+    let mut united = OnDemand::default();
+    wanted.for_each(|wanted| united.extend(wanted));
+    united
 }
 
 /// Runs one sync for a batch, records how it ended, and answers all. Returns the memory for the next sync.
@@ -149,6 +158,7 @@ async fn run_batch(
                 access: &access,
                 watch,
                 memory: &mut memory,
+                on_demand: UpstreamRefs::new(),
             };
             let result = run.sync();
             entry.end(&engine, watch.bytes(), &result);

@@ -74,7 +74,7 @@ impl Lost {
     pub(super) fn names(&self, git_dir: &Path) -> io::Result<Vec<String>> {
         let damaged = history::damaged(&refs::read(git_dir)?).into_iter();
         let damaged: BTreeMap<_, _> = damaged.map(|(name, entry)| (name, entry.name)).collect();
-        let names = self.refs.iter();
+        let names = self.refs.iter().filter(|name| !is_on_demand(name));
         let names = names.map(|name| damaged.get(name).unwrap_or(name).to_string());
         let upstreams = self.upstreams.then(|| UPSTREAMS.to_owned());
         Ok(names.chain(upstreams).collect())
@@ -103,6 +103,11 @@ impl Lost {
             }
             edit(kept, Some(entry.oid), None);
         }
+        // The next client that asks for one of these has it fetched again.
+        for name in self.refs.iter().filter(|name| is_on_demand(name)) {
+            let old = refs.get(name).copied();
+            plan.edits.insert(name.clone(), Edit { old, new: None });
+        }
         if plan.edits.is_empty() {
             return Ok(false);
         }
@@ -110,6 +115,10 @@ impl Lost {
         publish::publish(&mirror.git_dir, &plan, None, track)?;
         Ok(has_forgotten)
     }
+}
+
+fn is_on_demand(name: &BString) -> bool {
+    name.starts_with(refspec::ON_DEMAND.as_bytes())
 }
 
 /// Whether all is there that `tips` reach and `known` do not.

@@ -57,7 +57,9 @@ pub(super) fn reindex(git_dir: &Path, pack: &str, watch: &Watch) -> io::Result<O
 pub(super) fn copy_unrecorded(git_dir: &Path, bad: &[String], watch: &Watch) -> io::Result<()> {
     let refs = refs::read(git_dir)?;
     let unrecorded = refs.iter();
-    let unrecorded = unrecorded.filter(|(name, _)| refspec::recorded(name).is_none());
+    let unrecorded = unrecorded.filter(|(name, _)| {
+        refspec::recorded(name).is_none() && !name.starts_with(refspec::ON_DEMAND.as_bytes())
+    });
     let unrecorded: BTreeSet<ObjectId> = unrecorded.map(|(_, oid)| *oid).collect();
     for tip in unrecorded {
         match repack::copy_unkept(git_dir, &refs, &[tip].into(), bad, watch) {

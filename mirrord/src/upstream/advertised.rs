@@ -3,7 +3,7 @@
 use common::{
     address::upstream_url::UpstreamUrl,
     protocol::{Failure, FailureKind},
-    refspec::{Refspecs, UpstreamRef},
+    refspec::{OnDemand, Refspecs, UpstreamRef},
 };
 use gix::{
     ObjectId,
@@ -21,6 +21,8 @@ use crate::repository::{
 pub(crate) struct Advertised {
     /// Refs that are tracked, and HEAD.
     pub advertisement: Advertisement,
+    /// Refs beside these that a client wants.
+    pub on_demand: UpstreamRefs,
     /// The hash by which upstream names objects.
     pub format: gix::hash::Kind,
     /// The number of refs that are left out because their names are not valid.
@@ -34,6 +36,7 @@ impl Advertised {
         listed: Vec<ListedRef>,
         format: gix::hash::Kind,
         track: &Refspecs,
+        on_demand: &OnDemand,
     ) -> Result<Self, Trouble> {
         let mut refs = Vec::new();
         let mut head = Head::Unknown;
@@ -46,7 +49,7 @@ impl Advertised {
                 (_, None) => {}
             }
         }
-        Self::from_refs(url, refs, head, format, track)
+        Self::from_refs(url, refs, head, format, track, on_demand)
     }
 
     /// Keeps the refs that are tracked and have a name that git allows: names become paths, here and in every clone.
@@ -56,6 +59,7 @@ impl Advertised {
         head: Head,
         format: gix::hash::Kind,
         track: &Refspecs,
+        on_demand: &OnDemand,
     ) -> Result<Self, Trouble> {
         let valid = |name: &BStr| gix::validate::reference::name(name).is_ok();
         let mut advertised = Self {
@@ -63,6 +67,7 @@ impl Advertised {
                 refs: UpstreamRefs::new(),
                 head,
             },
+            on_demand: UpstreamRefs::new(),
             format,
             invalid: 0,
         };
@@ -80,7 +85,11 @@ impl Advertised {
                 advertised.invalid += 1;
             } else {
                 let name = UpstreamRef::new(name);
-                if track.public(&name).is_some() {
+                let public = track.public(&name);
+                if on_demand.wants(&name) && public.as_deref() != Some(name.as_bstr()) {
+                    advertised.on_demand.insert(name.clone(), oid);
+                }
+                if public.is_some() {
                     advertised.advertisement.refs.insert(name, oid);
                 }
             }

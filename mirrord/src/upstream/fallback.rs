@@ -18,7 +18,7 @@ use common::{
     },
     git::{self, config_file::ConfigFile},
     protocol::{Failure, FailureKind, LOGIN_ID, OrFailure},
-    refspec::{Refspecs, UpstreamRef},
+    refspec::{OnDemand, Refspecs, UpstreamRef},
     text::masked,
 };
 use gix::{ObjectId, bstr::BString};
@@ -85,7 +85,12 @@ impl Git {
     }
 
     /// Lists refs with `git ls-remote`.
-    pub(crate) fn list_refs(&self, track: &Refspecs, watch: &Watch) -> Result<Advertised, Trouble> {
+    pub(crate) fn list_refs(
+        &self,
+        track: &Refspecs,
+        on_demand: &OnDemand,
+        watch: &Watch,
+    ) -> Result<Advertised, Trouble> {
         let mut command = git::fenced();
         command
             .args(["ls-remote", "--symref", ALIAS])
@@ -109,7 +114,7 @@ impl Git {
         let format = refs
             .first()
             .map_or(gix::hash::Kind::Sha1, |(_, oid)| oid.kind());
-        Advertised::from_refs(&self.url, refs, head, format, track)
+        Advertised::from_refs(&self.url, refs, head, format, track, on_demand)
     }
 
     /// Fetches with `git fetch`. If a ref has moved since it was listed, the check of the pack fails, and the next sync

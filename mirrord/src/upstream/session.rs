@@ -17,7 +17,7 @@ use std::process::Command;
 use common::protocol::{Failure, FailureKind};
 use common::{
     address::upstream_url::{Scheme, UpstreamUrl},
-    refspec::Refspecs,
+    refspec::{OnDemand, Refspecs},
 };
 use gix::error::ErrorExt;
 use gix_transport::{
@@ -236,10 +236,11 @@ impl Session {
         }
     }
 
-    /// Lists the refs of upstream that are tracked. One request over http.
+    /// Lists the refs of upstream that are tracked or wanted `on_demand`. One request over http.
     pub(crate) fn list_refs(
         &mut self,
         track: &Refspecs,
+        on_demand: &OnDemand,
         watch: &Watch,
     ) -> Result<Advertised, Trouble> {
         watch.asking();
@@ -252,7 +253,7 @@ impl Session {
                 capabilities,
             } => {
                 http.set_watch(watch);
-                let listed = v2::list_refs(transport.as_mut(), capabilities, track);
+                let listed = v2::list_refs(transport.as_mut(), capabilities, track, on_demand);
                 http.drain();
                 let trouble = |err| http.take_trouble().unwrap_or_else(|| explain(&err));
                 (listed.map_err(trouble)?, capabilities)
@@ -262,13 +263,19 @@ impl Session {
                 transport,
                 capabilities,
             } => {
-                let listed = v2::list_refs(transport.as_mut(), capabilities, track);
+                let listed = v2::list_refs(transport.as_mut(), capabilities, track, on_demand);
                 let trouble = |err| child.explain(url, &err).unwrap_or_else(|| explain(&err));
                 (listed.map_err(trouble)?, capabilities)
             }
-            Route::Git(git) => return git.list_refs(track, watch),
+            Route::Git(git) => return git.list_refs(track, on_demand, watch),
         };
-        Advertised::new(url, listed, v2::object_format(capabilities), track)
+        Advertised::new(
+            url,
+            listed,
+            v2::object_format(capabilities),
+            track,
+            on_demand,
+        )
     }
 
     /// Fetches all objects that `wants` need and the mirror's `records` do not have.

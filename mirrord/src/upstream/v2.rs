@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, io, ops::ControlFlow};
 
 use common::{
     protocol::{Failure, FailureKind},
-    refspec::Refspecs,
+    refspec::{OnDemand, Refspecs},
 };
 use gix::{
     ObjectId,
@@ -68,6 +68,7 @@ pub(super) fn list_refs<T: Transport>(
     transport: &mut T,
     capabilities: &Capabilities,
     track: &Refspecs,
+    on_demand: &OnDemand,
 ) -> gix::Result<Vec<ListedRef>> {
     let mut features = Command::LsRefs.default_features(Protocol::V2, capabilities);
     features.push(agent());
@@ -78,9 +79,9 @@ pub(super) fn list_refs<T: Transport>(
     if unborn == Some(true) {
         arguments.push("unborn".into());
     }
-    let prefixes = track
-        .prefixes()
-        .map(|prefix| format!("ref-prefix {prefix}").into());
+    let prefixes = track.prefixes().map(str::to_owned);
+    let prefixes = prefixes.chain(on_demand.prefixes());
+    let prefixes = prefixes.map(|prefix| format!("ref-prefix {prefix}").into());
     arguments.extend(prefixes);
     let mut reader = transport
         .invoke(

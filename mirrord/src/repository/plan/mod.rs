@@ -18,7 +18,7 @@ mod withhold;
 
 use crate::repository::{
     history::{self, Why},
-    local_refs,
+    local_refs, on_demand,
     refs::{Refs, UpstreamRefs},
     unserved::Reasons,
 };
@@ -227,7 +227,8 @@ impl Plan {
         plan
     }
 
-    /// Adds each tip that the plan would lose to the history, and deletes what has been there for longer than `keep`.
+    /// Adds each tip that the plan would lose to the history, and deletes what has been there for longer than `keep`, and
+    /// what nobody has asked for any more.
     ///
     /// `why_deleted` is the reason that the history gives for a ref that the plan deletes.
     pub(crate) fn with_history(
@@ -266,7 +267,8 @@ impl Plan {
             self.set(name, None, Some(old));
         }
         if !self.edits.is_empty() {
-            for name in history::expired(refs, now, keep) {
+            let expired = history::expired(refs, now, keep).into_iter();
+            for name in expired.chain(on_demand::expired(refs, now)) {
                 let old = refs.get(&name).copied();
                 self.set(name, old, None);
             }

@@ -40,6 +40,7 @@ pub(crate) async fn sync_mirror(
         stale: None,
         can_ask: false,
         lacks: Lack::News,
+        on_demand: Vec::new(),
     };
     let resolved = Resolved {
         typed: mirror.settings.url.clone(),

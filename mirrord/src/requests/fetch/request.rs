@@ -7,6 +7,7 @@ use common::{
     protocol::{
         Cause, Failure, FailureKind, Fetch, Login, Mirror as Wanted, OrFailure, wire::WireError,
     },
+    refspec::OnDemand,
 };
 use tokio::sync::OwnedMutexGuard;
 
@@ -212,8 +213,14 @@ impl<'c> MirrorRequest<'c> {
         };
         SyncOptions {
             create,
+            on_demand: self.on_demand(),
             ..SyncOptions::new(cause)
         }
+    }
+
+    /// What the client wants beside what is tracked.
+    pub(super) fn on_demand(&self) -> OnDemand {
+        OnDemand::parse(self.fetch.on_demand.iter().map(String::as_str))
     }
 
     /// The failure of a request whose mirror is not where it was resolved to.

@@ -5,14 +5,16 @@ use std::time::SystemTime;
 
 use common::{
     protocol::{Aged, Failure, FailureKind, Lack, OrFailure, Stale},
+    refspec::OnDemand,
     text::time_span,
 };
+use gix::{ObjectId, bstr::ByteSlice};
 
 use super::{MirrorRequest, Purpose, ReadableMirror};
 use crate::{
     mirrors::{registry::Mirror, repairs},
     process::blocking::blocking,
-    repository::{damage, local_refs, refs, unserved},
+    repository::{damage, local_refs, on_demand, refs, unserved},
     requests::{
         error::RequestError,
         freshness::{self, Freshness},
@@ -54,11 +56,38 @@ impl MirrorRequest<'_> {
             tracing::debug!("decision: upstream is asked, this login has not read the copy yet");
             return None;
         }
+        if !self.is_all_tracked(&mirror) {
+            tracing::debug!("decision: upstream is asked, for what is not tracked");
+            return None;
+        }
         tracing::debug!("decision: served from the copy, it is fresh by its settings");
         warnings.extend(recovered(&mirror));
         warnings.extend(repairs::take(&mirror.git_dir));
         warnings.extend(withheld(&mirror));
         self.open_for_reading(mirror, warnings, None, purpose).await
+    }
+
+    /// Whether the copy has all that the client may want, because it is tracked or does not change.
+    fn is_all_tracked(&self, mirror: &Mirror) -> bool {
+        let wanted = self.untracked(mirror);
+        if wanted.is_empty() {
+            return true;
+        }
+        let (Ok(refs), Ok(repo)) = (refs::read(&mirror.git_dir), refs::open(&mirror.git_dir))
+        else {
+            return false;
+        };
+        let is_shown = |name: &[u8]| refs.contains_key(name.as_bstr());
+        let has_object = |object: &str| {
+            let oid = ObjectId::from_hex(object.as_bytes());
+            oid.is_ok_and(|oid| repo.has_object(oid))
+        };
+        wanted.without(is_shown, has_object).is_empty()
+    }
+
+    /// What the client may want beside what the mirror tracks.
+    fn untracked(&self, mirror: &Mirror) -> OnDemand {
+        self.on_demand().untracked(&mirror.settings.rules.track)
     }
 
     /// The warnings to serve the copy with; `None` when upstream must be asked.
@@ -126,6 +155,18 @@ impl MirrorRequest<'_> {
             || is_unfilled
         {
             return Err(failure.into());
+        }
+        // The copy would show a part of what is wanted as if it were all, and `--prune` would delete the rest.
+        let never_asked = match purpose {
+            Purpose::Read => {
+                let wanted = self.untracked(&mirror);
+                on_demand::never_asked(&mirror.git_dir, &wanted, SystemTime::now())
+            }
+            Purpose::Push | Purpose::Sync(_) => None,
+        };
+        if let Some(pattern) = never_asked {
+            let hint = format!("there is a copy here, but without '{pattern}'");
+            return Err(failure.hinted(hint).into());
         }
         let mut may_read = self.has_read || self.has_read(&mirror).await;
         // Upstream had no chance to ask for a login; one that has read it before is as good today.

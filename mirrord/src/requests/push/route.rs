@@ -18,7 +18,7 @@ use crate::{
         settings::Atomic,
     },
     repository::{
-        ancestry,
+        ancestry, on_demand,
         plan::{Accepted, LocalEdit},
         refs::{self, Refs, conflicting},
     },
@@ -100,9 +100,10 @@ impl Routed {
 
     /// Whether a command changes a ref at upstream that the mirror keeps, too.
     pub(super) fn changes_kept_ref_upstream(&self) -> bool {
-        let kept =
-            |route: &Route| matches!(route, Route::Upstream { lease, .. } if *lease != Lease::None);
-        self.routes.iter().any(kept)
+        let mut routes = self.commands.iter().zip(&self.routes);
+        routes.any(|(command, route)| {
+            matches!(route, Route::Upstream { .. }) && is_kept(&self.mirror, command, route)
+        })
     }
 
     /// Whether all commands are refused.
@@ -192,15 +193,16 @@ impl Routed {
                 continue;
             }
             let (old, new) = (oid(&command.old), oid(&command.new));
+            if !is_kept(&self.mirror, command, &route) {
+                is_everything = false;
+                continue;
+            }
             match route {
                 Route::Local { .. } => local.push(LocalEdit {
                     name: PublicRef::new(command.name.clone()),
                     old,
                     new,
                 }),
-                Route::Upstream {
-                    lease: Lease::None, ..
-                } => is_everything = false,
                 Route::Upstream { name, lease } => accepted.push(Accepted {
                     name: UpstreamRef::new(name),
                     shown: old,
@@ -219,6 +221,16 @@ impl Routed {
             local,
             is_everything,
         }
+    }
+}
+
+/// Whether the mirror will have the ref of a command with this route.
+fn is_kept(mirror: &Mirror, command: &Command, route: &Route) -> bool {
+    match route {
+        Route::Upstream {
+            lease: Lease::None, ..
+        } => false,
+        _ => mirror.settings.rules.track.route(&command.name) != refspec::Route::Through,
     }
 }
 
@@ -244,10 +256,7 @@ impl Router<'_> {
         }
         let route = match self.mirror.settings.rules.track.route(&command.name) {
             refspec::Route::Tracked(upstream) => self.route_tracked(command, upstream)?,
-            refspec::Route::Through => Route::Upstream {
-                name: command.name.clone(),
-                lease: Lease::None,
-            },
+            refspec::Route::Through => self.route_through(command)?,
             refspec::Route::Local => {
                 self.require_unmoved(command)?;
                 self.require_commit(command)?;
@@ -264,7 +273,7 @@ impl Router<'_> {
         let name = BStr::new(&command.name);
         if command.new.is_none() {
             self.after.remove(name);
-        } else if !self.after.contains_key(name) && self.is_kept(&route) {
+        } else if !self.after.contains_key(name) && is_kept(self.mirror, command, &route) {
             if let Some(other) = conflicting(&self.after, name)
                 && (matches!(route, Route::Local { .. }) || self.is_local(other))
             {
@@ -285,15 +294,21 @@ impl Router<'_> {
         }
     }
 
-    /// Whether the mirror will have the ref of a command with this route.
-    fn is_kept(&self, route: &Route) -> bool {
-        !matches!(
-            route,
-            Route::Upstream {
-                lease: Lease::None,
-                ..
-            }
-        )
+    /// Sends a command for a ref beside branches and tags upstream. A client that was shown upstream's value, because it
+    /// asked for it, has decided by that value; any other leaves the decision to upstream.
+    fn route_through(&self, command: &Command) -> Result<Route, String> {
+        let name = UpstreamRef::new(command.name.clone());
+        let kept = on_demand::value(self.refs, &name).map(|oid| oid.to_string());
+        let lease = match &command.old {
+            Some(old) if kept.as_ref() == Some(old) => Lease::Value(old.clone()),
+            // A ref that the mirror alone has, or none.
+            old if *old == self.value(&command.name) => Lease::None,
+            _ => return Err("stale info".to_owned()),
+        };
+        Ok(Route::Upstream {
+            name: name.into(),
+            lease,
+        })
     }
 
     /// Decides whether a command for a tracked ref goes upstream, and with which lease.

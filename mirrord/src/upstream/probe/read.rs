@@ -5,7 +5,7 @@ use std::time::Duration;
 use common::{
     address::upstream_url::UpstreamUrl,
     protocol::{Check, FailureKind, Step, Verdict},
-    refspec::Refspecs,
+    refspec::{OnDemand, Refspecs},
 };
 
 use super::{Probe, connect::proxy_hint, failed, step, timed};
@@ -77,7 +77,7 @@ impl Probe<'_> {
         }
         let everything = Refspecs::everything();
         let (asked, asking) = timed(|| {
-            let asked = session.list_refs(&everything, self.watch)?;
+            let asked = session.list_refs(&everything, &OnDemand::default(), self.watch)?;
             // Refs outside these prefixes have not been listed.
             let is_asked = |prefix: &str| {
                 let mut asked = everything.prefixes();
@@ -85,7 +85,12 @@ impl Probe<'_> {
             };
             let refs = match track.prefixes().all(is_asked) {
                 true => asked.advertisement.refs.clone(),
-                false => session.list_refs(track, self.watch)?.advertisement.refs,
+                false => {
+                    session
+                        .list_refs(track, &OnDemand::default(), self.watch)?
+                        .advertisement
+                        .refs
+                }
             };
             Ok((asked, refs))
         });
