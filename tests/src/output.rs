@@ -79,6 +79,16 @@ impl Output {
         is_printed(&self.lock())
     }
 
+    /// Waits until more than so many bytes were printed on stdout; returns how many, or `None` once that cannot happen in
+    /// time.
+    pub(crate) fn grown(&self, from: usize, deadline: Instant) -> Option<usize> {
+        self.wait_until(deadline, |printed| {
+            printed.stdout.len() > from || printed.open == 0
+        });
+        let length = self.lock().stdout.len();
+        (length > from).then_some(length)
+    }
+
     /// Waits until stdout has this text after an offset; returns the offset of its end, or `None` once that cannot happen
     /// in time.
     pub(crate) fn found(&self, text: &str, from: usize, deadline: Instant) -> Option<usize> {

@@ -272,6 +272,22 @@ impl Running {
         );
     }
 
+    /// Waits until this is so. Looks again each time that it prints something on stdout; panics if it ends without.
+    #[track_caller]
+    pub fn printed_until(&self, mut is_so: impl FnMut() -> bool) {
+        let mut seen = 0;
+        while !is_so() {
+            let Some(length) = self.output.grown(seen, self.deadline) else {
+                let (stdout, stderr) = self.output.so_far();
+                panic!(
+                    "never came so far:\n$ {}\n--- stdout\n{stdout}\n--- stderr\n{stderr}",
+                    self.name
+                );
+            };
+            seen = length;
+        }
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub fn wait(mut self) -> Ran {

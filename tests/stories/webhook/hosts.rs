@@ -1,14 +1,10 @@
 //! Deliveries of each host, as the host documents them.
 
-use std::{
-    path::PathBuf,
-    thread,
-    time::{Duration, Instant},
-};
+use std::path::PathBuf;
 
 use tests::{Delivery, On, public_refs};
 
-use super::{SOON, Shown, webhook_on};
+use super::{Shown, webhook_on};
 use crate::stage::Stage;
 
 /// From GitLab's `doc/user/project/integrations/webhook_events.md`.
@@ -58,7 +54,7 @@ const REPOSITORY_UPDATE: &str = r#"{
 /// A template replaces the whole body; what is not JSON there is sent as it is.
 const CUSTOM_TEMPLATE: &str = "{\"event\":\"push\",\"text\":\"a\u{e9}\"}";
 
-/// Waits until a mirror has what upstream has. Nothing tells when, as nobody is there.
+/// Waits until the mirror with this name has what upstream has.
 #[track_caller]
 fn wait_until_in_step(stage: &Stage, name: &str) {
     let dirs = stage.world.mirrors().into_iter();
@@ -68,11 +64,7 @@ fn wait_until_in_step(stage: &Stage, name: &str) {
         stage.world.git(args).at(dir).run().line() == name
     };
     let mirror = dirs.find(is_called).expect("it is there");
-    let deadline = Instant::now() + SOON;
-    while public_refs(&stage.world, &mirror) != stage.project.refs() {
-        assert!(Instant::now() < deadline, "'{name}' is never in step");
-        thread::sleep(Duration::from_millis(20));
-    }
+    stage.sync_until(|| public_refs(&stage.world, &mirror) == stage.project.refs());
 }
 
 #[test]

@@ -8,18 +8,10 @@ mod refused;
 mod secrets;
 mod slow;
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
-
 use serde_json::Value;
 use tests::{Delivery, public_refs};
 
 use crate::stage::Stage;
-
-/// How long a mirror may take to be in step after a delivery.
-const SOON: Duration = Duration::from_secs(30);
 
 /// The output of `mirrord webhook show`.
 pub(crate) struct Shown {
@@ -66,22 +58,18 @@ impl Stage {
         Delivery::of_gitlab(&url, "Push Hook", "{}").token(&token)
     }
 
-    /// Waits until the mirror has what upstream has. Nothing tells when, as nobody is there.
+    /// Waits until the mirror has what upstream has.
     #[track_caller]
     fn wait_until_in_step(&self) {
-        let deadline = Instant::now() + SOON;
         let mirror = self.world.only_mirror();
-        loop {
-            let (ours, theirs) = (public_refs(&self.world, &mirror), self.project.refs());
-            if ours == theirs {
-                return;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "never in step: {ours:?}\nupstream has {theirs:?}"
-            );
-            thread::sleep(Duration::from_millis(20));
-        }
+        self.sync_until(|| public_refs(&self.world, &mirror) == self.project.refs());
+    }
+
+    /// Waits until this is so after a sync. Each sync is a line of the log.
+    #[track_caller]
+    fn sync_until(&self, is_so: impl FnMut() -> bool) {
+        let follow = self.mirrord(&["log", "--follow"]).start();
+        follow.printed_until(is_so);
     }
 
     /// How often upstream was asked, as far as that is over.

@@ -177,16 +177,10 @@ fn a_hook_is_the_mirrors_own_for_life_and_goes_with_it() {
     let tip = moved.commit("main", "file", "at the new place");
     assert_eq!(delivery.send().status, 202);
     let mirror = stage.world.only_mirror();
-    let deadline = std::time::Instant::now() + super::SOON;
-    while !tests::public_refs(&stage.world, &mirror)
-        .iter()
-        .any(|(_, oid)| *oid == tip)
-    {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "it goes where the mirror goes"
-        );
-    }
+    stage.sync_until(|| {
+        let refs = tests::public_refs(&stage.world, &mirror);
+        refs.iter().any(|(_, oid)| *oid == tip)
+    });
     for end in ["stop", "kill"] {
         match end {
             "stop" => drop(stage.mirrord(&["stop"]).ok()),

@@ -44,7 +44,7 @@ fn may_have_reached(ran: &Ran) {
 
 /// Takes about 7 s: two pushes over ssh wait for the shortest time that can be configured.
 #[test]
-#[cfg_attr(not(sshd), ignore = "needs sshd")]
+#[cfg_attr(not(all(sshd, ps)), ignore = "needs sshd and ps")]
 fn a_push_over_ssh_of_which_no_report_comes_is_given_up() {
     let stage = ssh::Stage::small();
     let world = &stage.world;
