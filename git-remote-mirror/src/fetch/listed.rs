@@ -136,8 +136,9 @@ impl Listed {
     /// Fails with what the person should read.
     pub(crate) fn fetch(&mut self, wants: &Wants, options: &Options) -> Result<Vec<u8>, Failure> {
         if self.kind == Kind::Lazy {
-            self.fetch_lazily(wants, options)?;
-            return Ok(b"\n".to_vec());
+            let mut lines = self.fetch_lazily(wants, options)?;
+            lines.push(b'\n');
+            return Ok(lines);
         }
         let mut linked = self.link(wants, options);
         if linked.as_ref().is_err_and(NotVerified::is) {
@@ -196,7 +197,7 @@ impl Listed {
 
     /// Brings objects that a partial clone lacks: from the mirror, or from upstream where the mirror lacks them even after
     /// a sync.
-    fn fetch_lazily(&mut self, wants: &Wants, options: &Options) -> Result<(), Failure> {
+    fn fetch_lazily(&mut self, wants: &Wants, options: &Options) -> Result<Vec<u8>, Failure> {
         let has_all = |mirror: &LeasedMirror| {
             lazy::has_all(&mirror.ready.git_dir, wants)
                 .or_failure("cannot look at the mirror's objects")
@@ -205,12 +206,13 @@ impl Listed {
             self.refresh()?;
             if !has_all(&self.mirror)? {
                 tracing::debug!("decision: fetched from upstream, the mirror lacks what is wanted");
-                return lazy::fetch_from_upstream(&self.mirror.ready.url, wants, options);
+                lazy::fetch_from_upstream(&self.mirror.ready.url, wants, options)?;
+                return Ok(Vec::new());
             }
         }
         // git has not read the refs, so it does not matter how fresh they are.
         self.is_fresh = true;
-        fetch_pack::run(&self.mirror, wants, Reach::Refs, options, false).map(drop)
+        fetch_pack::run(&self.mirror, wants, Reach::Refs, options, false)
     }
 
     /// Links the pack of a part of the mirror into a repository without objects.

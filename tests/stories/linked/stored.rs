@@ -1,7 +1,7 @@
 //! What lies in the client's repository afterwards is what the client has asked for: loose objects or a pack, with or
 //! without tags, and nothing that it borrows from another repository.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tests::{Project, Ran, Twins, World};
 
@@ -201,6 +201,30 @@ fn a_clone_with_a_reference_takes_only_what_that_lacks() {
     // Its own refs do not say that it has this already.
     let twins = last.expect("two were made");
     assert_eq!(grows(world, &twins, &FETCH, "all of it is there"), (0, 0));
+}
+
+#[test]
+fn what_git_fetches_from_the_mirror_is_locked_no_longer_than_by_plain_git() {
+    let stage = Stage::new(|project| project.history(60));
+    let (world, project) = (&stage.world, &stage.project);
+    project.config("uploadpack.allowFilter", "true");
+    // Where nothing can be linked, git fetches from the mirror by itself.
+    world.config("mirror.link", "reflink");
+    let unlocked = |twins: &Twins<'_>| {
+        let files = super::files(&super::objects(world, &twins.ours().to_string_lossy()));
+        let is_lock = |file: &PathBuf| file.extension().is_some_and(|ending| ending == "keep");
+        assert!(!files.iter().any(is_lock), "{files:?}");
+    };
+    let whole = world.clone_twins(&stage.url, &[]);
+    let [ours, plain] = [whole.ours(), whole.plain()].map(|dir| stored(world, dir));
+    assert_eq!(ours, plain);
+    project.history(120);
+    assert_eq!(grows(world, &whole, &FETCH, "a fetch"), (0, 1));
+    unlocked(&whole);
+    let partial = world.clone_twins(&stage.url, &["--filter=blob:none", "--no-checkout"]);
+    partial.git(&["checkout", "-q", "main"]);
+    partial.same();
+    unlocked(&partial);
 }
 
 #[test]
