@@ -75,8 +75,16 @@ async fn carry_out(invocation: &Invocation, request: &Request) -> Result<(Client
 /// # Errors
 /// Fails when no daemon runs, and with the failure that the daemon replies.
 pub(crate) fn ask(request: &Request) -> Result<Reply, Failure> {
+    runtime()?.block_on(ask_running(request))
+}
+
+/// Asks the daemon as [`ask`] does, in the runtime of the caller.
+///
+/// # Errors
+/// Fails as [`ask`] does.
+pub(crate) async fn ask_running(request: &Request) -> Result<Reply, Failure> {
     let paths = Paths::from_env()?;
-    runtime()?.block_on(async { reply(Client::connect(&paths).await?, request).await })
+    reply(Client::connect(&paths).await?, request).await
 }
 
 /// Asks the daemon as [`ask`] does, and starts it first when none runs.

@@ -18,6 +18,9 @@ pub(crate) const UPSTREAM_URL: &str = "MIRROR_UPSTREAM";
 /// The variable that is set when the push signs in with a credential of the mirror's own, or with none at all: no
 /// credential helper and no person is asked.
 pub(crate) const OWN_CREDENTIAL: &str = "MIRROR_ALONE";
+/// The variable with the URL of the proxy whose login waits at the daemon, and that with the id under which it waits.
+pub(crate) const PROXY: &str = "MIRROR_PROXY";
+pub(crate) const PROXY_LOGIN: &str = "MIRROR_PROXY_LOGIN";
 /// The variable with the command by which ssh is run, where the daemon knows it.
 pub(crate) const SSH_COMMAND: &str = "MIRROR_SSH";
 /// The variable with the user name that was typed into the URL.

@@ -6,6 +6,7 @@ mod beside;
 mod bombs;
 mod budgets;
 mod clone;
+mod credential_protocol;
 mod credentials;
 mod daemon;
 mod damage;

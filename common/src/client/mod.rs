@@ -12,7 +12,10 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
-    git::ask,
+    git::{
+        ask,
+        credential::{Asked, FoundLogins},
+    },
     paths::Paths,
     progress::Renderer,
     protocol::{
@@ -193,7 +196,7 @@ impl Client {
         mut done: impl FnMut(Step),
     ) -> Result<Reply, Failure> {
         self.send_request(request).await?;
-        let mut found = None;
+        let mut logins = FoundLogins::default();
         loop {
             match self.receive().await? {
                 Reply::Progress(progress) => renderer.show(&progress),
@@ -204,17 +207,13 @@ impl Client {
                 Reply::Ask(question) => {
                     renderer.close();
                     let answer = match &question {
-                        Ask::Login { .. } => {
-                            let (answer, login) = ask::login(&question);
-                            found = login;
-                            answer
-                        }
+                        Ask::Login { .. } => logins.ask(&question, Asked::Person),
                         Ask::Question { prompt, echo } => ask::question(prompt, *echo),
                     };
                     self.answer(&answer).await?;
                 }
-                Reply::LoginAccepted => found.iter().for_each(ask::Found::approve),
-                Reply::LoginRefused => found.iter().for_each(ask::Found::reject),
+                Reply::LoginAccepted { url } => logins.approve(&url),
+                Reply::LoginRefused { url, challenges } => logins.reject(&url, &challenges),
                 reply => {
                     renderer.close();
                     return match reply {

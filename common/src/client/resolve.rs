@@ -58,13 +58,7 @@ pub fn request(address: &Address, config: &UserConfig) -> Result<Fetch, Failure>
     };
     let (login, username) = match typed {
         Some(typed) => match typed.password {
-            Some(password) => (
-                Some(Login {
-                    username: typed.username,
-                    password,
-                }),
-                None,
-            ),
+            Some(password) => (Some(Login::basic(typed.username, password)), None),
             None => (None, Some(Secret(typed.username))),
         },
         None => (None, None),

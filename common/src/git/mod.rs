@@ -6,6 +6,7 @@ pub mod client_context;
 mod command;
 pub mod complaint;
 pub mod config_file;
+pub mod credential;
 pub mod netrc;
 pub mod progress_line;
 pub mod shell;

@@ -33,10 +33,7 @@ fn complete(found: (Option<&str>, Option<&str>), wanted: Option<&str>) -> Option
     let (username, password) = (found.0?, found.1?);
     wanted
         .is_none_or(|wanted| wanted == username)
-        .then(|| Login {
-            username: username.to_owned(),
-            password: password.to_owned(),
-        })
+        .then(|| Login::basic(username, password))
 }
 
 /// The lines outside macros, which begin with `macdef` and end with an empty line.

@@ -16,8 +16,24 @@ pub struct Secret(pub String);
 pub struct Login {
     /// The user name; empty when upstream does not care.
     pub username: String,
-    /// The password or token.
+    /// The password or token; with an `authtype`, what follows that in `Authorization`.
     pub password: String,
+    /// The scheme of `Authorization` where a credential helper has chosen one (`authtype`, for example `Bearer`). `None` is
+    /// `Basic`, by user name and password.
+    pub authtype: Option<String>,
+}
+
+/// A login that the credential helpers or the person gave, with what the helpers said of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilledLogin {
+    /// The login.
+    pub login: Login,
+    /// Whether it is one step of several (`continue`): upstream answers it with a challenge for the next.
+    pub continues: bool,
+    /// Whether it is for this request alone (`ephemeral`).
+    pub ephemeral: bool,
+    /// When it expires, in seconds since 1970 (`password_expiry_utc`).
+    pub expires: Option<u64>,
 }
 
 /// The credential that a mirror is to sign in with, whoever uses the mirror.
@@ -78,6 +94,16 @@ impl Secret {
 }
 
 impl Login {
+    /// A login by user name and password.
+    #[must_use]
+    pub fn basic(username: impl Into<String>, password: impl Into<String>) -> Self {
+        Self {
+            username: username.into(),
+            password: password.into(),
+            authtype: None,
+        }
+    }
+
     /// The user name and the password, for whoever takes over the care for them.
     #[must_use]
     pub fn into_parts(mut self) -> (String, String) {

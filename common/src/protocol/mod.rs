@@ -20,7 +20,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    credential::{Credential, LOGIN_ID, Login, OneTimeId, QUESTION_ID, Secret, SignIn},
+    credential::{
+        Credential, FilledLogin, LOGIN_ID, Login, OneTimeId, QUESTION_ID, Secret, SignIn,
+    },
     failure::{Failure, FailureKind, OrFailure},
     fetch::{Aged, Amount, ClientContext, Fetch, Lack, Mirror, Progress, Ready, Stale},
     journal::{Cause, Entry, Log, Outcome, What},
@@ -28,7 +30,7 @@ pub use self::{
         Add, ChangedFile, Config, Damage, FirstClone, Health, LocalRef, MirrorInfo, Next, Past,
         Restore, Saved, Set, Setting, Shown, Status, Why,
     },
-    push::{CarryOutPush, Command, Lease, Open, Route},
+    push::{CarryOutPush, Command, Lease, Open, ProxySignIn, Route},
     request_id::{REQUEST_ID, RequestId},
     test::{Check, Step, Test, Verdict},
     webhook::{AtGitLab, Delivery, Found, Hook, Listen, Webhook, WebhookReply},
@@ -197,10 +199,18 @@ pub enum Reply {
     Progress(Progress),
     /// A question to the person; the client sends an [`Answer`].
     Ask(Ask),
-    /// Upstream took the login that this client answered with.
-    LoginAccepted,
-    /// Upstream refused the login that this client answered with.
-    LoginRefused,
+    /// The login was taken that this client has answered with.
+    LoginAccepted {
+        /// The URL in the question.
+        url: String,
+    },
+    /// The login was refused that this client has answered with.
+    LoginRefused {
+        /// The URL in the question.
+        url: String,
+        /// The `WWW-Authenticate` headers of the refusal.
+        challenges: Vec<String>,
+    },
     /// The mirror is there to be read; final for the daemon, the client may stay.
     Ready(Ready),
     /// The answer to [`Request::PassesThrough`]; final.
@@ -307,8 +317,8 @@ impl Reply {
     pub fn outcome(&self) -> Option<String> {
         Some(match self {
             Self::Progress(_) | Self::Ask(_) | Self::Step(_) | Self::Missed(_) => return None,
-            Self::LoginAccepted => "login accepted".to_owned(),
-            Self::LoginRefused => "login refused".to_owned(),
+            Self::LoginAccepted { .. } => "login accepted".to_owned(),
+            Self::LoginRefused { .. } => "login refused".to_owned(),
             Self::Ready(ready) | Self::Open(Open { ready, .. }) => match &ready.stale {
                 Some(aged) => format!("stale, {}", aged.reason),
                 None => "in step".to_owned(),
@@ -326,7 +336,7 @@ impl Reply {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// The login for [`Ask::Login`].
-    Login(Login),
+    Login(FilledLogin),
     /// The answer to [`Ask::Question`].
     Text(Secret),
     /// No person and no program knows the answer; the reason, if git gave one.
@@ -342,12 +352,14 @@ pub enum Answer {
 pub enum Ask {
     /// A login for an http upstream, as `git credential fill` finds it.
     Login {
-        /// The upstream's URL, without credentials.
+        /// The URL of the upstream or the proxy, without credentials.
         url: String,
         /// The user name that was part of the URL.
         username: Option<Secret>,
-        /// Upstream's `WWW-Authenticate` headers, which some credential helpers look at.
+        /// The `WWW-Authenticate` headers, which some credential helpers look at.
         challenges: Vec<String>,
+        /// Whether the URL is that of a proxy, for which git's http client does not look into `~/.netrc`.
+        is_proxy: bool,
     },
     /// A question of ssh: for a passphrase, or whether a host key is right.
     Question {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ready, SignIn};
+use super::{OneTimeId, Ready, SignIn};
 
 /// The request of a push before anything is sent to upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,4 +71,15 @@ pub struct Open {
     pub quarantine: PathBuf,
     /// The credential of the push to upstream.
     pub sign_in: SignIn,
+    /// The proxy before upstream, where the daemon knows its password and the user's settings do not.
+    pub proxy: Option<ProxySignIn>,
+}
+
+/// A proxy, and how to sign in to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxySignIn {
+    /// The proxy's URL, without credentials.
+    pub url: String,
+    /// The id under which the login waits.
+    pub login: OneTimeId,
 }

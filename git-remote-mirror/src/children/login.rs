@@ -42,12 +42,19 @@ fn get(id: OneTimeId) -> Result<(), Failure> {
     };
     let origin = format!("{scheme}://{host}");
     let push = env::var(names::PUSH_ID).ok();
-    match daemon::ask(&Request::Login { id, push, origin })? {
-        Reply::Login(login) => answer(format!(
+    let Reply::Login(login) = daemon::ask(&Request::Login { id, push, origin })? else {
+        return Err(something_else());
+    };
+    match &login.authtype {
+        None => answer(format!(
             "username={}\npassword={}\n",
             login.username, login.password
         )),
-        _ => Err(something_else()),
+        // A git before 2.46 does not ask for these, and could do nothing with them.
+        Some(authtype) => answer(format!(
+            "capability[]=authtype\nauthtype={authtype}\ncredential={}\n",
+            login.password
+        )),
     }
 }
 

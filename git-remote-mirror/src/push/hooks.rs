@@ -22,7 +22,7 @@ use super::{
     markers,
     ref_update::{RefUpdate, Verdict},
     reservation::{LocalUpdate, Reserved, reserve, settle},
-    send,
+    send, sign_in,
 };
 use crate::{daemon::runtime, names};
 
@@ -96,7 +96,8 @@ async fn carry_out(push: &PushCommands, quarantine: &Path) -> Result<Vec<Verdict
     }
     let mut at_upstream = Vec::new();
     if !updates.is_empty() {
-        let outcomes = send::send(quarantine, &updates, atomic, &push.options)
+        let proxy = sign_in::proxy().await;
+        let outcomes = send::send(quarantine, &updates, atomic, &push.options, proxy)
             .or_failure("cannot prepare the push to upstream")?;
         for (update, verdict) in updates.iter().zip(outcomes) {
             match &verdict {

@@ -81,6 +81,11 @@ pub(crate) fn run(invocation: &Invocation) -> Result<(), Failure> {
     for (name, value) in sign_in::variables(&open.sign_in) {
         server.env(name, value);
     }
+    if let Some(proxy) = &open.proxy {
+        server
+            .env(names::PROXY, &proxy.url)
+            .env(names::PROXY_LOGIN, &proxy.login.0);
+    }
     if let Some(username) = invocation.username() {
         server.env(names::USERNAME, username);
     }

@@ -46,6 +46,7 @@ pub(crate) fn send(
     updates: &[RefUpdate<'_>],
     atomic: bool,
     options: &[OsString],
+    proxy: Option<String>,
 ) -> io::Result<Vec<Verdict>> {
     let url = env::var(names::UPSTREAM_URL).map_err(io::Error::other)?;
     let scratch = Scratch::new(quarantine, &url, updates)?;
@@ -61,7 +62,7 @@ pub(crate) fn send(
     )
     .env("GIT_ALLOW_PROTOCOL", settings::allowed_transports(&url))
     .env(names::QUARANTINE, quarantine);
-    let settings = settings::settings(&mut push, &url, &context, limit)?;
+    let settings = settings::settings(&mut push, &url, &context, limit, proxy)?;
     sign_in::apply(&mut push)?;
     let settings = settings.iter();
     let settings = settings.map(|(key, value)| (key.as_str(), value.as_bytes()));

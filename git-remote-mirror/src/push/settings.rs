@@ -30,7 +30,8 @@ pub(crate) fn allowed_transports(url: &str) -> &str {
     }
 }
 
-/// The settings that say how to talk to this upstream: those of the user's configuration that do, and our own.
+/// The settings that say how to talk to this upstream: those of the user's configuration that do, and our own. `proxy` is
+/// the URL of the proxy with its login, where the daemon knows it.
 ///
 /// # Errors
 /// Fails when the path of this program is unknown.
@@ -39,6 +40,7 @@ pub(crate) fn settings(
     url: &str,
     context: &ClientContext,
     limit: Duration,
+    proxy: Option<String>,
 ) -> io::Result<Vec<(String, String)>> {
     let mut settings = vec![
         ("http.lowSpeedLimit".to_owned(), "1".to_owned()),
@@ -51,12 +53,14 @@ pub(crate) fn settings(
     let is_redirects = |key: &str| key.to_ascii_lowercase().ends_with(".followredirects");
     let matters = |key: &str, value: &str| match own_credential {
         _ if is_redirects(key) => false,
+        _ if proxy.is_some() && key.starts_with("http.") && key.ends_with(".proxy") => false,
         None => !key.starts_with("url.") && !key.starts_with("safe."),
         Some(own_credential) => key.starts_with("http.") && own_credential.allows(key, value),
     };
     let of_user = context.config.iter();
     let of_user = of_user.filter(|(key, value)| matters(key, value));
     settings.extend(of_user.cloned());
+    settings.extend(proxy.map(|proxy| ("http.proxy".to_owned(), proxy)));
     if let (Ok(username), None) = (env::var(names::USERNAME), own_credential) {
         settings.push(("credential.username".into(), username));
     }

@@ -3,11 +3,12 @@
 use std::{env, io, process::Command};
 
 use common::{
+    address::proxy::ProxyUrl,
     git::client_context::OwnCredential,
-    protocol::{LOGIN_ID, OneTimeId, QUESTION_ID, SignIn},
+    protocol::{LOGIN_ID, OneTimeId, QUESTION_ID, Reply, Request, SignIn},
 };
 
-use crate::names;
+use crate::{daemon, names};
 
 /// Writes down how to sign in, as variables for the hooks. [`own_credential`] and [`apply`] read them there.
 pub(crate) fn variables(sign_in: &SignIn) -> Vec<(&'static str, String)> {
@@ -37,6 +38,27 @@ pub(crate) fn own_credential() -> Option<OwnCredential> {
         Some(_) => OwnCredential::Given,
         None => OwnCredential::Anonymous,
     })
+}
+
+/// The URL of the proxy with its login, which waits at the daemon.
+pub(crate) async fn proxy() -> Option<String> {
+    let (url, id) = (
+        env::var(names::PROXY).ok()?,
+        env::var(names::PROXY_LOGIN).ok()?,
+    );
+    let request = Request::Login {
+        id: OneTimeId(id),
+        push: env::var(names::PUSH_ID).ok(),
+        origin: url.clone(),
+    };
+    match daemon::ask_running(&request).await {
+        // A helper that has chosen another scheme asks no person, and may be asked again.
+        Ok(Reply::Login(login)) if login.authtype.is_none() => {
+            let url = ProxyUrl::parse(&url)?;
+            Some(url.with_login(&login.username, &login.password))
+        }
+        _ => None,
+    }
 }
 
 /// Tells the git that sends how to sign in, beyond its settings.

@@ -63,8 +63,7 @@ impl CredentialOptions {
         }
         if let Some(username) = &self.username {
             let password = self.password(username, at, config)?.into_inner();
-            let username = username.clone();
-            let login = Login { username, password };
+            let login = Login::basic(username.clone(), password);
             return Ok(Some(protocol::Credential::Password(login)));
         }
         let Some(file) = &self.ssh_key else {

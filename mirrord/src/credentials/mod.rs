@@ -12,7 +12,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use argon2::{
@@ -20,8 +20,8 @@ use argon2::{
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
 use common::{
-    address::upstream_url::UpstreamUrl,
     protocol::{Failure, Login, Secret},
+    text::unix_seconds,
 };
 use parking_lot::{Mutex, MutexGuard};
 use sha2::{Digest, Sha256};
@@ -42,15 +42,32 @@ const ANYBODY: &str = "anybody";
 /// How many readers of one upstream are recorded; the oldest line goes first.
 const MAX_READERS: usize = 32;
 
-/// The key of a cached login: an upstream, and where the request came from.
+/// The key of a cached login: an upstream or a proxy, and where the request came from.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct CredentialKey {
-    /// The upstream.
-    pub(crate) url: UpstreamUrl,
+    /// The URL, without credentials.
+    pub(crate) url: String,
     /// The user name that the URL was typed with.
     pub(crate) username: Option<Secret>,
     /// The fingerprint of the client's git configuration and environment.
     pub(crate) context: [u8; 32],
+}
+
+/// A login that worked.
+struct CachedLogin {
+    login: Login,
+    used: Instant,
+    /// When it expires, in seconds since 1970.
+    expires: Option<u64>,
+}
+
+impl CachedLogin {
+    fn is_good(&self) -> bool {
+        self.used.elapsed() < LOGIN_LIFETIME
+            && self
+                .expires
+                .is_none_or(|expires| unix_seconds(SystemTime::now()) < expires)
+    }
 }
 
 /// A lock that is held while a person is asked.
@@ -62,7 +79,7 @@ pub(crate) struct Credentials {
     pub secrets: Secrets,
     /// Secrets that were read lately, and when each was last used.
     cached_secrets: Mutex<HashMap<SecretId, (Secret, Instant)>>,
-    cached_logins: Mutex<HashMap<CredentialKey, (Login, Instant)>>,
+    cached_logins: Mutex<HashMap<CredentialKey, CachedLogin>>,
     question_locks: Mutex<HashMap<(CredentialKey, bool), QuestionLock>>,
     /// Readers that this daemon has recognised, by mirror and hash of identity, so that each slow hash is computed once.
     known_readers: Mutex<HashSet<(PathBuf, [u8; 32])>>,
@@ -130,16 +147,20 @@ impl Credentials {
     /// Returns the cached login for a key.
     pub(crate) fn cached_login(&self, place: &CredentialKey) -> Option<Login> {
         let mut kept = self.cached_logins.lock();
-        kept.retain(|_, (_, used)| used.elapsed() < LOGIN_LIFETIME);
-        let (login, used) = kept.get_mut(place)?;
-        *used = Instant::now();
-        Some(login.clone())
+        kept.retain(|_, cached| cached.is_good());
+        let cached = kept.get_mut(place)?;
+        cached.used = Instant::now();
+        Some(cached.login.clone())
     }
 
-    /// Caches a login that worked.
-    pub(crate) fn cache_login(&self, place: &CredentialKey, login: &Login) {
-        let mut kept = self.cached_logins.lock();
-        kept.insert(place.clone(), (login.clone(), Instant::now()));
+    /// Caches a login that worked, until it expires at the latest.
+    pub(crate) fn cache_login(&self, place: &CredentialKey, login: &Login, expires: Option<u64>) {
+        let cached = CachedLogin {
+            login: login.clone(),
+            used: Instant::now(),
+            expires,
+        };
+        self.cached_logins.lock().insert(place.clone(), cached);
     }
 
     /// Forgets a login that was refused.
@@ -281,18 +302,13 @@ pub(crate) fn hash_matches(line: &str, identity: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use common::address::upstream_url::Address;
-
     use super::*;
 
     fn place(byte: u8) -> CredentialKey {
-        match Address::parse("https://gitlab.example/group/project.git") {
-            Ok(Address::Url(url, _)) => CredentialKey {
-                url,
-                username: None,
-                context: [byte; 32],
-            },
-            other => panic!("no URL: {other:?}"),
+        CredentialKey {
+            url: "https://gitlab.example/group/project.git".to_owned(),
+            username: None,
+            context: [byte; 32],
         }
     }
 
@@ -303,16 +319,13 @@ mod tests {
     }
 
     fn login() -> Login {
-        Login {
-            username: "me".into(),
-            password: "token".into(),
-        }
+        Login::basic("me", "token")
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_login_is_kept_while_it_is_used_and_only_where_it_was_found() {
         let credentials = credentials();
-        credentials.cache_login(&place(1), &login());
+        credentials.cache_login(&place(1), &login(), None);
         assert_eq!(
             credentials.cached_login(&place(2)),
             None,

@@ -110,10 +110,7 @@ impl SuppliedCredential {
                 let text = credentials::bind_secret(&self.origin, secret);
                 *id = Some(engine.credentials.secrets.put(&label, &text).await?);
                 // The person says that the password is right, whatever upstream said of it before.
-                let login = Login {
-                    username: username.clone(),
-                    password: secret.clone(),
-                };
+                let login = Login::basic(username.clone(), secret.clone());
                 let (engine, origin) = (engine.clone(), self.origin.clone());
                 let forgetting = move || engine.upstreams.trials.forget_refusals(&origin, &login);
                 // Only a bug fails here, and is no reason to refuse the credential.
@@ -238,10 +235,7 @@ mod tests {
     }
 
     fn password(url: &UpstreamUrl) -> SuppliedCredential {
-        let login = Login {
-            username: "me".into(),
-            password: "secret".into(),
-        };
+        let login = Login::basic("me", "secret");
         SuppliedCredential::new(Credential::Password(login), url).expect("for http")
     }
 

@@ -22,6 +22,9 @@ use common::{
 
 use crate::{mirrors::settings::Auth, process::questions::Passphrase};
 
+/// The variable that says how to sign in to a proxy.
+const PROXY_AUTH_METHOD: &str = "GIT_HTTP_PROXY_AUTHMETHOD";
+
 /// The credentials and settings for one upstream. Two requests with equal access may share an answer. `Debug` shows
 /// nothing, because headers and proxies hold secrets.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -30,6 +33,8 @@ pub(crate) struct Access {
     pub auth: Auth,
     /// The login to sign in with; `None` is anonymous.
     pub login: Option<Login>,
+    /// Whether the login is one step of several, each of which upstream answers with a challenge.
+    pub is_step: bool,
     /// The stored passphrase of the mirror's own key.
     pub passphrase: Option<Passphrase>,
     /// `http.*` and its environment.
@@ -44,11 +49,22 @@ pub(crate) struct Access {
     pub environment: Vec<(String, String)>,
 }
 
+/// With what scheme the first request signs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum ProactiveAuth {
+    /// `Basic`.
+    Basic,
+    /// That of the credential helper.
+    Auto,
+}
+
 /// The http settings for one upstream.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Http {
     /// A proxy's URL; `None` is a direct connection.
     pub proxy: Option<String>,
+    /// The login of the proxy that a credential helper or the person gave.
+    pub proxy_login: Option<Login>,
     /// The setting or variable that names the proxy.
     pub proxy_setting: Option<&'static str>,
     /// Hosts to which no proxy leads, in curl's syntax.
@@ -67,6 +83,8 @@ pub(crate) struct Http {
     pub follow_redirects: bool,
     /// Whether HTTP/2 may be spoken.
     pub http2: bool,
+    /// Whether the first request signs in, though upstream may not want that (`http.proactiveAuth`).
+    pub proactive_auth: Option<ProactiveAuth>,
     /// How long there may be no progress.
     pub no_progress: Duration,
     /// A setting that only git's own client implements.
@@ -117,6 +135,7 @@ impl Access {
         Self {
             auth: auth.clone(),
             login: login.filter(|_| *auth != Auth::Anonymous),
+            is_step: false,
             passphrase: None,
             http: Http::new(url, &config, &env),
             ssh: is_ssh.then(|| match auth {
@@ -138,6 +157,12 @@ impl Access {
             && self.ssh.is_none()
             && self.http.headers.is_empty()
             && self.http.needs_git.is_none()
+    }
+
+    /// Whether there is a login by user name and password.
+    pub(super) fn login_is_basic(&self) -> bool {
+        let login = self.login.as_ref();
+        login.is_some_and(|login| login.authtype.is_none())
     }
 
     /// Whether the login is a mirror's own, and not one of a person's git.
@@ -191,9 +216,10 @@ impl Access {
             ["ssh"].into_iter().chain(ssh.identity()).for_each(add);
             return identity;
         }
-        if let Some(Login { username, password }) = &self.login {
-            add(username);
-            add(password);
+        if let Some(login) = &self.login {
+            add(&login.username);
+            add(&login.password);
+            login.authtype.iter().for_each(|authtype| add(authtype));
         }
         self.http.headers.iter().for_each(|header| add(header));
         if let Some(setting) = &self.http.needs_git {
@@ -239,6 +265,7 @@ impl Http {
             .or_else(|| env("SSL_CERT_FILE"));
         Self {
             proxy: proxy.map(|(_, proxy)| proxy.to_owned()),
+            proxy_login: None,
             proxy_setting: proxy.map(|(setting, _)| setting),
             no_proxy: env("no_proxy")
                 .or_else(|| env("NO_PROXY"))
@@ -260,18 +287,14 @@ impl Http {
             follow_redirects: get("followredirects")
                 .is_none_or(|value| value == "initial" || truth(value)),
             http2: get("version") != Some("HTTP/1.1"),
+            proactive_auth: match set("proactiveauth") {
+                Some("basic") => Some(ProactiveAuth::Basic),
+                Some("auto") => Some(ProactiveAuth::Auto),
+                _ => None,
+            },
             no_progress: no_progress::limit(&config, env("GIT_HTTP_LOW_SPEED_TIME")),
             needs_git: Self::needs_git(&set, &env),
         }
-    }
-
-    /// Returns the URL of the proxy with its scheme: as curl does, http is assumed.
-    pub(super) fn proxy_url(&self) -> Option<String> {
-        let proxy = self.proxy.as_ref()?;
-        Some(match proxy.contains("://") {
-            true => proxy.clone(),
-            false => format!("http://{proxy}"),
-        })
     }
 
     /// Returns the first setting that only git's client (libcurl) implements: client certificates, cookies, pinned keys,
@@ -291,25 +314,27 @@ impl Http {
             "proxysslcert",
             "proxysslcainfo",
         ];
+        // Our own client signs in to a proxy by `basic`, and git's takes over where `anyauth` is to be another way.
+        let is_ours = |value: &str| ["basic", "anyauth"].contains(&value);
+        let matters = |name: &str, value: Option<&str>| {
+            let is_method = name == "proxyauthmethod" || name == PROXY_AUTH_METHOD;
+            value.is_some_and(|value| !(is_method && is_ours(value)))
+        };
         let setting = SETTINGS
             .into_iter()
-            .find(|name| set(name).is_some())
+            .find(|name| matters(name, set(name)))
             .map(|name| format!("http.{name}"));
-        let variables = [
-            "GIT_SSL_CERT",
-            "GIT_SSL_CAPATH",
-            "GIT_HTTP_PROXY_AUTHMETHOD",
-        ];
+        let variables = ["GIT_SSL_CERT", "GIT_SSL_CAPATH", PROXY_AUTH_METHOD];
         let negotiates = || {
             set("emptyauth")
-                .is_some_and(truth)
+                .is_some_and(|value| value != "auto" && truth(value))
                 .then(|| "http.emptyauth".to_owned())
         };
         setting
             .or_else(|| {
                 variables
                     .into_iter()
-                    .find(|name| env(name).is_some())
+                    .find(|name| matters(name, env(name)))
                     .map(str::to_owned)
             })
             .or_else(negotiates)

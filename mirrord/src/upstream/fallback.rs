@@ -193,6 +193,8 @@ impl Git {
             id = Some(offered);
         }
         if let Some(proxy) = &self.access.http.proxy {
+            // It was chosen among the user's settings of it, and may have a login now.
+            settings.retain(|(key, _)| !key.to_ascii_lowercase().ends_with(".proxy"));
             settings.push(("http.proxy".into(), proxy.clone()));
         }
         // The URL of a proxy may hold a password, so it is in the file, too.
@@ -249,6 +251,13 @@ impl Git {
             .unwrap_or("git ended without a word");
         let fatal = masked(redact(fatal).as_bytes());
         let any = |texts: &[&str]| texts.iter().any(|text| fatal.contains(text));
+        // `returned error: 407`, and of CONNECT `response 407` or `HTTP code 407 from proxy`.
+        if self.access.http.proxy.is_some() && fatal.contains(" 407") {
+            return match self.access.http.has_proxy_login() {
+                true => answers::proxy_login_refused(&self.url),
+                false => answers::proxy_wants_login(&self.url),
+            };
+        }
         let message = format!("cannot read '{}': {fatal}", self.url);
         let kind = if any(&["could not read Username", "could not read Password"]) {
             FailureKind::LoginNeeded

@@ -14,6 +14,7 @@ mod http;
 mod local;
 mod one_time_logins;
 mod probe;
+mod proxy;
 mod session;
 mod sideband;
 mod ssh;
@@ -30,12 +31,13 @@ use common::{
 };
 
 pub(crate) use self::{
-    access::Access,
+    access::{Access, ProactiveAuth},
     advertised::Advertised,
     answers::server_message::moved_to,
     hooks_api::{ProjectHook, ProjectHooks},
     one_time_logins::OneTimeLogins,
     probe::{Probe, Reading, Unread},
+    proxy::ProxyQuestion,
     session::Session,
     token_expiry::TokenExpiry,
     trials::Trials,
@@ -51,6 +53,8 @@ pub(crate) struct Trouble {
     pub challenges: Vec<String>,
     /// Upstream refused the login that it was given.
     pub login_refused: bool,
+    /// The proxy before upstream wants a login, or refused the one that it was given.
+    pub proxy_refused: bool,
     /// Upstream refused the ssh key that it was given.
     pub key_refused: bool,
     /// Upstream was not asked: it has refused this login too often.
@@ -71,6 +75,7 @@ impl From<Failure> for Trouble {
             failure,
             challenges: Vec::new(),
             login_refused: false,
+            proxy_refused: false,
             key_refused: false,
             known_refusal: false,
             no_answer: false,
@@ -89,9 +94,20 @@ impl Trouble {
 
     /// Whether upstream offers no way to sign in but Kerberos, which asks nobody.
     fn wants_kerberos(&self) -> bool {
-        let negotiate = |line: &String| line.to_ascii_lowercase().starts_with("negotiate");
-        !self.challenges.is_empty() && self.challenges.iter().all(negotiate)
+        !self.challenges.is_empty() && self.challenges.iter().all(|line| is_of(line, "negotiate"))
     }
+
+    /// Whether upstream refused a name and a password as we send them, and takes them in another way that git knows.
+    fn wants_digest(&self) -> bool {
+        let offers = |scheme: &str| self.challenges.iter().any(|line| is_of(line, scheme));
+        self.login_refused && !offers("basic") && (offers("digest") || offers("ntlm"))
+    }
+}
+
+/// Whether a challenge is of a scheme, given in lower case.
+fn is_of(challenge: &str, scheme: &str) -> bool {
+    let word = challenge.split([' ', ',']).next().unwrap_or_default();
+    word.eq_ignore_ascii_case(scheme)
 }
 
 /// The state that all sessions with upstreams share.

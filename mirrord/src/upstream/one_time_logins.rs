@@ -100,10 +100,7 @@ mod tests {
     const ORIGIN: &str = "https://gitlab.example";
 
     fn login() -> Login {
-        Login {
-            username: "me".into(),
-            password: "secret".into(),
-        }
+        Login::basic("me", "secret")
     }
 
     #[test]

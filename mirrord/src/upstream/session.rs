@@ -30,7 +30,7 @@ use gix_transport::{
 
 use super::{
     Access, Advertised, Trouble, Upstreams,
-    answers::explain,
+    answers::{self, explain},
     child::{self, Child, ExplainStderr},
     fallback, http, local, ssh,
     v2::{self, FetchError, PackRequest},
@@ -105,6 +105,13 @@ impl Session {
                         signed_in_by_git = true;
                         Route::by_git(url, access, upstreams)
                     }
+                    Err(trouble) if trouble.wants_digest() && access.login_is_basic() => {
+                        Route::by_git(url, access, upstreams)
+                    }
+                    // git tries each way of signing in that the proxy offers: Digest, NTLM, Negotiate.
+                    Err(trouble) if trouble.proxy_refused && access.http.has_proxy_login() => {
+                        Route::by_git(url, access, upstreams)
+                    }
                     route => route?,
                 },
             },
@@ -145,6 +152,9 @@ impl Session {
             }),
             Ok(_) => Ok(Route::by_git(url, access, upstreams)),
             Err(err) => match http.take_trouble() {
+                Some(trouble) if trouble.proxy_refused && access.http.has_proxy_login() => {
+                    Err(answers::proxy_login_refused(url))
+                }
                 Some(trouble) => Err(trouble),
                 None => Err(explain(url, &err.raise(), None)),
             },

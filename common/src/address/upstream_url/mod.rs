@@ -29,8 +29,8 @@ use crate::{
     text::is_invisible,
 };
 
-pub(crate) use parse::percent_decode;
 use parse::{CONTROL, DASH};
+pub use parse::{escaped, percent_decode};
 
 /// The address after `mirror::`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -309,7 +309,8 @@ fn check_http_path(path: &str) -> Result<(), Broken> {
 }
 
 /// Percent-encodes the characters that would read as something else.
-pub(super) fn escaped(text: &str, is_special: impl Fn(char) -> bool) -> String {
+#[must_use]
+pub fn escaped(text: &str, is_special: impl Fn(char) -> bool) -> String {
     let mut escaped = String::new();
     for char in text.chars() {
         if is_special(char) {
@@ -324,7 +325,8 @@ pub(super) fn escaped(text: &str, is_special: impl Fn(char) -> bool) -> String {
 }
 
 /// Decodes `%20` and the like; None if a `%` is not followed by two hexadecimal digits.
-pub(crate) fn percent_decode(text: &str) -> Option<Vec<u8>> {
+#[must_use]
+pub fn percent_decode(text: &str) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

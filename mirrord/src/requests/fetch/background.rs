@@ -4,7 +4,11 @@
 use std::sync::Arc;
 
 use common::{
-    git::{ask, client_context::UserConfig, transports},
+    git::{
+        client_context::UserConfig,
+        credential::{Asked, FoundLogins},
+        transports,
+    },
     protocol::{Cause, Failure, Fetch, Lack, Mirror as Wanted, OrFailure, Reply, wire},
 };
 use interprocess::local_socket::tokio::Stream;
@@ -102,29 +106,38 @@ async fn run_without_client(
 /// Plays the client: answers questions for a login with what git's credential helpers know, and asks no person.
 async fn answer_as_client(stream: UnixStream) {
     let mut stream = Stream::UdSocket(stream.into());
-    let mut found = None;
+    let mut logins = FoundLogins::default();
     while let Ok(reply) = wire::recv::<Reply>(&mut stream).await {
-        match reply {
-            Reply::Ask(question) => {
-                let asking = spawn_blocking(move || ask::login_of_programs(&question));
-                let Ok((answer, login)) = asking.await else {
-                    return;
-                };
-                found = login;
-                if wire::send(&mut stream, &answer).await.is_err() {
-                    return;
-                }
-            }
-            Reply::LoginAccepted => tell_helpers(found.take(), ask::Found::approve).await,
-            Reply::LoginRefused => tell_helpers(found.take(), ask::Found::reject).await,
-            _ => {}
+        if !matches!(
+            reply,
+            Reply::Ask(_) | Reply::LoginAccepted { .. } | Reply::LoginRefused { .. }
+        ) {
+            continue;
         }
-    }
-}
-
-/// Tells git's credential helpers whether upstream has taken a login of theirs.
-async fn tell_helpers(found: Option<ask::Found>, verdict: fn(&ask::Found)) {
-    if let Some(found) = found {
-        let _ = spawn_blocking(move || verdict(&found)).await;
+        // git and its helpers may take their time.
+        let asking = spawn_blocking(move || {
+            let answer = match &reply {
+                Reply::Ask(question) => Some(logins.ask(question, Asked::Programs)),
+                Reply::LoginAccepted { url } => {
+                    logins.approve(url);
+                    None
+                }
+                Reply::LoginRefused { url, challenges } => {
+                    logins.reject(url, challenges);
+                    None
+                }
+                _ => None,
+            };
+            (logins, answer)
+        });
+        let Ok((known, answer)) = asking.await else {
+            return;
+        };
+        logins = known;
+        if let Some(answer) = answer
+            && wire::send(&mut stream, &answer).await.is_err()
+        {
+            return;
+        }
     }
 }

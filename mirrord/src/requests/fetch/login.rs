@@ -1,11 +1,10 @@
 //! The login that a request signs in with: one that was typed, one that is kept, the mirror's own, or one that the
-//! client is asked for. What each login has read is recorded in `credentials`.
+//! client is asked for (`ask`). What each login has read is recorded in `credentials`.
 
 use super::{MirrorRequest, request::LoginSource};
 use tokio::sync::broadcast;
 
 use crate::{
-    credentials::CredentialKey,
     mirrors::{registry::Mirror, settings::Auth},
     process::questions::Passphrase,
     requests::{error::RequestError, expiry},
@@ -13,11 +12,14 @@ use crate::{
 };
 use common::{
     address::upstream_url::{Scheme, UpstreamUrl},
-    protocol::{Answer, Ask, Failure, FailureKind, Login, Reply, wire::WireError},
+    protocol::{Failure, FailureKind, Login, wire::WireError},
 };
 
 /// Where GitLab makes the token that is asked for.
 const MAKE_A_TOKEN: &str = "GitLab makes tokens under Preferences, Access tokens (scopes read_repository, write_repository)";
+
+/// How many steps a sign-in by steps may take after the first, as in git (`http_request_reauth()` in its http.c).
+const MAX_STEPS: u8 = 1;
 
 impl MirrorRequest<'_> {
     /// Records that upstream has answered to this login: the login is kept, and may read the copy from now on.
@@ -69,18 +71,6 @@ impl MirrorRequest<'_> {
             self.record_reader(&mirror, access, false, false).await?;
             self.has_read = true;
         }
-        Ok(())
-    }
-
-    /// Keeps the login that the client was asked for, and tells the client that upstream has taken it.
-    pub(super) async fn keep_login(&mut self) -> Result<(), WireError> {
-        if let (Some(login), LoginSource::Client { .. }) = (&self.login, &self.source) {
-            self.engine
-                .credentials
-                .cache_login(&self.credential_key(), login);
-            self.conversation.send(&Reply::LoginAccepted).await?;
-        }
-        self.source = LoginSource::None;
         Ok(())
     }
 
@@ -147,9 +137,8 @@ impl MirrorRequest<'_> {
         };
         match &self.auth {
             Auth::Password { username, .. } => {
-                let password = secret.into_inner();
-                let username = username.clone();
-                (self.login, self.source) = (Some(Login { username, password }), LoginSource::Own);
+                let login = Login::basic(username.clone(), secret.into_inner());
+                (self.login, self.source) = (Some(login), LoginSource::Own);
             }
             Auth::SshKey { file, .. } => self.passphrase = Some(Passphrase::of_key(file, secret)),
             Auth::AsGit | Auth::Anonymous => {}
@@ -176,6 +165,9 @@ impl MirrorRequest<'_> {
     /// Adds to a failure what the person can do: about the mirror's own credential, a redirect, or a login that nobody
     /// could be asked for.
     pub(super) fn explain(&self, trouble: Trouble) -> Failure {
+        if trouble.proxy_refused {
+            return trouble.failure;
+        }
         let (refused, mut failure) = (trouble.login_refused, trouble.failure);
         let wants_login = failure.kind == FailureKind::LoginNeeded;
         let name = self
@@ -253,6 +245,9 @@ impl MirrorRequest<'_> {
 
     /// Finds another login after a refusal, and says whether there is one to try.
     pub(super) async fn try_another_login(&mut self, trouble: &Trouble) -> Result<bool, WireError> {
+        if trouble.proxy_refused {
+            return self.try_another_proxy_login().await;
+        }
         let wants_login = trouble.failure.kind == FailureKind::LoginNeeded;
         // ssh itself has asked the person for the key's passphrase.
         let is_key = matches!(self.auth, Auth::SshKey { .. });
@@ -284,13 +279,18 @@ impl MirrorRequest<'_> {
                 }
                 // The helpers may know a newer login. The same one again would only count as another failed attempt.
                 if self.login == refused {
-                    self.conversation.send(&Reply::LoginRefused).await?;
+                    self.refuse_login(trouble.challenges.clone()).await?;
                     return Ok(false);
                 }
                 Ok(true)
             }
-            LoginSource::Client { .. } => {
-                self.conversation.send(&Reply::LoginRefused).await?;
+            LoginSource::Client(asked) if asked.continues && self.steps < MAX_STEPS => {
+                drop(asked);
+                self.steps += 1;
+                self.ask_for_login(trouble.challenges.clone()).await
+            }
+            LoginSource::Client(_) => {
+                self.refuse_login(trouble.challenges.clone()).await?;
                 Ok(false)
             }
             LoginSource::None | LoginSource::Url | LoginSource::Own => Ok(false),
@@ -310,57 +310,12 @@ impl MirrorRequest<'_> {
         }
     }
 
-    /// Asks this client for a login, unless another client with the same key has just been asked for one. Says whether
-    /// there is a login.
-    pub(super) async fn ask_for_login(
-        &mut self,
-        challenges: Vec<String>,
-    ) -> Result<bool, WireError> {
-        let key = self.credential_key();
-        let can_ask = self.fetch.can_ask;
-        let question = self.engine.credentials.question_lock(&key, can_ask);
-        let mut progress = self.engine.subscribe_progress(&self.target);
-        let turn = self
-            .conversation
-            .wait(&self.host(), &mut progress, question.lock_owned())
-            .await?;
-        if let Some(login) = self.engine.credentials.cached_login(&key) {
-            (self.login, self.source) = (Some(login), LoginSource::Kept);
-            return Ok(true);
-        }
-        let question = Ask::Login {
-            url: self.target.url.to_string(),
-            username: self.fetch.username.clone(),
-            challenges,
-        };
-        match self.conversation.ask(question).await? {
-            Answer::Login(login) => {
-                (self.login, self.source) = (Some(login), LoginSource::Client { _turn: turn });
-                Ok(true)
-            }
-            Answer::Nothing(why) => {
-                self.ask_failure = why;
-                Ok(false)
-            }
-            _ => Ok(false),
-        }
-    }
-
     /// Whether the login of this request has read the upstream of a mirror before.
     pub(super) async fn has_read(&self, mirror: &Mirror) -> bool {
         let access = self.access();
         let (engine, git_dir) = (self.engine.clone(), mirror.git_dir.clone());
         let checking = move || engine.credentials.has_read(&git_dir, &access.identity());
         tokio::task::spawn_blocking(checking).await.unwrap_or(false)
-    }
-
-    /// Under which a login of this client is kept.
-    pub(super) fn credential_key(&self) -> CredentialKey {
-        CredentialKey {
-            url: self.target.url.clone(),
-            username: self.fetch.username.clone(),
-            context: self.fetch.context.credential_settings,
-        }
     }
 }
 

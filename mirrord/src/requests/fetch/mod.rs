@@ -5,6 +5,7 @@
 //! (`spelling`); does upstream have something new (`sync`, with a login from `login`, waited for in `waiting`); and,
 //! where upstream gives no answer, may the client have the copy all the same (`stale`). What it gets is opened in `open`.
 
+mod ask;
 mod background;
 mod login;
 mod open;

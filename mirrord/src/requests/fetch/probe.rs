@@ -106,6 +106,10 @@ impl MirrorRequest<'_> {
         let (mut redirects, mut reached) = (0, None);
         loop {
             self.load_own_credential().await?;
+            if let Some(failure) = self.find_proxy_login().await? {
+                return Err(failure.into());
+            }
+            self.sign_in_proactively().await?;
             let origin = self.target.url.origin();
             if reports_steps && reached.as_ref() != Some(&origin) {
                 let reaching = self.run_probe(reports_steps, |probe: &Probe<'_>| probe.connect());

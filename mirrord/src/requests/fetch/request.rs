@@ -37,8 +37,20 @@ pub(super) enum LoginSource {
     Kept,
     /// The mirror's own credential.
     Own,
-    /// The client of this request, just now. Other clients with the same key wait until it is known whether upstream takes the login.
-    Client { _turn: OwnedMutexGuard<()> },
+    /// The client of this request, just now.
+    Client(AskedLogin),
+}
+
+/// What is known of a login that the client was asked for.
+pub(super) struct AskedLogin {
+    /// Whether it is one step of several.
+    pub(super) continues: bool,
+    /// Whether it is for this request alone.
+    pub(super) ephemeral: bool,
+    /// When it expires, in seconds since 1970.
+    pub(super) expires: Option<u64>,
+    /// Other clients with the same key wait until it is known whether the login is taken.
+    pub(super) _turn: OwnedMutexGuard<()>,
 }
 
 /// One request for a mirror.
@@ -55,6 +67,11 @@ pub(crate) struct MirrorRequest<'c> {
     pub(super) supplied: Option<SuppliedCredential>,
     pub(super) login: Option<Login>,
     pub(super) source: LoginSource,
+    /// The steps of a sign-in by steps that were taken after the first.
+    pub(super) steps: u8,
+    /// The login of the proxy, where its URL has a user name and no password.
+    pub(super) proxy_login: Option<Login>,
+    pub(super) proxy_source: LoginSource,
     /// The passphrase of the mirror's key, once it is known.
     pub(super) passphrase: Option<Passphrase>,
     /// Why no login could be asked for, in git's words.
@@ -92,6 +109,9 @@ impl<'c> MirrorRequest<'c> {
             supplied: None,
             login: None,
             source: LoginSource::None,
+            steps: 0,
+            proxy_login: None,
+            proxy_source: LoginSource::None,
             passphrase: None,
             ask_failure: None,
             was_redirected: false,
@@ -193,10 +213,15 @@ impl<'c> MirrorRequest<'c> {
 
     pub(super) fn access(&self) -> Access {
         let login = self.login.clone();
-        Access {
+        let mut access = Access {
             passphrase: self.passphrase.clone(),
+            is_step: matches!(&self.source, LoginSource::Client(asked) if asked.continues),
             ..Access::new(&self.target.url, &self.auth, login, &self.fetch.context)
+        };
+        if let Some(login) = &self.proxy_login {
+            access.http.sign_in_to_proxy(login);
         }
+        access
     }
 
     /// What the sync for a purpose is to do.

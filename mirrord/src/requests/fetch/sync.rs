@@ -100,6 +100,13 @@ impl MirrorRequest<'_> {
         if let Some(failure) = self.host_wants_no_requests(purpose) {
             return Ok(Some(failure));
         }
+        if let Some(failure) = Box::pin(self.find_proxy_login()).await? {
+            let options = self.sync_options(purpose);
+            self.engine
+                .journal_failure(&self.target, &options, &failure);
+            return Ok(Some(failure));
+        }
+        Box::pin(self.sign_in_proactively()).await?;
         Ok(Box::pin(self.known_to_hang(purpose)).await?)
     }
 

@@ -1,10 +1,10 @@
 //! What a push signs in with at upstream, and what is recorded of how upstream has taken it.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use common::{
-    address::upstream_url::UpstreamUrl,
-    protocol::{Failure, OneTimeId, OrFailure, SignIn},
+    address::{proxy::ProxyUrl, upstream_url::UpstreamUrl},
+    protocol::{Failure, OneTimeId, OrFailure, ProxySignIn, SignIn},
 };
 use tokio::sync::broadcast;
 
@@ -86,6 +86,23 @@ pub(super) fn push_login(
         true => SignIn::LoginAlone(id),
         false => SignIn::LoginFirst(id),
     }))
+}
+
+/// Offers the push the login of the proxy, if that was asked for: nobody is to be asked for it twice.
+pub(super) fn proxy_sign_in(
+    engine: &Engine,
+    access: &Access,
+    push: &str,
+) -> io::Result<Option<ProxySignIn>> {
+    let http = &access.http;
+    let url = http.proxy_url().unwrap_or_default();
+    let (Some(url), Some(login)) = (ProxyUrl::parse(&url), &http.proxy_login) else {
+        return Ok(None);
+    };
+    let url = url.without_login();
+    let logins = &engine.upstreams.logins;
+    let login = logins.offer(&url, login, false, Some(push))?;
+    Ok(Some(ProxySignIn { url, login }))
 }
 
 /// Records whether upstream has taken the login that a push had from the daemon: a refusal counts as one of a sync does.

@@ -6,7 +6,7 @@ use common::protocol::{Failure, FailureKind, Fetch, OneTimeId, Open, OrFailure, 
 
 use super::{
     journal::JournalEntry,
-    login::{PushLogin, login_id, push_login},
+    login::{PushLogin, login_id, proxy_sign_in, push_login},
 };
 use crate::{
     process::{blocking::blocking, id, questions},
@@ -26,18 +26,18 @@ struct PreparedPush {
     guard: OpenGuard,
 }
 
-/// Closes a push and withdraws its login when it is dropped, however the conversation ends.
+/// Closes a push and withdraws its logins when it is dropped, however the conversation ends.
 struct OpenGuard {
     engine: Arc<Engine>,
     id: String,
-    login: Option<OneTimeId>,
+    logins: Vec<OneTimeId>,
     _questions: Option<questions::Open>,
 }
 
 impl Drop for OpenGuard {
     fn drop(&mut self) {
         self.engine.pushes.close(&self.id);
-        if let Some(login) = &self.login {
+        for login in &self.logins {
             self.engine.upstreams.logins.withdraw(login);
         }
     }
@@ -98,10 +98,16 @@ fn prepare(engine: &Arc<Engine>, mirror: ReadableMirror) -> Result<PreparedPush,
         trouble.get_or_insert(failure);
         PushLogin::anonymous()
     });
+    let proxy = proxy_sign_in(engine, &access, &id).or_failure(context)?;
+    let proxy_login = proxy.as_ref().map(|proxy| &proxy.login);
     let guard = OpenGuard {
         engine: engine.clone(),
         id: id.clone(),
-        login: login_id(&sign_in).cloned(),
+        logins: login_id(&sign_in)
+            .into_iter()
+            .chain(proxy_login)
+            .cloned()
+            .collect(),
         _questions: questions,
     };
     let open = Open {
@@ -110,6 +116,7 @@ fn prepare(engine: &Arc<Engine>, mirror: ReadableMirror) -> Result<PreparedPush,
         fsck: mirror.settings.rules.fsck,
         quarantine: quarantine.path().to_owned(),
         sign_in,
+        proxy,
     };
     let opened = OpenPush {
         mirror,

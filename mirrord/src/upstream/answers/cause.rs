@@ -4,6 +4,9 @@ use std::{error::Error, io};
 
 use common::address::redact;
 
+/// The cause where a proxy wants a login before it connects.
+pub(super) const PROXY_WANTS_LOGIN: &str = "the proxy wants a login (error 407)";
+
 /// The cause where nobody has answered in time.
 pub(super) const TIMED_OUT: &str = "connection timed out";
 
@@ -38,6 +41,13 @@ pub(crate) fn cause(error: &(dyn Error + 'static)) -> String {
         .any(|text| text.contains("dns error") || text.contains("failed to lookup"))
     {
         return "could not resolve host".into();
+    }
+    // The answer to a CONNECT, which reqwest puts into words.
+    if texts
+        .iter()
+        .any(|text| text.contains("proxy authorization required"))
+    {
+        return PROXY_WANTS_LOGIN.into();
     }
     if let Some(error) = chain
         .iter()

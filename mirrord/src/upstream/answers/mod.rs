@@ -17,8 +17,8 @@ use reqwest::{
     header::{CONTENT_TYPE, HeaderMap},
 };
 
-use self::cause::TIMED_OUT;
 pub(crate) use self::cause::cause;
+use self::cause::{PROXY_WANTS_LOGIN, TIMED_OUT};
 use super::{Access, Trouble};
 use crate::process::durable;
 
@@ -36,6 +36,9 @@ const MAX_MESSAGE_CHARS: usize = 200;
 /// Returns the failure of a request without an answer: no connection, no trust, or a connection that broke.
 pub(crate) fn unreachable(url: &UpstreamUrl, error: &reqwest::Error) -> Trouble {
     let cause = cause(error);
+    if cause == PROXY_WANTS_LOGIN {
+        return proxy_wants_login(url);
+    }
     let failure = Failure::new(
         FailureKind::Unreachable,
         format!("cannot reach '{url}': {cause}"),
@@ -52,6 +55,27 @@ pub(crate) fn unreachable(url: &UpstreamUrl, error: &reqwest::Error) -> Trouble 
         retry_on_new_session: !error.is_connect(),
         no_answer: cause == TIMED_OUT,
         ..failure.into()
+    }
+}
+
+/// Returns the failure of a request that the proxy before upstream does not let pass without a login.
+pub(super) fn proxy_wants_login(url: &UpstreamUrl) -> Trouble {
+    let message = format!("cannot reach '{url}': {PROXY_WANTS_LOGIN}");
+    let failure = Failure::new(FailureKind::LoginNeeded, message);
+    let hint =
+        "with a user name in its URL (http.proxy=http://USER@HOST:PORT) the password is asked for";
+    Trouble {
+        proxy_refused: true,
+        ..failure.hinted(hint).into()
+    }
+}
+
+/// Returns the failure of a request that the proxy before upstream does not let pass with this login.
+pub(super) fn proxy_login_refused(url: &UpstreamUrl) -> Trouble {
+    let message = format!("cannot reach '{url}': the proxy refuses the login (error 407)");
+    Trouble {
+        proxy_refused: true,
+        ..Failure::new(FailureKind::LoginNeeded, message).into()
     }
 }
 
@@ -133,6 +157,9 @@ impl Refusal {
             StatusCode::FORBIDDEN => self.returned_error(url).hinted(
                 "this login may not read it, or too many failed ones have closed the door for a while",
             ).into(),
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED if access.http.proxy.is_some() => {
+                return proxy_wants_login(url);
+            }
             StatusCode::NOT_FOUND => {
                 let message = format!("repository '{url}' not found");
                 let hint = match access.is_anonymous() {

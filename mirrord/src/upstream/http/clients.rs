@@ -45,6 +45,8 @@ fn build(http: &access::Http) -> Result<reqwest::Client, Failure> {
         .tls_info(true)
         .connect_timeout(CONNECT_TIMEOUT.min(http.no_progress))
         .pool_idle_timeout(IDLE_TIMEOUT)
+        // As git reads them: old servers fold long challenges.
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
         .tcp_keepalive(Duration::from_secs(30))
         .user_agent(
             http.user_agent
@@ -58,6 +60,10 @@ fn build(http: &access::Http) -> Result<reqwest::Client, Failure> {
             .no_proxy
             .as_deref()
             .and_then(reqwest::NoProxy::from_string);
+        let proxy = match http.proxy_authorization() {
+            Some(authorization) => proxy.custom_http_auth(authorization),
+            None => proxy,
+        };
         builder = builder.proxy(proxy.no_proxy(exceptions));
     }
     if let Some(path) = &http.ca_file {

@@ -36,7 +36,7 @@ use tokio::{
 
 use self::bodies::{Body, Head, Post};
 pub(super) use self::{clients::Clients, single_request::Answer};
-use super::{Access, Trouble, answers};
+use super::{Access, Trouble, answers, proxy::authorization};
 
 /// The longest chain of redirects: more than any host needs to find its own repository.
 const MAX_REDIRECTS: usize = 5;
@@ -219,7 +219,14 @@ impl HttpSession {
             .as_ref()
             .filter(|_| to.origin() == self.0.url.origin())
         {
-            request = request.basic_auth(&login.username, Some(&login.password));
+            request = match &login.authtype {
+                None => request.basic_auth(&login.username, Some(&login.password)),
+                // A credential that no header can have is one that upstream refuses.
+                Some(authtype) => match authorization(authtype, &login.password) {
+                    Some(value) => request.header(AUTHORIZATION, value),
+                    None => request,
+                },
+            };
         }
         if let Some(body) = body {
             request = request.body(body);
@@ -243,9 +250,12 @@ impl HttpSession {
                 .map(str::to_owned)
         };
         let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
-        let challenges: Vec<_> = challenges
-            .filter_map(|value| Some(value.to_str().ok()?.to_owned()))
-            .collect();
+        // A folded one has the blanks in it that each of its lines began with.
+        let unfolded = |value: &HeaderValue| {
+            let text = String::from_utf8_lossy(value.as_bytes());
+            text.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        let challenges: Vec<_> = challenges.map(unfolded).collect();
         let retry_after = answers::retry_after::read(status, response.headers(), SystemTime::now());
         let is_plain_text = header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/plain"));
         self.state().response = Some(response);

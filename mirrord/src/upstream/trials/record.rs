@@ -74,7 +74,9 @@ pub(super) fn still_counts(own: bool, at: u64, now: u64) -> bool {
 impl Subject {
     pub(super) fn new(origin: &str, login: &Login, purpose: &str, own: bool) -> Self {
         let mut identity = Vec::new();
-        for part in [origin, &login.username, &login.password, purpose] {
+        let authtype = login.authtype.as_deref();
+        let parts = [origin, &login.username, &login.password, purpose];
+        for part in parts.into_iter().chain(authtype) {
             identity.extend_from_slice(&(part.len() as u64).to_be_bytes());
             identity.extend_from_slice(part.as_bytes());
         }

@@ -10,10 +10,7 @@ use super::{record::RECORD_LIFETIME, *};
 const ORIGIN: &str = "https://gitlab.example";
 
 fn login(password: &str) -> Login {
-    Login {
-        username: "me".into(),
-        password: password.into(),
-    }
+    Login::basic("me", password)
 }
 
 fn watch() -> Watch {
