@@ -135,6 +135,32 @@ fn a_header_signs_in_whoever_sets_it() {
 }
 
 #[test]
+fn a_cookie_file_is_found_where_git_finds_it() {
+    let stage = Stage::new(|project| project.commit("main", "a", "1"));
+    let (world, gitlab) = (&stage.world, &stage.gitlab);
+    let jar = "127.0.0.1\tFALSE\t/\tFALSE\t0\tsession\topen\n";
+    for dir in [".", "ours"] {
+        let shown = |address: &str| {
+            gitlab.forget_requests();
+            let listed = ["-c", "http.cookieFile=jar", "ls-remote", address];
+            world.git(listed).at(dir).ok();
+            let requests = gitlab.requests();
+            let cookies = requests
+                .iter()
+                .map(|request| request.header("cookie").map(str::to_owned));
+            cookies.collect::<Vec<_>>()
+        };
+        fs::create_dir_all(world.path(dir)).expect("the world is ours");
+        fs::write(world.path(dir).join("jar"), jar).expect("the world is ours");
+        let plain = shown(&stage.url);
+        assert_eq!(plain.first(), Some(&Some("session=open".to_owned())));
+        let ours = shown(&format!("mirror::{}", stage.url));
+        assert!(ours.contains(&plain[0]), "{dir}: {ours:?}");
+        fs::remove_file(world.path(dir).join("jar")).expect("the world is ours");
+    }
+}
+
+#[test]
 fn a_header_for_one_origin_is_sent_to_no_other() {
     let private = Stage::private();
     let other = private.world.gitlab();

@@ -259,6 +259,32 @@ fn push_options_that_upstream_does_not_know_are_refused() {
 }
 
 #[test]
+fn an_atomic_push_that_git_itself_refuses_says_no_more_than_that() {
+    let pair = Pair::http();
+    pair.commit("one");
+    for project in &pair.projects {
+        project.commit("main", "a", "somebody else");
+    }
+    let refused = pair
+        .world
+        .git(["push", "--atomic", "origin", "main", "main:other"]);
+    let ran = refused.at(SIDES[0]).fails();
+    insta::assert_snapshot!(ran.shown(), @"
+    error: atomic push failed for ref refs/heads/main. status: 5
+    To mirror::http://gitlab.example/group/ours.git
+     ! [rejected]        main -> main (fetch first)
+     ! [rejected]        main -> other (atomic push failed)
+    error: failed to push some refs to 'mirror::http://gitlab.example/group/ours.git'
+    hint: Updates were rejected because the remote contains work that you do not
+    hint: have locally. This is usually caused by another repository pushing to
+    hint: the same ref. If you want to integrate the remote changes, use
+    hint: 'git pull' before pushing again.
+    hint: See the 'Note about fast-forwards' in 'git push --help' for details.
+    ");
+    pair.same();
+}
+
+#[test]
 fn a_signed_push_is_answered_as_by_upstream() {
     // Only on disk: through the mirror git ends as it does with any server that it is connected to, and over http it
     // has a program in between that ends in its stead.

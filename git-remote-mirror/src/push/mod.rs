@@ -34,6 +34,9 @@ use crate::{
 /// How long to wait for the hook when `git receive-pack` was killed: the hook ends at once, unless it has begun to send.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// What receive-pack says of a git that ends before it has sent anything.
+const HUNG_UP: &[u8] = b"fatal: the remote end hung up unexpectedly";
+
 /// Has the daemon sync the mirror, so that git checks the push against what upstream has now, and receives the push.
 ///
 /// # Errors
@@ -93,8 +96,13 @@ pub(crate) fn run(invocation: &Invocation) -> Result<(), Failure> {
         server.env(names::PROGRESS, "1");
     }
     git::carry_user(&mut server).or_failure("cannot tell where we are")?;
+    let is_atomic = invocation.caller.as_ref();
+    let is_atomic = is_atomic.is_some_and(|caller| caller.has("--atomic"));
     let status = serve(server, "git-receive-pack", |line| {
-        show_line(line, &open.ready.url);
+        // git refuses an atomic push by itself, says so, and sends nothing.
+        if !(is_atomic && line == HUNG_UP) {
+            show_line(line, &open.ready.url);
+        }
     })?;
     let is_served = status.success();
     let has_ended = is_served || markers::wait_for_work(&open.quarantine, HOOK_TIMEOUT);
