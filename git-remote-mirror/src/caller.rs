@@ -77,7 +77,7 @@ impl Caller {
 
     /// Whether the command has this option, such as `--negotiate-only`, with or without a value.
     pub(crate) fn has(&self, option: &str) -> bool {
-        self.value_of(option).is_some()
+        self.last_of(&[option]).is_some()
     }
 
     /// The arguments that are no options. The options of `with_value` have their value in the next argument.
@@ -97,14 +97,29 @@ impl Caller {
         operands
     }
 
-    /// The last value that this option was given: blank where it has none behind a `=`; None without the option.
-    pub(crate) fn value_of(&self, option: &str) -> Option<&str> {
-        let options = self.args.iter().take_while(|arg| *arg != "--");
-        let values = options.filter_map(|arg| match arg.strip_prefix(option)? {
-            "" => Some(""),
-            rest => rest.strip_prefix('='),
+    /// Whether the command has an option for the server: `-o VALUE`, `-oVALUE`, `--server-option=VALUE`.
+    pub(crate) fn has_server_option(&self) -> bool {
+        const COMMANDS: [&str; 3] = ["fetch", "ls-remote", "pull"];
+        let args = self.args.iter().take_while(|arg| *arg != "--");
+        let mut given = args.filter(|arg| arg.starts_with("-o") && !arg.starts_with("--"));
+        // `git clone -o` names the remote.
+        let has_short = COMMANDS.contains(&&*self.command) && given.next().is_some();
+        has_short || self.has("--server-option")
+    }
+
+    /// The last of these options that was given, with its value: blank where none is behind a `=`.
+    pub(crate) fn last_of<'o>(&self, options: &[&'o str]) -> Option<(&'o str, &str)> {
+        let args = self.args.iter().take_while(|arg| *arg != "--");
+        let given = args.filter_map(|arg| {
+            options.iter().find_map(|option| {
+                let value = match arg.strip_prefix(option)? {
+                    "" => "",
+                    rest => rest.strip_prefix('=')?,
+                };
+                Some((*option, value))
+            })
         });
-        values.last()
+        given.last()
     }
 }
 
@@ -211,7 +226,8 @@ mod tests {
             "--atomic",
         ])
         .expect("a command");
-        assert_eq!(caller.value_of("--signed"), Some(""));
+        let last = caller.last_of(&["--signed", "--no-signed"]);
+        assert_eq!(last, Some(("--signed", "")));
         assert!(!caller.has("--atomic") && !caller.has("--sign"));
     }
 

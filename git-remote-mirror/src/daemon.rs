@@ -60,6 +60,16 @@ pub(crate) async fn open_push(invocation: &Invocation) -> Result<(Client, Open),
     }
 }
 
+/// Has the daemon sync the mirror, whatever its settings say of when.
+///
+/// # Errors
+/// Fails with what the person should read.
+pub(crate) fn sync(invocation: &Invocation) -> Result<(), Failure> {
+    let request = Request::Sync(resolve::request(&invocation.address, &invocation.config)?);
+    let carried_out = async { carry_out(invocation, &request).await.map(drop) };
+    runtime()?.block_on(carried_out)
+}
+
 async fn carry_out(invocation: &Invocation, request: &Request) -> Result<(Client, Reply), Failure> {
     let paths = Paths::from_env()?;
     let mut renderer = Renderer::stderr(invocation.options.shows_progress());

@@ -1,5 +1,6 @@
 //! The command loop of a remote helper (gitremote-helpers(7)). For a fetch, git sends `connect`, `list`, `connect` again, and
-//! `fetch`; for a push, `connect`. [`crate::fetch`] and [`crate::push`] carry them out.
+//! `fetch`; for a push, `connect`. [`crate::fetch`] and [`crate::push`] carry them out. Where the mirror cannot serve, they
+//! go to upstream by git's own transport ([`crate::through`]).
 
 use std::collections::BTreeSet;
 
@@ -13,11 +14,16 @@ use common::{
 
 use crate::{
     daemon,
-    fetch::{Fetch, Listed, leased_mirror::LeasedMirror, new_remote, pass_through, upload_pack},
+    fetch::{Fetch, Listed, leased_mirror::LeasedMirror, new_remote, upload_pack},
     git_line::{answer, not_understood, read_command},
     invocation::Invocation,
     options::Options,
     push,
+    through::{
+        self, Way, first_part,
+        http::Commands,
+        signed::{self, Signed},
+    },
 };
 
 /// Obeys git's commands until git is done.
@@ -31,7 +37,7 @@ pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
         let command = read_command()?;
         match command.split(' ').collect::<Vec<_>>().as_slice() {
             ["capabilities"] => {
-                answer("connect\nfetch\noption\ncheck-connectivity\nobject-format\n\n")?;
+                answer("connect\nfetch\npush\noption\ncheck-connectivity\nobject-format\n\n")?;
             }
             ["option", name, value @ ..] => answer(options.set(name, value))?,
             ["connect", service] => match (*service, &mut listed) {
@@ -40,21 +46,21 @@ pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
                     listed.prepare(&options)?;
                     answer("fallback\n")?;
                 }
-                ("git-upload-pack", None) => {
-                    let invocation = invocation(remote, address, options.clone())?;
-                    // Passes through only a clone of a part, or a lazy fetch, where there is no mirror yet.
-                    if pass_through::run(&invocation)? {
-                        return Ok(());
-                    }
-                    match Fetch::begin(invocation)? {
-                        Fetch::Listed(begun) => listed = Some(*begun),
-                        Fetch::Streamed(mirror, wanted) => {
-                            return upload_pack::run(&mirror, service, &wanted);
+                _ => {
+                    let new = || invocation(remote, address, options.clone());
+                    let connected = match connect(service, new()?) {
+                        Err(failure) => through::instead(&new()?, service, failure)?.into(),
+                        Ok(connected) => connected,
+                    };
+                    match connected {
+                        Connected::Done => return Ok(()),
+                        Connected::Commands(commands) => return pass_on(*commands, &new()?),
+                        Connected::Listed(begun) => {
+                            listed = Some(*begun);
+                            answer("fallback\n")?;
                         }
                     }
-                    answer("fallback\n")?;
                 }
-                _ => return connect(service, remote, address, options),
             },
             ["list"] => {
                 let Some(listed) = &listed else {
@@ -91,19 +97,89 @@ fn invocation(remote: &str, address: &str, options: Options) -> Result<Invocatio
     Ok(invocation)
 }
 
-/// Connects git to a server program: from here on git's pipes are that program's.
-fn connect(service: &str, remote: &str, address: &str, options: Options) -> Result<(), Failure> {
-    let invocation = invocation(remote, address, options)?;
+/// What git has got in answer to `connect`.
+enum Connected {
+    /// A server program, which has served it.
+    Done,
+    /// `fallback`: it goes on by commands that git's own helper carries out.
+    Commands(Box<Commands>),
+    /// Nothing yet: it goes on by the commands of a fetch from the mirror.
+    Listed(Box<Listed>),
+}
+
+impl From<Way> for Connected {
+    fn from(way: Way) -> Self {
+        match way {
+            Way::Done => Self::Done,
+            Way::Commands(commands) => Self::Commands(commands),
+        }
+    }
+}
+
+/// Connects git to a server program, or says how git is to go on. Where this fails git has not been answered.
+fn connect(service: &str, invocation: Invocation) -> Result<Connected, Failure> {
+    if let Some(reason) = through::wanted_by(&invocation, service) {
+        return Ok(through::as_wanted(&invocation, service, reason)?.into());
+    }
     match service {
+        "git-upload-pack" => {
+            // A clone of a part, or a lazy fetch, where there is no mirror yet.
+            if first_part::run(&invocation)? {
+                return Ok(Connected::Done);
+            }
+            match Fetch::begin(invocation)? {
+                Fetch::Listed(begun) => return Ok(Connected::Listed(begun)),
+                Fetch::Streamed(mirror, wanted) => upload_pack::run(&mirror, service, &wanted)?,
+            }
+        }
         "git-upload-archive" => {
             let mirror = LeasedMirror::sync(&invocation, Lack::News)?;
-            upload_pack::run(&mirror, service, &OnDemand::default())
+            upload_pack::run(&mirror, service, &OnDemand::default())?;
         }
-        "git-receive-pack" => push::run(&invocation),
-        _ => Err(Failure::here(format!(
-            "git wants '{}', which is not served",
-            masked(service.as_bytes())
-        ))),
+        "git-receive-pack" => {
+            if let Some(signed) = Signed::find(&invocation)
+                && let Some(way) = signed::push(&invocation, signed)?
+            {
+                return Ok(way.into());
+            }
+            push::run(&invocation)?;
+        }
+        _ => {
+            return Err(Failure::here(format!(
+                "git wants '{}', which is not served",
+                masked(service.as_bytes())
+            )));
+        }
+    }
+    Ok(Connected::Done)
+}
+
+/// Passes git's commands on to git's own helper until git is done.
+fn pass_on(mut commands: Commands, invocation: &Invocation) -> Result<(), Failure> {
+    loop {
+        let command = read_command()?;
+        let passed_on = match command.split(' ').collect::<Vec<_>>().as_slice() {
+            [""] => return commands.finish(invocation),
+            ["option", ..] => commands.pass_on_option(&command),
+            // git asks again whether it can connect.
+            ["connect", _] => {
+                answer("fallback\n")?;
+                continue;
+            }
+            ["list", ..] => commands.pass_on(&[command]),
+            ["fetch" | "push", ..] => {
+                let mut lines = vec![command];
+                while lines.last().is_some_and(|line| !line.is_empty()) {
+                    lines.push(read_command()?);
+                }
+                commands.check_push(&lines)?;
+                commands.pass_on(&lines)
+            }
+            _ => return Err(not_understood(&command)),
+        };
+        if let Err(err) = passed_on {
+            return commands.give_up(&err);
+        }
     }
 }
 

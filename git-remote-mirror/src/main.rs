@@ -19,6 +19,7 @@ mod options;
 mod process_tree;
 mod push;
 mod server_program;
+mod through;
 mod trace;
 mod view;
 mod wants;

@@ -20,12 +20,26 @@ pub(crate) struct Options {
     pub is_relative: bool,
     /// `option cloning`: whether the repository is new.
     pub cloning: bool,
+    /// `option servpath`: the program that git wants run at upstream in the place of its own.
+    pub server_program: Option<String>,
+    /// `option family`: the version of the internet protocol, `ipv4` or `ipv6`.
+    pub family: Option<String>,
+    /// All options as git sent them, for whoever they are passed on to.
+    pub lines: Vec<String>,
     /// `option check-connectivity`: whether git wants to be told that no object is missing.
     pub check_connectivity: bool,
 }
 
 /// The depth that `--unshallow` sends: git's INFINITE_DEPTH in shallow.h, which stands for all of a history.
 const INFINITE_DEPTH: u32 = 0x7fff_ffff;
+
+/// Undoes git's C-style quotes (`quote_c_style()` in its quote.c), which only a value with unusual characters has.
+fn unquoted(value: &str) -> String {
+    match gix_quote::ansi_c::undo(value.into()) {
+        Ok((unquoted, _)) => unquoted.to_string(),
+        Err(_) => value.to_owned(),
+    }
+}
 
 impl Options {
     /// The options before git has set any.
@@ -39,12 +53,16 @@ impl Options {
     /// Sets an option, and returns the answer for git.
     pub(crate) fn set(&mut self, name: &str, value: &[&str]) -> &'static str {
         let is_true = value == ["true"];
+        self.lines
+            .push(format!("option {name} {}", value.join(" ")));
         match name {
             "progress" => self.progress = is_true,
             "verbosity" => self.verbosity = value.concat().parse().unwrap_or(1),
             "cloning" => self.cloning = is_true,
             "check-connectivity" => self.check_connectivity = is_true,
             "object-format" => {}
+            "servpath" => self.server_program = Some(unquoted(&value.join(" "))),
+            "family" => self.family = Some(value.concat()),
             // Where git's own protocol is spoken in the end, the options below are a part of it and go along anyway.
             "depth" => match value.concat().parse() {
                 Ok(0) => self.depth = None,

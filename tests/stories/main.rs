@@ -65,6 +65,7 @@ mod stand_in;
 mod status;
 mod sync;
 mod testing;
+mod through;
 mod tracking;
 mod unserved;
 mod upkeep;

@@ -36,9 +36,10 @@ const COMMON: [&[&str]; 7] = [
 ];
 
 /// The rooms of `git-remote-mirror`, in the same way.
-const HELPER: [&[&str]; 8] = [
+const HELPER: [&[&str]; 9] = [
     &["main"],
     &["helper"],
+    &["through"],
     &["children", "fetch", "push"],
     &["daemon"],
     &["on_demand"],

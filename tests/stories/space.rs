@@ -94,6 +94,7 @@ impl Stage {
         push: yes
         keep-history: 30d
         fsck: no
+        wipe-guard: yes
         link: auto
         auth: password
         username: me

@@ -1,5 +1,6 @@
 //! Which repository an address means: URLs, names, and what git's configuration makes of them.
 
+pub mod mirror_dir;
 pub mod name;
 pub mod proxy;
 mod redact;

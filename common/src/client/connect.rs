@@ -17,7 +17,7 @@ use crate::{
     daemon_process,
     paths::Paths,
     protocol::{
-        Failure, VERSION,
+        Failure, FailureKind, VERSION,
         wire::{self, WireError},
     },
 };
@@ -57,7 +57,7 @@ pub enum ConnectError {
 
 impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
-        let failure = Self::here(error.to_string());
+        let failure = Self::new(FailureKind::NoDaemon, error.to_string());
         match error {
             ConnectError::OtherVersion { pid: Some(pid), .. } => failure.hinted(format!(
                 "stop it with 'kill {pid}'; the next command starts the installed one"

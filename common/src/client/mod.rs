@@ -71,10 +71,10 @@ impl Client {
             match Self::connect(paths).await {
                 Err(ConnectError::NotRunning) if Instant::now() < deadline => {}
                 Err(ConnectError::NotRunning) => {
-                    return Err(Failure::here(
-                        "another process starts mirrord and does not finish",
-                    )
-                    .hinted(format!("see the log in '{}'", paths.log().display())));
+                    return Err(
+                        no_daemon("another process starts mirrord and does not finish")
+                            .hinted(format!("see the log in '{}'", paths.log().display())),
+                    );
                 }
                 result => return Ok(result?),
             }
@@ -164,7 +164,7 @@ impl Client {
     pub async fn receive(&mut self) -> Result<Reply, Failure> {
         match timeout(NO_REPLY_TIMEOUT, wire::recv(&mut self.stream)).await {
             Ok(reply) => reply.map_err(broken),
-            Err(_) => Err(Failure::here(format!(
+            Err(_) => Err(no_daemon(format!(
                 "mirrord has said nothing for {} seconds",
                 NO_REPLY_TIMEOUT.as_secs()
             ))
@@ -235,6 +235,11 @@ impl Client {
 #[must_use]
 pub fn something_else() -> Failure {
     Failure::here("mirrord answered something else")
+}
+
+/// The failure of a request that no daemon carries out.
+fn no_daemon(message: impl Into<String>) -> Failure {
+    Failure::new(FailureKind::NoDaemon, message)
 }
 
 /// Whether the other side is simply gone.

@@ -8,8 +8,8 @@ use std::{
 
 use tokio::{io::AsyncReadExt, time::timeout};
 
-use super::{MALLOC_ARENAS, START_TIMEOUT};
-use crate::{git, protocol::Failure};
+use super::{MALLOC_ARENAS, START_TIMEOUT, no_daemon};
+use crate::{git, protocol::Failure, text::io_message};
 
 /// The daemon that was installed with this program, otherwise the one on PATH.
 pub(super) fn program() -> PathBuf {
@@ -24,8 +24,8 @@ pub(super) fn program() -> PathBuf {
 /// Starts the daemon and waits until it says that it is ready, or why it is not.
 pub(super) async fn start(program: &Path) -> Result<(), Failure> {
     let failed = |err: io::Error| {
-        Failure::io(format_args!("cannot start '{}'", program.display()), &err)
-            .hinted("install mirrord beside git-remote-mirror, or on PATH")
+        let message = format!("cannot start '{}': {}", program.display(), io_message(&err));
+        no_daemon(message).hinted("install mirrord beside git-remote-mirror, or on PATH")
     };
     // A descriptor that leaked into this process, such as the pipe of a CI runner, must not live on in the daemon.
     close_fds::set_fds_cloexec(3, &[]);
@@ -48,7 +48,7 @@ pub(super) async fn start(program: &Path) -> Result<(), Failure> {
             timeout(START_TIMEOUT, stdout.read_to_string(&mut words))
                 .await
                 .map_err(|_| {
-                    Failure::here(format!(
+                    no_daemon(format!(
                         "mirrord was not ready after {} seconds",
                         START_TIMEOUT.as_secs()
                     ))
@@ -68,9 +68,8 @@ pub(super) async fn start(program: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let _ = child.wait();
-    let failure = Failure::here(
-        line("error: ").unwrap_or_else(|| "mirrord ended before it was ready".into()),
-    );
+    let failure =
+        no_daemon(line("error: ").unwrap_or_else(|| "mirrord ended before it was ready".into()));
     Err(match line("hint: ") {
         Some(hint) => failure.hinted(hint),
         None => failure,

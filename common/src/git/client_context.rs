@@ -4,7 +4,12 @@
 //! sends the few settings that bear on talking to an upstream, together with a fingerprint of the place: two requests
 //! of the same place would be given the same credentials by the same credential helpers.
 
-use std::{env, io, os::unix::ffi::OsStrExt, path::Path, process::Command};
+use std::{
+    env, io,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+    process::{Command, Output},
+};
 
 use sha2::{Digest, Sha256};
 
@@ -93,8 +98,22 @@ impl UserConfig {
         Self::read_by(git::of_user_at_large())
     }
 
+    /// Reads one file of configuration, without those that it includes.
+    ///
+    /// # Errors
+    /// Fails as [`UserConfig::read`] does.
+    pub fn read_file(path: &Path) -> io::Result<Self> {
+        let mut git = git::fenced();
+        let output = child_log::output(git.args(["config", "-z", "--list", "--file"]).arg(path))?;
+        Self::of_output(&output)
+    }
+
     fn read_by(mut git: Command) -> io::Result<Self> {
         let output = child_log::output(git.args(["config", "-z", "--list", "--includes"]))?;
+        Self::of_output(&output)
+    }
+
+    fn of_output(output: &Output) -> io::Result<Self> {
         if !output.status.success() {
             let message = String::from_utf8_lossy(&output.stderr);
             return Err(io::Error::other(

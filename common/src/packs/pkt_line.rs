@@ -73,6 +73,27 @@ pub fn read_section(from: &mut impl Read) -> io::Result<Vec<Vec<u8>>> {
     }
 }
 
+/// Copies packets up to the flush packet at the end of a section, byte for byte.
+///
+/// # Errors
+/// Fails when the section is cut off; what came before is copied.
+pub fn copy_section(from: &mut impl Read, to: &mut Vec<u8>) -> io::Result<()> {
+    loop {
+        let mut digits = [0; HEADER_BYTES];
+        from.read_exact(&mut digits)?;
+        to.extend_from_slice(&digits);
+        match Header::parse(digits).ok_or_else(no_length)? {
+            Header::Flush => return Ok(()),
+            Header::Line(length) => {
+                let start = to.len();
+                to.resize(start + length, 0);
+                from.read_exact(&mut to[start..])?;
+            }
+            Header::Delimiter | Header::ResponseEnd => {}
+        }
+    }
+}
+
 /// Writes one line, cut off where it is too long for git.
 ///
 /// # Errors
@@ -140,6 +161,9 @@ mod tests {
         }
         end(&mut wire).expect("written");
         write(&mut wire, b"the next section\n").expect("written");
+        let (mut copied, whole) = (Vec::new(), wire.clone());
+        copy_section(&mut whole.as_slice(), &mut copied).expect("sound");
+        assert!(whole.starts_with(&copied) && copied.ends_with(b"0000"));
         let mut wire = wire.as_slice();
         assert_eq!(read_section(&mut wire).expect("sound"), lines);
         assert!(read_section(&mut wire).is_err(), "it has no end");

@@ -36,6 +36,10 @@ pub enum FailureKind {
     Usage,
     /// No mirror has the name that the request gives.
     NoMirror,
+    /// No daemon carries out the request: it cannot be started, does not answer, or speaks another version.
+    NoDaemon,
+    /// Upstream answers git, and no mirror can be made of it.
+    CannotMirror,
     /// Stopped on purpose: nobody waits for it any more, or the daemon stops.
     Cancelled,
 }

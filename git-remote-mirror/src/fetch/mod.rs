@@ -1,6 +1,5 @@
 //! A fetch. [`Fetch::begin`] has the daemon sync the mirror and chooses how its objects get into the client's repository:
-//! [`listed`] links or writes packs there, and [`upload_pack`] streams them. [`pass_through`] is asked before: a part of a
-//! project that has no mirror yet comes straight from upstream.
+//! [`listed`] links or writes packs there, and [`upload_pack`] streams them.
 
 mod catch_up;
 mod fetch_pack;
@@ -12,7 +11,6 @@ pub(crate) mod new_remote;
 mod pack_index;
 mod pack_objects;
 mod part;
-pub(crate) mod pass_through;
 mod refs;
 mod unpack;
 pub(crate) mod upload_pack;

@@ -194,7 +194,7 @@ fn negotiate_and_receive<T: Transport>(
         }
         if !response.shallow_updates().is_empty() {
             let failure = Failure::new(
-                FailureKind::Refused,
+                FailureKind::CannotMirror,
                 "upstream is a shallow clone, which cannot be mirrored",
             );
             return Err(failure

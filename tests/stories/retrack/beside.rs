@@ -212,6 +212,7 @@ fn two_changes_that_wait_at_once_are_both_carried_out() {
     push: yes
     keep-history: 30d
     fsck: no
+    wipe-guard: yes
     link: auto
     auth: git
     tracked refs: 1

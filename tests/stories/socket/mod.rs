@@ -162,7 +162,11 @@ fn without_mirror_home_the_daemon_uses_the_platforms_directories() {
 }
 
 /// Plays a daemon: answers each greeting with this one, so many times, then is gone.
-fn play_daemon(stage: &Stage, greeting: &'static [u8; 8], times: usize) -> thread::JoinHandle<()> {
+pub(crate) fn play_daemon(
+    stage: &Stage,
+    greeting: &'static [u8; 8],
+    times: usize,
+) -> thread::JoinHandle<()> {
     let home = stage.world.mirror_home();
     fs::create_dir_all(&home).expect("the world is ours");
     let socket = home.join("socket");
@@ -196,11 +200,11 @@ fn a_daemon_of_another_version_is_named_and_not_misread() {
         daemon.join().expect("all three came");
     }
     insta::assert_snapshot!(all, @r"
-    error: mirrord speaks version 99 of the protocol, this program version 10
+    error: mirrord speaks version 99 of the protocol, this program version 11
     hint: stop it with 'kill [pid]'; the next command starts the installed one
-    error: mirrord speaks version 99 of the protocol, this program version 10
+    error: mirrord speaks version 99 of the protocol, this program version 11
     hint: stop it with 'kill [pid]'; the next command starts the installed one
-    error: mirrord speaks version 99 of the protocol, this program version 10
+    error: mirrord speaks version 99 of the protocol, this program version 11
     hint: stop it with 'kill [pid]'; the next command starts the installed one
     error: cannot talk to mirrord at '/world/m/socket': the other side does not speak this protocol
     error: cannot talk to mirrord at '/world/m/socket': the other side does not speak this protocol

@@ -8,15 +8,16 @@ use std::{
 };
 
 use common::{
-    address::{name::Name, upstream_url::UpstreamUrl},
+    address::{
+        mirror_dir::{dir_names, stem},
+        name::Name,
+        upstream_url::UpstreamUrl,
+    },
     packs::lease,
 };
 use parking_lot::MutexGuard;
 
-use super::{
-    Mirror, Registry, UNFINISHED,
-    dir_name::{dir_names, stem},
-};
+use super::{Mirror, Registry, UNFINISHED};
 use crate::{
     mirrors::{journal, settings::Settings},
     process::durable,

@@ -4,7 +4,6 @@
 //! This file finds mirrors; `change.rs` makes, changes and removes them.
 
 mod change;
-mod dir_name;
 
 use std::{
     ffi::OsStr,
@@ -14,13 +13,16 @@ use std::{
 };
 
 use common::{
-    address::{name::Name, upstream_url::UpstreamUrl},
+    address::{
+        mirror_dir::{dir_names, has_stem, stem},
+        name::Name,
+        upstream_url::UpstreamUrl,
+    },
     text::io_message,
 };
 use parking_lot::Mutex;
 
 pub(crate) use self::change::NewMirror;
-use self::dir_name::{dir_names, has_stem, stem};
 use crate::mirrors::settings::{ServesUrl, Settings, copy};
 
 /// The prefix of directories that are no mirror yet, or no longer. The next daemon removes them.

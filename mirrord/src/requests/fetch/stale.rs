@@ -135,12 +135,19 @@ impl MirrorRequest<'_> {
     /// Fails with the `failure` for which upstream could not be asked, where the copy is not served.
     pub(super) async fn serve_copy(
         &mut self,
-        failure: Failure,
+        mut failure: Failure,
         purpose: &Purpose,
     ) -> Result<ReadableMirror, RequestError> {
         let Ok(Some(mirror)) = self.engine.registry.mirror_at(&self.target.git_dir) else {
+            if failure.kind == FailureKind::Unusable {
+                failure.kind = FailureKind::CannotMirror;
+            }
             return Err(failure.into());
         };
+        if failure.kind == FailureKind::CannotMirror {
+            // There is a mirror: nobody goes past what it has.
+            failure.kind = FailureKind::Refused;
+        }
         verify_refs(&mirror).await?;
         if let Some(reason) = refs::lost_reason(&mirror.git_dir) {
             // The refs that are left are not all that upstream had.

@@ -49,7 +49,10 @@ impl Timetable {
                 hosts.record_failure(&host, ended.retry_after, message, now, jitter);
                 true
             }
-            FailureKind::Here | FailureKind::Usage | FailureKind::NoMirror => false,
+            FailureKind::Here
+            | FailureKind::NoDaemon
+            | FailureKind::NoMirror
+            | FailureKind::Usage => false,
             _ => self.record_answer(&host, now),
         };
         self.plan_after_failure(git_dir, kind, now);

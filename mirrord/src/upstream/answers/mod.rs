@@ -12,6 +12,7 @@ use common::{
     protocol::{Failure, FailureKind},
     text::{masked, time_span},
 };
+use gix::ObjectId;
 use reqwest::{
     StatusCode,
     header::{CONTENT_TYPE, HeaderMap},
@@ -291,6 +292,23 @@ pub(crate) fn check_content_type(
     Err(failure.into())
 }
 
+/// Whether this is the file `info/refs` of a repository, and no answer of git: `OBJECT TAB NAME` lines
+/// (gitrepository-layout(5)).
+pub(crate) fn is_ref_file(body: &[u8]) -> bool {
+    let first = body.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let Some(tab) = first.iter().position(|byte| *byte == b'\t') else {
+        return false;
+    };
+    let (object, name) = first.split_at(tab);
+    ObjectId::from_hex(object).is_ok() && name[1..].starts_with(b"refs/")
+}
+
+/// Returns the failure of an upstream behind a server that knows nothing of git: what git calls the dumb protocol.
+pub(crate) fn file_server(url: &UpstreamUrl) -> Trouble {
+    let message = format!("'{url}' is served as plain files, by no git");
+    Failure::new(FailureKind::CannotMirror, message).into()
+}
+
 /// Explains an error of gix, with what upstream said on the error band.
 pub(super) fn explain(
     url: &UpstreamUrl,
@@ -357,4 +375,28 @@ pub(super) fn has_ended(error: &gix::Error) -> bool {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_refs_is_told_from_a_page() {
+        let object = "0123456789abcdef0123456789abcdef01234567";
+        for line in [
+            format!("{object}\trefs/heads/main\n"),
+            format!("{object}\trefs/tags/v1"),
+        ] {
+            assert!(is_ref_file(line.as_bytes()), "{line}");
+        }
+        for other in [
+            String::new(),
+            "<html>\trefs/".to_owned(),
+            object.to_owned(),
+            format!("{object}\t/etc"),
+        ] {
+            assert!(!is_ref_file(other.as_bytes()), "{other}");
+        }
+    }
 }

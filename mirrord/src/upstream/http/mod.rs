@@ -368,6 +368,11 @@ impl Http for HttpSession {
         if let Err(trouble) =
             answers::check_content_type(&self.0.url, response.headers(), "advertisement")
         {
+            self.state().response = Some(response);
+            let trouble = match answers::is_ref_file(&self.read_rest()) {
+                true => answers::file_server(&self.0.url),
+                false => trouble,
+            };
             return Err(self.fail(trouble).raise());
         }
         let head = Head::of(response.headers());

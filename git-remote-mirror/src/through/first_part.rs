@@ -1,13 +1,5 @@
-//! A fetch that is passed through: a part of a project that has no mirror yet comes straight from upstream, by git's own
-//! transport, so that its first bytes do not wait for a whole download. The daemon makes the mirror afterwards.
-//!
-//! [`upstream`] connects, and [`relay`] passes the packets on.
-
-mod exchange;
-mod relay;
-mod stderr;
-mod timed_pipe;
-mod upstream;
+//! A part of a project that has no mirror yet comes straight from upstream, so that its first bytes do not wait for a whole
+//! download. The daemon makes the mirror afterwards.
 
 use std::{io, process::Stdio};
 
@@ -18,9 +10,10 @@ use common::{
     protocol::{Failure, FailureKind, Mirror, Reply, Request},
 };
 
-use self::upstream::Upstream;
-use super::new_remote::NewRemote;
-use crate::{daemon::start_and_ask, git_line::answer, invocation::Invocation};
+use super::{relay, upstream::Upstream};
+use crate::{
+    daemon::start_and_ask, fetch::new_remote::NewRemote, git_line::answer, invocation::Invocation,
+};
 
 /// The tips in which the settings of a new remote are looked for.
 const MAX_TIPS: usize = 20;

@@ -1,14 +1,16 @@
 //! The names of the directories in which mirrors lie.
 
-use common::address::upstream_url::UpstreamUrl;
 use sha2::{Digest, Sha256};
+
+use super::upstream_url::UpstreamUrl;
 
 /// How many characters of the last part of a URL are in the name of a directory.
 const MAX_READABLE_CHARS: usize = 40;
 
 /// Returns what the directories of all mirrors of an upstream begin with: the last part of the URL for people, and a hash
 /// of the whole URL, so that two upstreams never share a directory on a file system without upper and lower case.
-pub(super) fn stem(url: &UpstreamUrl) -> String {
+#[must_use]
+pub fn stem(url: &UpstreamUrl) -> String {
     let last = url
         .path()
         .trim_end_matches(".git")
@@ -32,13 +34,14 @@ pub(super) fn stem(url: &UpstreamUrl) -> String {
 }
 
 /// Returns the names of directories for mirrors of the upstream with this stem: `STEM.git`, `STEM-2.git`, `STEM-3.git`, …
-pub(super) fn dir_names(stem: &str) -> impl Iterator<Item = String> {
+pub fn dir_names(stem: &str) -> impl Iterator<Item = String> {
     let numbered = (2..).map(move |number| format!("{stem}-{number}.git"));
     std::iter::once(format!("{stem}.git")).chain(numbered)
 }
 
 /// Whether a directory of this name is for mirrors of the upstream with this stem.
-pub(super) fn has_stem(dir_name: &str, stem: &str) -> bool {
+#[must_use]
+pub fn has_stem(dir_name: &str, stem: &str) -> bool {
     let suffix = dir_name
         .strip_prefix(stem)
         .and_then(|rest| rest.strip_suffix(".git"));

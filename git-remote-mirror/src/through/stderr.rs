@@ -98,11 +98,12 @@ fn show_when_connected(events: &Receiver<Event>) {
 /// Shows output, made safe for a terminal. A last line without an end gets none: it may be a question.
 fn show(output: &[u8]) {
     let mut text = String::new();
-    for line in output.split_inclusive(|byte| *byte == b'\n') {
-        let (line, end) = match line.strip_suffix(b"\n") {
-            // ssh ends its lines for a terminal that it has made raw.
-            Some(line) => (line.strip_suffix(b"\r").unwrap_or(line), "\n"),
-            None => (line, ""),
+    for line in output.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+        // ssh ends its lines for a terminal that it has made raw, and progress goes back to the beginning of its line.
+        let (line, end) = match line.split_last() {
+            Some((b'\n', line)) => (line, "\n"),
+            Some((b'\r', line)) => (line, "\r"),
+            _ => (line, ""),
         };
         text.push_str(&masked(line));
         text.push_str(end);

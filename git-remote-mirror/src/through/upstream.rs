@@ -109,6 +109,34 @@ impl Upstream {
         }
     }
 
+    /// Starts git's own helper for HTTP as git would, which asks whomever git would ask. Its stderr is shown as it comes.
+    ///
+    /// # Errors
+    /// Fails when it cannot be started.
+    pub(super) fn start_http(invocation: &Invocation, url: &UpstreamUrl) -> io::Result<Self> {
+        let mut git = git::of_user();
+        git.arg(format!("remote-{}", url.scheme()))
+            .args([&invocation.remote, url.as_str()]);
+        let (mut child, log) = spawn(git)?;
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(stdin), Some(pipe), Some(stderr)) = pipes else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        let limit = limit_of_process(url, invocation.config.entries());
+        // The clock does not run: as without a mirror, the limit is git's own.
+        let clock = Clock::new(limit);
+        let upstream = Self {
+            child,
+            log,
+            stdin,
+            stdout: BufReader::new(TimedPipe { pipe, clock }),
+            greeting: b"",
+            stderr: Stderr::read(stderr),
+        };
+        upstream.stderr.connected();
+        Ok(upstream)
+    }
+
     /// Reads from upstream as long as it sends the expected bytes. Returns whether it has sent all of them.
     fn expect(&mut self, expected: &[u8]) -> io::Result<bool> {
         let mut byte = [0];
