@@ -100,3 +100,47 @@ fn execute(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Completions(completions) => completions.execute(Arguments::command()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_that_no_command_takes_are_refused_with_what_is_wrong() {
+        let table: [&[&str]; 8] = [
+            &["test"],
+            &["frobnicate"],
+            &["add", "project"],
+            &["set", "project", "--keep"],
+            &["sync"],
+            &["sync", "--all", "project"],
+            &["config", "--unset", "stale", "fresh-for"],
+            &["restore", "project"],
+        ];
+        let mut all = String::new();
+        for args in table {
+            let parsed = Arguments::try_parse_from(["mirrord"].iter().chain(args));
+            let refusal = parsed.err().expect("it is refused");
+            assert_eq!(refusal.exit_code(), 2);
+            let text = refusal.to_string();
+            let (message, _) = text.split_once("\n\nUsage: ").expect("the usage");
+            all.push_str(message);
+            all.push('\n');
+        }
+        insta::assert_snapshot!(all, @"
+        error: the following required arguments were not provided:
+          <NAME|URL>
+        error: unrecognized subcommand 'frobnicate'
+        error: the following required arguments were not provided:
+          <URL>
+        error: the following required arguments were not provided:
+          --track <REFSPEC>
+        error: the following required arguments were not provided:
+          <NAME>...
+        error: the argument '--all' cannot be used with '[NAME]...'
+        error: the argument '--unset <KEY>' cannot be used with '[KEY]'
+        error: the following required arguments were not provided:
+          <REF>
+        ");
+    }
+}

@@ -70,17 +70,8 @@ fn a_name_that_is_taken_or_none_is_refused_and_nothing_changes() {
     stage.add("play", &[]).ok();
     let rename = |name: &str| stage.mirrord(&["rename", "work", name]);
     insta::assert_snapshot!(refused(rename("play"), 1).shown(), @"error: cannot change the mirror: a mirror of 'http://gitlab.example/group/project.git' is called 'play' already");
-    let mut all = String::new();
-    for name in ["", "a:b", "/abs", "a/../b", "http://h/p"] {
-        all.push_str(&refused(rename(name), 2).shown());
-    }
-    insta::assert_snapshot!(all, @"
-    error: invalid name '': it is empty
-    error: invalid name 'a:b': ':' stands before its first '/', as in a URL
-    error: invalid name '/abs': it starts with '/', as a path does
-    error: invalid name 'a/../b': '..' is not allowed in it
-    error: invalid name 'http://h/p': it contains '://', as a URL does
-    ");
+    // Every other rule of names is a row in the tests of their parser.
+    insta::assert_snapshot!(refused(rename("a:b"), 2).shown(), @"error: invalid name 'a:b': ':' stands before its first '/', as in a URL");
     assert_eq!(stage.names(), ["play", "work"]);
     rename("work").ok();
     assert_eq!(stage.names(), ["play", "work"]);

@@ -123,7 +123,7 @@ fn stop_stops_the_service_until_its_next_use_and_says_so() {
             let ran = stage.systemd.mirrord(["stop"]).ok();
             assert_eq!(ran.line(), "mirrord does not run");
         }
-        stage.says("\"state\": \"listening\"");
+        stage.says("state", "listening");
         assert_eq!(stage.world.daemon_pid(), None);
         stage.clone("ours").ok();
         assert_ne!(stage.pid(), first);

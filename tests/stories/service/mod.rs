@@ -7,6 +7,7 @@ use std::fs;
 use std::ops::Deref;
 use std::path::Path;
 
+use serde_json::Value;
 use tests::{Ran, Run, Signal, Systemd};
 
 use crate::{clone::listed, ssh, stage::Stage};
@@ -48,9 +49,10 @@ impl Service<'_> {
 
     /// The value of this field of the status.
     #[track_caller]
-    pub(crate) fn says(&self, field: &str) {
-        let output = self.systemd.mirrord(["service", "status", "--json"]).run();
-        assert!(output.stdout.contains(field), "{field}: {output}");
+    pub(crate) fn says(&self, field: &str, value: impl Into<Value>) {
+        let ran = self.systemd.mirrord(["service", "status", "--json"]).run();
+        let status: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        assert_eq!(status[field], value.into(), "{field}: {ran}");
     }
 
     /// The process of the service, which is the daemon.
@@ -165,7 +167,7 @@ fn a_killed_service_is_started_again() {
         assert_eq!(ran.stderr, "", "{ran}");
         let next = stage.systemd.runs_another_than(killed);
         assert_eq!(stage.pid(), next);
-        stage.says("\"restarts\": 1");
+        stage.says("restarts", 1);
     });
 }
 
@@ -218,7 +220,7 @@ fn a_service_that_is_alive_is_not_killed() {
             last = watched();
         }
         assert_eq!(stage.pid(), pid);
-        stage.says("\"restarts\": 0");
+        stage.says("restarts", 0);
     });
 }
 

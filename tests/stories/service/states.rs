@@ -19,16 +19,16 @@ fn status(stage: &Service) -> (String, Option<i32>) {
 fn each_state_of_the_service_has_a_name_and_an_exit_code() {
     on_stage(|stage| {
         assert_eq!(status(stage), ("mirrord is no service".into(), Some(3)));
-        stage.says("\"state\": \"not installed\"");
+        stage.says("state", "not installed");
         stage.ls_remote().ok();
         let other = stage.world.daemon_pid().expect("git has started one");
-        stage.says(&format!("\"daemon_pid\": {other}"));
+        stage.says("daemon_pid", other);
 
         stage.service("install");
         let pid = stage.pid();
         let ran = (format!("the service runs as process {pid}"), Some(0));
         assert_eq!(status(stage), ran);
-        stage.says(&format!("\"pid\": {pid}"));
+        stage.says("pid", pid);
 
         stage.systemd.ctl(["stop", "mirrord.service"]).ok();
         let ran = "systemd listens, and starts mirrord when it is used";
