@@ -5,6 +5,7 @@ use proptest::{collection::vec, prelude::*};
 use super::*;
 
 mod as_git;
+mod on_demand;
 mod refused;
 
 fn parse(lines: &[&str]) -> Refspecs {

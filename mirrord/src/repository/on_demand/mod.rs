@@ -136,3 +136,6 @@ fn today(now: SystemTime) -> u64 {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_secs() / (24 * 60 * 60)
 }
+
+#[cfg(test)]
+mod tests;
