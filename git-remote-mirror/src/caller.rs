@@ -80,6 +80,16 @@ impl Caller {
         self.last_of(&[option]).is_some()
     }
 
+    /// Whether a `git push` overwrites what it finds.
+    pub(crate) fn forces(&self) -> bool {
+        let mut options = self.args.iter().take_while(|arg| *arg != "--");
+        self.has("--force-with-lease")
+            || options.any(|arg| {
+                let short = arg.strip_prefix('-').filter(|rest| !rest.starts_with('-'));
+                arg == "--force" || short.is_some_and(|letters| letters.contains('f'))
+            })
+    }
+
     /// The arguments that are no options. The options of `with_value` have their value in the next argument.
     pub(crate) fn operands(&self, with_value: &[&str]) -> Vec<&str> {
         let (mut operands, mut args) = (Vec::new(), self.args.iter().map(String::as_str));
@@ -238,6 +248,10 @@ mod tests {
         ];
         let caller = parse(&fetch).expect("a command");
         assert_eq!(caller.operands(&["--depth"]), ["origin", "+a:b", "-c"]);
+        let forces =
+            |args: &[&str]| parse(&[&["git", "push"], args].concat()).is_some_and(|it| it.forces());
+        assert!(forces(&["-qf", "origin"]) && forces(&["--force-with-lease=a:"]));
+        assert!(!forces(&["--follow-tags", "origin", "-q", "--", "-f"]));
     }
 
     #[test]

@@ -52,7 +52,10 @@ pub(crate) fn of_fetch(invocation: &Invocation) -> OnDemand {
     OnDemand::parse(sources.into_iter().filter_map(source))
 }
 
-/// The refs beside branches and tags that a push may change.
+/// The refs beside branches and tags that a push may change, and whose values git is to see before that.
+///
+/// Hosts show refs of their own, such as `refs/pull/7/head`, to fetches and not to pushes. So a full name is left to
+/// upstream's judgement, unless it is one of notes, or forced.
 pub(crate) fn of_push(invocation: &Invocation) -> OnDemand {
     let named = match &invocation.caller {
         Some(caller) if caller.command == "push" => refspecs(caller, &PUSH_WITH_VALUE),
@@ -62,7 +65,15 @@ pub(crate) fn of_push(invocation: &Invocation) -> OnDemand {
         true => configured(invocation, "push"),
         false => named,
     };
-    OnDemand::parse(refspecs.into_iter().filter_map(destination))
+    let forces = invocation.caller.as_ref().is_some_and(Caller::forces);
+    let may_see = |refspec: &&str| {
+        let is_left_to_upstream = |name: &str| {
+            name.starts_with("refs/") && !name.starts_with("refs/notes/") && !name.contains('*')
+        };
+        forces || refspec.starts_with('+') || !destination(refspec).is_some_and(is_left_to_upstream)
+    };
+    let refspecs = refspecs.into_iter().filter(may_see);
+    OnDemand::parse(refspecs.filter_map(destination))
 }
 
 /// The refspecs among the arguments of a command, which come after the repository.
