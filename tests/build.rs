@@ -3,8 +3,11 @@
 use std::env;
 
 /// What stories may need: the name of the condition, and its programs.
-const NEEDS: [(&str, &[&str]); 7] = [
+const NEEDS: [(&str, &[&str]); 10] = [
     ("curl", &["curl"]),
+    ("dulwich", &["/usr/lib/python3/dist-packages/dulwich"]),
+    ("gitolite", &["gitolite"]),
+    ("jgit", &["javac", "/usr/share/java/org.eclipse.jgit.jar"]),
     (
         "keyring",
         &[

@@ -71,3 +71,4 @@ mod unserved;
 mod upkeep;
 mod webhook;
 mod wiped;
+mod witnesses;
