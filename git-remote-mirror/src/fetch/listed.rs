@@ -229,7 +229,15 @@ impl Listed {
             tags: options.follow_tags.then(|| self.refs.tags().collect()),
         };
         let mirror = &self.mirror.ready.git_dir;
-        part::link(mirror, local_repo, &part, self.link, options.progress)
+        let wanted = self.refs.lines_of(wants);
+        part::link(
+            mirror,
+            local_repo,
+            &part,
+            &wanted,
+            self.link,
+            options.progress,
+        )
     }
 
     /// Links all packs of the mirror into a repository without objects.

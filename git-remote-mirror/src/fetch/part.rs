@@ -26,11 +26,13 @@ use crate::{
     wants::{self, Wants},
 };
 
-/// Links the pack of a part, which is made first where nobody has made it. Returns its path, without an ending.
+/// Links the pack of a part, which is made first where nobody has made it. `wanted` has the wanted objects and their names,
+/// one a line. Returns the path of the pack, without an ending.
 pub(crate) fn link(
     mirror: &Path,
     local_repo: &LocalRepo,
     part: &Part<'_>,
+    wanted: &[u8],
     link: Link,
     progress: bool,
 ) -> io::Result<PathBuf> {
@@ -42,7 +44,7 @@ pub(crate) fn link(
     };
     let lock = DerivedLock::shared(mirror, part, &mut on_wait)?;
     if let Some(derived) = find(&lock)? {
-        return link_found(&lock, &derived, local_repo, part, link);
+        return link_found(&lock, &derived, local_repo, part, wanted, link);
     }
     drop(lock);
     let lock = DerivedLock::exclusive(mirror, part, &mut on_wait)?;
@@ -51,7 +53,7 @@ pub(crate) fn link(
         Some(derived) => derived,
         None => make(mirror, &lock, part, progress)?,
     };
-    let path = link_found(&lock, &derived, local_repo, part, link)?;
+    let path = link_found(&lock, &derived, local_repo, part, wanted, link)?;
     // The daemon trims what this process cannot.
     let _ = derived::trim(mirror, SystemTime::now());
     Ok(path)
@@ -71,12 +73,14 @@ fn link_found(
     derived: &Derived,
     local_repo: &LocalRepo,
     part: &Part<'_>,
+    wanted: &[u8],
     link: Link,
 ) -> io::Result<PathBuf> {
     let objects = local_repo.objects();
     let pack = &derived.pack;
-    let promisor = part.filter.map(|_| wants::lines(part.wants));
-    link_derived(lock, pack, promisor.as_deref(), objects, link)?;
+    // git writes these lines into it, too, for those who look for a reason (`create_promisor_file()` in its fetch-pack.c).
+    let promisor = part.filter.map(|_| wanted);
+    link_derived(lock, pack, promisor, objects, link)?;
     if !derived.shallow.is_empty() {
         // Where this fails, nothing refers to the pack, and `git gc` removes it one day.
         local_repo.write_shallow(&derived.shallow)?;

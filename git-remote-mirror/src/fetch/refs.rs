@@ -135,6 +135,17 @@ impl Refs {
         lines
     }
 
+    /// Returns a line for `HEAD` and for each ref that names a wanted object: the object and the name.
+    pub(crate) fn lines_of(&self, wants: &Wants) -> Vec<u8> {
+        let head = self.head_object().map(|object| (object, &b"HEAD"[..]));
+        let refs = self.refs.iter().map(|each| (&*each.object, &*each.name));
+        let all = head.into_iter().chain(refs);
+        let wanted = all.filter(|(object, _)| wants.contains(*object));
+        wanted
+            .flat_map(|(object, name)| [object, b" ", name, b"\n"].concat())
+            .collect()
+    }
+
     /// The mirror's records: what upstream had at the last sync.
     pub(crate) fn records(&self) -> State<'_> {
         let records = self.records.iter();

@@ -1,7 +1,11 @@
 //! What lies in the client's repository afterwards is what the client has asked for: loose objects or a pack, with or
 //! without tags, and nothing that it borrows from another repository.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use tests::{Project, Ran, Twins, World};
 
@@ -225,6 +229,24 @@ fn what_git_fetches_from_the_mirror_is_locked_no_longer_than_by_plain_git() {
     partial.git(&["checkout", "-q", "main"]);
     partial.same();
     unlocked(&partial);
+}
+
+#[test]
+fn a_partial_clone_writes_down_what_was_wanted_as_by_plain_git() {
+    let stage = Stage::new(fill);
+    let world = &stage.world;
+    stage.clone(&stage.url, "first").ok();
+    for options in [&["--bare"][..], &["--bare", "--branch=topic"]] {
+        let twins = world.clone_twins(&stage.url, &[&["--filter=blob:none"], options].concat());
+        let [ours, plain] = [twins.ours(), twins.plain()].map(|dir| {
+            let files = super::files(&dir.join("objects"));
+            let is_promisor = |file: &&PathBuf| file.extension() == Some("promisor".as_ref());
+            let file = files.iter().find(is_promisor).expect("it has one");
+            let text = fs::read_to_string(file).expect("it is text");
+            text.lines().map(str::to_owned).collect::<BTreeSet<_>>()
+        });
+        assert_eq!(ours, plain, "{options:?}");
+    }
 }
 
 #[test]
