@@ -1,6 +1,6 @@
 //! Finds out which programs are installed that some stories need: without them, these stories are ignored, with the reason.
 
-use std::env;
+use std::{env, path::Path};
 
 /// What stories may need: the name of the condition, and its programs.
 const NEEDS: [(&str, &[&str]); 10] = [
@@ -32,6 +32,16 @@ fn main() {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut dirs: Vec<_> = env::split_paths(&path).collect();
     dirs.push("/usr/sbin".into());
+    println!("cargo:rustc-check-cfg=cfg(other_git)");
+    let first = dirs
+        .iter()
+        .map(|dir| dir.join("git"))
+        .find(|git| git.exists());
+    if first.is_some_and(|first| first != Path::new("/usr/bin/git"))
+        && Path::new("/usr/bin/git").exists()
+    {
+        println!("cargo:rustc-cfg=other_git");
+    }
     for (name, programs) in NEEDS {
         println!("cargo:rustc-check-cfg=cfg({name})");
         let is_there = |program: &&str| dirs.iter().any(|dir| dir.join(program).exists());

@@ -3,6 +3,7 @@
 mod dulwich;
 mod gitolite;
 mod jgit;
+mod older_git;
 
 use tests::{Project, World, refs};
 
