@@ -76,6 +76,27 @@ pub(crate) fn of_push(invocation: &Invocation) -> OnDemand {
     OnDemand::parse(refspecs.filter_map(destination))
 }
 
+/// Whether git lists refs by patterns that only refs beside branches and tags match. No mirror has all of these, and a list
+/// needs none of their objects.
+pub(crate) fn lists_by_pattern(caller: &Caller) -> bool {
+    let is_beside = |pattern: &&str| {
+        let fixed = pattern
+            .split(['*', '?', '[', '\\'])
+            .next()
+            .unwrap_or_default();
+        let spaces = ["refs/heads/", "refs/tags/"];
+        fixed.starts_with("refs/")
+            && !spaces
+                .iter()
+                .any(|space| space.starts_with(fixed) || fixed.starts_with(space))
+    };
+    let patterns = refspecs(caller, &LS_REMOTE_WITH_VALUE);
+    caller.command == "ls-remote"
+        && !patterns.is_empty()
+        && patterns.iter().all(is_beside)
+        && exact_names(caller).is_empty()
+}
+
 /// The refspecs among the arguments of a command, which come after the repository.
 fn refspecs<'c>(caller: &'c Caller, with_value: &[&str]) -> Vec<&'c str> {
     let operands = caller.operands(with_value);

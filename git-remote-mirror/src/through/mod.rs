@@ -27,6 +27,7 @@ use common::{
 use self::http::Commands;
 use crate::{
     caller::Caller, fetch::leased_mirror::LeasedMirror, git_line::answer, invocation::Invocation,
+    on_demand,
 };
 
 /// What has become of a connection that git asked for.
@@ -59,6 +60,8 @@ pub(crate) fn wanted_by(invocation: &Invocation, service: &str) -> Option<&'stat
         Some("the version of the internet protocol is given")
     } else if service == "git-upload-pack" && has_server_option() {
         Some("the server options are for it")
+    } else if caller.as_ref().is_some_and(on_demand::lists_by_pattern) {
+        Some("it lists what no mirror has all of")
     } else {
         None
     }
@@ -87,7 +90,10 @@ pub(crate) fn as_wanted(
             }
         }
     };
-    if invocation.options.verbosity > 0 {
+    let caller = invocation.caller.as_ref();
+    // A list costs upstream one request in any case.
+    let costs_nothing = caller.is_some_and(on_demand::lists_by_pattern);
+    if invocation.options.verbosity > 0 && !costs_nothing {
         tell(&format!(
             "hint: '{url}' is asked without its mirror: {reason}"
         ));

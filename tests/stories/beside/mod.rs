@@ -145,6 +145,19 @@ fn only_who_asks_is_shown_them() {
 }
 
 #[test]
+fn a_list_by_patterns_is_upstreams_own() {
+    let stage = Stage::new(fill_with_requests);
+    let twins = stage.world.clone_twins(&stage.url, &[]);
+    let list = |args: &[&str]| twins.git(&[&["ls-remote", "-q", "origin"], args].concat());
+    list(&["refs/merge-requests/*/head", "refs/pull/*"]);
+    list(&["refs/notes/*"]);
+    list(&["refs/heads/*", "main"]);
+    let listed = stage.ls_remote().arg("refs/pull/*").ok();
+    insta::assert_snapshot!(listed.stderr, @"");
+    assert_eq!(listed.stdout.lines().count(), 3, "{listed}");
+}
+
+#[test]
 fn one_that_upstream_does_not_have_any_more_is_not_found() {
     let stage = Stage::new(fill_with_requests).with_ours();
     let fetch = ["fetch", "-q", "origin", "refs/pull/7/merge"];
