@@ -36,6 +36,7 @@ use common::{
     git::{self, ask},
     progress::tell,
     protocol::{Failure, QUESTION_ID, RequestId},
+    text::masked,
 };
 
 use crate::{
@@ -116,6 +117,9 @@ fn unless_inside(address: &str, run: impl FnOnce() -> Result<(), Failure>) -> Re
 }
 
 fn print(failure: &Failure) {
+    for line in &failure.remote {
+        tell(&format!("remote: {}", masked(line.as_bytes())));
+    }
     tell(&format!("error: {failure}"));
     if let Some(hint) = &failure.hint {
         for line in hint.lines() {

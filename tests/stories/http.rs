@@ -37,6 +37,7 @@ fn a_login_in_the_url_works_and_is_in_nothing_that_we_write() {
     private.fetch("ours").ok();
     let ran = nothing(private.world.clone_mirror(&with("me:wr0ng"), "theirs"));
     insta::assert_snapshot!(ran.shown(), @"
+    remote: HTTP Basic: Access denied. If a password was provided for Git authentication, the password was incorrect or you're required to use a token instead of a password. If a token was provided, it was either incorrect, expired, or improperly scoped.
     error: Authentication failed for 'http://gitlab.example/group/project.git'
     hint: GitLab takes a personal access token (scopes read_repository, write_repository) as the password; accounts with two-factor or single sign-on need one
     ");
@@ -90,6 +91,7 @@ fn a_login_reaches_an_upstream_that_only_git_can_talk_to_and_no_process_shows_it
     assert_eq!(private.helper_calls("helper"), ["get", "store t0psecret"]);
     private.gitlab.revoke("me");
     insta::assert_snapshot!(nothing(private.fetch("ours")).shown(), @"
+    remote: HTTP Basic: Access denied. If a password was provided for Git authentication, the password was incorrect or you're required to use a token instead of a password. If a token was provided, it was either incorrect, expired, or improperly scoped.
     error: Authentication failed for 'http://gitlab.example/group/project.git'
     hint: GitLab takes a personal access token (scopes read_repository, write_repository) as the password; accounts with two-factor or single sign-on need one
     ");
@@ -219,12 +221,12 @@ fn a_redirect_to_another_port_takes_no_login_along() {
     });
     insta::assert_snapshot!(all, @"
     301: error: 'http://gitlab.example/group/project.git' has moved
-    hint: it redirects to 'http://gitlab.example/group/project.git'
+    hint: it redirects to 'http://gitlab.example/group/project.git'; to clone that: git clone mirror::http://gitlab.example/group/project.git
 
     307: error: cannot read 'http://gitlab.example/group/project.git': the requested URL returned error: 307
 
     301: error: 'http://gitlab.example/group/project.git' has moved
-    hint: it redirects to 'http://gitlab.example/group/project.git'
+    hint: it redirects to 'http://gitlab.example/group/project.git'; to clone that: git clone mirror::http://gitlab.example/group/project.git
 
     307: error: cannot read 'http://gitlab.example/group/project.git': the requested URL returned error: 307
     ");
@@ -241,12 +243,12 @@ fn a_redirect_to_another_scheme_takes_no_login_along() {
     });
     insta::assert_snapshot!(all, @"
     301: error: 'http://gitlab.example/group/project.git' has moved
-    hint: it redirects to 'https://gitlab.example/group/project.git'
+    hint: it redirects to 'https://gitlab.example/group/project.git'; to clone that: git clone mirror::https://gitlab.example/group/project.git
 
     307: error: cannot read 'http://gitlab.example/group/project.git': the requested URL returned error: 307
 
     301: error: 'http://gitlab.example/group/project.git' has moved
-    hint: it redirects to 'https://gitlab.example/group/project.git'
+    hint: it redirects to 'https://gitlab.example/group/project.git'; to clone that: git clone mirror::https://gitlab.example/group/project.git
 
     307: error: cannot read 'http://gitlab.example/group/project.git': the requested URL returned error: 307
     ");
@@ -259,12 +261,12 @@ fn a_redirect_to_another_host_takes_no_login_along() {
     });
     insta::assert_snapshot!(all, @"
     301: error: 'http://gitlab.example/group/project.git' has moved
-    hint: it redirects to 'http://gitlab.example/group/project.git'
+    hint: it redirects to 'http://gitlab.example/group/project.git'; to clone that: git clone mirror::http://gitlab.example/group/project.git
 
     307: error: cannot read 'http://gitlab.example/group/project.git': the requested URL returned error: 307
 
     301: error: 'http://gitlab.example/group/project.git' has moved
-    hint: it redirects to 'http://gitlab.example/group/project.git'
+    hint: it redirects to 'http://gitlab.example/group/project.git'; to clone that: git clone mirror::http://gitlab.example/group/project.git
 
     307: error: cannot read 'http://gitlab.example/group/project.git': the requested URL returned error: 307
     ");

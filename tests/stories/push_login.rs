@@ -197,7 +197,8 @@ fn who_has_no_login_pushes_nothing_with_that_of_another() {
         "HEAD:refs/heads/stolen",
     ];
     let ran = private.world.git(guess).at("ours").fails();
-    insta::assert_snapshot!(ran.shown(), @r"
+    insta::assert_snapshot!(ran.shown(), @"
+    remote: HTTP Basic: Access denied. If a password was provided for Git authentication, the password was incorrect or you're required to use a token instead of a password. If a token was provided, it was either incorrect, expired, or improperly scoped.
     error: Authentication failed for 'http://gitlab.example/group/project.git'
     hint: there is a copy here, but this login has never read it from upstream
     ");

@@ -80,6 +80,7 @@ pub fn request(address: &Address, config: &UserConfig) -> Result<Fetch, Failure>
         username,
         context: config.client_context(),
         transports: transports::allowed(config),
+        redirect_transports: transports::allowed_for_redirects(config),
         stale,
         can_ask: ask::can_ask(config),
         lacks: Lack::News,

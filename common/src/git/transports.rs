@@ -36,6 +36,18 @@ pub fn allowed(config: &UserConfig) -> Vec<String> {
     names
 }
 
+/// The transports to which a redirect may lead: nobody typed what it names (`get_curl_allowed_protocols()` in git's http.c).
+#[must_use]
+pub fn allowed_for_redirects(config: &UserConfig) -> Vec<String> {
+    let listed = env::var("GIT_ALLOW_PROTOCOL").ok();
+    let get = |key: &str| config.get(key).map(str::to_owned);
+    let mut names = [Scheme::Https, Scheme::Http]
+        .map(|scheme| scheme.to_string())
+        .to_vec();
+    names.retain(|name| is_allowed(name, listed.as_deref(), false, get));
+    names
+}
+
 fn from_user() -> bool {
     env::var("GIT_PROTOCOL_FROM_USER").map_or(true, |value| value != "0")
 }

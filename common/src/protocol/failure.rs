@@ -13,6 +13,8 @@ pub struct Failure {
     pub kind: FailureKind,
     /// The message: what failed, its subject in single quotes, the cause after a colon.
     pub message: String,
+    /// What upstream said in plain text: lines that git shows as `remote:`.
+    pub remote: Vec<String>,
     /// What the person can do about it.
     pub hint: Option<String>,
 }
@@ -51,6 +53,7 @@ impl Failure {
         Self {
             kind,
             message: message.into(),
+            remote: Vec::new(),
             hint: None,
         }
     }

@@ -21,6 +21,8 @@ pub struct Fetch {
     pub context: ClientContext,
     /// The transports that git's own rules allow where the user stands (`protocol.<name>.allow`).
     pub transports: Vec<String>,
+    /// Those to which they allow to be redirected.
+    pub redirect_transports: Vec<String>,
     /// The user's word on stale answers (`MIRROR_STALE`); `None` leaves it to the mirror.
     pub stale: Option<Stale>,
     /// Whether somebody, or a program of theirs, can be asked what ssh wants to know.

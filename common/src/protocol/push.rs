@@ -69,6 +69,8 @@ pub struct Open {
     pub fsck: bool,
     /// The object directory for the objects of the client until upstream has accepted them.
     pub quarantine: PathBuf,
+    /// The URL to push to, without credentials.
+    pub upstream: String,
     /// The credential of the push to upstream.
     pub sign_in: SignIn,
     /// The proxy before upstream, where the daemon knows its password and the user's settings do not.

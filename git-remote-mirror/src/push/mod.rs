@@ -79,7 +79,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<(), Failure> {
         .env(names::PUSH_ID, &open.id)
         .env(REQUEST_ID, RequestId::of_process().to_string())
         .env(names::QUARANTINE, &open.quarantine)
-        .env(names::UPSTREAM_URL, &open.ready.url);
+        .env(names::UPSTREAM_URL, &open.upstream);
     git::add_alternate(&mut server, &open.ready.git_dir.join("objects"));
     for (name, value) in sign_in::variables(&open.sign_in) {
         server.env(name, value);

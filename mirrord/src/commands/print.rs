@@ -69,6 +69,10 @@ pub(crate) fn print_error(error: &anyhow::Error) {
 
 /// Prints an error, a list that belongs to it, and its hint; as git lists the files that a checkout would overwrite.
 pub(super) fn print_error_with_list(error: &anyhow::Error, items: &[String]) {
+    let failure = error.downcast_ref::<Failure>();
+    for line in failure.iter().flat_map(|failure| &failure.remote) {
+        print_stderr(&format!("remote: {}", masked(line.as_bytes())));
+    }
     print_stderr(&format!(
         "error: {}",
         masked(format!("{error:#}").as_bytes())

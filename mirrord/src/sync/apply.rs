@@ -93,6 +93,7 @@ impl Run<'_> {
             // The task counts it.
             download: Download::default(),
             asked_at: answer.asked_at,
+            reached: self.reached.clone(),
         })
     }
 }

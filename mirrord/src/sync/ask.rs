@@ -41,16 +41,31 @@ impl Run<'_> {
     pub(super) fn ask(&mut self, start: &Start) -> Result<Answer, Stop> {
         let url = &self.target.url;
         let asked_at = SystemTime::now();
+        let listed = self.list_refs(&start.settings.rules.track);
         let Listing {
             session,
             mut advertised,
-        } = self.list_refs(&start.settings.rules.track)?;
+        } = match (listed, &start.mirror) {
+            // A mirror of what is redirected to asks for the login that is for that.
+            (
+                Err(Trouble {
+                    asked_at: Some(to), ..
+                }),
+                None,
+            ) => {
+                return Err(Stop::Done(Box::new(Outcome::Moved(*to))));
+            }
+            (listed, _) => listed?,
+        };
         self.on_demand = std::mem::take(&mut advertised.on_demand);
-        if let Some(moved) = session.moved_to() {
-            return Err(match start.mirror {
-                None => Stop::Done(Box::new(Outcome::Moved(moved))),
-                Some(_) => moved_to(url, moved).into(),
-            });
+        self.reached = session.moved_to();
+        if let Some(moved) = &self.reached {
+            let moved = moved.clone();
+            match start.mirror {
+                None => return Err(Stop::Done(Box::new(Outcome::Moved(moved)))),
+                Some(_) if self.access.follows_anywhere() => {}
+                Some(_) => return Err(moved_to(url, moved).into()),
+            }
         }
         let mut warnings = Vec::new();
         if advertised.invalid > 0 {
@@ -101,6 +116,7 @@ impl Run<'_> {
                 signed_in_by_git,
                 download: Download::default(),
                 asked_at: answer.asked_at,
+                reached: self.reached.clone(),
             })));
         }
         self.memory.applied = None;
@@ -122,8 +138,9 @@ impl Run<'_> {
         let trials = &self.engine.upstreams.trials;
         let attempt = trials.begin(&self.target.url, self.access, self.watch)?;
         let listed = self.connect_and_list(track);
-        // A redirect says nothing of the login.
-        let is_redirect = matches!(&listed, Ok(listing) if listing.session.moved_to().is_some());
+        // A redirect that is not followed says nothing of the login.
+        let is_redirect = matches!(&listed, Ok(listing) if listing.session.moved_to().is_some())
+            && !self.access.follows_anywhere();
         if !is_redirect {
             attempt.ended(listed.as_ref().err());
         }

@@ -99,6 +99,8 @@ pub(crate) enum Outcome {
         download: Download,
         /// When upstream was asked. What it has had since then is not known.
         asked_at: SystemTime,
+        /// Where upstream has redirected to, if the user's settings follow it.
+        reached: Option<UpstreamUrl>,
     },
     /// There is no such mirror yet, and upstream redirects to this URL.
     Moved(UpstreamUrl),

@@ -51,6 +51,7 @@ impl Run<'_> {
                 signed_in_by_git,
                 download,
                 asked_at,
+                reached,
                 ..
             } => Outcome::InStep {
                 mirror,
@@ -60,6 +61,7 @@ impl Run<'_> {
                 signed_in_by_git,
                 download,
                 asked_at,
+                reached,
             },
             outcome => outcome,
         })

@@ -3,7 +3,10 @@
 
 use std::{io, path::Path};
 
-use common::protocol::{Failure, OrFailure};
+use common::{
+    address::upstream_url::UpstreamUrl,
+    protocol::{Failure, OrFailure},
+};
 
 use super::{
     Engine,
@@ -37,6 +40,8 @@ pub(super) struct Run<'r> {
     pub memory: &'r mut Memory,
     /// What upstream has of the refs that are wanted beside what is tracked, once it was asked.
     pub on_demand: UpstreamRefs,
+    /// Where upstream has redirected to, if the user's settings follow it.
+    pub reached: Option<UpstreamUrl>,
 }
 
 /// The mirror before upstream is asked.

@@ -159,6 +159,7 @@ async fn run_batch(
                 watch,
                 memory: &mut memory,
                 on_demand: UpstreamRefs::new(),
+                reached: None,
             };
             let result = run.sync();
             entry.end(&engine, watch.bytes(), &result);

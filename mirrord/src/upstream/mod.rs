@@ -11,6 +11,7 @@ mod child;
 mod fallback;
 mod hooks_api;
 mod http;
+mod http_settings;
 mod local;
 mod one_time_logins;
 mod probe;
@@ -31,10 +32,11 @@ use common::{
 };
 
 pub(crate) use self::{
-    access::{Access, ProactiveAuth},
+    access::Access,
     advertised::Advertised,
     answers::server_message::moved_to,
     hooks_api::{ProjectHook, ProjectHooks},
+    http_settings::ProactiveAuth,
     one_time_logins::OneTimeLogins,
     probe::{Probe, Reading, Unread},
     proxy::ProxyQuestion,
@@ -55,6 +57,8 @@ pub(crate) struct Trouble {
     pub login_refused: bool,
     /// The proxy before upstream wants a login, or refused the one that it was given.
     pub proxy_refused: bool,
+    /// The URL that has answered, where upstream redirected to it.
+    pub asked_at: Option<Box<UpstreamUrl>>,
     /// Upstream refused the ssh key that it was given.
     pub key_refused: bool,
     /// Upstream was not asked: it has refused this login too often.
@@ -76,6 +80,7 @@ impl From<Failure> for Trouble {
             challenges: Vec::new(),
             login_refused: false,
             proxy_refused: false,
+            asked_at: None,
             key_refused: false,
             known_refusal: false,
             no_answer: false,

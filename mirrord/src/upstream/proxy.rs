@@ -6,7 +6,7 @@ use common::{
 };
 use reqwest::header::HeaderValue;
 
-use super::access::Http;
+use super::http_settings::Http;
 
 /// The question for the password of a proxy.
 pub(crate) struct ProxyQuestion {

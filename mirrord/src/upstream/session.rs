@@ -225,7 +225,8 @@ impl Session {
     /// Whether the next sync can use this session. A child cannot: `upload-pack` answers with the refs that it read when it
     /// started.
     pub(crate) fn can_be_kept(&self) -> bool {
-        matches!(self.route, Route::Http { .. })
+        // Of a redirect only the next first request tells whether it still leads there.
+        matches!(self.route, Route::Http { .. }) && self.moved_to().is_none()
     }
 
     /// Whether the session was opened for this upstream and access.

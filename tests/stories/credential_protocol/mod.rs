@@ -1,7 +1,9 @@
 //! git's credential protocol as git ≥ 2.46 speaks it: each story is played by plain git and by ours, and the credential helper
 //! is told the same by both. They follow t5563 and t5564 of git's own tests.
 
+mod messages;
 mod proxies;
+mod redirects;
 mod schemes;
 
 use std::{fs, path::PathBuf};

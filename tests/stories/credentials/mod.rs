@@ -167,6 +167,7 @@ fn a_wrong_password_is_refused_as_git_does_and_erased() {
     let private = Stage::private().with_helper("wrong");
     let ran = nothing(private.clone(&private.url, "ours"));
     insta::assert_snapshot!(ran.shown(), @"
+    remote: HTTP Basic: Access denied. If a password was provided for Git authentication, the password was incorrect or you're required to use a token instead of a password. If a token was provided, it was either incorrect, expired, or improperly scoped.
     error: Authentication failed for 'http://gitlab.example/group/project.git'
     hint: GitLab takes a personal access token (scopes read_repository, write_repository) as the password; accounts with two-factor or single sign-on need one
     ");
@@ -208,6 +209,7 @@ fn gits_own_store_is_used_and_kept_clean() {
     private.world.config("credential.helper", &helper);
     write("wrong");
     insta::assert_snapshot!(nothing(private.clone(&private.url, "ours")).shown(), @"
+    remote: HTTP Basic: Access denied. If a password was provided for Git authentication, the password was incorrect or you're required to use a token instead of a password. If a token was provided, it was either incorrect, expired, or improperly scoped.
     error: Authentication failed for 'http://gitlab.example/group/project.git'
     hint: GitLab takes a personal access token (scopes read_repository, write_repository) as the password; accounts with two-factor or single sign-on need one
     ");
@@ -217,6 +219,7 @@ fn gits_own_store_is_used_and_kept_clean() {
     private.gitlab.revoke("me");
     private.require("new");
     insta::assert_snapshot!(nothing(private.fetch("ours")).shown(), @"
+    remote: HTTP Basic: Access denied. If a password was provided for Git authentication, the password was incorrect or you're required to use a token instead of a password. If a token was provided, it was either incorrect, expired, or improperly scoped.
     error: Authentication failed for 'http://gitlab.example/group/project.git'
     hint: GitLab takes a personal access token (scopes read_repository, write_repository) as the password; accounts with two-factor or single sign-on need one
     ");
@@ -299,8 +302,10 @@ fn a_good_login_and_a_bad_one_at_once_do_not_share_a_sync() {
         refused.push_str(&failed.shown());
     }
     insta::assert_snapshot!(refused, @"
+    remote: HTTP Basic: Access denied. If a password was provided for Git authentication, the password was incorrect or you're required to use a token instead of a password. If a token was provided, it was either incorrect, expired, or improperly scoped.
     error: Authentication failed for 'http://gitlab.example/group/project.git'
     hint: GitLab takes a personal access token (scopes read_repository, write_repository) as the password; accounts with two-factor or single sign-on need one
+    remote: HTTP Basic: Access denied. If a password was provided for Git authentication, the password was incorrect or you're required to use a token instead of a password. If a token was provided, it was either incorrect, expired, or improperly scoped.
     error: Authentication failed for 'http://gitlab.example/group/project.git'
     hint: GitLab takes a personal access token (scopes read_repository, write_repository) as the password; accounts with two-factor or single sign-on need one
     error: Authentication failed for 'http://gitlab.example/group/project.git': this login was refused twice

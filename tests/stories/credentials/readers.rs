@@ -65,6 +65,7 @@ fn only_a_login_that_has_read_upstream_gets_the_copy_also_after_a_restart() {
     private.gives("guess", "guess");
     let (guess, nobody) = (private.helper("guess"), private.helper("nobody"));
     insta::assert_snapshot!(nothing(private.ls_remote_with(&guess)).shown(), @"
+    remote: HTTP Basic: Access denied. If a password was provided for Git authentication, the password was incorrect or you're required to use a token instead of a password. If a token was provided, it was either incorrect, expired, or improperly scoped.
     error: Authentication failed for 'http://gitlab.example/group/project.git'
     hint: GitLab takes a personal access token (scopes read_repository, write_repository) as the password; accounts with two-factor or single sign-on need one
     ");

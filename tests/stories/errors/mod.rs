@@ -88,6 +88,7 @@ fn upstream_is_not_there() {
     unknown host:
     error: cannot reach 'https://gitlab.invalid/group/project.git': could not resolve host
     no such project:
+    remote: The project you were looking for could not be found or you don't have permission to view it.
     error: repository 'http://gitlab.example/group/none.git' not found
     hint: check the address; a private project needs a login
     no such path:

@@ -64,9 +64,10 @@ fn a_wrong_answer_is_refused_as_by_plain_git_and_can_be_given_anew() {
     terminal.types("wr0ng\n");
     let (code, shown) = terminal.ended();
     assert_eq!(code, 128, "{shown}");
-    insta::assert_snapshot!(tests::shown(&shown), @r"
+    insta::assert_snapshot!(tests::shown(&shown), @"
     Username for 'http://gitlab.example': me
     Password for 'http://me@gitlab.example':
+    remote: HTTP Basic: Access denied. If a password was provided for Git authentication, the password was incorrect or you're required to use a token instead of a password. If a token was provided, it was either incorrect, expired, or improperly scoped.
     error: Authentication failed for 'http://gitlab.example/group/project.git'
     hint: GitLab takes a personal access token (scopes read_repository, write_repository) as the password; accounts with two-factor or single sign-on need one
     ");

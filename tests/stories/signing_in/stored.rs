@@ -52,7 +52,8 @@ fn a_clone_of_the_url_signs_in_as_git_would_and_not_with_a_mirrors_token() {
     ");
     let other = private.url.replace("http://", "mirror::http://me:wrong@");
     let typed = private.world.git(["ls-remote", &other]).fails();
-    insta::assert_snapshot!(typed.shown(), @r"
+    insta::assert_snapshot!(typed.shown(), @"
+    remote: HTTP Basic: Access denied. If a password was provided for Git authentication, the password was incorrect or you're required to use a token instead of a password. If a token was provided, it was either incorrect, expired, or improperly scoped.
     error: Authentication failed for 'http://gitlab.example/group/project.git'
     hint: GitLab takes a personal access token (scopes read_repository, write_repository) as the password; accounts with two-factor or single sign-on need one
     ");
@@ -200,10 +201,11 @@ fn a_secret_that_cannot_be_removed_is_reported() {
 fn an_add_that_fails_leaves_no_secret_and_no_mirror() {
     let private = Stage::private();
     let ran = private.add_with_password("project", "wrong").code(1);
-    insta::assert_snapshot!(ran.shown(), @r"
+    insta::assert_snapshot!(ran.shown(), @"
     ok     name resolved  [time]  127.0.0.1
     ok     connected  [time]  gitlab.example
     FAILED signed in  [time]  upstream refuses the login as 'me'
+    remote: HTTP Basic: Access denied. If a password was provided for Git authentication, the password was incorrect or you're required to use a token instead of a password. If a token was provided, it was either incorrect, expired, or improperly scoped.
     error: Authentication failed for 'http://gitlab.example/group/project.git'
     hint: GitLab takes a personal access token (scopes read_repository, write_repository) as the password; accounts with two-factor or single sign-on need one
     ");

@@ -153,8 +153,8 @@ fn a_proxy_that_wants_a_login_is_named() {
     insta::assert_snapshot!(report, @"
     ok     name resolved  [time]  127.0.0.1, through the proxy gitlab.example
     ok     connected  [time]  gitlab.example, through the proxy gitlab.example
-    FAILED may read  [time]  error: 407
-    hint: the proxy gitlab.example is that of 'http_proxy'
+    FAILED signed in  [time]  upstream wants a login, and none was found
+    hint: with a user name in its URL (http.proxy=http://USER@HOST:PORT) the password is asked for
     a mirror of 'http://gitlab.invalid/p.git' would not work
     ");
 }

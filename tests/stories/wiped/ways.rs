@@ -187,6 +187,7 @@ fn a_login_that_has_read_upstream_is_served_and_a_stranger_is_not() {
     login("you", "guess");
     stage.world.kill_daemon();
     insta::assert_snapshot!(fetch(&stage).code(128).shown(), @"
+    remote: HTTP Basic: Access denied. If a password was provided for Git authentication, the password was incorrect or you're required to use a token instead of a password. If a token was provided, it was either incorrect, expired, or improperly scoped.
     error: Authentication failed for 'http://gitlab.example/group/project.git'
     hint: GitLab takes a personal access token (scopes read_repository, write_repository) as the password; accounts with two-factor or single sign-on need one
     ");

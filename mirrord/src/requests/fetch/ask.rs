@@ -1,6 +1,7 @@
 //! Asks the client for a login: that of upstream, or that of the proxy before it. git's credential helpers and the person
 //! are where the client is.
 
+use common::address::upstream_url::UpstreamUrl;
 use common::protocol::{
     Answer, Ask, Failure, FailureKind, FilledLogin, Login, Reply, Secret, wire::WireError,
 };
@@ -30,7 +31,7 @@ impl MirrorRequest<'_> {
         challenges: Vec<String>,
     ) -> Result<bool, WireError> {
         let question = Question {
-            url: self.target.url.to_string(),
+            url: self.login_url().to_string(),
             username: self.fetch.username.clone(),
             challenges,
             is_proxy: false,
@@ -149,7 +150,7 @@ impl MirrorRequest<'_> {
 
     /// Tells the client that upstream has refused its login.
     pub(super) async fn refuse_login(&mut self, challenges: Vec<String>) -> Result<(), WireError> {
-        self.send_refusal(self.target.url.to_string(), challenges)
+        self.send_refusal(self.login_url().to_string(), challenges)
             .await
     }
 
@@ -217,9 +218,14 @@ impl MirrorRequest<'_> {
         Access::new(url, auth, None, context).http.proxy_question()
     }
 
+    /// The URL that the login is for.
+    fn login_url(&self) -> &UpstreamUrl {
+        self.asked_at.as_ref().unwrap_or(&self.target.url)
+    }
+
     /// Under which a login of this client is kept.
     pub(super) fn credential_key(&self) -> CredentialKey {
-        self.key(self.target.url.as_str(), self.fetch.username.as_ref())
+        self.key(self.login_url().as_str(), self.fetch.username.as_ref())
     }
 
     fn key(&self, url: &str, username: Option<&Secret>) -> CredentialKey {

@@ -41,6 +41,7 @@ pub(crate) async fn sync_mirror(
         username: None,
         context: config.client_context(),
         transports: transports::allowed(config),
+        redirect_transports: transports::allowed_for_redirects(config),
         stale: None,
         can_ask: false,
         lacks: Lack::News,

@@ -12,7 +12,7 @@ use crate::{
 };
 use common::{
     address::upstream_url::{Scheme, UpstreamUrl},
-    protocol::{Failure, FailureKind, Login, wire::WireError},
+    protocol::{Failure, FailureKind, Login, Mirror as Wanted, wire::WireError},
 };
 
 /// Where GitLab makes the token that is asked for.
@@ -162,6 +162,20 @@ impl MirrorRequest<'_> {
         Some(format!("'mirrord set {name} {options}' stores it anew"))
     }
 
+    /// Adds to the failure of git's command what the person can do: that of [`explain`](Self::explain), and what to type
+    /// where there is no mirror yet that could follow a redirect.
+    pub(super) fn explain_to_git(&self, trouble: Trouble) -> Failure {
+        let moved_to = trouble.moved_to.clone();
+        let failure = self.explain(trouble);
+        let is_new = matches!(self.fetch.mirror, Wanted::Url(_)) && !self.target.git_dir.exists();
+        match moved_to {
+            Some(to) if is_new => failure.hinted(format!(
+                "it redirects to '{to}'; to clone that: git clone mirror::{to}"
+            )),
+            _ => failure,
+        }
+    }
+
     /// Adds to a failure what the person can do: about the mirror's own credential, a redirect, or a login that nobody
     /// could be asked for.
     pub(super) fn explain(&self, trouble: Trouble) -> Failure {
@@ -247,6 +261,15 @@ impl MirrorRequest<'_> {
     pub(super) async fn try_another_login(&mut self, trouble: &Trouble) -> Result<bool, WireError> {
         if trouble.proxy_refused {
             return self.try_another_proxy_login().await;
+        }
+        if let Some(asked_at) = &trouble.asked_at
+            && self.asked_at.as_ref() != Some(asked_at)
+        {
+            // What signed in before is for where the request began.
+            self.asked_at = Some((**asked_at).clone());
+            if asked_at.origin() != self.target.url.origin() || self.login.is_none() {
+                self.forget_login();
+            }
         }
         let wants_login = trouble.failure.kind == FailureKind::LoginNeeded;
         // ssh itself has asked the person for the key's passphrase.

@@ -19,7 +19,10 @@ mod waiting;
 
 use std::sync::Arc;
 
-use common::protocol::{Failure, Fetch, Lack, Ready, Reply};
+use common::{
+    address::upstream_url::UpstreamUrl,
+    protocol::{Failure, Fetch, Lack, Ready, Reply},
+};
 
 use super::{conversation::Conversation, error::RequestError, resolve::resolve};
 use crate::{
@@ -64,6 +67,8 @@ pub(crate) struct ReadableMirror {
     pub is_login_of_url: bool,
     /// Why upstream could not be asked, when it could not.
     pub trouble: Option<Failure>,
+    /// Where upstream has redirected to, if the user's settings follow it: a push goes there.
+    pub reached: Option<UpstreamUrl>,
     /// Keeps the mirror where it is.
     pub reading: ReadGuard,
 }

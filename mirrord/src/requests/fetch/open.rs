@@ -50,6 +50,7 @@ impl MirrorRequest<'_> {
             access: self.access(),
             is_login_of_url: self.login.is_some() && self.login == self.fetch.login,
             trouble: None,
+            reached: None,
             reading,
         })
     }

@@ -67,6 +67,8 @@ pub(crate) struct MirrorRequest<'c> {
     pub(super) supplied: Option<SuppliedCredential>,
     pub(super) login: Option<Login>,
     pub(super) source: LoginSource,
+    /// The URL that the login is for, where upstream redirects to it.
+    pub(super) asked_at: Option<UpstreamUrl>,
     /// The steps of a sign-in by steps that were taken after the first.
     pub(super) steps: u8,
     /// The login of the proxy, where its URL has a user name and no password.
@@ -109,6 +111,7 @@ impl<'c> MirrorRequest<'c> {
             supplied: None,
             login: None,
             source: LoginSource::None,
+            asked_at: None,
             steps: 0,
             proxy_login: None,
             proxy_source: LoginSource::None,
@@ -144,6 +147,7 @@ impl<'c> MirrorRequest<'c> {
             self.forget_login();
         }
         self.has_read &= target == self.target;
+        self.asked_at = None;
         self.target = target;
         if self.supplied.is_some() {
             return;
@@ -218,6 +222,8 @@ impl<'c> MirrorRequest<'c> {
             is_step: matches!(&self.source, LoginSource::Client(asked) if asked.continues),
             ..Access::new(&self.target.url, &self.auth, login, &self.fetch.context)
         };
+        access.login_at = self.asked_at.as_ref().map(UpstreamUrl::origin);
+        access.http.redirect_transports = self.fetch.redirect_transports.clone();
         if let Some(login) = &self.proxy_login {
             access.http.sign_in_to_proxy(login);
         }

@@ -43,6 +43,7 @@ impl MirrorRequest<'_> {
                     changed,
                     signed_in_by_git,
                     download,
+                    reached,
                     ..
                 }) => {
                     let synced = Box::pin(self.read_synced(*mirror, warnings, purpose)).await;
@@ -54,6 +55,7 @@ impl MirrorRequest<'_> {
                         .await?;
                     self.record_spelling(&synced.mirror);
                     (synced.changed_refs, synced.download) = (changed_refs, download);
+                    synced.reached = reached;
                     return Ok(synced);
                 }
                 // Somebody has moved or removed it since it was resolved.
@@ -73,7 +75,7 @@ impl MirrorRequest<'_> {
                     if self.try_another_login(&trouble).await? {
                         continue;
                     }
-                    let failure = self.explain(trouble);
+                    let failure = self.explain_to_git(trouble);
                     return Box::pin(self.serve_copy(failure, purpose)).await;
                 }
             }

@@ -63,7 +63,11 @@ pub(super) fn push_login(
         let (sign_in, questions) = for_push.map_err(|trouble| trouble.failure)?;
         return Ok(PushLogin { sign_in, questions });
     }
-    let Some(login) = &access.login else {
+    let is_for_it = access
+        .login_at
+        .as_ref()
+        .is_none_or(|at| *at == url.origin());
+    let Some(login) = access.login.as_ref().filter(|_| is_for_it) else {
         return Ok(match access.auth {
             Auth::AsGit => PushLogin::without_questions(SignIn::AsGit),
             // The mirror's own login could not be read, or is refused.

@@ -78,6 +78,7 @@ fn prepare(engine: &Arc<Engine>, mirror: ReadableMirror) -> Result<PreparedPush,
         access,
         is_login_of_url,
         mut trouble,
+        reached,
         reading,
         ..
     } = mirror;
@@ -92,7 +93,9 @@ fn prepare(engine: &Arc<Engine>, mirror: ReadableMirror) -> Result<PreparedPush,
     quarantine::sweep(&mirror.git_dir).or_failure(context)?;
     let quarantine = Quarantine::new(&mirror.git_dir).or_failure(context)?;
     let id = id::random().or_failure(context)?;
-    let login = push_login(engine, &mirror.settings.url, &access, is_login_of_url, &id);
+    // No redirect is followed in the push itself, so that no login goes elsewhere with it.
+    let url = reached.as_ref().unwrap_or(&mirror.settings.url);
+    let login = push_login(engine, url, &access, is_login_of_url, &id);
     let PushLogin { sign_in, questions } = login.unwrap_or_else(|failure| {
         // Tracked refs cannot go upstream; local ones need no login.
         trouble.get_or_insert(failure);
@@ -111,6 +114,7 @@ fn prepare(engine: &Arc<Engine>, mirror: ReadableMirror) -> Result<PreparedPush,
         _questions: questions,
     };
     let open = Open {
+        upstream: reached.map_or_else(|| ready.url.clone(), |url| url.to_string()),
         ready,
         id: id.clone(),
         fsck: mirror.settings.rules.fsck,

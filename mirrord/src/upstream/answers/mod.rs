@@ -2,6 +2,7 @@
 //! [`server_message`] knows what GitLab says in text, [`retry_after`] the headers of a server that is busy.
 
 mod cause;
+mod refusal;
 pub(super) mod retry_after;
 pub(super) mod server_message;
 
@@ -18,21 +19,14 @@ use reqwest::{
     header::{CONTENT_TYPE, HeaderMap},
 };
 
-pub(crate) use self::cause::cause;
 use self::cause::{PROXY_WANTS_LOGIN, TIMED_OUT};
-use super::{Access, Trouble};
+pub(crate) use self::{cause::cause, refusal::Refusal};
+use super::Trouble;
 use crate::process::durable;
-
-/// GitLab takes no account password where two-factor or single sign-on is in force, and says so at length.
-const TOKEN: &str = "GitLab takes a personal access token (scopes read_repository, write_repository) as the password; \
-                     accounts with two-factor or single sign-on need one";
 
 /// The hint where what answers is not git.
 const SIGN_IN_PAGE: &str =
     "a network's sign-in page may be in the way, or the address may not be a repository's";
-
-/// The longest quotation of what a server said.
-const MAX_MESSAGE_CHARS: usize = 200;
 
 /// Returns the failure of a request without an answer: no connection, no trust, or a connection that broke.
 pub(crate) fn unreachable(url: &UpstreamUrl, error: &reqwest::Error) -> Trouble {
@@ -133,133 +127,6 @@ pub(crate) fn moved(
     Trouble {
         retry_on_new_session: true,
         ..trouble
-    }
-}
-
-/// An answer whose status is not 200.
-pub(crate) struct Refusal {
-    pub status: StatusCode,
-    /// The body, where it is plain text.
-    pub text: String,
-    /// The values of `WWW-Authenticate`.
-    pub challenges: Vec<String>,
-    pub retry_after: Option<Duration>,
-}
-
-impl Refusal {
-    /// Returns what the refusal of a request to `url` means for whoever asked with `access`.
-    pub(crate) fn explain(self, url: &UpstreamUrl, access: &Access) -> Trouble {
-        if let Some(trouble) = server_message::moved(url, &self.text) {
-            return trouble;
-        }
-        let trouble = match self.status {
-            StatusCode::UNAUTHORIZED if access.is_anonymous() => self.login_needed(url),
-            StatusCode::UNAUTHORIZED => self.login_refused(url),
-            StatusCode::FORBIDDEN => self.returned_error(url).hinted(
-                "this login may not read it, or too many failed ones have closed the door for a while",
-            ).into(),
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED if access.http.proxy.is_some() => {
-                return proxy_wants_login(url);
-            }
-            StatusCode::NOT_FOUND => {
-                let message = format!("repository '{url}' not found");
-                let hint = match access.is_anonymous() {
-                    true => "check the address; a private project needs a login",
-                    false => "check the address; a login without permission is told the same",
-                };
-                Failure::new(FailureKind::Refused, message).hinted(hint).into()
-            }
-            StatusCode::TOO_MANY_REQUESTS => {
-                return self.busy(format!("'{url}' asks for patience (error 429)"));
-            }
-            status if status.is_server_error() => {
-                let number = status.as_u16();
-                return self.busy(format!("cannot reach '{url}': the server answered with error {number}"));
-            }
-            _ => self.returned_error(url).into(),
-        };
-        Trouble {
-            retry_on_new_session: true,
-            ..trouble
-        }
-    }
-
-    /// The first line of the text, behind a colon.
-    fn reason(&self) -> String {
-        let line = self
-            .text
-            .lines()
-            .map(str::trim)
-            .find(|line| !line.is_empty());
-        let line = masked(line.unwrap_or_default().as_bytes());
-        let line = line.trim_start_matches("remote: ").chars();
-        match line.take(MAX_MESSAGE_CHARS).collect::<String>() {
-            line if line.is_empty() => line,
-            line => format!(": {line}"),
-        }
-    }
-
-    fn is_of_gitlab(&self) -> bool {
-        self.reason().contains("HTTP Basic: Access denied")
-            || self
-                .challenges
-                .iter()
-                .any(|line| line.contains("\"GitLab\""))
-    }
-
-    /// The failure in the words of git's http.c.
-    fn returned_error(&self, url: &UpstreamUrl) -> Failure {
-        let (number, reason) = (self.status.as_u16(), self.reason());
-        let message =
-            format!("cannot read '{url}': the requested URL returned error: {number}{reason}");
-        Failure::new(FailureKind::Refused, message)
-    }
-
-    fn login_needed(self, url: &UpstreamUrl) -> Trouble {
-        let origin = url.origin();
-        let message = format!("could not read Username for '{origin}': terminal prompts disabled");
-        let hint = match self.is_of_gitlab() {
-            true => format!("store a login with a credential helper; {TOKEN}"),
-            false => {
-                "store a login with a credential helper, see 'git help credentials'".to_owned()
-            }
-        };
-        Trouble {
-            challenges: self.challenges,
-            ..Failure::new(FailureKind::LoginNeeded, message)
-                .hinted(hint)
-                .into()
-        }
-    }
-
-    fn login_refused(self, url: &UpstreamUrl) -> Trouble {
-        let message = format!("Authentication failed for '{url}'");
-        let hint = match self.is_of_gitlab() {
-            true => TOKEN,
-            false => "the login was refused; store another one",
-        };
-        Trouble {
-            challenges: self.challenges,
-            login_refused: true,
-            ..Failure::new(FailureKind::Refused, message)
-                .hinted(hint)
-                .into()
-        }
-    }
-
-    /// A server that may be able to answer later.
-    fn busy(&self, message: String) -> Trouble {
-        let wants = self.retry_after.map(|time| {
-            format!(
-                "; it wants to be left alone for {}",
-                time_span(time.as_secs())
-            )
-        });
-        let message = format!("{message}{}{}", self.reason(), wants.unwrap_or_default());
-        Trouble {
-            retry_after: self.retry_after,
-            ..Failure::new(FailureKind::Unreachable, message).into()
-        }
     }
 }
 

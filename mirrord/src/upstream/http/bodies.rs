@@ -6,7 +6,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use reqwest::{StatusCode, header::HeaderMap};
+use reqwest::header::HeaderMap;
 
 use super::HttpSession;
 use crate::upstream::{answers, sideband::Listener};
@@ -29,12 +29,12 @@ impl Write for Post {
 }
 
 /// Returns the two ends of a POST: what gix writes, and the headers that come back after that.
-pub(super) fn post(session: &HttpSession, url: &str, headers: HeaderMap) -> (Post, Head) {
+pub(super) fn post(session: &HttpSession, url: &str, lines: Vec<String>) -> (Post, Head) {
     let body = Arc::new(Mutex::new(Vec::new()));
     let pending = Pending {
         session: session.clone(),
         url: url.to_owned(),
-        headers,
+        lines,
         body: body.clone(),
     };
     (Post(body), Head(Cursor::default(), Some(pending)))
@@ -43,7 +43,7 @@ pub(super) fn post(session: &HttpSession, url: &str, headers: HeaderMap) -> (Pos
 struct Pending {
     session: HttpSession,
     url: String,
-    headers: HeaderMap,
+    lines: Vec<String>,
     body: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -51,19 +51,9 @@ impl Pending {
     fn send(self) -> io::Result<Vec<u8>> {
         let body = std::mem::take(&mut *self.body.lock());
         let session = &self.session;
-        let base = session.state().base.clone();
-        let result = session.send(
-            reqwest::Method::POST,
-            &base,
-            &self.url,
-            self.headers,
-            Some(body),
-        );
-        let response = result.map_err(|trouble| session.fail(trouble))?;
-        if response.status() != StatusCode::OK {
-            let trouble = session.refused(response);
-            return Err(session.fail(trouble));
-        }
+        let response = session
+            .post_on(&self.url, self.lines, body)
+            .map_err(|trouble| session.fail(trouble))?;
         answers::check_content_type(&session.0.url, response.headers(), "result")
             .map_err(|trouble| session.fail(trouble))?;
         let lines = header_lines(response.headers());

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use common::protocol::Failure;
 use parking_lot::Mutex;
 
-use crate::upstream::{access, answers};
+use crate::upstream::{answers, http_settings::Http};
 
 /// How long a connection may take, TLS included: longer only where nobody answers.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -18,10 +18,10 @@ const MAX_CLIENTS: usize = 64;
 
 /// The clients that share connections: one per set of http settings.
 #[derive(Default)]
-pub(crate) struct Clients(Mutex<HashMap<access::Http, reqwest::Client>>);
+pub(crate) struct Clients(Mutex<HashMap<Http, reqwest::Client>>);
 
 impl Clients {
-    pub(in crate::upstream) fn get(&self, http: &access::Http) -> Result<reqwest::Client, Failure> {
+    pub(in crate::upstream) fn get(&self, http: &Http) -> Result<reqwest::Client, Failure> {
         let mut clients = self.0.lock();
         if let Some(client) = clients.get(http) {
             return Ok(client.clone());
@@ -36,7 +36,7 @@ impl Clients {
     }
 }
 
-fn build(http: &access::Http) -> Result<reqwest::Client, Failure> {
+fn build(http: &Http) -> Result<reqwest::Client, Failure> {
     let mut builder = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())

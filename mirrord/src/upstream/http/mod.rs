@@ -2,9 +2,12 @@
 //!
 //! gix brings no http client that honours a proxy, a certificate authority or a cancel, and its own leaks credentials
 //! on redirects; so the requests are made here. A login goes to the exact scheme, host and port it was given for.
+//! [`redirects`] says which redirects are followed.
 
 mod bodies;
 mod clients;
+mod plain_text;
+mod redirects;
 mod single_request;
 
 use crate::process::watch::{Watch, cancelled};
@@ -15,19 +18,12 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use common::{
-    address::upstream_url::{Address, UpstreamUrl},
-    no_progress::NoProgress,
-    protocol::Failure,
-};
+use common::{address::upstream_url::UpstreamUrl, no_progress::NoProgress, protocol::Failure};
 use gix::error::ErrorExt;
 use gix_transport::client::blocking_io::http::{GetResponse, Http, PostBodyDataKind, PostResponse};
 use parking_lot::{Mutex, MutexGuard};
-use reqwest::{
-    StatusCode,
-    header::{
-        AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE,
-    },
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE,
 };
 use tokio::{
     runtime::Handle,
@@ -37,9 +33,6 @@ use tokio::{
 use self::bodies::{Body, Head, Post};
 pub(super) use self::{clients::Clients, single_request::Answer};
 use super::{Access, Trouble, answers, proxy::authorization};
-
-/// The longest chain of redirects: more than any host needs to find its own repository.
-const MAX_REDIRECTS: usize = 5;
 
 /// How long, and how much, is read of an answer that nobody needs.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -171,6 +164,11 @@ impl HttpSession {
         self.state().no_progress.progress(Instant::now());
     }
 
+    /// Whether a URL is where the login belongs.
+    fn takes_login(&self, to: &UpstreamUrl) -> bool {
+        to.origin() == self.0.access.login_origin(&self.0.url)
+    }
+
     fn headers<'h>(
         &self,
         to: &UpstreamUrl,
@@ -217,7 +215,7 @@ impl HttpSession {
             .access
             .login
             .as_ref()
-            .filter(|_| to.origin() == self.0.url.origin())
+            .filter(|_| self.takes_login(to))
         {
             request = match &login.authtype {
                 None => request.basic_auth(&login.username, Some(&login.password)),
@@ -239,16 +237,11 @@ impl HttpSession {
         Ok(response)
     }
 
-    /// Explains an answer whose status is not 200.
-    fn refused(&self, response: reqwest::Response) -> Trouble {
+    /// Explains an answer of `base` whose status is not 200.
+    fn refused(&self, response: reqwest::Response, base: &UpstreamUrl) -> Trouble {
         let status = response.status();
-        let header = |name| {
-            response
-                .headers()
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .map(str::to_owned)
-        };
+        let kind = response.headers().get(CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).map(str::to_owned);
         let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
         // A folded one has the blanks in it that each of its lines began with.
         let unfolded = |value: &HeaderValue| {
@@ -257,94 +250,29 @@ impl HttpSession {
         };
         let challenges: Vec<_> = challenges.map(unfolded).collect();
         let retry_after = answers::retry_after::read(status, response.headers(), SystemTime::now());
-        let is_plain_text = header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/plain"));
         self.state().response = Some(response);
-        let rest = self.read_rest();
-        let text = match is_plain_text {
-            true => String::from_utf8_lossy(&rest).into_owned(),
-            false => String::new(),
-        };
+        let text = plain_text::read(&kind.unwrap_or_default(), &self.read_rest());
         let refusal = answers::Refusal {
             status,
             text,
             challenges,
             retry_after,
         };
-        refusal.explain(&self.0.url, &self.0.access)
-    }
-
-    /// Sends the first request, which may be redirected on the same host.
-    fn discover(&self, url: &str, lines: &[String]) -> Result<reqwest::Response, Trouble> {
-        let base = self.state().base.clone();
-        let tail = url
-            .strip_prefix(base.as_str())
-            .unwrap_or_default()
-            .to_owned();
-        let (mut base, mut url) = (base, url.to_owned());
-        for _ in 0..MAX_REDIRECTS {
-            let response = self.send(
-                reqwest::Method::GET,
-                &base,
-                &url,
-                self.headers(&base, lines),
-                None,
-            )?;
-            let status = response.status();
-            if !status.is_redirection() {
-                self.state().base = base;
-                return if status == StatusCode::OK {
-                    Ok(response)
-                } else {
-                    Err(self.refused(response))
-                };
-            }
-            let location = response
-                .headers()
-                .get(LOCATION)
-                .and_then(|value| value.to_str().ok());
-            let target =
-                location.and_then(|location| reqwest::Url::parse(&url).ok()?.join(location).ok());
-            let stem = target
-                .as_ref()
-                .and_then(|target| target.as_str().strip_suffix(&tail));
-            let next = stem.and_then(|stem| match Address::parse(stem) {
-                Ok(Address::Url(next, None)) => Some(next),
-                _ => None,
-            });
-            self.state().response = Some(response);
-            self.drain();
-            base = match next {
-                Some(next)
-                    if self.0.access.http.follow_redirects && may_follow(&self.0.url, &next) =>
-                {
-                    next
-                }
-                _ => {
-                    return Err(answers::moved(
-                        &self.0.url,
-                        status,
-                        target.as_ref().map(reqwest::Url::as_str),
-                        &tail,
-                    ));
-                }
-            };
-            url = format!("{base}{tail}");
+        let (url, access) = (&self.0.url, &self.0.access);
+        if base == url {
+            return refusal.explain(url, access);
         }
-        Err(answers::moved(
-            &self.0.url,
-            StatusCode::MOVED_PERMANENTLY,
-            None,
-            &tail,
-        ))
+        // What was not sent there was not refused there.
+        let asked_at = Some(Box::new(base.clone()));
+        let trouble = match self.takes_login(base) {
+            true => refusal.explain(base, access),
+            false => refusal.explain(base, &access.without_login()),
+        };
+        Trouble {
+            asked_at,
+            ..trouble
+        }
     }
-}
-
-/// Whether a redirect stays on the same host and port, or leads from http to https, each on its usual port.
-fn may_follow(from: &UpstreamUrl, to: &UpstreamUrl) -> bool {
-    let upgrade =
-        from.origin().starts_with("http:") && from.port() == Some(80) && to.port() == Some(443);
-    from.host() == to.host()
-        && (from.origin() == to.origin() || (upgrade && to.origin().starts_with("https:")))
 }
 
 impl Http for HttpSession {
@@ -362,9 +290,10 @@ impl Http for HttpSession {
             .into_iter()
             .map(|line| line.as_ref().to_owned())
             .collect();
-        let response = self
-            .discover(url, &lines)
+        let (response, base) = self
+            .discover(url, lines)
             .map_err(|trouble| self.fail(trouble).raise())?;
+        self.state().base = base;
         if let Err(trouble) =
             answers::check_content_type(&self.0.url, response.headers(), "advertisement")
         {
@@ -390,8 +319,8 @@ impl Http for HttpSession {
         headers: impl IntoIterator<Item = impl AsRef<str>>,
         _body: PostBodyDataKind,
     ) -> gix::Result<PostResponse<Head, Body, Post>> {
-        let base = self.state().base.clone();
-        let (post_body, headers) = bodies::post(self, url, self.headers(&base, headers));
+        let lines = headers.into_iter().map(|line| line.as_ref().to_owned());
+        let (post_body, headers) = bodies::post(self, url, lines.collect());
         Ok(PostResponse {
             post_body,
             headers,

@@ -2,7 +2,7 @@
 
 use crate::{
     process::watch::cancelled,
-    upstream::{Access, access, answers, http, ssh},
+    upstream::{Access, answers, http, http_settings::Http, ssh},
 };
 use std::{
     io,
@@ -38,7 +38,7 @@ struct FirstHop {
 
 impl FirstHop {
     /// Finds the host as our http client finds it.
-    fn new(url: &UpstreamUrl, http: &access::Http) -> Self {
+    fn new(url: &UpstreamUrl, http: &Http) -> Self {
         let proxy = http.proxy_url().and_then(|proxy| {
             let exceptions = http.no_proxy.as_deref().unwrap_or_default();
             let matcher = Matcher::builder().all(proxy).no(exceptions).build();

@@ -71,7 +71,15 @@ impl Probe<'_> {
             trouble: Box::new(trouble),
             took,
         };
-        let mut session = session.map_err(|trouble| unread(trouble, opening))?;
+        let mut session = match session {
+            Ok(session) => session,
+            Err(trouble) => {
+                if let Some(url) = trouble.asked_at {
+                    return Ok(Reading::Moved(*url));
+                }
+                return Err(unread(trouble, opening));
+            }
+        };
         if let Some(url) = session.moved_to() {
             return Ok(Reading::Moved(url));
         }

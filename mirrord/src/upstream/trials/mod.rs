@@ -100,7 +100,7 @@ impl Trials {
             return Ok(Attempt(None));
         };
         let own = access.has_own_login();
-        match self.begin_try(&url.origin(), login, own, watch) {
+        match self.begin_try(&access.login_origin(url), login, own, watch) {
             Ok(one) => Ok(Attempt(Some(one))),
             Err(NoTry::Cancelled) => Err(cancelled().into()),
             Err(NoTry::Refused { own }) => Err(refused_too_often(url, own)),
