@@ -2,7 +2,7 @@
 //! `fetch`; for a push, `connect`. [`crate::fetch`] and [`crate::push`] carry them out. Where the mirror cannot serve, they
 //! go to upstream by git's own transport ([`crate::through`]).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, process};
 
 use common::{
     address::upstream_url::Address,
@@ -25,6 +25,9 @@ use crate::{
         signed::{self, Signed},
     },
 };
+
+/// The exit code of a server program of git's when it dies.
+const EXIT_DIED: i32 = 128;
 
 /// Obeys git's commands until git is done.
 ///
@@ -142,7 +145,10 @@ fn connect(service: &str, invocation: Invocation) -> Result<Connected, Failure> 
             {
                 return Ok(way.into());
             }
-            push::run(&invocation)?;
+            if !push::run(&invocation)? {
+                // git fails where the server program does.
+                process::exit(EXIT_DIED);
+            }
         }
         _ => {
             return Err(Failure::here(format!(

@@ -293,6 +293,7 @@ fn an_upstream_that_cannot_gets_a_clear_error_with_the_way_out() {
     let args = ["main", "main:side", "main:refs/heads/wip/x"];
     let ran = fork.upstream_stays(|| fork.push("ours", &args).code(1));
     insta::assert_snapshot!(ran.shown(), @"
+    remote: fatal: the receiving end does not support --atomic push
     remote: hint: this mirror is set to push all or nothing; to leave that to 'git push --atomic':
     remote: hint: mirrord set fork --atomic auto
     remote: hint: this mirror is set to push all or nothing; to leave that to 'git push --atomic':
@@ -340,6 +341,7 @@ fn a_push_to_an_upstream_without_atomic_pushes_is_answered_as_by_plain_git() {
     error: failed to push some refs to 'http://gitlab.example/group/project.git'
     ");
     insta::assert_snapshot!(ours.shown(), @"
+    remote: fatal: the receiving end does not support --atomic push
     To mirror::fork
      ! [remote rejected] main -> main (the receiving end does not support --atomic push)
      ! [remote rejected] main -> side (the receiving end does not support --atomic push)

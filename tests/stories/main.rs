@@ -38,6 +38,7 @@ mod push;
 mod push_cuts;
 mod push_like_git;
 mod push_login;
+mod push_many;
 mod push_odd;
 mod push_pair;
 mod push_races;

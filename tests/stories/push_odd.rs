@@ -74,7 +74,7 @@ fn a_server_may_put_what_was_pushed_under_another_name() {
         .ok();
     insta::assert_snapshot!(pushed.shown(), @r"
     To mirror::file:///world/upstream.git
-     * [new reference]   [oid] -> refs/for/main
+     * [new reference]   [oid] -> refs/pull/1/head
     ");
     assert_eq!(project.tip("refs/pull/1/head"), Some(commit));
 }

@@ -249,6 +249,7 @@ fn push_options_that_upstream_does_not_know_are_refused() {
     ");
     // git asks what can be done before it sends, and the answer is known only once it has sent.
     insta::assert_snapshot!(ours.shown(), @r"
+    remote: fatal: the receiving end does not support push options
     To mirror::http://gitlab.example/group/ours.git
      ! [remote rejected] main -> main (the receiving end does not support push options)
     error: failed to push some refs to 'mirror::http://gitlab.example/group/ours.git'

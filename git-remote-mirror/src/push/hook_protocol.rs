@@ -7,6 +7,9 @@ use common::{packs::pkt_line, protocol::Command, text::masked};
 
 use super::ref_update::Verdict;
 
+/// The length of an object's name in SHA-1, in hexadecimal.
+const SHA1_DIGITS: usize = 40;
+
 /// The commands of a push, as the client sent them.
 pub(crate) struct PushCommands {
     pub commands: Vec<Command>,
@@ -74,6 +77,12 @@ fn parse_command(line: &[u8]) -> Option<Command> {
     Some(Command { name, old, new })
 }
 
+/// The object name of zeros that stands for none, of the length that a command has.
+fn zero(command: &Command) -> String {
+    let object = command.new.as_ref().or(command.old.as_ref());
+    "0".repeat(object.map_or(SHA1_DIGITS, String::len))
+}
+
 /// Tells git what became of each command.
 ///
 /// # Errors
@@ -82,11 +91,25 @@ pub(crate) fn report(commands: &[Command], verdicts: &[Verdict]) -> io::Result<(
     let mut out = io::BufWriter::new(io::stdout());
     for (command, verdict) in commands.iter().zip(verdicts) {
         let name = command.name.as_slice();
-        let line = match verdict {
-            Ok(()) => [b"ok ", name].concat(),
-            Err(reason) => [b"ng ", name, b" ", masked(reason.as_bytes()).as_bytes()].concat(),
-        };
-        pkt_line::write(&mut out, &line)?;
+        let mut write = |parts: &[&[u8]]| pkt_line::write(&mut out, &parts.concat());
+        match verdict {
+            Err(reason) => write(&[b"ng ", name, b" ", masked(reason.as_bytes()).as_bytes()])?,
+            Ok(rewrites) if rewrites.is_empty() => write(&[b"ok ", name])?,
+            Ok(rewrites) => {
+                for rewrite in rewrites {
+                    write(&[b"ok ", name])?;
+                    let zero = zero(command);
+                    let value = |value: &Option<String>| value.clone().unwrap_or(zero.clone());
+                    let (old, new) = (value(&rewrite.old), value(&rewrite.new));
+                    write(&[b"option refname ", &rewrite.name])?;
+                    write(&[b"option old-oid ", old.as_bytes()])?;
+                    write(&[b"option new-oid ", new.as_bytes()])?;
+                    if rewrite.forced {
+                        write(&[b"option forced-update"])?;
+                    }
+                }
+            }
+        }
     }
     pkt_line::end(&mut out)
 }

@@ -4,7 +4,7 @@
 
 use std::{
     env,
-    io::{self, BufRead},
+    io::{self, BufRead, Read},
     path::{Path, PathBuf},
 };
 
@@ -20,7 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::{
     hook_protocol::{self, PushCommands},
     markers,
-    ref_update::{RefUpdate, Verdict},
+    ref_update::{RefUpdate, Verdict, find_stale},
     reservation::{LocalUpdate, Reserved, reserve, settle},
     send, sign_in,
 };
@@ -37,8 +37,18 @@ pub(crate) fn pre_receive() -> Result<(), Failure> {
 }
 
 /// Records that git begins to send: it has read upstream's refs, and from now on nobody can be sure what reached
-/// upstream.
+/// upstream. Before, it checks the leases that are too many for git's arguments.
 pub(crate) fn pre_push() -> Result<(), Failure> {
+    let unchecked = "cannot check what upstream has";
+    let leases = markers::leases(&quarantine()?).or_failure(unchecked)?;
+    let mut pushed = Vec::new();
+    io::stdin().read_to_end(&mut pushed).or_failure(unchecked)?;
+    if let Some(name) = find_stale(&leases, &pushed) {
+        return Err(Failure::here(format!(
+            "stale info: '{}' has changed at upstream, and nothing is pushed",
+            masked(name)
+        )));
+    }
     markers::record_sent(&quarantine()?).or_failure("cannot record that the push begins")
 }
 
@@ -94,14 +104,20 @@ async fn carry_out(push: &PushCommands, quarantine: &Path) -> Result<Vec<Verdict
         // The client has been told already that the push failed.
         return Err(Failure::here("git receive-pack was ended"));
     }
-    let mut at_upstream = Vec::new();
+    let (mut at_upstream, mut accepted) = (Vec::new(), Vec::new());
     if !updates.is_empty() {
         let proxy = sign_in::proxy().await;
         let outcomes = send::send(quarantine, &updates, atomic, &push.options, proxy)
             .or_failure("cannot prepare the push to upstream")?;
         for (update, verdict) in updates.iter().zip(outcomes) {
             match &verdict {
-                Ok(()) => at_upstream.push(update.at),
+                Ok(rewrites) => {
+                    at_upstream.push(update.at);
+                    // Upstream has another value than was pushed, or another ref: the next sync brings it.
+                    if rewrites.is_empty() || update.lease == Lease::None {
+                        accepted.push(update.at);
+                    }
+                }
                 Err(reason) => {
                     print_hint(update, reason, (atomic && !push.atomic).then_some(&*name));
                 }
@@ -109,7 +125,7 @@ async fn carry_out(push: &PushCommands, quarantine: &Path) -> Result<Vec<Verdict
             verdicts[update.at] = verdict;
         }
     }
-    let mut accepted = at_upstream.clone();
+    let count = accepted.len();
     if push.atomic && at_upstream.len() < updates.len() {
         for LocalUpdate { at, .. } in &local {
             verdicts[*at] = Err(ATOMIC_PUSH_FAILURE.to_owned());
@@ -117,7 +133,7 @@ async fn carry_out(push: &PushCommands, quarantine: &Path) -> Result<Vec<Verdict
     } else {
         accepted.extend(local.iter().map(|update| update.at));
     }
-    let has_local = accepted.len() > at_upstream.len();
+    let has_local = accepted.len() > count;
     match settle(&mut client, &accepted).await {
         Ok(()) if has_local => name_local(&local, &push.commands),
         Ok(()) => {}

@@ -22,6 +22,8 @@ use crate::names::PRE_PUSH;
 const COMMANDS: &str = "commands";
 /// There once git has begun to send to upstream.
 const SENT: &str = "sent";
+/// The leases of a push that has too many for the arguments of a git.
+const LEASES: &str = "leases";
 /// Locked while `proc-receive` works.
 const WORKING: &str = "working";
 /// There once git was told what became of the push.
@@ -57,6 +59,19 @@ pub(crate) fn has_command_count(quarantine: &Path, count: usize) -> bool {
 /// Records that git begins to send to upstream.
 pub(crate) fn record_sent(quarantine: &Path) -> io::Result<()> {
     fs::write(quarantine.join(SENT), "")
+}
+
+/// Records the leases that the hook `pre-push` is to check.
+pub(crate) fn record_leases(quarantine: &Path, lines: &[u8]) -> io::Result<()> {
+    fs::write(quarantine.join(LEASES), lines)
+}
+
+/// The leases that the hook `pre-push` is to check; none where git checks them.
+pub(crate) fn leases(quarantine: &Path) -> io::Result<Vec<u8>> {
+    match fs::read(quarantine.join(LEASES)) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        leases => leases,
+    }
 }
 
 /// Records that git has been told what became of the push.

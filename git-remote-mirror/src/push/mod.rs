@@ -38,10 +38,11 @@ const HOOK_TIMEOUT: Duration = Duration::from_secs(2);
 const HUNG_UP: &[u8] = b"fatal: the remote end hung up unexpectedly";
 
 /// Has the daemon sync the mirror, so that git checks the push against what upstream has now, and receives the push.
+/// Returns whether `git receive-pack` came to its end; otherwise it has printed why not.
 ///
 /// # Errors
 /// Fails with what the person should read.
-pub(crate) fn run(invocation: &Invocation) -> Result<(), Failure> {
+pub(crate) fn run(invocation: &Invocation) -> Result<bool, Failure> {
     let runtime = runtime()?;
     let (_client, open) = runtime.block_on(daemon::open_push(invocation))?;
     let _lease =
@@ -109,7 +110,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<(), Failure> {
     if !has_ended || markers::was_interrupted(&open.quarantine, is_served) {
         warn_of_interruption(&open.ready.url);
     }
-    Ok(())
+    Ok(is_served)
 }
 
 /// Links the hooks to this program.

@@ -79,7 +79,7 @@ pub(crate) async fn reserve<'c>(
         return Err(something_else());
     }
     let mut reserved = Reserved {
-        verdicts: vec![Ok(()); commands.len()],
+        verdicts: vec![Ok(Vec::new()); commands.len()],
         updates: Vec::new(),
         local: Vec::new(),
         atomic,

@@ -3,7 +3,8 @@
 //!
 //! The git runs in a scratch repository whose refs are the push ([`scratch`](super::scratch)). So neither the number nor
 //! the names of the mirror's other refs matter, and no rule of the user's rewrites the address. Each ref is changed only
-//! from the value that the client's git decided by: `--force-with-lease`, and no `+`, which would override it.
+//! from the value that the client's git decided by: `--force-with-lease`, and no `+`, which would override it. Where the
+//! leases are too long for arguments, the hook `pre-push` checks them, and what has one is forced.
 
 use std::{
     env,
@@ -25,7 +26,7 @@ use common::{
 use super::{
     markers,
     outcome::Outcomes,
-    ref_update::{RefUpdate, Verdict, lease_args},
+    ref_update::{RefUpdate, Verdict, are_leases_too_long, lease_args, lease_lines},
     scratch::Scratch,
     settings, sign_in,
     stderr::Stderr,
@@ -49,7 +50,12 @@ pub(crate) fn send(
     proxy: Option<String>,
 ) -> io::Result<Vec<Verdict>> {
     let url = env::var(names::UPSTREAM_URL).map_err(io::Error::other)?;
-    let scratch = Scratch::new(quarantine, &url, updates)?;
+    let transport = Transport::of_url(&url);
+    let hook_checks = are_leases_too_long(updates, transport == Transport::Http);
+    if hook_checks {
+        markers::record_leases(quarantine, &lease_lines(updates))?;
+    }
+    let scratch = Scratch::new(quarantine, &url, updates, hook_checks)?;
     let context = UserConfig::read()?.client_context();
     let limit = settings::no_progress_limit(&url, &context);
     let mut push = git::to_upstream(scratch.path());
@@ -74,19 +80,19 @@ pub(crate) fn send(
     settings.include_in(&mut push);
 
     let shows_progress = env::var_os(names::PROGRESS).is_some();
-    let transport = Transport::of_url(&url);
-    // `--progress` is for the watch, and `--quiet` tells upstream that nobody sees its progress. Over http curl has a limit
-    // of its own, and the watch needs no progress.
-    let is_quiet = !shows_progress && transport != Transport::Http;
+    // Progress is for the watch, too. Over http curl has a limit of its own, and the watch needs no progress.
+    let has_progress = shows_progress || transport != Transport::Http;
     push.arg("-c")
         .arg(markers::hooks_setting(quarantine))
         .args(["push", "--porcelain", "--no-follow-tags"])
         .args(["--recurse-submodules=no", "--no-signed"])
-        .args(lease_args(updates))
-        .args(match (shows_progress, is_quiet) {
-            (true, _) => &["--progress"][..],
-            (false, true) => &["--progress", "--quiet"],
-            (false, false) => &["--no-progress"],
+        .args(match hook_checks {
+            true => Vec::new(),
+            false => lease_args(updates),
+        })
+        .arg(match has_progress {
+            true => "--progress",
+            false => "--no-progress",
         })
         .args(atomic.then_some("--atomic"))
         .arg("upstream");
@@ -97,10 +103,11 @@ pub(crate) fn send(
     if sent.status.is_none() {
         sent.stderr.give_up(limit);
     }
-    let is_quiet_success = is_quiet && sent.status.is_some_and(|status| status.success());
     let may_be_sent = markers::may_be_sent(quarantine);
-    let outcomes = Outcomes::new(&sent.report, &sent.stderr, may_be_sent, is_quiet_success);
-    let verdicts = updates.iter().map(|update| outcomes.verdict(&update.name));
+    let outcomes = Outcomes::new(&sent.report, &sent.stderr, may_be_sent);
+    let verdicts = updates
+        .iter()
+        .map(|update| outcomes.verdict(update, &scratch));
     Ok(verdicts.collect())
 }
 

@@ -30,10 +30,22 @@ const GITS_OWN: [&str; 9] = [
     "Total ",
 ];
 
+/// The progress of a server's git, which is shown to nobody who wants no progress.
+const PROGRESS_OF_SERVER: [&str; 4] = [
+    "Resolving deltas: ",
+    "Unpacking objects: ",
+    "Receiving objects: ",
+    "Checking connectivity: ",
+];
+
+/// How git begins to say that upstream has no push options, or no atomic pushes.
+const NOT_SUPPORTED: &str = "the receiving end does not support";
+
 /// Causes after which upstream certainly has nothing: git has looked at what upstream supports, or an HTTP status says that
 /// the server did not want the request.
-const NOTHING_SENT: [&str; 6] = [
-    "the receiving end does not support",
+const NOTHING_SENT: [&str; 7] = [
+    NOT_SUPPORTED,
+    "cannot run git: Argument list too long",
     "RPC failed; HTTP 401",
     "RPC failed; HTTP 403",
     "RPC failed; HTTP 404",
@@ -101,7 +113,11 @@ impl Stderr {
     ) -> Option<String> {
         if let Some(text) = line.strip_prefix(b"remote:") {
             let text = text.strip_prefix(b" ").unwrap_or(text);
-            return Some(masked(text.strip_suffix(SUFFIX).unwrap_or(text)));
+            let text = masked(text.strip_suffix(SUFFIX).unwrap_or(text));
+            let is_progress = PROGRESS_OF_SERVER
+                .iter()
+                .any(|known| text.starts_with(known));
+            return (shows_progress || !is_progress).then_some(text);
         }
         let line = masked(redact(&String::from_utf8_lossy(line)).as_bytes());
         if line.starts_with("Writing objects") {
@@ -109,6 +125,8 @@ impl Stderr {
         }
         if let Some(fatal) = line.strip_prefix("fatal: ") {
             self.fatal.get_or_insert_with(|| fatal.to_owned());
+            // The client's git would say this itself, if it talked to upstream.
+            return fatal.starts_with(NOT_SUPPORTED).then_some(line);
         } else if GITS_OWN.iter().any(|known| line.starts_with(known)) {
         } else if let Some(error) = line.strip_prefix("error: ") {
             self.error.get_or_insert_with(|| error.to_owned());
