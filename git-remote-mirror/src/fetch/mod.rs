@@ -12,6 +12,7 @@ mod pack_index;
 mod pack_objects;
 mod part;
 mod refs;
+mod submodules;
 mod unpack;
 pub(crate) mod upload_pack;
 

@@ -1,4 +1,4 @@
-//! The settings of a remote that is new: its absolute path, the URL of its large files, and a hint about submodules.
+//! The settings of a remote that is new: its absolute path, the URL of its large files, and those of its submodules.
 
 use std::process::{Command, Stdio};
 
@@ -8,6 +8,7 @@ use common::{
     progress::tell,
 };
 
+use super::submodules;
 use crate::invocation::Invocation;
 
 /// A remote that is new, and what it is to get. A fetch does not fail when it cannot get it.
@@ -16,8 +17,10 @@ pub(crate) struct NewRemote {
     url: UpstreamUrl,
     /// Whether git-lfs is to be told the URL.
     lfs: bool,
-    /// Whether the person is to be told how submodules go through a mirror.
+    /// Whether its submodules are to be cloned, too, and get their URLs.
     submodules: bool,
+    /// Whether the URLs of submodules may begin with `mirror::`.
+    is_mirror_allowed: bool,
 }
 
 impl NewRemote {
@@ -29,7 +32,10 @@ impl NewRemote {
         };
         config.get(&format!("remote.{remote}.url"))?;
         let lfs = url.scheme() == Scheme::Https && !has_lfs_url(config, remote);
-        let submodules = config.get("submodule.active").is_some() && !allows_mirror(config);
+        let is_mirror_allowed = allows_mirror(config);
+        let is_named = matches!(invocation.address, Address::Name(_));
+        let submodules =
+            config.get("submodule.active").is_some() && (is_named || !is_mirror_allowed);
         if !(lfs || submodules) || !is_new(remote) {
             return None;
         }
@@ -38,6 +44,7 @@ impl NewRemote {
             url,
             lfs,
             submodules,
+            is_mirror_allowed,
         })
     }
 
@@ -54,7 +61,9 @@ impl NewRemote {
         if self.lfs && !has(".lfsconfig") {
             set_lfs_url(&self.name, &self.url);
         }
-        if self.submodules && has(".gitmodules") {
+        let write_urls =
+            |tip: &String| submodules::write_urls(git(), tip, &self.url, self.is_mirror_allowed);
+        if self.submodules && tips.iter().any(write_urls) && !self.is_mirror_allowed {
             print_submodule_hint();
         }
     }
@@ -116,7 +125,8 @@ fn allows_mirror(config: &UserConfig) -> bool {
 /// occasion.
 fn print_submodule_hint() {
     tell(
-        "hint: submodules go through the mirror too when you allow it: git config --global protocol.mirror.allow always",
+        "hint: submodules with relative URLs come straight from upstream; they go through the mirror when you allow it: \
+         git config --global protocol.mirror.allow always",
     );
 }
 

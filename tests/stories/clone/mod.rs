@@ -254,15 +254,39 @@ fn submodules_beside_a_project_go_through_the_mirror_where_that_is_allowed() {
 }
 
 #[test]
-fn a_hint_tells_how_to_allow_submodules() {
+fn submodules_beside_a_project_are_found_when_its_mirror_is_cloned_by_name() {
+    let stage = with_submodule().mirrored("tools", &[]);
+    let Stage { world, gitlab, .. } = &stage;
+    let recursive = |dir: &str| stage.clone("tools", dir).arg("--recurse-submodules");
+    recursive("straight").ok();
+    world.config("protocol.mirror.allow", "always");
+    recursive("mirrored").ok();
+    let plain = ["clone", "-q", "--recurse-submodules", &stage.url, "plain"];
+    world.git(plain).ok();
+    for dir in ["straight", "mirrored"] {
+        let (ours, plain) = (world.path(dir).join("lib"), world.path("plain/lib"));
+        same_clone(world, &ours, &plain);
+    }
+    let url = stage.git("mirrored/lib", &["config", "remote.origin.url"]);
+    assert_eq!(
+        url.ok().line(),
+        format!("mirror::{}", gitlab.url("group/lib"))
+    );
+}
+
+#[test]
+fn submodules_come_straight_from_upstream_where_git_allows_no_mirror_and_a_hint_tells_how() {
     let stage = with_submodule();
-    let failed = stage
+    let cloned = stage
         .clone(&stage.url, "ours")
         .args(["--no-quiet", "--recurse-submodules"])
-        .fails();
-    let lines = failed.stderr.lines();
+        .ok();
+    let lines = cloned.stderr.lines();
     let hints: Vec<_> = lines.filter(|line| line.starts_with("hint: ")).collect();
-    insta::assert_snapshot!(hints.join("\n"), @"hint: submodules go through the mirror too when you allow it: git config --global protocol.mirror.allow always");
+    insta::assert_snapshot!(hints.join("\n"), @"hint: submodules with relative URLs come straight from upstream; they go through the mirror when you allow it: git config --global protocol.mirror.allow always");
+    let url = stage.git("ours/lib", &["config", "remote.origin.url"]).ok();
+    assert_eq!(url.line(), stage.gitlab.url("group/lib"));
+    assert_eq!(listed(&stage.world, "url"), [stage.url.as_str()]);
     let plain = stage.clone(&stage.url, "without").arg("--no-quiet").ok();
     insta::assert_snapshot!(plain.shown(), @"Cloning into 'without'...");
 }
