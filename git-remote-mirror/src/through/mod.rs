@@ -16,6 +16,8 @@ mod timed_pipe;
 mod upstream;
 mod without_daemon;
 
+use std::env;
+
 use common::{
     address::upstream_url::{Address, Scheme, UpstreamUrl},
     client::something_else,
@@ -54,6 +56,12 @@ pub(crate) fn wanted_by(invocation: &Invocation, service: &str) -> Option<&'stat
                 .get(&format!("remote.{remote}.serveroption"))
                 .is_some()
     };
+    // The server programs of this machine obey it.
+    let has_namespace = || {
+        let is_here =
+            matches!(&invocation.address, Address::Url(url, _) if url.scheme() == Scheme::File);
+        is_here && env::var_os("GIT_NAMESPACE").is_some_and(|name| !name.is_empty())
+    };
     if options.server_program.is_some() {
         Some("another program is to run there")
     } else if options.family.is_some() {
@@ -62,6 +70,8 @@ pub(crate) fn wanted_by(invocation: &Invocation, service: &str) -> Option<&'stat
         Some("the server options are for it")
     } else if caller.as_ref().is_some_and(on_demand::lists_by_pattern) {
         Some("it lists what no mirror has all of")
+    } else if has_namespace() {
+        Some("a namespace is set")
     } else {
         None
     }

@@ -130,6 +130,22 @@ fn server_options_reach_upstream() {
 }
 
 #[test]
+fn a_namespace_of_a_repository_on_this_machine_is_read_and_written_as_by_plain_git() {
+    let stage = Stage::new(fill);
+    let url = stage.project.url();
+    let stage = stage.cloned(&url, "ours");
+    let in_namespace = |args: &[&str]| stage.ours(args).env("GIT_NAMESPACE", "apart");
+    let ours = format!("mirror::{url}");
+    in_namespace(&["push", "-q", &ours, "origin/topic:refs/heads/main"]).ok();
+    let tip = stage.project.tip("refs/namespaces/apart/refs/heads/main");
+    assert_eq!(tip, stage.project.tip("topic"));
+    let plain = in_namespace(&["ls-remote", &url]).ok();
+    assert_eq!(plain.stdout.lines().count(), 1);
+    let listed = in_namespace(&["ls-remote", "-q", &ours]).ok();
+    assert_eq!(listed.stdout, plain.stdout);
+}
+
+#[test]
 fn the_version_of_the_internet_protocol_is_heeded() {
     let stage = Stage::new(fill).with_ours();
     stage.project.commit("main", "later", "later");
