@@ -63,6 +63,7 @@ fn a_mirror_that_cannot_be_synced_does_not_keep_the_others_from_it() {
             a: 1 ref changed
             c: 1 ref changed
             --- stderr
+            remote: The project you were looking for could not be found or you don't have permission to view it.
             error: b: repository 'http://gitlab.example/group/gone.git' not found
             hint: check the address; a private project needs a login
             ");
