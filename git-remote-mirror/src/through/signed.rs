@@ -122,7 +122,11 @@ fn relay(mut program: Command, signed: Signed, mirror: &OnDisk) -> Result<Option
     if advertised.is_ok() {
         let mut git = io::stdin();
         let mut commands = Vec::new();
-        pkt_line::copy_section(&mut git, &mut commands).or_failure("cannot hear git")?;
+        match pkt_line::copy_section(&mut git, &mut commands) {
+            // git has ended, and has said why: upstream hears what it has sent, and its end.
+            Err(err) if err.kind() == io::ErrorKind::UnexpectedEof => {}
+            heard => heard.or_failure("cannot hear git")?,
+        }
         if let Err(failure) = require_upstream(names(&commands), mirror) {
             // Killed before its input ends: it would complain of that.
             let _ = process_tree::kill(&mut child);

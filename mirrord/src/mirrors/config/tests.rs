@@ -37,6 +37,7 @@ fn without_a_file_everything_has_its_default() {
         "push=yes",
         "keep-history=30d",
         "fsck=no",
+        "wipe-guard=yes",
         "link=auto",
         "syncs=16",
         "syncs-per-host=8",

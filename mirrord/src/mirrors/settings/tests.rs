@@ -169,6 +169,7 @@ fn every_setting_is_shown_as_it_is_typed() {
         "push=yes",
         "keep-history=30d",
         "fsck=no",
+        "wipe-guard=yes",
         "link=auto",
     ];
     assert_eq!(shown, expected);

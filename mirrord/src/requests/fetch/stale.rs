@@ -139,9 +139,6 @@ impl MirrorRequest<'_> {
         purpose: &Purpose,
     ) -> Result<ReadableMirror, RequestError> {
         let Ok(Some(mirror)) = self.engine.registry.mirror_at(&self.target.git_dir) else {
-            if failure.kind == FailureKind::Unusable {
-                failure.kind = FailureKind::CannotMirror;
-            }
             return Err(failure.into());
         };
         if failure.kind == FailureKind::CannotMirror {
