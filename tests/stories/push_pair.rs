@@ -157,7 +157,7 @@ impl Pair {
     }
 
     /// Drops from a text the one thing that must differ: the address.
-    fn unnamed(&self, text: &str) -> String {
+    pub(crate) fn unnamed(&self, text: &str) -> String {
         let text = text.replace("mirror::", "");
         self.urls
             .iter()

@@ -53,9 +53,11 @@ pub(super) fn write_urls(
 /// Resolves a relative URL of a submodule as git does: `relative_url()` in git's remote.c. None where it is not relative, and
 /// where nothing comes of it.
 fn resolve(upstream: &str, relative: &str) -> Option<UpstreamUrl> {
-    let is_relative = relative.starts_with("./") || relative.starts_with("../");
+    if !relative.starts_with("./") && !relative.starts_with("../") {
+        return None;
+    }
     let (mut base, mut rest, mut separator) = (upstream.trim_end_matches('/'), relative, '/');
-    while is_relative {
+    loop {
         if let Some(below) = rest.strip_prefix("./") {
             rest = below;
         } else if let Some(above) = rest.strip_prefix("../") {
@@ -69,7 +71,7 @@ fn resolve(upstream: &str, relative: &str) -> Option<UpstreamUrl> {
         }
     }
     match Address::parse(&format!("{base}{separator}{}", rest.trim_end_matches('/'))) {
-        Ok(Address::Url(url, None)) if is_relative => Some(url),
+        Ok(Address::Url(url, None)) => Some(url),
         _ => None,
     }
 }

@@ -98,7 +98,7 @@ impl State {
                 self.clear_failure();
             }
             Err(trouble) if trouble.failure.kind != FailureKind::Cancelled => {
-                let Failure { message, hint, .. } = &trouble.failure;
+                let Failure { message, hint, .. } = &*trouble.failure;
                 self.needs_you = trouble.needs_you();
                 let since = failed_before.as_ref().and_then(|failed| failed.since);
                 self.behind_since = since.or_else(|| Some(SystemTime::now()));

@@ -162,7 +162,7 @@ impl ProjectHooks {
                 .body(fields.to_string());
         }
         let asking = async {
-            let unreachable = |err| answers::unreachable(&self.url, &err).failure;
+            let unreachable = |err| *answers::unreachable(&self.url, &err).failure;
             let mut response = request.send().await.map_err(unreachable)?;
             let (status, headers) = (response.status(), response.headers().clone());
             let mut body = Vec::new();
@@ -177,7 +177,7 @@ impl ProjectHooks {
         };
         match tokio::time::timeout(REQUEST_TIMEOUT, asking).await {
             Ok(answer) => answer,
-            Err(_) => Err(answers::timed_out(&self.url, REQUEST_TIMEOUT).failure),
+            Err(_) => Err(*answers::timed_out(&self.url, REQUEST_TIMEOUT).failure),
         }
     }
 

@@ -50,7 +50,7 @@ use crate::process::questions::Questions;
 #[derive(Debug, Clone)]
 pub(crate) struct Trouble {
     /// The message and hint for the person.
-    pub failure: Failure,
+    pub failure: Box<Failure>,
     /// Upstream's `WWW-Authenticate` headers, when it wants a login.
     pub challenges: Vec<String>,
     /// Upstream refused the login that it was given.
@@ -76,7 +76,7 @@ pub(crate) struct Trouble {
 impl From<Failure> for Trouble {
     fn from(failure: Failure) -> Self {
         Self {
-            failure,
+            failure: Box::new(failure),
             challenges: Vec::new(),
             login_refused: false,
             proxy_refused: false,

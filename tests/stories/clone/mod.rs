@@ -190,19 +190,6 @@ fn a_path_is_an_upstream_like_others() {
 }
 
 #[test]
-fn a_shallow_upstream_is_refused_in_plain_words() {
-    let stage = Stage::new(fill);
-    let shallow = ["clone", "-q", "--depth=1", &stage.url, "shallow"];
-    stage.world.git(shallow).ok();
-    let path = stage.world.path("shallow");
-    let failed = stage.clone(&path.to_string_lossy(), "ours").code(128);
-    insta::assert_snapshot!(failed.shown(), @"
-    error: upstream is a shallow clone, which cannot be mirrored
-    hint: mirror the repository that it was cloned from
-    ");
-}
-
-#[test]
 fn two_clones_at_once_make_one_mirror() {
     let stage = Stage::new(fill);
     let clones = ["one", "two"].map(|dir| stage.clone(&stage.url, dir).start());

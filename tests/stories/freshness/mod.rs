@@ -137,7 +137,7 @@ fn after_a_day_an_answer_that_was_not_checked_says_its_age() {
             assert_eq!(
                 stage.unasked(run),
                 "warning: serving the copy synced 2 days ago\n"
-            )
+            );
         };
         stage.age(23 * HOUR);
         stage.silent(stage.fetch("ours"));

@@ -20,27 +20,32 @@ fn shallow(stage: &Stage) -> String {
 
 #[test]
 fn a_clone_of_a_shallow_upstream_is_what_plain_git_makes_and_says_once_why_there_is_no_mirror() {
-    let stage = Stage::new(fill);
-    let url = shallow(&stage);
-    let ran = stage.clone(&url, "ours").ok();
-    insta::assert_snapshot!(ran.shown(), @r"
-    hint: this upstream cannot be mirrored: upstream is a shallow clone, which cannot be mirrored
-    hint: git itself fetches from it and pushes to it
-    ");
-    stage.world.git(["clone", "-q", &url, "plain"]).ok();
-    same_clone(
-        &stage.world,
-        &stage.world.path("ours"),
-        &stage.world.path("plain"),
-    );
-    assert_eq!(stage.fetch("ours").ok().stderr, "", "it was said");
-    assert_eq!(stage.world.mirrors(), [""; 0]);
-    stage.commit("ours", "new");
-    let tip = stage.rev_parse("ours", "HEAD");
-    let pushed = stage.push("ours", &["-q", "HEAD:refs/heads/new"]).ok();
-    assert_eq!(pushed.stderr, "");
-    let project = Project::new(stage.gitlab.project("group/shallow").dir());
-    assert_eq!(project.tip("new"), Some(tip));
+    for local in [false, true] {
+        let stage = Stage::new(fill);
+        let over_http = shallow(&stage);
+        let project = Project::new(stage.gitlab.project("group/shallow").dir());
+        let url = match local {
+            true => project.url(),
+            false => over_http,
+        };
+        let ran = stage.clone(&url, "ours").ok();
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(ran.shown(), @r"
+            hint: this upstream cannot be mirrored: upstream is a shallow clone, which cannot be mirrored
+            hint: git itself fetches from it and pushes to it
+            ");
+        }
+        let world = &stage.world;
+        world.git(["clone", "-q", &url, "plain"]).ok();
+        same_clone(world, &world.path("ours"), &world.path("plain"));
+        assert_eq!(stage.fetch("ours").ok().stderr, "", "it was said");
+        assert_eq!(world.mirrors(), [""; 0]);
+        stage.commit("ours", "new");
+        let tip = stage.rev_parse("ours", "HEAD");
+        let pushed = stage.push("ours", &["-q", "HEAD:refs/heads/new"]).ok();
+        assert_eq!(pushed.stderr, "");
+        assert_eq!(project.tip("new"), Some(tip));
+    }
 }
 
 #[test]

@@ -180,9 +180,9 @@ impl MirrorRequest<'_> {
     /// could be asked for.
     pub(super) fn explain(&self, trouble: Trouble) -> Failure {
         if trouble.proxy_refused {
-            return trouble.failure;
+            return *trouble.failure;
         }
-        let (refused, mut failure) = (trouble.login_refused, trouble.failure);
+        let (refused, mut failure) = (trouble.login_refused, *trouble.failure);
         let wants_login = failure.kind == FailureKind::LoginNeeded;
         let name = self
             .engine

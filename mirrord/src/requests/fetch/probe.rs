@@ -264,7 +264,7 @@ impl MirrorRequest<'_> {
                 Event::Step(_) => {}
                 Event::End(outcome) => {
                     let outcome = outcome.unwrap_or_else(|_| Err(cancelled().into()));
-                    return outcome.map_err(|trouble| trouble.failure.into());
+                    return outcome.map_err(|trouble| (*trouble.failure).into());
                 }
             }
         }

@@ -126,7 +126,7 @@ impl MirrorRequest<'_> {
         let rest = self.engine.schedule.backoff(&self.target.url)?;
         let has_copy = self.target.git_dir.exists();
         let takes_copy = !matches!(purpose, Purpose::Sync(_)) && has_copy;
-        (rest.has_retry_after && takes_copy).then(|| rest.refusal(&self.target.url).failure)
+        (rest.has_retry_after && takes_copy).then(|| *rest.refusal(&self.target.url).failure)
     }
 
     /// Serves the copy with its age, where the purpose, the settings and the client's login allow that.

@@ -60,7 +60,7 @@ pub(super) fn push_login(
     if access.ssh.is_some() {
         let watch = Watch::new("ssh", broadcast::channel(1).0, Vec::new());
         let for_push = upstreams.ssh.for_push(url, access, push, &watch);
-        let (sign_in, questions) = for_push.map_err(|trouble| trouble.failure)?;
+        let (sign_in, questions) = for_push.map_err(|trouble| *trouble.failure)?;
         return Ok(PushLogin { sign_in, questions });
     }
     let is_for_it = access

@@ -181,7 +181,7 @@ impl Probe<'_> {
                 self.unknown(Check::Certificate, took, "not seen");
                 Ok(())
             }
-            Err(trouble) if is_cancelled(&trouble) => Err(trouble.failure),
+            Err(trouble) if is_cancelled(&trouble) => Err(*trouble.failure),
             // Another fault may concern this request alone; if not, the next step finds it, too.
             Err(trouble)
                 if trouble.failure.kind == FailureKind::Unreachable
@@ -191,7 +191,7 @@ impl Probe<'_> {
                 self.unknown(Check::Certificate, took, text);
                 Ok(())
             }
-            Err(trouble) => Err(self.failed(Check::Certificate, took, trouble.failure)),
+            Err(trouble) => Err(self.failed(Check::Certificate, took, *trouble.failure)),
         }
     }
 
@@ -209,7 +209,7 @@ impl Probe<'_> {
                 return Ok(());
             }
             Err(trouble) => {
-                return Err(self.failed(Check::Connect, began.elapsed(), trouble.failure));
+                return Err(self.failed(Check::Connect, began.elapsed(), *trouble.failure));
             }
         };
         let fault = log.trouble.as_ref().map(|_| failed_step(&log));
@@ -228,7 +228,7 @@ impl Probe<'_> {
             if fault == Some(check)
                 && let Some(trouble) = log.trouble
             {
-                let failure = trouble.failure;
+                let failure = *trouble.failure;
                 self.failed(check, took, shown_key(&failure, seen.as_ref()));
                 return Err(failure);
             }

@@ -74,7 +74,7 @@ impl Probe<'_> {
         });
         let offer = match offer {
             Ok(offer) => offer,
-            Err(trouble) if is_cancelled(&trouble) => return Err(trouble.failure),
+            Err(trouble) if is_cancelled(&trouble) => return Err(*trouble.failure),
             Err(trouble) => PushOffer::Unknown(reason(self.url, &trouble.failure)),
         };
         match offer {
@@ -177,7 +177,7 @@ impl Probe<'_> {
             )
         });
         let (verdict, text) = match answer {
-            Err(trouble) if is_cancelled(&trouble) => return Err(trouble.failure),
+            Err(trouble) if is_cancelled(&trouble) => return Err(*trouble.failure),
             Err(trouble) => (Verdict::Unknown, reason(self.url, &trouble.failure)),
             Ok(answer) => match answer.status {
                 // A server that finds fault with the request has understood it.

@@ -152,7 +152,7 @@ impl Trials {
         let trial = known.trial(subject.key(), &subject);
         match trial.refused {
             ..MAX_TRIES => Ok(()),
-            _ => Err(refused_too_often(url, trial.own).failure),
+            _ => Err(*refused_too_often(url, trial.own).failure),
         }
     }
 
