@@ -94,6 +94,16 @@ impl Invocation {
         self.local_repo.as_ref().is_some_and(LocalRepo::borrows)
     }
 
+    /// Whether git clones: the remote has its URL and no refspecs yet.
+    pub(crate) fn is_unfinished_clone(&self) -> bool {
+        let has = |key| {
+            self.config
+                .get(&format!("remote.{}.{key}", self.remote))
+                .is_some()
+        };
+        has("url") && !has("fetch")
+    }
+
     /// Whether the repository has no objects, of its own or borrowed ones.
     pub(crate) fn has_no_objects(&self) -> bool {
         self.local_repo

@@ -31,7 +31,7 @@ impl Stage {
         branch
     }
 
-    /// HEAD is on a tracked branch when there is one, and else on none that is there.
+    /// HEAD is on a tracked branch when there is one and upstream's HEAD is on one, too; else on none that is there.
     #[track_caller]
     fn head_is_sound(&self) {
         let show = self.show(NAME);
@@ -121,22 +121,27 @@ fn head_follows_upstreams_under_the_name_that_it_has_here() {
 }
 
 #[test]
-fn where_heads_branch_has_gone_or_was_never_born_something_else_is_checked_out() {
+fn where_heads_branch_has_gone_or_was_never_born_a_clone_is_what_plain_git_makes_of_it() {
     let stage = Stage::new(fill);
     stage.project.set_head("nowhere");
     stage.add_tracking(NAME, &[]).ok();
-    assert_eq!(stage.checked_out("unborn"), "main");
+    let same = |step: &str| {
+        let (ours, plain) = (format!("{step}-ours"), format!("{step}-plain"));
+        let through = stage.clone(NAME, &ours).ok();
+        let by_git = stage.world.git(["clone", "-q", &stage.url, &plain]).ok();
+        assert_eq!(through.stderr, by_git.stderr);
+        let [ours, plain] = [&ours, &plain].map(|dir| stage.world.path(dir));
+        same_clone(&stage.world, &ours, &plain);
+    };
+    same("unborn");
     stage.project.set_head("beta");
-    assert_eq!(stage.checked_out("beta"), "beta");
+    same("beta");
     stage.project.delete("beta");
-    assert_eq!(stage.checked_out("gone"), "main");
+    same("gone");
     stage.project.delete("main");
-    assert_eq!(stage.checked_out("gone-too"), "master");
-    stage.project.delete("master");
-    assert_eq!(stage.checked_out("all-gone"), "alpha");
-    let back = stage.project.commit("beta", "beta", "back");
-    assert_eq!(stage.checked_out("back"), "beta");
-    assert_eq!(stage.tip("back", "HEAD"), Some(back));
+    same("gone-too");
+    stage.project.commit("beta", "beta", "back");
+    same("back");
 }
 
 #[test]

@@ -77,6 +77,9 @@ impl Fetch {
             true => None,
             false => listed::read_refs(&mirror, &wanted)?,
         };
+        // Where the objects are named in another way, git says it when it hears that of a server. A clone takes over the way.
+        let is_clone = is_new && invocation.is_unfinished_clone();
+        let refs = refs.filter(|refs| is_clone || refs.is_sha256() == invocation.is_sha256());
         let Some(refs) = refs else {
             let why = match (needs_server, link) {
                 (true, _) => "the options of this fetch want git's own server",

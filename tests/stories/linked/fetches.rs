@@ -221,7 +221,11 @@ fn no_pack_is_put_into_a_repository_with_another_object_format() {
     world.git(["init", "-q", "ours"]).ok();
     for options in [&["--depth=1"][..], &[]] {
         let fetch = [&["fetch", "-q"], options, &[&address, "main"]].concat();
-        world.git(fetch).at("ours").fails();
+        let ran = world.git(fetch).at("ours").fails();
+        assert_eq!(
+            ran.stderr,
+            "fatal: mismatched algorithms: client sha1; server sha256\n"
+        );
         assert_eq!(
             super::files(&objects(&world, "ours")),
             [""; 0].map(PathBuf::from)

@@ -146,7 +146,11 @@ fn head_falls_back_to_a_tracked_branch_and_never_to_a_local_one() {
         "refs/upstream/heads/c",
     ]);
     assert_eq!(upstreams(&tracked, "refs/heads/c").as_deref(), Some("c\n"));
-    for branch in ["refs/notes/x", "refs/heads/unborn", "refs/heads/local"] {
+    assert_eq!(
+        upstreams(&tracked, "refs/heads/unborn").as_deref(),
+        Some("unborn\n")
+    );
+    for branch in ["refs/notes/x", "refs/heads/local"] {
         assert_eq!(
             upstreams(&tracked, branch).as_deref(),
             Some("b\n"),

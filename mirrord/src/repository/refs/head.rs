@@ -8,8 +8,9 @@ use gix::bstr::BStr;
 use super::{Refs, conflicting};
 use crate::repository::plan::Head;
 
-/// What the file `HEAD` becomes: upstream's branch under its public name if the mirror shows it, or else the first tracked
-/// branch (main, master, then by name); never a local branch. Where nobody knows upstream's HEAD, `current` stays if it can.
+/// What the file `HEAD` becomes: upstream's branch under its public name if the mirror shows it, or upstream does not have it
+/// yet; or else the first tracked branch (main, master, then by name); never a local branch. Where nobody knows upstream's
+/// HEAD, `current` stays if it can.
 pub(crate) fn choose(
     refs: &Refs,
     upstream: Option<&Head>,
@@ -38,6 +39,15 @@ pub(crate) fn choose(
         None if current_branch.is_none() && !current.is_empty() => return current.to_vec(),
         None => current_branch,
     };
+    let is_free = |name: &BStr| !refs.contains_key(name) && conflicting(refs, name).is_none();
+    if let (Some(Head::Branch(branch)), Some(name)) = (upstream, &wanted)
+        && name.starts_with(b"refs/heads/")
+        && !refs.contains_key(&*branch.record())
+        && is_free(name)
+    {
+        // Unborn there, and so here.
+        return symbolic(name);
+    }
     let usual = ["refs/heads/main", "refs/heads/master"].map(PublicRef::from);
     let preferred = wanted.iter().chain(&usual);
     let first = preferred
@@ -47,7 +57,6 @@ pub(crate) fn choose(
         return symbolic(name);
     }
     // There is nothing to check out, and a local branch must not look as if it were upstream's.
-    let is_free = |name: &BStr| !refs.contains_key(name) && conflicting(refs, name).is_none();
     let numbered = (1..).map(|number| PublicRef::new(format!("refs/heads/unborn-{number}")));
     let mut unborn = wanted.into_iter().chain(usual).chain(numbered);
     let name = unborn.find(|name| is_free(name));
