@@ -18,6 +18,8 @@ mod without_daemon;
 
 use std::env;
 
+use std::process;
+
 use common::{
     address::upstream_url::{Address, Scheme, UpstreamUrl},
     client::something_else,
@@ -31,6 +33,9 @@ use crate::{
     caller::Caller, fetch::leased_mirror::LeasedMirror, git_line::answer, invocation::Invocation,
     on_demand,
 };
+
+/// The exit code for a server program that was ended by a signal.
+const ENDED_BY_SIGNAL: i32 = 128;
 
 /// What has become of a connection that git asked for.
 pub(crate) enum Way {
@@ -155,7 +160,11 @@ pub(crate) fn run(
         Scheme::Http | Scheme::Https => http::run(invocation, url, service),
         Scheme::Ssh | Scheme::File => {
             let program = server::command(invocation, url, service)?;
-            crate::server_program::serve(program, service, server::show_line)?;
+            let status = crate::server_program::serve(program, service, server::show_line)?;
+            if !status.success() {
+                // It has said why, and git fails with it.
+                process::exit(status.code().unwrap_or(ENDED_BY_SIGNAL));
+            }
             Ok(Way::Done)
         }
     }

@@ -39,10 +39,10 @@ pub(super) fn command(
             shell
         }
     };
-    // Only these speak version 2, and every git since 2.18 does.
+    // Only this one speaks version 2, and every git since 2.18 does.
     match service {
-        "git-receive-pack" => command.env_remove("GIT_PROTOCOL"),
-        _ => command.env("GIT_PROTOCOL", "version=2"),
+        "git-upload-pack" => command.env("GIT_PROTOCOL", "version=2"),
+        _ => command.env_remove("GIT_PROTOCOL"),
     };
     Ok(command)
 }
