@@ -71,5 +71,6 @@ mod tracking;
 mod unserved;
 mod upkeep;
 mod webhook;
+mod why;
 mod wiped;
 mod witnesses;

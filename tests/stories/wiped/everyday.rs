@@ -2,7 +2,9 @@
 
 use tests::On;
 
-use super::{alarmed, alarms::main_and, cloned, cloned_with, empty, fetch, mirror_has, silent};
+use super::{
+    alarmed, alarms::main_and, cloned, cloned_with, empty, fetch, mirror_has, replace, silent,
+};
 use crate::stage::Stage;
 
 /// Prepares the push of somebody who deletes 14 of 22 refs, none of which another one contains.
@@ -82,4 +84,22 @@ fn deletions_through_the_mirror_while_others_fetch_raise_no_alarm() {
     assert!(push.status.success(), "{push}");
     silent(stage.world.git(["fetch", "-q", "--prune"]).at("theirs"));
     mirror_has(&stage, &stage.project.refs());
+}
+
+#[test]
+fn an_upstream_that_is_made_anew_is_followed_at_once_where_the_guard_is_off() {
+    let (stage, _) = cloned_with(&["--wipe-guard", "no"]);
+    replace(&stage.project, 20);
+    silent(stage.ours(&["fetch", "-q", "--prune"]));
+    mirror_has(&stage, &stage.project.refs());
+    stage
+        .mirrord(&["set", "project", "--wipe-guard", "yes"])
+        .ok();
+    empty(&stage.project);
+    alarmed(fetch(&stage));
+    stage
+        .mirrord(&["set", "project", "--wipe-guard", "no"])
+        .ok();
+    silent(stage.ours(&["fetch", "-q", "--prune"]));
+    mirror_has(&stage, &[]);
 }

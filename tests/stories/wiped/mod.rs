@@ -133,24 +133,6 @@ fn an_emptied_upstream_is_not_followed_and_every_fetch_says_so() {
 }
 
 #[test]
-fn an_upstream_that_is_made_anew_is_followed_at_once_where_the_guard_is_off() {
-    let (stage, _) = cloned_with(&["--wipe-guard", "no"]);
-    replace(&stage.project, 20);
-    silent(stage.ours(&["fetch", "-q", "--prune"]));
-    mirror_has(&stage, &stage.project.refs());
-    stage
-        .mirrord(&["set", "project", "--wipe-guard", "yes"])
-        .ok();
-    empty(&stage.project);
-    alarmed(fetch(&stage));
-    stage
-        .mirrord(&["set", "project", "--wipe-guard", "no"])
-        .ok();
-    silent(stage.ours(&["fetch", "-q", "--prune"]));
-    mirror_has(&stage, &[]);
-}
-
-#[test]
 fn a_new_clone_of_an_emptied_upstream_gets_what_was_there() {
     let (stage, _) = cloned();
     empty(&stage.project);

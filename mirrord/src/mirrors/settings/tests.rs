@@ -22,10 +22,10 @@ fn read(dir: &tempfile::TempDir) -> Settings {
 }
 
 fn url(text: &str) -> UpstreamUrl {
-    let Ok(Address::Url(url, _)) = Address::parse(text) else {
-        panic!("'{text}' is no URL");
-    };
-    url
+    match Address::parse(text) {
+        Ok(Address::Url(url, _)) => url,
+        _ => panic!("'{text}' is no URL"),
+    }
 }
 
 fn settings() -> Settings {
@@ -104,8 +104,7 @@ fn a_mirror_of_an_older_version_serves_its_url_if_a_clone_of_that_made_it() {
         let url = "https://gitlab.example/group/project.git";
         let text =
             format!("{BARE}[mirror]\n\turl = {url}\n\tname = {name}\n\ttrack = {track}\n{more}");
-        let found = read(&repository(&text));
-        assert_eq!(found.serves_url, serves, "{text}");
+        assert_eq!(read(&repository(&text)).serves_url, serves, "{text}");
     }
 }
 
@@ -142,10 +141,8 @@ fn a_change_of_refspecs_that_is_under_way_is_known_and_leaves_no_trace() {
     settings.write(dir.path()).expect("written");
     assert_eq!(read(&dir), settings);
     let after = config(&dir);
-    assert!(
-        !after.contains("before") && !after.contains("untracked"),
-        "{after}"
-    );
+    let has = |word| after.contains(word);
+    assert!(!has("before") && !has("untracked"), "{after}");
 }
 
 #[test]
