@@ -148,19 +148,6 @@ fn an_old_servers_empty_project_gets_its_first_commit_by_fetch() {
     twins.same();
 }
 
-#[test]
-fn where_upstreams_head_names_no_branch_yet_a_clone_checks_out_another() {
-    let stage = Stage::new(|project| {
-        project.commit("topic", "a", "1");
-        project.set_head("trunk");
-    });
-    stage.world.clone_mirror(&stage.url, "ours").ok();
-    let head = stage.world.git(["symbolic-ref", "HEAD"]).at("ours").ok();
-    assert_eq!(head.line(), "refs/heads/topic");
-    let status = stage.world.git(["status", "--porcelain"]).at("ours").ok();
-    assert_eq!(status.line(), "");
-}
-
 /// A project on this machine.
 pub(crate) fn local(world: &World) -> Project {
     let project = world.project("local.git");
