@@ -287,10 +287,7 @@ fn the_default_branch_is_deleted_where_a_project_allows_it() {
     Pair::each(|pair| {
         pair.upstream(|project| project.config("receive.denyDeleteCurrent", "ignore"));
         pair.pushes(&["origin", ":main"]);
-        let address = format!("mirror::{}", pair.urls[0]);
-        pair.world.git(["clone", "-q", &address, "through"]).ok();
-        let head = pair.world.git(["symbolic-ref", "HEAD"]).at("through").ok();
-        assert_eq!(head.line(), "refs/heads/spare", "the first that there is");
+        clones_alike(pair);
         pair.git(&["fetch", "-q", "--prune"]);
         pair.same();
         pair.pushes(&["origin", "main"]);
