@@ -9,19 +9,19 @@ use crate::{
     stage::Stage,
 };
 
-/// A world with a project at `up/project.git`, and a directory `work/here` in which git runs.
+/// A world with a project at `up/project.git`, and a directory `tree/here` in which git runs.
 fn world() -> World {
     let world = World::new();
-    fs::create_dir_all(world.path("work/here")).expect("ours");
+    fs::create_dir_all(world.path("tree/here")).expect("ours");
     fill(&world.project("up/project.git"));
     world
 }
 
-/// Asserts that git, run in `work/here`, shows the same refs through the mirror.
+/// Asserts that git, run in `tree/here`, shows the same refs through the mirror.
 #[track_caller]
 fn is_read_as_git_reads_it(world: &World, address: &str) {
     let shows = |address: &str| {
-        let ran = world.git(["ls-remote", "--", address]).at("work/here").ok();
+        let ran = world.git(["ls-remote", "--", address]).at("tree/here").ok();
         (ran.stdout, ran.stderr)
     };
     assert_eq!(shows(&format!("mirror::{address}")), shows(address));
@@ -33,9 +33,9 @@ fn a_relative_path_is_the_one_that_git_finds() {
     for path in [
         "../../up/project.git",
         "./../.././up//project.git/",
-        "../../work/here/../../up/project.git",
-        &format!("{}/../up/project.git", world.path("work").display()),
-        &format!("file://{}/../up/project.git", world.path("work").display()),
+        "../../tree/here/../../up/project.git",
+        &format!("{}/../up/project.git", world.path("tree").display()),
+        &format!("file://{}/../up/project.git", world.path("tree").display()),
     ] {
         is_read_as_git_reads_it(&world, path);
     }
@@ -48,7 +48,7 @@ fn a_relative_path_is_the_one_that_git_finds() {
 #[test]
 fn dots_behind_a_link_are_those_of_the_directory_that_it_leads_to() {
     let world = world();
-    let link = world.path("work/here/link");
+    let link = world.path("tree/here/link");
     std::os::unix::fs::symlink(world.path("up/project.git"), link).expect("ours");
     is_read_as_git_reads_it(&world, "link/../project.git");
     is_read_as_git_reads_it(&world, "./link/../project.git");
@@ -57,22 +57,22 @@ fn dots_behind_a_link_are_those_of_the_directory_that_it_leads_to() {
 #[test]
 fn a_clone_of_a_relative_path_is_fetched_from_within() {
     let world = world();
-    let clone = |address: &str, dir: &str| world.git(["clone", "-q", address, dir]).at("work/here");
+    let clone = |address: &str, dir: &str| world.git(["clone", "-q", address, dir]).at("tree/here");
     clone("mirror::../../up/project.git", "ours").ok();
     clone("../../up/project.git", "plain").ok();
-    for dir in ["work/here/ours", "work/here/plain"] {
+    for dir in ["tree/here/ours", "tree/here/plain"] {
         world.git(["fetch", "-q"]).at(dir).ok();
     }
     let url = world.git(["config", "remote.origin.url"]);
     let absolute = format!("mirror::{}", world.path("up/project.git").display());
-    assert_eq!(url.at("work/here/ours").ok().line(), absolute);
+    assert_eq!(url.at("tree/here/ours").ok().line(), absolute);
 }
 
 #[test]
 fn a_remote_that_was_added_with_a_relative_path_keeps_it() {
     let world = world();
-    world.git(["init", "-q", "work/here/ours"]).ok();
-    let ours = |args: &[&str]| world.git(args).at("work/here/ours");
+    world.git(["init", "-q", "tree/here/ours"]).ok();
+    let ours = |args: &[&str]| world.git(args).at("tree/here/ours");
     let address = "mirror::../../../up/project.git";
     ours(&["remote", "add", "origin", address]).ok();
     ours(&["fetch", "-q"]).ok();
