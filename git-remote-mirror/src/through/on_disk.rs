@@ -1,6 +1,7 @@
 //! A mirror as its files say: what must be known before a command goes past it.
 
 use std::{
+    collections::HashMap,
     fs,
     io::{self, ErrorKind},
     path::{Path, PathBuf},
@@ -70,19 +71,14 @@ impl OnDisk {
         self.get("name").unwrap_or_default()
     }
 
-    /// Whether it has a ref that upstream does not have under the same name.
+    /// Whether it has a ref that upstream does not have under the same name with the same value.
     ///
     /// # Errors
     /// Fails when its refs cannot be read.
     pub(super) fn has_local_refs(&self) -> io::Result<bool> {
-        let refs = self.refs()?;
-        let names = refs.iter().filter(|name| !refspec::is_reserved(name));
-        for name in names {
-            if !self.goes_upstream_among(name, &refs)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let (refs, track) = (self.refs()?, self.track()?);
+        let mut names = refs.keys().filter(|name| !refspec::is_reserved(name));
+        Ok(names.any(|name| !goes_upstream(name, &refs, &track)))
     }
 
     /// Whether a push of this ref goes to upstream under the same name, and changes nothing that only the mirror has.
@@ -90,33 +86,25 @@ impl OnDisk {
     /// # Errors
     /// Fails when the mirror cannot be read.
     pub(super) fn goes_upstream(&self, name: &[u8]) -> io::Result<bool> {
-        self.goes_upstream_among(name, &self.refs()?)
+        Ok(goes_upstream(name, &self.refs()?, &self.track()?))
     }
 
-    fn goes_upstream_among(&self, name: &[u8], refs: &[Vec<u8>]) -> io::Result<bool> {
-        let upstream = match self.track()?.route(name) {
-            Route::Tracked(upstream) => upstream,
-            Route::Through => return Ok(true),
-            Route::Local | Route::Forbidden => return Ok(false),
-        };
-        let has = |name: &[u8]| refs.iter().any(|each| each == name);
-        let is_local = has(name) && !has(&upstream.record());
-        Ok(*upstream.as_bstr() == *name && !is_local)
-    }
-
-    /// The names of all refs.
-    fn refs(&self) -> io::Result<Vec<Vec<u8>>> {
+    /// The objects of all refs, by name.
+    fn refs(&self) -> io::Result<HashMap<Vec<u8>, Vec<u8>>> {
         if has_loose(&self.git_dir.join("refs"))? {
             return Err(io::Error::other("some of its refs are loose"));
         }
         let packed = match fs::read(self.git_dir.join(packed_refs::FILE)) {
-            Err(err) if err.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(err) if err.kind() == ErrorKind::NotFound => return Ok(HashMap::new()),
             packed => packed?,
         };
         let damaged = |_| io::Error::other("its refs are damaged");
         let refs = PackedRefs::parse(&packed).map_err(damaged)?;
-        refs.map(|each| Ok(each.map_err(damaged)?.name.to_vec()))
-            .collect()
+        refs.map(|each| {
+            let each = each.map_err(damaged)?;
+            Ok((each.name.to_vec(), each.object.to_vec()))
+        })
+        .collect()
     }
 
     fn track(&self) -> io::Result<Refspecs> {
@@ -134,4 +122,16 @@ impl OnDisk {
     fn get(&self, key: &str) -> Option<&str> {
         self.settings.get(&format!("mirror.{key}"))
     }
+}
+
+/// Whether a ref has the same name at upstream, and there the value that the mirror shows, if it shows one.
+fn goes_upstream(name: &[u8], refs: &HashMap<Vec<u8>, Vec<u8>>, track: &Refspecs) -> bool {
+    let upstream = match track.route(name) {
+        Route::Tracked(upstream) => upstream,
+        Route::Through => return true,
+        Route::Local | Route::Forbidden => return false,
+    };
+    let record: &[u8] = &upstream.record();
+    let shown = refs.get(name);
+    *upstream.as_bstr() == *name && (shown.is_none() || shown == refs.get(record))
 }

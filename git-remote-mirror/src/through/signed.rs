@@ -123,11 +123,15 @@ fn relay(mut program: Command, signed: Signed, mirror: &OnDisk) -> Result<Option
         let mut git = io::stdin();
         let mut commands = Vec::new();
         match pkt_line::copy_section(&mut git, &mut commands) {
-            // git has ended, and has said why: upstream hears what it has sent, and its end.
-            Err(err) if err.kind() == io::ErrorKind::UnexpectedEof => {}
+            // git has ended, and has said why: upstream hears no more than its end.
+            Err(err) if err.kind() == io::ErrorKind::UnexpectedEof => commands.clear(),
             heard => heard.or_failure("cannot hear git")?,
         }
-        if let Err(failure) = require_upstream(names(&commands), mirror) {
+        let names = match commands.is_empty() {
+            true => Ok(Vec::new()),
+            false => names(&commands).or_failure("cannot read the push"),
+        };
+        if let Err(failure) = names.and_then(|names| require_upstream(names, mirror)) {
             // Killed before its input ends: it would complain of that.
             let _ = process_tree::kill(&mut child);
             return refuse(&commands, &failure).map(Some);
@@ -158,7 +162,7 @@ fn refuse(commands: &[u8], failure: &Failure) -> Result<(), Failure> {
     let mut report = Vec::new();
     let context = "cannot answer git";
     pkt_line::write(&mut report, b"unpack ok\n").or_failure(context)?;
-    for name in names(commands) {
+    for name in names(commands).unwrap_or_default() {
         let line = [b"ng ", &*name, b" not sent to upstream\n"].concat();
         pkt_line::write(&mut report, &line).or_failure(context)?;
     }
@@ -192,9 +196,9 @@ fn copy_as_it_comes(stdout: &mut impl Read) -> Result<(), Failure> {
 
 /// The names of the refs in the commands of a push: `OLD NEW NAME` lines, in a certificate or by themselves
 /// (gitprotocol-pack(5)).
-fn names(section: &[u8]) -> Vec<Vec<u8>> {
+fn names(section: &[u8]) -> io::Result<Vec<Vec<u8>>> {
     let mut lines = section;
-    let lines = pkt_line::read_section(&mut lines).unwrap_or_default();
+    let lines = pkt_line::read_section(&mut lines)?;
     let is_object =
         |word: &[u8]| matches!(word.len(), 40 | 64) && word.iter().all(u8::is_ascii_hexdigit);
     let name = |line: &Vec<u8>| {
@@ -204,7 +208,7 @@ fn names(section: &[u8]) -> Vec<Vec<u8>> {
         let name = words.next()?.to_vec();
         (is_object(old) && is_object(new)).then_some(name)
     };
-    lines.iter().filter_map(name).collect()
+    Ok(lines.iter().filter_map(name).collect())
 }
 
 /// Fails where one of the refs stays in the mirror, or has another name at upstream.
@@ -252,7 +256,8 @@ mod tests {
             "0000".to_owned(),
         ];
         let expected = [b"refs/heads/a".to_vec(), b"refs/heads/b".to_vec()];
-        assert_eq!(names(plain.concat().as_bytes()), expected);
+        let names = |section: &str| names(section.as_bytes()).expect("a section");
+        assert_eq!(names(&plain.concat()), expected);
         let certificate = [
             packet("push-cert\0 report-status\n"),
             packet("certificate version 0.1\n"),
@@ -264,6 +269,6 @@ mod tests {
             packet("push-cert-end\n"),
             "0000".to_owned(),
         ];
-        assert_eq!(names(certificate.concat().as_bytes()), expected);
+        assert_eq!(names(&certificate.concat()), expected);
     }
 }
