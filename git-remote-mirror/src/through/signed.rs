@@ -16,10 +16,10 @@ use common::{
     text::masked,
 };
 
-use super::{Way, http, on_disk::OnDisk, server};
+use super::{Way, http, on_disk::OnDisk, server, stderr::Stderr};
 use crate::{
     daemon, fetch::leased_mirror::LeasedMirror, git_line::answer, invocation::Invocation,
-    process_tree, server_program::for_each_line,
+    process_tree,
 };
 
 const SERVICE: &str = "git-receive-pack";
@@ -104,7 +104,8 @@ fn relay(mut program: Command, signed: Signed, mirror: &OnDisk) -> Result<Option
     let (Some(mut stdin), Some(mut stdout), Some(stderr)) = pipes else {
         return Err(Failure::here(context));
     };
-    thread::spawn(move || for_each_line(stderr, server::show_line));
+    let stderr = Stderr::read(stderr);
+    stderr.connected();
     let mut advertisement = Vec::new();
     let advertised = pkt_line::copy_section(&mut stdout, &mut advertisement);
     let asks = |advertisement: &[u8]| {
@@ -145,6 +146,7 @@ fn relay(mut program: Command, signed: Signed, mirror: &OnDisk) -> Result<Option
     copy_as_it_comes(&mut stdout)?;
     let status = child.wait().or_failure(context)?;
     log.ended(status);
+    stderr.finish();
     Ok(Some(()))
 }
 
