@@ -6,6 +6,10 @@ use std::{error::Error, fmt, fs, io, path::Path};
 /// The name of the file, in a repository.
 pub const FILE: &str = "packed-refs";
 
+/// The file of a mirror beside it that says which of the refs are symbolic at upstream: on each line a target and a name. It
+/// may be gone or older than the refs.
+pub const SYMREFS: &str = "symrefs";
+
 /// The header of a file in which each tag is followed by what it points to.
 pub const HEADER: &[u8] = b"# pack-refs with: peeled fully-peeled sorted \n";
 

@@ -36,6 +36,8 @@ struct Ref {
     object: Vec<u8>,
     /// What a tag points to in the end.
     peeled: Option<Vec<u8>>,
+    /// The ref to which this one leads, where it is symbolic at upstream.
+    target: Option<Vec<u8>>,
 }
 
 impl Refs {
@@ -53,7 +55,33 @@ impl Refs {
             return Ok(None);
         }
         let head = fs::read(git_dir.join("HEAD"))?;
-        Ok(Self::parse(&packed, &head, wanted))
+        let mut refs = Self::parse(&packed, &head, wanted);
+        if let Some(refs) = &mut refs {
+            match fs::read(git_dir.join(packed_refs::SYMREFS)) {
+                // No symbolic ref, or a mirror that was last synced before they were kept.
+                Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+                symrefs => refs.set_targets(&symrefs?),
+            }
+        }
+        Ok(refs)
+    }
+
+    /// Marks the symbolic refs, by lines of a target and a name. A line that is not of this moment does not count: one of the
+    /// two is not shown, or they name different objects.
+    fn set_targets(&mut self, symrefs: &[u8]) {
+        for line in symrefs.split(|byte| *byte == b'\n') {
+            let Some(space) = line.iter().position(|byte| *byte == b' ') else {
+                continue;
+            };
+            let (target, name) = (&line[..space], &line[space + 1..]);
+            let at = |name: &[u8]| self.refs.binary_search_by(|each| (*each.name).cmp(name));
+            let (Ok(from), Ok(to)) = (at(name), at(target)) else {
+                continue;
+            };
+            if self.refs[from].object == self.refs[to].object {
+                self.refs[from].target = Some(target.to_vec());
+            }
+        }
     }
 
     fn parse(packed: &[u8], head: &[u8], wanted: &OnDemand) -> Option<Self> {
@@ -80,6 +108,7 @@ impl Refs {
                     name,
                     object: packed.object.to_vec(),
                     peeled: packed.peeled.map(<[u8]>::to_vec),
+                    target: None,
                 });
             }
         }
@@ -127,7 +156,10 @@ impl Refs {
             Head::Object(object) => add(&[object, b" HEAD"]),
         }
         for each in &self.refs {
-            add(&[&each.object, b" ", &each.name]);
+            match &each.target {
+                Some(target) => add(&[b"@", target, b" ", &each.name]),
+                None => add(&[&each.object, b" ", &each.name]),
+            }
             if let Some(peeled) = &each.peeled {
                 add(&[peeled, b" ", &each.name, b"^{}"]);
             }

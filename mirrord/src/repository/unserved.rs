@@ -114,6 +114,7 @@ mod tests {
             ]
             .into(),
             head: Head::Detached(oid),
+            ..Advertisement::default()
         };
         let reasons = Reasons::from([(oid, "not our ref".to_owned())]);
         let unserved = Unserved::list(&upstream, &reasons);

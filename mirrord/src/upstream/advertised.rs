@@ -38,39 +38,50 @@ impl Advertised {
         track: &Refspecs,
         on_demand: &OnDemand,
     ) -> Result<Self, Trouble> {
-        let mut refs = Vec::new();
-        let mut head = Head::Unknown;
+        let (mut refs, mut symrefs) = (Vec::new(), Vec::new());
         for ListedRef { name, oid, target } in listed {
-            match (target, oid) {
-                (Some(target), _) if name == "HEAD" => {
-                    head = Head::Branch(UpstreamRef::new(target));
-                }
-                (_, Some(oid)) => refs.push((name, oid)),
-                (_, None) => {}
+            if let Some(target) = target {
+                symrefs.push((name.clone(), target));
+            }
+            if let Some(oid) = oid {
+                refs.push((name, oid));
             }
         }
-        Self::from_refs(url, refs, head, format, track, on_demand)
+        Self::from_refs(url, refs, symrefs, format, track, on_demand)
     }
 
-    /// Keeps the refs that are tracked and have a name that git allows: names become paths, here and in every clone.
+    /// Keeps the refs that are tracked and have a name that git allows: names become paths, here and in every clone. Each of
+    /// `symrefs` is the name of a symbolic ref, HEAD among them, and its target.
     pub(super) fn from_refs(
         url: &UpstreamUrl,
         listed: Vec<(BString, ObjectId)>,
-        head: Head,
+        symrefs: Vec<(BString, BString)>,
         format: gix::hash::Kind,
         track: &Refspecs,
         on_demand: &OnDemand,
     ) -> Result<Self, Trouble> {
         let valid = |name: &BStr| gix::validate::reference::name(name).is_ok();
         let mut advertised = Self {
-            advertisement: Advertisement {
-                refs: UpstreamRefs::new(),
-                head,
-            },
+            advertisement: Advertisement::default(),
             on_demand: UpstreamRefs::new(),
             format,
             invalid: 0,
         };
+        for (name, target) in symrefs {
+            if !valid(target.as_bstr()) {
+                advertised.invalid += usize::from(name == "HEAD");
+                continue;
+            }
+            if name == "HEAD" {
+                advertised.advertisement.head = Head::Branch(UpstreamRef::new(target));
+                continue;
+            }
+            let name = UpstreamRef::new(name);
+            if track.public(&name).is_some() {
+                let target = UpstreamRef::new(target);
+                advertised.advertisement.symrefs.insert(name, target);
+            }
+        }
         for (name, oid) in listed {
             if oid.kind() != format {
                 let message =
@@ -93,11 +104,6 @@ impl Advertised {
                     advertised.advertisement.refs.insert(name, oid);
                 }
             }
-        }
-        if matches!(&advertised.advertisement.head, Head::Branch(target) if !valid(target.as_bstr()))
-        {
-            advertised.advertisement.head = Head::Unknown;
-            advertised.invalid += 1;
         }
         Ok(advertised)
     }

@@ -18,7 +18,7 @@ use common::{
     },
     git::{self, config_file::ConfigFile},
     protocol::{Failure, FailureKind, LOGIN_ID, OrFailure},
-    refspec::{OnDemand, Refspecs, UpstreamRef},
+    refspec::{OnDemand, Refspecs},
     text::masked,
 };
 use gix::{ObjectId, bstr::BString};
@@ -32,7 +32,6 @@ use crate::{
     mirrors::settings::Auth,
     process::{child, durable, memory, relay::Relay, watch::Watch},
     repository::{
-        plan::Head,
         quarantine::{Completeness, Quarantine},
         refs::{Refs, UpstreamRefs},
     },
@@ -96,17 +95,14 @@ impl Git {
             .args(["ls-remote", "--symref", ALIAS])
             .stdout(Stdio::piped());
         let stdout = self.run(command, Vec::new(), watch)?;
-        let mut refs = Vec::new();
-        let mut head = Head::Unknown;
+        let (mut refs, mut symrefs) = (Vec::new(), Vec::new());
         for line in stdout.split(|byte| *byte == b'\n') {
             let mut fields = line.splitn(2, |byte| *byte == b'\t');
             let (Some(value), Some(name)) = (fields.next(), fields.next()) else {
                 continue;
             };
             match (value.strip_prefix(b"ref: "), ObjectId::from_hex(value)) {
-                (Some(target), _) if name == b"HEAD" => {
-                    head = Head::Branch(UpstreamRef::new(target));
-                }
+                (Some(target), _) => symrefs.push((name.into(), target.into())),
                 (None, Ok(oid)) if !name.ends_with(b"^{}") => refs.push((BString::from(name), oid)),
                 _ => {}
             }
@@ -114,7 +110,7 @@ impl Git {
         let format = refs
             .first()
             .map_or(gix::hash::Kind::Sha1, |(_, oid)| oid.kind());
-        Advertised::from_refs(&self.url, refs, head, format, track, on_demand)
+        Advertised::from_refs(&self.url, refs, symrefs, format, track, on_demand)
     }
 
     /// Fetches with `git fetch`. If a ref has moved since it was listed, the check of the pack fails, and the next sync

@@ -30,6 +30,8 @@ pub(crate) struct Advertisement {
     pub refs: UpstreamRefs,
     /// Where its HEAD is.
     pub head: Head,
+    /// The targets of those of its refs that are symbolic; HEAD aside.
+    pub symrefs: BTreeMap<UpstreamRef, UpstreamRef>,
 }
 
 impl Advertisement {

@@ -111,6 +111,7 @@ fn advertisement(refs: Refs) -> Advertisement {
             .map(|(name, oid)| (UpstreamRef::new(name), oid))
             .collect(),
         head: Head::Unknown,
+        ..Advertisement::default()
     }
 }
 

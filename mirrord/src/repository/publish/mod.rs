@@ -111,6 +111,9 @@ pub(crate) fn publish(
     if is_new {
         durable::replace(&git_dir.join("HEAD"), &head)?;
     }
+    if let Some(upstream) = upstream {
+        write::symrefs(git_dir, &upstream.symrefs, track)?;
+    }
     if upstream.is_some() && !published.again {
         refs::clear_lost(git_dir)?;
     }

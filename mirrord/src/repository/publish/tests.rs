@@ -58,6 +58,7 @@ fn git_reads_what_was_published() {
             .map(|(name, oid)| (UpstreamRef::new(*name), *oid))
             .collect(),
         head: Head::Branch("refs/heads/main".into()),
+        ..Advertisement::default()
     };
     let sync = |upstream: &Advertisement| {
         let plan = Plan::of_sync(
@@ -107,6 +108,7 @@ fn a_ref_that_moved_since_upstream_was_asked_is_left_alone() {
     let upstream = Advertisement {
         refs: [("refs/heads/main".into(), one)].into(),
         head: Head::Unknown,
+        ..Advertisement::default()
     };
     let plan = Plan::of_sync(&Refs::new(), &upstream, &Refspecs::everything());
     git(

@@ -1,12 +1,16 @@
 //! Writes `packed-refs` and its copy.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
+    fs,
     io::{self, Write},
     path::Path,
 };
 
-use common::packs::packed_refs;
+use common::{
+    packs::packed_refs,
+    refspec::{Refspecs, UpstreamRef},
+};
 use gix::ObjectId;
 
 use super::{Refs, check, copy::RefsCopy};
@@ -40,6 +44,26 @@ pub(crate) fn replace_head(git_dir: &Path, content: &[u8], head: &[u8]) -> io::R
     RefsCopy::write(git_dir, content, content, head)?;
     check::record_verified(git_dir);
     Ok(())
+}
+
+/// Writes which refs are symbolic at upstream, under their public names. A public ref itself always names an object.
+pub(crate) fn symrefs(
+    git_dir: &Path,
+    symrefs: &BTreeMap<UpstreamRef, UpstreamRef>,
+    track: &Refspecs,
+) -> io::Result<()> {
+    let mut content = Vec::new();
+    for (name, target) in symrefs {
+        if let (Some(name), Some(target)) = (track.public(name), track.public(target)) {
+            content.extend([&**target, b" ", &**name, b"\n"].concat());
+        }
+    }
+    let path = git_dir.join(packed_refs::SYMREFS);
+    match fs::read(&path).unwrap_or_default() {
+        before if before == content => Ok(()),
+        _ if content.is_empty() => durable::remove(&path),
+        _ => durable::replace_until_power_cut(&path, &content),
+    }
 }
 
 /// The content of `packed-refs` for these refs: sorted, each tag with what it is peeled to (`refs/packed-backend.c` in git).
