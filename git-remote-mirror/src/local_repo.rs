@@ -6,9 +6,13 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
+    process::Stdio,
 };
 
-use common::git::client_context::{UserConfig, truth};
+use common::git::{
+    self, child_log,
+    client_context::{UserConfig, truth},
+};
 
 use crate::wants::{self, Wants};
 
@@ -128,6 +132,14 @@ impl LocalRepo {
     pub(crate) fn objects(&self) -> &Path {
         &self.objects
     }
+}
+
+/// Sets a value in a configuration file of a repository. Nothing that is set this way is worth the failure of a command. The
+/// file is named, as git 2.44 does not open a repository that a clone has begun.
+pub(crate) fn set_config(file: &Path, key: &str, value: &str) {
+    let mut git = git::of_user();
+    git.args(["config", "--file"]).arg(file).args([key, value]);
+    let _ = child_log::status(git.stdout(Stdio::null()).stderr(Stdio::null()));
 }
 
 /// Whether a push negotiates: git then begins a fetch that looks like any other, and asks in its own protocol what both

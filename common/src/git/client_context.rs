@@ -4,12 +4,7 @@
 //! sends the few settings that bear on talking to an upstream, together with a fingerprint of the place: two requests
 //! of the same place would be given the same credentials by the same credential helpers.
 
-use std::{
-    env, io,
-    os::unix::ffi::OsStrExt,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{env, ffi::OsStr, io, os::unix::ffi::OsStrExt, path::Path, process::Command};
 
 use sha2::{Digest, Sha256};
 
@@ -87,7 +82,14 @@ impl UserConfig {
     /// # Errors
     /// Fails when git cannot be run or cannot read its configuration; git's own message are the error.
     pub fn read() -> io::Result<Self> {
-        Self::read_by(git::of_user())
+        let mut config = Self::list(git::of_user(), &["--includes".as_ref()])?;
+        // git 2.44 opens no repository that a clone has begun.
+        let file = env::var_os("GIT_DIR").map(|dir| Path::new(&dir).join("config"));
+        let file = file.filter(|file| file.is_file());
+        if let (None, Some(file)) = (config.get("core.repositoryformatversion"), file) {
+            config.entries.extend(Self::read_file(&file)?.entries);
+        }
+        Ok(config)
     }
 
     /// Reads the configuration that the user has wherever they stand: system, and global with its includes.
@@ -95,7 +97,7 @@ impl UserConfig {
     /// # Errors
     /// Fails as [`UserConfig::read`] does.
     pub fn read_at_large() -> io::Result<Self> {
-        Self::read_by(git::of_user_at_large())
+        Self::list(git::of_user_at_large(), &["--includes".as_ref()])
     }
 
     /// Reads one file of configuration, without those that it includes.
@@ -103,17 +105,11 @@ impl UserConfig {
     /// # Errors
     /// Fails as [`UserConfig::read`] does.
     pub fn read_file(path: &Path) -> io::Result<Self> {
-        let mut git = git::fenced();
-        let output = child_log::output(git.args(["config", "-z", "--list", "--file"]).arg(path))?;
-        Self::of_output(&output)
+        Self::list(git::fenced(), &["--file".as_ref(), path.as_ref()])
     }
 
-    fn read_by(mut git: Command) -> io::Result<Self> {
-        let output = child_log::output(git.args(["config", "-z", "--list", "--includes"]))?;
-        Self::of_output(&output)
-    }
-
-    fn of_output(output: &Output) -> io::Result<Self> {
+    fn list(mut git: Command, args: &[&OsStr]) -> io::Result<Self> {
+        let output = child_log::output(git.args(["config", "-z", "--list"]).args(args))?;
         if !output.status.success() {
             let message = String::from_utf8_lossy(&output.stderr);
             return Err(io::Error::other(

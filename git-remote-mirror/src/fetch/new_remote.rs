@@ -1,6 +1,9 @@
 //! The settings of a remote that is new: its absolute path, the URL of its large files, and those of its submodules.
 
-use std::process::{Command, Stdio};
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
 use common::{
     address::upstream_url::{Address, Scheme, UpstreamUrl},
@@ -9,7 +12,7 @@ use common::{
 };
 
 use super::submodules;
-use crate::invocation::Invocation;
+use crate::{invocation::Invocation, local_repo::set_config};
 
 /// A remote that is new, and what it is to get. A fetch does not fail when it cannot get it.
 pub(crate) struct NewRemote {
@@ -21,6 +24,8 @@ pub(crate) struct NewRemote {
     submodules: bool,
     /// Whether the URLs of submodules may begin with `mirror::`.
     is_mirror_allowed: bool,
+    /// The configuration file that gets it.
+    config: PathBuf,
 }
 
 impl NewRemote {
@@ -36,7 +41,7 @@ impl NewRemote {
         let is_named = matches!(invocation.address, Address::Name(_));
         let submodules =
             config.get("submodule.active").is_some() && (is_named || !is_mirror_allowed);
-        if !(lfs || submodules) || !is_new(remote) {
+        if !(lfs || submodules) || !is_new(remote, config) {
             return None;
         }
         Some(Self {
@@ -45,6 +50,7 @@ impl NewRemote {
             lfs,
             submodules,
             is_mirror_allowed,
+            config: invocation.local_repo.as_ref()?.config(),
         })
     }
 
@@ -59,13 +65,22 @@ impl NewRemote {
         };
         let has = |file: &str| tips.iter().any(|tip| tip_has(tip, file));
         if self.lfs && !has(".lfsconfig") {
-            set_lfs_url(&self.name, &self.url);
+            self.set_lfs_url();
         }
-        let write_urls =
-            |tip: &String| submodules::write_urls(git(), tip, &self.url, self.is_mirror_allowed);
+        let write_urls = |tip: &String| {
+            submodules::write_urls(git(), tip, &self.url, self.is_mirror_allowed, &self.config)
+        };
         if self.submodules && tips.iter().any(write_urls) && !self.is_mirror_allowed {
             print_submodule_hint();
         }
+    }
+
+    /// git-lfs would append its path to `mirror::https://…`, which no server has.
+    fn set_lfs_url(&self) {
+        let stem = self.url.as_str();
+        let stem = stem.strip_suffix(".git").unwrap_or(stem);
+        let key = format!("remote.{}.lfsurl", self.name);
+        set_config(&self.config, &key, &format!("{stem}.git/info/lfs"));
     }
 }
 
@@ -82,26 +97,13 @@ pub(crate) fn write_absolute_path(invocation: &Invocation, typed: &str) {
     };
     let key = format!("remote.{remote}.url");
     let is_relative = !typed.starts_with('/') && !typed.contains("://");
-    // A clone that git has begun has no refspecs yet.
-    let is_clone = config.get(&format!("remote.{remote}.fetch")).is_none();
-    if is_relative && is_clone && config.get(&key) == Some(&format!("mirror::{typed}")) {
+    if is_relative
+        && is_clone(remote, config)
+        && config.get(&key) == Some(&format!("mirror::{typed}"))
+    {
         let value = format!("mirror::{}", path.display());
-        let mut git = git::of_user();
-        // git 2.44 opens no repository that a clone has begun.
-        git.args(["config", "--file"]).arg(local_repo.config());
-        let _ = child_log::status(discard_output(git.args([&key, &value])));
+        set_config(&local_repo.config(), &key, &value);
     }
-}
-
-/// git-lfs would append its path to `mirror::https://…`, which no server has.
-fn set_lfs_url(remote: &str, url: &UpstreamUrl) {
-    let stem = url.as_str().strip_suffix(".git").unwrap_or(url.as_str());
-    let (key, value) = (
-        format!("remote.{remote}.lfsurl"),
-        format!("{stem}.git/info/lfs"),
-    );
-    let mut git = git::of_user();
-    let _ = child_log::status(discard_output(git.args(["config", &key, &value])));
 }
 
 fn has_lfs_url(config: &UserConfig, remote: &str) -> bool {
@@ -130,8 +132,16 @@ fn print_submodule_hint() {
     );
 }
 
+/// Whether git has begun the clone of this remote: it has no refspecs yet.
+fn is_clone(remote: &str, config: &UserConfig) -> bool {
+    config.get(&format!("remote.{remote}.fetch")).is_none()
+}
+
 /// Whether nothing has been fetched from the remote.
-fn is_new(remote: &str) -> bool {
+fn is_new(remote: &str, config: &UserConfig) -> bool {
+    if is_clone(remote, config) {
+        return true;
+    }
     let refs = format!("refs/remotes/{remote}/");
     let mut git = git::of_user();
     discard_output(git.args(["for-each-ref", "--count=1", &refs])).stdout(Stdio::piped());

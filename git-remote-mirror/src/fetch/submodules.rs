@@ -2,24 +2,30 @@
 //! which leads nowhere where that is a mirror's name, and refuses `mirror::` in it where the user's settings do not allow it.
 //! So the clone gets the URLs before git makes them, resolved against upstream's.
 
-use std::process::{Command, Stdio};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use common::{
     address::upstream_url::{Address, UpstreamUrl},
-    git::{self, child_log},
+    git::child_log,
 };
+
+use crate::local_repo::set_config;
 
 /// The most submodules that get their URLs.
 const MAX_SUBMODULES: usize = 500;
 
-/// Writes the URLs of the submodules that the file `.gitmodules` in `tip` names relative to this upstream: `mirror::` ones
-/// where these are allowed, or else upstream's own. Returns whether there are submodules. A clone does not fail where a URL
+/// Writes the URLs of the submodules that the file `.gitmodules` in `tip` names relative to this upstream into a
+/// configuration file: `mirror::` ones where these are allowed, or else upstream's own. Returns whether there are submodules. A clone does not fail where a URL
 /// cannot be written: git then makes its own.
 pub(super) fn write_urls(
     mut git_at_tip: Command,
     tip: &str,
     upstream: &UpstreamUrl,
     is_mirror_allowed: bool,
+    config: &Path,
 ) -> bool {
     git_at_tip
         .arg("config")
@@ -43,9 +49,7 @@ pub(super) fn write_urls(
             true => format!("mirror::{url}"),
             false => url.to_string(),
         };
-        let mut git = git::of_user();
-        git.args(["config", key, &url]);
-        let _ = child_log::status(git.stdout(Stdio::null()).stderr(Stdio::null()));
+        set_config(config, key, &url);
     }
     has_any
 }

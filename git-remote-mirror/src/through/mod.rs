@@ -16,14 +16,11 @@ mod timed_pipe;
 mod upstream;
 mod without_daemon;
 
-use std::env;
-
-use std::process;
+use std::{env, process};
 
 use common::{
     address::upstream_url::{Address, Scheme, UpstreamUrl},
     client::something_else,
-    git::{self, child_log},
     progress::tell,
     protocol::{Failure, FailureKind, Lack},
 };
@@ -31,7 +28,7 @@ use common::{
 use self::http::Commands;
 use crate::{
     caller::Caller, fetch::leased_mirror::LeasedMirror, git_line::answer, invocation::Invocation,
-    on_demand,
+    local_repo::set_config, on_demand,
 };
 
 /// The exit code for a server program that was ended by a signal.
@@ -184,10 +181,8 @@ fn tell_once(invocation: &Invocation, failure: &Failure) {
     ));
     tell("hint: git itself fetches from it and pushes to it");
     let url = format!("remote.{}.url", invocation.remote);
-    if invocation.config.get(&url).is_some() {
-        let mut git = git::of_user();
-        // Without the record it is said again.
-        let _ = child_log::status(git.args(["config", &key, &failure.message]));
+    if let (Some(_), Some(local_repo)) = (invocation.config.get(&url), &invocation.local_repo) {
+        set_config(&local_repo.config(), &key, &failure.message);
     }
 }
 
