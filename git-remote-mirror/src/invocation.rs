@@ -35,7 +35,8 @@ impl Invocation {
     /// Fails when either cannot be read, when the address means no mirror, and when it has a password that git would write
     /// down.
     pub(crate) fn new(remote: &str, typed: &str, options: Options) -> Result<Self, Failure> {
-        let config = UserConfig::read().or_failure("cannot read git's configuration")?;
+        let mut config = UserConfig::read().or_failure("cannot read git's configuration")?;
+        config.use_proxy_of(remote);
         login_in_url::refuse(remote, typed, &config)?;
         let local_repo = LocalRepo::find().or_failure("cannot look at the repository")?;
         Ok(Self {

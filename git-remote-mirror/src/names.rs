@@ -15,6 +15,8 @@ pub(crate) const PUSH_ID: &str = "MIRROR_PUSH";
 pub(crate) const QUARANTINE: &str = "MIRROR_QUARANTINE";
 /// The variable with the URL of the upstream.
 pub(crate) const UPSTREAM_URL: &str = "MIRROR_UPSTREAM";
+/// The variable with the name of the remote, where it is configured.
+pub(crate) const REMOTE: &str = "MIRROR_REMOTE";
 /// The variable that is set when the push signs in with a credential of the mirror's own, or with none at all: no
 /// credential helper and no person is asked.
 pub(crate) const OWN_CREDENTIAL: &str = "MIRROR_ALONE";

@@ -16,7 +16,7 @@ use crate::{
 /// Everything that `git config` says where the user stands, in reading order.
 #[derive(Clone, Default)]
 pub struct UserConfig {
-    entries: Vec<(String, String)>,
+    pub(super) entries: Vec<(String, String)>,
 }
 
 /// The variables that git, libcurl and ssh obey when they talk to an upstream.
@@ -120,7 +120,7 @@ impl UserConfig {
     }
 
     /// `git config -z --list` ends each entry with NUL and puts a newline between key and value; a key alone is true.
-    fn parse(list: &str) -> Self {
+    pub(super) fn parse(list: &str) -> Self {
         let entry = |entry: &str| match entry.split_once('\n') {
             Some((key, value)) => (key.to_owned(), value.to_owned()),
             None => (entry.to_owned(), "true".to_owned()),

@@ -96,6 +96,14 @@ pub(crate) fn run(invocation: &Invocation) -> Result<bool, Failure> {
     if invocation.options.shows_progress() {
         server.env(names::PROGRESS, "1");
     }
+    let remote = &invocation.remote;
+    if invocation
+        .config
+        .get(&format!("remote.{remote}.url"))
+        .is_some()
+    {
+        server.env(names::REMOTE, remote);
+    }
     git::carry_user(&mut server).or_failure("cannot tell where we are")?;
     let is_atomic = invocation.caller.as_ref();
     let is_atomic = is_atomic.is_some_and(|caller| caller.has("--atomic"));

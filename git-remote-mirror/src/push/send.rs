@@ -56,7 +56,11 @@ pub(crate) fn send(
         markers::record_leases(quarantine, &lease_lines(updates))?;
     }
     let scratch = Scratch::new(quarantine, &url, updates, hook_checks)?;
-    let context = UserConfig::read()?.client_context();
+    let mut config = UserConfig::read()?;
+    if let Ok(remote) = env::var(names::REMOTE) {
+        config.use_proxy_of(&remote);
+    }
+    let context = config.client_context();
     let limit = settings::no_progress_limit(&url, &context);
     let mut push = git::to_upstream(scratch.path());
     for name in ["GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"] {

@@ -149,6 +149,41 @@ fn a_mirror_with_a_login_of_its_own_signs_in_to_the_proxy_as_well() {
 }
 
 /// A proxy that takes Digest alone. It believes any response: whether it is right is curl's business.
+#[test]
+fn the_proxy_of_a_remote_is_used_in_the_place_of_every_other() {
+    for tls in [false, true] {
+        let (stage, proxy, proxy_url) = stage(tls);
+        stage.replies("", "password=pass\n");
+        // Nobody listens there.
+        let other = "http://127.0.0.1:1";
+        stage.world.config("http.proxy", other);
+        let url = stage.gitlab.url("group/project");
+        stage
+            .world
+            .config(&format!("http.{url}.proxy"), "http://127.0.0.1:2");
+        stage.world.config("remote.origin.proxy", &proxy_url);
+        for (address, dir) in [(url.clone(), "plain"), (format!("mirror::{url}"), "ours")] {
+            let before = proxy.heads().len();
+            stage.world.git(["clone", "-q", &address, dir]).ok();
+            let commit = ["commit", "-q", "--allow-empty", "-m", dir];
+            stage.world.git(commit).at(dir).ok();
+            let branch = format!("HEAD:refs/heads/{dir}");
+            let push = stage.world.git(["push", "-q", "origin", &branch]);
+            push.at(dir).ok();
+            stage.world.git(["fetch", "-q"]).at(dir).ok();
+            assert!(proxy.heads().len() > before);
+            assert!(stage.project.tip(&format!("refs/heads/{dir}")).is_some());
+        }
+        stage
+            .world
+            .git(["config", "--global", "remote.origin.proxy", ""])
+            .ok();
+        for dir in ["plain", "ours"] {
+            stage.world.git(["fetch", "-q"]).at(dir).ok();
+        }
+    }
+}
+
 fn digest_proxy() -> Front {
     Front::new(|head: &Head| match head.header("proxy-authorization") {
         Some(login) if login.starts_with("Digest username=\"user\"") => Front::forward(head),
