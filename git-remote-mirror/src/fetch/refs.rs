@@ -1,6 +1,10 @@
 //! The refs of a mirror as git's `list` gets them, read from `packed-refs`.
 
-use std::{collections::BTreeSet, fs, io, path::Path};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fs, io,
+    path::Path,
+};
 
 use common::{
     packs::{
@@ -67,18 +71,23 @@ impl Refs {
     }
 
     /// Marks the symbolic refs, by lines of a target and a name. A line that is not of this moment does not count: one of the
-    /// two is not shown, or they name different objects.
+    /// two is not shown, or they name different objects. git follows one step, so a target, also that of HEAD,
+    /// is no symbolic ref itself.
     fn set_targets(&mut self, symrefs: &[u8]) {
-        for line in symrefs.split(|byte| *byte == b'\n') {
-            let Some(space) = line.iter().position(|byte| *byte == b' ') else {
-                continue;
-            };
-            let (target, name) = (&line[..space], &line[space + 1..]);
+        let lines = symrefs.split(|byte| *byte == b'\n').filter_map(|line| {
+            let space = line.iter().position(|byte| *byte == b' ')?;
+            Some((&line[..space], &line[space + 1..]))
+        });
+        let lines: Vec<_> = lines.collect();
+        let names: HashSet<_> = lines.iter().map(|(_, name)| *name).collect();
+        for (target, name) in lines {
             let at = |name: &[u8]| self.refs.binary_search_by(|each| (*each.name).cmp(name));
             let (Ok(from), Ok(to)) = (at(name), at(target)) else {
                 continue;
             };
-            if self.refs[from].object == self.refs[to].object {
+            let is_last = !names.contains(target);
+            let is_of_head = matches!(&self.head, Head::Ref(of_head) if of_head == name);
+            if self.refs[from].object == self.refs[to].object && is_last && !is_of_head {
                 self.refs[from].target = Some(target.to_vec());
             }
         }
@@ -255,6 +264,22 @@ mod tests {
             lines(&header(), refs, "1\n").map(|lines| lines.lines().next().map(str::to_owned)),
             Some(Some("1 HEAD".to_owned()))
         );
+    }
+
+    #[test]
+    fn a_symbolic_ref_leads_to_a_ref_that_is_not_symbolic() {
+        let names = ["a", "b", "c", "d", "main"].map(|name| format!("1 refs/heads/{name}\n"));
+        let packed = header() + &names.concat().replace('1', &"1".repeat(40));
+        let head = b"ref: refs/heads/d\n";
+        let refs = Refs::parse(packed.as_bytes(), head, &OnDemand::default());
+        let mut refs = refs.expect("they can be shown");
+        let symrefs = [("b", "a"), ("main", "b"), ("main", "d"), ("gone", "c")];
+        let symrefs =
+            symrefs.map(|(target, name)| format!("refs/heads/{target} refs/heads/{name}\n"));
+        refs.set_targets(symrefs.concat().as_bytes());
+        let targets = refs.refs.iter().map(|each| each.target.as_deref());
+        let main = Some(&b"refs/heads/main"[..]);
+        assert_eq!(targets.collect::<Vec<_>>(), [None, main, None, None, None]);
     }
 
     #[test]
