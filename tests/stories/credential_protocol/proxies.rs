@@ -148,7 +148,6 @@ fn a_mirror_with_a_login_of_its_own_signs_in_to_the_proxy_as_well() {
     assert!(!told.contains(&stage.gitlab.host()), "{told}");
 }
 
-/// A proxy that takes Digest alone. It believes any response: whether it is right is curl's business.
 #[test]
 fn the_proxy_of_a_remote_is_used_in_the_place_of_every_other() {
     for tls in [false, true] {
@@ -184,6 +183,26 @@ fn the_proxy_of_a_remote_is_used_in_the_place_of_every_other() {
     }
 }
 
+#[test]
+fn the_way_of_signing_in_to_a_proxy_may_be_that_of_a_remote() {
+    let (stage, _, _) = stage(false);
+    stage.replies("", "password=pass\n");
+    let url = stage.gitlab.url("group/project");
+    stage.world.clone_mirror(&url, "ours").ok();
+    stage.world.git(["clone", "-q", &url, "plain"]).ok();
+    let proxy = digest_proxy();
+    let own = format!("http://user@{}", proxy.host());
+    stage.world.config("http.proxyAuthMethod", "basic");
+    for dir in ["plain", "ours"] {
+        let git = |args: &[&str]| stage.world.git(args).at(dir);
+        git(&["config", "remote.origin.proxy", &own]).ok();
+        git(&["fetch", "-q"]).fails();
+        git(&["config", "remote.origin.proxyAuthMethod", "digest"]).ok();
+        git(&["fetch", "-q"]).ok();
+    }
+}
+
+/// A proxy that takes Digest alone. It believes any response: whether it is right is curl's business.
 fn digest_proxy() -> Front {
     Front::new(|head: &Head| match head.header("proxy-authorization") {
         Some(login) if login.starts_with("Digest username=\"user\"") => Front::forward(head),
