@@ -20,7 +20,9 @@ use crate::{
     options::Options,
     push,
     through::{
-        self, Way, first_part,
+        self, Way,
+        bundle::Bundle,
+        first_part,
         http::Commands,
         signed::{self, Signed},
     },
@@ -58,6 +60,7 @@ pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
                     match connected {
                         Connected::Done => return Ok(()),
                         Connected::Commands(commands) => return pass_on(*commands, &new()?),
+                        Connected::Bundle(bundle) => return read_bundle(&bundle, options),
                         Connected::Listed(begun) => {
                             listed = Some(*begun);
                             answer("fallback\n")?;
@@ -106,6 +109,8 @@ enum Connected {
     Done,
     /// `fallback`: it goes on by commands that git's own helper carries out.
     Commands(Box<Commands>),
+    /// Nothing yet: it goes on by the commands of a fetch from a bundle.
+    Bundle(Bundle),
     /// Nothing yet: it goes on by the commands of a fetch from the mirror.
     Listed(Box<Listed>),
 }
@@ -121,6 +126,9 @@ impl From<Way> for Connected {
 
 /// Connects git to a server program, or says how git is to go on. Where this fails git has not been answered.
 fn connect(service: &str, invocation: Invocation) -> Result<Connected, Failure> {
+    if let Some(bundle) = Bundle::find(&invocation, service)? {
+        return Ok(Connected::Bundle(bundle));
+    }
     if let Some(reason) = through::wanted_by(&invocation, service) {
         return Ok(through::as_wanted(&invocation, service, reason)?.into());
     }
@@ -185,6 +193,26 @@ fn pass_on(mut commands: Commands, invocation: &Invocation) -> Result<(), Failur
         };
         if let Err(err) = passed_on {
             return commands.give_up(&err);
+        }
+    }
+}
+
+/// Obeys git's commands for a fetch from a bundle.
+fn read_bundle(bundle: &Bundle, mut options: Options) -> Result<(), Failure> {
+    answer("fallback\n")?;
+    loop {
+        let command = read_command()?;
+        match command.split(' ').collect::<Vec<_>>().as_slice() {
+            [""] => return Ok(()),
+            ["option", name, value @ ..] => answer(options.set(name, value))?,
+            // git asks again whether it can connect.
+            ["connect", _] => answer("fallback\n")?,
+            ["list"] => answer(bundle.ref_lines()?)?,
+            ["fetch", first, ..] => {
+                bundle.fetch(&read_wants(first)?, &options)?;
+                answer("\n")?;
+            }
+            _ => return Err(not_understood(&command)),
         }
     }
 }

@@ -2,8 +2,9 @@
 //! speaks ([`http`]), over ssh and on this machine the server program itself ([`server`]).
 //!
 //! [`first_part`] is the one case in which a mirror follows. [`instead`] decides about the others: an upstream that cannot be
-//! mirrored, and a daemon that is not there ([`without_daemon`]). [`signed`] takes signed pushes.
+//! mirrored, and a daemon that is not there ([`without_daemon`]). [`signed`] takes signed pushes. A [`bundle`] is read by git.
 
+pub(crate) mod bundle;
 mod exchange;
 pub(crate) mod first_part;
 pub(crate) mod http;

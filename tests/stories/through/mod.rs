@@ -1,5 +1,6 @@
 //! What the mirror cannot serve goes to upstream by git's own transport, and somebody is told where that costs something.
 
+mod bundles;
 mod signed;
 mod without_daemon;
 
