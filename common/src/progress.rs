@@ -37,6 +37,7 @@ enum Title {
     Asking,
     Receiving,
     Resolving,
+    Linking,
 }
 
 impl Title {
@@ -45,6 +46,7 @@ impl Title {
             Self::Asking => "Asking",
             Self::Receiving => "Receiving objects",
             Self::Resolving => "Resolving deltas",
+            Self::Linking => "Linking files",
         }
     }
 }
@@ -116,6 +118,14 @@ impl<W: Write> Renderer<W> {
             Progress::Checking => self.close(),
         }
         let _ = self.out.flush();
+    }
+
+    /// Shows how many files of packs have been linked into a repository.
+    pub fn linked(&mut self, amount: Amount) {
+        if self.shown && amount.of > 0 {
+            self.line(Title::Linking, counted(Title::Linking, amount), amount);
+            let _ = self.out.flush();
+        }
     }
 
     /// Ends what stands unfinished on the screen, so that the next text begin on a line of their own.
@@ -240,6 +250,20 @@ mod tests {
             Receiving objects: 100% (1000/1000), 1.91 MiB, done.\n\
             Resolving deltas:  10% (3/30)\rResolving deltas: 100% (30/30), done.\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn files_that_are_linked_are_counted() {
+        let mut out = Vec::new();
+        let mut renderer = Renderer::new(&mut out, true, false);
+        for (done, of) in [(0, 0), (1, 2), (2, 2)] {
+            renderer.linked(amount(done, of));
+        }
+        let text = String::from_utf8(out).expect("text");
+        assert_eq!(
+            text,
+            "Linking files:  50% (1/2)\rLinking files: 100% (2/2), done.\n"
+        );
     }
 
     #[test]

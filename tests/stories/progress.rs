@@ -229,3 +229,17 @@ fn of_two_waiting_clients_one_may_go_and_the_other_gets_its_clone() {
         );
     }
 }
+
+#[test]
+fn a_clone_that_is_linked_shows_the_files_that_it_is_handed() {
+    let stage = Stage::new(|project| project.history(3)).with_ours();
+    for (dir, option) in [("whole", "--no-checkout"), ("part", "--single-branch")] {
+        let ran = stage.clone_with("--progress", dir).arg(option).ok();
+        let shown = drawn(&ran.stderr, "Linking files:").pop();
+        let is_whole =
+            |shown: &str| shown.starts_with("Linking files: 100% (") && shown.ends_with("), done.");
+        assert!(shown.is_some_and(is_whole), "{ran}");
+    }
+    let silent = stage.clone_with("--no-checkout", "silent").ok();
+    assert_eq!(silent.stderr, "Cloning into 'silent'...\n");
+}

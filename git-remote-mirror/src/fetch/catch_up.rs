@@ -128,7 +128,7 @@ impl CatchUp<'_> {
                 _ => large.push(pack),
             }
         }
-        link::link_some(self.mirror, self.objects, &large, self.link)?;
+        link::link_some(self.mirror, self.objects, &large, self.link, self.progress)?;
         if small.is_empty() || small_objects < self.unpack_limit {
             let mut files = small.into_iter().map(|(_, file)| file);
             return files.try_for_each(|file| unpack::run(file, self.progress));

@@ -186,7 +186,7 @@ impl Listed {
             self.link_part(wants, options).map(Some)
         } else if options.cloning {
             match self.refs.are_wanted(wants) {
-                true => self.link_all(wants).map(Some),
+                true => self.link_all(wants, options).map(Some),
                 // Less than all branches and tags, as with `--no-tags`.
                 false => self.link_part(wants, options).map(Some),
             }
@@ -241,9 +241,10 @@ impl Listed {
     }
 
     /// Links all packs of the mirror into a repository without objects.
-    fn link_all(&self, wants: &Wants) -> io::Result<PathBuf> {
+    fn link_all(&self, wants: &Wants, options: &Options) -> io::Result<PathBuf> {
         let objects = self.local_repo()?.objects();
-        link::link_all(&self.mirror.ready.git_dir, objects, wants, self.link)
+        let mirror = &self.mirror.ready.git_dir;
+        link::link_all(mirror, objects, wants, self.link, options.progress)
     }
 
     /// Links or writes packs of what a repository with objects lacks.

@@ -44,7 +44,7 @@ pub(crate) fn link(
     };
     let lock = DerivedLock::shared(mirror, part, &mut on_wait)?;
     if let Some(derived) = find(&lock)? {
-        return link_found(&lock, &derived, local_repo, part, wanted, link);
+        return link_found(&lock, &derived, local_repo, part, wanted, link, progress);
     }
     drop(lock);
     let lock = DerivedLock::exclusive(mirror, part, &mut on_wait)?;
@@ -53,7 +53,7 @@ pub(crate) fn link(
         Some(derived) => derived,
         None => make(mirror, &lock, part, progress)?,
     };
-    let path = link_found(&lock, &derived, local_repo, part, wanted, link)?;
+    let path = link_found(&lock, &derived, local_repo, part, wanted, link, progress)?;
     // The daemon trims what this process cannot.
     let _ = derived::trim(mirror, SystemTime::now());
     Ok(path)
@@ -75,12 +75,13 @@ fn link_found(
     part: &Part<'_>,
     wanted: &[u8],
     link: Link,
+    progress: bool,
 ) -> io::Result<PathBuf> {
     let objects = local_repo.objects();
     let pack = &derived.pack;
     // git writes these lines into it, too, for those who look for a reason (`create_promisor_file()` in its fetch-pack.c).
     let promisor = part.filter.map(|_| wanted);
-    link_derived(lock, pack, promisor, objects, link)?;
+    link_derived(lock, pack, promisor, objects, link, progress)?;
     if !derived.shallow.is_empty() {
         // Where this fails, nothing refers to the pack, and `git gc` removes it one day.
         local_repo.write_shallow(&derived.shallow)?;

@@ -8,19 +8,23 @@ mod method;
 
 use std::{
     fs::{self, File},
-    io::{self, ErrorKind, Write},
+    io::{self, ErrorKind, Stderr, Write},
     path::{Path, PathBuf},
     thread,
     time::Duration,
 };
 
-use common::packs::{
-    derived::DerivedLock,
-    digest::Digest,
-    link::Link,
-    listing::pack_dir,
-    stamps::{self, LOCK_TIMEOUT, Stamps},
-    verified::{self, ENDINGS, Fit, NotVerified, TIPS, Verified},
+use common::{
+    packs::{
+        derived::DerivedLock,
+        digest::Digest,
+        link::Link,
+        listing::pack_dir,
+        stamps::{self, LOCK_TIMEOUT, Stamps},
+        verified::{self, ENDINGS, Fit, NotVerified, TIPS, Verified},
+    },
+    progress::Renderer,
+    protocol::Amount,
 };
 
 use self::method::Methods;
@@ -39,6 +43,7 @@ pub(crate) fn link_all(
     objects: &Path,
     wants: &Wants,
     link: Link,
+    progress: bool,
 ) -> io::Result<PathBuf> {
     let names: Result<Vec<_>, _> = wants.iter().map(hex::decode).collect();
     let names = names.map_err(|_| ErrorKind::InvalidInput)?;
@@ -52,7 +57,7 @@ pub(crate) fn link_all(
             }
             return Err(io::Error::other("its packs have not been verified"));
         };
-        match link_packs(mirror, &packs, objects, link) {
+        match link_packs(mirror, &packs, objects, link, progress) {
             Ok(mut linked) => {
                 let pack = match find_pack_with_all(&packs, objects, &names)? {
                     Some(pack) => objects.join("pack").join(&pack.name),
@@ -87,8 +92,9 @@ pub(crate) fn link_some(
     objects: &Path,
     packs: &[Verified],
     link: Link,
+    progress: bool,
 ) -> io::Result<()> {
-    link_packs(mirror, packs, objects, link)?.keep();
+    link_packs(mirror, packs, objects, link, progress)?.keep();
     Ok(())
 }
 
@@ -110,10 +116,11 @@ pub(crate) fn link_derived(
     promisor: Option<&[u8]>,
     objects: &Path,
     link: Link,
+    progress: bool,
 ) -> io::Result<()> {
     let to = objects.join("pack");
     fs::create_dir_all(&to)?;
-    let mut linked = Linked::new(link);
+    let mut linked = Linked::new(link, progress);
     if let Some(content) = promisor {
         let file = to.join(format!("{}.promisor", pack.name));
         method::create(&file, |new| new.write_all(content))?;
@@ -125,10 +132,16 @@ pub(crate) fn link_derived(
     Ok(())
 }
 
-fn link_packs(mirror: &Path, packs: &[Verified], objects: &Path, link: Link) -> io::Result<Linked> {
+fn link_packs(
+    mirror: &Path,
+    packs: &[Verified],
+    objects: &Path,
+    link: Link,
+    progress: bool,
+) -> io::Result<Linked> {
     let to = objects.join("pack");
     fs::create_dir_all(&to)?;
-    let mut linked = Linked::new(link);
+    let mut linked = Linked::new(link, progress);
     let stamps = || Stamps::lock(mirror, LOCK_TIMEOUT);
     linked.add(&pack_dir(mirror), packs, &to, stamps)?;
     Ok(linked)
@@ -161,13 +174,15 @@ fn write_tips(mirror: &Path, objects: &Path, wants: &Wants) -> io::Result<PathBu
 struct Linked {
     files: Vec<PathBuf>,
     methods: Methods,
+    renderer: Renderer<Stderr>,
 }
 
 impl Linked {
-    fn new(link: Link) -> Self {
+    fn new(link: Link, progress: bool) -> Self {
         Self {
             files: Vec::new(),
             methods: Methods::new(link),
+            renderer: Renderer::stderr(progress),
         }
     }
 
@@ -184,15 +199,19 @@ impl Linked {
             true => Some(lock_stamps()?),
             false => None,
         };
+        let of = packs.iter().map(|pack| pack.files.len() as u64).sum();
+        let mut done = 0;
         for ending in ENDINGS {
             for pack in packs {
                 let Some(digest) = pack.files.get(ending) else {
                     continue;
                 };
+                done += 1;
                 let name = format!("{}.{ending}", pack.name);
                 let (source, target) = (from.join(&name), to.join(&name));
                 // Packs of one name have the same objects.
                 if target.exists() {
+                    self.renderer.linked(Amount { done, of });
                     continue;
                 }
                 stamps = stamps.filter(|_| self.methods.can_share());
@@ -208,6 +227,7 @@ impl Linked {
                     self.methods.copy(&source, digest, &target)?;
                 }
                 self.files.push(target);
+                self.renderer.linked(Amount { done, of });
             }
         }
         Ok(())
@@ -245,6 +265,7 @@ impl Linked {
 
 impl Drop for Linked {
     fn drop(&mut self) {
+        self.renderer.close();
         remove_in_reverse(self.files.drain(..));
     }
 }
