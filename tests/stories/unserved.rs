@@ -1,8 +1,14 @@
 //! Refs that upstream advertises and cannot serve: they are left out and named, and the rest goes on.
 
-use std::fs;
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
-use tests::{Fault, On, Project, World};
+use tests::{Fault, Front, GitLab, On, Passage, Project, World};
 
 use crate::{ssh, stage::Stage};
 
@@ -123,4 +129,71 @@ fn an_upstream_that_can_serve_nothing_at_all_is_an_error() {
     stage.gitlab.fault(Fault::err_line(On::Fetch, &message));
     let ran = stage.clone(&stage.url, "ours").code(128);
     insta::assert_snapshot!(ran.shown(), @"error: cannot read 'http://gitlab.example/group/project.git': upload-pack: not our ref [oid]");
+}
+
+#[test]
+fn where_servers_are_out_of_step_a_branch_is_what_the_one_that_serves_it_has() {
+    let world = World::new();
+    let gitlabs = [world.gitlab(), world.gitlab()];
+    let projects = gitlabs
+        .each_ref()
+        .map(|gitlab| gitlab.project("group/project"));
+    projects[0].history(3);
+    projects[0].branch("topic", "main");
+    let copy = projects[1].dir().display().to_string();
+    projects[0].git(["push", "-q", "--mirror", &copy]).ok();
+    // The first one lists the refs. The second one answers all that comes after.
+    let hosts = gitlabs.each_ref().map(GitLab::host);
+    let posts = Arc::new(AtomicUsize::new(0));
+    let counter = posts.clone();
+    let front = Front::new(move |head| {
+        let is_later = head.method == "POST" && counter.fetch_add(1, Ordering::Relaxed) > 0;
+        Passage::To(hosts[usize::from(is_later)].clone())
+    });
+    let url = format!("http://{}/group/project.git", front.host());
+    let sides = [("plain", url.clone()), ("ours", format!("mirror::{url}"))];
+    for (side, address) in &sides {
+        world.git(["clone", "-q", address, side]).ok();
+    }
+    let fetch = |side: &str| {
+        posts.store(0, Ordering::Relaxed);
+        world.git(["fetch", "-q"]).at(side).run()
+    };
+    let rewrite = || {
+        projects.each_ref().map(|project| {
+            project.git(["branch", "-qf", "topic", "main"]).ok();
+            let name = project.dir().display().to_string();
+            project.commit("topic", "file", &name)
+        })
+    };
+    let topic = |side: &str| {
+        let parsed = world.git(["rev-parse", "origin/topic"]).at(side).ok();
+        parsed.line().to_owned()
+    };
+    for project in &projects {
+        project.config("uploadpack.allowRefInWant", "true");
+    }
+    let [_, served] = rewrite();
+    for (side, _) in &sides {
+        let fetched = fetch(side);
+        assert!(
+            fetched.status.success() && fetched.stderr.is_empty(),
+            "{fetched}"
+        );
+        assert_eq!(topic(side), served, "{side}");
+    }
+    // The list, the object that is gone, and the branch by its name.
+    assert_eq!(posts.load(Ordering::Relaxed), 3);
+    // Where refs cannot be asked for by name, plain git fails, and the mirror asks once more what there is.
+    for project in &projects {
+        project.config("uploadpack.allowRefInWant", "false");
+    }
+    let [_, served] = rewrite();
+    assert!(!fetch("plain").status.success());
+    let fetched = fetch("ours");
+    assert!(
+        fetched.status.success() && fetched.stderr.is_empty(),
+        "{fetched}"
+    );
+    assert_eq!(topic("ours"), served);
 }

@@ -17,7 +17,7 @@ use crate::{
         refs::{Refs, UpstreamRefs},
         unserved::Reasons,
     },
-    upstream::{Access, Session, Trouble, Upstreams},
+    upstream::{Access, PackRequest, Session, Trouble, Upstreams},
 };
 
 /// How many requests one sync makes. Each that fails finds an object that upstream cannot serve, or splits the refs in two.
@@ -35,6 +35,9 @@ pub(super) struct Downloaded {
     pub packs: Vec<String>,
     /// What upstream advertises and cannot serve.
     pub unserved: Reasons,
+    /// Refs that have turned out to be something else than what was advertised, where several servers answer for upstream
+    /// and are not in step.
+    pub moved: UpstreamRefs,
 }
 
 /// A download from upstream into a mirror.
@@ -100,8 +103,8 @@ impl PackDownload<'_> {
                     continue;
                 }
             }
-            let trouble = match self.fetch_part(&part) {
-                Ok(packs) => {
+            let trouble = match self.fetch_part(&part, false) {
+                Ok((packs, _)) => {
                     downloaded.packs.extend(packs);
                     self.add_known(&part);
                     continue;
@@ -112,18 +115,25 @@ impl PackDownload<'_> {
             if fault == Fault::None || requests == MAX_REQUESTS || self.watch.is_cancelled() {
                 return Err(trouble);
             }
+            // Upstream may have ended the session.
+            self.reopen()?;
             match faulty_object(&part, &fault) {
                 Some(oid) => {
-                    let rest = part.into_iter().filter(|(_, other)| *other != oid);
-                    let rest: UpstreamRefs = rest.collect();
+                    let (faulty, rest): (UpstreamRefs, UpstreamRefs) =
+                        part.into_iter().partition(|(_, other)| *other == oid);
                     queue.extend(Some(rest).filter(|rest| !rest.is_empty()));
-                    let reason = reason(&trouble.failure, &fault);
-                    downloaded.unserved.insert(oid, reason);
+                    let moved = match fault {
+                        Fault::Of(_) => self.fetch_by_name(&faulty, &mut downloaded)?,
+                        Fault::OfSome | Fault::None => UpstreamRefs::new(),
+                    };
+                    if !faulty.keys().all(|name| moved.contains_key(name)) {
+                        let reason = reason(&trouble.failure, &fault);
+                        downloaded.unserved.insert(oid, reason);
+                    }
+                    downloaded.moved.extend(moved);
                 }
                 None => queue.extend(halves(part)),
             }
-            // Upstream may have ended the session.
-            *self.session = Session::open(self.url, self.access, self.upstreams, self.watch)?;
             last_trouble = Some(trouble);
         }
         match last_trouble {
@@ -133,24 +143,61 @@ impl PackDownload<'_> {
         }
     }
 
-    /// Fetches one pack into a quarantine, checks it, and moves it into the mirror. Returns the packs' names.
-    fn fetch_part(&mut self, wants: &UpstreamRefs) -> Result<Vec<String>, Trouble> {
+    fn reopen(&mut self) -> Result<(), Trouble> {
+        *self.session = Session::open(self.url, self.access, self.upstreams, self.watch)?;
+        Ok(())
+    }
+
+    /// Fetches refs whose object is gone by their names, and returns what they are: the servers that answer for an upstream
+    /// may be out of step. Returns nothing where upstream takes no names, or does not know these.
+    fn fetch_by_name(
+        &mut self,
+        refs: &UpstreamRefs,
+        downloaded: &mut Downloaded,
+    ) -> Result<UpstreamRefs, Trouble> {
+        if !self.session.has_ref_in_want() {
+            return Ok(UpstreamRefs::new());
+        }
+        match self.fetch_part(refs, true) {
+            Ok((packs, named)) => {
+                downloaded.packs.extend(packs);
+                self.add_known(&named);
+                Ok(named)
+            }
+            Err(_) => self.reopen().map(|()| UpstreamRefs::new()),
+        }
+    }
+
+    /// Fetches one pack into a quarantine, checks it, and moves it into the mirror. Returns the packs' names, and what the refs
+    /// are where they were asked for by name.
+    fn fetch_part(
+        &mut self,
+        wants: &UpstreamRefs,
+        by_name: bool,
+    ) -> Result<(Vec<String>, UpstreamRefs), Trouble> {
         let context = "cannot store what upstream sent";
-        let tips: BTreeSet<ObjectId> = wants.values().copied().collect();
         let quarantine = Quarantine::new(self.git_dir).or_failure(context)?;
-        let received = self
-            .session
-            .fetch_pack(wants, &self.known, &quarantine, self.watch)?;
+        let stored = self.session.fetch_pack(PackRequest {
+            wants,
+            by_name,
+            records: &self.known,
+            quarantine: &quarantine,
+            watch: self.watch,
+        })?;
+        let tips = if by_name { &stored.named } else { wants };
+        let tips: BTreeSet<ObjectId> = tips.values().copied().collect();
         self.watch.checking();
         if self.fsck {
             quarantine.fsck(self.url, self.watch)?;
         }
-        if received == Completeness::Unchecked || !quarantine.has_all(&tips).or_failure(context)? {
+        if stored.completeness == Completeness::Unchecked
+            || !quarantine.has_all(&tips).or_failure(context)?
+        {
             quarantine.check_connected(&tips, self.trust, self.watch)?;
         }
         let packs = quarantine.packs().or_failure(context)?;
         quarantine.release(Origin::Upstream).or_failure(context)?;
-        Ok(packs)
+        Ok((packs, stored.named))
     }
 
     /// Tells upstream from now on that the mirror has these refs, by names below those of the records.

@@ -86,7 +86,7 @@ impl Run<'_> {
         let before = refs
             .refs(git_dir)
             .or_failure("cannot read the mirror's refs")?;
-        let plan = Plan::of_sync(&before, &answer.advertisement, &settings.rules.track);
+        let mut plan = Plan::of_sync(&before, &answer.advertisement, &settings.rules.track);
         let tips = self.tips(git_dir, &before, &plan, &answer)?;
         let is_first = !before.keys().any(|name| refs::is_record(name));
         let taken = match is_first && !answer.needs_all && !tips.is_empty() {
@@ -110,6 +110,10 @@ impl Run<'_> {
             refused: refused.as_ref(),
         };
         let downloaded = self.fetch_missing(&mut answer, git_dir, &settings, &tips, &known)?;
+        if !downloaded.moved.is_empty() {
+            answer.advertisement.refs.extend(downloaded.moved);
+            plan = Plan::of_sync(&before, &answer.advertisement, &settings.rules.track);
+        }
         let mut received = Received {
             answer,
             running,

@@ -43,6 +43,7 @@ pub(crate) use self::{
     session::Session,
     token_expiry::TokenExpiry,
     trials::Trials,
+    v2::PackRequest,
 };
 use crate::process::questions::Questions;
 

@@ -7,10 +7,7 @@ use crate::{
         questions,
         watch::{Watch, cancelled},
     },
-    repository::{
-        quarantine::{Completeness, Quarantine},
-        refs::{Refs, UpstreamRefs},
-    },
+    repository::refs::UpstreamRefs,
 };
 use std::process::Command;
 
@@ -33,7 +30,7 @@ use super::{
     answers::{self, explain},
     child::{self, Child, ExplainStderr},
     fallback, http, local, ssh,
-    v2::{self, FetchError, PackRequest},
+    v2::{self, FetchError, PackRequest, StoredPack},
 };
 
 /// A session with one upstream, with one set of credentials and settings.
@@ -289,24 +286,22 @@ impl Session {
         )
     }
 
-    /// Fetches all objects that `wants` need and the mirror's `records` do not have.
+    /// Whether refs can be asked for by name, whatever they are now.
+    pub(crate) fn has_ref_in_want(&self) -> bool {
+        match &self.route {
+            Route::Http { capabilities, .. } | Route::Child { capabilities, .. } => {
+                v2::has_ref_in_want(capabilities)
+            }
+            Route::Git(_) => false,
+        }
+    }
+
+    /// Fetches all objects that the wanted refs need and the mirror's records do not have.
     ///
     /// Upstream is told only of commits that it once had itself, and of none that exist in the mirror alone.
-    pub(crate) fn fetch_pack(
-        &mut self,
-        wants: &UpstreamRefs,
-        records: &Refs,
-        quarantine: &Quarantine,
-        watch: &Watch,
-    ) -> Result<Completeness, Trouble> {
-        let url = &self.url;
+    pub(crate) fn fetch_pack(&mut self, request: PackRequest<'_>) -> Result<StoredPack, Trouble> {
+        let (url, watch) = (&self.url, request.watch);
         let explain = |err: FetchError| explain(url, &err.error, err.server_message);
-        let request = PackRequest {
-            wants,
-            records,
-            quarantine,
-            watch,
-        };
         let result = match &mut self.route {
             Route::Http {
                 http,
@@ -327,7 +322,19 @@ impl Session {
                     .explain(url, &err.error)
                     .unwrap_or_else(|| explain(err))
             }),
-            Route::Git(git) => git.fetch_pack(wants, records, quarantine, watch),
+            Route::Git(git) => {
+                let PackRequest {
+                    wants,
+                    records,
+                    quarantine,
+                    ..
+                } = request;
+                let received = git.fetch_pack(wants, records, quarantine, watch);
+                received.map(|completeness| StoredPack {
+                    completeness,
+                    named: UpstreamRefs::new(),
+                })
+            }
         };
         if watch.is_cancelled() {
             Err(cancelled().into())

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, io, ops::ControlFlow};
 
 use common::{
     protocol::{Failure, FailureKind},
-    refspec::{OnDemand, Refspecs},
+    refspec::{OnDemand, Refspecs, UpstreamRef},
 };
 use gix::{
     ObjectId,
@@ -127,15 +127,25 @@ fn parse_ref(line: &[u8]) -> Option<ListedRef> {
 
 /// A pack that upstream is asked for, and where it goes.
 #[derive(Clone, Copy)]
-pub(super) struct PackRequest<'r> {
+pub(crate) struct PackRequest<'r> {
     /// The refs whose objects are wanted.
     pub wants: &'r UpstreamRefs,
+    /// Whether they are asked for by name, whatever they are now: `ref-in-want` of gitprotocol-v2(5).
+    pub by_name: bool,
     /// The refs that the mirror has had from upstream before.
     pub records: &'r Refs,
     /// Where the pack is stored.
     pub quarantine: &'r Quarantine,
     /// Shows progress to those who wait, and cancels.
     pub watch: &'r Watch,
+}
+
+/// A pack that was stored.
+pub(crate) struct StoredPack {
+    /// Whether its objects are known to be complete.
+    pub completeness: Completeness,
+    /// What the refs are that were asked for by name.
+    pub named: UpstreamRefs,
 }
 
 /// Why no pack was stored.
@@ -151,7 +161,7 @@ pub(super) fn fetch_pack<T: Transport>(
     transport: &mut T,
     capabilities: &Capabilities,
     request: PackRequest<'_>,
-) -> Result<Completeness, FetchError> {
+) -> Result<StoredPack, FetchError> {
     let server_message = Mutex::new(None);
     let received = negotiate_and_receive(transport, capabilities, request, &server_message);
     received.map_err(|error| FetchError {
@@ -165,7 +175,7 @@ fn negotiate_and_receive<T: Transport>(
     capabilities: &Capabilities,
     request: PackRequest<'_>,
     server_message: &Mutex<Option<String>>,
-) -> gix::Result<Completeness> {
+) -> gix::Result<StoredPack> {
     let repo = request.quarantine.repository().map_err(|err| err.raise())?;
     let mut negotiator = gix::negotiate::Algorithm::Consecutive.into_negotiator();
     let mut graph = Graph::new(Commits::new(&repo), None);
@@ -175,7 +185,7 @@ fn negotiate_and_receive<T: Transport>(
             negotiator.add_tip(commit, &mut graph)?;
         }
     }
-    let mut arguments = fetch_arguments(capabilities, request.wants);
+    let mut arguments = fetch_arguments(capabilities, request);
     let mut state = negotiate::one_round::State::new(true);
     let mut previous: Option<Response> = None;
     loop {
@@ -201,17 +211,41 @@ fn negotiate_and_receive<T: Transport>(
                 .hinted("mirror the repository that it was cloned from")
                 .raise());
         }
-        return receive_pack(reader, request, server_message);
+        let named = named_refs(&response, request.wants);
+        let completeness = receive_pack(reader, request, server_message)?;
+        return Ok(StoredPack {
+            completeness,
+            named,
+        });
     }
 }
 
-fn fetch_arguments(capabilities: &Capabilities, wants: &UpstreamRefs) -> Arguments {
+/// Whether upstream takes refs by name in a request for a pack.
+pub(super) fn has_ref_in_want(capabilities: &Capabilities) -> bool {
+    let fetch = capabilities.capability("fetch");
+    fetch.and_then(|fetch| fetch.supports("ref-in-want")) == Some(true)
+}
+
+/// What upstream says that these refs are. It may say nothing of a ref, and may say something of others.
+fn named_refs(response: &Response, wants: &UpstreamRefs) -> UpstreamRefs {
+    let named = response.wanted_refs().iter();
+    let named = named.map(|wanted| (UpstreamRef::new(wanted.path.clone()), wanted.id));
+    named.filter(|(name, _)| wants.contains_key(name)).collect()
+}
+
+fn fetch_arguments(capabilities: &Capabilities, request: PackRequest<'_>) -> Arguments {
     let mut features = Command::Fetch.default_features(Protocol::V2, capabilities);
     // With `sideband-all` every line of an answer has a band, which `sideband::Listener` does not expect.
     features.retain(|(name, _)| *name != "sideband-all");
     features.push(agent());
     let mut arguments = Arguments::new(Protocol::V2, features, false);
-    for oid in wants.values().collect::<BTreeSet<_>>() {
+    if request.by_name {
+        for name in request.wants.keys() {
+            arguments.want_ref(name.as_bstr());
+        }
+        return arguments;
+    }
+    for oid in request.wants.values().collect::<BTreeSet<_>>() {
         arguments.want(oid);
     }
     arguments
