@@ -129,9 +129,8 @@ fn shown(path: &Path) -> String {
 fn is_bundle(path: &Path) -> bool {
     let begin = || -> io::Result<[u8; 16]> {
         let mut begin = [0; SIGNATURE.len() + 1 + TITLE.len()];
-        match path.metadata()?.is_file() {
-            true => File::open(path)?.read_exact(&mut begin)?,
-            false => {}
+        if path.metadata()?.is_file() {
+            File::open(path)?.read_exact(&mut begin)?;
         }
         Ok(begin)
     };
