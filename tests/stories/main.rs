@@ -64,6 +64,7 @@ mod stage;
 mod stale;
 mod stand_in;
 mod status;
+mod symrefs;
 mod sync;
 mod testing;
 mod through;
