@@ -85,7 +85,9 @@ fn the_log_ties_the_helper_and_the_daemon_of_a_clone_a_fetch_and_a_push_together
     debugged.stage.commit("ours", "mine");
     let push = debugged.ours(&["push", "-q", "origin", "HEAD:refs/heads/topic"]);
     has(&lines(&push), &["child: git receive-pack", "exit 0"]);
-    let logged = debugged.logged(&id(&push), "push of 'http");
+    debugged.logged(&id(&push), "push of 'http");
+    // Another conversation, which may end later.
+    let logged = debugged.logged(&id(&push), "reservation of a push");
     has(
         &logged,
         &["conversation: reservation of a push", "done after"],
