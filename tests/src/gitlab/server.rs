@@ -2,7 +2,8 @@
 
 use std::{
     io::ErrorKind,
-    net::SocketAddr,
+    net::{self, Shutdown, SocketAddr},
+    os::fd::AsFd,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
@@ -69,6 +70,8 @@ impl Shared {
 pub(super) struct Listening {
     task: JoinHandle<()>,
     close: mpsc::Sender<oneshot::Sender<()>>,
+    /// A copy of the listening socket. The type is that which can be shut down.
+    socket: net::TcpStream,
 }
 
 impl Listening {
@@ -79,14 +82,23 @@ impl Listening {
         shared: &Arc<Shared>,
     ) -> Self {
         let listener = listen(address, 1024);
+        let socket = listener.as_fd().try_clone_to_owned();
+        let socket = socket.expect("there are enough files").into();
         let (close, closing) = mpsc::channel(1);
         let tls = tls.map(TlsAcceptor::from);
         let task = tokio::spawn(accept(listener, tls, Arc::clone(shared), closing));
-        Self { task, close }
+        Self {
+            task,
+            close,
+            socket,
+        }
     }
 
     /// Closes the door and every connection; returns when that is done.
     pub(super) async fn stop(self) {
+        // A program that another story is starting has a copy of every open file between `fork` and `exec`: closed alone, the
+        // socket would listen for a moment longer, and reset who comes.
+        let _ = self.socket.shutdown(Shutdown::Both);
         self.task.abort();
         let _ = self.task.await;
     }
