@@ -184,6 +184,28 @@ fn where_servers_are_out_of_step_a_branch_is_what_the_one_that_serves_it_has() {
     }
     // The list, the object that is gone, and the branch by its name.
     assert_eq!(posts.load(Ordering::Relaxed), 3);
+    // A HEAD on no branch has no name to be asked for by.
+    let [_, served] = rewrite();
+    for project in &projects {
+        let tip = project.tip("topic").expect("it was just made");
+        project.git(["update-ref", "--no-deref", "HEAD", &tip]).ok();
+    }
+    let fetched = fetch("ours");
+    assert!(
+        fetched.status.success() && fetched.stderr.is_empty(),
+        "{fetched}"
+    );
+    let asks = |value| world.mirrord(["set", &url, "--sync-on-fetch", value]);
+    asks("no").ok();
+    let head = world.git(["ls-remote", &sides[1].1, "HEAD"]).ok();
+    assert_eq!(head.stdout, format!("{served}\tHEAD\n"));
+    asks("yes").ok();
+    for project in &projects {
+        project
+            .git(["symbolic-ref", "HEAD", "refs/heads/main"])
+            .ok();
+    }
+    fetch("ours");
     // Where refs cannot be asked for by name, plain git fails, and the mirror asks once more what there is.
     for project in &projects {
         project.config("uploadpack.allowRefInWant", "false");

@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, path::Path};
 use common::{
     address::upstream_url::UpstreamUrl,
     protocol::{Failure, OrFailure},
+    refspec::UpstreamRef,
 };
 use gix::ObjectId;
 
@@ -155,10 +156,13 @@ impl PackDownload<'_> {
         refs: &UpstreamRefs,
         downloaded: &mut Downloaded,
     ) -> Result<UpstreamRefs, Trouble> {
-        if !self.session.has_ref_in_want() {
+        // A HEAD on no branch cannot be asked for by name: what it is, only the list says.
+        let mut named = refs.clone();
+        named.remove(&UpstreamRef::head());
+        if named.is_empty() || !self.session.has_ref_in_want() {
             return Ok(UpstreamRefs::new());
         }
-        match self.fetch_part(refs, true) {
+        match self.fetch_part(&named, true) {
             Ok((packs, named)) => {
                 downloaded.packs.extend(packs);
                 self.add_known(&named);
