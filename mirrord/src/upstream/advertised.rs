@@ -76,6 +76,9 @@ impl Advertised {
                 advertised.advertisement.head = Head::Branch(UpstreamRef::new(target));
                 continue;
             }
+            if !valid(name.as_bstr()) {
+                continue;
+            }
             let name = UpstreamRef::new(name);
             if track.public(&name).is_some() {
                 let target = UpstreamRef::new(target);
