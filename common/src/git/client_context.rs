@@ -83,11 +83,12 @@ impl UserConfig {
     /// Fails when git cannot be run or cannot read its configuration; git's own message are the error.
     pub fn read() -> io::Result<Self> {
         let mut config = Self::list(git::of_user(), &["--includes".as_ref()])?;
-        // git 2.44 opens no repository that a clone has begun.
-        let file = env::var_os("GIT_DIR").map(|dir| Path::new(&dir).join("config"));
-        let file = file.filter(|file| file.is_file());
-        if let (None, Some(file)) = (config.get("core.repositoryformatversion"), file) {
-            config.entries.extend(Self::read_file(&file)?.entries);
+        // git 2.44 opens no repository that a clone has begun: one without HEAD.
+        if let Some(git_dir) = env::var_os("GIT_DIR") {
+            let (git_dir, file) = (Path::new(&git_dir), Path::new(&git_dir).join("config"));
+            if file.is_file() && !git_dir.join("HEAD").exists() {
+                config.entries.extend(Self::read_file(&file)?.entries);
+            }
         }
         Ok(config)
     }
