@@ -139,14 +139,14 @@ fn is_clone(remote: &str, config: &UserConfig) -> bool {
 
 /// Whether nothing has been fetched from the remote.
 fn is_new(remote: &str, config: &UserConfig) -> bool {
-    if is_clone(remote, config) {
-        return true;
-    }
     let refs = format!("refs/remotes/{remote}/");
     let mut git = git::of_user();
     discard_output(git.args(["for-each-ref", "--count=1", &refs])).stdout(Stdio::piped());
-    let fetched = child_log::output(&mut git);
-    fetched.is_ok_and(|output| output.status.success() && output.stdout.is_empty())
+    match child_log::output(&mut git) {
+        Ok(output) if output.status.success() => output.stdout.is_empty(),
+        // git 2.44 opens no repository that a clone has begun.
+        _ => is_clone(remote, config),
+    }
 }
 
 fn discard_output(command: &mut Command) -> &mut Command {
