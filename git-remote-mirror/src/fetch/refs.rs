@@ -45,8 +45,8 @@ struct Ref {
 }
 
 impl Refs {
-    /// Reads the refs, and those that are `wanted` beside branches and tags; None where `list` cannot show them as they are: there are none, `HEAD` names one that is not there,
-    /// some are loose, or it is not known what a tag points to.
+    /// Reads the refs, and those that are `wanted` beside branches and tags; None where `list` cannot show them as they are:
+    /// there are none, `HEAD` names one that is not there, some are loose, or it is not known what a tag points to.
     ///
     /// # Errors
     /// Fails when a file cannot be read.
@@ -71,8 +71,8 @@ impl Refs {
     }
 
     /// Marks the symbolic refs, by lines of a target and a name. A line that is not of this moment does not count: one of the
-    /// two is not shown, or they name different objects. git follows one step, so a target, also that of HEAD,
-    /// is no symbolic ref itself.
+    /// two is not shown, or they name different objects. git follows one step, so a target, also that of HEAD, is no symbolic
+    /// ref itself.
     fn set_targets(&mut self, symrefs: &[u8]) {
         let lines = symrefs.split(|byte| *byte == b'\n').filter_map(|line| {
             let space = line.iter().position(|byte| *byte == b' ')?;

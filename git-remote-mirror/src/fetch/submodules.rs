@@ -18,8 +18,8 @@ use crate::local_repo::set_config;
 const MAX_SUBMODULES: usize = 500;
 
 /// Writes the URLs of the submodules that the file `.gitmodules` in `tip` names relative to this upstream into a
-/// configuration file: `mirror::` ones where these are allowed, or else upstream's own. Returns whether there are submodules. A clone does not fail where a URL
-/// cannot be written: git then makes its own.
+/// configuration file: `mirror::` ones where these are allowed, or else upstream's own. Returns whether there are submodules.
+/// A clone does not fail where a URL cannot be written: git then makes its own.
 pub(super) fn write_urls(
     mut git_at_tip: Command,
     tip: &str,

@@ -96,8 +96,8 @@ impl Listening {
 
     /// Closes the door and every connection; returns when that is done.
     pub(super) async fn stop(self) {
-        // A program that another story is starting has a copy of every open file between `fork` and `exec`: closed alone, the
-        // socket would listen for a moment longer, and reset who comes.
+        // A program that another story is starting has a copy of every open file between `fork` and `exec`. Where the socket is
+        // only closed, that copy listens for a moment longer, and resets who comes.
         let _ = self.socket.shutdown(Shutdown::Both);
         self.task.abort();
         let _ = self.task.await;

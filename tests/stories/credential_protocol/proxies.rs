@@ -177,9 +177,11 @@ fn the_proxy_of_a_remote_is_used_in_the_place_of_every_other() {
             .world
             .git(["config", "--global", "remote.origin.proxy", ""])
             .ok();
+        let before = proxy.heads().len();
         for dir in ["plain", "ours"] {
             stage.world.git(["fetch", "-q"]).at(dir).ok();
         }
+        assert_eq!(proxy.heads().len(), before);
     }
 }
 
