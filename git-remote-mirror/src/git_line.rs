@@ -1,7 +1,7 @@
 //! The line protocol with the git that runs this program, as gitremote-helpers(7) has it: commands come on stdin, and
 //! answers go to stdout.
 
-use std::io::{self, Write};
+use std::io::{self, BufRead, Read, Write};
 
 use common::{
     protocol::{Failure, OrFailure},
@@ -16,21 +16,46 @@ const MAX_COMMAND_BYTES: usize = 1 << 16;
 ///
 /// # Errors
 /// Fails when stdin cannot be read, or the line has no end.
+pub(crate) fn read_command_alone() -> Result<String, Failure> {
+    read_bytes().or_failure("cannot hear git")
+}
+
+/// Reads one command as [`read_command_alone`] does, from what was read at once. Afterwards no server program may get what is
+/// left of the input. A clone names each of its refs in a command of its own.
+///
+/// # Errors
+/// Fails as [`read_command_alone`] does.
 pub(crate) fn read_command() -> Result<String, Failure> {
     read_line().or_failure("cannot hear git")
 }
 
-fn read_line() -> io::Result<String> {
+fn read_bytes() -> io::Result<String> {
     let stdin = rustix::stdio::stdin();
     let mut line = Vec::new();
     let mut byte = [0];
     while rustix::io::retry_on_intr(|| rustix::io::read(stdin, &mut byte))? == 1 && byte != *b"\n" {
         if line.len() == MAX_COMMAND_BYTES {
-            return Err(io::Error::other("a line without end"));
+            return Err(without_end());
         }
         line.push(byte[0]);
     }
     Ok(String::from_utf8_lossy(&line).into_owned())
+}
+
+fn read_line() -> io::Result<String> {
+    let mut line = Vec::new();
+    let mut limited = io::stdin().lock().take(MAX_COMMAND_BYTES as u64 + 1);
+    limited.read_until(b'\n', &mut line)?;
+    if line.last() == Some(&b'\n') {
+        line.pop();
+    } else if line.len() > MAX_COMMAND_BYTES {
+        return Err(without_end());
+    }
+    Ok(String::from_utf8_lossy(&line).into_owned())
+}
+
+fn without_end() -> io::Error {
+    io::Error::other("a line without end")
 }
 
 /// Writes an answer to stdout, where git reads it at once.

@@ -15,7 +15,7 @@ use common::{
 use crate::{
     daemon,
     fetch::{Fetch, Listed, leased_mirror::LeasedMirror, new_remote, upload_pack},
-    git_line::{answer, not_understood, read_command},
+    git_line::{answer, not_understood, read_command, read_command_alone},
     invocation::Invocation,
     options::Options,
     push,
@@ -39,7 +39,10 @@ pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
     let mut options = Options::new();
     let mut listed: Option<Listed> = None;
     loop {
-        let command = read_command()?;
+        let command = match listed {
+            None => read_command_alone()?,
+            Some(_) => read_command()?,
+        };
         match command.split(' ').collect::<Vec<_>>().as_slice() {
             ["capabilities"] => {
                 answer("connect\nfetch\npush\noption\ncheck-connectivity\nobject-format\n\n")?;
