@@ -3,6 +3,8 @@
 
 use std::{error::Error, fmt, fs, io, path::Path};
 
+use bstr::ByteSlice;
+
 /// The name of the file, in a repository.
 pub const FILE: &str = "packed-refs";
 
@@ -81,8 +83,7 @@ impl<'f> PackedRefs<'f> {
 
     fn read_ref(&mut self) -> Result<PackedRef<'f>, Damaged> {
         let (line, mut rest) = split_line(self.rest)?;
-        let space = line.iter().position(|byte| *byte == b' ');
-        let (object, name) = line.split_at(space.ok_or(Damaged)?);
+        let (object, name) = line.split_at(line.find_byte(b' ').ok_or(Damaged)?);
         let (object, name) = (hex(object)?, &name[1..]);
         if name.is_empty() {
             return Err(Damaged);
@@ -120,13 +121,15 @@ impl<'f> Iterator for PackedRefs<'f> {
 
 /// Splits the first line off. A line without an end is cut off.
 fn split_line(text: &[u8]) -> Result<(&[u8], &[u8]), Damaged> {
-    let end = text.iter().position(|byte| *byte == b'\n').ok_or(Damaged)?;
+    let end = text.find_byte(b'\n').ok_or(Damaged)?;
     Ok((&text[..end], &text[end + 1..]))
 }
 
 /// Checks that this is an object of SHA-1 or SHA-256, in hexadecimal.
 fn hex(object: &[u8]) -> Result<&[u8], Damaged> {
-    let is_object = matches!(object.len(), 40 | 64) && object.iter().all(u8::is_ascii_hexdigit);
+    // Without an end at the first other byte, several bytes are looked at in one step.
+    let count = |sum: usize, byte: &u8| sum + usize::from(byte.is_ascii_hexdigit());
+    let is_object = matches!(object.len(), 40 | 64) && object.iter().fold(0, count) == object.len();
     is_object.then_some(object).ok_or(Damaged)
 }
 

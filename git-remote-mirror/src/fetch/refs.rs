@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashSet},
     fs, io,
+    ops::Range,
     path::Path,
 };
 
@@ -16,15 +17,18 @@ use common::{
 
 use crate::{view::wanted_name, wants::Wants};
 
-/// The refs of a mirror that a client may see.
+/// The refs of a mirror that a client may see. There may be a hundred thousand, so all names and objects stay in the text
+/// that they were read from.
 pub(crate) struct Refs {
+    /// The content of `packed-refs`, and behind it names that are not in it.
+    text: Vec<u8>,
     head: Head,
     /// Sorted by name.
     refs: Vec<Ref>,
     /// The mirror's records of what upstream has: names and objects.
-    records: Vec<(Vec<u8>, Vec<u8>)>,
+    records: Vec<(Span, Span)>,
     /// Objects that were fetched because somebody asked for them.
-    objects: Vec<Vec<u8>>,
+    objects: Vec<Span>,
     is_sha256: bool,
 }
 
@@ -34,12 +38,15 @@ enum Head {
     Object(Vec<u8>),
 }
 
+/// A part of the text.
+type Span = Range<usize>;
+
 /// A ref, with objects in hexadecimal.
 struct Ref {
-    name: Vec<u8>,
-    object: Vec<u8>,
+    name: Span,
+    object: Span,
     /// What a tag points to in the end.
-    peeled: Option<Vec<u8>>,
+    peeled: Option<Span>,
     /// The ref to which this one leads, where it is symbolic at upstream.
     target: Option<Vec<u8>>,
 }
@@ -59,7 +66,7 @@ impl Refs {
             return Ok(None);
         }
         let head = fs::read(git_dir.join("HEAD"))?;
-        let mut refs = Self::parse(&packed, &head, wanted);
+        let mut refs = Self::parse(packed, &head, wanted);
         if let Some(refs) = &mut refs {
             match fs::read(git_dir.join(packed_refs::SYMREFS)) {
                 // No symbolic ref, or a mirror that was last synced before they were kept.
@@ -81,55 +88,82 @@ impl Refs {
         let lines: Vec<_> = lines.collect();
         let names: HashSet<_> = lines.iter().map(|(_, name)| *name).collect();
         for (target, name) in lines {
-            let at = |name: &[u8]| self.refs.binary_search_by(|each| (*each.name).cmp(name));
-            let (Ok(from), Ok(to)) = (at(name), at(target)) else {
+            let (Some(from), Some(to)) = (self.find(name), self.find(target)) else {
                 continue;
             };
             let is_last = !names.contains(target);
             let is_of_head = matches!(&self.head, Head::Ref(of_head) if of_head == name);
-            if self.refs[from].object == self.refs[to].object && is_last && !is_of_head {
+            let object = |at: usize| self.part(&self.refs[at].object);
+            if object(from) == object(to) && is_last && !is_of_head {
                 self.refs[from].target = Some(target.to_vec());
             }
         }
     }
 
-    fn parse(packed: &[u8], head: &[u8], wanted: &OnDemand) -> Option<Self> {
-        let packed = PackedRefs::parse(packed).ok()?;
+    /// A part of the text.
+    fn part(&self, span: &Span) -> &[u8] {
+        &self.text[span.clone()]
+    }
+
+    /// The index of a ref.
+    fn find(&self, name: &[u8]) -> Option<usize> {
+        let order = |each: &Ref| self.part(&each.name).cmp(name);
+        self.refs.binary_search_by(order).ok()
+    }
+
+    fn parse(mut text: Vec<u8>, head: &[u8], wanted: &OnDemand) -> Option<Self> {
+        let mut refs: Vec<Ref> = Vec::new();
+        let (mut records, mut objects, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        let packed = PackedRefs::parse(&text).ok()?;
         if !packed.is_fully_peeled() {
             return None;
         }
-        let mut refs: Vec<Ref> = Vec::new();
-        let (mut records, mut objects) = (Vec::new(), Vec::new());
+        // Each part follows the one before it.
+        let (start, length) = (text.as_ptr().addr(), text.len());
+        let span = |part: &[u8]| {
+            let from = part.as_ptr().addr() - start;
+            from..from + part.len()
+        };
         for packed in packed {
             let packed = packed.ok()?;
+            let object = span(packed.object);
             if packed.name.starts_with(refspec::RECORDS.as_bytes()) {
-                records.push((packed.name.to_vec(), packed.object.to_vec()));
+                records.push((span(packed.name), object.clone()));
             }
             let name = match wanted_name(packed.name, wanted) {
-                None if !refspec::is_reserved(packed.name) => Some(packed.name.to_vec()),
-                name => name,
+                Some(name) => {
+                    let from = length + names.len();
+                    names.extend(name);
+                    Some(from..length + names.len())
+                }
+                None if refspec::is_reserved(packed.name) => None,
+                None => Some(span(packed.name)),
             };
             if packed.name.starts_with(refspec::ON_DEMAND.as_bytes()) {
-                objects.push(packed.object.to_vec());
+                objects.push(object.clone());
             }
             if let Some(name) = name {
+                let peeled = packed.peeled.map(span);
                 refs.push(Ref {
                     name,
-                    object: packed.object.to_vec(),
-                    peeled: packed.peeled.map(<[u8]>::to_vec),
+                    object,
+                    peeled,
                     target: None,
                 });
             }
         }
-        refs.sort_by(|one, other| one.name.cmp(&other.name));
+        text.extend(names);
+        let name = |each: &Ref| &text[each.name.clone()];
+        refs.sort_by(|one, other| name(one).cmp(name(other)));
         // A ref that is tracked by now is shown as the mirror shows it.
-        refs.dedup_by(|one, other| one.name == other.name);
+        refs.dedup_by(|one, other| name(one) == name(other));
         let head = match head.strip_prefix(b"ref: ") {
             Some(name) => Head::Ref(name.trim_ascii().to_vec()),
             None => Head::Object(head.trim_ascii().to_vec()),
         };
         let is_sha256 = refs.first()?.object.len() == 64;
         let list = Self {
+            text,
             head,
             refs,
             records,
@@ -144,17 +178,19 @@ impl Refs {
         match &self.head {
             Head::Object(object) => Some(object),
             Head::Ref(name) => {
-                let at = self.refs.binary_search_by(|each| each.name.cmp(name));
-                at.ok().map(|at| &*self.refs[at].object)
+                let at = self.find(name)?;
+                Some(self.part(&self.refs[at].object))
             }
         }
     }
 
     /// Returns the lines that answer `list`, without the blank one at their end.
     pub(crate) fn lines(&self) -> Vec<u8> {
-        let mut lines = Vec::new();
+        let mut lines = Vec::with_capacity(self.text.len());
         let mut add = |parts: &[&[u8]]| {
-            lines.extend_from_slice(&parts.concat());
+            for part in parts {
+                lines.extend_from_slice(part);
+            }
             lines.push(b'\n');
         };
         if self.is_sha256 {
@@ -165,12 +201,13 @@ impl Refs {
             Head::Object(object) => add(&[object, b" HEAD"]),
         }
         for each in &self.refs {
+            let name = self.part(&each.name);
             match &each.target {
-                Some(target) => add(&[b"@", target, b" ", &each.name]),
-                None => add(&[&each.object, b" ", &each.name]),
+                Some(target) => add(&[b"@", target, b" ", name]),
+                None => add(&[self.part(&each.object), b" ", name]),
             }
             if let Some(peeled) = &each.peeled {
-                add(&[peeled, b" ", &each.name, b"^{}"]);
+                add(&[self.part(peeled), b" ", name, b"^{}"]);
             }
         }
         lines
@@ -179,7 +216,8 @@ impl Refs {
     /// Returns a line for `HEAD` and for each ref that names a wanted object: the object and the name.
     pub(crate) fn lines_of(&self, wants: &Wants) -> Vec<u8> {
         let head = self.head_object().map(|object| (object, &b"HEAD"[..]));
-        let refs = self.refs.iter().map(|each| (&*each.object, &*each.name));
+        let refs = self.refs.iter();
+        let refs = refs.map(|each| (self.part(&each.object), self.part(&each.name)));
         let all = head.into_iter().chain(refs);
         let wanted = all.filter(|(object, _)| wants.contains(*object));
         wanted
@@ -190,7 +228,8 @@ impl Refs {
     /// The mirror's records: what upstream had at the last sync.
     pub(crate) fn records(&self) -> State<'_> {
         let records = self.records.iter();
-        records.map(|(name, object)| (&**name, &**object)).collect()
+        let records = records.map(|(name, object)| (self.part(name), self.part(object)));
+        records.collect()
     }
 
     /// Whether each of these objects is named by a ref or by `HEAD`, or was asked for.
@@ -201,7 +240,7 @@ impl Refs {
         }
         let named = self.refs.iter().map(|each| &each.object);
         for object in named.chain(&self.objects) {
-            left.remove(&**object);
+            left.remove(self.part(object));
         }
         left.is_empty()
     }
@@ -224,8 +263,8 @@ impl Refs {
 
     fn objects_below(&self, prefix: &'static [u8]) -> impl Iterator<Item = &[u8]> {
         let refs = self.refs.iter();
-        let refs = refs.filter(move |each| each.name.starts_with(prefix));
-        refs.map(|each| &*each.object)
+        let refs = refs.filter(move |each| self.part(&each.name).starts_with(prefix));
+        refs.map(|each| self.part(&each.object))
     }
 }
 
@@ -241,7 +280,7 @@ mod tests {
             let (object, rest) = line.split_at(1);
             packed.push_str(&format!("{prefix}{}{rest}\n", object.repeat(40)));
         }
-        let refs = Refs::parse(packed.as_bytes(), head.as_bytes(), &OnDemand::default())?;
+        let refs = Refs::parse(packed.into_bytes(), head.as_bytes(), &OnDemand::default())?;
         let mut lines = String::from_utf8_lossy(&refs.lines()).into_owned();
         for digit in ["1", "2", "3", "4", "5"] {
             lines = lines.replace(&digit.repeat(40), digit);
@@ -271,7 +310,7 @@ mod tests {
         let names = ["a", "b", "c", "d", "main"].map(|name| format!("1 refs/heads/{name}\n"));
         let packed = header() + &names.concat().replace('1', &"1".repeat(40));
         let head = b"ref: refs/heads/d\n";
-        let refs = Refs::parse(packed.as_bytes(), head, &OnDemand::default());
+        let refs = Refs::parse(packed.into_bytes(), head, &OnDemand::default());
         let mut refs = refs.expect("they can be shown");
         let symrefs = [("b", "a"), ("main", "b"), ("main", "d"), ("gone", "c")];
         let symrefs =
