@@ -183,6 +183,35 @@ fn ten_thousand_refs_come_change_and_go() {
     fetches_the_same(&pair);
 }
 
+/// With so many refs, what goes through all of them is left out where a few change.
+#[test]
+fn a_few_of_thousands_of_refs_come_change_and_go() {
+    let pair = pair(|project| {
+        project.history(3);
+        project.many_refs(2_500);
+    });
+    fetches_the_same(&pair);
+    let project = &pair.project;
+    let commit = |name: &str| project.git(["rev-parse", name]).ok().line().to_owned();
+    let early = commit("main~2");
+    project.commit("main", "a", "on a ref");
+    fetches_the_same(&pair);
+    project.branch("early", &early);
+    project.commit("early", "c", "on what no ref names");
+    fetches_the_same(&pair);
+    project.merge("main", "early");
+    project.annotated_tag("v1", "main");
+    fetches_the_same(&pair);
+    project.force("many/000007", "early");
+    project.commit("many/000007", "b", "rewritten");
+    project.delete("many/000008");
+    project.delete("early");
+    fetches_the_same(&pair);
+    let mirror = pair.world.only_mirror();
+    let fsck = pair.world.git(["fsck", "--connectivity-only"]).at(mirror);
+    fsck.ok();
+}
+
 #[test]
 fn nobody_is_answered_by_a_sync_that_began_before_they_asked() {
     let pair = small_pair();

@@ -216,7 +216,8 @@ impl Refspecs {
             .iter()
             .find_map(|mapping| Some((mapping, mapping.public(upstream)?)))?;
         // git too passes over a ref whose name here would be none.
-        let sound = is_ref(upstream) && is_ref(&public) && !is_reserved(&public);
+        let is_sound = is_ref(upstream) && (public == upstream || is_ref(&public));
+        let sound = is_sound && !is_reserved(&public);
         (sound && !is_beside_head(upstream) && !self.excludes(upstream))
             .then_some((mapping, public))
     }

@@ -32,6 +32,8 @@ pub(crate) enum Trust<'t> {
     Refs,
     /// All that its refs and these commits reach: its packs came from a mirror that has them.
     RefsAnd(&'t BTreeSet<ObjectId>),
+    /// All that these commits reach, each of which a ref names.
+    Commits(&'t BTreeSet<ObjectId>),
     /// Nothing: the mirror is damaged.
     Nothing,
 }
@@ -108,14 +110,15 @@ pub(crate) fn rev_list_input(
     trust: Trust<'_>,
 ) -> io::Result<String> {
     let mut input: String = tips.iter().map(|tip| format!("{tip}\n")).collect();
-    if trust == Trust::Nothing {
-        return Ok(input);
-    }
+    let of_refs =
+        || -> io::Result<BTreeSet<_>> { Ok(refs::read(git_dir)?.into_values().collect()) };
+    let known = match trust {
+        Trust::Nothing => return Ok(input),
+        Trust::Commits(commits) => commits.clone(),
+        Trust::Refs => of_refs()?,
+        Trust::RefsAnd(others) => of_refs()?.union(others).copied().collect(),
+    };
     let repo = refs::open(git_dir)?;
-    let mut known: BTreeSet<_> = refs::read(git_dir)?.into_values().collect();
-    if let Trust::RefsAnd(others) = trust {
-        known.extend(others);
-    }
     for oid in known.iter().filter(|oid| repo.has_object(*oid)) {
         input.push_str(&format!("^{oid}\n"));
     }

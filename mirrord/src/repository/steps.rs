@@ -1,9 +1,9 @@
 //! Records which pack brought a mirror from one state of its records to the next, for clients that have the state before.
 //! `common::packs::steps` is the format of the file, and says what it is for.
 
-use std::{fs, io, path::Path};
+use std::{collections::BTreeMap, fs, io, path::Path};
 
-use common::packs::steps::{self, Move, State, Step, Steps};
+use common::packs::steps::{self, Move, Step, Steps};
 use gix::{
     ObjectId,
     bstr::{BStr, ByteSlice},
@@ -29,12 +29,15 @@ pub(crate) fn record(
     if edits.is_empty() {
         return Ok(());
     }
-    let mut after = before.clone();
+    let before = before.iter().filter(|(name, _)| refs::is_record(name));
+    let before: BTreeMap<_, _> = before.map(|(name, oid)| (name.as_bstr(), *oid)).collect();
+    let digest_before = digest(&before);
+    let mut after = before;
     let mut moves = Vec::new();
     for (name, edit) in edits {
         match edit.new {
-            Some(new) => after.insert(name.clone(), new),
-            None => after.remove(name),
+            Some(new) => after.insert(name.as_bstr(), new),
+            None => after.remove(name.as_bstr()),
         };
         let forward = match (edit.old, edit.new) {
             (Some(old), Some(new)) => is_fast_forward(name.as_bstr(), old, new),
@@ -50,7 +53,7 @@ pub(crate) fn record(
     let mut steps = Steps::read(git_dir)?;
     steps.add(Step {
         pack,
-        before: digest(before),
+        before: digest_before,
         after: digest(&after),
         moves,
     });
@@ -62,10 +65,6 @@ pub(crate) fn record(
     Ok(())
 }
 
-fn digest(refs: &Refs) -> u64 {
-    let records = refs.iter().filter(|(name, _)| refs::is_record(name));
-    let records = records.map(|(name, oid)| (name.as_slice(), oid.to_string()));
-    let records: Vec<_> = records.collect();
-    let records = records.iter().map(|(name, oid)| (*name, oid.as_bytes()));
-    steps::digest(&records.collect::<State<'_>>())
+fn digest(records: &BTreeMap<&BStr, ObjectId>) -> u64 {
+    steps::digest(records.iter().map(|(name, oid)| (*name, oid.to_string())))
 }

@@ -4,8 +4,9 @@
 use common::{
     git,
     protocol::{Failure, FailureKind, OrFailure},
-    refspec::{OnDemand, Refspecs},
+    refspec::{OnDemand, Refspecs, WITHHELD},
 };
+use gix::bstr::BString;
 
 use super::{
     guard,
@@ -16,7 +17,7 @@ use super::{
 use crate::{
     repository::{
         plan::Head,
-        refs::{self, UpstreamRefs},
+        refs::{self, MANY_REFS, UpstreamRefs},
     },
     upstream::Trouble,
 };
@@ -48,6 +49,9 @@ impl Run<'_> {
 
     /// Why upstream looks wiped, when it does.
     fn suspicion(&self, received: &mut Received) -> Result<Option<String>, Trouble> {
+        if received.changes_few_of_many() {
+            return Ok(None);
+        }
         let before = received.believed_before();
         let now = &received.served().refs;
         if before.is_empty() || before == *now {
@@ -72,6 +76,20 @@ impl Run<'_> {
 }
 
 impl Received {
+    /// Whether there are many refs and far more than half of them stay as they are. Then no rule of the guard applies, and
+    /// it takes time to compare them all.
+    fn changes_few_of_many(&self) -> bool {
+        let records = self.before.keys().filter(|name| refs::is_record(name));
+        let changes = self.plan.edits.keys().filter(|name| refs::is_record(name));
+        let (records, changes) = (records.count(), changes.count());
+        let withheld = self.before.range(BString::from(WITHHELD)..).next();
+        // Those that were pushed do not count, and nor does the record of HEAD.
+        let changes = changes + self.pushed.len() + 1;
+        records >= MANY_REFS
+            && changes * 2 < records
+            && !withheld.is_some_and(|(name, _)| name.starts_with(WITHHELD.as_bytes()))
+    }
+
     /// What upstream had before. A withheld ref counts with its withheld value. Refs that were pushed through this mirror
     /// are left out: their change is no surprise.
     fn believed_before(&self) -> UpstreamRefs {

@@ -180,7 +180,7 @@ impl Run<'_> {
             trust,
             known: match trust {
                 Trust::Nothing => Refs::new(),
-                Trust::Refs | Trust::RefsAnd(_) => known.refs(),
+                Trust::Refs | Trust::RefsAnd(_) | Trust::Commits(_) => known.refs(),
             },
             watch: self.watch,
         };

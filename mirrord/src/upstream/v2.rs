@@ -31,7 +31,7 @@ use crate::{
         ancestry,
         objects::Commits,
         quarantine::{Completeness, Quarantine},
-        refs::{Refs, UpstreamRefs},
+        refs::{MANY_REFS, Refs, UpstreamRefs},
     },
 };
 
@@ -179,16 +179,19 @@ fn negotiate_and_receive<T: Transport>(
     let repo = request.quarantine.repository().map_err(|err| err.raise())?;
     let mut negotiator = gix::negotiate::Algorithm::Consecutive.into_negotiator();
     let mut graph = Graph::new(Commits::new(&repo), None);
-    for oid in request.records.values().collect::<BTreeSet<_>>() {
-        // Negotiation is about commits: a record that leads to none has nothing to offer.
-        if let Some(commit) = ancestry::peel_to_commit(&repo, *oid) {
-            negotiator.add_tip(commit, &mut graph)?;
-        }
-    }
+    let first = first_offer(request);
+    let mut rest = first.is_some().then(|| all_records(request));
+    let mut offer = first.unwrap_or_else(|| all_records(request));
     let mut arguments = fetch_arguments(capabilities, request);
     let mut state = negotiate::one_round::State::new(true);
     let mut previous: Option<Response> = None;
     loop {
+        for oid in std::mem::take(&mut offer) {
+            // Negotiation is about commits: a record that leads to none has nothing to offer.
+            if let Some(commit) = ancestry::peel_to_commit(&repo, oid) {
+                negotiator.add_tip(commit, &mut graph)?;
+            }
+        }
         let (_, done) = negotiate::one_round(
             &mut *negotiator,
             &mut graph,
@@ -200,6 +203,7 @@ fn negotiate_and_receive<T: Transport>(
         let response = Response::from_line_reader(Protocol::V2, &mut reader, done, !done)?;
         if !response.has_pack() {
             previous = Some(response);
+            offer = rest.take().unwrap_or_default();
             continue;
         }
         if !response.shallow_updates().is_empty() {
@@ -218,6 +222,29 @@ fn negotiate_and_receive<T: Transport>(
             named,
         });
     }
+}
+
+/// What upstream is told of first, where the mirror has many records and one of each wanted ref: what these refs were, and the
+/// usual branches. To read the commits of all records takes time, and upstream most often needs no others.
+fn first_offer(request: PackRequest<'_>) -> Option<BTreeSet<ObjectId>> {
+    let records = request.records;
+    if records.len() < MANY_REFS {
+        return None;
+    }
+    let record = |name: &UpstreamRef| records.get(&*name.record()).copied();
+    let wanted = request.wants.keys().map(record);
+    let mut offer: BTreeSet<ObjectId> = wanted.collect::<Option<_>>()?;
+    offer.extend(
+        ["refs/heads/main", "refs/heads/master"]
+            .map(UpstreamRef::from)
+            .iter()
+            .filter_map(record),
+    );
+    Some(offer)
+}
+
+fn all_records(request: PackRequest<'_>) -> BTreeSet<ObjectId> {
+    request.records.values().copied().collect()
 }
 
 /// Whether upstream takes refs by name in a request for a pack.

@@ -57,12 +57,11 @@ pub struct Move {
     pub forward: bool,
 }
 
-/// Returns a hash of a state.
-#[must_use]
-pub fn digest(state: &State<'_>) -> u64 {
+/// Returns a hash of a state, given in its order: names, and objects in hexadecimal.
+pub fn digest<N: AsRef<[u8]>, O: AsRef<[u8]>>(state: impl IntoIterator<Item = (N, O)>) -> u64 {
     let mut hasher = DefaultHasher::new();
-    for line in state {
-        line.hash(&mut hasher);
+    for (name, object) in state {
+        (name.as_ref(), object.as_ref()).hash(&mut hasher);
     }
     hasher.finish()
 }

@@ -39,6 +39,11 @@ impl Commits {
         }
     }
 
+    /// The parents of a commit.
+    pub(crate) fn parents(&self, oid: &gix::oid) -> Option<Vec<ObjectId>> {
+        Some(self.header(oid, &mut Vec::new())?.parents)
+    }
+
     fn header(&self, oid: &gix::oid, buffer: &mut Vec<u8>) -> Option<CommitHeader> {
         if let Ok(found) = self.objects.try_find(oid, buffer) {
             let found = found.filter(|found| found.kind == Kind::Commit)?;

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    iter,
     time::{Duration, SystemTime},
 };
 
@@ -128,12 +129,9 @@ impl Plan {
             .iter()
             .filter_map(|(name, oid)| Some((refspec::recorded(name)?, *oid)));
         let recorded: UpstreamRefs = recorded.collect();
-        let mut names: BTreeSet<&UpstreamRef> = recorded.keys().collect();
-        names.extend(upstream.refs.keys());
-        for name in names {
-            let (recorded, advertised) = (recorded.get(name), upstream.refs.get(name));
+        for (name, recorded, advertised) in side_by_side(&recorded, &upstream.refs) {
             if let Some(public) = track.public(name) {
-                plan.move_tracked(refs, name, public, recorded.copied(), advertised.copied());
+                plan.move_tracked(refs, name, public, recorded, advertised);
             }
         }
         plan.record_detached_head(refs, &upstream.head);
@@ -337,6 +335,27 @@ impl Plan {
     pub(crate) fn tips(&self) -> BTreeSet<ObjectId> {
         self.edits.values().filter_map(|edit| edit.new).collect()
     }
+}
+
+/// All names in two lists of refs, with the value in each. It goes through both once: a look into a large map takes longer.
+fn side_by_side<'r>(
+    one: &'r UpstreamRefs,
+    other: &'r UpstreamRefs,
+) -> impl Iterator<Item = (&'r UpstreamRef, Option<ObjectId>, Option<ObjectId>)> {
+    let (mut one, mut other) = (one.iter().peekable(), other.iter().peekable());
+    iter::from_fn(move || {
+        let name = match (one.peek(), other.peek()) {
+            (Some((name, _)), Some((other, _))) => (*name).min(*other),
+            (Some((name, _)), None) | (None, Some((name, _))) => *name,
+            (None, None) => return None,
+        };
+        let value = |refs: Option<(&UpstreamRef, &ObjectId)>| refs.map(|(_, oid)| *oid);
+        Some((
+            name,
+            value(one.next_if(|(next, _)| *next == name)),
+            value(other.next_if(|(next, _)| *next == name)),
+        ))
+    })
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ pub(crate) fn publish(
         durable::replace(&git_dir.join("HEAD"), &head)?;
     }
     if changed {
-        let content = write::content(&repo, &refs, &before.peeled(git_dir)?)?;
+        let content = write::content(&repo, &refs, &before)?;
         write::replace(git_dir, lock, before.bytes(), &content, &head)?;
     } else if moves {
         write::replace_head(git_dir, before.bytes(), &head)?;

@@ -33,6 +33,7 @@ use crate::{
     },
 };
 
+mod border;
 mod index;
 
 /// The prefix of the name of each quarantine.
@@ -208,6 +209,13 @@ impl Quarantine {
         trust: Trust<'_>,
         watch: &Watch,
     ) -> Result<(), Failure> {
+        let border = match trust {
+            Trust::Refs => {
+                border::find(self, tips).or_failure("cannot check what upstream sent")?
+            }
+            _ => None,
+        };
+        let trust = border.as_ref().map_or(trust, Trust::Commits);
         connected::check(self.git(), &self.git_dir, tips, trust, watch)
     }
 

@@ -219,11 +219,9 @@ fn repair(git_dir: &Path, files: &Files, lock: gix::lock::File) -> io::Result<()
         (Some(copy), parsed) => rebuild_from_copy(git_dir, &repo, copy, before, parsed)?,
         (None, None) => rebuild_without_copy(git_dir, &repo, files)?,
     };
-    let peeled = match copy {
-        Some(copy) => Snapshot::of_bytes(copy.content().to_vec()).peeled(git_dir)?,
-        None => HashMap::new(),
-    };
-    let content = write::content(&repo, &rebuilt.refs, &peeled)?;
+    let written = copy.map(|copy| copy.content().to_vec());
+    let written = Snapshot::of_bytes(written.unwrap_or_default());
+    let content = write::content(&repo, &rebuilt.refs, &written)?;
     let written_head = copy.filter(|_| !is_interrupted).map(RefsCopy::head);
     let head = choose_head(&repo, &rebuilt.refs, sound_head, written_head);
     if let Some(message) = &rebuilt.message {

@@ -23,6 +23,13 @@ pub(crate) fn choose(
         let recorded = refs.get(&*name.record())?;
         (refs.get(&*public) == Some(recorded)).then_some(public)
     };
+    // Most often; to look at many refs takes time.
+    if let Some(Head::Branch(branch)) = upstream
+        && let Some(public) = shown(branch)
+        && public.starts_with(b"refs/heads/")
+    {
+        return symbolic(&public);
+    }
     let branches: BTreeSet<PublicRef> = refs
         .keys()
         .filter_map(|name| shown(&refspec::recorded(name)?))

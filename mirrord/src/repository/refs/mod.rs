@@ -42,6 +42,9 @@ const HEAD: &str = "HEAD";
 /// How often the refs are verified before the lock is given up: somebody else may change them whenever it is free.
 const MAX_TRIES: usize = 5;
 
+/// From so many refs on, what goes through all of them is avoided where it can be.
+pub(crate) const MANY_REFS: usize = 2_000;
+
 /// All refs of a mirror, by their names there: public refs, records and the mirror's own; `HEAD` aside.
 pub(crate) type Refs = BTreeMap<BString, ObjectId>;
 
@@ -160,11 +163,12 @@ impl Snapshot {
 
     /// The refs.
     pub(crate) fn refs(&self, git_dir: &Path) -> io::Result<Refs> {
-        let mut refs = Refs::new();
+        // They are sorted, and to make a map of sorted entries at once takes a fraction of the time.
+        let mut refs = Vec::new();
         self.for_each(git_dir, |entry| {
-            refs.insert(entry.name.to_owned(), entry.object);
+            refs.push((entry.name.to_owned(), entry.object));
         })?;
-        Ok(refs)
+        Ok(refs.into_iter().collect())
     }
 
     /// Each object that a ref names, with what it is peeled to, where it is a tag. The file has that already, so that no
