@@ -1,7 +1,7 @@
 //! `git-remote-mirror`: the program that git runs for `mirror::` URLs. stdout belongs to git; people read stderr.
 //!
-//! git runs it as a remote helper ([`helper`]) and as the hooks of a push ([`push::hooks`]); its own children run it to
-//! sign in ([`children`]).
+//! git runs it as a remote helper ([`helper`]), as the hooks of a push ([`push::hooks`]), and as the connection over which a
+//! push is sent ([`push::connection`]); its own children run it to sign in ([`children`]).
 
 mod caller;
 mod children;
@@ -41,7 +41,7 @@ use common::{
 
 use crate::{
     children::{askpass, login},
-    push::hooks,
+    push::{connection, hooks},
 };
 
 /// The exit code of git when it dies.
@@ -63,6 +63,7 @@ fn main() -> ExitCode {
         [] if program == names::PRE_RECEIVE => hooks::pre_receive(),
         [] if program == names::PROC_RECEIVE => hooks::proc_receive(),
         [_, _] if program == names::PRE_PUSH => hooks::pre_push(),
+        [_, _] if program == names::CONNECTION => connection::run(),
         // A remote may be called "login", too; then an address follows.
         ["login", action @ ("get" | "store" | "erase")] => login::run(action),
         // An ssh that a child of ours has started.

@@ -9,10 +9,15 @@ pub(crate) const PROC_RECEIVE: &str = "proc-receive";
 /// The hook that git runs when it has read upstream's refs and is about to send.
 pub(crate) const PRE_PUSH: &str = "pre-push";
 
+/// The name under which git runs this program as the connection of a push over the daemon.
+pub(crate) const CONNECTION: &str = "connection";
+
 /// The variable with the daemon's id of the push.
 pub(crate) const PUSH_ID: &str = "MIRROR_PUSH";
 /// The variable with the path of the push's quarantine.
 pub(crate) const QUARANTINE: &str = "MIRROR_QUARANTINE";
+/// The variable with the git directory of the mirror.
+pub(crate) const GIT_DIR: &str = "MIRROR_GIT_DIR";
 /// The variable with the URL of the upstream.
 pub(crate) const UPSTREAM_URL: &str = "MIRROR_UPSTREAM";
 /// The variable with the name of the remote, where it is configured.

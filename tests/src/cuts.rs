@@ -45,12 +45,10 @@ impl Trials {
     #[track_caller]
     pub fn cut(&self, kind: Kind, cut: Cut) -> (Trial, Ran, bool) {
         let trial = self.prepare(kind);
-        self.gitlab.forget_requests();
-        if kind == Kind::Big {
-            // git asks with an empty push first whether it is let in, which is spared.
-            let spared = Fault::cut_after(u64::MAX).on(On::Push).times(1);
-            self.gitlab.fault(spared);
+        if matches!(cut, Cut::Refs(_)) {
+            self.world.forget_advertisement();
         }
+        self.gitlab.forget_requests();
         self.gitlab.fault(cut.fault());
         let ran = self.push(&trial).run();
         self.gitlab.clear_faults();
@@ -80,8 +78,9 @@ pub fn positions_to_cut(trials: &Trials, count: usize) -> Vec<(Kind, Cut)> {
 
 /// Chooses places in one kind of push, by what one such push looks like.
 fn positions(trials: &Trials, kind: Kind, count: usize) -> Vec<Cut> {
-    trials.gitlab.forget_requests();
     let trial = trials.prepare(kind);
+    trials.world.forget_advertisement();
+    trials.gitlab.forget_requests();
     trials.push(&trial).ok();
     let requests = trials.gitlab.requests();
     let last = |end: &str| requests.iter().rfind(|request| request.path.ends_with(end));

@@ -235,6 +235,14 @@ impl World {
         assert!(daemon.ended(STOP_TIMEOUT), "the daemon survived SIGKILL");
     }
 
+    /// Ends the daemon that runs, if one does: the next one does not know what upstream can do, and asks it before a push.
+    #[track_caller]
+    pub fn forget_advertisement(&self) {
+        if self.daemon().is_some() {
+            self.kill_daemon();
+        }
+    }
+
     /// Returns the daemon's whole log, for messages and for tests of what must not be in it.
     pub fn log(&self) -> String {
         let Ok(files) = fs::read_dir(self.mirror_home().join("log")) else {

@@ -40,6 +40,7 @@ mod push_like_git;
 mod push_login;
 mod push_many;
 mod push_odd;
+mod push_over_daemon;
 mod push_pair;
 mod push_races;
 mod push_refs;

@@ -162,9 +162,8 @@ fn a_token_that_was_replaced_is_forgotten_and_the_new_one_asked_for() {
     private.helper_calls("helper");
     push(&private, "ours").ok();
     let calls = private.helper_calls("helper");
-    insta::assert_snapshot!(calls.join("\n"), @r"
+    insta::assert_snapshot!(calls.join("\n"), @"
     get
-    store new
     store new
     ");
 }

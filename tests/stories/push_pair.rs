@@ -23,8 +23,8 @@ pub(crate) struct Pair {
     pub(crate) projects: [Project; 2],
     /// By side, without `mirror::`.
     pub(crate) urls: [String; 2],
-    /// Lives as long as the projects.
-    _gitlab: Option<GitLab>,
+    /// Where the projects are on the web.
+    pub(crate) gitlab: Option<GitLab>,
 }
 
 impl Pair {
@@ -81,7 +81,7 @@ impl Pair {
             world,
             projects,
             urls,
-            _gitlab: gitlab,
+            gitlab,
         }
     }
 

@@ -7,10 +7,14 @@ use crate::{
     stage::Stage,
 };
 
-/// Pushes, and does something to the project after git has seen what is there and before anything is sent.
+/// Pushes, and does something to the project after git has seen what is there and before anything has arrived.
 #[track_caller]
 fn in_between(stage: &Stage, args: &[&str], meanwhile: impl FnOnce(&Project)) -> Ran {
-    let paused = stage.gitlab.pause(On::PushInfoRefs);
+    let step = match args.contains(&"--atomic") {
+        true => On::PushInfoRefs,
+        false => On::Push,
+    };
+    let paused = stage.gitlab.pause(step);
     let push = stage.push("ours", args).start();
     paused.reached();
     meanwhile(&stage.project);
@@ -59,7 +63,8 @@ fn a_branch_that_somebody_made_moved_or_deleted_meanwhile_stays_as_they_want_it(
     let made = in_between(&stage, &["--force", "main:refs/heads/fresh"], |project| {
         project.branch("fresh", "topic");
     });
-    insta::assert_snapshot!(made.shown(), @r"
+    insta::assert_snapshot!(made.shown(), @"
+    remote: error: cannot lock ref 'refs/heads/fresh': reference already exists
     To mirror::http://gitlab.example/group/project.git
      ! [remote rejected] main -> fresh (stale info)
     error: failed to push some refs to 'mirror::http://gitlab.example/group/project.git'
@@ -67,7 +72,8 @@ fn a_branch_that_somebody_made_moved_or_deleted_meanwhile_stays_as_they_want_it(
     let moved = in_between(&stage, &[":topic"], |project| {
         project.commit("topic", "x", "x");
     });
-    insta::assert_snapshot!(moved.shown(), @r"
+    insta::assert_snapshot!(moved.shown(), @"
+    remote: error: cannot lock ref 'refs/heads/topic': is at [oid] but expected [oid]
     To mirror::http://gitlab.example/group/project.git
      ! [remote rejected] topic (stale info)
     error: failed to push some refs to 'mirror::http://gitlab.example/group/project.git'
@@ -75,7 +81,8 @@ fn a_branch_that_somebody_made_moved_or_deleted_meanwhile_stays_as_they_want_it(
     let gone = in_between(&stage, &["--force", "main:spare"], |project| {
         project.delete("spare");
     });
-    insta::assert_snapshot!(gone.shown(), @r"
+    insta::assert_snapshot!(gone.shown(), @"
+    remote: error: cannot lock ref 'refs/heads/spare': unable to resolve reference 'refs/heads/spare'
     To mirror::http://gitlab.example/group/project.git
      ! [remote rejected] main -> spare (stale info)
     error: failed to push some refs to 'mirror::http://gitlab.example/group/project.git'
@@ -87,7 +94,8 @@ fn a_branch_that_somebody_made_moved_or_deleted_meanwhile_stays_as_they_want_it(
             drop(project.commit("topic", "y", "y"));
         },
     );
-    insta::assert_snapshot!(some.shown(), @r"
+    insta::assert_snapshot!(some.shown(), @"
+    remote: error: cannot lock ref 'refs/heads/topic': is at [oid] but expected [oid]
     To mirror::http://gitlab.example/group/project.git
        [oid]..[oid]  main -> main
      * [new branch]      main -> mine

@@ -30,7 +30,7 @@ pub use self::{
         Add, ChangedFile, Config, Damage, FirstClone, Health, LocalRef, MirrorInfo, Next, Past,
         Restore, Saved, Set, Setting, Shown, Status, Why,
     },
-    push::{CarryOutPush, Command, Lease, Open, ProxySignIn, Route},
+    push::{CarryOutPush, Command, Lease, Open, ProxySignIn, Route, SendPush},
     request_id::{REQUEST_ID, RequestId},
     test::{Check, Step, Test, Verdict},
     webhook::{AtGitLab, Delivery, Found, Hook, Listen, Webhook, WebhookReply},
@@ -41,7 +41,7 @@ use crate::address::redact;
 pub const ATOMIC_PUSH_FAILURE: &str = "atomic push failure";
 
 /// The version of everything below. It is exchanged before any message, so that two builds which differ can say so.
-pub const VERSION: u16 = 11;
+pub const VERSION: u16 = 12;
 
 /// The first message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +77,12 @@ pub enum Request {
     /// client has sent [`Answer::Accepted`] batches, the last one empty, of what upstream accepted and what stays in the
     /// mirror. Answered by [`Reply::Settled`] or [`Reply::Failed`].
     CarryOutPush(CarryOutPush),
+    /// Send an open push to an upstream on the web, over the daemon's connection. Answered by [`Reply::Capabilities`], or by
+    /// upstream's advertisement in [`Reply::Bytes`], the last one empty. Then the client sends git's request in
+    /// [`Answer::Bytes`], the last one empty, and hears upstream's answer in [`Reply::Bytes`], the last one empty. Answered
+    /// by [`Reply::NotTaken`] at any time where upstream certainly has nothing of it, by [`Reply::Failed`] where it may have
+    /// it.
+    SendPush(SendPush),
     /// Give the login that waits under a one-time id. Answered by [`Reply::Login`] or [`Reply::Failed`].
     Login {
         /// The id; it is good for one use.
@@ -169,6 +175,7 @@ impl Request {
             Self::Download(fetch) => of("first sync", &fetch.mirror),
             Self::Push(fetch) => of("push", &fetch.mirror),
             Self::CarryOutPush(_) => "reservation of a push".to_owned(),
+            Self::SendPush(_) => "sending of a push".to_owned(),
             Self::Login { origin, .. } => format!("login for '{origin}'"),
             Self::LoginTried { .. } => "outcome of a login".to_owned(),
             Self::Question { .. } => "question of ssh".to_owned(),
@@ -226,6 +233,13 @@ pub enum Reply {
         /// The name of the mirror.
         name: String,
     },
+    /// What upstream's `git receive-pack` can do, as it advertised it last.
+    Capabilities(Vec<u8>),
+    /// A part of what upstream sends, as it came.
+    Bytes(Vec<u8>),
+    /// Upstream has nothing of the push: it refuses it for this reason, or, without a reason, the client's git is to send it
+    /// itself; final.
+    NotTaken(Option<Failure>),
     /// The mirror has what upstream accepted and what stays here, and keeps it; what the person should know, one line
     /// each. Final.
     Settled(Vec<String>),
@@ -316,7 +330,13 @@ impl Reply {
     #[must_use]
     pub fn outcome(&self) -> Option<String> {
         Some(match self {
-            Self::Progress(_) | Self::Ask(_) | Self::Step(_) | Self::Missed(_) => return None,
+            Self::Progress(_)
+            | Self::Ask(_)
+            | Self::Step(_)
+            | Self::Missed(_)
+            | Self::Bytes(_)
+            | Self::Capabilities(_) => return None,
+            Self::NotTaken(_) => "not taken".to_owned(),
             Self::LoginAccepted { .. } => "login accepted".to_owned(),
             Self::LoginRefused { .. } => "login refused".to_owned(),
             Self::Ready(ready) | Self::Open(Open { ready, .. }) => match &ready.stale {
@@ -345,6 +365,8 @@ pub enum Answer {
     Commands(Vec<Command>),
     /// Some commands that upstream accepted, or that stay here, by their places in the order in which they were sent.
     Accepted(Vec<u32>),
+    /// A part of git's request to upstream.
+    Bytes(Vec<u8>),
 }
 
 /// A question that only the client's side can answer.

@@ -17,6 +17,15 @@ pub struct CarryOutPush {
     pub incomplete: bool,
 }
 
+/// The request to send an open push to upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendPush {
+    /// The id of the open push, from [`Open`].
+    pub id: String,
+    /// Whether upstream is asked what it has and can do, or what it could do the last time is enough.
+    pub asks: bool,
+}
+
 /// One ref that a push changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {

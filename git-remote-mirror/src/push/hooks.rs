@@ -18,6 +18,7 @@ use common::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
+    git_push,
     hook_protocol::{self, PushCommands},
     markers,
     ref_update::{RefUpdate, Verdict, find_stale},
@@ -178,7 +179,7 @@ fn print_hint(update: &RefUpdate<'_>, reason: &str, atomic_by: Option<&str>) {
 
 /// Names the refs that did not go to upstream.
 fn name_local(local: &[LocalUpdate], commands: &[Command]) {
-    let host = send::upstream_host();
+    let host = git_push::upstream_host();
     for LocalUpdate { at, reveals } in local.iter().take(MAX_NAMED) {
         let command = &commands[*at];
         let name = &command.name;

@@ -22,6 +22,8 @@ use crate::names::PRE_PUSH;
 const COMMANDS: &str = "commands";
 /// There once git has begun to send to upstream.
 const SENT: &str = "sent";
+/// There once it is known that nothing has reached upstream over the daemon.
+const NOT_TAKEN: &str = "not-taken";
 /// The leases of a push that has too many for the arguments of a git.
 const LEASES: &str = "leases";
 /// Locked while `proc-receive` works.
@@ -59,6 +61,30 @@ pub(crate) fn has_command_count(quarantine: &Path, count: usize) -> bool {
 /// Records that git begins to send to upstream.
 pub(crate) fn record_sent(quarantine: &Path) -> io::Result<()> {
     fs::write(quarantine.join(SENT), "")
+}
+
+/// The file with the refs that upstream has, as far as it is known, in lines of an object and a name; there is none where
+/// upstream is to be asked.
+pub(crate) fn advertisement(quarantine: &Path) -> PathBuf {
+    quarantine.join("advertisement")
+}
+
+/// Records that nothing has reached upstream over the daemon, and the reason if upstream refuses it; where none is given, a
+/// git that asks upstream itself is to send.
+pub(crate) fn record_not_taken(quarantine: &Path, reason: Option<&str>) -> io::Result<()> {
+    match fs::remove_file(quarantine.join(SENT)) {
+        Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
+        _ => {}
+    }
+    fs::write(quarantine.join(NOT_TAKEN), reason.unwrap_or_default())
+}
+
+/// Takes what [`record_not_taken`] has recorded: nothing, no reason, or a reason.
+pub(crate) fn take_not_taken(quarantine: &Path) -> Option<Option<String>> {
+    let path = quarantine.join(NOT_TAKEN);
+    let reason = fs::read_to_string(&path).ok()?;
+    let _ = fs::remove_file(path);
+    Some(Some(reason).filter(|reason| !reason.is_empty()))
 }
 
 /// Records the leases that the hook `pre-push` is to check.

@@ -1,10 +1,13 @@
 //! A push: `git receive-pack` on the mirror talks to the git that runs the helper. Its hooks are this program again
 //! ([`hooks`]): they reserve the refs, send to upstream, have the daemon settle the push, and report.
 
+pub(crate) mod connection;
+mod git_push;
 mod hook_protocol;
 pub(crate) mod hooks;
 mod markers;
 mod outcome;
+mod over_daemon;
 mod ref_update;
 mod reservation;
 mod scratch;
@@ -80,6 +83,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<bool, Failure> {
         .env(names::PUSH_ID, &open.id)
         .env(REQUEST_ID, RequestId::of_process().to_string())
         .env(names::QUARANTINE, &open.quarantine)
+        .env(names::GIT_DIR, &open.ready.git_dir)
         .env(names::UPSTREAM_URL, &open.upstream);
     git::add_alternate(&mut server, &open.ready.git_dir.join("objects"));
     for (name, value) in sign_in::variables(&open.sign_in) {
@@ -121,12 +125,17 @@ pub(crate) fn run(invocation: &Invocation) -> Result<bool, Failure> {
     Ok(is_served)
 }
 
-/// Links the hooks to this program.
+/// Links the hooks, and what the sending git runs, to this program.
 fn install_hooks(dir: &Path) -> io::Result<()> {
     let program = env::current_exe()?;
     fs::create_dir(dir)?;
-    for hook in [names::PRE_RECEIVE, names::PROC_RECEIVE, names::PRE_PUSH] {
-        symlink(&program, dir.join(hook))?;
+    for name in [
+        names::PRE_RECEIVE,
+        names::PROC_RECEIVE,
+        names::PRE_PUSH,
+        names::CONNECTION,
+    ] {
+        symlink(&program, dir.join(name))?;
     }
     Ok(())
 }

@@ -27,6 +27,7 @@ pub(crate) struct Rewrite {
 }
 
 /// One ref that a push changes at upstream.
+#[derive(Clone)]
 pub(crate) struct RefUpdate<'c> {
     /// The position of its command in the push.
     pub at: usize,

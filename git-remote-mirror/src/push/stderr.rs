@@ -53,6 +53,17 @@ const NOTHING_SENT: [&str; 7] = [
     "RPC failed; HTTP 429",
 ];
 
+/// Which lines of git's stderr are shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// All that say something of upstream.
+    All,
+    /// Upstream's own, and progress.
+    OfUpstream,
+    /// None.
+    Nothing,
+}
+
 /// Why git failed, as far as its stderr says.
 #[derive(Default)]
 pub(crate) struct Stderr {
@@ -67,6 +78,7 @@ impl Stderr {
     pub(crate) fn relay(
         stderr: Option<ChildStderr>,
         host: &str,
+        shown: Shown,
         shows_progress: bool,
         events: &Sender<Event>,
     ) -> Self {
@@ -88,15 +100,21 @@ impl Stderr {
                     // The watch is over when git was given up.
                     let _ = events.send(event);
                 }
-                if let Some(mut shown) = read.add_line(&line, shows_progress, host) {
+                let text = read.add_line(&line, shows_progress, host);
+                let is_shown = match shown {
+                    Shown::All => true,
+                    Shown::OfUpstream => is_of_upstream(&line),
+                    Shown::Nothing => false,
+                };
+                if let Some(mut text) = text.filter(|_| is_shown) {
                     if std::mem::replace(&mut is_open, has_no_end(&line)) {
-                        shown.insert(0, '\n');
+                        text.insert(0, '\n');
                     }
                     if !is_open {
-                        shown.push(if byte == b'\r' { '\r' } else { '\n' });
+                        text.push(if byte == b'\r' { '\r' } else { '\n' });
                     }
                     // A stderr that is gone is no reason to fail.
-                    let _ = io::stderr().write_all(shown.as_bytes());
+                    let _ = io::stderr().write_all(text.as_bytes());
                 }
                 line.clear();
             }
@@ -159,6 +177,13 @@ impl Stderr {
         }
         format!("{cause}; it may have reached upstream, the same push again tells")
     }
+}
+
+/// Whether a line is upstream's, progress in sending to it, or what it cannot do.
+fn is_of_upstream(line: &[u8]) -> bool {
+    let not_supported = [b"fatal: ", NOT_SUPPORTED.as_bytes()].concat();
+    let begins: [&[u8]; 3] = [b"remote:", b"Writing objects", &not_supported];
+    begins.iter().any(|begin| line.starts_with(begin))
 }
 
 /// Whether this is a last line of upstream's without an end: git appends its suffix to every other one.

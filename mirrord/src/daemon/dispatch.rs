@@ -47,6 +47,7 @@ impl Server {
             Request::Fetch(request) => return fetch::serve(engine, conversation, request).await,
             Request::Push(request) => return push::open(engine, conversation, request).await,
             Request::CarryOutPush(request) => push::execute(engine, conversation, request).await?,
+            Request::SendPush(request) => push::send(engine, conversation, request).await?,
             Request::CheckObjects(git_dir) => {
                 complaint::check_objects(engine, &git_dir);
                 Reply::Done

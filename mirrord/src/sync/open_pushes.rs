@@ -2,12 +2,13 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use common::protocol::Failure;
+use common::protocol::{Failure, SignIn};
 use parking_lot::Mutex;
 
 use crate::{
     mirrors::{gate::ReadGuard, registry::Mirror},
     repository::quarantine::Quarantine,
+    upstream::ReceivePack,
 };
 
 /// The open pushes of all mirrors, by id.
@@ -22,6 +23,12 @@ pub(crate) struct OpenPush {
     pub quarantine: Quarantine,
     /// Why upstream could not be asked, if so. Then nothing can be pushed to it.
     pub trouble: Option<Failure>,
+    /// Whether the mirror's records are what upstream has.
+    pub is_in_step: bool,
+    /// What the client was given to sign in with.
+    pub login: SignIn,
+    /// Upstream's `git receive-pack`, where the daemon itself can send to it.
+    pub receive_pack: Option<ReceivePack>,
     /// Keeps the mirror from being moved or removed.
     pub _reading: ReadGuard,
 }

@@ -2,7 +2,7 @@
 //! here. A sync begins at [`session`], `mirrord test` at [`probe`].
 //!
 //! gix's lower layer does the protocol. What it cannot speak to (old servers, sign-in by Kerberos, client
-//! certificates) goes through `git fetch`, to the same end. All of it is blocking code that a [`Watch`](crate::process::watch::Watch) can cancel.
+//! certificates) goes through `git fetch`, to the same end. All of it is blocking code that a [`Watch`] can cancel.
 
 mod access;
 mod advertised;
@@ -16,6 +16,7 @@ mod local;
 mod one_time_logins;
 mod probe;
 mod proxy;
+mod push_capabilities;
 mod session;
 mod sideband;
 mod ssh;
@@ -26,26 +27,30 @@ mod v2;
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use common::{
-    address::upstream_url::UpstreamUrl,
+    address::upstream_url::{Scheme, UpstreamUrl},
     paths::Paths,
     protocol::{Failure, FailureKind},
 };
+
+use tokio::sync::broadcast;
 
 pub(crate) use self::{
     access::Access,
     advertised::Advertised,
     answers::server_message::moved_to,
     hooks_api::{ProjectHook, ProjectHooks},
+    http::{Beginning, ReceivePack, Unanswered},
     http_settings::ProactiveAuth,
     one_time_logins::OneTimeLogins,
     probe::{Probe, Reading, Unread},
     proxy::ProxyQuestion,
+    push_capabilities::Known,
     session::Session,
     token_expiry::TokenExpiry,
     trials::Trials,
     v2::PackRequest,
 };
-use crate::process::questions::Questions;
+use crate::process::{questions::Questions, watch::Watch};
 
 /// A failure, with what the daemon needs to know beside the message.
 #[derive(Debug, Clone)]
@@ -121,6 +126,8 @@ pub(crate) struct Upstreams {
     /// Refused logins, and how often each may be tried.
     pub trials: Trials,
     clients: http::Clients,
+    /// What can be pushed to upstreams on the web, and how.
+    pub push_capabilities: push_capabilities::PushCapabilities,
     /// The ssh that is run for upstreams.
     pub ssh: ssh::Ssh,
     /// Logins that wait for a child of ours to ask for them.
@@ -142,10 +149,21 @@ impl Upstreams {
             child_settings,
             trials: Trials::new(paths.refused()),
             clients: http::Clients::default(),
+            push_capabilities: push_capabilities::PushCapabilities::default(),
             ssh: ssh::Ssh::new(paths.ssh(), paths.ssh_configurations(), questions.clone()),
             logins: Arc::default(),
             questions,
         }
+    }
+
+    /// The `git receive-pack` of an upstream on the web, where our own http client can talk to it. Nothing is sent yet.
+    pub(crate) fn receive_pack(&self, url: &UpstreamUrl, access: &Access) -> Option<ReceivePack> {
+        let is_ours = matches!(url.scheme(), Scheme::Http | Scheme::Https)
+            && access.http.needs_git.is_none()
+            && !access.is_step;
+        let watch = Watch::new("push", broadcast::channel(1).0, Vec::new());
+        let session = || http::HttpSession::new(url, access, &self.clients, &watch).ok();
+        is_ours.then(session).flatten().map(ReceivePack::new)
     }
 
     /// Asks the host when the token expires that `access` signs in with.

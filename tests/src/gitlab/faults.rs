@@ -23,6 +23,8 @@ pub enum On {
     Fetch,
     /// `POST git-receive-pack`.
     Push,
+    /// `POST git-receive-pack` of a git, and not of the daemon.
+    PushOfGit,
     /// The question of git-lfs after files.
     Lfs,
 }
@@ -40,6 +42,12 @@ impl On {
             Self::LsRefs => asks && command("command=ls-refs"),
             Self::Fetch => asks && (command("command=fetch") || !command("command=")),
             Self::Push => request.path.ends_with("/git-receive-pack"),
+            Self::PushOfGit => {
+                let is_daemon = |(name, value): &(String, String)| {
+                    name == "user-agent" && value.contains("mirrord")
+                };
+                Self::Push.fits(request) && !request.headers.iter().any(is_daemon)
+            }
             Self::Lfs => request.path.ends_with(lfs::BATCH),
         }
     }
@@ -78,6 +86,12 @@ enum What {
 }
 
 impl Fault {
+    /// A push that the daemon sends is refused once, because it has no length or for another such reason. The client's git
+    /// sends it then.
+    pub fn leaves_push_to_git() -> Self {
+        Self::status(411).on(On::Push).times(1)
+    }
+
     fn new(what: What) -> Self {
         Self {
             what,

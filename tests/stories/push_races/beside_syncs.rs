@@ -197,6 +197,9 @@ fn a_branch_that_somebody_moves_while_a_push_is_on_its_way_is_never_overwritten(
             (GitLab::pause, On::Push),
         ];
         for (pause, step) in moments {
+            if step == On::PushInfoRefs {
+                race.world.forget_advertisement();
+            }
             let paused = pause(&race.gitlab, step);
             let push = ["push", "-q", force, "origin", "HEAD:side"];
             let push = race.git("pusher", &push).start();

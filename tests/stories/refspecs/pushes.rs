@@ -128,7 +128,7 @@ fn a_push_through_a_renaming_changes_upstream_only_from_what_was_seen() {
     let mut all = String::new();
     for force in ["--no-force", "--force", "--force-with-lease"] {
         let mine = stage.commit_onto("ours", "origin/upstream/main", &format!("mine{force}"));
-        let paused = stage.gitlab.pause(On::PushInfoRefs);
+        let paused = stage.gitlab.pause(On::Push);
         let args = [
             "push",
             force,
@@ -145,18 +145,21 @@ fn a_push_through_a_renaming_changes_upstream_only_from_what_was_seen() {
         writeln!(all, "{force}:\n{}", pushed.shown()).expect("into a string");
         upstream_has(&stage, &[("main", Some(&theirs))]);
     }
-    insta::assert_snapshot!(all, @r"
+    insta::assert_snapshot!(all, @"
     --no-force:
+    remote: error: cannot lock ref 'refs/heads/main': is at [oid] but expected [oid]
     To mirror::project
      ! [remote rejected] [oid] -> upstream/main (stale info)
     error: failed to push some refs to 'mirror::project'
 
     --force:
+    remote: error: cannot lock ref 'refs/heads/main': is at [oid] but expected [oid]
     To mirror::project
      ! [remote rejected] [oid] -> upstream/main (stale info)
     error: failed to push some refs to 'mirror::project'
 
     --force-with-lease:
+    remote: error: cannot lock ref 'refs/heads/main': is at [oid] but expected [oid]
     To mirror::project
      ! [remote rejected] [oid] -> upstream/main (stale info)
     error: failed to push some refs to 'mirror::project'

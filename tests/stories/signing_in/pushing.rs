@@ -52,10 +52,10 @@ fn a_push_whose_token_is_refused_counts_as_a_try_and_asks_nobody() {
     paused.release();
     let ran = pushing.wait();
     assert!(!ran.status.success(), "{ran}");
-    insta::assert_snapshot!(ran.shown(), @r"
+    insta::assert_snapshot!(ran.shown(), @"
     remote: HTTP Basic: Access denied. If a password was provided for Git authentication, the password was incorrect or you're required to use a token instead of a password. If a token was provided, it was either incorrect, expired, or improperly scoped.
     To mirror::project
-     ! [remote rejected] HEAD -> one (Authentication failed for 'http://gitlab.example/group/project.git/')
+     ! [remote rejected] HEAD -> one (Authentication failed for 'http://gitlab.example/group/project.git')
     error: failed to push some refs to 'mirror::project'
     ");
     for _ in 0..3 {
@@ -81,10 +81,10 @@ fn a_token_that_may_read_and_is_refused_in_pushes_is_tried_there_twice_in_all() 
     }
     insta::assert_snapshot!(all, @"
     To mirror::project
-     ! [remote rejected] HEAD -> one (Authentication failed for 'http://gitlab.example/group/project.git/')
+     ! [remote rejected] HEAD -> one (Authentication failed for 'http://gitlab.example/group/project.git')
     error: failed to push some refs to 'mirror::project'
     To mirror::project
-     ! [remote rejected] HEAD -> two (Authentication failed for 'http://gitlab.example/group/project.git/')
+     ! [remote rejected] HEAD -> two (Authentication failed for 'http://gitlab.example/group/project.git')
     error: failed to push some refs to 'mirror::project'
     To mirror::project
      ! [remote rejected] HEAD -> three (Authentication failed for 'http://gitlab.example/group/project.git': this login was refused twice)
@@ -125,7 +125,7 @@ fn a_token_that_may_read_and_is_refused_in_pushes_is_tried_there_twice_in_all() 
 /// Refuses the login of the next push.
 fn refused_once() -> Fault {
     let refused = Fault::status(401).header("WWW-Authenticate", "Basic realm=\"GitLab\"");
-    refused.on(On::PushInfoRefs).times(1)
+    refused.on(On::Push).times(1)
 }
 
 /// The answer of the daemon's own credential helper to these ids.
@@ -157,6 +157,8 @@ fn variable(private: &Stage, text: &str, name: &str) -> String {
 #[test]
 fn an_id_is_good_once_and_for_its_own_push_alone() {
     let private = with_token();
+    push(&private, "zero").ok();
+    private.gitlab.fault(Fault::leaves_push_to_git());
     let paused = private.gitlab.pause(On::PushInfoRefs);
     let pushing = push(&private, "one").start();
     paused.reached();
@@ -182,6 +184,7 @@ fn an_id_is_good_once_and_for_its_own_push_alone() {
     let hook = format!("#!/bin/sh\necho waiting >&2\ncat '{fifo}' >/dev/null\n");
     private.world.script("ours/.git/hooks/pre-push", &hook);
     for stranger in [true, false] {
+        private.gitlab.fault(Fault::leaves_push_to_git());
         let pushing = push(&private, &format!("branch-{stranger}")).start();
         pushing.printed("waiting");
         let server = "receive-pack";

@@ -35,7 +35,7 @@ fn a_routed_url_is_fetched_and_pushed_to_with_a_warning() {
     let own_pid = std::process::id().to_string();
     let shown = ran.shown().replace(&own_pid, "[pid]");
     insta::assert_snapshot!(shown, @"
-    warning: 'http://gitlab.example/group/project.git' is asked without its mirror: mirrord speaks version 99 of the protocol, this program version 11
+    warning: 'http://gitlab.example/group/project.git' is asked without its mirror: mirrord speaks version 99 of the protocol, this program version 12
     hint: stop it with 'kill [pid]'; the next command starts the installed one
     ");
     assert_eq!(

@@ -1,10 +1,11 @@
 //! The daemon's side of a push. [`open()`] makes the mirror fresh for it; [`execute`] reserves its refs and says where each
-//! command goes (`route`), waits for what upstream accepts, and writes that to the mirror (`settle`).
+//! command goes (`route`), [`send()`] sends it there where the daemon can, and [`execute`] waits for what upstream accepts, and writes that to the mirror (`settle`).
 
 mod journal;
 mod login;
 mod open;
 mod route;
+mod send;
 mod settle;
 
 use std::{collections::BTreeSet, io, sync::Arc};
@@ -17,7 +18,7 @@ use gix::bstr::BString;
 use tokio::{sync::broadcast, task::JoinError};
 
 use self::{journal::JournalEntry, route::Routed};
-pub(crate) use self::{login::record_login_tried, open::open};
+pub(crate) use self::{login::record_login_tried, open::open, send::send};
 use crate::{
     mirrors::gate::Reservation,
     process::blocking::panicked,
@@ -62,11 +63,7 @@ pub(crate) async fn execute(
         _ => None,
     };
     let commands = receive_batches(conversation, commands).await?;
-    let Some(opened) = engine.pushes.get(&request.id) else {
-        let failure = Failure::here("mirrord was started anew in the middle of the push")
-            .hinted("the same push again starts it anew");
-        return Err(failure.into());
-    };
+    let opened = engine.pushes.get(&request.id).ok_or_else(no_longer_open)?;
     let mut entry = JournalEntry::begin(engine, &opened.mirror);
     entry.outcome = Some(Outcome::Cancelled);
     let host = opened.mirror.settings.url.host();
@@ -195,6 +192,11 @@ impl Push<'_> {
             .wait(&self.host, &mut self.no_progress, future)
             .await
     }
+}
+
+fn no_longer_open() -> Failure {
+    Failure::here("mirrord was started anew in the middle of the push")
+        .hinted("the same push again starts it anew")
 }
 
 fn push_panicked(panic: JoinError) -> Failure {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use common::address::upstream_url::Address;
 use common::protocol::{Failure, FailureKind, Fetch, OneTimeId, Open, OrFailure, Outcome, Reply};
 
 use super::{
@@ -113,8 +114,15 @@ fn prepare(engine: &Arc<Engine>, mirror: ReadableMirror) -> Result<PreparedPush,
             .collect(),
         _questions: questions,
     };
+    let upstream = reached.map_or_else(|| ready.url.clone(), |url| url.to_string());
+    let receive_pack = match (&trouble, Address::parse(&upstream)) {
+        (None, Ok(Address::Url(url, _))) => engine.upstreams.receive_pack(&url, &access),
+        _ => None,
+    };
+    let is_in_step = ready.warnings.is_empty();
+    let login = sign_in.clone();
     let open = Open {
-        upstream: reached.map_or_else(|| ready.url.clone(), |url| url.to_string()),
+        upstream,
         ready,
         id: id.clone(),
         fsck: mirror.settings.rules.fsck,
@@ -126,6 +134,9 @@ fn prepare(engine: &Arc<Engine>, mirror: ReadableMirror) -> Result<PreparedPush,
         mirror,
         quarantine,
         trouble,
+        is_in_step,
+        login,
+        receive_pack,
         _reading: reading,
     };
     engine.pushes.open(&id, opened);

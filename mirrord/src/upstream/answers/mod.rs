@@ -131,11 +131,11 @@ pub(crate) fn moved(
 }
 
 /// Checks that git's protocol follows, and not a page: most often that is the sign-in page of a network, which says nothing
-/// of upstream. `service_part` is `advertisement` or `result`.
+/// of upstream. `answer` is git's name for what was asked for, such as `upload-pack-result`.
 pub(crate) fn check_content_type(
     url: &UpstreamUrl,
     headers: &HeaderMap,
-    service_part: &str,
+    answer: &str,
 ) -> Result<(), Trouble> {
     let kind = headers
         .get(CONTENT_TYPE)
@@ -143,7 +143,7 @@ pub(crate) fn check_content_type(
         .and_then(|value| value.split(';').next())
         .unwrap_or_default()
         .trim();
-    if kind == format!("application/x-git-upload-pack-{service_part}") {
+    if kind == format!("application/x-git-{answer}") {
         return Ok(());
     }
     let kind = if kind.is_empty() {

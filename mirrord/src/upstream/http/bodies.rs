@@ -54,7 +54,7 @@ impl Pending {
         let response = session
             .post_on(&self.url, self.lines, body)
             .map_err(|trouble| session.fail(trouble))?;
-        answers::check_content_type(&session.0.url, response.headers(), "result")
+        answers::check_content_type(&session.0.url, response.headers(), "upload-pack-result")
             .map_err(|trouble| session.fail(trouble))?;
         let lines = header_lines(response.headers());
         session.state().response = Some(response);

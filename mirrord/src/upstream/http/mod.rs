@@ -7,6 +7,7 @@
 mod bodies;
 mod clients;
 mod plain_text;
+mod receive_pack;
 mod redirects;
 mod single_request;
 
@@ -22,8 +23,9 @@ use common::{address::upstream_url::UpstreamUrl, no_progress::NoProgress, protoc
 use gix::error::ErrorExt;
 use gix_transport::client::blocking_io::http::{GetResponse, Http, PostBodyDataKind, PostResponse};
 use parking_lot::{Mutex, MutexGuard};
-use reqwest::header::{
-    AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE,
+use reqwest::{
+    RequestBuilder,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE},
 };
 use tokio::{
     runtime::Handle,
@@ -31,6 +33,7 @@ use tokio::{
 };
 
 use self::bodies::{Body, Head, Post};
+pub(crate) use self::receive_pack::{Beginning, ReceivePack, Unanswered};
 pub(super) use self::{clients::Clients, single_request::Answer};
 use super::{Access, Trouble, answers, proxy::authorization};
 
@@ -82,6 +85,16 @@ impl HttpSession {
             url: url.clone(),
             state: Mutex::new(state),
         })))
+    }
+
+    /// The URL that is asked.
+    pub(crate) fn url(&self) -> &UpstreamUrl {
+        &self.0.url
+    }
+
+    /// How it is signed in.
+    pub(crate) fn access(&self) -> &Access {
+        &self.0.access
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -201,6 +214,34 @@ impl HttpSession {
         headers
     }
 
+    /// A request with the login, where it goes to where that belongs.
+    fn build_request(
+        &self,
+        method: reqwest::Method,
+        to: &UpstreamUrl,
+        url: &str,
+        headers: HeaderMap,
+    ) -> RequestBuilder {
+        let request = self.0.client.request(method, url).headers(headers);
+        let Some(login) = self
+            .0
+            .access
+            .login
+            .as_ref()
+            .filter(|_| self.takes_login(to))
+        else {
+            return request;
+        };
+        match &login.authtype {
+            None => request.basic_auth(&login.username, Some(&login.password)),
+            // A credential that no header can have is one that upstream refuses.
+            Some(authtype) => match authorization(authtype, &login.password) {
+                Some(value) => request.header(AUTHORIZATION, value),
+                None => request,
+            },
+        }
+    }
+
     fn send(
         &self,
         method: reqwest::Method,
@@ -209,23 +250,7 @@ impl HttpSession {
         headers: HeaderMap,
         body: Option<Vec<u8>>,
     ) -> Result<reqwest::Response, Trouble> {
-        let mut request = self.0.client.request(method, url).headers(headers);
-        if let Some(login) = self
-            .0
-            .access
-            .login
-            .as_ref()
-            .filter(|_| self.takes_login(to))
-        {
-            request = match &login.authtype {
-                None => request.basic_auth(&login.username, Some(&login.password)),
-                // A credential that no header can have is one that upstream refuses.
-                Some(authtype) => match authorization(authtype, &login.password) {
-                    Some(value) => request.header(AUTHORIZATION, value),
-                    None => request,
-                },
-            };
-        }
+        let mut request = self.build_request(method, to, url, headers);
         if let Some(body) = body {
             request = request.body(body);
         }
@@ -294,9 +319,11 @@ impl Http for HttpSession {
             .discover(url, lines)
             .map_err(|trouble| self.fail(trouble).raise())?;
         self.state().base = base;
-        if let Err(trouble) =
-            answers::check_content_type(&self.0.url, response.headers(), "advertisement")
-        {
+        if let Err(trouble) = answers::check_content_type(
+            &self.0.url,
+            response.headers(),
+            "upload-pack-advertisement",
+        ) {
             self.state().response = Some(response);
             let trouble = match answers::is_ref_file(&self.read_rest()) {
                 true => answers::file_server(&self.0.url),

@@ -167,6 +167,9 @@ fn a_push_whose_connection_hangs_has_not_reached_upstream() {
     stage.ours(&["fetch"]).ok();
     stage.gitlab.fault(Fault::hang_on_accept());
     stage.commit_empty();
+    stage.ours(&["push", "-q", "origin", "main"]).ok();
+    stage.commit_empty();
+    stage.gitlab.fault(Fault::leaves_push_to_git());
     let ran = stage.ours(&["push", "origin", "main"]).fails();
     assert!(ran.stderr.contains(&format!("({SILENT})")), "{ran}");
     stage.gitlab.clear_faults();
