@@ -289,6 +289,15 @@ impl Quarantine {
         durable::sync_dir(&to)
     }
 
+    /// Writes the packs to disk while something else is waited for. [`release`](Self::release) does it again, and fails where
+    /// this has.
+    pub(crate) fn begin_sync(&self) {
+        let packs = fs::read_dir(self.dir.join("pack"));
+        for entry in packs.into_iter().flatten().flatten() {
+            let _ = File::open(entry.path()).and_then(|file| file.sync_all());
+        }
+    }
+
     /// Moves the objects that `tips` need into the mirror's object store, and no others.
     pub(crate) fn release_only(&self, tips: &BTreeSet<ObjectId>, origin: Origin) -> io::Result<()> {
         let only = Self::new(&self.git_dir)?;

@@ -108,6 +108,8 @@ impl Push<'_> {
             // The client may vanish before it reports what upstream accepted.
             let message = "interrupted, and it may have reached upstream";
             self.entry.outcome = Some(Outcome::Failed(message.to_owned()));
+            let opened = self.opened.clone();
+            tokio::task::spawn_blocking(move || opened.quarantine.begin_sync());
         }
         self.conversation.send(&reserved).await?;
         let accepted = |answer| match answer {
