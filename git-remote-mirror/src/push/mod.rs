@@ -17,7 +17,12 @@ mod sign_in;
 mod stderr;
 mod watch;
 
-use std::{env, fs, io, os::unix::fs::symlink, path::Path, time::Duration};
+use std::{
+    env, fs, io,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use common::{
     git,
@@ -72,9 +77,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<bool, Failure> {
                 .iter()
                 .flat_map(|fault| ["-c".to_owned(), format!("receive.fsck.{fault}=ignore")]),
         )
-        // The client has seen the mirror's refs, so they need not be advertised as refs of an alternate. `true` prints none;
-        // `core.alternateRefsPrefixes` could say the same, and would start a git (`fill_alternate_refs_command()` in git's
-        // object-store) each time.
+        // Where `objects_without_refs` returns the mirror's own directory.
         .args(["-c", "core.alternateRefsCommand=true"])
         .arg("receive-pack")
         .arg(view.as_ref().map_or(&*open.ready.git_dir, View::path))
@@ -85,7 +88,9 @@ pub(crate) fn run(invocation: &Invocation) -> Result<bool, Failure> {
         .env(names::QUARANTINE, &open.quarantine)
         .env(names::GIT_DIR, &open.ready.git_dir)
         .env(names::UPSTREAM_URL, &open.upstream);
-    git::add_alternate(&mut server, &open.ready.git_dir.join("objects"));
+    let objects = objects_without_refs(&open.ready.git_dir.join("objects"), &open.quarantine)
+        .or_failure("cannot prepare the push")?;
+    git::add_alternate(&mut server, &objects);
     for (name, value) in sign_in::variables(&open.sign_in) {
         server.env(name, value);
     }
@@ -123,6 +128,25 @@ pub(crate) fn run(invocation: &Invocation) -> Result<bool, Failure> {
         warn_of_interruption(&open.ready.url);
     }
     Ok(is_served)
+}
+
+/// The mirror's objects, for git to read. The client has seen the mirror's refs, so they need not be advertised as refs of an
+/// alternate; git runs a program for them, twice in a push, where the directory is called `objects`
+/// (`refs_from_alternate_cb()` in git's object-store). So it gets another one with the same packs.
+fn objects_without_refs(objects: &Path, quarantine: &Path) -> io::Result<PathBuf> {
+    let only_packs = fs::read_dir(objects)?.all(|entry| {
+        // Loose objects are in directories of two digits.
+        entry.is_ok_and(|entry| entry.file_name().len() > 2)
+    });
+    if !only_packs {
+        return Ok(objects.to_owned());
+    }
+    let dir = quarantine.join("mirror");
+    fs::create_dir(&dir)?;
+    for name in ["pack", "info"] {
+        symlink(objects.join(name), dir.join(name))?;
+    }
+    Ok(dir)
 }
 
 /// Links the hooks, and what the sending git runs, to this program.
