@@ -13,7 +13,7 @@ use common::git::client_context::UserConfig;
 use super::{
     git_push, markers,
     outcome::Outcomes,
-    over_daemon::{self, Asks},
+    over_daemon,
     ref_update::{RefUpdate, Verdict, are_leases_too_long, lease_lines},
     scratch::Scratch,
     settings, sign_in,
@@ -35,22 +35,8 @@ pub(crate) fn send(
 ) -> io::Result<Vec<Verdict>> {
     let url = env::var(names::UPSTREAM_URL).map_err(io::Error::other)?;
     if Transport::of_url(&url) == Transport::Http
-        && let Some(mut verdicts) =
-            over_daemon::send(quarantine, updates, atomic, options, Asks::WhereItMust)?
+        && let Some(verdicts) = over_daemon::send(quarantine, updates, atomic, options)?
     {
-        let (moved, again): (Vec<_>, Vec<_>) = verdicts
-            .iter_mut()
-            .zip(updates.iter().cloned())
-            .filter(|(verdict, _)| over_daemon::may_have_moved(verdict))
-            .unzip();
-        if !again.is_empty()
-            && let Some(outcomes) =
-                over_daemon::send(quarantine, &again, atomic, options, Asks::Again)?
-        {
-            for (verdict, outcome) in moved.into_iter().zip(outcomes) {
-                *verdict = outcome;
-            }
-        }
         return Ok(verdicts);
     }
     send_by_git(quarantine, &url, updates, atomic, options, proxy)

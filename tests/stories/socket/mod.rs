@@ -200,11 +200,11 @@ fn a_daemon_of_another_version_is_named_and_not_misread() {
         daemon.join().expect("all three came");
     }
     insta::assert_snapshot!(all, @r"
-    error: mirrord speaks version 99 of the protocol, this program version 11
+    error: mirrord speaks version 99 of the protocol, this program version 12
     hint: stop it with 'kill [pid]'; the next command starts the installed one
-    error: mirrord speaks version 99 of the protocol, this program version 11
+    error: mirrord speaks version 99 of the protocol, this program version 12
     hint: stop it with 'kill [pid]'; the next command starts the installed one
-    error: mirrord speaks version 99 of the protocol, this program version 11
+    error: mirrord speaks version 99 of the protocol, this program version 12
     hint: stop it with 'kill [pid]'; the next command starts the installed one
     error: cannot talk to mirrord at '/world/m/socket': the other side does not speak this protocol
     error: cannot talk to mirrord at '/world/m/socket': the other side does not speak this protocol
