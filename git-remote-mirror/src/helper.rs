@@ -2,11 +2,12 @@
 //! `fetch`; for a push, `connect`. [`crate::fetch`] and [`crate::push`] carry them out. Where the mirror cannot serve, they
 //! go to upstream by git's own transport ([`crate::through`]).
 
-use std::{collections::BTreeSet, process};
+use std::{collections::BTreeSet, io, process};
 
 use common::{
     address::upstream_url::Address,
     client::{local_path, resolve},
+    git::reading_config::ReadingConfig,
     protocol::{Failure, Lack},
     refspec::OnDemand,
     text::masked,
@@ -36,6 +37,8 @@ const EXIT_DIED: i32 = 128;
 /// # Errors
 /// Fails with what the person should read; git dies with this program.
 pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
+    // Nothing can be asked without it, and to read it takes longer than to start this program.
+    let mut config = Some(ReadingConfig::begin());
     let mut options = Options::new();
     let mut listed: Option<Listed> = None;
     loop {
@@ -55,7 +58,10 @@ pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
                     answer("fallback\n")?;
                 }
                 _ => {
-                    let new = || invocation(remote, address, options.clone());
+                    let mut new = || {
+                        let config = config.take().unwrap_or_else(ReadingConfig::begin);
+                        invocation(remote, address, config, options.clone())
+                    };
                     let connected = match connect(service, new()?) {
                         Err(failure) => through::instead(&new()?, service, failure)?.into(),
                         Ok(connected) => connected,
@@ -94,8 +100,13 @@ pub(crate) fn run(remote: &str, address: &str) -> Result<(), Failure> {
 }
 
 /// Finds out what this run is about. A name that no mirror has is a path, if there is such a one in the current directory.
-fn invocation(remote: &str, address: &str, options: Options) -> Result<Invocation, Failure> {
-    let mut invocation = Invocation::new(remote, address, options)?;
+fn invocation(
+    remote: &str,
+    address: &str,
+    config: io::Result<ReadingConfig>,
+    options: Options,
+) -> Result<Invocation, Failure> {
+    let mut invocation = Invocation::new(remote, address, config, options)?;
     if let Address::Name(name) = &invocation.address
         && let Some(path) = local_path::existing(name.as_ref())
         && !daemon::has_mirror(name)?

@@ -1,12 +1,12 @@
 //! One run of the helper: which mirror is meant, in which repository, with which options. [`crate::helper`] makes an
 //! [`Invocation`] as soon as git has said what it wants, and hands it to [`crate::fetch`] or [`crate::push`].
 
-use std::env;
+use std::{env, io};
 
 use common::{
     address::upstream_url::Address,
     client::resolve,
-    git::client_context::UserConfig,
+    git::{client_context::UserConfig, reading_config::ReadingConfig},
     protocol::{Failure, OrFailure},
 };
 
@@ -29,22 +29,30 @@ pub(crate) struct Invocation {
 }
 
 impl Invocation {
-    /// Reads git's configuration and finds the repository. `typed` is the address behind `mirror::`.
+    /// Finds the repository, while git's configuration is being read. `typed` is the address behind `mirror::`.
     ///
     /// # Errors
     /// Fails when either cannot be read, when the address means no mirror, and when it has a password that git would write
     /// down.
-    pub(crate) fn new(remote: &str, typed: &str, options: Options) -> Result<Self, Failure> {
-        let mut config = UserConfig::read().or_failure("cannot read git's configuration")?;
+    pub(crate) fn new(
+        remote: &str,
+        typed: &str,
+        config: io::Result<ReadingConfig>,
+        options: Options,
+    ) -> Result<Self, Failure> {
+        let local_repo = LocalRepo::find();
+        let caller = Caller::find();
+        let config = config.and_then(ReadingConfig::finish);
+        let mut config = config.or_failure("cannot read git's configuration")?;
         config.use_proxy_of(remote);
         login_in_url::refuse(remote, typed, &config)?;
-        let local_repo = LocalRepo::find().or_failure("cannot look at the repository")?;
+        let local_repo = local_repo.or_failure("cannot look at the repository")?;
         Ok(Self {
             remote: remote.to_owned(),
             address: resolve::resolve(typed, &config)?,
             config,
             local_repo,
-            caller: Caller::find(),
+            caller,
             options,
         })
     }

@@ -4,12 +4,19 @@
 //! sends the few settings that bear on talking to an upstream, together with a fingerprint of the place: two requests
 //! of the same place would be given the same credentials by the same credential helpers.
 
-use std::{env, ffi::OsStr, io, os::unix::ffi::OsStrExt, path::Path, process::Command};
+use std::{
+    env,
+    ffi::OsStr,
+    io,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+    process::{Command, Output},
+};
 
 use sha2::{Digest, Sha256};
 
 use crate::{
-    git::{self, child_log},
+    git::{self, child_log, reading_config::ReadingConfig},
     protocol::ClientContext,
 };
 
@@ -56,6 +63,9 @@ const PATH_VARIABLES: [&str; 5] = [
     "SSL_CERT_FILE",
 ];
 
+/// Has git list its configuration.
+pub(super) const LIST: [&str; 3] = ["config", "-z", "--list"];
+
 /// Variables that change from command to command and decide nothing.
 const VOLATILE: [&str; 16] = [
     "_",
@@ -82,15 +92,7 @@ impl UserConfig {
     /// # Errors
     /// Fails when git cannot be run or cannot read its configuration; git's own message are the error.
     pub fn read() -> io::Result<Self> {
-        let mut config = Self::list(git::of_user(), &["--includes".as_ref()])?;
-        // git 2.44 opens no repository that a clone has begun: one without HEAD.
-        if let Some(git_dir) = env::var_os("GIT_DIR") {
-            let (git_dir, file) = (Path::new(&git_dir), Path::new(&git_dir).join("config"));
-            if file.is_file() && !git_dir.join("HEAD").exists() {
-                config.entries.extend(Self::read_file(&file)?.entries);
-            }
-        }
-        Ok(config)
+        ReadingConfig::begin()?.finish()
     }
 
     /// Reads the configuration that the user has wherever they stand: system, and global with its includes.
@@ -110,7 +112,10 @@ impl UserConfig {
     }
 
     fn list(mut git: Command, args: &[&OsStr]) -> io::Result<Self> {
-        let output = child_log::output(git.args(["config", "-z", "--list"]).args(args))?;
+        Self::of_output(child_log::output(git.args(LIST).args(args))?)
+    }
+
+    pub(super) fn of_output(output: Output) -> io::Result<Self> {
         if !output.status.success() {
             let message = String::from_utf8_lossy(&output.stderr);
             return Err(io::Error::other(

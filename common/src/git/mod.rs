@@ -9,6 +9,7 @@ pub mod config_file;
 pub mod credential;
 pub mod netrc;
 pub mod progress_line;
+pub mod reading_config;
 mod remote_proxy;
 pub mod shell;
 pub mod ssh;

@@ -52,9 +52,11 @@ pub(crate) const ALL: &[Entry] = &[
     Entry(AT_ONCE, &[Small], clone::at_once),
     Entry(NOTHING, &[Small, Large, ManyRefs], fetch::nothing),
     Entry(SHARE, &[Small], fetch::unasked),
-    Entry("fetch of 1 commit", &[Small, Large], |stage, subject| {
-        fetch::commits(stage, subject, 1)
-    }),
+    Entry(
+        "fetch of 1 commit",
+        &[Small, Large, ManyRefs],
+        |stage, subject| fetch::commits(stage, subject, 1),
+    ),
     Entry("fetch of 100 commits", &[Small, Large], |stage, subject| {
         fetch::commits(stage, subject, 100)
     }),
