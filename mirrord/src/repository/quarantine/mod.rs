@@ -36,6 +36,9 @@ use crate::{
 mod border;
 mod index;
 
+/// The mode of packs, and of the files beside them.
+const MODE: u32 = 0o444;
+
 /// The prefix of the name of each quarantine.
 const PREFIX: &str = "incoming-";
 
@@ -255,10 +258,7 @@ impl Quarantine {
         // git lists the indexes: a pack must exist before its index does.
         names.sort_by_key(|name| name.to_string_lossy().ends_with(".idx"));
         for name in &names {
-            let file = File::open(from.join(name))?;
-            // git's own mode for packs: a clone may get a hard link to this file.
-            file.set_permissions(Permissions::from_mode(0o444))?;
-            file.sync_all()?;
+            finish(&File::open(from.join(name))?)?;
         }
         // No other process can change these files yet.
         let hash = |pack: Pack| {
@@ -294,7 +294,7 @@ impl Quarantine {
     pub(crate) fn begin_sync(&self) {
         let packs = fs::read_dir(self.dir.join("pack"));
         for entry in packs.into_iter().flatten().flatten() {
-            let _ = File::open(entry.path()).and_then(|file| file.sync_all());
+            let _ = File::open(entry.path()).and_then(|file| finish(&file));
         }
     }
 
@@ -334,6 +334,15 @@ impl Drop for Quarantine {
             tracing::warn!("cannot remove '{}': {err}", self.dir.display());
         }
     }
+}
+
+/// Gives a file the mode that git gives packs, because a clone may get a hard link to it, and writes it to disk. Whoever does
+/// it again waits for nothing.
+fn finish(file: &File) -> io::Result<()> {
+    if file.metadata()?.permissions().mode() & 0o777 != MODE {
+        file.set_permissions(Permissions::from_mode(MODE))?;
+    }
+    file.sync_all()
 }
 
 /// Whether a quarantine of a mirror is in use, even by a push that has outlived its daemon.
