@@ -3,7 +3,7 @@
 
 use crate::{
     process::{child, watch::cancelled},
-    upstream::{Trouble, Upstreams, http, local, ssh},
+    upstream::{Beginning, Trouble, Upstreams, http, local, ssh},
 };
 use std::{
     process::{Command, Stdio},
@@ -217,18 +217,11 @@ fn refusal_text(answer: &http::Answer) -> String {
 
 /// Reads the capabilities, which follow the first ref of an advertisement in pkt-lines (gitprotocol-pack(5)).
 fn capabilities(advertisement: &[u8]) -> Option<Vec<String>> {
-    let mut rest = advertisement;
-    loop {
-        let (length, _) = rest.split_at_checked(4)?;
-        let length = usize::from_str_radix(std::str::from_utf8(length).ok()?, 16).ok()?;
-        // A flush packet has no content.
-        let line = rest.get(4..length.max(4))?;
-        rest = rest.get(length.max(4)..)?;
-        if let Some(at) = line.iter().position(|byte| *byte == 0) {
-            let names = String::from_utf8_lossy(&line[at + 1..]);
-            return Some(names.split_whitespace().map(str::to_owned).collect());
-        }
-    }
+    let Beginning::Complete { capabilities, .. } = Beginning::read(advertisement) else {
+        return None;
+    };
+    let names = String::from_utf8_lossy(&capabilities);
+    Some(names.split_whitespace().map(str::to_owned).collect())
 }
 
 #[cfg(test)]
