@@ -8,7 +8,8 @@ use std::{
 };
 
 use common::{
-    git::{self, child_log::ChildLog},
+    address::{upstream_url::Address, url_config},
+    git::{self, child_log::ChildLog, client_context::UserConfig},
     protocol::{Failure, OrFailure},
 };
 
@@ -29,6 +30,7 @@ const ALIAS_VARIABLE: &str = "MIRROR_ALIAS";
 /// Fails when git does; git has then said why on stderr.
 pub(crate) fn fetch_from_upstream(
     upstream: &str,
+    config: &UserConfig,
     wants: &Wants,
     options: &Options,
 ) -> Result<(), Failure> {
@@ -47,8 +49,14 @@ pub(crate) fn fetch_from_upstream(
         "--config-env=url.{upstream}.insteadOf={ALIAS_VARIABLE}"
     ))
     .env(ALIAS_VARIABLE, ALIAS);
-    // A redirect would take the login along.
-    git.args(["-c", "http.followRedirects=false", "fetch", "--stdin"])
+    let may_be_redirected = matches!(
+        Address::parse(upstream),
+        Ok(Address::Url(url, _)) if url_config::may_be_redirected(config.entries(), &url)
+    );
+    if !may_be_redirected {
+        git.args(["-c", "http.followRedirects=false"]);
+    }
+    git.args(["fetch", "--stdin"])
         .args([
             "--no-tags",
             "--no-write-fetch-head",

@@ -206,7 +206,8 @@ impl Listed {
             self.refresh()?;
             if !has_all(&self.mirror)? {
                 tracing::debug!("decision: fetched from upstream, the mirror lacks what is wanted");
-                lazy::fetch_from_upstream(&self.mirror.ready.url, wants, options)?;
+                let (url, config) = (&self.mirror.ready.url, &self.invocation.config);
+                lazy::fetch_from_upstream(url, config, wants, options)?;
                 return Ok(Vec::new());
             }
         }

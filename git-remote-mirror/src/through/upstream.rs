@@ -161,9 +161,10 @@ fn over_http(
 ) -> io::Result<(Child, ChildLog)> {
     let mut git = git::of_user();
     git.env("GIT_TERMINAL_PROMPT", "0")
-        .env_remove("SSH_ASKPASS")
-        // A redirect would take the login along.
-        .args(["-c", "http.followRedirects=false"]);
+        .env_remove("SSH_ASKPASS");
+    if !url_config::may_be_redirected(invocation.config.entries(), url) {
+        git.args(["-c", "http.followRedirects=false"]);
+    }
     let http = url_config::matching("http", invocation.config.entries(), url);
     if !http.iter().any(|(key, _)| key == "lowspeedlimit") {
         let time = format!("http.lowSpeedTime={}", limit.as_secs());

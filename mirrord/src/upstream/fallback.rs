@@ -14,7 +14,7 @@ use std::{
 use common::{
     address::{
         redact,
-        upstream_url::{Scheme, UpstreamUrl},
+        upstream_url::{Address, Scheme, UpstreamUrl},
     },
     git::{self, config_file::ConfigFile},
     protocol::{Failure, FailureKind, LOGIN_ID, OrFailure},
@@ -26,11 +26,17 @@ use gix::{ObjectId, bstr::BString};
 use super::{
     Access, Advertised, OneTimeLogins, Trouble, Upstreams,
     answers::{self, server_message},
+    http_settings::Redirects,
     ssh,
 };
 use crate::{
     mirrors::settings::Auth,
-    process::{child, durable, memory, relay::Relay, watch::Watch},
+    process::{
+        child::{self, Ended},
+        durable, memory,
+        relay::Relay,
+        watch::Watch,
+    },
     repository::{
         quarantine::{Completeness, Quarantine},
         refs::{Refs, UpstreamRefs},
@@ -64,6 +70,8 @@ pub(crate) struct Git {
     settings: PathBuf,
     /// The variables that describe the user's ssh, for an upstream behind ssh.
     ssh: Vec<(String, String)>,
+    /// Where upstream has redirected the list of refs to.
+    reached: Option<UpstreamUrl>,
 }
 
 impl Git {
@@ -75,6 +83,7 @@ impl Git {
             logins: upstreams.logins.clone(),
             settings: upstreams.child_settings.clone(),
             ssh: Vec::new(),
+            reached: None,
         }
     }
 
@@ -83,9 +92,14 @@ impl Git {
         Self { ssh, ..self }
     }
 
+    /// Where upstream has redirected the list of refs to.
+    pub(crate) fn moved_to(&self) -> Option<UpstreamUrl> {
+        self.reached.clone().filter(|reached| *reached != self.url)
+    }
+
     /// Lists refs with `git ls-remote`.
     pub(crate) fn list_refs(
-        &self,
+        &mut self,
         track: &Refspecs,
         on_demand: &OnDemand,
         watch: &Watch,
@@ -94,7 +108,8 @@ impl Git {
         command
             .args(["ls-remote", "--symref", ALIAS])
             .stdout(Stdio::piped());
-        let stdout = self.run(command, Vec::new(), watch)?;
+        let Ended { stdout, stderr, .. } = self.run(command, Vec::new(), watch)?;
+        self.reached = redirect(&String::from_utf8_lossy(&stderr));
         let (mut refs, mut symrefs) = (Vec::new(), Vec::new());
         for line in stdout.split(|byte| *byte == b'\n') {
             let mut fields = line.splitn(2, |byte| *byte == b'\t');
@@ -155,12 +170,50 @@ impl Git {
         Ok(Completeness::Unchecked)
     }
 
-    fn run(&self, mut command: Command, input: Vec<u8>, watch: &Watch) -> Result<Vec<u8>, Trouble> {
+    /// Whether git may follow a redirect. It would take the user's headers along, which may hold a login, and a mirror's own
+    /// login goes nowhere else.
+    fn may_be_redirected(&self) -> bool {
+        let Access { auth, http, .. } = &self.access;
+        let is_http = matches!(self.url.scheme(), Scheme::Http | Scheme::Https);
+        is_http && *auth == Auth::AsGit && http.headers.is_empty()
+    }
+
+    /// Which redirects git is to follow.
+    fn redirects(&self) -> &'static str {
+        match self.access.http.redirects {
+            Redirects::Initial if self.may_be_redirected() => "initial",
+            Redirects::Always if self.may_be_redirected() => "true",
+            _ => "false",
+        }
+    }
+
+    /// git's own rules for redirects: upstream's own URL counts as typed by the user, and one that a redirect names does not.
+    fn rules_for_transports(&self) -> impl Iterator<Item = (String, String)> {
+        let may_lead_to = &self.access.http.redirect_transports;
+        let transports = [Scheme::Http, Scheme::Https].map(|scheme| scheme.to_string());
+        let rules = transports.into_iter().map(|transport| {
+            let rule = match may_lead_to.contains(&transport) {
+                true => "always",
+                false => "user",
+            };
+            (format!("protocol.{transport}.allow"), rule.to_owned())
+        });
+        rules.chain([("protocol.allow".to_owned(), "never".to_owned())])
+    }
+
+    fn run(&self, mut command: Command, input: Vec<u8>, watch: &Watch) -> Result<Ended, Trouble> {
         let context = "cannot run git";
         let mut settings = self.access.settings.clone();
-        // git would send the login to wherever a redirect leads. A project that moved has to be given its new URL.
         settings.retain(|(key, _)| !key.to_ascii_lowercase().ends_with(".followredirects"));
-        settings.push(("http.followRedirects".into(), "false".into()));
+        let redirects = self.redirects();
+        settings.push(("http.followRedirects".into(), redirects.into()));
+        if redirects != "false" {
+            settings.extend(self.rules_for_transports());
+            // It comes before the rules, and knows no difference between a URL and where that redirects.
+            command.env_remove("GIT_ALLOW_PROTOCOL");
+        }
+        // Where a login is missing, git says for which repository.
+        settings.push(("credential.useHttpPath".into(), "true".into()));
         settings.push((format!("url.{}.insteadOf", self.url), ALIAS.into()));
         settings.push(("http.lowSpeedLimit".into(), "1".into()));
         settings.push((
@@ -177,7 +230,7 @@ impl Git {
         if let Some(login) = &self.access.login {
             let offered = self
                 .logins
-                .offer(&self.url.origin(), login, false, None)
+                .offer(&self.access.login_origin(&self.url), login, false, None)
                 .or_failure(context)?;
             let helper = sibling_program("git-remote-mirror").or_failure(context)?;
             let helper = format!("!{home}'{helper}' login");
@@ -221,7 +274,7 @@ impl Git {
         if ended.was_silent {
             Err(answers::timed_out(&self.url, no_progress_limit))
         } else if ended.status.success() {
-            Ok(ended.stdout)
+            Ok(ended)
         } else {
             Err(self.explain(&String::from_utf8_lossy(&ended.stderr)))
         }
@@ -270,10 +323,38 @@ impl Git {
         } else {
             FailureKind::Unreachable
         };
+        let mut failure = Failure::new(kind, message);
+        let would_follow = self.may_be_redirected() && !self.access.follows_anywhere();
+        if would_follow && any(&["returned error: 30"]) {
+            failure = failure.hinted(
+                "it redirects; to follow that: git config --global http.followRedirects initial",
+            );
+        }
+        let asked_at = login_wanted_at(&fatal).filter(|url| *url != self.url);
         Trouble {
             login_refused: any(&["Authentication failed"]),
-            ..Failure::new(kind, message).into()
+            asked_at: asked_at.map(Box::new),
+            ..failure.into()
         }
+    }
+}
+
+/// Where git says that it was redirected to: `warning: redirecting to https://gitlab.example/group/project.git/`.
+fn redirect(stderr: &str) -> Option<UpstreamUrl> {
+    let mut lines = stderr.lines();
+    parse_url(lines.find_map(|line| line.strip_prefix("warning: redirecting to "))?)
+}
+
+/// The URL for which git has no login: `could not read Username for 'https://gitlab.example/group/project.git': …`.
+fn login_wanted_at(fatal: &str) -> Option<UpstreamUrl> {
+    let (_, rest) = fatal.split_once("could not read Username for '")?;
+    parse_url(rest.split('\'').next()?)
+}
+
+fn parse_url(text: &str) -> Option<UpstreamUrl> {
+    match Address::parse(text) {
+        Ok(Address::Url(url, None)) => Some(url),
+        _ => None,
     }
 }
 

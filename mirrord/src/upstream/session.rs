@@ -240,7 +240,8 @@ impl Session {
     pub(crate) fn moved_to(&self) -> Option<UpstreamUrl> {
         match &self.route {
             Route::Http { http, .. } => http.moved_to(),
-            Route::Child { .. } | Route::Git(_) => None,
+            Route::Git(git) => git.moved_to(),
+            Route::Child { .. } => None,
         }
     }
 

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The bodies of the requests for objects, with who asked: git itself, or the daemon.
-fn fetches(requests: &[Request]) -> Vec<(bool, String)> {
+pub(crate) fn fetches(requests: &[Request]) -> Vec<(bool, String)> {
     let of_git = |request: &Request| {
         let agent = request.header("user-agent").unwrap_or_default();
         agent.starts_with("git/") && !agent.contains("mirror")

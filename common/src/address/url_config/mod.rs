@@ -73,6 +73,16 @@ pub fn matching_for(
         .collect()
 }
 
+/// Whether a git that asks this URL may be redirected to another host: where the user has set `http.followRedirects`, and
+/// no `http.extraHeader`, which git would send along to the place that is reached.
+///
+/// Without that setting, whoever is redirected elsewhere decides whether that is the same project.
+pub fn may_be_redirected(config: &[(String, String)], url: &UpstreamUrl) -> bool {
+    let http = matching("http", config, url);
+    let is_set = |name: &str| http.iter().any(|(key, _)| key == name);
+    is_set("followredirects") && !is_set("extraheader")
+}
+
 /// Rewrites `url` as the longest matching `url.<base>.insteadOf` says; None if none matches.
 ///
 /// A rule that leads back to us is passed over: with `url.mirror::https://.insteadOf=https://`, which is
