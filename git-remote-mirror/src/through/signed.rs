@@ -273,4 +273,16 @@ mod tests {
         ];
         assert_eq!(names(&certificate.concat()), expected);
     }
+
+    #[test]
+    fn commands_that_cannot_be_read_name_nothing_that_could_be_sent() {
+        let (zero, one) = ("0".repeat(40), "1".repeat(40));
+        let command = format!("{zero} {one} refs/heads/a\0 report-status");
+        let line = format!("{:04x}{command}", command.len() + 4);
+        assert!(names(format!("{line}0000").as_bytes()).is_ok());
+        for end in ["", "00010000", "0002", "0003", "zzzz", "00ff"] {
+            let section = format!("{line}{end}");
+            assert!(names(section.as_bytes()).is_err(), "{end}");
+        }
+    }
 }

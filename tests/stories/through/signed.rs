@@ -144,3 +144,22 @@ fn where_upstream_asks_for_no_certificate_a_push_that_is_signed_if_asked_is_like
     );
     assert_eq!(stage.project.tip("mine"), None);
 }
+
+#[test]
+fn a_signed_push_whose_commands_cannot_be_read_is_refused() {
+    let stage = Stage::new(filled);
+    let url = stage.project.url();
+    let stage = stage.cloned(&url, "ours");
+    stage.ours(&["config", "push.gpgSign", "true"]).ok();
+    let (old, new) = (stage.upstream_tip("main"), stage.commit("ours", "new"));
+    let command = format!("{old} {new} refs/heads/main\0 report-status");
+    // A delimiter packet, which no push has.
+    let length = command.len() + 4;
+    let push = format!("connect git-receive-pack\n{length:04x}{command}00010000");
+    let helper = stage.world.helper(["origin", &url]).at("ours");
+    let helper = helper.env("GIT_DIR", stage.world.path("ours/.git"));
+    let ran = stage.upstream_stays(|| helper.stdin(push).run());
+    insta::assert_snapshot!(tests::shown(&ran.stderr), @"error: cannot read the push: what should be a length is none");
+    assert!(!ran.stdout.contains("ok refs/heads/main"), "{ran}");
+    assert_eq!(seen(&stage.project), "");
+}
