@@ -84,3 +84,28 @@ fn a_mirror_with_something_of_its_own_is_never_passed_by() {
     stage.mirrord(&restore).ok();
     with_another_daemon(&stage, 1, || stage.ours(&open).fails());
 }
+
+#[test]
+fn a_mirror_with_a_branch_that_differs_from_upstreams_is_never_passed_by() {
+    let stage = routed();
+    let open = ["-c", "mirror.failOpen=true", "fetch", "-q"];
+    let old = stage.upstream_tip("main");
+    let mine = stage.project.commit("topic", "rewritten", "rewritten");
+    stage.ours(&["fetch", "-q"]).ok();
+    stage.project.force("refs/heads/topic", &old);
+    stage.ours(&["fetch", "-q"]).ok();
+    let restore = ["restore", &stage.url, "topic", "--as", "mine"];
+    stage.mirrord(&restore).ok();
+    // By now upstream has a branch of that name, with another value.
+    stage.project.force("refs/heads/mine", &old);
+    stage.ours(&["fetch", "-q"]).ok();
+    assert_eq!(stage.mirror_tip("refs/heads/mine"), Some(mine));
+    with_another_daemon(&stage, 1, || stage.ours(&open).fails());
+    // Where it is what upstream has, the mirror has nothing of its own.
+    let delete = ["-q", "--delete", "mine"];
+    stage.push("ours", &delete).ok();
+    stage.project.force("refs/heads/mine", &old);
+    stage.ours(&["fetch", "-q"]).ok();
+    assert_eq!(stage.mirror_tip("refs/heads/mine"), Some(old));
+    with_another_daemon(&stage, 1, || stage.ours(&open).ok());
+}
