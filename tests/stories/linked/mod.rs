@@ -7,6 +7,7 @@ mod left_out;
 mod overwritten;
 mod parts;
 mod random;
+mod reftable;
 mod stopped;
 mod stored;
 
