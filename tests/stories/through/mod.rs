@@ -1,6 +1,7 @@
 //! What the mirror cannot serve goes to upstream by git's own transport, and somebody is told where that costs something.
 
 mod bundles;
+mod interrupted;
 mod signed;
 mod without_daemon;
 
