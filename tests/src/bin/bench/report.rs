@@ -133,8 +133,9 @@ fn markdown(machine: &Machine, outcomes: &[Outcome], targets: &[Reached]) -> Str
     line(
         &mut text,
         &format!(
-            "Upstream is `git http-backend` behind a web server and a line of {trip} ms and {rate} Mbit/s. Medians; ratios \
-             are medians of the ratios within each round. Compare ratios: seconds are this machine's.\n",
+            "Upstream is `git http-backend` behind a web server and a line of {trip} ms and {rate} Mbit/s. Medians; p95 is \
+             what 95 of 100 rounds do not exceed; ratios are medians of the ratios within each round. Compare ratios: \
+             seconds are this machine's.\n",
         ),
     );
     text += &table_of_targets(targets);
@@ -156,14 +157,16 @@ fn work(text: &mut String, ways: &[Outcome]) {
     line(
         text,
         &format!(
-            "| way | wall | least to most | x {} | {titles} |",
+            "| way | wall | p95 | least to most | x {} | {titles} |",
             first.way
         ),
     );
-    line(text, &format!("|---{}|", "|---:".repeat(COLUMNS.len() + 3)));
+    line(text, &format!("|---{}|", "|---:".repeat(COLUMNS.len() + 4)));
     let wall: Figure = |it| it.wall;
     for way in ways {
-        let (Some(median), Some((least, most))) = (way.median(wall), way.range(wall)) else {
+        let (Some(median), Some(p95), Some((least, most))) =
+            (way.median(wall), way.p95(wall), way.range(wall))
+        else {
             let output = way.failure.as_deref().unwrap_or_default();
             let output = output.lines().next().unwrap_or_default();
             line(text, &format!("| {} | failed: {output} |", way.way));
@@ -179,11 +182,11 @@ fn work(text: &mut String, ways: &[Outcome]) {
             median.map_or(String::new(), unit)
         });
         let cells = cells.collect::<Vec<_>>().join(" | ");
-        let (median, least, most) = (seconds(median), seconds(least), seconds(most));
+        let [median, p95, least, most] = [median, p95, least, most].map(seconds);
         line(
             text,
             &format!(
-                "| {} | {median} | {least} to {most} | {ratio} | {cells} |",
+                "| {} | {median} | {p95} | {least} to {most} | {ratio} | {cells} |",
                 way.way
             ),
         );

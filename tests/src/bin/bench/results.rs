@@ -34,6 +34,14 @@ impl Outcome {
         ))
     }
 
+    /// Returns the figure that 95 of 100 rounds do not exceed: of fewer than 20 rounds the most.
+    pub(crate) fn p95(&self, figure: Figure) -> Option<f64> {
+        let mut figures: Vec<_> = self.turns.iter().flatten().map(figure).collect();
+        figures.sort_by(f64::total_cmp);
+        let rank = (figures.len() * 95).div_ceil(100);
+        figures.get(rank.checked_sub(1)?).copied()
+    }
+
     /// Returns the median of this figure as a multiple of the other's, each round compared with itself.
     pub(crate) fn ratio(&self, figure: Figure, other: &Self, others: Figure) -> Option<f64> {
         let rounds = self.turns.iter().zip(&other.turns);

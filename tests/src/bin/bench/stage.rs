@@ -182,6 +182,26 @@ impl Subject {
         Ok(place)
     }
 
+    /// Returns a clone of depth 1 without a working tree that talks to an address, and makes it if there is none.
+    pub(crate) fn shallow_client(
+        &self,
+        stage: &Stage,
+        name: &str,
+        url: &str,
+    ) -> io::Result<PathBuf> {
+        let place = stage
+            .world
+            .path("clients")
+            .join(format!("{}-{name}", self.name));
+        if !place.exists() {
+            fs::create_dir_all(stage.world.path("clients"))?;
+            let mut clone = git(self.upstream.dir(), ["clone", "-qn", "--depth=1"]);
+            done(clone.arg(self.file_url()).arg(&place))?;
+            done(&mut git(&place, ["remote", "set-url", "origin", url]))?;
+        }
+        Ok(place)
+    }
+
     /// Returns a bare copy of upstream as it is at the first call, for clones that borrow from it.
     pub(crate) fn reference(&self, stage: &Stage) -> io::Result<PathBuf> {
         let place = stage.world.path(format!("{}-reference.git", self.name));

@@ -6,8 +6,9 @@ use crate::{
     repositories::Kind::{self, Large, Small},
     results::{Outcome, by_work},
     works::{
-        AT_ONCE, BLOBLESS, BY_PATH, CHECKOUT, COLD, DEPTH_1, DOWNLOAD, FETCH, FIRST, FIRST_PART,
-        FLOOR, HIT, LOCAL, MISS, NOTHING, PUSH, SHARE, THROUGH, TRACKED, UNASKED, WARM,
+        AT_ONCE, AT_ONCE_BARE, BLOBLESS, BY_PATH, CHECKOUT, COLD, DEPTH_1, DOWNLOAD, FETCH, FIRST,
+        FIRST_PART, FLOOR, HIT, LOCAL, MISS, NOTHING, PUSH, PUSH_LARGE, PUSH_SHALLOW, SHARE,
+        THROUGH, TRACKED, UNASKED, WARM,
     },
 };
 
@@ -65,6 +66,7 @@ const TARGETS: &[Target] = &[
     Target { what: "warm clone with checkout, against plain git", kind: Large, work: CHECKOUT, way: WARM, measure: wall(GIT), limit: 0.02 },
     Target { what: "warm clone with checkout, against clone --local", kind: Large, work: CHECKOUT, way: WARM, measure: wall(BY_LINKS), limit: 1.05 },
     Target { what: "20 warm clones at once, against plain git", kind: Small, work: AT_ONCE, way: WARM, measure: wall(GIT), limit: 0.05 },
+    Target { what: "20 warm clones at once without checkout, against plain git", kind: Small, work: AT_ONCE_BARE, way: WARM, measure: wall(GIT), limit: 0.06 },
     Target { what: "20 cold clones at once, against plain git", kind: Small, work: AT_ONCE, way: COLD, measure: wall(GIT), limit: 0.15 },
     Target { what: "20 cold clones at once, requests for a pack", kind: Small, work: AT_ONCE, way: COLD, measure: Measure::Count(PACKS), limit: 1.0 },
     Target { what: "fetch of nothing new, against plain git", kind: Small, work: NOTHING, way: MIRROR, measure: wall(GIT), limit: 0.40 },
@@ -82,6 +84,9 @@ const TARGETS: &[Target] = &[
     Target { what: "clone without blobs that nobody wanted before, against plain git", kind: Large, work: BLOBLESS, way: MISS, measure: wall(GIT), limit: 1.0 },
     Target { what: "first clone of depth 1, of what has no mirror, against plain git", kind: Large, work: FIRST_PART, way: THROUGH, measure: wall(GIT), limit: 1.1 },
     Target { what: "push of one commit upstream, against plain git", kind: Small, work: PUSH, way: TRACKED, measure: wall(GIT), limit: 1.25 },
+    Target { what: "push of 100 commits of 20 MB, against plain git", kind: Small, work: PUSH_LARGE, way: TRACKED, measure: wall(GIT), limit: 1.05 },
+    Target { what: "push from a clone of depth 1, against plain git", kind: Small, work: PUSH_SHALLOW, way: TRACKED, measure: wall(GIT), limit: 1.0 },
+    Target { what: "push from a clone of depth 1, against plain git", kind: Large, work: PUSH_SHALLOW, way: TRACKED, measure: wall(GIT), limit: 1.0 },
     Target { what: "push of one local commit, against a push by path", kind: Small, work: PUSH, way: LOCAL, measure: wall(BY_PATH), limit: 2.0 },
     Target { what: "our own share of a fetch of nothing new, over git's floor", kind: Small, work: SHARE, way: UNASKED, measure: Measure::Milliseconds(FLOOR), limit: 3.0 },
     Target { what: "daemon's memory in the first download, against git fetch's", kind: Large, work: DOWNLOAD, way: FIRST, measure: Measure::Ratio(DAEMON_MEMORY, FETCH, CLIENT_MEMORY), limit: 1.1 },

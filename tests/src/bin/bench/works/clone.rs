@@ -93,6 +93,10 @@ pub(super) fn depth_1_without_checkout<'a>(stage: &'a Stage, subject: &'a Subjec
     Clone::new(stage, subject, &["-n", "--depth=1"]).of_a_part()
 }
 
+pub(super) fn depth_100_without_checkout<'a>(stage: &'a Stage, subject: &'a Subject) -> Work<'a> {
+    Clone::new(stage, subject, &["-n", "--depth=100"]).of_a_part()
+}
+
 pub(super) fn blobless<'a>(stage: &'a Stage, subject: &'a Subject) -> Work<'a> {
     Clone::new(stage, subject, &["-n", "--filter=blob:none"]).of_a_part()
 }
@@ -102,14 +106,11 @@ pub(super) fn one_branch<'a>(stage: &'a Stage, subject: &'a Subject) -> Work<'a>
 }
 
 pub(super) fn at_once<'a>(stage: &'a Stage, subject: &'a Subject) -> Work<'a> {
-    let clone = Clone {
-        count: CROWD,
-        ..Clone::new(stage, subject, &[])
-    };
-    let mut ways = clone.by(&[Contender::Git, Contender::Local]);
-    ways.push(clone.mirror(WARM, Mirror::Warm));
-    ways.push(clone.mirror(COLD, Mirror::Cold));
-    Work::of(ways)
+    Clone::new(stage, subject, &[]).at_once()
+}
+
+pub(super) fn at_once_without_checkout<'a>(stage: &'a Stage, subject: &'a Subject) -> Work<'a> {
+    Clone::new(stage, subject, &["-n"]).at_once()
 }
 
 impl<'a> Clone<'a> {
@@ -144,6 +145,18 @@ impl<'a> Clone<'a> {
         let mut ways = self.by(&[Contender::Git, Contender::File]);
         ways.push(self.mirror(HIT, Mirror::Hit));
         ways.push(self.mirror(MISS, Mirror::Miss));
+        Work::of(ways)
+    }
+
+    /// Many clients that all begin at the same time.
+    fn at_once(self) -> Work<'a> {
+        let clone = Self {
+            count: CROWD,
+            ..self
+        };
+        let mut ways = clone.by(&[Contender::Git, Contender::Local]);
+        ways.push(clone.mirror(WARM, Mirror::Warm));
+        ways.push(clone.mirror(COLD, Mirror::Cold));
         Work::of(ways)
     }
 

@@ -22,14 +22,17 @@ pub(crate) use push::{BY_PATH, LOCAL, TRACKED};
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Titles that the targets name, too.
-pub(crate) const CHECKOUT: &str = "clone, with checkout";
+pub(crate) const CHECKOUT: &str = "clone, with checkout (T1 cold, T2 warm)";
 pub(crate) const AT_ONCE: &str = "20 clones at once";
+pub(crate) const AT_ONCE_BARE: &str = "20 clones at once, no checkout";
 pub(crate) const NOTHING: &str = "fetch of nothing new";
-pub(crate) const PUSH: &str = "push of one commit";
+pub(crate) const PUSH: &str = "push of one commit (T6)";
+pub(crate) const PUSH_LARGE: &str = "push of 100 commits, 20 MB (T6)";
+pub(crate) const PUSH_SHALLOW: &str = "push of one commit from a clone of depth 1 (T6)";
 pub(crate) const SHARE: &str = "fetch of nothing new, upstream not asked";
 pub(crate) const FIRST_PART: &str = "first clone, depth 1";
-pub(crate) const DEPTH_1: &str = "clone, no checkout, depth 1";
-pub(crate) const BLOBLESS: &str = "clone, no checkout, blob:none";
+pub(crate) const DEPTH_1: &str = "clone, no checkout, depth 1 (T3)";
+pub(crate) const BLOBLESS: &str = "clone, no checkout, blob:none (T4)";
 pub(crate) const DOWNLOAD: &str = "first download";
 
 /// Every piece of work, and the repositories that it is done on.
@@ -41,8 +44,13 @@ pub(crate) const ALL: &[Entry] = &[
         clone::without_checkout,
     ),
     Entry(FIRST_PART, &[Small, Large], clone::first_of_depth_1),
-    Entry("clone, depth 1", &[Small, Large], clone::depth_1),
+    Entry("clone, depth 1 (T3)", &[Small, Large], clone::depth_1),
     Entry(DEPTH_1, &[Small, Large], clone::depth_1_without_checkout),
+    Entry(
+        "clone, no checkout, depth 100 (T3)",
+        &[Small, Large],
+        clone::depth_100_without_checkout,
+    ),
     Entry(BLOBLESS, &[Small, Large], clone::blobless),
     Entry(
         "clone, no checkout, single branch",
@@ -50,6 +58,7 @@ pub(crate) const ALL: &[Entry] = &[
         clone::one_branch,
     ),
     Entry(AT_ONCE, &[Small], clone::at_once),
+    Entry(AT_ONCE_BARE, &[Small], clone::at_once_without_checkout),
     Entry(NOTHING, &[Small, Large, ManyRefs], fetch::nothing),
     Entry(SHARE, &[Small], fetch::unasked),
     Entry(
@@ -57,13 +66,27 @@ pub(crate) const ALL: &[Entry] = &[
         &[Small, Large, ManyRefs],
         |stage, subject| fetch::commits(stage, subject, 1),
     ),
-    Entry("fetch of 100 commits", &[Small, Large], |stage, subject| {
-        fetch::commits(stage, subject, 100)
-    }),
+    Entry(
+        "fetch of 10 commits (T5)",
+        &[Small, Large],
+        |stage, subject| fetch::commits(stage, subject, 10),
+    ),
+    Entry(
+        "fetch of 100 commits (T5)",
+        &[Small, Large],
+        |stage, subject| fetch::commits(stage, subject, 100),
+    ),
+    Entry(
+        "fetch of 1,000 commits (T5)",
+        &[Small, Large],
+        |stage, subject| fetch::commits(stage, subject, 1_000),
+    ),
     Entry("fetch of 10,000 commits", &[Large], |stage, subject| {
         fetch::commits(stage, subject, 10_000)
     }),
     Entry(PUSH, &[Small], push::one_commit),
+    Entry(PUSH_LARGE, &[Small], push::many_commits),
+    Entry(PUSH_SHALLOW, &[Small, Large], push::from_depth_1),
     Entry(DOWNLOAD, &[Large], first::download),
 ];
 

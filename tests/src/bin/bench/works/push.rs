@@ -1,6 +1,10 @@
 //! Pushes: to upstream, straight and through the mirror, and of what stays on this machine.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
 
 use crate::{
     contenders::args,
@@ -20,6 +24,18 @@ pub(crate) const BY_PATH: &str = "to a bare repository by path";
 /// A branch that stays in the mirror.
 pub(crate) const LOCAL: &str = "mirror, local branch";
 
+/// What a push brings, and from what clone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    OneCommit,
+    ManyCommits,
+    FromDepth1,
+}
+
+/// So many commits are a large push, with so many bytes each that cannot be compressed.
+const MANY: usize = 100;
+const BYTES: usize = 200_000;
+
 /// Where a push goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -34,20 +50,39 @@ struct Push<'a> {
     stage: &'a Stage,
     subject: &'a Subject,
     place: Place,
+    what: What,
 }
 
+const UPSTREAM: [(&str, Place); 2] = [(STRAIGHT, Place::Straight), (TRACKED, Place::Tracked)];
+const HERE: [(&str, Place); 2] = [(BY_PATH, Place::ByPath), (LOCAL, Place::Local)];
+
 pub(super) fn one_commit<'a>(stage: &'a Stage, subject: &'a Subject) -> Work<'a> {
-    let places = [
-        (STRAIGHT, Place::Straight),
-        (TRACKED, Place::Tracked),
-        (BY_PATH, Place::ByPath),
-        (LOCAL, Place::Local),
-    ];
-    let ways = places.into_iter().map(|(name, place)| {
+    Work {
+        times: 2,
+        ..pushes(stage, subject, What::OneCommit, &[UPSTREAM, HERE].concat())
+    }
+}
+
+pub(super) fn many_commits<'a>(stage: &'a Stage, subject: &'a Subject) -> Work<'a> {
+    pushes(stage, subject, What::ManyCommits, &UPSTREAM)
+}
+
+pub(super) fn from_depth_1<'a>(stage: &'a Stage, subject: &'a Subject) -> Work<'a> {
+    pushes(stage, subject, What::FromDepth1, &UPSTREAM)
+}
+
+fn pushes<'a>(
+    stage: &'a Stage,
+    subject: &'a Subject,
+    what: What,
+    places: &[(&'static str, Place)],
+) -> Work<'a> {
+    let ways = places.iter().map(|&(name, place)| {
         let push = Push {
             stage,
             subject,
             place,
+            what,
         };
         Way {
             name,
@@ -55,10 +90,7 @@ pub(super) fn one_commit<'a>(stage: &'a Stage, subject: &'a Subject) -> Work<'a>
             check: Box::new(move || push.check()),
         }
     });
-    Work {
-        times: 2,
-        ..Work::of(ways.collect())
-    }
+    Work::of(ways.collect())
 }
 
 impl Push<'_> {
@@ -68,13 +100,21 @@ impl Push<'_> {
         if self.place == Place::Tracked {
             self.subject.warm(self.stage);
         }
-        // There is no working tree, but an index that has all but what is new.
-        let path = client.join("new");
-        let before = fs::read_to_string(&path).unwrap_or_default();
-        fs::write(&path, format!("{before}one more line\n"))?;
-        self.stage.git(&client, &["add", "new"]);
-        self.stage
-            .git(&client, &["commit", "-qm", "Say one thing more"]);
+        match self.what {
+            What::ManyCommits => {
+                let mut random = File::open("/dev/urandom")?;
+                for _ in 0..MANY {
+                    let mut bytes = vec![0; BYTES];
+                    random.read_exact(&mut bytes)?;
+                    self.commit(&client, &bytes)?;
+                }
+            }
+            What::OneCommit | What::FromDepth1 => {
+                let mut text = fs::read(client.join("new")).unwrap_or_default();
+                text.extend_from_slice(b"one more line\n");
+                self.commit(&client, &text)?;
+            }
+        }
         Ok(Job {
             line: args(&["git", "push", "-q", "origin", &self.refspec()]),
             writes: client.clone(),
@@ -83,11 +123,25 @@ impl Push<'_> {
         })
     }
 
+    /// There is no working tree, but an index that has all but what is new.
+    fn commit(self, client: &Path, text: &[u8]) -> io::Result<()> {
+        fs::write(client.join("new"), text)?;
+        self.stage.git(client, &["add", "new"]);
+        self.stage
+            .git(client, &["commit", "-qm", "Say one thing more"]);
+        Ok(())
+    }
+
     fn target(self) -> String {
+        let what = match self.what {
+            What::OneCommit => "one",
+            What::ManyCommits => "many",
+            What::FromDepth1 => "shallow",
+        };
         match self.place {
-            Place::Straight => "refs/heads/pushed/straight".to_owned(),
-            Place::Tracked => "refs/heads/pushed/tracked".to_owned(),
-            Place::ByPath => "refs/heads/pushed/path".to_owned(),
+            Place::Straight => format!("refs/heads/pushed/straight-{what}"),
+            Place::Tracked => format!("refs/heads/pushed/tracked-{what}"),
+            Place::ByPath => format!("refs/heads/pushed/path-{what}"),
             Place::Local => "refs/heads/idea".to_owned(),
         }
     }
@@ -117,7 +171,11 @@ impl Push<'_> {
                 ("push-local", format!("mirror::{name}"))
             }
         };
-        let client = subject.client(stage, name, &url)?;
+        let client = match self.what {
+            What::OneCommit => subject.client(stage, name, &url)?,
+            What::ManyCommits => subject.client(stage, &format!("{name}-many"), &url)?,
+            What::FromDepth1 => subject.shallow_client(stage, &format!("{name}-shallow"), &url)?,
+        };
         if !client.join(".git/index").exists() {
             stage.git(&client, &["read-tree", "HEAD"]);
         }
