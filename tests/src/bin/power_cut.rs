@@ -164,7 +164,7 @@ fn through_the_mirror(
 ) -> Tally {
     world.clone_mirror(url, "work").ok();
     let work = world.path("work");
-    let below = below(world);
+    let below = below(world, url);
     let mut tally = Tally::default();
     for cut in 0..count {
         let refs = push(world, &work, cut, "main");
@@ -189,10 +189,10 @@ fn into_the_mirror(
     disk: &Disk,
     count: usize,
 ) -> Tally {
-    // The one that there is already gets a name and refspecs.
+    // It lies beside the one that there is already.
     let add = ["add", "-q", "fork", url, "--track", "+refs/heads/main"];
     world.mirrord(add).ok();
-    let below = below(world);
+    let below = below(world, "fork");
     world.clone_mirror("fork", "fork").ok();
     let work = world.path("fork");
     let upstreams = project.refs();
@@ -214,9 +214,12 @@ fn say(cut: usize, fsck: &Ran) {
     }
 }
 
-/// The path of the mirror on the disk.
-fn below(world: &World) -> PathBuf {
-    let mirror = world.only_mirror();
+/// The path of a mirror on the disk.
+fn below(world: &World, mirror: &str) -> PathBuf {
+    let shown = world.mirrord(["show", mirror]).ok();
+    let mut lines = shown.stdout.lines();
+    let mirror = lines.find_map(|line| line.strip_prefix("directory: "));
+    let mirror = Path::new(mirror.expect("it says where it is"));
     let below = mirror.strip_prefix(world.mirror_home());
     below.expect("it lies there").to_owned()
 }
