@@ -1,6 +1,7 @@
 //! The hooks of a push. Two run inside the `git receive-pack` on the mirror: `pre-receive` counts the commands, and
 //! `proc-receive` carries them out. It reserves the refs ([`reservation`](super::reservation)), sends to upstream
-//! ([`send`]), lets the daemon settle, and reports. `pre-push` runs inside the `git push` that sends, and only records that git begins.
+//! ([`send`]), lets the daemon settle, and reports. `pre-push` runs inside a `git push` that asks upstream itself, and only
+//! records that git begins.
 
 use std::{
     env,

@@ -130,9 +130,9 @@ pub(crate) fn run(invocation: &Invocation) -> Result<bool, Failure> {
     Ok(is_served)
 }
 
-/// The mirror's objects, for git to read. The client has seen the mirror's refs, so they need not be advertised as refs of an
-/// alternate; git runs a program for them, twice in a push, where the directory is called `objects`
-/// (`refs_from_alternate_cb()` in git's object-store). So it gets another one with the same packs.
+/// The mirror's objects, for git to read. The client has seen the mirror's refs, so git need not ask for the refs of an
+/// alternate. It runs a program for them, twice in a push, where the directory is called `objects`
+/// (`refs_from_alternate_cb()` in git's object-store); so it gets another one with the same packs.
 fn objects_without_refs(objects: &Path, quarantine: &Path) -> io::Result<PathBuf> {
     let only_packs = fs::read_dir(objects)?.all(|entry| {
         // Loose objects are in directories of two digits.

@@ -108,7 +108,7 @@ fn in_the_middle_of_a_pack() {
     stage.gitlab.forget_requests();
     let ends = ["plain", "ours"].map(|dir| {
         interrupted(stage.git(dir, &fetch), || {
-            a_pack_has_begun(&stage.world, dir)
+            a_pack_has_begun(&stage.world, dir);
         })
     });
     assert_eq!(ends[0], ends[1], "it ends as plain git does");

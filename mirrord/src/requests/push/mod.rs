@@ -1,5 +1,6 @@
-//! The daemon's side of a push. [`open()`] makes the mirror fresh for it; [`execute`] reserves its refs and says where each
-//! command goes (`route`), [`send()`] sends it there where the daemon can, and [`execute`] waits for what upstream accepts, and writes that to the mirror (`settle`).
+//! The daemon's side of a push. [`open()`] makes the mirror fresh for it. [`execute`] reserves its refs and says where each
+//! command goes (`route`), waits for what upstream accepts, and writes that to the mirror (`settle`); [`send()`] sends it to
+//! upstream where the daemon can.
 
 mod journal;
 mod login;

@@ -1,7 +1,7 @@
 //! Sends a push to an upstream on the web over the connection that syncs use. The client's git makes the request and reads
 //! the answer; the daemon passes them on.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use common::protocol::{Answer, Failure, Reply, SendPush, SignIn, wire::WireError};
 use http_body_util::channel::{Channel, Sender};
@@ -24,6 +24,9 @@ const MAX_REPLY_BYTES: usize = 64 << 10;
 
 /// The longest beginning of an advertisement, up to its capabilities.
 const MAX_BEGINNING_BYTES: usize = 128 << 10;
+
+/// How often upstream's clock is set back while the client has nothing to send.
+const CLIENT_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How many parts of a request wait for upstream.
 const WAITING_PARTS: usize = 2;
@@ -267,6 +270,21 @@ async fn receive(conversation: &mut Conversation) -> Result<Vec<u8>, WireError> 
     }
 }
 
+/// Receives the next part, and notifies `progress` meanwhile: nobody waits for upstream.
+async fn receive_while(
+    conversation: &mut Conversation,
+    progress: &Notify,
+) -> Result<Vec<u8>, WireError> {
+    let receiving = receive(conversation);
+    tokio::pin!(receiving);
+    loop {
+        tokio::select! {
+            part = &mut receiving => return part,
+            () = tokio::time::sleep(CLIENT_INTERVAL) => progress.notify_one(),
+        }
+    }
+}
+
 /// Passes a request on to its end. What upstream no longer reads is dropped.
 async fn pass_on(
     conversation: &mut Conversation,
@@ -279,7 +297,7 @@ async fn pass_on(
         if sender.send_data(part.into()).await.is_ok() {
             progress.notify_one();
         }
-        part = match receive(conversation).await {
+        part = match receive_while(conversation, progress).await {
             Ok(part) => part,
             Err(err) => {
                 // What has no end is no request.
