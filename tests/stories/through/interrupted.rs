@@ -9,6 +9,9 @@ use crate::{clone::fill, linked::EVENT_TIMEOUT, passing_through::fetches, stage:
 /// How the name of a pack begins that git has not read to its end. An interrupted git leaves it, for `git gc` to remove.
 const TEMPORARY: &str = "/tmp_pack_";
 
+/// What git says of a child that has ended too early.
+const CHILD_IS_GONE: &str = "fetch-pack: unexpected disconnect";
+
 /// Interrupts a command as a terminal does, when upstream has got so far. Returns how it ended, and what it said.
 #[track_caller]
 fn interrupted(command: Run, has_begun: impl FnOnce()) -> (Option<i32>, String) {
@@ -17,7 +20,10 @@ fn interrupted(command: Run, has_begun: impl FnOnce()) -> (Option<i32>, String) 
     running.kill_group(Signal::INT);
     let ran = running.wait();
     assert!(!ran.status.success(), "{ran}");
-    (ran.status.signal(), ran.stderr)
+    // git may notice before it ends that its child has ended.
+    let lines = ran.stderr.lines();
+    let said = lines.filter(|line| !line.starts_with(CHILD_IS_GONE));
+    (ran.status.signal(), said.collect::<Vec<_>>().join("\n"))
 }
 
 /// The files of a repository, without the numbers in the names of temporary ones.

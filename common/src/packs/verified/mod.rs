@@ -10,6 +10,8 @@ use std::{
     fmt::Write,
     fs, io,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use crate::packs::{
@@ -32,6 +34,12 @@ pub const ENDINGS: [&str; 3] = ["pack", "rev", "idx"];
 
 /// The ending beside packs that lack objects on purpose.
 const UNFIT: &str = "promisor";
+
+/// How long the daemon may take to let packs into a mirror: it syncs each file to disk.
+const ADMISSION_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The pause while it does.
+const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The files of one pack, by their endings.
 pub type Files = BTreeMap<&'static str, Stamp>;
@@ -321,15 +329,28 @@ pub fn fit(git_dir: &Path) -> io::Result<Option<Fit>> {
     }))
 }
 
+/// Reads the packs as [`fit`] does. Between two steps of letting a pack in they do not fit: that is waited for.
+///
+/// # Errors
+/// Fails when they do not fit for longer, and when that cannot be told.
+pub fn wait_until_fit(git_dir: &Path) -> io::Result<Fit> {
+    let deadline = Instant::now() + ADMISSION_TIMEOUT;
+    loop {
+        match fit(git_dir)? {
+            Some(fit) => return Ok(fit),
+            None if Instant::now() < deadline => thread::sleep(RETRY_INTERVAL),
+            None => return Err(io::Error::other("its packs have not been verified")),
+        }
+    }
+}
+
 /// Fails unless the packs of a mirror are what was verified, for who makes something of them that is handed out. Where
 /// that is not known by their ctime, they are hashed.
 ///
 /// # Errors
 /// Fails with [`NotVerified`] when a file is not, and when that cannot be told.
 pub fn require(git_dir: &Path) -> io::Result<()> {
-    let Some(fit) = fit(git_dir)? else {
-        return Err(io::Error::other("its packs have not been verified"));
-    };
+    let fit = wait_until_fit(git_dir)?;
     let mut stamps = Stamps::lock(git_dir, LOCK_TIMEOUT)?;
     for Verified { name, files, .. } in fit.packs {
         for (ending, digest) in files {

@@ -10,8 +10,6 @@ use std::{
     fs::{self, File},
     io::{self, ErrorKind, Stderr, Write},
     path::{Path, PathBuf},
-    thread,
-    time::Duration,
 };
 
 use common::{
@@ -33,8 +31,6 @@ use crate::wants::{self, Wants};
 
 /// How often the list of packs is read: packs may come and go while they are linked.
 const MAX_TRIES: usize = 5;
-/// The pause while the daemon lets a pack into the mirror.
-const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Links all packs of a mirror into an object directory without packs. Returns the path, without an ending, of a pack
 /// that has all wanted objects.
@@ -50,13 +46,7 @@ pub(crate) fn link_all(
     let mut tries = 0;
     loop {
         tries += 1;
-        let Some(Fit { packs, tips }) = verified::fit(mirror)? else {
-            if tries < MAX_TRIES {
-                thread::sleep(RETRY_INTERVAL);
-                continue;
-            }
-            return Err(io::Error::other("its packs have not been verified"));
-        };
+        let Fit { packs, tips } = verified::wait_until_fit(mirror)?;
         match link_packs(mirror, &packs, objects, link, progress) {
             Ok(mut linked) => {
                 let pack = match find_pack_with_all(&packs, objects, &names)? {
