@@ -37,6 +37,8 @@ pub(crate) fn run() -> Result<(), Failure> {
 }
 
 async fn carry(quarantine: &Path) -> Result<(), Failure> {
+    // What has moved is sent once more, after the rest of the push.
+    let was_sent = markers::is_sent(quarantine);
     let begun = match begin(quarantine).await {
         Ok(begun) => begun,
         // Nothing has been sent: where the daemon has gone, git can do without it.
@@ -45,7 +47,7 @@ async fn carry(quarantine: &Path) -> Result<(), Failure> {
     let mut client = match begun {
         Begun::Advertised(client) => client,
         Begun::NotTaken(reason) => {
-            record_not_taken(quarantine, reason)?;
+            record_not_taken(quarantine, reason, was_sent)?;
             // git waits for the advertisement. Whoever has run that git does not read it.
             let _ = pkt_line::write(&mut io::stdout(), b"ERR the push is not sent in this way");
             return Ok(());
@@ -72,7 +74,7 @@ async fn carry(quarantine: &Path) -> Result<(), Failure> {
     client.answer(&Answer::Bytes(Vec::new())).await?;
     match copy_to_git(&mut client).await? {
         Copied::ToItsEnd => Ok(()),
-        Copied::NotTaken(reason) => record_not_taken(quarantine, reason),
+        Copied::NotTaken(reason) => record_not_taken(quarantine, reason, was_sent),
     }
 }
 
@@ -141,12 +143,16 @@ async fn receive(client: &mut Client) -> Result<Reply, Failure> {
     }
 }
 
-fn record_not_taken(quarantine: &Path, reason: Option<Failure>) -> Result<(), Failure> {
+fn record_not_taken(
+    quarantine: &Path,
+    reason: Option<Failure>,
+    was_sent: bool,
+) -> Result<(), Failure> {
     for line in reason.iter().flat_map(|failure| &failure.remote) {
         tell(&format!("remote: {}", masked(line.as_bytes())));
     }
     let reason = reason.map(|failure| failure.message);
-    markers::record_not_taken(quarantine, reason.as_deref())
+    markers::record_not_taken(quarantine, reason.as_deref(), was_sent)
         .or_failure("cannot record that nothing was sent")
 }
 

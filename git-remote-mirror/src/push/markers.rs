@@ -58,6 +58,11 @@ pub(crate) fn has_command_count(quarantine: &Path, count: usize) -> bool {
     fs::read_to_string(quarantine.join(COMMANDS)).is_ok_and(|text| text == count.to_string())
 }
 
+/// Whether something of the push may have been sent already.
+pub(crate) fn is_sent(quarantine: &Path) -> bool {
+    quarantine.join(SENT).exists()
+}
+
 /// Records that git begins to send to upstream.
 pub(crate) fn record_sent(quarantine: &Path) -> io::Result<()> {
     fs::write(quarantine.join(SENT), "")
@@ -70,11 +75,17 @@ pub(crate) fn advertisement(quarantine: &Path) -> PathBuf {
 }
 
 /// Records that nothing has reached upstream over the daemon, and the reason if upstream refuses it; where none is given, a
-/// git that asks upstream itself is to send.
-pub(crate) fn record_not_taken(quarantine: &Path, reason: Option<&str>) -> io::Result<()> {
-    match fs::remove_file(quarantine.join(SENT)) {
-        Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
-        _ => {}
+/// git that asks upstream itself is to send. `was_sent` says whether something else of the push was sent before.
+pub(crate) fn record_not_taken(
+    quarantine: &Path,
+    reason: Option<&str>,
+    was_sent: bool,
+) -> io::Result<()> {
+    if !was_sent {
+        match fs::remove_file(quarantine.join(SENT)) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
+            _ => {}
+        }
     }
     fs::write(quarantine.join(NOT_TAKEN), reason.unwrap_or_default())
 }

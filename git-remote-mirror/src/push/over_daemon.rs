@@ -58,9 +58,9 @@ pub(super) fn send(
             .zip(updates.iter().cloned())
             .filter(|(verdict, _)| may_have_moved(verdict))
             .unzip();
-        // What upstream says of these has been shown.
+        // What upstream says of these has been shown. Where they cannot be sent again the verdicts stay: others may be done.
         if !again.is_empty()
-            && let Some(outcomes) = push.send(&again, None, Shown::Nothing)?
+            && let Ok(Some(outcomes)) = push.send(&again, None, Shown::Nothing)
         {
             for (verdict, outcome) in moved.into_iter().zip(outcomes) {
                 *verdict = outcome;
