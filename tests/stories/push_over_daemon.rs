@@ -128,3 +128,27 @@ fn a_push_that_upstream_does_not_take_from_the_daemon_is_sent_by_git() {
     }
     pair.same();
 }
+
+#[test]
+fn what_upstream_has_accepted_stays_so_when_the_rest_cannot_be_sent_again() {
+    let pair = pair();
+    pair.commit("second");
+    let paused = gitlab(&pair).pause(On::Push);
+    let push = ["push", "--porcelain", "origin", "main", "+main:topic"];
+    let push = pair.world.git(push).at("ours").start();
+    paused.reached();
+    let theirs = pair.projects[0].commit("topic", "theirs", "theirs");
+    gitlab(&pair).fault(Fault::status(503).on(On::PushInfoRefs));
+    paused.release();
+    let ran = push.wait();
+    assert_eq!(ran.status.code(), Some(1), "{ran}");
+    assert!(ran.stdout.contains("(failed to update ref)"), "{ran}");
+    let main = pair.world.git(["rev-parse", "main"]).at("ours").ok();
+    assert_eq!(pair.projects[0].tip("main").as_deref(), Some(main.line()));
+    assert_eq!(pair.projects[0].tip("topic"), Some(theirs));
+    let accepted = ran
+        .stdout
+        .lines()
+        .find(|line| line.contains(":refs/heads/main"));
+    assert!(accepted.is_some_and(|line| line.starts_with(' ')), "{ran}");
+}
