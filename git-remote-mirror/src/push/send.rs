@@ -1,5 +1,6 @@
-//! Sends a push to upstream by one `git push` in the user's environment, so that their credentials, their ssh-agent and
-//! their prompts are those of any other push. [`settings`] tells that git how to talk to upstream.
+//! Sends a push to upstream: over the daemon's connection where that can be ([`over_daemon`]), or else by one `git push` in
+//! the user's environment, so that their credentials, their ssh-agent and their prompts are those of any other push.
+//! [`settings`] tells that git how to talk to upstream.
 //!
 //! The git runs in a scratch repository whose refs are the push ([`scratch`](super::scratch)). So neither the number nor
 //! the names of the mirror's other refs matter, and no rule of the user's rewrites the address. Each ref is changed only
